@@ -1,0 +1,50 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Thread pools of BLAS and XLA contend on few cores; tests run one process a core.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all test-newest-jax lint docs bench bench-accuracy clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Ritz needs Python >= 3.11, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/ritz demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m 'slow or not slow'
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+bench-accuracy: $(STAMP)
+	$(BIN)/python -m benchmarks.accuracy
+
+# The parts that need no NetKet, with the newest jax that installs.
+test-newest-jax:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --disable-pip-version-check --upgrade jax orjson h5py tensorboardX matplotlib jsonargparse pytest pytest-timeout pytest-xdist hypothesis --editable .
+	.venv-newest/bin/python -c 'import jax; print("jax", jax.__version__)'
+	.venv-newest/bin/python -m pytest -n 2 tests/driver tests/callbacks tests/loggers tests/updates -m 'not slow and not netket'
+
+clean:
+	rm -rf .venv .venv-newest site build *.egg-info

@@ -1,0 +1,9 @@
+"""The run loop. Knows no physics, no optimiser and no file format."""
+
+from ritz.driver.abstract import AbstractDriver as AbstractDriver
+from ritz.driver.compiled import CompiledDriver as CompiledDriver
+from ritz.driver.kernel import Kernel as Kernel
+from ritz.driver.kernel import Proposal as Proposal
+from ritz.driver.loop import StepInfo as StepInfo
+from ritz.driver.stop import StepRejectedError as StepRejectedError
+from ritz.driver.stop import StopReason as StopReason

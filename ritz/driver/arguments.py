@@ -1,0 +1,165 @@
+"""Checks the arguments of `run` and turns them into callbacks."""
+
+import inspect
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ritz.driver.callback import AbstractCallback, overrides
+from ritz.driver.stop import StopRun
+
+
+class RunDefaults(NamedTuple):
+    """Makes the callbacks behind the short arguments of `run`; set by the package `ritz`."""
+
+    log: Callable[[Any, int, int], AbstractCallback]
+    """`out="prefix"`: (prefix, save_params_every, write_every) -> logger."""
+    observe: Callable[[Mapping[str, Any], int], AbstractCallback]
+    """`obs={...}`: (observables, step_size) -> callback."""
+    progress: Callable[[], AbstractCallback]
+    """`show_progress=True`."""
+    timing: Callable[[], AbstractCallback]
+    """`timeit=True`."""
+
+
+_registered: list[RunDefaults] = []
+
+
+def set_run_defaults(defaults: RunDefaults) -> None:
+    """Say which classes serve `out`, `obs`, `show_progress` and `timeit`."""
+    _registered[:] = [defaults]
+
+
+class PlainCallback(AbstractCallback):
+    """A plain function `(step, log_data, driver) -> bool` as a callback.
+
+    It is called in `before_parameter_update`. The run stops when it returns a false value; None,
+    which a function without `return` gives, lets it go on.
+    """
+
+    def __init__(self, function: Callable[[int, dict[str, Any], Any], Any]):
+        self.function = function
+
+    @property
+    def label(self) -> str:
+        """The function's name."""
+        return getattr(self.function, "__qualname__", repr(self.function))
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Ask the function."""
+        answer = self.function(step, log_data, driver)
+        if answer is not None and not answer:
+            raise StopRun(f"returned {answer!r}")
+
+
+def check_count(name: str, value: Any, least: int) -> int:
+    """`value` as an int, if it is a whole number of at least `least`.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise ValueError(
+            f"{name} must be a whole number of at least {least}, but {value!r} was given."
+        ) from None
+    return number
+
+
+def as_callback(plugin: Any, argument: str) -> AbstractCallback:
+    """Take an `AbstractCallback` as it is, and wrap a plain function.
+
+    Raises:
+        TypeError: For anything else, with what to write instead.
+    """
+    if inspect.isclass(plugin):
+        raise TypeError(
+            f"{argument} was given the class {plugin.__name__}, not an instance; write "
+            f"{argument}={plugin.__name__}(...)."
+        )
+    if isinstance(plugin, AbstractCallback):
+        belongs = plugin.run_argument
+        if belongs != argument:
+            kind = "a logger" if belongs == "out" else "no logger"
+            raise TypeError(
+                f"{type(plugin).__name__} is {kind}; write {belongs}={type(plugin).__name__}(...) "
+                f"instead of {argument}=..."
+            )
+        return plugin
+    if argument == "callback" and callable(plugin):
+        return PlainCallback(plugin)
+    wanted = {
+        "callback": "callbacks, or functions (step, log_data, driver) -> bool",
+        "out": "path prefixes or loggers, such as 'run' or RuntimeLog()",
+    }[argument]
+    raise TypeError(f"{argument} takes {wanted}, but {plugin!r} was given.")
+
+
+def _listed(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
+        return list(given)
+    return [given]
+
+
+def assemble(
+    adapt: Callable[[Any, str], AbstractCallback],
+    *,
+    out: Any,
+    obs: Any,
+    step_size: int,
+    show_progress: Any,
+    save_params_every: int,
+    write_every: int,
+    callback: Any,
+    timeit: bool,
+) -> tuple[list[AbstractCallback], tuple[Any, ...]]:
+    """All callbacks of a run, and the loggers as they were given in `out`."""
+    step_size = check_count("step_size", step_size, 1)
+    save_params_every = check_count("save_params_every", save_params_every, 1)
+    write_every = check_count("write_every", write_every, 1)
+    if obs is not None and not isinstance(obs, Mapping):
+        raise TypeError(f"obs takes a dict of name -> observable, but {obs!r} was given.")
+
+    loggers = tuple(
+        _defaults().log(item, save_params_every, write_every)
+        if isinstance(item, str | os.PathLike)
+        else item
+        for item in _listed(out)
+    )
+    callbacks = [_defaults().observe(obs, step_size)] if obs else []
+    callbacks += [adapt(item, "callback") for item in _listed(callback)]
+    callbacks += [adapt(item, "out") for item in loggers]
+    if show_progress:
+        callbacks.append(_defaults().progress())
+    if timeit:
+        callbacks.append(_defaults().timing())
+    _check_distinct(callbacks)
+    return callbacks, loggers
+
+
+def _defaults() -> RunDefaults:
+    if not _registered:
+        raise RuntimeError("import ritz before using out, obs, show_progress or timeit.")
+    return _registered[0]
+
+
+def _check_distinct(callbacks: list[AbstractCallback]) -> None:
+    for place, callback in enumerate(callbacks):
+        if any(callback is earlier for earlier in callbacks[:place]):
+            raise ValueError(f"{callback!r} was given twice; its hooks would run twice a step.")
+    stateful = [c for c in callbacks if overrides(c, "state_dict")]
+    keys = [c.state_key for c in stateful]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(
+                f"two callbacks have the state key {key!r}, so a checkpoint could not tell them "
+                "apart; set a different `name` on each, for example callback.name = 'second'."
+            )

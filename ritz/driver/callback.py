@@ -1,0 +1,156 @@
+"""The callback contract: eight hooks, the exception that stops a run, and named orders."""
+
+import difflib
+import enum
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ritz.driver.stop import StopReason as StopReason
+from ritz.driver.stop import StopRun as StopRun
+
+STEP_HOOKS = (
+    "on_step_start",
+    "on_compute_update_start",
+    "on_compute_update_end",
+    "before_parameter_update",
+    "on_step_end",
+)
+"""The hooks of one step, in calling order."""
+
+HOOKS = ("on_run_start", *STEP_HOOKS, "on_run_end", "on_run_error")
+"""All hooks, in calling order."""
+
+_RETIRED_HOOKS = {
+    "on_legacy_run": "before_parameter_update",
+    "on_parameter_update": "before_parameter_update",
+}
+
+
+class CallbackOrder(enum.IntEnum):
+    """Named levels of `AbstractCallback.callback_order`, lowest first.
+
+    Any integer is allowed; callbacks with the same order keep the order in which they were given.
+    """
+
+    OBSERVE = -10
+    """Observables: everybody after them finds their values in `log_data`."""
+    USER = 0
+    """The default."""
+    LOG = 10
+    """Loggers: a row is written here."""
+    CHECKPOINT = 20
+    """Checkpoints: what they save has been logged."""
+    STOP = 100
+    """Stop conditions: nothing is skipped when they stop the run."""
+
+
+def _closest_hook(name: str) -> str | None:
+    """The hook that `name` was probably meant to be, or None if it looks like no hook."""
+    if name in HOOKS or not name.startswith(("on_", "before_", "after_")):
+        return None
+    found = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.75)
+    return found[0] if found else None
+
+
+class AbstractCallback:
+    """Acts on a run at eight points; override only the hooks you need.
+
+    `step` is `driver.step_count`: it grows by one with every update and is not reset between
+    calls of `run`. `log_data` is the dictionary that becomes the step's row in every log; a
+    callback may add keys to it until loggers write it, in `before_parameter_update` at order
+    `CallbackOrder.LOG`.
+
+    Raise `StopRun` in any hook to end the run well: every other callback still gets that hook,
+    then `on_run_end`. Any other exception goes to `on_run_error` and on to the caller of `run`.
+
+    A subclass that defines a method whose name nearly matches a hook (`on_stepend`) raises
+    TypeError when the class is made.
+    """
+
+    callback_order: int = CallbackOrder.USER
+    """Lower runs earlier, in every hook. A class attribute or a property."""
+
+    name: str | None = None
+    """Tells two callbacks of one class apart; see `state_key`."""
+
+    run_argument: ClassVar[str] = "callback"
+    """The argument of `run` that takes this callback: "callback", or "out" for loggers."""
+
+    logs: tuple[str, ...] = ()
+    """Keys that this callback adds to `log_data`, maybe not at every step."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse methods that were probably meant to be hooks."""
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            if not callable(value):
+                continue
+            meant = _RETIRED_HOOKS.get(name) or _closest_hook(name)
+            if meant is not None:
+                raise TypeError(
+                    f"{cls.__name__}.{name} is no hook and would never be called; did you mean "
+                    f"{meant}? The hooks are: {', '.join(HOOKS)}."
+                )
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Called once, before the first step. `step` is the first step of this run."""
+
+    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Called at the start of each step and of each retry. `log_data` is empty."""
+
+    def on_compute_update_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Called after `driver.reset_step()` and before anything was sampled or computed.
+
+        Samples put into the driver's state here are used instead of fresh ones.
+        """
+
+    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> Any:
+        """Called when `driver.loss` and `driver.update` are there; may replace `driver.update`.
+
+        Returns:
+            A true value to reject the attempt: the step begins again at `on_step_start`, with
+            the same `step` and an emptied `log_data`. None and false values accept.
+        """
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Called when the step was accepted: `log_data` holds the loss.
+
+        Parameters and `driver.step_count` are still those that the loss was computed with.
+        """
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Called when the parameters have moved. `step` is the step that is ending."""
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Called once when the run has ended, also after `StopRun` and after a signal."""
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Called once instead of `on_run_end` when `error` ends the run. It is raised after."""
+
+    def is_live(self, step: int) -> bool:
+        """Whether the hooks must run while `step` is in progress.
+
+        A live callback may read and change the driver's state. One that only needs `step` and
+        `log_data` is deferred, and its hooks may run after a compiled block of steps. By default
+        a callback is live at all steps if it overrides any of the hooks of a step.
+        """
+        return any(overrides(self, hook) for hook in STEP_HOOKS)
+
+    @property
+    def state_key(self) -> str:
+        """The key of this callback's state in a checkpoint: the class name, and `name` if set."""
+        kind = type(self).__name__
+        return kind if self.name is None else f"{kind}:{self.name}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Numbers, strings, arrays, and lists and dicts of them: all that a resumed run needs."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, in this process or in an earlier one."""
+
+
+def overrides(callback: AbstractCallback, hook: str) -> bool:
+    """Whether `callback` has a hook of its own in place of the base class's empty one."""
+    call = getattr(callback, hook)
+    return getattr(call, "__func__", call) is not getattr(AbstractCallback, hook)

@@ -1,0 +1,19 @@
+"""Decisions that all processes of a run take together.
+
+A callback may decide from a clock or a file that only its process sees. If one process left the
+loop alone, the others would wait for it forever in their next collective operation.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def agree(decision: Any) -> bool:
+    """Whether `decision` is true on any process; every process must ask at the same point."""
+    if jax.process_count() == 1:
+        return bool(decision)
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(bool(decision)))))

@@ -1,0 +1,111 @@
+"""The run loop. docs/run-loop.md shows this file."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ritz.driver.consensus import agree
+from ritz.driver.hooks import HookList, label
+from ritz.driver.signals import SignalGuard, interactive
+from ritz.driver.stop import StepRejectedError, StopReason, StopRun
+
+if TYPE_CHECKING:
+    from ritz.driver.abstract import AbstractDriver
+
+
+class StepInfo(NamedTuple):
+    """What `AbstractDriver.steps` yields after each step."""
+
+    step: int
+    """The step that has ended; `driver.step_count` is one more."""
+    loss: Any
+    """The loss at the parameters before this step's update."""
+    log_data: dict[str, Any]
+    """The row that was logged."""
+
+
+def run_loop(
+    driver: "AbstractDriver", n_iter: int, hooks: HookList, max_attempts: int
+) -> Iterator[StepInfo]:
+    """Take `n_iter` steps; however they end, tell every callback once."""
+    with SignalGuard() as signals:
+        try:
+            hooks.start(driver.step_count, driver)
+            for _ in range(n_iter):
+                if agree(signals.received):
+                    break
+                yield take_step(driver, hooks, signals, max_attempts)
+            reason, message = _natural_end(signals)
+        except StopRun as stop:
+            reason, message = stop.reason, str(stop)
+        except GeneratorExit:
+            reason, message = StopReason.CLOSED, StopReason.CLOSED.value
+        except BaseException as error:
+            driver.set_stop_reason(StopReason.FAILED, f"failed with {error!r}")
+            hooks.fail(driver.step_count, error, driver)
+            raise
+        driver.set_stop_reason(reason, message)
+        hooks.end(driver.step_count, driver)
+    if signals.received and not interactive():
+        raise KeyboardInterrupt(f"interrupted by {signals.received.name}")
+
+
+def take_step(
+    driver: "AbstractDriver", hooks: HookList, signals: SignalGuard, max_attempts: int
+) -> StepInfo:
+    """Attempt a step until it is accepted, then move the parameters and count it."""
+    step, log_data = driver.step_count, {}
+    compute_step(driver, hooks, step, log_data, max_attempts)
+
+    hooks.call("before_parameter_update", step, log_data, driver)
+    counted = False
+    try:
+        with signals.held():
+            driver.update_parameters(driver.update)
+            counted = True
+        hooks.call("on_step_end", step, log_data, driver)
+    finally:
+        driver.count_step(counted)
+    return StepInfo(step, driver.loss, log_data)
+
+
+def compute_step(
+    driver: "AbstractDriver",
+    hooks: HookList,
+    step: int,
+    log_data: dict[str, Any],
+    max_attempts: int,
+) -> None:
+    """Compute the loss and the update, again while anybody rejects them, and log the loss."""
+    for attempt in range(max_attempts):
+        driver.begin_attempt(attempt)
+        log_data.clear()
+        hooks.call("on_step_start", step, log_data, driver)
+        driver.reset_step()
+        hooks.call("on_compute_update_start", step, log_data, driver)
+        driver.loss, driver.update = driver.compute_loss_and_update()
+        rejecting = [label(c) for c in
+                     hooks.call("on_compute_update_end", step, log_data, driver)]  # fmt: skip
+        if not rejecting and not driver._accept_step():
+            rejecting = [type(driver).__name__]
+        if not agree(rejecting):
+            driver.fill_row(log_data)
+            return
+    raise StepRejectedError(
+        f"step {step} was rejected {max_attempts} times in a row, last by "
+        f"{', '.join(rejecting) or 'another process'}; the last loss was {driver.loss}. Loosen "
+        "what rejects it, make the steps smaller, or raise `max_attempts` in run()."
+    )
+
+
+def _natural_end(signals: SignalGuard) -> tuple[StopReason, str]:
+    if signals.received is None:
+        return StopReason.FINISHED, StopReason.FINISHED.value
+    return StopReason.INTERRUPTED, f"interrupted by {signals.received.name}"
+
+
+def drain(steps: Iterator[StepInfo]) -> None:
+    """Take all steps; close the loop properly if the caller is interrupted in between."""
+    with contextlib.closing(steps):  # type: ignore[type-var]
+        for _ in steps:
+            pass

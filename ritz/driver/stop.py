@@ -1,0 +1,29 @@
+"""How a run ends: the exception that stops it, the reasons, and the error for rejected steps."""
+
+import enum
+
+
+class StopReason(enum.Enum):
+    """Why a run ended; the values are sentences for people. See `AbstractDriver.stop_reason`."""
+
+    FINISHED = "finished all steps"
+    STOPPED = "stopped by a callback"
+    TIMED_OUT = "timed out"
+    INTERRUPTED = "interrupted by a signal"
+    CLOSED = "left by the caller before its last step"
+    FAILED = "failed with an error"
+
+
+class StopRun(Exception):  # noqa: N818 - the name is part of the contract
+    """Raised in any hook to end the run well.
+
+    Every callback still gets the hook in which it was raised, then `on_run_end`, and `run`
+    returns normally. The message is kept in `AbstractDriver.stop_message`.
+    """
+
+    reason: StopReason = StopReason.STOPPED
+    """What `AbstractDriver.stop_reason` becomes; a subclass may set another."""
+
+
+class StepRejectedError(RuntimeError):
+    """One step was rejected `max_attempts` times in a row."""
