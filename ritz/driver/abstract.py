@@ -188,12 +188,16 @@ class AbstractDriver:
         """The dispatcher of the present (or last) run."""
         return self._hooks
 
-    def snapshot(self) -> Any:
-        """All that `restore` needs to undo later updates: the parameters, copied."""
+    def snapshot_parameters(self) -> Any:
+        """A copy of the parameters that later updates leave alone."""
         return jax.tree.map(copy.copy, self.parameters)
 
+    def snapshot(self) -> Any:
+        """All that `restore` needs to undo later updates."""
+        return self.snapshot_parameters()
+
     def restore(self, snapshot: Any) -> None:
-        """Go back to the parameters of `snapshot`; `step_count` keeps counting updates."""
+        """Go back to `snapshot`; `step_count` keeps counting the updates that were applied."""
         self.parameters = jax.tree.map(copy.copy, snapshot)
 
     # What the loop calls.

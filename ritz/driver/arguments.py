@@ -155,8 +155,7 @@ def _check_distinct(callbacks: list[AbstractCallback]) -> None:
     for place, callback in enumerate(callbacks):
         if any(callback is earlier for earlier in callbacks[:place]):
             raise ValueError(f"{callback!r} was given twice; its hooks would run twice a step.")
-    stateful = [c for c in callbacks if overrides(c, "state_dict")]
-    keys = [c.state_key for c in stateful]
+    keys = [c.state_key for c in callbacks if c.state_fields or overrides(c, "state_dict")]
     for key in keys:
         if keys.count(key) > 1:
             raise ValueError(

@@ -76,6 +76,9 @@ class AbstractCallback:
     run_argument: ClassVar[str] = "callback"
     """The argument of `run` that takes this callback: "callback", or "out" for loggers."""
 
+    state_fields: ClassVar[tuple[str, ...]] = ()
+    """The attributes that a checkpoint keeps; see `state_dict`."""
+
     logs: tuple[str, ...] = ()
     """Keys that this callback adds to `log_data`, maybe not at every step."""
 
@@ -143,11 +146,26 @@ class AbstractCallback:
         return kind if self.name is None else f"{kind}:{self.name}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers, strings, arrays, and lists and dicts of them: all that a resumed run needs."""
-        return {}
+        """All that a resumed run needs, by default the attributes named in `state_fields`.
+
+        Returns:
+            Numbers, strings, None, arrays, and lists and dicts of them.
+        """
+        return {field: getattr(self, field) for field in self.state_fields}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave, in this process or in an earlier one."""
+        """Take over what `state_dict` gave, in this process or in an earlier one.
+
+        Raises:
+            ValueError: If a field is missing or unknown.
+        """
+        if set(state) != set(self.state_fields):
+            raise ValueError(
+                f"the saved state of {self.state_key} has the fields {sorted(state)}, but "
+                f"{sorted(self.state_fields)} are needed; it was saved by another version or class."
+            )
+        for field, value in state.items():
+            setattr(self, field, value)
 
 
 def overrides(callback: AbstractCallback, hook: str) -> bool:

@@ -1,0 +1,71 @@
+"""Finds chunk sizes that fit into memory."""
+
+import logging
+from typing import Any
+
+import jax
+
+from ritz.callbacks.scales import require
+from ritz.driver.arguments import check_count
+from ritz.driver.callback import AbstractCallback
+
+_logger = logging.getLogger(__name__)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (
+        isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
+class AutoChunkSize(AbstractCallback):
+    """Halves the driver's chunk sizes until a step fits into memory, before the run starts.
+
+    A trial step is computed and thrown away. Only running out of memory makes a chunk smaller;
+    any other error is raised as it is. The sizes are kept, and used again by the next run.
+
+    Args:
+        minimum: No chunk becomes smaller than this.
+    """
+
+    callback_order = -100  # before anybody sees the driver's state
+    state_fields = ("sizes",)
+
+    def __init__(self, minimum: int = 1):
+        self.minimum = check_count("minimum", minimum, 1)
+        self.sizes: dict[str, int | None] = {}
+        """The sizes that fitted; None is everything at once."""
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Try, and halve."""
+        require(driver, "chunk_sizes", "AutoChunkSize")
+        if self.sizes:
+            driver.chunk_sizes = self.sizes
+        while True:
+            snapshot = driver.snapshot()
+            try:
+                driver.reset_step()
+                jax.block_until_ready(driver.compute_loss_and_update())
+            except (MemoryError, jax.errors.JaxRuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                driver.chunk_sizes = self._halved(driver, error)
+            else:
+                self.sizes = dict(driver.chunk_sizes)
+                _logger.info("Chunk sizes: %s.", self.sizes)
+                return
+            finally:
+                driver.restore(snapshot)
+                driver.reset_step()
+
+    def _halved(self, driver: Any, error: BaseException) -> dict[str, int | None]:
+        whole = driver.whole_sizes
+        sizes = {name: size or whole[name] for name, size in driver.chunk_sizes.items()}
+        smaller = {name: max(-(-size // 2), self.minimum) for name, size in sizes.items()}
+        if smaller == sizes:
+            raise MemoryError(
+                f"a step does not fit into memory even in chunks of {sizes}; use a smaller model, "
+                "fewer samples or fewer chains."
+            ) from error
+        _logger.warning("Out of memory with chunk sizes %s; trying %s.", sizes, smaller)
+        return smaller

@@ -1,0 +1,151 @@
+"""Stop conditions, and their combination by `&` and `|`."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
+
+
+class StopCondition(AbstractCallback, abc.ABC):
+    """A callback that ends the run when `should_stop` gives a reason.
+
+    It decides in `before_parameter_update`, after everybody else: the row is logged, and the
+    parameters it leaves are those whose loss met the criterion. If only `on_step_end` is called,
+    as when somebody calls it by hand, it decides there.
+
+    `A & B` stops when both would at the same step, `A | B` when either would.
+    """
+
+    callback_order = CallbackOrder.STOP
+    reason: StopReason = StopReason.STOPPED
+
+    _decided: int | None = None
+    _stopped = False
+
+    @abc.abstractmethod
+    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+        """Take note of this step; return why the run should stop, or None.
+
+        Called once for each accepted step, in order.
+        """
+
+    def rearm(self) -> None:
+        """Begin to count anew: called when a run starts after this condition ended the last."""
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Count anew if this condition ended the last run, otherwise go on counting."""
+        self._decided = None
+        if self._stopped:
+            self._stopped = False
+            self.rearm()
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Decide for this step."""
+        self._decided = step
+        self._decide(step, log_data, driver)
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Decide for this step if that was not done yet."""
+        if self._decided is None or self._decided != step:
+            self._decide(step, log_data, driver)
+        self._decided = None
+
+    def _decide(self, step: int, log_data: Mapping[str, Any], driver: Any) -> None:
+        message = self.should_stop(step, log_data, driver)
+        if message is not None:
+            self._stopped = True
+            stop = StopRun(message)
+            stop.reason = self.reason
+            raise stop
+
+    def is_live(self, step: int) -> bool:
+        """Deferred at all steps: only the row is read."""
+        return False
+
+    def __and__(self, other: "StopCondition") -> "AllOf":
+        return AllOf(self, other) if isinstance(other, StopCondition) else NotImplemented
+
+    def __or__(self, other: "StopCondition") -> "AnyOf":
+        return AnyOf(self, other) if isinstance(other, StopCondition) else NotImplemented
+
+
+class _Combination(StopCondition):
+    """Several conditions; each sees each step, whatever the others say."""
+
+    joint: str
+
+    def __init__(self, *conditions: StopCondition):
+        for condition in conditions:
+            if not isinstance(condition, StopCondition):
+                raise TypeError(
+                    f"only stop conditions can be combined, but {condition!r} was given."
+                )
+        self.conditions = conditions
+
+    @property
+    def state_key(self) -> str:
+        """The keys of the conditions, joined."""
+        return "(" + f" {self.joint} ".join(c.state_key for c in self.conditions) + ")"
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Start every condition; count anew if the combination ended the last run."""
+        for condition in self.conditions:
+            condition._stopped = self._stopped
+            condition.on_run_start(step, driver)
+        super().on_run_start(step, driver)
+
+    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
+        """Ask all conditions; reject if any does."""
+        answers = [c.on_compute_update_end(step, log_data, driver) for c in self.conditions]
+        return any(bool(answer) for answer in answers)
+
+    def is_live(self, step: int) -> bool:
+        """Live where any of the conditions is."""
+        return any(c.is_live(step) for c in self.conditions)
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Pass on."""
+        for condition in self.conditions:
+            condition.on_run_end(step, driver)
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Pass on."""
+        for condition in self.conditions:
+            condition.on_run_error(step, error, driver)
+
+    def _messages(self, step: int, log_data: Mapping[str, Any], driver: Any) -> list[str]:
+        said = [(c, c.should_stop(step, log_data, driver)) for c in self.conditions]
+        met = [(c, why) for c, why in said if why is not None]
+        self.reason = met[0][0].reason if met else StopReason.STOPPED
+        return [f"{c.state_key}: {why}" for c, why in met]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the conditions, in order."""
+        return {"conditions": [c.state_dict() for c in self.conditions]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Give each condition its state."""
+        for condition, saved in zip(self.conditions, state["conditions"], strict=True):
+            condition.load_state_dict(saved)
+
+
+class AllOf(_Combination):
+    """Stops at the first step at which all conditions would."""
+
+    joint = "&"
+
+    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+        """All reasons, or None."""
+        messages = self._messages(step, log_data, driver)
+        return " and ".join(messages) if len(messages) == len(self.conditions) else None
+
+
+class AnyOf(_Combination):
+    """Stops at the first step at which any of the conditions would."""
+
+    joint = "|"
+
+    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+        """The reasons given, or None."""
+        return " and ".join(self._messages(step, log_data, driver)) or None

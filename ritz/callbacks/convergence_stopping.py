@@ -1,0 +1,53 @@
+"""Stops a run that has reached a target."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ritz.callbacks.conditions import StopCondition
+from ritz.callbacks.monitor import check_number, read
+
+
+class ConvergenceStopping(StopCondition):
+    """Stops when the smoothed quantity has been at or below `target` for more than `patience` steps.
+
+    Args:
+        target: The value to reach, in the units of the monitored quantity.
+        patience: Further steps for which the target must hold.
+        smoothing_window: Steps over which the quantity is averaged.
+        monitor: A logged quantity such as "Energy.variance", or a part of the loss.
+    """
+
+    state_fields = ("_loss_window", "_patience_counter")
+
+    def __init__(
+        self,
+        target: float,
+        patience: int = 10,
+        smoothing_window: int = 10,
+        monitor: str = "mean",
+    ):
+        self.target = target
+        self.patience = check_number("patience", patience, 0)
+        self.smoothing_window = int(check_number("smoothing_window", smoothing_window, 1))
+        self.monitor = monitor
+        self._loss_window: list[float] = []
+        self._patience_counter = 0
+
+    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+        """Compare the mean of the window with the target."""
+        found = read(self.monitor, log_data, driver)
+        if found is None:
+            return None
+        self._loss_window = [*self._loss_window, found[0]][-self.smoothing_window :]
+        smooth = sum(self._loss_window) / len(self._loss_window)
+        self._patience_counter = self._patience_counter + 1 if smooth <= self.target else 0
+        if self._patience_counter <= self.patience:
+            return None
+        return (
+            f"{self.monitor}, smoothed to {smooth:.8g}, has been at or below {self.target:g} for "
+            f"{self._patience_counter} steps"
+        )
+
+    def rearm(self) -> None:
+        """Wait for the full patience again."""
+        self._patience_counter = 0

@@ -1,0 +1,82 @@
+"""Stops a run that no longer improves."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ritz.callbacks.conditions import StopCondition
+from ritz.callbacks.monitor import check_mode, check_number, improves, read
+
+
+class EarlyStopping(StopCondition):
+    """Stops when the monitored quantity has not improved for more than `patience` steps.
+
+    Args:
+        monitor: A logged quantity such as "Energy.mean", or a part of the loss such as "mean".
+        patience: Steps without improvement that are tolerated.
+        min_delta: A change by less than this is no improvement.
+        min_reldelta: A change by less than this fraction of the best |value| is none either.
+        baseline: Improvements only count if they also beat this value.
+        start_from_step: Earlier steps are ignored entirely.
+        mode: "min" if lower is better, "max" if higher is.
+    """
+
+    state_fields = ("_best_val", "_best_iter", "_best_patience_counter")
+
+    def __init__(
+        self,
+        monitor: str = "mean",
+        patience: float = 0,
+        min_delta: float = 0.0,
+        min_reldelta: float = 0.0,
+        baseline: float | None = None,
+        start_from_step: int = 0,
+        mode: str = "min",
+    ):
+        self.monitor = monitor
+        self.patience = check_number("patience", patience, 0)
+        self.min_delta = check_number("min_delta", min_delta, 0)
+        self.min_reldelta = check_number("min_reldelta", min_reldelta, 0)
+        self.baseline = baseline
+        self.start_from_step = start_from_step
+        self.mode = check_mode(mode)
+        self._best_val = math.inf if mode == "min" else -math.inf
+        self._best_iter = 0
+        self._best_patience_counter = 0
+
+    @property
+    def best_value(self) -> float:
+        """The best value so far."""
+        return self._best_val
+
+    @property
+    def best_step(self) -> int:
+        """The step of the best value."""
+        return self._best_iter
+
+    def _improves(self, value: float, target: float) -> bool:
+        return improves(value, target, self.min_delta, self.min_reldelta, self.mode)
+
+    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+        """Compare this step with the best."""
+        if step < self.start_from_step:
+            return None
+        found = read(self.monitor, log_data, driver)
+        if found is None:
+            return None
+        value = found[0]
+        self._best_patience_counter += 1
+        if self._improves(value, self._best_val):
+            self._best_val, self._best_iter = value, step
+            if self.baseline is None or self._improves(value, self.baseline):
+                self._best_patience_counter = 0
+        if self._best_patience_counter <= self.patience:
+            return None
+        return (
+            f"{self.monitor} has not improved for {self._best_patience_counter} steps; the best "
+            f"was {self._best_val:.8g} at step {self._best_iter}"
+        )
+
+    def rearm(self) -> None:
+        """Give another run its full patience; the best value is kept."""
+        self._best_patience_counter = 0

@@ -1,0 +1,84 @@
+"""Measures where the time of a run goes."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from ritz.driver.callback import AbstractCallback
+from ritz.driver.hooks import label
+
+_logger = logging.getLogger(__name__)
+
+
+class HookTiming(AbstractCallback):
+    """Counts the seconds that each callback spends in each hook.
+
+    The table is logged when the run ends, and `table()` returns it.
+    """
+
+    callback_order = -(2**31)  # first of all, so that it sees every other hook
+
+    def __init__(self) -> None:
+        self.seconds: dict[tuple[str, str], float] = defaultdict(float)
+        """(callback, hook) -> seconds in all runs."""
+        self.calls: dict[tuple[str, str], int] = defaultdict(int)
+        """(callback, hook) -> number of calls."""
+        self.total = 0.0
+        """Seconds in all runs."""
+        self._started = 0.0
+
+    def _wrap(
+        self, callback: AbstractCallback, hook: str, call: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        if callback is self:
+            return call
+        key = (label(callback), hook)
+
+        def timed(*args: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(*args)
+            finally:
+                self.seconds[key] += time.perf_counter() - start
+                self.calls[key] += 1
+
+        return timed
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Put a clock around every hook of the run."""
+        self._started = time.perf_counter()
+        driver.hooks.instrument(self._wrap)
+
+    def _finish(self) -> None:
+        self.total += time.perf_counter() - self._started
+        _logger.info("%s", self.table())
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Log the table."""
+        self._finish()
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Log the table."""
+        self._finish()
+
+    def is_live(self, step: int) -> bool:
+        """Deferred: it has no hook of a step."""
+        return False
+
+    def table(self) -> str:
+        """Callback, hook, calls, seconds and share of the run, longest first."""
+        total = max(self.total, 1e-12)
+        width = max([len(who) for who, _ in self.seconds], default=8)
+        lines = [f"{'callback':<{width}}  {'hook':<24} {'calls':>8} {'seconds':>10} {'share':>7}"]
+        for (who, hook), spent in sorted(self.seconds.items(), key=lambda item: -item[1]):
+            lines.append(
+                f"{who:<{width}}  {hook:<24} {self.calls[who, hook]:>8} {spent:>10.4f} "
+                f"{spent / total:>7.1%}"
+            )
+        rest = self.total - sum(self.seconds.values())
+        lines.append(
+            f"{'the rest: steps':<{width}}  {'':<24} {'':>8} {rest:>10.4f} {rest / total:>7.1%}"
+        )
+        return "\n".join(lines)

@@ -1,0 +1,39 @@
+"""A callback made of plain functions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder
+
+
+class LambdaCallback(AbstractCallback):
+    """Calls the given functions in the hooks of the same names.
+
+    Args:
+        order: The `callback_order`.
+        live: Whether the functions read or change the driver's state.
+        **functions: Hook name -> function with that hook's arguments.
+
+    Raises:
+        TypeError: For a name that is no hook.
+    """
+
+    def __init__(
+        self,
+        *,
+        order: int = CallbackOrder.USER,
+        live: bool = True,
+        **functions: Callable[..., Any],
+    ):
+        for hook, function in functions.items():
+            if hook not in HOOKS:
+                raise TypeError(f"{hook!r} is no hook; the hooks are: {', '.join(HOOKS)}.")
+            if not callable(function):
+                raise TypeError(f"{hook} must be a function, but {function!r} was given.")
+            setattr(self, hook, function)
+        self.callback_order = order
+        self.live = live
+
+    def is_live(self, step: int) -> bool:
+        """As given."""
+        return self.live and super().is_live(step)

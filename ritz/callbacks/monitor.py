@@ -1,0 +1,129 @@
+"""Reads a monitored quantity, such as "Energy.mean" or "acceptance", from a step's row."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ritz.driver.rows import children
+
+_ERROR_NAMES = ("error_of_mean", "Sigma")
+
+
+def _part(value: Any, name: str) -> Any:
+    """The part `name` of `value`; raises LookupError."""
+    parts = children(value)
+    if parts is not None and name in parts:
+        return parts[name]
+    found = getattr(value, name, None)
+    if found is None or callable(found):
+        raise LookupError(name)
+    return found
+
+
+def find(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[Any, Any]:
+    """The monitored value, and the statistics that it belongs to (or the value again).
+
+    Raises:
+        LookupError: If nothing of that name is logged.
+    """
+    if monitor in log_data:
+        return log_data[monitor], log_data[monitor]
+    first, *rest = re.split(r"[./]", monitor)
+    if first in log_data:
+        owner = value = log_data[first]
+    else:
+        value, rest = log_data[driver._loss_name], [first, *rest]
+        if rest == ["mean"] and np.ndim(value) == 0 and isinstance(value, int | float | complex):
+            return value, value
+        owner = value
+    for name in rest:
+        owner, value = value, _part(value, name)
+    return value, owner
+
+
+def _number(value: Any, monitor: str) -> float:
+    mean = getattr(value, "mean", None)
+    if mean is not None and not callable(mean):
+        value = mean
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biufc":
+        raise ValueError(
+            f"monitor {monitor!r} is no single number but {value!r}; name one of its parts, for "
+            f"example {monitor + '.0'!r}, or log a number of your own in before_parameter_update."
+        )
+    return float(np.real(array.reshape(())))
+
+
+def _names(log_data: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} ({', '.join(f'{key}.{part}' for part in parts)})"
+        if (parts := children(value))
+        else key
+        for key, value in log_data.items()
+    ]
+
+
+def read(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[float, float] | None:
+    """The monitored number and its error bar, real parts taken.
+
+    Args:
+        monitor: A key of `log_data`; a key and a part, as in "Energy.mean"; or a part of the
+            driver's loss, as in "mean".
+        log_data: The step's row.
+        driver: The driver, for the name of its loss.
+
+    Returns:
+        The number and its error bar (NaN if it has none), or None if a callback of the run logs
+        the quantity but not at this step.
+
+    Raises:
+        ValueError: If nothing of that name is logged, or it is no single number.
+    """
+    try:
+        value, owner = find(monitor, log_data, driver)
+    except LookupError:
+        if any(re.split(r"[./]", monitor)[0] in c.logs for c in getattr(driver, "callbacks", ())):
+            return None
+        raise ValueError(
+            f"monitor {monitor!r} is not logged; this run logs: {'; '.join(_names(log_data))}."
+        ) from None
+    error = math.nan
+    for name in _ERROR_NAMES:
+        if getattr(owner, name, None) is not None:
+            error = float(np.real(getattr(owner, name)))
+            break
+    return _number(value, monitor), error
+
+
+def improves(
+    value: float, target: float, min_delta: float, min_reldelta: float, mode: str = "min"
+) -> bool:
+    """Whether `value` is better than `target` by more than both margins.
+
+    The relative margin is a fraction of |target|, so that it also works below zero.
+    """
+    if mode == "max":
+        value, target = -value, -target
+    if math.isinf(target):
+        return value < target
+    return value < target - max(min_delta, min_reldelta * abs(target))
+
+
+def check_mode(mode: str) -> str:
+    """`mode`, if it is "min" or "max"."""
+    if mode not in ("min", "max"):
+        raise ValueError(f"mode must be 'min' or 'max', but {mode!r} was given.")
+    return mode
+
+
+def check_number(name: str, value: float, least: float, *, strict: bool = False) -> float:
+    """`value`, if it is a number of at least `least` (above it if `strict`)."""
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, but {value!r} was given.")
+    if not (value > least if strict else value >= least):
+        bound = "above" if strict else "at least"
+        raise ValueError(f"{name} must be {bound} {least:g}, but {value!r} was given.")
+    return value

@@ -1,0 +1,38 @@
+"""Estimates observables during a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ritz.driver.arguments import check_count
+from ritz.driver.callback import AbstractCallback, CallbackOrder
+
+
+class Observables(AbstractCallback):
+    """Adds the expectation values of observables to the row, from the samples of the step.
+
+    Args:
+        observables: Name -> observable, as the driver's `estimate` takes them.
+        interval: Steps between two estimates; they are made at the multiples of it.
+        fullsum: Whether to sum over all configurations instead of the samples.
+    """
+
+    callback_order = CallbackOrder.OBSERVE
+
+    def __init__(self, observables: Mapping[str, Any], interval: int = 1, fullsum: bool = False):
+        if not isinstance(observables, Mapping):
+            raise TypeError(
+                f"observables must be a dict of name -> observable, but {observables!r} was given."
+            )
+        self.observables = dict(observables)
+        self.interval = check_count("interval", interval, 1)
+        self.fullsum = fullsum
+        self.logs = tuple(self.observables)
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Estimate at the present parameters."""
+        if self.is_live(step):
+            log_data.update(driver.estimate(self.observables, fullsum=self.fullsum))
+
+    def is_live(self, step: int) -> bool:
+        """Live at the multiples of `interval`."""
+        return step % self.interval == 0

@@ -1,0 +1,78 @@
+"""A progress bar in the terminal or the notebook."""
+
+import time
+from typing import Any
+
+import jax
+
+from ritz.driver.callback import AbstractCallback, CallbackOrder
+
+
+class ProgressBar(AbstractCallback):
+    """Shows steps, speed and the loss on stderr, or as a widget in a notebook.
+
+    The bar is drawn at most once every `min_interval` seconds and reads only the row, so that it
+    costs a step next to nothing.
+
+    Args:
+        min_interval: Seconds between two drawings.
+        leave: Whether the bar stays when the run has ended.
+    """
+
+    callback_order = CallbackOrder.LOG
+
+    def __init__(self, min_interval: float = 0.1, leave: bool = True):
+        self.min_interval = min_interval
+        self.leave = leave
+        self._bar: Any = None
+        self._drawn = 0.0
+        self._loss: Any = None
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Open the bar."""
+        from tqdm.auto import tqdm
+
+        self._start, self._drawn, self._loss = step, 0.0, None
+        self._bar = tqdm(
+            total=driver.target_step - step,
+            disable=jax.process_index() != 0,
+            dynamic_ncols=True,
+            leave=self.leave,
+            mininterval=0.0,
+        )
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Remember the loss."""
+        self._loss = log_data.get(driver.loss_name)
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Draw, if it is time."""
+        now = time.monotonic()
+        if now - self._drawn >= self.min_interval:
+            self._drawn = now
+            self._draw(step + 1, driver)
+
+    def _draw(self, done: int, driver: Any) -> None:
+        if self._loss is not None:
+            text = f"{self._loss:.6g}" if isinstance(self._loss, float) else str(self._loss)
+            self._bar.set_postfix_str(f"{driver.loss_name}={text}", refresh=False)
+        self._bar.n = done - self._start
+        self._bar.refresh()
+
+    def _close(self, step: int, driver: Any) -> None:
+        if self._bar is not None:
+            self._draw(step, driver)
+            self._bar.close()
+            self._bar = None
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Draw the last state and close."""
+        self._close(step, driver)
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Draw the last state and close."""
+        self._close(step, driver)
+
+    def is_live(self, step: int) -> bool:
+        """Deferred at all steps."""
+        return False

@@ -1,0 +1,84 @@
+"""Lowers the learning rate when progress stalls."""
+
+import logging
+import math
+from typing import Any
+
+from ritz.callbacks.monitor import check_mode, check_number, improves, read
+from ritz.callbacks.scales import require
+from ritz.driver.callback import AbstractCallback
+
+_logger = logging.getLogger(__name__)
+
+
+class ReduceLROnPlateau(AbstractCallback):
+    """Multiplies the learning rate by `factor` after `patience` steps without improvement.
+
+    It acts on `driver.rate_scale`, on top of whatever schedule the optimiser has, and logs it.
+
+    Args:
+        monitor: A logged quantity such as "Energy.mean", or a part of the loss such as "mean".
+        factor: What the rate is multiplied with, in (0, 1).
+        patience: Steps without improvement that are tolerated.
+        min_delta: A change by less than this is no improvement.
+        min_reldelta: A change by less than this fraction of the best |value| is none either.
+        cooldown: Steps after a reduction that are not counted.
+        min_scale: The rate is never lowered below this fraction of the optimiser's own.
+        mode: "min" if lower is better, "max" if higher is.
+    """
+
+    state_fields = ("_best", "_waited", "_cooling", "_scale")
+    logs = ("rate_scale",)
+
+    def __init__(
+        self,
+        monitor: str = "mean",
+        factor: float = 0.5,
+        patience: int = 20,
+        min_delta: float = 0.0,
+        min_reldelta: float = 0.0,
+        cooldown: int = 0,
+        min_scale: float = 1e-3,
+        mode: str = "min",
+    ):
+        check_number("factor", factor, 0, strict=True)
+        if factor >= 1:
+            raise ValueError(f"factor must be below 1, but {factor!r} was given.")
+        self.monitor = monitor
+        self.factor = factor
+        self.patience = check_number("patience", patience, 0)
+        self.min_delta = check_number("min_delta", min_delta, 0)
+        self.min_reldelta = check_number("min_reldelta", min_reldelta, 0)
+        self.cooldown = check_number("cooldown", cooldown, 0)
+        self.min_scale = check_number("min_scale", min_scale, 0)
+        self.mode = check_mode(mode)
+        self._best = math.inf if mode == "min" else -math.inf
+        self._waited = 0
+        self._cooling = 0
+        self._scale: float | None = None
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Check that the driver obeys, and put back the scale of an earlier run."""
+        require(driver, "rate_scale", "ReduceLROnPlateau")
+        if self._scale is not None:
+            driver.rate_scale = self._scale
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Compare with the best; a reduction acts on this step's update already."""
+        found = read(self.monitor, log_data, driver)
+        if found is not None:
+            self._count(found[0], step, driver)
+        self._scale = float(driver.rate_scale)
+        log_data["rate_scale"] = self._scale
+
+    def _count(self, value: float, step: int, driver: Any) -> None:
+        if improves(value, self._best, self.min_delta, self.min_reldelta, self.mode):
+            self._best, self._waited = value, 0
+        elif self._cooling > 0:
+            self._cooling -= 1
+        else:
+            self._waited += 1
+        if self._waited > self.patience and driver.rate_scale > self.min_scale:
+            driver.rate_scale = max(driver.rate_scale * self.factor, self.min_scale)
+            self._waited, self._cooling = 0, self.cooldown
+            _logger.info("Step %d: rate scale lowered to %g.", step, driver.rate_scale)

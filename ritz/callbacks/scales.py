@@ -1,0 +1,16 @@
+"""Settings of a driver that callbacks adjust during a run."""
+
+from typing import Any
+
+
+def require(driver: Any, setting: str, who: str) -> None:
+    """Check that `driver` obeys `setting`.
+
+    Raises:
+        TypeError: If it does not, with how to mend it.
+    """
+    if setting not in driver.adjustable:
+        raise TypeError(
+            f"{who} adjusts driver.{setting}, which {type(driver).__name__} does not obey; obey it "
+            f"in the driver and add {setting!r} to its class attribute `adjustable`."
+        )

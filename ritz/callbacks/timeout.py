@@ -1,0 +1,64 @@
+"""Stops a run after a time."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ritz.callbacks.conditions import StopCondition
+from ritz.callbacks.monitor import check_number
+from ritz.driver.callback import StopReason
+
+
+class Timeout(StopCondition):
+    """Stops when `total` seconds were spent in all runs, or `per_run` seconds in this one.
+
+    Args:
+        total: Seconds in all runs with this callback, those before a resume included.
+        per_run: Seconds in each run.
+    """
+
+    reason = StopReason.TIMED_OUT
+    state_fields = ("elapsed_before",)
+
+    def __init__(self, total: float | None = None, per_run: float | None = None):
+        if total is None and per_run is None:
+            raise ValueError("give Timeout a limit in seconds: total=..., per_run=..., or both.")
+        self.total = None if total is None else check_number("total", total, 0, strict=True)
+        self.per_run = None if per_run is None else check_number("per_run", per_run, 0, strict=True)
+        self.elapsed_before = 0.0
+        self._started: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds spent in this run."""
+        return 0.0 if self._started is None else time.monotonic() - self._started
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Start the clock."""
+        super().on_run_start(step, driver)
+        self._started = time.monotonic()
+
+    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+        """Look at the clock."""
+        elapsed = self.elapsed
+        if self.per_run is not None and elapsed >= self.per_run:
+            return f"this run has taken {elapsed:.1f} s of {self.per_run:g} s"
+        if self.total is not None and self.elapsed_before + elapsed >= self.total:
+            return f"all runs took {self.elapsed_before + elapsed:.1f} s of {self.total:g} s"
+        return None
+
+    def _stop_clock(self) -> None:
+        self.elapsed_before += self.elapsed
+        self._started = None
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seconds spent so far, this run included."""
+        return {"elapsed_before": self.elapsed_before + self.elapsed}

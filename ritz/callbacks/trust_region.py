@@ -1,0 +1,95 @@
+"""Accepts an update only if the loss after it is no worse than expected."""
+
+from typing import Any
+
+import numpy as np
+
+from ritz.callbacks.monitor import check_number
+from ritz.callbacks.scales import require
+from ritz.driver.callback import AbstractCallback, CallbackOrder
+
+_SCALES = {"damping": "damping_scale", "rate": "rate_scale"}
+
+
+class TrustRegion(AbstractCallback):
+    """Rejects a step whose trial loss is higher than the loss by more than a tolerance.
+
+    The trial loss is the loss after the update on the samples of this step, reweighted where
+    they depend on the parameters, so that both share their noise. On rejection the diagonal shift
+    is multiplied by `factor` (or the learning rate divided by it); after each accepted step it
+    goes back by `relax` towards its own value (Levenberg-Marquardt damping: Marquardt, J. SIAM
+    11, 431 (1963)).
+
+    Args:
+        tolerance: How much worse the trial loss may be, in the loss's units.
+        z: How much worse it may be, in error bars of the loss; added to `tolerance`.
+        adjust: "damping" or "rate": what is changed on rejection.
+        factor: By how much, above 1.
+        relax: By how much it goes back after an accepted step, at least 1.
+        limit: The largest change in all; a step that is still rejected then is accepted.
+    """
+
+    callback_order = CallbackOrder.USER
+    state_fields = ("_strength",)
+    logs = ("trial_loss", "damping_scale", "rate_scale")
+
+    def __init__(
+        self,
+        tolerance: float = 0.0,
+        z: float = 1.0,
+        adjust: str = "damping",
+        factor: float = 4.0,
+        relax: float = 1.5,
+        limit: float = 1e6,
+    ):
+        if adjust not in _SCALES:
+            raise ValueError(
+                f"adjust must be one of {', '.join(_SCALES)}, but {adjust!r} was given."
+            )
+        self.tolerance = check_number("tolerance", tolerance, 0)
+        self.z = check_number("z", z, 0)
+        self.adjust = adjust
+        self.factor = check_number("factor", factor, 1, strict=True)
+        self.relax = check_number("relax", relax, 1)
+        self.limit = check_number("limit", limit, 1)
+        self._strength = 1.0
+        self._trial: float | None = None
+
+    def _apply(self, driver: Any) -> None:
+        value = self._strength if self.adjust == "damping" else 1 / self._strength
+        setattr(driver, _SCALES[self.adjust], value)
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Check that the driver obeys, and put back the strength of an earlier run."""
+        require(driver, _SCALES[self.adjust], "TrustRegion")
+        self._apply(driver)
+
+    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
+        """Compare the trial loss with the loss."""
+        loss, error = _mean_and_error(driver.loss)
+        self._trial, _ = _mean_and_error(driver.trial_loss(driver.update))
+        allowed = loss + self.tolerance + self.z * error
+        # A trial loss that is not a number is rejected too.
+        if self._trial <= allowed or self._strength >= self.limit:
+            return False
+        self._strength = min(self._strength * self.factor, self.limit)
+        self._apply(driver)
+        return True
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Log what was tried."""
+        log_data["trial_loss"] = self._trial
+        log_data[_SCALES[self.adjust]] = getattr(driver, _SCALES[self.adjust])
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Relax after an accepted step."""
+        self._strength = max(self._strength / self.relax, 1.0)
+        self._apply(driver)
+
+
+def _mean_and_error(loss: Any) -> tuple[float, float]:
+    mean = getattr(loss, "mean", None)
+    if mean is None or callable(mean):
+        return float(np.real(loss)), 0.0
+    error = float(np.real(getattr(loss, "error_of_mean", 0.0)))
+    return float(np.real(mean)), error if np.isfinite(error) else 0.0
