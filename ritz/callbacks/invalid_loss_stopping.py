@@ -77,7 +77,7 @@ class InvalidLossStopping(StopCondition):
             raise StopRun(f"{self.monitor} is {value} and there was no valid step to go back to")
         if self.patience is not None and self._rollbacks >= self.patience:
             raise StopRun(f"{self.monitor} is {value} after going back {self._rollbacks} times")
-        driver.restore(self._snapshot)
+        driver.restore(self._snapshot, fresh_samples=True)
         self._rollbacks += 1
         return True
 

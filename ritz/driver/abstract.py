@@ -4,6 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -38,6 +39,12 @@ class AbstractDriver:
 
     damping_scale: float = 1.0
     """Multiplies the diagonal shift of the update rule, where `adjustable` has it."""
+
+    working_dir: Path = Path()
+    """The folder in which loggers place what has a relative path."""
+
+    stage_name: str = "run"
+    """How loggers call this run where they were given no name."""
 
     def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
         self._variational_state = state
@@ -196,8 +203,14 @@ class AbstractDriver:
         """All that `restore` needs to undo later updates."""
         return self.snapshot_parameters()
 
-    def restore(self, snapshot: Any) -> None:
-        """Go back to `snapshot`; `step_count` keeps counting the updates that were applied."""
+    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; `step_count` keeps counting the updates that were applied.
+
+        Args:
+            snapshot: What `snapshot` gave.
+            fresh_samples: Whether random numbers go on from where they are, instead of
+                repeating what followed the snapshot.
+        """
         self.parameters = jax.tree.map(copy.copy, snapshot)
 
     # What the loop calls.

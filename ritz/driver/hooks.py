@@ -115,7 +115,7 @@ class HookList:
                 call(*args)
             except StopRun:
                 _logger.debug("%s raised StopRun in %s, where it has no effect", callback, hook)
-            except BaseException as error:  # noqa: B036 - raised, or noted, by the caller
+            except BaseException as error:
                 errors.append(error)
         self._begun = []
         return errors

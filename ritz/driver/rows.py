@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 Path = tuple[str, ...]
 
 
@@ -32,3 +34,26 @@ def leaves(row: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, An
             yield from leaves(parts, path)
         elif value is not None:
             yield path, value
+
+
+def scalars(row: Mapping[str, Any], separator: str) -> Iterator[tuple[str, float]]:
+    """All numbers of a row as floats: complex ones as `re` and `im`, arrays by index.
+
+    Strings are left out.
+    """
+    for path, value in leaves(row):
+        name = separator.join(path)
+        if type(value) is float:
+            yield name, value
+            continue
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufc":
+            continue
+        for index in np.ndindex(array.shape):
+            number = array[index]
+            full = separator.join([name, *map(str, index)])
+            if array.dtype.kind == "c":
+                yield f"{full}{separator}re", float(number.real)
+                yield f"{full}{separator}im", float(number.imag)
+            else:
+                yield full, float(number)

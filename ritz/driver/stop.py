@@ -14,7 +14,7 @@ class StopReason(enum.Enum):
     FAILED = "failed with an error"
 
 
-class StopRun(Exception):  # noqa: N818 - the name is part of the contract
+class StopRun(Exception):
     """Raised in any hook to end the run well.
 
     Every callback still gets the hook in which it was raised, then `on_run_end`, and `run`

@@ -1,0 +1,101 @@
+"""The writer contract, and how a writer becomes a callback."""
+
+import abc
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from ritz.driver.callback import AbstractCallback, CallbackOrder
+
+
+class AbstractLogger(AbstractCallback, abc.ABC):
+    """Writes each step's row somewhere. Implement `open` and `write`.
+
+    The run enters `open` before its first step, calls `write` once an accepted step, before the
+    parameters move, and leaves `open` when it ends, in whatever way. With several processes only
+    the first one opens and writes, unless `every_process` is set.
+
+    A logger can also be called by hand, `logger(step, row)`, and then flushed: it opens itself.
+    That is how the drivers of NetKet use it.
+    """
+
+    callback_order = CallbackOrder.LOG
+    run_argument = "out"
+    every_process: ClassVar[bool] = False
+
+    _opened: contextlib.ExitStack | None = None
+
+    @abc.abstractmethod
+    def open(
+        self, working_dir: Path, stage_name: str, initial_step: int = 0
+    ) -> contextlib.AbstractContextManager[None]:
+        """A context manager in which all input and output happens; nothing on disk before it.
+
+        Args:
+            working_dir: The folder for files with a relative path.
+            stage_name: The name for files that were given none.
+            initial_step: The first step that will be written. Rows at or beyond it, left by an
+                interrupted run, are dropped.
+        """
+
+    @abc.abstractmethod
+    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+        """Write one row; called at growing `step`. Values may be nested, see `ritz.driver.rows`."""
+
+    def flush(self, state: Any = None) -> None:
+        """Make sure that what was written can be read by others."""
+
+    @staticmethod
+    def to_scalar(value: Any) -> float:
+        """A NumPy or JAX scalar, or an array of one element, as a float; the real part of it."""
+        return float(np.real(np.asarray(value)).reshape(()))
+
+    def _begin(self, working_dir: Path, stage_name: str, step: int) -> None:
+        if self.every_process or jax.process_index() == 0:
+            self._opened = contextlib.ExitStack()
+            self._opened.enter_context(self.open(Path(working_dir), stage_name, step))
+
+    def close(self) -> None:
+        """Leave `open`, if it was entered."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Enter `open`."""
+        self.close()
+        self._begin(driver.working_dir, driver.stage_name, step)
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Write the row."""
+        if self._opened is not None:
+            self.write(step, log_data)
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Leave `open`."""
+        self.close()
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Leave `open`."""
+        self.close()
+
+    def is_live(self, step: int) -> bool:
+        """Deferred: only the row is read."""
+        return False
+
+    def __call__(self, step: int, item: Mapping[str, Any], state: Any = None) -> None:
+        """Write a row by hand."""
+        if self._opened is None:
+            self._begin(Path(), "run", step)
+        if self._opened is not None:
+            self.write(step, item)
+
+
+@contextlib.contextmanager
+def nothing_to_open() -> Iterator[None]:
+    """For loggers that hold no resource."""
+    yield

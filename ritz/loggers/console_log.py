@@ -1,0 +1,52 @@
+"""Rows as lines of text."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from ritz.driver.arguments import check_count
+from ritz.driver.rows import scalars
+from ritz.loggers.base import AbstractLogger
+
+
+class ConsoleLog(AbstractLogger):
+    """Writes every `interval`-th row as a line of text to a stream.
+
+    Args:
+        interval: Steps between two lines; those at its multiples are written.
+        fields: What to show, such as "Energy" or "Energy.Mean"; everything by default.
+        stream: Where to write; `sys.stdout` by default.
+    """
+
+    def __init__(
+        self, interval: int = 1, fields: Sequence[str] | None = None, stream: TextIO | None = None
+    ):
+        if isinstance(fields, str):
+            raise TypeError(f"fields must be a list of names; write fields=[{fields!r}].")
+        self.interval = check_count("interval", interval, 1)
+        self.fields = fields
+        self.stream = stream
+
+    @contextlib.contextmanager
+    def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
+        """Nothing to open."""
+        self._out = self.stream or sys.stdout
+        yield
+        self._out.flush()
+
+    def _shown(self, name: str) -> bool:
+        return self.fields is None or any(
+            name == field or name.startswith(f"{field}.") for field in self.fields
+        )
+
+    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+        """Write a line, if this step has one."""
+        if step % self.interval:
+            return
+        shown = [f"{name}={v:.8g}" for name, v in scalars(stats, ".") if self._shown(name)]
+        if not shown and self.fields is not None:
+            known = ", ".join(name for name, _ in scalars(stats, "."))
+            raise ValueError(f"none of {', '.join(self.fields)} is logged; this run logs: {known}.")
+        self._out.write(f"step {step:>6}  " + "  ".join(shown) + "\n")

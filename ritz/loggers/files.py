@@ -1,0 +1,44 @@
+"""Files that are complete at every moment."""
+
+import os
+from pathlib import Path
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Replace `path` by a file with `content`: whoever reads sees the old one or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class LineFile:
+    """An append-only text file; every line is handed to the system at once.
+
+    A line that was cut off when a process was killed has no newline, and readers leave it out.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+    def append(self, line: bytes) -> None:
+        """Write `line`, which ends in a newline."""
+        os.write(self._fd, line)
+
+    def empty(self) -> None:
+        """Remove all lines."""
+        os.ftruncate(self._fd, 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def complete_lines(path: Path) -> list[bytes]:
+    """The lines of a file, without their newlines and without a last one that was cut off."""
+    if not path.exists():
+        return []
+    return path.read_bytes().split(b"\n")[:-1]

@@ -1,0 +1,203 @@
+"""Columns of numbers that grow, and the tree of them that a log holds in memory."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+_FILL = {"f": np.nan, "c": np.nan, "O": None}
+
+
+class Column:
+    """One quantity over the steps; appending is O(1).
+
+    The type grows with what comes: whole numbers become floats, and floats complex, when needed.
+    """
+
+    def __init__(self, values: Any = ()):
+        array = np.asarray(values)
+        if array.dtype.kind in "US":
+            array = array.astype(object)
+        self._buffer = array
+        self._length = len(array)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def values(self) -> np.ndarray:
+        """All values, shape (n, *shape of one)."""
+        return self._buffer[: self._length]
+
+    def append(self, value: Any) -> None:
+        """Add a value.
+
+        Raises:
+            ValueError: If its shape is not that of the others.
+        """
+        n, buffer = self._length, self._buffer
+        if n and type(value) is float and buffer.dtype == np.float64 and buffer.ndim == 1:
+            if n == len(buffer):
+                self._grow(buffer.dtype)
+            self._buffer[n] = value
+            self._length = n + 1
+            return
+        array = np.asarray(value)
+        if array.dtype.kind in "US":
+            array = array.astype(object)
+        if not n:
+            self._buffer = np.empty((8, *array.shape), array.dtype)
+        elif array.shape != buffer.shape[1:]:
+            raise ValueError(
+                f"a value of shape {array.shape} cannot follow values of shape {buffer.shape[1:]}; "
+                "log it under another name."
+            )
+        else:
+            dtype = np.result_type(buffer.dtype, array.dtype)
+            if n == len(buffer) or dtype != buffer.dtype:
+                self._grow(dtype)
+        self._buffer[n] = array
+        self._length = n + 1
+
+    def _grow(self, dtype: Any) -> None:
+        grown = np.empty((max(8, 2 * self._length), *self._buffer.shape[1:]), dtype)
+        grown[: self._length] = self.values
+        self._buffer = grown
+
+    def pad(self, length: int) -> None:
+        """Fill up to `length` with NaN (None for strings)."""
+        missing = length - self._length
+        if missing <= 0:
+            return
+        dtype = self._buffer.dtype
+        if dtype.kind not in _FILL:
+            dtype = np.dtype(float)
+        fill = np.full((missing, *self._buffer.shape[1:]), _FILL[dtype.kind], dtype)
+        self._buffer = np.concatenate([self.values.astype(dtype), fill])
+        self._length = length
+
+    def truncate(self, length: int) -> None:
+        """Keep the first `length` values."""
+        self._length = min(length, self._length)
+
+
+class History:
+    """The fields of one logged quantity, with the steps at which it was logged.
+
+    `history["Mean"]`, `history.Mean` and, for the main value, `np.asarray(history)` give arrays.
+    """
+
+    def __init__(self, fields: Mapping[str, Any] | None = None, iters: Any = ()):
+        self._iters = Column(np.asarray(iters, dtype=None if len(iters) else int))
+        self._fields = {name: Column(values) for name, values in (fields or {}).items()}
+
+    @property
+    def iters(self) -> np.ndarray:
+        """The steps, shape (n,)."""
+        return self._iters.values
+
+    @property
+    def main_value_name(self) -> str | None:
+        """The field that stands for the quantity: "Mean" or "value", or the only one."""
+        for name in ("Mean", "value"):
+            if name in self._fields:
+                return name
+        return next(iter(self._fields)) if len(self._fields) == 1 else None
+
+    @property
+    def values(self) -> np.ndarray:
+        """The main field."""
+        name = self.main_value_name
+        if name is None:
+            raise ValueError(f"no main value among the fields {', '.join(self._fields)}; name one.")
+        return self._fields[name].values
+
+    def get(self) -> tuple[np.ndarray, np.ndarray]:
+        """The steps and the main field."""
+        return self.iters, self.values
+
+    def keys(self) -> list[str]:
+        """The names of the fields."""
+        return list(self._fields)
+
+    def append(self, step: int, fields: Mapping[str, Any]) -> None:
+        """Add the values of one step; a field that is missing, then or before, is NaN."""
+        n = len(self._iters)
+        for name, value in fields.items():
+            if value is None:
+                continue
+            column = self._fields.get(name)
+            if column is None:
+                column = self._fields[name] = Column()
+                if n:
+                    column.append(value)
+                    column.truncate(0)
+                    column._length = 0
+                    column.pad(n)
+            elif len(column) < n:
+                column.pad(n)
+            column.append(value)
+        self._iters.append(step)
+
+    def truncate(self, step: int) -> None:
+        """Drop what was logged at `step` or later."""
+        keep = int(np.searchsorted(self.iters, step))
+        self._iters.truncate(keep)
+        for column in self._fields.values():
+            column.truncate(keep)
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """`iters` and the fields as arrays of one length."""
+        for column in self._fields.values():
+            column.pad(len(self._iters))
+        return {"iters": self.iters, **{k: c.values for k, c in self._fields.items()}}
+
+    def plot(self, *args: Any, axes: Any = None, **kwargs: Any) -> Any:
+        """Draw the main field over the steps with matplotlib; returns the axes."""
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.gca()
+        axes.plot(self.iters, self.values.real, *args, **kwargs)
+        return axes
+
+    def __len__(self) -> int:
+        return len(self._iters)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields or name == "iters"
+
+    def __getitem__(self, name: Any) -> np.ndarray:
+        if not isinstance(name, str):
+            return self.values[name]
+        if name == "iters":
+            return self.iters
+        try:
+            return self.to_dict()[name]
+        except KeyError:
+            raise KeyError(f"no field {name!r}; there are: {', '.join(self._fields)}") from None
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        if name.startswith("_") or name not in self._fields:
+            raise AttributeError(name)
+        return self[name]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values)
+
+    def __repr__(self) -> str:
+        return f"History(keys={self.keys()}, n_iters={len(self)})"
+
+
+class HistoryDict(dict[str, Any]):
+    """Histories by name, nested as they were logged; `data["a/b"]` is `data["a"]["b"]`."""
+
+    def __missing__(self, key: str) -> Any:
+        head, slash, rest = str(key).partition("/")
+        if slash and head in self:
+            inner = self[head]
+            return inner[int(rest)] if isinstance(inner, list) else inner[rest]
+        raise KeyError(f"nothing was logged as {key!r}; there are: {', '.join(map(str, self))}")

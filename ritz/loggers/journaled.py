@@ -1,0 +1,152 @@
+"""Logs kept as one document, with a journal of the rows that it lacks yet."""
+
+import abc
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ritz.driver.arguments import check_count
+from ritz.loggers.base import AbstractLogger
+from ritz.loggers.files import LineFile, complete_lines
+from ritz.loggers.history import HistoryDict
+from ritz.loggers.runtime_log import RuntimeLog
+from ritz.loggers.tree import row_from_json, row_to_json
+
+_logger = logging.getLogger(__name__)
+
+MODES = {
+    "w": "write",
+    "a": "append",
+    "x": "fail",
+    "write": "write",
+    "append": "append",
+    "fail": "fail",
+}
+
+LONGEST_WAIT = 2.0
+"""Seconds after which a document is rewritten although few rows were added, if that is cheap."""
+
+
+class JournaledLogger(AbstractLogger, abc.ABC):
+    """Writes a whole document now and then, and each row at once into a journal beside it.
+
+    Rewriting a document costs more the longer it is. So it is rewritten (to a temporary name, then
+    renamed) only when that takes less than the fraction `max_cost` of the time since it was last
+    rewritten, and when the run ends. In between, each row is appended to the journal, and opening
+    the log again takes it from there: a run may be killed at any moment and no row is lost.
+
+    Args:
+        path: The document, relative to the run's working folder.
+        mode: "write" (or "w") starts empty; "append" ("a") keeps the rows before the run's first
+            step; "fail" ("x") refuses a path that exists. A second run goes on in each mode.
+        write_every: Rows between two rewrites of the document, if that is cheap enough.
+        max_cost: The fraction of the time that rewriting may take.
+    """
+
+    def __init__(self, path: Path, mode: str, write_every: int, max_cost: float):
+        if mode not in MODES:
+            raise ValueError(
+                f"mode must be one of 'write', 'append', 'fail' (w, a, x), but {mode!r} was given."
+            )
+        self.mode = MODES[mode]
+        self.path = path
+        self.write_every = check_count("write_every", write_every, 1)
+        self.max_cost = max_cost
+        self._memory = RuntimeLog()
+        self._first_open = True
+        self._journal: LineFile | None = None
+        self._document = path
+        self._refuse_existing(path)
+
+    @property
+    def data(self) -> HistoryDict:
+        """All rows, in memory."""
+        return self._memory.data
+
+    def __getitem__(self, key: str) -> Any:
+        return self._memory[key]
+
+    @abc.abstractmethod
+    def _read_document(self, path: Path) -> RuntimeLog: ...
+
+    @abc.abstractmethod
+    def _write_document(self, path: Path) -> None: ...
+
+    def _files(self, document: Path) -> list[Path]:
+        return [document]
+
+    def _refuse_existing(self, document: Path) -> None:
+        found = [str(p) for p in self._files(document) if p.exists()]
+        if self.mode == "fail" and self._first_open and found:
+            raise ValueError(
+                f"{' and '.join(found)} exist already and mode is 'fail'; remove them, choose "
+                "another path, or give mode='append' or mode='write'."
+            )
+
+    @contextlib.contextmanager
+    def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
+        """Load the rows before `initial_step`, and open the journal."""
+        document = working_dir / self.path
+        self._refuse_existing(document)
+        document.parent.mkdir(parents=True, exist_ok=True)
+        journal_path = document.with_name(document.name + ".journal")
+        if self._first_open and self.mode == "append":
+            self._memory = self._recover(document, journal_path)
+        self._memory.truncate(initial_step)
+        self._document, self._first_open = document, False
+        self._journal = LineFile(journal_path)
+        try:
+            self._rewrite()
+            yield
+        finally:
+            try:
+                self._rewrite()
+                journal_path.unlink()
+            finally:
+                self._journal.close()
+                self._journal = None
+
+    def _recover(self, document: Path, journal: Path) -> RuntimeLog:
+        log = self._read_document(document) if document.exists() else RuntimeLog()
+        last = log._old_step if log.data else -1
+        for line in complete_lines(journal):
+            try:
+                entry = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                _logger.warning("%s: left out a damaged line", journal)
+                continue
+            if entry["step"] > last:  # others are in the document already
+                log.write(entry["step"], row_from_json(entry["row"]))
+        return log
+
+    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+        """Append the row, and rewrite the document if that is due."""
+        assert self._journal is not None, "write outside of open"
+        self._memory.write(step, stats)
+        entry = {"step": step, "row": row_to_json(stats, step)}
+        self._journal.append(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+        self._rows_since += 1
+        elapsed = time.monotonic() - self._rewritten
+        if (self._rows_since >= self.write_every or elapsed > LONGEST_WAIT) and (
+            elapsed * self.max_cost >= self._cost
+        ):
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        start = time.monotonic()
+        self._write_document(self._document)
+        if self._journal is not None:
+            self._journal.empty()
+        self._rewritten = time.monotonic()
+        self._cost = self._rewritten - start
+        self._rows_since = 0
+
+    def flush(self, state: Any = None) -> None:
+        """Rewrite the document."""
+        if self._journal is not None:
+            self._rewrite()

@@ -1,0 +1,153 @@
+"""Rows into histories, and histories into NetKet's JSON layout and back."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ritz.loggers.history import History, HistoryDict
+
+_SPECIAL = "special"
+
+
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """The fields of statistics and named tuples, which share one history; None for others."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return None
+
+
+def append_row(tree: Any, step: int, row: Any) -> Any:
+    """Add a row to a tree of histories and return the tree; `tree` is None for the first row."""
+    if isinstance(row, Mapping):
+        tree = HistoryDict() if tree is None else tree
+        for key, value in row.items():
+            if value is not None and not _is_empty(value):
+                key = str(key)
+                tree[key] = append_row(tree.get(key), step, value)
+        return tree
+    fields = fields_of(row)
+    if fields is None and isinstance(row, list | tuple):
+        tree = [None] * len(row) if tree is None else tree
+        if len(tree) != len(row):
+            raise ValueError(
+                f"a list of {len(row)} values cannot follow lists of {len(tree)}; log an array, or "
+                "use another name."
+            )
+        return [t if v is None else append_row(t, step, v) for t, v in zip(tree, row, strict=True)]
+    if tree is None:
+        tree = History()
+    tree.append(step, {"value": row} if fields is None else fields)
+    return tree
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple) and len(value) == 0
+
+
+def histories(tree: Any) -> Iterator[History]:
+    """All histories in a tree."""
+    if isinstance(tree, History):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from histories(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from histories(value)
+
+
+def to_layout(tree: Any) -> Any:
+    """A tree in NetKet's layout: dicts, lists and arrays that orjson can write."""
+    if isinstance(tree, History):
+        return {name: _plain(values) for name, values in tree.to_dict().items()}
+    if isinstance(tree, Mapping):
+        return {key: to_layout(value) for key, value in tree.items() if value is not None}
+    return [to_layout(value) for value in tree or ()]
+
+
+def _plain(values: np.ndarray) -> Any:
+    if values.dtype.kind == "c":
+        return {"real": np.ascontiguousarray(values.real), "imag": _contiguous(values.imag)}
+    return values.tolist() if values.dtype.kind == "O" else _contiguous(values)
+
+
+def _contiguous(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values)
+
+
+def from_layout(layout: Any) -> Any:
+    """The tree of histories behind a document in NetKet's layout.
+
+    Raises:
+        ValueError: If the document has another layout.
+    """
+    if isinstance(layout, list):
+        return [from_layout(value) for value in layout]
+    if not isinstance(layout, Mapping):
+        raise ValueError(f"expected histories, but found {layout!r:.60}")
+    if "iters" in layout:
+        fields = {name: _array(values) for name, values in layout.items() if name != "iters"}
+        return History(fields, layout["iters"])
+    return HistoryDict({key: from_layout(value) for key, value in layout.items()})
+
+
+def _array(values: Any) -> np.ndarray:
+    if isinstance(values, Mapping) and set(values) == {"real", "imag"}:
+        return _array(values["real"]) + 1j * _array(values["imag"])
+    array = np.array(values)
+    if array.dtype.kind == "O" and not any(isinstance(v, str) for v in array.flat):
+        return array.astype(float)  # null stands for NaN and infinities
+    return array
+
+
+def row_to_json(row: Any, step: int) -> Any:
+    """One row in a form of which JSON loses nothing; `row_from_json` reads it."""
+    if isinstance(row, Mapping):
+        return {str(k): row_to_json(v, step) for k, v in row.items() if v is not None}
+    fields = fields_of(row)
+    if fields is not None:
+        return {"fields": {k: _exact(v) for k, v in fields.items() if v is not None}}
+    if isinstance(row, list | tuple):
+        return [row_to_json(value, step) for value in row]
+    return {"fields": {"value": _exact(row)}}
+
+
+def _exact(value: Any) -> Any:
+    if type(value) is float and value - value == 0.0:
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind == "c":
+        return {"real": _exact(array.real), "imag": _exact(array.imag)}
+    if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+        return {_SPECIAL: array.astype(str).tolist()}
+    return array.tolist()
+
+
+class _Fields:
+    """Fields read from a journal, which go into one history again."""
+
+    def __init__(self, fields: dict[str, Any]):
+        self.fields = fields
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.fields
+
+
+def row_from_json(row: Any) -> Any:
+    """The row that `row_to_json` wrote."""
+    if isinstance(row, list):
+        return [row_from_json(value) for value in row]
+    if set(row) == {"fields"}:
+        return _Fields({name: _inexact(value) for name, value in row["fields"].items()})
+    return {key: row_from_json(value) for key, value in row.items()}
+
+
+def _inexact(value: Any) -> Any:
+    if isinstance(value, dict):
+        if _SPECIAL in value:
+            return np.array(value[_SPECIAL], dtype=float)[()]
+        return np.array(_inexact(value["real"])) + 1j * np.array(_inexact(value["imag"]))
+    return np.array(value) if isinstance(value, list) else value
