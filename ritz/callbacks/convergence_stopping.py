@@ -8,7 +8,7 @@ from ritz.callbacks.monitor import check_number, read
 
 
 class ConvergenceStopping(StopCondition):
-    """Stops when the smoothed quantity has been at or below `target` for more than `patience` steps.
+    """Stops when the smoothed quantity was at or below `target` for more than `patience` steps.
 
     Args:
         target: The value to reach, in the units of the monitored quantity.

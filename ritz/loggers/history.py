@@ -8,6 +8,11 @@ import numpy as np
 _FILL = {"f": np.nan, "c": np.nan, "O": None}
 
 
+def _array(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    return array.astype(object) if array.dtype.kind in "US" else array
+
+
 class Column:
     """One quantity over the steps; appending is O(1).
 
@@ -15,9 +20,7 @@ class Column:
     """
 
     def __init__(self, values: Any = ()):
-        array = np.asarray(values)
-        if array.dtype.kind in "US":
-            array = array.astype(object)
+        array = _array(values)
         self._buffer = array
         self._length = len(array)
 
@@ -42,10 +45,8 @@ class Column:
             self._buffer[n] = value
             self._length = n + 1
             return
-        array = np.asarray(value)
-        if array.dtype.kind in "US":
-            array = array.astype(object)
-        if not n:
+        array = _array(value)
+        if not n:  # after a truncation to nothing too: then any shape and type will do
             self._buffer = np.empty((8, *array.shape), array.dtype)
         elif array.shape != buffer.shape[1:]:
             raise ValueError(
@@ -56,7 +57,7 @@ class Column:
             dtype = np.result_type(buffer.dtype, array.dtype)
             if n == len(buffer) or dtype != buffer.dtype:
                 self._grow(dtype)
-        self._buffer[n] = array
+        self._buffer[n] = array[()]
         self._length = n + 1
 
     def _grow(self, dtype: Any) -> None:
@@ -128,14 +129,9 @@ class History:
                 continue
             column = self._fields.get(name)
             if column is None:
-                column = self._fields[name] = Column()
-                if n:
-                    column.append(value)
-                    column.truncate(0)
-                    column._length = 0
-                    column.pad(n)
-            elif len(column) < n:
-                column.pad(n)
+                first = _array(value)
+                column = self._fields[name] = Column(np.empty((0, *first.shape), first.dtype))
+            column.pad(n)
             column.append(value)
         self._iters.append(step)
 

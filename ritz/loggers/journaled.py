@@ -128,7 +128,7 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         """Append the row, and rewrite the document if that is due."""
         assert self._journal is not None, "write outside of open"
         self._memory.write(step, stats)
-        entry = {"step": step, "row": row_to_json(stats, step)}
+        entry = {"step": step, "row": row_to_json(stats)}
         self._journal.append(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         self._rows_since += 1
         elapsed = time.monotonic() - self._rewritten

@@ -51,9 +51,11 @@ class TensorBoardLog(AbstractLogger):
             self._writer = None
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Write the scalars of the row."""
-        for tag, number in scalars(stats, "/"):
-            self._writer.add_scalar(tag, number, step)
+        """Write the scalars of the row, as one event."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=k, simple_value=v) for k, v in scalars(stats, "/")]
+        self._writer.file_writer.add_summary(Summary(value=values), step)
 
     def flush(self, state: Any = None) -> None:
         """Write out."""

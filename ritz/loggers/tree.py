@@ -103,15 +103,15 @@ def _array(values: Any) -> np.ndarray:
     return array
 
 
-def row_to_json(row: Any, step: int) -> Any:
+def row_to_json(row: Any) -> Any:
     """One row in a form of which JSON loses nothing; `row_from_json` reads it."""
     if isinstance(row, Mapping):
-        return {str(k): row_to_json(v, step) for k, v in row.items() if v is not None}
+        return {str(k): row_to_json(v) for k, v in row.items() if v is not None}
     fields = fields_of(row)
     if fields is not None:
         return {"fields": {k: _exact(v) for k, v in fields.items() if v is not None}}
     if isinstance(row, list | tuple):
-        return [row_to_json(value, step) for value in row]
+        return [row_to_json(value) for value in row]
     return {"fields": {"value": _exact(row)}}
 
 

@@ -1,0 +1,12 @@
+"""Update rules: what turns samples and local losses into a direction. One per file."""
+
+from ritz.updates.base import AbstractUpdateRule as AbstractUpdateRule
+from ritz.updates.gradient import Gradient as Gradient
+from ritz.updates.march import MARCH as MARCH
+from ritz.updates.minsr import MinSR as MinSR
+from ritz.updates.problem import Problem as Problem
+from ritz.updates.solvers import CG as CG
+from ritz.updates.solvers import Cholesky as Cholesky
+from ritz.updates.solvers import PseudoInverse as PseudoInverse
+from ritz.updates.spring import SPRING as SPRING
+from ritz.updates.sr import SR as SR

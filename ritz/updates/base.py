@@ -1,0 +1,69 @@
+"""The contract of update rules."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ritz.updates.problem import Problem
+
+ScalarOrSchedule = float | Callable[[Any], Any]
+"""A number, or an optax schedule: step -> number."""
+
+
+class AbstractUpdateRule(abc.ABC):
+    """Turns a `Problem` into the direction in which the parameters move.
+
+    Rules are hashable and hold settings only; what they remember is in their state, a pytree
+    whose structure, shapes and types never change. The direction is what an optimiser such as
+    `optax.sgd` subtracts, times its learning rate.
+    """
+
+    @abc.abstractmethod
+    def init(self, params: PyTree, problem: Problem) -> Any:
+        """The state before the first step. Of `problem`, only `params` and `mode` are known."""
+
+    @abc.abstractmethod
+    def update(
+        self, state: Any, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        """One step.
+
+        Args:
+            state: From `init` or from the last step.
+            problem: What the step knows.
+            params: The present parameters.
+            key: A random key for this step.
+
+        Returns:
+            The direction, a tree like `params`; the new state; numbers to log, by name.
+        """
+
+
+def at_step(value: ScalarOrSchedule, step: Array) -> Any:
+    """The value of a number or schedule at `step`."""
+    return value(step) if callable(value) else value
+
+
+def first_step() -> Array:
+    """The step counter of a rule's state."""
+    return jnp.zeros((), jnp.int32)
+
+
+def empty_vector(problem: Problem) -> Array:
+    """Zeros over the columns of the scores."""
+    return jnp.zeros_like(problem.to_vector(problem.params))
+
+
+def check_shift(value: ScalarOrSchedule) -> None:
+    """Refuse a diagonal shift below zero."""
+    if not callable(value) and not value >= 0:
+        raise ValueError(f"diag_shift must be at least 0, but {value!r} was given.")
+
+
+def cast_like(direction: PyTree, params: PyTree) -> PyTree:
+    """`direction` in the types of `params`."""
+    return jax.tree.map(lambda d, p: d.astype(p.dtype), direction, params)

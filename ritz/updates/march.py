@@ -1,0 +1,91 @@
+"""Stochastic reconfiguration with momentum in an adaptive metric."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, PyTree
+
+from ritz.updates.base import (
+    AbstractUpdateRule,
+    ScalarOrSchedule,
+    at_step,
+    cast_like,
+    check_shift,
+    empty_vector,
+    first_step,
+)
+from ritz.updates.minsr import kernel_solve
+from ritz.updates.problem import Problem
+from ritz.updates.solvers import Cholesky, Solver
+from ritz.updates.spring import check_momentum
+
+
+class MarchState(NamedTuple):
+    """What `MARCH` remembers."""
+
+    step: Array
+    previous: Inexact[Array, " n_parameters"]
+    """The last direction."""
+    variance: Float[Array, " n_parameters"]
+    """The moving average of the squared changes of direction, biased towards zero."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MARCH(AbstractUpdateRule):
+    """d = mu d' + M^-1 O^+ (O M^-1 O^+ + lambda + P)^-1 (e - mu O d'), with M = sqrt(v).
+
+    `SPRING` in a metric that holds back parameters whose direction fluctuates (Gu et al., arXiv
+    2507.02644): v is the moving average of |d - d'|^2. d minimises |O d - e|^2 + lambda
+    (d - mu d')^+ M (d - mu d'). The average is corrected for starting at zero, as in Adam, and
+    at the first step M is one.
+
+    Args:
+        diag_shift: lambda, a number or a schedule.
+        momentum: mu in [0, 1), a number or a schedule.
+        beta: The decay of the average, in [0, 1).
+        epsilon: Added to sqrt(v).
+        solver: See `ritz.updates.solvers`.
+    """
+
+    diag_shift: ScalarOrSchedule = 1e-3
+    momentum: ScalarOrSchedule = 0.95
+    beta: float = 0.995
+    epsilon: float = 1e-8
+    solver: Solver = Cholesky()
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_shift(self.diag_shift)
+        check_momentum(self.momentum)
+        if not 0 <= self.beta < 1:
+            raise ValueError(f"beta must be in [0, 1), but {self.beta!r} was given.")
+
+    def init(self, params: PyTree, problem: Problem) -> Any:
+        """No direction and no fluctuation yet."""
+        empty = empty_vector(problem)
+        return MarchState(first_step(), empty, empty.real)
+
+    def metric(self, state: MarchState) -> Float[Array, " n_parameters"]:
+        """The diagonal of M."""
+        debias = jnp.where(state.step > 0, 1 - self.beta**state.step, 1.0)
+        return jnp.where(state.step > 0, jnp.sqrt(state.variance / debias) + self.epsilon, 1.0)
+
+    def update(
+        self, state: Any, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        """Solve for the change of direction in the scaled space."""
+        scores = problem.scores()
+        shift = at_step(self.diag_shift, state.step) * problem.damping_scale
+        kept = at_step(self.momentum, state.step) * state.previous
+        root = jnp.sqrt(self.metric(state))
+        change, info = kernel_solve(
+            scores / root, problem.residuals - scores @ kept, shift, self.solver,
+            row_blocks=2 if problem.mode == "complex" else 1,
+        )  # fmt: skip
+        direction = (kept + change / root).astype(state.previous.dtype)
+        variance = (
+            self.beta * state.variance + (1 - self.beta) * jnp.abs(direction - state.previous) ** 2
+        )
+        new_state = MarchState(state.step + 1, direction, variance.astype(state.variance.dtype))
+        return cast_like(problem.to_parameters(direction), params), new_state, info

@@ -1,0 +1,71 @@
+"""Stochastic reconfiguration, solved in the space of the samples."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact, PyTree
+
+from ritz.updates.base import (
+    AbstractUpdateRule,
+    ScalarOrSchedule,
+    at_step,
+    cast_like,
+    check_shift,
+    first_step,
+)
+from ritz.updates.problem import Problem
+from ritz.updates.solvers import Cholesky, Solver, solve
+
+
+def kernel_solve(
+    scores: Inexact[Array, "n_rows n_parameters"],
+    residuals: Inexact[Array, " n_rows"],
+    shift: Any,
+    solver: Solver,
+    row_blocks: int = 0,
+) -> tuple[Inexact[Array, " n_parameters"], dict[str, Any]]:
+    """O^+ (O O^+ + lambda + P)^-1 e.
+
+    P projects onto the directions that centring has removed from O, in which its Gram matrix is
+    singular: P = 1 1^T / n for each block of rows, if `row_blocks` is not 0. It changes nothing in
+    exact arithmetic.
+    """
+    n = scores.shape[0]
+    gram = scores @ scores.conj().T + shift * jnp.eye(n, dtype=scores.dtype)
+    if row_blocks:
+        block = jnp.arange(n) // (n // row_blocks)
+        gram = gram + (block[:, None] == block[None, :]) * (row_blocks / n)
+    solution, info = solve(solver, gram, residuals)
+    return scores.conj().T @ solution, info
+
+
+@dataclasses.dataclass(frozen=True)
+class MinSR(AbstractUpdateRule):
+    """O^+ (O O^+ + lambda)^-1 e: equal to `SR`, cheaper if there are more parameters than samples.
+
+    Chen and Heyl, arXiv 2302.01941; Rende et al., arXiv 2310.05715.
+
+    Args:
+        diag_shift: lambda, a number or a schedule.
+        solver: See `ritz.updates.solvers`.
+    """
+
+    diag_shift: ScalarOrSchedule = 1e-3
+    solver: Solver = Cholesky()
+
+    def __post_init__(self) -> None:
+        """Check the shift."""
+        check_shift(self.diag_shift)
+
+    def init(self, params: PyTree, problem: Problem) -> Any:
+        """The step, for schedules."""
+        return first_step()
+
+    def update(
+        self, state: Any, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        """Solve for the direction."""
+        shift = at_step(self.diag_shift, state) * problem.damping_scale
+        direction, info = kernel_solve(problem.scores(), problem.residuals, shift, self.solver)
+        return cast_like(problem.to_parameters(direction), params), state + 1, info

@@ -1,0 +1,110 @@
+"""What an update rule may know of a step, computed only when it asks."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, PyTree
+
+from ritz.updates.realify import realify
+from ritz.updates.scores import scores
+
+MODES = ("real", "complex", "holomorphic")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One step of a variational optimisation, as update rules see it.
+
+    The loss is the mean of `local_losses` over samples of |psi|^2. Rows of all matrices and
+    vectors below belong to samples; in the mode "complex" the real parts of all samples come
+    first and their imaginary parts after them, so that there are 2 n_samples real rows.
+    """
+
+    log_psi: Callable[[PyTree, Any], Inexact[Array, " n_samples"]]
+    """`(params, samples) -> log psi`, for a batch."""
+    params: PyTree
+    """The present parameters."""
+    samples: Any
+    """The samples, first axis n_samples."""
+    losses: Inexact[Array, " n_samples"]
+    """The local losses as they were computed, for example local energies."""
+    weights: Float[Array, " n_samples"] | None = None
+    """The probability of each sample, summing to one; None for equal ones."""
+    mode: str = "complex"
+    """"real": log psi is taken as real, its phase as constant. "complex": any log psi.
+    "holomorphic": log psi is a holomorphic function of complex parameters."""
+    chunk_size: int | None = None
+    """How many samples are differentiated at once; None for all."""
+    damping_scale: Any = 1.0
+    """Multiplies the rule's diagonal shift."""
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples."""
+        return self.losses.shape[0]
+
+    @property
+    def probabilities(self) -> Any:
+        """`weights`, or 1/n_samples."""
+        return 1 / self.n_samples if self.weights is None else self.weights
+
+    @functools.cached_property
+    def local_losses(self) -> Inexact[Array, " n_samples"]:
+        """The local losses less their mean."""
+        return self.losses - jnp.sum(self.probabilities * self.losses)
+
+    @functools.cached_property
+    def residuals(self) -> Inexact[Array, " n_rows"]:
+        """Twice the centred local losses, times the root of each sample's probability.
+
+        Twice, so that `scores().conj().T @ residuals` is the gradient of the loss.
+        """
+        values = 2 * self.local_losses * jnp.sqrt(self.probabilities)
+        if self.mode == "holomorphic":
+            return values
+        if self.mode == "real":
+            return values.real
+        return jnp.concatenate([values.real, values.imag])
+
+    def scores(self) -> Inexact[Array, "n_rows n_parameters"]:
+        """The centred derivatives of log psi, times the root of each sample's probability."""
+        return self._scores
+
+    @functools.cached_property
+    def _scores(self) -> Inexact[Array, "n_rows n_parameters"]:
+        return scores(
+            self.log_psi, self.params, self.samples, self.probabilities, self.mode, self.chunk_size
+        )
+
+    def gradient(self) -> PyTree:
+        """The gradient of the loss, from one vector-Jacobian product.
+
+        For real parameters the derivatives, 2 Re <O* (E - <E>)>; for complex ones the derivatives
+        by their conjugates, <O* (E - <E>)>, as in NetKet.
+        """
+        cotangent = jax.lax.stop_gradient(2 * self.probabilities * jnp.conj(self.local_losses))
+
+        def surrogate(params: PyTree) -> Array:
+            return jnp.sum((cotangent * self.log_psi(params, self.samples)).real)
+
+        gradient = jax.grad(surrogate)(self.params)
+        return jax.tree.map(lambda g: jnp.conj(g) / 2 if jnp.iscomplexobj(g) else g, gradient)
+
+    def to_parameters(self, vector: Inexact[Array, " n_parameters"]) -> PyTree:
+        """A vector over the columns of `scores` as a tree like the parameters."""
+        return realify(self.params, self.mode).restore(vector)
+
+    def to_vector(self, tree: PyTree) -> Inexact[Array, " n_parameters"]:
+        """The inverse of `to_parameters`."""
+        return realify(self.params, self.mode).flatten(tree)
+
+
+def default_mode(log_psi: Callable[..., Any], params: PyTree, samples: Any) -> str:
+    """ "real" if parameters and log psi are real, "complex" otherwise."""
+    out = jax.eval_shape(log_psi, params, samples)
+    is_complex = any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params))
+    return "complex" if is_complex or jnp.issubdtype(out.dtype, jnp.complexfloating) else "real"

@@ -1,0 +1,53 @@
+"""Parameters as one vector of independent numbers, and back."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Inexact, PyTree
+
+
+class Realified(NamedTuple):
+    """How to turn trees like the parameters into vectors and back."""
+
+    flatten: Any
+    """tree -> vector of shape (n_parameters,)."""
+    restore: Any
+    """vector -> tree."""
+
+
+def realify(params: PyTree, mode: str) -> Realified:
+    """The vector form of `params`.
+
+    In the mode "holomorphic" the vector is complex, one entry a parameter. In the others it is
+    real: first the real parts of all parameters, then the imaginary parts of complex ones.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    complex_at = [jnp.iscomplexobj(leaf) for leaf in leaves]
+    if mode == "holomorphic":
+        if not all(complex_at):
+            raise ValueError(
+                "mode='holomorphic' needs complex parameters only; use mode='complex' instead."
+            )
+        return Realified(lambda tree: ravel_pytree(tree)[0], ravel_pytree(params)[1])
+
+    def split(tree: PyTree) -> tuple[list[Array], list[Array]]:
+        parts = jax.tree.leaves(tree)
+        return (
+            [jnp.real(part) for part in parts],
+            [jnp.imag(part) for part, c in zip(parts, complex_at, strict=True) if c],
+        )
+
+    _, unravel = ravel_pytree(split(params))
+
+    def restore(vector: Inexact[Array, " n"]) -> PyTree:
+        real, imaginary = unravel(vector)
+        remaining = iter(imaginary)
+        joined = [
+            jax.lax.complex(re, next(remaining)) if c else re
+            for re, c in zip(real, complex_at, strict=True)
+        ]
+        return jax.tree.unflatten(structure, joined)
+
+    return Realified(lambda tree: ravel_pytree(split(tree))[0], restore)

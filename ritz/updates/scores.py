@@ -1,0 +1,54 @@
+"""The derivatives of log psi for each sample."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact, PyTree
+
+from ritz.updates.realify import realify
+
+
+def scores(
+    log_psi: Callable[[PyTree, Any], Array],
+    params: PyTree,
+    samples: Any,
+    probabilities: Any,
+    mode: str,
+    chunk_size: int | None = None,
+) -> Inexact[Array, "n_rows n_parameters"]:
+    """The centred derivatives of log psi times sqrt(probability); see `Problem`.
+
+    Args:
+        log_psi: `(params, samples) -> log psi`, for a batch.
+        params: The parameters.
+        samples: First axis n_samples.
+        probabilities: Shape (n_samples,), or one number for all.
+        mode: "real", "complex" or "holomorphic".
+        chunk_size: How many samples are differentiated at once; None for all.
+
+    Returns:
+        Real, shape (n_samples, n_parameters) in the mode "real" and (2 n_samples, n_parameters)
+        in "complex", real parts first; complex, (n_samples, n_parameters), in "holomorphic".
+    """
+    form = realify(params, mode)
+    vector = form.flatten(params)
+
+    def one(sample: Any) -> Array:
+        def value(v: Array) -> Array:
+            return log_psi(form.restore(v), sample[None])[0]
+
+        if mode == "holomorphic":
+            return jax.grad(value, holomorphic=True)(vector)[None]
+        if mode == "real":
+            return jax.grad(lambda v: jnp.real(value(v)))(vector)[None]
+        return jax.jacrev(lambda v: jnp.stack([jnp.real(value(v)), jnp.imag(value(v))]))(vector)
+
+    # Shape (n_samples, 1 or 2, n_parameters).
+    rows = (
+        jax.lax.map(one, samples, batch_size=chunk_size) if chunk_size else jax.vmap(one)(samples)
+    )
+    column = jnp.broadcast_to(jnp.asarray(probabilities), rows.shape[:1])[:, None, None]
+    rows = (rows - jnp.sum(column * rows, axis=0)) * jnp.sqrt(column)
+    return rows.swapaxes(0, 1).reshape(-1, rows.shape[-1])

@@ -1,0 +1,94 @@
+"""Solvers for the linear systems of update rules: (matrix, right-hand side) -> solution.
+
+The matrices are real symmetric or complex Hermitian, and positive up to rounding.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+Matrix = Inexact[Array, "n n"]
+Vector = Inexact[Array, " n"]
+Solver = Callable[[Any, Any], Any]
+"""`(matrix, rhs) -> solution`, or `-> (solution, {name: number})` to have numbers logged."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PseudoInverse:
+    """Inverts by eigenvalues, damping smoothly those below a fraction of the largest.
+
+    1/s becomes 1 / (s (1 + (rtol_smooth s_max / s)^6)), and zero below `rtol` s_max (Medvidovic
+    and Sels, PRX Quantum 4, 040302 (2023), eq. 9).
+
+    Args:
+        rtol: Eigenvalues below this fraction of the largest are dropped.
+        rtol_smooth: The fraction at which damping sets in.
+    """
+
+    rtol: float = 1e-14
+    rtol_smooth: float = 1e-14
+
+    def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
+        """Solve."""
+        values, vectors = jnp.linalg.eigh(matrix)
+        largest = jnp.max(jnp.abs(values))
+        keep = jnp.abs(values) > self.rtol * largest
+        safe = jnp.where(keep, values, 1)
+        damping = 1 + (self.rtol_smooth * largest / jnp.abs(safe)) ** 6
+        inverse = jnp.where(keep, 1 / (safe * damping), 0)
+        return vectors @ (inverse * (vectors.conj().T @ rhs)), {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cholesky:
+    """Factorises the matrix; if the result is not finite, the fallback solves instead.
+
+    Logs `solver_fallback`, whether it had to.
+
+    Args:
+        fallback: A solver, or None for none.
+    """
+
+    fallback: PseudoInverse | None = PseudoInverse()
+
+    def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
+        """Solve."""
+        factor = jax.scipy.linalg.cho_factor(matrix, lower=True)
+        solution = jax.scipy.linalg.cho_solve(factor, rhs)
+        if self.fallback is None:
+            return solution, {}
+        failed = ~jnp.all(jnp.isfinite(solution))
+        fallback = self.fallback
+        solution = jax.lax.cond(
+            failed, lambda m, b, _: fallback(m, b)[0], lambda _m, _b, x: x, matrix, rhs, solution
+        )
+        return solution, {"solver_fallback": failed}
+
+
+@dataclasses.dataclass(frozen=True)
+class CG:
+    """Conjugate gradients (Hestenes and Stiefel 1952), from zero.
+
+    Args:
+        tol: The residual relative to the right-hand side at which it ends.
+        maxiter: The most iterations; None for ten times the size.
+    """
+
+    tol: float = 1e-10
+    maxiter: int | None = None
+
+    def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
+        """Solve."""
+        solution, _ = jax.scipy.sparse.linalg.cg(matrix, rhs, tol=self.tol, maxiter=self.maxiter)
+        residual = jnp.linalg.norm(matrix @ solution - rhs) / jnp.linalg.norm(rhs)
+        return solution, {"solver_residual": residual}
+
+
+def solve(solver: Solver, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Any]]:
+    """Call a solver of either form."""
+    answer = solver(matrix, rhs)
+    return answer if isinstance(answer, tuple) else (answer, {})

@@ -1,0 +1,52 @@
+"""Stochastic reconfiguration, solved in the space of the parameters."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ritz.updates.base import (
+    AbstractUpdateRule,
+    ScalarOrSchedule,
+    at_step,
+    cast_like,
+    check_shift,
+    first_step,
+)
+from ritz.updates.problem import Problem
+from ritz.updates.solvers import Cholesky, Solver, solve
+
+
+@dataclasses.dataclass(frozen=True)
+class SR(AbstractUpdateRule):
+    """(O^+ O + lambda)^-1 O^+ e: the natural gradient (Sorella, arXiv cond-mat/9803107).
+
+    O are the scores and e the residuals of the `Problem`. Costs n_samples n_parameters^2 +
+    n_parameters^3 / 3; `MinSR` gives the same for n_samples^2 n_parameters + n_samples^3 / 3.
+
+    Args:
+        diag_shift: lambda, a number or a schedule.
+        solver: See `ritz.updates.solvers`.
+    """
+
+    diag_shift: ScalarOrSchedule = 1e-3
+    solver: Solver = Cholesky()
+
+    def __post_init__(self) -> None:
+        """Check the shift."""
+        check_shift(self.diag_shift)
+
+    def init(self, params: PyTree, problem: Problem) -> Any:
+        """The step, for schedules."""
+        return first_step()
+
+    def update(
+        self, state: Any, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        """Solve for the direction."""
+        scores = problem.scores()
+        shift = at_step(self.diag_shift, state) * problem.damping_scale
+        matrix = scores.conj().T @ scores + shift * jnp.eye(scores.shape[1], dtype=scores.dtype)
+        direction, info = solve(self.solver, matrix, scores.conj().T @ problem.residuals)
+        return cast_like(problem.to_parameters(direction), params), state + 1, info
