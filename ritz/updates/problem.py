@@ -104,7 +104,7 @@ class Problem:
 
 
 def default_mode(log_psi: Callable[..., Any], params: PyTree, samples: Any) -> str:
-    """ "real" if parameters and log psi are real, "complex" otherwise."""
+    """The mode for a wave function: "real" if parameters and log psi are, or "complex"."""
     out = jax.eval_shape(log_psi, params, samples)
     is_complex = any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params))
     return "complex" if is_complex or jnp.issubdtype(out.dtype, jnp.complexfloating) else "real"

@@ -1,0 +1,217 @@
+"""NetKet's callbacks and loggers in Ritz drivers, and Ritz callbacks in NetKet drivers."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import netket as nk
+
+from ritz.driver import AbstractDriver
+from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, StopRun
+
+
+def adapt_netket(plugin: Any, argument: str) -> AbstractCallback | None:
+    """What is NetKet's as a callback of Ritz; None for what is not."""
+    if inspect.isclass(plugin):
+        return None
+    if isinstance(plugin, nk.callbacks.AbstractCallback):
+        return NetKetCallback(plugin)
+    logs = isinstance(plugin, nk.logging.AbstractLog) or hasattr(plugin, "flush")
+    if argument == "out" and callable(plugin) and logs and not isinstance(plugin, AbstractCallback):
+        return NetKetLogger(plugin)
+    return None
+
+
+class NetKetCallback(AbstractCallback):
+    """A callback of NetKet."""
+
+    def __init__(self, callback: Any):
+        self.callback = callback
+
+    @property
+    def label(self) -> str:
+        """The class of the wrapped callback."""
+        return type(self.callback).__name__
+
+    @property
+    def callback_order(self) -> int:  # type: ignore[override]
+        """The order of the wrapped callback."""
+        return self.callback.callback_order
+
+    def _forward(self, hook: str, *args: Any) -> Any:
+        try:
+            return getattr(self.callback, hook)(*args)
+        except nk.callbacks.StopRun as stop:
+            raise StopRun(str(stop)) from stop
+
+
+def _forwarding(hook: str) -> Any:
+    def method(self: NetKetCallback, *args: Any) -> Any:
+        return self._forward(hook, *args)
+
+    method.__name__ = hook
+    method.__doc__ = "Passed on."
+    return method
+
+
+for _hook in HOOKS:
+    setattr(NetKetCallback, _hook, _forwarding(_hook))
+
+
+class NetKetLogger(AbstractCallback):
+    """A logger of NetKet, called before the parameters move and flushed when the run ends."""
+
+    callback_order = CallbackOrder.LOG
+
+    def __init__(self, logger: Any):
+        self.logger = logger
+
+    @property
+    def label(self) -> str:
+        """The class of the wrapped logger."""
+        return type(self.logger).__name__
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Log the row."""
+        self.logger(step, log_data, driver.state)
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Flush."""
+        self.logger.flush(driver.state)
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Flush."""
+        self.logger.flush(driver.state)
+
+
+class NetKetDriverView(AbstractDriver):
+    """A driver of NetKet as callbacks of Ritz see it."""
+
+    def __init__(self, driver: Any):
+        self.driver = driver
+        self.working_dir, self.stage_name = Path(), "run"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["driver"], name)
+
+    @property
+    def state(self) -> Any:
+        """The variational state."""
+        return self.driver.state
+
+    @property
+    def step_count(self) -> int:
+        """NetKet's count."""
+        return self.driver.step_count
+
+    @property
+    def step_attempt(self) -> int:
+        """How many attempts at the present step were rejected so far."""
+        return self.driver._step_attempt
+
+    @property
+    def loss(self) -> Any:
+        """The loss of the present step."""
+        return self.driver._loss_stats
+
+    @property
+    def loss_name(self) -> str:
+        """The key of the loss in `log_data`."""
+        return self.driver._loss_name
+
+    @property
+    def update(self) -> Any:
+        """The update of the present step; may be set."""
+        return self.driver._dp
+
+    @update.setter
+    def update(self, update: Any) -> None:
+        self.driver._dp = update
+
+    @property
+    def target_step(self) -> int:
+        """The step count at which the run ends if nothing stops it."""
+        return self.driver._target_step
+
+    @property
+    def callbacks(self) -> Any:
+        """Nothing is known of the other callbacks."""
+        return ()
+
+    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+        return self.driver.estimate(observable, fullsum)
+
+
+class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
+    """A callback of Ritz in a driver of NetKet; see `as_netket`."""
+
+    _inner: Any = nk.utils.struct.field(pytree_node=False, serialize=False)
+    _held: Any = nk.utils.struct.field(pytree_node=False, serialize=False, default=None)
+
+    def __init__(self, callback: AbstractCallback):
+        self._inner = callback
+        self._held = None
+
+    @property
+    def callback_order(self) -> int:
+        """The order of the wrapped callback."""
+        return int(self._inner.callback_order)
+
+    def _call(self, hook: str, *args: Any, driver: Any) -> Any:
+        try:
+            return getattr(self._inner, hook)(*args, NetKetDriverView(driver))
+        except StopRun as stop:
+            raise nk.callbacks.StopRun(str(stop)) from stop
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Pass on."""
+        self._held = None
+        self._call("on_run_start", step, driver=driver)
+
+    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Pass on."""
+        self._call("on_step_start", step, log_data, driver=driver)
+
+    def on_compute_update_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Pass on."""
+        self._call("on_compute_update_start", step, log_data, driver=driver)
+
+    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
+        """Pass on; NetKet takes nothing but True for a rejection."""
+        return bool(self._call("on_compute_update_end", step, log_data, driver=driver))
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Pass on, and keep a stop until the row was written."""
+        try:
+            self._call("before_parameter_update", step, log_data, driver=driver)
+        except nk.callbacks.StopRun as stop:
+            # NetKet's loggers write in on_step_end: stopping here would lose the row.
+            self._held = stop
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Pass on, and stop if that was asked for."""
+        self._call("on_step_end", step, log_data, driver=driver)
+        if self._held is not None:
+            raise self._held
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Pass on."""
+        self._call("on_run_end", step, driver=driver)
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Pass on."""
+        self._call("on_run_error", step, error, driver=driver)
+
+
+def as_netket(callback: AbstractCallback) -> RitzCallback:
+    """A callback (or logger) of Ritz for the `callback` argument of a NetKet driver's `run`.
+
+    What NetKet does differently stays so: a stop asked for before the update takes effect after
+    it, and the step is not counted.
+
+    Raises:
+        TypeError: If `callback` is no callback of Ritz.
+    """
+    if not isinstance(callback, AbstractCallback):
+        raise TypeError(f"as_netket takes a callback of Ritz, but {callback!r} was given.")
+    return RitzCallback(callback)

@@ -1,0 +1,190 @@
+"""A step of lattice VMC as pure functions: sample, propose, apply."""
+
+import abc
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import netket as nk
+import optax
+from jaxtyping import Array, Float, Inexact, Key, PyTree
+
+from ritz.driver import Kernel, Proposal
+from ritz.lattice.operators import local_energies, v_score
+from ritz.updates import AbstractUpdateRule, Problem
+
+
+class LatticeCarry(NamedTuple):
+    """All that the next step needs."""
+
+    params: PyTree
+    model_state: PyTree
+    sampler_state: Any
+    """NetKet's sampler state with its random key; None for a full sum."""
+    optimizer_state: Any
+    rule_state: Any
+    key: Key[Array, ""]
+    rate_scale: Float[Array, ""]
+    """Multiplies the optimiser's step."""
+    damping_scale: Float[Array, ""]
+    """Multiplies the rule's diagonal shift."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is fixed in a compiled step; hashable."""
+
+    apply_fun: Any
+    """`(variables, samples) -> log psi`."""
+    rule: AbstractUpdateRule
+    optimizer: optax.GradientTransformation
+    mode: str
+    chunk_size: int | None
+    chunk_size_bwd: int | None
+    n_dof: int
+    energy_offset: float
+
+
+class LatticeKernel(Kernel):
+    """What sampling and full summation share."""
+
+    settings: Settings
+
+    def log_psi(self, carry: LatticeCarry) -> Any:
+        """`(params, samples) -> log psi` with the carry's model state."""
+        model_state = carry.model_state or {}
+        return lambda params, x: self.settings.apply_fun({"params": params, **model_state}, x)
+
+    @abc.abstractmethod
+    def evaluate(
+        self, carry: LatticeCarry, batch: Any
+    ) -> tuple[nk.stats.Stats, Any, Inexact[Array, " n"], Any]:
+        """Statistics of the energy; configurations, their local energies and probabilities."""
+
+    def propose(self, carry: LatticeCarry, batch: Any) -> tuple[LatticeCarry, Proposal]:
+        """Local energies, their statistics, and the update rule's direction."""
+        s = self.settings
+        stats, samples, energies, probabilities = self.evaluate(carry, batch)
+        problem = Problem(
+            self.log_psi(carry), carry.params, samples, energies, probabilities, s.mode,
+            s.chunk_size_bwd, carry.damping_scale,
+        )  # fmt: skip
+        key, own = jax.random.split(carry.key)
+        update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
+        metrics: dict[str, Any] = {
+            "v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)
+        }
+        accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
+        if accepted is not None:
+            metrics["acceptance"] = jnp.sum(accepted) / carry.sampler_state.n_steps_proc
+        if info:
+            metrics["info"] = info
+        carry = carry._replace(key=key, rule_state=rule_state)
+        return carry, Proposal(stats, update, metrics)
+
+    def apply(self, carry: LatticeCarry, update: PyTree) -> LatticeCarry:
+        """The optimiser's step along `update`."""
+        steps, optimizer_state = self.settings.optimizer.update(
+            update, carry.optimizer_state, carry.params
+        )
+        params = jax.tree.map(
+            lambda p, s: (p + carry.rate_scale * s).astype(p.dtype), carry.params, steps
+        )
+        return carry._replace(params=params, optimizer_state=optimizer_state)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SamplingKernel(LatticeKernel):
+    """Lattice VMC = Metropolis (or direct) sampling + local energies + an update rule."""
+
+    operator: Any
+    settings: Settings = dataclasses.field(metadata={"static": True})
+    sampler: Any = dataclasses.field(metadata={"static": True})
+    model: Any = dataclasses.field(metadata={"static": True})
+    """The model as the sampler takes it."""
+    chain_length: int = dataclasses.field(metadata={"static": True})
+    n_discard: int = dataclasses.field(metadata={"static": True})
+
+    def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, Array]:
+        """Samples of |psi|^2, shape (n_chains, chain_length, n_sites)."""
+        variables = {"params": carry.params, **(carry.model_state or {})}
+        state = self.sampler.reset(self.model, variables, carry.sampler_state)
+        if self.n_discard > 0:
+            _, state = self.sampler.sample(
+                self.model, variables, state=state, chain_length=self.n_discard
+            )
+        samples, state = self.sampler.sample(
+            self.model, variables, state=state, chain_length=self.chain_length
+        )
+        return carry._replace(sampler_state=state), samples
+
+    def _energies(self, carry: LatticeCarry, params: PyTree, x: Array) -> Array:
+        return local_energies(self.log_psi(carry), params, x, self.operator,
+                              self.settings.chunk_size)  # fmt: skip
+
+    def evaluate(
+        self, carry: LatticeCarry, batch: Array
+    ) -> tuple[nk.stats.Stats, Array, Array, None]:
+        """Local energies of the samples."""
+        samples = batch.reshape(-1, batch.shape[-1])
+        energies = self._energies(carry, carry.params, samples)
+        stats = nk.stats.statistics(energies.reshape(batch.shape[:-1]))
+        return stats, samples, energies, None
+
+    def trial(self, carry: LatticeCarry, batch: Array, update: PyTree) -> Array:
+        """The energy after `update`, the samples weighted by |psi_new / psi_old|^2."""
+        samples = batch.reshape(-1, batch.shape[-1])
+        new = self.apply(carry, update).params
+        log_psi = self.log_psi(carry)
+        log_weights = 2 * jnp.real(log_psi(new, samples) - log_psi(carry.params, samples))
+        return jnp.sum(jax.nn.softmax(log_weights) * self._energies(carry, new, samples))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FullSumKernel(LatticeKernel):
+    """Lattice VMC with a sum over all configurations in place of sampling."""
+
+    matrix: Any
+    """The Hamiltonian as a sparse matrix."""
+    states: Array
+    """All configurations, shape (n_states, n_sites)."""
+    settings: Settings = dataclasses.field(metadata={"static": True})
+
+    def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, tuple[()]]:
+        """Nothing to draw."""
+        return carry, ()
+
+    def _amplitudes(self, carry: LatticeCarry, params: PyTree) -> Array:
+        log_psi = self.log_psi(carry)
+        size = self.settings.chunk_size
+        if size is not None and size < len(self.states):
+            apply = nk.jax.apply_chunked(log_psi, in_axes=(None, 0), chunk_size=size)
+            values = apply(params, self.states)
+        else:
+            values = log_psi(params, self.states)
+        psi = jnp.exp(values - jnp.max(jnp.real(values)))
+        return psi / jnp.linalg.norm(psi)
+
+    def evaluate(
+        self, carry: LatticeCarry, batch: Any
+    ) -> tuple[nk.stats.Stats, Array, Array, Array]:
+        """Exact expectation values."""
+        psi = self._amplitudes(carry, carry.params)
+        h_psi = self.matrix @ psi
+        energy = jnp.vdot(psi, h_psi)
+        variance = jnp.sum(jnp.abs(h_psi - energy * psi) ** 2)
+        # Configurations with no amplitude have no weight; their local energies do not exist.
+        empty = psi == 0
+        energies = jnp.where(empty, energy, h_psi / jnp.where(empty, 1, psi))
+        stats = nk.stats.Stats(
+            mean=energy, error_of_mean=jnp.zeros_like(variance), variance=variance
+        )
+        return stats, self.states, energies, jnp.abs(psi) ** 2
+
+    def trial(self, carry: LatticeCarry, batch: Any, update: PyTree) -> Array:
+        """The exact energy after `update`."""
+        psi = self._amplitudes(carry, self.apply(carry, update).params)
+        return jnp.vdot(psi, self.matrix @ psi)

@@ -1,0 +1,89 @@
+"""NetKet's operators inside compiled programs: local energies and full sums."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import netket as nk
+from jaxtyping import Array, Inexact, PyTree
+from netket.operator import ContinuousOperator, DiscreteJaxOperator
+
+LogPsi = Callable[[PyTree, Any], Any]
+
+
+def traceable(operator: Any, hilbert: Any) -> Any:
+    """`operator` in a form that works inside `jit`.
+
+    Raises:
+        ValueError: If it acts on another space than `hilbert`.
+        TypeError: If it has no such form.
+    """
+    if getattr(operator, "hilbert", None) != hilbert:
+        raise ValueError(
+            f"the operator acts on {getattr(operator, 'hilbert', None)}, but the state lives on "
+            f"{hilbert}; build both on the same Hilbert space."
+        )
+    if not isinstance(operator, DiscreteJaxOperator | ContinuousOperator):
+        convert = getattr(operator, "to_jax_operator", None)
+        if convert is None:
+            raise TypeError(
+                f"{type(operator).__name__} cannot be used inside compiled code; give an operator "
+                "of netket.operator that has a JAX form, such as IsingJax or PauliStringsJax."
+            )
+        operator = convert()
+    if isinstance(operator, DiscreteJaxOperator):
+        # Some operators build their tables at first use, which must not happen inside a trace.
+        operator.get_conn_padded(hilbert.random_state(jax.random.key(0), 1))
+    return operator
+
+
+def local_energies(
+    log_psi: LogPsi,
+    variables: PyTree,
+    samples: Inexact[Array, "n_samples n_sites"],
+    operator: Any,
+    chunk_size: int | None,
+) -> Inexact[Array, " n_samples"]:
+    """sum_y <x|H|y> psi(y) / psi(x) for each sample x.
+
+    Args:
+        log_psi: `(variables, samples) -> log psi`, for a batch.
+        variables: What `log_psi` takes.
+        samples: The configurations.
+        operator: From `traceable`.
+        chunk_size: How many configurations `log_psi` sees at once; None for all.
+    """
+    if isinstance(operator, ContinuousOperator):
+
+        def of_batch(x: Array) -> Array:
+            return operator._expect_kernel(log_psi, variables, x)
+
+        size = chunk_size
+    else:
+        n_connected = jax.eval_shape(operator.get_conn_padded, samples)[1].shape[-1]
+
+        def of_batch(x: Array) -> Array:
+            connected, elements = operator.get_conn_padded(x)
+            ratios = log_psi(variables, connected.reshape(-1, x.shape[-1]))
+            ratios = ratios.reshape(elements.shape) - log_psi(variables, x)[:, None]
+            return jnp.sum(elements * jnp.exp(ratios), axis=-1)
+
+        size = None if chunk_size is None else max(1, chunk_size // n_connected)
+    if size is None or size >= len(samples):
+        return of_batch(samples)
+    return nk.jax.apply_chunked(of_batch, chunk_size=size)(samples)
+
+
+def v_score(energy: Any, variance: Any, n_dof: int, energy_offset: float) -> Any:
+    """N Var(E) / (E - E_inf)^2: zero for an eigenstate, comparable between models.
+
+    Wu et al., Science 386, 296 (2024), arXiv 2302.04919.
+
+    Args:
+        energy: <H>.
+        variance: <H^2> - <H>^2.
+        n_dof: The number of spins, bosonic modes or fermions, N.
+        energy_offset: <H> at infinite temperature, E_inf; zero for a traceless H.
+    """
+    return n_dof * variance / (jnp.real(energy) - energy_offset) ** 2

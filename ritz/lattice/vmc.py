@@ -1,0 +1,232 @@
+"""The variational Monte Carlo driver on NetKet's states."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import netket as nk
+import numpy as np
+import optax
+
+from ritz.driver import CompiledDriver
+from ritz.driver.callback import AbstractCallback
+from ritz.lattice.interop import adapt_netket
+from ritz.lattice.kernel import FullSumKernel, LatticeCarry, LatticeKernel, SamplingKernel, Settings
+from ritz.lattice.operators import traceable
+from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
+from ritz.updates.problem import MODES, default_mode
+
+State = nk.vqs.MCState | nk.vqs.FullSumState
+
+
+class VMC(CompiledDriver):
+    """Finds a ground state: lattice VMC = sampling + local energies + an update rule + optax.
+
+    Each row has the energy's statistics as `Energy`, its V-score, the sampler's `acceptance` and
+    what the update rule tells as `info`.
+
+    Args:
+        hamiltonian: An operator of NetKet that has a JAX form.
+        optimizer: An optax transformation; a number or schedule stands for `optax.sgd` with it.
+        variational_state: NetKet's `MCState` or `FullSumState`. The driver changes it, and goes by
+            its settings (samples, chunk size) also when they are changed between steps.
+        update: A rule of `ritz.updates`. By default `SR`, or `MinSR` if there are more parameters
+            than samples.
+        mode: "real", "complex" or "holomorphic", see `ritz.updates.Problem`; by default "real" if
+            parameters and log psi are real, otherwise "complex".
+        chunk_size_bwd: How many samples are differentiated at once; by default the state's
+            `chunk_size`.
+        energy_offset: The energy at infinite temperature, for the V-score; zero for spin models
+            without a constant.
+        n_dof: The number of particles for the V-score; by default the number of sites, or of
+            fermions where it is fixed.
+        seed: Seeds what is random in update rules.
+
+    Raises:
+        TypeError: If an argument has the wrong type, with what to give instead.
+        ValueError: If Hamiltonian and state live on different spaces, or a value is not allowed.
+    """
+
+    adjustable = frozenset({"rate_scale", "damping_scale", "chunk_sizes"})
+
+    def __init__(
+        self,
+        hamiltonian: Any,
+        optimizer: optax.GradientTransformation | optax.ScalarOrSchedule,
+        *,
+        variational_state: State,
+        update: AbstractUpdateRule | None = None,
+        mode: str | None = None,
+        chunk_size_bwd: int | None = None,
+        energy_offset: float = 0.0,
+        n_dof: int | None = None,
+        seed: int = 0,
+    ):
+        if not isinstance(variational_state, State):
+            raise TypeError(
+                "variational_state must be a netket.vqs.MCState or FullSumState, but "
+                f"{variational_state!r} was given."
+            )
+        super().__init__(variational_state, minimized_quantity_name="Energy")
+        state = variational_state
+        self._hamiltonian = hamiltonian
+        self._operator = traceable(hamiltonian, state.hilbert)
+        self._sums = isinstance(state, nk.vqs.FullSumState)
+        if not self._sums and isinstance(state.sampler, nk.sampler.MetropolisSamplerNumpy):
+            raise TypeError(
+                "MetropolisSamplerNumpy cannot be used inside compiled code; give "
+                "netket.sampler.MetropolisSampler with the same rule."
+            )
+        n_samples = state.hilbert.n_states if self._sums else state.n_samples
+        if update is None:
+            update = MinSR() if state.n_parameters > n_samples else SR()
+        if not isinstance(update, AbstractUpdateRule):
+            raise TypeError(
+                f"update must be a rule of ritz.updates, such as SR(), but {update!r} was given."
+            )
+        self.rule = update
+        self.optimizer = _as_transformation(optimizer)
+        self.mode = self._checked_mode(mode)
+        self.chunk_size_bwd = chunk_size_bwd
+        self.energy_offset = energy_offset
+        self.n_dof = n_dof or getattr(state.hilbert, "n_fermions", None) or state.hilbert.size
+        self.rate_scale, self.damping_scale = 1.0, 1.0
+        self._key = jax.random.key(seed)
+        self._full_sum: tuple[Any, Any] | None = None
+        self.optimizer_state = self.optimizer.init(state.parameters)
+        self.rule_state = update.init(state.parameters, self._bare_problem())
+        self._metrics = {}
+
+    def _log_psi(self, params: Any, x: Any) -> Any:
+        return self.state._apply_fun({"params": params, **(self.state.model_state or {})}, x)
+
+    def _checked_mode(self, mode: str | None) -> str:
+        if mode is None:
+            x = self.state.hilbert.random_state(jax.random.key(0), 1)
+            return default_mode(self._log_psi, self.state.parameters, x)
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, but {mode!r} was given.")
+        return mode
+
+    def _bare_problem(self) -> Problem:
+        """What an update rule may know before the first step."""
+        return Problem(self._log_psi, self.state.parameters, None, jnp.zeros(1), mode=self.mode)
+
+    @property
+    def hamiltonian(self) -> Any:
+        """The Hamiltonian as it was given."""
+        return self._hamiltonian
+
+    @property
+    def kernel(self) -> LatticeKernel:
+        """The kernel, with the present settings of the state."""
+        state = self.state
+        settings = Settings(
+            state._apply_fun, self.rule, self.optimizer, self.mode, state.chunk_size,
+            self.chunk_size_bwd or state.chunk_size, self.n_dof, self.energy_offset,
+        )  # fmt: skip
+        if self._sums:
+            if self._full_sum is None:
+                states = jnp.asarray(state.hilbert.all_states())
+                self._full_sum = (self._operator.to_sparse(), states)
+            return FullSumKernel(*self._full_sum, settings)
+        return SamplingKernel(
+            self._operator, settings, state.sampler, state._sampler_model, state.chain_length,
+            state.n_discard_per_chain,
+        )  # fmt: skip
+
+    @property
+    def carry(self) -> LatticeCarry:
+        """Parameters and states of everything, for the kernel."""
+        state = self.state
+        return LatticeCarry(
+            params=state.parameters,
+            model_state=state.model_state,
+            sampler_state=None if self._sums else state.sampler_state,
+            optimizer_state=self.optimizer_state,
+            rule_state=self.rule_state,
+            key=self._key,
+            rate_scale=jnp.asarray(self.rate_scale, float),
+            damping_scale=jnp.asarray(self.damping_scale, float),
+        )
+
+    @carry.setter
+    def carry(self, carry: LatticeCarry) -> None:
+        state = self.state
+        state.parameters = carry.params
+        if not self._sums and carry.sampler_state is not state.sampler_state:
+            state._sampler_state_previous = state.sampler_state
+            state.sampler_state = carry.sampler_state
+        self.optimizer_state = carry.optimizer_state
+        self.rule_state = carry.rule_state
+        self._key = carry.key
+
+    @property
+    def batch(self) -> Any:
+        """The samples in the state, or None; a full sum needs none."""
+        return () if self._sums else self.state._samples
+
+    @batch.setter
+    def batch(self, batch: Any) -> None:
+        if self._sums:
+            self.state.reset()
+        else:
+            self.state._samples = None if batch is None else jnp.asarray(batch)
+
+    def snapshot(self) -> LatticeCarry:
+        """The whole carry; its arrays are never changed in place."""
+        return self.carry
+
+    def restore(self, snapshot: LatticeCarry, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; with `fresh_samples` random numbers go on from where they are."""
+        current = self.carry
+        if fresh_samples:
+            snapshot = snapshot._replace(key=current.key)
+            if not self._sums:
+                rng = current.sampler_state.rng
+                snapshot = snapshot._replace(sampler_state=snapshot.sampler_state.replace(rng=rng))
+        self.carry = snapshot
+
+    def snapshot_parameters(self) -> Any:
+        """The parameters; their arrays are never changed in place."""
+        return self.state.parameters
+
+    @property
+    def chunk_sizes(self) -> dict[str, int | None]:
+        """How many configurations are evaluated ("forward") and differentiated at once."""
+        return {"forward": self.state.chunk_size, "backward": self.chunk_size_bwd}
+
+    @chunk_sizes.setter
+    def chunk_sizes(self, sizes: Mapping[str, int | None]) -> None:
+        self.state.chunk_size = sizes["forward"]
+        self.chunk_size_bwd = sizes["backward"]
+
+    @property
+    def whole_sizes(self) -> dict[str, int]:
+        """What a chunk size of None stands for."""
+        n_samples = self.state.hilbert.n_states if self._sums else self.state.n_samples
+        return {"forward": n_samples, "backward": n_samples}
+
+    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+        state = self.state
+        if fullsum and not self._sums:
+            state = nk.vqs.FullSumState(
+                state.hilbert, state.model, variables=state.variables, chunk_size=state.chunk_size
+            )
+        return jax.device_get(state.expect(observable))
+
+    def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
+        """Take callbacks and loggers of NetKet too."""
+        return adapt_netket(plugin, argument) or super().adapt(plugin, argument)
+
+
+def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
+    if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
+        return optimizer
+    if callable(optimizer) or (np.ndim(optimizer) == 0 and np.isrealobj(optimizer)):
+        return optax.sgd(optimizer)
+    raise TypeError(
+        "optimizer must be an optax transformation, or a learning rate or schedule for optax.sgd, "
+        f"but {optimizer!r} was given."
+    )
