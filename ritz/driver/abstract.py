@@ -235,9 +235,8 @@ class AbstractDriver:
         log_data["wallclock"] = time.perf_counter() - self._clock_start
 
     def set_stop_reason(self, reason: StopReason, message: str) -> None:
-        """Note why the run is ending, and log it."""
+        """Note why the run is ending."""
         self._stop_reason, self._stop_message = reason, message
-        _logger.info("Run at step %d: %s.", self._step_count, message)
 
     def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
         """Turn what was given to `run` as `argument` into a callback, or raise TypeError."""
@@ -291,6 +290,7 @@ class AbstractDriver:
             yield from run_loop(self, n_iter, hooks, max_attempts)
         finally:
             self._running = False
+            _logger.info("Run ended at step %d: %s.", self._step_count, self._stop_message)
 
     def run(
         self,

@@ -121,6 +121,10 @@ class History:
         """The names of the fields."""
         return list(self._fields)
 
+    def add_field(self, name: str, values: np.ndarray) -> None:
+        """Add a whole field; one that is too short is filled up with NaN."""
+        self._fields[name] = Column(values)
+
     def append(self, step: int, fields: Mapping[str, Any]) -> None:
         """Add the values of one step; a field that is missing, then or before, is NaN."""
         n = len(self._iters)
