@@ -11,7 +11,8 @@ def _install_run_defaults() -> None:
     def log(prefix, save_params_every, write_every):
         from ritz.loggers import JsonLog
 
-        return JsonLog(prefix, save_params_every=save_params_every, write_every=write_every)
+        # "append" drops rows from the run's first step on, so a run from step 0 starts empty.
+        return JsonLog(prefix, "append", save_params_every, write_every)
 
     def observe(observables, step_size):
         from ritz.callbacks import Observables

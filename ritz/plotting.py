@@ -61,18 +61,25 @@ def _read_csv(file: Path) -> HistoryDict:
         header, *rows = list(csv.reader(lines)) or [[]]
     if header[:1] != ["step"]:
         raise ValueError(f"{file} is no CSV log: its first column is not `step`.")
-    data = HistoryDict()
+    columns: dict[str, dict[str, int]] = {}
     for place, column in enumerate(header[1:], start=1):
-        filled = [row for row in rows if len(row) == len(header) and row[place]]
         name, _, field = column.partition(".")
-        try:
-            steps = np.array([int(row[0]) for row in filled], dtype=int)
-            values = np.array([float(row[place]) for row in filled])
-        except ValueError:
-            continue  # a column of text
-        history = data.setdefault(name, History({}, steps))
-        history.add_field(field or "value", values)
+        columns.setdefault(name, {})[field or "value"] = place
+    data = HistoryDict()
+    for name, places in columns.items():
+        for row in rows:
+            cells = {field: row[at] for field, at in places.items() if at < len(row) and row[at]}
+            if cells:
+                data.setdefault(name, History()).append(int(row[0]), _numbers(cells))
     return data
+
+
+def _numbers(cells: dict[str, str]) -> dict[str, Any]:
+    """Cells as numbers; those with text stay as they are."""
+    try:
+        return {field: float(cell) for field, cell in cells.items()}
+    except ValueError:
+        return dict(cells)
 
 
 def exact_value(path: str | Path) -> float | None:
@@ -88,7 +95,7 @@ def exact_value(path: str | Path) -> float | None:
 def statistics_name(data: HistoryDict) -> str:
     """The first quantity with a mean: the loss."""
     for name, history in data.items():
-        if isinstance(history, History) and "Mean" in history.keys():
+        if isinstance(history, History) and "Mean" in history:
             return name
     for name, history in data.items():
         if isinstance(history, History) and name not in ("wallclock", "attempts"):
@@ -185,6 +192,6 @@ def _draw_quantity(ax: Any, data: HistoryDict, name: str, path: Path, colour: An
     mean = np.real(history.values)
     label = path.name if path.is_dir() else f"{path.parent.name}/{path.stem}".lstrip("/")
     ax.plot(history.iters, mean, color=colour, lw=1, label=label)
-    if "Sigma" in history.keys():
+    if "Sigma" in history:
         error = np.nan_to_num(np.real(history["Sigma"]))
         ax.fill_between(history.iters, mean - error, mean + error, color=colour, alpha=0.3, lw=0)

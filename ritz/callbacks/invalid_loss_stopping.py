@@ -50,7 +50,7 @@ class InvalidLossStopping(StopCondition):
         name = getattr(driver, "_loss_name", "loss")
         row = {name: driver._loss_stats, **log_data}
         try:
-            value, _ = find(self.monitor, row, driver)
+            value, _ = find(self.monitor, row, name)
         except LookupError:
             return None  # a quantity that is logged later in the step
         return getattr(value, "mean", None) if hasattr(value, "error_of_mean") else value

@@ -23,7 +23,7 @@ def _part(value: Any, name: str) -> Any:
     return found
 
 
-def find(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[Any, Any]:
+def find(monitor: str, log_data: Mapping[str, Any], loss_name: str) -> tuple[Any, Any]:
     """The monitored value, and the statistics that it belongs to (or the value again).
 
     Raises:
@@ -35,7 +35,7 @@ def find(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[Any, A
     if first in log_data:
         owner = value = log_data[first]
     else:
-        value, rest = log_data[driver._loss_name], [first, *rest]
+        value, rest = log_data[loss_name], [first, *rest]
         if rest == ["mean"] and np.ndim(value) == 0 and isinstance(value, int | float | complex):
             return value, value
         owner = value
@@ -83,7 +83,7 @@ def read(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[float,
         ValueError: If nothing of that name is logged, or it is no single number.
     """
     try:
-        value, owner = find(monitor, log_data, driver)
+        value, owner = find(monitor, log_data, driver._loss_name)
     except LookupError:
         if any(re.split(r"[./]", monitor)[0] in c.logs for c in getattr(driver, "callbacks", ())):
             return None

@@ -45,7 +45,11 @@ def run_loop(
             hooks.fail(driver.step_count, error, driver)
             raise
         driver.set_stop_reason(reason, message)
-        hooks.end(driver.step_count, driver)
+        try:
+            hooks.end(driver.step_count, driver)
+        except BaseException as error:
+            driver.set_stop_reason(StopReason.FAILED, f"failed with {error!r}")
+            raise
     if signals.received and not interactive():
         raise KeyboardInterrupt(f"interrupted by {signals.received.name}")
 

@@ -28,6 +28,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     every_process: ClassVar[bool] = False
 
     _opened: contextlib.ExitStack | None = None
+    _by_hand = False
 
     @abc.abstractmethod
     def open(
@@ -47,7 +48,9 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """Write one row; called at growing `step`. Values may be nested, see `ritz.driver.rows`."""
 
     def flush(self, state: Any = None) -> None:
-        """Make sure that what was written can be read by others."""
+        """Make sure that what was written can be read; leaves `open` if entered by a call."""
+        if self._by_hand:
+            self.close()
 
     @staticmethod
     def to_scalar(value: Any) -> float:
@@ -61,7 +64,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
 
     def close(self) -> None:
         """Leave `open`, if it was entered."""
-        opened, self._opened = self._opened, None
+        opened, self._opened, self._by_hand = self._opened, None, False
         if opened is not None:
             opened.close()
 
@@ -91,6 +94,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """Write a row by hand."""
         if self._opened is None:
             self._begin(Path(), "run", step)
+            self._by_hand = True
         if self._opened is not None:
             self.write(step, item)
 

@@ -52,7 +52,7 @@ class HDF5Log(JournaledLogger):
 
         temporary = path.with_name(path.name + ".tmp")
         with h5py.File(temporary, "w") as file:
-            _write_tree(file.create_group("data"), self._memory.data)
+            _write_tree(file.create_group("data", track_order=True), self._memory.data)
             file.create_group("metadata").attrs.update(
                 {
                     k: v if isinstance(v, int | float | bool) else str(v)
@@ -91,7 +91,7 @@ def _write_tree(group: Any, tree: Any) -> None:
     for key, value in items:
         if value is None:
             continue
-        inner = group.create_group(str(key))
+        inner = group.create_group(str(key), track_order=True)
         if not isinstance(value, History):
             _write_tree(inner, value)
             if isinstance(value, list):

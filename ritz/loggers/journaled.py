@@ -148,5 +148,6 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     def flush(self, state: Any = None) -> None:
         """Rewrite the document."""
-        if self._journal is not None:
+        if self._journal is not None and not self._by_hand:
             self._rewrite()
+        super().flush(state)

@@ -114,8 +114,8 @@ class JsonLog(JournaledLogger):
 
     def flush(self, state: Any = None) -> None:
         """Rewrite the document, and the variables if `state` is given."""
-        super().flush(state)
         self._save(state)
+        super().flush(state)
 
     def __repr__(self) -> str:
         return f"JsonLog({self._prefix!r}, mode={self.mode!r})"

@@ -72,7 +72,7 @@ class MLflowLog(AbstractLogger):
         try:
             yield
         finally:
-            self.flush()
+            self._send()
             self._client.set_terminated(self.run_id)
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
@@ -83,9 +83,14 @@ class MLflowLog(AbstractLogger):
         self._pending += [Metric(k, v, now, step) for k, v in scalars(stats, ".")]
         self._rows += 1
         if self._rows >= self.batch:
-            self.flush()
+            self._send()
 
     def flush(self, state: Any = None) -> None:
+        """Send what is pending."""
+        self._send()
+        super().flush(state)
+
+    def _send(self) -> None:
         """Send what is pending; MLflow takes at most 1000 metrics at once."""
         pending, self._pending, self._rows = self._pending, [], 0
         for start in range(0, len(pending), 1000):

@@ -61,3 +61,4 @@ class TensorBoardLog(AbstractLogger):
         """Write out."""
         if self._writer is not None:
             self._writer.flush()
+        super().flush(state)

@@ -1,0 +1,10 @@
+"""Conformance checks for drivers, callbacks, loggers and update rules, yours included.
+
+Each raises AssertionError with what is wrong.
+"""
+
+from ritz.testing.callbacks import check_callback as check_callback
+from ritz.testing.drivers import check_driver as check_driver
+from ritz.testing.loggers import check_logger as check_logger
+from ritz.testing.quadratic import QuadraticDriver as QuadraticDriver
+from ritz.testing.updates import check_update as check_update

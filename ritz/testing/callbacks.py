@@ -1,0 +1,112 @@
+"""What every callback must do."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from ritz.driver.callback import AbstractCallback
+from ritz.testing.quadratic import QuadraticDriver
+
+_STORABLE = (int, float, str, bool, complex, np.ndarray, np.generic, jax.Array, type(None))
+
+
+def check_callback(
+    make: Callable[[], AbstractCallback],
+    make_driver: Callable[[], Any] = lambda: QuadraticDriver(noise=0.1),
+    steps: int = 6,
+) -> None:
+    """Check a callback: run twice, ended by an error, saved and restored.
+
+    Args:
+        make: Makes a fresh callback.
+        make_driver: Makes a fresh driver; two of them must give the same numbers.
+        steps: The steps of each run.
+
+    Raises:
+        AssertionError: With what is wrong.
+    """
+    callback = make()
+    assert isinstance(callback, AbstractCallback), f"{callback!r} is no AbstractCallback"
+    assert isinstance(callback.callback_order, int), "callback_order must be an int"
+    assert isinstance(callback.is_live(0), bool), "is_live must return a bool"
+    assert isinstance(callback.state_key, str), "state_key must be a string"
+    _check_storable(callback.state_dict(), callback.state_key)
+
+    whole = _rows(make, make_driver, [2 * steps])
+    halves = _rows(make, make_driver, [steps, steps])
+    _assert_same(whole, halves, "two runs of n do not equal one of 2 n")
+    resumed = _rows(make, make_driver, [steps, steps], resume=True)
+    _assert_same(whole, resumed, "a callback restored from its state_dict goes on differently")
+    _check_error_ends_well(make, make_driver)
+
+
+def _arguments(callback: AbstractCallback) -> dict[str, Any]:
+    return {callback.run_argument: callback, "show_progress": False}
+
+
+def _rows(
+    make: Callable[[], AbstractCallback],
+    make_driver: Callable[[], Any],
+    runs: list[int],
+    resume: bool = False,
+) -> list[dict[str, Any]]:
+    """The rows of consecutive runs, up to the step at which one was stopped."""
+    driver, callback, rows = make_driver(), make(), []
+    for n_iter in runs:
+        if resume and rows:
+            fresh = make()
+            fresh.load_state_dict(copy.deepcopy(callback.state_dict()))
+            callback = fresh
+        for info in driver.steps(n_iter, **_arguments(callback)):
+            row = {k: v for k, v in info.log_data.items() if k != "wallclock"}
+            rows.append({"step": info.step, **row})
+        if driver.step_count < sum(runs[: runs.index(n_iter) + 1]):
+            break
+    rows.append({"end": driver.step_count, "parameters": driver.parameters})
+    return rows
+
+
+def _assert_same(first: list[Any], second: list[Any], message: str) -> None:
+    a, b = jax.tree.flatten(first), jax.tree.flatten(second)
+    same = a[1] == b[1] and all(
+        np.array_equal(np.asarray(x), np.asarray(y), equal_nan=np.asarray(x).dtype.kind in "fc")
+        for x, y in zip(a[0], b[0], strict=True)
+    )
+    assert same, f"{message}:\n{first}\n{second}"
+
+
+def _check_storable(value: Any, where: str) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            assert isinstance(key, str), f"the state {where} has the key {key!r}, no string"
+            _check_storable(inner, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            _check_storable(inner, f"{where}.{place}")
+    else:
+        assert isinstance(value, _STORABLE), f"the state {where} is {value!r}, which has no format"
+
+
+def _check_error_ends_well(
+    make: Callable[[], AbstractCallback], make_driver: Callable[[], Any]
+) -> None:
+    class Fault(AbstractCallback):
+        def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+            raise ArithmeticError("fault")
+
+    driver, callback = make_driver(), make()
+    arguments = {"callback": [Fault()], "show_progress": False}
+    if callback.run_argument == "callback":
+        arguments["callback"].append(callback)
+    else:
+        arguments["out"] = callback
+    try:
+        driver.run(2, **arguments)
+    except ArithmeticError:
+        pass
+    else:
+        raise AssertionError("the callback swallowed an error of another one")
+    driver.run(1, **_arguments(callback))  # and it can be used again

@@ -1,0 +1,68 @@
+"""What every logger must do."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ritz.driver.callback import AbstractCallback
+from ritz.loggers import AbstractLogger
+from ritz.testing.quadratic import QuadraticDriver, QuadraticStats
+
+
+def check_logger(
+    make: Callable[[], AbstractLogger],
+    folder: Path,
+    read_steps: Callable[[AbstractLogger], Iterable[int]] | None = None,
+) -> None:
+    """Check a logger: nothing on disk before `open`, run twice, closed twice, rows dropped.
+
+    Args:
+        make: Makes a fresh logger that writes below `folder`.
+        folder: An empty folder.
+        read_steps: Reads back the steps of the rows that a closed logger has written; leave it out
+            where rows cannot be read back or dropped.
+
+    Raises:
+        AssertionError: With what is wrong.
+    """
+    logger = make()
+    assert isinstance(logger, AbstractLogger), f"{logger!r} is no AbstractLogger"
+    assert not any(folder.iterdir()), "something was written before open"
+
+    driver = QuadraticDriver()
+    driver.working_dir = folder
+    for _ in range(2):
+        returned = driver.run(3, out=logger, show_progress=False)
+        assert returned == (logger,), "run did not return the logger"
+    logger.close()  # closed by the run already
+    _expect(read_steps, logger, range(6), "two runs")
+
+    # An interrupted run that begins again at step 4.
+    with logger.open(folder, "run", initial_step=4):
+        logger.write(4, {"loss": QuadraticStats(1.0, 0.0, 0.0), "wallclock": 0.0})
+    _expect(read_steps, logger, range(5), "opening at step 4")
+    _check_closed_after_error(logger, folder)
+
+
+def _expect(
+    read_steps: Callable[[AbstractLogger], Iterable[int]] | None,
+    logger: AbstractLogger,
+    steps: range,
+    after: str,
+) -> None:
+    if read_steps is not None:
+        found = [int(step) for step in read_steps(logger)]
+        assert found == list(steps), f"after {after} the rows are {found}, not {list(steps)}"
+
+
+def _check_closed_after_error(logger: AbstractLogger, folder: Path) -> None:
+    class Fault(AbstractCallback):
+        def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+            raise ArithmeticError("fault")
+
+    driver = QuadraticDriver()
+    driver.working_dir = folder
+    with contextlib.suppress(ArithmeticError):
+        driver.run(2, out=logger, callback=Fault(), show_progress=False)
+    assert logger._opened is None, "an error left the logger open"

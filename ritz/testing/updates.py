@@ -1,0 +1,82 @@
+"""What every update rule must do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ritz.updates import AbstractUpdateRule, Problem
+
+
+def small_problem(mode: str, seed: int = 0, n_samples: int = 24) -> Problem:
+    """A linear wave function with random samples and local losses.
+
+    Args:
+        mode: "real", "complex" or "holomorphic", which sets the types of the parameters.
+        seed: Seeds everything.
+        n_samples: The number of samples.
+    """
+    random = np.random.default_rng(seed)
+
+    def numbers(*shape: int, complex_: bool = False) -> np.ndarray:
+        values = random.standard_normal(shape)
+        return values + 1j * random.standard_normal(shape) if complex_ else values
+
+    holomorphic = mode == "holomorphic"
+    params = {"w": jnp.asarray(numbers(5, complex_=holomorphic)), "b": jnp.asarray(numbers(1)[0])}
+    if holomorphic:
+        params["b"] = params["b"] + 0j
+    elif mode == "complex":
+        params["v"] = jnp.asarray(numbers(5, complex_=True))
+
+    def log_psi(p: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+        hidden = x @ p["w"] + p["b"]
+        value = jnp.log(jnp.cosh(hidden)) + p["b"]
+        return value + jnp.abs(x @ p["v"]) ** 2 * (0.1 + 0.2j) if "v" in p else value
+
+    losses = numbers(n_samples, complex_=mode != "real")
+    return Problem(log_psi, params, jnp.asarray(numbers(n_samples, 5)), jnp.asarray(losses),
+                   mode=mode)  # fmt: skip
+
+
+def check_update(rule: AbstractUpdateRule, modes: tuple[str, ...] = ("real", "complex")) -> None:
+    """Check a rule: hashable, one compilation, constant state structure, downhill, repeatable.
+
+    Args:
+        rule: The rule.
+        modes: For which kinds of wave function.
+
+    Raises:
+        AssertionError: With what is wrong.
+    """
+    hash(rule)
+    for mode in modes:
+        first = small_problem(mode)
+        traces = []
+
+        def step(state: object, losses: jax.Array, key: jax.Array, first: Problem = first,
+                 traces: list[int] = traces) -> object:  # fmt: skip
+            traces.append(1)
+            problem = Problem(first.log_psi, first.params, first.samples, losses, mode=first.mode)
+            return rule.update(state, problem, first.params, key)
+
+        compiled = jax.jit(step)
+        state = rule.init(first.params, first)
+        shapes = jax.tree.map(lambda x: (jnp.shape(x), jnp.asarray(x).dtype), state)
+        key = jax.random.key(0)
+        direction, new_state, metrics = compiled(state, first.losses, key)
+        again, _, _ = compiled(state, first.losses, key)
+        compiled(new_state, first.losses * 2, key)
+
+        assert len(traces) == 1, f"{rule} was compiled {len(traces)} times"
+        assert shapes == jax.tree.map(lambda x: (jnp.shape(x), jnp.asarray(x).dtype), new_state), (
+            f"{rule} changed the structure of its state"
+        )
+        assert all(isinstance(name, str) for name in metrics), "metrics must be named"
+        for a, b, p in zip(*map(jax.tree.leaves, (direction, again, first.params)), strict=True):
+            assert np.array_equal(a, b), f"{rule} gave two directions for one problem"
+            assert (a.shape, a.dtype) == (p.shape, p.dtype), f"{rule}: a direction unlike params"
+        descent = sum(
+            float(jnp.vdot(g, d).real) * (2 if jnp.iscomplexobj(g) else 1)
+            for g, d in zip(*map(jax.tree.leaves, (first.gradient(), direction)), strict=True)
+        )
+        assert descent > 0, f"{rule} does not go downhill in the mode {mode}"
