@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ritz.loggers.files import complete_lines
 from ritz.loggers.hdf5_log import read_hdf5
 from ritz.loggers.history import History, HistoryDict
 from ritz.loggers.runtime_log import RuntimeLog
@@ -57,8 +58,7 @@ def read_log(path: str | Path) -> HistoryDict:
 
 def _read_csv(file: Path) -> HistoryDict:
     """Columns `A.x` and `A.y` become the fields of A."""
-    with open(file, newline="") as lines:
-        header, *rows = list(csv.reader(lines)) or [[]]
+    header, *rows = list(csv.reader(line.decode() for line in complete_lines(file))) or [[]]
     if header[:1] != ["step"]:
         raise ValueError(f"{file} is no CSV log: its first column is not `step`.")
     columns: dict[str, dict[str, int]] = {}

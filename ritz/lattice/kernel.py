@@ -100,8 +100,8 @@ class SamplingKernel(LatticeKernel):
     """Lattice VMC = Metropolis (or direct) sampling + local energies + an update rule."""
 
     operator: Any
+    sampler: Any
     settings: Settings = dataclasses.field(metadata={"static": True})
-    sampler: Any = dataclasses.field(metadata={"static": True})
     model: Any = dataclasses.field(metadata={"static": True})
     """The model as the sampler takes it."""
     chain_length: int = dataclasses.field(metadata={"static": True})

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import netket as nk
+from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
 from netket.operator import ContinuousOperator, DiscreteJaxOperator
 
@@ -36,6 +37,12 @@ def traceable(operator: Any, hilbert: Any) -> Any:
         # Some operators build their tables at first use, which must not happen inside a trace.
         operator.get_conn_padded(hilbert.random_state(jax.random.key(0), 1))
     return operator
+
+
+def sparse_matrix(operator: Any) -> Any:
+    """The matrix of a discrete operator, for products with vectors inside compiled programs."""
+    matrix = operator.to_sparse()
+    return matrix if isinstance(matrix, JAXSparse) else BCOO.from_scipy_sparse(matrix)
 
 
 def local_energies(

@@ -1,5 +1,6 @@
 """The variational Monte Carlo driver on NetKet's states."""
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from ritz.driver import CompiledDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeCarry, LatticeKernel, SamplingKernel, Settings
-from ritz.lattice.operators import traceable
+from ritz.lattice.operators import sparse_matrix, traceable
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
 from ritz.updates.problem import MODES, default_mode
 
@@ -129,10 +130,10 @@ class VMC(CompiledDriver):
         if self._sums:
             if self._full_sum is None:
                 states = jnp.asarray(state.hilbert.all_states())
-                self._full_sum = (self._operator.to_sparse(), states)
+                self._full_sum = (sparse_matrix(self._operator), states)
             return FullSumKernel(*self._full_sum, settings)
         return SamplingKernel(
-            self._operator, settings, state.sampler, state._sampler_model, state.chain_length,
+            self._operator, state.sampler, settings, state._sampler_model, state.chain_length,
             state.n_discard_per_chain,
         )  # fmt: skip
 
@@ -224,7 +225,8 @@ class VMC(CompiledDriver):
 def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
     if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
         return optimizer
-    if callable(optimizer) or (np.ndim(optimizer) == 0 and np.isrealobj(optimizer)):
+    is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
+    if callable(optimizer) or isinstance(optimizer, numbers.Real) or is_scalar:
         return optax.sgd(optimizer)
     raise TypeError(
         "optimizer must be an optax transformation, or a learning rate or schedule for optax.sgd, "

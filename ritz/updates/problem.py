@@ -83,8 +83,8 @@ class Problem:
     def gradient(self) -> PyTree:
         """The gradient of the loss, from one vector-Jacobian product.
 
-        For real parameters the derivatives, 2 Re <O* (E - <E>)>; for complex ones the derivatives
-        by their conjugates, <O* (E - <E>)>, as in NetKet.
+        For real parameters the derivatives, 2 Re <O* (E - <E>)>; for complex ones twice the
+        derivatives by their conjugates, 2 <O* (E - <E>)>, as in NetKet: the steepest descent.
         """
         cotangent = jax.lax.stop_gradient(2 * self.probabilities * jnp.conj(self.local_losses))
 
@@ -92,7 +92,7 @@ class Problem:
             return jnp.sum((cotangent * self.log_psi(params, self.samples)).real)
 
         gradient = jax.grad(surrogate)(self.params)
-        return jax.tree.map(lambda g: jnp.conj(g) / 2 if jnp.iscomplexobj(g) else g, gradient)
+        return jax.tree.map(jnp.conj, gradient)
 
     def to_parameters(self, vector: Inexact[Array, " n_parameters"]) -> PyTree:
         """A vector over the columns of `scores` as a tree like the parameters."""
