@@ -53,7 +53,7 @@ def scalars(row: Mapping[str, Any], separator: str) -> Iterator[tuple[str, float
             number = array[index]
             full = separator.join([name, *map(str, index)])
             if array.dtype.kind == "c":
-                yield f"{full}{separator}re", float(number.real)
-                yield f"{full}{separator}im", float(number.imag)
+                yield f"{full}{separator}re", float(np.real(number))
+                yield f"{full}{separator}im", float(np.imag(number))
             else:
                 yield full, float(number)

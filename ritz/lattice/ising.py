@@ -8,7 +8,8 @@ import netket as nk
 def ising_chain(n_sites: int, field: float) -> nk.operator.IsingJax:
     """H = - sum_i sz_i sz_(i+1) - field sum_i sx_i on a periodic chain, in Pauli matrices."""
     chain = nk.graph.Chain(n_sites)
-    return nk.operator.IsingJax(nk.hilbert.Spin(0.5, n_sites), chain, h=field, J=-1.0)
+    hilbert = nk.hilbert.Spin(0.5, n_sites)
+    return nk.operator.IsingJax(hilbert, graph=chain, h=field, J=-1.0)  # pyright: ignore
 
 
 def ising_chain_energy(n_sites: int, field: float) -> float:

@@ -161,7 +161,11 @@ class FullSumKernel(LatticeKernel):
         log_psi = self.log_psi(carry)
         size = self.settings.chunk_size
         if size is not None and size < len(self.states):
-            apply = nk.jax.apply_chunked(log_psi, in_axes=(None, 0), chunk_size=size)
+            apply = nk.jax.apply_chunked(
+                log_psi,
+                in_axes=(None, 0),  # pyright: ignore[reportArgumentType]
+                chunk_size=size,
+            )
             values = apply(params, self.states)
         else:
             values = log_psi(params, self.states)
@@ -178,10 +182,13 @@ class FullSumKernel(LatticeKernel):
         variance = jnp.sum(jnp.abs(h_psi - energy * psi) ** 2)
         # Configurations with no amplitude have no weight; their local energies do not exist.
         empty = psi == 0
-        energies = jnp.where(empty, energy, h_psi / jnp.where(empty, 1, psi))
-        stats = nk.stats.Stats(
-            mean=energy, error_of_mean=jnp.zeros_like(variance), variance=variance
-        )
+        energies = jnp.asarray(jnp.where(empty, energy, h_psi / jnp.where(empty, 1, psi)))
+        fields: dict[str, Any] = {
+            "mean": energy,
+            "error_of_mean": jnp.zeros_like(variance),
+            "variance": variance,
+        }
+        stats = nk.stats.Stats(**fields)
         return stats, self.states, energies, jnp.abs(psi) ** 2
 
     def trial(self, carry: LatticeCarry, batch: Any, update: PyTree) -> Array:

@@ -79,7 +79,8 @@ def local_energies(
         size = None if chunk_size is None else max(1, chunk_size // n_connected)
     if size is None or size >= len(samples):
         return of_batch(samples)
-    return nk.jax.apply_chunked(of_batch, chunk_size=size)(samples)
+    chunked: Any = nk.jax.apply_chunked(of_batch, chunk_size=size)
+    return chunked(samples)
 
 
 def v_score(energy: Any, variance: Any, n_dof: int, energy_offset: float) -> Any:

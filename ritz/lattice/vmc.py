@@ -70,7 +70,7 @@ class VMC(CompiledDriver):
                 f"{variational_state!r} was given."
             )
         super().__init__(variational_state, minimized_quantity_name="Energy")
-        state = variational_state
+        state: Any = variational_state
         self._hamiltonian = hamiltonian
         self._operator = traceable(hamiltonian, state.hilbert)
         self._sums = isinstance(state, nk.vqs.FullSumState)
@@ -227,7 +227,8 @@ def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
         return optimizer
     is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
     if callable(optimizer) or isinstance(optimizer, numbers.Real) or is_scalar:
-        return optax.sgd(optimizer)
+        rate: Any = optimizer
+        return optax.sgd(rate)
     raise TypeError(
         "optimizer must be an optax transformation, or a learning rate or schedule for optax.sgd, "
         f"but {optimizer!r} was given."

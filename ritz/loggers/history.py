@@ -158,7 +158,7 @@ class History:
             from matplotlib import pyplot
 
             axes = pyplot.gca()
-        axes.plot(self.iters, self.values.real, *args, **kwargs)
+        axes.plot(self.iters, np.real(self.values), *args, **kwargs)
         return axes
 
     def __len__(self) -> int:

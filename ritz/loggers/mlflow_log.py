@@ -94,7 +94,7 @@ class MLflowLog(AbstractLogger):
         """Send what is pending; MLflow takes at most 1000 metrics at once."""
         pending, self._pending, self._rows = self._pending, [], 0
         for start in range(0, len(pending), 1000):
-            self._client.log_batch(self.run_id, metrics=pending[start : start + 1000])
+            self._client.log_batch(str(self.run_id), metrics=pending[start : start + 1000])
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Write the row, and the variables if that is due."""

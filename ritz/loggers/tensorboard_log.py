@@ -52,7 +52,7 @@ class TensorBoardLog(AbstractLogger):
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Write the scalars of the row, as one event."""
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore
 
         values = [Summary.Value(tag=k, simple_value=v) for k, v in scalars(stats, "/")]
         self._writer.file_writer.add_summary(Summary(value=values), step)

@@ -70,12 +70,11 @@ def to_layout(tree: Any) -> Any:
 
 def _plain(values: np.ndarray) -> Any:
     if values.dtype.kind == "c":
-        return {"real": np.ascontiguousarray(values.real), "imag": _contiguous(values.imag)}
-    return values.tolist() if values.dtype.kind == "O" else _contiguous(values)
-
-
-def _contiguous(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values)
+        return {
+            "real": np.ascontiguousarray(np.real(values)),
+            "imag": np.ascontiguousarray(np.imag(values)),
+        }
+    return values.tolist() if values.dtype.kind == "O" else np.ascontiguousarray(values)
 
 
 def from_layout(layout: Any) -> Any:
@@ -120,7 +119,7 @@ def _exact(value: Any) -> Any:
         return value
     array = np.asarray(value)
     if array.dtype.kind == "c":
-        return {"real": _exact(array.real), "imag": _exact(array.imag)}
+        return {"real": _exact(np.real(array)), "imag": _exact(np.imag(array))}
     if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         return {_SPECIAL: array.astype(str).tolist()}
     return array.tolist()

@@ -37,7 +37,7 @@ class PseudoInverse:
         values, vectors = jnp.linalg.eigh(matrix)
         largest = jnp.max(jnp.abs(values))
         keep = jnp.abs(values) > self.rtol * largest
-        safe = jnp.where(keep, values, 1)
+        safe = jnp.asarray(jnp.where(keep, values, 1))
         damping = 1 + (self.rtol_smooth * largest / jnp.abs(safe)) ** 6
         inverse = jnp.where(keep, 1 / (safe * damping), 0)
         return vectors @ (inverse * (vectors.conj().T @ rhs)), {}

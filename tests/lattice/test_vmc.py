@@ -385,8 +385,8 @@ def test_heisenberg_in_a_sector_with_a_symmetric_sampler():
     hamiltonian = nk.operator.Heisenberg(hilbert, graph, sign_rule=True)  # not a JAX operator
     sampler = nk.sampler.MetropolisExchange(hilbert, graph=graph, n_chains=16)
     state = nk.vqs.MCState(sampler, MODELS["real"], n_samples=256, seed=0, sampler_seed=1)
-    driver = VMC(hamiltonian, 0.05, variational_state=state, update=SR(1e-3))
-    driver.run(150, show_progress=False)
+    driver = VMC(hamiltonian, 0.02, variational_state=state, update=SR(1e-1))
+    driver.run(200, show_progress=False)
     full = full_state(hilbert=hilbert)
     full.parameters = state.parameters
     energy = full.expect(hamiltonian).mean.real
@@ -413,17 +413,23 @@ def test_nodes_of_a_full_sum_have_no_weight():
 
 def test_bad_arguments_say_what_to_do():
     other = nk.operator.IsingJax(nk.hilbert.Spin(0.5, 4), nk.graph.Chain(4), h=1.0)
+    state = mc_state()
+
+    def make(hamiltonian=ISING, optimizer=SGD, variational_state=state, **options):
+        return lambda: VMC(hamiltonian, optimizer, variational_state=variational_state, **options)
+
     cases = [
-        (ValueError, "build both on the same Hilbert space", lambda: VMC(other, SGD, variational_state=mc_state())),
-        (TypeError, "must be a netket.vqs.MCState or FullSumState, but 3", lambda: VMC(ISING, SGD, variational_state=3)),
-        (TypeError, r"update must be a rule of ritz.updates, such as SR\(\)", lambda: vmc(update="sr")),
-        (TypeError, "optimizer must be an optax transformation", lambda: VMC(ISING, "sgd", variational_state=mc_state())),
-        (ValueError, "mode must be one of real, complex, holomorphic, but 'x'", lambda: vmc(mode="x")),
-        (TypeError, "cannot be used inside compiled code", lambda: VMC(nk.operator.Squared(ISING), SGD, variational_state=mc_state())),
+        (ValueError, "build both on the same Hilbert space", make(other)),
+        (TypeError, "must be a netket.vqs.MCState or FullSumState, but 3",
+         make(variational_state=3)),
+        (TypeError, r"update must be a rule of ritz.updates, such as SR\(\)", make(update="sr")),
+        (TypeError, "optimizer must be an optax transformation", make(optimizer="sgd")),
+        (ValueError, "mode must be one of real, complex, holomorphic, but 'x'", make(mode="x")),
+        (TypeError, "cannot be used inside compiled code", make(nk.operator.Squared(ISING))),
     ]  # fmt: skip
-    for error, match, make in cases:
+    for error, match, build in cases:
         with pytest.raises(error, match=match):
-            make()
+            build()
 
 
 def test_a_number_or_schedule_is_a_learning_rate():

@@ -1,0 +1,132 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ritz.cli.main import main
+from ritz.loggers import CSVLog, HDF5Log, JsonLog
+from ritz.plotting import exact_value, plot_runs, read_log
+from ritz.testing import QuadraticDriver
+
+QUICK = ["--sites", "6", "--iterations", "60", "--samples", "64"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "runs" / "demo"
+    import contextlib
+    import io
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(["demo", *QUICK, "--folder", str(folder)])
+    return status, out.getvalue(), err.getvalue(), folder
+
+
+@pytest.mark.netket
+def test_demo_prints_the_energy_and_writes_its_folder(demo):
+    status, out, err, folder = demo
+    assert status == 0
+    energy, error = map(float, re.search(r"fresh samples\s+(\S+) \+- (\S+)", out).groups())
+    exact = float(re.search(r"exact energy\s+(\S+)", out).group(1))
+    relative = float(re.search(r"relative error\s+(\S+)", out).group(1))
+    assert exact == pytest.approx(-2 / np.sin(np.pi / 12), abs=1e-6)
+    assert relative == pytest.approx(abs(energy - exact) / abs(exact), rel=0.1, abs=1e-6)
+    assert relative < 0.02 and 0 < error < 0.1
+    assert "100%" in err and "Energy=" in err and "σ²=" in err
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "energy.png", "run.csv", "run.log", "run.mpack", "summary.json",
+    ]  # fmt: skip
+    assert (folder / "energy.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((folder / "summary.json").read_text())["steps"] == 60
+    assert exact_value(folder) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.netket
+def test_demo_is_repeatable(demo, tmp_path, capsys):
+    assert main(["demo", *QUICK, "--folder", str(tmp_path / "again")]) == 0
+    first, second = (read_log(f)["Energy"]["Mean"] for f in (demo[3], tmp_path / "again"))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.netket
+def test_plot_overlays_runs(demo, capsys):
+    folder = demo[3]
+    assert main(["plot", str(folder), str(folder / "run.csv"), "-o", "both.svg"]) == 0
+    assert capsys.readouterr().out == "both.svg\n"
+    svg = Path("both.svg").read_text()
+    assert "<svg" in svg and svg.count("demo") >= 1
+
+
+def logs():
+    QuadraticDriver(noise=0.1).run(
+        30, out=[JsonLog("a/run"), HDF5Log("b"), CSVLog("c.csv")], show_progress=False
+    )
+
+
+@pytest.mark.parametrize("path", ["a", "a/run", "a/run.log", "b", "b.h5", "c", "c.csv"])
+def test_any_log_can_be_read_and_drawn(path):
+    logs()
+    data = read_log(path)
+    assert data["loss"].iters.tolist() == list(range(30))
+    assert len(data["loss"]["error_of_mean"]) == 30
+    plot_runs([path], "x.png", quantity="wallclock", exact=0.0)
+    assert Path("x.png").stat().st_size > 5000
+
+
+BAD = {
+    "unknown run": (["plot", "nowhere"], "there is no run nowhere."),
+    "empty folder": (["plot", "empty"], "no log in the folder empty"),
+    "unreadable": (["plot", "bad.log"], "bad.log is no log in JSON layout"),
+    "bad hdf5": (["plot", "bad.h5"], "bad.h5 is no HDF5 log"),
+    "bad csv": (["plot", "bad.csv"], "bad.csv is no CSV log: its first column is not `step`"),
+    "no log at all": (["plot", "notes.txt"], "notes.txt is no log: its name ends in none of"),
+    "unknown quantity": (
+        ["plot", "ok.csv", "--quantity", "x"],
+        "has no quantity 'x'; it has: E, word.",
+    ),
+    "unknown format": (["plot", "ok.csv", "-o", "a.xyz"], "cannot draw a.xyz"),
+    "wrong flag": (["plot", "ok.csv", "--colour"], "unrecognized arguments: --colour (see ritz"),
+    "no command": ([], "the following arguments are required: {demo,plot}"),
+    "unknown command": (["paint"], "invalid choice: 'paint'"),
+    "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),
+    "too few": (["demo", "--iterations", "0"], "'0' was given, but a whole number of at least 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_a_status(case, capsys):
+    Path("empty").mkdir()
+    Path("bad.log").write_text("{")
+    Path("bad.h5").write_text("no")
+    Path("bad.csv").write_text("a,b\n1,2\n")
+    Path("notes.txt").write_text("hello")
+    Path("ok.csv").write_text("step,E.Mean,word\n0,1.0,a\n1,0.5,b\n")
+    arguments, message = BAD[case]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("ritz: ") and captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_help_lists_everything(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for flag in ("--sites", "--field", "--iterations", "--samples", "--seed", "--folder"):
+        assert flag in text
+
+
+@pytest.mark.parametrize(("signal", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signals_give_the_conventional_status(monkeypatch, capsys, signal, status):
+    from ritz.cli import plot
+
+    def interrupted(options):
+        raise KeyboardInterrupt(f"interrupted by {signal}")
+
+    monkeypatch.setattr(plot, "run", interrupted)
+    assert main(["plot", "x"]) == status
+    assert capsys.readouterr().err == f"ritz: interrupted by {signal}\n"

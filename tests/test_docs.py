@@ -1,0 +1,59 @@
+"""Every Python block in README and docs runs, page by page."""
+
+import re
+from pathlib import Path
+
+import pytest
+import ritz.callbacks
+import ritz.driver
+import ritz.lattice
+import ritz.loggers
+import ritz.testing
+import ritz.updates
+
+pytestmark = pytest.mark.netket
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+MODULES = [ritz.callbacks, ritz.driver, ritz.lattice, ritz.loggers, ritz.testing, ritz.updates]
+
+
+def blocks(page):
+    return BLOCK.findall(page.read_text())
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
+def test_code_runs(page, monkeypatch):
+    monkeypatch.setattr("sys.stderr.write", lambda text: None, raising=False)
+    namespace = {"__name__": "page"}
+    for place, block in enumerate(blocks(page)):
+        exec(compile(block, f"{page.name}[{place}]", "exec"), namespace)
+
+
+def test_the_readme_example_is_short():
+    example = blocks(ROOT / "README.md")[0]
+    assert "AbstractCallback" in example and len(example.splitlines()) <= 15
+
+
+def public(module):
+    """What a module exports: its functions and classes."""
+    return [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
+def test_public_names_are_in_the_reference_and_documented(module):
+    reference = (ROOT / "docs" / "reference.md").read_text()
+    for name in public(module):
+        assert f"::: {module.__name__}.{name}\n" in reference, f"{name} is not in reference.md"
+        assert (getattr(module, name).__doc__ or "").strip(), f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("module", [ritz.callbacks, ritz.loggers], ids=["callbacks", "loggers"])
+def test_the_tables_list_everything(module):
+    page = (ROOT / "docs" / f"{module.__name__.split('.')[1]}.md").read_text()
+    base = (ritz.callbacks.AbstractCallback, ritz.loggers.AbstractLogger)
+    for name, value in vars(module).items():
+        if isinstance(value, type) and issubclass(value, base) and not name.startswith("Abstract"):
+            assert f"`{name}`" in page, f"{name} is not in the table of its page"
