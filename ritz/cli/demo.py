@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> None:
     """Optimise, evaluate on fresh samples, draw, and print the result."""
     try:
         import netket as nk
+        import optax
     except ImportError as error:
         raise ValueError(f"the demo needs NetKet: pip install 'ritz[lattice]' ({error})") from error
 
@@ -60,7 +61,10 @@ def run(options: argparse.Namespace) -> None:
         sampler, nk.models.RBM(alpha=1), n_samples=options.samples, n_discard_per_chain=0,
         seed=options.seed, sampler_seed=options.seed + 1,
     )  # fmt: skip
-    driver = VMC(hamiltonian, 0.05, variational_state=state, update=SR(diag_shift=1e-3))
+    # Careful first steps: the chains follow the wave function by one sweep a step.
+    shift = optax.exponential_decay(0.1, 10, 0.5, end_value=1e-3)
+    rate = optax.linear_schedule(0.05, 0.01, options.iterations)
+    driver = VMC(hamiltonian, rate, variational_state=state, update=SR(diag_shift=shift))
 
     folder: Path = options.folder
     sys.stdout.write(
