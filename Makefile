@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.demo
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Thread pools of BLAS and XLA contend on few cores; tests run one process a core.
 export OMP_NUM_THREADS ?= 1
@@ -9,13 +11,20 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: demo test test-all test-newest-jax lint docs bench bench-accuracy clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Ritz needs Python >= 3.11, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+
+# What the demo needs; everything that is needed to develop comes with $(STAMP).
+$(DEMO_STAMP): pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP_INSTALL) --editable '.[all]'
 	@touch $@
 
-demo: $(STAMP)
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ $(DEMO_STAMP)
+
+demo: $(DEMO_STAMP)
 	$(BIN)/ritz demo
 
 test: $(STAMP)
@@ -42,7 +51,7 @@ bench-accuracy: $(STAMP)
 # The parts that need no NetKet, with the newest jax that installs.
 test-newest-jax:
 	$(PYTHON) -m venv .venv-newest
-	.venv-newest/bin/pip install --quiet --disable-pip-version-check --upgrade jax orjson h5py tensorboardX matplotlib jsonargparse pytest pytest-timeout pytest-xdist hypothesis --editable .
+	.venv-newest/bin/pip install --quiet --disable-pip-version-check --upgrade jax flax pytest pytest-timeout pytest-xdist hypothesis --editable '.[hdf5,tensorboard,wandb,mlflow,cli]'
 	.venv-newest/bin/python -c 'import jax; print("jax", jax.__version__)'
 	.venv-newest/bin/python -m pytest -n 2 tests/driver tests/callbacks tests/loggers tests/updates -m 'not slow and not netket'
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import netket as nk
 import optax
+
+from benchmarks.report import report
 from ritz.lattice import VMC
 from ritz.lattice.ising import ising_chain, ising_chain_energy
 from ritz.updates import SR
-
-from benchmarks.report import report
 
 SHIFT = optax.exponential_decay(0.1, 10, 0.5, end_value=1e-3)
 """Large at first: the chains follow the wave function by one sweep a step."""

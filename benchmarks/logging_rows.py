@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import netket as nk
-from ritz.loggers import CSVLog, HDF5Log, JsonLog, RuntimeLog
 
 from benchmarks.report import report
+from ritz.loggers import CSVLog, HDF5Log, JsonLog, RuntimeLog
 
 ROWS = 1_000_000
 PEER_ROWS = 20_000

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 import ritz.callbacks
 import ritz.driver
 import ritz.lattice

@@ -3,7 +3,7 @@
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ritz.driver.arguments import as_callback, assemble, check_count
 from ritz.driver.callback import AbstractCallback
-from ritz.driver.hooks import HookList
+from ritz.driver.hooks import CallbackTable, HookList
 from ritz.driver.loop import StepInfo, drain, run_loop
 from ritz.driver.stop import StopReason
 
@@ -186,7 +186,7 @@ class AbstractDriver:
         return self._target_step
 
     @property
-    def callbacks(self) -> "CallbackTable":
+    def callbacks(self) -> CallbackTable:
         """The callbacks of the present (or last) run in calling order; prints as a table."""
         return CallbackTable(self._hooks.callbacks)
 
@@ -345,15 +345,3 @@ class AbstractDriver:
             )
         )
         return self._loggers
-
-
-class CallbackTable(tuple[AbstractCallback, ...]):
-    """Callbacks in calling order."""
-
-    def __repr__(self) -> str:
-        rows = [f"{c.callback_order:>6}  {getattr(c, 'label', c.state_key)}" for c in self]
-        return "\n".join([" order  callback", *rows])
-
-
-Predicate = Callable[[int, dict[str, Any], AbstractDriver], bool | None]
-"""A plain function that `run` takes as a callback."""

@@ -18,6 +18,14 @@ def label(callback: AbstractCallback) -> str:
     return str(getattr(callback, "label", callback.state_key))
 
 
+class CallbackTable(tuple[AbstractCallback, ...]):
+    """Callbacks in calling order; prints as a table."""
+
+    def __repr__(self) -> str:
+        rows = [f"{c.callback_order:>6}  {label(c)}" for c in self]
+        return "\n".join([" order  callback", *rows])
+
+
 class StopRequests(StopRun):
     """The stop requests of all callbacks in one hook, joined."""
 

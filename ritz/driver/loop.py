@@ -31,11 +31,12 @@ def run_loop(
     with SignalGuard() as signals:
         try:
             hooks.start(driver.step_count, driver)
+            reason, message = StopReason.FINISHED, StopReason.FINISHED.value
             for _ in range(n_iter):
                 if agree(signals.received):
+                    reason, message = StopReason.INTERRUPTED, signals.message
                     break
                 yield take_step(driver, hooks, signals, max_attempts)
-            reason, message = _natural_end(signals)
         except StopRun as stop:
             reason, message = stop.reason, str(stop)
         except GeneratorExit:
@@ -50,8 +51,8 @@ def run_loop(
         except BaseException as error:
             driver.set_stop_reason(StopReason.FAILED, f"failed with {error!r}")
             raise
-    if signals.received and not interactive():
-        raise KeyboardInterrupt(f"interrupted by {signals.received.name}")
+    if (signals.received or reason is StopReason.INTERRUPTED) and not interactive():
+        raise KeyboardInterrupt(signals.message)
 
 
 def take_step(
@@ -100,12 +101,6 @@ def compute_step(
         f"{', '.join(rejecting) or 'another process'}; the last loss was {driver.loss}. Loosen "
         "what rejects it, make the steps smaller, or raise `max_attempts` in run()."
     )
-
-
-def _natural_end(signals: SignalGuard) -> tuple[StopReason, str]:
-    if signals.received is None:
-        return StopReason.FINISHED, StopReason.FINISHED.value
-    return StopReason.INTERRUPTED, f"interrupted by {signals.received.name}"
 
 
 def drain(steps: Iterator[StepInfo]) -> None:

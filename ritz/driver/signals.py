@@ -25,6 +25,13 @@ class SignalGuard:
         self._holding = False
         self._pending = False
 
+    @property
+    def message(self) -> str:
+        """By what the run was interrupted."""
+        if self.received is None:
+            return "interrupted by a signal to another process"
+        return f"interrupted by {self.received.name}"
+
     def __enter__(self) -> "SignalGuard":
         if threading.current_thread() is threading.main_thread():
             for number in _HANDLED:

@@ -63,14 +63,14 @@ def local_energies(
     """
     if isinstance(operator, ContinuousOperator):
 
-        def of_batch(x: Array) -> Array:
+        def of_batch(x: Array) -> Any:
             return operator._expect_kernel(log_psi, variables, x)
 
         size = chunk_size
     else:
         n_connected = jax.eval_shape(operator.get_conn_padded, samples)[1].shape[-1]
 
-        def of_batch(x: Array) -> Array:
+        def of_batch(x: Array) -> Any:
             connected, elements = operator.get_conn_padded(x)
             ratios = log_psi(variables, connected.reshape(-1, x.shape[-1]))
             ratios = ratios.reshape(elements.shape) - log_psi(variables, x)[:, None]

@@ -1,6 +1,7 @@
 """Every exported callback passes the conformance check; a new one is found here by itself."""
 
 import pytest
+
 import ritz.callbacks
 from ritz.callbacks import AbstractCallback, StopCondition
 from ritz.testing import check_callback

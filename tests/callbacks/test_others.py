@@ -5,6 +5,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+
 from ritz.callbacks import (
     AutoChunkSize,
     BestState,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ritz.cli.main import main
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
 from ritz.plotting import exact_value, plot_runs, read_log

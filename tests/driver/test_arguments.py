@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+
 from ritz.callbacks import AbstractCallback, EarlyStopping, LambdaCallback
 from ritz.driver import StopReason
 from ritz.loggers import JsonLog, RuntimeLog
-
 from tests.driver.tools import Diary, Halving
 
 

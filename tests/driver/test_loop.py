@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+
 from ritz.callbacks import AbstractCallback, CallbackOrder, LambdaCallback, StopRun
 from ritz.driver import AbstractDriver, StepRejectedError, StopReason
 from ritz.loggers import RuntimeLog
-
 from tests.driver.tools import Diary, Halving, text
 
 STEP = "SS CS CE BU SE"

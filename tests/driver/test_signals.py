@@ -4,10 +4,10 @@ import sys
 import threading
 
 import pytest
+
 from ritz.callbacks import LambdaCallback, StopRun
 from ritz.driver import StopReason
 from ritz.loggers import RuntimeLog
-
 from tests.driver.tools import Diary, Halving, text
 
 STEP = "SS CS CE BU SE"

@@ -4,10 +4,10 @@ The raising callback has order 0, a logger order 10 and the observer order 50.
 """
 
 import pytest
+
 from ritz.callbacks import StopRun
 from ritz.driver import StopReason
 from ritz.loggers import RuntimeLog
-
 from tests.driver.tools import Diary, Halving, text
 
 STEP0 = "RS SS CS CE BU SE"

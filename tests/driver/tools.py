@@ -3,6 +3,7 @@
 import types
 
 import numpy as np
+
 from ritz.callbacks import AbstractCallback
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import HOOKS

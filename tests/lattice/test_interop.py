@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import netket as nk
 import numpy as np
 import pytest
+
 from ritz.callbacks import (
     AbstractCallback,
     BestState,
@@ -22,7 +23,6 @@ from ritz.lattice import VMC, as_netket
 from ritz.loggers import CSVLog, JsonLog, RuntimeLog
 from ritz.plotting import read_log
 from ritz.updates import SR
-
 from tests.driver.tools import Diary, text
 from tests.lattice.models import ISING, SGD, full_state, mc_state
 

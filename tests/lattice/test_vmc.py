@@ -4,6 +4,7 @@ import netket as nk
 import numpy as np
 import optax
 import pytest
+
 from ritz.callbacks import (
     AbstractCallback,
     AutoChunkSize,
@@ -19,7 +20,6 @@ from ritz.lattice.ising import ising_chain, ising_chain_energy
 from ritz.loggers import RuntimeLog
 from ritz.testing import check_driver
 from ritz.updates import MARCH, SPRING, SR, Gradient, MinSR
-
 from tests.lattice.models import HILBERT, ISING, MODELS, N_SITES, SGD, full_state, mc_state
 
 pytestmark = pytest.mark.netket

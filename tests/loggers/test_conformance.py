@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+
 import ritz.loggers
 from ritz.loggers import AbstractLogger, RuntimeLog
 from ritz.plotting import read_log

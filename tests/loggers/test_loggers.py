@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import orjson
 import pytest
+
 from ritz.callbacks import LambdaCallback
 from ritz.loggers import (
     ConsoleLog,

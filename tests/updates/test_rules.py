@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+
 from ritz.testing import check_update
 from ritz.testing.updates import small_problem
 from ritz.updates import CG, MARCH, SPRING, SR, Cholesky, Gradient, MinSR, Problem, PseudoInverse
