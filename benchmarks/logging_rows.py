@@ -79,6 +79,7 @@ def main() -> None:
         }
         for kind, logger in peers.items():
             rows.append((kind, PEER_ROWS, time_rows(lambda s, r, log=logger: log(s, r), PEER_ROWS)))
+            logger.flush()
         report(
             "logging_rows",
             "One row of 3 energies, microseconds",

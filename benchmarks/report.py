@@ -46,4 +46,4 @@ def report(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence
 
 
 def _text(cell: Any) -> str:
-    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ritz.driver.callback import AbstractCallback
-from ritz.driver.hooks import label
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class HookTiming(AbstractCallback):
     ) -> Callable[..., Any]:
         if callback is self:
             return call
-        key = (label(callback), hook)
+        key = (callback.label, hook)
 
         def timed(*args: Any) -> Any:
             start = time.perf_counter()

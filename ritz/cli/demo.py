@@ -5,6 +5,7 @@ Writes the logs, the parameters and a picture into a folder under runs/.
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,20 @@ def _whole(least: int) -> Any:
     return parse
 
 
+def _finite(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} was given, but a finite number is needed")
+    return number
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `ritz demo` takes."""
     parser.add_argument("--sites", type=_whole(3), default=20, help="number of spins")
-    parser.add_argument("--field", type=float, default=1.0, help="transverse field h; J = 1")
+    parser.add_argument("--field", type=_finite, default=1.0, help="transverse field h; J = 1")
     parser.add_argument("--iterations", type=_whole(1), default=300, help="optimisation steps")
     parser.add_argument("--samples", type=_whole(16), default=1024, help="samples a step")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
+import ritz
 from ritz.cli import demo, plot
 
 _COMMANDS = {"demo": demo, "plot": plot}
@@ -19,6 +20,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="ritz", description="Variational optimisations through one run loop.")
+    parser.add_argument("--version", action="version", version=f"ritz {ritz.__version__}")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="{" + ",".join(_COMMANDS) + "}"
     )

@@ -145,6 +145,11 @@ class AbstractCallback:
         kind = type(self).__name__
         return kind if self.name is None else f"{kind}:{self.name}"
 
+    @property
+    def label(self) -> str:
+        """How messages and tables name this callback."""
+        return self.state_key
+
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, by default the attributes named in `state_fields`.
 

@@ -13,16 +13,11 @@ _logger = logging.getLogger(__name__)
 Wrapper = Callable[[AbstractCallback, str, Callable[..., Any]], Callable[..., Any]]
 
 
-def label(callback: AbstractCallback) -> str:
-    """How messages name a callback."""
-    return str(getattr(callback, "label", callback.state_key))
-
-
 class CallbackTable(tuple[AbstractCallback, ...]):
     """Callbacks in calling order; prints as a table."""
 
     def __repr__(self) -> str:
-        rows = [f"{c.callback_order:>6}  {label(c)}" for c in self]
+        rows = [f"{c.callback_order:>6}  {c.label}" for c in self]
         return "\n".join([" order  callback", *rows])
 
 
@@ -71,7 +66,7 @@ class HookList:
                 if self._is_true(call(*args), callback, hook):
                     agreed.append(callback)
             except StopRun as stop:
-                stops.append((label(callback), stop))
+                stops.append((callback.label, stop))
         if agree(bool(stops)):
             raise StopRequests(stops)
         return agreed
@@ -84,7 +79,7 @@ class HookList:
             return bool(answer)
         except ValueError as error:
             raise TypeError(
-                f"{label(callback)}.on_compute_update_end returned {answer!r}, which is neither "
+                f"{callback.label}.on_compute_update_end returned {answer!r}, which is neither "
                 "true nor false; return True to reject the step and False or None to accept it."
             ) from error
 
@@ -97,7 +92,7 @@ class HookList:
             try:
                 callback.on_run_start(step, driver)
             except StopRun as stop:
-                stops.append((label(callback), stop))
+                stops.append((callback.label, stop))
         if agree(bool(stops)):
             raise StopRequests(stops)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ritz.driver.consensus import agree
-from ritz.driver.hooks import HookList, label
+from ritz.driver.hooks import HookList
 from ritz.driver.signals import SignalGuard, interactive
 from ritz.driver.stop import StepRejectedError, StopReason, StopRun
 
@@ -89,7 +89,7 @@ def compute_step(
         driver.reset_step()
         hooks.call("on_compute_update_start", step, log_data, driver)
         driver.loss, driver.update = driver.compute_loss_and_update()
-        rejecting = [label(c) for c in
+        rejecting = [c.label for c in
                      hooks.call("on_compute_update_end", step, log_data, driver)]  # fmt: skip
         if not rejecting and not driver._accept_step():
             rejecting = [type(driver).__name__]

@@ -134,6 +134,11 @@ class NetKetDriverView(AbstractDriver):
         return self.driver._target_step
 
     @property
+    def hooks(self) -> Any:
+        """NetKet has none that could be instrumented."""
+        raise TypeError("this callback needs a driver of Ritz: NetKet's hooks cannot be wrapped.")
+
+    @property
     def callbacks(self) -> Any:
         """Nothing is known of the other callbacks."""
         return ()

@@ -223,7 +223,7 @@ class VMC(CompiledDriver):
 
 
 def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
-    if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
+    if isinstance(optimizer, optax.GradientTransformation):
         return optimizer
     is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
     if callable(optimizer) or isinstance(optimizer, numbers.Real) or is_scalar:

@@ -33,8 +33,13 @@ class ConsoleLog(AbstractLogger):
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
         """Nothing to open."""
         self._out = self.stream or sys.stdout
+        self._shown_any, self._known = False, ""
         yield
         self._out.flush()
+        if self._known and not self._shown_any:
+            raise ValueError(
+                f"none of {', '.join(self.fields or ())} was logged; this run logs: {self._known}."
+            )
 
     def _shown(self, name: str) -> bool:
         return self.fields is None or any(
@@ -46,7 +51,8 @@ class ConsoleLog(AbstractLogger):
         if step % self.interval:
             return
         shown = [f"{name}={v:.8g}" for name, v in scalars(stats, ".") if self._shown(name)]
-        if not shown and self.fields is not None:
-            known = ", ".join(name for name, _ in scalars(stats, "."))
-            raise ValueError(f"none of {', '.join(self.fields)} is logged; this run logs: {known}.")
-        self._out.write(f"step {step:>6}  " + "  ".join(shown) + "\n")
+        if shown:
+            self._shown_any = True
+            self._out.write(f"step {step:>6}  " + "  ".join(shown) + "\n")
+        elif not self._known:
+            self._known = ", ".join(name for name, _ in scalars(stats, "."))

@@ -149,6 +149,7 @@ class History:
     def to_dict(self) -> dict[str, np.ndarray]:
         """`iters` and the fields as arrays of one length."""
         for column in self._fields.values():
+            column.truncate(len(self._iters))  # a row that failed halfway
             column.pad(len(self._iters))
         return {"iters": self.iters, **{k: c.values for k, c in self._fields.items()}}
 

@@ -112,6 +112,12 @@ def test_bad_input_gets_one_line_and_a_status(case, capsys):
     assert message in captured.err
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0 and re.fullmatch(r"ritz \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
 def test_help_lists_everything(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["demo", "--help"])

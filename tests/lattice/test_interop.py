@@ -14,8 +14,10 @@ from ritz.callbacks import (
     AbstractCallback,
     BestState,
     EarlyStopping,
+    HookTiming,
     NormMonitor,
     ParameterEMA,
+    ReduceLROnPlateau,
     StopRun,
 )
 from ritz.driver import StopReason
@@ -235,6 +237,13 @@ def test_a_stop_in_a_ritz_callback_ends_netkets_run(capsys):
         9, callback=as_netket(Diary(0, "on_compute_update_end", StopRun("x"))), show_progress=False
     )
     assert p.step_count == 1
+
+
+def test_what_netkets_driver_cannot_do_is_said():
+    with pytest.raises(TypeError, match="needs a driver of Ritz: NetKet's hooks cannot be wrapped"):
+        peer().run(1, callback=as_netket(HookTiming()), show_progress=False)
+    with pytest.raises(TypeError, match="rate_scale, which NetKetDriverView does not obey"):
+        peer().run(1, callback=as_netket(ReduceLROnPlateau()), show_progress=False)
 
 
 def test_as_netket_takes_callbacks_only():

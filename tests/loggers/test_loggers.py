@@ -156,6 +156,14 @@ def test_another_shape_is_refused():
         log.write(1, {"b": [1]})
 
 
+def test_a_row_that_fails_halfway_leaves_no_trace():
+    log = JsonLog("run")
+    with pytest.raises(ValueError, match="cannot follow"), log.open(Path("."), "run"):
+        log.write(0, {"pair": Pair(1.0, 2.0)})
+        log.write(1, {"pair": Pair(3.0, np.ones(2))})
+    assert read_log("run.log")["pair"]["x"].tolist() == [1.0]
+
+
 def test_history_reads_like_netkets():
     history = write(RuntimeLog(), range(3)).data["Energy"]
     assert history.Mean.tolist() == history["Mean"].tolist() == list(history)
@@ -410,10 +418,19 @@ def test_console_log():
     assert stream.getvalue() == (
         "step      0  loss.mean=3\nstep      2  loss.mean=1.125\nstep      4  loss.mean=1.0078125\n"
     )
-    with pytest.raises(ValueError, match=r"none of Energy is logged; this run logs: loss.mean"):
+    with pytest.raises(ValueError, match=r"none of Energy was logged; this run logs: loss.mean"):
         QuadraticDriver().run(1, out=ConsoleLog(1, ["Energy"]), show_progress=False)
     with pytest.raises(TypeError, match=r"write fields=\['Energy'\]"):
         ConsoleLog(1, "Energy")
+
+
+def test_console_log_waits_for_what_is_logged_now_and_then():
+    stream = io.StringIO()
+    QuadraticDriver().run(
+        4, obs={"mz": lambda p: 1.0}, step_size=3, out=ConsoleLog(1, ["mz"], stream),
+        show_progress=False,
+    )  # fmt: skip
+    assert stream.getvalue() == "step      0  mz=1\nstep      3  mz=1\n"
 
 
 def read_events(folder):
