@@ -64,7 +64,8 @@ class VMC(CompiledDriver):
         n_dof: int | None = None,
         seed: int = 0,
     ):
-        if not isinstance(variational_state, State):
+        mixed = isinstance(variational_state, nk.vqs.MCMixedState)
+        if mixed or not isinstance(variational_state, State):
             raise TypeError(
                 "variational_state must be a netket.vqs.MCState or FullSumState, but "
                 f"{variational_state!r} was given."

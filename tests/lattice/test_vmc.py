@@ -418,7 +418,11 @@ def test_bad_arguments_say_what_to_do():
     def make(hamiltonian=ISING, optimizer=SGD, variational_state=state, **options):
         return lambda: VMC(hamiltonian, optimizer, variational_state=variational_state, **options)
 
+    mixed_sampler = nk.sampler.MetropolisLocal(nk.hilbert.DoubledHilbert(HILBERT), n_chains=16)
+    mixed = nk.vqs.MCMixedState(mixed_sampler, nk.models.NDM(), n_samples=16)
     cases = [
+        (TypeError, "must be a netket.vqs.MCState or FullSumState, but MCMixedState",
+         make(variational_state=mixed)),
         (ValueError, "build both on the same Hilbert space", make(other)),
         (TypeError, "must be a netket.vqs.MCState or FullSumState, but 3",
          make(variational_state=3)),
