@@ -1,25 +1,27 @@
 """Measures where the time of a run goes."""
 
-import logging
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from ritz.driver.callback import AbstractCallback
-
-_logger = logging.getLogger(__name__)
 
 
 class HookTiming(AbstractCallback):
     """Counts the seconds that each callback spends in each hook.
 
-    The table is logged when the run ends, and `table()` returns it.
+    The table is written when the run ends, and `table()` returns it.
+
+    Args:
+        stream: Where the table is written; `sys.stderr` by default.
     """
 
     callback_order = -(2**31)  # first of all, so that it sees every other hook
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None):
+        self.stream = stream
         self.seconds: dict[tuple[str, str], float] = defaultdict(float)
         """(callback, hook) -> seconds in all runs."""
         self.calls: dict[tuple[str, str], int] = defaultdict(int)
@@ -52,14 +54,14 @@ class HookTiming(AbstractCallback):
 
     def _finish(self) -> None:
         self.total += time.perf_counter() - self._started
-        _logger.info("%s", self.table())
+        (self.stream or sys.stderr).write(f"{self.table()}\n")
 
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Log the table."""
+        """Write the table."""
         self._finish()
 
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Log the table."""
+        """Write the table."""
         self._finish()
 
     def is_live(self, step: int) -> bool:

@@ -10,9 +10,17 @@ from ritz.callbacks.monitor import check_number
 from ritz.driver.callback import AbstractCallback
 
 
-@jax.jit
-def _blend(average: Any, parameters: Any, decay: float) -> Any:
-    return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, parameters)
+def _blend(average: Any, parameters: Any, keep: float) -> Any:
+    return jax.tree.map(lambda a, p: keep * a + (1 - keep) * p, average, parameters)
+
+
+_compiled_blend = jax.jit(_blend)
+
+
+def _weighted_mean(average: Any, parameters: Any, keep: float) -> Any:
+    """Compiled for JAX's arrays; NumPy's keep their precision whatever JAX is set to."""
+    on_device = all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(parameters))
+    return (_compiled_blend if on_device else _blend)(average, parameters, keep)
 
 
 class ParameterEMA(AbstractCallback):
@@ -46,7 +54,7 @@ class ParameterEMA(AbstractCallback):
         keep = self.decay * self.weight / new_weight
         current = driver.snapshot_parameters()
         self.parameters = (
-            current if self.parameters is None else _blend(self.parameters, current, keep)
+            current if self.parameters is None else _weighted_mean(self.parameters, current, keep)
         )
         self.weight = new_weight
 

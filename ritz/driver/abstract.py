@@ -290,7 +290,12 @@ class AbstractDriver:
             yield from run_loop(self, n_iter, hooks, max_attempts)
         finally:
             self._running = False
-            _logger.info("Run ended at step %d: %s.", self._step_count, self._stop_message)
+            self._log_end()
+
+    def _log_end(self) -> None:
+        early = self._stop_reason not in (StopReason.FINISHED, StopReason.CLOSED, StopReason.FAILED)
+        level = logging.WARNING if early else logging.INFO
+        _logger.log(level, "Run ended at step %d: %s.", self._step_count, self._stop_message)
 
     def run(
         self,

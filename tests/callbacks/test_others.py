@@ -93,6 +93,20 @@ def test_ema_is_the_weighted_mean():
     np.testing.assert_allclose(ema.parameters, expected, rtol=1e-14)
 
 
+def test_ema_keeps_the_precision_of_numpy():
+    import subprocess
+
+    code = (
+        "from ritz.callbacks import ParameterEMA\n"
+        "from ritz.testing import QuadraticDriver\n"
+        "d, e = QuadraticDriver(), ParameterEMA(0.9)\n"
+        "d.run(3, callback=e, show_progress=False)\n"
+        "print(e.parameters.dtype)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "float64\n"
+
+
 def test_ema_swaps_and_puts_back():
     driver, ema = QuadraticDriver(), ParameterEMA(0.9)
     with pytest.raises(RuntimeError, match="run at least one step first"), ema.swapped(driver):

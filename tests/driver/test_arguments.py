@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ritz.callbacks import AbstractCallback, EarlyStopping, LambdaCallback
+from ritz.callbacks import AbstractCallback, EarlyStopping, LambdaCallback, StopRun
 from ritz.driver import StopReason
 from ritz.loggers import JsonLog, RuntimeLog
 from tests.driver.tools import Diary, Halving
@@ -126,10 +126,20 @@ def test_obs_is_estimated_every_step_size_before_plain_functions():
     assert list(log.data["double"].values) == [2.0, 0.5]
 
 
-def test_timeit_logs_a_table(caplog):
-    caplog.set_level("INFO", logger="ritz")
+def test_timeit_writes_a_table(capsys):
     Halving().run(1, timeit=True, show_progress=False, callback=Diary())
-    assert "Diary" in caplog.text and "on_step_end" in caplog.text
+    table = capsys.readouterr().err
+    assert "Diary" in table and "on_step_end" in table
+
+
+def test_why_a_run_ended_is_logged_once(caplog):
+    caplog.set_level("INFO", logger="ritz")
+    Halving().run(1, show_progress=False)
+    Halving().run(3, show_progress=False, callback=Diary(0, "on_step_end", StopRun("enough")))
+    assert [(r.levelname, r.message) for r in caplog.records] == [
+        ("INFO", "Run ended at step 1: finished all steps."),
+        ("WARNING", "Run ended at step 2: stopped by Diary: enough."),
+    ]
 
 
 def test_misspelt_hooks_fail_when_the_class_is_made():
