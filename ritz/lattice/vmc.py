@@ -93,6 +93,7 @@ class VMC(CompiledDriver):
         self.chunk_size_bwd = chunk_size_bwd
         self.energy_offset = energy_offset
         self.n_dof = n_dof or getattr(state.hilbert, "n_fermions", None) or state.hilbert.size
+        self._scales: dict[str, jax.Array] = {}
         self.rate_scale, self.damping_scale = 1.0, 1.0
         self._key = jax.random.key(seed)
         self._full_sum: tuple[Any, Any] | None = None
@@ -149,8 +150,8 @@ class VMC(CompiledDriver):
             optimizer_state=self.optimizer_state,
             rule_state=self.rule_state,
             key=self._key,
-            rate_scale=jnp.asarray(self.rate_scale, float),
-            damping_scale=jnp.asarray(self.damping_scale, float),
+            rate_scale=self._scales["rate"],
+            damping_scale=self._scales["damping"],
         )
 
     @carry.setter
@@ -167,14 +168,19 @@ class VMC(CompiledDriver):
     @property
     def batch(self) -> Any:
         """The samples in the state, or None; a full sum needs none."""
-        return () if self._sums else self.state._samples
+        if self._sums:
+            return ()
+        samples = self.state._samples
+        if samples is not None and not isinstance(samples, jax.Array):
+            samples = self.state._samples = jnp.asarray(samples)  # put in by a callback
+        return samples
 
     @batch.setter
     def batch(self, batch: Any) -> None:
         if self._sums:
             self.state.reset()
         else:
-            self.state._samples = None if batch is None else jnp.asarray(batch)
+            self.state._samples = batch
 
     def snapshot(self) -> LatticeCarry:
         """The whole carry; its arrays are never changed in place."""
@@ -193,6 +199,24 @@ class VMC(CompiledDriver):
     def snapshot_parameters(self) -> Any:
         """The parameters; their arrays are never changed in place."""
         return self.state.parameters
+
+    @property
+    def rate_scale(self) -> float:  # type: ignore[override]
+        """Multiplies every step of the optimiser."""
+        return float(self._scales["rate"])
+
+    @rate_scale.setter
+    def rate_scale(self, scale: float) -> None:
+        self._scales["rate"] = jnp.asarray(scale, float)
+
+    @property
+    def damping_scale(self) -> float:  # type: ignore[override]
+        """Multiplies the diagonal shift of the update rule."""
+        return float(self._scales["damping"])
+
+    @damping_scale.setter
+    def damping_scale(self, scale: float) -> None:
+        self._scales["damping"] = jnp.asarray(scale, float)
 
     @property
     def chunk_sizes(self) -> dict[str, int | None]:
