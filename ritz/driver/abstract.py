@@ -17,6 +17,7 @@ from ritz.driver.loop import StepInfo, drain, run_loop
 from ritz.driver.stop import StopReason
 
 _logger = logging.getLogger("ritz")
+_EARLY = (StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED)
 
 
 class AbstractDriver:
@@ -75,8 +76,7 @@ class AbstractDriver:
             the form that `update_parameters` takes.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} must define compute_loss_and_update(self), returning the loss "
-            "and the update."
+            f"{type(self).__name__} must define compute_loss_and_update(self) -> loss, update."
         )
 
     def update_parameters(self, update: Any) -> None:
@@ -293,9 +293,13 @@ class AbstractDriver:
             self._log_end()
 
     def _log_end(self) -> None:
-        early = self._stop_reason not in (StopReason.FINISHED, StopReason.CLOSED, StopReason.FAILED)
-        level = logging.WARNING if early else logging.INFO
-        _logger.log(level, "Run ended at step %d: %s.", self._step_count, self._stop_message)
+        early = self._stop_reason in _EARLY
+        _logger.log(
+            logging.WARNING if early else logging.INFO,
+            "Run ended at step %d: %s.",
+            self._step_count,
+            self._stop_message,
+        )
 
     def run(
         self,

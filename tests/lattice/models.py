@@ -1,7 +1,13 @@
 """Small states on which tests of the lattice share their compiled functions."""
 
+import jax
 import netket as nk
+import numpy as np
 import optax
+
+from ritz.lattice import VMC
+from ritz.loggers import RuntimeLog
+from ritz.updates import SR
 
 N_SITES = 6
 HILBERT = nk.hilbert.Spin(0.5, N_SITES)
@@ -24,3 +30,20 @@ def mc_state(model="real", n_samples=64, seed=1, **options):
 
 def full_state(model="real", seed=1, hilbert=HILBERT, **options):
     return nk.vqs.FullSumState(hilbert, MODELS[model], seed=seed, **options)
+
+
+SR_RULE = SR(1e-2)
+
+
+def run(driver, n_iter, **arguments):
+    log = RuntimeLog()
+    driver.run(n_iter, out=log, show_progress=False, **arguments)
+    return log.data
+
+
+def vmc(state=None, update=SR_RULE, **options):
+    return VMC(ISING, SGD, variational_state=state or mc_state(), update=update, **options)
+
+
+def assert_trees_close(a, b, **tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)

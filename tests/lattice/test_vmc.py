@@ -7,38 +7,27 @@ import pytest
 
 from ritz.callbacks import (
     AbstractCallback,
-    AutoChunkSize,
-    BestState,
-    InvalidLossStopping,
     LambdaCallback,
     Observables,
-    ReduceLROnPlateau,
-    TrustRegion,
 )
 from ritz.lattice import VMC, v_score
-from ritz.lattice.ising import ising_chain, ising_chain_energy
-from ritz.loggers import RuntimeLog
 from ritz.testing import check_driver
-from ritz.updates import MARCH, SPRING, SR, Gradient, MinSR
-from tests.lattice.models import HILBERT, ISING, MODELS, N_SITES, SGD, full_state, mc_state
+from ritz.updates import SPRING, SR, Gradient, MinSR
+from tests.lattice.models import (
+    HILBERT,
+    ISING,
+    MODELS,
+    N_SITES,
+    SGD,
+    SR_RULE,
+    assert_trees_close,
+    full_state,
+    mc_state,
+    run,
+    vmc,
+)
 
 pytestmark = pytest.mark.netket
-
-SR_RULE = SR(1e-2)
-
-
-def run(driver, n_iter, **arguments):
-    log = RuntimeLog()
-    driver.run(n_iter, out=log, show_progress=False, **arguments)
-    return log.data
-
-
-def vmc(state=None, update=SR_RULE, **options):
-    return VMC(ISING, SGD, variational_state=state or mc_state(), update=update, **options)
-
-
-def assert_trees_close(a, b, **tolerance):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
 @pytest.mark.parametrize("make_state", [mc_state, full_state])
@@ -203,116 +192,6 @@ def test_settings_of_the_state_may_change_between_runs():
     assert driver.state.samples.shape == (16, 8, N_SITES)
 
 
-# Trial losses, damping, rates, chunks
-
-
-def test_trial_loss_of_a_full_sum_is_the_loss_of_the_next_step():
-    driver, trials = vmc(full_state("phase")), []
-    look = LambdaCallback(
-        on_compute_update_end=lambda s, _, d: trials.append(d.trial_loss(d.update)) and False
-    )
-    data = run(driver, 3, callback=look)
-    np.testing.assert_allclose(trials[:2], data["Energy"]["Mean"][1:], rtol=1e-12)
-
-
-def test_trial_loss_reweights_the_samples():
-    """The estimate agrees with the exact energy after the update within its errors."""
-    state = mc_state("complex", n_samples=4096)
-    driver, exact = vmc(state, SR(0.1)), full_state("complex")
-    driver.reset_step()
-    loss, update = driver.compute_loss_and_update()
-    before, samples = state.parameters, state._samples
-    trial = driver.trial_loss(update)
-    np.testing.assert_array_equal(state._samples, samples)  # nothing changed
-    jax.tree.map(np.testing.assert_array_equal, state.parameters, before)
-    exact.parameters = jax.tree.map(lambda p, u: p - 0.05 * u, before, update)
-    assert abs(trial - exact.expect(ISING).mean) < 4 * loss.error_of_mean
-    np.testing.assert_allclose(driver.trial_loss(jax.tree.map(jnp.zeros_like, update)), loss.mean)
-
-
-def test_trial_loss_needs_samples():
-    with pytest.raises(RuntimeError, match="call it in on_compute_update_end"):
-        vmc().trial_loss(None)
-
-
-def test_trust_region_on_a_full_sum_never_goes_up():
-    driver = VMC(ISING, 1.0, variational_state=full_state(), update=SR(1e-4))
-    data = run(driver, 8, callback=TrustRegion(z=0.0))
-    assert np.all(np.diff(data["Energy"]["Mean"].real) <= 1e-9)
-    assert "attempts" in data
-
-
-def test_rate_scale_scales_the_step():
-    steps = []
-    for scale in (1.0, 0.25):
-        driver = vmc(full_state())
-        before = driver.parameters
-        driver.rate_scale = scale
-        run(driver, 1)
-        steps.append(jax.tree.map(lambda a, b: a - b, driver.parameters, before))
-    assert_trees_close(jax.tree.map(lambda x: x / 4, steps[0]), steps[1], rtol=1e-9, atol=1e-15)
-
-
-def test_learning_rate_is_reduced():
-    driver = vmc()
-    run(driver, 4, callback=ReduceLROnPlateau("Energy", patience=0, min_delta=1e9))
-    assert driver.rate_scale < 1
-
-
-def test_chunks_change_nothing():
-    whole, chunked = vmc(), vmc(mc_state(chunk_size=16), chunk_size_bwd=7)
-    a, b = run(whole, 2), run(chunked, 2)
-    np.testing.assert_allclose(a["Energy"]["Mean"], b["Energy"]["Mean"], rtol=1e-9)
-
-
-def test_auto_chunk_size_on_vmc(monkeypatch):
-    driver = vmc()
-    compute = driver.compute_loss_and_update
-
-    def hungry():
-        result = compute()
-        if (driver.state.chunk_size or 64) > 20:
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return result
-
-    monkeypatch.setattr(driver, "compute_loss_and_update", hungry)
-    data = run(driver, 2, callback=AutoChunkSize())
-    assert driver.chunk_sizes == {"forward": 16, "backward": 16}
-    np.testing.assert_allclose(data["Energy"]["Mean"], run(vmc(), 2)["Energy"]["Mean"], rtol=1e-9)
-
-
-def test_rollback_restores_everything_but_the_random_numbers():
-    driver = vmc()
-    run(driver, 2)
-    snapshot = driver.snapshot()
-    run(driver, 2)
-    rng = driver.state.sampler_state.rng
-    driver.restore(snapshot, fresh_samples=True)
-    assert driver.parameters is not None and driver.state.sampler_state.rng is rng
-    jax.tree.map(np.testing.assert_array_equal, driver.parameters, snapshot.params)
-
-
-def test_a_poisoned_step_is_rolled_back():
-    driver = vmc()
-    once = []
-
-    def poison(step, log_data, driver):
-        if step == 1 and not once:
-            once.append(1)
-            driver.parameters = jax.tree.map(lambda x: x * jnp.nan, driver.parameters)
-
-    data = run(driver, 4, callback=[
-        LambdaCallback(on_step_end=poison), InvalidLossStopping(policy="rollback")])  # fmt: skip
-    assert np.all(np.isfinite(data["Energy"]["Mean"])) and len(data["Energy"]) == 4
-    assert data["attempts"].iters.tolist() == [2]
-
-
-def test_best_state_restores_parameters():
-    driver, best = vmc(), BestState("Energy", restore=True)
-    run(driver, 5, callback=best)
-    assert_trees_close(driver.parameters, best.parameters, rtol=0)
-
-
 # Bits
 
 
@@ -336,76 +215,6 @@ def test_equal_drivers_share_their_programs():
     assert counts == [
         f._cache_size() for f in (compiled._sample, compiled._propose, compiled._apply)
     ]
-
-
-# Physics, at reduced size
-
-
-@pytest.mark.parametrize(
-    ("rule", "rate"),
-    [(SR(1e-3), 0.05), (MinSR(1e-3), 0.05), (SPRING(1e-3, 0.9), 0.02), (MARCH(1e-2, 0.8), 0.02)],
-    ids=["SR", "MinSR", "SPRING", "MARCH"],
-)
-def test_ising_chain_to_its_exact_energy(rule, rate):
-    hamiltonian = ising_chain(8, 1.0)
-    state = full_state(hilbert=hamiltonian.hilbert)
-    driver = VMC(hamiltonian, rate, variational_state=state, update=rule)
-    driver.run(300, show_progress=False)
-    exact = ising_chain_energy(8, 1.0)
-    assert exact == pytest.approx(-10.251661790966, abs=1e-11)
-    error = (driver.loss.mean.real - exact) / abs(exact)
-    assert -1e-12 < error < 2e-3
-
-
-def test_ising_formula_against_exact_diagonalisation():
-    for field in (0.5, 1.3):
-        energy = nk.exact.lanczos_ed(ising_chain(8, field))[0]
-        assert ising_chain_energy(8, field) == pytest.approx(energy, abs=1e-9)
-
-
-def test_monte_carlo_reaches_the_exact_energy():
-    hamiltonian = ising_chain(8, 1.0)
-    sampler = nk.sampler.MetropolisLocal(hamiltonian.hilbert, n_chains=16)
-    state = nk.vqs.MCState(sampler, MODELS["real"], n_samples=512, seed=0, sampler_seed=1)
-    VMC(hamiltonian, 0.05, variational_state=state, update=SR(1e-3)).run(200, show_progress=False)
-    # Frozen parameters by full summation: variational, and close.
-    exact, full = ising_chain_energy(8, 1.0), full_state(hilbert=hamiltonian.hilbert)
-    full.parameters = state.parameters
-    error = (full.expect(hamiltonian).mean.real - exact) / abs(exact)
-    assert -1e-12 < error < 2e-3
-    # And fresh samples agree with that within their own error bar.
-    state.n_samples = 8192
-    stats = state.sample() is not None and state.expect(hamiltonian)
-    assert abs(stats.mean - full.expect(hamiltonian).mean) < 5 * stats.error_of_mean
-
-
-def test_heisenberg_in_a_sector_with_a_symmetric_sampler():
-    graph = nk.graph.Chain(8)
-    hilbert = nk.hilbert.Spin(0.5, 8, total_sz=0)
-    hamiltonian = nk.operator.Heisenberg(hilbert, graph, sign_rule=True)  # not a JAX operator
-    sampler = nk.sampler.MetropolisExchange(hilbert, graph=graph, n_chains=16)
-    state = nk.vqs.MCState(sampler, MODELS["real"], n_samples=256, seed=0, sampler_seed=1)
-    driver = VMC(hamiltonian, 0.02, variational_state=state, update=SR(1e-1))
-    driver.run(200, show_progress=False)
-    full = full_state(hilbert=hilbert)
-    full.parameters = state.parameters
-    energy = full.expect(hamiltonian).mean.real
-    assert 0 < (energy + 14.604373635749) / 14.604373635749 < 5e-3
-
-
-def test_nodes_of_a_full_sum_have_no_weight():
-    """Configurations that the wave function excludes do not poison the energy."""
-
-    def log_psi(variables, x):
-        up = jnp.sum(x, axis=-1) == N_SITES
-        return jnp.where(up, -jnp.inf, x @ variables["params"]["a"])
-
-    state = nk.vqs.FullSumState(
-        HILBERT, apply_fun=log_psi, variables={"params": {"a": 0.1 * jnp.arange(float(N_SITES))}}
-    )
-    driver = vmc(state, Gradient())
-    data = run(driver, 2)
-    assert np.all(np.isfinite(data["Energy"]["Mean"]))
 
 
 # Errors

@@ -1,0 +1,80 @@
+"""Energies against exact ones, at reduced size."""
+
+import jax.numpy as jnp
+import netket as nk
+import numpy as np
+import pytest
+
+from ritz.lattice import VMC
+from ritz.lattice.ising import ising_chain, ising_chain_energy
+from ritz.updates import MARCH, SPRING, SR, Gradient, MinSR
+from tests.lattice.models import HILBERT, MODELS, N_SITES, full_state, run, vmc
+
+pytestmark = pytest.mark.netket
+
+
+@pytest.mark.parametrize(
+    ("rule", "rate"),
+    [(SR(1e-3), 0.05), (MinSR(1e-3), 0.05), (SPRING(1e-3, 0.9), 0.02), (MARCH(1e-2, 0.8), 0.02)],
+    ids=["SR", "MinSR", "SPRING", "MARCH"],
+)
+def test_ising_chain_to_its_exact_energy(rule, rate):
+    hamiltonian = ising_chain(8, 1.0)
+    state = full_state(hilbert=hamiltonian.hilbert)
+    driver = VMC(hamiltonian, rate, variational_state=state, update=rule)
+    driver.run(300, show_progress=False)
+    exact = ising_chain_energy(8, 1.0)
+    assert exact == pytest.approx(-10.251661790966, abs=1e-11)
+    error = (driver.loss.mean.real - exact) / abs(exact)
+    assert -1e-12 < error < 2e-3
+
+
+def test_ising_formula_against_exact_diagonalisation():
+    for field in (0.5, 1.3):
+        energy = nk.exact.lanczos_ed(ising_chain(8, field))[0]
+        assert ising_chain_energy(8, field) == pytest.approx(energy, abs=1e-9)
+
+
+def test_monte_carlo_reaches_the_exact_energy():
+    hamiltonian = ising_chain(8, 1.0)
+    sampler = nk.sampler.MetropolisLocal(hamiltonian.hilbert, n_chains=16)
+    state = nk.vqs.MCState(sampler, MODELS["real"], n_samples=512, seed=0, sampler_seed=1)
+    VMC(hamiltonian, 0.05, variational_state=state, update=SR(1e-3)).run(200, show_progress=False)
+    # Frozen parameters by full summation: variational, and close.
+    exact, full = ising_chain_energy(8, 1.0), full_state(hilbert=hamiltonian.hilbert)
+    full.parameters = state.parameters
+    error = (full.expect(hamiltonian).mean.real - exact) / abs(exact)
+    assert -1e-12 < error < 2e-3
+    # And fresh samples agree with that within their own error bar.
+    state.n_samples = 8192
+    stats = state.sample() is not None and state.expect(hamiltonian)
+    assert abs(stats.mean - full.expect(hamiltonian).mean) < 5 * stats.error_of_mean
+
+
+def test_heisenberg_in_a_sector_with_a_symmetric_sampler():
+    graph = nk.graph.Chain(8)
+    hilbert = nk.hilbert.Spin(0.5, 8, total_sz=0)
+    hamiltonian = nk.operator.Heisenberg(hilbert, graph, sign_rule=True)  # not a JAX operator
+    sampler = nk.sampler.MetropolisExchange(hilbert, graph=graph, n_chains=16)
+    state = nk.vqs.MCState(sampler, MODELS["real"], n_samples=256, seed=0, sampler_seed=1)
+    driver = VMC(hamiltonian, 0.02, variational_state=state, update=SR(1e-1))
+    driver.run(200, show_progress=False)
+    full = full_state(hilbert=hilbert)
+    full.parameters = state.parameters
+    energy = full.expect(hamiltonian).mean.real
+    assert 0 < (energy + 14.604373635749) / 14.604373635749 < 5e-3
+
+
+def test_nodes_of_a_full_sum_have_no_weight():
+    """Configurations that the wave function excludes do not poison the energy."""
+
+    def log_psi(variables, x):
+        up = jnp.sum(x, axis=-1) == N_SITES
+        return jnp.where(up, -jnp.inf, x @ variables["params"]["a"])
+
+    state = nk.vqs.FullSumState(
+        HILBERT, apply_fun=log_psi, variables={"params": {"a": 0.1 * jnp.arange(float(N_SITES))}}
+    )
+    driver = vmc(state, Gradient())
+    data = run(driver, 2)
+    assert np.all(np.isfinite(data["Energy"]["Mean"]))

@@ -1,0 +1,127 @@
+"""Trial losses, damping, rates and chunks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ritz.callbacks import (
+    AutoChunkSize,
+    BestState,
+    InvalidLossStopping,
+    LambdaCallback,
+    ReduceLROnPlateau,
+    TrustRegion,
+)
+from ritz.lattice import VMC
+from ritz.updates import SR
+from tests.lattice.models import ISING, assert_trees_close, full_state, mc_state, run, vmc
+
+pytestmark = pytest.mark.netket
+
+
+def test_trial_loss_of_a_full_sum_is_the_loss_of_the_next_step():
+    driver, trials = vmc(full_state("phase")), []
+    look = LambdaCallback(
+        on_compute_update_end=lambda s, _, d: trials.append(d.trial_loss(d.update)) and False
+    )
+    data = run(driver, 3, callback=look)
+    np.testing.assert_allclose(trials[:2], data["Energy"]["Mean"][1:], rtol=1e-12)
+
+
+def test_trial_loss_reweights_the_samples():
+    """The estimate agrees with the exact energy after the update within its errors."""
+    state = mc_state("complex", n_samples=4096)
+    driver, exact = vmc(state, SR(0.1)), full_state("complex")
+    driver.reset_step()
+    loss, update = driver.compute_loss_and_update()
+    before, samples = state.parameters, state._samples
+    trial = driver.trial_loss(update)
+    np.testing.assert_array_equal(state._samples, samples)  # nothing changed
+    jax.tree.map(np.testing.assert_array_equal, state.parameters, before)
+    exact.parameters = jax.tree.map(lambda p, u: p - 0.05 * u, before, update)
+    assert abs(trial - exact.expect(ISING).mean) < 4 * loss.error_of_mean
+    np.testing.assert_allclose(driver.trial_loss(jax.tree.map(jnp.zeros_like, update)), loss.mean)
+
+
+def test_trial_loss_needs_samples():
+    with pytest.raises(RuntimeError, match="call it in on_compute_update_end"):
+        vmc().trial_loss(None)
+
+
+def test_trust_region_on_a_full_sum_never_goes_up():
+    driver = VMC(ISING, 1.0, variational_state=full_state(), update=SR(1e-4))
+    data = run(driver, 8, callback=TrustRegion(z=0.0))
+    assert np.all(np.diff(data["Energy"]["Mean"].real) <= 1e-9)
+    assert "attempts" in data
+
+
+def test_rate_scale_scales_the_step():
+    steps = []
+    for scale in (1.0, 0.25):
+        driver = vmc(full_state())
+        before = driver.parameters
+        driver.rate_scale = scale
+        run(driver, 1)
+        steps.append(jax.tree.map(lambda a, b: a - b, driver.parameters, before))
+    assert_trees_close(jax.tree.map(lambda x: x / 4, steps[0]), steps[1], rtol=1e-9, atol=1e-15)
+
+
+def test_learning_rate_is_reduced():
+    driver = vmc()
+    run(driver, 4, callback=ReduceLROnPlateau("Energy", patience=0, min_delta=1e9))
+    assert driver.rate_scale < 1
+
+
+def test_chunks_change_nothing():
+    whole, chunked = vmc(), vmc(mc_state(chunk_size=16), chunk_size_bwd=7)
+    a, b = run(whole, 2), run(chunked, 2)
+    np.testing.assert_allclose(a["Energy"]["Mean"], b["Energy"]["Mean"], rtol=1e-9)
+
+
+def test_auto_chunk_size_on_vmc(monkeypatch):
+    driver = vmc()
+    compute = driver.compute_loss_and_update
+
+    def hungry():
+        result = compute()
+        if (driver.state.chunk_size or 64) > 20:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return result
+
+    monkeypatch.setattr(driver, "compute_loss_and_update", hungry)
+    data = run(driver, 2, callback=AutoChunkSize())
+    assert driver.chunk_sizes == {"forward": 16, "backward": 16}
+    np.testing.assert_allclose(data["Energy"]["Mean"], run(vmc(), 2)["Energy"]["Mean"], rtol=1e-9)
+
+
+def test_rollback_restores_everything_but_the_random_numbers():
+    driver = vmc()
+    run(driver, 2)
+    snapshot = driver.snapshot()
+    run(driver, 2)
+    rng = driver.state.sampler_state.rng
+    driver.restore(snapshot, fresh_samples=True)
+    assert driver.parameters is not None and driver.state.sampler_state.rng is rng
+    jax.tree.map(np.testing.assert_array_equal, driver.parameters, snapshot.params)
+
+
+def test_a_poisoned_step_is_rolled_back():
+    driver = vmc()
+    once = []
+
+    def poison(step, log_data, driver):
+        if step == 1 and not once:
+            once.append(1)
+            driver.parameters = jax.tree.map(lambda x: x * jnp.nan, driver.parameters)
+
+    data = run(driver, 4, callback=[
+        LambdaCallback(on_step_end=poison), InvalidLossStopping(policy="rollback")])  # fmt: skip
+    assert np.all(np.isfinite(data["Energy"]["Mean"])) and len(data["Energy"]) == 4
+    assert data["attempts"].iters.tolist() == [2]
+
+
+def test_best_state_restores_parameters():
+    driver, best = vmc(), BestState("Energy", restore=True)
+    run(driver, 5, callback=best)
+    assert_trees_close(driver.parameters, best.parameters, rtol=0)
