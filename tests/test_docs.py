@@ -38,6 +38,10 @@ def test_the_readme_example_is_short():
     assert "AbstractCallback" in example and len(example.splitlines()) <= 15
 
 
+def test_the_page_about_the_loop_shows_the_loop():
+    assert '\n--8<-- "ritz/driver/loop.py"\n' in (ROOT / "docs" / "run-loop.md").read_text()
+
+
 def public(module):
     """What a module exports: its functions and classes."""
     return [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]

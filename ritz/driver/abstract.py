@@ -339,18 +339,9 @@ class AbstractDriver:
             KeyboardInterrupt: After Ctrl-C or SIGTERM, when the step was finished and
                 `on_run_end` called, unless Python runs interactively.
         """
-        drain(
-            self.steps(
-                n_iter,
-                out,
-                obs,
-                step_size,
-                show_progress,
-                save_params_every,
-                write_every,
-                callback,
-                timeit,
-                max_attempts,
-            )
-        )
+        steps = self.steps(
+            n_iter, out, obs, step_size, show_progress, save_params_every, write_every, callback,
+            timeit, max_attempts,
+        )  # fmt: skip
+        drain(steps)
         return self._loggers

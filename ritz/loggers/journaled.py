@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import orjson
 
 from ritz.driver.arguments import check_count
@@ -47,6 +48,8 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         write_every: Rows between two rewrites of the document, if that is cheap enough.
         max_cost: The fraction of the time that rewriting may take.
     """
+
+    every_process = True
 
     def __init__(self, path: Path, mode: str, write_every: int, max_cost: float):
         if mode not in MODES:
@@ -90,7 +93,14 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     @contextlib.contextmanager
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
-        """Load the rows before `initial_step`, and open the journal."""
+        """Load the rows before `initial_step`, and open the journal.
+
+        With several processes all keep the rows in memory, and the first one writes.
+        """
+        if jax.process_index() != 0:
+            self._memory.truncate(initial_step)
+            yield
+            return
         document = working_dir / self.path
         self._refuse_existing(document)
         document.parent.mkdir(parents=True, exist_ok=True)
@@ -126,8 +136,9 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row, and rewrite the document if that is due."""
-        assert self._journal is not None, "write outside of open"
         self._memory.write(step, stats)
+        if self._journal is None:
+            return
         entry = {"step": step, "row": row_to_json(stats)}
         self._journal.append(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         self._rows_since += 1

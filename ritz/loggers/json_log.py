@@ -78,7 +78,7 @@ class JsonLog(JournaledLogger):
             self._saved_step = step
 
     def _save(self, state: Any) -> None:
-        if not self.save_params or self._opened is None or state is None:
+        if not self.save_params or self._journal is None or state is None:
             return
         start = time.monotonic()
         variables = getattr(state, "variables", None) or {"params": state.parameters}

@@ -32,9 +32,9 @@ class Local(AbstractCallback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 driver, log = Halving(), RuntimeLog()
+json_log = JsonLog(f"log{rank}", save_params=False)
 try:
-    driver.run(4, out=[log, JsonLog(f"log{rank}", save_params=False)], callback=Local(),
-               show_progress=False)
+    driver.run(4, out=[log, json_log], callback=Local(), show_progress=False)
     raised = None
 except KeyboardInterrupt as error:
     raised = str(error)
@@ -42,6 +42,7 @@ print(json.dumps({
     "steps": driver.step_count,
     "message": driver.stop_message,
     "rows": log.data["loss"].iters.tolist(),
+    "json rows": json_log.data["loss"].iters.tolist(),
     "attempts": log.data["attempts"].iters.tolist() if "attempts" in log.data else [],
     "file": os.path.exists(f"log{rank}.log"),
     "raised": raised,
@@ -75,6 +76,7 @@ def test_one_process_stops_both():
     first, second = run_both("stop")
     assert first["steps"] == second["steps"] == 2
     assert first["rows"] == second["rows"] == [0, 1, 2]
+    assert first["json rows"] == second["json rows"] == [0, 1, 2]
     assert first["message"] == "stopped by another process"
     assert second["message"] == "stopped by Local: mine"
     assert (first["file"], second["file"]) == (True, False)  # the first process writes
