@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number, find
+from ritz.callbacks.monitor import check_expected, check_number, find
 from ritz.driver.callback import StopRun
 
 _DEFAULT_PATIENCE = {"stop": 0, "reject": None, "rollback": 3}
@@ -43,8 +43,8 @@ class InvalidLossStopping(StopCondition):
         self._rollbacks = 0
         self._snapshot: Any = None
 
-    def _value(self, log_data: Mapping[str, Any], driver: Any) -> Any:
-        """The monitored value, or None if there is no loss yet."""
+    def _value(self, log_data: Mapping[str, Any], driver: Any, *, complete: bool) -> Any:
+        """The monitored value; None if there is no loss, or if the row may not have it yet."""
         if driver._loss_stats is None:
             return None
         name = getattr(driver, "_loss_name", "loss")
@@ -52,7 +52,9 @@ class InvalidLossStopping(StopCondition):
         try:
             value, _ = find(self.monitor, row, name)
         except LookupError:
-            return None  # a quantity that is logged later in the step
+            if complete:
+                check_expected(self.monitor, row, driver)
+            return None
         return getattr(value, "mean", None) if hasattr(value, "error_of_mean") else value
 
     def _valid(self, value: Any) -> bool:
@@ -66,7 +68,7 @@ class InvalidLossStopping(StopCondition):
 
     def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
         """Reject an invalid loss, unless the policy is to stop."""
-        value = self._value(log_data, driver)
+        value = self._value(log_data, driver, complete=False)
         if self.policy == "stop" or self._valid(value):
             return False
         if self.policy == "reject":
@@ -85,7 +87,7 @@ class InvalidLossStopping(StopCondition):
         """Look whether the loss is finite, and for how long it has not been."""
         if driver.step_count < self._last_valid_iter:  # another driver, or one that went back
             self._last_valid_iter = 0
-        value = self._value(log_data, driver)
+        value = self._value(log_data, driver, complete=True)
         if self._valid(value):
             if value is not None:
                 self._last_valid_iter = driver.step_count

@@ -90,7 +90,10 @@ class HookList:
         for callback in self.callbacks:
             self._begun.append(callback)
             try:
-                callback.on_run_start(step, driver)
+                # Looked up now: the first callback may have instrumented the others.
+                for owner, call in self._calls["on_run_start"]:
+                    if owner is callback:
+                        call(step, driver)
             except StopRun as stop:
                 stops.append((callback.label, stop))
         if agree(bool(stops)):

@@ -67,7 +67,10 @@ class CSVLog(AbstractLogger):
         assert self._file is not None, "write outside of open"
         cells = {"step": str(step)}
         cells.update((name, repr(number)) for name, number in scalars(stats, "."))
-        cells.update((".".join(p), v) for p, v in leaves(stats) if isinstance(v, str))
+        # One line a step: line breaks within a string become spaces.
+        cells.update(
+            (".".join(p), " ".join(v.splitlines())) for p, v in leaves(stats) if isinstance(v, str)
+        )
         new = [name for name in cells if name not in self._columns]
         if new:
             self._add_columns(new)

@@ -7,7 +7,9 @@ import numpy as np
 
 from ritz.loggers.history import History, HistoryDict
 
-_SPECIAL = "special"
+# Marks in a journal; no name that is logged is expected to look like these.
+_FIELDS = "__fields__"
+_SPECIAL = "__special__"
 
 
 def fields_of(value: Any) -> dict[str, Any] | None:
@@ -20,8 +22,13 @@ def fields_of(value: Any) -> dict[str, Any] | None:
 
 
 def append_row(tree: Any, step: int, row: Any) -> Any:
-    """Add a row to a tree of histories and return the tree; `tree` is None for the first row."""
+    """Add a row to a tree of histories and return the tree; `tree` is None for the first row.
+
+    Raises:
+        ValueError: If a value is of another kind or shape than those before it.
+    """
     if isinstance(row, Mapping):
+        _check_kind(tree, dict, row)
         tree = HistoryDict() if tree is None else tree
         for key, value in row.items():
             if value is not None and not _is_empty(value):
@@ -30,6 +37,7 @@ def append_row(tree: Any, step: int, row: Any) -> Any:
         return tree
     fields = fields_of(row)
     if fields is None and isinstance(row, list | tuple):
+        _check_kind(tree, list, row)
         tree = [None] * len(row) if tree is None else tree
         if len(tree) != len(row):
             raise ValueError(
@@ -37,10 +45,21 @@ def append_row(tree: Any, step: int, row: Any) -> Any:
                 "use another name."
             )
         return [t if v is None else append_row(t, step, v) for t, v in zip(tree, row, strict=True)]
+    _check_kind(tree, History, row)
     if tree is None:
         tree = History()
     tree.append(step, {"value": row} if fields is None else fields)
     return tree
+
+
+_KINDS = {dict: "dicts", list: "lists", HistoryDict: "dicts", History: "numbers or statistics"}
+
+
+def _check_kind(tree: Any, kind: type, row: Any) -> None:
+    if tree is not None and not isinstance(tree, kind):
+        raise ValueError(
+            f"{row!r:.60} cannot follow {_KINDS[type(tree)]} of the same name; use another name."
+        )
 
 
 def _is_empty(value: Any) -> bool:
@@ -108,10 +127,10 @@ def row_to_json(row: Any) -> Any:
         return {str(k): row_to_json(v) for k, v in row.items() if v is not None}
     fields = fields_of(row)
     if fields is not None:
-        return {"fields": {k: _exact(v) for k, v in fields.items() if v is not None}}
+        return {_FIELDS: {k: _exact(v) for k, v in fields.items() if v is not None}}
     if isinstance(row, list | tuple):
         return [row_to_json(value) for value in row]
-    return {"fields": {"value": _exact(row)}}
+    return {_FIELDS: {"value": _exact(row)}}
 
 
 def _exact(value: Any) -> Any:
@@ -139,8 +158,8 @@ def row_from_json(row: Any) -> Any:
     """The row that `row_to_json` wrote."""
     if isinstance(row, list):
         return [row_from_json(value) for value in row]
-    if set(row) == {"fields"}:
-        return _Fields({name: _inexact(value) for name, value in row["fields"].items()})
+    if set(row) == {_FIELDS}:
+        return _Fields({name: _inexact(value) for name, value in row[_FIELDS].items()})
     return {key: row_from_json(value) for key, value in row.items()}
 
 

@@ -21,6 +21,11 @@ def test_invalid_loss_stops_before_the_update():
     assert stopped_at([math.nan], InvalidLossStopping("loss.variance")) == 0
 
 
+def test_a_missing_quantity_is_an_error_here_too():
+    with pytest.raises(ValueError, match=r"monitor 'Enrgy' is not logged; this run logs: loss"):
+        stopped_at([1.0], InvalidLossStopping("Enrgy"))
+
+
 def test_invalid_loss_patience():
     losses = [1.0] * 3 + [math.nan] * 20
     stop = stopped_at(losses, InvalidLossStopping(patience=5))

@@ -194,10 +194,11 @@ def test_hook_timing_measures_each_hook():
     import time
 
     timing = HookTiming()
-    slow = LambdaCallback(on_step_end=lambda *_: time.sleep(0.01))
+    slow = LambdaCallback(on_step_end=lambda *_: time.sleep(0.01), on_run_start=lambda *_: None)
     slow.name = "slow"
     run(QuadraticDriver(), 3, slow, timing)
     assert timing.calls["LambdaCallback:slow", "on_step_end"] == 3
+    assert timing.calls["LambdaCallback:slow", "on_run_start"] == 1
     assert timing.seconds["LambdaCallback:slow", "on_step_end"] >= 0.03
     first = timing.table().splitlines()[1]
     assert first.startswith("LambdaCallback:slow") and "on_step_end" in first

@@ -24,7 +24,7 @@ def test_csv_columns_may_come_later():
         log.write(0, {"a": 1.0})
         log.write(1, {"b": 0.1 + 0.2, "a": 2})
         log.write(2, {"b": math.nan, "c": 1 - 2j, "d": [math.inf, 3]})
-        log.write(3, {"name": 'with, comma and "quotes"'})
+        log.write(3, {"name": 'with, comma and\n"quotes"'})
     header, *rows = read_csv()
     assert header == ["step", "a", "b", "c.re", "c.im", "d.0", "d.1", "name"]
     assert rows == [

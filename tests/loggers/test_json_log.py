@@ -149,7 +149,9 @@ def test_a_kill_loses_no_row(delay, tmp_path):
 
 def test_a_journal_line_that_was_cut_off_is_left_out():
     write(JsonLog("run"), range(2))
-    lines = [orjson.dumps({"step": s, "row": {"a": {"fields": {"value": 1.0}}}}) for s in (1, 2, 3)]
+    lines = [
+        orjson.dumps({"step": s, "row": {"a": {"__fields__": {"value": 1.0}}}}) for s in (1, 2, 3)
+    ]
     Path("run.log.journal").write_bytes(b"\n".join(lines)[:-5])
     log = JsonLog("run", mode="append")
     with log.open(Path("."), "run", 9):

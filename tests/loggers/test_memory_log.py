@@ -77,6 +77,19 @@ def test_another_shape_is_refused():
         log.write(1, {"b": [1]})
 
 
+def test_another_kind_is_refused():
+    for first, then, kind in [
+        (1.0, {"x": 1}, "numbers or statistics"),
+        ({"x": 1}, 1.0, "dicts"),
+        ([1, 2], 1.0, "lists"),
+        (1.0, [1, 2], "numbers or statistics"),
+    ]:
+        log = RuntimeLog()
+        log.write(0, {"a": first})
+        with pytest.raises(ValueError, match=f"cannot follow {kind} of the same name"):
+            log.write(1, {"a": then})
+
+
 def test_a_row_that_fails_halfway_leaves_no_trace():
     log = JsonLog("run")
     with pytest.raises(ValueError, match="cannot follow"), log.open(Path("."), "run"):
