@@ -180,8 +180,11 @@ class FullSumKernel(LatticeKernel):
         h_psi = self.matrix @ psi
         energy = jnp.vdot(psi, h_psi)
         variance = jnp.sum(jnp.abs(h_psi - energy * psi) ** 2)
-        # Configurations with no amplitude have no weight; their local energies do not exist.
+        # Configurations with no amplitude have no weight, and neither local energies nor
+        # derivatives of log psi: another configuration stands in for them.
+        probabilities = jnp.abs(psi) ** 2
         empty = psi == 0
+        states = jnp.where(empty[:, None], self.states[jnp.argmax(probabilities)], self.states)
         energies = jnp.asarray(jnp.where(empty, energy, h_psi / jnp.where(empty, 1, psi)))
         fields: dict[str, Any] = {
             "mean": energy,
@@ -189,7 +192,7 @@ class FullSumKernel(LatticeKernel):
             "variance": variance,
         }
         stats = nk.stats.Stats(**fields)
-        return stats, self.states, energies, jnp.abs(psi) ** 2
+        return stats, states, energies, probabilities
 
     def trial(self, carry: LatticeCarry, batch: Any, update: PyTree) -> Array:
         """The exact energy after `update`."""

@@ -1,5 +1,6 @@
 """The variational Monte Carlo driver on NetKet's states."""
 
+import copy
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from ritz.driver.callback import AbstractCallback
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeCarry, LatticeKernel, SamplingKernel, Settings
 from ritz.lattice.operators import sparse_matrix, traceable
+from ritz.lattice.sampling import samples_compiled
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
 from ritz.updates.problem import MODES, default_mode
 
@@ -75,11 +77,6 @@ class VMC(CompiledDriver):
         self._hamiltonian = hamiltonian
         self._operator = traceable(hamiltonian, state.hilbert)
         self._sums = isinstance(state, nk.vqs.FullSumState)
-        if not self._sums and isinstance(state.sampler, nk.sampler.MetropolisSamplerNumpy):
-            raise TypeError(
-                "MetropolisSamplerNumpy cannot be used inside compiled code; give "
-                "netket.sampler.MetropolisSampler with the same rule."
-            )
         n_samples = state.hilbert.n_states if self._sums else state.n_samples
         if update is None:
             update = MinSR() if state.n_parameters > n_samples else SR()
@@ -96,6 +93,7 @@ class VMC(CompiledDriver):
         self._scales: dict[str, jax.Array] = {}
         self.rate_scale, self.damping_scale = 1.0, 1.0
         self._key = jax.random.key(seed)
+        self._compiled_kinds: dict[type, bool] = {}
         self._full_sum: tuple[Any, Any] | None = None
         self.optimizer_state = self.optimizer.init(state.parameters)
         self.rule_state = update.init(state.parameters, self._bare_problem())
@@ -134,8 +132,10 @@ class VMC(CompiledDriver):
                 states = jnp.asarray(state.hilbert.all_states())
                 self._full_sum = (sparse_matrix(self._operator), states)
             return FullSumKernel(*self._full_sum, settings)
+        compiled = self._samples_compiled
         return SamplingKernel(
-            self._operator, state.sampler, settings, state._sampler_model, state.chain_length,
+            self._operator, state.sampler if compiled else None, settings,
+            state._sampler_model if compiled else None, state.chain_length,
             state.n_discard_per_chain,
         )  # fmt: skip
 
@@ -146,7 +146,7 @@ class VMC(CompiledDriver):
         return LatticeCarry(
             params=state.parameters,
             model_state=state.model_state,
-            sampler_state=None if self._sums else state.sampler_state,
+            sampler_state=state.sampler_state if self._samples_compiled else None,
             optimizer_state=self.optimizer_state,
             rule_state=self.rule_state,
             key=self._key,
@@ -158,7 +158,7 @@ class VMC(CompiledDriver):
     def carry(self, carry: LatticeCarry) -> None:
         state = self.state
         state.parameters = carry.params
-        if not self._sums and carry.sampler_state is not state.sampler_state:
+        if carry.sampler_state is not None and carry.sampler_state is not state.sampler_state:
             state._sampler_state_previous = state.sampler_state
             state.sampler_state = carry.sampler_state
         self.optimizer_state = carry.optimizer_state
@@ -182,18 +182,43 @@ class VMC(CompiledDriver):
         else:
             self.state._samples = batch
 
+    @property
+    def _samples_compiled(self) -> bool:
+        """Whether the kernel draws the samples; otherwise the state does, or nobody."""
+        if self._sums:
+            return False
+        kind = type(self.state.sampler)
+        if kind not in self._compiled_kinds:
+            self._compiled_kinds[kind] = samples_compiled(self.state)
+        return self._compiled_kinds[kind]
+
+    def compute_loss_and_update(self) -> tuple[Any, Any]:
+        """Draw samples unless there are some, and compute loss and update from them."""
+        if self.batch is None and not self._samples_compiled:
+            self.state.sample()
+        return super().compute_loss_and_update()
+
+    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+        super()._log_additional_data(log_data)
+        if not self._sums and not self._samples_compiled:
+            acceptance = getattr(self.state.sampler_state, "acceptance", None)
+            if acceptance is not None:
+                log_data["acceptance"] = float(acceptance)
+
     def snapshot(self) -> LatticeCarry:
         """The whole carry; its arrays are never changed in place."""
-        return self.carry
+        if self._sums or self._samples_compiled:
+            return self.carry
+        return self.carry._replace(sampler_state=copy.deepcopy(self.state.sampler_state))
 
     def restore(self, snapshot: LatticeCarry, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; with `fresh_samples` random numbers go on from where they are."""
-        current = self.carry
         if fresh_samples:
-            snapshot = snapshot._replace(key=current.key)
-            if not self._sums:
-                rng = current.sampler_state.rng
-                snapshot = snapshot._replace(sampler_state=snapshot.sampler_state.replace(rng=rng))
+            sampler_state = None  # stays as it is
+            if self._samples_compiled:
+                rng = self.state.sampler_state.rng
+                sampler_state = snapshot.sampler_state.replace(rng=rng)
+            snapshot = snapshot._replace(key=self._key, sampler_state=sampler_state)
         self.carry = snapshot
 
     def snapshot_parameters(self) -> Any:

@@ -30,7 +30,12 @@ from tests.lattice.models import (
 pytestmark = pytest.mark.netket
 
 
-@pytest.mark.parametrize("make_state", [mc_state, full_state])
+def numpy_state():
+    sampler = nk.sampler.MetropolisLocalNumpy(HILBERT, n_chains=16)
+    return nk.vqs.MCState(sampler, MODELS["real"], n_samples=64, seed=1, sampler_seed=2)
+
+
+@pytest.mark.parametrize("make_state", [mc_state, full_state, numpy_state])
 def test_conformance(make_state):
     check_driver(lambda: vmc(make_state()))
 

@@ -1,5 +1,6 @@
 """Energies against exact ones, at reduced size."""
 
+import jax
 import jax.numpy as jnp
 import netket as nk
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from ritz.lattice import VMC
 from ritz.lattice.ising import ising_chain, ising_chain_energy
 from ritz.updates import MARCH, SPRING, SR, Gradient, MinSR
-from tests.lattice.models import HILBERT, MODELS, N_SITES, full_state, run, vmc
+from tests.lattice.models import HILBERT, ISING, MODELS, N_SITES, full_state, run, vmc
 
 pytestmark = pytest.mark.netket
 
@@ -65,16 +66,42 @@ def test_heisenberg_in_a_sector_with_a_symmetric_sampler():
     assert 0 < (energy + 14.604373635749) / 14.604373635749 < 5e-3
 
 
-def test_nodes_of_a_full_sum_have_no_weight():
-    """Configurations that the wave function excludes do not poison the energy."""
+@pytest.mark.parametrize("rule", [Gradient(), SR(1e-2)], ids=["Gradient", "SR"])
+def test_nodes_of_a_full_sum_have_no_weight(rule):
+    """Where psi is zero, log psi and its derivatives do not exist, and nothing is poisoned."""
 
     def log_psi(variables, x):
-        up = jnp.sum(x, axis=-1) == N_SITES
-        return jnp.where(up, -jnp.inf, x @ variables["params"]["a"])
+        return jnp.log(jnp.abs(x @ variables["params"]["a"]))
 
     state = nk.vqs.FullSumState(
-        HILBERT, apply_fun=log_psi, variables={"params": {"a": 0.1 * jnp.arange(float(N_SITES))}}
+        HILBERT, apply_fun=log_psi, variables={"params": {"a": jnp.ones(N_SITES)}}
     )
-    driver = vmc(state, Gradient())
-    data = run(driver, 2)
-    assert np.all(np.isfinite(data["Energy"]["Mean"]))
+    data = run(vmc(state, rule), 1)
+    assert np.all(np.isfinite(jax.tree.leaves(state.parameters)[0]))
+    psi = np.abs(np.asarray(HILBERT.all_states()).sum(axis=1)).astype(float)
+    matrix = ISING.to_dense()
+    expected = psi @ matrix @ psi / (psi @ psi)
+    np.testing.assert_allclose(data["Energy"]["Mean"], [expected], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        nk.sampler.ExactSampler(HILBERT),
+        nk.sampler.MetropolisLocalNumpy(HILBERT, n_chains=16),
+        nk.sampler.MetropolisLocal(HILBERT, n_chains=16),
+        nk.sampler.ParallelTemperingSampler(
+            HILBERT, rule=nk.sampler.rules.LocalRule(), n_chains=16, n_replicas=4
+        ),
+    ],
+    ids=lambda s: type(s).__name__,
+)  # fmt: skip
+def test_samplers_give_the_exact_energy_within_its_error(sampler):
+    """Compiled, and as NetKet samples where it cannot be."""
+    state = nk.vqs.MCState(sampler, MODELS["real"], n_samples=2048, seed=0, sampler_seed=1)
+    full = full_state()
+    full.parameters = state.parameters
+    data = run(vmc(state), 2)
+    energy, error = data["Energy"]["Mean"][0], data["Energy"]["Sigma"][0]
+    assert abs(energy - full.expect(ISING).mean) < 5 * error
+    assert ("acceptance" in data) == ("Exact" not in type(sampler).__name__)
