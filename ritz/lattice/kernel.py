@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Inexact, Key, PyTree
 
 from ritz.driver import Kernel, Proposal
-from ritz.lattice.operators import local_energies, v_score
+from ritz.lattice.operators import in_chunks, local_energies, v_score
 from ritz.updates import AbstractUpdateRule, Problem
 
 
@@ -159,16 +159,7 @@ class FullSumKernel(LatticeKernel):
 
     def _amplitudes(self, carry: LatticeCarry, params: PyTree) -> Array:
         log_psi = self.log_psi(carry)
-        size = self.settings.chunk_size
-        if size is not None and size < len(self.states):
-            apply = nk.jax.apply_chunked(
-                log_psi,
-                in_axes=(None, 0),  # pyright: ignore[reportArgumentType]
-                chunk_size=size,
-            )
-            values = apply(params, self.states)
-        else:
-            values = log_psi(params, self.states)
+        values = in_chunks(lambda x: log_psi(params, x), self.states, self.settings.chunk_size)
         psi = jnp.exp(values - jnp.max(jnp.real(values)))
         return psi / jnp.linalg.norm(psi)
 

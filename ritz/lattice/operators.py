@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import netket as nk
 from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
 from netket.operator import ContinuousOperator, DiscreteJaxOperator
@@ -77,10 +76,18 @@ def local_energies(
             return jnp.sum(elements * jnp.exp(ratios), axis=-1)
 
         size = None if chunk_size is None else max(1, chunk_size // n_connected)
-    if size is None or size >= len(samples):
-        return of_batch(samples)
-    chunked: Any = nk.jax.apply_chunked(of_batch, chunk_size=size)
-    return chunked(samples)
+    return in_chunks(of_batch, samples, size)
+
+
+def in_chunks(function: Callable[[Any], Any], batch: Array, size: int | None) -> Any:
+    """`function(batch)`, computed for `size` rows at a time; None for all at once."""
+    n_rows = len(batch)
+    if size is None or size >= n_rows:
+        return function(batch)
+    missing = -n_rows % size
+    full = jnp.concatenate([batch, jnp.repeat(batch[:1], missing, axis=0)])
+    values = jax.lax.map(function, full.reshape(-1, size, *batch.shape[1:]))
+    return values.reshape(-1, *values.shape[2:])[:n_rows]
 
 
 def v_score(energy: Any, variance: Any, n_dof: int, energy_offset: float) -> Any:
