@@ -105,3 +105,13 @@ def test_samplers_give_the_exact_energy_within_its_error(sampler):
     energy, error = data["Energy"]["Mean"][0], data["Energy"]["Sigma"][0]
     assert abs(energy - full.expect(ISING).mean) < 5 * error
     assert ("acceptance" in data) == ("Exact" not in type(sampler).__name__)
+
+
+@pytest.mark.slow
+def test_the_published_accuracy_at_full_size():
+    """The critical chain of 20 spins, as `make bench-accuracy` measures it."""
+    from benchmarks.accuracy import measure
+
+    _, energy, exact, error, target, met, *_ = measure("TFIM chain 20, h = 1, RBM alpha = 1")
+    assert exact == pytest.approx(-25.490989686365, abs=1e-9)
+    assert energy > exact and met and error <= target == 1e-4

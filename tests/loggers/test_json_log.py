@@ -110,7 +110,12 @@ for step in range(10**9):
 """
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.21, 0.47])
+DELAYS = [0.0, 0.21, 0.47] + [
+    pytest.param(round(0.037 * k, 3), marks=pytest.mark.slow) for k in range(1, 31)
+]
+
+
+@pytest.mark.parametrize("delay", DELAYS)
 def test_a_kill_loses_no_row(delay, tmp_path):
     import time
 
