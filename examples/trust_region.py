@@ -1,8 +1,9 @@
 """Steps that are too long, kept in check by a trust region.
 
 With this learning rate the first step of plain SR already throws the wave function far off, and it
-never comes back. With a trial loss for every step the energy only falls. Run it with
-`python examples/trust_region.py`.
+never comes back. With a trial loss for every step the energy only falls. That does not promise the
+ground state: of the seeds 0 to 5, five end within 4e-4 of the exact energy, and seed 1 at a saddle
+point 20 % above it. Run it with `python examples/trust_region.py`.
 """
 
 from collections.abc import Sequence

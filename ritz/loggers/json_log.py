@@ -82,7 +82,16 @@ class JsonLog(JournaledLogger):
             return
         start = time.monotonic()
         variables = getattr(state, "variables", None) or {"params": state.parameters}
-        atomic_write(self._document.with_suffix(".mpack"), packed(variables))
+        try:
+            content = packed(variables)
+        except ModuleNotFoundError as error:
+            self.save_params = False
+            _logger.warning(
+                "%s saves no parameters: %s. Install flax (it comes with the extra `lattice`), or "
+                "give save_params=False.", self, error,
+            )  # fmt: skip
+            return
+        atomic_write(self._document.with_suffix(".mpack"), content)
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - start
 
@@ -99,13 +108,17 @@ class JsonLog(JournaledLogger):
 
     def on_run_end(self, step: int, driver: Any) -> None:
         """Save the last variables and close the files."""
-        self._save(driver.state)
-        super().on_run_end(step, driver)
+        try:
+            self._save(driver.state)
+        finally:
+            super().on_run_end(step, driver)
 
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
         """Save the last variables and close the files."""
-        self._save(driver.state)
-        super().on_run_error(step, error, driver)
+        try:
+            self._save(driver.state)
+        finally:
+            super().on_run_error(step, error, driver)
 
     def __call__(self, step: int, item: Any, state: Any = None) -> None:
         """Write a row, and the variables of `state` if that is due, by hand."""

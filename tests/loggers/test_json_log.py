@@ -74,6 +74,30 @@ def test_prefixes_may_hold_dots():
     assert sorted(os.listdir()) == ["h1.05.log", "h1.05.mpack"]
 
 
+def test_without_flax_rows_are_logged_and_parameters_are_not(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "flax", None)
+    QuadraticDriver().run(3, out="run", show_progress=False)
+    assert read_log("run.log")["loss"].iters.tolist() == [0, 1, 2]
+    assert os.listdir() == ["run.log"]
+    assert caplog.text.count("saves no parameters") == 1 and "Install flax" in caplog.text
+
+
+def test_the_log_is_closed_when_the_last_parameters_cannot_be_saved(monkeypatch):
+    log = JsonLog("run", save_params_every=100)
+    driver = QuadraticDriver()
+
+    def full(step, driver):
+        def fail(path, content):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("ritz.loggers.json_log.atomic_write", fail)
+
+    with pytest.raises(OSError, match="No space left"):
+        driver.run(2, out=log, callback=LambdaCallback(on_run_end=full), show_progress=False)
+    assert log._opened is None and log._journal is None
+    assert read_log("run.log")["loss"].iters.tolist() == [0, 1]
+
+
 def test_parameters_beside_the_log(monkeypatch):
     from flax import serialization
 
