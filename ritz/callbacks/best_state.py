@@ -1,9 +1,13 @@
 """Keeps the best parameters of a run."""
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
-from ritz.callbacks.monitor import check_mode, check_number, read
+import jax
+import jax.numpy as jnp
+
+from ritz.callbacks.monitor import check_mode, check_number, find, mean_and_error, read
 from ritz.driver.callback import AbstractCallback
 
 
@@ -11,7 +15,10 @@ class BestState(AbstractCallback):
     """Keeps the parameters with the best monitored quantity, judged by mean plus `z` errors.
 
     A noisy estimate far below the others is often just noise; adding its error bar keeps such a
-    fluctuation from being called the best.
+    fluctuation from being called the best. Of equal ones the first is kept.
+
+    In drivers with a kernel it is compiled into the steps and judges in the precision of the
+    loss. There it forces no step to be live, unless another callback logs the quantity.
 
     Args:
         monitor: A logged quantity such as "Energy", or a part of the loss such as "mean".
@@ -22,6 +29,8 @@ class BestState(AbstractCallback):
     """
 
     state_fields = ("best_score", "best_value", "best_step", "parameters")
+    traced_at = "before_parameter_update"
+    decides = False
 
     def __init__(
         self, monitor: str = "mean", z: float = 1.0, restore: bool = False, mode: str = "min"
@@ -35,9 +44,16 @@ class BestState(AbstractCallback):
         self.best_step: int | None = None
         self.parameters: Any = None
         """The best parameters; None before the first step."""
+        self._loss_name = ""
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Learn the name of the loss."""
+        self._loss_name = driver.loss_name
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Compare; the parameters are those that the loss was computed with."""
+        if driver.traces(self):
+            return
         found = read(self.monitor, log_data, driver)
         if found is None:
             return
@@ -48,6 +64,46 @@ class BestState(AbstractCallback):
         if score < self.best_score:
             self.best_score, self.best_value, self.best_step = score, value, step
             self.parameters = driver.snapshot_parameters()
+
+    @property
+    def traced_settings(self) -> Hashable:
+        """What is compared, and how."""
+        return self.monitor, self.z, self.mode, self._loss_name
+
+    def init_traced(self, carry: Any) -> Any:
+        """The best so far."""
+        best = carry.params
+        if self.parameters is not None:
+            best = jax.tree.map(lambda b, p: jnp.asarray(b, p.dtype), self.parameters, best)
+        return {
+            "score": jnp.asarray(self.best_score, float),
+            "value": jnp.asarray(self.best_value, float),
+            "step": jnp.asarray(-1 if self.best_step is None else self.best_step, jnp.int32),
+            "parameters": best,
+        }
+
+    def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
+        """Compare."""
+        value, error = mean_and_error(*find(self.monitor, metrics, self._loss_name))
+        penalty = self.z * jnp.asarray(jnp.where(jnp.isfinite(error), error, 0))
+        score = (value if self.mode == "min" else -value) + penalty
+        better = score < callback_carry["score"]
+        found = {
+            "score": score,
+            "value": value,
+            "step": metrics["step"],
+            "parameters": carry.params,
+        }
+        return jax.tree.map(
+            lambda new, old: jnp.where(better, new, old).astype(old.dtype), found, callback_carry
+        )
+
+    def load_traced(self, callback_carry: Any) -> None:
+        """Take over the best."""
+        best = jax.device_get({k: v for k, v in callback_carry.items() if k != "parameters"})
+        if best["step"] >= 0:
+            self.best_score, self.best_value = float(best["score"]), float(best["value"])
+            self.best_step, self.parameters = int(best["step"]), callback_carry["parameters"]
 
     def load_into(self, driver: Any) -> None:
         """Give the best parameters to `driver`, if there are any."""

@@ -5,10 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ritz.driver.rows import children
 
+_NUMBERS = (int, float, complex, np.generic, jax.Array)
 _ERROR_NAMES = ("error_of_mean", "Sigma")
 
 
@@ -36,7 +39,8 @@ def find(monitor: str, log_data: Mapping[str, Any], loss_name: str) -> tuple[Any
         owner = value = log_data[first]
     else:
         value, rest = log_data[loss_name], [first, *rest]
-        if rest == ["mean"] and np.ndim(value) == 0 and isinstance(value, int | float | complex):
+        is_number = isinstance(value, _NUMBERS) and np.ndim(value) == 0
+        if rest == ["mean"] and is_number:
             return value, value
         owner = value
     for name in rest:
@@ -55,6 +59,18 @@ def _number(value: Any, monitor: str) -> float:
             f"example {monitor + '.0'!r}, or log a number of your own in before_parameter_update."
         )
     return float(np.real(array.reshape(())))
+
+
+def mean_and_error(value: Any, owner: Any) -> tuple[Any, Any]:
+    """Like `read`, from what `find` gave, inside compiled functions; an error of 0 if none."""
+    mean = getattr(value, "mean", None)
+    if mean is not None and not callable(mean):
+        value = mean
+    if np.ndim(value):
+        raise LookupError("the monitored quantity is no single number")
+    errors = [getattr(owner, name, None) for name in _ERROR_NAMES]
+    error = next((e for e in errors if e is not None), 0.0)
+    return jnp.real(value), jnp.real(error)
 
 
 def _names(log_data: Mapping[str, Any]) -> list[str]:

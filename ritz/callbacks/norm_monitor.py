@@ -1,5 +1,6 @@
 """Logs the size of parameters and updates."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -10,13 +11,17 @@ from ritz.driver.callback import AbstractCallback, CallbackOrder
 
 
 @jax.jit
-def _norms(parameters: Any, update: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _norms(parameters: Any, update: Any) -> dict[str, jax.Array]:
     def norm(tree: Any) -> jax.Array:
         squares = [jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(tree)]
         return jnp.sqrt(sum(squares, start=jnp.zeros(())))
 
     largest = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(update) if jnp.size(leaf)]
-    return norm(parameters), norm(update), jnp.max(jnp.stack(largest))
+    return {
+        "parameters": norm(parameters),
+        "update": norm(update),
+        "update_max": jnp.max(jnp.stack(largest)),
+    }
 
 
 class NormMonitor(AbstractCallback):
@@ -29,19 +34,29 @@ class NormMonitor(AbstractCallback):
     """
 
     callback_order = CallbackOrder.OBSERVE
+    decides = False
     logs = ("norms",)
 
     def __init__(self, interval: int = 1):
         self.interval = check_count("interval", interval, 1)
 
+    def traced_metrics(self, carry: Any, proposal: Any) -> dict[str, Any]:
+        """Measure, in a driver with a kernel."""
+        return {"norms": _norms(carry.params, proposal.update)}
+
+    @property
+    def traced_settings(self) -> Hashable:
+        """The same for all."""
+        return ()
+
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Measure."""
-        if self.is_live(step):
+        """Measure in other drivers; log what is due."""
+        if step % self.interval:
+            log_data.pop("norms", None)
+        elif "norms" not in log_data:
             norms = jax.device_get(_norms(driver.parameters, driver.update))
-            log_data["norms"] = dict(
-                zip(("parameters", "update", "update_max"), map(float, norms), strict=True)
-            )
+            log_data["norms"] = {name: float(value) for name, value in norms.items()}
 
     def is_live(self, step: int) -> bool:
-        """Live at the multiples of `interval`."""
-        return step % self.interval == 0
+        """Deferred: where there are blocks, the norms are measured in them."""
+        return False

@@ -17,6 +17,7 @@ class Observables(AbstractCallback):
     """
 
     callback_order = CallbackOrder.OBSERVE
+    decides = False
 
     def __init__(self, observables: Mapping[str, Any], interval: int = 1, fullsum: bool = False):
         if not isinstance(observables, Mapping):

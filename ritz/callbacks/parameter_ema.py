@@ -1,10 +1,11 @@
 """An exponential moving average of the parameters."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ritz.callbacks.monitor import check_number
 from ritz.driver.callback import AbstractCallback
@@ -26,6 +27,8 @@ def _weighted_mean(average: Any, parameters: Any, keep: float) -> Any:
 class ParameterEMA(AbstractCallback):
     """Averages the parameters over the steps, to evaluate with less noise than the last ones.
 
+    In drivers with a kernel it is compiled into the steps, and forces none to be live.
+
     After t updates the average is sum_i decay^(t-i) theta_i / sum_i decay^(t-i): without a bias
     towards the first parameters (Kingma and Ba, arXiv 1412.6980, section 3).
 
@@ -35,6 +38,7 @@ class ParameterEMA(AbstractCallback):
     """
 
     state_fields = ("parameters", "weight")
+    decides = False
 
     def __init__(self, decay: float = 0.99, start_from_step: int = 0):
         check_number("decay", decay, 0)
@@ -48,7 +52,7 @@ class ParameterEMA(AbstractCallback):
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Take the new parameters in."""
-        if step < self.start_from_step:
+        if step < self.start_from_step or driver.traces(self):
             return
         new_weight = self.decay * self.weight + 1
         keep = self.decay * self.weight / new_weight
@@ -57,6 +61,36 @@ class ParameterEMA(AbstractCallback):
             current if self.parameters is None else _weighted_mean(self.parameters, current, keep)
         )
         self.weight = new_weight
+
+    @property
+    def traced_settings(self) -> Hashable:
+        """How it averages."""
+        return self.decay, self.start_from_step
+
+    def init_traced(self, carry: Any) -> Any:
+        """The average and its weight so far."""
+        average = carry.params
+        if self.parameters is not None:
+            average = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), self.parameters, average)
+        return average, jnp.asarray(self.weight, float)
+
+    def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
+        """Take the new parameters in."""
+        average, weight = callback_carry
+        new_weight = self.decay * weight + 1
+        blended = _blend(average, carry.params, self.decay * weight / new_weight)
+        counts = metrics["step"] >= self.start_from_step
+        return jax.tree.map(
+            lambda new, old: jnp.where(counts, new, old).astype(old.dtype),
+            (blended, new_weight),
+            callback_carry,
+        )
+
+    def load_traced(self, callback_carry: Any) -> None:
+        """Take over the average."""
+        average, weight = callback_carry
+        self.weight = float(weight)
+        self.parameters = average if self.weight else None
 
     @contextlib.contextmanager
     def swapped(self, driver: Any) -> Iterator[None]:

@@ -20,6 +20,7 @@ class ProgressBar(AbstractCallback):
     """
 
     callback_order = CallbackOrder.LOG
+    decides = False
 
     def __init__(self, min_interval: float = 0.1, leave: bool = True):
         self.min_interval = min_interval

@@ -27,6 +27,7 @@ class ReduceLROnPlateau(AbstractCallback):
         mode: "min" if lower is better, "max" if higher is.
     """
 
+    decides = False
     state_fields = ("_best", "_waited", "_cooling", "_scale")
     logs = ("rate_scale",)
 

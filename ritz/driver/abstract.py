@@ -1,26 +1,22 @@
 """The base class of all drivers: a state, a step counter, and the run loop."""
 
 import copy
-import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
-from ritz.driver.arguments import as_callback, assemble, check_count
+from ritz.driver.arguments import as_callback
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import CallbackTable, HookList
-from ritz.driver.loop import StepInfo, drain, run_loop
-from ritz.driver.stop import StopReason
-
-_logger = logging.getLogger("ritz")
-_EARLY = (StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED)
+from ritz.driver.running import Running
+from ritz.driver.stop import DeferredAccessError, StopReason
 
 
-class AbstractDriver:
+class AbstractDriver(Running):
     """Runs an optimisation: `run` repeats reset, compute and update, with hooks in between.
 
     A subclass implements `reset_step`, `compute_loss_and_update` and `update_parameters` in plain
@@ -57,8 +53,6 @@ class AbstractDriver:
         self._stop_reason: StopReason | None = None
         self._stop_message = ""
         self._hooks = HookList(())
-        self._loggers: tuple[Any, ...] = ()
-        self._running = False
         self._target_step = 0
         self._clock_start: float | None = None
 
@@ -125,8 +119,38 @@ class AbstractDriver:
 
     @property
     def state(self) -> Any:
-        """What is optimised."""
+        """What is optimised.
+
+        Raises:
+            DeferredAccessError: In a deferred hook of a step that ran within a block.
+        """
+        self._refuse_deferred("asked for driver.state")
         return self._variational_state
+
+    @property
+    def settled_state(self) -> Any:
+        """The state where it is that of the present step, also in a block; None elsewhere.
+
+        For callbacks that take the state whenever it can be had: within a block that is in
+        `on_step_end` of its last step, in other steps always.
+        """
+        return self.state
+
+    @property
+    def block(self) -> range | None:
+        """The steps of the block whose hooks are being called; None in a live step."""
+        return self._block
+
+    def _refuse_deferred(self, what: str) -> None:
+        if self._block is not None:
+            raise DeferredAccessError(what, self._step_count, self._block)
+
+    def traces(self, callback: AbstractCallback) -> bool:
+        """Whether the traced part of `callback` sees the steps of this run, see `CompiledDriver`.
+
+        If not, its hooks do all the work.
+        """
+        return False
 
     @property
     def parameters(self) -> Any:
@@ -163,11 +187,17 @@ class AbstractDriver:
 
     @property
     def update(self) -> Any:
-        """The update of the present step; a callback may set another before it is applied."""
+        """The update of the present step; a callback may set another before it is applied.
+
+        Raises:
+            DeferredAccessError: In a deferred hook of a step that ran within a block.
+        """
+        self._refuse_deferred("asked for driver.update")
         return self._dp
 
     @update.setter
     def update(self, update: Any) -> None:
+        self._refuse_deferred("set driver.update")
         self._dp = update
 
     @property
@@ -215,6 +245,15 @@ class AbstractDriver:
 
     # What the loop calls.
 
+    def begin_run(self) -> None:
+        """Called before a run."""
+
+    def begin_step(self, hooks: HookList) -> None:
+        """Called before each step; a driver with a kernel may compute a block of them."""
+
+    def settle(self) -> None:
+        """Called when a run leaves its steps: bring the state to the steps that were counted."""
+
     def begin_attempt(self, attempt: int) -> None:
         """Note that attempt number `attempt` of the present step begins."""
         self._step_attempt = attempt
@@ -230,9 +269,14 @@ class AbstractDriver:
         if self._step_attempt:
             log_data["attempts"] = self._step_attempt + 1
         self._log_additional_data(log_data)
+        now = self._clock()
         if self._clock_start is None:
-            self._clock_start = time.perf_counter()
-        log_data["wallclock"] = time.perf_counter() - self._clock_start
+            self._clock_start = now
+        log_data["wallclock"] = now - self._clock_start
+
+    def _clock(self) -> float:
+        """When the present step's loss was known."""
+        return time.perf_counter()
 
     def set_stop_reason(self, reason: StopReason, message: str) -> None:
         """Note why the run is ending."""
@@ -241,107 +285,3 @@ class AbstractDriver:
     def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
         """Turn what was given to `run` as `argument` into a callback, or raise TypeError."""
         return as_callback(plugin, argument)
-
-    # Running.
-
-    def steps(
-        self,
-        n_iter: int,
-        out: Any = None,
-        obs: Any = None,
-        step_size: int = 1,
-        show_progress: bool | None = False,
-        save_params_every: int = 50,
-        write_every: int = 50,
-        callback: Any = None,
-        timeit: bool = False,
-        max_attempts: int = 10,
-    ) -> Iterator[StepInfo]:
-        """The run loop as a generator; takes the arguments of `run` and checks them at once.
-
-        Leaving the loop early (`break`) ends the run well: callbacks get `on_run_end`.
-
-        Yields:
-            One `StepInfo` after each step.
-        """
-        check_count("n_iter", n_iter, 0)
-        check_count("max_attempts", max_attempts, 1)
-        callbacks, self._loggers = assemble(
-            self.adapt,
-            out=out,
-            obs=obs,
-            step_size=step_size,
-            show_progress=show_progress,
-            save_params_every=save_params_every,
-            write_every=write_every,
-            callback=callback,
-            timeit=timeit,
-        )
-        return self._loop(n_iter, HookList(callbacks), max_attempts)
-
-    def _loop(self, n_iter: int, hooks: HookList, max_attempts: int) -> Iterator[StepInfo]:
-        if self._running:
-            raise RuntimeError(
-                "this driver is running already; finish or close its loop before a second run."
-            )
-        self._hooks, self._running = hooks, True
-        self._target_step = self._step_count + n_iter
-        try:
-            yield from run_loop(self, n_iter, hooks, max_attempts)
-        finally:
-            self._running = False
-            self._log_end()
-
-    def _log_end(self) -> None:
-        early = self._stop_reason in _EARLY
-        _logger.log(
-            logging.WARNING if early else logging.INFO,
-            "Run ended at step %d: %s.",
-            self._step_count,
-            self._stop_message,
-        )
-
-    def run(
-        self,
-        n_iter: int,
-        out: Any = None,
-        obs: Any = None,
-        step_size: int = 1,
-        show_progress: bool | None = True,
-        save_params_every: int = 50,
-        write_every: int = 50,
-        callback: Any = None,
-        timeit: bool = False,
-        max_attempts: int = 10,
-    ) -> tuple[Any, ...]:
-        """Take `n_iter` steps, fewer if a callback or a signal ends the run.
-
-        Args:
-            n_iter: The number of steps, counted from the present `step_count`.
-            out: Where rows go: a path prefix (written by `JsonLog`), a logger, or several.
-            obs: Name -> observable, estimated every `step_size` steps and logged.
-            step_size: See `obs`.
-            show_progress: Whether to show a progress bar on stderr.
-            save_params_every: For a path in `out`: steps between saves of the parameters.
-            write_every: For a path in `out`: steps between rewrites of the log file.
-            callback: A callback or several. A plain function `(step, log_data, driver) -> bool`
-                stops the run when it returns a false value other than None.
-            timeit: Whether to measure hooks and callbacks and show a table at the end.
-            max_attempts: How often one step may be attempted.
-
-        Returns:
-            The loggers in `out`.
-
-        Raises:
-            ValueError: If an argument has a bad value; no hook has run then.
-            TypeError: If `out` or `callback` hold something else; no hook has run then.
-            StepRejectedError: If one step was rejected `max_attempts` times.
-            KeyboardInterrupt: After Ctrl-C or SIGTERM, when the step was finished and
-                `on_run_end` called, unless Python runs interactively.
-        """
-        steps = self.steps(
-            n_iter, out, obs, step_size, show_progress, save_params_every, write_every, callback,
-            timeit, max_attempts,
-        )  # fmt: skip
-        drain(steps)
-        return self._loggers

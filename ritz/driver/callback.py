@@ -2,7 +2,7 @@
 
 import difflib
 import enum
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar
 
 from ritz.driver.stop import StopReason as StopReason
@@ -79,6 +79,10 @@ class AbstractCallback:
     state_fields: ClassVar[tuple[str, ...]] = ()
     """The attributes that a checkpoint keeps; see `state_dict`."""
 
+    decides: ClassVar[bool] = True
+    """Whether its hooks of a step may stop the run or reject the step; matters only in runs with
+    `speculate=False`, where steps cannot be taken back."""
+
     logs: tuple[str, ...] = ()
     """Keys that this callback adds to `log_data`, maybe not at every step."""
 
@@ -136,8 +140,70 @@ class AbstractCallback:
         A live callback may read and change the driver's state. One that only needs `step` and
         `log_data` is deferred, and its hooks may run after a compiled block of steps. By default
         a callback is live at all steps if it overrides any of the hooks of a step.
+
+        Steps are asked about in advance, so the answer must depend on `step` alone.
         """
-        return any(overrides(self, hook) for hook in STEP_HOOKS)
+        return has_step_hooks(self)
+
+    # The traced part: an optional pair of pure functions that is compiled into blocks.
+
+    traced_at: ClassVar[str] = "on_step_end"
+    """The hook at which `traced` looks: "before_parameter_update" or "on_step_end"."""
+
+    @property
+    def has_traced(self) -> bool:
+        """Whether there is a traced part: by default, if `traced` is overridden."""
+        return overrides(self, "traced")
+
+    @property
+    def has_traced_metrics(self) -> bool:
+        """Whether it adds metrics: by default, if `traced_metrics` is overridden."""
+        return overrides(self, "traced_metrics")
+
+    @property
+    def traced_settings(self) -> Hashable:
+        """All that `traced` and `traced_metrics` depend on besides their arguments.
+
+        Callbacks of one class with equal settings share compiled programs. None, the default,
+        stands for this very object.
+        """
+        return None
+
+    def init_traced(self, carry: Any) -> Any:
+        """What the traced part carries at the start of a run: a pytree of arrays.
+
+        Args:
+            carry: The kernel's carry; `carry.params` are the parameters.
+        """
+        return ()
+
+    def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
+        """A pure function of JAX that sees each step of a driver with a kernel, live or not.
+
+        Where it cannot find in `metrics` what it needs it raises `LookupError` (as a dict does);
+        then the callback is live at every step, and only its hooks are called.
+
+        Args:
+            callback_carry: What it returned at the last step.
+            carry: The kernel's carry, at the point of the step that `traced_at` names.
+            metrics: The row as the kernel computed it: the loss by its name, and "step".
+
+        Returns:
+            The new `callback_carry`, with the same structure, shapes and types.
+        """
+        return callback_carry
+
+    def load_traced(self, callback_carry: Any) -> None:
+        """Take over what `traced` returned, after a block, or in a live step."""
+
+    def traced_metrics(self, carry: Any, proposal: Any) -> dict[str, Any]:
+        """Further numbers for the row, as a pure function of JAX, for drivers with a kernel.
+
+        Args:
+            carry: The kernel's carry before the update.
+            proposal: The `Proposal` of the step.
+        """
+        return {}
 
     @property
     def state_key(self) -> str:
@@ -173,7 +239,12 @@ class AbstractCallback:
             setattr(self, field, value)
 
 
-def overrides(callback: AbstractCallback, hook: str) -> bool:
-    """Whether `callback` has a hook of its own in place of the base class's empty one."""
-    call = getattr(callback, hook)
-    return getattr(call, "__func__", call) is not getattr(AbstractCallback, hook)
+def overrides(callback: AbstractCallback, method: str) -> bool:
+    """Whether `callback` has a method of its own in place of the base class's empty one."""
+    call = getattr(callback, method)
+    return getattr(call, "__func__", call) is not getattr(AbstractCallback, method)
+
+
+def has_step_hooks(callback: AbstractCallback) -> bool:
+    """Whether `callback` has any hook of a step."""
+    return any(overrides(callback, hook) for hook in STEP_HOOKS)

@@ -1,12 +1,31 @@
 """A driver made from a kernel."""
 
 import abc
+import logging
+import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from ritz.driver.abstract import AbstractDriver
+from ritz.driver.blocks import (
+    Block,
+    BlockLength,
+    Playback,
+    row_shapes,
+    run_block,
+    run_block_in_place,
+    to_host,
+)
+from ritz.driver.callback import AbstractCallback
+from ritz.driver.consensus import agree_on_least
+from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
+from ritz.driver.traced import Held, Observers, gather
+
+_logger = logging.getLogger(__name__)
 
 
 @jax.jit
@@ -29,12 +48,32 @@ def _trial(kernel: Kernel, carry: Any, batch: Any, update: Any) -> Any:
     return kernel.trial(carry, batch, update)
 
 
-class CompiledDriver(AbstractDriver):
-    """Implements the three methods of a step from a `Kernel`, each phase one compiled program.
+_metrics = jax.jit(Observers.metrics, static_argnums=0)
+_observe = jax.jit(Observers.observe, static_argnums=(0, 1))
 
-    A subclass says where kernel, carry and batch live. Between the phases everything is in the
-    driver's state, where live callbacks may read it and put something else.
+
+class CompiledDriver(AbstractDriver):
+    """Implements the three methods of a step from a `Kernel`.
+
+    Steps at which no callback is live run as blocks: one compiled program takes many of them, and
+    their hooks are called afterwards, in order, as if each step were just in progress. In a live
+    step each phase is a compiled program, and between the phases everything is in the driver's
+    state, where callbacks may read it and put something else.
+
+    A subclass says where kernel, carry and batch live.
     """
+
+    def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
+        super().__init__(state, minimized_quantity_name)
+        self._metrics: dict[str, Any] = {}
+        self._playback: Playback | None = None
+        self._length = BlockLength()
+        self._observers: Observers | None = None
+        self._held: Held = ()
+        self._device_row: dict[str, Any] = {}
+        self._row_shapes: Any = None
+        self._owns_carry = False
+        self._compiled_in_run = False
 
     @property
     @abc.abstractmethod
@@ -59,28 +98,224 @@ class CompiledDriver(AbstractDriver):
     @abc.abstractmethod
     def batch(self, batch: Any) -> None: ...
 
-    _metrics: dict[str, Any]
+    @property
+    def runs_blocks(self) -> bool:
+        """Whether all phases of a step can be compiled; otherwise every step is live."""
+        return True
+
+    # Planning.
+
+    def begin_run(self) -> None:
+        """Forget the traced parts of another run."""
+        self._observers, self._held = None, ()
+        self._owns_carry = self._compiled_in_run = False
+
+    def begin_step(self, hooks: HookList) -> None:
+        """Compute a block from this step on, unless one is being replayed or the step is live."""
+        if self._playback is not None:
+            return
+        if self._observers is None:
+            self._gather_traced(hooks)
+        length = agree_on_least(self._plan(hooks))
+        if length:
+            self._start_block(length)
+
+    def _gather_traced(self, hooks: HookList) -> None:
+        self._observers = Observers(self.loss_name)
+        traced = [c for c in hooks.callbacks if c.has_traced or c.has_traced_metrics]
+        if traced and self.runs_blocks:
+            carry = self.carry
+            if self._row_shapes is None:
+                self._row_shapes = row_shapes(self.kernel, self._observers, carry)
+            self._observers, self._held = gather(traced, carry, self._row_shapes, self.loss_name)
+
+    def _plan(self, hooks: HookList) -> int:
+        """How many steps, from the present one on, the next block takes; 0 if it is live."""
+        if not self.runs_blocks:
+            return 0
+        most = self.target_step - self.step_count
+        if self._max_block is not None:
+            most = min(most, self._max_block)
+        return hooks.deferred_steps(
+            self.step_count, self._length.next(most), self.traces, self._speculate
+        )
+
+    def traces(self, callback: AbstractCallback) -> bool:
+        """Whether the traced part of `callback` sees the steps of this run."""
+        return self._observers is not None and self._observers.has(callback)
+
+    # Blocks.
+
+    def _start_block(self, length: int) -> None:
+        assert self._observers is not None
+        kernel, carry = self.kernel, self.carry
+        program: Any = run_block
+        if not self._speculate:
+            program = run_block_in_place
+            if not self._owns_carry:  # others may hold these arrays
+                carry = jax.tree.map(jnp.copy, carry)
+        arguments = (kernel, self._observers, carry, self._held, np.int32(self.step_count))
+        known, began = program._cache_size(), time.perf_counter()
+        block = program(*arguments, np.int32(length))
+        playback = Playback(self.step_count, arguments, block, began)
+        playback.compiled = program._cache_size() > known
+        if playback.compiled:
+            self._log_compilation(playback)
+        if not self._speculate:
+            playback.arguments = None
+            self._push(block)
+        self._playback, self._block = playback, playback.steps
+
+    def _log_compilation(self, playback: Playback) -> None:
+        again = self._compiled_in_run
+        self._compiled_in_run = True
+        _logger.log(
+            logging.WARNING if again else logging.INFO,
+            "Step %d: the block program was compiled%s (%.1f s)%s",
+            self.step_count,
+            " again" * again,
+            playback.seconds,
+            ": a shape, type or setting of the driver has changed." if again else ".",
+        )
+
+    def _push(self, block: Block) -> None:
+        """Put the results of a block into the driver's state."""
+        guarded, self._block = self._block, None
+        self.carry, self.batch = block.carry, None
+        self._dp, self._held, self._owns_carry = block.update, block.held, True
+        self._block = guarded
+
+    def _finish(self, playback: Playback) -> None:
+        self._playback = self._block = None
+        self._length.done(playback)
+        self._load_traced()
+
+    def settle(self) -> None:
+        """Go back to the steps of a block that were counted; the others never happened."""
+        playback = self._playback
+        if playback is None:
+            return
+        self._playback = self._block = None
+        self._length.cut(playback.count)
+        if playback.arguments is None:
+            self._count_the_rest(playback)
+            return
+        if playback.count:
+            self._push(run_block(*playback.arguments, np.int32(playback.count)))
+        else:
+            self.batch = None
+        if playback.row_filled:
+            self._device_row = self._row(*playback.device_row)
+            self._observe("before_parameter_update")
+        else:
+            self._load_traced()
+
+    def _count_the_rest(self, playback: Playback) -> None:
+        """Without a carry to go back to, the steps of the block stay as they were taken."""
+        missed = playback.length - playback.count
+        self._step_count += missed
+        self._load_traced()
+        _logger.warning(
+            "The run ended within a block that cannot be taken back (speculate=False): %d more "
+            "steps were applied and counted; their rows are not in the logs.",
+            missed,
+        )
+
+    def _row(self, loss: Any, metrics: dict[str, Any]) -> dict[str, Any]:
+        assert self._observers is not None
+        return self._observers.row(np.int32(self.step_count), loss, metrics)
+
+    def _observe(self, hook: str) -> None:
+        """Let the traced parts see a live step."""
+        observers = self._observers
+        if observers is not None and observers.sees(hook):
+            self._held = _observe(observers, hook, self._held, self.carry, self._device_row)
+            self._load_traced()
+
+    def _load_traced(self) -> None:
+        if self._observers is not None:
+            self._observers.load(self._held)
+
+    # The steps.
+
+    @property
+    def settled_state(self) -> Any:
+        """The state, or None while it is not that of the present step."""
+        playback = self._playback
+        return self._variational_state if playback is None or playback.pushed else None
+
+    def begin_attempt(self, attempt: int) -> None:
+        """Leave the block if its step was rejected: further attempts are live."""
+        if attempt and self._playback is not None:
+            self.settle()
+            self.reset_step()
+            self._compute_live()  # draws the numbers of the rejected attempt
+        super().begin_attempt(attempt)
 
     def reset_step(self) -> None:
         """Forget the samples, so that the next access draws fresh ones."""
-        self.batch = None
+        if self._playback is None:
+            self.batch = None
 
     def compute_loss_and_update(self) -> tuple[Any, Any]:
         """Draw samples unless there are some, and compute loss and update from them.
 
         Loss and metrics come to the host in one transfer; the update stays on the device.
         """
+        if self._playback is None:
+            return self._compute_live()
+        loss, self._metrics = self._playback.row
+        return loss, None
+
+    def _compute_live(self) -> tuple[Any, Any]:
         kernel, carry, batch = self.kernel, self.carry, self.batch
         if batch is None:
             carry, batch = _sample(kernel, carry)
-        self.carry, proposal = _propose(kernel, carry, batch)
-        self.batch = batch
-        loss, self._metrics = jax.device_get((proposal.loss, proposal.metrics))
+        carry, proposal = _propose(kernel, carry, batch)
+        self.carry, self.batch = carry, batch
+        metrics = proposal.metrics
+        if self._observers is not None:
+            if self._observers.meters:
+                metrics = _metrics(self._observers, carry, proposal)
+            self._device_row = self._row(proposal.loss, metrics)
+        loss, self._metrics = to_host((proposal.loss, metrics))
         return loss, proposal.update
+
+    def fill_row(self, log_data: dict[str, Any]) -> None:
+        """Add loss and metrics; the first row of a block has its length as `block`."""
+        super().fill_row(log_data)
+        playback = self._playback
+        if playback is None:
+            self._observe("before_parameter_update")
+            return
+        playback.row_filled = True
+        if playback.count == 0 and playback.length > 1:
+            log_data["block"] = playback.length
+
+    def _clock(self) -> float:
+        return super()._clock() if self._playback is None else self._playback.clock
 
     def update_parameters(self, update: Any) -> None:
         """Apply `update` through the kernel."""
-        self.carry = _apply(self.kernel, self.carry, update)
+        playback = self._playback
+        if playback is None:
+            self.carry = _apply(self.kernel, self.carry, update)
+            self._owns_carry = False
+            self._observe("on_step_end")
+        elif playback.count == playback.length - 1:
+            if self._speculate:
+                self._push(playback.block)
+            playback.pushed = True
+
+    def count_step(self, counted: bool) -> None:
+        """Count the step; after the last one of a block the state can be read again."""
+        super().count_step(counted)
+        playback = self._playback
+        if playback is not None and counted:
+            playback.count += 1
+            playback.row_filled = False
+            if playback.count == playback.length:
+                self._finish(playback)
 
     def trial_loss(self, update: Any) -> Any:
         """The loss after `update`, on this step's samples, reweighted where they depend on it."""
@@ -89,7 +324,7 @@ class CompiledDriver(AbstractDriver):
                 "trial_loss needs the samples of a step; call it in on_compute_update_end or "
                 "before_parameter_update."
             )
-        return jax.device_get(_trial(self.kernel, self.carry, self.batch, update))
+        return to_host(_trial(self.kernel, self.carry, self.batch, update))
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
         log_data.update(self._metrics)

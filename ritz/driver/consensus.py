@@ -17,3 +17,12 @@ def agree(decision: Any) -> bool:
     from jax.experimental import multihost_utils
 
     return bool(np.any(multihost_utils.process_allgather(np.asarray(bool(decision)))))
+
+
+def agree_on_least(number: int) -> int:
+    """The smallest `number` of any process; every process must ask at the same point."""
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(np.min(multihost_utils.process_allgather(np.asarray(number))))

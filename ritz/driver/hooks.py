@@ -1,12 +1,14 @@
 """Calls one hook on all callbacks, in order, and collects what they decide."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ritz.driver.callback import HOOKS, AbstractCallback, overrides
+import jax
+
+from ritz.driver.callback import HOOKS, AbstractCallback, has_step_hooks, overrides
 from ritz.driver.consensus import agree
-from ritz.driver.stop import StopReason, StopRun
+from ritz.driver.stop import DeferredAccessError, StopReason, StopRun
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class HookList:
     def __init__(self, callbacks: Iterable[AbstractCallback]):
         self.callbacks = tuple(sorted(callbacks, key=lambda c: c.callback_order))
         self._begun: list[AbstractCallback] = []
+        self._alone = jax.process_count() == 1
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
 
     def _overriding(self, hook: str) -> list[tuple[AbstractCallback, Callable[..., Any]]]:
@@ -49,7 +52,33 @@ class HookList:
         for hook, calls in self._calls.items():
             self._calls[hook] = [(c, wrap(c, hook, call)) for c, call in calls]
 
-    def call(self, hook: str, *args: Any) -> list[AbstractCallback]:
+    def deferred_steps(
+        self,
+        first: int,
+        most: int,
+        traces: Callable[[AbstractCallback], bool],
+        speculate: bool,
+    ) -> int:
+        """How many steps from `first` on, at most `most`, can run as one block.
+
+        Args:
+            first: The first step.
+            most: The largest answer.
+            traces: Whether the driver compiles the traced part of a callback.
+            speculate: Whether steps may be taken that a callback then takes back.
+        """
+        for callback in self.callbacks:
+            if callback.has_traced and not traces(callback):
+                return 0
+            if not speculate and callback.decides and has_step_hooks(callback):
+                return 0
+            for step in range(first, first + most):
+                if callback.is_live(step):
+                    most = step - first
+                    break
+        return most
+
+    def call(self, hook: str, *args: Any) -> Sequence[AbstractCallback]:
         """Call `hook` on all callbacks.
 
         Returns:
@@ -59,21 +88,28 @@ class HookList:
             StopRequests: When all were called and at least one raised `StopRun`.
             BaseException: The first other exception, at once.
         """
+        calls = self._calls[hook]
+        if not calls and self._alone:
+            return ()
         stops: list[tuple[str, StopRun]] = []
         agreed: list[AbstractCallback] = []
-        for callback, call in self._calls[hook]:
+        for callback, call in calls:
             try:
-                if self._is_true(call(*args), callback, hook):
+                answer = call(*args)
+                if answer is not None and self._is_true(answer, callback, hook):
                     agreed.append(callback)
             except StopRun as stop:
                 stops.append((callback.label, stop))
-        if agree(bool(stops)):
+            except DeferredAccessError as error:
+                error.who = callback.label
+                raise
+        if stops if self._alone else agree(bool(stops)):
             raise StopRequests(stops)
         return agreed
 
     @staticmethod
     def _is_true(answer: Any, callback: AbstractCallback, hook: str) -> bool:
-        if answer is None or hook != "on_compute_update_end":
+        if hook != "on_compute_update_end":
             return False
         try:
             return bool(answer)

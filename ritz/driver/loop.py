@@ -1,7 +1,6 @@
 """The run loop. docs/run-loop.md shows this file."""
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ritz.driver.consensus import agree
@@ -31,12 +30,9 @@ def run_loop(
     with SignalGuard() as signals:
         try:
             hooks.start(driver.step_count, driver)
-            reason, message = StopReason.FINISHED, StopReason.FINISHED.value
-            for _ in range(n_iter):
-                if agree(signals.received):
-                    reason, message = StopReason.INTERRUPTED, signals.message
-                    break
-                yield take_step(driver, hooks, signals, max_attempts)
+            interrupted = yield from take_steps(driver, n_iter, hooks, signals, max_attempts)
+            reason = StopReason.INTERRUPTED if interrupted else StopReason.FINISHED
+            message = signals.message if interrupted else reason.value
         except StopRun as stop:
             reason, message = stop.reason, str(stop)
         except GeneratorExit:
@@ -55,6 +51,22 @@ def run_loop(
         raise KeyboardInterrupt(signals.message)
 
 
+def take_steps(
+    driver: "AbstractDriver", n_iter: int, hooks: HookList, signals: SignalGuard, max_attempts: int
+) -> Generator[StepInfo, None, bool]:
+    """Take up to `n_iter` steps; return whether a signal ended them."""
+    try:
+        for _ in range(n_iter):
+            if driver.block is None and agree(signals.received):
+                return True
+            driver.begin_step(hooks)  # may compute a block, which the next steps then replay
+            yield take_step(driver, hooks, signals, max_attempts)
+        return False
+    finally:
+        with signals.held():
+            driver.settle()
+
+
 def take_step(
     driver: "AbstractDriver", hooks: HookList, signals: SignalGuard, max_attempts: int
 ) -> StepInfo:
@@ -66,7 +78,7 @@ def take_step(
     counted = False
     try:
         with signals.held():
-            driver.update_parameters(driver.update)
+            driver.update_parameters(driver._dp)
             counted = True
         hooks.call("on_step_end", step, log_data, driver)
     finally:
@@ -88,9 +100,9 @@ def compute_step(
         hooks.call("on_step_start", step, log_data, driver)
         driver.reset_step()
         hooks.call("on_compute_update_start", step, log_data, driver)
-        driver.loss, driver.update = driver.compute_loss_and_update()
-        rejecting = [c.label for c in
-                     hooks.call("on_compute_update_end", step, log_data, driver)]  # fmt: skip
+        driver.loss, driver._dp = driver.compute_loss_and_update()
+        said_no = hooks.call("on_compute_update_end", step, log_data, driver)
+        rejecting = [callback.label for callback in said_no]
         if not rejecting and not driver._accept_step():
             rejecting = [type(driver).__name__]
         if not agree(rejecting):
@@ -101,10 +113,3 @@ def compute_step(
         f"{', '.join(rejecting) or 'another process'}; the last loss was {driver.loss}. Loosen "
         "what rejects it, make the steps smaller, or raise `max_attempts` in run()."
     )
-
-
-def drain(steps: Iterator[StepInfo]) -> None:
-    """Take all steps; close the loop properly if the caller is interrupted in between."""
-    with contextlib.closing(steps):  # type: ignore[type-var]
-        for _ in steps:
-            pass

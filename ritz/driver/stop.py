@@ -27,3 +27,19 @@ class StopRun(Exception):
 
 class StepRejectedError(RuntimeError):
     """One step was rejected `max_attempts` times in a row."""
+
+
+class DeferredAccessError(RuntimeError):
+    """A deferred callback asked for something that is only there while its step is in progress."""
+
+    def __init__(self, what: str, step: int, block: range):
+        super().__init__(what, step, block)
+        self.what, self.step, self.block = what, step, block
+        self.who = "a callback"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.who} {self.what} at step {self.step} while the steps {self.block[0]}-"
+            f"{self.block[-1]} ran as one block; return True from is_live at the steps where it "
+            "needs the driver's state."
+        )

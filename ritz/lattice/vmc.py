@@ -97,7 +97,6 @@ class VMC(CompiledDriver):
         self._full_sum: tuple[Any, Any] | None = None
         self.optimizer_state = self.optimizer.init(state.parameters)
         self.rule_state = update.init(state.parameters, self._bare_problem())
-        self._metrics = {}
 
     def _log_psi(self, params: Any, x: Any) -> Any:
         return self.state._apply_fun({"params": params, **(self.state.model_state or {})}, x)
@@ -192,15 +191,19 @@ class VMC(CompiledDriver):
             self._compiled_kinds[kind] = samples_compiled(self.state)
         return self._compiled_kinds[kind]
 
-    def compute_loss_and_update(self) -> tuple[Any, Any]:
-        """Draw samples unless there are some, and compute loss and update from them."""
+    @property
+    def runs_blocks(self) -> bool:
+        """Whether the kernel draws the samples, if any are needed."""
+        return self._sums or self._samples_compiled
+
+    def _compute_live(self) -> tuple[Any, Any]:
         if self.batch is None and not self._samples_compiled:
             self.state.sample()
-        return super().compute_loss_and_update()
+        return super()._compute_live()
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
         super()._log_additional_data(log_data)
-        if not self._sums and not self._samples_compiled:
+        if self.block is None and not self.runs_blocks:
             acceptance = getattr(self.state.sampler_state, "acceptance", None)
             if acceptance is not None:
                 log_data["acceptance"] = float(acceptance)
@@ -232,6 +235,7 @@ class VMC(CompiledDriver):
 
     @rate_scale.setter
     def rate_scale(self, scale: float) -> None:
+        self._refuse_deferred("set driver.rate_scale")
         self._scales["rate"] = jnp.asarray(scale, float)
 
     @property
@@ -241,6 +245,7 @@ class VMC(CompiledDriver):
 
     @damping_scale.setter
     def damping_scale(self, scale: float) -> None:
+        self._refuse_deferred("set driver.damping_scale")
         self._scales["damping"] = jnp.asarray(scale, float)
 
     @property

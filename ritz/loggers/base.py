@@ -25,6 +25,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
 
     callback_order = CallbackOrder.LOG
     run_argument = "out"
+    decides = False
     every_process: ClassVar[bool] = False
 
     _opened: contextlib.ExitStack | None = None

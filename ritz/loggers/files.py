@@ -15,7 +15,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 class LineFile:
-    """An append-only text file; every line is handed to the system at once.
+    """An append-only text file; every line is handed to the system at once, unless held.
 
     A line that was cut off when a process was killed has no newline, and readers leave it out.
     """
@@ -23,17 +23,28 @@ class LineFile:
     def __init__(self, path: Path):
         self.path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._held: list[bytes] = []
 
-    def append(self, line: bytes) -> None:
-        """Write `line`, which ends in a newline."""
-        os.write(self._fd, line)
+    def append(self, line: bytes, hold: bool = False) -> None:
+        """Write `line`, which ends in a newline; with `hold`, together with the next one."""
+        self._held.append(line)
+        if not hold:
+            self._write()
+
+    def _write(self) -> None:
+        content = b"".join(self._held)
+        self._held.clear()
+        os.write(self._fd, content)
 
     def empty(self) -> None:
         """Remove all lines."""
+        self._held.clear()
         os.ftruncate(self._fd, 0)
 
     def close(self) -> None:
         """Close the file."""
+        if self._held:
+            self._write()
         os.close(self._fd)
 
 

@@ -38,8 +38,9 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     Rewriting a document costs more the longer it is. So it is rewritten (to a temporary name, then
     renamed) only when that takes less than the fraction `max_cost` of the time since it was last
-    rewritten, and when the run ends. In between, each row is appended to the journal, and opening
-    the log again takes it from there: a run may be killed at any moment and no row is lost.
+    rewritten, and when the run ends. In between, each row is appended to the journal (the rows of
+    a block together), and opening the log again takes it from there: a run may be killed at any
+    moment and no row is lost.
 
     Args:
         path: The document, relative to the run's working folder.
@@ -50,6 +51,7 @@ class JournaledLogger(AbstractLogger, abc.ABC):
     """
 
     every_process = True
+    _hold = False
 
     def __init__(self, path: Path, mode: str, write_every: int, max_cost: float):
         if mode not in MODES:
@@ -134,13 +136,19 @@ class JournaledLogger(AbstractLogger, abc.ABC):
                 log.write(entry["step"], row_from_json(entry["row"]))
         return log
 
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Write the row; those of a block go to the journal together."""
+        block = driver.block
+        self._hold = block is not None and step != block[-1]
+        super().before_parameter_update(step, log_data, driver)
+
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row, and rewrite the document if that is due."""
         self._memory.write(step, stats)
         if self._journal is None:
             return
         entry = {"step": step, "row": row_to_json(stats)}
-        self._journal.append(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+        self._journal.append(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE), self._hold)
         self._rows_since += 1
         elapsed = time.monotonic() - self._rewritten
         if (self._rows_since >= self.write_every or elapsed > LONGEST_WAIT) and (

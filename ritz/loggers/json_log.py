@@ -21,8 +21,8 @@ class JsonLog(JournaledLogger):
     The document maps each name to `{"iters": [...], "Mean": [...], ...}` for statistics and to
     `{"iters": [...], "value": [...]}` for other values; complex arrays are `{"real", "imag"}`,
     and NaN and infinities are null. `PREFIX.mpack` holds the variables of the driver's state in
-    the format of `flax.serialization`: during the run those that the last logged row was computed
-    with, afterwards the last ones.
+    the format of `flax.serialization`: during the run those after a step that has ended, afterwards
+    the last ones.
 
     Rows are safe at once: those that the document lacks yet are in `PREFIX.log.journal`.
 
@@ -30,7 +30,8 @@ class JsonLog(JournaledLogger):
         output_prefix: The path without its extension.
         mode: "write" (or "w") starts empty; "append" ("a") keeps the rows before the run's first
             step; "fail" ("x") refuses a prefix that exists. A second run goes on in each mode.
-        save_params_every: Steps between two saves of the variables.
+        save_params_every: Steps between two saves of the variables, or more: within a compiled
+            block of steps, the variables can be saved after its last one only.
         write_every: Rows between two rewrites of the document, if that is cheap enough.
         save_params: Whether to write the variables.
         autoflush_cost: The fraction of the time that rewriting the document may take.
@@ -65,10 +66,11 @@ class JsonLog(JournaledLogger):
     def _write_document(self, path: Path) -> None:
         self._memory.serialize(path)
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Write the row, and the variables if that is due."""
-        super().before_parameter_update(step, log_data, driver)
-        self._save_if_due(step, driver.state)
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Save the variables if that is due; in a block when they are there, at its end."""
+        state = driver.settled_state
+        if state is not None:
+            self._save_if_due(step, state)
 
     def _save_if_due(self, step: int, state: Any) -> None:
         due = self._saved_step is None or step >= self._saved_step + self.save_params_every
@@ -94,12 +96,6 @@ class JsonLog(JournaledLogger):
         atomic_write(self._document.with_suffix(".mpack"), content)
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - start
-
-    def is_live(self, step: int) -> bool:
-        """Live where the variables are due to be saved."""
-        return self.save_params and (
-            self._saved_step is None or step >= self._saved_step + self.save_params_every
-        )
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Open the files."""

@@ -17,7 +17,7 @@ from ritz.testing import check_driver
 
 
 class Carry(NamedTuple):
-    weights: jax.Array
+    params: jax.Array
     key: jax.Array
 
 
@@ -37,11 +37,11 @@ class Regression(Kernel):
         return jnp.mean((self.inputs[batch] @ weights - self.targets[batch]) ** 2)
 
     def propose(self, carry, batch):
-        value, gradient = jax.value_and_grad(self.loss)(carry.weights, batch)
+        value, gradient = jax.value_and_grad(self.loss)(carry.params, batch)
         return carry, Proposal(value, gradient, {"largest": jnp.max(jnp.abs(gradient))})
 
     def apply(self, carry, update):
-        return carry._replace(weights=carry.weights - 0.1 * update)
+        return carry._replace(params=carry.params - 0.1 * update)
 
 
 class RegressionDriver(CompiledDriver):
@@ -82,7 +82,7 @@ def test_it_converges_and_logs_metrics(kernel):
     driver.run(150, out=log, show_progress=False)
     np.testing.assert_allclose(driver.parameters, [1.0, -2.0, 0.5], atol=1e-3)
     assert log.data["largest"].values[0] > log.data["largest"].values[-1]
-    assert isinstance(driver.loss, np.ndarray | np.generic)  # on the host
+    assert isinstance(driver.loss, float)  # on the host
     assert isinstance(driver.update, jax.Array)  # on the device
 
 

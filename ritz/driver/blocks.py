@@ -1,0 +1,201 @@
+"""Blocks: many steps as one compiled program, and the replay of their hooks."""
+
+import functools
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ritz.driver.kernel import Kernel
+from ritz.driver.traced import Held, Observers
+
+MOST_ROWS = 1024
+"""The longest block: dispatching one costs far less than replaying so many steps."""
+
+MOST_BYTES = 2**24
+"""The largest buffer for a block's rows."""
+
+SECONDS = 0.2
+"""How long a block should last, so that signals, time limits and the bar stay prompt."""
+
+GROWTH = 8
+"""How much longer than the last block the next one may be."""
+
+
+class Block(NamedTuple):
+    """What the block program returns."""
+
+    carry: Any
+    held: Held
+    update: Any
+    """The update of the last step."""
+    rows: Any
+    """(loss, metrics) of each step, stacked; only the first `length` count."""
+    length: Any
+    """How many steps were taken."""
+
+
+def _barrier(tree: Any) -> Any:
+    """Keep the compiler from fusing across, as between the programs of a live step."""
+    return jax.lax.optimization_barrier(tree)
+
+
+def _one_step(
+    kernel: Kernel, observers: Observers, carry: Any, held: Held, step: Any
+) -> tuple[Any, Held, Any, Any]:
+    carry, batch = _barrier(kernel.sample(carry))
+    carry, proposal = _barrier(kernel.propose(carry, batch))
+    metrics = observers.metrics(carry, proposal)
+    row = observers.row(step, proposal.loss, metrics)
+    held = observers.observe("before_parameter_update", held, carry, row)
+    carry = kernel.apply(carry, proposal.update)
+    held = observers.observe("on_step_end", held, carry, row)
+    return carry, held, proposal.update, (proposal.loss, metrics)
+
+
+def _like(values: Any, model: Any) -> Any:
+    """`values` with weak types made strong; `model` says what their types must be."""
+
+    def checked(path: Any, value: Any, wanted: Any) -> Any:
+        if value.dtype != wanted.dtype or value.shape != wanted.shape:
+            raise TypeError(
+                f"a step turned {jax.tree_util.keystr(path)} of the carry from {wanted.dtype}"
+                f"{wanted.shape} into {value.dtype}{value.shape}; types and shapes in a kernel's "
+                "carry must never change, so cast it in the kernel."
+            )
+        if jnp.issubdtype(value.dtype, jax.dtypes.extended):  # random keys
+            return value
+        return jax.lax.convert_element_type(value, value.dtype)
+
+    return jax.tree_util.tree_map_with_path(checked, values, model)
+
+
+def row_shapes(kernel: Kernel, observers: Observers, carry: Any) -> dict[str, Any]:
+    """Shapes and types of what a step computes, as `Observers.row` gives it."""
+    step = jax.ShapeDtypeStruct((), np.int32)
+    _, _, _, row = jax.eval_shape(functools.partial(_one_step, kernel, observers), carry, (), step)
+    return observers.row(step, *row)
+
+
+def _buffer_rows(row: Any) -> int:
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
+    return int(np.clip(MOST_BYTES // max(size, 1), 1, MOST_ROWS))
+
+
+def _run(
+    kernel: Kernel, observers: Observers, carry: Any, held: Held, first: Any, length: Any
+) -> Block:
+    """`length` steps from step `first` on; compiled once for all lengths."""
+    carry, held = state = _like((carry, held), (carry, held))
+    _, _, update, row = jax.eval_shape(
+        functools.partial(_one_step, kernel, observers), carry, held, first
+    )
+    n_rows = _buffer_rows(row)
+    length = jnp.minimum(length, n_rows)
+    rows = jax.tree.map(lambda leaf: jnp.zeros((n_rows, *leaf.shape), leaf.dtype), row)
+    update = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), update)
+
+    def body(i: Any, loop: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        state, update, rows = loop
+        carry, held = state
+        carry, held, new_update, row = _one_step(kernel, observers, carry, held, first + i)
+        rows = jax.tree.map(lambda buffer, value: buffer.at[i].set(value), rows, row)
+        return _like((carry, held), state), _like(new_update, update), rows
+
+    (carry, held), update, rows = jax.lax.fori_loop(0, length, body, (state, update, rows))
+    return Block(carry, held, update, rows, length)
+
+
+run_block = jax.jit(_run, static_argnums=1)
+"""The block program; the old carry stays, to go back to."""
+
+run_block_in_place = jax.jit(_run, static_argnums=1, donate_argnums=2)
+"""The block program; the old carry is given up."""
+
+
+def to_host(tree: Any) -> Any:
+    """Fetch a tree in one transfer: scalars as Python's numbers, the rest as NumPy arrays."""
+    return jax.tree.map(_plain, jax.device_get(tree))
+
+
+def _plain(leaf: Any) -> Any:
+    return leaf.item() if np.ndim(leaf) == 0 else leaf
+
+
+def unstack(rows: Any, length: int) -> list[Any]:
+    """The first `length` of stacked rows, each as `to_host` would give it."""
+    leaves, structure = jax.tree.flatten(rows)
+    columns = [leaf[:length].tolist() if leaf.ndim == 1 else list(leaf[:length]) for leaf in leaves]
+    if not columns:
+        return [structure.unflatten(()) for _ in range(length)]
+    return [structure.unflatten(values) for values in zip(*columns, strict=True)]
+
+
+class Playback:
+    """A block that was computed, while its hooks are called.
+
+    Args:
+        first: Its first step.
+        arguments: Those of the program but for the length.
+        block: What the program returned, on the device.
+        began: When it was dispatched, as `time.perf_counter` counts.
+    """
+
+    def __init__(self, first: int, arguments: tuple[Any, ...], block: Block, began: float):
+        rows, length = jax.device_get((block.rows, block.length))
+        self.seconds = time.perf_counter() - began
+        self.began = began
+        self.compiled = False
+        """Whether `seconds` have a compilation in them."""
+        self.length = int(length)
+        self.steps = range(first, first + self.length)
+        self.arguments: tuple[Any, ...] | None = arguments
+        """What it takes to run fewer steps of the block; None if the carry was given up."""
+        self.block = block
+        self.count = 0
+        """How many of its steps were accepted and counted."""
+        self.row_filled = False
+        """Whether the row of the present step was filled."""
+        self.pushed = False
+        """Whether the driver's state is that after the present step."""
+        self._rows = unstack(rows, self.length)
+
+    @property
+    def row(self) -> tuple[Any, dict[str, Any]]:
+        """Loss and metrics of the present step."""
+        return self._rows[self.count]
+
+    @property
+    def device_row(self) -> tuple[Any, dict[str, Any]]:
+        """The same on the device."""
+        return jax.tree.map(lambda buffer: buffer[self.count], self.block.rows)
+
+    @property
+    def clock(self) -> float:
+        """When the present step was done, if all took the same time."""
+        return self.began + self.seconds * (self.count + 1) / self.length
+
+
+class BlockLength:
+    """Chooses how many steps a block takes, from the wall time of those before it."""
+
+    def __init__(self) -> None:
+        self._limit = 1
+        self._fitting = MOST_ROWS
+
+    def next(self, most: int) -> int:
+        """The length of the next block, at most `most`."""
+        return min(most, max(1, min(self._limit, self._fitting)))
+
+    def done(self, playback: Playback) -> None:
+        """Note that a block and its replay are over."""
+        self._limit = min(GROWTH * playback.length, MOST_ROWS)
+        if not playback.compiled:
+            seconds = max(time.perf_counter() - playback.began, 1e-9)
+            self._fitting = int(SECONDS * playback.length / seconds)
+
+    def cut(self, count: int) -> None:
+        """Note that only `count` steps of a block counted."""
+        self._limit = max(1, count)

@@ -1,0 +1,160 @@
+"""How a driver runs: the arguments of `run`, and the loop that they set in motion."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from ritz.driver.arguments import assemble, check_count
+from ritz.driver.hooks import HookList
+from ritz.driver.loop import StepInfo, run_loop
+from ritz.driver.stop import StopReason
+
+_logger = logging.getLogger("ritz")
+_EARLY = (StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED)
+
+
+class Running:
+    """The part of every driver that runs it."""
+
+    _hooks: HookList
+    _target_step: int
+    _step_count: int
+    _stop_reason: StopReason | None
+    _stop_message: str
+    adapt: Any
+    begin_run: Any
+    _block: range | None = None
+    _running = False
+    _loggers: tuple[Any, ...] = ()
+    _max_block: int | None = None
+    _speculate = True
+
+    def steps(
+        self,
+        n_iter: int,
+        out: Any = None,
+        obs: Any = None,
+        step_size: int = 1,
+        show_progress: bool | None = False,
+        save_params_every: int = 50,
+        write_every: int = 50,
+        callback: Any = None,
+        timeit: bool = False,
+        max_attempts: int = 10,
+        max_block: int | None = 1,
+        speculate: bool = True,
+    ) -> Iterator[StepInfo]:
+        """The run loop as a generator; takes the arguments of `run` and checks them at once.
+
+        Leaving the loop early (`break`) ends the run well: callbacks get `on_run_end`. Blocks have
+        one step unless `max_block` says otherwise, so that the driver's state is there after each;
+        in longer ones it can be read after the last step only.
+
+        Yields:
+            One `StepInfo` after each step.
+        """
+        check_count("n_iter", n_iter, 0)
+        check_count("max_attempts", max_attempts, 1)
+        if max_block is not None:
+            check_count("max_block", max_block, 1)
+        callbacks, self._loggers = assemble(
+            self.adapt,
+            out=out,
+            obs=obs,
+            step_size=step_size,
+            show_progress=show_progress,
+            save_params_every=save_params_every,
+            write_every=write_every,
+            callback=callback,
+            timeit=timeit,
+        )
+        return self._loop(n_iter, HookList(callbacks), max_attempts, max_block, speculate)
+
+    def _loop(
+        self,
+        n_iter: int,
+        hooks: HookList,
+        max_attempts: int,
+        max_block: int | None,
+        speculate: bool,
+    ) -> Iterator[StepInfo]:
+        if self._running:
+            raise RuntimeError(
+                "this driver is running already; finish or close its loop before a second run."
+            )
+        self._hooks, self._running = hooks, True
+        self._max_block, self._speculate = max_block, speculate
+        self._target_step = self._step_count + n_iter
+        self.begin_run()
+        try:
+            driver: Any = self
+            yield from run_loop(driver, n_iter, hooks, max_attempts)
+        finally:
+            self._running = False
+            self._log_end()
+
+    def _log_end(self) -> None:
+        early = self._stop_reason in _EARLY
+        _logger.log(
+            logging.WARNING if early else logging.INFO,
+            "Run ended at step %d: %s.",
+            self._step_count,
+            self._stop_message,
+        )
+
+    def run(
+        self,
+        n_iter: int,
+        out: Any = None,
+        obs: Any = None,
+        step_size: int = 1,
+        show_progress: bool | None = True,
+        save_params_every: int = 50,
+        write_every: int = 50,
+        callback: Any = None,
+        timeit: bool = False,
+        max_attempts: int = 10,
+        max_block: int | None = None,
+        speculate: bool = True,
+    ) -> tuple[Any, ...]:
+        """Take `n_iter` steps, fewer if a callback or a signal ends the run.
+
+        Args:
+            n_iter: The number of steps, counted from the present `step_count`.
+            out: Where rows go: a path prefix (written by `JsonLog`), a logger, or several.
+            obs: Name -> observable, estimated every `step_size` steps and logged.
+            step_size: See `obs`.
+            show_progress: Whether to show a progress bar on stderr.
+            save_params_every: For a path in `out`: steps between saves of the parameters.
+            write_every: For a path in `out`: steps between rewrites of the log file.
+            callback: A callback or several. A plain function `(step, log_data, driver) -> bool`
+                stops the run when it returns a false value other than None.
+            timeit: Whether to measure hooks and callbacks and show a table at the end.
+            max_attempts: How often one step may be attempted.
+            max_block: The most steps that a compiled block takes at once; None for as many as
+                take about 0.2 s. 1 calls the hooks of each step right after it. Only drivers with
+                a kernel run blocks. The results do not depend on it, bit for bit.
+            speculate: Whether a block may take steps that a stop or a rejection takes back. If
+                not, the memory for the state before the block is saved, and steps at which a
+                callback may do so (`AbstractCallback.decides`) are not part of blocks.
+
+        Returns:
+            The loggers in `out`.
+
+        Raises:
+            ValueError: If an argument has a bad value; no hook has run then.
+            TypeError: If `out` or `callback` hold something else; no hook has run then.
+            StepRejectedError: If one step was rejected `max_attempts` times.
+            KeyboardInterrupt: After Ctrl-C or SIGTERM, when the step was finished and
+                `on_run_end` called, unless Python runs interactively.
+        """
+        steps = self.steps(
+            n_iter, out, obs, step_size, show_progress, save_params_every, write_every, callback,
+            timeit, max_attempts, max_block, speculate,
+        )  # fmt: skip
+        # Closes the loop properly too if it is interrupted in between.
+        with contextlib.closing(steps):  # type: ignore[type-var]
+            for _ in steps:
+                pass
+        return self._loggers
