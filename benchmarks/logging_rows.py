@@ -15,7 +15,7 @@ from typing import Any
 
 import netket as nk
 
-from benchmarks.report import report
+from benchmarks.report import Table
 from ritz.loggers import CSVLog, HDF5Log, JsonLog, RuntimeLog
 
 ROWS = 1_000_000
@@ -55,7 +55,8 @@ def time_rows(write: Callable[[int, dict[str, Any]], None], n_rows: int) -> dict
     }
 
 
-def main() -> None:
+def measure() -> Table:
+    """Write all rows with all loggers."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         loggers = {
@@ -80,13 +81,11 @@ def main() -> None:
         for kind, logger in peers.items():
             rows.append((kind, PEER_ROWS, time_rows(lambda s, r, log=logger: log(s, r), PEER_ROWS)))
             logger.flush()
-        report(
+        return Table(
             "logging_rows",
             "One row of 3 energies, microseconds",
             ["logger", "rows", *three],
             [[kind, n, *times.values()] for kind, n, times in rows],
+            "Mean over the first 1,000 rows after the tenth, over the last 1,000, and over all, "
+            "rewrites of files included. NetKet's parameters are not saved.",
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,31 @@
-"""Tables on the terminal, and the same numbers as JSON with machine and versions."""
+"""Tables on the terminal, as JSON, and in docs/performance.md, with machine and versions."""
 
+import datetime
 import importlib.metadata
 import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("ritz", "jax", "netket", "numpy", "orjson")
+PACKAGES = ("ritz", "jax", "netket", "optax", "numpy", "orjson", "threadpoolctl")
+
+
+class Table(NamedTuple):
+    """The result of one benchmark."""
+
+    name: str
+    """The file's name."""
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    remarks: str = ""
+    """How it was measured."""
+    findings: Mapping[str, Any] = {}
+    """What the table shows, with targets."""
 
 
 def environment() -> dict[str, Any]:
@@ -20,6 +35,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "date": datetime.date.today().isoformat(),
         "versions": versions,
     }
 
@@ -33,17 +49,53 @@ def _cpu() -> str:
     return names[0] if names else platform.processor()
 
 
-def report(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def report(table: Table) -> None:
     """Print a table, and save it as `benchmarks/results/NAME.json`."""
-    cells = [[str(h) for h in header]] + [[_text(c) for c in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    cells = [[str(h) for h in table.header]] + [[_text(c) for c in row] for row in table.rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(table.header))]
     lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
-    sys.stdout.write(f"\n{title}\n" + "\n".join(lines) + "\n")
+    lines += [f"{what}: {_text(value)}" for what, value in table.findings.items()]
+    sys.stdout.write(f"\n{table.title}\n" + "\n".join(lines) + "\n")
     RESULTS.mkdir(exist_ok=True)
-    table = [dict(zip(header, row, strict=True)) for row in rows]
-    content = {"title": title, "environment": environment(), "rows": table}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    content = {
+        "environment": environment(),
+        **table._asdict(),
+        "rows": [dict(zip(table.header, row, strict=True)) for row in table.rows],
+    }
+    (RESULTS / f"{table.name}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _text(cell: Any) -> str:
-    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def page(introduction: str, names: Iterable[str]) -> str:
+    """A page in Markdown from the saved results of benchmarks, those that there are."""
+    parts = [introduction]
+    for name in names:
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            parts.append(_section(json.loads(path.read_text())))
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(content: Mapping[str, Any]) -> str:
+    header = content["header"]
+    rows = [[_text(row[h]) for h in header] for row in content["rows"]]
+    where = content["environment"]
+    versions = ", ".join(f"{k} {v}" for k, v in where["versions"].items())
+    lines = [
+        f"## {content['title']}",
+        "",
+        content["remarks"],
+        "",
+        "| " + " | ".join(header) + " |",
+        "|" + "---|" * len(header),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        *(f"- {what}: **{_text(value)}**" for what, value in content["findings"].items()),
+        *([""] if content["findings"] else []),
+        f"{where['cpu']}, {where['cores']} cores, Python {where['python']}, {versions}; "
+        f"{where['date']}.",
+    ]
+    return "\n".join(lines)

@@ -111,8 +111,15 @@ def read(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[float,
     Raises:
         ValueError: If nothing of that name is logged, or it is no single number.
     """
+    name = driver._loss_name
+    if monitor == "mean" and "mean" not in log_data:  # the usual one, found quickly
+        loss = log_data.get(name)
+        mean = loss if type(loss) is float else getattr(loss, "mean", None)
+        if type(mean) is float:
+            error = getattr(loss, "error_of_mean", None)
+            return mean, error if type(error) is float else math.nan
     try:
-        value, owner = find(monitor, log_data, driver._loss_name)
+        value, owner = find(monitor, log_data, name)
     except LookupError:
         check_expected(monitor, log_data, driver)
         return None

@@ -37,16 +37,16 @@ class Block(NamedTuple):
     """How many steps were taken."""
 
 
-def _barrier(tree: Any) -> Any:
-    """Keep the compiler from fusing across, as between the programs of a live step."""
+def barrier(tree: Any) -> Any:
+    """Keep the compiler from fusing the phases of a step, which can make each of them slower."""
     return jax.lax.optimization_barrier(tree)
 
 
 def _one_step(
     kernel: Kernel, observers: Observers, carry: Any, held: Held, step: Any
 ) -> tuple[Any, Held, Any, Any]:
-    carry, batch = _barrier(kernel.sample(carry))
-    carry, proposal = _barrier(kernel.propose(carry, batch))
+    carry, batch = barrier(kernel.sample(carry))
+    carry, proposal = barrier(kernel.propose(carry, batch))
     metrics = observers.metrics(carry, proposal)
     row = observers.row(step, proposal.loss, metrics)
     held = observers.observe("before_parameter_update", held, carry, row)
@@ -116,21 +116,37 @@ run_block_in_place = jax.jit(_run, static_argnums=1, donate_argnums=2)
 
 
 def to_host(tree: Any) -> Any:
-    """Fetch a tree in one transfer: scalars as Python's numbers, the rest as NumPy arrays."""
-    return jax.tree.map(_plain, jax.device_get(tree))
+    """Fetch a tree: scalars as Python's numbers, the rest as NumPy arrays."""
+    leaves, structure = jax.tree.flatten(tree)
+    if _far():  # start all transfers before waiting for any
+        for leaf in leaves:
+            if isinstance(leaf, jax.Array):
+                leaf.copy_to_host_async()
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    return structure.unflatten([a.item() if a.ndim == 0 else a for a in arrays])
 
 
-def _plain(leaf: Any) -> Any:
-    return leaf.item() if np.ndim(leaf) == 0 else leaf
+@functools.cache
+def _far() -> bool:
+    """Whether the device has a memory of its own."""
+    return jax.default_backend() != "cpu"
 
 
-def unstack(rows: Any, length: int) -> list[Any]:
-    """The first `length` of stacked rows, each as `to_host` would give it."""
-    leaves, structure = jax.tree.flatten(rows)
-    columns = [leaf[:length].tolist() if leaf.ndim == 1 else list(leaf[:length]) for leaf in leaves]
-    if not columns:
-        return [structure.unflatten(()) for _ in range(length)]
-    return [structure.unflatten(values) for values in zip(*columns, strict=True)]
+class Rows:
+    """Stacked rows on the host; `rows[i]` is as `to_host` would give it.
+
+    Rows are made when they are asked for: thousands of objects kept would wake the garbage
+    collector, which then walks through everything that was ever imported.
+    """
+
+    def __init__(self, stacked: Any, length: int):
+        leaves, self._structure = jax.tree.flatten(stacked)
+        self._columns = [
+            leaf[:length].tolist() if leaf.ndim == 1 else leaf[:length] for leaf in leaves
+        ]
+
+    def __getitem__(self, place: int) -> Any:
+        return self._structure.unflatten([column[place] for column in self._columns])
 
 
 class Playback:
@@ -160,7 +176,7 @@ class Playback:
         """Whether the row of the present step was filled."""
         self.pushed = False
         """Whether the driver's state is that after the present step."""
-        self._rows = unstack(rows, self.length)
+        self._rows = Rows(rows, self.length)
 
     @property
     def row(self) -> tuple[Any, dict[str, Any]]:

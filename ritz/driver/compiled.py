@@ -14,6 +14,7 @@ from ritz.driver.blocks import (
     Block,
     BlockLength,
     Playback,
+    barrier,
     row_shapes,
     run_block,
     run_block_in_place,
@@ -29,8 +30,9 @@ _logger = logging.getLogger(__name__)
 
 
 @jax.jit
-def _sample(kernel: Kernel, carry: Any) -> Any:
-    return kernel.sample(carry)
+def _sample_and_propose(kernel: Kernel, carry: Any) -> Any:
+    carry, batch = barrier(kernel.sample(carry))
+    return *kernel.propose(carry, batch), batch
 
 
 @jax.jit
@@ -270,8 +272,9 @@ class CompiledDriver(AbstractDriver):
     def _compute_live(self) -> tuple[Any, Any]:
         kernel, carry, batch = self.kernel, self.carry, self.batch
         if batch is None:
-            carry, batch = _sample(kernel, carry)
-        carry, proposal = _propose(kernel, carry, batch)
+            carry, proposal, batch = _sample_and_propose(kernel, carry)
+        else:
+            carry, proposal = _propose(kernel, carry, batch)
         self.carry, self.batch = carry, batch
         metrics = proposal.metrics
         if self._observers is not None:

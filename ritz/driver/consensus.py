@@ -4,15 +4,22 @@ A callback may decide from a clock or a file that only its process sees. If one 
 loop alone, the others would wait for it forever in their next collective operation.
 """
 
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
 
+@functools.cache
+def alone() -> bool:
+    """Whether there is one process only."""
+    return jax.process_count() == 1
+
+
 def agree(decision: Any) -> bool:
     """Whether `decision` is true on any process; every process must ask at the same point."""
-    if jax.process_count() == 1:
+    if alone():
         return bool(decision)
     from jax.experimental import multihost_utils
 
@@ -21,7 +28,7 @@ def agree(decision: Any) -> bool:
 
 def agree_on_least(number: int) -> int:
     """The smallest `number` of any process; every process must ask at the same point."""
-    if jax.process_count() == 1:
+    if alone():
         return number
     from jax.experimental import multihost_utils
 

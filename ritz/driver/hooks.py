@@ -4,10 +4,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import jax
-
 from ritz.driver.callback import HOOKS, AbstractCallback, has_step_hooks, overrides
-from ritz.driver.consensus import agree
+from ritz.driver.consensus import agree, alone
 from ritz.driver.stop import DeferredAccessError, StopReason, StopRun
 
 _logger = logging.getLogger(__name__)
@@ -41,7 +39,12 @@ class HookList:
     def __init__(self, callbacks: Iterable[AbstractCallback]):
         self.callbacks = tuple(sorted(callbacks, key=lambda c: c.callback_order))
         self._begun: list[AbstractCallback] = []
-        self._alone = jax.process_count() == 1
+        self._alone = alone()
+        self._traced = [c for c in self.callbacks if c.has_traced]
+        self._deciding = any(c.decides and has_step_hooks(c) for c in self.callbacks)
+        by_default = [c for c in self.callbacks if not overrides(c, "is_live")]
+        self._always_live = any(c.is_live(0) for c in by_default)
+        self._asked = [c for c in self.callbacks if overrides(c, "is_live")]
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
 
     def _overriding(self, hook: str) -> list[tuple[AbstractCallback, Callable[..., Any]]]:
@@ -67,11 +70,11 @@ class HookList:
             traces: Whether the driver compiles the traced part of a callback.
             speculate: Whether steps may be taken that a callback then takes back.
         """
-        for callback in self.callbacks:
-            if callback.has_traced and not traces(callback):
-                return 0
-            if not speculate and callback.decides and has_step_hooks(callback):
-                return 0
+        if self._always_live or (self._deciding and not speculate):
+            return 0
+        if not all(traces(callback) for callback in self._traced):
+            return 0
+        for callback in self._asked:
             for step in range(first, first + most):
                 if callback.is_live(step):
                     most = step - first

@@ -1,10 +1,8 @@
 """Ctrl-C and SIGTERM during a run: finish the step first, and end at once only when pressed."""
 
-import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -24,6 +22,7 @@ class SignalGuard:
         self._previous: dict[signal.Signals, Any] = {}
         self._holding = False
         self._pending = False
+        self._hold = _Hold(self)
 
     @property
     def message(self) -> str:
@@ -61,16 +60,25 @@ class SignalGuard:
             else:
                 raise KeyboardInterrupt(f"second {signal.Signals(number).name}")
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep a second signal back until the block is done, so that an update stays whole."""
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-        if self._pending:
-            self._pending = False
+    def held(self) -> "_Hold":
+        """A context that keeps a second signal back until it ends, so that an update is whole."""
+        return self._hold
+
+
+class _Hold:
+    """See `SignalGuard.held`."""
+
+    def __init__(self, guard: SignalGuard):
+        self._guard = guard
+
+    def __enter__(self) -> None:
+        self._guard._holding = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        guard = self._guard
+        guard._holding = False
+        if guard._pending:
+            guard._pending = False
             raise KeyboardInterrupt("second signal during a parameter update")
 
 

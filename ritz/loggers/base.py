@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +27,10 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     run_argument = "out"
     decides = False
     every_process: ClassVar[bool] = False
+
+    hold = False
+    """Whether the next row follows at once, within a block, so that both may be written together.
+    The last row of a block is not held."""
 
     _opened: contextlib.ExitStack | None = None
     _by_hand = False
@@ -65,7 +69,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
 
     def close(self) -> None:
         """Leave `open`, if it was entered."""
-        opened, self._opened, self._by_hand = self._opened, None, False
+        opened, self._opened, self._by_hand, self.hold = self._opened, None, False, False
         if opened is not None:
             opened.close()
 
@@ -77,6 +81,8 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Write the row."""
         if self._opened is not None:
+            block = driver.block
+            self.hold = block is not None and step != block[-1]
             self.write(step, log_data)
 
     def on_run_end(self, step: int, driver: Any) -> None:
@@ -98,9 +104,3 @@ class AbstractLogger(AbstractCallback, abc.ABC):
             self._by_hand = True
         if self._opened is not None:
             self.write(step, item)
-
-
-@contextlib.contextmanager
-def nothing_to_open() -> Iterator[None]:
-    """For loggers that hold no resource."""
-    yield

@@ -77,7 +77,7 @@ class CSVLog(AbstractLogger):
         row = [""] * len(self._columns)
         for name, cell in cells.items():
             row[self._columns[name]] = cell
-        self._file.append(_line(row))
+        self._file.append(_line(row), self.hold)
 
     def _add_columns(self, names: list[str]) -> None:
         assert self._file is not None

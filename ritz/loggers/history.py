@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+_QUICK = {np.dtype(np.float64): float, np.dtype(np.int64): int}
 _FILL = {"f": np.nan, "c": np.nan, "O": None}
 
 
@@ -23,6 +24,8 @@ class Column:
         array = _array(values)
         self._buffer = array
         self._length = len(array)
+        self._quick: type | None = None
+        """The type of values that need no conversion."""
 
     def __len__(self) -> int:
         return self._length
@@ -39,7 +42,7 @@ class Column:
             ValueError: If its shape is not that of the others.
         """
         n, buffer = self._length, self._buffer
-        if n and type(value) is float and buffer.dtype == np.float64 and buffer.ndim == 1:
+        if type(value) is self._quick:
             if n == len(buffer):
                 self._grow(buffer.dtype)
             self._buffer[n] = value
@@ -59,9 +62,18 @@ class Column:
                 self._grow(dtype)
         self._buffer[n] = array[()]
         self._length = n + 1
+        self._quick = _QUICK.get(self._buffer.dtype) if self._buffer.ndim == 1 else None
 
-    def _grow(self, dtype: Any) -> None:
-        grown = np.empty((max(8, 2 * self._length), *self._buffer.shape[1:]), dtype)
+    def extend(self, values: np.ndarray) -> None:
+        """Add several values, shape (n, *shape of one), of a type that fits those before."""
+        n, more = self._length, len(values)
+        if n + more > len(self._buffer):
+            self._grow(self._buffer.dtype, n + more)
+        self._buffer[n : n + more] = values
+        self._length = n + more
+
+    def _grow(self, dtype: Any, least: int = 8) -> None:
+        grown = np.empty((max(least, 2 * self._length), *self._buffer.shape[1:]), dtype)
         grown[: self._length] = self.values
         self._buffer = grown
 
@@ -76,10 +88,12 @@ class Column:
         fill = np.full((missing, *self._buffer.shape[1:]), _FILL[dtype.kind], dtype)
         self._buffer = np.concatenate([self.values.astype(dtype), fill])
         self._length = length
+        self._quick = None
 
     def truncate(self, length: int) -> None:
         """Keep the first `length` values."""
         self._length = min(length, self._length)
+        self._quick = None
 
 
 class History:
@@ -138,6 +152,22 @@ class History:
             column.pad(n)
             column.append(value)
         self._iters.append(step)
+
+    def append_value(self, step: int, value: float) -> None:
+        """Add the main field of one step; what `append` does, for a history of plain numbers."""
+        column = self._fields.get("value")
+        if column is None or len(column) != len(self._iters):
+            self.append(step, {"value": value})
+            return
+        column.append(value)
+        self._iters.append(step)
+
+    def extend(self, steps: np.ndarray, fields: Mapping[str, np.ndarray]) -> None:
+        """Add the values of several steps, after a step with values of the same types."""
+        for name, values in fields.items():
+            self._fields[name].pad(len(self._iters))
+            self._fields[name].extend(values)
+        self._iters.extend(steps)
 
     def truncate(self, step: int) -> None:
         """Drop what was logged at `step` or later."""

@@ -2,23 +2,18 @@
 
 import abc
 import contextlib
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import orjson
 
 from ritz.driver.arguments import check_count
 from ritz.loggers.base import AbstractLogger
-from ritz.loggers.files import LineFile, complete_lines
 from ritz.loggers.history import HistoryDict
+from ritz.loggers.journal import Journal, read_journal
 from ritz.loggers.runtime_log import RuntimeLog
-from ritz.loggers.tree import row_from_json, row_to_json
-
-_logger = logging.getLogger(__name__)
 
 MODES = {
     "w": "write",
@@ -51,7 +46,6 @@ class JournaledLogger(AbstractLogger, abc.ABC):
     """
 
     every_process = True
-    _hold = False
 
     def __init__(self, path: Path, mode: str, write_every: int, max_cost: float):
         if mode not in MODES:
@@ -64,7 +58,7 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         self.max_cost = max_cost
         self._memory = RuntimeLog()
         self._first_open = True
-        self._journal: LineFile | None = None
+        self._journal: Journal | None = None
         self._document = path
         self._refuse_existing(path)
 
@@ -111,7 +105,7 @@ class JournaledLogger(AbstractLogger, abc.ABC):
             self._memory = self._recover(document, journal_path)
         self._memory.truncate(initial_step)
         self._document, self._first_open = document, False
-        self._journal = LineFile(journal_path)
+        self._journal = Journal(journal_path)
         try:
             self._rewrite()
             yield
@@ -126,30 +120,21 @@ class JournaledLogger(AbstractLogger, abc.ABC):
     def _recover(self, document: Path, journal: Path) -> RuntimeLog:
         log = self._read_document(document) if document.exists() else RuntimeLog()
         last = log._old_step if log.data else -1
-        for line in complete_lines(journal):
-            try:
-                entry = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                _logger.warning("%s: left out a damaged line", journal)
-                continue
-            if entry["step"] > last:  # others are in the document already
-                log.write(entry["step"], row_from_json(entry["row"]))
+        for step, row in read_journal(journal):
+            if step > last:  # others are in the document already
+                log.write(step, row)
         return log
-
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Write the row; those of a block go to the journal together."""
-        block = driver.block
-        self._hold = block is not None and step != block[-1]
-        super().before_parameter_update(step, log_data, driver)
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row, and rewrite the document if that is due."""
+        self._memory.hold = True  # it is only read through `data`
         self._memory.write(step, stats)
         if self._journal is None:
             return
-        entry = {"step": step, "row": row_to_json(stats)}
-        self._journal.append(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE), self._hold)
+        self._journal.write(step, stats, self.hold)
         self._rows_since += 1
+        if self.hold:
+            return
         elapsed = time.monotonic() - self._rewritten
         if (self._rows_since >= self.write_every or elapsed > LONGEST_WAIT) and (
             elapsed * self.max_cost >= self._cost

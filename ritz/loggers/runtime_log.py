@@ -1,16 +1,17 @@
 """A log in memory."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import jax
 import orjson
 
-from ritz.loggers.base import AbstractLogger, nothing_to_open
+from ritz.loggers.base import AbstractLogger
 from ritz.loggers.files import atomic_write
 from ritz.loggers.history import HistoryDict
+from ritz.loggers.plain_rows import PlainRows
 from ritz.loggers.tree import append_row, from_layout, histories, to_layout
 
 
@@ -31,24 +32,36 @@ class RuntimeLog(AbstractLogger):
     def __init__(self) -> None:
         self._data = HistoryDict()
         self._old_step = 0
+        self._plain = PlainRows()
 
     @property
     def data(self) -> HistoryDict:
         """The histories by name."""
+        self._take_in()
         return self._data
 
-    def __getitem__(self, key: str) -> Any:
-        return self._data[key]
+    def _take_in(self) -> None:
+        """Append the rows that were gathered."""
+        gathered = self._plain.take()
+        if gathered is not None:
+            for name, fields in gathered.columns.items():
+                self._data[name].extend(gathered.steps, fields)
 
-    def open(
-        self, working_dir: Path, stage_name: str, initial_step: int = 0
-    ) -> contextlib.AbstractContextManager[None]:
+    def __getitem__(self, key: str) -> Any:
+        return self.data[key]
+
+    @contextlib.contextmanager
+    def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
         """Drop the rows at or beyond `initial_step`."""
         self.truncate(initial_step)
-        return nothing_to_open()
+        try:
+            yield
+        finally:
+            self._take_in()
 
     def truncate(self, step: int) -> None:
         """Drop the rows at or beyond `step`, and quantities that have no other rows."""
+        self._take_in()
         for history in histories(self._data):
             history.truncate(step)
         for key in [k for k, v in self._data.items() if not any(map(len, histories(v)))]:
@@ -61,14 +74,17 @@ class RuntimeLog(AbstractLogger):
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row."""
-        append_row(self._data, step, stats)
+        if not (self.hold and self._plain.add(step, stats)):
+            self._take_in()
+            append_row(self._data, step, stats)
+            self._plain.expect(stats)
         self._old_step = step
 
     def serialize(self, path: str | Path | IO[bytes]) -> None:
         """Save to a file, through a temporary one; `.json` is added unless it has `.log`."""
         if jax.process_index() != 0:
             return
-        content = orjson.dumps(to_layout(self._data), option=orjson.OPT_SERIALIZE_NUMPY)
+        content = orjson.dumps(to_layout(self.data), option=orjson.OPT_SERIALIZE_NUMPY)
         if isinstance(path, str | Path):
             atomic_write(_log_path(path), content)
         else:
@@ -91,4 +107,4 @@ class RuntimeLog(AbstractLogger):
         return log
 
     def __repr__(self) -> str:
-        return f"RuntimeLog():\n keys = {list(self._data)}"
+        return f"RuntimeLog():\n keys = {list(self.data)}"

@@ -27,11 +27,14 @@ def append_row(tree: Any, step: int, row: Any) -> Any:
     Raises:
         ValueError: If a value is of another kind or shape than those before it.
     """
+    if type(row) is float and type(tree) is History:
+        tree.append_value(step, row)
+        return tree
     if isinstance(row, Mapping):
         _check_kind(tree, dict, row)
         tree = HistoryDict() if tree is None else tree
         for key, value in row.items():
-            if value is not None and not _is_empty(value):
+            if type(value) is float or (value is not None and not _is_empty(value)):
                 key = str(key)
                 tree[key] = append_row(tree.get(key), step, value)
         return tree
@@ -144,13 +147,14 @@ def _exact(value: Any) -> Any:
     return array.tolist()
 
 
-class _Fields:
+class Fields:
     """Fields read from a journal, which go into one history again."""
 
     def __init__(self, fields: dict[str, Any]):
         self.fields = fields
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields."""
         return self.fields
 
 
@@ -159,7 +163,7 @@ def row_from_json(row: Any) -> Any:
     if isinstance(row, list):
         return [row_from_json(value) for value in row]
     if set(row) == {_FIELDS}:
-        return _Fields({name: _inexact(value) for name, value in row[_FIELDS].items()})
+        return Fields({name: _inexact(value) for name, value in row[_FIELDS].items()})
     return {key: row_from_json(value) for key, value in row.items()}
 
 

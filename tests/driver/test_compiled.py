@@ -12,6 +12,7 @@ import pytest
 from ritz.callbacks import LambdaCallback
 from ritz.driver import CompiledDriver, Kernel, Proposal
 from ritz.driver import compiled as compiled_module
+from ritz.driver.blocks import run_block
 from ritz.loggers import RuntimeLog
 from ritz.testing import check_driver
 
@@ -109,7 +110,7 @@ def test_a_batch_put_in_is_used(kernel):
 
 
 def test_kernels_of_one_kind_share_programs(kernel):
-    programs = (compiled_module._sample, compiled_module._propose, compiled_module._apply)
+    programs = (compiled_module._sample_and_propose, compiled_module._apply, run_block)
     RegressionDriver(kernel).run(1, show_progress=False)
     sizes = [p._cache_size() for p in programs]
     other = dataclasses.replace(kernel, targets=kernel.targets + 1)

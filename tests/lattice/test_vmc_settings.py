@@ -81,7 +81,7 @@ def test_chunks_change_nothing():
 
 def test_auto_chunk_size_on_vmc(monkeypatch):
     driver = vmc()
-    compute = driver.compute_loss_and_update
+    compute = driver._compute_live
 
     def hungry():
         result = compute()
@@ -89,7 +89,7 @@ def test_auto_chunk_size_on_vmc(monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
         return result
 
-    monkeypatch.setattr(driver, "compute_loss_and_update", hungry)
+    monkeypatch.setattr(driver, "_compute_live", hungry)
     data = run(driver, 2, callback=AutoChunkSize())
     assert driver.chunk_sizes == {"forward": 16, "backward": 16}
     np.testing.assert_allclose(data["Energy"]["Mean"], run(vmc(), 2)["Energy"]["Mean"], rtol=1e-9)

@@ -107,11 +107,11 @@ def test_parameters_beside_the_log(monkeypatch):
 
     driver = QuadraticDriver()
     seen = []
-    look = LambdaCallback(order=50, before_parameter_update=lambda *_: seen.append(saved()))
+    look = LambdaCallback(order=50, on_step_end=lambda *_: seen.append(saved()))
     monkeypatch.setattr(JsonLog, "max_cost", math.inf, raising=False)
     log = JsonLog("run", save_params_every=2, autoflush_cost=math.inf)
     driver.run(3, out=log, callback=look, show_progress=False)
-    assert seen == [[1.0, -1.0], [1.0, -1.0], [0.25, -0.25]]  # those of steps 0 and 2
+    assert seen == [[0.5, -0.5], [0.5, -0.5], [0.125, -0.125]]  # those after steps 0 and 2
     assert saved() == [0.125, -0.125]  # the last ones
     driver.run(1, out=JsonLog("none", save_params=False), show_progress=False)
     assert not Path("none.mpack").exists()

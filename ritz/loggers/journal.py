@@ -1,0 +1,86 @@
+"""A file of rows, each safe at once."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ritz.loggers.files import LineFile, complete_lines
+from ritz.loggers.plain_rows import Gathered, PlainRows
+from ritz.loggers.tree import Fields, row_from_json, row_to_json
+
+_logger = logging.getLogger(__name__)
+_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+
+
+class Journal:
+    """An append-only file of rows: a line holds one row, or several of the same names.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file = LineFile(path)
+        self._plain = PlainRows()
+
+    def write(self, step: int, row: Mapping[str, Any], hold: bool) -> None:
+        """Append a row; with `hold`, together with the next one."""
+        if hold and self._plain.add(step, row):
+            return
+        self._write_gathered()
+        entry = {"step": step, "row": row_to_json(row)}
+        self._file.append(orjson.dumps(entry, option=_OPTIONS), hold)
+        self._plain.expect(row)
+
+    def _write_gathered(self) -> None:
+        gathered = self._plain.take()
+        if gathered is None:
+            return
+        columns = [c for fields in gathered.columns.values() for c in fields.values()]
+        if all(np.all(np.isfinite(column)) for column in columns):
+            self._file.append(orjson.dumps(gathered._asdict(), option=_OPTIONS), hold=True)
+            return
+        for step, row in rows_of(gathered):  # JSON has no NaN
+            entry = {"step": step, "row": row_to_json(row)}
+            self._file.append(orjson.dumps(entry, option=_OPTIONS), hold=True)
+
+    def empty(self) -> None:
+        """Remove all rows."""
+        self._plain.take()
+        self._file.empty()
+
+    def close(self) -> None:
+        """Write what was held and close the file."""
+        self._write_gathered()
+        self._file.close()
+
+
+def rows_of(gathered: Gathered) -> Iterator[tuple[int, dict[str, Fields]]]:
+    """Step and row, one by one."""
+    for place, step in enumerate(gathered.steps):
+        yield (
+            int(step),
+            {
+                name: Fields({field: float(column[place]) for field, column in fields.items()})
+                for name, fields in gathered.columns.items()
+            },
+        )
+
+
+def read_journal(path: Path) -> Iterator[tuple[int, Any]]:
+    """Step and row of all complete lines; a damaged one is left out with a warning."""
+    for line in complete_lines(path):
+        try:
+            entry = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            _logger.warning("%s: left out a damaged line", path)
+            continue
+        if "columns" in entry:
+            yield from rows_of(Gathered(**entry))
+        else:
+            yield entry["step"], row_from_json(entry["row"])

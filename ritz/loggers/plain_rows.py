@@ -1,0 +1,70 @@
+"""Rows that are nothing but floats, gathered to be treated at once."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class Gathered(NamedTuple):
+    """Consecutive rows with the same names."""
+
+    steps: Int[np.ndarray, " n_rows"]
+    columns: dict[str, dict[str, Float[np.ndarray, " n_rows"]]]
+    """Name -> field -> values; a plain number has the field "value"."""
+
+
+class PlainRows:
+    """Gathers rows of floats, and of named tuples of floats, that look like an expected one."""
+
+    def __init__(self) -> None:
+        self._names: tuple[Any, ...] = ()
+        self._kinds: tuple[type, ...] = ()
+        self._steps: list[int] = []
+        self._values: list[float] = []
+        """All values in one list: objects that the garbage collector must follow would cost."""
+
+    def expect(self, row: Mapping[str, Any]) -> None:
+        """Gather rows with the names and kinds of `row`, if it is plain; otherwise none."""
+        kinds = tuple(map(type, row.values()))
+        if kinds == self._kinds and tuple(row) == self._names:
+            return
+        plain = all(type(k) is str for k in row) and all(map(_is_plain, row.values()))
+        self._names, self._kinds = (tuple(row), kinds) if plain else ((), ())
+
+    def add(self, step: int, row: Mapping[str, Any]) -> bool:
+        """Take the row, if it is as expected; whether it was."""
+        if tuple(row) != self._names:
+            return False
+        row_values = tuple(row.values())
+        if tuple(map(type, row_values)) != self._kinds or not row_values:
+            return False
+        values = self._values
+        for value in row_values:
+            if type(value) is float:
+                values.append(value)
+            else:
+                values += value
+        self._steps.append(step)
+        return True
+
+    def take(self) -> Gathered | None:
+        """All rows since the last call, or None if there are none."""
+        if not self._steps:
+            return None
+        table = np.array(self._values, float).reshape(len(self._steps), -1)
+        columns_left = iter(np.ascontiguousarray(table.T))
+        columns = {}
+        for name, kind in zip(self._names, self._kinds, strict=True):
+            fields = ("value",) if kind is float else kind._fields  # type: ignore[attr-defined]
+            columns[name] = {field: next(columns_left) for field in fields}
+        gathered = Gathered(np.array(self._steps), columns)
+        self._steps, self._values = [], []
+        return gathered
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) is float or (
+        hasattr(value, "_fields") and all(type(part) is float for part in value)
+    )
