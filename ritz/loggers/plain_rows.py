@@ -15,6 +15,9 @@ class Gathered(NamedTuple):
     """Name -> field -> values; a plain number has the field "value"."""
 
 
+_FLOATS = {float}
+
+
 class PlainRows:
     """Gathers rows of floats, and of named tuples of floats, that look like an expected one."""
 
@@ -40,12 +43,15 @@ class PlainRows:
         row_values = tuple(row.values())
         if tuple(map(type, row_values)) != self._kinds or not row_values:
             return False
-        values = self._values
+        flat: list[float] = []
         for value in row_values:
             if type(value) is float:
-                values.append(value)
+                flat.append(value)
+            elif set(map(type, value)) == _FLOATS:
+                flat += value
             else:
-                values += value
+                return False
+        self._values += flat
         self._steps.append(step)
         return True
 
@@ -66,5 +72,5 @@ class PlainRows:
 
 def _is_plain(value: Any) -> bool:
     return type(value) is float or (
-        hasattr(value, "_fields") and all(type(part) is float for part in value)
+        hasattr(value, "_fields") and set(map(type, value)) == _FLOATS
     )

@@ -69,5 +69,19 @@ class Diary(AbstractCallback):
         self.note("on_run_error", step)
 
 
+class LiveAt(AbstractCallback):
+    """Sees the steps for which `chosen(step)` is true live, and notes the parameters there."""
+
+    def __init__(self, chosen):
+        self.chosen, self.seen = chosen, {}
+
+    def is_live(self, step):
+        return self.chosen(step)
+
+    def on_step_end(self, step, log_data, driver):
+        if self.chosen(step):
+            self.seen[step] = driver.parameters
+
+
 def text(diary):
     return " ".join(diary)

@@ -13,6 +13,7 @@ from ritz.callbacks import (
 from ritz.lattice import VMC, v_score
 from ritz.testing import check_driver
 from ritz.updates import SPRING, SR, Gradient, MinSR
+from tests.driver.tools import LiveAt
 from tests.lattice.models import (
     HILBERT,
     ISING,
@@ -212,14 +213,14 @@ def test_a_run_in_two_processes_worth_of_state():
 
 
 def test_equal_drivers_share_their_programs():
-    from ritz.driver import compiled
+    from ritz.driver import blocks, compiled
 
-    run(vmc(), 1)
-    counts = [f._cache_size() for f in (compiled._sample, compiled._propose, compiled._apply)]
-    run(vmc(mc_state(seed=9)), 2)
-    assert counts == [
-        f._cache_size() for f in (compiled._sample, compiled._propose, compiled._apply)
-    ]
+    programs = (blocks.run_block, compiled._sample_and_propose, compiled._apply)
+    live = LiveAt(lambda step: step % 2 == 1)
+    run(vmc(), 2, callback=live)
+    counts = [f._cache_size() for f in programs]
+    run(vmc(mc_state(seed=9)), 3, callback=live)
+    assert counts == [f._cache_size() for f in programs]
 
 
 # Errors
