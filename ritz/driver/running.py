@@ -89,10 +89,15 @@ class Running:
         self.begin_run()
         try:
             driver: Any = self
-            yield from run_loop(driver, n_iter, hooks, max_attempts)
+            with self._environment():
+                yield from run_loop(driver, n_iter, hooks, max_attempts)
         finally:
             self._running = False
             self._log_end()
+
+    def _environment(self) -> contextlib.AbstractContextManager[Any]:
+        """Settings of the process that hold while the driver runs."""
+        return contextlib.nullcontext()
 
     def _log_end(self) -> None:
         early = self._stop_reason in _EARLY

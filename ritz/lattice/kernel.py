@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, Inexact, Key, PyTree
 
 from ritz.driver import Kernel, Proposal
+from ritz.lattice.flips import Flips
 from ritz.lattice.operators import in_chunks, local_energies, v_score
 from ritz.updates import AbstractUpdateRule, Problem
 
@@ -44,6 +45,8 @@ class Settings:
     chunk_size_bwd: int | None
     n_dof: int
     energy_offset: float
+    flips: Flips | None = None
+    """How to get local energies without evaluating the model at connected configurations."""
 
 
 class LatticeKernel(Kernel):
@@ -122,7 +125,7 @@ class SamplingKernel(LatticeKernel):
 
     def _energies(self, carry: LatticeCarry, params: PyTree, x: Array) -> Array:
         return local_energies(self.log_psi(carry), params, x, self.operator,
-                              self.settings.chunk_size)  # fmt: skip
+                              self.settings.chunk_size, self.settings.flips)  # fmt: skip
 
     def evaluate(
         self, carry: LatticeCarry, batch: Array

@@ -9,6 +9,8 @@ from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
 from netket.operator import ContinuousOperator, DiscreteJaxOperator
 
+from ritz.lattice.flips import Flips
+
 LogPsi = Callable[[PyTree, Any], Any]
 
 
@@ -50,6 +52,7 @@ def local_energies(
     samples: Inexact[Array, "n_samples n_sites"],
     operator: Any,
     chunk_size: int | None,
+    flips: Flips | None = None,
 ) -> Inexact[Array, " n_samples"]:
     """sum_y <x|H|y> psi(y) / psi(x) for each sample x.
 
@@ -59,7 +62,11 @@ def local_energies(
         samples: The configurations.
         operator: From `traceable`.
         chunk_size: How many configurations `log_psi` sees at once; None for all.
+        flips: The operator with a model's local update, which takes the place of `log_psi`.
     """
+    if flips is not None:
+        size = None if chunk_size is None else max(1, chunk_size // flips.operator.n_connected)
+        return in_chunks(lambda x: flips.local_energies(variables, x), samples, size)
     if isinstance(operator, ContinuousOperator):
 
         def of_batch(x: Array) -> Any:

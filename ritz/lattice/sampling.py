@@ -6,9 +6,11 @@ from typing import Any
 import jax
 import netket as nk
 
+from ritz.lattice.sweeps import SweepSampler
+
 _logger = logging.getLogger(__name__)
 
-_COMPILED = (nk.sampler.MetropolisSampler, nk.sampler.ARDirectSampler)
+_COMPILED = (nk.sampler.MetropolisSampler, nk.sampler.ARDirectSampler, SweepSampler)
 
 
 def samples_compiled(state: nk.vqs.MCState) -> bool:

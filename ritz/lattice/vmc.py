@@ -1,5 +1,6 @@
 """The variational Monte Carlo driver on NetKet's states."""
 
+import contextlib
 import copy
 import numbers
 from collections.abc import Mapping
@@ -10,11 +11,14 @@ import jax.numpy as jnp
 import netket as nk
 import numpy as np
 import optax
+from threadpoolctl import threadpool_limits
 
 from ritz.driver import CompiledDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeCarry, LatticeKernel, SamplingKernel, Settings
+from ritz.lattice.local_update import TwoStates, local_update
 from ritz.lattice.operators import sparse_matrix, traceable
 from ritz.lattice.sampling import samples_compiled
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
@@ -45,6 +49,10 @@ class VMC(CompiledDriver):
         n_dof: The number of particles for the V-score; by default the number of sites, or of
             fermions where it is fixed.
         seed: Seeds what is random in update rules.
+        local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
+        blas_threads: How many threads BLAS may use while the driver runs. Those of XLA do the
+            work, and more of BLAS get in their way; None leaves the number as it is, which may
+            be better on many cores for systems of thousands of unknowns.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -65,6 +73,8 @@ class VMC(CompiledDriver):
         energy_offset: float = 0.0,
         n_dof: int | None = None,
         seed: int = 0,
+        local_updates: bool = True,
+        blas_threads: int | None = 1,
     ):
         mixed = isinstance(variational_state, nk.vqs.MCMixedState)
         if mixed or not isinstance(variational_state, State):
@@ -90,6 +100,8 @@ class VMC(CompiledDriver):
         self.chunk_size_bwd = chunk_size_bwd
         self.energy_offset = energy_offset
         self.n_dof = n_dof or getattr(state.hilbert, "n_fermions", None) or state.hilbert.size
+        self.blas_threads = blas_threads
+        self._flips = self._find_flips() if local_updates else None
         self._scales: dict[str, jax.Array] = {}
         self.rate_scale, self.damping_scale = 1.0, 1.0
         self._key = jax.random.key(seed)
@@ -109,6 +121,19 @@ class VMC(CompiledDriver):
             raise ValueError(f"mode must be one of {', '.join(MODES)}, but {mode!r} was given.")
         return mode
 
+    def _find_flips(self) -> Flips | None:
+        states = TwoStates.of(self.state.hilbert)
+        if states is None or self._sums or self.state.model_state:
+            return None
+        update = local_update(self.state.model, states)
+        operator = None if update is None else flip_operator(self._operator)
+        return None if update is None or operator is None else Flips(operator, update)
+
+    def _environment(self) -> contextlib.AbstractContextManager[Any]:
+        if self.blas_threads is None:
+            return contextlib.nullcontext()
+        return threadpool_limits(self.blas_threads, user_api="blas")
+
     def _bare_problem(self) -> Problem:
         """What an update rule may know before the first step."""
         return Problem(self._log_psi, self.state.parameters, None, jnp.zeros(1), mode=self.mode)
@@ -125,6 +150,7 @@ class VMC(CompiledDriver):
         settings = Settings(
             state._apply_fun, self.rule, self.optimizer, self.mode, state.chunk_size,
             self.chunk_size_bwd or state.chunk_size, self.n_dof, self.energy_offset,
+            self._flips,
         )  # fmt: skip
         if self._sums:
             if self._full_sum is None:

@@ -71,6 +71,4 @@ class PlainRows:
 
 
 def _is_plain(value: Any) -> bool:
-    return type(value) is float or (
-        hasattr(value, "_fields") and set(map(type, value)) == _FLOATS
-    )
+    return type(value) is float or (hasattr(value, "_fields") and set(map(type, value)) == _FLOATS)

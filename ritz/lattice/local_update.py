@@ -1,0 +1,241 @@
+"""Wave functions that know cheaply how a few flipped sites change them."""
+
+import abc
+import dataclasses
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import netket as nk
+import numpy as np
+from jaxtyping import Array, Inexact, Int, PyTree
+from netket.nn.activation import log_cosh
+
+
+class LocalUpdate(abc.ABC):
+    """Changes of log psi when sites flip, for models on sites with two states each.
+
+    Objects are hashable and hold settings only. To have a model of your own use it, implement
+    this class and register it: `local_update.register(MyModel, lambda model, states: ...)`.
+    """
+
+    @abc.abstractmethod
+    def prepare(self, params: PyTree) -> Any:
+        """What depends on the parameters only."""
+
+    @abc.abstractmethod
+    def start(self, tables: Any, x: Array) -> Any:
+        """A cache for each of the configurations `x`, shape (n, n_sites); first axes n."""
+
+    @abc.abstractmethod
+    def log_ratio(
+        self, tables: Any, cache: Any, x: Array, sites: Int[Array, "n k"]
+    ) -> tuple[Inexact[Array, " n"], Any]:
+        """Log psi(x') - log psi(x), where in x' the given distinct sites of each x are flipped.
+
+        Returns:
+            The difference, and the cache of x'.
+        """
+
+    @abc.abstractmethod
+    def log_ratios(
+        self, tables: Any, cache: Any, x: Array, flips: Int[np.ndarray, "m k"]
+    ) -> Inexact[Array, "n m"]:
+        """Log psi(x') - log psi(x) for m sets of sites to flip, the same for each x."""
+
+
+class TwoStates(NamedTuple):
+    """The two values that a site has."""
+
+    first: float
+    second: float
+
+    @classmethod
+    def of(cls, hilbert: Any) -> "TwoStates | None":
+        """Those of a Hilbert space in which all sites have the same two; None for others."""
+        states = getattr(hilbert, "local_states", None)
+        if not isinstance(hilbert, nk.hilbert.HomogeneousHilbert) or states is None:
+            return None
+        return cls(*map(float, states)) if len(states) == 2 else None
+
+    def signs(self, x: Array) -> Array:
+        """1 where a site has its first state, -1 where it has the second."""
+        return jnp.where(x == self.first, 1, -1)
+
+    def flipped(self, x: Array) -> Array:
+        """Every site flipped."""
+        return jnp.asarray(self.first + self.second, x.dtype) - x
+
+
+@functools.singledispatch
+def local_update(model: Any, states: TwoStates) -> LocalUpdate | None:
+    """The local update of a model on sites with two states, or None if it offers none."""
+    return None
+
+
+class Walk(NamedTuple):
+    """Weights of the two exponentials in each cosh, which sum to one."""
+
+    grow: Inexact[Array, "n n_hidden"]
+    """exp(theta) / (2 cosh(theta))."""
+    shrink: Inexact[Array, "n n_hidden"]
+    """exp(-theta) / (2 cosh(theta))."""
+
+
+class RBMTables(NamedTuple):
+    """The weights of an RBM, ready for flips from the first state of a site to the second."""
+
+    kernel: Inexact[Array, "n_sites n_hidden"]
+    bias: Inexact[Array, " n_hidden"]
+    log_visible: Inexact[Array, " n_sites"]
+    grow: Inexact[Array, "n_sites n_hidden"]
+    """exp(change of theta)."""
+    shrink: Inexact[Array, "n_sites n_hidden"]
+    """Its inverse."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RBMUpdate(LocalUpdate):
+    """For a sum of log cosh(theta) with theta = W x + b, and a visible bias.
+
+    With c = e^theta / (2 cosh theta), cosh(theta + d) / cosh(theta) = c e^d + (1 - c) e^-d: flips
+    take products of what was computed once, and no transcendental function. The two terms have
+    one sign for real parameters, so that nothing cancels. Products over a few hidden units are
+    taken before each logarithm.
+
+    Args:
+        states: The two states of a site.
+        group: How many factors are multiplied before a logarithm is taken.
+    """
+
+    states: TwoStates
+    group: int = 8
+
+    def prepare(self, params: PyTree) -> RBMTables:
+        """Exponentials of the weights."""
+        dense = params["Dense"]
+        kernel = dense["kernel"]
+        gap = self.states.second - self.states.first
+        return RBMTables(
+            kernel,
+            dense.get("bias", jnp.zeros(kernel.shape[1], kernel.dtype)),
+            gap * params.get("visible_bias", jnp.zeros(kernel.shape[0], kernel.dtype)),
+            jnp.exp(gap * kernel),
+            jnp.exp(-gap * kernel),
+        )
+
+    def start(self, tables: RBMTables, x: Array) -> Walk:
+        """From the angles."""
+        theta = x.astype(tables.kernel.dtype) @ tables.kernel + tables.bias
+        positive = jnp.real(theta) > 0
+        small = jnp.exp(jnp.where(positive, -2, 2) * theta)  # at most 1
+        large, small = 1 / (1 + small), small / (1 + small)
+        return Walk(jnp.where(positive, large, small), jnp.where(positive, small, large))
+
+    def log_ratio(
+        self, tables: RBMTables, cache: Walk, x: Array, sites: Int[Array, "n k"]
+    ) -> tuple[Inexact[Array, " n"], Walk]:
+        """As a product over hidden units."""
+        first = jnp.take_along_axis(x, sites, axis=1) == self.states.first
+        up, down = cache
+        visible: Any = 0
+        for j in range(sites.shape[1]):
+            site, forward = sites[:, j], first[:, j, None]
+            grow, shrink = tables.grow[site], tables.shrink[site]
+            up = up * jnp.where(forward, grow, shrink)
+            down = down * jnp.where(forward, shrink, grow)
+            visible += jnp.where(forward[:, 0], 1, -1) * tables.log_visible[site]
+        total = up + down
+        return self._log_product(total) + visible, Walk(up / total, down / total)
+
+    def log_ratios(
+        self, tables: RBMTables, cache: Walk, x: Array, flips: Int[np.ndarray, "m k"]
+    ) -> Inexact[Array, "n m"]:
+        """As products over hidden units."""
+        up, down = cache.grow[:, None], cache.shrink[:, None]
+        visible: Any = 0
+        for sites in flips.T:
+            forward = (x[:, sites] == self.states.first)[..., None]
+            grow, shrink = tables.grow[sites], tables.shrink[sites]
+            up = up * jnp.where(forward, grow, shrink)
+            down = down * jnp.where(forward, shrink, grow)
+            visible += jnp.where(forward[..., 0], 1, -1) * tables.log_visible[sites]
+        return self._log_product(up + down) + visible
+
+    def _log_product(self, factors: Array) -> Array:
+        """The logarithm of the product over the last axis."""
+        n = factors.shape[-1]
+        whole = n // self.group * self.group
+        grouped = factors[..., :whole].reshape(*factors.shape[:-1], -1, self.group)
+        result = jnp.sum(jnp.log(jnp.prod(grouped, axis=-1)), axis=-1)
+        if whole < n:
+            result += jnp.log(jnp.prod(factors[..., whole:], axis=-1))
+        return result
+
+
+@local_update.register
+def _(model: nk.models.RBM, states: TwoStates) -> LocalUpdate | None:
+    return RBMUpdate(states) if model.activation is log_cosh else None
+
+
+@dataclasses.dataclass(frozen=True)
+class JastrowUpdate(LocalUpdate):
+    """For a quadratic form with a symmetric matrix that has no diagonal.
+
+    Args:
+        states: The two states of a site.
+    """
+
+    states: TwoStates
+
+    def prepare(self, params: PyTree) -> Inexact[Array, "n_sites n_sites"]:
+        """The symmetric matrix, of which half the quadratic form is log psi."""
+        kernel = params["kernel"]
+        n = round((1 + (1 + 8 * kernel.size) ** 0.5) / 2)
+        rows, columns = np.tril_indices(n, k=-1)
+        place = np.zeros((n, n), int)
+        place[rows, columns] = place[columns, rows] = np.arange(kernel.size)
+        return jnp.asarray(jnp.where(np.eye(n, dtype=bool), 0, kernel[place]))
+
+    def start(self, tables: Array, x: Array) -> Array:
+        """The matrix times x."""
+        return x.astype(tables.dtype) @ tables
+
+    def log_ratio(
+        self, tables: Array, cache: Array, x: Array, sites: Int[Array, "n k"]
+    ) -> tuple[Inexact[Array, " n"], Array]:
+        """Linear in the fields that the sites feel, and quadratic among them."""
+        change = self._change(jnp.take_along_axis(x, sites, axis=1), tables)
+        result = jnp.sum(change * jnp.take_along_axis(cache, sites, axis=1), axis=1)
+        for i, j in itertools.combinations(range(sites.shape[1]), 2):
+            result += change[:, i] * change[:, j] * tables[sites[:, i], sites[:, j]]
+        return result, cache + jnp.einsum("nk,nks->ns", change, tables[sites])
+
+    def log_ratios(
+        self, tables: Array, cache: Array, x: Array, flips: Int[np.ndarray, "m k"]
+    ) -> Inexact[Array, "n m"]:
+        """The same for the same sites everywhere."""
+        change = self._change(x[:, flips], tables)
+        result = jnp.sum(change * cache[:, flips], axis=-1)
+        for i, j in itertools.combinations(range(flips.shape[1]), 2):
+            result += change[..., i] * change[..., j] * tables[flips[:, i], flips[:, j]]
+        return result
+
+    def _change(self, values: Array, tables: Array) -> Array:
+        return (self.states.first + self.states.second - 2 * values.astype(float)).astype(
+            tables.dtype
+        )
+
+
+@local_update.register
+def _(model: nk.models.Jastrow, states: TwoStates) -> LocalUpdate | None:
+    return JastrowUpdate(states)
+
+
+def select(accepted: Array, new: Any, old: Any) -> Any:
+    """Row by row the new cache or the old one."""
+    return jax.tree.map(
+        lambda n, o: jnp.where(accepted.reshape(-1, *(1,) * (n.ndim - 1)), n, o), new, old
+    )
