@@ -45,6 +45,8 @@ class Settings:
     chunk_size_bwd: int | None
     n_dof: int
     energy_offset: float
+    single_scores: bool = False
+    """Whether derivatives of log psi are computed in single precision."""
     flips: Flips | None = None
     """How to get local energies without evaluating the model at connected configurations."""
 
@@ -71,7 +73,7 @@ class LatticeKernel(Kernel):
         stats, samples, energies, probabilities = self.evaluate(carry, batch)
         problem = Problem(
             self.log_psi(carry), carry.params, samples, energies, probabilities, s.mode,
-            s.chunk_size_bwd, carry.damping_scale,
+            s.chunk_size_bwd, carry.damping_scale, s.single_scores,
         )  # fmt: skip
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)

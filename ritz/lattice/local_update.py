@@ -111,7 +111,7 @@ class RBMUpdate(LocalUpdate):
     """
 
     states: TwoStates
-    group: int = 8
+    group: int = 16
 
     def prepare(self, params: PyTree) -> RBMTables:
         """Exponentials of the weights."""
@@ -153,26 +153,44 @@ class RBMUpdate(LocalUpdate):
     def log_ratios(
         self, tables: RBMTables, cache: Walk, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
-        """As products over hidden units."""
-        up, down = cache.grow[:, None], cache.shrink[:, None]
+        """As products over hidden units, with the samples as the last and fastest axis."""
+        forward = [(x[:, sites] == self.states.first).T for sites in flips.T]  # each (m, n)
         visible: Any = 0
-        for sites in flips.T:
-            forward = (x[:, sites] == self.states.first)[..., None]
-            grow, shrink = tables.grow[sites], tables.shrink[sites]
-            up = up * jnp.where(forward, grow, shrink)
-            down = down * jnp.where(forward, shrink, grow)
-            visible += jnp.where(forward[..., 0], 1, -1) * tables.log_visible[sites]
-        return self._log_product(up + down) + visible
+        for sites, ahead in zip(flips.T, forward, strict=True):
+            visible += jnp.where(ahead, 1, -1) * tables.log_visible[sites][:, None]
+
+        def multiply(total: Array, hidden: Any) -> tuple[Array, None]:
+            """Add the logarithm of the product over one group of hidden units."""
+            product: Any = 1
+            for up, down, grow, shrink in zip(*hidden, strict=True):
+                for sites, ahead in zip(flips.T, forward, strict=True):
+                    to_second, to_first = grow[sites][:, None], shrink[sites][:, None]
+                    up = up * jnp.where(ahead, to_second, to_first)
+                    down = down * jnp.where(ahead, to_first, to_second)
+                product = product * (up + down)
+            return total + jnp.log(product), None
+
+        groups = (
+            self._grouped(cache.grow.T, 0.5),
+            self._grouped(cache.shrink.T, 0.5),
+            self._grouped(tables.grow.T, 1),
+            self._grouped(tables.shrink.T, 1),
+        )
+        start = jnp.zeros((len(flips), x.shape[0]), cache.grow.dtype)
+        total, _ = jax.lax.scan(multiply, start, groups)
+        return (total + visible).T
+
+    def _grouped(self, values: Array, fill: float) -> Array:
+        """Rows in groups, the last one filled up with hidden units that do nothing."""
+        missing = -len(values) % self.group
+        full = jnp.pad(values, ((0, missing), (0, 0)), constant_values=fill)
+        return full.reshape(-1, self.group, values.shape[1])
 
     def _log_product(self, factors: Array) -> Array:
         """The logarithm of the product over the last axis."""
-        n = factors.shape[-1]
-        whole = n // self.group * self.group
-        grouped = factors[..., :whole].reshape(*factors.shape[:-1], -1, self.group)
-        result = jnp.sum(jnp.log(jnp.prod(grouped, axis=-1)), axis=-1)
-        if whole < n:
-            result += jnp.log(jnp.prod(factors[..., whole:], axis=-1))
-        return result
+        starts = range(0, factors.shape[-1], self.group)
+        parts = [jnp.prod(factors[..., i : i + self.group], axis=-1) for i in starts]
+        return jnp.sum(jnp.log(jnp.stack(parts)), axis=0)
 
 
 @local_update.register

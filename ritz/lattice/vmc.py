@@ -49,6 +49,9 @@ class VMC(CompiledDriver):
         n_dof: The number of particles for the V-score; by default the number of sites, or of
             fermions where it is fixed.
         seed: Seeds what is random in update rules.
+        single_scores: Whether the derivatives of log psi, and the products of them that SR and its
+            relatives need, are computed in single precision. Energies, and the solution of the
+            linear system, stay in double: two to four times faster where those products dominate.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
         blas_threads: How many threads BLAS may use while the driver runs. Those of XLA do the
             work, and more of BLAS get in their way; None leaves the number as it is, which may
@@ -73,6 +76,7 @@ class VMC(CompiledDriver):
         energy_offset: float = 0.0,
         n_dof: int | None = None,
         seed: int = 0,
+        single_scores: bool = False,
         local_updates: bool = True,
         blas_threads: int | None = 1,
     ):
@@ -101,6 +105,7 @@ class VMC(CompiledDriver):
         self.energy_offset = energy_offset
         self.n_dof = n_dof or getattr(state.hilbert, "n_fermions", None) or state.hilbert.size
         self.blas_threads = blas_threads
+        self.single_scores = single_scores
         self._flips = self._find_flips() if local_updates else None
         self._scales: dict[str, jax.Array] = {}
         self.rate_scale, self.damping_scale = 1.0, 1.0
@@ -150,7 +155,7 @@ class VMC(CompiledDriver):
         settings = Settings(
             state._apply_fun, self.rule, self.optimizer, self.mode, state.chunk_size,
             self.chunk_size_bwd or state.chunk_size, self.n_dof, self.energy_offset,
-            self._flips,
+            self.single_scores, self._flips,
         )  # fmt: skip
         if self._sums:
             if self._full_sum is None:

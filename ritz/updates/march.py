@@ -80,7 +80,8 @@ class MARCH(AbstractUpdateRule):
         kept = at_step(self.momentum, state.step) * state.previous
         root = jnp.sqrt(self.metric(state))
         change, info = kernel_solve(
-            scores / root, problem.residuals - scores @ kept, shift, self.solver,
+            scores / root.astype(scores.dtype),
+            problem.residuals - scores @ kept.astype(scores.dtype), shift, self.solver,
             row_blocks=2 if problem.mode == "complex" else 1,
         )  # fmt: skip
         direction = (kept + change / root).astype(state.previous.dtype)

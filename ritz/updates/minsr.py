@@ -14,6 +14,7 @@ from ritz.updates.base import (
     check_shift,
     first_step,
 )
+from ritz.updates.gram import gram
 from ritz.updates.problem import Problem
 from ritz.updates.solvers import Cholesky, Solver, solve
 
@@ -32,12 +33,12 @@ def kernel_solve(
     exact arithmetic.
     """
     n = scores.shape[0]
-    gram = scores @ scores.conj().T + shift * jnp.eye(n, dtype=scores.dtype)
+    matrix = gram(scores)
     if row_blocks:
         block = jnp.arange(n) // (n // row_blocks)
-        gram = gram + (block[:, None] == block[None, :]) * (row_blocks / n)
-    solution, info = solve(solver, gram, residuals)
-    return scores.conj().T @ solution, info
+        matrix = matrix + (block[:, None] == block[None, :]) * (row_blocks / n)
+    solution, info = solve(solver, matrix, residuals, shift)
+    return scores.conj().T @ solution.astype(scores.dtype), info
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 
-from ritz.updates.realify import realify
+from ritz.updates.realify import realify, single
 from ritz.updates.scores import scores
 
 MODES = ("real", "complex", "holomorphic")
@@ -41,6 +41,8 @@ class Problem:
     """How many samples are differentiated at once; None for all."""
     damping_scale: Any = 1.0
     """Multiplies the rule's diagonal shift."""
+    single_scores: bool = False
+    """Whether `scores` are computed, and multiplied, in single precision."""
 
     @property
     def n_samples(self) -> int:
@@ -76,8 +78,11 @@ class Problem:
 
     @functools.cached_property
     def _scores(self) -> Inexact[Array, "n_rows n_parameters"]:
+        params, probabilities = self.params, self.probabilities
+        if self.single_scores:
+            params, probabilities = single((params, probabilities))
         return scores(
-            self.log_psi, self.params, self.samples, self.probabilities, self.mode, self.chunk_size
+            self.log_psi, params, self.samples, probabilities, self.mode, self.chunk_size
         )
 
     def gradient(self) -> PyTree:
@@ -96,7 +101,9 @@ class Problem:
 
     def to_parameters(self, vector: Inexact[Array, " n_parameters"]) -> PyTree:
         """A vector over the columns of `scores` as a tree like the parameters."""
-        return realify(self.params, self.mode).restore(vector)
+        form = realify(self.params, self.mode)
+        wanted = jax.eval_shape(form.flatten, self.params).dtype
+        return form.restore(vector.astype(wanted))
 
     def to_vector(self, tree: PyTree) -> Inexact[Array, " n_parameters"]:
         """The inverse of `to_parameters`."""

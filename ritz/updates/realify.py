@@ -51,3 +51,13 @@ def realify(params: PyTree, mode: str) -> Realified:
         return jax.tree.unflatten(structure, joined)
 
     return Realified(lambda tree: ravel_pytree(split(tree))[0], restore)
+
+
+def single(tree: PyTree) -> PyTree:
+    """All numbers of a tree in single precision."""
+
+    def cast(leaf: Any) -> Array:
+        leaf = jnp.asarray(leaf)
+        return leaf.astype(jnp.complex64 if jnp.iscomplexobj(leaf) else jnp.float32)
+
+    return jax.tree.map(cast, tree)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 
+from ritz.updates.gram import materialised
 from ritz.updates.realify import realify
 
 
@@ -51,4 +52,4 @@ def scores(
     )
     column = jnp.broadcast_to(jnp.asarray(probabilities), rows.shape[:1])[:, None, None]
     rows = (rows - jnp.sum(column * rows, axis=0)) * jnp.sqrt(column)
-    return rows.swapaxes(0, 1).reshape(-1, rows.shape[-1])
+    return materialised(rows.swapaxes(0, 1).reshape(-1, rows.shape[-1]))

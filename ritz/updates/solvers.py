@@ -88,7 +88,15 @@ class CG:
         return solution, {"solver_residual": residual}
 
 
-def solve(solver: Solver, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Any]]:
-    """Call a solver of either form."""
-    answer = solver(matrix, rhs)
+def solve(
+    solver: Solver, matrix: Matrix, rhs: Vector, shift: Any = 0.0
+) -> tuple[Vector, dict[str, Any]]:
+    """Call a solver of either form on `matrix` + `shift` times the identity.
+
+    In double precision, where JAX is set to allow it, whatever the matrix was computed in: the
+    shift is often too small for single precision.
+    """
+    wide = jnp.promote_types(matrix.dtype, float)
+    shifted = matrix.astype(wide) + shift * jnp.eye(matrix.shape[0], dtype=wide)
+    answer = solver(shifted, rhs.astype(wide))
     return answer if isinstance(answer, tuple) else (answer, {})

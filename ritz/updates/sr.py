@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ritz.updates.base import (
@@ -14,6 +13,7 @@ from ritz.updates.base import (
     check_shift,
     first_step,
 )
+from ritz.updates.gram import gram
 from ritz.updates.problem import Problem
 from ritz.updates.solvers import Cholesky, Solver, solve
 
@@ -47,6 +47,7 @@ class SR(AbstractUpdateRule):
         """Solve for the direction."""
         scores = problem.scores()
         shift = at_step(self.diag_shift, state) * problem.damping_scale
-        matrix = scores.conj().T @ scores + shift * jnp.eye(scores.shape[1], dtype=scores.dtype)
-        direction, info = solve(self.solver, matrix, scores.conj().T @ problem.residuals)
+        rows = scores.conj().T
+        force = rows @ problem.residuals.astype(scores.dtype)
+        direction, info = solve(self.solver, gram(rows), force, shift)
         return cast_like(problem.to_parameters(direction), params), state + 1, info
