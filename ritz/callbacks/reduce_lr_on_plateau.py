@@ -1,5 +1,6 @@
 """Lowers the learning rate when progress stalls."""
 
+import functools
 import logging
 import math
 from typing import Any
@@ -27,7 +28,6 @@ class ReduceLROnPlateau(AbstractCallback):
         mode: "min" if lower is better, "max" if higher is.
     """
 
-    decides = False
     state_fields = ("_best", "_waited", "_cooling", "_scale")
     logs = ("rate_scale",)
 
@@ -65,21 +65,27 @@ class ReduceLROnPlateau(AbstractCallback):
             driver.rate_scale = self._scale
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Compare with the best; a reduction acts on this step's update already."""
+        """Compare with the best; a reduction acts from the next step on."""
+        scale = float(driver.rate_scale)
+        log_data["rate_scale"] = self._scale = scale
         found = read(self.monitor, log_data, driver)
-        if found is not None:
-            self._count(found[0], step, driver)
-        self._scale = float(driver.rate_scale)
-        log_data["rate_scale"] = self._scale
+        if found is not None and self._is_due(found[0], scale):
+            self._scale = max(scale * self.factor, self.min_scale)
+            driver.after_step(functools.partial(setattr, driver, "rate_scale", self._scale))
+            _logger.info("Step %d: rate scale lowered to %g.", step, self._scale)
 
-    def _count(self, value: float, step: int, driver: Any) -> None:
+    def is_live(self, step: int) -> bool:
+        """Deferred: only the row is read, and the rate changes between steps."""
+        return False
+
+    def _is_due(self, value: float, scale: float) -> bool:
         if improves(value, self._best, self.min_delta, self.min_reldelta, self.mode):
             self._best, self._waited = value, 0
         elif self._cooling > 0:
             self._cooling -= 1
         else:
             self._waited += 1
-        if self._waited > self.patience and driver.rate_scale > self.min_scale:
-            driver.rate_scale = max(driver.rate_scale * self.factor, self.min_scale)
-            self._waited, self._cooling = 0, self.cooldown
-            _logger.info("Step %d: rate scale lowered to %g.", step, driver.rate_scale)
+        if self._waited <= self.patience or scale <= self.min_scale:
+            return False
+        self._waited, self._cooling = 0, self.cooldown
+        return True

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,6 +55,7 @@ class AbstractDriver(Running):
         self._hooks = HookList(())
         self._target_step = 0
         self._clock_start: float | None = None
+        self._after_step: list[Callable[[], None]] = []
 
     # What a subclass implements.
 
@@ -144,6 +145,13 @@ class AbstractDriver(Running):
     def _refuse_deferred(self, what: str) -> None:
         if self._block is not None:
             raise DeferredAccessError(what, self._step_count, self._block)
+
+    def after_step(self, action: Callable[[], None]) -> None:
+        """Call `action` when the present step has ended, if its update is applied.
+
+        So a deferred callback can change the driver for the steps that follow: a block ends here.
+        """
+        self._after_step.append(action)
 
     def traces(self, callback: AbstractCallback) -> bool:
         """Whether the traced part of `callback` sees the steps of this run, see `CompiledDriver`.
@@ -259,8 +267,12 @@ class AbstractDriver(Running):
         self._step_attempt = attempt
 
     def count_step(self, counted: bool) -> None:
-        """Count the step that has ended, if its update was applied."""
+        """Count the step that has ended, if its update was applied, and do what waits for that."""
         self._step_count += int(counted)
+        if self._after_step:
+            actions, self._after_step = self._after_step, []
+            for action in actions:
+                action()
 
     def fill_row(self, log_data: dict[str, Any]) -> None:
         """Add the loss and what the driver logs to the row of an accepted step."""

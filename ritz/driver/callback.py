@@ -80,8 +80,8 @@ class AbstractCallback:
     """The attributes that a checkpoint keeps; see `state_dict`."""
 
     decides: ClassVar[bool] = True
-    """Whether its hooks of a step may stop the run or reject the step; matters only in runs with
-    `speculate=False`, where steps cannot be taken back."""
+    """Whether its hooks of a step may stop the run, reject the step or use `driver.after_step`;
+    matters only in runs with `speculate=False`, where steps cannot be taken back."""
 
     logs: tuple[str, ...] = ()
     """Keys that this callback adds to `log_data`, maybe not at every step."""
@@ -139,11 +139,12 @@ class AbstractCallback:
 
         A live callback may read and change the driver's state. One that only needs `step` and
         `log_data` is deferred, and its hooks may run after a compiled block of steps. By default
-        a callback is live at all steps if it overrides any of the hooks of a step.
+        a callback is live at all steps if it overrides any of the hooks of a step and has no
+        traced part.
 
         Steps are asked about in advance, so the answer must depend on `step` alone.
         """
-        return has_step_hooks(self)
+        return has_step_hooks(self) and not self.has_traced
 
     # The traced part: an optional pair of pure functions that is compiled into blocks.
 

@@ -193,19 +193,21 @@ class CompiledDriver(AbstractDriver):
         self._load_traced()
 
     def settle(self) -> None:
-        """Go back to the steps of a block that were counted; the others never happened."""
+        """Go back to the steps of a block that were counted; the others never happened.
+
+        If it is interrupted, it can be called again.
+        """
         playback = self._playback
         if playback is None:
             return
-        self._playback = self._block = None
-        self._length.cut(playback.count)
         if playback.arguments is None:
             self._count_the_rest(playback)
             return
         if playback.count:
             self._push(run_block(*playback.arguments, np.int32(playback.count)))
-        else:
-            self.batch = None
+        self._playback = self._block = None
+        self._length.cut(playback.count)
+        self.batch = None
         if playback.row_filled:
             self._device_row = self._row(*playback.device_row)
             self._observe("before_parameter_update")
@@ -215,6 +217,8 @@ class CompiledDriver(AbstractDriver):
     def _count_the_rest(self, playback: Playback) -> None:
         """Without a carry to go back to, the steps of the block stay as they were taken."""
         missed = playback.length - playback.count
+        self._playback = self._block = None
+        self._length.cut(playback.count)
         self._step_count += missed
         self._load_traced()
         _logger.warning(
@@ -312,16 +316,19 @@ class CompiledDriver(AbstractDriver):
 
     def count_step(self, counted: bool) -> None:
         """Count the step; after the last one of a block the state can be read again."""
-        super().count_step(counted)
         playback = self._playback
         if playback is not None and counted:
             playback.count += 1
             playback.row_filled = False
             if playback.count == playback.length:
                 self._finish(playback)
+            elif self._after_step:
+                self.settle()
+        super().count_step(counted)
 
     def trial_loss(self, update: Any) -> Any:
         """The loss after `update`, on this step's samples, reweighted where they depend on it."""
+        self._refuse_deferred("asked for a trial loss")
         if self.batch is None:
             raise RuntimeError(
                 "trial_loss needs the samples of a step; call it in on_compute_update_end or "

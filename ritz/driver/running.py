@@ -22,6 +22,7 @@ class Running:
     _step_count: int
     _stop_reason: StopReason | None
     _stop_message: str
+    _after_step: list[Any]
     adapt: Any
     begin_run: Any
     _block: range | None = None
@@ -86,6 +87,7 @@ class Running:
         self._hooks, self._running = hooks, True
         self._max_block, self._speculate = max_block, speculate
         self._target_step = self._step_count + n_iter
+        self._after_step = []
         self.begin_run()
         try:
             driver: Any = self

@@ -1,6 +1,7 @@
 """NetKet's callbacks and loggers in Ritz drivers, and Ritz callbacks in NetKet drivers."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,10 @@ class NetKetDriverView(AbstractDriver):
     @update.setter
     def update(self, update: Any) -> None:
         self.driver._dp = update
+
+    def after_step(self, action: Callable[[], None]) -> None:
+        """NetKet tells nobody when a step has ended: acts at once."""
+        action()
 
     @property
     def target_step(self) -> int:

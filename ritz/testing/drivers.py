@@ -58,6 +58,13 @@ def check_driver(make: Callable[[], AbstractDriver], steps: int = 3) -> None:
     halves.run(steps, show_progress=False)
     assert _same(_parameters(driver), _parameters(halves)), "two runs of n differ from one of 2 n"
 
+    for max_block in (1, 2):
+        other = make()
+        other.run(2 * steps, show_progress=False, max_block=max_block)
+        assert _same(_parameters(driver), _parameters(other)), (
+            f"blocks of at most {max_block} steps give other parameters than longer ones"
+        )
+
     stopped = make()
     stopped.run(2 * steps, callback=_StopAt(steps), show_progress=False)
     assert stopped.step_count == steps, "a stop before the update was counted as a step"

@@ -1,5 +1,7 @@
 """The product of a matrix with its own adjoint."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,10 +21,8 @@ def gram(rows: Inexact[Array, "n m"]) -> Inexact[Array, "n n"]:
     if n < _BLOCKS * _SMALLEST:
         return rows @ rows.conj().T
     edges = np.linspace(0, n, _BLOCKS + 1).astype(int)
-    parts = [rows[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    lower = {
-        (i, j): parts[i] @ parts[j].conj().T for i in range(_BLOCKS) for j in range(i + 1)
-    }
+    parts = [rows[a:b] for a, b in itertools.pairwise(edges)]
+    lower = {(i, j): parts[i] @ parts[j].conj().T for i in range(_BLOCKS) for j in range(i + 1)}
     return jnp.block(
         [
             [lower[i, j] if j <= i else lower[j, i].conj().T for j in range(_BLOCKS)]

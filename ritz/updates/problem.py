@@ -81,9 +81,7 @@ class Problem:
         params, probabilities = self.params, self.probabilities
         if self.single_scores:
             params, probabilities = single((params, probabilities))
-        return scores(
-            self.log_psi, params, self.samples, probabilities, self.mode, self.chunk_size
-        )
+        return scores(self.log_psi, params, self.samples, probabilities, self.mode, self.chunk_size)
 
     def gradient(self) -> PyTree:
         """The gradient of the loss, from one vector-Jacobian product.

@@ -129,9 +129,7 @@ def test_reduce_lr_lowers_and_cools_down():
     driver = Scripted([1.0] * 12, [0.0] * 12)
     data = run(driver, 12, ReduceLROnPlateau(factor=0.1, patience=1, cooldown=2, min_scale=0.005))
     scales = data["rate_scale"].values
-    np.testing.assert_allclose(
-        scales, [1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005]
-    )
+    np.testing.assert_allclose(scales, [1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.005])
     assert driver.rate_scale == 0.005
 
 
