@@ -17,13 +17,13 @@ _ERROR_NAMES = ("error_of_mean", "Sigma")
 
 def _part(value: Any, name: str) -> Any:
     """The part `name` of `value`; raises LookupError."""
+    found = getattr(value, name, None)  # first: `to_dict` of statistics cannot be compiled
+    if found is not None and not callable(found):
+        return found
     parts = children(value)
-    if parts is not None and name in parts:
-        return parts[name]
-    found = getattr(value, name, None)
-    if found is None or callable(found):
+    if parts is None or name not in parts:
         raise LookupError(name)
-    return found
+    return parts[name]
 
 
 def find(monitor: str, log_data: Mapping[str, Any], loss_name: str) -> tuple[Any, Any]:

@@ -70,6 +70,14 @@ class NoisyDriver(CompiledDriver):
 
     @property
     def bits(self):
-        """All of the carry, as bytes."""
-        carry = self.carry._replace(key=jax.random.key_data(self.key))
-        return [np.asarray(leaf).tobytes() for leaf in carry]
+        return bits(self)
+
+
+def bits(driver):
+    """All of the carry, as bytes."""
+
+    def plain(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf).tobytes()
+
+    return [plain(leaf) for leaf in jax.tree.leaves(driver.carry)]

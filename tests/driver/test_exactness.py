@@ -10,7 +10,7 @@ from ritz.callbacks import AbstractCallback, BestState, NormMonitor, ParameterEM
 from ritz.driver import DeferredAccessError, StepRejectedError
 from ritz.driver.callback import HOOKS, STEP_HOOKS
 from ritz.loggers import RuntimeLog
-from tests.driver.noisy import NoisyDriver
+from tests.driver.noisy import NoisyDriver, bits
 
 STEPS = 20
 LENGTHS = (1, 2, 7, 64, None)
@@ -46,7 +46,7 @@ class Scripted(AbstractCallback):
             (hook, step, driver.step_count, driver.step_attempt, dict(log_data or {}))
         )
         if hook in STEP_HOOKS and step in self.live:
-            self.diary.append(driver.bits)
+            self.diary.append(bits(driver))
         action = self.events.pop((hook, step), None)
         match action:
             case "stop":
@@ -56,9 +56,9 @@ class Scripted(AbstractCallback):
             case "exit":
                 raise SystemExit(f"{hook} {step}")
             case "peek" if driver.block is not None or step in self.live:
-                self.diary.append(driver.bits)
+                self.diary.append(bits(driver))
             case "double" if step in self.live and hook == "on_compute_update_end":
-                driver.update = 2 * driver.update
+                driver.update = jax.tree.map(lambda leaf: 2 * leaf, driver.update)
         return action == "reject"
 
     def on_run_start(self, step, driver):
@@ -80,7 +80,7 @@ class Scripted(AbstractCallback):
         self.act("on_step_end", step, driver, log_data)
 
     def on_run_end(self, step, driver):
-        self.diary.append(driver.bits)
+        self.diary.append(bits(driver))
         self.act("on_run_end", step, driver)
 
     def on_run_error(self, step, error, driver):
@@ -96,6 +96,10 @@ def plain(value):
         return [plain(v) for v in value]
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
+    if hasattr(value, "to_dict"):
+        return plain(value.to_dict())
+    if isinstance(value, float | complex):  # bit by bit, so that NaN equals NaN
+        return [value.real.hex(), value.imag.hex()]
     return value.tobytes() if isinstance(value, np.ndarray | jax.Array) else value
 
 
@@ -122,7 +126,7 @@ def outcome(program, max_block, runs=None, make=NoisyDriver):
     rows = {k: (h.iters.tolist(), plain(list(h.to_dict().values())))
             for k, h in flat(log.data) if k not in ("wallclock", "block")}  # fmt: skip
     state = [plain(jax.tree.leaves(c.state_dict())) for c in traced]
-    return {"ends": ends, "diaries": diaries, "rows": rows, "bits": driver.bits, "traced": state}
+    return {"ends": ends, "diaries": diaries, "rows": rows, "bits": bits(driver), "traced": state}
 
 
 def flat(data, prefix=""):

@@ -1,0 +1,188 @@
+"""Local updates of wave functions against full evaluations."""
+
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import netket as nk
+import numpy as np
+import pytest
+
+from ritz.lattice import LocalUpdate, TwoStates, local_energies, local_update
+from ritz.lattice.flips import Flips, flip_operator
+from ritz.lattice.operators import traceable
+from tests.lattice.models import run, vmc
+
+pytestmark = pytest.mark.netket
+
+N = 5
+CHAIN = nk.graph.Chain(N)
+SPINS = nk.hilbert.Spin(0.5, N)
+BALANCED = nk.hilbert.Spin(0.5, 6, total_sz=0)
+QUBITS = nk.hilbert.Qubit(N)
+FERMIONS = nk.hilbert.Fock(1, N)
+
+MODELS = {
+    "RBM": nk.models.RBM(alpha=2),
+    "RBM, bare": nk.models.RBM(alpha=1, use_hidden_bias=False, use_visible_bias=False),
+    "RBM, complex": nk.models.RBM(alpha=4, param_dtype=complex),
+    "Jastrow": nk.models.Jastrow(param_dtype=float),
+    "Jastrow, complex": nk.models.Jastrow(),
+}
+STRINGS = ["XXXII", "YIIZY", "ZZZII", "XYIII", "IIIII", "YYIII"]
+OPERATORS = {
+    "Ising": nk.operator.IsingJax(SPINS, CHAIN, h=1.3),
+    "Heisenberg": nk.operator.Heisenberg(BALANCED, nk.graph.Chain(6)),
+    "Pauli strings": nk.operator.PauliStringsJax(QUBITS, STRINGS, [0.5, 1, 2, 0.3, -1, 1.5]),
+    "Pauli strings on spins": nk.operator.PauliStringsJax(SPINS, STRINGS[:4], [0.5, 1, 2, 0.3]),
+    "local operators": (
+        nk.operator.spin.sigmap(SPINS, 0) @ nk.operator.spin.sigmam(SPINS, 3)
+        + nk.operator.spin.sigmam(SPINS, 0) @ nk.operator.spin.sigmap(SPINS, 3)
+        + nk.operator.spin.sigmay(SPINS, 1) @ nk.operator.spin.sigmaz(SPINS, 2) + 0.5
+    ),
+    "hard-core bosons": (
+        nk.operator.boson.create(FERMIONS, 0) @ nk.operator.boson.destroy(FERMIONS, 1)
+        + nk.operator.boson.create(FERMIONS, 1) @ nk.operator.boson.destroy(FERMIONS, 0)
+    ),
+}  # fmt: skip
+
+
+def random_variables(model, x, scale, dtype=None):
+    variables = model.init(jax.random.key(1), x)
+
+    def noise(leaf):
+        return scale * jax.random.normal(jax.random.key(leaf.size), leaf.shape, dtype or leaf.dtype)
+
+    return jax.tree.map(noise, variables)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("model", MODELS)
+def test_local_energies_are_those_of_the_full_evaluation(model, operator):
+    model, operator = MODELS[model], OPERATORS[operator]
+    x = jnp.asarray(operator.hilbert.all_states())
+    variables = random_variables(model, x, 0.5)
+    jitted = traceable(operator, operator.hilbert)
+    flips = Flips(flip_operator(jitted), local_update(model, TwoStates.of(operator.hilbert)))
+    psi = np.exp(model.apply(variables, x))
+    expected = operator.to_dense() @ psi / psi
+    for chunk_size in (None, 7):
+        energies = local_energies(
+            model.apply, variables["params"], x, jitted, chunk_size, flips
+        )  # fmt: skip
+        np.testing.assert_allclose(energies, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_log_ratios_and_caches(model, k):
+    model = MODELS[model]
+    states = TwoStates.of(SPINS)
+    x = jnp.asarray(SPINS.all_states())
+    variables = random_variables(model, x, 0.5)
+    update = local_update(model, states)
+    tables = update.prepare(variables["params"])
+    cache = update.start(tables, x)
+    flips = np.array(list(itertools.combinations(range(N), k)))
+    flipped = x[:, None].repeat(len(flips), axis=1)
+    for place, sites in enumerate(flips):
+        flipped = flipped.at[:, place, sites].multiply(-1)
+    change = model.apply(variables, flipped) - model.apply(variables, x)[:, None]
+
+    ratios = update.log_ratios(tables, cache, x, flips)
+    np.testing.assert_allclose(jnp.exp(ratios), jnp.exp(change), rtol=1e-10)
+    own = np.random.default_rng(0).integers(0, len(flips), len(x))
+    ratio, new_cache = update.log_ratio(tables, cache, x, jnp.asarray(flips)[own])
+    np.testing.assert_allclose(jnp.exp(ratio), jnp.exp(change[np.arange(len(x)), own]), rtol=1e-10)
+    expected = update.start(tables, flipped[np.arange(len(x)), own])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), new_cache, expected)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 3.0, 20.0])
+def test_nothing_overflows_or_cancels(scale):
+    """Also where every hidden unit is saturated, and cosh itself has no float."""
+    model, states = nk.models.RBM(alpha=8), TwoStates.of(SPINS)
+    x = jnp.asarray(SPINS.all_states())
+    variables = random_variables(model, x, scale)
+    update = local_update(model, states)
+    tables = update.prepare(variables["params"])
+    flips = np.arange(N)[:, None]
+    ratios = update.log_ratios(tables, update.start(tables, x), x, flips)
+    flipped = jnp.stack([x.at[:, i].multiply(-1) for i in range(N)], axis=1)
+    expected = model.apply(variables, flipped) - model.apply(variables, x)[:, None]
+    np.testing.assert_allclose(ratios, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_single_precision():
+    model, x = nk.models.RBM(alpha=2, param_dtype=np.float32), jnp.asarray(SPINS.all_states())
+    variables = random_variables(model, x, 0.5, np.float32)
+    update = local_update(model, TwoStates.of(SPINS))
+    tables = update.prepare(variables["params"])
+    ratios = update.log_ratios(tables, update.start(tables, x), x, np.arange(N)[:, None])
+    assert ratios.dtype == np.float32
+    flipped = jnp.stack([x.at[:, i].multiply(-1) for i in range(N)], axis=1)
+    expected = model.apply(variables, flipped) - model.apply(variables, x)[:, None]
+    np.testing.assert_allclose(ratios, expected, atol=2e-5)
+
+
+def test_what_offers_no_local_update():
+    states = TwoStates.of(SPINS)
+    assert local_update(nk.models.RBMModPhase(), states) is None
+    assert local_update(nk.models.RBM(activation=nn.relu), states) is None
+    assert TwoStates.of(nk.hilbert.Spin(1, 3)) is None
+    assert TwoStates.of(SPINS * nk.hilbert.Fock(2, 2)) is None
+    bosons = nk.operator.BoseHubbard(nk.hilbert.Fock(3, 4), nk.graph.Chain(4), U=1.0)
+    assert flip_operator(bosons) is None
+
+
+def test_equal_operators_share_compiled_programs():
+    first = flip_operator(nk.operator.IsingJax(SPINS, CHAIN, h=1.3))
+    assert first == flip_operator(OPERATORS["Ising"])
+    assert hash(first) == hash(flip_operator(OPERATORS["Ising"]))
+    assert first != flip_operator(nk.operator.IsingJax(SPINS, CHAIN, h=1.2))
+    assert first.n_connected == N + 1
+
+
+def test_a_model_of_ones_own():
+    class Product(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return x @ self.param("a", nn.initializers.normal(), (x.shape[-1],), float)
+
+    class ProductUpdate(LocalUpdate):
+        calls = 0
+
+        def prepare(self, params):
+            type(self).calls += 1
+            return params["a"]
+
+        def start(self, tables, x):
+            return x * tables
+
+        def log_ratio(self, tables, cache, x, sites):
+            raise NotImplementedError
+
+        def log_ratios(self, tables, cache, x, flips):
+            return -2 * jnp.sum(cache[:, flips], axis=-1)
+
+    local_update.register(Product, lambda model, states: ProductUpdate())
+
+    def state():
+        hilbert = nk.hilbert.Spin(0.5, 6)
+        sampler = nk.sampler.MetropolisLocal(hilbert, n_chains=16)
+        return nk.vqs.MCState(sampler, Product(), n_samples=64, seed=1, sampler_seed=2)
+
+    fast, slow = run(vmc(state()), 4), run(vmc(state(), local_updates=False), 4)
+    assert ProductUpdate.calls > 0
+    np.testing.assert_allclose(fast["Energy"]["Mean"], slow["Energy"]["Mean"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("model", ["real", "complex"])
+def test_vmc_with_and_without(model):
+    from tests.lattice.models import mc_state
+
+    fast = run(vmc(mc_state(model)), 5)
+    slow = run(vmc(mc_state(model), local_updates=False), 5)
+    np.testing.assert_allclose(fast["Energy"]["Mean"], slow["Energy"]["Mean"], rtol=1e-9)
+    np.testing.assert_allclose(fast["Energy"]["Variance"], slow["Energy"]["Variance"], rtol=1e-6)
