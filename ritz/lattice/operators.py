@@ -9,6 +9,7 @@ from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
 from netket.operator import ContinuousOperator, DiscreteJaxOperator
 
+from ritz.driver.blocks import barrier
 from ritz.lattice.flips import Flips
 
 LogPsi = Callable[[PyTree, Any], Any]
@@ -78,19 +79,58 @@ def local_energies(
 
         def of_batch(x: Array) -> Any:
             connected, elements = operator.get_conn_padded(x)
-            ratios = log_psi(variables, connected.reshape(-1, x.shape[-1]))
-            ratios = ratios.reshape(elements.shape) - log_psi(variables, x)[:, None]
-            return jnp.sum(elements * jnp.exp(ratios), axis=-1)
+            own = in_chunks(lambda y: log_psi(variables, y), x, chunk_size)
+            values = _where_needed(
+                lambda y: log_psi(variables, y), connected, elements, x, own, chunk_size
+            )
+            return jnp.sum(elements * jnp.exp(values - own[:, None]), axis=-1)
 
-        size = None if chunk_size is None else max(1, chunk_size // n_connected)
+        size = None if chunk_size is None else max(1, _CHUNKS * chunk_size // n_connected)
     return in_chunks(of_batch, samples, size)
 
 
+_CHUNKS = 16
+"""How many chunks' worth of connected configurations are held at once."""
+
+
+def _where_needed(
+    log_psi: Callable[[Any], Any],
+    connected: Inexact[Array, "n k n_sites"],
+    elements: Inexact[Array, "n k"],
+    x: Inexact[Array, "n n_sites"],
+    own: Inexact[Array, " n"],
+    chunk_size: int | None,
+) -> Inexact[Array, "n k"]:
+    """Log psi of the connected configurations of `x`, for which it is `own`.
+
+    Those with no matrix element, and `x` itself, are not evaluated if there are several chunks:
+    in a Heisenberg model that is a third of them.
+    """
+    flat = connected.reshape(-1, x.shape[-1])
+    known = jnp.repeat(own, elements.shape[1])
+    n = len(flat)
+    if chunk_size is None or n <= chunk_size:
+        return log_psi(flat).reshape(elements.shape)
+    needed = ((elements != 0) & jnp.any(connected != x[:, None], axis=-1)).ravel()
+    # Places of those needed, in order; the rest points beyond the end and is dropped.
+    place = jnp.where(needed, jnp.cumsum(needed) - 1, n + chunk_size)
+    order = jnp.full(n + chunk_size, n).at[place].set(jnp.arange(n), mode="drop")
+
+    def chunk(i: Any, values: Array) -> Array:
+        chosen = jax.lax.dynamic_slice_in_dim(order, i * chunk_size, chunk_size)
+        batch = barrier(flat[jnp.minimum(chosen, n - 1)])
+        return values.at[chosen].set(barrier(log_psi(batch)), mode="drop")
+
+    n_chunks = -(-jnp.sum(needed) // chunk_size)
+    return jax.lax.fori_loop(0, n_chunks, chunk, known).reshape(elements.shape)
+
+
 def in_chunks(function: Callable[[Any], Any], batch: Array, size: int | None) -> Any:
-    """`function(batch)`, computed for `size` rows at a time; None for all at once."""
+    """`function(batch)`, computed for at most `size` rows at a time; None for all at once."""
     n_rows = len(batch)
     if size is None or size >= n_rows:
         return function(batch)
+    size = -(-n_rows // -(-n_rows // size))  # chunks of about equal size: little is filled up
     missing = -n_rows % size
     full = jnp.concatenate([batch, jnp.repeat(batch[:1], missing, axis=0)])
     values = jax.lax.map(function, full.reshape(-1, size, *batch.shape[1:]))

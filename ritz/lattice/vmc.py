@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -224,8 +225,20 @@ class VMC(CompiledDriver):
 
     @property
     def runs_blocks(self) -> bool:
-        """Whether the kernel draws the samples, if any are needed."""
-        return self._sums or self._samples_compiled
+        """Whether steps can run as blocks, and gain by it.
+
+        They cannot where samples are drawn outside of compiled programs. They would lose on CPUs
+        with convolutions, whose derivatives XLA computes ten times slower inside of loops.
+        """
+        return (self._sums or self._samples_compiled) and not self._convolves_on_cpu
+
+    @functools.cached_property
+    def _convolves_on_cpu(self) -> bool:
+        if jax.default_backend() != "cpu":
+            return False
+        x = self.state.hilbert.random_state(jax.random.key(0), 1)
+        program = jax.make_jaxpr(self._log_psi)(self.state.parameters, x)
+        return "conv_general_dilated" in str(program)
 
     def _compute_live(self) -> tuple[Any, Any]:
         if self.batch is None and not self._samples_compiled:
@@ -234,7 +247,7 @@ class VMC(CompiledDriver):
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
         super()._log_additional_data(log_data)
-        if self.block is None and not self.runs_blocks:
+        if self.block is None and not self._sums and not self._samples_compiled:
             acceptance = getattr(self.state.sampler_state, "acceptance", None)
             if acceptance is not None:
                 log_data["acceptance"] = float(acceptance)

@@ -47,9 +47,8 @@ def scores(
         return jax.jacrev(lambda v: jnp.stack([jnp.real(value(v)), jnp.imag(value(v))]))(vector)
 
     # Shape (n_samples, 1 or 2, n_parameters).
-    rows = (
-        jax.lax.map(one, samples, batch_size=chunk_size) if chunk_size else jax.vmap(one)(samples)
-    )
+    whole = chunk_size is None or chunk_size >= len(samples)
+    rows = jax.vmap(one)(samples) if whole else jax.lax.map(one, samples, batch_size=chunk_size)
     column = jnp.broadcast_to(jnp.asarray(probabilities), rows.shape[:1])[:, None, None]
     rows = (rows - jnp.sum(column * rows, axis=0)) * jnp.sqrt(column)
     return materialised(rows.swapaxes(0, 1).reshape(-1, rows.shape[-1]))
