@@ -321,13 +321,21 @@ class VMC(CompiledDriver):
         return adapt_netket(plugin, argument) or super().adapt(plugin, argument)
 
 
+@functools.lru_cache(maxsize=64)
+def _sgd(rate: Any) -> optax.GradientTransformation:
+    """One object for equal rates, so that drivers with equal settings share compiled programs."""
+    return optax.sgd(rate)
+
+
 def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
     if isinstance(optimizer, optax.GradientTransformation):
         return optimizer
     is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
-    if callable(optimizer) or isinstance(optimizer, numbers.Real) or is_scalar:
-        rate: Any = optimizer
-        return optax.sgd(rate)
+    if callable(optimizer):
+        return _sgd(optimizer)
+    if isinstance(optimizer, numbers.Real) or is_scalar:
+        number: Any = optimizer
+        return _sgd(float(number))
     raise TypeError(
         "optimizer must be an optax transformation, or a learning rate or schedule for optax.sgd, "
         f"but {optimizer!r} was given."
