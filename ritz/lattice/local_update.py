@@ -27,23 +27,29 @@ class LocalUpdate(abc.ABC):
 
     @abc.abstractmethod
     def start(self, tables: Any, x: Array) -> Any:
-        """A cache for each of the configurations `x`, shape (n, n_sites); first axes n."""
+        """A cache for the configurations `x`, shape (n, n_sites); arrays with a last axis n."""
 
     @abc.abstractmethod
     def log_ratio(
-        self, tables: Any, cache: Any, x: Array, sites: Int[Array, "n k"]
+        self, tables: Any, cache: Any, values: Array, sites: Int[Array, " k"]
     ) -> tuple[Inexact[Array, " n"], Any]:
-        """Log psi(x') - log psi(x), where in x' the given distinct sites of each x are flipped.
+        """The change of log psi from x to x', in which the given distinct sites are flipped.
+
+        Args:
+            tables: From `prepare`.
+            cache: Of the configurations x.
+            values: The states of these sites in x, shape (k, n).
+            sites: Known when the program runs, not when it is compiled.
 
         Returns:
-            The difference, and the cache of x'.
+            The change, and the cache of x'.
         """
 
     @abc.abstractmethod
     def log_ratios(
         self, tables: Any, cache: Any, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
-        """Log psi(x') - log psi(x) for m sets of sites to flip, the same for each x."""
+        """The changes of log psi for m sets of sites to flip, the same for each x."""
 
 
 class TwoStates(NamedTuple):
@@ -78,9 +84,9 @@ def local_update(model: Any, states: TwoStates) -> LocalUpdate | None:
 class Walk(NamedTuple):
     """Weights of the two exponentials in each cosh, which sum to one."""
 
-    grow: Inexact[Array, "n n_hidden"]
+    grow: Inexact[Array, "n_hidden n"]
     """exp(theta) / (2 cosh(theta))."""
-    shrink: Inexact[Array, "n n_hidden"]
+    shrink: Inexact[Array, "n_hidden n"]
     """exp(-theta) / (2 cosh(theta))."""
 
 
@@ -128,32 +134,33 @@ class RBMUpdate(LocalUpdate):
 
     def start(self, tables: RBMTables, x: Array) -> Walk:
         """From the angles."""
-        theta = x.astype(tables.kernel.dtype) @ tables.kernel + tables.bias
+        theta = (x.astype(tables.kernel.dtype) @ tables.kernel + tables.bias).T
         positive = jnp.real(theta) > 0
         small = jnp.exp(jnp.where(positive, -2, 2) * theta)  # at most 1
         large, small = 1 / (1 + small), small / (1 + small)
         return Walk(jnp.where(positive, large, small), jnp.where(positive, small, large))
 
     def log_ratio(
-        self, tables: RBMTables, cache: Walk, x: Array, sites: Int[Array, "n k"]
+        self, tables: RBMTables, cache: Walk, values: Array, sites: Int[Array, " k"]
     ) -> tuple[Inexact[Array, " n"], Walk]:
         """As a product over hidden units."""
-        first = jnp.take_along_axis(x, sites, axis=1) == self.states.first
         up, down = cache
         visible: Any = 0
-        for j in range(sites.shape[1]):
-            site, forward = sites[:, j], first[:, j, None]
-            grow, shrink = tables.grow[site], tables.shrink[site]
+        for site, value in zip(sites, values, strict=True):
+            forward = value == self.states.first
+            grow, shrink = tables.grow[site][:, None], tables.shrink[site][:, None]
             up = up * jnp.where(forward, grow, shrink)
             down = down * jnp.where(forward, shrink, grow)
-            visible += jnp.where(forward[:, 0], 1, -1) * tables.log_visible[site]
+            visible += jnp.where(forward, 1, -1) * tables.log_visible[site]
         total = up + down
-        return self._log_product(total) + visible, Walk(up / total, down / total)
+        starts = range(0, len(total), self.group)
+        parts = [jnp.log(jnp.prod(total[i : i + self.group], axis=0)) for i in starts]
+        return sum(parts, start=visible), Walk(up / total, down / total)
 
     def log_ratios(
         self, tables: RBMTables, cache: Walk, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
-        """As products over hidden units, with the samples as the last and fastest axis."""
+        """As products over hidden units."""
         forward = [(x[:, sites] == self.states.first).T for sites in flips.T]  # each (m, n)
         visible: Any = 0
         for sites, ahead in zip(flips.T, forward, strict=True):
@@ -171,8 +178,8 @@ class RBMUpdate(LocalUpdate):
             return total + jnp.log(product), None
 
         groups = (
-            self._grouped(cache.grow.T, 0.5),
-            self._grouped(cache.shrink.T, 0.5),
+            self._grouped(cache.grow, 0.5),
+            self._grouped(cache.shrink, 0.5),
             self._grouped(tables.grow.T, 1),
             self._grouped(tables.shrink.T, 1),
         )
@@ -185,12 +192,6 @@ class RBMUpdate(LocalUpdate):
         missing = -len(values) % self.group
         full = jnp.pad(values, ((0, missing), (0, 0)), constant_values=fill)
         return full.reshape(-1, self.group, values.shape[1])
-
-    def _log_product(self, factors: Array) -> Array:
-        """The logarithm of the product over the last axis."""
-        starts = range(0, factors.shape[-1], self.group)
-        parts = [jnp.prod(factors[..., i : i + self.group], axis=-1) for i in starts]
-        return jnp.sum(jnp.log(jnp.stack(parts)), axis=0)
 
 
 @local_update.register
@@ -218,28 +219,29 @@ class JastrowUpdate(LocalUpdate):
         return jnp.asarray(jnp.where(np.eye(n, dtype=bool), 0, kernel[place]))
 
     def start(self, tables: Array, x: Array) -> Array:
-        """The matrix times x."""
-        return x.astype(tables.dtype) @ tables
+        """The fields that the sites feel: the matrix times x."""
+        return (x.astype(tables.dtype) @ tables).T
 
     def log_ratio(
-        self, tables: Array, cache: Array, x: Array, sites: Int[Array, "n k"]
+        self, tables: Array, cache: Array, values: Array, sites: Int[Array, " k"]
     ) -> tuple[Inexact[Array, " n"], Array]:
-        """Linear in the fields that the sites feel, and quadratic among them."""
-        change = self._change(jnp.take_along_axis(x, sites, axis=1), tables)
-        result = jnp.sum(change * jnp.take_along_axis(cache, sites, axis=1), axis=1)
-        for i, j in itertools.combinations(range(sites.shape[1]), 2):
-            result += change[:, i] * change[:, j] * tables[sites[:, i], sites[:, j]]
-        return result, cache + jnp.einsum("nk,nks->ns", change, tables[sites])
+        """Linear in the fields, and quadratic among the sites."""
+        change = self._change(values, tables)
+        result = jnp.sum(change * cache[sites], axis=0)
+        for i, j in itertools.combinations(range(len(sites)), 2):
+            result += change[i] * change[j] * tables[sites[i], sites[j]]
+        return result, cache + tables[:, sites] @ change
 
     def log_ratios(
         self, tables: Array, cache: Array, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
-        """The same for the same sites everywhere."""
-        change = self._change(x[:, flips], tables)
-        result = jnp.sum(change * cache[:, flips], axis=-1)
+        """The same for each set of sites."""
+        change = self._change(jnp.moveaxis(x[:, flips], 0, -1), tables)  # (m, k, n)
+        result = jnp.sum(change * cache[flips], axis=1)
         for i, j in itertools.combinations(range(flips.shape[1]), 2):
-            result += change[..., i] * change[..., j] * tables[flips[:, i], flips[:, j]]
-        return result
+            coupling = tables[flips[:, i], flips[:, j]][:, None]
+            result += change[:, i] * change[:, j] * coupling
+        return result.T
 
     def _change(self, values: Array, tables: Array) -> Array:
         return (self.states.first + self.states.second - 2 * values.astype(float)).astype(
@@ -253,7 +255,5 @@ def _(model: nk.models.Jastrow, states: TwoStates) -> LocalUpdate | None:
 
 
 def select(accepted: Array, new: Any, old: Any) -> Any:
-    """Row by row the new cache or the old one."""
-    return jax.tree.map(
-        lambda n, o: jnp.where(accepted.reshape(-1, *(1,) * (n.ndim - 1)), n, o), new, old
-    )
+    """Sample by sample the new cache or the old one."""
+    return jax.tree.map(lambda n, o: jnp.where(accepted, n, o), new, old)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import netket as nk
-from jaxtyping import Array, Bool, Int, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 from netket.sampler.rules import ExchangeRule, LocalRule
 
 from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update, select
@@ -20,26 +20,18 @@ class SiteMoves(NamedTuple):
     values: tuple[float, ...]
     """The states of a site."""
 
-    def draw(self, key: Key[Array, ""], shape: tuple[int, int]) -> Any:
-        """Sites, and by how many places each moves on in the list of states."""
+    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
+        """For each move the site, and by how many places each chain goes on in the states."""
         site_key, shift_key = jax.random.split(key)
-        sites = jax.random.randint(site_key, shape, 0, self.n_sites)
-        if len(self.values) == 2:
-            return sites, jnp.ones((shape[0], 1), int)
+        sites = jax.random.randint(site_key, (n_moves, 1), 0, self.n_sites)
+        shape = (n_moves, n_chains) if len(self.values) > 2 else (n_moves, 1)
         return sites, jax.random.randint(shift_key, shape, 1, len(self.values))
 
-    def sites(self, drawn: Any, x: Array) -> tuple[Int[Array, "n k"], Bool[Array, " n"]]:
-        """The sites that change, and whether they do."""
-        return drawn[0][:, None], jnp.ones(x.shape[0], bool)
-
-    def propose(self, drawn: Any, x: Array) -> Array:
-        """The configurations after the move."""
-        sites, shift = drawn
-        values = jnp.asarray(self.values, x.dtype)
-        old = jnp.take_along_axis(x, sites[:, None], axis=1)
-        place = jnp.argmax(old == values, axis=1)
-        new = values[(place + shift) % len(self.values)]
-        return jnp.where(jnp.arange(x.shape[1]) == sites[:, None], new[:, None], x)
+    def replace(self, old: Array, shift: Array) -> Array:
+        """New states of the site for old ones, shape (1, n_chains)."""
+        values = jnp.asarray(self.values, old.dtype)
+        place = jnp.argmax(old == values[:, None], axis=0)
+        return values[(place + shift) % len(self.values)][None]
 
 
 class SwapMoves(NamedTuple):
@@ -47,22 +39,14 @@ class SwapMoves(NamedTuple):
 
     pairs: Int[Array, "n_pairs 2"]
 
-    def draw(self, key: Key[Array, ""], shape: tuple[int, int]) -> Any:
-        """Pairs of sites."""
-        chosen = jax.random.randint(key, shape, 0, len(self.pairs))
-        return self.pairs[chosen]
+    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
+        """For each move the sites, and nothing else."""
+        chosen = jax.random.randint(key, (n_moves,), 0, len(self.pairs))
+        return self.pairs[chosen], jnp.zeros((n_moves, 1), int)
 
-    def sites(self, drawn: Any, x: Array) -> tuple[Int[Array, "n k"], Bool[Array, " n"]]:
-        """The sites that change, and whether they do."""
-        values = jnp.take_along_axis(x, drawn, axis=1)
-        return drawn, values[:, 0] != values[:, 1]
-
-    def propose(self, drawn: Any, x: Array) -> Array:
-        """The configurations after the move."""
-        values = jnp.take_along_axis(x, drawn, axis=1)
-        index = jnp.arange(x.shape[1])
-        first, second = index == drawn[:, :1], index == drawn[:, 1:]
-        return jnp.where(first, values[:, 1:], jnp.where(second, values[:, :1], x))
+    def replace(self, old: Array, shift: Array) -> Array:
+        """New states of the sites for old ones, shape (2, n_chains)."""
+        return old[::-1]
 
 
 Moves = SiteMoves | SwapMoves
@@ -72,9 +56,12 @@ class SweepSampler(nk.sampler.MetropolisSampler):
     """NetKet's Metropolis sampler, for single-site and exchange moves, with less work a move.
 
     All random numbers of a sweep are drawn at once, and models that offer a `LocalUpdate` are not
-    evaluated anew at each move. The distribution is that of NetKet's sampler, the numbers are not.
-    Exchange moves choose among all pairs, those of equal sites included (which count as accepted);
-    NetKet's choose among unequal pairs and correct for their number.
+    evaluated anew at each move. All chains move at the same random sites: which, does not depend
+    on them, so each chain is what it would be alone, and they are independent of one another.
+
+    The distribution is that of NetKet's sampler, the numbers are not. Exchange moves choose among
+    all pairs, those of equal sites included (which count as accepted); NetKet's choose among
+    unequal pairs and correct for their number, and so lose no moves.
 
     Made by `MetropolisLocal` and `MetropolisExchange`; usable wherever NetKet takes a sampler.
     """
@@ -114,9 +101,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         if states is None or update is None:
             sweep = partial(self._evaluate_sweep, machine, parameters)
         else:
-            sweep = partial(
-                self._update_sweep, update, update.prepare(parameters["params"]), states
-            )
+            sweep = partial(self._update_sweep, update, update.prepare(parameters["params"]))
 
         def one(state: Any, _: None) -> Any:
             state = sweep(state)
@@ -144,55 +129,55 @@ class SweepSampler(nk.sampler.MetropolisSampler):
     def _draw(self, state: Any, moves: Moves) -> Any:
         """Random numbers of a sweep: the new key, moves, and logarithms of uniform numbers."""
         key, move_key, accept_key = jax.random.split(state.rng, 3)
-        shape = (self.sweep_size, self.n_batches)
-        real = state.log_prob.dtype
-        return key, moves.draw(move_key, shape), -jax.random.exponential(accept_key, shape, real)
+        drawn = moves.draw(move_key, self.sweep_size, self.n_batches)
+        shape, real = (self.sweep_size, self.n_batches), state.log_prob.dtype
+        return key, (*drawn, -jax.random.exponential(accept_key, shape, real))
 
     def _finish(self, state: Any, key: Any, x: Array, n_accepted: Array, log_prob: Array) -> Any:
         return state.replace(
-            σ=x,
+            σ=x.T,
             rng=key,
             log_prob=log_prob,
             n_accepted_proc=state.n_accepted_proc + n_accepted,
             n_steps_proc=state.n_steps_proc + self.sweep_size * self.n_batches,
         )
 
-    def _update_sweep(self, update: LocalUpdate, tables: Any, states: TwoStates, state: Any) -> Any:
+    def _update_sweep(self, update: LocalUpdate, tables: Any, state: Any) -> Any:
         moves = self._moves()
-        key, drawn, log_uniform = self._draw(state, moves)
+        key, numbers = self._draw(state, moves)
 
         def move(walk: Any, numbers: Any) -> tuple[Any, None]:
             x, cache, n_accepted = walk
-            drawn, log_uniform = numbers
-            sites, changes = moves.sites(drawn, x)
-            log_ratio, new_cache = update.log_ratio(tables, cache, x, sites)
+            sites, shift, log_uniform = numbers
+            old = x[sites]
+            new = moves.replace(old, shift)
+            log_ratio, new_cache = update.log_ratio(tables, cache, old, sites)
+            same = jnp.all(new == old, axis=0)
             accepted = log_uniform < self.machine_pow * jnp.real(log_ratio)
-            moved = accepted & changes
-            index = jnp.arange(x.shape[1])
-            chosen = jnp.any(index == sites[:, :, None], axis=1)
-            x = jnp.where(moved[:, None] & chosen, states.flipped(x), x)
-            return (x, select(moved, new_cache, cache), n_accepted + (accepted | ~changes)), None
+            moved = accepted & ~same
+            x = x.at[sites].set(jnp.where(moved, new, old))
+            return (x, select(moved, new_cache, cache), n_accepted + (accepted | same)), None
 
-        start = (state.σ, update.start(tables, state.σ), jnp.zeros_like(state.n_accepted_proc))
-        (x, _, n_accepted), _ = jax.lax.scan(move, start, (drawn, log_uniform))
+        start = (state.σ.T, update.start(tables, state.σ), jnp.zeros_like(state.n_accepted_proc))
+        (x, _, n_accepted), _ = jax.lax.scan(move, start, numbers)
         return self._finish(state, key, x, n_accepted, state.log_prob)
 
     def _evaluate_sweep(self, machine: Any, parameters: PyTree, state: Any) -> Any:
         moves = self._moves()
-        key, drawn, log_uniform = self._draw(state, moves)
+        key, numbers = self._draw(state, moves)
 
         def move(walk: Any, numbers: Any) -> tuple[Any, None]:
             x, log_prob, n_accepted = walk
-            drawn, log_uniform = numbers
-            proposed = moves.propose(drawn, x)
-            new_log_prob = self._log_prob(machine, parameters, proposed)
+            sites, shift, log_uniform = numbers
+            proposed = x.at[sites].set(moves.replace(x[sites], shift))
+            new_log_prob = self._log_prob(machine, parameters, proposed.T)
             accepted = log_uniform < new_log_prob - log_prob
-            x = jnp.where(accepted[:, None], proposed, x)
+            x = jnp.where(accepted, proposed, x)
             log_prob = jnp.where(accepted, new_log_prob, log_prob)
             return (x, log_prob, n_accepted + accepted), None
 
-        start = (state.σ, state.log_prob, jnp.zeros_like(state.n_accepted_proc))
-        (x, log_prob, n_accepted), _ = jax.lax.scan(move, start, (drawn, log_uniform))
+        start = (state.σ.T, state.log_prob, jnp.zeros_like(state.n_accepted_proc))
+        (x, log_prob, n_accepted), _ = jax.lax.scan(move, start, numbers)
         return self._finish(state, key, x, n_accepted, log_prob)
 
 
