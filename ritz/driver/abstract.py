@@ -256,6 +256,9 @@ class AbstractDriver(Running):
     def begin_run(self) -> None:
         """Called before a run."""
 
+    def end_run(self) -> None:
+        """Called after a run, however it ended."""
+
     def begin_step(self, hooks: HookList) -> None:
         """Called before each step; a driver with a kernel may compute a block of them."""
 

@@ -108,9 +108,12 @@ class CompiledDriver(AbstractDriver):
     # Planning.
 
     def begin_run(self) -> None:
-        """Forget the traced parts of another run."""
-        self._observers, self._held = None, ()
+        """Nothing is known of the callbacks yet, and the carry's arrays may be in use elsewhere."""
         self._owns_carry = self._compiled_in_run = False
+
+    def end_run(self) -> None:
+        """Let go of the traced parts of the callbacks."""
+        self._observers, self._held, self._device_row = None, (), {}
 
     def begin_step(self, hooks: HookList) -> None:
         """Compute a block from this step on, unless one is being replayed or the step is live."""

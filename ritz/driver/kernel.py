@@ -19,7 +19,8 @@ class Kernel(abc.ABC):
     """A step of an optimisation, free of side effects.
 
     The carry is a pytree of arrays with all that the next step needs: parameters, optimiser
-    state, sampler state, random key. Its structure, shapes and types never change. Kernels are
+    state, sampler state, random key. Its structure, shapes and types never change, and the
+    parameters are its attribute `params`, where callbacks find them. Kernels are
     pytrees too: arrays that do not change, such as an operator's, are their leaves, and the rest
     is static and hashable, so that two drivers with equal kernels share one compiled program.
     """

@@ -25,6 +25,7 @@ class Running:
     _after_step: list[Any]
     adapt: Any
     begin_run: Any
+    end_run: Any
     _block: range | None = None
     _running = False
     _loggers: tuple[Any, ...] = ()
@@ -95,6 +96,7 @@ class Running:
                 yield from run_loop(driver, n_iter, hooks, max_attempts)
         finally:
             self._running = False
+            self.end_run()
             self._log_end()
 
     def _environment(self) -> contextlib.AbstractContextManager[Any]:

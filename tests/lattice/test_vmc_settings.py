@@ -14,7 +14,7 @@ from ritz.callbacks import (
     TrustRegion,
 )
 from ritz.lattice import VMC
-from ritz.updates import SR
+from ritz.updates import SPRING, SR, MinSR
 from tests.lattice.models import ISING, assert_trees_close, full_state, mc_state, run, vmc
 
 pytestmark = pytest.mark.netket
@@ -125,3 +125,31 @@ def test_best_state_restores_parameters():
     driver, best = vmc(), BestState("Energy", restore=True)
     run(driver, 5, callback=best)
     assert_trees_close(driver.parameters, best.parameters, rtol=0)
+
+
+def test_blas_has_one_thread_during_the_run_only(monkeypatch):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    seen = []
+    look = LambdaCallback(on_step_end=lambda *_: seen.append(threads()))
+    with threadpool_limits(2, user_api="blas"):
+        if threads() != {2}:
+            pytest.skip("BLAS cannot be given two threads here")
+        run(vmc(), 1, callback=look)
+        assert threads() == {2}
+        run(vmc(blas_threads=None), 1, callback=look)
+    assert seen == [{1}, {2}]
+
+
+@pytest.mark.parametrize("rule", [SR(1e-3), MinSR(1e-3), SPRING(1e-3)], ids=type)
+def test_single_scores_change_little(rule):
+    from ritz.updates import MARCH
+
+    for update in (rule, MARCH(1e-2)) if isinstance(rule, SPRING) else (rule,):
+        double = run(vmc(update=update), 4)["Energy"]["Mean"]
+        single = run(vmc(update=update, single_scores=True), 4)["Energy"]["Mean"]
+        assert np.any(single != double)
+        np.testing.assert_allclose(single, double, rtol=2e-3)

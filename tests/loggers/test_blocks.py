@@ -1,0 +1,126 @@
+"""What loggers make of blocks: rows gathered, and nothing lost."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from ritz.callbacks import LambdaCallback
+from ritz.loggers import CSVLog, HDF5Log, JsonLog, RuntimeLog
+from ritz.loggers.journal import Journal, read_journal
+from ritz.loggers.plain_rows import PlainRows
+from tests.driver.noisy import NoisyDriver
+
+ROOT = Path(__file__).parents[2]
+
+
+class Pair(NamedTuple):
+    mean: float
+    error: float
+
+
+def test_rows_are_gathered_while_they_are_alike():
+    rows = PlainRows()
+    assert not rows.add(0, {"a": 1.0})
+    rows.expect({"a": 1.0, "b": Pair(1.0, 2.0)})
+    assert rows.add(1, {"a": 1.5, "b": Pair(2.0, math.nan)})
+    assert rows.add(2, {"a": 2.5, "b": Pair(3.0, 4.0)})
+    for other in (
+        {"a": 1.0}, {"a": 1, "b": Pair(1.0, 2.0)}, {"a": 1.0, "b": Pair(1.0, None)},
+        {"a": 1.0, "b": 2.0}, {"b": Pair(1.0, 2.0), "a": 1.0}, {},
+    ):  # fmt: skip
+        assert not rows.add(3, other)
+    gathered = rows.take()
+    assert gathered.steps.tolist() == [1, 2]
+    assert gathered.columns["a"]["value"].tolist() == [1.5, 2.5]
+    np.testing.assert_array_equal(gathered.columns["b"]["error"], [math.nan, 4.0])
+    assert rows.take() is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_journal_gives_back_what_it_was_given(bad):
+    path = Path("journal")
+    journal = Journal(path)
+    given = [
+        {"a": 0.1 * k, "b": Pair(1.0 * k, bad if k == 7 else 2.0)} for k in range(10)
+    ] + [{"a": 1.0, "text": "x", "c": 1 + 2j}]  # fmt: skip
+    for step, row in enumerate(given):
+        journal.write(step, row, hold=step not in (3, 10))
+    log = RuntimeLog()
+    for step, row in read_journal(path):  # before it is closed
+        log.write(step, row)
+    journal.close()
+    assert log.data["a"].values.tolist() == [row["a"] for row in given]
+    np.testing.assert_array_equal(
+        log.data["b"]["error"], [row["b"].error for row in given[:10]]
+    )  # fmt: skip
+    assert log.data["c"].values.tolist() == [1 + 2j]
+    assert len(path.read_bytes().splitlines()) < 11 or math.isnan(bad) or math.isinf(bad)
+
+
+def test_all_loggers_have_all_rows_of_blocks():
+    driver, memory = NoisyDriver(), RuntimeLog()
+    driver._length._limit = 100
+    kept = memory.data  # a reference that was taken before the run
+    driver.run(70, out=[memory, JsonLog("j"), CSVLog("c"), HDF5Log("h")], show_progress=False)
+    expected = kept["loss"]["mean"]
+    assert len(expected) == 70
+    read = RuntimeLog.deserialize("j.log").data
+    np.testing.assert_array_equal(read["loss"]["mean"], expected)
+    np.testing.assert_array_equal(HDF5Log("h", mode="append")._read_document(Path("h.h5")).data
+                                  ["loss"]["mean"], expected)  # fmt: skip
+    lines = Path("c.csv").read_text().splitlines()
+    column = lines[0].split(",").index("loss.mean")
+    assert [float(line.split(",")[column]) for line in lines[1:]] == expected.tolist()
+
+
+def test_rows_before_a_failure_in_a_block_are_logged():
+    def fail(step, log_data, driver):
+        if step == 5:
+            raise OSError("full")
+
+    driver, log = NoisyDriver(), JsonLog("run")
+    driver._length._limit = 100
+    with pytest.raises(OSError, match="full"):
+        driver.run(
+            20, out=log, show_progress=False,
+            callback=LambdaCallback(live=False, order=50, before_parameter_update=fail),
+        )  # fmt: skip
+    assert RuntimeLog.deserialize("run.log").data["loss"].iters.tolist() == list(range(6))
+
+
+CRASH = """
+import sys
+sys.path.insert(0, ROOT)
+import jax
+jax.config.update("jax_enable_x64", True)
+from ritz.callbacks import LambdaCallback
+from ritz.loggers import JsonLog
+from tests.driver.noisy import NoisyDriver
+driver = NoisyDriver()
+say = LambdaCallback(live=False, on_step_end=lambda step, row, d: step == 3000 and
+                     print("ready", flush=True))
+driver.run(10**7, out=JsonLog("run"), callback=say, show_progress=False)
+"""
+
+
+def test_a_kill_within_blocks_loses_no_block_that_was_over():
+    process = subprocess.Popen(
+        [sys.executable, "-c", CRASH.replace("ROOT", repr(str(ROOT)))], stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout.readline().strip() == b"ready"
+        os.kill(process.pid, signal.SIGKILL)
+    driver, log = NoisyDriver(), JsonLog("run", mode="append")
+    recovered = log._recover(Path("run.log"), Path("run.log.journal")).data["loss"]
+    steps = recovered.iters.tolist()
+    assert steps == list(range(len(steps))) and len(steps) > 3000 - 1024
+    reference = RuntimeLog()
+    driver.run(len(steps), out=reference, show_progress=False)
+    np.testing.assert_array_equal(recovered["mean"], reference.data["loss"]["mean"])
