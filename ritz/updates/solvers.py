@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact
 
 Matrix = Inexact[Array, "n n"]
@@ -96,7 +97,7 @@ def solve(
     In double precision, where JAX is set to allow it, whatever the matrix was computed in: the
     shift is often too small for single precision.
     """
-    wide = jnp.promote_types(matrix.dtype, float)
+    wide = jnp.promote_types(matrix.dtype, jax.dtypes.canonicalize_dtype(np.float64))
     shifted = matrix.astype(wide) + shift * jnp.eye(matrix.shape[0], dtype=wide)
     answer = solver(shifted, rhs.astype(wide))
     return answer if isinstance(answer, tuple) else (answer, {})
