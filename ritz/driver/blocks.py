@@ -1,6 +1,7 @@
 """Blocks: many steps as one compiled program, and the replay of their hooks."""
 
 import functools
+import itertools
 import time
 from typing import Any, NamedTuple
 
@@ -133,7 +134,7 @@ def _far() -> bool:
 
 
 class Rows:
-    """Stacked rows on the host; `rows[i]` is as `to_host` would give it.
+    """Stacked rows on the host, given one after another; each is as `to_host` would give it.
 
     Rows are made when they are asked for: thousands of objects kept would wake the garbage
     collector, which then walks through everything that was ever imported.
@@ -141,12 +142,11 @@ class Rows:
 
     def __init__(self, stacked: Any, length: int):
         leaves, self._structure = jax.tree.flatten(stacked)
-        self._columns = [
-            leaf[:length].tolist() if leaf.ndim == 1 else leaf[:length] for leaf in leaves
-        ]
+        columns = [leaf[:length].tolist() if leaf.ndim == 1 else leaf[:length] for leaf in leaves]
+        self._values = zip(*columns, strict=True) if columns else itertools.repeat(())
 
-    def __getitem__(self, place: int) -> Any:
-        return self._structure.unflatten([column[place] for column in self._columns])
+    def __next__(self) -> Any:
+        return self._structure.unflatten(next(self._values))
 
 
 class Playback:
@@ -178,10 +178,9 @@ class Playback:
         """Whether the driver's state is that after the present step."""
         self._rows = Rows(rows, self.length)
 
-    @property
-    def row(self) -> tuple[Any, dict[str, Any]]:
-        """Loss and metrics of the present step."""
-        return self._rows[self.count]
+    def next_row(self) -> tuple[Any, dict[str, Any]]:
+        """Loss and metrics of the present step; asked for once a step."""
+        return next(self._rows)
 
     @property
     def device_row(self) -> tuple[Any, dict[str, Any]]:

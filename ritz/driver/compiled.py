@@ -273,7 +273,7 @@ class CompiledDriver(AbstractDriver):
         """
         if self._playback is None:
             return self._compute_live()
-        loss, self._metrics = self._playback.row
+        loss, self._metrics = self._playback.next_row()
         return loss, None
 
     def _compute_live(self) -> tuple[Any, Any]:

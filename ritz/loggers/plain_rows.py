@@ -47,10 +47,10 @@ class PlainRows:
         for value in row_values:
             if type(value) is float:
                 flat.append(value)
-            elif set(map(type, value)) == _FLOATS:
-                flat += value
             else:
-                return False
+                flat += value
+        if set(map(type, flat)) != _FLOATS:
+            return False
         self._values += flat
         self._steps.append(step)
         return True
