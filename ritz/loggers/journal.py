@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from ritz.loggers.files import LineFile, complete_lines
-from ritz.loggers.plain_rows import Gathered, PlainRows
+from ritz.loggers.plain_rows import Gathered
 from ritz.loggers.tree import Fields, row_from_json, row_to_json
 
 _logger = logging.getLogger(__name__)
@@ -26,21 +26,14 @@ class Journal:
     def __init__(self, path: Path):
         self.path = path
         self._file = LineFile(path)
-        self._plain = PlainRows()
 
     def write(self, step: int, row: Mapping[str, Any], hold: bool) -> None:
         """Append a row; with `hold`, together with the next one."""
-        if hold and self._plain.add(step, row):
-            return
-        self._write_gathered()
         entry = {"step": step, "row": row_to_json(row)}
         self._file.append(orjson.dumps(entry, option=_OPTIONS), hold)
-        self._plain.expect(row)
 
-    def _write_gathered(self) -> None:
-        gathered = self._plain.take()
-        if gathered is None:
-            return
+    def write_all(self, gathered: Gathered) -> None:
+        """Append several rows, together with the next one."""
         columns = [c for fields in gathered.columns.values() for c in fields.values()]
         if all(np.all(np.isfinite(column)) for column in columns):
             self._file.append(orjson.dumps(gathered._asdict(), option=_OPTIONS), hold=True)
@@ -51,12 +44,10 @@ class Journal:
 
     def empty(self) -> None:
         """Remove all rows."""
-        self._plain.take()
         self._file.empty()
 
     def close(self) -> None:
         """Write what was held and close the file."""
-        self._write_gathered()
         self._file.close()
 
 

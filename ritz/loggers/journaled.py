@@ -13,6 +13,7 @@ from ritz.driver.arguments import check_count
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.history import HistoryDict
 from ritz.loggers.journal import Journal, read_journal
+from ritz.loggers.plain_rows import PlainRows
 from ritz.loggers.runtime_log import RuntimeLog
 
 MODES = {
@@ -57,6 +58,8 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         self.write_every = check_count("write_every", write_every, 1)
         self.max_cost = max_cost
         self._memory = RuntimeLog()
+        self._plain = PlainRows()
+        self._rows_since = 0
         self._first_open = True
         self._journal: Journal | None = None
         self._document = path
@@ -65,10 +68,19 @@ class JournaledLogger(AbstractLogger, abc.ABC):
     @property
     def data(self) -> HistoryDict:
         """All rows, in memory."""
+        self._take_in()
         return self._memory.data
 
     def __getitem__(self, key: str) -> Any:
-        return self._memory[key]
+        return self.data[key]
+
+    def _take_in(self) -> None:
+        """Append the rows that were gathered."""
+        gathered = self._plain.take()
+        if gathered is not None:
+            self._memory.write_all(gathered)
+            if self._journal is not None:
+                self._journal.write_all(gathered)
 
     @abc.abstractmethod
     def _read_document(self, path: Path) -> RuntimeLog: ...
@@ -95,7 +107,10 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         """
         if jax.process_index() != 0:
             self._memory.truncate(initial_step)
-            yield
+            try:
+                yield
+            finally:
+                self._take_in()
             return
         document = working_dir / self.path
         self._refuse_existing(document)
@@ -127,12 +142,15 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row, and rewrite the document if that is due."""
-        self._memory.hold = True  # it is only read through `data`
+        self._rows_since += 1
+        if self.hold and self._plain.add(step, stats):
+            return
+        self._take_in()
         self._memory.write(step, stats)
+        self._plain.expect(stats)
         if self._journal is None:
             return
         self._journal.write(step, stats, self.hold)
-        self._rows_since += 1
         if self.hold:
             return
         elapsed = time.monotonic() - self._rewritten
@@ -143,6 +161,7 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     def _rewrite(self) -> None:
         start = time.monotonic()
+        self._take_in()
         self._write_document(self._document)
         if self._journal is not None:
             self._journal.empty()

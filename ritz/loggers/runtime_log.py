@@ -11,7 +11,7 @@ import orjson
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.files import atomic_write
 from ritz.loggers.history import HistoryDict
-from ritz.loggers.plain_rows import PlainRows
+from ritz.loggers.plain_rows import Gathered, PlainRows
 from ritz.loggers.tree import append_row, from_layout, histories, to_layout
 
 
@@ -44,8 +44,14 @@ class RuntimeLog(AbstractLogger):
         """Append the rows that were gathered."""
         gathered = self._plain.take()
         if gathered is not None:
-            for name, fields in gathered.columns.items():
-                self._data[name].extend(gathered.steps, fields)
+            self.write_all(gathered)
+
+    def write_all(self, gathered: Gathered) -> None:
+        """Append rows that look like the last one."""
+        self._take_in()
+        for name, fields in gathered.columns.items():
+            self._data[name].extend(gathered.steps, fields)
+        self._old_step = int(gathered.steps[-1])
 
     def __getitem__(self, key: str) -> Any:
         return self.data[key]

@@ -46,12 +46,15 @@ def test_rows_are_gathered_while_they_are_alike():
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_journal_gives_back_what_it_was_given(bad):
     path = Path("journal")
-    journal = Journal(path)
+    log = JsonLog("run")
+    log._journal = journal = Journal(path)
+    log._rewritten = log._cost = math.inf  # no document
     given = [
         {"a": 0.1 * k, "b": Pair(1.0 * k, bad if k == 7 else 2.0)} for k in range(10)
     ] + [{"a": 1.0, "text": "x", "c": 1 + 2j}]  # fmt: skip
     for step, row in enumerate(given):
-        journal.write(step, row, hold=step not in (3, 10))
+        log.hold = step not in (3, 10)
+        log.write(step, row)
     log = RuntimeLog()
     for step, row in read_journal(path):  # before it is closed
         log.write(step, row)
