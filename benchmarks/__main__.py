@@ -16,6 +16,14 @@ INTRODUCTION = """\
 Written by `make bench`: each benchmark runs Ritz and its peer in one process, in turns, on the
 same machine, and tells the compile time apart. The numbers depend on the machine; the ratios do so
 much less.
+
+**Where Ritz is not faster.** A loop in which some callback is live at every step waits for the
+device at every step, because hooks get numbers and not promises of them; NetKet's bare loop, with
+nothing attached, does not wait, and takes a fraction of that time where a step computes nothing.
+With the same callbacks attached to both, Ritz is faster there too. The first step of a block
+program compiles for about as long as NetKet's functions do together. Models with convolutions on
+CPUs gain from what is compiled, but not from blocks: XLA differentiates convolutions many times
+slower inside of loops, so Ritz takes their steps one by one.
 """
 
 

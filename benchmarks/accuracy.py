@@ -13,7 +13,7 @@ from typing import Any
 import netket as nk
 import optax
 
-from benchmarks.report import report
+from benchmarks.report import Table, report
 from ritz.lattice import VMC
 from ritz.lattice.ising import ising_chain, ising_chain_energy
 from ritz.updates import SR
@@ -80,13 +80,16 @@ def measure(name: str) -> list[Any]:
 
 
 def main() -> None:
-    report(
+    table = Table(
         "accuracy",
         "Frozen parameters by full summation",
-        ["system", "energy", "exact", "relative error", "target", "met", "V-score", "steps",
-         "seconds", "first step (s)"],
+        [
+            "system", "energy", "exact", "relative error", "target", "met", "V-score", "steps",
+            "seconds", "first step (s)",
+        ],
         [measure(name) for name in CASES],
     )  # fmt: skip
+    report(table)
 
 
 if __name__ == "__main__":
