@@ -133,16 +133,18 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         shape, real = (self.sweep_size, self.n_batches), state.log_prob.dtype
         return key, (*drawn, -jax.random.exponential(accept_key, shape, real))
 
-    def _finish(self, state: Any, key: Any, x: Array, n_accepted: Array, log_prob: Array) -> Any:
-        return state.replace(
-            σ=x.T,
-            rng=key,
-            log_prob=log_prob,
-            n_accepted_proc=state.n_accepted_proc + n_accepted,
-            n_steps_proc=state.n_steps_proc + self.sweep_size * self.n_batches,
-        )
+    def _sweep(self, start: Any, change: Any, state: Any) -> tuple[Any, Any]:
+        """One sweep of all chains.
 
-    def _update_sweep(self, update: LocalUpdate, tables: Any, state: Any) -> Any:
+        Args:
+            start: `state -> cache`, what is known of the configurations before the sweep.
+            change: `(x, cache, sites, old, new) -> (change of the log-probability, new cache)`, for
+                configurations `x` of shape (n_sites, n_chains) and the states of `sites` in them.
+            state: The sampler's state.
+
+        Returns:
+            The state, of which `log_prob` is still the old one, and the cache.
+        """
         moves = self._moves()
         key, numbers = self._draw(state, moves)
 
@@ -151,34 +153,36 @@ class SweepSampler(nk.sampler.MetropolisSampler):
             sites, shift, log_uniform = numbers
             old = x[sites]
             new = moves.replace(old, shift)
-            log_ratio, new_cache = update.log_ratio(tables, cache, old, sites)
+            log_ratio, new_cache = change(x, cache, sites, old, new)
             same = jnp.all(new == old, axis=0)
-            accepted = log_uniform < self.machine_pow * jnp.real(log_ratio)
-            moved = accepted & ~same
-            x = x.at[sites].set(jnp.where(moved, new, old))
-            return (x, select(moved, new_cache, cache), n_accepted + (accepted | same)), None
+            accepted = (log_uniform < log_ratio) | same
+            x = x.at[sites].set(jnp.where(accepted, new, old))
+            return (x, select(accepted & ~same, new_cache, cache), n_accepted + accepted), None
 
-        start = (state.σ.T, update.start(tables, state.σ), jnp.zeros_like(state.n_accepted_proc))
-        (x, _, n_accepted), _ = jax.lax.scan(move, start, numbers)
-        return self._finish(state, key, x, n_accepted, state.log_prob)
+        walk = (state.σ.T, start(state), jnp.zeros_like(state.n_accepted_proc))
+        (x, cache, n_accepted), _ = jax.lax.scan(move, walk, numbers)
+        state = state.replace(
+            σ=x.T,
+            rng=key,
+            n_accepted_proc=state.n_accepted_proc + n_accepted,
+            n_steps_proc=state.n_steps_proc + self.sweep_size * self.n_batches,
+        )
+        return state, cache
+
+    def _update_sweep(self, update: LocalUpdate, tables: Any, state: Any) -> Any:
+        def change(x: Array, cache: Any, sites: Array, old: Array, new: Array) -> Any:
+            log_ratio, new_cache = update.log_ratio(tables, cache, old, sites)
+            return self.machine_pow * jnp.real(log_ratio), new_cache
+
+        return self._sweep(lambda state: update.start(tables, state.σ), change, state)[0]
 
     def _evaluate_sweep(self, machine: Any, parameters: PyTree, state: Any) -> Any:
-        moves = self._moves()
-        key, numbers = self._draw(state, moves)
+        def change(x: Array, log_prob: Array, sites: Array, old: Array, new: Array) -> Any:
+            new_log_prob = self._log_prob(machine, parameters, x.at[sites].set(new).T)
+            return new_log_prob - log_prob, new_log_prob
 
-        def move(walk: Any, numbers: Any) -> tuple[Any, None]:
-            x, log_prob, n_accepted = walk
-            sites, shift, log_uniform = numbers
-            proposed = x.at[sites].set(moves.replace(x[sites], shift))
-            new_log_prob = self._log_prob(machine, parameters, proposed.T)
-            accepted = log_uniform < new_log_prob - log_prob
-            x = jnp.where(accepted, proposed, x)
-            log_prob = jnp.where(accepted, new_log_prob, log_prob)
-            return (x, log_prob, n_accepted + accepted), None
-
-        start = (state.σ.T, state.log_prob, jnp.zeros_like(state.n_accepted_proc))
-        (x, log_prob, n_accepted), _ = jax.lax.scan(move, start, numbers)
-        return self._finish(state, key, x, n_accepted, log_prob)
+        state, log_prob = self._sweep(lambda state: state.log_prob, change, state)
+        return state.replace(log_prob=log_prob)
 
 
 def MetropolisLocal(hilbert: Any, **options: Any) -> SweepSampler:

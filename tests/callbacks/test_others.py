@@ -20,14 +20,8 @@ from ritz.callbacks import (
     TrustRegion,
 )
 from ritz.driver import AbstractDriver
-from ritz.loggers import RuntimeLog
 from ritz.testing import QuadraticDriver
-
-
-def run(driver, n_iter, *callbacks, **arguments):
-    log = RuntimeLog()
-    driver.run(n_iter, out=log, callback=list(callbacks), show_progress=False, **arguments)
-    return log.data
+from tests.driver.tools import run
 
 
 class Scripted(QuadraticDriver):

@@ -4,9 +4,10 @@ import types
 
 import numpy as np
 
-from ritz.callbacks import AbstractCallback
+from ritz.callbacks import AbstractCallback, LambdaCallback
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import HOOKS
+from ritz.loggers import RuntimeLog
 
 CODES = dict(zip(HOOKS, ("RS", "SS", "CS", "CE", "BU", "SE", "RE", "ER"), strict=True))
 
@@ -81,6 +82,33 @@ class LiveAt(AbstractCallback):
     def on_step_end(self, step, log_data, driver):
         if self.chosen(step):
             self.seen[step] = driver.parameters
+
+
+def run(driver, n_iter, *callbacks, **arguments):
+    log = RuntimeLog()
+    driver.run(n_iter, out=log, callback=list(callbacks), show_progress=False, **arguments)
+    return log.data
+
+
+class Deferred(Diary):
+    def is_live(self, step):
+        return False
+
+
+def at(step, act, hook="before_parameter_update", order=0):
+    """A deferred callback that does something in one hook of one step."""
+
+    def do(now, log_data, driver):
+        return act(driver) if now == step else None
+
+    return LambdaCallback(order=order, live=False, **{hook: do})
+
+
+def raising(error):
+    def act(driver):
+        raise error
+
+    return act
 
 
 def text(diary):

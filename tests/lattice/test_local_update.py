@@ -159,13 +159,13 @@ def test_a_model_of_ones_own():
             return params["a"]
 
         def start(self, tables, x):
-            return x * tables
+            return (x * tables).T
 
-        def log_ratio(self, tables, cache, x, sites):
-            raise NotImplementedError
+        def log_ratio(self, tables, cache, values, sites):
+            return -2 * jnp.sum(cache[sites], axis=0), cache.at[sites].multiply(-1)
 
         def log_ratios(self, tables, cache, x, flips):
-            return -2 * jnp.sum(cache[:, flips], axis=-1)
+            return -2 * jnp.sum(cache[flips], axis=1).T
 
     local_update.register(Product, lambda model, states: ProductUpdate())
 

@@ -127,7 +127,7 @@ def test_best_state_restores_parameters():
     assert_trees_close(driver.parameters, best.parameters, rtol=0)
 
 
-def test_blas_has_one_thread_during_the_run_only(monkeypatch):
+def test_blas_has_one_thread_during_the_run_only():
     from threadpoolctl import threadpool_info, threadpool_limits
 
     def threads():
@@ -136,12 +136,11 @@ def test_blas_has_one_thread_during_the_run_only(monkeypatch):
     seen = []
     look = LambdaCallback(on_step_end=lambda *_: seen.append(threads()))
     with threadpool_limits(2, user_api="blas"):
-        if threads() != {2}:
-            pytest.skip("BLAS cannot be given two threads here")
+        before = threads()  # two, where there are two cores
         run(vmc(), 1, callback=look)
-        assert threads() == {2}
+        assert threads() == before
         run(vmc(blas_threads=None), 1, callback=look)
-    assert seen == [{1}, {2}]
+    assert seen == [{1}, before]
 
 
 @pytest.mark.parametrize("rule", [SR(1e-3), MinSR(1e-3), SPRING(1e-3)], ids=type)
