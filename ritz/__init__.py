@@ -29,7 +29,12 @@ def _install_run_defaults() -> None:
 
         return HookTiming()
 
-    set_run_defaults(RunDefaults(log, observe, progress, timing))
+    def resume(driver, hooks, source):
+        from ritz.checkpoint.resume import resume_run
+
+        return resume_run(driver, hooks, source)
+
+    set_run_defaults(RunDefaults(log, observe, progress, timing, resume))
 
 
 _install_run_defaults()

@@ -12,7 +12,8 @@ class StopCondition(AbstractCallback, abc.ABC):
 
     It decides in `before_parameter_update`, after everybody else: the row is logged, and the
     parameters it leaves are those whose loss met the criterion. If only `on_step_end` is called,
-    as when somebody calls it by hand, it decides there.
+    as when somebody calls it by hand, it decides there. When time is up, which says nothing about
+    the loss, the step is finished first: a run that is resumed goes on right after it.
 
     `A & B` stops when both would at the same step, `A | B` when either would.
     """
@@ -22,6 +23,7 @@ class StopCondition(AbstractCallback, abc.ABC):
 
     _decided: int | None = None
     _stopped = False
+    _postponed: StopRun | None = None
 
     @abc.abstractmethod
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
@@ -35,7 +37,7 @@ class StopCondition(AbstractCallback, abc.ABC):
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Count anew if this condition ended the last run, otherwise go on counting."""
-        self._decided = None
+        self._decided = self._postponed = None
         if self._stopped:
             self._stopped = False
             self.rearm()
@@ -43,21 +45,29 @@ class StopCondition(AbstractCallback, abc.ABC):
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Decide for this step."""
         self._decided = step
-        self._decide(step, log_data, driver)
+        stop = self._decide(step, log_data, driver)
+        if stop is not None and stop.reason is StopReason.TIMED_OUT:
+            self._postponed = stop
+        elif stop is not None:
+            raise stop
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Decide for this step if that was not done yet."""
+        stop, self._postponed = self._postponed, None
         if self._decided is None or self._decided != step:
-            self._decide(step, log_data, driver)
+            stop = self._decide(step, log_data, driver)
         self._decided = None
-
-    def _decide(self, step: int, log_data: Mapping[str, Any], driver: Any) -> None:
-        message = self.should_stop(step, log_data, driver)
-        if message is not None:
-            self._stopped = True
-            stop = StopRun(message)
-            stop.reason = self.reason
+        if stop is not None:
             raise stop
+
+    def _decide(self, step: int, log_data: Mapping[str, Any], driver: Any) -> StopRun | None:
+        message = self.should_stop(step, log_data, driver)
+        if message is None:
+            return None
+        self._stopped = True
+        stop = StopRun(message)
+        stop.reason = self.reason
+        return stop
 
     def is_live(self, step: int) -> bool:
         """Deferred at all steps: only the row is read."""

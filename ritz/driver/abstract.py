@@ -55,7 +55,9 @@ class AbstractDriver(Running):
         self._hooks = HookList(())
         self._target_step = 0
         self._clock_start: float | None = None
+        self._elapsed = 0.0
         self._after_step: list[Callable[[], None]] = []
+        self._after_steps: list[Callable[[], None]] = []
 
     # What a subclass implements.
 
@@ -147,11 +149,19 @@ class AbstractDriver(Running):
             raise DeferredAccessError(what, self._step_count, self._block)
 
     def after_step(self, action: Callable[[], None]) -> None:
-        """Call `action` when the present step has ended, if its update is applied.
+        """Call `action` when the present step has ended and all callbacks got its hooks.
 
         So a deferred callback can change the driver for the steps that follow: a block ends here.
+        The action is dropped if the update is not applied, or if a callback fails.
         """
         self._after_step.append(action)
+
+    def after_steps(self, action: Callable[[], None]) -> None:
+        """Call `action` when the run ends well, before any callback gets `on_run_end`.
+
+        Asked for in `on_run_start`, for what must see the state as the steps left it.
+        """
+        self._after_steps.append(action)
 
     def traces(self, callback: AbstractCallback) -> bool:
         """Whether the traced part of `callback` sees the steps of this run, see `CompiledDriver`.
@@ -251,6 +261,27 @@ class AbstractDriver(Running):
         """
         self.parameters = jax.tree.map(copy.copy, snapshot)
 
+    # What a checkpoint needs besides `snapshot`.
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All on which the results depend besides the state: name -> value.
+
+        A run is resumed only with the same settings, as `ritz.driver.description` tells them.
+        """
+        return {"driver": type(self)}
+
+    @property
+    def elapsed(self) -> float:
+        """The `wallclock` of the last row, in seconds."""
+        return self._elapsed
+
+    def resume_at(self, step: int, elapsed: float) -> None:
+        """Count steps from `step` on, and `wallclock` from `elapsed` seconds on."""
+        self._step_count = step
+        self._elapsed = elapsed
+        self._clock_start = time.perf_counter() - elapsed
+
     # What the loop calls.
 
     def begin_run(self) -> None:
@@ -269,13 +300,24 @@ class AbstractDriver(Running):
         """Note that attempt number `attempt` of the present step begins."""
         self._step_attempt = attempt
 
-    def count_step(self, counted: bool) -> None:
-        """Count the step that has ended, if its update was applied, and do what waits for that."""
+    def count_step(self, counted: bool, whole: bool = True) -> None:
+        """Count the step that has ended, and do what waits for that.
+
+        Args:
+            counted: Whether its update was applied.
+            whole: Whether all callbacks got its hooks.
+        """
         self._step_count += int(counted)
         if self._after_step:
             actions, self._after_step = self._after_step, []
-            for action in actions:
+            for action in actions if counted and whole else ():
                 action()
+
+    def leave_steps(self) -> None:
+        """Do what waits for the end of the run's steps."""
+        actions, self._after_steps = self._after_steps, []
+        for action in actions:
+            action()
 
     def fill_row(self, log_data: dict[str, Any]) -> None:
         """Add the loss and what the driver logs to the row of an accepted step."""
@@ -287,7 +329,7 @@ class AbstractDriver(Running):
         now = self._clock()
         if self._clock_start is None:
             self._clock_start = now
-        log_data["wallclock"] = now - self._clock_start
+        log_data["wallclock"] = self._elapsed = now - self._clock_start
 
     def _clock(self) -> float:
         """When the present step's loss was known."""

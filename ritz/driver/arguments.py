@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ritz.driver.callback import AbstractCallback, overrides
+from ritz.driver.callback import AbstractCallback, has_state
+from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopRun
 
 
@@ -21,6 +22,8 @@ class RunDefaults(NamedTuple):
     """`show_progress=True`."""
     timing: Callable[[], AbstractCallback]
     """`timeit=True`."""
+    resume: Callable[[Any, HookList, bool | str | os.PathLike[str]], int]
+    """`resume=...`: (driver, hooks, resume) -> the step at which the saved run began."""
 
 
 _registered: list[RunDefaults] = []
@@ -145,6 +148,17 @@ def assemble(
     return callbacks, loggers
 
 
+def resume_run(driver: Any, hooks: HookList, resume: bool | str | os.PathLike[str]) -> int:
+    """Bring driver and callbacks to where a saved run was.
+
+    Returns:
+        The step at which the saved run began, from which its steps are counted.
+    """
+    if not isinstance(resume, bool | str | os.PathLike):
+        raise TypeError(f"resume takes True, False or a path, but {resume!r} was given.")
+    return _defaults().resume(driver, hooks, resume)
+
+
 def _defaults() -> RunDefaults:
     if not _registered:
         raise RuntimeError("import ritz before using out, obs, show_progress or timeit.")
@@ -155,7 +169,7 @@ def _check_distinct(callbacks: list[AbstractCallback]) -> None:
     for place, callback in enumerate(callbacks):
         if any(callback is earlier for earlier in callbacks[:place]):
             raise ValueError(f"{callback!r} was given twice; its hooks would run twice a step.")
-    keys = [c.state_key for c in callbacks if c.state_fields or overrides(c, "state_dict")]
+    keys = [c.state_key for c in callbacks if has_state(c)]
     for key in keys:
         if keys.count(key) > 1:
             raise ValueError(

@@ -99,6 +99,14 @@ class AbstractCallback:
                     f"{meant}? The hooks are: {', '.join(HOOKS)}."
                 )
 
+    def check_run(self, driver: Any, resume: bool) -> None:
+        """Called before any hook, to refuse a run while nothing has been opened or written.
+
+        Args:
+            driver: The driver, before a saved state is loaded.
+            resume: Whether a saved run is to go on.
+        """
+
     def on_run_start(self, step: int, driver: Any) -> None:
         """Called once, before the first step. `step` is the first step of this run."""
 
@@ -145,6 +153,15 @@ class AbstractCallback:
         Steps are asked about in advance, so the answer must depend on `step` alone.
         """
         return has_step_hooks(self) and not self.has_traced
+
+    def ends_block(self, step: int) -> bool:
+        """Whether the driver's state must be there right after `step`.
+
+        A block that holds the step then ends with it, and `driver.settled_state` in `on_step_end`
+        is the state. That costs less than a live step, and the results are those of a run without
+        this callback. Like `is_live`, the answer must depend on `step` alone.
+        """
+        return False
 
     # The traced part: an optional pair of pure functions that is compiled into blocks.
 
@@ -228,6 +245,9 @@ class AbstractCallback:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, in this process or in an earlier one.
 
+        A resumed run calls it before `on_run_start` and, since that hook may begin anew, once more
+        after the hook was called on all callbacks.
+
         Raises:
             ValueError: If a field is missing or unknown.
         """
@@ -249,3 +269,8 @@ def overrides(callback: AbstractCallback, method: str) -> bool:
 def has_step_hooks(callback: AbstractCallback) -> bool:
     """Whether `callback` has any hook of a step."""
     return any(overrides(callback, hook) for hook in STEP_HOOKS)
+
+
+def has_state(callback: AbstractCallback) -> bool:
+    """Whether a checkpoint keeps something of `callback`."""
+    return bool(callback.state_fields) or overrides(callback, "state_dict")

@@ -2,6 +2,7 @@
 
 import abc
 import logging
+import operator
 import time
 from typing import Any
 
@@ -76,6 +77,7 @@ class CompiledDriver(AbstractDriver):
         self._row_shapes: Any = None
         self._owns_carry = False
         self._compiled_in_run = False
+        self._undo: tuple[Any, Any] | None = None
 
     @property
     @abc.abstractmethod
@@ -110,6 +112,7 @@ class CompiledDriver(AbstractDriver):
     def begin_run(self) -> None:
         """Nothing is known of the callbacks yet, and the carry's arrays may be in use elsewhere."""
         self._owns_carry = self._compiled_in_run = False
+        self._undo = None
 
     def end_run(self) -> None:
         """Let go of the traced parts of the callbacks."""
@@ -196,12 +199,13 @@ class CompiledDriver(AbstractDriver):
         self._load_traced()
 
     def settle(self) -> None:
-        """Go back to the steps of a block that were counted; the others never happened.
+        """Go back to the steps that were counted; the others never happened.
 
         If it is interrupted, it can be called again.
         """
         playback = self._playback
         if playback is None:
+            self._undo_attempt()
             return
         if playback.arguments is None:
             self._count_the_rest(playback)
@@ -216,6 +220,19 @@ class CompiledDriver(AbstractDriver):
             self._observe("before_parameter_update")
         else:
             self._load_traced()
+
+    def _undo_attempt(self) -> None:
+        """Take back the random numbers of a live step that was not counted.
+
+        Not if a callback has put other parameters into the state since.
+        """
+        undo, self._undo = self._undo, None
+        if undo is None:
+            return
+        before, after = undo
+        now, then = jax.tree.leaves(self.carry.params), jax.tree.leaves(after.params)
+        if len(now) == len(then) and all(map(operator.is_, now, then)):
+            self.carry = before
 
     def _count_the_rest(self, playback: Playback) -> None:
         """Without a carry to go back to, the steps of the block stay as they were taken."""
@@ -278,11 +295,13 @@ class CompiledDriver(AbstractDriver):
 
     def _compute_live(self) -> tuple[Any, Any]:
         kernel, carry, batch = self.kernel, self.carry, self.batch
+        before = carry
         if batch is None:
             carry, proposal, batch = _sample_and_propose(kernel, carry)
         else:
             carry, proposal = _propose(kernel, carry, batch)
         self.carry, self.batch = carry, batch
+        self._undo = before, carry
         metrics = proposal.metrics
         if self._observers is not None:
             if self._observers.meters:
@@ -310,14 +329,14 @@ class CompiledDriver(AbstractDriver):
         playback = self._playback
         if playback is None:
             self.carry = _apply(self.kernel, self.carry, update)
-            self._owns_carry = False
+            self._owns_carry, self._undo = False, None
             self._observe("on_step_end")
         elif playback.count == playback.length - 1:
             if self._speculate:
                 self._push(playback.block)
             playback.pushed = True
 
-    def count_step(self, counted: bool) -> None:
+    def count_step(self, counted: bool, whole: bool = True) -> None:
         """Count the step; after the last one of a block the state can be read again."""
         playback = self._playback
         if playback is not None and counted:
@@ -327,7 +346,7 @@ class CompiledDriver(AbstractDriver):
                 self._finish(playback)
             elif self._after_step:
                 self.settle()
-        super().count_step(counted)
+        super().count_step(counted, whole)
 
     def trial_loss(self, update: Any) -> Any:
         """The loss after `update`, on this step's samples, reweighted where they depend on it."""

@@ -26,6 +26,11 @@ def agree(decision: Any) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(bool(decision)))))
 
 
+def agree_on_most(number: int) -> int:
+    """The largest `number` of any process; every process must ask at the same point."""
+    return -agree_on_least(-number)
+
+
 def agree_on_least(number: int) -> int:
     """The smallest `number` of any process; every process must ask at the same point."""
     if alone():

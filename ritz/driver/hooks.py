@@ -1,10 +1,10 @@
 """Calls one hook on all callbacks, in order, and collects what they decide."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ritz.driver.callback import HOOKS, AbstractCallback, has_step_hooks, overrides
+from ritz.driver.callback import HOOKS, AbstractCallback, has_state, has_step_hooks, overrides
 from ritz.driver.consensus import agree, alone
 from ritz.driver.stop import DeferredAccessError, StopReason, StopRun
 
@@ -45,6 +45,9 @@ class HookList:
         by_default = [c for c in self.callbacks if not overrides(c, "is_live")]
         self._always_live = any(c.is_live(0) for c in by_default)
         self._asked = [c for c in self.callbacks if overrides(c, "is_live")]
+        self._ending = [c for c in self.callbacks if overrides(c, "ends_block")]
+        self._saved: Mapping[str, Mapping[str, Any]] = {}
+        self._ended: StopRun | None = None
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
 
     def _overriding(self, hook: str) -> list[tuple[AbstractCallback, Callable[..., Any]]]:
@@ -79,7 +82,32 @@ class HookList:
                 if callback.is_live(step):
                     most = step - first
                     break
+        for callback in self._ending:
+            for step in range(first, first + most):
+                if callback.ends_block(step):
+                    most = step - first + 1
+                    break
         return most
+
+    @property
+    def stateful(self) -> dict[str, AbstractCallback]:
+        """The callbacks with a state, by their keys."""
+        return {c.state_key: c for c in self.callbacks if has_state(c)}
+
+    def load(self, states: Mapping[str, Mapping[str, Any]], ended: StopRun | None = None) -> None:
+        """Give the callbacks the states of a saved run, now and again when they were started.
+
+        Args:
+            states: State key -> state.
+            ended: By what a callback had ended the run; it has ended then.
+        """
+        self._saved, self._ended = states, ended
+        self._load()
+
+    def _load(self) -> None:
+        stateful = self.stateful
+        for key, state in self._saved.items():
+            stateful[key].load_state_dict(state)
 
     def call(self, hook: str, *args: Any) -> Sequence[AbstractCallback]:
         """Call `hook` on all callbacks.
@@ -135,12 +163,21 @@ class HookList:
                         call(step, driver)
             except StopRun as stop:
                 stops.append((callback.label, stop))
+        self._load()
+        ended, self._saved, self._ended = self._ended, {}, None
         if agree(bool(stops)):
             raise StopRequests(stops)
+        if ended is not None:
+            raise ended
 
     def end(self, step: int, driver: Any) -> None:
         """Call `on_run_end` for all that were begun, then raise the first error, if any."""
-        errors = self._finish("on_run_end", step, driver)
+        errors: list[BaseException] = []
+        try:
+            driver.leave_steps()
+        except BaseException as error:
+            errors.append(error)
+        errors += self._finish("on_run_end", step, driver)
         if errors:
             for later in errors[1:]:
                 errors[0].add_note(f"Another callback failed in on_run_end: {later!r}")

@@ -48,7 +48,7 @@ def run_loop(
             driver.set_stop_reason(StopReason.FAILED, f"failed with {error!r}")
             raise
     if (signals.received or reason is StopReason.INTERRUPTED) and not interactive():
-        raise KeyboardInterrupt(signals.message)
+        raise signals.interruption()
 
 
 def take_steps(
@@ -57,7 +57,7 @@ def take_steps(
     """Take up to `n_iter` steps; return whether a signal ended them."""
     try:
         for _ in range(n_iter):
-            if driver.block is None and agree(signals.received):
+            if driver.block is None and signals.agreed():
                 return True
             driver.begin_step(hooks)  # may compute a block, which the next steps then replay
             yield take_step(driver, hooks, signals, max_attempts)
@@ -75,14 +75,18 @@ def take_step(
     compute_step(driver, hooks, step, log_data, max_attempts)
 
     hooks.call("before_parameter_update", step, log_data, driver)
-    counted = False
+    counted = whole = False
     try:
         with signals.held():
             driver.update_parameters(driver._dp)
             counted = True
         hooks.call("on_step_end", step, log_data, driver)
+        whole = True
+    except StopRun:
+        whole = True
+        raise
     finally:
-        driver.count_step(counted)
+        driver.count_step(counted, whole)
     return StepInfo(step, driver.loss, log_data)
 
 

@@ -3,9 +3,10 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from ritz.driver.arguments import assemble, check_count
+from ritz.driver.arguments import assemble, check_count, resume_run
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import StepInfo, run_loop
 from ritz.driver.stop import StopReason
@@ -23,6 +24,7 @@ class Running:
     _stop_reason: StopReason | None
     _stop_message: str
     _after_step: list[Any]
+    _after_steps: list[Any]
     adapt: Any
     begin_run: Any
     end_run: Any
@@ -46,6 +48,7 @@ class Running:
         max_attempts: int = 10,
         max_block: int | None = 1,
         speculate: bool = True,
+        resume: bool | str | Path = False,
     ) -> Iterator[StepInfo]:
         """The run loop as a generator; takes the arguments of `run` and checks them at once.
 
@@ -71,7 +74,7 @@ class Running:
             callback=callback,
             timeit=timeit,
         )
-        return self._loop(n_iter, HookList(callbacks), max_attempts, max_block, speculate)
+        return self._loop(n_iter, HookList(callbacks), max_attempts, max_block, speculate, resume)
 
     def _loop(
         self,
@@ -80,20 +83,26 @@ class Running:
         max_attempts: int,
         max_block: int | None,
         speculate: bool,
+        resume: bool | str | Path,
     ) -> Iterator[StepInfo]:
         if self._running:
             raise RuntimeError(
                 "this driver is running already; finish or close its loop before a second run."
             )
-        self._hooks, self._running = hooks, True
+        driver: Any = self
+        self._hooks = hooks
+        for callback in hooks.callbacks:
+            callback.check_run(driver, bool(resume))
+        first = resume_run(driver, hooks, resume) if resume else self._step_count
+        self._running = True
         self._max_block, self._speculate = max_block, speculate
-        self._target_step = self._step_count + n_iter
-        self._after_step = []
+        self._target_step = max(first + n_iter, self._step_count)
+        self._after_step, self._after_steps = [], []
         self.begin_run()
         try:
-            driver: Any = self
             with self._environment():
-                yield from run_loop(driver, n_iter, hooks, max_attempts)
+                n_left = self._target_step - self._step_count
+                yield from run_loop(driver, n_left, hooks, max_attempts)
         finally:
             self._running = False
             self.end_run()
@@ -126,6 +135,7 @@ class Running:
         max_attempts: int = 10,
         max_block: int | None = None,
         speculate: bool = True,
+        resume: bool | str | Path = False,
     ) -> tuple[Any, ...]:
         """Take `n_iter` steps, fewer if a callback or a signal ends the run.
 
@@ -147,6 +157,9 @@ class Running:
             speculate: Whether a block may take steps that a stop or a rejection takes back. If
                 not, the memory for the state before the block is saved, and steps at which a
                 callback may do so (`AbstractCallback.decides`) are not part of blocks.
+            resume: True goes on from the newest readable checkpoint of the `Checkpoint` in
+                `callback`, if there is one, and takes the steps that are left of the `n_iter` that
+                were asked for when the saved run began. A path demands a checkpoint there.
 
         Returns:
             The loggers in `out`.
@@ -155,12 +168,15 @@ class Running:
             ValueError: If an argument has a bad value; no hook has run then.
             TypeError: If `out` or `callback` hold something else; no hook has run then.
             StepRejectedError: If one step was rejected `max_attempts` times.
-            KeyboardInterrupt: After Ctrl-C or SIGTERM, when the step was finished and
-                `on_run_end` called, unless Python runs interactively.
+            CheckpointError: If a checkpoint is demanded and cannot be had, or does not fit this
+                driver and these callbacks; no hook has run then.
+            KeyboardInterrupt: After Ctrl-C, SIGTERM or SIGUSR1, when the step was finished and
+                `on_run_end` called, unless Python runs interactively. Where nobody catches it,
+                the process ends with the status of the signal, such as 143.
         """
         steps = self.steps(
             n_iter, out, obs, step_size, show_progress, save_params_every, write_every, callback,
-            timeit, max_attempts, max_block, speculate,
+            timeit, max_attempts, max_block, speculate, resume,
         )  # fmt: skip
         # Closes the loop properly too if it is interrupted in between.
         with contextlib.closing(steps):  # type: ignore[type-var]

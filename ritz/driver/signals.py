@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a run: finish the step first, and end at once only when pressed."""
+"""Signals during a run: the first lets it finish the step, the second ends it at once."""
 
 import signal
 import sys
@@ -6,30 +6,72 @@ import threading
 from types import FrameType
 from typing import Any
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM)
+from ritz.driver.consensus import agree_on_most
+
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class RunInterrupted(KeyboardInterrupt, SystemExit):
+    """A signal other than Ctrl-C ended a run.
+
+    Where nobody catches it, the process ends with the status that shells use for the signal: 143
+    for SIGTERM, 138 for SIGUSR1.
+
+    Args:
+        message: What happened.
+        number: The signal.
+    """
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.code = 128 + number
+
+
+def _interruption(message: str, number: int) -> KeyboardInterrupt:
+    if number == signal.SIGINT:
+        return KeyboardInterrupt(message)
+    return RunInterrupted(message, number)
 
 
 class SignalGuard:
-    """Takes note of the first signal and turns the second into KeyboardInterrupt at once.
+    """Takes note of the first signal and turns the second into an exception at once.
 
-    Used as a context manager around a run. Handlers are installed in the main thread only; a
-    handler that somebody else had set is called too, and all are put back at the end. A signal
-    that the process ignores stays ignored.
+    SIGINT (Ctrl-C), SIGTERM and SIGUSR1, by which schedulers announce the end of a job, are
+    handled. Used as a context manager around a run. Handlers are installed in the main thread
+    only; a handler that somebody else had set is called too, and all are put back at the end. A
+    signal that the process ignores stays ignored.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        """The first signal to this process."""
+        self.agreed_on: signal.Signals | None = None
+        """The signal that ends the run, maybe to another process."""
         self._previous: dict[signal.Signals, Any] = {}
         self._holding = False
-        self._pending = False
+        self._pending = 0
         self._hold = _Hold(self)
 
     @property
     def message(self) -> str:
         """By what the run was interrupted."""
-        if self.received is None:
-            return "interrupted by a signal to another process"
-        return f"interrupted by {self.received.name}"
+        assert self.agreed_on is not None
+        where = "" if self.received is not None else " to another process"
+        return f"interrupted by {self.agreed_on.name}{where}"
+
+    def agreed(self) -> bool:
+        """Whether any process received a signal; every process must ask at the same point."""
+        number = agree_on_most(0 if self.received is None else int(self.received))
+        if number:
+            self.agreed_on = signal.Signals(number)
+        return bool(number)
+
+    def interruption(self) -> KeyboardInterrupt:
+        """The exception with which the interrupted run ends."""
+        if self.agreed_on is None:  # it came after the last step
+            self.agreed_on = self.received
+        assert self.agreed_on is not None
+        return _interruption(self.message, self.agreed_on)
 
     def __enter__(self) -> "SignalGuard":
         if threading.current_thread() is threading.main_thread():
@@ -56,9 +98,9 @@ class SignalGuard:
             previous(number, frame)
         if not first:
             if self._holding:
-                self._pending = True
+                self._pending = number
             else:
-                raise KeyboardInterrupt(f"second {signal.Signals(number).name}")
+                raise _interruption(f"second {signal.Signals(number).name}", number)
 
     def held(self) -> "_Hold":
         """A context that keeps a second signal back until it ends, so that an update is whole."""
@@ -78,8 +120,8 @@ class _Hold:
         guard = self._guard
         guard._holding = False
         if guard._pending:
-            guard._pending = False
-            raise KeyboardInterrupt("second signal during a parameter update")
+            number, guard._pending = guard._pending, 0
+            raise _interruption("second signal during a parameter update", number)
 
 
 def interactive() -> bool:

@@ -1,10 +1,12 @@
 """NetKet's operators inside compiled programs: local energies and full sums."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
 from netket.operator import ContinuousOperator, DiscreteJaxOperator
@@ -39,6 +41,18 @@ def traceable(operator: Any, hilbert: Any) -> Any:
         # Some operators build their tables at first use, which must not happen inside a trace.
         operator.get_conn_padded(hilbert.random_state(jax.random.key(0), 1))
     return operator
+
+
+def fingerprint(operator: Any) -> str:
+    """A text that differs for operators with different matrix elements, as far as one can see."""
+    kind = " ".join(repr(operator).split())
+    if not isinstance(operator, DiscreteJaxOperator):
+        return kind
+    some = operator.hilbert.random_state(jax.random.key(0), 8)
+    connected, elements = (np.asarray(x) for x in operator.get_conn_padded(some))
+    seen = np.where(np.abs(elements[..., None]) > 1e-12, connected, 0)
+    digest = hashlib.sha256(np.round(elements, 10).tobytes() + seen.astype(float).tobytes())
+    return f"{kind} {digest.hexdigest()[:12]}"
 
 
 def sparse_matrix(operator: Any) -> Any:

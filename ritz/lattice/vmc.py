@@ -20,7 +20,7 @@ from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeCarry, LatticeKernel, SamplingKernel, Settings
 from ritz.lattice.local_update import TwoStates, local_update
-from ritz.lattice.operators import sparse_matrix, traceable
+from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
 from ritz.lattice.sampling import samples_compiled
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
 from ritz.updates.problem import MODES, default_mode
@@ -251,6 +251,34 @@ class VMC(CompiledDriver):
             acceptance = getattr(self.state.sampler_state, "acceptance", None)
             if acceptance is not None:
                 log_data["acceptance"] = float(acceptance)
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self._operator)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All on which the results depend besides the state."""
+        state = self.state
+        drawn = {}
+        if not self._sums:
+            drawn = {
+                "sampler": state.sampler,
+                "n_samples": state.n_samples,
+                "n_discard_per_chain": state.n_discard_per_chain,
+            }
+        return {
+            **super().settings,
+            "hilbert": state.hilbert,
+            "hamiltonian": self._fingerprint,
+            "model": state.model,
+            **drawn,
+            "optimizer": self.optimizer,
+            "update": self.rule,
+            "mode": self.mode,
+            "single_scores": self.single_scores,
+            "local_updates": self._flips is not None,
+        }
 
     def snapshot(self) -> LatticeCarry:
         """The whole carry; its arrays are never changed in place."""

@@ -32,6 +32,10 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     """Whether the next row follows at once, within a block, so that both may be written together.
     The last row of a block is not held."""
 
+    resuming = False
+    """Whether the next `open` goes on with the log of a saved run: it keeps the rows before
+    `initial_step`, whatever the logger's mode."""
+
     _opened: contextlib.ExitStack | None = None
     _by_hand = False
 
@@ -56,6 +60,9 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """Make sure that what was written can be read; leaves `open` if entered by a call."""
         if self._by_hand:
             self.close()
+
+    def sync(self) -> None:
+        """Hand what was written to the disk or server: a checkpoint that has these rows follows."""
 
     @staticmethod
     def to_scalar(value: Any) -> float:

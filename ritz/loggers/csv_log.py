@@ -48,7 +48,7 @@ class CSVLog(AbstractLogger):
         path = path if path.suffix else path.with_suffix(".csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         kept: list[bytes] = []
-        if not (self._first_open and self.mode == "w"):
+        if self.resuming or not (self._first_open and self.mode == "w"):
             kept = [line for line in complete_lines(path)[1:] if _step(line) < initial_step]
         self._first_open = False
         header = complete_lines(path)[:1] if kept else [b"step"]
@@ -78,6 +78,11 @@ class CSVLog(AbstractLogger):
         for name, cell in cells.items():
             row[self._columns[name]] = cell
         self._file.append(_line(row), self.hold)
+
+    def sync(self) -> None:
+        """Hand the lines to the disk."""
+        if self._file is not None:
+            self._file.sync()
 
     def _add_columns(self, names: list[str]) -> None:
         assert self._file is not None

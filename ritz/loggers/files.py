@@ -32,9 +32,16 @@ class LineFile:
             self._write()
 
     def _write(self) -> None:
-        content = b"".join(self._held)
+        content = memoryview(b"".join(self._held))
         self._held.clear()
-        os.write(self._fd, content)
+        while content:  # a full disk takes a part first, and then raises
+            content = content[os.write(self._fd, content) :]
+
+    def sync(self) -> None:
+        """Write what was held, and hand the file to the disk."""
+        if self._held:
+            self._write()
+        os.fsync(self._fd)
 
     def empty(self) -> None:
         """Remove all lines."""

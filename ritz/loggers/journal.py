@@ -46,6 +46,10 @@ class Journal:
         """Remove all rows."""
         self._file.empty()
 
+    def sync(self) -> None:
+        """Hand all rows to the disk."""
+        self._file.sync()
+
     def close(self) -> None:
         """Write what was held and close the file."""
         self._file.close()

@@ -92,6 +92,8 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         return [document]
 
     def _refuse_existing(self, document: Path) -> None:
+        if self.resuming:
+            return
         found = [str(p) for p in self._files(document) if p.exists()]
         if self.mode == "fail" and self._first_open and found:
             raise ValueError(
@@ -116,7 +118,7 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         self._refuse_existing(document)
         document.parent.mkdir(parents=True, exist_ok=True)
         journal_path = document.with_name(document.name + ".journal")
-        if self._first_open and self.mode == "append":
+        if self._first_open and (self.mode == "append" or self.resuming):
             self._memory = self._recover(document, journal_path)
         self._memory.truncate(initial_step)
         self._document, self._first_open = document, False
@@ -168,6 +170,11 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         self._rewritten = time.monotonic()
         self._cost = self._rewritten - start
         self._rows_since = 0
+
+    def sync(self) -> None:
+        """Hand the journal to the disk."""
+        if self._journal is not None:
+            self._journal.sync()
 
     def flush(self, state: Any = None) -> None:
         """Rewrite the document."""

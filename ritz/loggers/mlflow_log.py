@@ -33,6 +33,8 @@ class MLflowLog(AbstractLogger):
         ValueError: If `save_params_every` or `batch` is below 1.
     """
 
+    state_fields = ("run_id",)
+
     def __init__(
         self,
         experiment: str = "ritz",
@@ -84,6 +86,10 @@ class MLflowLog(AbstractLogger):
         self._rows += 1
         if self._rows >= self.batch:
             self._send()
+
+    def sync(self) -> None:
+        """Send what is pending."""
+        self._send()
 
     def flush(self, state: Any = None) -> None:
         """Send what is pending."""

@@ -56,6 +56,16 @@ class RuntimeLog(AbstractLogger):
     def __getitem__(self, key: str) -> Any:
         return self.data[key]
 
+    def state_dict(self) -> dict[str, Any]:
+        """All rows, so that a resumed run has them too."""
+        return {"data": to_layout(self.data)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the rows."""
+        self._plain.take()
+        self._data = HistoryDict(from_layout(state["data"]))
+        self._note_last_step()
+
     @contextlib.contextmanager
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
         """Drop the rows at or beyond `initial_step`."""

@@ -22,6 +22,8 @@ class WandbLog(AbstractLogger):
         **options: Further arguments of `wandb.init`, such as `mode="offline"` or `id`.
     """
 
+    state_fields = ("run_id",)
+
     def __init__(
         self, project: str = "ritz", metadata: Mapping[str, Any] | None = None, **options: Any
     ):

@@ -206,16 +206,16 @@ def test_timeout_per_run_and_in_total(monkeypatch):
 
     driver = QuadraticDriver()
     driver.run(50, callback=[Tick(), Timeout(per_run=5)], show_progress=False)
-    assert driver.step_count == 4
+    assert driver.step_count == 5  # the step at which time was up is finished
     assert driver.stop_reason is StopReason.TIMED_OUT
     assert driver.stop_message == "stopped by Timeout: this run has taken 5.0 s of 5 s"
     total = Timeout(10)
     driver.run(7, callback=[Tick(), total], show_progress=False)
-    assert driver.step_count == 11
+    assert driver.step_count == 12
     restored = Timeout(10)
     restored.load_state_dict(total.state_dict())
     driver.run(50, callback=[Tick(), restored], show_progress=False)
-    assert driver.step_count == 13
+    assert driver.step_count == 15
     assert driver.stop_message == "stopped by Timeout: all runs took 10.0 s of 10 s"
 
 

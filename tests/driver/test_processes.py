@@ -91,5 +91,5 @@ def test_one_process_rejects_for_both():
 def test_a_signal_to_one_process_ends_both():
     first, second = run_both("signal")
     assert first["steps"] == second["steps"] == 2
-    assert first["message"] == "interrupted by a signal to another process"
+    assert first["message"] == "interrupted by SIGTERM to another process"
     assert second["message"] == second["raised"] == "interrupted by SIGTERM"

@@ -1,0 +1,4 @@
+"""Checkpoints: runs that go on as if nothing had happened."""
+
+from ritz.checkpoint.checkpoint import Checkpoint as Checkpoint
+from ritz.checkpoint.folder import CheckpointError as CheckpointError

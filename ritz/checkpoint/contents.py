@@ -1,0 +1,234 @@
+"""What a checkpoint holds: gathered from a driver and its callbacks, and put back."""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ritz.checkpoint.folder import CheckpointError, Contents
+from ritz.checkpoint.plain import Arrays, Decoder, Encoder
+from ritz.driver.callback import AbstractCallback, has_state, has_step_hooks
+from ritz.driver.description import describe, differences
+from ritz.driver.stop import StopReason
+
+FORMAT = 1
+"""The version of the layout."""
+
+_PACKAGES = ("ritz", "jax", "jaxlib", "numpy", "optax", "netket")
+_ASKED_STEPS = 128
+"""How many steps a callback is asked about, to find out whether any is live."""
+_MOST_LINES = 5
+
+
+def describe_run(driver: Any, began: int, configuration: Any) -> dict[str, Any]:
+    """What stays the same during a run.
+
+    Args:
+        driver: The driver, with the callbacks of the run.
+        began: The step at which the run began.
+        configuration: Anything that JSON can hold.
+    """
+    callbacks = driver.hooks.callbacks
+    return {
+        "format": FORMAT,
+        "began": began,
+        "target": driver.target_step,
+        "callback set": _callback_set(callbacks),
+        "logs": [c.label for c in callbacks if c.run_argument == "out"],
+        "settings": describe(driver.settings),
+        "versions": versions(),
+        "processes": jax.process_count(),
+        "configuration": configuration,
+    }
+
+
+def gather(
+    driver: Any, description: Mapping[str, Any], ended: bool, monitored: float | None
+) -> Contents:
+    """Everything that a resumed run needs, as copies.
+
+    Args:
+        driver: The driver, between two steps.
+        description: From `describe_run`.
+        ended: Whether the run has ended.
+        monitored: The value by which checkpoints are compared.
+    """
+    arrays: Arrays = {}
+    encoder = Encoder(arrays, driver.parameters)
+    state = {
+        name: encoder.encode(leaf, f"state.{name}")
+        for name, leaf in _named_leaves(driver.snapshot())
+    }
+    states = {
+        key: encoder.encode(dict(callback.state_dict()), f"callbacks.{key}")
+        for key, callback in driver.hooks.stateful.items()
+    }
+    arrays["step"] = np.asarray(driver.step_count)
+    manifest = {
+        **description,
+        "step": driver.step_count,
+        "ended": _ending(driver) if ended else None,
+        "elapsed": driver.elapsed,
+        "loss": _loss(driver),
+        "monitored": monitored,
+        "state": state,
+        "callbacks": states,
+        "adjustable": {
+            name: encoder.encode(getattr(driver, name), f"adjustable.{name}")
+            for name in sorted(driver.adjustable)
+        },
+        "saved": time.strftime("%Y-%m-%d %H:%M:%S%z"),
+    }
+    return Contents(manifest, arrays)
+
+
+def versions() -> dict[str, str]:
+    """What may change the last bits of a result."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**found, "backend": jax.default_backend()}
+
+
+def _ending(driver: Any) -> dict[str, str]:
+    return {"reason": driver.stop_reason.name, "message": driver.stop_message}
+
+
+def _loss(driver: Any) -> dict[str, Any] | None:
+    if driver.loss is None:
+        return None
+    mean = np.asarray(getattr(driver.loss, "mean", driver.loss))
+    error = np.asarray(getattr(driver.loss, "error_of_mean", np.nan))
+    if mean.size != 1 or mean.dtype.kind not in "biufc":
+        return None
+    return {
+        "name": driver.loss_name,
+        "mean": float(np.real(mean).reshape(())),
+        "error": float(np.real(error).reshape(())),
+    }
+
+
+def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    named = [(jax.tree_util.keystr(path, simple=True, separator="."), x) for path, x in leaves]
+    if len({name for name, _ in named}) < len(named):  # keys such as 1 and "1"
+        named = [(jax.tree_util.keystr(path), x) for path, x in leaves]
+    return named
+
+
+def _callback_set(callbacks: Sequence[AbstractCallback]) -> list[str]:
+    """The callbacks on which the results may depend: with a state, or live at some steps."""
+    return sorted(
+        c.label
+        for c in callbacks
+        if c.run_argument != "out"
+        and (has_state(c) or (has_step_hooks(c) and any(map(c.is_live, range(_ASKED_STEPS)))))
+    )
+
+
+def check(
+    manifest: Mapping[str, Any], driver: Any, accept: Collection[str], where: str
+) -> list[str]:
+    """Refuse a checkpoint of another run.
+
+    Args:
+        manifest: What the checkpoint tells.
+        driver: The driver that would go on with it.
+        accept: Settings, or "callbacks", that may differ.
+        where: The checkpoint, for messages.
+
+    Returns:
+        The differences that were accepted.
+
+    Raises:
+        CheckpointError: With what differs.
+    """
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(
+            f"{where} has format {manifest['format']}; this version of Ritz reads {FORMAT}."
+        )
+    saved_set, present_set = manifest["callback set"], _callback_set(driver.hooks.callbacks)
+    found = {
+        "callbacks": [f"the saved run had {c}" for c in _without(saved_set, present_set)]
+        + [f"the saved run had no {c}" for c in _without(present_set, saved_set)]
+    }
+    present = describe(driver.settings)
+    for line in differences(manifest["settings"], present):
+        found.setdefault(line.partition(" ")[0].partition(".")[0], []).append(line)
+    refused = [line for name, lines in found.items() if name not in accept for line in lines]
+    accepted = [line for name, lines in found.items() if name in accept for line in lines]
+    shapes = differences(
+        {name: _shape(form) for name, form in manifest["state"].items()},
+        {n: _shape_of(leaf) for n, leaf in _named_leaves(driver.snapshot())},
+    )
+    if refused or shapes:
+        lines = [*refused, *shapes]
+        more = f"; and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
+        names = sorted(name for name, lines in found.items() if lines and name not in accept)
+        hint = (
+            f" To go on with changed settings, give accept_changes={names} to Checkpoint."
+            if names and not shapes
+            else ""
+        )
+        raise CheckpointError(
+            f"{where} is of another run: {'; '.join(lines[:_MOST_LINES])}{more}. Use the settings "
+            f"of the saved run, or another folder.{hint}"
+        )
+    return accepted
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    left = list(others)
+    missing = []
+    for name in names:
+        if name in left:
+            left.remove(name)
+        else:
+            missing.append(name)
+    return missing
+
+
+def _shape(form: Any) -> str:
+    if isinstance(form, Mapping) and "array" in form:
+        key = f" key {form['key']}" if "key" in form else ""
+        return f"{form['dtype']}{form['shape']}{key}"
+    return "a number or an object"
+
+
+def _shape_of(leaf: Any) -> str:
+    return _shape(Encoder({}).encode(leaf, ""))
+
+
+def put_back(contents: Contents, driver: Any) -> dict[str, dict[str, Any]]:
+    """Bring `driver` to where the saved one was.
+
+    Returns:
+        The states of the callbacks, by their keys.
+    """
+    manifest = contents.manifest
+    decoder = Decoder(contents.arrays, driver.parameters)
+    template = driver.snapshot()
+    leaves = [
+        decoder.decode(manifest["state"][name], leaf) for name, leaf in _named_leaves(template)
+    ]
+    for name, form in manifest["adjustable"].items():
+        if name in driver.adjustable:
+            setattr(driver, name, decoder.decode(form))
+    driver.restore(jax.tree.unflatten(jax.tree.structure(template), leaves))
+    driver.resume_at(manifest["step"], manifest["elapsed"])
+    return {key: decoder.decode(form) for key, form in manifest["callbacks"].items()}
+
+
+def ended_by_callback(manifest: Mapping[str, Any]) -> str | None:
+    """What a callback said that ended the saved run for good, or None."""
+    ended = manifest["ended"]
+    if ended is not None and ended["reason"] == StopReason.STOPPED.name:
+        return ended["message"]
+    return None

@@ -1,0 +1,221 @@
+"""The checkpoints of a run on disk, written by Orbax."""
+
+import contextlib
+import json
+import logging
+import re
+import shutil
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ritz.checkpoint.plain import Arrays
+from ritz.driver.consensus import agree
+
+_logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"(\d+)(-end)?")
+_ARRAYS, _MANIFEST = "arrays", "manifest"
+_SUMS = "checksums"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or does not fit the run that asks for it."""
+
+
+class Entry(NamedTuple):
+    """A checkpoint on disk; they sort by age."""
+
+    step: int
+    """How many updates had been applied."""
+    end: bool
+    """Whether a run ended here."""
+    path: Path
+
+
+class Contents(NamedTuple):
+    """What a checkpoint holds."""
+
+    manifest: dict[str, Any]
+    arrays: Arrays
+
+
+class CheckpointFolder:
+    """Writes and reads the checkpoints in one folder.
+
+    Each is a folder of its own, named by its step, and `-end` where a run ended. Orbax writes it
+    in the background under a temporary name and renames it when it is complete.
+
+    Args:
+        path: The folder; made when something is written.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path.absolute()
+        self._writer: Any = None
+        self._pending: Path | None = None
+
+    def entries(self) -> list[Entry]:
+        """The complete checkpoints, the oldest first."""
+        found = []
+        if self.path.is_dir():
+            for inner in self.path.iterdir():
+                match = _NAME.fullmatch(inner.name)
+                if match and inner.is_dir():
+                    found.append(Entry(int(match[1]), match[2] is not None, inner))
+        return sorted(found)
+
+    def save(self, step: int, end: bool, contents: Contents) -> Entry:
+        """Begin to write a checkpoint; the one before must be done, see `wait`."""
+        from orbax import checkpoint as orbax
+
+        if self._writer is None:
+            self._writer = orbax.AsyncCheckpointer(orbax.CompositeCheckpointHandler())
+            if jax.process_index() == 0:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._remove_unfinished()
+        entry = Entry(step, end, self.path / f"{step:08d}{'-end' * end}")
+        manifest = {**contents.manifest, _SUMS: _checksums(contents.arrays)}
+        signed = {"checksum": _text_checksum(manifest), "body": manifest}
+        self._pending = entry.path
+        self._writer.save(
+            entry.path,
+            orbax.args.Composite(
+                **{
+                    _ARRAYS: orbax.args.PyTreeSave(contents.arrays),
+                    _MANIFEST: orbax.args.JsonSave(signed),
+                }
+            ),
+        )
+        return entry
+
+    def wait(self) -> None:
+        """Wait until the checkpoint that was begun is complete.
+
+        Raises:
+            CheckpointError: If it could not be written; others are still there.
+        """
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            self._writer.wait_until_finished()
+        except Exception as error:
+            raise CheckpointError(f"{pending} could not be written: {error}") from error
+
+    def remove(self, entry: Entry) -> None:
+        """Delete a checkpoint."""
+        if jax.process_index() == 0:
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+    def set_aside(self, entry: Entry) -> None:
+        """Move a checkpoint out of the way of the run, into `set_aside/`."""
+        if jax.process_index() == 0:
+            target = self.path / "set_aside"
+            target.mkdir(exist_ok=True)
+            name = entry.path.name
+            if (target / name).exists():
+                name += time.strftime("_%Y%m%d_%H%M%S")
+            with contextlib.suppress(OSError):
+                entry.path.rename(target / name)
+
+    def _remove_unfinished(self) -> None:
+        """Delete what was not complete when an earlier process was killed."""
+        for inner in self.path.iterdir():
+            if ".orbax-checkpoint-tmp" in inner.name:
+                shutil.rmtree(inner, ignore_errors=True)
+
+    def newest(self) -> tuple[Entry, Contents] | None:
+        """The newest checkpoint that can be read, or None if there is none.
+
+        Raises:
+            CheckpointError: If there are some, and none can be read.
+        """
+        entries = self.entries()
+        for entry in reversed(entries):
+            try:
+                contents = read(entry.path)
+                error = None
+            except CheckpointError as damage:
+                contents, error = None, damage
+            if not agree(error) and contents is not None:
+                return entry, contents
+            _logger.warning(
+                "Skipped a damaged checkpoint: %s", error or "another process cannot read it."
+            )
+        if entries:
+            raise CheckpointError(
+                f"none of the {len(entries)} checkpoints in {self.path} can be read; move them "
+                "away to start anew."
+            )
+        return None
+
+
+def read(path: Path) -> Contents:
+    """Read one checkpoint, and check that it is what was written.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    from orbax import checkpoint as orbax
+
+    path = path.absolute()
+    if not (path / _MANIFEST).is_dir():
+        raise CheckpointError(f"{path} is no checkpoint of Ritz.")
+    try:
+        reader = orbax.Checkpointer(orbax.CompositeCheckpointHandler())
+        restored = reader.restore(
+            path, orbax.args.Composite(**{_MANIFEST: orbax.args.JsonRestore()})
+        )
+        manifest = _verified(restored[_MANIFEST])
+        names = dict.fromkeys(manifest[_SUMS], orbax.RestoreArgs(restore_type=np.ndarray))
+        restored = reader.restore(
+            path, orbax.args.Composite(**{_ARRAYS: orbax.args.PyTreeRestore(restore_args=names)})
+        )
+        arrays = restored[_ARRAYS]
+    except Exception as error:  # whatever bytes make Orbax and TensorStore raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CheckpointError(f"{path} cannot be read: {reason[:300]}") from error
+    for name, checksum in manifest[_SUMS].items():
+        if checksum is not None and checksum != _checksum(arrays[name]):
+            raise CheckpointError(f"{path} is damaged: the checksum of {name} is wrong.")
+    return Contents(manifest, arrays)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a checkpoint tells besides its arrays, without reading them.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    try:
+        return _verified(json.loads((path / _MANIFEST / "metadata").read_text()))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _verified(signed: Mapping[str, Any]) -> dict[str, Any]:
+    if signed["checksum"] != _text_checksum(signed["body"]):
+        raise ValueError("the checksum of the manifest is wrong")
+    return signed["body"]
+
+
+def _text_checksum(manifest: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
+
+
+def _checksums(arrays: Mapping[str, Any]) -> dict[str, int | None]:
+    """Checksums; None for arrays of which this process has only a part."""
+    return {
+        name: _checksum(array) if isinstance(array, np.ndarray) else None
+        for name, array in arrays.items()
+    }
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).tobytes())

@@ -1,0 +1,176 @@
+"""Python values as JSON and arrays, and back, without pickles."""
+
+import dataclasses
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+Arrays = dict[str, Any]
+"""Arrays by name, as they are written."""
+
+
+class Encoder:
+    """Turns values into what JSON can hold; arrays go to `arrays`.
+
+    Args:
+        arrays: Takes the arrays.
+        like: A pytree, such as the parameters: values of its structure are kept as leaves, so that
+            containers of any registered kind can be stored.
+    """
+
+    def __init__(self, arrays: Arrays, like: Any = None):
+        self.arrays = arrays
+        self._like = jax.tree.structure(like)
+
+    def encode(self, value: Any, name: str) -> Any:
+        """`value` in a form that `Decoder.decode` understands.
+
+        Args:
+            value: Numbers, strings, None, arrays, random generators of NumPy, dataclasses, and
+                lists, tuples and dicts of them.
+            name: Its name, for arrays and messages.
+
+        Raises:
+            TypeError: If there is no form for it.
+        """
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if type(value) is complex:
+            return {"complex": [value.real, value.imag]}
+        if isinstance(value, jax.Array | np.ndarray | np.generic):
+            return self._array(value, name)
+        if self._is_like(value):
+            leaves = jax.tree.leaves(value)
+            return {"like": [self.encode(x, f"{name}.{i}") for i, x in enumerate(leaves)]}
+        if type(value) in (list, tuple):
+            inner = [self.encode(x, f"{name}.{i}") for i, x in enumerate(value)]
+            return inner if type(value) is list else {"tuple": inner}
+        if isinstance(value, deque):
+            return {"deque": self.encode(list(value), name), "maxlen": value.maxlen}
+        if isinstance(value, Mapping):
+            return {"dict": [[k, self.encode(v, f"{name}.{k}")] for k, v in value.items()]}
+        return self._object(value, name)
+
+    def _object(self, value: Any, name: str) -> Any:
+        if isinstance(value, np.random.RandomState):
+            return {"random_state": self.encode(value.get_state(legacy=False), name)}
+        if isinstance(value, np.random.Generator):
+            return {"generator": self.encode(value.bit_generator.state, name)}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+            return {"dataclass": self.encode(fields, name)}
+        raise TypeError(
+            f"{name} is {value!r}, which a checkpoint cannot hold; it holds numbers, strings, "
+            "None, arrays, and lists, tuples and dicts of them."
+        )
+
+    def _is_like(self, value: Any) -> bool:
+        one_leaf = jax.tree_util.treedef_is_leaf(self._like)
+        return not one_leaf and jax.tree.structure(value) == self._like
+
+    def _array(self, value: Any, name: str) -> Any:
+        form: dict[str, Any] = {"array": name}
+        if isinstance(value, jax.Array):
+            form["device"] = True
+            if _is_key(value):
+                form["key"] = str(jax.random.key_impl(value))
+                value = jax.random.key_data(value)
+            if value.is_fully_replicated:
+                value = np.asarray(value)
+        elif isinstance(value, np.generic):
+            form["scalar"] = True
+            value = np.asarray(value)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "USO":
+            return {"strings": value.tolist()}
+        form["shape"], form["dtype"] = list(value.shape), str(value.dtype)
+        if value.size:
+            # What is written must not change while the run goes on.
+            self.arrays[name] = value.copy() if isinstance(value, np.ndarray) else value
+        return form
+
+
+class Decoder:
+    """Turns back what an `Encoder` made.
+
+    Args:
+        arrays: What was written.
+        like: See `Encoder`.
+    """
+
+    def __init__(self, arrays: Arrays, like: Any = None):
+        self.arrays = arrays
+        self._leaves, self._like = jax.tree.flatten(like)
+
+    def decode(self, form: Any, template: Any = None) -> Any:
+        """The value that `form` stands for.
+
+        Args:
+            form: What `Encoder.encode` returned.
+            template: The value that it replaces, for dataclasses and generators.
+        """
+        if not isinstance(form, Mapping):
+            return [self.decode(x) for x in form] if isinstance(form, list) else form
+        kind = next(iter(form))
+        return getattr(self, f"_decode_{kind}")(form, template)
+
+    def _decode_array(self, form: Any, template: Any) -> Any:
+        dtype = jax.numpy.dtype(form["dtype"])
+        size = int(np.prod(form["shape"]))
+        value = self.arrays[form["array"]] if size else np.empty(form["shape"], dtype)
+        if "scalar" in form:
+            return value[()]
+        if "device" not in form:
+            return value
+        device = placed(value, template)
+        return jax.random.wrap_key_data(device, impl=form["key"]) if "key" in form else device
+
+    def _decode_complex(self, form: Any, template: Any) -> complex:
+        return complex(*form["complex"])
+
+    def _decode_like(self, form: Any, template: Any) -> Any:
+        pairs = zip(form["like"], self._leaves, strict=True)
+        return jax.tree.unflatten(self._like, [self.decode(x, leaf) for x, leaf in pairs])
+
+    def _decode_tuple(self, form: Any, template: Any) -> tuple[Any, ...]:
+        return tuple(self.decode(x) for x in form["tuple"])
+
+    def _decode_deque(self, form: Any, template: Any) -> deque[Any]:
+        return deque(self.decode(form["deque"]), form["maxlen"])
+
+    def _decode_dict(self, form: Any, template: Any) -> dict[Any, Any]:
+        return {k: self.decode(v) for k, v in form["dict"]}
+
+    def _decode_strings(self, form: Any, template: Any) -> np.ndarray:
+        return np.array(form["strings"])
+
+    def _decode_random_state(self, form: Any, template: Any) -> np.random.RandomState:
+        restored = np.random.RandomState()
+        restored.set_state(self.decode(form["random_state"]))
+        return restored
+
+    def _decode_generator(self, form: Any, template: Any) -> np.random.Generator:
+        state = self.decode(form["generator"])
+        restored = np.random.Generator(getattr(np.random, state["bit_generator"])())
+        restored.bit_generator.state = state
+        return restored
+
+    def _decode_dataclass(self, form: Any, template: Any) -> Any:
+        return dataclasses.replace(template, **self.decode(form["dataclass"]))
+
+
+def placed(value: np.ndarray, template: Any) -> jax.Array:
+    """`value` on the devices where `template` is, if that is an array of JAX."""
+    if isinstance(template, jax.Array) and _is_key(template):
+        template = jax.random.key_data(template)
+    if not isinstance(template, jax.Array) or not template.committed:
+        if getattr(template, "weak_type", False) and not value.ndim:
+            return jax.numpy.asarray(value.item())
+        return jax.numpy.asarray(value)
+    return jax.make_array_from_callback(value.shape, template.sharding, lambda index: value[index])
+
+
+def _is_key(array: jax.Array) -> bool:
+    return jax.numpy.issubdtype(array.dtype, jax.dtypes.prng_key)

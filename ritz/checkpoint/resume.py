@@ -1,0 +1,89 @@
+"""Brings a driver and its callbacks to where a saved run was."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ritz.checkpoint.checkpoint import Checkpoint
+from ritz.checkpoint.contents import check, ended_by_callback, put_back, versions
+from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry, read
+from ritz.driver.description import differences
+from ritz.driver.hooks import HookList
+from ritz.driver.stop import StopRun
+from ritz.loggers.base import AbstractLogger
+
+_logger = logging.getLogger(__name__)
+
+
+def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[str]) -> int:
+    """Go on with a saved run.
+
+    Args:
+        driver: A driver with the settings of the saved one; `driver.hooks` are `hooks`.
+        hooks: The callbacks of the run; none has been started.
+        source: True for the newest checkpoint of the first `Checkpoint` among them, if there is
+            any; or a checkpoint, or a folder of them.
+
+    Returns:
+        The step at which the saved run began.
+
+    Raises:
+        CheckpointError: If there is none where one is demanded, or if it is of another run.
+        ValueError: If `source` is True and there is no `Checkpoint`.
+    """
+    own = next((c for c in hooks.callbacks if isinstance(c, Checkpoint)), None)
+    if own is None and source is True:
+        raise ValueError(
+            "resume=True needs to know where: give callback=[Checkpoint('FOLDER')], or a path "
+            "instead of True."
+        )
+    folder = None if own is None else own.folder(driver)
+    found = folder.newest() if source is True and folder else _find(Path(str(source)))
+    for callback in hooks.callbacks:
+        if isinstance(callback, AbstractLogger):
+            callback.resuming = True
+    if found is None:
+        _logger.info("There is no checkpoint yet; the run begins at step %d.", driver.step_count)
+        return driver.step_count
+    entry, contents = found
+    began = _load(entry, contents, driver, hooks, own)
+    if own is not None and folder is not None:
+        if entry.path.parent == folder.path:
+            own.goes_on(entry, began)
+        else:
+            own.check_run(driver, resume=False)
+    return began
+
+
+def _find(path: Path) -> tuple[Entry, Contents]:
+    """The checkpoint at `path`, or the newest one in it."""
+    path = path.absolute()
+    folder = CheckpointFolder(path)
+    found = folder.newest()
+    if found is not None:
+        return found
+    for entry in CheckpointFolder(path.parent).entries():
+        if entry.path == path:
+            return entry, read(path)
+    raise CheckpointError(f"there is no checkpoint in {path}.")
+
+
+def _load(
+    entry: Entry, contents: Contents, driver: Any, hooks: HookList, own: Checkpoint | None
+) -> int:
+    manifest = contents.manifest
+    accept = own.accept_changes if own is not None else ()
+    for line in check(manifest, driver, accept, str(entry.path)):
+        _logger.warning("Going on with a changed setting: %s", line)
+    for line in differences(manifest["versions"], versions()):
+        _logger.warning("The saved run had other software, so bits may differ: %s", line)
+    states = put_back(contents, driver)
+    known = hooks.stateful
+    message = ended_by_callback(manifest)
+    hooks.load(
+        {key: state for key, state in states.items() if key in known},
+        None if message is None else StopRun(message),
+    )
+    _logger.info("Going on from %s, saved %s.", entry.path, manifest["saved"])
+    return manifest["began"]

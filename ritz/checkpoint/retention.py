@@ -1,0 +1,58 @@
+"""Which checkpoints are kept."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ritz.callbacks.monitor import check_mode
+from ritz.checkpoint.folder import Entry
+from ritz.driver.arguments import check_count
+
+
+class Retention:
+    """Keeps the newest checkpoints, and the best.
+
+    Args:
+        max_to_keep: How many of the newest; None for all.
+        keep_best: `(monitor, mode, k)`: the k with the lowest ("min") or highest ("max") value.
+
+    Raises:
+        ValueError: If a number or the mode is not allowed.
+    """
+
+    def __init__(self, max_to_keep: int | None, keep_best: tuple[str, str, int] | None):
+        self.max_to_keep = max_to_keep
+        if max_to_keep is not None:
+            check_count("max_to_keep", max_to_keep, 1)
+        self.monitor: str | None = None
+        """What the best are judged by."""
+        if keep_best is not None:
+            self.monitor, self._sign, self._best = _checked(keep_best)
+
+    def superfluous(self, entries: Mapping[Entry, float | None]) -> set[Entry]:
+        """Those that need not be kept.
+
+        Args:
+            entries: Checkpoint -> monitored value, if it is known.
+        """
+        newest = sorted(entries)
+        keep = set(newest if self.max_to_keep is None else newest[-self.max_to_keep :])
+        if self.monitor is not None:
+            known = [(self._sign * v, e) for e, v in entries.items() if v is not None]
+            finite = sorted((value, entry) for value, entry in known if math.isfinite(value))
+            keep |= {entry for _, entry in finite[: self._best]}
+        # A run that ended at a saved step is saved once more, with how it ended.
+        ends = {entry.step for entry in keep if entry.end}
+        return {e for e in entries if e not in keep or (e.step in ends and not e.end)}
+
+
+def _checked(keep_best: Any) -> tuple[str, int, int]:
+    try:
+        monitor, mode, k = keep_best
+    except (TypeError, ValueError):
+        raise ValueError(
+            "keep_best takes (monitor, mode, k), such as ('Energy', 'min', 2), but "
+            f"{keep_best!r} was given."
+        ) from None
+    sign = 1 if check_mode(mode) == "min" else -1
+    return str(monitor), sign, check_count("k in keep_best", k, 1)
