@@ -197,9 +197,13 @@ class Checkpoint(AbstractCallback):
                 callback.sync()
         try:
             self._write(contents, ended=False, finite=finite)
-        except (CheckpointError, OSError) as error:
-            newest = self.last_saved.path if self.last_saved else "none"
-            _logger.error("A checkpoint failed: %s. The run goes on; newest: %s.", error, newest)
+        except CheckpointError as error:
+            if self.last_saved is None:
+                raise
+            _logger.error(
+                "A checkpoint failed: %s. The run goes on; the newest is %s.",
+                error, self.last_saved.path,
+            )  # fmt: skip
 
     def _write(self, contents: Contents, ended: bool, finite: bool) -> None:
         assert self._folder is not None

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ritz.checkpoint.folder import CheckpointError, Contents
-from ritz.checkpoint.plain import Arrays, Decoder, Encoder
+from ritz.checkpoint.plain import Arrays, Decoder, Encoder, pack
 from ritz.driver.callback import AbstractCallback, has_state, has_step_hooks
 from ritz.driver.description import describe, differences
 from ritz.driver.stop import StopReason
@@ -67,7 +67,11 @@ def gather(
         key: encoder.encode(dict(callback.state_dict()), f"callbacks.{key}")
         for key, callback in driver.hooks.stateful.items()
     }
-    arrays["step"] = np.asarray(driver.step_count)
+    adjustable = {
+        name: encoder.encode(getattr(driver, name), f"adjustable.{name}")
+        for name in sorted(driver.adjustable)
+    }
+    packed, table = pack(arrays)
     manifest = {
         **description,
         "step": driver.step_count,
@@ -77,13 +81,11 @@ def gather(
         "monitored": monitored,
         "state": state,
         "callbacks": states,
-        "adjustable": {
-            name: encoder.encode(getattr(driver, name), f"adjustable.{name}")
-            for name in sorted(driver.adjustable)
-        },
+        "adjustable": adjustable,
+        "table": table,
         "saved": time.strftime("%Y-%m-%d %H:%M:%S%z"),
     }
-    return Contents(manifest, arrays)
+    return Contents(manifest, packed)
 
 
 def versions() -> dict[str, str]:

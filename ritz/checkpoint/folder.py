@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ritz.checkpoint.plain import Arrays
+from ritz.checkpoint.plain import Arrays, unpack
 from ritz.driver.consensus import agree
 
 _logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Contents(NamedTuple):
 
     manifest: dict[str, Any]
     arrays: Arrays
+    """Packed when it is written, by their names when it is read."""
 
 
 class CheckpointFolder:
@@ -76,23 +77,31 @@ class CheckpointFolder:
 
         if self._writer is None:
             self._writer = orbax.AsyncCheckpointer(orbax.CompositeCheckpointHandler())
-            if jax.process_index() == 0:
-                self.path.mkdir(parents=True, exist_ok=True)
-                self._remove_unfinished()
+            self._prepare()
         entry = Entry(step, end, self.path / f"{step:08d}{'-end' * end}")
         manifest = {**contents.manifest, _SUMS: _checksums(contents.arrays)}
         signed = {"checksum": _text_checksum(manifest), "body": manifest}
+        items = {
+            _ARRAYS: orbax.args.PyTreeSave(contents.arrays),
+            _MANIFEST: orbax.args.JsonSave(signed),
+        }
+        try:
+            self._writer.save(entry.path, orbax.args.Composite(**items))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{entry.path} could not be written: {error}") from error
         self._pending = entry.path
-        self._writer.save(
-            entry.path,
-            orbax.args.Composite(
-                **{
-                    _ARRAYS: orbax.args.PyTreeSave(contents.arrays),
-                    _MANIFEST: orbax.args.JsonSave(signed),
-                }
-            ),
-        )
         return entry
+
+    def _prepare(self) -> None:
+        if jax.process_index() != 0:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"the folder {self.path} cannot be made: {error}") from error
+        for inner in self.path.iterdir():  # not complete when an earlier process was killed
+            if ".orbax-checkpoint-tmp" in inner.name:
+                shutil.rmtree(inner, ignore_errors=True)
 
     def wait(self) -> None:
         """Wait until the checkpoint that was begun is complete.
@@ -123,12 +132,6 @@ class CheckpointFolder:
                 name += time.strftime("_%Y%m%d_%H%M%S")
             with contextlib.suppress(OSError):
                 entry.path.rename(target / name)
-
-    def _remove_unfinished(self) -> None:
-        """Delete what was not complete when an earlier process was killed."""
-        for inner in self.path.iterdir():
-            if ".orbax-checkpoint-tmp" in inner.name:
-                shutil.rmtree(inner, ignore_errors=True)
 
     def newest(self) -> tuple[Entry, Contents] | None:
         """The newest checkpoint that can be read, or None if there is none.
@@ -184,7 +187,7 @@ def read(path: Path) -> Contents:
     for name, checksum in manifest[_SUMS].items():
         if checksum is not None and checksum != _checksum(arrays[name]):
             raise CheckpointError(f"{path} is damaged: the checksum of {name} is wrong.")
-    return Contents(manifest, arrays)
+    return Contents(manifest, unpack(arrays, manifest["table"]))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

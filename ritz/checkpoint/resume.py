@@ -81,6 +81,9 @@ def _load(
     states = put_back(contents, driver)
     known = hooks.stateful
     message = ended_by_callback(manifest)
+    for callback in hooks.callbacks:
+        if isinstance(callback, AbstractLogger):
+            callback.complete = message is not None
     hooks.load(
         {key: state for key, state in states.items() if key in known},
         None if message is None else StopRun(message),

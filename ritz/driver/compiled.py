@@ -12,6 +12,7 @@ import numpy as np
 
 from ritz.driver.abstract import AbstractDriver
 from ritz.driver.blocks import (
+    SECONDS,
     Block,
     BlockLength,
     Playback,
@@ -49,6 +50,10 @@ def _apply(kernel: Kernel, carry: Any, update: Any) -> Any:
 @jax.jit
 def _trial(kernel: Kernel, carry: Any, batch: Any, update: Any) -> Any:
     return kernel.trial(carry, batch, update)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(getattr(leaf, "dtype", np.float64), jax.dtypes.prng_key)
 
 
 _metrics = jax.jit(Observers.metrics, static_argnums=0)
@@ -177,8 +182,11 @@ class CompiledDriver(AbstractDriver):
     def _log_compilation(self, playback: Playback) -> None:
         again = self._compiled_in_run
         self._compiled_in_run = True
+        level = logging.INFO
+        if again:  # calls with arrays that lie elsewhere look like it, but take no time
+            level = logging.WARNING if playback.seconds > SECONDS else logging.DEBUG
         _logger.log(
-            logging.WARNING if again else logging.INFO,
+            level,
             "Step %d: the block program was compiled%s (%.1f s)%s",
             self.step_count,
             " again" * again,
@@ -261,6 +269,18 @@ class CompiledDriver(AbstractDriver):
     def _load_traced(self) -> None:
         if self._observers is not None:
             self._observers.load(self._held)
+
+    def snapshot(self) -> Any:
+        """The whole carry; its arrays are never changed in place."""
+        self._owns_carry = False
+        return self.carry
+
+    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; with `fresh_samples` the random keys stay those of now."""
+        if fresh_samples:
+            now = self.carry
+            snapshot = jax.tree.map(lambda then, now: now if _is_key(now) else then, snapshot, now)
+        self.carry = snapshot
 
     # The steps.
 

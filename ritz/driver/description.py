@@ -93,4 +93,5 @@ def _text(value: Any) -> str:
         return f"{array.dtype}{list(array.shape)} {digest}"
     if isinstance(value, np.generic | jax.Array):
         value = np.asarray(value).item()
-    return " ".join(_ADDRESS.sub("", repr(value)).split())
+    text = value if isinstance(value, str) else repr(value)
+    return " ".join(_ADDRESS.sub("", text).split())

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import netket as nk
 import optax
 from jaxtyping import Array, Float, Inexact, Key, PyTree
+from netket.utils import wrap_afun
 
 from ritz.driver import Kernel, Proposal
 from ritz.lattice.flips import Flips
@@ -115,7 +116,8 @@ class SamplingKernel(LatticeKernel):
     def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, Array]:
         """Samples of |psi|^2, shape (n_chains, chain_length, n_sites)."""
         variables = {"params": carry.params, **(carry.model_state or {})}
-        state = self.sampler.reset(self.model, variables, carry.sampler_state)
+        # `reset` of NetKet looks where the samples are, which a tracer does not know.
+        state = self.sampler._reset(wrap_afun(self.model), variables, carry.sampler_state)
         if self.n_discard > 0:
             _, state = self.sampler.sample(
                 self.model, variables, state=state, chain_length=self.n_discard

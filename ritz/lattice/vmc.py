@@ -282,9 +282,10 @@ class VMC(CompiledDriver):
 
     def snapshot(self) -> LatticeCarry:
         """The whole carry; its arrays are never changed in place."""
+        carry = super().snapshot()
         if self._sums or self._samples_compiled:
-            return self.carry
-        return self.carry._replace(sampler_state=copy.deepcopy(self.state.sampler_state))
+            return carry
+        return carry._replace(sampler_state=copy.deepcopy(self.state.sampler_state))
 
     def restore(self, snapshot: LatticeCarry, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; with `fresh_samples` random numbers go on from where they are."""

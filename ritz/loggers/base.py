@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,8 +34,12 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     The last row of a block is not held."""
 
     resuming = False
-    """Whether the next `open` goes on with the log of a saved run: it keeps the rows before
+    """Whether the next run goes on with the log of a saved one: `open` keeps the rows before
     `initial_step`, whatever the logger's mode."""
+
+    complete = False
+    """Whether the saved run was ended by a callback: then its last row stays too, although its
+    update was not applied."""
 
     _opened: contextlib.ExitStack | None = None
     _by_hand = False
@@ -83,7 +88,9 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     def on_run_start(self, step: int, driver: Any) -> None:
         """Enter `open`."""
         self.close()
-        self._begin(driver.working_dir, driver.stage_name, step)
+        first = sys.maxsize if self.complete else step
+        self._begin(driver.working_dir, driver.stage_name, first)
+        self.resuming = self.complete = False
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Write the row."""

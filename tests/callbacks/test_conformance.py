@@ -64,5 +64,5 @@ def test_the_check_finds_a_state_without_a_format():
         def state_dict(self):
             return {"f": print}
 
-    with pytest.raises(AssertionError, match=r"Odd.f is .*, which has no format"):
+    with pytest.raises(AssertionError, match=r"Odd.f is .*, which a checkpoint cannot hold"):
         check_callback(Odd)

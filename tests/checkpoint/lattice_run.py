@@ -40,23 +40,34 @@ def loggers(folder):
     return [JsonLog(folder / "run"), CSVLog(folder / "run.csv", "write"), HDF5Log(folder / "run")]
 
 
-def run(folder, n_steps, tell=lambda: None, more=(), **options):
+def run(
+    folder, n_steps, tell=lambda: None, more=(), driver=None, out=(), max_block=None, **options
+):
     """Take the steps that are left, and say when the first has been taken."""
-    driver = make_driver()
+    driver = driver or make_driver()
     told = []
 
     def first(*_):
         if not told:
             told.append(tell())
 
-    watch = LambdaCallback(on_step_end=first)
-    watch.is_live = lambda step: False
+    watch = LambdaCallback(on_step_end=first, live=False)
     saving = Checkpoint(folder / "checkpoints", **{"every_steps": 40, **options})
     driver.run(
-        n_steps, out=loggers(folder), callback=[*callbacks(), watch, saving, *more],
-        show_progress=False, resume=True,
+        n_steps, out=[*loggers(folder), *out], callback=[*callbacks(), watch, saving, *more],
+        show_progress=False, resume=True, max_block=max_block,
     )  # fmt: skip
     return driver
+
+
+def parameters(driver):
+    """The parameters, which every process has, as text."""
+    return [np.asarray(x).tobytes().hex() for x in jax.tree.leaves(driver.parameters)]
+
+
+def rows(data):
+    """The energies of a log, as text."""
+    return [data["Energy"].iters.tolist(), data["Energy"]["Mean"].tobytes().hex()]
 
 
 def result(folder, driver):

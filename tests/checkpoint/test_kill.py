@@ -38,8 +38,8 @@ def environment(folder):
 def finish(process, folder):
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0 and output.endswith("done\n"), (
-        (folder / "errors.txt").read_text()
-    )
+        folder / "errors.txt"
+    ).read_text()
     with np.load(folder / "result.npz") as saved:
         return {name: saved[name].tobytes() for name in saved.files}
 

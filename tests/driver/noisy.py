@@ -62,12 +62,6 @@ class NoisyDriver(CompiledDriver):
     def carry(self, carry):
         self.state.parameters, self.momentum, self.key = carry
 
-    def snapshot(self):
-        return self.carry
-
-    def restore(self, snapshot, *, fresh_samples=False):
-        self.carry = snapshot
-
     @property
     def bits(self):
         return bits(self)
