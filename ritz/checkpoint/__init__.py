@@ -2,3 +2,4 @@
 
 from ritz.checkpoint.checkpoint import Checkpoint as Checkpoint
 from ritz.checkpoint.folder import CheckpointError as CheckpointError
+from ritz.checkpoint.slurm import SlurmRequeue as SlurmRequeue

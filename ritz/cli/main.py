@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as signal:
         sys.stderr.write(f"ritz: {signal or 'interrupted'}\n")
-        return 143 if "SIGTERM" in str(signal) else 130
+        return getattr(signal, "code", 130)
     return 0
 
 

@@ -1,7 +1,9 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,7 @@ def send(number, hook="on_compute_update_start", step=1, times=1):
     return LambdaCallback(**{hook: act})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_first_signal_finishes_the_step(number):
     driver, log, diary = Halving(), RuntimeLog(), Diary()
     before = signal.getsignal(number)
@@ -113,3 +115,27 @@ def test_other_threads_run_without_handlers():
     thread.start()
     thread.join()
     assert (driver.step_count, handlers) == (2, [before])
+
+
+PROGRAM = """
+import os, signal, sys
+from tests.driver.tools import Halving, at
+number = int(sys.argv[1])
+send = at(1, lambda driver: [os.kill(os.getpid(), number) for _ in range(int(sys.argv[2]))])
+try:
+    Halving().run(5, callback=send, show_progress=False)
+finally:
+    print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_program_ends_with_the_conventional_status(number, times):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(int(number)), str(times)],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "ended\n"
+    # Python ends itself with SIGINT, which shells turn into 130.
+    assert done.returncode == (-2 if number == signal.SIGINT else 128 + number)

@@ -1,0 +1,136 @@
+"""Goes on in a new job when the time of a Slurm job is nearly over."""
+
+import logging
+import math
+import os
+import subprocess
+import time
+from typing import Any
+
+import jax
+
+from ritz.callbacks.monitor import check_number
+from ritz.checkpoint.checkpoint import Checkpoint
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
+from ritz.driver.consensus import agree
+
+_logger = logging.getLogger(__name__)
+
+_PATIENCE = 30
+"""Seconds after which a program of Slurm is given up."""
+
+
+class SlurmRequeue(AbstractCallback):
+    """Stops the run before the time of its Slurm job is over, and puts the job in the queue again.
+
+    The run stops when `before` seconds are left, or the longest step so far more than that; its
+    `Checkpoint` saves it, and `scontrol requeue` starts the job anew, whose script should give
+    `resume=True`. A run that ends by SIGUSR1, as `sbatch --signal=USR1@300` sends it, is put in the
+    queue too. Outside of a Slurm job nothing happens. A program of Slurm that is missing or fails
+    is a warning.
+
+    The job must allow it: `sbatch --requeue`.
+
+    Args:
+        before: Seconds before the end of the job.
+
+    Raises:
+        ValueError: If `before` is not positive.
+    """
+
+    callback_order = CallbackOrder.STOP
+
+    def __init__(self, before: float = 300.0):
+        self.before = check_number("before", before, 0, strict=True)
+        self._job: str | None = None
+        self._deadline = math.inf
+        self._longest = 0.0
+        self._last: float | None = None
+        self._due = False
+
+    def is_live(self, step: int) -> bool:
+        """Never: only the clock is read."""
+        return False
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Ask Slurm how much time is left."""
+        self._job = os.environ.get("SLURM_JOB_ID")
+        self._longest, self._last, self._due = 0.0, None, False
+        self._deadline = math.inf
+        if self._job is None:
+            _logger.info("SlurmRequeue: this is no Slurm job.")
+            return
+        if not any(isinstance(c, Checkpoint) for c in driver.hooks.callbacks):
+            _logger.warning("SlurmRequeue without a Checkpoint: a new job would begin anew.")
+        self._deadline = time.monotonic() + self._time_left()
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Stop if the next step might come too late."""
+        now = time.monotonic()
+        if self._last is not None:
+            self._longest = max(self._longest, now - self._last)
+        self._last = now
+        if self._deadline - now > max(self.before, self._longest):
+            return
+        self._deadline = time.monotonic() + self._time_left()  # it may have been extended
+        left = self._deadline - time.monotonic()
+        if left <= max(self.before, self._longest):
+            self._due = True
+            stop = StopRun(f"{left:.0f} s are left of the Slurm job {self._job}")
+            stop.reason = StopReason.TIMED_OUT
+            raise stop
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Put the job in the queue again, if the run was stopped for lack of time."""
+        announced = driver.stop_reason is StopReason.INTERRUPTED and (
+            "SIGUSR1" in driver.stop_message
+        )
+        due = agree(self._job is not None and (self._due or announced))
+        if not due or jax.process_index() != 0:
+            return
+        if _ask("scontrol", "requeue", str(self._job)) is not None:
+            _logger.info("SlurmRequeue: job %s is in the queue again.", self._job)
+
+    def _time_left(self) -> float:
+        """Seconds until the job ends; infinity if there is no limit, or if it is not known."""
+        text = _ask("squeue", "--noheader", "--jobs", str(self._job), "--format", "%L")
+        left = None if text is None else _seconds(text.strip())
+        if left is not None:
+            return left
+        end = os.environ.get("SLURM_JOB_END_TIME", "")
+        if end.isdigit():
+            return int(end) - time.time()
+        _logger.warning(
+            "SlurmRequeue: the time limit of job %s is not known (squeue said %r), so the run will "
+            "not stop in time; SIGUSR1 from `sbatch --signal=USR1@%d` would do.",
+            self._job, text, math.ceil(self.before),
+        )  # fmt: skip
+        return math.inf
+
+
+def _ask(*command: str) -> str | None:
+    """What a program of Slurm prints; None, with a warning, if it is missing or fails."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(getattr(error, "stderr", None) or error).strip()
+        _logger.warning("SlurmRequeue: `%s` failed: %s", " ".join(command), said)
+        return None
+    return done.stdout
+
+
+def _seconds(text: str) -> float | None:
+    """`D-HH:MM:SS`, with parts left out at the front, in seconds."""
+    if text == "UNLIMITED":
+        return math.inf
+    days, dash, rest = text.rpartition("-")
+    try:
+        parts = [int(part) for part in rest.split(":")]
+        total = int(days) * 86400 if dash else 0
+    except ValueError:
+        return None
+    for place, part in enumerate(reversed(parts)):
+        total += part * 60**place
+    return total
