@@ -2,4 +2,5 @@
 
 from ritz.checkpoint.checkpoint import Checkpoint as Checkpoint
 from ritz.checkpoint.folder import CheckpointError as CheckpointError
+from ritz.checkpoint.resume import load as load
 from ritz.checkpoint.slurm import SlurmRequeue as SlurmRequeue

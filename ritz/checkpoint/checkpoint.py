@@ -22,6 +22,7 @@ from ritz.checkpoint.retention import Retention
 from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 from ritz.driver.consensus import agree
+from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
 
 _logger = logging.getLogger(__name__)
@@ -262,7 +263,8 @@ class Checkpoint(AbstractCallback):
             monitored = None if last is None else self._kept.get(last)
             if last is None or last.step != driver.step_count:
                 monitored = None
-            finite = not agree(not _is_finite(driver))
+            failed = driver.stop_reason is StopReason.FAILED
+            finite = not agree(failed or not _is_finite(driver))
             self._final = self._contents(driver, monitored, ended=True), finite
 
     def on_run_end(self, step: int, driver: Any) -> None:

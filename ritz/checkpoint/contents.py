@@ -166,10 +166,7 @@ def check(
         found.setdefault(line.partition(" ")[0].partition(".")[0], []).append(line)
     refused = [line for name, lines in found.items() if name not in accept for line in lines]
     accepted = [line for name, lines in found.items() if name in accept for line in lines]
-    shapes = differences(
-        {name: _shape(form) for name, form in manifest["state"].items()},
-        {n: _shape_of(leaf) for n, leaf in _named_leaves(driver.snapshot())},
-    )
+    shapes = _other_shapes(manifest, driver)
     if refused or shapes:
         lines = [*refused, *shapes]
         more = f"; and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
@@ -184,6 +181,26 @@ def check(
             f"of the saved run, or another folder.{hint}"
         )
     return accepted
+
+
+def check_shapes(manifest: Mapping[str, Any], driver: Any, where: str) -> None:
+    """Refuse a checkpoint with a state of other shapes.
+
+    Raises:
+        CheckpointError: With what differs.
+    """
+    lines = _other_shapes(manifest, driver)
+    if lines:
+        raise CheckpointError(
+            f"{where} has a state of other shapes: {'; '.join(lines[:_MOST_LINES])}."
+        )
+
+
+def _other_shapes(manifest: Mapping[str, Any], driver: Any) -> list[str]:
+    return differences(
+        {name: _shape(form) for name, form in manifest["state"].items()},
+        {n: _shape_of(leaf) for n, leaf in _named_leaves(driver.snapshot())},
+    )
 
 
 def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:

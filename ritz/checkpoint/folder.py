@@ -133,13 +133,16 @@ class CheckpointFolder:
             with contextlib.suppress(OSError):
                 entry.path.rename(target / name)
 
-    def newest(self) -> tuple[Entry, Contents] | None:
+    def newest(self, prefix: str = "") -> tuple[Entry, Contents] | None:
         """The newest checkpoint that can be read, or None if there is none.
+
+        Args:
+            prefix: What its name must begin with.
 
         Raises:
             CheckpointError: If there are some, and none can be read.
         """
-        entries = self.entries()
+        entries = [entry for entry in self.entries() if entry.path.name.startswith(prefix)]
         for entry in reversed(entries):
             try:
                 contents = read(entry.path)

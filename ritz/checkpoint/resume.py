@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ritz.checkpoint.checkpoint import Checkpoint
-from ritz.checkpoint.contents import check, ended_by_callback, put_back, versions
+from ritz.checkpoint.contents import check, check_shapes, ended_by_callback, put_back, versions
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry, read
 from ritz.driver.description import differences
 from ritz.driver.hooks import HookList
@@ -56,11 +56,31 @@ def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[st
     return began
 
 
-def _find(path: Path) -> tuple[Entry, Contents]:
+def load(path: str | Path, driver: Any, prefix: str = "") -> int:
+    """Bring `driver` to where a saved one was, without a run and its callbacks.
+
+    Args:
+        path: A checkpoint, or a folder of them, whose newest is taken.
+        driver: A driver of the same kind, with parameters of the same shapes.
+        prefix: Only checkpoints whose names begin with it are looked at.
+
+    Returns:
+        The step count.
+
+    Raises:
+        CheckpointError: If there is none, or its shapes are others.
+    """
+    entry, contents = _find(Path(path), prefix)
+    check_shapes(contents.manifest, driver, str(entry.path))
+    put_back(contents, driver)
+    return entry.step
+
+
+def _find(path: Path, prefix: str = "") -> tuple[Entry, Contents]:
     """The checkpoint at `path`, or the newest one in it."""
     path = path.absolute()
     folder = CheckpointFolder(path)
-    found = folder.newest()
+    found = folder.newest(prefix)
     if found is not None:
         return found
     for entry in CheckpointFolder(path.parent).entries():

@@ -39,8 +39,9 @@ class Settings:
 
     apply_fun: Any
     """`(variables, samples) -> log psi`."""
-    rule: AbstractUpdateRule
-    optimizer: optax.GradientTransformation
+    rule: AbstractUpdateRule | None
+    """None in evaluations, as for `optimizer`."""
+    optimizer: optax.GradientTransformation | None
     mode: str
     chunk_size: int | None
     chunk_size_bwd: int | None
@@ -64,13 +65,27 @@ class LatticeKernel(Kernel):
 
     @abc.abstractmethod
     def evaluate(
-        self, carry: LatticeCarry, batch: Any
+        self, carry: Any, batch: Any
     ) -> tuple[nk.stats.Stats, Any, Inexact[Array, " n"], Any]:
         """Statistics of the energy; configurations, their local energies and probabilities."""
+
+    @abc.abstractmethod
+    def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
+        """Statistics of each observable, and its values by chain, if there are any."""
+
+    def metrics(self, carry: Any, stats: nk.stats.Stats) -> dict[str, Any]:
+        """What is logged besides the energy."""
+        s = self.settings
+        found = {"v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)}
+        accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
+        if accepted is not None:
+            found["acceptance"] = jnp.sum(accepted) / carry.sampler_state.n_steps_proc
+        return found
 
     def propose(self, carry: LatticeCarry, batch: Any) -> tuple[LatticeCarry, Proposal]:
         """Local energies, their statistics, and the update rule's direction."""
         s = self.settings
+        assert s.rule is not None
         stats, samples, energies, probabilities = self.evaluate(carry, batch)
         problem = Problem(
             self.log_psi(carry), carry.params, samples, energies, probabilities, s.mode,
@@ -78,12 +93,8 @@ class LatticeKernel(Kernel):
         )  # fmt: skip
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
-        metrics: dict[str, Any] = {
-            "v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)
-        }
-        accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
-        if accepted is not None:
-            metrics["acceptance"] = jnp.sum(accepted) / carry.sampler_state.n_steps_proc
+        metrics = self.metrics(carry, stats)
+        metrics |= {name: found for name, (found, _) in self.observe(carry, batch).items()}
         if info:
             metrics["info"] = info
         carry = carry._replace(key=key, rule_state=rule_state)
@@ -91,6 +102,7 @@ class LatticeKernel(Kernel):
 
     def apply(self, carry: LatticeCarry, update: PyTree) -> LatticeCarry:
         """The optimiser's step along `update`."""
+        assert self.settings.optimizer is not None
         steps, optimizer_state = self.settings.optimizer.update(
             update, carry.optimizer_state, carry.params
         )
@@ -106,6 +118,7 @@ class SamplingKernel(LatticeKernel):
     """Lattice VMC = Metropolis (or direct) sampling + local energies + an update rule."""
 
     operator: Any
+    observables: dict[str, Any]
     sampler: Any
     settings: Settings = dataclasses.field(metadata={"static": True})
     model: Any = dataclasses.field(metadata={"static": True})
@@ -131,9 +144,18 @@ class SamplingKernel(LatticeKernel):
         return local_energies(self.log_psi(carry), params, x, self.operator,
                               self.settings.chunk_size, self.settings.flips)  # fmt: skip
 
-    def evaluate(
-        self, carry: LatticeCarry, batch: Array
-    ) -> tuple[nk.stats.Stats, Array, Array, None]:
+    def observe(self, carry: Any, batch: Array) -> dict[str, tuple[nk.stats.Stats, Any]]:
+        """Local values of the observables on the samples, shape (n_chains, chain_length)."""
+        samples, found = batch.reshape(-1, batch.shape[-1]), {}
+        for name, operator in self.observables.items():
+            values = local_energies(
+                self.log_psi(carry), carry.params, samples, operator, self.settings.chunk_size
+            )
+            values = values.reshape(batch.shape[:-1])
+            found[name] = (nk.stats.statistics(values), values)
+        return found
+
+    def evaluate(self, carry: Any, batch: Array) -> tuple[nk.stats.Stats, Array, Array, None]:
         """Local energies of the samples."""
         samples = batch.reshape(-1, batch.shape[-1])
         energies = self._energies(carry, carry.params, samples)
@@ -158,6 +180,8 @@ class FullSumKernel(LatticeKernel):
     """The Hamiltonian as a sparse matrix."""
     states: Array
     """All configurations, shape (n_states, n_sites)."""
+    matrices: dict[str, Any]
+    """The observables as sparse matrices."""
     settings: Settings = dataclasses.field(metadata={"static": True})
 
     def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, tuple[()]]:
@@ -170,29 +194,40 @@ class FullSumKernel(LatticeKernel):
         psi = jnp.exp(values - jnp.max(jnp.real(values)))
         return psi / jnp.linalg.norm(psi)
 
-    def evaluate(
-        self, carry: LatticeCarry, batch: Any
-    ) -> tuple[nk.stats.Stats, Array, Array, Array]:
+    def evaluate(self, carry: Any, batch: Any) -> tuple[nk.stats.Stats, Array, Array, Array]:
         """Exact expectation values."""
         psi = self._amplitudes(carry, carry.params)
-        h_psi = self.matrix @ psi
-        energy = jnp.vdot(psi, h_psi)
-        variance = jnp.sum(jnp.abs(h_psi - energy * psi) ** 2)
+        stats, h_psi = _exact(self.matrix, psi)
+        energy = stats.mean
         # Configurations with no amplitude have no weight, and neither local energies nor
         # derivatives of log psi: another configuration stands in for them.
         probabilities = jnp.abs(psi) ** 2
         empty = psi == 0
         states = jnp.where(empty[:, None], self.states[jnp.argmax(probabilities)], self.states)
         energies = jnp.asarray(jnp.where(empty, energy, h_psi / jnp.where(empty, 1, psi)))
-        fields: dict[str, Any] = {
-            "mean": energy,
-            "error_of_mean": jnp.zeros_like(variance),
-            "variance": variance,
-        }
-        stats = nk.stats.Stats(**fields)
         return stats, states, energies, probabilities
+
+    def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
+        """Exact expectation values."""
+        if not self.matrices:
+            return {}
+        psi = self._amplitudes(carry, carry.params)
+        return {name: (_exact(matrix, psi)[0], None) for name, matrix in self.matrices.items()}
 
     def trial(self, carry: LatticeCarry, batch: Any, update: PyTree) -> Array:
         """The exact energy after `update`."""
         psi = self._amplitudes(carry, self.apply(carry, update).params)
         return jnp.vdot(psi, self.matrix @ psi)
+
+
+def _exact(matrix: Any, psi: Array) -> tuple[nk.stats.Stats, Array]:
+    """Exact statistics in a normalised state, and the matrix times the state."""
+    product = matrix @ psi
+    mean = jnp.vdot(psi, product)
+    variance = jnp.sum(jnp.abs(product - mean * psi) ** 2)
+    fields: dict[str, Any] = {
+        "mean": mean,
+        "error_of_mean": jnp.zeros_like(variance),
+        "variance": variance,
+    }
+    return nk.stats.Stats(**fields), product

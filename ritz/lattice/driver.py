@@ -1,0 +1,271 @@
+"""What drivers on NetKet's states share: the state, its samples, and how they are drawn."""
+
+import abc
+import contextlib
+import copy
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import netket as nk
+from threadpoolctl import threadpool_limits
+
+from ritz.driver import CompiledDriver
+from ritz.driver.callback import AbstractCallback
+from ritz.lattice.flips import Flips, flip_operator
+from ritz.lattice.interop import adapt_netket
+from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, Settings
+from ritz.lattice.local_update import TwoStates, local_update
+from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
+from ritz.lattice.sampling import samples_compiled
+
+State = nk.vqs.MCState | nk.vqs.FullSumState
+
+_ROW_NAMES = ("Energy", "v_score", "acceptance", "info", "wallclock", "attempts", "block")
+
+
+class LatticeDriver(CompiledDriver):
+    """A driver whose steps draw samples of one of NetKet's states and evaluate operators on them.
+
+    Args:
+        hamiltonian: An operator of NetKet that has a JAX form.
+        variational_state: NetKet's `MCState` or `FullSumState`. The driver changes it, and goes by
+            its settings (samples, chunk size) also when they are changed between steps.
+        observables: Name -> operator: further expectation values on the samples of each step.
+        energy_offset: The energy at infinite temperature, for the V-score.
+        n_dof: The number of particles for the V-score; by default the number of sites, or of
+            fermions where it is fixed.
+        local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
+        blas_threads: How many threads BLAS may use while the driver runs; None for all.
+
+    Raises:
+        TypeError: If an argument has the wrong type, with what to give instead.
+        ValueError: If operators and state live on different spaces.
+    """
+
+    def __init__(
+        self,
+        hamiltonian: Any,
+        variational_state: State,
+        observables: Mapping[str, Any] | None,
+        energy_offset: float,
+        n_dof: int | None,
+        local_updates: bool,
+        blas_threads: int | None,
+    ):
+        mixed = isinstance(variational_state, nk.vqs.MCMixedState)
+        if mixed or not isinstance(variational_state, State):
+            raise TypeError(
+                "variational_state must be a netket.vqs.MCState or FullSumState, but "
+                f"{variational_state!r} was given."
+            )
+        super().__init__(variational_state, minimized_quantity_name="Energy")
+        hilbert: Any = variational_state.hilbert
+        self._hamiltonian = hamiltonian
+        self._operator = traceable(hamiltonian, hilbert)
+        self._observables = _checked_observables(observables, hilbert)
+        self._sums = isinstance(variational_state, nk.vqs.FullSumState)
+        self.energy_offset = energy_offset
+        self.n_dof = n_dof or getattr(hilbert, "n_fermions", None) or hilbert.size
+        self.blas_threads = blas_threads
+        self._flips = self._find_flips() if local_updates else None
+        self._compiled_kinds: dict[type, bool] = {}
+        self._full_sum: tuple[Any, Any, Any] | None = None
+
+    def _log_psi(self, params: Any, x: Any) -> Any:
+        return self.state._apply_fun({"params": params, **(self.state.model_state or {})}, x)
+
+    def _find_flips(self) -> Flips | None:
+        states = TwoStates.of(self.state.hilbert)
+        if states is None or self._sums or self.state.model_state:
+            return None
+        update = local_update(self.state.model, states)
+        operator = None if update is None else flip_operator(self._operator)
+        return None if update is None or operator is None else Flips(operator, update)
+
+    def _environment(self) -> contextlib.AbstractContextManager[Any]:
+        if self.blas_threads is None:
+            return contextlib.nullcontext()
+        return threadpool_limits(self.blas_threads, user_api="blas")
+
+    @property
+    def hamiltonian(self) -> Any:
+        """The Hamiltonian as it was given."""
+        return self._hamiltonian
+
+    def _lattice_kernel(self, settings: Settings) -> LatticeKernel:
+        state = self.state
+        if self._sums:
+            if self._full_sum is None:
+                states = jnp.asarray(state.hilbert.all_states())
+                matrices = {name: sparse_matrix(o) for name, o in self._observables.items()}
+                self._full_sum = (sparse_matrix(self._operator), states, matrices)
+            return FullSumKernel(*self._full_sum, settings)
+        compiled = self._samples_compiled
+        return SamplingKernel(
+            self._operator, self._observables, state.sampler if compiled else None, settings,
+            state._sampler_model if compiled else None, state.chain_length,
+            state.n_discard_per_chain,
+        )  # fmt: skip
+
+    @property
+    def _carried_sampler(self) -> Any:
+        """The sampler's state, if the kernel draws the samples."""
+        return self.state.sampler_state if self._samples_compiled else None
+
+    def _put(self, carry: Any) -> None:
+        """Take over the parameters and the sampler's state."""
+        state = self.state
+        state.parameters = carry.params
+        if carry.sampler_state is not None and carry.sampler_state is not state.sampler_state:
+            state._sampler_state_previous = state.sampler_state
+            state.sampler_state = carry.sampler_state
+
+    @property
+    def batch(self) -> Any:
+        """The samples in the state, or None; a full sum needs none."""
+        if self._sums:
+            return ()
+        samples = self.state._samples
+        if samples is not None and not isinstance(samples, jax.Array):
+            samples = self.state._samples = jnp.asarray(samples)  # put in by a callback
+        return samples
+
+    @batch.setter
+    def batch(self, batch: Any) -> None:
+        if self._sums:
+            self.state.reset()
+        else:
+            self.state._samples = batch
+
+    @property
+    def _samples_compiled(self) -> bool:
+        """Whether the kernel draws the samples; otherwise the state does, or nobody."""
+        if self._sums:
+            return False
+        kind = type(self.state.sampler)
+        if kind not in self._compiled_kinds:
+            self._compiled_kinds[kind] = samples_compiled(self.state)
+        return self._compiled_kinds[kind]
+
+    @property
+    def runs_blocks(self) -> bool:
+        """Whether steps can run as blocks, and gain by it.
+
+        They cannot where samples are drawn outside of compiled programs. They would lose on CPUs
+        with convolutions, whose derivatives XLA computes ten times slower inside of loops.
+        """
+        return (self._sums or self._samples_compiled) and not self._convolves_on_cpu
+
+    @functools.cached_property
+    def _convolves_on_cpu(self) -> bool:
+        if jax.default_backend() != "cpu":
+            return False
+        x = self.state.hilbert.random_state(jax.random.key(0), 1)
+        program = jax.make_jaxpr(self._log_psi)(self.state.parameters, x)
+        return "conv_general_dilated" in str(program)
+
+    def _compute_live(self) -> tuple[Any, Any]:
+        if self.batch is None and not self._samples_compiled:
+            self.state.sample()
+        return super()._compute_live()
+
+    def burn_in(self, n_steps: int) -> None:
+        """Draw the samples of `n_steps` steps and throw them away, so that chains equilibrate."""
+        if self._sums:
+            return
+        for _ in range(0 if self._samples_compiled else n_steps):
+            self.state.sample()
+        if self._samples_compiled and n_steps:
+            self.carry = _burn_in(self.kernel, self.carry, n_steps)
+        self.batch = None
+
+    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+        super()._log_additional_data(log_data)
+        if self.block is None and not self._sums and not self._samples_compiled:
+            acceptance = getattr(self.state.sampler_state, "acceptance", None)
+            if acceptance is not None:
+                log_data["acceptance"] = float(acceptance)
+
+    @functools.cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        operators = {"hamiltonian": self._operator, **self._observables}
+        return {name: fingerprint(operator) for name, operator in operators.items()}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All on which the results depend besides the state."""
+        state = self.state
+        fingerprints = dict(self._fingerprints)
+        found = {
+            **super().settings,
+            "hilbert": state.hilbert,
+            "hamiltonian": fingerprints.pop("hamiltonian"),
+            "observables": fingerprints,
+            "model": state.model,
+            "local_updates": self._flips is not None,
+        }
+        if not self._sums:
+            found |= {
+                "sampler": state.sampler,
+                "n_samples": state.n_samples,
+                "n_discard_per_chain": state.n_discard_per_chain,
+            }
+        return found
+
+    def snapshot(self) -> Any:
+        """The whole carry; its arrays are never changed in place."""
+        carry = super().snapshot()
+        if self._sums or self._samples_compiled:
+            return carry
+        return carry._replace(sampler_state=copy.deepcopy(self.state.sampler_state))
+
+    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; with `fresh_samples` random numbers go on from where they are."""
+        if fresh_samples and not self._samples_compiled:
+            snapshot = snapshot._replace(sampler_state=None)  # stays as it is
+        super().restore(snapshot, fresh_samples=fresh_samples)
+
+    def snapshot_parameters(self) -> Any:
+        """The parameters; their arrays are never changed in place."""
+        return self.state.parameters
+
+    @property
+    @abc.abstractmethod
+    def chunk_sizes(self) -> dict[str, int | None]:
+        """How many configurations are treated at once."""
+
+    @property
+    def whole_sizes(self) -> dict[str, int]:
+        """What a chunk size of None stands for."""
+        state: Any = self.state
+        n_samples = state.hilbert.n_states if self._sums else state.n_samples
+        return dict.fromkeys(self.chunk_sizes, int(n_samples))
+
+    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+        state = self.state
+        if fullsum and not self._sums:
+            state = nk.vqs.FullSumState(
+                state.hilbert, state.model, variables=state.variables, chunk_size=state.chunk_size
+            )
+        return jax.device_get(state.expect(observable))
+
+    def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
+        """Take callbacks and loggers of NetKet too."""
+        return adapt_netket(plugin, argument) or super().adapt(plugin, argument)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _burn_in(kernel: LatticeKernel, carry: Any, n_steps: int) -> Any:
+    return jax.lax.fori_loop(0, n_steps, lambda _, carry: kernel.sample(carry)[0], carry)
+
+
+def _checked_observables(observables: Mapping[str, Any] | None, hilbert: Any) -> dict[str, Any]:
+    found = {}
+    for name, operator in (observables or {}).items():
+        if name in _ROW_NAMES:
+            raise ValueError(f"an observable cannot be called {name!r}; rows have that already.")
+        found[name] = traceable(operator, hilbert)
+    return found

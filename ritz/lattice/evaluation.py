@@ -1,0 +1,172 @@
+"""Expectation values in a state that is not changed."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from ritz.driver import Kernel, Proposal
+from ritz.driver.consensus import alone
+from ritz.lattice.driver import LatticeDriver, State
+from ritz.lattice.kernel import LatticeKernel, Settings
+
+
+class ChainMoments(NamedTuple):
+    """What is known of one quantity in each chain, over all steps."""
+
+    count: Int[Array, ""]
+    """Values in each chain."""
+    mean: Float[Array, " n_chains"]
+    m2: Float[Array, " n_chains"]
+    """The sum of the squares of the deviations from `mean`."""
+
+    @classmethod
+    def empty(cls, n_chains: int) -> "ChainMoments":
+        """Of no values."""
+        return cls(jnp.zeros((), int), jnp.zeros(n_chains), jnp.zeros(n_chains))
+
+    def with_values(self, values: Float[Array, "n_chains n"]) -> "ChainMoments":
+        """With further values (Chan, Golub, LeVeque 1983, eq. 2.1)."""
+        n_new = values.shape[1]
+        mean = jnp.mean(values, axis=1)
+        m2 = jnp.sum((values - mean[:, None]) ** 2, axis=1)
+        count, shift = self.count + n_new, mean - self.mean
+        return ChainMoments(
+            count,
+            self.mean + shift * n_new / count,
+            self.m2 + m2 + shift**2 * self.count * n_new / count,
+        )
+
+
+class EvaluationCarry(NamedTuple):
+    """All that the next step needs."""
+
+    params: PyTree
+    model_state: PyTree
+    sampler_state: Any
+    moments: dict[str, ChainMoments]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EvaluationKernel(Kernel):
+    """Evaluation = sampling + local values; nothing moves but the chains."""
+
+    inner: LatticeKernel
+
+    def sample(self, carry: EvaluationCarry) -> tuple[EvaluationCarry, Any]:
+        """Fresh samples."""
+        return self.inner.sample(carry)
+
+    def propose(self, carry: EvaluationCarry, batch: Any) -> tuple[EvaluationCarry, Proposal]:
+        """The energy, and the observables as metrics."""
+        stats, _, energies, _ = self.inner.evaluate(carry, batch)
+        observed = self.inner.observe(carry, batch)
+        metrics = self.inner.metrics(carry, stats)
+        metrics |= {name: found for name, (found, _) in observed.items()}
+        if carry.moments:
+            values = {"Energy": energies.reshape(batch.shape[:-1])}
+            values |= {name: inner for name, (_, inner) in observed.items()}
+            moments = {
+                name: carry.moments[name].with_values(jnp.real(inner))
+                for name, inner in values.items()
+            }
+            carry = carry._replace(moments=moments)
+        return carry, Proposal(stats, (), metrics)
+
+    def apply(self, carry: EvaluationCarry, update: Any) -> EvaluationCarry:
+        """Nothing."""
+        return carry
+
+
+class Evaluation(LatticeDriver):
+    """Estimates the energy and observables of a state, step by step, and changes no parameter.
+
+    Each step draws samples; its row has their statistics. `chain_moments` has what the steps know
+    of each chain together, for R-hat.
+
+    Args:
+        hamiltonian: An operator of NetKet that has a JAX form.
+        variational_state: NetKet's `MCState` or `FullSumState`.
+        observables: Name -> operator: what is estimated besides the energy.
+        energy_offset: The energy at infinite temperature, for the V-score.
+        n_dof: The number of particles for the V-score, see `VMC`.
+        local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
+        blas_threads: How many threads BLAS may use while the driver runs.
+
+    Raises:
+        TypeError: If an argument has the wrong type, with what to give instead.
+        ValueError: If operators and state live on different spaces, or an observable has the name
+            of something else in the row.
+    """
+
+    adjustable = frozenset({"chunk_sizes"})
+
+    def __init__(
+        self,
+        hamiltonian: Any,
+        *,
+        variational_state: State,
+        observables: Mapping[str, Any] | None = None,
+        energy_offset: float = 0.0,
+        n_dof: int | None = None,
+        local_updates: bool = True,
+        blas_threads: int | None = 1,
+    ):
+        super().__init__(
+            hamiltonian, variational_state, observables, energy_offset, n_dof, local_updates,
+            blas_threads,
+        )  # fmt: skip
+        self._moments: dict[str, ChainMoments] = {}
+        if not self._sums:
+            state: Any = variational_state
+            n_chains = state.sampler.n_batches
+            names = ("Energy", *self._observables)
+            self._moments = {name: ChainMoments.empty(n_chains) for name in names}
+
+    @property
+    def kernel(self) -> EvaluationKernel:
+        """The kernel, with the present settings of the state."""
+        state = self.state
+        settings = Settings(
+            state._apply_fun, None, None, "", state.chunk_size, None, self.n_dof,
+            self.energy_offset, False, self._flips,
+        )  # fmt: skip
+        return EvaluationKernel(self._lattice_kernel(settings))
+
+    @property
+    def carry(self) -> EvaluationCarry:
+        """Parameters, the sampler's state and the moments, for the kernel."""
+        state = self.state
+        return EvaluationCarry(
+            state.parameters, state.model_state, self._carried_sampler, self._moments
+        )
+
+    @carry.setter
+    def carry(self, carry: EvaluationCarry) -> None:
+        self._put(carry)
+        self._moments = carry.moments
+
+    @property
+    def chain_moments(self) -> dict[str, ChainMoments]:
+        """Count, means and squared deviations of each chain, by the name of the quantity."""
+        self._refuse_deferred("asked for driver.chain_moments")
+        moments: Any = self._moments
+        if not alone():
+            from jax.experimental import multihost_utils
+
+            moments = multihost_utils.process_allgather(moments, tiled=True)
+        return jax.tree.map(np.asarray, moments)
+
+    @property
+    def chunk_sizes(self) -> dict[str, int | None]:
+        """How many configurations are evaluated at once ("forward")."""
+        return {"forward": self.state.chunk_size}
+
+    @chunk_sizes.setter
+    def chunk_sizes(self, sizes: Mapping[str, int | None]) -> None:
+        self.state.chunk_size = sizes["forward"]

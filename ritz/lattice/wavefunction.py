@@ -1,0 +1,119 @@
+"""Wave functions on lattices, for work stages."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import netket as nk
+from jaxtyping import Array, Inexact, PyTree
+
+from ritz.driver import AbstractDriver
+from ritz.lattice.evaluation import Evaluation
+from ritz.lattice.sweeps import MetropolisLocal
+from ritz.lattice.vmc import VMC
+from ritz.stages.sampling import AbstractWavefunction, StageParts
+
+_STANDARD_LOSS = ("total", "energy", "Energy")
+
+
+class LatticeWavefunction(AbstractWavefunction):
+    """A model of NetKet or flax on a Hilbert space, for `VMCWorkStage` and `EvaluationWorkStage`.
+
+    Estimators of its stages are operators of NetKet. Besides what every stage reads, its stages
+    read from their configuration: `sampler` (made with `hilbert`; by default `MetropolisLocal` with
+    a chain for each sample), `n_samples` (1,024), `n_discard_per_chain` (0), `chunk_size` and
+    `full_sum` (a sum over all configurations instead of samples).
+
+    Args:
+        model: A flax module: configurations, shape (n, n_sites) -> log psi, shape (n,).
+        hilbert: The space.
+    """
+
+    def __init__(self, model: Any, hilbert: Any):
+        self.model, self.hilbert = model, hilbert
+
+    def logpsi(self, params: PyTree, x: Inexact[Array, "n n_sites"]) -> Inexact[Array, " n"]:
+        """Log psi of a batch of configurations."""
+        return self.model.apply({"params": params}, x)
+
+    def _state(self, parts: StageParts, rngs: Any, params: Any) -> Any:
+        if parts.f_log_amplitude != self.logpsi:
+            raise ValueError(
+                "a LatticeWavefunction samples its own log psi; give wavefunction.logpsi to "
+                "configure_sample_plan, or write the function as a flax module."
+            )
+        cfg = parts.cfg.values
+        seeds = [int(seed) for seed in jax.random.randint(rngs, (2,), 0, 2**31 - 1)]
+        shared = {"chunk_size": cfg.get("chunk_size"), "seed": seeds[0]}
+        if cfg.get("full_sum"):
+            state: Any = nk.vqs.FullSumState(self.hilbert, self.model, **shared)
+        else:
+            n_samples = cfg.get("n_samples") or 1024
+            state = nk.vqs.MCState(
+                self._sampler(parts, n_samples), self.model, n_samples=n_samples,
+                n_discard_per_chain=cfg.get("n_discard_per_chain") or 0, sampler_seed=seeds[1],
+                **shared,
+            )  # fmt: skip
+        if params is not None:
+            state.parameters = params
+        return state
+
+    def _sampler(self, parts: StageParts, n_samples: int) -> Any:
+        if len(parts.samplers) > 1:
+            raise ValueError(
+                "a lattice has one kind of coordinates and so one sampler, but these were given: "
+                f"{', '.join(parts.samplers)}."
+            )
+        for sampler in parts.samplers.values():
+            return sampler
+        return parts.cfg.get(
+            "sampler", lambda: MetropolisLocal(self.hilbert, n_chains=n_samples),
+            hilbert=self.hilbert,
+        )  # fmt: skip
+
+    def training_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
+        """A `VMC` driver."""
+        state_key, rule_key = jax.random.split(rngs)
+        observables = dict(parts.estimators)
+        hamiltonian = observables.pop(str(parts.loss))
+        return VMC(
+            hamiltonian, parts.optimizer, variational_state=self._state(parts, state_key, params),
+            observables=observables, seed=int(jax.random.randint(rule_key, (), 0, 2**31 - 1)),
+            **parts.optimizer_options,
+        )  # fmt: skip
+
+    def evaluation_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
+        """An `Evaluation` driver; the energy is the estimator "total" or "energy", or the first."""
+        observables = dict(parts.estimators)
+        standard = [name for name in _STANDARD_LOSS if name in observables]
+        hamiltonian = observables.pop((standard or list(observables))[0])
+        return Evaluation(
+            hamiltonian, variational_state=self._state(parts, rngs, params),
+            observables=observables,
+        )  # fmt: skip
+
+    def state_of(self, driver: Any, kind: type[Any]) -> Any:
+        """The stage's state, from its driver."""
+        carry = driver.snapshot()
+        fields = carry._asdict()
+        own = {"params": fields.pop("params"), "sampler_state": fields.pop("sampler_state")}
+        if "opt_state" in kind._fields:
+            own["opt_state"] = fields.pop("optimizer_state")
+        sampled = getattr(own["sampler_state"], "σ", None)
+        return kind(batched_data=sampled, estimator_state=fields, **own)
+
+    def load(self, driver: Any, state: Any) -> None:
+        """Put a stage's state into its driver."""
+        fields = dict(state.estimator_state)
+        if hasattr(state, "opt_state"):
+            fields["optimizer_state"] = state.opt_state
+        sampler_state = state.sampler_state
+        if state.batched_data is not None:
+            sampler_state = sampler_state.replace(σ=state.batched_data)
+        driver.restore(
+            type(driver.carry)(params=state.params, sampler_state=sampler_state, **fields)
+        )
+
+    def chain_moments(self, driver: Any) -> Mapping[str, Any]:
+        """Count, means and squared deviations of each chain, by the name of the quantity."""
+        return driver.chain_moments

@@ -1,0 +1,284 @@
+"""The execution unit of a workflow: state, loop, checkpoints, writers and signals in one."""
+
+import abc
+import dataclasses
+import logging
+import signal
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+
+from ritz.checkpoint import Checkpoint
+from ritz.checkpoint.folder import CheckpointFolder, Contents
+from ritz.checkpoint.plain import Encoder, pack
+from ritz.checkpoint.resume import load
+from ritz.driver import AbstractDriver, StopReason
+from ritz.driver.arguments import check_count
+from ritz.driver.callback import AbstractCallback, StopRun
+from ritz.driver.signals import RunInterrupted, SignalGuard
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True)
+class WorkStageConfig:
+    """What every stage is told.
+
+    Args:
+        iterations: Steps to take.
+        burn_in: Steps of sampling before the first one, whose samples are thrown away.
+        save_time_interval: Seconds between checkpoints. Each interval acts on its own.
+        save_step_interval: Checkpoints are written at multiples of this step count too; 0 for none.
+        check_vma: Handed to wave functions that use `jax.shard_map`, for its validity checks.
+
+    Raises:
+        ValueError: If a number is not allowed.
+    """
+
+    iterations: int = 100
+    burn_in: int = 0
+    save_time_interval: float = 60.0
+    save_step_interval: int = 0
+    check_vma: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("iterations", "burn_in", "save_step_interval"):
+            check_count(name, getattr(self, name), 0)
+        if not self.save_time_interval >= 0:
+            raise ValueError(
+                "save_time_interval must be at least 0 seconds, but "
+                f"{self.save_time_interval!r} was given."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """Resources that a stage is given when it runs."""
+
+    save_path: Path
+    """The folder in which the stage writes checkpoints and logs."""
+    restore_path: Path | None = None
+    """A checkpoint, or a folder of them, to go on from where `save_path` has none."""
+    signal_handler: SignalGuard | None = None
+    """Takes note of signals for several stages; each also handles those that come while it runs."""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Further arguments of `driver.run`, such as `show_progress`."""
+
+
+class StageAbort(Exception):
+    """Raised in `WorkStage.loop` to end the stage early, for example because of a NaN."""
+
+    def __init__(self, step: int, state: Any):
+        super().__init__(step, state)
+        self.step, self.state = step, state
+
+    def __str__(self) -> str:
+        return f"the stage gave up at step {self.step}"
+
+
+class WorkStage(abc.ABC):
+    """A stage with a loop of its own. Implement `create_state` and `loop`, and call `run`.
+
+    The loop runs within Ritz's run loop: each of its steps is one step there, with all hooks, and
+    what it yields is saved and logged.
+
+    Args:
+        config: The settings.
+        name: The stage's name, for files and messages; by default the class's.
+        writers: Loggers for the rows.
+        callbacks: Callbacks for the steps.
+    """
+
+    config_class: ClassVar[type[WorkStageConfig]] = WorkStageConfig
+
+    def __init__(
+        self,
+        config: WorkStageConfig | None = None,
+        name: str | None = None,
+        writers: Sequence[AbstractCallback] = (),
+        callbacks: Sequence[AbstractCallback] = (),
+    ):
+        self.config = config or self.config_class()
+        self.name = name or type(self).__name__
+        self.writers = tuple(writers)
+        self.callbacks = tuple(callbacks)
+
+    @abc.abstractmethod
+    def create_state(self, rngs: Any, **kwargs: Any) -> Any:
+        """The state before the first step, a pytree of arrays.
+
+        Args:
+            rngs: A random key.
+            **kwargs: What a stage asks for, such as `params` of the stage before it.
+        """
+
+    @abc.abstractmethod
+    def loop(self, state: Any, initial_step: int, rngs: Any) -> Iterator[tuple[Any, ...]]:
+        """The steps.
+
+        Args:
+            state: From `create_state`, or from a checkpoint.
+            initial_step: The first step; 0 unless the run goes on from a checkpoint.
+            rngs: The random key that `run` was given; fold the step into it, so that a resumed run
+                draws the same numbers.
+
+        Yields:
+            `(step, state)` after each step, or `(step, state, statistics)` with numbers to log.
+
+        Raises:
+            StageAbort: To end early.
+        """
+
+    def driver(self, state: Any, rngs: Any) -> AbstractDriver:
+        """The driver that takes the stage's steps, from `state` on."""
+        return GeneratorDriver(self, state, rngs)
+
+    def state_of(self, driver: Any) -> Any:
+        """The stage's state, from its driver."""
+        return driver.parameters
+
+    def run_callbacks(self, driver: AbstractDriver) -> list[AbstractCallback]:
+        """The stage's own callbacks, for a run of `driver`."""
+        return list(self.callbacks)
+
+    def checkpoint_folder(self, context: RunContext) -> Path:
+        """Where the stage's checkpoints are."""
+        return (Path(context.save_path) / "checkpoints" / self.name).absolute()
+
+    def run(self, state: Any, context: RunContext, rngs: Any) -> Any:
+        """Run the whole loop, or what is left of it.
+
+        It goes on from the newest checkpoint in `context.save_path`, or else from
+        `context.restore_path` if that is given. A stage that has ended takes no more steps.
+
+        Args:
+            state: From `create_state`.
+            context: Where to write and from where to go on.
+            rngs: A random key.
+
+        Returns:
+            The state after the last step.
+
+        Raises:
+            SystemExit: If the stage gave up (status 1), or after a signal (128 + its number); a
+                checkpoint has been written then, or, of a state that is no good to go on from, one
+                for inspection in the folder `failed`.
+            CheckpointError: If a checkpoint is demanded and missing, or is of another run.
+        """
+        handler = context.signal_handler
+        if handler is not None and handler.received is not None:
+            raise RunInterrupted(f"interrupted by {handler.received.name}", handler.received)
+        driver = self.driver(state, rngs)
+        driver.working_dir, driver.stage_name = Path(context.save_path), self.name
+        folder = self.checkpoint_folder(context)
+        config = dataclasses.asdict(self.config)
+        saving = Checkpoint(
+            folder,
+            every_steps=self.config.save_step_interval or None,
+            every_seconds=self.config.save_time_interval,
+            configuration={"stage": self.name, **config},
+        )
+        resume: Any = True
+        if context.restore_path is not None and not CheckpointFolder(folder).entries():
+            resume = Path(context.restore_path)
+        try:
+            driver.run(
+                self.config.iterations, out=list(self.writers),
+                callback=[*self.run_callbacks(driver), saving], resume=resume,
+                **{"show_progress": False, **context.options},
+            )  # fmt: skip
+        except StageAbort as abort:
+            self._keep(abort, folder)
+            raise SystemExit(f"stage {self.name}: {abort}") from abort
+        except RunInterrupted:
+            raise
+        except KeyboardInterrupt as interrupt:
+            raise RunInterrupted(str(interrupt), signal.SIGINT) from interrupt
+        if driver.stop_reason is StopReason.FAILED:
+            raise SystemExit(f"stage {self.name}: {driver.stop_message}")
+        return self.state_of(driver)
+
+    def _keep(self, abort: StageAbort, folder: Path) -> None:
+        """Write the state with which the stage gave up, for inspection."""
+        failed = CheckpointFolder(folder / "failed")
+        arrays: dict[str, Any] = {}
+        form = Encoder(arrays, abort.state).encode(abort.state, "state")
+        packed, where = pack(arrays)
+        for old in failed.entries():
+            failed.remove(old)
+        manifest = {"step": abort.step, "state": {"": form}, "table": where, "format": 0}
+        failed.save(abort.step, False, Contents(manifest, packed))
+        failed.wait()
+
+    def restore_checkpoint(
+        self, checkpoint_path: str | Path, template: Any, *, prefix: str = ""
+    ) -> Any:
+        """The state in a checkpoint of this stage.
+
+        Args:
+            checkpoint_path: A checkpoint, or a folder of them, whose newest is taken.
+            template: A state with the shapes of the saved one, from `create_state`.
+            prefix: Only checkpoints whose names begin with it are looked at.
+
+        Raises:
+            CheckpointError: If there is none, or it does not fit.
+        """
+        driver = self.driver(template, jax.random.key(0))
+        load(checkpoint_path, driver, prefix)
+        return self.state_of(driver)
+
+
+class GeneratorDriver(AbstractDriver):
+    """Takes the steps of a stage's `loop`.
+
+    Args:
+        stage: The stage.
+        state: Its state, which is what is saved.
+        rngs: What `loop` is given.
+    """
+
+    def __init__(self, stage: WorkStage, state: Any, rngs: Any):
+        super().__init__(types.SimpleNamespace(parameters=state))
+        self._stage, self._rngs = stage, rngs
+        self._steps: Iterator[tuple[Any, ...]] | None = None
+        self._statistics: dict[str, Any] = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The stage's class; its configuration may change."""
+        return {**super().settings, "stage": type(self._stage)}
+
+    def begin_run(self) -> None:
+        """Begin the loop at the present state."""
+        self._steps = None
+
+    def reset_step(self) -> None:
+        """Nothing is drawn here."""
+
+    def compute_loss_and_update(self) -> tuple[Any, Any]:
+        """Take the next step of the loop; its state is the update."""
+        if self._steps is None:
+            self._steps = self._stage.loop(self.parameters, self.step_count, self._rngs)
+        try:
+            step, state, *statistics = next(self._steps)
+        except StopIteration:
+            raise StopRun("the loop has ended") from None
+        if step != self.step_count:
+            raise ValueError(
+                f"{type(self._stage).__name__}.loop yielded step {step}, but step "
+                f"{self.step_count} comes next; yield (step, state) for each step, from "
+                "initial_step on."
+            )
+        self._statistics = dict(statistics[0]) if statistics else {}
+        return self._statistics.pop(self.loss_name, None), state
+
+    def update_parameters(self, update: Any) -> None:
+        """Take over the state."""
+        self.parameters = update
+
+    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+        log_data.update(self._statistics)

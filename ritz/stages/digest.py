@@ -1,0 +1,203 @@
+"""Averages the rows of an evaluation."""
+
+import io
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.loggers.files import atomic_write
+from ritz.stages.statistics import r_hat, series_statistics
+
+_logger = logging.getLogger(__name__)
+
+FILE = "digest.npz"
+
+
+class Estimate(NamedTuple):
+    """What an evaluation found for one quantity."""
+
+    mean: float
+    error: float
+    """One standard error, from blocking over the steps."""
+    variance: float
+    """Of the local values."""
+    autocorrelation_time: float
+    """Of the means of the steps, in steps; the chains' own."""
+    r_hat: float
+    """Disagreement of the chains; NaN if it is not known."""
+    n_steps: int
+    n_samples: int
+    """Samples in all steps; 0 if it is not known."""
+    reliable: bool
+    """Whether the run is long enough for its correlations."""
+
+
+class Digest(AbstractCallback):
+    """Averages the statistics of every step, and writes them to `digest.npz` when the run ends.
+
+    `digest.npz` holds `NAME.mean`, `NAME.error` and so on, as in `Estimate`, for every quantity
+    with a mean, and `n_steps`. A row is averaged once: rows of an interrupted run that come again
+    take the place of the old ones, and any other repetition is an error.
+
+    Args:
+        names: The quantities; by default all with a mean in the first row.
+        interval: Steps between previews in the log; 0 for none.
+        moments: `driver -> {name: (count, means, m2)}`, what is known of each chain, for R-hat.
+        folder: Where to write, relative to the run's working folder; None writes nothing.
+    """
+
+    callback_order = CallbackOrder.LOG
+    decides = False
+    state_fields = ("_steps", "_means", "_variances")
+
+    def __init__(
+        self,
+        names: tuple[str, ...] = (),
+        interval: int = 0,
+        moments: Callable[[Any], Mapping[str, Any]] | None = None,
+        folder: str | Path | None = ".",
+    ):
+        self.names = names
+        self.interval = interval
+        self.folder = folder
+        self._moments = moments
+        self._steps: list[int] = []
+        self._means: dict[str, list[float]] = {}
+        self._variances: dict[str, list[float]] = {}
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Forget the rows that will come again."""
+        self._truncate(step)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the rows."""
+        self._steps = [int(s) for s in state["_steps"]]
+        self._means = {k: list(map(float, v)) for k, v in state["_means"].items()}
+        self._variances = {k: list(map(float, v)) for k, v in state["_variances"].items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows."""
+        return {
+            "_steps": np.array(self._steps, int),
+            "_means": {name: np.array(v) for name, v in self._means.items()},
+            "_variances": {name: np.array(v) for name, v in self._variances.items()},
+        }
+
+    def _truncate(self, step: int) -> None:
+        n = sum(s < step for s in self._steps)
+        for column in (self._steps, *self._means.values(), *self._variances.values()):
+            del column[n:]
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Take the row."""
+        if self._steps and step <= self._steps[-1]:
+            raise RuntimeError(
+                f"step {step} was averaged already (the last was {self._steps[-1]}); a row counts "
+                "once."
+            )
+        names = self.names or tuple(k for k, v in log_data.items() if _parts(v) is not None)
+        for name in names:
+            if name not in log_data:
+                raise ValueError(
+                    f"{name!r} is to be averaged but not logged; this run logs: "
+                    f"{', '.join(log_data)}."
+                )
+            mean, variance = _parts(log_data[name]) or (math.nan, math.nan)
+            self._means.setdefault(name, []).append(mean)
+            self._variances.setdefault(name, []).append(variance)
+        self.names = names
+        self._steps.append(step)
+        if self.interval and (step + 1) % self.interval == 0:
+            preview = table(self.estimates())
+            _logger.info("Evaluation, preview after %d steps:\n%s", len(self._steps), preview)
+
+    def is_live(self, step: int) -> bool:
+        """Never: only the row is read."""
+        return False
+
+    def estimates(self, driver: Any = None) -> dict[str, Estimate]:
+        """The estimates so far, by name.
+
+        Args:
+            driver: Whose chains are asked for R-hat and the number of samples.
+        """
+        known = {} if driver is None or self._moments is None else self._moments(driver)
+        found = {}
+        for name, column in self._means.items():
+            means, variances = np.array(column), np.array(self._variances[name])
+            series = series_statistics(means)
+            count, chains, m2 = known.get(name, (0, np.zeros(0), np.zeros(0)))
+            found[name] = Estimate(
+                mean=series.mean,
+                error=series.error,
+                variance=float(np.mean(variances) + np.var(means)),
+                autocorrelation_time=series.autocorrelation_time,
+                r_hat=r_hat(int(count), chains, m2),
+                n_steps=len(means),
+                n_samples=int(count) * len(chains),
+                reliable=series.reliable,
+            )
+        return found
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Write the digest."""
+        if not self._steps:
+            return
+        estimates = self.estimates(driver)  # on all processes: their chains are gathered
+        _logger.info("Evaluation, %d steps:\n%s", len(self._steps), table(estimates))
+        if self.folder is not None and jax.process_index() == 0:
+            self._write(driver.working_dir / self.folder / FILE, estimates)
+
+    def _write(self, path: Path, estimates: Mapping[str, Estimate]) -> None:
+        columns = {
+            f"{name}.{field}": np.asarray(value)
+            for name, estimate in estimates.items()
+            for field, value in estimate._asdict().items()
+        }
+        content = io.BytesIO()
+        np.savez(content, n_steps=np.asarray(len(self._steps)), **columns)  # type: ignore[arg-type]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, content.getvalue())
+
+
+def table(estimates: Mapping[str, Estimate]) -> str:
+    """Estimates as lines of text."""
+    lines = []
+    for name, e in estimates.items():
+        warning = "" if e.reliable or e.error == 0 else "  (too few steps for the error)"
+        lines.append(
+            f"{name:>12}  {e.mean:.8g} +- {e.error:.2g}  variance {e.variance:.3g}  "
+            f"tau {e.autocorrelation_time:.2g}  R-hat {e.r_hat:.4f}{warning}"
+        )
+    return "\n".join(lines)
+
+
+def read_digest(path: str | Path) -> dict[str, Estimate]:
+    """The estimates in a `digest.npz`, or in the folder that holds one.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    file = Path(path)
+    file = file / FILE if file.is_dir() else file
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            fields = {key: saved[key].item() for key in saved.files if "." in key}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} is no digest: {error}") from error
+    names = dict.fromkeys(key.rpartition(".")[0] for key in fields)
+    return {n: Estimate(**{f: fields[f"{n}.{f}"] for f in Estimate._fields}) for n in names}
+
+
+def _parts(value: Any) -> tuple[float, float] | None:
+    """Mean and variance of what a step logged; None for what has no mean."""
+    mean, variance = getattr(value, "mean", None), getattr(value, "variance", None)
+    if mean is None or variance is None or callable(mean):
+        return None
+    return float(np.real(mean)), float(np.real(variance))

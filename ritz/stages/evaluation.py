@@ -1,0 +1,79 @@
+"""Evaluation: estimates without optimisation, as a stage."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ritz.driver import AbstractDriver
+from ritz.driver.arguments import check_count
+from ritz.stages.base import WorkStageConfig
+from ritz.stages.digest import Digest, Estimate, read_digest
+from ritz.stages.sampling import AbstractWavefunction, SamplingStage, SamplingStageBuilder
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True)
+class EvaluationWorkStageConfig(WorkStageConfig):
+    """What an evaluation is told, besides what every stage is.
+
+    Args:
+        digest_step_interval: Steps between previews of the digest in the log; 0 for none.
+
+    Raises:
+        ValueError: If a number is not allowed.
+    """
+
+    digest_step_interval: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        super().__post_init__()
+        check_count("digest_step_interval", self.digest_step_interval, 0)
+
+
+class EvaluationWorkStage(SamplingStage):
+    """Samples and estimates with frozen parameters, and writes `digest.npz`.
+
+    The digest has, for every estimator, mean, error from blocking, autocorrelation time, R-hat and
+    the number of samples, see `Digest`. Made by `EvaluationWorkStage.builder(cfg, wavefunction)`.
+    """
+
+    @classmethod
+    def builder(
+        cls, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None
+    ) -> "EvalStageBuilder":
+        """A builder of such stages, see `EvalStageBuilder`."""
+        return EvalStageBuilder(cfg, wavefunction, name=name)
+
+    def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
+        return self.wavefunction.evaluation_driver(self.parts, rngs, params)
+
+    def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
+        """The stage's callbacks, and the digest."""
+        config: Any = self.config
+        digest = Digest(
+            interval=config.digest_step_interval, moments=self.wavefunction.chain_moments
+        )
+        return [*super().run_callbacks(driver), digest]
+
+    @staticmethod
+    def digest(save_path: str | Path) -> dict[str, Estimate]:
+        """What a finished evaluation in `save_path` found, by name."""
+        return read_digest(save_path)
+
+
+class EvalStageBuilder(SamplingStageBuilder):
+    """Builds `EvaluationWorkStage`s."""
+
+    config_class: ClassVar[type[WorkStageConfig]] = EvaluationWorkStageConfig
+
+    def build(self) -> EvaluationWorkStage:
+        """The stage.
+
+        Raises:
+            ValueError: If `configure_estimators` was not called.
+        """
+        self.ensure_configured()
+        return EvaluationWorkStage(
+            self._parts(), self.wavefunction, self.name, self._writers or (),
+            self._callbacks or (),
+        )  # fmt: skip

@@ -1,0 +1,69 @@
+"""Several stages, one after the other."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ritz.driver.signals import RunInterrupted, SignalGuard
+from ritz.stages.base import RunContext, WorkStage
+
+
+class Pipeline:
+    """Runs stages in order; each begins with the parameters of the one before it.
+
+    Run again after it was interrupted, it goes on in the stage that was interrupted: stages that
+    have ended are not run again, their states are read from their last checkpoints.
+
+    Args:
+        stages: The stages, such as `[pretrain, train, evaluate]`; their names must differ.
+
+    Raises:
+        ValueError: If there are none, or two have one name.
+    """
+
+    def __init__(self, stages: Sequence[WorkStage]):
+        names = [stage.name for stage in stages]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                "a Pipeline takes stages with different names, such as "
+                f"builder(..., name='train'), but these were given: {names}."
+            )
+        self.stages = tuple(stages)
+
+    def run(self, context: RunContext, rngs: Any) -> dict[str, Any]:
+        """Run all stages, or what is left of them.
+
+        Args:
+            context: Where to write, each stage in a folder of its name; `restore_path` is for the
+                first one.
+            rngs: A random key.
+
+        Returns:
+            The state of each stage at its end, by the stage's name.
+
+        Raises:
+            SystemExit: See `WorkStage.run`.
+        """
+        states: dict[str, Any] = {}
+        with SignalGuard() as guard:
+            for place, stage in enumerate(self.stages):
+                if guard.received is not None:
+                    raise RunInterrupted(f"interrupted by {guard.received.name}", guard.received)
+                create_key, run_key = jax.random.split(jax.random.fold_in(rngs, place))
+                arguments = {}
+                if states:
+                    last = list(states.values())[-1]
+                    arguments["params"] = getattr(last, "params", last)
+                state = stage.create_state(create_key, **arguments)
+                restore_path = None if states else context.restore_path
+                own = dataclasses.replace(
+                    context,
+                    save_path=Path(context.save_path) / stage.name,
+                    restore_path=restore_path,
+                    signal_handler=guard,
+                )
+                states[stage.name] = stage.run(state, own, run_key)
+        return states

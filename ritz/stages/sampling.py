@@ -1,0 +1,305 @@
+"""Stages that sample a wave function: what they share, and how they are built."""
+
+import abc
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+from jax.sharding import PartitionSpec
+
+from ritz.driver import AbstractDriver
+from ritz.driver.callback import AbstractCallback
+from ritz.loggers import CSVLog, JsonLog
+from ritz.stages.base import StageAbort, WorkStage, WorkStageConfig
+from ritz.stages.config import Config
+from ritz.stages.nan import StopOnNaN
+
+_logger = logging.getLogger(__name__)
+
+LogAmplitude = Callable[[Any, Any], Any]
+"""`(params, samples) -> log psi`."""
+
+
+class SamplingState(NamedTuple):
+    """The state of a stage that samples."""
+
+    params: Any
+    batched_data: Any
+    """The configurations of the chains."""
+    sampler_state: Any
+    estimator_state: Any
+
+    def partition(self) -> "SamplingState":
+        """A tree of the same structure with a `PartitionSpec` for each array, as they are laid out.
+
+        Arrays that are not distributed have an empty one.
+        """
+        return specifications(self)
+
+
+def specifications(state: Any) -> Any:
+    """How the arrays of `state` are laid out over the devices, as a tree like it."""
+
+    def one(leaf: Any) -> PartitionSpec:
+        return getattr(getattr(leaf, "sharding", None), "spec", None) or PartitionSpec()
+
+    return jax.tree.map(one, state)
+
+
+@dataclasses.dataclass
+class StageParts:
+    """What a stage that samples is made of."""
+
+    config: WorkStageConfig
+    f_log_amplitude: LogAmplitude
+    samplers: dict[str, Any]
+    estimators: dict[str, Any]
+    loss: str | None = None
+    """The name of the estimator that is minimised."""
+    optimizer: Any = None
+    optimizer_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    cfg: Config = dataclasses.field(default_factory=Config)
+
+
+class AbstractWavefunction(abc.ABC):
+    """A wave function of some domain, which knows how to make the drivers of its stages."""
+
+    @abc.abstractmethod
+    def logpsi(self, params: Any, x: Any) -> Any:
+        """Log psi of a batch of configurations."""
+
+    @abc.abstractmethod
+    def training_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
+        """A driver that optimises, with the chains where `rngs` puts them.
+
+        Args:
+            parts: What was configured.
+            rngs: A random key.
+            params: Where to start; by default the parameters are drawn too.
+        """
+
+    @abc.abstractmethod
+    def evaluation_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
+        """A driver that only estimates, see `training_driver`."""
+
+    @abc.abstractmethod
+    def state_of(self, driver: Any, kind: type[Any]) -> Any:
+        """The stage's state, from its driver; `kind` is `SamplingState` or `VMCState`."""
+
+    @abc.abstractmethod
+    def load(self, driver: Any, state: Any) -> None:
+        """Put a stage's state into its driver."""
+
+    def burn_in(self, driver: Any, n_steps: int) -> None:
+        """Draw samples and throw them away."""
+        driver.burn_in(n_steps)
+
+    def chain_moments(self, driver: Any) -> Mapping[str, Any]:
+        """What an evaluation knows of each chain: name -> (count, means, m2), see `Digest`."""
+        return {}
+
+
+class BurnIn(AbstractCallback):
+    """Equilibrates the chains before the first step of a run that begins anew.
+
+    Args:
+        wavefunction: Knows how.
+        n_steps: Steps of sampling.
+    """
+
+    callback_order = -100
+    decides = False
+
+    def __init__(self, wavefunction: AbstractWavefunction, n_steps: int):
+        self._wavefunction, self._n_steps = wavefunction, n_steps
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Draw and throw away."""
+        if step == 0:
+            self._wavefunction.burn_in(driver, self._n_steps)
+
+
+class SamplingStage(WorkStage):
+    """A stage whose loop is the run loop of a domain's driver. Made by a builder.
+
+    Args:
+        parts: What it is made of.
+        wavefunction: The wave function.
+        name: The stage's name.
+        writers: Loggers for the rows.
+        callbacks: Callbacks for the steps.
+    """
+
+    state_class: ClassVar[type[Any]] = SamplingState
+
+    def __init__(
+        self,
+        parts: StageParts,
+        wavefunction: AbstractWavefunction,
+        name: str,
+        writers: Sequence[AbstractCallback] = (),
+        callbacks: Sequence[AbstractCallback] = (),
+    ):
+        super().__init__(parts.config, name, writers, callbacks)
+        self.parts, self.wavefunction = parts, wavefunction
+        self._driver: Any = None
+
+    @abc.abstractmethod
+    def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
+        """A driver with its chains where `rngs` puts them."""
+
+    def create_state(self, rngs: Any, **kwargs: Any) -> Any:
+        """The state before the first step.
+
+        Args:
+            rngs: A random key for parameters and chains.
+            **kwargs: `params`, to start from; drawn by default.
+
+        Raises:
+            TypeError: For other arguments.
+        """
+        params = kwargs.pop("params", None)
+        if kwargs:
+            raise TypeError(
+                f"create_state takes params, but {', '.join(kwargs)} was given to {self.name}."
+            )
+        self._driver = self._new_driver(rngs, params)
+        return self.state_of(self._driver)
+
+    def driver(self, state: Any, rngs: Any) -> AbstractDriver:
+        """The driver, with `state` in it."""
+        driver, self._driver = self._driver, None
+        if driver is None:
+            driver = self._new_driver(rngs, state.params)
+        self.wavefunction.load(driver, state)
+        return driver
+
+    def state_of(self, driver: Any) -> Any:
+        """The stage's state, from its driver."""
+        return self.wavefunction.state_of(driver, self.state_class)
+
+    def run_callbacks(self, driver: AbstractDriver) -> list[AbstractCallback]:
+        """The stage's callbacks, and burning in."""
+        burn_in = [BurnIn(self.wavefunction, self.config.burn_in)] if self.config.burn_in else []
+        return [*burn_in, *self.callbacks]
+
+    def loop(self, state: Any, initial_step: int, rngs: Any) -> Iterator[tuple[int, Any]]:
+        """The steps one by one, for who wants to drive them; `run` takes whole blocks.
+
+        Yields:
+            `(step, state)`.
+
+        Raises:
+            StageAbort: If a loss, or what else was asked for, is NaN.
+        """
+        driver = self.driver(state, rngs)
+        driver.resume_at(initial_step, 0.0)
+        n_left = max(self.config.iterations - initial_step, 0)
+        callbacks = self.run_callbacks(driver)
+        for info in driver.steps(n_left, callback=callbacks):
+            yield info.step, self.state_of(driver)
+        if any(c.found for c in callbacks if isinstance(c, StopOnNaN)):
+            raise StageAbort(driver.step_count, self.state_of(driver))
+
+
+class SamplingStageBuilder(abc.ABC):
+    """Builds a stage part by part; what is left out comes from the configuration.
+
+    Args:
+        cfg: A `Config`, or a dict or dataclass for one.
+        wavefunction: The wave function.
+        name: The stage's name; by default that of `cfg`, or the class's.
+    """
+
+    config_class: ClassVar[type[WorkStageConfig]] = WorkStageConfig
+
+    def __init__(self, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None):
+        self.cfg = Config(cfg)
+        self.wavefunction = wavefunction
+        self.name = name or self.cfg.name or type(self).__name__
+        self.config = self.cfg.read(self.config_class)
+        self._samplers: dict[str, Any] | None = None
+        self._f_log_amplitude: LogAmplitude = wavefunction.logpsi
+        self._estimators: dict[str, Any] = {}
+        self._writers: tuple[AbstractCallback, ...] | None = None
+        self._callbacks: tuple[AbstractCallback, ...] | None = None
+
+    def configure_sample_plan(
+        self, f_log_amplitude: LogAmplitude, samplers: Mapping[str, Any] | None = None
+    ) -> None:
+        """Say how samples are drawn.
+
+        Args:
+            f_log_amplitude: `(params, samples) -> log psi`.
+            samplers: Name -> sampler; by default the configuration's `sampler`.
+
+        Raises:
+            TypeError: If `f_log_amplitude` cannot be called.
+        """
+        if not callable(f_log_amplitude):
+            raise TypeError(
+                "f_log_amplitude takes a function (params, samples) -> log psi, such as "
+                f"wavefunction.logpsi, but {f_log_amplitude!r} was given."
+            )
+        self._f_log_amplitude = f_log_amplitude
+        self._samplers = None if samplers is None else dict(samplers)
+
+    def configure_estimators(self, **estimators: Any) -> None:
+        """Say what is estimated, by name."""
+        self._estimators |= estimators
+
+    def configure_writers(self, writers: Sequence[AbstractCallback] | None = None) -> None:
+        """Say where rows go.
+
+        Args:
+            writers: Loggers; by default those of the configuration, or else a JSON and a CSV file
+                with the stage's name.
+        """
+        if writers is None:
+            given = self.cfg.values.get("writers")
+            if given is None:
+                writers = [JsonLog(self.name, "append"), CSVLog(self.name, "append")]
+            else:
+                writers = [
+                    Config({str(i): writer}, "writers").get(str(i))
+                    for i, writer in enumerate(given)
+                ]
+        self._writers = tuple(writers)
+
+    def configure_callbacks(self, callbacks: Sequence[AbstractCallback] | None = None) -> None:
+        """Say which callbacks see the steps; by default those of the configuration."""
+        if callbacks is None:
+            given = self.cfg.values.get("callbacks") or ()
+            callbacks = [Config({str(i): c}, "callbacks").get(str(i)) for i, c in enumerate(given)]
+        self._callbacks = tuple(callbacks)
+
+    def ensure_configured(self) -> None:
+        """Fill in what was left out, and check; called by `build`.
+
+        Raises:
+            ValueError: If `configure_estimators` was not called.
+        """
+        if not self._estimators:
+            raise ValueError(
+                f"stage {self.name} has no estimators; call configure_estimators(energy=...) "
+                "before build()."
+            )
+        if self._writers is None:
+            self.configure_writers()
+        if self._callbacks is None:
+            self.configure_callbacks()
+
+    def _parts(self) -> StageParts:
+        return StageParts(
+            config=self.config,
+            f_log_amplitude=self._f_log_amplitude,
+            samplers=self._samplers or {},
+            estimators=dict(self._estimators),
+            cfg=self.cfg,
+        )
+
+    @abc.abstractmethod
+    def build(self) -> WorkStage:
+        """The stage, completely configured."""

@@ -1,0 +1,202 @@
+"""Training: variational Monte Carlo as a stage."""
+
+import dataclasses
+import inspect
+import numbers
+from typing import Any, ClassVar, NamedTuple
+
+import optax
+
+from ritz.driver import AbstractDriver
+from ritz.stages.base import WorkStageConfig
+from ritz.stages.nan import LOSS, StopOnNaN
+from ritz.stages.sampling import (
+    AbstractWavefunction,
+    LogAmplitude,
+    SamplingStage,
+    SamplingStageBuilder,
+    specifications,
+)
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True)
+class VMCWorkStageConfig(WorkStageConfig):
+    """What a VMC stage is told, besides what every stage is.
+
+    Args:
+        stop_on_nan: Which statistics end the stage when they are NaN, in any part: names separated
+            by commas, such as "loss" (the default) or "loss,info"; True for all, False for none.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+
+    burn_in: int = 100
+    stop_on_nan: bool | str = LOSS
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if not isinstance(self.stop_on_nan, bool | str) or self.stop_on_nan == "":
+            raise ValueError(
+                "stop_on_nan takes True, False or names separated by commas, but "
+                f"{self.stop_on_nan!r} was given."
+            )
+
+    def watch(self) -> list[StopOnNaN]:
+        """The callbacks that look for NaN."""
+        if self.stop_on_nan is False:
+            return []
+        if self.stop_on_nan is True:
+            return [StopOnNaN(None)]
+        return [StopOnNaN(tuple(name.strip() for name in self.stop_on_nan.split(",")))]
+
+
+class VMCState(NamedTuple):
+    """The state of a VMC stage."""
+
+    params: Any
+    batched_data: Any
+    sampler_state: Any
+    estimator_state: Any
+    opt_state: Any
+
+    def partition(self) -> "VMCState":
+        """A tree of the same structure with a `PartitionSpec` for each array."""
+        return specifications(self)
+
+
+class VMCWorkStage(SamplingStage):
+    """Optimises a wave function: sampling + estimators + an optimiser, on the run loop.
+
+    Made by `VMCWorkStage.builder(cfg, wavefunction)`; see `EvaluationWorkStage` for estimates
+    without optimisation.
+    """
+
+    state_class: ClassVar[type[Any]] = VMCState
+
+    @classmethod
+    def builder(
+        cls, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None
+    ) -> "VMCStageBuilder":
+        """A builder of such stages, see `VMCStageBuilder`."""
+        return VMCStageBuilder(cfg, wavefunction, name=name)
+
+    def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
+        return self.wavefunction.training_driver(self.parts, rngs, params)
+
+    def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
+        """The stage's callbacks, and what looks for NaN."""
+        config: Any = self.config
+        return [*super().run_callbacks(driver), *config.watch()]
+
+
+class VMCStageBuilder(SamplingStageBuilder):
+    """Builds `VMCWorkStage`s: adds an optimiser and a loss to what is sampled and estimated."""
+
+    config_class: ClassVar[type[WorkStageConfig]] = VMCWorkStageConfig
+
+    def __init__(self, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None):
+        super().__init__(cfg, wavefunction, name=name)
+        self._optimizer: Any = None
+        self._optimizer_options: dict[str, Any] = {}
+        self._loss: str | None = None
+
+    def configure_optimizer(self, *, default: Any, f_log_psi: LogAmplitude, **kwargs: Any) -> None:
+        """Say how parameters move.
+
+        Args:
+            default: What is taken if the configuration has no `optimizer`: an optax
+                transformation, a learning rate or schedule, a function or class that makes one,
+                or the path of these, such as "optax.adam".
+            f_log_psi: `(params, samples) -> log psi`, for optimisers that look at it.
+            **kwargs: Further arguments for the domain's driver, such as `update=SR()`.
+
+        Raises:
+            TypeError: If the result is no optimiser, or `f_log_psi` cannot be called.
+        """
+        if not callable(f_log_psi):
+            raise TypeError(
+                "f_log_psi takes a function (params, samples) -> log psi, but "
+                f"{f_log_psi!r} was given."
+            )
+        optimizer = self.cfg.get("optimizer", default, f_log_psi=f_log_psi)
+        is_transformation = isinstance(optimizer, optax.GradientTransformation)
+        is_rate = isinstance(optimizer, numbers.Real) or (
+            callable(optimizer) and not inspect.isclass(optimizer)
+        )
+        if not is_transformation and not is_rate:
+            raise TypeError(
+                f"the optimizer of stage {self.name} must be an optax transformation, or a "
+                f"learning rate or schedule, but {optimizer!r} was configured."
+            )
+        self._optimizer = optimizer
+        self._optimizer_options = dict(kwargs)
+
+    def configure_loss_grads(
+        self, loss_grads: str | None = None, *, f_log_psi: LogAmplitude
+    ) -> None:
+        """Say what is minimised.
+
+        Args:
+            loss_grads: The name of the estimator whose mean is the loss; by default "total" or
+                "energy", or the only one there is.
+            f_log_psi: `(params, samples) -> log psi`, whose derivatives give the gradient.
+
+        Raises:
+            ValueError: If `configure_estimators` was not called before, or there is no such
+                estimator.
+        """
+        if not self._estimators:
+            raise ValueError(
+                "configure_loss_grads needs to know what there is; call configure_estimators(...) "
+                "first."
+            )
+        known = list(self._estimators)
+        if loss_grads is None:
+            standard = [name for name in ("total", "energy") if name in known]
+            if not standard and len(known) > 1:
+                raise ValueError(
+                    f"which of the estimators {', '.join(known)} is the loss? Give "
+                    f"loss_grads={known[0]!r}."
+                )
+            loss_grads = standard[0] if standard else known[0]
+        if loss_grads not in known:
+            raise ValueError(
+                f"there is no estimator {loss_grads!r}; there are: {', '.join(known)}."
+            )
+        if f_log_psi != self._f_log_amplitude:
+            raise ValueError(
+                "f_log_psi must be the function that is sampled; give configure_loss_grads and "
+                "configure_sample_plan the same one."
+            )
+        self._loss = loss_grads
+
+    def ensure_configured(self) -> None:
+        """Fill in what was left out, and check.
+
+        Raises:
+            ValueError: If `configure_estimators` or `configure_optimizer` was not called.
+        """
+        super().ensure_configured()
+        if self._optimizer is None:
+            raise ValueError(
+                f"stage {self.name} has no optimizer; call configure_optimizer(default=..., "
+                "f_log_psi=...) before build()."
+            )
+        if self._loss is None:
+            self.configure_loss_grads(f_log_psi=self._f_log_amplitude)
+
+    def build(self) -> VMCWorkStage:
+        """The stage.
+
+        Raises:
+            ValueError: See `ensure_configured`.
+        """
+        self.ensure_configured()
+        parts = self._parts()
+        parts.loss = self._loss
+        parts.optimizer, parts.optimizer_options = self._optimizer, self._optimizer_options
+        return VMCWorkStage(
+            parts, self.wavefunction, self.name, self._writers or (), self._callbacks or ()
+        )
