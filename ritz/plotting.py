@@ -11,6 +11,7 @@ import numpy as np
 from ritz.loggers.files import complete_lines
 from ritz.loggers.hdf5_log import read_hdf5
 from ritz.loggers.history import History, HistoryDict
+from ritz.loggers.journaled import with_journal
 from ritz.loggers.runtime_log import RuntimeLog
 
 SUMMARY = "summary.json"
@@ -28,7 +29,7 @@ def find_log(path: Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        names = ["run.log", "run.h5", "run.csv"]
+        names = ["train.log", "train.h5", "train.csv", "run.log", "run.h5", "run.csv"]
         found = [path / n for n in names if (path / n).is_file()]
         found += sorted(p for p in path.iterdir() if p.suffix in (".log", ".h5", ".csv"))
         if found:
@@ -41,7 +42,7 @@ def find_log(path: Path) -> Path:
 
 
 def read_log(path: str | Path) -> HistoryDict:
-    """The histories of a log file or run folder.
+    """The histories of a log file or run folder, with rows that are still in its journal.
 
     Raises:
         ValueError: If there is no log, or it cannot be read.
@@ -50,10 +51,12 @@ def read_log(path: str | Path) -> HistoryDict:
     if file.suffix == ".csv":
         return _read_csv(file)
     if file.suffix in (".h5", ".hdf5"):
-        return read_hdf5(file)
-    if file.suffix not in (".log", ".json"):
+        log = RuntimeLog.of(read_hdf5(file))
+    elif file.suffix in (".log", ".json"):
+        log = RuntimeLog.deserialize(file)
+    else:
         raise ValueError(f"{file} is no log: its name ends in none of {', '.join(_READERS)}.")
-    return RuntimeLog.deserialize(file).data
+    return with_journal(log, file.with_name(file.name + ".journal")).data
 
 
 def _read_csv(file: Path) -> HistoryDict:

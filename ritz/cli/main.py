@@ -1,55 +1,163 @@
 """Reads the command line of `ritz`."""
 
-import argparse
+import dataclasses
+import difflib
 import logging
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
+
+import jsonargparse
 
 import ritz
-from ritz.cli import demo, plot
+from ritz.cli import demo, lattice, plot, status
+from ritz.cli.parts import overridden, part_fields, split_overrides
+from ritz.cli.run_folder import CONFIG, RunFolder
 
-_COMMANDS = {"demo": demo, "plot": plot}
+_COMMANDS = {"demo": demo, "plot": plot, "status": status}
+_LATTICE = {
+    "train": "Optimise a wave function on a lattice, or go on with it.",
+    "evaluate": "Estimate the energy and observables of a trained wave function.",
+}
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, and what is allowed."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise ValueError(f"{message} (see {self.prog} --help)")
+jsonargparse.set_parsing_settings(add_print_completion_argument=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ritz", description="Variational optimisations through one run loop.")
-    parser.add_argument("--version", action="version", version=f"ritz {ritz.__version__}")
-    commands = parser.add_subparsers(
-        dest="command", required=True, metavar="{" + ",".join(_COMMANDS) + "}"
+def _parser() -> jsonargparse.ArgumentParser:
+    parser = jsonargparse.ArgumentParser(
+        prog="ritz",
+        description="Variational optimisations through one run loop.",
+        exit_on_error=False,
+        allow_abbrev=False,
+        version=f"ritz {ritz.__version__}",
     )
+    commands = parser.add_subcommands()
     for name, module in _COMMANDS.items():
-        text = (module.__doc__ or "").strip()
-        command = commands.add_parser(
-            name, help=text.splitlines()[0], description=text,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )  # fmt: skip
+        command = _subparser((module.__doc__ or "").strip())
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        commands.add_subcommand(name, command, help=command.description.splitlines()[0])
+    domain = _subparser(str(lattice.__doc__).strip())
+    commands.add_subcommand("lattice", domain, help=domain.description)
+    actions = domain.add_subcommands()
+    for name, text in _LATTICE.items():
+        actions.add_subcommand(name, _lattice_parser(text), help=text)
     return parser
+
+
+def _subparser(text: str) -> Any:
+    return jsonargparse.ArgumentParser(description=text, exit_on_error=False, allow_abbrev=False)
+
+
+def _lattice_parser(text: str) -> Any:
+    command = _subparser(
+        f"{text} Settings are given as train.iterations=500, class paths as "
+        "train.optimizer=optax.adam, their arguments as train.optimizer.learning_rate=0.01."
+    )
+    command.add_argument("--config", action="config", help="a YAML file with settings")
+    command.add_argument(
+        "--dry_run", action="store_true", help="build everything, run nothing, write nothing"
+    )
+    command.add_argument(
+        "--progress", type=bool, default=True, help="whether to show a progress bar"
+    )
+    command.add_class_arguments(lattice.LatticeRun)
+    return command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("ritz").setLevel(logging.INFO)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.path.insert(0, "")  # functions in the present folder can be named
     try:
-        options = _parser().parse_args(arguments)
-        run: Callable[[argparse.Namespace], None] = options.run
-        run(options)
+        _run(given)
+    except jsonargparse.ArgumentError as error:
+        sys.stderr.write(f"ritz: {_one_line(str(error))} (see ritz --help)\n")
+        return 2
     except (ValueError, OSError) as error:
         sys.stderr.write(f"ritz: {error}\n")
         return 2
     except KeyboardInterrupt as signal:
         sys.stderr.write(f"ritz: {signal or 'interrupted'}\n")
         return getattr(signal, "code", 130)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        sys.stderr.write(f"ritz: {end.code}\n")
+        return 1
+    finally:
+        sys.path.remove("")
     return 0
+
+
+def _run(given: list[str]) -> None:
+    parser = _parser()
+    if given[:1] != ["lattice"]:
+        options = parser.parse_args(given)
+        if options.subcommand is None:
+            raise ValueError(f"give a command: {', '.join([*_COMMANDS, 'lattice'])} (see --help)")
+        _COMMANDS[options.subcommand].run(options[options.subcommand])
+        return
+    fields = part_fields(lattice.LatticeRun)
+    rest, overrides = split_overrides(given, fields)
+    if "evaluate" in rest[:2]:
+        rest = _with_saved_config(rest)
+    printing = [token for token in rest if token.startswith("--print_config")]
+    options = parser.parse_args([token for token in rest if token not in printing])
+    command = options.lattice.subcommand
+    if command is None:
+        raise ValueError(f"give a command: ritz lattice {' or '.join(_LATTICE)} (see --help)")
+    settings = options.lattice[command]
+    for field, way, value in overrides:
+        settings[field] = overridden(field, settings[field], way, value, fields[field])
+    names = [f.name for f in dataclasses.fields(lattice.LatticeRun)]
+    inner = _lattice_parser("")
+    chosen = inner.get_defaults()
+    for name in names:
+        chosen[name] = settings[name]
+    text = inner.dump(chosen, skip_validation=True)
+    text = re.sub(r"^(config|dry_run|progress):.*\n", "", text, flags=re.M)
+    if printing:
+        sys.stdout.write(text)
+        return
+    made = inner.instantiate_classes(chosen)
+    run = lattice.LatticeRun(**{name: made[name] for name in names})
+    lattice.run(command, run, text, settings)
+
+
+def _with_saved_config(rest: list[str]) -> list[str]:
+    """An evaluation without a configuration of its own takes that of the run folder."""
+    if any(token.startswith("--config") for token in rest):
+        return rest
+    folder = next((t.partition("=")[2] for t in rest if t.startswith("--folder=")), None)
+    folder = folder or lattice.LatticeRun().folder
+    if RunFolder(folder).config is None:
+        return rest
+    place = rest.index("evaluate") + 1
+    return [*rest[:place], "--config", str(RunFolder(folder).path / CONFIG), *rest[place:]]
+
+
+def _one_line(message: str) -> str:
+    """What jsonargparse says, as one line that names key, value and what is allowed."""
+    text = " ".join(message.split())
+    unknown = re.search(r"unrecognized arguments: --?([\w.]+)", text)
+    if unknown:
+        known = [a.dest for a in _lattice_parser("")._actions]
+        near = difflib.get_close_matches(unknown[1], known, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        return f"{unknown[1]}: there is no such setting{hint}"
+    found = re.search(r'Parser key "(?P<key>[^"]+)": (?P<what>.*)', text)
+    if not found:
+        return text
+    key, what = found["key"], found["what"]
+    wanted = re.search(r"Expected an? <class '(\w+)'>\. Got value: (.*)", what)
+    if wanted:
+        return f"{key}: {wanted[2]!r} was given, but {wanted[1]} is needed"
+    part = re.search(r"Not of type Part: (.*)", what)
+    return f"{key}: {part[1] if part else what}"
 
 
 if __name__ == "__main__":

@@ -152,6 +152,11 @@ class Evaluation(LatticeDriver):
         self._moments = carry.moments
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All on which the results depend besides the state: the parameters too."""
+        return {**super().settings, "parameters": self.state.parameters}
+
+    @property
     def chain_moments(self) -> dict[str, ChainMoments]:
         """Count, means and squared deviations of each chain, by the name of the quantity."""
         self._refuse_deferred("asked for driver.chain_moments")

@@ -8,6 +8,7 @@ import netket as nk
 from jaxtyping import Array, Inexact, PyTree
 
 from ritz.driver import AbstractDriver
+from ritz.driver.arguments import check_count
 from ritz.lattice.evaluation import Evaluation
 from ritz.lattice.sweeps import MetropolisLocal
 from ritz.lattice.vmc import VMC
@@ -48,7 +49,8 @@ class LatticeWavefunction(AbstractWavefunction):
         if cfg.get("full_sum"):
             state: Any = nk.vqs.FullSumState(self.hilbert, self.model, **shared)
         else:
-            n_samples = cfg.get("n_samples") or 1024
+            n_samples = 1024 if cfg.get("n_samples") is None else cfg["n_samples"]
+            check_count("n_samples", n_samples, 1)
             state = nk.vqs.MCState(
                 self._sampler(parts, n_samples), self.model, n_samples=n_samples,
                 n_discard_per_chain=cfg.get("n_discard_per_chain") or 0, sampler_seed=seeds[1],

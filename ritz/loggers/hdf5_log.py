@@ -62,10 +62,7 @@ class HDF5Log(JournaledLogger):
         temporary.replace(path)
 
     def _read_document(self, path: Path) -> RuntimeLog:
-        log = RuntimeLog()
-        log._data = read_hdf5(path)
-        log._note_last_step()
-        return log
+        return RuntimeLog.of(read_hdf5(path))
 
     def __repr__(self) -> str:
         return f"HDF5Log({str(self.path)!r}, mode={self.mode!r})"

@@ -136,11 +136,7 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     def _recover(self, document: Path, journal: Path) -> RuntimeLog:
         log = self._read_document(document) if document.exists() else RuntimeLog()
-        last = log._old_step if log.data else -1
-        for step, row in read_journal(journal):
-            if step > last:  # others are in the document already
-                log.write(step, row)
-        return log
+        return with_journal(log, journal)
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row, and rewrite the document if that is due."""
@@ -181,3 +177,12 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         if self._journal is not None and not self._by_hand:
             self._rewrite()
         super().flush(state)
+
+
+def with_journal(log: RuntimeLog, journal: Path) -> RuntimeLog:
+    """`log` with the rows of a journal that it lacks."""
+    last = log._old_step if log.data else -1
+    for step, row in read_journal(journal):
+        if step > last:
+            log.write(step, row)
+    return log

@@ -113,12 +113,17 @@ class RuntimeLog(AbstractLogger):
         Raises:
             ValueError: If the file is no such log.
         """
-        log = cls()
         path = _log_path(path)
         try:
-            log._data = HistoryDict(from_layout(orjson.loads(path.read_bytes())))
+            return cls.of(HistoryDict(from_layout(orjson.loads(path.read_bytes()))))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is no log in JSON layout: {error}") from error
+
+    @classmethod
+    def of(cls, data: HistoryDict) -> "RuntimeLog":
+        """A log with these histories."""
+        log = cls()
+        log._data = data
         log._note_last_step()
         return log
 

@@ -32,6 +32,7 @@ class WorkStageConfig:
         burn_in: Steps of sampling before the first one, whose samples are thrown away.
         save_time_interval: Seconds between checkpoints. Each interval acts on its own.
         save_step_interval: Checkpoints are written at multiples of this step count too; 0 for none.
+        accept_changes: What may differ from a saved run when it goes on, see `Checkpoint`.
         check_vma: Handed to wave functions that use `jax.shard_map`, for its validity checks.
 
     Raises:
@@ -42,6 +43,7 @@ class WorkStageConfig:
     burn_in: int = 0
     save_time_interval: float = 60.0
     save_step_interval: int = 0
+    accept_changes: Sequence[str] = ()
     check_vma: bool = True
 
     def __post_init__(self) -> None:
@@ -180,6 +182,7 @@ class WorkStage(abc.ABC):
             folder,
             every_steps=self.config.save_step_interval or None,
             every_seconds=self.config.save_time_interval,
+            accept_changes=self.config.accept_changes,
             configuration={"stage": self.name, **config},
         )
         resume: Any = True

@@ -1,24 +1,24 @@
 """Where the parts of a stage come from: objects, or class paths with arguments."""
 
 import dataclasses
-import importlib
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
-_MISSING = object()
+from ritz.stages.parts import make
 
 
 class Config:
     """The configuration of a run, or of a part of it: names and values, nested.
 
     A value may be the thing itself, or say how to make it: `{"class_path": "optax.adam",
-    "init_args": {"learning_rate": 0.01}}`, or only the path, with a dot or a colon before the last
-    name.
+    "init_args": {"learning_rate": 0.01}}`, or only the path, see `ritz.stages.parts.make`.
 
     Args:
         values: A dict, a dataclass, or another `Config`.
         name: What it is called; of nested ones the last part of their path.
+
+    Raises:
+        TypeError: If `values` is something else.
     """
 
     def __init__(self, values: Any = None, name: str = ""):
@@ -48,13 +48,16 @@ class Config:
         Raises:
             ValueError: If a path or the arguments are wrong, naming the key.
         """
-        value = self.values.get(name, _MISSING)
-        if value is _MISSING or value is None:
-            value = default
-        return self._made(name, value, context)
+        value = self.values.get(name)
+        return make(self._key(name), default if value is None else value, context)
 
     get_module = get
-    """The same: a default may always be a path."""
+    """The same, as the default may always be a path."""
+
+    def made_list(self, name: str) -> list[Any]:
+        """The values of a list called `name`, each made if it says how."""
+        given = self.values.get(name) or ()
+        return [make(self._key(f"{name}.{i}"), value) for i, value in enumerate(given)]
 
     def read(self, kind: type) -> Any:
         """A dataclass of type `kind`, with the values of the same names.
@@ -63,37 +66,7 @@ class Config:
             ValueError: If the dataclass refuses a value.
         """
         names = {f.name for f in dataclasses.fields(kind)}
-        found = {name: value for name, value in self.values.items() if name in names}
-        return kind(**found)
-
-    def _made(self, name: str, value: Any, context: Mapping[str, Any]) -> Any:
-        arguments: Mapping[str, Any] = {}
-        if isinstance(value, Mapping) and "class_path" in value:
-            arguments = value.get("init_args") or {}
-            value = self._imported(name, value["class_path"])
-        elif isinstance(value, str) and _is_path(value):
-            value = self._imported(name, value)
-        elif not inspect.isclass(value) and not inspect.isfunction(value):
-            return value
-        try:
-            known = inspect.signature(value).parameters
-            context = {k: v for k, v in context.items() if k in known and k not in arguments}
-            return value(**{k: self._made(f"{name}.{k}", v, {}) for k, v in arguments.items()},
-                         **context)  # fmt: skip
-        except TypeError as error:
-            raise ValueError(f"{self._key(name)}: {error}") from error
-
-    def _imported(self, name: str, path: str) -> Any:
-        module, _, attribute = path.replace(":", ".").rpartition(".")
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"{self._key(name)}: {path!r} cannot be imported: {error}") from error
+        return kind(**{name: value for name, value in self.values.items() if name in names})
 
     def _key(self, name: str) -> str:
         return f"{self.name}.{name}" if self.name else name
-
-
-def _is_path(text: str) -> bool:
-    parts = text.replace(":", ".").split(".")
-    return len(parts) > 1 and all(part.isidentifier() for part in parts)

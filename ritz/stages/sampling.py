@@ -258,21 +258,15 @@ class SamplingStageBuilder(abc.ABC):
                 with the stage's name.
         """
         if writers is None:
-            given = self.cfg.values.get("writers")
-            if given is None:
+            writers = self.cfg.made_list("writers")
+            if self.cfg.values.get("writers") is None:
                 writers = [JsonLog(self.name, "append"), CSVLog(self.name, "append")]
-            else:
-                writers = [
-                    Config({str(i): writer}, "writers").get(str(i))
-                    for i, writer in enumerate(given)
-                ]
         self._writers = tuple(writers)
 
     def configure_callbacks(self, callbacks: Sequence[AbstractCallback] | None = None) -> None:
         """Say which callbacks see the steps; by default those of the configuration."""
         if callbacks is None:
-            given = self.cfg.values.get("callbacks") or ()
-            callbacks = [Config({str(i): c}, "callbacks").get(str(i)) for i, c in enumerate(given)]
+            callbacks = self.cfg.made_list("callbacks")
         self._callbacks = tuple(callbacks)
 
     def ensure_configured(self) -> None:

@@ -1,0 +1,374 @@
+"""Train and evaluate wave functions on lattices, from a configuration."""
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from ritz.cli.parts import Part
+from ritz.cli.run_folder import RunFolder
+from ritz.driver.arguments import check_count
+from ritz.driver.callback import AbstractCallback
+from ritz.plotting import SUMMARY, plot_runs
+from ritz.stages.parts import make
+
+_logger = logging.getLogger("ritz")
+
+SHORT_NAMES = {
+    "system": ["ritz.lattice.systems"],
+    "model": ["netket.models"],
+    "sampler": ["ritz.lattice", "netket.sampler"],
+    "optimizer": ["optax"],
+    "update": ["ritz.updates"],
+    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
+    "loggers": ["ritz.loggers"],
+}
+"""Where names without a module are looked for."""
+
+
+@dataclasses.dataclass
+class Train:
+    """How to optimise.
+
+    Args:
+        iterations: Optimisation steps.
+        burn_in: Steps of sampling before the first one.
+        n_samples: Samples in each step.
+        n_discard_per_chain: Sweeps that each chain makes in every step without being looked at.
+        chunk_size: Configurations that are evaluated at once.
+        full_sum: Sum over all configurations instead of sampling.
+        sampler: The sampler; by default one chain for each sample.
+        optimizer: A transformation of optax.
+        update: The rule that turns samples into a direction.
+        single_scores: Whether derivatives of log psi are computed in single precision.
+        callbacks: Callbacks.
+        loggers: Where rows go; by default train.log (JSON) and train.csv.
+        stop_on_nan: true, false, or the names of the quantities that must not be NaN.
+        save_time_interval: Seconds between checkpoints.
+        save_step_interval: Steps between checkpoints; 0 leaves it to the time.
+        accept_changes: What may differ when the run goes on, such as optimizer.
+    """
+
+    iterations: int = 300
+    burn_in: int = 20
+    n_samples: int = 1024
+    n_discard_per_chain: int = 0
+    chunk_size: int | None = None
+    full_sum: bool = False
+    sampler: Part | None = None
+    optimizer: Part = dataclasses.field(
+        default_factory=lambda: Part("optax.sgd", {"learning_rate": 0.02})
+    )
+    update: Part = dataclasses.field(
+        default_factory=lambda: Part("ritz.updates.SR", {"diag_shift": 0.01})
+    )
+    single_scores: bool = False
+    callbacks: list[Part] = dataclasses.field(default_factory=list)
+    loggers: list[Part] | None = None
+    stop_on_nan: bool | str = "loss"
+    save_time_interval: float = 60.0
+    save_step_interval: int = 0
+    accept_changes: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Evaluate:
+    """How to estimate the energy and the system's observables.
+
+    Args:
+        iterations: Steps of sampling.
+        burn_in: Steps of sampling before the first one.
+        n_samples: Samples in each step.
+        n_discard_per_chain: Sweeps that each chain makes in every step without being looked at.
+        chunk_size: Configurations that are evaluated at once.
+        full_sum: Sum over all configurations instead of sampling.
+        sampler: The sampler; by default one chain for each sample.
+        digest_step_interval: Steps between previews of the result; 0 for none.
+        callbacks: Callbacks.
+        loggers: Where rows go; by default evaluate.log (JSON) and evaluate.csv.
+        save_time_interval: Seconds between checkpoints.
+        save_step_interval: Steps between checkpoints; 0 leaves it to the time.
+        accept_changes: What may differ when the evaluation goes on.
+    """
+
+    iterations: int = 200
+    burn_in: int = 100
+    n_samples: int = 1024
+    n_discard_per_chain: int = 0
+    chunk_size: int | None = None
+    full_sum: bool = False
+    sampler: Part | None = None
+    digest_step_interval: int = 0
+    callbacks: list[Part] = dataclasses.field(default_factory=list)
+    loggers: list[Part] | None = None
+    save_time_interval: float = 60.0
+    save_step_interval: int = 0
+    accept_changes: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class LatticeRun:
+    """A run on a lattice.
+
+    Args:
+        folder: Everything is written here; the same command again goes on with it.
+        seed: Seeds all random numbers.
+        system: What is to be solved: a function that returns a LatticeSystem.
+        model: log psi, a flax module.
+        train: How to optimise.
+        evaluate: How to estimate.
+    """
+
+    folder: str = "runs/lattice"
+    seed: int = 0
+    system: Part = dataclasses.field(
+        default_factory=lambda: Part("ritz.lattice.systems.TransverseIsing", {"extent": [20]})
+    )
+    model: Part = dataclasses.field(default_factory=lambda: Part("netket.models.RBM", {"alpha": 1}))
+    train: Train = dataclasses.field(default_factory=Train)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
+
+
+def _made(key: str, part: Part, **context: Any) -> Any:
+    kind = key.split(".")[-1] if not key.split(".")[-1].isdigit() else key.split(".")[-2]
+    return make(key, part.as_dict(), context, SHORT_NAMES[kind])
+
+
+def _made_list(key: str, parts: list[Part] | None) -> list[Any]:
+    return [_made(f"{key}.{i}", part) for i, part in enumerate(parts or ())]
+
+
+class Builder:
+    """Builds what a configuration describes.
+
+    Args:
+        run: The configuration.
+
+    Raises:
+        ValueError: If a part of it is wrong: one line that names the key.
+    """
+
+    def __init__(self, run: LatticeRun):
+        from ritz.lattice import LatticeWavefunction
+        from ritz.lattice.systems import LatticeSystem
+
+        self.run = run
+        self.system = _made("system", run.system)
+        if not isinstance(self.system, LatticeSystem):
+            raise ValueError(
+                f"system: {run.system.class_path} returned {type(self.system).__name__}, but a "
+                "ritz.lattice.systems.LatticeSystem is needed."
+            )
+        model = _made("model", run.model)
+        if not hasattr(model, "apply"):
+            raise ValueError(f"model: {run.model!r} is no flax module.")
+        self.wavefunction = LatticeWavefunction(model, self.system.hilbert)
+
+    def _sampler(self, key: str, part: Part | None, n_samples: int) -> Any:
+        from ritz.lattice import MetropolisExchange, MetropolisLocal
+
+        hilbert, graph = self.system.hilbert, self.system.graph
+        if part is not None:
+            return _made(key, part, hilbert=hilbert, graph=graph, n_chains=n_samples)
+        if hilbert.constrained:
+            return MetropolisExchange(hilbert, graph=graph, n_chains=n_samples)
+        return MetropolisLocal(hilbert, n_chains=n_samples)
+
+    def _configure(self, builder: Any, name: str) -> None:
+        given: Any = getattr(self.run, name)
+        _checked(name, lambda: check_count("n_samples", given.n_samples, 1))
+        sampler = self._sampler(f"{name}.sampler", given.sampler, given.n_samples)
+        builder.configure_sample_plan(self.wavefunction.logpsi, {"sites": sampler})
+        builder.configure_estimators(energy=self.system.hamiltonian, **self.system.observables)
+        loggers = _made_list(f"{name}.loggers", given.loggers)
+        builder.configure_writers(None if given.loggers is None else loggers)
+        builder.configure_callbacks(_made_list(f"{name}.callbacks", given.callbacks))
+
+    def train(self) -> Any:
+        """The training stage."""
+        from ritz.stages import VMCWorkStage
+
+        given = self.run.train
+        builder = _checked("train", lambda: VMCWorkStage.builder(
+            _plain(given), self.wavefunction, name="train"))  # fmt: skip
+        self._configure(builder, "train")
+        optimizer = _made("train.optimizer", given.optimizer)
+        update = _made("train.update", given.update)
+        _named("train.optimizer", lambda: builder.configure_optimizer(
+            default=optimizer, f_log_psi=self.wavefunction.logpsi, update=update,
+            single_scores=given.single_scores))  # fmt: skip
+        return builder.build()
+
+    def evaluate(self) -> Any:
+        """The evaluation stage."""
+        from ritz.stages import EvaluationWorkStage
+
+        builder = _checked("evaluate", lambda: EvaluationWorkStage.builder(
+            _plain(self.run.evaluate), self.wavefunction, name="evaluate"))  # fmt: skip
+        self._configure(builder, "evaluate")
+        return builder.build()
+
+
+def _plain(given: Any) -> dict[str, Any]:
+    """The settings that are no parts; those are made here."""
+    names = ("sampler", "optimizer", "update", "callbacks", "loggers")
+    fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def _checked(key: str, action: Any) -> Any:
+    """Do it; errors, which begin with the name of a setting of the stage, get the whole key."""
+    try:
+        return action()
+    except ValueError as error:
+        raise ValueError(f"{key}.{error}") from error
+
+
+def _named(key: str, action: Any) -> Any:
+    """Do it; errors name the key."""
+    try:
+        return action()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
+class KeepConfig(AbstractCallback):
+    """Writes the configuration into the run folder, once the run has been accepted.
+
+    Args:
+        folder: The run folder.
+        text: The configuration as YAML.
+    """
+
+    callback_order = -100
+
+    def __init__(self, folder: Path, text: str):
+        self._folder, self._text = RunFolder(folder), text
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Write."""
+        self._folder.keep(self._text)
+
+
+def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace) -> None:
+    """Train or evaluate.
+
+    Args:
+        command: "train" or "evaluate".
+        given: The configuration.
+        text: The same, as YAML.
+        options: `dry_run` and `progress`.
+
+    Raises:
+        ValueError: If the configuration is wrong, or what a command needs is missing.
+        SystemExit: See `WorkStage.run`.
+    """
+    try:
+        import jax
+
+        from ritz.stages import RunContext
+    except ImportError as error:
+        raise ValueError(f"this needs NetKet: pip install 'ritz[lattice]' ({error})") from error
+    builder = Builder(given)
+    stage = getattr(builder, command)()
+    keys = jax.random.split(jax.random.key(given.seed), 4)
+    create_key, run_key = keys[:2] if command == "train" else keys[2:]
+    folder = Path(given.folder)
+    params = None
+    if command == "evaluate":
+        params = _trained_parameters(builder, folder, options.dry_run)
+    state = stage.create_state(create_key, params=params)
+    n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    if options.dry_run:
+        sys.stdout.write(
+            f"{command}: {builder.system.hamiltonian}, {n_parameters} parameters, "
+            f"{stage.config.iterations} steps; everything can be built. Nothing was written.\n"
+        )
+        return
+    if command == "evaluate":
+        _set_aside_old(stage, state, run_key, folder)
+    context = RunContext(folder, options={"show_progress": options.progress})
+    stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
+    stage.run(state, context, run_key)
+    _report(command, builder, stage, folder)
+
+
+def _set_aside_old(stage: Any, state: Any, key: Any, folder: Path) -> None:
+    """Move away an evaluation of other parameters, so that this one begins anew."""
+    from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, read_manifest
+    from ritz.driver.description import describe
+
+    saved = CheckpointFolder(folder / "checkpoints" / stage.name)
+    entries = saved.entries()
+    if not entries:
+        return
+    try:
+        settings = read_manifest(entries[-1].path)["settings"]
+    except CheckpointError:
+        return  # what is damaged is dealt with when the run begins
+    present = describe({"parameters": state.params})
+    if any(settings.get(name) != text for name, text in present.items()):
+        _logger.info("The wave function was trained since its last evaluation: evaluating anew.")
+        for entry in entries:
+            saved.set_aside(entry)
+
+
+def _trained_parameters(builder: Builder, folder: Path, dry_run: bool) -> Any:
+    """Those of the newest checkpoint of the training."""
+    import jax
+
+    from ritz.checkpoint import CheckpointError, load
+
+    stage = builder.train()
+    try:
+        driver = stage.driver(stage.create_state(jax.random.key(0)), jax.random.key(0))
+        step = load(folder / "checkpoints" / "train", driver)
+    except CheckpointError as error:
+        if dry_run:
+            return None
+        raise ValueError(
+            f"evaluate needs a trained wave function in {folder}; run `ritz lattice train "
+            f"folder={folder}` first ({error})"
+        ) from error
+    _logger.info("Evaluating the parameters after %d steps of training.", step)
+    return driver.parameters
+
+
+def _report(command: str, builder: Builder, stage: Any, folder: Path) -> None:
+    """Write the summary and the picture, and say what came out."""
+    import jax
+
+    if jax.process_index() != 0:
+        return
+    summary = _summary(folder)
+    if builder.system.exact is not None:
+        summary["exact"] = builder.system.exact
+    lines = []
+    if command == "evaluate":
+        energy = stage.digest(folder)["Energy"]
+        summary |= {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
+        lines.append(f"energy        {energy.mean:.8g} +- {energy.error:.2g}")
+        if builder.system.exact is not None:
+            exact = builder.system.exact
+            summary["relative_error"] = abs(energy.mean - exact) / abs(exact)
+            lines.append(f"exact         {exact:.8g}")
+            lines.append(f"relative error {summary['relative_error']:.1e}")
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    log = folder / "train.log"
+    if log.is_file():
+        try:
+            lines.append(f"picture in    {plot_runs([folder], folder / 'energy.png')}")
+        except (ImportError, ValueError) as error:
+            _logger.warning("No picture was drawn: %s", error)
+    lines.append(f"everything in {folder}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / SUMMARY).read_text())
+    except (OSError, ValueError):
+        return {}

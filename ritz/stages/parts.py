@@ -1,0 +1,163 @@
+"""Objects that a configuration names: a class path with arguments."""
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+_NOT_SETTINGS = ("parent", "name")
+"""Fields that flax adds to every module."""
+_UNIONS = (typing.Union, types.UnionType)
+
+
+def is_part(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether `value` says how to make something: `{"class_path": ..., "init_args": {...}}`."""
+    return isinstance(value, Mapping) and "class_path" in value
+
+
+def make(
+    key: str, value: Any, context: Mapping[str, Any] | None = None, modules: Sequence[str] = ()
+) -> Any:
+    """Make what `value` describes, and what its arguments describe.
+
+    Args:
+        key: The name of the value, for messages.
+        value: `{"class_path": "optax.adam", "init_args": {"learning_rate": 0.01}}`, or only the
+            path, with a dot or a colon before the last name. A class or function is called; lists
+            and dicts are looked through; anything else is taken as it is.
+        context: Arguments for a callable that has parameters of these names, where `init_args` does
+            not give them.
+        modules: Where names without a dot are looked for.
+
+    Raises:
+        ValueError: If the path or the arguments are wrong: one line that names the key.
+    """
+    if isinstance(value, str) and (modules or _looks_like_path(value)):
+        value = {"class_path": value}
+    if is_part(value):
+        unknown = sorted(set(value) - {"class_path", "init_args"})
+        if unknown:
+            raise ValueError(
+                f"{key}: {unknown[0]!r} stands beside class_path; arguments go into init_args."
+            )
+        return call(key, find(key, value["class_path"], modules), value.get("init_args"), context)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        return call(key, value, None, context)
+    return _looked_through(key, value)
+
+
+def _looked_through(key: str, value: Any) -> Any:
+    if is_part(value):
+        return make(key, value)
+    if isinstance(value, Mapping):
+        return {k: _looked_through(f"{key}.{k}", v) for k, v in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_looked_through(f"{key}.{i}", v) for i, v in enumerate(value))
+    return value
+
+
+def find(key: str, path: Any, modules: Sequence[str] = ()) -> Any:
+    """What a path such as "optax.adam", or a name in one of `modules`, stands for.
+
+    Raises:
+        ValueError: If there is no such thing.
+    """
+    if not isinstance(path, str) or not path:
+        raise ValueError(f"{key}: class_path must be a name such as 'optax.adam', not {path!r}.")
+    module, _, name = path.replace(":", ".").rpartition(".")
+    tried = [module] if module else list(modules)
+    for candidate in tried:
+        try:
+            return getattr(importlib.import_module(candidate), name)
+        except ModuleNotFoundError as error:
+            if not candidate.startswith(error.name or " "):
+                raise ValueError(f"{key}: {path!r} needs the package {error.name}.") from error
+        except (ImportError, AttributeError):
+            continue
+    where = f"in {', '.join(tried)}" if tried else "without a module"
+    near = _nearest(name, tried)
+    raise ValueError(f"{key}: there is no {name!r} {where}{near or '.'}")
+
+
+def _nearest(name: str, modules: Sequence[str]) -> str:
+    import difflib
+
+    known: set[str] = set()
+    for module in modules:
+        try:
+            found = importlib.import_module(module)
+        except ImportError:
+            continue
+        known |= {n for n in dir(found) if callable(getattr(found, n, None)) and n[0] != "_"}
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def call(
+    key: str, function: Any, arguments: Mapping[str, Any] | None, context: Mapping[str, Any] | None
+) -> Any:
+    """Call a class or function with the arguments of a configuration.
+
+    Raises:
+        ValueError: If it does not take them, or refuses them: one line that names the key.
+    """
+    arguments = dict(arguments or {})
+    if not callable(function):
+        raise ValueError(f"{key}: {function!r} is no class and no function.")
+    given = {k: v for k, v in (context or {}).items() if k not in arguments}
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        parameters = {}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    given = {k: v for k, v in given.items() if k in parameters}
+    wrong = [name for name in arguments if parameters and name not in parameters]
+    if wrong and not open_ended:
+        known = [n for n in parameters if n not in (context or {}) and n not in _NOT_SETTINGS]
+        label = getattr(function, "__name__", repr(function))
+        raise ValueError(
+            f"{key}.{wrong[0]}: {label} has no such argument; it takes: {', '.join(known)}."
+        )
+    made = {name: _looked_through(f"{key}.{name}", v) for name, v in arguments.items()}
+    _refuse_text(key, function, made)
+    try:
+        return function(**made, **given)
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{key}: {reason}") from error
+
+
+def _refuse_text(key: str, function: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuse a string for a parameter whose type says that it is none."""
+    try:
+        owner = function.__init__ if inspect.isclass(function) else function
+        hints = {**_hints(owner), **(_hints(function) if inspect.isclass(function) else {})}
+    except (NameError, TypeError, AttributeError):
+        return
+    for name, value in arguments.items():
+        if isinstance(value, str) and name in hints and not _takes_text(hints[name]):
+            needed = _type_text(hints[name])
+            raise ValueError(f"{key}.{name}: {value!r} was given, but {needed} is needed.")
+
+
+def _hints(owner: Any) -> dict[str, Any]:
+    return dict(typing.get_type_hints(owner))
+
+
+def _type_text(hint: Any) -> str:
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
+    return " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+
+
+def _takes_text(hint: Any) -> bool:
+    """Whether a value of this type may be a string; only plain numbers are known not to be."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
+    numeric = [k for k in kinds if k in (int, float, complex, bool)]
+    return not numeric or any(k in (str, Any, object) for k in kinds)
+
+
+def _looks_like_path(text: str) -> bool:
+    parts = text.replace(":", ".").split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
