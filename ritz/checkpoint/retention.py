@@ -35,15 +35,15 @@ class Retention:
         Args:
             entries: Checkpoint -> monitored value, if it is known.
         """
-        newest = sorted(entries)
+        # A run that ended at a saved step is saved once more, with how it ended.
+        ends = {entry.step for entry in entries if entry.end}
+        newest = sorted(e for e in entries if e.end or e.step not in ends)
         keep = set(newest if self.max_to_keep is None else newest[-self.max_to_keep :])
         if self.monitor is not None:
-            known = [(self._sign * v, e) for e, v in entries.items() if v is not None]
+            known = [(self._sign * v, e) for e in newest if (v := entries[e]) is not None]
             finite = sorted((value, entry) for value, entry in known if math.isfinite(value))
             keep |= {entry for _, entry in finite[: self._best]}
-        # A run that ended at a saved step is saved once more, with how it ended.
-        ends = {entry.step for entry in keep if entry.end}
-        return {e for e in entries if e not in keep or (e.step in ends and not e.end)}
+        return set(entries) - keep
 
 
 def _checked(keep_best: Any) -> tuple[str, int, int]:

@@ -31,7 +31,7 @@ def _parser() -> jsonargparse.ArgumentParser:
         description="Variational optimisations through one run loop.",
         exit_on_error=False,
         allow_abbrev=False,
-        version=f"ritz {ritz.__version__}",
+        version=ritz.__version__,
     )
     commands = parser.add_subcommands()
     for name, module in _COMMANDS.items():
@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _run(given)
     except jsonargparse.ArgumentError as error:
-        sys.stderr.write(f"ritz: {_one_line(str(error))} (see ritz --help)\n")
+        text = _one_line(str(error), given[:1] == ["lattice"])
+        sys.stderr.write(f"ritz: {text} (see ritz --help)\n")
         return 2
     except (ValueError, OSError) as error:
         sys.stderr.write(f"ritz: {error}\n")
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return getattr(signal, "code", 130)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
-            return end.code or 0
+            raise
         sys.stderr.write(f"ritz: {end.code}\n")
         return 1
     finally:
@@ -97,8 +98,6 @@ def _run(given: list[str]) -> None:
     parser = _parser()
     if given[:1] != ["lattice"]:
         options = parser.parse_args(given)
-        if options.subcommand is None:
-            raise ValueError(f"give a command: {', '.join([*_COMMANDS, 'lattice'])} (see --help)")
         _COMMANDS[options.subcommand].run(options[options.subcommand])
         return
     fields = part_fields(lattice.LatticeRun)
@@ -108,8 +107,6 @@ def _run(given: list[str]) -> None:
     printing = [token for token in rest if token.startswith("--print_config")]
     options = parser.parse_args([token for token in rest if token not in printing])
     command = options.lattice.subcommand
-    if command is None:
-        raise ValueError(f"give a command: ritz lattice {' or '.join(_LATTICE)} (see --help)")
     settings = options.lattice[command]
     for field, way, value in overrides:
         settings[field] = overridden(field, settings[field], way, value, fields[field])
@@ -123,7 +120,7 @@ def _run(given: list[str]) -> None:
     if printing:
         sys.stdout.write(text)
         return
-    made = inner.instantiate_classes(chosen)
+    made = inner.instantiate(chosen)
     run = lattice.LatticeRun(**{name: made[name] for name in names})
     lattice.run(command, run, text, settings)
 
@@ -140,10 +137,13 @@ def _with_saved_config(rest: list[str]) -> list[str]:
     return [*rest[:place], "--config", str(RunFolder(folder).path / CONFIG), *rest[place:]]
 
 
-def _one_line(message: str) -> str:
+def _one_line(message: str, has_settings: bool) -> str:
     """What jsonargparse says, as one line that names key, value and what is allowed."""
     text = " ".join(message.split())
-    unknown = re.search(r"unrecognized arguments: --?([\w.]+)", text)
+    command = re.search(r'expected "[\w.]*subcommand" to be one of {([^}]*)}', text)
+    if command:
+        return f"give a command: {command[1].replace(',', ', ')}"
+    unknown = has_settings and re.search(r"unrecognized arguments: --?([\w.]+)", text)
     if unknown:
         known = [a.dest for a in _lattice_parser("")._actions]
         near = difflib.get_close_matches(unknown[1], known, n=3, cutoff=0.5)

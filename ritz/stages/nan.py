@@ -13,8 +13,10 @@ from ritz.driver.rows import leaves
 LOSS = "loss"
 """Stands for the loss of a driver, whatever its name."""
 
-_MAY_BE_NAN = ("R_hat", "TauCorr", "TauCorrMax", "r_hat", "tau_corr", "tau_corr_max")
-"""Diagnostics that have no value for single chains or samples."""
+_MAY_BE_NAN = (
+    "R_hat", "TauCorr", "TauCorrMax", "Sigma", "r_hat", "tau_corr", "tau_corr_max", "error_of_mean",
+)  # fmt: skip
+"""Diagnostics that have no value for single chains or few samples."""
 
 
 class StopOnNaN(StopCondition):

@@ -59,7 +59,7 @@ def test_if_all_are_damaged_nothing_is_begun_anew():
     for folder in Path("a/ck").iterdir():
         shutil.rmtree(folder / "manifest")
     before = Path("a/log.csv").read_bytes()
-    with pytest.raises(CheckpointError, match="none of the 2 checkpoints in .* can be read"):
+    with pytest.raises(CheckpointError, match="none of the 3 checkpoints in .* can be read"):
         run("a", 60)
     assert Path("a/log.csv").read_bytes() == before
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ritz.cli.main import main
+from ritz.driver.signals import RunInterrupted
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
 from ritz.plotting import exact_value, plot_runs, read_log
 from ritz.testing import QuadraticDriver
@@ -89,7 +90,7 @@ BAD = {
     ),
     "unknown format": (["plot", "ok.csv", "-o", "a.xyz"], "cannot draw a.xyz"),
     "wrong flag": (["plot", "ok.csv", "--colour"], "unrecognized arguments: --colour (see ritz"),
-    "no command": ([], "the following arguments are required: {demo,plot}"),
+    "no command": ([], "give a command: demo, plot, status, lattice"),
     "unknown command": (["paint"], "invalid choice: 'paint'"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),
     "too few": (["demo", "--iterations", "0"], "'0' was given, but a whole number of at least 1"),
@@ -132,7 +133,9 @@ def test_signals_give_the_conventional_status(monkeypatch, capsys, signal, statu
     from ritz.cli import plot
 
     def interrupted(options):
-        raise KeyboardInterrupt(f"interrupted by {signal}")
+        if signal == "SIGINT":
+            raise KeyboardInterrupt("interrupted by SIGINT")
+        raise RunInterrupted("interrupted by SIGTERM", 15)
 
     monkeypatch.setattr(plot, "run", interrupted)
     assert main(["plot", "x"]) == status

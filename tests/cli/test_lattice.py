@@ -1,0 +1,240 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ritz.cli.main import main
+from ritz.cli.parts import Part
+from ritz.plotting import read_log
+from ritz.stages import read_digest
+
+pytestmark = pytest.mark.netket
+
+SMALL = ["system.extent=[4]", "train.n_samples=32", "train.burn_in=2", "progress=false",
+         "train.iterations=12", "evaluate.iterations=40", "evaluate.n_samples=32"]  # fmt: skip
+
+
+def ritz(capsys, *arguments):
+    status = main(["lattice", *arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lattice") / "run"
+    assert main(["lattice", "train", *SMALL, f"folder={folder}"]) == 0
+    assert main(["lattice", "evaluate", "progress=false", f"folder={folder}"]) == 0
+    return folder
+
+
+def test_a_run_folder_holds_everything(trained):
+    assert {p.name for p in trained.iterdir()} == {
+        "config.yaml", "checkpoints", "energy.png", "summary.json", "digest.npz",
+        "train.log", "train.csv", "train.mpack", "evaluate.log", "evaluate.csv", "evaluate.mpack",
+    }  # fmt: skip
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["train"]["iterations"] == 12 and config["evaluate"]["iterations"] == 40
+    assert config["system"]["init_args"] == {"extent": [4]}
+    assert (trained / "energy.png").read_bytes().startswith(b"\x89PNG")
+    summary = json.loads((trained / "summary.json").read_text())
+    energy = read_digest(trained)["Energy"]
+    assert summary["energy"] == energy.mean and summary["error"] == energy.error
+    assert summary["exact"] == pytest.approx(-5.226251859505506)
+    assert abs(energy.mean - summary["exact"]) < 2
+    assert read_log(trained)["Energy"].iters.tolist() == list(range(12))
+
+
+def test_the_status_of_a_run(trained, capsys):
+    assert main(["status", str(trained)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"train\n +step +12 of 12\n +energy +-\d", said)
+    assert "ended           finished all steps" in said
+    assert re.search(r"last checkpoint step 12, \d+ s ago", said)
+    assert re.search(r"evaluate\n +step +40 of 40", said)
+    assert main(["status", "nowhere"]) == 2
+    assert capsys.readouterr().err == "ritz: there is no run folder nowhere.\n"
+
+
+def test_plot_knows_run_folders(trained, capsys):
+    assert main(["plot", str(trained), "-o", "a.svg"]) == 0
+    assert "<svg" in Path("a.svg").read_text()
+
+
+def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
+    folder = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(trained), str(folder)], check=True)
+    before = (folder / "config.yaml").read_text()
+    longer = ["train.iterations=15", f"folder={folder}"]
+    assert ritz(capsys, "train", *SMALL, *longer)[0] == 0
+    assert "The configuration has changed: train.iterations was 12, is 15" in caplog.text
+    kept = (folder / "config_history" / "001.yaml").read_text()
+    assert kept.endswith(before) and "train.iterations was 12, is 15" in kept
+    assert read_log(folder)["Energy"].iters.tolist() == list(range(15))
+    # The same again: nothing is left to do, and nothing has changed.
+    rows = (folder / "train.csv").read_bytes()
+    assert ritz(capsys, "train", *SMALL, *longer)[0] == 0
+    assert (folder / "train.csv").read_bytes() == rows
+    assert len(list((folder / "config_history").iterdir())) == 1
+    # A configuration that does not fit is refused, and the folder stays as it was.
+    status, _, error = ritz(capsys, "train", *SMALL, *longer, "system.extent=[6]")
+    assert status == 2 and "is of another run: hilbert was" in error
+    assert yaml.safe_load((folder / "config.yaml").read_text())["system"]["init_args"] == {
+        "extent": [4]
+    }
+    # The wave function is another one now, so that an evaluation begins anew.
+    old = read_digest(folder)["Energy"]
+    assert ritz(capsys, "evaluate", "progress=false", f"folder={folder}")[0] == 0
+    assert "evaluating anew" in caplog.text
+    assert read_digest(folder)["Energy"].mean != old.mean
+    assert read_log(folder / "evaluate.log")["Energy"].iters.tolist() == list(range(40))
+
+
+def test_a_dry_run_builds_everything_and_writes_nothing(capsys):
+    status, out, _ = ritz(capsys, "train", *SMALL, "--dry_run")
+    assert status == 0 and "24 parameters, 12 steps; everything can be built" in out
+    status, out, _ = ritz(capsys, "evaluate", *SMALL, "--dry_run")
+    assert status == 0 and "evaluate: " in out
+    assert list(Path().iterdir()) == []
+
+
+def test_the_printed_configuration_is_the_configuration(capsys):
+    changes = ["train.optimizer=adam", "train.optimizer.learning_rate=0.01", "seed=3",
+               "train.callbacks=[EarlyStopping]", "train.callbacks.0.patience=7"]  # fmt: skip
+    status, out, _ = ritz(capsys, "train", *changes, "--print_config")
+    config = yaml.safe_load(out)
+    assert status == 0 and config["seed"] == 3
+    assert config["train"]["optimizer"] == {
+        "class_path": "adam", "init_args": {"learning_rate": 0.01},
+    }  # fmt: skip
+    assert config["train"]["callbacks"] == [
+        {"class_path": "EarlyStopping", "init_args": {"patience": 7}}
+    ]
+    Path("c.yaml").write_text(out)
+    _, again, _ = ritz(capsys, "train", "--config", "c.yaml", "--print_config")
+    assert again == out
+    _, changed, _ = ritz(capsys, "train", "--config", "c.yaml", "seed=4", "--print_config")
+    assert changed == out.replace("seed: 3", "seed: 4")
+
+
+def test_parts_of_all_kinds_can_be_named(capsys, tmp_path):
+    Path("mine.py").write_text(
+        "from ritz.lattice.systems import Heisenberg\n"
+        "def ladder(length):\n    return Heisenberg([length], sign_rule=True)\n"
+    )
+    status, _, err = ritz(
+        capsys, "train", "system=mine.ladder", "system.length=4", "model=Jastrow",
+        "train.sampler=MetropolisExchange", "train.sampler.n_chains=16", "train.n_samples=16",
+        "train.update=MinSR", "train.optimizer=optax.adam",
+        "train.optimizer.learning_rate={class_path: optax.linear_schedule, init_args: "
+        "{init_value: 0.01, end_value: 0.001, transition_steps: 3}}",
+        "train.optimizer.learning_rate.end_value=0.002",
+        "train.loggers=[{class_path: HDF5Log, init_args: {path: rows}}]", "train.iterations=3",
+        "train.callbacks=[BestState, {class_path: Timeout, init_args: {total: 100}}]",
+        "progress=false", f"folder={tmp_path / 'r'}", "train.burn_in=1",
+    )  # fmt: skip
+    assert status == 0, err
+    assert read_log("r/rows.h5")["Energy"].iters.tolist() == [0, 1, 2]
+    assert "end_value: 0.002" in Path("r/config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.iterations=x"], "train.iterations: 'x' was given, but int is needed"),
+        (["train.iterations=-1"], "train.iterations must be a whole number of at least 0, but -1"),
+        (["train.n_samples=0"], "train.n_samples must be a whole number of at least 1, but 0"),
+        (["train.iteration=3"], "train.iteration: there is no such setting; did you mean train.it"),
+        (["nosuch=3"], "nosuch: there is no such setting"),
+        (["train.optimizer=optax.adm"], "train.optimizer: there is no 'adm' in optax; did you mea"),
+        (["train.optimizer=adam", "train.optimizer.rate=3"],
+         "train.optimizer.rate: adam has no such argument; it takes: learning_rate, b1"),
+        (["train.optimizer.learning_rate=abc"], "learning_rate: 'abc' was given, but float"),
+        (["train.update=SRR"], "train.update: there is no 'SRR' in ritz.updates; did you mean SR"),
+        (["train.update.diag_shift=-1"], "train.update: diag_shift must be at least 0, but -1"),
+        (["train.sampler.n_chains=3"], "train.sampler.n_chains: it is not set; give its class"),
+        (["train.callbacks.0.patience=3"], "train.callbacks has 0 entries, counted from 0"),
+        (["system=math.sqrt", "system.x=3"], "system.x: sqrt has no such|system: math.sqrt|system"),
+        (["system.extent=[3.5]"], "system: extent takes the sizes of a lattice"),
+        (["model=collections.OrderedDict"], "model: .* is no flax module"),
+        (["train.save_time_interval=-2"], "train.save_time_interval must be at least 0 seconds"),
+        (["--config", "none.yaml"], "config: File does not exist: .*none.yaml"),
+        (["train.optimizer={class_path: 3}"], "train.optimizer: a name such as optax.adam is need"),
+        (["train.optimizer.learning_rate"], "learning_rate|unrecognized|train.optimizer"),
+    ],
+)  # fmt: skip
+def test_bad_values_get_one_line(capsys, arguments, message):
+    status, _, error = ritz(capsys, "train", *SMALL, *arguments, "--dry_run")
+    assert status == 2 and re.search(message, error), error
+    assert error.startswith("ritz: ") and error.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_an_evaluation_needs_a_training(capsys):
+    status, _, error = ritz(capsys, "evaluate", "folder=empty")
+    assert status == 2 and "run `ritz lattice train folder=empty` first" in error
+    status, _, error = ritz(capsys)
+    assert status == 2 and error == "ritz: give a command: train, evaluate (see ritz --help)\n"
+
+
+def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):
+    Path("bad.py").write_text(
+        "import numpy as np\nfrom ritz.callbacks import LambdaCallback\n"
+        "def spoil():\n"
+        "    def act(step, row, driver):\n        row['x'] = np.nan if step == 2 else 0.0\n"
+        "    return LambdaCallback(before_parameter_update=act, live=False)\n"
+    )
+    status, _, error = ritz(
+        capsys, "train", *SMALL, "train.callbacks=[bad.spoil]", "train.stop_on_nan=x",
+        f"folder={tmp_path / 'r'}",
+    )  # fmt: skip
+    assert status == 1 and "stage train: stopped by StopOnNaN: x has a NaN at step 2" in error
+
+
+def test_completion_can_be_printed():
+    done = subprocess.run(
+        [sys.executable, "-m", "ritz.cli.main", "--print_completion=shtab-bash"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "train.iterations" in done.stdout and "complete" in done.stdout
+
+
+def test_a_signal_saves_the_run_and_the_same_command_goes_on(tmp_path):
+    command = [sys.executable, "-m", "ritz.cli.main", "lattice", "train", *SMALL[:4],
+               "train.iterations=4000"]  # fmt: skip
+
+    def start(folder):
+        return subprocess.Popen([*command, f"folder={folder}"], stderr=subprocess.PIPE, text=True)
+
+    whole, other = start("whole"), start("other")
+    log = Path("other/train.csv")
+    while not log.exists() or log.read_bytes().count(b"\n") < 20:
+        time.sleep(0.02)
+        assert other.poll() is None, other.stderr.read()
+    os.kill(other.pid, signal.SIGTERM)
+    error = other.communicate(timeout=60)[1]
+    assert other.returncode == 143 and error.endswith("ritz: interrupted by SIGTERM\n")
+    assert main(["status", "other"]) == 0
+    again = start("other")
+    assert again.communicate(timeout=120) and again.returncode == 0
+    assert whole.communicate(timeout=120) and whole.returncode == 0
+    first, second = (read_log(f)["Energy"] for f in ("whole", "other"))
+    assert second.iters.tolist() == list(range(4000))
+    np.testing.assert_array_equal(first["Mean"], second["Mean"])
+
+
+def test_parts():
+    part = Part.parse("{class_path: a.B, init_args: {c: {class_path: d.E}}}")
+    assert part == Part("a.B", {"c": {"class_path": "d.E"}})
+    changed = part.with_argument(["c", "f"], 3)
+    assert changed.init_args["c"] == {"class_path": "d.E", "init_args": {"f": 3}}
+    assert part.init_args == {"c": {"class_path": "d.E"}}
+    assert Part.parse("a.B") == Part("a.B") and repr(changed).startswith("a.B(c=")
