@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-NAMES = ("loop", "lattice", "ablation", "time_to_error", "deep", "logging_rows")
+NAMES = ("loop", "lattice", "ablation", "time_to_error", "deep", "logging_rows", "checkpoints")
 
 INTRODUCTION = """\
 # Performance

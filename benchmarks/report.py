@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("ritz", "jax", "netket", "optax", "numpy", "orjson", "threadpoolctl")
+PACKAGES = (
+    "ritz", "jax", "netket", "optax", "numpy", "orjson", "orbax-checkpoint", "threadpoolctl",
+)  # fmt: skip
 
 
 class Table(NamedTuple):

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 import ritz.callbacks
+import ritz.checkpoint
 import ritz.driver
 import ritz.lattice
 import ritz.loggers
+import ritz.stages
 import ritz.testing
 import ritz.updates
 
@@ -18,7 +20,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-MODULES = [ritz.callbacks, ritz.driver, ritz.lattice, ritz.loggers, ritz.testing, ritz.updates]
+MODULES = [
+    ritz.callbacks, ritz.checkpoint, ritz.driver, ritz.lattice, ritz.loggers, ritz.stages,
+    ritz.testing, ritz.updates,
+]  # fmt: skip
 
 
 def blocks(page):

@@ -97,7 +97,8 @@ class Checkpoint(AbstractCallback):
         self.last_saved: Entry | None = None
         """The newest checkpoint of this run; it may still be in writing."""
         self._folder: CheckpointFolder | None = None
-        self._began: int | None = None
+        self._began: int | None = None  # not used yet
+        self._resumed = False
         self._description: dict[str, Any] = {}
         self._kept: dict[Entry, float | None] = {}
         self._last_time = 0.0
@@ -130,16 +131,14 @@ class Checkpoint(AbstractCallback):
         for other in self._folder.entries():
             if other > entry:
                 self._folder.set_aside(other)
-        self._began, self.last_saved = began, entry
+        self._began, self.last_saved, self._resumed = began, entry, True
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Look at what is there."""
         folder = self.folder(driver)
-        resumed = self.last_saved is not None and self.last_saved.step == step
-        if self._began is None or not resumed:
-            self._began = step
-        if not resumed:
-            self.last_saved = None
+        resumed, self._resumed = self._resumed, False
+        if not resumed or self._began is None:
+            self._began, self.last_saved = step, None
         self._kept = {entry: _monitored(entry) for entry in folder.entries()}
         self._last_time = time.monotonic()
         self._failed, self._final = False, None
@@ -153,7 +152,7 @@ class Checkpoint(AbstractCallback):
         return False
 
     def ends_block(self, step: int) -> bool:
-        """Where `every_steps` says so, and after the first step."""
+        """Where `every_steps` says so."""
         return self.every_steps is not None and (step + 1) % self.every_steps == 0
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
@@ -212,13 +211,8 @@ class Checkpoint(AbstractCallback):
             self._write_failed(contents)
             return
         self._finish_writing()
-        entry = Entry(contents.manifest["step"], ended, Path())
-        for old in self._folder.entries():
-            if old[:2] == entry[:2]:  # a run that ended here, went on and was stopped at once
-                self._folder.remove(old)
-                self._kept.pop(old, None)
         self._clean()
-        entry = self._folder.save(entry.step, ended, contents)
+        entry = self._folder.save(contents.manifest["step"], ended, contents)
         self._kept[entry] = contents.manifest["monitored"]
         self.last_saved = entry
 

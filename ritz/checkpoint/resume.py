@@ -47,12 +47,12 @@ def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[st
         _logger.info("There is no checkpoint yet; the run begins at step %d.", driver.step_count)
         return driver.step_count
     entry, contents = found
+    inside = folder is not None and entry.path.parent == folder.path
+    if own is not None and not inside:
+        own.check_run(driver, resume=False)
     began = _load(entry, contents, driver, hooks, own)
-    if own is not None and folder is not None:
-        if entry.path.parent == folder.path:
-            own.goes_on(entry, began)
-        else:
-            own.check_run(driver, resume=False)
+    if own is not None and inside:
+        own.goes_on(entry, began)
     return began
 
 

@@ -69,7 +69,9 @@ def _lattice_parser(text: str) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("ritz").setLevel(logging.INFO)
+    logger = logging.getLogger("ritz")
+    level = logger.level
+    logger.setLevel(logging.INFO)
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.path.insert(0, "")  # functions in the present folder can be named
     try:
@@ -91,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         sys.path.remove("")
+        logger.setLevel(level)
     return 0
 
 

@@ -5,6 +5,7 @@ from ritz.driver.compiled import CompiledDriver as CompiledDriver
 from ritz.driver.kernel import Kernel as Kernel
 from ritz.driver.kernel import Proposal as Proposal
 from ritz.driver.loop import StepInfo as StepInfo
+from ritz.driver.signals import RunInterrupted as RunInterrupted
 from ritz.driver.stop import DeferredAccessError as DeferredAccessError
 from ritz.driver.stop import StepRejectedError as StepRejectedError
 from ritz.driver.stop import StopReason as StopReason

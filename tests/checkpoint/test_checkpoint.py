@@ -139,6 +139,21 @@ def test_two_runs_of_one_driver_share_a_folder():
     assert not Path("log.log").exists()  # refused before anything was opened
 
 
+def test_a_second_run_is_resumed_to_its_own_target():
+    def script(crash=-1):
+        driver, saving = NoisyDriver(), Checkpoint("ck", every_steps=3)
+        bad = at(crash, raising(ArithmeticError()), "on_step_start")
+        go(driver, 7, saving, bad)
+        driver.run(7, callback=[saving, bad], resume=driver.step_count > 7, show_progress=False)
+        return driver
+
+    with pytest.raises(ArithmeticError):
+        script(crash=11)
+    resumed = script()
+    assert resumed.step_count == 14
+    assert bits(resumed) == bits(go(NoisyDriver(), 14, resume=False))
+
+
 def test_a_path_demands_a_checkpoint():
     go(NoisyDriver(), 20, Checkpoint("ck", every_steps=10, max_to_keep=None))
     with pytest.raises(CheckpointError, match="there is no checkpoint in .*nothing"):
