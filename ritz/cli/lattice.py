@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from ritz.cli.lattice_config import SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
 from ritz.cli.run_folder import RunFolder
 from ritz.driver.arguments import check_count
@@ -16,120 +19,6 @@ from ritz.plotting import SUMMARY, plot_runs
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
-
-SHORT_NAMES = {
-    "system": ["ritz.lattice.systems"],
-    "model": ["netket.models"],
-    "sampler": ["ritz.lattice", "netket.sampler"],
-    "optimizer": ["optax"],
-    "update": ["ritz.updates"],
-    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
-    "loggers": ["ritz.loggers"],
-}
-"""Where names without a module are looked for."""
-
-
-@dataclasses.dataclass
-class Train:
-    """How to optimise.
-
-    Args:
-        iterations: Optimisation steps.
-        burn_in: Steps of sampling before the first one.
-        n_samples: Samples in each step.
-        n_discard_per_chain: Sweeps that each chain makes in every step without being looked at.
-        chunk_size: Configurations that are evaluated at once.
-        full_sum: Sum over all configurations instead of sampling.
-        sampler: The sampler; by default one chain for each sample.
-        optimizer: A transformation of optax.
-        update: The rule that turns samples into a direction.
-        single_scores: Whether derivatives of log psi are computed in single precision.
-        callbacks: Callbacks.
-        loggers: Where rows go; by default train.log (JSON) and train.csv.
-        stop_on_nan: true, false, or the names of the quantities that must not be NaN.
-        save_time_interval: Seconds between checkpoints.
-        save_step_interval: Steps between checkpoints; 0 leaves it to the time.
-        accept_changes: What may differ when the run goes on, such as optimizer.
-    """
-
-    iterations: int = 300
-    burn_in: int = 20
-    n_samples: int = 1024
-    n_discard_per_chain: int = 0
-    chunk_size: int | None = None
-    full_sum: bool = False
-    sampler: Part | None = None
-    optimizer: Part = dataclasses.field(
-        default_factory=lambda: Part("optax.sgd", {"learning_rate": 0.02})
-    )
-    update: Part = dataclasses.field(
-        default_factory=lambda: Part("ritz.updates.SR", {"diag_shift": 0.01})
-    )
-    single_scores: bool = False
-    callbacks: list[Part] = dataclasses.field(default_factory=list)
-    loggers: list[Part] | None = None
-    stop_on_nan: bool | str = "loss"
-    save_time_interval: float = 60.0
-    save_step_interval: int = 0
-    accept_changes: list[str] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass
-class Evaluate:
-    """How to estimate the energy and the system's observables.
-
-    Args:
-        iterations: Steps of sampling.
-        burn_in: Steps of sampling before the first one.
-        n_samples: Samples in each step.
-        n_discard_per_chain: Sweeps that each chain makes in every step without being looked at.
-        chunk_size: Configurations that are evaluated at once.
-        full_sum: Sum over all configurations instead of sampling.
-        sampler: The sampler; by default one chain for each sample.
-        digest_step_interval: Steps between previews of the result; 0 for none.
-        callbacks: Callbacks.
-        loggers: Where rows go; by default evaluate.log (JSON) and evaluate.csv.
-        save_time_interval: Seconds between checkpoints.
-        save_step_interval: Steps between checkpoints; 0 leaves it to the time.
-        accept_changes: What may differ when the evaluation goes on.
-    """
-
-    iterations: int = 200
-    burn_in: int = 100
-    n_samples: int = 1024
-    n_discard_per_chain: int = 0
-    chunk_size: int | None = None
-    full_sum: bool = False
-    sampler: Part | None = None
-    digest_step_interval: int = 0
-    callbacks: list[Part] = dataclasses.field(default_factory=list)
-    loggers: list[Part] | None = None
-    save_time_interval: float = 60.0
-    save_step_interval: int = 0
-    accept_changes: list[str] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass
-class LatticeRun:
-    """A run on a lattice.
-
-    Args:
-        folder: Everything is written here; the same command again goes on with it.
-        seed: Seeds all random numbers.
-        system: What is to be solved: a function that returns a LatticeSystem.
-        model: log psi, a flax module.
-        train: How to optimise.
-        evaluate: How to estimate.
-    """
-
-    folder: str = "runs/lattice"
-    seed: int = 0
-    system: Part = dataclasses.field(
-        default_factory=lambda: Part("ritz.lattice.systems.TransverseIsing", {"extent": [20]})
-    )
-    model: Part = dataclasses.field(default_factory=lambda: Part("netket.models.RBM", {"alpha": 1}))
-    train: Train = dataclasses.field(default_factory=Train)
-    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
 
 
 def _made(key: str, part: Part, **context: Any) -> Any:
@@ -290,7 +179,9 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
         return
     if command == "evaluate":
         _set_aside_old(stage, state, run_key, folder)
-    context = RunContext(folder, options={"show_progress": options.progress})
+    context = RunContext(
+        folder, options={"show_progress": options.progress}, configuration=yaml.safe_load(text)
+    )
     stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
     stage.run(state, context, run_key)
     _report(command, builder, stage, folder)

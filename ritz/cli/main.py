@@ -12,6 +12,7 @@ import jsonargparse
 
 import ritz
 from ritz.cli import demo, lattice, plot, status
+from ritz.cli.lattice_config import LatticeRun
 from ritz.cli.parts import overridden, part_fields, split_overrides
 from ritz.cli.run_folder import CONFIG, RunFolder
 
@@ -62,7 +63,7 @@ def _lattice_parser(text: str) -> Any:
     command.add_argument(
         "--progress", type=bool, default=True, help="whether to show a progress bar"
     )
-    command.add_class_arguments(lattice.LatticeRun)
+    command.add_class_arguments(LatticeRun)
     return command
 
 
@@ -103,7 +104,7 @@ def _run(given: list[str]) -> None:
         options = parser.parse_args(given)
         _COMMANDS[options.subcommand].run(options[options.subcommand])
         return
-    fields = part_fields(lattice.LatticeRun)
+    fields = part_fields(LatticeRun)
     rest, overrides = split_overrides(given, fields)
     if "evaluate" in rest[:2]:
         rest = _with_saved_config(rest)
@@ -113,7 +114,7 @@ def _run(given: list[str]) -> None:
     settings = options.lattice[command]
     for field, way, value in overrides:
         settings[field] = overridden(field, settings[field], way, value, fields[field])
-    names = [f.name for f in dataclasses.fields(lattice.LatticeRun)]
+    names = [f.name for f in dataclasses.fields(LatticeRun)]
     inner = _lattice_parser("")
     chosen = inner.get_defaults()
     for name in names:
@@ -124,7 +125,7 @@ def _run(given: list[str]) -> None:
         sys.stdout.write(text)
         return
     made = inner.instantiate(chosen)
-    run = lattice.LatticeRun(**{name: made[name] for name in names})
+    run = LatticeRun(**{name: made[name] for name in names})
     lattice.run(command, run, text, settings)
 
 
@@ -133,7 +134,7 @@ def _with_saved_config(rest: list[str]) -> list[str]:
     if any(token.startswith("--config") for token in rest):
         return rest
     folder = next((t.partition("=")[2] for t in rest if t.startswith("--folder=")), None)
-    folder = folder or lattice.LatticeRun().folder
+    folder = folder or LatticeRun().folder
     if RunFolder(folder).config is None:
         return rest
     place = rest.index("evaluate") + 1

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.driver import phases
 from ritz.driver.abstract import AbstractDriver
 from ritz.driver.blocks import (
     SECONDS,
     Block,
     BlockLength,
     Playback,
-    barrier,
     row_shapes,
     run_block,
     run_block_in_place,
@@ -29,35 +29,6 @@ from ritz.driver.kernel import Kernel
 from ritz.driver.traced import Held, Observers, gather
 
 _logger = logging.getLogger(__name__)
-
-
-@jax.jit
-def _sample_and_propose(kernel: Kernel, carry: Any) -> Any:
-    carry, batch = barrier(kernel.sample(carry))
-    return *kernel.propose(carry, batch), batch
-
-
-@jax.jit
-def _propose(kernel: Kernel, carry: Any, batch: Any) -> Any:
-    return kernel.propose(carry, batch)
-
-
-@jax.jit
-def _apply(kernel: Kernel, carry: Any, update: Any) -> Any:
-    return kernel.apply(carry, update)
-
-
-@jax.jit
-def _trial(kernel: Kernel, carry: Any, batch: Any, update: Any) -> Any:
-    return kernel.trial(carry, batch, update)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(getattr(leaf, "dtype", np.float64), jax.dtypes.prng_key)
-
-
-_metrics = jax.jit(Observers.metrics, static_argnums=0)
-_observe = jax.jit(Observers.observe, static_argnums=(0, 1))
 
 
 class CompiledDriver(AbstractDriver):
@@ -263,7 +234,7 @@ class CompiledDriver(AbstractDriver):
         """Let the traced parts see a live step."""
         observers = self._observers
         if observers is not None and observers.sees(hook):
-            self._held = _observe(observers, hook, self._held, self.carry, self._device_row)
+            self._held = phases.observe(observers, hook, self._held, self.carry, self._device_row)
             self._load_traced()
 
     def _load_traced(self) -> None:
@@ -279,7 +250,9 @@ class CompiledDriver(AbstractDriver):
         """Go back to `snapshot`; with `fresh_samples` the random keys stay those of now."""
         if fresh_samples:
             now = self.carry
-            snapshot = jax.tree.map(lambda then, now: now if _is_key(now) else then, snapshot, now)
+            snapshot = jax.tree.map(
+                lambda then, now: now if phases.is_key(now) else then, snapshot, now
+            )
         self.carry = snapshot
 
     # The steps.
@@ -317,15 +290,15 @@ class CompiledDriver(AbstractDriver):
         kernel, carry, batch = self.kernel, self.carry, self.batch
         before = carry
         if batch is None:
-            carry, proposal, batch = _sample_and_propose(kernel, carry)
+            carry, proposal, batch = phases.sample_and_propose(kernel, carry)
         else:
-            carry, proposal = _propose(kernel, carry, batch)
+            carry, proposal = phases.propose(kernel, carry, batch)
         self.carry, self.batch = carry, batch
         self._undo = before, carry
         metrics = proposal.metrics
         if self._observers is not None:
             if self._observers.meters:
-                metrics = _metrics(self._observers, carry, proposal)
+                metrics = phases.metrics(self._observers, carry, proposal)
             self._device_row = self._row(proposal.loss, metrics)
         loss, self._metrics = to_host((proposal.loss, metrics))
         return loss, proposal.update
@@ -348,7 +321,7 @@ class CompiledDriver(AbstractDriver):
         """Apply `update` through the kernel."""
         playback = self._playback
         if playback is None:
-            self.carry = _apply(self.kernel, self.carry, update)
+            self.carry = phases.apply(self.kernel, self.carry, update)
             self._owns_carry, self._undo = False, None
             self._observe("on_step_end")
         elif playback.count == playback.length - 1:
@@ -376,7 +349,7 @@ class CompiledDriver(AbstractDriver):
                 "trial_loss needs the samples of a step; call it in on_compute_update_end or "
                 "before_parameter_update."
             )
-        return to_host(_trial(self.kernel, self.carry, self.batch, update))
+        return to_host(phases.trial(self.kernel, self.carry, self.batch, update))
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
         log_data.update(self._metrics)

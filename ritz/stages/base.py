@@ -69,6 +69,8 @@ class RunContext:
     """Takes note of signals for several stages; each also handles those that come while it runs."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Further arguments of `driver.run`, such as `show_progress`."""
+    configuration: Any = None
+    """Saved with the checkpoints, for people: anything that JSON can hold."""
 
 
 class StageAbort(Exception):
@@ -177,13 +179,16 @@ class WorkStage(abc.ABC):
         driver = self.driver(state, rngs)
         driver.working_dir, driver.stage_name = Path(context.save_path), self.name
         folder = self.checkpoint_folder(context)
-        config = dataclasses.asdict(self.config)
         saving = Checkpoint(
             folder,
             every_steps=self.config.save_step_interval or None,
             every_seconds=self.config.save_time_interval,
             accept_changes=self.config.accept_changes,
-            configuration={"stage": self.name, **config},
+            configuration={
+                "stage": self.name,
+                "settings": dataclasses.asdict(self.config),
+                "run": context.configuration,
+            },
         )
         resume: Any = True
         if context.restore_path is not None and not CheckpointFolder(folder).entries():
