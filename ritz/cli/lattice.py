@@ -139,7 +139,10 @@ class KeepConfig(AbstractCallback):
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Write."""
-        self._folder.keep(self._text)
+        import jax
+
+        if jax.process_index() == 0:
+            self._folder.keep(self._text)
 
 
 def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace) -> None:
@@ -158,6 +161,9 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
     try:
         import jax
 
+        if options.distributed:
+            jax.distributed.initialize()  # before anything else looks for devices
+        import ritz.lattice  # noqa: F401
         from ritz.stages import RunContext
     except ImportError as error:
         raise ValueError(f"this needs NetKet: pip install 'ritz[lattice]' ({error})") from error

@@ -1,7 +1,6 @@
 """Reads the command line of `ritz`."""
 
 import dataclasses
-import difflib
 import logging
 import re
 import sys
@@ -12,6 +11,7 @@ import jsonargparse
 
 import ritz
 from ritz.cli import demo, lattice, plot, status
+from ritz.cli.config_file import check_file, config_files, nearest
 from ritz.cli.lattice_config import LatticeRun
 from ritz.cli.parts import overridden, part_fields, split_overrides
 from ritz.cli.run_folder import CONFIG, RunFolder
@@ -61,6 +61,11 @@ def _lattice_parser(text: str) -> Any:
         "--dry_run", action="store_true", help="build everything, run nothing, write nothing"
     )
     command.add_argument(
+        "--distributed",
+        action="store_true",
+        help="several processes share the samples: call jax.distributed.initialize() first",
+    )
+    command.add_argument(
         "--progress", type=bool, default=True, help="whether to show a progress bar"
     )
     command.add_class_arguments(LatticeRun)
@@ -108,6 +113,8 @@ def _run(given: list[str]) -> None:
     rest, overrides = split_overrides(given, fields)
     if "evaluate" in rest[:2]:
         rest = _with_saved_config(rest)
+    for file in config_files(rest):
+        check_file(file, LatticeRun)
     printing = [token for token in rest if token.startswith("--print_config")]
     options = parser.parse_args([token for token in rest if token not in printing])
     command = options.lattice.subcommand
@@ -120,7 +127,7 @@ def _run(given: list[str]) -> None:
     for name in names:
         chosen[name] = settings[name]
     text = inner.dump(chosen, skip_validation=True)
-    text = re.sub(r"^(config|dry_run|progress):.*\n", "", text, flags=re.M)
+    text = re.sub(r"^(config|dry_run|distributed|progress):.*\n", "", text, flags=re.M)
     if printing:
         sys.stdout.write(text)
         return
@@ -149,10 +156,8 @@ def _one_line(message: str, has_settings: bool) -> str:
         return f"give a command: {command[1].replace(',', ', ')}"
     unknown = has_settings and re.search(r"unrecognized arguments: --?([\w.]+)", text)
     if unknown:
-        known = [a.dest for a in _lattice_parser("")._actions]
-        near = difflib.get_close_matches(unknown[1], known, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        return f"{unknown[1]}: there is no such setting{hint}"
+        known = [a.dest for a in _lattice_parser("")._actions if "." in a.dest]
+        return f"{unknown[1]}: there is no such setting{nearest(unknown[1], known)}"
     found = re.search(r'Parser key "(?P<key>[^"]+)": (?P<what>.*)', text)
     if not found:
         return text

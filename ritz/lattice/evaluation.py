@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
+from netket.jax.sharding import shard_along_axis
 
 from ritz.driver import Kernel, Proposal
 from ritz.driver.consensus import alone
@@ -26,8 +27,9 @@ class ChainMoments(NamedTuple):
 
     @classmethod
     def empty(cls, n_chains: int) -> "ChainMoments":
-        """Of no values."""
-        return cls(jnp.zeros((), int), jnp.zeros(n_chains), jnp.zeros(n_chains))
+        """Of no values; distributed as the chains are."""
+        mean, m2 = (shard_along_axis(jnp.zeros(n_chains), axis=0) for _ in range(2))
+        return cls(jnp.zeros((), int), mean, m2)
 
     def with_values(self, values: Float[Array, "n_chains n"]) -> "ChainMoments":
         """With further values (Chan, Golub, LeVeque 1983, eq. 2.1)."""

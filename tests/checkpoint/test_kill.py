@@ -84,7 +84,9 @@ def test_kills(uninterrupted, seed, kills):
     print(f"{statuses.count(-signal.SIGKILL)} kills survived")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
+)
 def test_signals(uninterrupted, number):
     whole_folder, whole = uninterrupted
     folder = whole_folder.with_name(number.name)

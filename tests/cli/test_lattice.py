@@ -166,7 +166,7 @@ def test_parts_of_all_kinds_can_be_named(capsys, tmp_path):
         (["system.extent=[3.5]"], "system: extent takes the sizes of a lattice"),
         (["model=collections.OrderedDict"], "model: .* is no flax module"),
         (["train.save_time_interval=-2"], "train.save_time_interval must be at least 0 seconds"),
-        (["--config", "none.yaml"], "config: File does not exist: .*none.yaml"),
+        (["--config", "none.yaml"], "config: none.yaml cannot be read: No such file or directory"),
         (["train.optimizer={class_path: 3}"], "train.optimizer: a name such as optax.adam is need"),
         (["train.optimizer.learning_rate"], "learning_rate|unrecognized|train.optimizer"),
     ],
@@ -176,6 +176,27 @@ def test_bad_values_get_one_line(capsys, arguments, message):
     assert status == 2 and re.search(message, error), error
     assert error.startswith("ritz: ") and error.count("\n") == 1
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("train: {iterations: [}", "c.yaml is no YAML: while parsing a flow node"),
+        ("train: {iteration: 3}", "c.yaml: train.iteration: there is no such setting; did you me"),
+        ("nosuch: 3", "c.yaml: nosuch: there is no such setting; there are: folder, seed, system"),
+        ("train: 7", "c.yaml: train: settings are needed here, but 7 stands"),
+        ("- 3", r"c.yaml: settings are needed here, but \[3\] stands"),
+        ("train: {iterations: abc}", "train.iterations: 'abc' was given, but int is needed"),
+        ("train: {optimizer: {class_path: a.b, rate: 1}}", "train.optimizer: a name such as optax"),
+        ("train: {callbacks: [{class_path: EarlyStopping, init_args: {patienc: 3}}]}",
+         "train.callbacks.0.patienc: EarlyStopping has no such argument; it takes: monitor, pati"),
+    ],
+)  # fmt: skip
+def test_bad_files_get_one_line(capsys, content, message):
+    Path("c.yaml").write_text(content)
+    status, _, error = ritz(capsys, "train", "--config", "c.yaml", "--dry_run")
+    assert status == 2 and re.search(message, error), error
+    assert error.count("\n") == 1
 
 
 def test_an_evaluation_needs_a_training(capsys):
@@ -229,6 +250,32 @@ def test_a_signal_saves_the_run_and_the_same_command_goes_on(tmp_path):
     first, second = (read_log(f)["Energy"] for f in ("whole", "other"))
     assert second.iters.tolist() == list(range(4000))
     np.testing.assert_array_equal(first["Mean"], second["Mean"])
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_slurm_job(trained):
+    def launch(command):
+        job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost",
+               "SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "1"}  # fmt: skip
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "ritz.cli.main", "lattice", command, "--distributed",
+                 *SMALL, "folder=both"],
+                env={**os.environ, **job, "SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for rank in "01"
+        ]  # fmt: skip
+        said = [process.communicate(timeout=120) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], said
+        return [out for out, _ in said]
+
+    first, second = launch("train")
+    assert "everything in both" in first and "everything" not in second
+    assert read_log("both")["Energy"].iters.tolist() == list(range(12))
+    launch("evaluate")
+    energy = read_digest("both")["Energy"]
+    assert energy.n_samples == 40 * 32 and 0.8 < energy.r_hat < 1.2
 
 
 def test_parts():
