@@ -73,8 +73,7 @@ class CheckpointFolder:
 
     def save(self, step: int, end: bool, contents: Contents) -> Entry:
         """Begin to write a checkpoint; the one before must be done, see `wait`."""
-        from orbax import checkpoint as orbax
-
+        orbax = _orbax()
         if self._writer is None:
             self._writer = orbax.AsyncCheckpointer(orbax.CompositeCheckpointHandler())
             self._prepare()
@@ -168,8 +167,7 @@ def read(path: Path) -> Contents:
     Raises:
         CheckpointError: If it is missing or damaged.
     """
-    from orbax import checkpoint as orbax
-
+    orbax = _orbax()
     path = path.absolute()
     if not (path / _MANIFEST).is_dir():
         raise CheckpointError(f"{path} is no checkpoint of Ritz.")
@@ -191,6 +189,17 @@ def read(path: Path) -> Contents:
         if checksum is not None and checksum != _checksum(arrays[name]):
             raise CheckpointError(f"{path} is damaged: the checksum of {name} is wrong.")
     return Contents(manifest, unpack(arrays, manifest["table"]))
+
+
+def _orbax() -> Any:
+    """Orbax, which takes a while to import."""
+    try:
+        from orbax import checkpoint
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"checkpoints need Orbax: pip install 'ritz[checkpoint]' ({error})"
+        ) from error
+    return checkpoint
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
