@@ -23,16 +23,16 @@ _PATIENCE = 30
 class SlurmRequeue(AbstractCallback):
     """Stops the run before the time of its Slurm job is over, and puts the job in the queue again.
 
-    The run stops when `before` seconds are left, or the longest step so far more than that; its
-    `Checkpoint` saves it, and `scontrol requeue` starts the job anew, whose script should give
-    `resume=True`. A run that ends by SIGUSR1, as `sbatch --signal=USR1@300` sends it, is put in the
-    queue too. Outside of a Slurm job nothing happens. A program of Slurm that is missing or fails
-    is a warning.
+    The run stops while there is time for another step like the longest so far and for `before`
+    seconds more; its `Checkpoint` saves it, and `scontrol requeue` starts the job anew, whose
+    script should give `resume=True`. A run that ends by SIGUSR1, as `sbatch --signal=USR1@300`
+    sends it, is put in the queue too. Outside of a Slurm job nothing happens. A program of Slurm
+    that is missing or fails is a warning.
 
     The job must allow it: `sbatch --requeue`.
 
     Args:
-        before: Seconds before the end of the job.
+        before: Seconds before the end of the job, enough to save and to queue.
 
     Raises:
         ValueError: If `before` is not positive.
@@ -70,11 +70,12 @@ class SlurmRequeue(AbstractCallback):
         if self._last is not None:
             self._longest = max(self._longest, now - self._last)
         self._last = now
-        if self._deadline - now > max(self.before, self._longest):
+        needed = self.before + self._longest
+        if self._deadline - now > needed:
             return
         self._deadline = time.monotonic() + self._time_left()  # it may have been extended
         left = self._deadline - time.monotonic()
-        if left <= max(self.before, self._longest):
+        if left <= needed:
             self._due = True
             stop = StopRun(f"{left:.0f} s are left of the Slurm job {self._job}")
             stop.reason = StopReason.TIMED_OUT

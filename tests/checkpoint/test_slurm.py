@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ritz.callbacks import LambdaCallback
 from ritz.checkpoint import Checkpoint, SlurmRequeue
 from ritz.checkpoint.slurm import _seconds
 from ritz.driver import StopReason
@@ -75,15 +76,18 @@ def test_a_limit_that_was_extended_counts(slurm):
     assert len(calls("squeue")) == 2
 
 
-def test_a_step_that_takes_longer_than_the_margin_is_not_begun(slurm):
+def test_a_step_that_would_take_too_long_is_not_begun(slurm):
     class Slow(Halving):
         def reset_step(self):
-            time.sleep(1.2)
+            time.sleep(0.9)
 
     slurm(left=5)
-    started = time.time()
-    driver = go(Slow(), 20, SlurmRequeue(before=0.01), Checkpoint("ck"))
-    assert driver.stop_reason is StopReason.TIMED_OUT and time.time() - started < 5
+    latest = int(Path("end").read_text())
+    last = []
+    note = LambdaCallback(on_step_end=lambda *_: last.append(time.time()), live=False)
+    driver = go(Slow(), 20, note, SlurmRequeue(before=0.5), Checkpoint("ck"))
+    assert driver.stop_reason is StopReason.TIMED_OUT and 3 <= driver.step_count <= 5
+    assert last[-1] < latest
 
 
 def test_a_signal_from_slurm_queues_the_job(slurm):
