@@ -17,3 +17,13 @@ jax.config.update("jax_enable_x64", True)
 @pytest.fixture(autouse=True)
 def _in_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell how many kills runs have survived."""
+    passed = terminalreporter.getreports("passed")
+    kills = [
+        n for report in passed for name, n in report.user_properties if name == "kills survived"
+    ]
+    if kills:
+        terminalreporter.write_line(f"{sum(kills)} kills survived")

@@ -73,7 +73,7 @@ def interrupt(folder, number, kills, seed, running=0.8):
     ("seed", "kills"),
     [(0, 10), *(pytest.param(seed, 10, marks=pytest.mark.slow) for seed in range(1, 11))],
 )
-def test_kills(uninterrupted, seed, kills):
+def test_kills(uninterrupted, seed, kills, record_property):
     whole_folder, whole = uninterrupted
     folder = whole_folder.with_name(f"killed{seed}")
     statuses = interrupt(folder, signal.SIGKILL, kills, seed)
@@ -81,7 +81,7 @@ def test_kills(uninterrupted, seed, kills):
     resumed = finish(start(folder), folder)
     assert {name for name in whole if whole[name] != resumed.get(name)} == set()
     assert set(resumed) == set(whole)
-    print(f"{statuses.count(-signal.SIGKILL)} kills survived")
+    record_property("kills survived", statuses.count(-signal.SIGKILL))
 
 
 @pytest.mark.parametrize(
