@@ -160,7 +160,11 @@ class Decoder:
         return restored
 
     def _decode_dataclass(self, form: Any, template: Any) -> Any:
-        return dataclasses.replace(template, **self.decode(form["dataclass"]))
+        fields = {
+            name: self.decode(inner, getattr(template, name, None))
+            for name, inner in form["dataclass"]["dict"]
+        }
+        return dataclasses.replace(template, **fields)
 
 
 def pack(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:

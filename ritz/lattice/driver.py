@@ -220,7 +220,9 @@ class LatticeDriver(CompiledDriver):
         carry = super().snapshot()
         if self._sums or self._samples_compiled:
             return carry
-        return carry._replace(sampler_state=copy.deepcopy(self.state.sampler_state))
+        # Exact samplers begin with probabilities of another type than they go on with.
+        state = jax.tree.map(_double, copy.deepcopy(self.state.sampler_state))
+        return carry._replace(sampler_state=state)
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; with `fresh_samples` random numbers go on from where they are."""
@@ -260,6 +262,11 @@ class LatticeDriver(CompiledDriver):
 @functools.partial(jax.jit, static_argnums=2)
 def _burn_in(kernel: LatticeKernel, carry: Any, n_steps: int) -> Any:
     return jax.lax.fori_loop(0, n_steps, lambda _, carry: kernel.sample(carry)[0], carry)
+
+
+def _double(leaf: Any) -> Any:
+    is_float = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf.astype(float) if is_float else leaf
 
 
 def _checked_observables(observables: Mapping[str, Any] | None, hilbert: Any) -> dict[str, Any]:
