@@ -40,7 +40,7 @@ def rows(log):
     """The rows of a log without what is measured by the clock."""
     data = log.data if isinstance(log, RuntimeLog) else read_log(log)
     return {
-        name: {field: column.tolist() for field, column in history.to_dict().items()}
+        name: {field: repr(column.tolist()) for field, column in history.to_dict().items()}
         for name, history in data.items()
         if name not in ("wallclock", "block") and not isinstance(history, dict | list)
     }
