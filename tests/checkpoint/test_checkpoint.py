@@ -12,7 +12,6 @@ from ritz.callbacks import (
     AbstractCallback,
     BestState,
     EarlyStopping,
-    LambdaCallback,
     ParameterEMA,
     PlateauStopping,
     Timeout,
@@ -46,20 +45,15 @@ def rows(log):
     }
 
 
-def test_saved_steps_and_what_is_kept():
-    go(NoisyDriver(), 25, Checkpoint("ck", every_steps=10, max_to_keep=None))
-    assert names() == ["00000001", "00000010", "00000020", "00000025-end"]
-    go(NoisyDriver(), 25, Checkpoint("few", every_steps=4, max_to_keep=2))
-    assert names("few") == ["00000024", "00000025-end"]
-    go(NoisyDriver(), 8, Checkpoint("no end", every_steps=4, save_on_stop=False))
-    assert names("no end") == ["00000001", "00000004", "00000008"]
-
-
 def test_nothing_depends_on_it():
     plain = go(NoisyDriver(), 60, resume=False)
     saved = go(NoisyDriver(), 60, Checkpoint("ck", every_steps=7))
     timed = go(NoisyDriver(), 60, Checkpoint("timed", every_seconds=0))
-    assert bits(plain) == bits(saved) == bits(timed)
+    in_place = go(NoisyDriver(), 60, Checkpoint("in place", every_steps=7), speculate=False)
+    single = go(NoisyDriver(), 60, Checkpoint("single", every_steps=7), max_block=1)
+    assert bits(plain) == bits(saved) == bits(timed) == bits(in_place) == bits(single)
+    resumed = go(NoisyDriver(), 70, Checkpoint("in place", every_steps=7), speculate=False)
+    assert bits(resumed) == bits(go(NoisyDriver(), 70, resume=False))
 
 
 @pytest.mark.parametrize("make", [NoisyDriver, lambda: QuadraticDriver(noise=0.1), Halving])
@@ -93,26 +87,6 @@ def test_a_resumed_run_is_the_uninterrupted_one(make, crash):
     for one, other in zip(ran[:3], resumed_callbacks[:3], strict=True):
         for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-
-def test_each_interval_acts_on_its_own():
-    class Slow(Halving):
-        def reset_step(self):
-            time.sleep(0.06)
-
-    saved = []
-    watch = AbstractCallback()
-    saving = Checkpoint("ck", every_steps=1000, every_seconds=0.1)
-    watch.on_step_end = lambda *_: None
-    look = LambdaCallback(order=50, on_step_start=lambda *_: saved.append(saving.last_saved))
-    go(Slow(), 6, saving, look)
-    steps = {entry.step for entry in saved if entry is not None}
-    assert 1 in steps and len(steps) >= 3
-
-
-def test_the_default_interval_is_a_minute():
-    assert Checkpoint("ck").every_seconds == 60
-    assert Checkpoint("ck", every_steps=5).every_seconds is None
 
 
 def test_a_target_is_kept_and_can_be_raised():
@@ -243,41 +217,6 @@ def test_invalid_states_are_set_apart(caplog):
 
     go(Exploding(), 4, Checkpoint("inf", every_steps=2))
     assert names("inf") == ["00000001", "00000002"] and names("inf/failed") == ["00000004"]
-
-
-def test_the_best_are_kept():
-    class Series(Halving):
-        def compute_loss_and_update(self):
-            return [5.0, 1.0, 4.0, 2.0, 3.0, 6.0, 7.0, 8.0][self.step_count], 0.0
-
-    saving = Checkpoint("ck", every_steps=1, max_to_keep=1, keep_best=("loss", "min", 2))
-    go(Series(), 8, saving)
-    assert names() == ["00000002", "00000004", "00000008-end"]
-    largest = Checkpoint("max", every_steps=1, max_to_keep=1, keep_best=("loss", "max", 1))
-    go(Series(), 5, largest)
-    assert names("max") == ["00000001", "00000005-end"]
-    # Known again by another process.
-    go(Series(), 8, Checkpoint("ck", every_steps=1, max_to_keep=1, keep_best=("loss", "min", 1)))
-    assert names() == ["00000002", "00000008-end"]
-    with pytest.raises(ValueError, match="monitor 'los' is not logged"):
-        go(Series(), 3, Checkpoint("typo", keep_best=("los", "min", 1)))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"every_steps": 0}, "every_steps must be a whole number of at least 1, but 0"),
-        ({"every_seconds": -1}, "every_seconds must be"),
-        ({"max_to_keep": 0}, "max_to_keep must be a whole number of at least 1, but 0"),
-        ({"keep_best": "Energy"}, r"keep_best takes \(monitor, mode, k\)"),
-        ({"keep_best": ("Energy", "low", 1)}, "mode must be"),
-        ({"keep_best": ("Energy", "min", 0)}, "k in keep_best must be"),
-        ({"accept_changes": "optimizer"}, r"takes names in a list, such as \['optimizer'\]"),
-    ],
-)
-def test_arguments_are_checked(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Checkpoint("ck", **arguments)
 
 
 def test_a_state_that_cannot_be_saved_is_known_at_the_first_step():
