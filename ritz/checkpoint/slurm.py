@@ -18,6 +18,10 @@ _logger = logging.getLogger(__name__)
 
 _PATIENCE = 30
 """Seconds after which a program of Slurm is given up."""
+_GRANULARITY = 1
+"""Seconds by which what Slurm says may be too much."""
+_EXTENDED = 10
+"""By how many seconds the end of a job must have moved to have been extended."""
 
 
 class SlurmRequeue(AbstractCallback):
@@ -73,13 +77,15 @@ class SlurmRequeue(AbstractCallback):
         needed = self.before + self._longest
         if self._deadline - now > needed:
             return
-        self._deadline = time.monotonic() + self._time_left()  # it may have been extended
+        deadline = time.monotonic() + self._time_left()
+        if deadline > self._deadline + _EXTENDED:
+            self._deadline = deadline
+            return
+        self._due = True
         left = self._deadline - time.monotonic()
-        if left <= needed:
-            self._due = True
-            stop = StopRun(f"{left:.0f} s are left of the Slurm job {self._job}")
-            stop.reason = StopReason.TIMED_OUT
-            raise stop
+        stop = StopRun(f"{left:.0f} s are left of the Slurm job {self._job}")
+        stop.reason = StopReason.TIMED_OUT
+        raise stop
 
     def on_run_end(self, step: int, driver: Any) -> None:
         """Put the job in the queue again, if the run was stopped for lack of time."""
@@ -97,7 +103,7 @@ class SlurmRequeue(AbstractCallback):
         text = _ask("squeue", "--noheader", "--jobs", str(self._job), "--format", "%L")
         left = None if text is None else _seconds(text.strip())
         if left is not None:
-            return left
+            return left - _GRANULARITY
         end = os.environ.get("SLURM_JOB_END_TIME", "")
         if end.isdigit():
             return int(end) - time.time()

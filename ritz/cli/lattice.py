@@ -15,6 +15,7 @@ from ritz.cli.parts import Part
 from ritz.cli.run_folder import RunFolder
 from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.consensus import agree
 from ritz.plotting import SUMMARY, plot_runs
 from ritz.stages.parts import make
 
@@ -184,7 +185,9 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
         )
         return
     if command == "evaluate":
-        _set_aside_old(stage, state, run_key, folder)
+        if jax.process_index() == 0:
+            _set_aside_old(stage, state, folder)
+        agree(False)  # the others wait until that is done
     context = RunContext(
         folder, options={"show_progress": options.progress}, configuration=yaml.safe_load(text)
     )
@@ -193,7 +196,7 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
     _report(command, builder, stage, folder)
 
 
-def _set_aside_old(stage: Any, state: Any, key: Any, folder: Path) -> None:
+def _set_aside_old(stage: Any, state: Any, folder: Path) -> None:
     """Move away an evaluation of other parameters, so that this one begins anew."""
     from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, read_manifest
     from ritz.driver.description import describe

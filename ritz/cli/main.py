@@ -121,19 +121,24 @@ def _run(given: list[str]) -> None:
     settings = options.lattice[command]
     for field, way, value in overrides:
         settings[field] = overridden(field, settings[field], way, value, fields[field])
-    names = [f.name for f in dataclasses.fields(LatticeRun)]
-    inner = _lattice_parser("")
-    chosen = inner.get_defaults()
-    for name in names:
-        chosen[name] = settings[name]
-    text = inner.dump(chosen, skip_validation=True)
-    text = re.sub(r"^(config|dry_run|distributed|progress):.*\n", "", text, flags=re.M)
+    run, text = _resolved(settings)
     if printing:
         sys.stdout.write(text)
-        return
-    made = inner.instantiate(chosen)
+    else:
+        lattice.run(command, run, text, settings)
+
+
+def _resolved(settings: Any) -> tuple[LatticeRun, str]:
+    """The configuration, and the same as YAML."""
+    parser = _subparser("")
+    parser.add_class_arguments(LatticeRun)
+    chosen = parser.get_defaults()
+    names = [field.name for field in dataclasses.fields(LatticeRun)]
+    for name in names:
+        chosen[name] = settings[name]
+    made = parser.instantiate(chosen)
     run = LatticeRun(**{name: made[name] for name in names})
-    lattice.run(command, run, text, settings)
+    return run, parser.dump(chosen, skip_validation=True)
 
 
 def _with_saved_config(rest: list[str]) -> list[str]:

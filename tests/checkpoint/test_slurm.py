@@ -86,7 +86,7 @@ def test_a_step_that_would_take_too_long_is_not_begun(slurm):
     last = []
     note = LambdaCallback(on_step_end=lambda *_: last.append(time.time()), live=False)
     driver = go(Slow(), 20, note, SlurmRequeue(before=0.5), Checkpoint("ck"))
-    assert driver.stop_reason is StopReason.TIMED_OUT and 3 <= driver.step_count <= 5
+    assert driver.stop_reason is StopReason.TIMED_OUT and 2 <= driver.step_count <= 5
     assert last[-1] < latest
 
 
