@@ -97,7 +97,8 @@ class Checkpoint(AbstractCallback):
         self.last_saved: Entry | None = None
         """The newest checkpoint of this run; it may still be in writing."""
         self._folder: CheckpointFolder | None = None
-        self._began: int | None = None  # not used yet
+        self._began: int | None = None
+        """The step at which the run began, from which its steps are counted."""
         self._resumed = False
         self._description: dict[str, Any] = {}
         self._kept: dict[Entry, float | None] = {}
