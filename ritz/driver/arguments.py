@@ -104,7 +104,8 @@ def as_callback(plugin: Any, argument: str) -> AbstractCallback:
     raise TypeError(f"{argument} takes {wanted}, but {plugin!r} was given.")
 
 
-def _listed(given: Any) -> list[Any]:
+def listed(given: Any) -> list[Any]:
+    """One thing or several, or None for none, as a list."""
     if given is None:
         return []
     if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
@@ -135,10 +136,10 @@ def assemble(
         _defaults().log(item, save_params_every, write_every)
         if isinstance(item, str | os.PathLike)
         else item
-        for item in _listed(out)
+        for item in listed(out)
     )
     callbacks = [_defaults().observe(obs, step_size)] if obs else []
-    callbacks += [adapt(item, "callback") for item in _listed(callback)]
+    callbacks += [adapt(item, "callback") for item in listed(callback)]
     callbacks += [adapt(item, "out") for item in loggers]
     if show_progress:
         callbacks.append(_defaults().progress())

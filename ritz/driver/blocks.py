@@ -35,7 +35,7 @@ class Block(NamedTuple):
     rows: Any
     """(loss, metrics) of each step, stacked; only the first `length` count."""
     length: Any
-    """How many steps were taken."""
+    """How many steps were taken: fewer than asked for if the kernel pauses."""
 
 
 def barrier(tree: Any) -> Any:
@@ -98,15 +98,20 @@ def _run(
     rows = jax.tree.map(lambda leaf: jnp.zeros((n_rows, *leaf.shape), leaf.dtype), row)
     update = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), update)
 
-    def body(i: Any, loop: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-        state, update, rows = loop
+    def goes_on(loop: tuple[Any, Any, Any, Any]) -> Any:
+        i, (carry, _), _, _ = loop
+        return (i < length) & ((i == 0) | jnp.logical_not(kernel.pauses(carry)))
+
+    def body(loop: tuple[Any, Any, Any, Any]) -> tuple[Any, Any, Any, Any]:
+        i, state, update, rows = loop
         carry, held = state
         carry, held, new_update, row = _one_step(kernel, observers, carry, held, first + i)
         rows = jax.tree.map(lambda buffer, value: buffer.at[i].set(value), rows, row)
-        return _like((carry, held), state), _like(new_update, update), rows
+        return i + 1, _like((carry, held), state), _like(new_update, update), rows
 
-    (carry, held), update, rows = jax.lax.fori_loop(0, length, body, (state, update, rows))
-    return Block(carry, held, update, rows, length)
+    start = (jnp.zeros_like(length), state, update, rows)
+    taken, (carry, held), update, rows = jax.lax.while_loop(goes_on, body, start)
+    return Block(carry, held, update, rows, taken)
 
 
 run_block = jax.jit(_run, static_argnums=1)

@@ -100,6 +100,7 @@ class CompiledDriver(AbstractDriver):
             return
         if self._observers is None:
             self._gather_traced(hooks)
+        self.attend()
         length = agree_on_least(self._plan(hooks))
         if length:
             self._start_block(length)
@@ -123,6 +124,9 @@ class CompiledDriver(AbstractDriver):
         return hooks.deferred_steps(
             self.step_count, self._length.next(most), self.traces, self._speculate
         )
+
+    def attend(self) -> None:
+        """Called before a live step or block; what a kernel paused for is done here."""
 
     def traces(self, callback: AbstractCallback) -> bool:
         """Whether the traced part of `callback` sees the steps of this run."""

@@ -37,6 +37,14 @@ class Kernel(abc.ABC):
     def apply(self, carry: Any, update: Any) -> Any:
         """Move the parameters and count the step: `(carry, update) -> carry`."""
 
+    def pauses(self, carry: Any) -> Any:
+        """Whether the driver must look at the carry before the next step, see `attend`.
+
+        A block ends after a step for which this is true, so that it depends on the steps alone
+        what the driver finds, and not on how they were divided into blocks.
+        """
+        return False
+
     def trial(self, carry: Any, batch: Any, update: Any) -> Any:
         """The loss that `batch` gives after `update`.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ritz.driver.arguments import assemble, check_count, resume_run
+from ritz.driver.arguments import assemble, check_count, listed, resume_run
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import StepInfo, run_loop
 from ritz.driver.stop import StopReason
@@ -30,9 +30,14 @@ class Running:
     end_run: Any
     _block: range | None = None
     _running = False
+    _registered: tuple[Any, ...] = ()
     _loggers: tuple[Any, ...] = ()
     _max_block: int | None = None
     _speculate = True
+
+    def register_hook(self, callback: Any) -> None:
+        """Let a callback take part in every run, besides those given to `run`."""
+        self._registered = (*self._registered, self.adapt(callback, "callback"))
 
     def steps(
         self,
@@ -71,7 +76,7 @@ class Running:
             show_progress=show_progress,
             save_params_every=save_params_every,
             write_every=write_every,
-            callback=callback,
+            callback=[*self._registered, *listed(callback)],
             timeit=timeit,
         )
         return self._loop(n_iter, HookList(callbacks), max_attempts, max_block, speculate, resume)

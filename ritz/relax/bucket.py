@@ -1,0 +1,192 @@
+"""Turns ASE's structures into padded arrays, and back."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms as AseAtoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian
+from ase.geometry import complete_cell
+
+from ritz.relax.batch import Atoms, Geometry, Given, Outcome
+from ritz.relax.neighbors import images_needed, pairs_on_host
+from ritz.relax.stage import FusedStage
+
+SPREAD = 1.5
+"""The largest structure of a bucket has at most so many times the atoms of the smallest."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket:
+    """Structures of similar size, as arrays of one shape."""
+
+    given: Given
+    places: tuple[int, ...]
+    """The place of each structure among all that were given."""
+    width: int
+    """How many neighbours any atom has at first."""
+    images: tuple[int, int, int]
+    """How many images beyond the nearest one they are found in."""
+
+    @property
+    def n_atoms(self) -> int:
+        """The size that all are padded to: that of the largest one."""
+        return self.given.positions.shape[1]
+
+
+def checked(structures: Any) -> list[AseAtoms]:
+    """The structures, as a list.
+
+    Raises:
+        TypeError: If something is no `ase.Atoms`.
+        ValueError: If there is none, or one of them cannot be treated; its place is named.
+    """
+    listed = [structures] if isinstance(structures, AseAtoms) else list(structures)
+    if not listed:
+        raise ValueError("there is no structure to relax.")
+    for place, atoms in enumerate(listed):
+        if not isinstance(atoms, AseAtoms):
+            raise TypeError(f"structure {place} must be an ase.Atoms, but {atoms!r} was given.")
+        why = _refusal(atoms)
+        if why:
+            raise ValueError(f"structure {place} ({atoms.get_chemical_formula()}): {why}")
+    return listed
+
+
+def _refusal(atoms: AseAtoms) -> str | None:
+    if not len(atoms):
+        return "it has no atoms."
+    if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(atoms.cell.array)):
+        return "positions or cell are not finite."
+    if any(atoms.pbc & (np.linalg.norm(atoms.cell.array, axis=1) == 0)):
+        return "it is periodic along a lattice vector of length zero."
+    if abs(np.linalg.det(complete_cell(atoms.cell))) < 1e-9:
+        return "its lattice vectors lie in one plane."
+    if not np.all(atoms.get_masses() > 0):
+        return "masses must be above zero."
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms | FixCartesian):
+            return (
+                f"{type(constraint).__name__} cannot be held; FixAtoms and FixCartesian can."
+            )
+    return None
+
+
+def movable(atoms: AseAtoms) -> np.ndarray:
+    """Which coordinates are not held by a constraint, shape (n_atoms, 3)."""
+    free = np.ones((len(atoms), 3), bool)
+    for constraint in atoms.constraints:
+        mask: Any = True
+        if isinstance(constraint, FixCartesian):
+            mask = np.asarray(constraint.mask, bool)  # true where held
+        rows = free[constraint.index]
+        free[constraint.index] = rows & ~np.broadcast_to(mask, rows.shape)
+    return free
+
+
+def group(sizes: Sequence[int]) -> list[list[int]]:
+    """Places of structures of similar size, in the order in which they were given."""
+    by_size = sorted(range(len(sizes)), key=lambda place: -sizes[place])
+    groups: list[list[int]] = []
+    for place in by_size:
+        if not groups or sizes[groups[-1][0]] > SPREAD * sizes[place]:
+            groups.append([])
+        groups[-1].append(place)
+    return [sorted(places) for places in groups]
+
+
+def pack(structures: Sequence[AseAtoms], cutoff: float | None, skin: float) -> list[Bucket]:
+    """The buckets that hold all structures.
+
+    Raises:
+        ValueError: If a periodic structure meets an infinite cutoff.
+    """
+    return [
+        _bucket([structures[place] for place in places], tuple(places), cutoff, skin)
+        for places in group([len(atoms) for atoms in structures])
+    ]
+
+
+def _bucket(
+    members: list[AseAtoms], places: tuple[int, ...], cutoff: float | None, skin: float
+) -> Bucket:
+    size = max(map(len, members))
+
+    def padded(get: Callable[[AseAtoms], Any], fill: Any = 0) -> np.ndarray:
+        rows = [np.asarray(get(atoms)) for atoms in members]
+        shape = (len(members), size, *rows[0].shape[1:])
+        array = np.full(shape, fill, rows[0].dtype)
+        for row, values in zip(array, rows, strict=True):
+            row[: len(values)] = values
+        return array
+
+    given = Given(
+        Atoms(
+            padded(lambda a: a.numbers.astype(np.int32)),
+            padded(lambda a: a.get_masses(), 1.0),
+            padded(lambda a: np.ones(len(a), bool)),
+            padded(movable),
+            np.stack([a.pbc for a in members]),
+        ),
+        padded(lambda a: a.positions),
+        padded(lambda a: np.where(movable(a), a.get_velocities(), 0)),
+        np.stack([complete_cell(a.cell) for a in members]),
+        np.array(places, np.int32),
+    )
+    width, images = 0, np.zeros(3, int)
+    for place, atoms in zip(places, members, strict=True):
+        if cutoff is not None and math.isinf(cutoff) and any(atoms.pbc):
+            raise ValueError(
+                f"structure {place} ({atoms.get_chemical_formula()}) is periodic, so that the "
+                "potential needs a cutoff; give cutoff=..., for Lennard-Jones 3 sigma."
+            )
+        if cutoff is not None:
+            own = needs(atoms.positions, complete_cell(atoms.cell), atoms.pbc, cutoff + skin)
+            width, images = max(width, own[0]), np.maximum(images, own[1])
+    return Bucket(given, places, width, tuple(int(m) for m in images))
+
+
+def needs(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float
+) -> tuple[int, np.ndarray]:
+    """The most neighbours of an atom, and the images they are found in."""
+    first, _, _ = pairs_on_host(positions, cell, pbc, reach)
+    width = int(np.bincount(first, minlength=1).max())
+    return width, images_needed(cell, pbc, reach)
+
+
+def unpack(
+    given: Sequence[AseAtoms], outcomes: Sequence[Outcome], places: Sequence[Any],
+    stages: FusedStage,
+) -> list[AseAtoms | None]:
+    """Structures as they stand, in the order in which they were given; None for those unseen."""  # fmt: skip
+    found: list[AseAtoms | None] = [None] * len(given)
+    moves_cell = any(stage.moves_cell for stage in stages.stages)
+    integrates = any(stage.integrates for stage in stages.stages)
+    for outcome, members in zip(outcomes, places, strict=True):
+        for row, place in enumerate(members):
+            if place < 0:
+                continue
+            atoms, n = given[place].copy(), len(given[place])
+            _place(atoms, outcome.geometry, row, moves_cell)
+            if integrates:
+                atoms.set_velocities(outcome.velocities[row, :n])
+            if np.isfinite(outcome.energy[row]):
+                results: dict[str, Any] = {
+                    "energy": float(outcome.energy[row]), "forces": outcome.forces[row, :n]
+                }  # fmt: skip
+                if np.any(outcome.virial[row]) and all(atoms.pbc):
+                    stress = outcome.virial[row] / atoms.get_volume()
+                    results["stress"] = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+                atoms.calc = SinglePointCalculator(atoms, **results)
+            found[place] = atoms
+    return found
+
+
+def _place(atoms: AseAtoms, geometry: Geometry, row: int, moves_cell: bool) -> None:
+    if moves_cell:
+        atoms.set_cell(geometry.cell[row])
+    atoms.set_positions(geometry.positions[row, : len(atoms)], apply_constraint=False)

@@ -1,0 +1,118 @@
+"""Variable cells: the logarithm of the deformation as further coordinates."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ritz.relax.stage import Now
+
+
+class CellState(NamedTuple):
+    """How a cell has been deformed since the stage began."""
+
+    first: Float[Array, "3 3"]
+    """The cell then."""
+    log: Float[Array, "3 3"]
+    """L, where F = exp(L) takes it to the present one: cell = first F^T."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrechetCell:
+    """Lets an optimiser deform the cell: coordinates are those of the atoms before the deformation
+    F = exp(L), and the elements of L.
+
+    The method of the Frechet cell filter of ASE. Atoms that are fixed follow the cell.
+
+    Args:
+        mask: Which elements of the strain may change, six booleans in Voigt order (xx, yy, zz, yz,
+            xz, xy); all by default. Structures that are not periodic in every direction need it.
+        hydrostatic: Whether the cell keeps its shape.
+        constant_volume: Whether it keeps its volume.
+        pressure: The pressure outside, in eV/Angstrom^3.
+        factor: What the cell's coordinates are scaled by; by default the number of atoms.
+
+    Raises:
+        ValueError: If an argument is not allowed.
+    """
+
+    mask: tuple[bool, ...] | None = None
+    hydrostatic: bool = False
+    constant_volume: bool = False
+    pressure: float = 0.0
+    factor: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if self.mask is not None:
+            object.__setattr__(self, "mask", tuple(bool(m) for m in self.mask))
+            if len(self.mask) != 6 or not any(self.mask):
+                raise ValueError(
+                    f"mask must be six booleans (xx, yy, zz, yz, xz, xy), not all of them false, "
+                    f"but {self.mask!r} was given."
+                )
+        if self.hydrostatic and self.constant_volume:
+            raise ValueError("a cell that keeps its shape and its volume cannot move.")
+        if self.factor is not None and not self.factor > 0:
+            raise ValueError(f"factor must be positive, but {self.factor!r} was given.")
+
+    @property
+    def _mask(self) -> np.ndarray:
+        xx, yy, zz, yz, xz, xy = self.mask or (True,) * 6
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+
+    def _allowed(self, gradient: Any) -> Any:
+        gradient = jnp.where(self._mask, gradient, 0)
+        mean = jnp.trace(gradient) / 3 * jnp.eye(3, dtype=gradient.dtype)
+        if self.hydrostatic:
+            return mean
+        return gradient - mean if self.constant_volume else gradient
+
+    def _scale(self, now: Now) -> Any:
+        return now.n_atoms.astype(now.cell.dtype) if self.factor is None else self.factor
+
+    def _virial(self, now: Now) -> Any:
+        volume = jnp.abs(jnp.linalg.det(now.cell))
+        return now.virial + self.pressure * volume * jnp.eye(3, dtype=now.cell.dtype)
+
+    def enter(self, now: Now) -> CellState:
+        """No deformation yet."""
+        return CellState(now.cell, jnp.zeros_like(now.cell))
+
+    def residual(self, now: Now) -> Float[Array, "3 3"]:
+        """The forces on the cell, as if it had not been deformed before."""
+        return -self._allowed(self._virial(now)) / self._scale(now)
+
+    def forces(self, state: CellState, now: Now) -> Float[Array, "n+3 3"]:
+        """The forces on all coordinates."""
+        deformation, pull = jax.vjp(_exp, state.log)
+        # dE/dF = W F^-T, where the virial W is dE/de for F -> (1 + e) F.
+        by_deformation = jnp.linalg.solve(deformation, self._virial(now).T).T
+        (by_log,) = pull(by_deformation)
+        cell_forces = -self._allowed(by_log) / self._scale(now)
+        return jnp.concatenate([now.forces @ deformation, cell_forces])
+
+    def move(self, state: CellState, now: Now, step: Any) -> tuple[CellState, Any, Any]:
+        """State, positions and cell after the coordinates have changed by `step`."""
+        log = state.log + step[-3:] / self._scale(now)
+        old, new = _exp(state.log), _exp(log)
+        before = jnp.linalg.solve(old, now.positions.T).T + step[:-3]
+        return state._replace(log=log), before @ new.T, state.first @ new.T
+
+
+def _exp(matrix: Any) -> Any:
+    """The exponential of a 3x3 matrix: Taylor's series to order 8 of its 64th part, squared.
+
+    Exact to rounding for the strains of a cell: the remainder is below |L/64|^9 / 9!.
+    """
+    small = matrix / 64
+    identity = jnp.eye(3, dtype=matrix.dtype)
+    result = identity
+    for order in range(8, 0, -1):
+        result = identity + small @ result / order
+    for _ in range(6):
+        result = result @ result
+    return result

@@ -1,0 +1,235 @@
+"""Decides when structures, or a whole run, have converged."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ritz.callbacks.conditions import StopCondition
+from ritz.callbacks.monitor import check_expected, find
+from ritz.driver.arguments import check_count
+from ritz.relax.criteria import Criterion, check_fields
+
+DEFAULT_FMAX = 0.05
+"""The threshold where nothing is given, in eV/Angstrom: that of ASE's optimisers."""
+
+_CHANGE = "_change"
+
+
+class ConvergenceHook(StopCondition):
+    """Criteria that structures, or a run, must meet.
+
+    As `convergence_hook` of an optimiser or integrator, or registered with a `Relaxation`, it acts
+    on each structure by itself, within the compiled step: one that meets the criteria gets the
+    `target_status`, and one with a NaN in a quantity that is looked at has *failed*.
+
+    Given to the run of any other driver it is a stop condition: the quantities are looked for in
+    the row and then among the attributes of the driver's state, and the run stops when they meet
+    the criteria, all structures if they are arrays. NaN stops it too, and is said. There
+    "energy_change" is how much the loss, and "NAME_change" how much the quantity NAME, has changed
+    since the last step. A value of a single structure is a number or an array of one dimension
+    more; arrays that a row or state holds have the structures, or atoms, first.
+
+    Args:
+        criteria: Dicts with the fields of `Criterion`, or `Criterion` objects; one alone need not
+            be in a list. By default fmax <= 0.05.
+        mode: Whether "all" criteria must be met at once, or "any".
+        patience: Further evaluations in a row for which they must be met.
+        frequency: Evaluate at every so many steps, those of each structure being counted.
+        source_status: Which structures are looked at: those in the stage of this number.
+        target_status: Where those go that have converged: to the stage of this number, or out, if
+            it is the number of stages.
+
+    Raises:
+        TypeError: If a criterion is neither a dict nor a `Criterion`.
+        ValueError: If there is none, or a field or argument is wrong.
+    """
+
+    state_fields = ("_counter", "_last")
+
+    def __init__(
+        self,
+        criteria: Any = None,
+        mode: str = "all",
+        patience: int = 0,
+        frequency: int = 1,
+        source_status: int | None = None,
+        target_status: int | None = None,
+    ):
+        if criteria is None:
+            criteria = [Criterion("fmax", DEFAULT_FMAX)]
+        if isinstance(criteria, Mapping | Criterion):
+            criteria = [criteria]
+        if not isinstance(criteria, Iterable) or isinstance(criteria, str):
+            raise TypeError(f"criteria takes a list of criteria, but {criteria!r} was given.")
+        self.criteria = tuple(Criterion.of(given) for given in criteria)
+        if not self.criteria:
+            raise ValueError("criteria is empty; leave it out for fmax <= 0.05.")
+        if mode not in ("all", "any"):
+            raise ValueError(f"mode must be 'all' or 'any', but {mode!r} was given.")
+        self.mode = mode
+        self.patience = check_count("patience", patience, 0)
+        self.frequency = check_count("frequency", frequency, 1)
+        for name, status in (("source_status", source_status), ("target_status", target_status)):
+            if status is not None:
+                check_count(name, status, 0)
+        self.source_status = source_status
+        self.target_status = target_status
+        self._counter = 0
+        self._last: dict[str, Any] = {}
+        self._in_state: tuple[str, ...] = ()
+        self._seen: dict[str, Any] = {}
+
+    @classmethod
+    def from_fmax(cls, threshold: float = DEFAULT_FMAX, **settings: Any) -> "ConvergenceHook":
+        """Converged when no force is larger than `threshold`, in eV/Angstrom.
+
+        Args:
+            threshold: The largest force.
+            settings: Further arguments of `ConvergenceHook`.
+        """
+        return cls([Criterion("fmax", threshold)], **settings)
+
+    @classmethod
+    def of(cls, given: Any) -> "ConvergenceHook":
+        """A hook as it is, or from a dict of its arguments.
+
+        Raises:
+            TypeError: If it is neither.
+            ValueError: If an argument is unknown or wrong.
+        """
+        if isinstance(given, ConvergenceHook):
+            return given
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                "convergence_hook takes a ConvergenceHook, or a dict of its arguments such as "
+                f"{{'criteria': [...]}}, but {given!r} was given."
+            )
+        names = ("criteria", "mode", "patience", "frequency", "source_status", "target_status")
+        check_fields("a convergence hook", given, list(names))
+        return cls(**given)
+
+    @property
+    def rule(self) -> "Rule":
+        """What a compiled step needs of it."""
+        return Rule(
+            self.criteria, self.mode, self.patience, self.frequency,
+            self.source_status, self.target_status,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        joint = " and " if self.mode == "all" else " or "
+        return f"ConvergenceHook({joint.join(map(_told, self.criteria))})"
+
+    # As a stop condition of any driver.
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Look which quantities are in the driver's state."""
+        super().on_run_start(step, driver)
+        state = driver.settled_state
+        self._in_state = tuple(c.key for c in self.criteria if hasattr(state, c.key))
+
+    def is_live(self, step: int) -> bool:
+        """Live where the state is read, deferred where only the row is."""
+        return bool(self._in_state)
+
+    def rearm(self) -> None:
+        """Wait for the full patience again."""
+        self._counter = 0
+
+    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+        """Evaluate the criteria on the row."""
+        evaluated = [self._evaluate(c, log_data, driver) for c in self.criteria]
+        if any(result is None for result in evaluated) or step % self.frequency:
+            return None
+        results = [result for result in evaluated if result is not None]
+        failed = np.logical_or.reduce([failed for _, failed in results])
+        if np.all(failed):
+            keys = [c.key for c, (_, nan) in zip(self.criteria, results, strict=True) if nan.any()]
+            return f"failed: {' and '.join(keys)} is NaN"
+        together = np.logical_and if self.mode == "all" else np.logical_or
+        met = together.reduce([met for met, _ in results])
+        self._counter = self._counter + 1 if np.all(met | failed) else 0
+        if self._counter <= self.patience:
+            return None
+        told = (" and " if self.mode == "all" else " or ").join(map(_told, self.criteria))
+        return f"converged: {told}" + f", {np.sum(failed)} failed" * bool(failed.any())
+
+    def _evaluate(
+        self, criterion: Criterion, log_data: Mapping[str, Any], driver: Any
+    ) -> tuple[Any, Any] | None:
+        """The verdict of a criterion, or None if the quantity is logged at other steps only."""
+        value = self._value(criterion.key, log_data, driver)
+        if value is None:
+            return None
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufc":
+            raise ValueError(f"{criterion.key!r} is no number or array of them but {value!r}.")
+        return criterion.evaluate(np.atleast_1d(array))
+
+    def _value(self, key: str, log_data: Mapping[str, Any], driver: Any) -> Any:
+        try:
+            return _mean(find(key, log_data, driver.loss_name)[0])
+        except LookupError:
+            pass
+        if key in self._in_state:
+            value = getattr(driver.state, key)
+            return value() if callable(value) else value
+        if key.endswith(_CHANGE):
+            now = self._source_of_change(key.removesuffix(_CHANGE), log_data, driver)
+            if now is not None:
+                last, self._last = self._last.get(key), {**self._last, key: now}
+                return np.full(np.shape(now), np.inf) if last is None else now - last
+        check_expected(key, log_data, driver)
+        return None
+
+    @staticmethod
+    def _source_of_change(name: str, log_data: Mapping[str, Any], driver: Any) -> Any:
+        for logged in log_data:
+            if re.sub(r"\W", "_", logged).lower() == name.lower():
+                return np.real(_mean(log_data[logged]))
+        if name == "energy":
+            return np.real(_mean(log_data[driver.loss_name]))
+        return None
+
+
+def _told(criterion: Criterion) -> str:
+    if criterion.custom_op is not None:
+        return f"custom_op of {criterion.key}"
+    name = criterion.key
+    if criterion.reduce_op:
+        name = f"{criterion.reduce_op} of {name}"
+    return f"{name} <= {criterion.threshold:g}"
+
+
+def _mean(value: Any) -> Any:
+    """The mean of statistics; other values as they are."""
+    mean = getattr(value, "mean", None)
+    return value if mean is None or callable(mean) else mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """The settings of a hook, as static arguments of compiled functions."""
+
+    criteria: tuple[Criterion, ...]
+    mode: str
+    patience: int
+    frequency: int
+    source: int | None
+    target: int | None
+
+    def evaluate(self, quantity: Any) -> tuple[Any, Any]:
+        """Which structures meet the criteria now, and which have failed.
+
+        Args:
+            quantity: name -> (values, mask of atoms or None), see `Criterion.evaluate`.
+        """
+        met, failed = zip(*[c.evaluate(*quantity(c.key)) for c in self.criteria], strict=True)
+        joined, any_failed = met[0], failed[0]
+        for one, nan in zip(met[1:], failed[1:], strict=True):
+            joined = joined & one if self.mode == "all" else joined | one
+            any_failed = any_failed | nan
+        return joined, any_failed

@@ -1,0 +1,485 @@
+"""The driver of batched relaxation and dynamics."""
+
+import contextlib
+import hashlib
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ritz.driver import CompiledDriver
+from ritz.driver.arguments import check_count
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopRun
+from ritz.driver.hooks import HookList
+from ritz.relax.batch import EMPTY, Geometry, Given, Outcome, Slots, is_running, waiting
+from ritz.relax.bucket import Bucket, checked, needs, pack
+from ritz.relax.convergence_hook import ConvergenceHook
+from ritz.relax.kernel import RelaxCarry, RelaxKernel, fill
+from ritz.relax.neighbors import ListSettings, empty_lists, refresh
+from ritz.relax.optimizer import positive
+from ritz.relax.potential import AbstractPotential
+from ritz.relax.quantities import check_names
+from ritz.relax.stage import AbstractStage, FusedStage, Now, fused
+from ritz.relax.state import Structures
+
+_logger = logging.getLogger(__name__)
+
+MAX_ATOMS = 8192
+"""How many atoms, empty places counted, are in the slots of all buckets together by default."""
+
+HOST_ATOMS = 768
+"""From this size on vesin's cell lists on the host are faster than all pairs on the device."""
+
+_WIDTH_STEP = 8
+
+
+class Relaxation(CompiledDriver):
+    """Relaxes structures, or moves them in time, all at once and each at its own pace.
+
+    Batched relaxation = neighbour lists + a potential + optimisers or integrators. Structures of
+    similar size share a bucket of padded arrays; each bucket has so many slots, and when a
+    structure has finished, one that waits takes its slot. Whether it has is decided on the device
+    by the convergence hooks of the stages; a structure that has finished does not move any more.
+
+    Each row has `fmax`, the largest force of those that run (the loss), `energy`, the sum of the
+    energies in the slots, and how many are `running`, `waiting`, `converged`, `unconverged` and
+    `failed`. Under `structures` it has by slot: `place` among those given, `energy`, `fmax` and
+    `status`, `temperature` with integrators, and `volume` and `pressure` with moving cells. The
+    run stops when all have finished, after a step in which nothing moves.
+
+    Args:
+        atoms: One `ase.Atoms` or many. `FixAtoms` and `FixCartesian` are held; momenta are where
+            integrators begin.
+        model: A potential, see `AbstractPotential`.
+        stages: An optimiser or integrator, or several joined by `+`; `FIRE()` by default.
+        convergence_hook: Criteria in place of those of a single stage.
+        max_atoms: How many atoms are treated at once, empty places counted; bounds memory.
+        slots: How many structures of a bucket are treated at once; by default as many as
+            `max_atoms` lets.
+        skin: How much farther than the cutoff neighbour lists reach, in Angstrom.
+        neighbors: "device", "host" (vesin), or "auto" for vesin with large structures.
+        dtype: "float64" or "float32", for this driver alone, whatever is set in jax.
+        seed: Seeds thermal velocities and noise.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a structure cannot be treated, which is named, or a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        atoms: Any,
+        model: AbstractPotential,
+        stages: Any = None,
+        *,
+        convergence_hook: Any = None,
+        max_atoms: int = MAX_ATOMS,
+        slots: int | None = None,
+        skin: float = 1.0,
+        neighbors: str = "auto",
+        dtype: str = "float64",
+        seed: int = 0,
+    ):
+        structures = checked(atoms)
+        if not isinstance(model, AbstractPotential):
+            raise TypeError(
+                f"model must be a potential such as LennardJones(), but {model!r} was given; wrap "
+                "a function (params, structure) -> energy as ritz.relax.Potential(function, "
+                "params, cutoff)."
+            )
+        if neighbors not in ("auto", "device", "host"):
+            raise ValueError(
+                f"neighbors must be 'auto', 'device' or 'host', but {neighbors!r} was given."
+            )
+        if dtype not in ("float64", "float32"):
+            raise ValueError(f"dtype must be 'float64' or 'float32', but {dtype!r} was given.")
+        check_count("max_atoms", max_atoms, 1)
+        if slots is not None:
+            check_count("slots", slots, 1)
+        self.dtype = dtype
+        self.skin = positive("skin", skin)
+        self.seed = seed
+        self._model = model
+        self._hooked: list[ConvergenceHook] = []
+        self._stages = _checked_stages(stages, convergence_hook, structures)
+        self._buckets = pack(structures, model.cutoff, self.skin)
+        self._widths = [_rounded(bucket.width) for bucket in self._buckets]
+        self._images = [bucket.images for bucket in self._buckets]
+        self._neighbors = neighbors
+        self._n_slots = [_slots(bucket, slots, max_atoms, self._buckets) for bucket in self._buckets]
+        with self._precision():
+            real = jnp.dtype(dtype)
+            self._potential = jax.tree.map(lambda x: _strong(x, real), model)
+            self._given = tuple(
+                jax.tree.map(lambda x: _strong(x, real), bucket.given) for bucket in self._buckets
+            )
+            self._key = jax.random.key(seed)
+            self._kernel = self._make_kernel()
+            carry = self._first_carry()
+        super().__init__(Structures(structures, self._buckets, self._stages, carry), "fmax")
+        super().register_hook(_AllFinished())
+
+    @contextlib.contextmanager
+    def _precision(self) -> Iterator[None]:
+        if self.dtype == "float32":
+            yield
+        else:
+            with jax.enable_x64(True):
+                yield
+
+    def _loop(self, *args: Any) -> Any:
+        """The loop in the driver's precision; what its consumer does in between is not."""
+        with self._precision():
+            loop = super()._loop(*args)
+        try:
+            while True:
+                with self._precision():
+                    try:
+                        info = next(loop)
+                    except StopIteration:
+                        return
+                yield info
+        finally:
+            with self._precision():
+                loop.close()
+
+    # Kernel and carry.
+
+    def _list_settings(self, bucket: int) -> ListSettings:
+        size = self._buckets[bucket].n_atoms
+        on_host = self._neighbors == "host" or (
+            self._neighbors == "auto"
+            and size >= HOST_ATOMS
+            and not math.isinf(self._model.cutoff or math.inf)
+        )
+        chunk = 1 if on_host or jax.default_backend() == "cpu" else 16
+        cell_moves = any(stage.moves_cell for stage in self._stages.stages)
+        return ListSettings(
+            self._model.cutoff, self.skin, self._widths[bucket], self._images[bucket],
+            on_host, chunk, cell_moves,
+        )  # fmt: skip
+
+    def _make_kernel(self) -> RelaxKernel:
+        settings = tuple(map(self._list_settings, range(len(self._buckets))))
+        return RelaxKernel(self._potential, self._given, self._key, self._stages, settings)
+
+    def _first_carry(self) -> RelaxCarry:
+        found = [
+            _first_slots(given, n_slots, self._stages, settings)
+            for given, n_slots, settings in zip(
+                self._given, self._n_slots, self._kernel.lists, strict=True
+            )
+        ]
+        return RelaxCarry(tuple(g for g, _ in found), tuple(s for _, s in found))
+
+    @property
+    def kernel(self) -> RelaxKernel:
+        """The kernel; it changes when neighbour lists grow."""
+        return self._kernel
+
+    @property
+    def carry(self) -> RelaxCarry:
+        """Geometry and slots, by bucket."""
+        return self.state.carry
+
+    @carry.setter
+    def carry(self, carry: RelaxCarry) -> None:
+        self.state.carry = carry
+
+    batch: Any = None
+    """Nothing is drawn."""
+
+    def _compute_live(self) -> tuple[Any, Any]:
+        self.batch = None  # refill and neighbour lists come before each attempt
+        return super()._compute_live()
+
+    # Neighbour lists that did not fit.
+
+    def attend(self) -> None:
+        """Give neighbour lists that did not fit more room."""
+        carry, grown = self.carry, False
+        for bucket, slots in enumerate(carry.slots):
+            overflow = slots.lists.overflow & is_running(slots, len(self._stages))
+            flags = np.asarray(overflow)
+            if flags.any():
+                self._grow(bucket, np.flatnonzero(flags))
+                grown = True
+        if grown:
+            self._kernel = self._make_kernel()
+            self.carry = self._with_wider_lists(carry)
+            self._compiled_in_run = False
+
+    def _grow(self, bucket: int, rows: np.ndarray) -> None:
+        geometry = jax.device_get(self.carry.params[bucket])
+        atoms = jax.device_get(self.carry.slots[bucket].atoms)
+        reach = self._kernel.lists[bucket].reach
+        width, images = self._widths[bucket], np.array(self._images[bucket])
+        for row in rows:
+            there = atoms.mask[row]
+            found = needs(
+                geometry.positions[row][there], geometry.cell[row], atoms.pbc[row], reach
+            )
+            width, images = max(width, found[0]), np.maximum(images, found[1])
+        old = self._widths[bucket]
+        if width > old:
+            width = _rounded(math.ceil(1.25 * width))
+        self._widths[bucket], self._images[bucket] = width, tuple(int(m) for m in images)
+        _logger.info(
+            "Step %d: neighbour lists of %d atoms overflowed; they now hold %d neighbours an atom "
+            "instead of %d.", self.step_count, self._buckets[bucket].n_atoms, width, old,
+        )  # fmt: skip
+
+    def _with_wider_lists(self, carry: RelaxCarry) -> RelaxCarry:
+        slots = []
+        with self._precision():
+            for own, width in zip(carry.slots, self._widths, strict=True):
+                more = width - own.lists.neighbors.shape[-1]
+                lists = own.lists._replace(
+                    neighbors=jnp.pad(own.lists.neighbors, ((0, 0), (0, 0), (0, more))),
+                    shifts=jnp.pad(own.lists.shifts, ((0, 0), (0, 0), (0, more), (0, 0))),
+                    overflow=jnp.zeros_like(own.lists.overflow),
+                )
+                slots.append(own._replace(lists=lists))
+        return carry._replace(slots=tuple(slots))
+
+    # Checkpoints.
+
+    def snapshot(self) -> Any:
+        """The carry, with neighbour lists as what they are made from, and how large they are."""
+        carry = super().snapshot()
+        made_from = [
+            (own.lists.positions, own.lists.cell, own.lists.stale, own.lists.overflow)
+            for own in carry.slots
+        ]
+        bare = tuple(own._replace(lists=()) for own in carry.slots)
+        return {
+            "params": carry.params,
+            "slots": bare,
+            "lists": made_from,
+            "widths": list(map(int, self._widths)),
+            "images": [list(map(int, images)) for images in self._images],
+        }
+
+    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; noise depends on the structures' steps alone, so it repeats."""
+        self._widths = [int(width) for width in snapshot["widths"]]
+        self._images = [tuple(int(m) for m in images) for images in snapshot["images"]]
+        with self._precision():
+            self._kernel = self._make_kernel()
+            slots = tuple(
+                own._replace(lists=_remade(own, *made_from, settings))
+                for own, made_from, settings in zip(
+                    snapshot["slots"], snapshot["lists"], self._kernel.lists, strict=True
+                )
+            )
+        self.carry = RelaxCarry(tuple(snapshot["params"]), slots)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All on which the results depend besides the state."""
+        hooks = tuple(hook.rule for hook in self._stages.all_hooks)
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves([bucket.given for bucket in self._buckets]):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return {
+            **super().settings,
+            "structures": f"{len(self.state)} structures {digest.hexdigest()[:12]}",
+            "model": {
+                "kind": type(self._model), "params": self._model.params, **self._model.static
+            },
+            "stages": tuple((s.name, s.settings, s.max_steps) for s in self._stages.stages),
+            "convergence": hooks,
+            "slots": tuple(self._n_slots),
+            "skin": self.skin,
+            "neighbors": self._neighbors,
+            "dtype": self.dtype,
+            "seed": self.seed,
+        }
+
+    # Hooks.
+
+    def register_hook(self, callback: Any) -> None:
+        """Let a callback take part in every run, or a convergence hook decide on structures."""
+        if not isinstance(callback, ConvergenceHook):
+            super().register_hook(callback)
+        elif not any(callback is known for known in self._hooked):
+            check_names(c.key for c in callback.criteria)
+            self._hooked.append(callback)
+            self._stages = self._stages.register_hook(callback)
+            self.state.stages = self._stages
+            with self._precision():
+                n_hooks = len(self._stages.all_hooks)
+                self.carry = self.carry._replace(slots=tuple(
+                    own._replace(counters=jnp.pad(
+                        own.counters, ((0, 0), (0, n_hooks - own.counters.shape[1]))
+                    ))
+                    for own in self.carry.slots
+                ))  # fmt: skip
+                self._kernel = self._make_kernel()
+
+    def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
+        """Register convergence hooks, which act within the compiled step."""
+        if isinstance(plugin, ConvergenceHook) and argument == "callback":
+            self.register_hook(plugin)
+            return _Registered(plugin)
+        return super().adapt(plugin, argument)
+
+    @property
+    def stages(self) -> FusedStage:
+        """The stages with all their hooks."""
+        return self._stages
+
+    @property
+    def n_unfinished(self) -> int:
+        """How many structures run or wait."""
+        found = 0
+        for slots, given in zip(self.carry.slots, self._given, strict=True):
+            found += int(np.sum(np.asarray(is_running(slots, len(self._stages)))))
+            found += int(waiting(slots, len(given.place)))
+        return found
+
+    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+        return observable(self.state)
+
+    def begin_run(self) -> None:
+        """Trace quietly: the first program has not been compiled in this run."""
+        super().begin_run()
+
+
+class _AllFinished(AbstractCallback):
+    """Ends the run when no structure is left that runs or waits."""
+
+    callback_order = CallbackOrder.STOP
+
+    @property
+    def label(self) -> str:
+        """How the run's end is told."""
+        return "Relaxation"
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Nothing to do if all have finished."""
+        if not driver.n_unfinished:
+            raise StopRun("all structures have finished")
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Look at the row."""
+        self._left = log_data["running"] + log_data["waiting"]
+        self._told = ", ".join(
+            f"{log_data[name]} {name}"
+            for name in ("converged", "unconverged", "failed")
+            if log_data[name]
+        )
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Stop after the step, in which nothing has moved: so no block is taken back."""
+        if not self._left:
+            raise StopRun(f"all structures have finished ({self._told})")
+
+    def is_live(self, step: int) -> bool:
+        """Deferred: only the row is read."""
+        return False
+
+
+class _Registered(AbstractCallback):
+    """Stands for a convergence hook that acts within the compiled step."""
+
+    def __init__(self, hook: ConvergenceHook):
+        self.hook = hook
+
+    @property
+    def label(self) -> str:
+        """The hook's."""
+        return repr(self.hook)
+
+
+def _strong(leaf: Any, real: Any) -> Any:
+    array = jnp.asarray(leaf)
+    return array.astype(real) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
+def _rounded(width: int) -> int:
+    return -(-width // _WIDTH_STEP) * _WIDTH_STEP
+
+
+def _slots(bucket: Bucket, slots: int | None, max_atoms: int, buckets: Sequence[Bucket]) -> int:
+    """How many slots a bucket gets: its share of the atoms, at least one."""
+    n_structures = len(bucket.places)
+    if slots is not None:
+        return min(slots, n_structures)
+    total = sum(b.n_atoms * len(b.places) for b in buckets)
+    share = min(1.0, max_atoms / total)
+    return min(n_structures, max(1, round(share * n_structures)))
+
+
+def _checked_stages(stages: Any, convergence_hook: Any, structures: Sequence[Any]) -> FusedStage:
+    from ritz.relax.fire import FIRE
+
+    stages = FIRE() if stages is None else stages
+    if convergence_hook is not None:
+        if not isinstance(stages, AbstractStage):
+            raise ValueError("convergence_hook goes with a single stage; give each stage its own.")
+        stages = stages.with_hook(convergence_hook)
+    stages = fused(stages)
+    for stage in stages.stages:
+        for place, atoms in enumerate(structures):
+            try:
+                stage.check(atoms)
+            except ValueError as error:
+                formula = atoms.get_chemical_formula()
+                raise ValueError(f"structure {place} ({formula}): {error}") from error
+    for hook in stages.all_hooks:
+        check_names(c.key for c in hook.criteria)
+    return stages
+
+
+def _first_slots(
+    given: Given, n_slots: int, stages: FusedStage, settings: ListSettings
+) -> tuple[Geometry, Slots]:
+    n_structures, n_atoms, _ = given.positions.shape
+    real = given.positions.dtype
+    member = jnp.arange(n_slots, dtype=jnp.int32)
+    lists = empty_lists(n_slots, n_atoms, settings, real)
+    geometry, slots = fill(given, member, stages, lists, ())
+    now = Now(
+        geometry.positions, slots.velocities, geometry.cell, slots.energy, slots.forces,
+        slots.virial, slots.atoms.masses, slots.atoms.movable,
+        jnp.sum(slots.atoms.mask, axis=-1), jax.random.split(jax.random.key(0), n_slots),
+    )  # fmt: skip
+    states = tuple(
+        jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda n, s=s: jax.vmap(s.enter)(n)[0], now))
+        for s in stages.stages
+    )
+    finished: Outcome | tuple[()] = ()
+    if n_slots < n_structures:
+        all_positions = jnp.zeros((n_structures, n_atoms, 3), real)
+        numbers = jnp.zeros(n_structures, real)
+        matrices = jnp.zeros((n_structures, 3, 3), real)
+        counts = jnp.zeros(n_structures, jnp.int32)
+        finished = Outcome(
+            Geometry(all_positions, matrices), all_positions, numbers, all_positions, matrices,
+            numbers, jnp.full(n_structures, EMPTY, jnp.int32), counts,
+        )  # fmt: skip
+    return geometry, slots._replace(stages=states, finished=finished)
+
+
+@jax.jit
+def _copied(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
+
+
+def _remade(
+    slots: Slots, positions: Any, cell: Any, stale: Any, overflow: Any, settings: ListSettings
+) -> Any:
+    """Neighbour lists made anew from what they were made from."""
+    lists = empty_lists(*positions.shape[:2], settings, positions.dtype)
+    made = jax.jit(refresh, static_argnums=6)(
+        lists, positions, cell, slots.atoms.pbc, slots.atoms.mask, ~stale, settings
+    )
+    return made._replace(
+        positions=jnp.asarray(positions), cell=jnp.asarray(cell), stale=jnp.asarray(stale),
+        overflow=jnp.asarray(overflow),
+    )  # fmt: skip

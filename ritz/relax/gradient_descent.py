@@ -1,0 +1,45 @@
+"""Gradient descent with a fixed rate."""
+
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from ritz.relax.cell import FrechetCell
+from ritz.relax.optimizer import AbstractOptimizer, positive, within_longest
+
+
+class GradientDescent(AbstractOptimizer):
+    """Steps along the forces.
+
+    Args:
+        rate: The step is this times the force, in Angstrom^2/eV. It must be below 2 over the
+            largest curvature, or nothing converges.
+        max_step: The longest step of any atom, in Angstrom; all are scaled with it.
+        cell: True, or a `FrechetCell`, to let the cell move too.
+        convergence_hook: When structures leave; fmax <= 0.05 by default.
+        max_steps: How many steps a structure may take.
+    """
+
+    def __init__(
+        self,
+        rate: float = 0.01,
+        max_step: float = 0.2,
+        cell: FrechetCell | bool | None = None,
+        convergence_hook: Any = None,
+        max_steps: int | None = None,
+    ):
+        super().__init__(max_step, cell, convergence_hook, max_steps)
+        self.rate = positive("rate", rate)
+
+    @property
+    def own_settings(self) -> Any:
+        """The arguments."""
+        return self.rate
+
+    def start(self, forces: Float[Array, "m 3"]) -> tuple[()]:
+        """There is no state."""
+        return ()
+
+    def step(self, state: tuple[()], forces: Any) -> tuple[tuple[()], Any]:
+        """Along the forces."""
+        return (), within_longest(self.rate * forces, self.max_step)

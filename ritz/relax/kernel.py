@@ -1,0 +1,367 @@
+"""A step of batched relaxation and dynamics as pure functions."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from ritz.driver import Kernel, Proposal
+from ritz.relax.batch import (
+    FAILED,
+    UNCONVERGED,
+    Geometry,
+    Given,
+    Outcome,
+    Slots,
+    is_running,
+    outcome,
+    waiting,
+)
+from ritz.relax.neighbors import ListSettings, entries, refresh, vectors
+from ritz.relax.potential import AbstractPotential, Evaluated, evaluate
+from ritz.relax.quantities import QUANTITIES, VIRIAL, Seen, quantity
+from ritz.relax.stage import FusedStage, Moved, Now, select
+from ritz.relax.structure import Structure
+
+
+class RelaxCarry(NamedTuple):
+    """All that the next step needs, by bucket."""
+
+    params: tuple[Geometry, ...]
+    slots: tuple[Slots, ...]
+
+
+class Verdict(NamedTuple):
+    """What a step has found for one bucket, before anything moves."""
+
+    evaluated: Evaluated
+    fmax: Any
+    velocities: Any
+    """At the time of the positions."""
+    active: Any
+    """Which structures were evaluated."""
+    status: Any
+    """What it becomes."""
+    counters: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RelaxKernel(Kernel):
+    """Batched relaxation = neighbour lists + a potential + optimisers or integrators."""
+
+    potential: AbstractPotential
+    given: tuple[Given, ...]
+    key: Key[Array, ""]
+    stages: FusedStage = dataclasses.field(metadata={"static": True})
+    lists: tuple[ListSettings, ...] = dataclasses.field(metadata={"static": True})
+    """Of each bucket."""
+
+    @property
+    def needs_virial(self) -> bool:
+        """Whether anybody asks for it."""
+        asked = [c.key for hook in self.stages.all_hooks for c in hook.criteria]
+        return any(s.moves_cell for s in self.stages.stages) or any(k in VIRIAL for k in asked)
+
+    @property
+    def integrates(self) -> bool:
+        """Whether any stage moves structures in time."""
+        return any(stage.integrates for stage in self.stages.stages)
+
+    # Before a step: refill the slots, renew the neighbour lists.
+
+    def sample(self, carry: RelaxCarry) -> tuple[RelaxCarry, tuple[()]]:
+        """Let waiting structures in, and renew neighbour lists that are outdated."""
+        filled = [
+            self._refill(geometry, slots, given)
+            for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True)
+        ]
+        params, slots = [], []
+        for (geometry, own), settings in zip(filled, self.lists, strict=True):
+            lists = refresh(
+                own.lists, geometry.positions, geometry.cell, own.atoms.pbc, own.atoms.mask,
+                is_running(own, len(self.stages)), settings,
+            )  # fmt: skip
+            params.append(geometry)
+            slots.append(own._replace(lists=lists))
+        return RelaxCarry(tuple(params), tuple(slots)), ()
+
+    def _refill(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Geometry, Slots]:
+        n_structures = len(given.place)
+        if isinstance(slots.finished, tuple) and not slots.finished:
+            return geometry, slots
+        free = ~is_running(slots, len(self.stages))
+
+        def refill(geometry: Geometry, slots: Slots) -> tuple[Geometry, Slots]:
+            new = slots.next + jnp.cumsum(free) - 1
+            enters = free & (new < n_structures)
+            # Those that leave are written where they belong; the others, out of bounds, nowhere.
+            leaves = jnp.where(enters, slots.member, n_structures)
+            finished = jax.tree.map(
+                lambda all, own: all.at[leaves].set(own, mode="drop"),
+                slots.finished,
+                outcome(geometry, slots),
+            )
+            member = jnp.where(enters, new, slots.member)
+            entering, fresh = fill(given, member, self.stages, slots.lists, slots.stages)
+            geometry = select(enters, entering, geometry)
+            fresh = fresh._replace(next=slots.next, finished=())
+            kept = slots._replace(finished=(), lists=slots.lists)
+            lists = slots.lists._replace(
+                stale=slots.lists.stale | enters, overflow=slots.lists.overflow & ~enters
+            )
+            changed = _select_slots(enters, fresh, kept)
+            n_entered = jnp.sum(enters).astype(slots.next.dtype)
+            return geometry, changed._replace(
+                lists=lists, next=slots.next + n_entered, finished=finished
+            )
+
+        wanted = jnp.any(free) & (slots.next < n_structures)
+        return jax.lax.cond(wanted, refill, lambda *unchanged: unchanged, geometry, slots)
+
+    # A step: evaluate, judge, move.
+
+    def propose(self, carry: RelaxCarry, batch: Any) -> tuple[RelaxCarry, Proposal]:
+        """Energies and forces, and what becomes of each structure."""
+        verdicts, seen = [], []
+        for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True):
+            verdict, view = self._judge(geometry, slots, given)
+            verdicts.append(verdict)
+            seen.append(view)
+        loss, metrics = self._row(carry, verdicts, seen)
+        return carry, Proposal(loss, tuple(verdicts), metrics)
+
+    def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Seen]:
+        active = is_running(slots, len(self.stages)) & ~slots.lists.overflow
+        evaluated = self._evaluated(geometry, slots, active)
+        now = self._now(geometry, slots, given, evaluated)
+        velocities = self._full_velocities(slots, now, active)
+        now = now._replace(velocities=velocities)
+        fmax = jnp.where(active, self._fmax(slots, now), slots.fmax)
+        seen = Seen(
+            geometry, slots.atoms, velocities, evaluated.energy, slots.energy, now.forces,
+            evaluated.virial, fmax, slots.steps,
+        )  # fmt: skip
+        finite = jnp.isfinite(evaluated.energy) & jnp.all(jnp.isfinite(now.forces), axis=(1, 2))
+        status, counters = self._statuses(slots, seen, active, finite)
+        return Verdict(evaluated, fmax, velocities, active, status, counters), seen
+
+    def _evaluated(self, geometry: Geometry, slots: Slots, active: Any) -> Evaluated:
+        last = Evaluated(slots.energy, slots.forces, slots.virial)
+
+        def compute() -> Evaluated:
+            def one(geometry: Any, atoms: Any, neighbors: Any, shifts: Any, pairs: Any) -> Any:
+                structure = Structure(
+                    geometry.positions, geometry.cell, atoms.pbc, atoms.numbers, atoms.mask,
+                    neighbors, vectors(geometry.positions, geometry.cell, neighbors, shifts), pairs,
+                )  # fmt: skip
+                return evaluate(self.potential, structure, self.needs_virial)
+
+            lists = slots.lists
+            found = jax.vmap(one)(
+                geometry, slots.atoms, lists.neighbors, lists.shifts, entries(lists)
+            )
+            found = jax.tree.map(lambda new, old: new.astype(old.dtype), found, last)
+            return select(active, found, last)
+
+        if len(self.given) == 1:
+            return compute()
+        return jax.lax.cond(jnp.any(active), compute, lambda: last)
+
+    def _now(
+        self, geometry: Geometry, slots: Slots, given: Given, evaluated: Evaluated
+    ) -> Now:
+        def key(place: Any, step: Any) -> Any:
+            return jax.random.fold_in(jax.random.fold_in(self.key, place), step)
+
+        keys = jax.vmap(key)(given.place[slots.member], slots.steps)
+        atoms = slots.atoms
+        return Now(
+            geometry.positions, slots.velocities, geometry.cell, evaluated.energy,
+            jnp.where(atoms.movable, evaluated.forces, 0), evaluated.virial, atoms.masses,
+            atoms.movable, jnp.sum(atoms.mask, axis=-1), keys,
+        )  # fmt: skip
+
+    def _full_velocities(self, slots: Slots, now: Now, active: Any) -> Any:
+        found = slots.velocities
+        for place, stage in enumerate(self.stages.stages):
+            if stage.integrates:
+                mine = active & (slots.status == place) & (slots.stage_steps > 0)
+                own = jax.vmap(stage.velocities)(slots.stages[place], now)
+                found = select(mine, own, found)
+        return found
+
+    def _fmax(self, slots: Slots, now: Now) -> Any:
+        squared = jnp.max(jnp.sum(now.forces**2, axis=-1), axis=-1)
+        for place, stage in enumerate(self.stages.stages):
+            if stage.relaxes_cell:
+                rows = jnp.sum(jax.vmap(stage.cell_forces)(now) ** 2, axis=-1)
+                mine = slots.status == place
+                squared = jnp.where(mine, jnp.maximum(squared, jnp.max(rows, -1)), squared)
+        return jnp.sqrt(squared)
+
+    def _statuses(self, slots: Slots, seen: Seen, active: Any, finite: Any) -> tuple[Any, Any]:
+        """What becomes of each structure; one transition a step at the most."""
+        n_stages = len(self.stages)
+        old, status, failed = slots.status, slots.status, active & ~finite
+        counters = []
+        for i, hook in enumerate(self.stages.all_hooks):
+            rule = hook.rule
+            looked = active & (slots.steps % rule.frequency == 0)
+            if rule.source is not None:
+                looked &= old == rule.source
+            met, nan = rule.evaluate(lambda name: quantity(name, seen))
+            failed |= looked & nan
+            counter = jnp.where(looked, jnp.where(met, slots.counters[:, i] + 1, 0),
+                                slots.counters[:, i])  # fmt: skip
+            counters.append(counter)
+            target = jnp.asarray(rule.target, old.dtype)
+            moves = looked & met & (counter > rule.patience) & (status == old)
+            status = jnp.where(moves, target, status)
+        for place, stage in enumerate(self.stages.stages):
+            if stage.max_steps is not None:
+                last = place == n_stages - 1
+                beaten = last and stage.convergence_hook is not None
+                after = UNCONVERGED if beaten else place + 1
+                spent = active & (old == place) & (slots.stage_steps >= stage.max_steps)
+                status = jnp.where(spent & (status == old), after, status)
+        status = jnp.where(failed, FAILED, status).astype(old.dtype)
+        kept = jnp.stack(counters, axis=-1) if counters else slots.counters
+        return status, jnp.where((status != old)[:, None], 0, kept).astype(slots.counters.dtype)
+
+    def apply(self, carry: RelaxCarry, update: tuple[Verdict, ...]) -> RelaxCarry:
+        """Note what was found, and move the structures that go on."""
+        moved = [
+            self._move(geometry, slots, given, verdict)
+            for geometry, slots, given, verdict in zip(
+                carry.params, carry.slots, self.given, update, strict=True
+            )
+        ]
+        return RelaxCarry(tuple(g for g, _ in moved), tuple(s for _, s in moved))
+
+    def _move(
+        self, geometry: Geometry, slots: Slots, given: Given, verdict: Verdict
+    ) -> tuple[Geometry, Slots]:
+        n_stages = len(self.stages)
+        entered = verdict.status != slots.status
+        slots = slots._replace(
+            energy=verdict.evaluated.energy, forces=verdict.evaluated.forces,
+            virial=verdict.evaluated.virial, fmax=verdict.fmax, status=verdict.status,
+            velocities=select(verdict.active, verdict.velocities, slots.velocities),
+            counters=verdict.counters,
+            stage_steps=jnp.where(entered, 0, slots.stage_steps),
+        )  # fmt: skip
+        goes_on = verdict.active & is_running(slots, n_stages)
+        now = self._now(geometry, slots, given, verdict.evaluated)
+        moved = Moved(geometry.positions, slots.velocities, geometry.cell)
+        states = list(slots.stages)
+        for place, stage in enumerate(self.stages.stages):
+            mine = goes_on & (slots.status == place)
+            first = slots.stage_steps == 0
+            fresh, velocities = jax.vmap(stage.enter)(now)
+            state = select(first, fresh, slots.stages[place])
+            own = now._replace(velocities=select(first, velocities, now.velocities))
+            state, there = jax.vmap(stage.advance)(state, own)
+            states[place] = select(mine, state, slots.stages[place])
+            moved = select(mine, there, moved)
+        return self._settle(geometry, slots, moved, goes_on, tuple(states))
+
+    def _settle(
+        self, geometry: Geometry, slots: Slots, moved: Moved, goes_on: Any, states: Any
+    ) -> tuple[Geometry, Slots]:
+        """Take over where structures moved to, unless that is nowhere."""
+        finite = jnp.all(jnp.isfinite(moved.positions), axis=(1, 2))
+        finite &= jnp.all(jnp.isfinite(moved.cell), axis=(1, 2))
+        lost = goes_on & ~finite
+        goes_on &= finite
+        new = select(goes_on, Geometry(moved.positions, moved.cell), geometry)
+        one = goes_on.astype(slots.steps.dtype)
+        return new, slots._replace(
+            velocities=select(goes_on, moved.velocities, slots.velocities),
+            status=jnp.where(lost, FAILED, slots.status).astype(slots.status.dtype),
+            stages=states, steps=slots.steps + one, stage_steps=slots.stage_steps + one,
+        )  # fmt: skip
+
+    def pauses(self, carry: RelaxCarry) -> Any:
+        """Whether a neighbour list did not fit, or nothing is left to do."""
+        n_stages, overflow, left = len(self.stages), False, False
+        for slots, given in zip(carry.slots, self.given, strict=True):
+            running = is_running(slots, n_stages)
+            overflow |= jnp.any(running & slots.lists.overflow)
+            left |= jnp.any(running) | (waiting(slots, len(given.place)) > 0)
+        return overflow | ~left
+
+    # What is logged.
+
+    def _row(
+        self, carry: RelaxCarry, verdicts: list[Verdict], seen: list[Seen]
+    ) -> tuple[Any, dict[str, Any]]:
+        def join(parts: Any) -> Any:
+            return jnp.concatenate(list(parts))
+
+        n_stages = len(self.stages)
+        status = join(v.status for v in verdicts)
+        running = (status >= 0) & (status < n_stages)
+        places = join(g.place[s.member] for g, s in zip(self.given, carry.slots, strict=True))
+        fmax, energy = join(v.fmax for v in verdicts), join(v.evaluated.energy for v in verdicts)
+        per_structure = {
+            "place": places,
+            "energy": energy,
+            "fmax": fmax,
+            "status": status,
+        }
+        shown = ["temperature"] * self.integrates
+        if self.needs_virial:
+            shown += ["volume", "pressure"]
+        for name in shown:
+            per_structure[name] = join(QUANTITIES[name][1](view) for view in seen)
+        done = self._done(carry, status)
+        largest = jnp.max(jnp.where(running, fmax, 0))
+        energies = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)
+        metrics = {"energy": jnp.sum(energies), "running": jnp.sum(running), **done}
+        return largest, {**metrics, "structures": per_structure}
+
+    def _done(self, carry: RelaxCarry, status: Any) -> dict[str, Any]:
+        """How many structures wait, and how many have ended in which way."""
+        n_stages = len(self.stages)
+        before = [s.finished.status for s in carry.slots if isinstance(s.finished, Outcome)]
+        ended = jnp.concatenate([status, *before])
+        left = sum(
+            waiting(slots, len(given.place))
+            for slots, given in zip(carry.slots, self.given, strict=True)
+        )
+        return {
+            "waiting": left,
+            "converged": jnp.sum(ended == n_stages),
+            "unconverged": jnp.sum(ended == UNCONVERGED),
+            "failed": jnp.sum(ended == FAILED),
+        }
+
+
+def _select_slots(chosen: Any, new: Slots, old: Slots) -> Slots:
+    """Whole slots from `new` where `chosen`, but for what is not by slot."""
+    bare = {"next": (), "lists": ()}
+    picked = select(chosen, new._replace(**bare), old._replace(**bare))
+    return picked._replace(next=old.next, lists=old.lists)
+
+
+def fill(
+    given: Given, member: Any, stages: FusedStage, lists: Any, states: Any
+) -> tuple[Geometry, Slots]:
+    """Slots that hold the structures `member`, before their first step."""
+    take = jnp.minimum(member, len(given.place) - 1)
+    atoms = jax.tree.map(lambda x: x[take], given.atoms)
+    geometry = Geometry(given.positions[take], given.cell[take])
+    n_slots, real = len(member), given.positions.dtype
+    nothing = jnp.zeros(n_slots, jnp.int32)
+    forces = jnp.zeros_like(geometry.positions)
+    return geometry, Slots(
+        member=member, atoms=atoms, velocities=given.velocities[take],
+        energy=jnp.full(n_slots, jnp.inf, real), forces=forces,
+        virial=jnp.zeros((n_slots, 3, 3), real), fmax=jnp.full(n_slots, jnp.inf, real),
+        status=nothing, steps=nothing, stage_steps=nothing, stages=states,
+        counters=jnp.zeros((n_slots, len(stages.all_hooks)), jnp.int32), lists=lists,
+        next=jnp.asarray(n_slots, jnp.int32), finished=(),
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""Molecular dynamics at constant temperature."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ritz.relax.integrator import (
+    BOLTZMANN,
+    AbstractIntegrator,
+    thermal_if_at_rest,
+)
+from ritz.relax.optimizer import positive
+from ritz.relax.stage import Moved, Now
+
+
+class NVTLangevin(AbstractIntegrator):
+    """Langevin dynamics by the BAOAB splitting.
+
+    Half a kick (B), half a drift (A), friction and noise solved exactly (O), half a drift, half a
+    kick (Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34). Noise depends on the seed of
+    the run, the structure and its step alone, not on the batch around it.
+
+    Args:
+        temperature: In K.
+        dt: The time step in fs.
+        friction: In 1/fs.
+        convergence_hook: When structures leave, if ever.
+        max_steps: How many steps a structure takes.
+
+    Structures at rest begin with thermal velocities.
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        dt: float = 1.0,
+        friction: float = 0.01,
+        convergence_hook: Any = None,
+        max_steps: int | None = None,
+    ):
+        super().__init__(dt, convergence_hook, max_steps)
+        self.temperature = positive("temperature", temperature)
+        self.friction = positive("friction", friction)
+
+    @property
+    def settings(self) -> Any:
+        """The arguments."""
+        return self.temperature, self.dt, self.friction
+
+    def enter(self, now: Now) -> tuple[tuple[()], Float[Array, "n 3"]]:
+        """With the velocities that there are, or thermal ones."""
+        return (), thermal_if_at_rest(now, self.temperature)
+
+    def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
+        """B A O A; the last B comes with the next forces."""
+        x, v = self._baoa(now)
+        return (), Moved(x, v, now.cell)
+
+    def _baoa(self, now: Now) -> tuple[Any, Any]:
+        half = 0.5 * self._dt
+        decay = math.exp(-self.friction * self.dt)
+        v = self._kick(now.velocities, now)
+        x = now.positions + half * v
+        noise = jax.random.normal(jax.random.fold_in(now.key, 1), v.shape, v.dtype)
+        spread = jnp.sqrt((1 - decay**2) * BOLTZMANN * self.temperature / now.masses)[:, None]
+        v = decay * v + jnp.where(now.movable, spread * noise, 0)
+        return x + half * v, v

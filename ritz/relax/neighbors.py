@@ -1,0 +1,257 @@
+"""Neighbour lists of a batch, kept on the device and rebuilt when atoms have moved.
+
+A list holds all pairs within cutoff + skin, and serves until two atoms may have come closer than
+the skin has room for (Verlet, Phys. Rev. 159, 98 (1967)).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+MOST_CANDIDATES = 2**20
+"""How many candidate pairs are looked at together; bounds the memory of a search."""
+
+
+class NeighborLists(NamedTuple):
+    """The lists of all slots; the first axis is the slot."""
+
+    neighbors: Int[Array, "slots n k"]
+    shifts: Int[Array, "slots n k 3"]
+    """Lattice vectors to add to the neighbour's position."""
+    count: Int[Array, "slots n"]
+    """How many entries of each atom are used."""
+    positions: Float[Array, "slots n 3"]
+    """Where the atoms were when the lists were made."""
+    cell: Float[Array, "slots 3 3"]
+    stale: Bool[Array, " slots"]
+    """Whether a list must be made anew in any case."""
+    overflow: Bool[Array, " slots"]
+    """Whether a list did not fit, and is of no use."""
+
+
+class Found(NamedTuple):
+    """The list of one structure, see `NeighborLists`."""
+
+    neighbors: Int[Array, "n k"]
+    shifts: Int[Array, "n k 3"]
+    count: Int[Array, " n"]
+    overflow: Bool[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class ListSettings:
+    """What is fixed in a compiled search."""
+
+    cutoff: float | None
+    skin: float
+    width: int
+    """How many neighbours an atom may have."""
+    images: tuple[int, int, int]
+    """How many cells beyond the nearest image are searched along each lattice vector."""
+    on_host: bool
+    """Whether vesin searches on the host; otherwise all pairs are looked at on the device."""
+    chunk: int
+    """How many structures are searched at once."""
+    cell_moves: bool
+
+    @property
+    def reach(self) -> float:
+        """How far the lists reach."""
+        return math.inf if self.cutoff is None else self.cutoff + self.skin
+
+
+def empty_lists(slots: int, n_atoms: int, settings: ListSettings, dtype: Any) -> NeighborLists:
+    """Lists that must be made before they can be used."""
+    width = settings.width
+    return NeighborLists(
+        jnp.zeros((slots, n_atoms, width), jnp.int32),
+        jnp.zeros((slots, n_atoms, width, 3), jnp.int16),
+        jnp.zeros((slots, n_atoms), jnp.int32),
+        jnp.zeros((slots, n_atoms, 3), dtype),
+        jnp.zeros((slots, 3, 3), dtype),
+        jnp.ones(slots, bool),
+        jnp.zeros(slots, bool),
+    )
+
+
+def entries(lists: NeighborLists) -> Bool[Array, "slots n k"]:
+    """Which entries of the lists are used."""
+    return jnp.arange(lists.neighbors.shape[-1]) < lists.count[..., None]
+
+
+def vectors(positions: Any, cell: Any, neighbors: Any, shifts: Any) -> Float[Array, "n k 3"]:
+    """From each atom of one structure to its neighbours."""
+    return positions[neighbors] - positions[:, None] + shifts.astype(positions.dtype) @ cell
+
+
+def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
+    """How many cells beyond the nearest image can hold neighbours, along each lattice vector.
+
+    The nearest image of an atom is at most half a cell away from it along each of them.
+    """
+    xp = jnp if isinstance(cell, jax.Array) else np
+    if math.isinf(reach):
+        return xp.zeros(3, int)
+    heights = 1 / xp.linalg.norm(xp.linalg.inv(cell), axis=0)
+    return xp.where(pbc, xp.floor(reach / heights + 0.5), 0).astype(int)
+
+
+def search(
+    positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings
+) -> Found:
+    """Look at all pairs of one structure, and at as many images of them as `settings` has.
+
+    Each atom's candidates are ordered by image and neighbour; those within reach are taken in
+    that order.
+    """
+    n, width = len(positions), settings.width
+    ranges = [np.arange(-m, m + 1) for m in settings.images]
+    beyond = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
+    fractional = positions @ jnp.linalg.inv(cell)
+    everyone = jnp.arange(n)
+
+    def row(i: Any) -> tuple[Any, Any, Any]:
+        nearest = jnp.where(pbc, -jnp.round(fractional - fractional[i]), 0)
+        shift = nearest + beyond[:, None]  # images, n, 3
+        apart = positions - positions[i] + shift @ cell
+        itself = (everyone == i) & jnp.all(shift == 0, axis=-1)
+        near = jnp.sum(apart**2, axis=-1) < settings.reach**2
+        near &= mask & mask[i] & ~itself
+        rank = jnp.cumsum(near.reshape(-1))
+        taken = jnp.searchsorted(rank, jnp.arange(1, width + 1), method="scan_unrolled")
+        taken = jnp.minimum(taken, rank.size - 1)
+        used = jnp.arange(width) < rank[-1]
+        j = jnp.where(used, taken % n, i)
+        shifts = jnp.where(used[:, None], shift.reshape(-1, 3)[taken], 0)
+        return j.astype(jnp.int32), shifts.astype(jnp.int16), rank[-1].astype(jnp.int32)
+
+    size = max(1, min(n, MOST_CANDIDATES // (n * len(beyond))))
+    neighbors, shifts, count = jax.lax.map(row, everyone, batch_size=size)
+    missing = images_needed(cell, pbc, settings.reach) > jnp.array(settings.images)
+    return Found(neighbors, shifts, count, jnp.any(count > width) | jnp.any(missing))
+
+
+def search_on_host(
+    positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings
+) -> Found:
+    """The same by vesin's cell lists, in a call to the host; for large structures."""
+    n, width = len(positions), settings.width
+    shapes = (
+        jax.ShapeDtypeStruct((n, width), jnp.int32),
+        jax.ShapeDtypeStruct((n, width, 3), jnp.int16),
+        jax.ShapeDtypeStruct((n,), jnp.int32),
+    )
+    call: Callable[..., Any] = jax.pure_callback
+    neighbors, shifts, count = call(
+        lambda *given: _padded(*given, settings.reach, width),
+        shapes, positions, cell, pbc, mask, vmap_method="sequential",
+    )  # fmt: skip
+    return Found(neighbors, shifts, count, jnp.any(count > width))
+
+
+def pairs_on_host(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of a structure within `reach`: first atoms, second atoms, shifts; in order."""
+    if math.isinf(reach):
+        first, second = np.nonzero(~np.eye(len(positions), dtype=bool))
+        return first, second, np.zeros((len(first), 3), int)
+    from vesin import NeighborList
+
+    found = NeighborList(cutoff=reach, full_list=True).compute(
+        points=np.asarray(positions, float), box=np.asarray(cell, float),
+        periodic=np.asarray(pbc, bool), quantities="ijS",
+    )  # fmt: skip
+    first, second, shifts = (np.asarray(x).astype(int) for x in found)
+    order = np.lexsort((*shifts.T[::-1], second, first))
+    return first[order], second[order], shifts[order]
+
+
+def _padded(
+    positions: Any, cell: Any, pbc: Any, mask: Any, reach: float, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    mask = np.asarray(mask)
+    n, atoms = len(mask), np.flatnonzero(mask)
+    first, second, shifts = pairs_on_host(np.asarray(positions)[atoms], cell, pbc, reach)
+    count = np.bincount(first, minlength=len(atoms))
+    place = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+    fits = place < width
+    first, second, shifts, place = first[fits], second[fits], shifts[fits], place[fits]
+    all_neighbors = np.repeat(np.arange(n, dtype=np.int32)[:, None], width, axis=1)
+    all_shifts = np.zeros((n, width, 3), np.int16)
+    all_neighbors[atoms[first], place] = atoms[second]
+    all_shifts[atoms[first], place] = shifts
+    all_counts = np.zeros(n, np.int32)
+    all_counts[atoms] = count
+    return all_neighbors, all_shifts, all_counts
+
+
+def outdated(lists: NeighborLists, positions: Any, cell: Any, settings: ListSettings) -> Any:
+    """In which slots a pair that is not listed may have come within the cutoff.
+
+    With T the linear map from the old cell to the new one, and u the largest distance of an atom
+    from where T takes it, a pair that was farther than the reach is now farther than
+    reach * (1 - |T - 1|) - 2 u.
+    """
+    if math.isinf(settings.reach):
+        return lists.stale
+    old, reach = lists.positions, settings.reach
+    if settings.cell_moves:
+        change = jnp.linalg.solve(lists.cell, cell)
+        strain = jnp.sqrt(jnp.sum((change - jnp.eye(3, dtype=cell.dtype)) ** 2, axis=(-2, -1)))
+        old = old @ change
+        reach *= 1 - strain
+    moved = jnp.max(jnp.sum((positions - old) ** 2, axis=-1), axis=-1)
+    assert settings.cutoff is not None
+    room = jnp.maximum(reach - settings.cutoff, 0)
+    return lists.stale | (4 * moved > room**2)
+
+
+def refresh(
+    lists: NeighborLists,
+    positions: Any,
+    cell: Any,
+    pbc: Any,
+    mask: Any,
+    active: Any,
+    settings: ListSettings,
+) -> NeighborLists:
+    """Make the lists anew that are outdated, in slots that are active; the others stay."""
+    if settings.cutoff is None:
+        return lists
+    wanted = outdated(lists, positions, cell, settings) & active
+    find = search_on_host if settings.on_host else search
+    size = min(settings.chunk, len(wanted))
+
+    def renew(lists: NeighborLists) -> NeighborLists:
+        order = jnp.argsort(~wanted, stable=True)
+        order = jnp.pad(order, (0, size), mode="edge")
+
+        def chunk(i: Any, lists: NeighborLists) -> NeighborLists:
+            slots = jax.lax.dynamic_slice_in_dim(order, i * size, size)
+            found = jax.vmap(lambda *args: find(*args, settings))(
+                positions[slots], cell[slots], pbc[slots], mask[slots]
+            )
+            new = NeighborLists(
+                found.neighbors, found.shifts, jnp.minimum(found.count, settings.width),
+                positions[slots], cell[slots], found.overflow, found.overflow,
+            )  # fmt: skip
+            valid = wanted[slots]
+            return jax.tree.map(
+                lambda old, new: old.at[slots].set(
+                    jnp.where(valid.reshape(-1, *[1] * (new.ndim - 1)), new, old[slots])
+                ),
+                lists,
+                new,
+            )
+
+        n_wanted = jnp.sum(wanted)
+        return jax.lax.fori_loop(0, (n_wanted + size - 1) // size, chunk, lists)
+
+    return jax.lax.cond(jnp.any(wanted), renew, lambda lists: lists, lists)

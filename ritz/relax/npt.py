@@ -1,0 +1,78 @@
+"""Molecular dynamics at constant temperature and pressure."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ritz.relax.integrator import BAR, BOLTZMANN, FEMTOSECOND, kinetic_energy
+from ritz.relax.langevin import NVTLangevin
+from ritz.relax.optimizer import positive
+from ritz.relax.stage import Moved, Now
+
+
+class NPT(NVTLangevin):
+    """Langevin dynamics, and a cell whose volume follows stochastic cell rescaling.
+
+    The logarithm of the volume diffuses in the field of the pressure difference (Bernetti and
+    Bussi, J. Chem. Phys. 153, 114107 (2020), eq. 5), which samples the isothermal-isobaric
+    ensemble for short steps; cell and positions are scaled alike, velocities inversely, once a
+    step after the drift. The shape of the cell stays.
+
+    Args:
+        temperature: In K.
+        pressure: In bar.
+        dt: The time step in fs.
+        friction: Of the thermostat, in 1/fs.
+        relaxation: How long pressure takes to relax, in fs, if the compressibility is right.
+        compressibility: An estimate of it, in 1/bar; it changes how fast, not what is sampled.
+        convergence_hook: When structures leave, if ever.
+        max_steps: How many steps a structure takes.
+
+    Structures at rest begin with thermal velocities.
+    """
+
+    moves_cell = True
+
+    def __init__(
+        self,
+        temperature: float,
+        pressure: float = 1.0,
+        dt: float = 1.0,
+        friction: float = 0.01,
+        relaxation: float = 1000.0,
+        compressibility: float = 4.5e-5,
+        convergence_hook: Any = None,
+        max_steps: int | None = None,
+    ):
+        super().__init__(temperature, dt, friction, convergence_hook, max_steps)
+        if not isinstance(pressure, int | float):
+            raise ValueError(f"pressure must be a number, in bar, but {pressure!r} was given.")
+        self.pressure = float(pressure)
+        self.relaxation = positive("relaxation", relaxation)
+        self.compressibility = positive("compressibility", compressibility)
+
+    @property
+    def settings(self) -> Any:
+        """The arguments."""
+        return *super().settings, self.pressure, self.relaxation, self.compressibility
+
+    def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
+        """B A O A, and a new volume."""
+        volume = jnp.abs(jnp.linalg.det(now.cell))
+        kinetic = kinetic_energy(now.velocities, now.masses)
+        inside = (2 * kinetic - jnp.trace(now.virial)) / (3 * volume)
+        rate = self.compressibility / BAR / (self.relaxation * FEMTOSECOND)
+        noise = jax.random.normal(jax.random.fold_in(now.key, 2), (), volume.dtype)
+        spread = jnp.sqrt(2 * BOLTZMANN * self.temperature * rate * self._dt / volume)
+        growth = rate * (inside - self.pressure * BAR) * self._dt + spread * noise
+        x, v = self._baoa(now)
+        scale = jnp.exp(growth / 3)
+        return (), Moved(scale * x, v / scale, scale * now.cell)
+
+    def check(self, atoms: Any) -> None:
+        """Refuse structures whose volume means nothing."""
+        if not all(atoms.pbc):
+            raise ValueError("NPT needs a structure that is periodic in all three directions.")
+        if atoms.constraints:
+            raise ValueError("NPT cannot hold atoms fixed, since all of them follow the cell.")

@@ -1,0 +1,47 @@
+"""Molecular dynamics at constant energy."""
+
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from ritz.relax.integrator import AbstractIntegrator, thermal
+from ritz.relax.optimizer import positive
+from ritz.relax.stage import Moved, Now
+
+
+class NVE(AbstractIntegrator):
+    """The velocity Verlet integrator (Swope et al., J. Chem. Phys. 76, 637 (1982)).
+
+    Args:
+        dt: The time step in fs.
+        temperature: Begin with velocities drawn at this temperature, in K; by default with those
+            that structures have.
+        convergence_hook: When structures leave, if ever.
+        max_steps: How many steps a structure takes.
+    """
+
+    def __init__(
+        self,
+        dt: float = 1.0,
+        temperature: float | None = None,
+        convergence_hook: Any = None,
+        max_steps: int | None = None,
+    ):
+        super().__init__(dt, convergence_hook, max_steps)
+        self.temperature = None if temperature is None else positive("temperature", temperature)
+
+    @property
+    def settings(self) -> Any:
+        """The arguments."""
+        return self.dt, self.temperature
+
+    def enter(self, now: Now) -> tuple[tuple[()], Float[Array, "n 3"]]:
+        """With thermal velocities, if a temperature was given."""
+        if self.temperature is None:
+            return (), now.velocities
+        return (), thermal(now, self.temperature)
+
+    def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
+        """Half a kick and a drift."""
+        v = self._kick(now.velocities, now)
+        return (), Moved(now.positions + self._dt * v, v, now.cell)

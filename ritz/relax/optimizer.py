@@ -1,0 +1,139 @@
+"""What all optimisers share."""
+
+import abc
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ritz.relax.cell import CellState, FrechetCell
+from ritz.relax.convergence_hook import ConvergenceHook
+from ritz.relax.stage import AbstractStage, Moved, Now
+
+
+class OptimizerState(NamedTuple):
+    """The state of an optimiser for one structure."""
+
+    own: PyTree
+    cell: CellState | tuple[()]
+
+
+class AbstractOptimizer(AbstractStage):
+    """Moves a structure downhill; implement `start` and `step`.
+
+    Args:
+        max_step: How far a step may go, in Angstrom; see each optimiser for what is measured.
+        cell: True, or a `FrechetCell`, to let the cell move too.
+        convergence_hook: When structures leave; fmax <= 0.05 by default.
+        max_steps: How many steps a structure may take.
+    """
+
+    def __init__(
+        self,
+        max_step: float,
+        cell: FrechetCell | bool | None,
+        convergence_hook: Any,
+        max_steps: int | None,
+    ):
+        if convergence_hook is None:
+            convergence_hook = ConvergenceHook()
+        super().__init__(convergence_hook, max_steps)
+        self.max_step = positive("max_step", max_step)
+        if cell is True:
+            cell = FrechetCell()
+        if cell and not isinstance(cell, FrechetCell):
+            raise TypeError(f"cell must be True, None or a FrechetCell, but {cell!r} was given.")
+        self.cell = cell or None
+
+    @property
+    def moves_cell(self) -> bool:  # type: ignore[override]
+        """Whether there is a `FrechetCell`."""
+        return self.cell is not None
+
+    @property
+    def relaxes_cell(self) -> bool:  # type: ignore[override]
+        """Whether there is a `FrechetCell`."""
+        return self.cell is not None
+
+    @property
+    @abc.abstractmethod
+    def own_settings(self) -> Any:
+        """All that `start` and `step` depend on, but for `max_step`."""
+
+    @property
+    def settings(self) -> Any:
+        """All that the functions depend on."""
+        return self.own_settings, self.max_step, self.cell
+
+    @abc.abstractmethod
+    def start(self, forces: Float[Array, "m 3"]) -> PyTree:
+        """The state at the first step, for forces of this shape."""
+
+    @abc.abstractmethod
+    def step(
+        self, state: PyTree, forces: Float[Array, "m 3"]
+    ) -> tuple[PyTree, Float[Array, "m 3"]]:
+        """The next state, and how all coordinates change; zero where forces are always zero."""
+
+    def enter(self, now: Now) -> tuple[OptimizerState, Any]:
+        """A structure at rest."""
+        if self.cell is None:
+            return OptimizerState(self.start(now.forces), ()), now.velocities
+        state = self.cell.enter(now)
+        return OptimizerState(self.start(self.cell.forces(state, now)), state), now.velocities
+
+    def advance(self, state: OptimizerState, now: Now) -> tuple[OptimizerState, Moved]:
+        """One step of the optimiser, on atoms and cell."""
+        if self.cell is None:
+            own, change = self.step(state.own, now.forces)
+            return OptimizerState(own, ()), Moved(
+                now.positions + change, now.velocities, now.cell
+            )
+        assert isinstance(state.cell, CellState)
+        own, change = self.step(state.own, self.cell.forces(state.cell, now))
+        cell_state, positions, cell = self.cell.move(state.cell, now, change)
+        return OptimizerState(own, cell_state), Moved(positions, now.velocities, cell)
+
+    def cell_forces(self, now: Now) -> Float[Array, "3 3"]:
+        """The residual stress, scaled as the optimiser sees it."""
+        return super().cell_forces(now) if self.cell is None else self.cell.residual(now)
+
+    def check(self, atoms: Any) -> None:
+        """Refuse cells that cannot move."""
+        if self.cell is not None and self.cell.mask is None and not all(atoms.pbc):
+            raise ValueError(
+                f"its cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "
+                "give cell=FrechetCell(mask=...) with the strains that may change."
+            )
+
+
+def positive(name: str, value: Any) -> float:
+    """`value` as a float, if it is above zero.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not value > 0:
+        raise ValueError(f"{name} must be a positive number, but {value!r} was given.")
+    return float(value)
+
+
+def within_norm(change: Any, most: float) -> Any:
+    """`change`, scaled down to at most `most` in the norm of all its elements."""
+    norm = jnp.sqrt(jnp.sum(change**2))
+    return change * jnp.where(norm > most, most / jnp.where(norm > 0, norm, 1), 1)
+
+
+def within_longest(change: Any, most: float) -> Any:
+    """`change`, scaled down so that no row is longer than `most`."""
+    longest = jnp.sqrt(jnp.max(jnp.sum(change**2, axis=-1)))
+    return change * jnp.where(longest > most, most / jnp.where(longest > 0, longest, 1), 1)
+
+
+def mixed(velocities: Any, forces: Any, share: Any) -> Any:
+    """Velocities turned towards the forces, by `share`, and as long as before (but for that)."""
+    size = jnp.sqrt(jnp.sum(forces**2))
+    speed = jnp.sqrt(jnp.sum(velocities**2))
+    along = forces / jnp.where(size > 0, size, 1)
+    return (1 - share) * velocities + share * speed * along

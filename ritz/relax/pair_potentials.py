@@ -1,0 +1,181 @@
+"""Pair potentials: Lennard-Jones, Morse, soft spheres."""
+
+import abc
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from ritz.relax.potential import AbstractPotential
+from ritz.relax.structure import Structure
+
+
+def _check_positive(name: str, value: float) -> float:
+    if not isinstance(value, int | float | np.number) or not value > 0:
+        raise ValueError(f"{name} must be a positive number, but {value!r} was given.")
+    return float(value)
+
+
+def _check_reach(cutoff: float | None, onset: float | None) -> tuple[float, float | None]:
+    """The cutoff, infinite for None, and the onset of the switching function."""
+    reach = math.inf if cutoff is None else _check_positive("cutoff", cutoff)
+    if onset is not None and not 0 < onset < reach:
+        raise ValueError(f"onset must lie between 0 and the cutoff {reach:g}, not at {onset!r}.")
+    if onset is not None and math.isinf(reach):
+        raise ValueError("onset needs a cutoff, at which the potential is switched off.")
+    return reach, onset
+
+
+class PairPotential(AbstractPotential, abc.ABC):
+    """A sum over pairs of a function of their distance.
+
+    At a finite cutoff the function is shifted to zero; its slope still jumps there. With an
+    `onset` it is instead multiplied by a function of r^2 that falls from 1 at the onset to 0 at
+    the cutoff, so that forces are continuous.
+    """
+
+    pairwise = True
+    cutoff: float
+    onset: float | None
+    """Where switching off begins."""
+
+    @abc.abstractmethod
+    def pair_energy(self, params: Any, squared: Any) -> Any:
+        """The energy of pairs at squared distances `squared`; `params` broadcast against them."""
+
+    def pair_params(self, params: PyTree, structure: Structure) -> Any:
+        """The parameters of each pair; by default those of all."""
+        return params
+
+    def __call__(self, params: PyTree, structure: Structure) -> Float[Array, ""]:
+        """Half the sum over all entries of the neighbour list."""
+        squared = structure.squared_distances()
+        params = self.pair_params(params, structure)
+        energies = self.pair_energy(params, squared)
+        within = structure.pairs
+        if math.isfinite(self.cutoff):
+            end = self.cutoff**2
+            within &= squared < end
+            if self.onset is None:
+                energies -= self.pair_energy(params, jnp.asarray(end, squared.dtype))
+            else:
+                energies *= _switch(squared, self.onset**2, end)
+        return 0.5 * jnp.sum(jnp.where(within, energies, 0))
+
+
+def _switch(x: Any, start: float, end: float) -> Any:
+    """A cubic in x = r^2: 1 at `start`, 0 at `end`, with vanishing slopes at both."""
+    s = jnp.clip((end - x) / (end - start), 0, 1)
+    return s * s * (3 - 2 * s)
+
+
+def _table(name: str, value: float | Mapping[str, float]) -> Any:
+    """A number, or an array by atomic number; NaN for elements that were not given."""
+    if not isinstance(value, Mapping):
+        return _check_positive(name, value)
+    from ase.data import atomic_numbers
+
+    table = np.full(119, np.nan)
+    for symbol, number in value.items():
+        if symbol not in atomic_numbers:
+            raise ValueError(f"{name} names {symbol!r}, which is no chemical element.")
+        table[atomic_numbers[symbol]] = _check_positive(f"{name}[{symbol!r}]", number)
+    return table
+
+
+class LennardJones(PairPotential):
+    """4 epsilon ((sigma/r)^12 - (sigma/r)^6).
+
+    Args:
+        epsilon: The depth, in the unit of energy; or element -> depth, combined between elements
+            by the geometric mean.
+        sigma: The distance of zero energy; or element -> distance, combined by the arithmetic
+            mean (the rules of Lorentz and Berthelot). Unknown elements get NaN, and so fail.
+        cutoff: Where it ends. None, the default, lets all atoms interact, which needs a structure
+            without periodic directions; 3 sigma is usual for the others.
+        onset: Where to begin to switch it off; by default it is shifted at the cutoff instead.
+    """
+
+    def __init__(
+        self,
+        epsilon: float | Mapping[str, float] = 1.0,
+        sigma: float | Mapping[str, float] = 1.0,
+        cutoff: float | None = None,
+        onset: float | None = None,
+    ):
+        self.params = {"epsilon": _table("epsilon", epsilon), "sigma": _table("sigma", sigma)}
+        self.cutoff, self.onset = _check_reach(cutoff, onset)
+
+    def pair_params(self, params: PyTree, structure: Structure) -> dict[str, Any]:
+        """Combined parameters, where they differ between elements."""
+        epsilon, sigma = params["epsilon"], params["sigma"]
+        mine, theirs = structure.numbers[:, None], structure.numbers[structure.neighbors]
+        if jnp.ndim(epsilon):
+            epsilon = jnp.sqrt(epsilon[mine] * epsilon[theirs])
+            epsilon = jnp.where(structure.pairs, epsilon, 1)
+        if jnp.ndim(sigma):
+            sigma = jnp.where(structure.pairs, (sigma[mine] + sigma[theirs]) / 2, 1)
+        return {"epsilon": epsilon, "sigma": sigma}
+
+    def pair_energy(self, params: Any, squared: Any) -> Any:
+        """The formula."""
+        inverse = params["sigma"] ** 2 / squared
+        sixth = inverse * inverse * inverse
+        return 4 * params["epsilon"] * (sixth * sixth - sixth)
+
+
+class Morse(PairPotential):
+    """depth ((1 - exp(-stiffness (r - r0)))^2 - 1) (Morse, Phys. Rev. 34, 57 (1929)).
+
+    Args:
+        depth: The energy of the minimum is -depth.
+        stiffness: Its inverse is the width of the well.
+        r0: The distance of the minimum.
+        cutoff: As for `LennardJones`.
+        onset: As for `LennardJones`.
+    """
+
+    def __init__(
+        self,
+        depth: float = 1.0,
+        stiffness: float = 6.0,
+        r0: float = 1.0,
+        cutoff: float | None = None,
+        onset: float | None = None,
+    ):
+        given = {"depth": depth, "stiffness": stiffness, "r0": r0}
+        self.params = {name: _check_positive(name, value) for name, value in given.items()}
+        self.cutoff, self.onset = _check_reach(cutoff, onset)
+
+    def pair_energy(self, params: Any, squared: Any) -> Any:
+        """The formula, multiplied out."""
+        decay = jnp.exp(-params["stiffness"] * (jnp.sqrt(squared) - params["r0"]))
+        return params["depth"] * decay * (decay - 2)
+
+
+class SoftSphere(PairPotential):
+    """(epsilon / exponent) (1 - r/sigma)^exponent for r < sigma, and 0 beyond.
+
+    Args:
+        epsilon: The scale of the energy.
+        sigma: The diameter, beyond which spheres do not feel each other.
+        exponent: 2 for harmonic spheres, 2.5 for Hertz's; at least 2.
+    """
+
+    def __init__(self, epsilon: float = 1.0, sigma: float = 1.0, exponent: float = 2.0):
+        if _check_positive("exponent", exponent) < 2:
+            raise ValueError(f"exponent must be at least 2, but {exponent!r} was given.")
+        self.params = {
+            "epsilon": _check_positive("epsilon", epsilon),
+            "sigma": _check_positive("sigma", sigma),
+        }
+        self.cutoff, self.onset = _check_reach(sigma, None)
+        self.exponent = float(exponent)
+
+    def pair_energy(self, params: Any, squared: Any) -> Any:
+        """The formula."""
+        overlap = jnp.maximum(1 - jnp.sqrt(squared) / params["sigma"], 0)
+        return params["epsilon"] / self.exponent * overlap**self.exponent

@@ -1,0 +1,137 @@
+"""The potential contract: a pure function from parameters and a structure to an energy."""
+
+import abc
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ritz.relax.structure import Structure
+
+
+class AbstractPotential(abc.ABC):
+    """An energy as a pure function `(params, structure) -> energy`; forces come by autodiff.
+
+    Set `params` and `cutoff` in the constructor, and whatever else `__call__` needs. Potentials
+    are pytrees: `params` are their leaves, and all other attributes are static and must be
+    hashable, so that potentials that differ in their parameters alone share compiled programs.
+    """
+
+    params: PyTree
+    """What `__call__` takes as its first argument."""
+
+    cutoff: float | None
+    """How far neighbours reach. `math.inf` makes all atoms neighbours, which only structures
+    without periodic directions can have; None asks for no neighbours, for potentials of
+    `structure.positions` alone."""
+
+    pairwise: ClassVar[bool] = False
+    """Whether the energy is a sum over pairs of a function of their distance, which makes forces
+    cheaper."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the class a pytree."""
+        super().__init_subclass__(**kwargs)
+        jax.tree_util.register_pytree_node(cls, _flatten, functools.partial(_unflatten, cls))
+
+    @abc.abstractmethod
+    def __call__(self, params: PyTree, structure: Structure) -> Float[Array, ""]:
+        """The energy of a structure; empty places and entries without a neighbour add nothing.
+
+        The derivative must be finite there too: see `Structure.squared_distances`.
+        """
+
+    @property
+    def static(self) -> dict[str, Any]:
+        """All attributes but `params`."""
+        return {name: value for name, value in vars(self).items() if name != "params"}
+
+    def __repr__(self) -> str:
+        given = {"params": self.params, **self.static}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
+
+def _flatten(potential: AbstractPotential) -> tuple[tuple[Any], Any]:
+    return (potential.params,), tuple(sorted(potential.static.items()))
+
+
+def _unflatten(kind: type[AbstractPotential], static: Any, leaves: Any) -> AbstractPotential:
+    potential = object.__new__(kind)
+    vars(potential).update(static, params=leaves[0])
+    return potential
+
+
+class Potential(AbstractPotential):
+    """Any function of JAX as a potential.
+
+    Args:
+        function: `(params, structure) -> energy`, see `AbstractPotential`.
+        params: Its parameters, a pytree of arrays.
+        cutoff: How far its neighbours reach, see `AbstractPotential.cutoff`.
+
+    Raises:
+        TypeError: If `function` cannot be called.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any, Structure], Any],
+        params: PyTree = (),
+        cutoff: float | None = None,
+    ):
+        if not callable(function):
+            raise TypeError(
+                f"a potential takes a function (params, structure), but {function!r} was given."
+            )
+        if cutoff is not None and not cutoff > 0:
+            raise ValueError(f"cutoff must be positive, but {cutoff!r} was given.")
+        self.function = function
+        self.params = params
+        self.cutoff = cutoff
+
+    def __call__(self, params: PyTree, structure: Structure) -> Float[Array, ""]:
+        """The function's energy."""
+        return self.function(params, structure)
+
+
+class Evaluated(NamedTuple):
+    """An energy and its derivatives."""
+
+    energy: Float[Array, ""]
+    forces: Float[Array, "n_atoms 3"]
+    virial: Float[Array, "3 3"]
+    """The derivative of the energy by a strain e, at positions and cell times (1 + e).
+    The stress is this over the volume."""
+
+
+def evaluate(
+    potential: AbstractPotential, structure: Structure, with_virial: bool = True
+) -> Evaluated:
+    """Energy, forces and virial of one structure.
+
+    The energy is differentiated by the vectors between neighbours, from which forces and virial
+    follow without differentiating the gathering of them.
+    """
+
+    def energy(vectors: Any, positions: Any, cell: Any) -> Any:
+        seen = structure._replace(vectors=vectors, positions=positions, cell=cell)
+        return potential(potential.params, seen)
+
+    vectors, positions, cell = structure.vectors, structure.positions, structure.cell
+    value, slopes = jax.value_and_grad(energy, argnums=(0, 1, 2))(vectors, positions, cell)
+    by_vector, by_position, by_cell = slopes
+    if potential.pairwise:  # both sides of a pair feel the same
+        forces = 2 * jnp.sum(by_vector, axis=1)
+    else:
+        pulled = jnp.zeros_like(positions).at[structure.neighbors].add(by_vector)
+        forces = jnp.sum(by_vector, axis=1) - pulled
+    forces = jnp.where(structure.mask[:, None], forces - by_position, 0)
+    virial = jnp.zeros_like(cell)
+    if with_virial:
+        virial = jnp.einsum("ika,ikb->ab", by_vector, vectors)
+        virial += by_position.T @ positions + by_cell.T @ cell
+        virial = (virial + virial.T) / 2
+    return Evaluated(value, forces, virial)

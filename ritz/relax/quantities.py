@@ -1,0 +1,91 @@
+"""The quantities that criteria and rows can name."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from ritz.relax.batch import Atoms, Geometry
+from ritz.relax.integrator import kinetic_energy, temperature_of
+
+
+class Seen(NamedTuple):
+    """What is known of all slots at a step."""
+
+    geometry: Geometry
+    atoms: Atoms
+    velocities: Any
+    energy: Any
+    last_energy: Any
+    forces: Any
+    virial: Any
+    fmax: Any
+    steps: Any
+
+    @property
+    def n_atoms(self) -> Any:
+        """How many atoms each has."""
+        return jnp.sum(self.atoms.mask, axis=-1)
+
+    @property
+    def volume(self) -> Any:
+        """That of each cell."""
+        return jnp.abs(jnp.linalg.det(self.geometry.cell))
+
+    @property
+    def kinetic(self) -> Any:
+        """The kinetic energies."""
+        return kinetic_energy(self.velocities, self.atoms.masses)
+
+
+def _pressure(seen: Seen) -> Any:
+    virial = jnp.trace(seen.virial, axis1=-2, axis2=-1)
+    return (2 * seen.kinetic - virial) / (3 * seen.volume)
+
+
+QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
+    "fmax": (False, lambda s: s.fmax),
+    "energy": (False, lambda s: s.energy),
+    "energy_per_atom": (False, lambda s: s.energy / s.n_atoms),
+    "energy_change": (False, lambda s: s.energy - s.last_energy),
+    "energy_change_per_atom": (False, lambda s: (s.energy - s.last_energy) / s.n_atoms),
+    "stress": (False, lambda s: s.virial / s.volume[:, None, None]),
+    "pressure": (False, _pressure),
+    "volume": (False, lambda s: s.volume),
+    "cell": (False, lambda s: s.geometry.cell),
+    "kinetic_energy": (False, lambda s: s.kinetic),
+    "temperature": (False, lambda s: temperature_of(s.kinetic, s.atoms.movable)),
+    "steps": (False, lambda s: s.steps),
+    "forces": (True, lambda s: s.forces),
+    "positions": (True, lambda s: s.geometry.positions),
+    "velocities": (True, lambda s: s.velocities),
+}
+"""name -> (whether each atom has a value, how to get it from what is seen).
+
+Energies are in eV, lengths in Angstrom, forces in eV/Angstrom, stress and pressure in
+eV/Angstrom^3, temperatures in K, velocities in ASE's unit. `energy_change` is infinite at a
+structure's first step. `stress` is the derivative of the energy by strain over the volume,
+without the kinetic part that `pressure` has.
+"""
+
+VIRIAL = ("stress", "pressure")
+"""Those that need the virial."""
+
+
+def quantity(name: str, seen: Seen) -> tuple[Any, Any]:
+    """Values of all slots, and which places hold an atom if each atom has one."""
+    per_atom, get = QUANTITIES[name]
+    return get(seen), seen.atoms.mask if per_atom else None
+
+
+def check_names(names: Any) -> None:
+    """Refuse quantities that there are not.
+
+    Raises:
+        ValueError: With those that there are.
+    """
+    for name in names:
+        if name not in QUANTITIES:
+            raise ValueError(
+                f"there is no quantity {name!r} to converge; there are: {', '.join(QUANTITIES)}."
+            )
