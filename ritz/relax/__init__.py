@@ -16,6 +16,9 @@ from ritz.relax.pair_potentials import Morse as Morse
 from ritz.relax.pair_potentials import SoftSphere as SoftSphere
 from ritz.relax.potential import AbstractPotential as AbstractPotential
 from ritz.relax.potential import Potential as Potential
+from ritz.relax.progress import StructureProgress as StructureProgress
+from ritz.relax.relaxing import RelaxResult as RelaxResult
+from ritz.relax.relaxing import relax as relax
 from ritz.relax.stage import AbstractStage as AbstractStage
 from ritz.relax.stage import FusedStage as FusedStage
 from ritz.relax.structure import Structure as Structure

@@ -12,7 +12,7 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import complete_cell
 
 from ritz.relax.batch import Atoms, Geometry, Given, Outcome
-from ritz.relax.neighbors import images_needed, pairs_on_host
+from ritz.relax.neighbors import pairs_on_host
 from ritz.relax.stage import FusedStage
 
 SPREAD = 1.5
@@ -155,7 +155,10 @@ def needs(
     """The most neighbours of an atom, and the images they are found in."""
     first, _, _ = pairs_on_host(positions, cell, pbc, reach)
     width = int(np.bincount(first, minlength=1).max())
-    return width, images_needed(cell, pbc, reach)
+    if math.isinf(reach):
+        return width, np.zeros(3, int)
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return width, np.where(pbc, np.floor(reach / heights + 0.5), 0).astype(int)
 
 
 def unpack(

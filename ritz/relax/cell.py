@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ritz.relax.matrices import exponential, inverse, volume
 from ritz.relax.stage import Now
 
 
@@ -75,8 +76,7 @@ class FrechetCell:
         return now.n_atoms.astype(now.cell.dtype) if self.factor is None else self.factor
 
     def _virial(self, now: Now) -> Any:
-        volume = jnp.abs(jnp.linalg.det(now.cell))
-        return now.virial + self.pressure * volume * jnp.eye(3, dtype=now.cell.dtype)
+        return now.virial + self.pressure * volume(now.cell) * jnp.eye(3, dtype=now.cell.dtype)
 
     def enter(self, now: Now) -> CellState:
         """No deformation yet."""
@@ -88,9 +88,9 @@ class FrechetCell:
 
     def forces(self, state: CellState, now: Now) -> Float[Array, "n+3 3"]:
         """The forces on all coordinates."""
-        deformation, pull = jax.vjp(_exp, state.log)
+        deformation, pull = jax.vjp(exponential, state.log)
         # dE/dF = W F^-T, where the virial W is dE/de for F -> (1 + e) F.
-        by_deformation = jnp.linalg.solve(deformation, self._virial(now).T).T
+        by_deformation = self._virial(now) @ inverse(deformation).T
         (by_log,) = pull(by_deformation)
         cell_forces = -self._allowed(by_log) / self._scale(now)
         return jnp.concatenate([now.forces @ deformation, cell_forces])
@@ -98,21 +98,6 @@ class FrechetCell:
     def move(self, state: CellState, now: Now, step: Any) -> tuple[CellState, Any, Any]:
         """State, positions and cell after the coordinates have changed by `step`."""
         log = state.log + step[-3:] / self._scale(now)
-        old, new = _exp(state.log), _exp(log)
-        before = jnp.linalg.solve(old, now.positions.T).T + step[:-3]
+        old, new = exponential(state.log), exponential(log)
+        before = now.positions @ inverse(old).T + step[:-3]
         return state._replace(log=log), before @ new.T, state.first @ new.T
-
-
-def _exp(matrix: Any) -> Any:
-    """The exponential of a 3x3 matrix: Taylor's series to order 8 of its 64th part, squared.
-
-    Exact to rounding for the strains of a cell: the remainder is below |L/64|^9 / 9!.
-    """
-    small = matrix / 64
-    identity = jnp.eye(3, dtype=matrix.dtype)
-    result = identity
-    for order in range(8, 0, -1):
-        result = identity + small @ result / order
-    for _ in range(6):
-        result = result @ result
-    return result

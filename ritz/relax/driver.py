@@ -13,8 +13,7 @@ import numpy as np
 
 from ritz.driver import CompiledDriver
 from ritz.driver.arguments import check_count
-from ritz.driver.callback import AbstractCallback, CallbackOrder, StopRun
-from ritz.driver.hooks import HookList
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.relax.batch import EMPTY, Geometry, Given, Outcome, Slots, is_running, waiting
 from ritz.relax.bucket import Bucket, checked, needs, pack
 from ritz.relax.convergence_hook import ConvergenceHook
@@ -227,6 +226,8 @@ class Relaxation(CompiledDriver):
         old = self._widths[bucket]
         if width > old:
             width = _rounded(math.ceil(1.25 * width))
+        elif not np.any(images > np.array(self._images[bucket])):  # a matter of rounding
+            width, images = old + _WIDTH_STEP, images + atoms.pbc[rows].any(axis=0)
         self._widths[bucket], self._images[bucket] = width, tuple(int(m) for m in images)
         _logger.info(
             "Step %d: neighbour lists of %d atoms overflowed; they now hold %d neighbours an atom "
@@ -342,12 +343,14 @@ class Relaxation(CompiledDriver):
             found += int(waiting(slots, len(given.place)))
         return found
 
+    @property
+    def n_rounds(self) -> int:
+        """How often the slots are filled, at the most."""
+        counts = [len(given.place) for given in self._given]
+        return max(math.ceil(n / slots) for n, slots in zip(counts, self._n_slots, strict=True))
+
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         return observable(self.state)
-
-    def begin_run(self) -> None:
-        """Trace quietly: the first program has not been compiled in this run."""
-        super().begin_run()
 
 
 class _AllFinished(AbstractCallback):
@@ -363,7 +366,7 @@ class _AllFinished(AbstractCallback):
     def on_run_start(self, step: int, driver: Any) -> None:
         """Nothing to do if all have finished."""
         if not driver.n_unfinished:
-            raise StopRun("all structures have finished")
+            raise _finished("all structures have finished")
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Look at the row."""
@@ -377,7 +380,7 @@ class _AllFinished(AbstractCallback):
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Stop after the step, in which nothing has moved: so no block is taken back."""
         if not self._left:
-            raise StopRun(f"all structures have finished ({self._told})")
+            raise _finished(f"all structures have finished ({self._told})")
 
     def is_live(self, step: int) -> bool:
         """Deferred: only the row is read."""
@@ -394,6 +397,12 @@ class _Registered(AbstractCallback):
     def label(self) -> str:
         """The hook's."""
         return repr(self.hook)
+
+
+def _finished(message: str) -> StopRun:
+    stop = StopRun(message)
+    stop.reason = StopReason.FINISHED
+    return stop
 
 
 def _strong(leaf: Any, real: Any) -> Any:
@@ -464,11 +473,6 @@ def _first_slots(
             numbers, jnp.full(n_structures, EMPTY, jnp.int32), counts,
         )  # fmt: skip
     return geometry, slots._replace(stages=states, finished=finished)
-
-
-@jax.jit
-def _copied(tree: Any) -> Any:
-    return jax.tree.map(jnp.copy, tree)
 
 
 def _remade(

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ritz.relax.matrices import inverse
+
 MOST_CANDIDATES = 2**20
 """How many candidate pairs are looked at together; bounds the memory of a search."""
 
@@ -95,11 +97,10 @@ def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
 
     The nearest image of an atom is at most half a cell away from it along each of them.
     """
-    xp = jnp if isinstance(cell, jax.Array) else np
     if math.isinf(reach):
-        return xp.zeros(3, int)
-    heights = 1 / xp.linalg.norm(xp.linalg.inv(cell), axis=0)
-    return xp.where(pbc, xp.floor(reach / heights + 0.5), 0).astype(int)
+        return jnp.zeros(3, int)
+    per_cell = jnp.sqrt(jnp.sum(inverse(cell) ** 2, axis=-2))  # 1 / height
+    return jnp.where(pbc, jnp.floor(reach * per_cell + 0.5), 0).astype(int)
 
 
 def search(
@@ -113,7 +114,7 @@ def search(
     n, width = len(positions), settings.width
     ranges = [np.arange(-m, m + 1) for m in settings.images]
     beyond = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
-    fractional = positions @ jnp.linalg.inv(cell)
+    fractional = positions @ inverse(cell)
     everyone = jnp.arange(n)
 
     def row(i: Any) -> tuple[Any, Any, Any]:
@@ -203,7 +204,7 @@ def outdated(lists: NeighborLists, positions: Any, cell: Any, settings: ListSett
         return lists.stale
     old, reach = lists.positions, settings.reach
     if settings.cell_moves:
-        change = jnp.linalg.solve(lists.cell, cell)
+        change = inverse(lists.cell) @ cell
         strain = jnp.sqrt(jnp.sum((change - jnp.eye(3, dtype=cell.dtype)) ** 2, axis=(-2, -1)))
         old = old @ change
         reach *= 1 - strain

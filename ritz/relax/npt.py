@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from ritz.relax.integrator import BAR, BOLTZMANN, FEMTOSECOND, kinetic_energy
 from ritz.relax.langevin import NVTLangevin
+from ritz.relax.matrices import volume
 from ritz.relax.optimizer import positive
 from ritz.relax.stage import Moved, Now
 
@@ -59,12 +60,12 @@ class NPT(NVTLangevin):
 
     def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
         """B A O A, and a new volume."""
-        volume = jnp.abs(jnp.linalg.det(now.cell))
+        size = volume(now.cell)
         kinetic = kinetic_energy(now.velocities, now.masses)
-        inside = (2 * kinetic - jnp.trace(now.virial)) / (3 * volume)
+        inside = (2 * kinetic - jnp.trace(now.virial)) / (3 * size)
         rate = self.compressibility / BAR / (self.relaxation * FEMTOSECOND)
-        noise = jax.random.normal(jax.random.fold_in(now.key, 2), (), volume.dtype)
-        spread = jnp.sqrt(2 * BOLTZMANN * self.temperature * rate * self._dt / volume)
+        noise = jax.random.normal(jax.random.fold_in(now.key, 2), (), size.dtype)
+        spread = jnp.sqrt(2 * BOLTZMANN * self.temperature * rate * self._dt / size)
         growth = rate * (inside - self.pressure * BAR) * self._dt + spread * noise
         x, v = self._baoa(now)
         scale = jnp.exp(growth / 3)

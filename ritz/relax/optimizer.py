@@ -1,7 +1,8 @@
 """What all optimisers share."""
 
 import abc
-from typing import Any, NamedTuple
+import copy
+from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
@@ -44,6 +45,14 @@ class AbstractOptimizer(AbstractStage):
         if cell and not isinstance(cell, FrechetCell):
             raise TypeError(f"cell must be True, None or a FrechetCell, but {cell!r} was given.")
         self.cell = cell or None
+
+    def with_cell(self, cell: FrechetCell | bool | None) -> Self:
+        """A copy with another cell."""
+        other = copy.copy(self)
+        AbstractOptimizer.__init__(
+            other, self.max_step, cell, self.convergence_hook, self.max_steps
+        )
+        return other
 
     @property
     def moves_cell(self) -> bool:  # type: ignore[override]

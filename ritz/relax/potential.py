@@ -131,7 +131,20 @@ def evaluate(
     forces = jnp.where(structure.mask[:, None], forces - by_position, 0)
     virial = jnp.zeros_like(cell)
     if with_virial:
-        virial = jnp.einsum("ika,ikb->ab", by_vector, vectors)
+        virial = _product(by_vector, vectors)
         virial += by_position.T @ positions + by_cell.T @ cell
         virial = (virial + virial.T) / 2
     return Evaluated(value, forces, virial)
+
+
+def _product(by_vector: Any, vectors: Any) -> Float[Array, "3 3"]:
+    """The symmetric part of the sum of outer products, element by element.
+
+    The compiler fuses these sums with what they are of, but not products of small matrices.
+    """
+    rows = [[jnp.zeros((), vectors.dtype)] * 3 for _ in range(3)]
+    for a in range(3):
+        for b in range(a, 3):
+            terms = by_vector[..., a] * vectors[..., b] + by_vector[..., b] * vectors[..., a]
+            rows[a][b] = rows[b][a] = jnp.sum(terms) / 2
+    return jnp.stack([jnp.stack(row) for row in rows])

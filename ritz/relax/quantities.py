@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from ritz.relax.batch import Atoms, Geometry
 from ritz.relax.integrator import kinetic_energy, temperature_of
+from ritz.relax.matrices import volume
 
 
 class Seen(NamedTuple):
@@ -30,7 +31,7 @@ class Seen(NamedTuple):
     @property
     def volume(self) -> Any:
         """That of each cell."""
-        return jnp.abs(jnp.linalg.det(self.geometry.cell))
+        return volume(self.geometry.cell)
 
     @property
     def kinetic(self) -> Any:

@@ -3,7 +3,7 @@
 import abc
 import copy
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -106,13 +106,13 @@ class AbstractStage(abc.ABC):
         """How messages call it."""
         return type(self).__name__
 
-    def with_max_steps(self, max_steps: int | None) -> "AbstractStage":
+    def with_max_steps(self, max_steps: int | None) -> Self:
         """A copy with another budget."""
         other = copy.copy(self)
         AbstractStage.__init__(other, self.convergence_hook, max_steps)
         return other
 
-    def with_hook(self, convergence_hook: Any) -> "AbstractStage":
+    def with_hook(self, convergence_hook: Any) -> Self:
         """A copy with other criteria."""
         other = copy.copy(self)
         AbstractStage.__init__(other, convergence_hook, self.max_steps)

@@ -1,0 +1,169 @@
+"""Relaxation in one call."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from ase import Atoms as AseAtoms
+
+from ritz.driver.arguments import check_count, listed
+from ritz.relax.batch import FAILED, UNCONVERGED
+from ritz.relax.cell import FrechetCell
+from ritz.relax.convergence_hook import DEFAULT_FMAX, ConvergenceHook
+from ritz.relax.criteria import Criterion
+from ritz.relax.driver import Relaxation
+from ritz.relax.fire import FIRE, FIRE2
+from ritz.relax.gradient_descent import GradientDescent
+from ritz.relax.lbfgs import LBFGS
+from ritz.relax.optimizer import AbstractOptimizer, positive
+from ritz.relax.potential import AbstractPotential
+from ritz.relax.progress import StructureProgress
+
+OPTIMIZERS: dict[str, type[AbstractOptimizer]] = {
+    "fire": FIRE,
+    "fire2": FIRE2,
+    "lbfgs": LBFGS,
+    "gradient_descent": GradientDescent,
+}
+"""The optimisers by the names that `relax` takes."""
+
+_SPARE_STEPS = 1000
+"""Steps in which structures wait, for neighbour lists that did not fit and for the last step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RelaxResult:
+    """What became of the structures, in the order in which they were given.
+
+    A single structure that was given alone, and not in a list, has no list here either.
+    """
+
+    atoms: Any
+    """The structures, with energy, forces and, with a moving cell, stress."""
+    energy: Any
+    """In eV."""
+    fmax: Any
+    """The largest force, in eV/Angstrom, with a moving cell that on the cell among them."""
+    status: Any
+    """"converged", "unconverged" (all steps used up), "failed" (energy or forces not finite), or
+    "running" where a callback or signal ended the run before."""
+    steps: Any
+    """How many steps each has taken."""
+
+    @property
+    def converged(self) -> bool:
+        """Whether all have."""
+        status = [self.status] if isinstance(self.status, str) else self.status
+        return all(one == "converged" for one in status)
+
+
+def relax(
+    atoms: AseAtoms | Any,
+    model: AbstractPotential,
+    fmax: float = DEFAULT_FMAX,
+    optimizer: str | AbstractOptimizer = "fire",
+    max_steps: int = 10_000,
+    *,
+    cell: FrechetCell | bool | None = None,
+    smax: float | None = None,
+    callback: Any = None,
+    out: Any = None,
+    show_progress: bool = False,
+    resume: Any = False,
+    **settings: Any,
+) -> RelaxResult:
+    """Relax one structure or many.
+
+    Args:
+        atoms: One `ase.Atoms` or many; they stay as they are.
+        model: A potential such as `LennardJones()`.
+        fmax: A structure has converged when no force is larger, in eV/Angstrom.
+        optimizer: "fire", "fire2", "lbfgs", "gradient_descent", or an optimiser, whose criteria
+            and cell are then replaced by those given here.
+        max_steps: How many steps a structure may take.
+        cell: True, or a `FrechetCell`, to let cells move too.
+        smax: With a moving cell, no element of the stress may be larger than this either, in
+            eV/Angstrom^3. The forces on the cell that `fmax` looks at are the stress times the
+            volume per atom.
+        callback: Callbacks for the run.
+        out: Loggers for the run.
+        show_progress: Whether to show a bar on stderr.
+        resume: As in `run`.
+        settings: Further arguments of `Relaxation`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a structure cannot be treated, which is named, or a value is not allowed.
+    """
+    check_count("max_steps", max_steps, 0)
+    stage = _stage(optimizer, cell).with_max_steps(max_steps)
+    criteria = [Criterion("fmax", positive("fmax", fmax))]
+    if smax is not None:
+        if not stage.moves_cell:
+            raise ValueError("smax needs a moving cell: give cell=True.")
+        pressure = 0.0 if stage.cell is None else stage.cell.pressure
+        criteria.append(_stress(positive("smax", smax), pressure))
+    stage = stage.with_hook(ConvergenceHook(criteria))
+    driver = Relaxation(atoms, model, stage, **settings)
+    callbacks = listed(callback) + ([StructureProgress()] if show_progress else [])
+    driver.run(
+        steps_needed(driver, max_steps), out=out, callback=callbacks, show_progress=False,
+        resume=resume,
+    )  # fmt: skip
+    return result(driver, alone=isinstance(atoms, AseAtoms))
+
+
+def _stress(threshold: float, pressure: float) -> Criterion:
+    if not pressure:
+        return Criterion("stress", threshold, "max", (-2, -1))
+    return Criterion("stress", threshold, custom_op=_Excess(threshold, pressure))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Excess:
+    """Whether the stress is that of a pressure outside, to within a threshold."""
+
+    threshold: float
+    pressure: float
+
+    def __call__(self, stress: Any) -> Any:
+        excess = abs(stress + self.pressure * np.eye(3))
+        return (excess <= self.threshold).all(axis=(-2, -1))
+
+
+def _stage(optimizer: Any, cell: Any) -> AbstractOptimizer:
+    if isinstance(optimizer, AbstractOptimizer):
+        return optimizer if cell is None else optimizer.with_cell(cell)
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"optimizer must be one of {', '.join(OPTIMIZERS)}, or an optimiser such as FIRE(), "
+            f"but {optimizer!r} was given."
+        )
+    kind: Any = OPTIMIZERS[optimizer]
+    return kind(cell=cell)
+
+
+def steps_needed(driver: Relaxation, max_steps: int) -> int:
+    """More steps of the batch than its structures can take, if none takes more than `max_steps`."""
+    return (max_steps + 1) * driver.n_rounds + _SPARE_STEPS
+
+
+def result(driver: Relaxation, alone: bool = False) -> RelaxResult:
+    """How the structures of a driver stand.
+
+    Args:
+        driver: The driver.
+        alone: Whether the only structure is given as it is, not in a list.
+    """
+    state = driver.state
+    exit_status = driver.stages.exit_status
+    names = {exit_status: "converged", FAILED: "failed", UNCONVERGED: "unconverged"}
+    status = [names.get(int(code), "running") for code in state.status]
+    found = RelaxResult(state.atoms, state.energy, state.fmax, status, state.steps)
+    if not alone:
+        return found
+    return RelaxResult(
+        found.atoms[0], float(found.energy[0]), float(found.fmax[0]), status[0],
+        int(found.steps[0]),
+    )  # fmt: skip
+
