@@ -45,11 +45,17 @@ class Geometry(NamedTuple):
     cell: Float[Array, "slots 3 3"]
 
 
-class Outcome(NamedTuple):
-    """How structures stand; the first axis is the slot, or the structure."""
+class Evaluation(NamedTuple):
+    """Where structures were when their energies were computed."""
 
     geometry: Geometry
     velocities: Float[Array, "slots n 3"]
+
+
+class Outcome(NamedTuple):
+    """How structures stood at their last evaluation; the first axis is the slot, or structure."""
+
+    at: Evaluation
     energy: Float[Array, " slots"]
     forces: Float[Array, "slots n 3"]
     virial: Float[Array, "slots 3 3"]
@@ -60,12 +66,13 @@ class Outcome(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """All of a bucket but the geometry, which is the same as in `outcome`."""
+    """All of a bucket but the geometry."""
 
     member: Int[Array, " slots"]
     """Which structure of the bucket is here."""
     atoms: Atoms
     velocities: Float[Array, "slots n 3"]
+    at: Evaluation
     energy: Float[Array, " slots"]
     """That of the last evaluation; infinite before the first."""
     forces: Float[Array, "slots n 3"]
@@ -86,12 +93,11 @@ class Slots(NamedTuple):
     """Those that have left their slots, by structure; empty if all have a slot of their own."""
 
 
-def outcome(geometry: Geometry, slots: Slots) -> Outcome:
-    """How the structures in the slots stand."""
+def outcome(slots: Slots) -> Outcome:
+    """How the structures in the slots stood at their last evaluation."""
     return Outcome(
-        geometry, slots.velocities, slots.energy, slots.forces, slots.virial, slots.fmax,
-        slots.status, slots.steps,
-    )  # fmt: skip
+        slots.at, slots.energy, slots.forces, slots.virial, slots.fmax, slots.status, slots.steps
+    )
 
 
 def is_running(slots: Slots, n_stages: int) -> Any:

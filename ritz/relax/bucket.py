@@ -174,9 +174,9 @@ def unpack(
             if place < 0:
                 continue
             atoms, n = given[place].copy(), len(given[place])
-            _place(atoms, outcome.geometry, row, moves_cell)
+            _place(atoms, outcome.at.geometry, row, moves_cell)
             if integrates:
-                atoms.set_velocities(outcome.velocities[row, :n])
+                atoms.set_velocities(outcome.at.velocities[row, :n])
             if np.isfinite(outcome.energy[row]):
                 results: dict[str, Any] = {
                     "energy": float(outcome.energy[row]), "forces": outcome.forces[row, :n]

@@ -14,7 +14,16 @@ import numpy as np
 from ritz.driver import CompiledDriver
 from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
-from ritz.relax.batch import EMPTY, Geometry, Given, Outcome, Slots, is_running, waiting
+from ritz.relax.batch import (
+    EMPTY,
+    Evaluation,
+    Geometry,
+    Given,
+    Outcome,
+    Slots,
+    is_running,
+    waiting,
+)
 from ritz.relax.bucket import Bucket, checked, needs, pack
 from ritz.relax.convergence_hook import ConvergenceHook
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, fill
@@ -330,6 +339,11 @@ class Relaxation(CompiledDriver):
         return super().adapt(plugin, argument)
 
     @property
+    def structures(self) -> Structures:
+        """The state, also within a block, where it is that before it."""
+        return self._variational_state
+
+    @property
     def stages(self) -> FusedStage:
         """The stages with all their hooks."""
         return self._stages
@@ -469,8 +483,8 @@ def _first_slots(
         matrices = jnp.zeros((n_structures, 3, 3), real)
         counts = jnp.zeros(n_structures, jnp.int32)
         finished = Outcome(
-            Geometry(all_positions, matrices), all_positions, numbers, all_positions, matrices,
-            numbers, jnp.full(n_structures, EMPTY, jnp.int32), counts,
+            Evaluation(Geometry(all_positions, matrices), all_positions), numbers, all_positions,
+            matrices, numbers, jnp.full(n_structures, EMPTY, jnp.int32), counts,
         )  # fmt: skip
     return geometry, slots._replace(stages=states, finished=finished)
 

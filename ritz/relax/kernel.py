@@ -11,6 +11,7 @@ from ritz.driver import Kernel, Proposal
 from ritz.relax.batch import (
     FAILED,
     UNCONVERGED,
+    Evaluation,
     Geometry,
     Given,
     Outcome,
@@ -95,14 +96,15 @@ class RelaxKernel(Kernel):
         free = ~is_running(slots, len(self.stages))
 
         def refill(geometry: Geometry, slots: Slots) -> tuple[Geometry, Slots]:
-            new = slots.next + jnp.cumsum(free) - 1
+            rank = jnp.cumsum(free).astype(slots.next.dtype)
+            new = slots.next + rank - 1
             enters = free & (new < n_structures)
             # Those that leave are written where they belong; the others, out of bounds, nowhere.
             leaves = jnp.where(enters, slots.member, n_structures)
             finished = jax.tree.map(
                 lambda all, own: all.at[leaves].set(own, mode="drop"),
                 slots.finished,
-                outcome(geometry, slots),
+                outcome(slots),
             )
             member = jnp.where(enters, new, slots.member)
             entering, fresh = fill(given, member, self.stages, slots.lists, slots.stages)
@@ -246,8 +248,9 @@ class RelaxKernel(Kernel):
     ) -> tuple[Geometry, Slots]:
         n_stages = len(self.stages)
         entered = verdict.status != slots.status
+        at = Evaluation(geometry, verdict.velocities)
         slots = slots._replace(
-            energy=verdict.evaluated.energy, forces=verdict.evaluated.forces,
+            at=select(verdict.active, at, slots.at), energy=verdict.evaluated.energy, forces=verdict.evaluated.forces,
             virial=verdict.evaluated.virial, fmax=verdict.fmax, status=verdict.status,
             velocities=select(verdict.active, verdict.velocities, slots.velocities),
             counters=verdict.counters,
@@ -359,6 +362,7 @@ def fill(
     forces = jnp.zeros_like(geometry.positions)
     return geometry, Slots(
         member=member, atoms=atoms, velocities=given.velocities[take],
+        at=Evaluation(geometry, given.velocities[take]),
         energy=jnp.full(n_slots, jnp.inf, real), forces=forces,
         virial=jnp.zeros((n_slots, 3, 3), real), fmax=jnp.full(n_slots, jnp.inf, real),
         status=nothing, steps=nothing, stage_steps=nothing, stages=states,

@@ -15,7 +15,11 @@ from ritz.relax.stage import FusedStage
 
 
 class Structures:
-    """All structures of a run as they stand now, in the order in which they were given."""
+    """All structures of a run, in the order in which they were given.
+
+    Positions, velocities, energies and forces are those of each structure's last evaluation, and
+    so belong together; `parameters` is where the next one will be.
+    """
 
     def __init__(
         self,
@@ -24,13 +28,13 @@ class Structures:
         stages: FusedStage,
         carry: RelaxCarry,
     ):
-        self._given = given
-        self._buckets = buckets
+        self.given = given
+        self.buckets = buckets
         self.stages = stages
         self.carry = carry
 
     def __len__(self) -> int:
-        return len(self._given)
+        return len(self.given)
 
     @property
     def parameters(self) -> tuple[Geometry, ...]:
@@ -44,15 +48,13 @@ class Structures:
     def _outcomes(self) -> tuple[list[Outcome], list[np.ndarray]]:
         """What is in the slots and what has left them, and the places; -1 for nothing."""
         outcomes, places = [], []
-        for bucket, geometry, slots in zip(
-            self._buckets, self.carry.params, self.carry.slots, strict=True
-        ):
+        for bucket, slots in zip(self.buckets, self.carry.slots, strict=True):
             known = np.array(bucket.places)
             if isinstance(slots.finished, Outcome):
                 left = jax.device_get(slots.finished)
                 outcomes.append(left)
                 places.append(np.where(left.status == EMPTY, -1, known))
-            outcomes.append(jax.device_get(outcome(geometry, slots)))
+            outcomes.append(jax.device_get(outcome(slots)))
             places.append(known[np.asarray(slots.member)])
         return outcomes, places
 
@@ -86,6 +88,6 @@ class Structures:
 
     @property
     def atoms(self) -> list[AseAtoms]:
-        """The structures as they stand, with energies and forces; those that wait as given."""
-        found = unpack(self._given, *self._outcomes(), self.stages)
-        return [new or old.copy() for new, old in zip(found, self._given, strict=True)]
+        """The structures with energies and forces; those not evaluated yet as they were given."""
+        found = unpack(self.given, *self._outcomes(), self.stages)
+        return [new or old.copy() for new, old in zip(found, self.given, strict=True)]

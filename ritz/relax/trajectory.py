@@ -1,0 +1,203 @@
+"""Writes trajectories that ASE reads."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ase.io
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms as AseAtoms
+from jaxtyping import Array, Bool, Int
+
+from ritz.driver.arguments import check_count
+from ritz.loggers.base import AbstractLogger
+from ritz.relax.batch import Outcome, Slots, outcome
+from ritz.relax.bucket import unpack
+
+FORMATS = {".traj": "traj", ".extxyz": "extxyz", ".xyz": "extxyz"}
+"""The formats by suffix."""
+
+MOST_FRAMES = 64
+"""How many steps are kept on the device before they are written."""
+
+MOST_BYTES = 2**26
+"""How much of the device's memory they may take."""
+
+
+class Frames(NamedTuple):
+    """The last steps of a bucket, in a ring: step k is in row k % n."""
+
+    outcome: Outcome
+    """The first axis is the row, the second the slot."""
+    member: Int[Array, "rows slots"]
+    wanted: Bool[Array, "rows slots"]
+    step: Int[Array, " rows"]
+    """-1 for rows that are empty."""
+    running: Bool[Array, " slots"]
+    """Which slots held an unfinished structure after the last step."""
+    last_member: Int[Array, " slots"]
+
+
+class Trajectory(AbstractLogger):
+    """Writes structures with energies and forces while they move, in a format of ASE.
+
+    A structure is written at every so many steps, and when it has finished. Frames are gathered
+    on the device, within compiled blocks, and written a block at a time; `info` of each has the
+    `step` of the run and the `place` of the structure. A run that is resumed drops what was
+    written after its checkpoint, a frame that was cut off included.
+
+    Args:
+        path: A file, relative to the run's working folder; its suffix, `.traj`, `.extxyz` or
+            `.xyz`, tells the format. With `{place}` in it, each structure has a file of its own,
+            otherwise all frames go to one file.
+        every: Write at steps that are multiples of this.
+
+    Raises:
+        ValueError: If the format is unknown, or `every` is no whole number above zero.
+    """
+
+    traced_at = "on_step_end"
+
+    def __init__(self, path: str | Path, every: int = 1):
+        self.path = Path(path)
+        if self.path.suffix not in FORMATS:
+            raise ValueError(
+                f"a trajectory ends in {', '.join(FORMATS)}, but {str(path)!r} was given."
+            )
+        self.every = check_count("every", every, 1)
+        self._rows = MOST_FRAMES
+        self._next = 0
+        self._folder = Path()
+        self._driver: Any = None
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Enter `open`.
+
+        Raises:
+            TypeError: If the driver has no structures.
+        """
+        from ritz.relax.driver import Relaxation
+
+        if not isinstance(driver, Relaxation):
+            raise TypeError(
+                f"Trajectory writes the structures of a Relaxation, not of a "
+                f"{type(driver).__name__}."
+            )
+        self._driver, self._next = driver, step
+        super().on_run_start(step, driver)
+
+    def ends_block(self, step: int) -> bool:
+        """Where the ring on the device is full."""
+        return (step + 1) % self._rows == 0
+
+    # On the device.
+
+    def init_traced(self, carry: Any) -> tuple[Frames, ...]:
+        """Empty rings, as many rows as memory lets."""
+        size = sum(x.nbytes for x in jax.tree.leaves([outcome(s) for s in carry.slots]))
+        self._rows = int(np.clip(MOST_BYTES // max(size, 1), 1, MOST_FRAMES))
+        return tuple(self._empty(slots) for slots in carry.slots)
+
+    def _empty(self, slots: Slots) -> Frames:
+        n, rows = len(slots.member), self._rows
+        return Frames(
+            jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), outcome(slots)),
+            jnp.zeros((rows, n), slots.member.dtype), jnp.zeros((rows, n), bool),
+            jnp.full(rows, -1, jnp.int32), self._runs(slots), slots.member,
+        )  # fmt: skip
+
+    def _runs(self, slots: Slots) -> Any:
+        return (slots.status >= 0) & (slots.status < len(slots.stages))
+
+    @property
+    def traced_settings(self) -> Any:
+        """All that the traced part depends on."""
+        return self.every, self._rows
+
+    def traced(
+        self, callback_carry: tuple[Frames, ...], carry: Any, metrics: dict[str, Any]
+    ) -> tuple[Frames, ...]:
+        """Put the step into the ring."""
+        step = jnp.asarray(metrics["step"], jnp.int32)
+        return tuple(
+            self._note(frames, slots, step)
+            for frames, slots in zip(callback_carry, carry.slots, strict=True)
+        )
+
+    def _note(self, frames: Frames, slots: Slots, step: Any) -> Frames:
+        runs = self._runs(slots)
+        moved = frames.running | (slots.member != frames.last_member)
+        wanted = moved & ((step % self.every == 0) | ~runs)
+        row = step % self._rows
+        return Frames(
+            jax.tree.map(lambda ring, new: ring.at[row].set(new), frames.outcome, outcome(slots)),
+            frames.member.at[row].set(slots.member), frames.wanted.at[row].set(wanted),
+            frames.step.at[row].set(step), runs, slots.member,
+        )  # fmt: skip
+
+    # On the host.
+
+    def load_traced(self, callback_carry: tuple[Frames, ...]) -> None:
+        """Write the frames that are new."""
+        if self._opened is None:
+            return
+        frames = jax.device_get(callback_carry)
+        images = [
+            image
+            for step in sorted(int(s) for s in frames[0].step if s >= self._next)
+            for image in self._images(frames, step)
+        ]
+        self._next = max(self._next, int(frames[0].step.max()) + 1)
+        by_file: dict[Path, list[AseAtoms]] = {}
+        for image in images:
+            by_file.setdefault(self._file(image.info["place"]), []).append(image)
+        for file, own in by_file.items():
+            ase.io.write(file, own, format=FORMATS[self.path.suffix], append=file.exists())
+
+    def _images(self, frames: tuple[Frames, ...], step: int) -> Iterator[AseAtoms]:
+        driver, row = self._driver, step % self._rows
+        state = driver.structures
+        outcomes = [jax.tree.map(lambda x: x[row], f.outcome) for f in frames]
+        places = [
+            np.where(f.wanted[row], np.array(bucket.places)[f.member[row]], -1)
+            for f, bucket in zip(frames, state.buckets, strict=True)
+        ]
+        for place, image in enumerate(unpack(state.given, outcomes, places, state.stages)):
+            if image is not None:
+                image.info |= {"step": step, "place": place}
+                yield image
+
+    def _file(self, place: int) -> Path:
+        return self._folder / str(self.path).replace("{place}", str(place))
+
+    @contextlib.contextmanager
+    def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
+        """Drop frames at or beyond `initial_step`; a run from step 0 starts empty."""
+        self._folder = working_dir
+        n_files = len(self._driver.structures.given) if "{place}" in str(self.path) else 1
+        for place in range(n_files):
+            file = self._file(place)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.exists():
+                self._keep(file, initial_step)
+        yield
+
+    def _keep(self, file: Path, initial_step: int) -> None:
+        kept: list[Any] = []
+        # The reader of a file that was cut off fails at its last frame, in one of many ways.
+        with contextlib.suppress(Exception):
+            for image in ase.io.iread(file, format=FORMATS[self.path.suffix]):
+                if image.info.get("step", -1) < initial_step:
+                    kept.append(image)
+        file.unlink()
+        if kept:
+            temporary = file.with_name(file.name + ".tmp")
+            ase.io.write(temporary, kept, format=FORMATS[self.path.suffix])
+            os.replace(temporary, file)
+
+    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+        """Nothing: frames are written in `load_traced`."""
