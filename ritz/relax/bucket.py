@@ -18,6 +18,9 @@ from ritz.relax.stage import FusedStage
 SPREAD = 1.5
 """The largest structure of a bucket has at most so many times the atoms of the smallest."""
 
+_COUNTED = 64
+"""In how many structures of a bucket neighbours are counted; lists that do not fit grow later."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Bucket:
@@ -137,28 +140,35 @@ def _bucket(
         np.array(places, np.int32),
     )
     width, images = 0, np.zeros(3, int)
-    for place, atoms in zip(places, members, strict=True):
-        if cutoff is not None and math.isinf(cutoff) and any(atoms.pbc):
-            raise ValueError(
-                f"structure {place} ({atoms.get_chemical_formula()}) is periodic, so that the "
-                "potential needs a cutoff; give cutoff=..., for Lennard-Jones 3 sigma."
-            )
-        if cutoff is not None:
-            own = needs(atoms.positions, complete_cell(atoms.cell), atoms.pbc, cutoff + skin)
-            width, images = max(width, own[0]), np.maximum(images, own[1])
+    if cutoff is not None:
+        counted = set(np.linspace(0, len(members) - 1, _COUNTED).astype(int))
+        for row, atoms in enumerate(members):
+            if math.isinf(cutoff) and any(atoms.pbc):
+                raise ValueError(
+                    f"structure {places[row]} ({atoms.get_chemical_formula()}) is periodic, so "
+                    "that the potential needs a cutoff; give cutoff=..., for Lennard-Jones 3 sigma."
+                )
+            cell, reach = complete_cell(atoms.cell), cutoff + skin
+            images = np.maximum(images, images_for(cell, atoms.pbc, reach))
+            if row in counted:
+                width = max(width, neighbors_for(atoms.positions, cell, atoms.pbc, reach))
     return Bucket(given, places, width, tuple(int(m) for m in images))
 
 
-def needs(
+def neighbors_for(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float
-) -> tuple[int, np.ndarray]:
-    """The most neighbours of an atom, and the images they are found in."""
+) -> int:
+    """The most neighbours of an atom."""
     first, _, _ = pairs_on_host(positions, cell, pbc, reach)
-    width = int(np.bincount(first, minlength=1).max())
+    return int(np.bincount(first, minlength=1).max())
+
+
+def images_for(cell: np.ndarray, pbc: np.ndarray, reach: float) -> np.ndarray:
+    """What `neighbors.images_needed` gives, for one cell on the host."""
     if math.isinf(reach):
-        return width, np.zeros(3, int)
+        return np.zeros(3, int)
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return width, np.where(pbc, np.floor(reach / heights + 0.5), 0).astype(int)
+    return np.where(pbc, np.floor(reach / heights + 0.5), 0).astype(int)
 
 
 def unpack(

@@ -24,7 +24,7 @@ from ritz.relax.batch import (
     is_running,
     waiting,
 )
-from ritz.relax.bucket import Bucket, checked, needs, pack
+from ritz.relax.bucket import Bucket, checked, images_for, neighbors_for, pack
 from ritz.relax.convergence_hook import ConvergenceHook
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, fill
 from ritz.relax.neighbors import ListSettings, empty_lists, refresh
@@ -228,10 +228,9 @@ class Relaxation(CompiledDriver):
         width, images = self._widths[bucket], np.array(self._images[bucket])
         for row in rows:
             there = atoms.mask[row]
-            found = needs(
-                geometry.positions[row][there], geometry.cell[row], atoms.pbc[row], reach
-            )
-            width, images = max(width, found[0]), np.maximum(images, found[1])
+            positions, cell = geometry.positions[row][there], geometry.cell[row]
+            width = max(width, neighbors_for(positions, cell, atoms.pbc[row], reach))
+            images = np.maximum(images, images_for(cell, atoms.pbc[row], reach))
         old = self._widths[bucket]
         if width > old:
             width = _rounded(math.ceil(1.25 * width))
