@@ -10,13 +10,13 @@ from typing import Any
 import jsonargparse
 
 import ritz
-from ritz.cli import demo, lattice, plot, status
+from ritz.cli import demo, lattice, plot, relax, status
 from ritz.cli.config_file import check_file, config_files, nearest
 from ritz.cli.lattice_config import LatticeRun
 from ritz.cli.parts import overridden, part_fields, split_overrides
 from ritz.cli.run_folder import CONFIG, RunFolder
 
-_COMMANDS = {"demo": demo, "plot": plot, "status": status}
+_COMMANDS = {"demo": demo, "plot": plot, "relax": relax, "status": status}
 _LATTICE = {
     "train": "Optimise a wave function on a lattice, or go on with it.",
     "evaluate": "Estimate the energy and observables of a trained wave function.",
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.path.insert(0, "")  # functions in the present folder can be named
     try:
-        _run(given)
+        return _run(given)
     except jsonargparse.ArgumentError as error:
         text = _one_line(str(error), given[:1] == ["lattice"])
         sys.stderr.write(f"ritz: {text} (see ritz --help)\n")
@@ -100,15 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         sys.path.remove("")
         logger.setLevel(level)
-    return 0
 
 
-def _run(given: list[str]) -> None:
+def _run(given: list[str]) -> int:
     parser = _parser()
+    if given[:1] == ["relax"]:
+        rest, overrides = split_overrides(given, relax.PARTS)
+        return relax.run(parser.parse_args(rest).relax, overrides)
     if given[:1] != ["lattice"]:
         options = parser.parse_args(given)
         _COMMANDS[options.subcommand].run(options[options.subcommand])
-        return
+        return 0
     fields = part_fields(LatticeRun)
     rest, overrides = split_overrides(given, fields)
     if "evaluate" in rest[:2]:
@@ -126,6 +128,7 @@ def _run(given: list[str]) -> None:
         sys.stdout.write(text)
     else:
         lattice.run(command, run, text, settings)
+    return 0
 
 
 def _resolved(settings: Any) -> tuple[LatticeRun, str]:

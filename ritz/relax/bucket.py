@@ -40,7 +40,7 @@ class Bucket:
         return self.given.positions.shape[1]
 
 
-def checked(structures: Any) -> list[AseAtoms]:
+def checked(structures: Any, cutoff: float | None) -> list[AseAtoms]:
     """The structures, as a list.
 
     Raises:
@@ -53,10 +53,32 @@ def checked(structures: Any) -> list[AseAtoms]:
     for place, atoms in enumerate(listed):
         if not isinstance(atoms, AseAtoms):
             raise TypeError(f"structure {place} must be an ase.Atoms, but {atoms!r} was given.")
-        why = _refusal(atoms)
-        if why:
-            raise ValueError(f"structure {place} ({atoms.get_chemical_formula()}): {why}")
+        try:
+            check_structure(atoms, cutoff)
+        except ValueError as error:
+            formula = atoms.get_chemical_formula()
+            raise ValueError(f"structure {place} ({formula}): {error}") from error
     return listed
+
+
+def check_structure(atoms: AseAtoms, cutoff: float | None) -> None:
+    """Refuse a structure that cannot be treated.
+
+    Args:
+        atoms: The structure.
+        cutoff: The potential's.
+
+    Raises:
+        ValueError: With what is wrong with it.
+    """
+    why = _refusal(atoms)
+    if why is None and cutoff is not None and math.isinf(cutoff) and any(atoms.pbc):
+        why = (
+            "it is periodic, so that the potential needs a cutoff; give cutoff=..., for "
+            "Lennard-Jones 3 sigma."
+        )
+    if why is not None:
+        raise ValueError(why)
 
 
 def _refusal(atoms: AseAtoms) -> str | None:
@@ -102,11 +124,7 @@ def group(sizes: Sequence[int]) -> list[list[int]]:
 
 
 def pack(structures: Sequence[AseAtoms], cutoff: float | None, skin: float) -> list[Bucket]:
-    """The buckets that hold all structures.
-
-    Raises:
-        ValueError: If a periodic structure meets an infinite cutoff.
-    """
+    """The buckets that hold all structures."""
     return [
         _bucket([structures[place] for place in places], tuple(places), cutoff, skin)
         for places in group([len(atoms) for atoms in structures])
@@ -143,11 +161,6 @@ def _bucket(
     if cutoff is not None:
         counted = set(np.linspace(0, len(members) - 1, _COUNTED).astype(int))
         for row, atoms in enumerate(members):
-            if math.isinf(cutoff) and any(atoms.pbc):
-                raise ValueError(
-                    f"structure {places[row]} ({atoms.get_chemical_formula()}) is periodic, so "
-                    "that the potential needs a cutoff; give cutoff=..., for Lennard-Jones 3 sigma."
-                )
             cell, reach = complete_cell(atoms.cell), cutoff + skin
             images = np.maximum(images, images_for(cell, atoms.pbc, reach))
             if row in counted:

@@ -92,7 +92,6 @@ class Relaxation(CompiledDriver):
         dtype: str = "float64",
         seed: int = 0,
     ):
-        structures = checked(atoms)
         if not isinstance(model, AbstractPotential):
             raise TypeError(
                 f"model must be a potential such as LennardJones(), but {model!r} was given; wrap "
@@ -105,6 +104,7 @@ class Relaxation(CompiledDriver):
             )
         if dtype not in ("float64", "float32"):
             raise ValueError(f"dtype must be 'float64' or 'float32', but {dtype!r} was given.")
+        structures = checked(atoms, model.cutoff)
         check_count("max_atoms", max_atoms, 1)
         if slots is not None:
             check_count("slots", slots, 1)

@@ -1,0 +1,226 @@
+"""Relax structures from files, all at once.
+
+The model is a class of ritz.relax, or any class path; its arguments are given as
+--model.epsilon=0.01. The exit status is 0 if everything has converged, otherwise 1.
+"""
+
+import argparse
+import csv
+import io
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ritz.cli.parts import Override, Part, overridden
+from ritz.loggers.files import atomic_write
+from ritz.stages.parts import make
+
+_logger = logging.getLogger("ritz")
+_SHORT = {"lj": "LennardJones"}
+_COLUMNS = ("file", "frame", "formula", "atoms", "energy", "fmax", "status", "steps", "reason")
+PARTS = {"model": False, "optimizer": False}
+"""The options that name classes, whose arguments can be given."""
+
+
+def add_arguments(parser: Any) -> None:
+    """Say what `ritz relax` takes."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="structures, as ASE reads them")
+    parser.add_argument("--model", help="potential, such as lennard-jones", required=True)
+    parser.add_argument("--fmax", type=float, default=0.05, help="largest force, in eV/Angstrom")
+    parser.add_argument(
+        "--optimizer", default="fire", help="fire, fire2, lbfgs, gradient_descent or a class path"
+    )
+    parser.add_argument("--cell", action="store_true", help="let cells move too")
+    parser.add_argument("--pressure", type=float, default=0.0, help="on moving cells, in GPa")
+    parser.add_argument("--max_steps", type=int, default=10_000, help="steps of each structure")
+    parser.add_argument("--max_atoms", type=int, help="atoms that are treated at once")
+    parser.add_argument("--output", default="relaxed.extxyz", help="where the structures go")
+    parser.add_argument("--table", default="relaxed.csv", help="where the table goes")
+    parser.add_argument("--trajectory", help="write the way there: NAME.traj or NAME.extxyz")
+    parser.add_argument("--every", type=int, default=10, help="steps between frames of it")
+    parser.add_argument("--log", help="path prefix for a log of all steps")
+    parser.add_argument("--checkpoint", help="folder: save there, and go on from what is saved")
+    parser.add_argument("--progress", type=bool, default=True, help="whether to show a bar")
+
+
+def run(options: argparse.Namespace, overrides: Sequence[Override] = ()) -> int:
+    """Read, relax and write.
+
+    Args:
+        options: See `add_arguments`.
+        overrides: Arguments of the parts.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: If an option is wrong, or no structure can be read.
+    """
+    try:
+        from ritz.relax import AbstractPotential
+    except ImportError as error:
+        raise ValueError(f"this needs ASE: pip install 'ritz[relax]' ({error})") from error
+    parts: dict[str, Any] = {name: Part(getattr(options, name)) for name in PARTS}
+    for field, way, value in overrides:
+        parts[field] = overridden(field, parts[field], way, value, False)
+    model = _made("model", parts["model"])
+    if not isinstance(model, AbstractPotential):
+        raise ValueError(f"model: {options.model} is no potential of ritz.relax.")
+    rows = _read(options.files)
+    cell = _cell(options)
+    _refuse(rows, model, cell)
+    good = [row for row in rows if "structure" in row]
+    if not good:
+        raise ValueError(f"no structure can be relaxed: {rows[0]['reason']}")
+    found = _relax(options, [row["structure"] for row in good], model, parts["optimizer"], cell)
+    for i, row in enumerate(good):
+        row |= {
+            "energy": float(found.energy[i]), "fmax": float(found.fmax[i]),
+            "status": found.status[i], "steps": int(found.steps[i]), "result": found.atoms[i],
+        }  # fmt: skip
+        if row["status"] == "failed":
+            row["reason"] = "energy or forces are not finite"
+    _write(options, rows)
+    return 0 if all(row["status"] == "converged" for row in rows) else 1
+
+
+def _made(key: str, part: Part) -> Any:
+    name = part.class_path
+    if "." not in name and ":" not in name:
+        camel = "".join(word[:1].upper() + word[1:] for word in name.replace("_", "-").split("-"))
+        part = Part(_SHORT.get(name, camel), part.init_args)
+    return make(key, part.as_dict(), {}, ("ritz.relax",))
+
+
+def _optimizer(part: Part) -> Any:
+    from ritz.relax.relaxing import OPTIMIZERS
+
+    short = OPTIMIZERS.get(part.class_path)
+    if short is None and "." not in part.class_path and ":" not in part.class_path:
+        raise ValueError(
+            f"optimizer: {part.class_path!r} was given; there are: {', '.join(OPTIMIZERS)}."
+        )
+    path = part.class_path if short is None else f"{short.__module__}.{short.__name__}"
+    return make("optimizer", {"class_path": path, "init_args": part.init_args})
+
+
+def _cell(options: Any) -> Any:
+    from ase.units import GPa
+
+    from ritz.relax import FrechetCell
+
+    if not options.cell:
+        if options.pressure:
+            raise ValueError("pressure: only moving cells feel it; give --cell too.")
+        return None
+    return FrechetCell(pressure=options.pressure * GPa)
+
+
+def _read(files: list[str]) -> list[dict[str, Any]]:
+    """A row for each structure, and for each file that cannot be read."""
+    import ase.io
+
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            frames = ase.io.read(file, index=":")
+            if not frames:
+                raise ValueError("it holds no structure")
+        except Exception as error:  # readers of a hundred formats fail in as many ways
+            told = " ".join(str(error).split())
+            reason = f"it cannot be read ({type(error).__name__}{': ' * bool(told)}{told})"
+            _logger.warning("%s is skipped: %s", file, reason)
+            rows.append({"file": file, "status": "skipped", "reason": reason})
+            continue
+        rows += [
+            {
+                "file": file, "frame": frame, "formula": atoms.get_chemical_formula(),
+                "atoms": len(atoms), "structure": atoms,
+            }
+            for frame, atoms in enumerate(frames)
+        ]  # fmt: skip
+    return rows
+
+
+def _refuse(rows: list[dict[str, Any]], model: Any, cell: Any) -> None:
+    """Skip the structures that cannot be treated."""
+    from ritz.relax import FIRE
+    from ritz.relax.bucket import check_structure
+
+    stage = FIRE(cell=cell)
+    for row in rows:
+        atoms = row.get("structure")
+        if atoms is None:
+            continue
+        try:
+            check_structure(atoms, model.cutoff)
+            stage.check(atoms)
+        except ValueError as error:
+            del row["structure"]
+            row |= {"status": "skipped", "reason": str(error)}
+            _logger.warning("%s is skipped: %s", _name(row), error)
+
+
+def _relax(options: Any, structures: Any, model: Any, optimizer: Part, cell: Any) -> Any:
+    from ritz.checkpoint import Checkpoint
+    from ritz.relax import Trajectory, relax
+
+    out: list[Any] = [options.log] if options.log else []
+    if options.trajectory:
+        out.append(Trajectory(options.trajectory, every=options.every))
+    callbacks = [Checkpoint(options.checkpoint)] if options.checkpoint else []
+    settings = {} if options.max_atoms is None else {"max_atoms": options.max_atoms}
+    return relax(
+        structures, model, options.fmax, _optimizer(optimizer), options.max_steps, cell=cell,
+        callback=callbacks, out=out, show_progress=options.progress,
+        resume=bool(options.checkpoint), **settings,
+    )  # fmt: skip
+
+
+def _write(options: Any, rows: list[dict[str, Any]]) -> None:
+    import ase.io
+
+    results = []
+    for row in rows:
+        atoms = row.get("result")
+        if atoms is not None:
+            atoms.info |= {"file": str(row["file"]), "frame": row["frame"], "status": row["status"]}
+            results.append(atoms)
+    for path in (options.output, options.table):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    ase.io.write(options.output, results)
+    text = io.StringIO()
+    table = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    atomic_write(Path(options.table), text.getvalue().encode())
+    sys.stdout.write(_text(rows))
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["status"]] = counts.get(row["status"], 0) + 1
+    told = ", ".join(f"{n} {status}" for status, n in counts.items())
+    sys.stdout.write(f"{told}; {options.output}, {options.table}\n")
+
+
+def _text(rows: list[dict[str, Any]], most: int = 50) -> str:
+    """The table for people; only its first rows if it is long."""
+    width = max(len(_name(row)) for row in rows[:most])
+    lines = [f"{'structure':<{width}}  {'atoms':>6}  {'energy/eV':>14}  {'fmax':>9}  "
+             f"{'steps':>6}  status"]  # fmt: skip
+    for row in rows[:most]:
+        if "energy" in row:
+            lines.append(
+                f"{_name(row):<{width}}  {row['atoms']:>6}  {row['energy']:>14.6f}  "
+                f"{row['fmax']:>9.2e}  {row['steps']:>6}  {row['status']}"
+            )
+        else:
+            lines.append(f"{_name(row):<{width}}  {row['status']}: {row['reason']}")
+    if len(rows) > most:
+        lines.append(f"... and {len(rows) - most} more, in the table")
+    return "\n".join(lines) + "\n"
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['file']}@{row['frame']}" if row.get("frame") else str(row["file"])
