@@ -116,6 +116,7 @@ def search(
     beyond = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
     fractional = positions @ inverse(cell)
     everyone = jnp.arange(n)
+    exists = jnp.all(pbc | (beyond == 0), axis=-1)[:, None]
 
     def row(i: Any) -> tuple[Any, Any, Any]:
         nearest = jnp.where(pbc, -jnp.round(fractional - fractional[i]), 0)
@@ -123,7 +124,7 @@ def search(
         apart = positions - positions[i] + shift @ cell
         itself = (everyone == i) & jnp.all(shift == 0, axis=-1)
         near = jnp.sum(apart**2, axis=-1) < settings.reach**2
-        near &= mask & mask[i] & ~itself
+        near &= exists & mask & mask[i] & ~itself
         rank = jnp.cumsum(near.reshape(-1))
         taken = jnp.searchsorted(rank, jnp.arange(1, width + 1), method="scan_unrolled")
         taken = jnp.minimum(taken, rank.size - 1)
@@ -210,8 +211,8 @@ def outdated(lists: NeighborLists, positions: Any, cell: Any, settings: ListSett
         reach *= 1 - strain
     moved = jnp.max(jnp.sum((positions - old) ** 2, axis=-1), axis=-1)
     assert settings.cutoff is not None
-    room = jnp.maximum(reach - settings.cutoff, 0)
-    return lists.stale | (4 * moved > room**2)
+    room = reach - settings.cutoff
+    return lists.stale | (room < 0) | (4 * moved > room**2)
 
 
 def refresh(

@@ -1,0 +1,126 @@
+"""Energies, forces and stress against ASE and finite differences."""
+
+import ase.calculators.lj
+import ase.calculators.morse
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+
+from ritz.relax import FIRE, NVE, LennardJones, Morse, Potential, Relaxation, SoftSphere
+from tests.relax.systems import ARGON, argon, lennard_jones
+
+
+def evaluated(atoms, model, **settings):
+    """The structure with energy, forces and stress, before it has moved."""
+    stage = NVE(convergence_hook={"criteria": {"key": "stress", "threshold": 0.0}})
+    driver = Relaxation(atoms, model, stage, **settings)
+    driver.run(1, show_progress=False)
+    return driver.state.atoms[0]
+
+
+@pytest.mark.parametrize("onset", [None, 5.0])
+def test_lennard_jones_is_that_of_ase(onset):
+    atoms = argon(0)
+    atoms.calc = ase.calculators.lj.LennardJones(
+        **ARGON, rc=6.0, ro=onset or 6.0, smooth=onset is not None
+    )
+
+    found = evaluated(atoms, lennard_jones(6.0, onset))
+
+    assert abs(found.get_potential_energy() - atoms.get_potential_energy()) < 1e-13
+    np.testing.assert_allclose(found.get_forces(), atoms.get_forces(), atol=1e-13)
+    np.testing.assert_allclose(found.get_stress(), atoms.get_stress(), atol=1e-15)
+
+
+def test_morse_is_that_of_ase():
+    atoms = Atoms("Cu2", [[0, 0, 0], [0.3, 0.4, 1.9]])
+    atoms.calc = ase.calculators.morse.MorsePotential(
+        epsilon=0.7, rho0=4.0, r0=2.1, rcut1=90.0, rcut2=99.0
+    )
+
+    found = evaluated(atoms, Morse(0.7, 4.0 / 2.1, 2.1))
+
+    assert abs(found.get_potential_energy() - atoms.get_potential_energy()) < 1e-12
+    np.testing.assert_allclose(found.get_forces(), atoms.get_forces(), atol=1e-12)
+
+
+def test_soft_spheres():
+    for distance, exponent, energy, force in [
+        (0.5, 2.0, 0.5 * 0.25, 0.5), (0.5, 3.0, 0.125 / 3, 0.25), (1.5, 2.0, 0.0, 0.0),
+    ]:  # fmt: skip
+        pair = Atoms("H2", [[0, 0, 0], [distance, 0, 0]])
+        found = evaluated(pair, SoftSphere(exponent=exponent))
+        assert abs(found.get_potential_energy() - energy) < 1e-15
+        np.testing.assert_allclose(found.get_forces()[:, 0], [-force, force], atol=1e-15)
+
+
+def test_elements_mix_by_the_rules_of_lorentz_and_berthelot():
+    model = LennardJones({"Ar": 0.01, "Ne": 0.04}, {"Ar": 3.0, "Ne": 2.0})
+    for symbols, epsilon, sigma in [("ArNe", 0.02, 2.5), ("Ar2", 0.01, 3.0), ("Ne2", 0.04, 2.0)]:
+        pair = Atoms(symbols, [[0, 0, 0], [0, 0, 2 ** (1 / 6) * sigma]])
+        assert abs(evaluated(pair, model).get_potential_energy() + epsilon) < 1e-15
+    unknown = Relaxation(Atoms("ArKr", [[0, 0, 0], [0, 0, 3]]), model)
+    unknown.run(1, show_progress=False)
+    assert unknown.state.status == [-1]
+
+
+def angular(params, structure):
+    """A three-body energy that also feels where the atoms and the cell are."""
+    near = jnp.where(structure.pairs, jnp.exp(-structure.squared_distances()), 0)
+    pulls = jnp.sum(near[..., None] * structure.vectors, axis=1)
+    inside = jnp.where(structure.mask, structure.positions[:, 0] ** 2, 0)
+    return params["a"] * jnp.sum(pulls**2) + 0.01 * jnp.sum(inside) + 0.1 * structure.cell[1, 1]
+
+
+def test_any_function_has_right_forces_and_stress():
+    atoms = argon(1, a=3.0)
+    model = Potential(angular, {"a": 0.7}, cutoff=3.0)
+    found = evaluated(atoms, model)
+
+    def energy(positions=None, strain=None):
+        moved = atoms.copy()
+        if positions is not None:
+            moved.positions = positions
+        if strain is not None:
+            moved.set_cell(moved.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+        return evaluated(moved, model).get_potential_energy()
+
+    h = 1e-5
+    for i, axis in [(0, 0), (5, 2)]:
+        step = np.zeros((8, 3))
+        step[i, axis] = h
+        slope = (energy(atoms.positions + step) - energy(atoms.positions - step)) / (2 * h)
+        assert abs(found.get_forces()[i, axis] + slope) < 1e-7
+    for a, b in [(0, 0), (1, 2)]:
+        strain = np.zeros((3, 3))
+        strain[a, b] = strain[b, a] = h / 2 if a != b else h
+        slope = (energy(strain=strain) - energy(strain=-strain)) / (2 * h)
+        stress = found.get_stress(voigt=False)[a, b]
+        assert abs(stress - slope / atoms.get_volume()) < 1e-8
+
+
+def test_a_potential_of_positions_alone():
+    bowl = Potential(lambda k, s: 0.5 * k * jnp.sum(s.positions**2), 2.0)
+    atoms = Atoms("H2", [[1, 0, 0], [0, 2, 0]])
+
+    driver = Relaxation([atoms, atoms[:1]], bowl, FIRE())
+    driver.run(500, show_progress=False)
+
+    assert driver.state.status.tolist() == [1, 1]
+    assert np.abs(driver.state.atoms[0].positions).max() < 0.03
+
+
+def test_wrong_arguments_are_refused():
+    for wrong, message in [
+        (lambda: LennardJones(epsilon=-1), "epsilon must be a positive number"),
+        (lambda: LennardJones(sigma={"Xx1": 1.0}), "no chemical element"),
+        (lambda: LennardJones(cutoff=3.0, onset=4.0), "onset must lie between"),
+        (lambda: LennardJones(onset=4.0), "onset needs a cutoff"),
+        (lambda: SoftSphere(exponent=1.5), "at least 2"),
+        (lambda: Potential(angular, cutoff=-1), "cutoff must be positive"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            wrong()
+    with pytest.raises(TypeError, match="takes a function"):
+        Potential(3)  # type: ignore[arg-type]
