@@ -125,7 +125,7 @@ def _read(files: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
-            frames = ase.io.read(file, index=":")
+            frames: Any = ase.io.read(file, index=":")
             if not frames:
                 raise ValueError("it holds no structure")
         except Exception as error:  # readers of a hundred formats fail in as many ways
@@ -192,7 +192,7 @@ def _write(options: Any, rows: list[dict[str, Any]]) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     ase.io.write(options.output, results)
     text = io.StringIO()
-    table = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    table: Any = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     atomic_write(Path(options.table), text.getvalue().encode())

@@ -21,5 +21,5 @@ from ritz.relax.relaxing import RelaxResult as RelaxResult
 from ritz.relax.relaxing import relax as relax
 from ritz.relax.stage import AbstractStage as AbstractStage
 from ritz.relax.stage import FusedStage as FusedStage
-from ritz.relax.trajectory import Trajectory as Trajectory
 from ritz.relax.structure import Structure as Structure
+from ritz.relax.trajectory import Trajectory as Trajectory

@@ -94,9 +94,7 @@ def _refusal(atoms: AseAtoms) -> str | None:
         return "masses must be above zero."
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms | FixCartesian):
-            return (
-                f"{type(constraint).__name__} cannot be held; FixAtoms and FixCartesian can."
-            )
+            return f"{type(constraint).__name__} cannot be held; FixAtoms and FixCartesian can."
     return None
 
 
@@ -131,12 +129,17 @@ def pack(structures: Sequence[AseAtoms], cutoff: float | None, skin: float) -> l
     ]
 
 
+def _array(array: Any) -> Any:
+    """An array of NumPy where one of JAX will be."""
+    return array
+
+
 def _bucket(
     members: list[AseAtoms], places: tuple[int, ...], cutoff: float | None, skin: float
 ) -> Bucket:
     size = max(map(len, members))
 
-    def padded(get: Callable[[AseAtoms], Any], fill: Any = 0) -> np.ndarray:
+    def padded(get: Callable[[AseAtoms], Any], fill: Any = 0) -> Any:
         rows = [np.asarray(get(atoms)) for atoms in members]
         shape = (len(members), size, *rows[0].shape[1:])
         array = np.full(shape, fill, rows[0].dtype)
@@ -150,12 +153,12 @@ def _bucket(
             padded(lambda a: a.get_masses(), 1.0),
             padded(lambda a: np.ones(len(a), bool)),
             padded(movable),
-            np.stack([a.pbc for a in members]),
+            _array(np.stack([a.pbc for a in members])),
         ),
         padded(lambda a: a.positions),
         padded(lambda a: np.where(movable(a), a.get_velocities(), 0)),
-        np.stack([complete_cell(a.cell) for a in members]),
-        np.array(places, np.int32),
+        _array(np.stack([complete_cell(a.cell) for a in members])),
+        _array(np.array(places, np.int32)),
     )
     width, images = 0, np.zeros(3, int)
     if cutoff is not None:
@@ -165,12 +168,16 @@ def _bucket(
             images = np.maximum(images, images_for(cell, atoms.pbc, reach))
             if row in counted:
                 width = max(width, neighbors_for(atoms.positions, cell, atoms.pbc, reach))
-    return Bucket(given, places, width, tuple(int(m) for m in images))
+    return Bucket(given, places, width, as_images(images))
 
 
-def neighbors_for(
-    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float
-) -> int:
+def as_images(images: Any) -> tuple[int, int, int]:
+    """Three counts as a tuple of numbers, which can be a static argument."""
+    a, b, c = (int(m) for m in images)
+    return a, b, c
+
+
+def neighbors_for(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float) -> int:
     """The most neighbours of an atom."""
     first, _, _ = pairs_on_host(positions, cell, pbc, reach)
     return int(np.bincount(first, minlength=1).max())
@@ -185,10 +192,19 @@ def images_for(cell: np.ndarray, pbc: np.ndarray, reach: float) -> np.ndarray:
 
 
 def unpack(
-    given: Sequence[AseAtoms], outcomes: Sequence[Outcome], places: Sequence[Any],
+    given: Sequence[AseAtoms],
+    outcomes: Sequence[Outcome],
+    places: Sequence[Any],
     stages: FusedStage,
 ) -> list[AseAtoms | None]:
-    """Structures as they stand, in the order in which they were given; None for those unseen."""  # fmt: skip
+    """Structures as they stand, in the order in which they were given; None for those unseen.
+
+    Args:
+        given: The structures as they were given.
+        outcomes: How structures stand.
+        places: The place of each row of the outcomes among those given; -1 for none.
+        stages: What they go through.
+    """
     found: list[AseAtoms | None] = [None] * len(given)
     moves_cell = any(stage.moves_cell for stage in stages.stages)
     integrates = any(stage.integrates for stage in stages.stages)

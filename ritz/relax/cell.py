@@ -23,10 +23,10 @@ class CellState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class FrechetCell:
-    """Lets an optimiser deform the cell: coordinates are those of the atoms before the deformation
-    F = exp(L), and the elements of L.
+    """Lets an optimiser deform the cell by F = exp(L).
 
-    The method of the Frechet cell filter of ASE. Atoms that are fixed follow the cell.
+    Its coordinates are those of the atoms before the deformation, and the elements of L: the method
+    of the Frechet cell filter of ASE. Atoms that are fixed follow the cell.
 
     Args:
         mask: Which elements of the strain may change, six booleans in Voigt order (xx, yy, zz, yz,

@@ -145,12 +145,12 @@ class ConvergenceHook(StopCondition):
         if any(result is None for result in evaluated) or step % self.frequency:
             return None
         results = [result for result in evaluated if result is not None]
-        failed = np.logical_or.reduce([failed for _, failed in results])
+        failed: Any = np.logical_or.reduce([failed for _, failed in results])
         if np.all(failed):
             keys = [c.key for c, (_, nan) in zip(self.criteria, results, strict=True) if nan.any()]
             return f"failed: {' and '.join(keys)} is NaN"
         together = np.logical_and if self.mode == "all" else np.logical_or
-        met = together.reduce([met for met, _ in results])
+        met: Any = together.reduce([met for met, _ in results])
         self._counter = self._counter + 1 if np.all(met | failed) else 0
         if self._counter <= self.patience:
             return None

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,25 +13,19 @@ import numpy as np
 
 from ritz.driver import CompiledDriver
 from ritz.driver.arguments import check_count
-from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
-from ritz.relax.batch import (
-    EMPTY,
-    Evaluation,
-    Geometry,
-    Given,
-    Outcome,
-    Slots,
-    is_running,
-    waiting,
-)
-from ritz.relax.bucket import Bucket, checked, images_for, neighbors_for, pack
+from ritz.driver.callback import AbstractCallback
+from ritz.relax.arguments import check_choice, check_model, checked_stages
+from ritz.relax.batch import is_running, waiting
+from ritz.relax.bucket import as_images, checked, images_for, neighbors_for, pack
 from ritz.relax.convergence_hook import ConvergenceHook
-from ritz.relax.kernel import RelaxCarry, RelaxKernel, fill
-from ritz.relax.neighbors import ListSettings, empty_lists, refresh
+from ritz.relax.finish import AllFinished, Registered
+from ritz.relax.kernel import RelaxCarry, RelaxKernel
+from ritz.relax.neighbors import ListSettings
 from ritz.relax.optimizer import positive
 from ritz.relax.potential import AbstractPotential
 from ritz.relax.quantities import check_names
-from ritz.relax.stage import AbstractStage, FusedStage, Now, fused
+from ritz.relax.slots import first_slots, made_from, n_slots, remade
+from ritz.relax.stage import FusedStage
 from ritz.relax.state import Structures
 
 _logger = logging.getLogger(__name__)
@@ -92,18 +86,9 @@ class Relaxation(CompiledDriver):
         dtype: str = "float64",
         seed: int = 0,
     ):
-        if not isinstance(model, AbstractPotential):
-            raise TypeError(
-                f"model must be a potential such as LennardJones(), but {model!r} was given; wrap "
-                "a function (params, structure) -> energy as ritz.relax.Potential(function, "
-                "params, cutoff)."
-            )
-        if neighbors not in ("auto", "device", "host"):
-            raise ValueError(
-                f"neighbors must be 'auto', 'device' or 'host', but {neighbors!r} was given."
-            )
-        if dtype not in ("float64", "float32"):
-            raise ValueError(f"dtype must be 'float64' or 'float32', but {dtype!r} was given.")
+        check_model(model)
+        check_choice("neighbors", neighbors, ("auto", "device", "host"))
+        check_choice("dtype", dtype, ("float64", "float32"))
         structures = checked(atoms, model.cutoff)
         check_count("max_atoms", max_atoms, 1)
         if slots is not None:
@@ -113,12 +98,12 @@ class Relaxation(CompiledDriver):
         self.seed = seed
         self._model = model
         self._hooked: list[ConvergenceHook] = []
-        self._stages = _checked_stages(stages, convergence_hook, structures)
+        self._stages = checked_stages(stages, convergence_hook, structures)
         self._buckets = pack(structures, model.cutoff, self.skin)
         self._widths = [_rounded(bucket.width) for bucket in self._buckets]
         self._images = [bucket.images for bucket in self._buckets]
         self._neighbors = neighbors
-        self._n_slots = [_slots(bucket, slots, max_atoms, self._buckets) for bucket in self._buckets]
+        self._n_slots = n_slots(self._buckets, slots, max_atoms)
         with self._precision():
             real = jnp.dtype(dtype)
             self._potential = jax.tree.map(lambda x: _strong(x, real), model)
@@ -129,7 +114,7 @@ class Relaxation(CompiledDriver):
             self._kernel = self._make_kernel()
             carry = self._first_carry()
         super().__init__(Structures(structures, self._buckets, self._stages, carry), "fmax")
-        super().register_hook(_AllFinished())
+        super().register_hook(AllFinished())
 
     @contextlib.contextmanager
     def _precision(self) -> Iterator[None]:
@@ -142,7 +127,7 @@ class Relaxation(CompiledDriver):
     def _loop(self, *args: Any) -> Any:
         """The loop in the driver's precision; what its consumer does in between is not."""
         with self._precision():
-            loop = super()._loop(*args)
+            loop: Any = super()._loop(*args)
         try:
             while True:
                 with self._precision():
@@ -177,8 +162,8 @@ class Relaxation(CompiledDriver):
 
     def _first_carry(self) -> RelaxCarry:
         found = [
-            _first_slots(given, n_slots, self._stages, settings)
-            for given, n_slots, settings in zip(
+            first_slots(given, count, self._stages, settings)
+            for given, count, settings in zip(
                 self._given, self._n_slots, self._kernel.lists, strict=True
             )
         ]
@@ -236,7 +221,7 @@ class Relaxation(CompiledDriver):
             width = _rounded(math.ceil(1.25 * width))
         elif not np.any(images > np.array(self._images[bucket])):  # a matter of rounding
             width, images = old + _WIDTH_STEP, images + atoms.pbc[rows].any(axis=0)
-        self._widths[bucket], self._images[bucket] = width, tuple(int(m) for m in images)
+        self._widths[bucket], self._images[bucket] = width, as_images(images)
         _logger.info(
             "Step %d: neighbour lists of %d atoms overflowed; they now hold %d neighbours an atom "
             "instead of %d.", self.step_count, self._buckets[bucket].n_atoms, width, old,
@@ -260,15 +245,12 @@ class Relaxation(CompiledDriver):
     def snapshot(self) -> Any:
         """The carry, with neighbour lists as what they are made from, and how large they are."""
         carry = super().snapshot()
-        made_from = [
-            (own.lists.positions, own.lists.cell, own.lists.stale, own.lists.overflow)
-            for own in carry.slots
-        ]
+        origins = [made_from(own.lists) for own in carry.slots]
         bare = tuple(own._replace(lists=()) for own in carry.slots)
         return {
             "params": carry.params,
             "slots": bare,
-            "lists": made_from,
+            "lists": origins,
             "widths": list(map(int, self._widths)),
             "images": [list(map(int, images)) for images in self._images],
         }
@@ -276,12 +258,12 @@ class Relaxation(CompiledDriver):
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; noise depends on the structures' steps alone, so it repeats."""
         self._widths = [int(width) for width in snapshot["widths"]]
-        self._images = [tuple(int(m) for m in images) for images in snapshot["images"]]
+        self._images = [as_images(images) for images in snapshot["images"]]
         with self._precision():
             self._kernel = self._make_kernel()
             slots = tuple(
-                own._replace(lists=_remade(own, *made_from, settings))
-                for own, made_from, settings in zip(
+                own._replace(lists=remade(own, origin, settings))
+                for own, origin, settings in zip(
                     snapshot["slots"], snapshot["lists"], self._kernel.lists, strict=True
                 )
             )
@@ -298,7 +280,9 @@ class Relaxation(CompiledDriver):
             **super().settings,
             "structures": f"{len(self.state)} structures {digest.hexdigest()[:12]}",
             "model": {
-                "kind": type(self._model), "params": self._model.params, **self._model.static
+                "kind": type(self._model),
+                "params": self._model.params,
+                **self._model.static,
             },
             "stages": tuple((s.name, s.settings, s.max_steps) for s in self._stages.stages),
             "convergence": hooks,
@@ -334,7 +318,7 @@ class Relaxation(CompiledDriver):
         """Register convergence hooks, which act within the compiled step."""
         if isinstance(plugin, ConvergenceHook) and argument == "callback":
             self.register_hook(plugin)
-            return _Registered(plugin)
+            return Registered(plugin)
         return super().adapt(plugin, argument)
 
     @property
@@ -366,58 +350,6 @@ class Relaxation(CompiledDriver):
         return observable(self.state)
 
 
-class _AllFinished(AbstractCallback):
-    """Ends the run when no structure is left that runs or waits."""
-
-    callback_order = CallbackOrder.STOP
-
-    @property
-    def label(self) -> str:
-        """How the run's end is told."""
-        return "Relaxation"
-
-    def on_run_start(self, step: int, driver: Any) -> None:
-        """Nothing to do if all have finished."""
-        if not driver.n_unfinished:
-            raise _finished("all structures have finished")
-
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Look at the row."""
-        self._left = log_data["running"] + log_data["waiting"]
-        self._told = ", ".join(
-            f"{log_data[name]} {name}"
-            for name in ("converged", "unconverged", "failed")
-            if log_data[name]
-        )
-
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Stop after the step, in which nothing has moved: so no block is taken back."""
-        if not self._left:
-            raise _finished(f"all structures have finished ({self._told})")
-
-    def is_live(self, step: int) -> bool:
-        """Deferred: only the row is read."""
-        return False
-
-
-class _Registered(AbstractCallback):
-    """Stands for a convergence hook that acts within the compiled step."""
-
-    def __init__(self, hook: ConvergenceHook):
-        self.hook = hook
-
-    @property
-    def label(self) -> str:
-        """The hook's."""
-        return repr(self.hook)
-
-
-def _finished(message: str) -> StopRun:
-    stop = StopRun(message)
-    stop.reason = StopReason.FINISHED
-    return stop
-
-
 def _strong(leaf: Any, real: Any) -> Any:
     array = jnp.asarray(leaf)
     return array.astype(real) if jnp.issubdtype(array.dtype, jnp.floating) else array
@@ -425,78 +357,3 @@ def _strong(leaf: Any, real: Any) -> Any:
 
 def _rounded(width: int) -> int:
     return -(-width // _WIDTH_STEP) * _WIDTH_STEP
-
-
-def _slots(bucket: Bucket, slots: int | None, max_atoms: int, buckets: Sequence[Bucket]) -> int:
-    """How many slots a bucket gets: its share of the atoms, at least one."""
-    n_structures = len(bucket.places)
-    if slots is not None:
-        return min(slots, n_structures)
-    total = sum(b.n_atoms * len(b.places) for b in buckets)
-    share = min(1.0, max_atoms / total)
-    return min(n_structures, max(1, round(share * n_structures)))
-
-
-def _checked_stages(stages: Any, convergence_hook: Any, structures: Sequence[Any]) -> FusedStage:
-    from ritz.relax.fire import FIRE
-
-    stages = FIRE() if stages is None else stages
-    if convergence_hook is not None:
-        if not isinstance(stages, AbstractStage):
-            raise ValueError("convergence_hook goes with a single stage; give each stage its own.")
-        stages = stages.with_hook(convergence_hook)
-    stages = fused(stages)
-    for stage in stages.stages:
-        for place, atoms in enumerate(structures):
-            try:
-                stage.check(atoms)
-            except ValueError as error:
-                formula = atoms.get_chemical_formula()
-                raise ValueError(f"structure {place} ({formula}): {error}") from error
-    for hook in stages.all_hooks:
-        check_names(c.key for c in hook.criteria)
-    return stages
-
-
-def _first_slots(
-    given: Given, n_slots: int, stages: FusedStage, settings: ListSettings
-) -> tuple[Geometry, Slots]:
-    n_structures, n_atoms, _ = given.positions.shape
-    real = given.positions.dtype
-    member = jnp.arange(n_slots, dtype=jnp.int32)
-    lists = empty_lists(n_slots, n_atoms, settings, real)
-    geometry, slots = fill(given, member, stages, lists, ())
-    now = Now(
-        geometry.positions, slots.velocities, geometry.cell, slots.energy, slots.forces,
-        slots.virial, slots.atoms.masses, slots.atoms.movable,
-        jnp.sum(slots.atoms.mask, axis=-1), jax.random.split(jax.random.key(0), n_slots),
-    )  # fmt: skip
-    states = tuple(
-        jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda n, s=s: jax.vmap(s.enter)(n)[0], now))
-        for s in stages.stages
-    )
-    finished: Outcome | tuple[()] = ()
-    if n_slots < n_structures:
-        all_positions = jnp.zeros((n_structures, n_atoms, 3), real)
-        numbers = jnp.zeros(n_structures, real)
-        matrices = jnp.zeros((n_structures, 3, 3), real)
-        counts = jnp.zeros(n_structures, jnp.int32)
-        finished = Outcome(
-            Evaluation(Geometry(all_positions, matrices), all_positions), numbers, all_positions,
-            matrices, numbers, jnp.full(n_structures, EMPTY, jnp.int32), counts,
-        )  # fmt: skip
-    return geometry, slots._replace(stages=states, finished=finished)
-
-
-def _remade(
-    slots: Slots, positions: Any, cell: Any, stale: Any, overflow: Any, settings: ListSettings
-) -> Any:
-    """Neighbour lists made anew from what they were made from."""
-    lists = empty_lists(*positions.shape[:2], settings, positions.dtype)
-    made = jax.jit(refresh, static_argnums=6)(
-        lists, positions, cell, slots.atoms.pbc, slots.atoms.mask, ~stale, settings
-    )
-    return made._replace(
-        positions=jnp.asarray(positions), cell=jnp.asarray(cell), stale=jnp.asarray(stale),
-        overflow=jnp.asarray(overflow),
-    )  # fmt: skip

@@ -14,7 +14,6 @@ from ritz.relax.batch import (
     Evaluation,
     Geometry,
     Given,
-    Outcome,
     Slots,
     is_running,
     outcome,
@@ -22,7 +21,9 @@ from ritz.relax.batch import (
 )
 from ritz.relax.neighbors import ListSettings, entries, refresh, vectors
 from ritz.relax.potential import AbstractPotential, Evaluated, evaluate
-from ritz.relax.quantities import QUANTITIES, VIRIAL, Seen, quantity
+from ritz.relax.quantities import VIRIAL, Seen, quantity
+from ritz.relax.rows import row
+from ritz.relax.slots import fill, select_slots
 from ritz.relax.stage import FusedStage, Moved, Now, select
 from ritz.relax.structure import Structure
 
@@ -114,7 +115,7 @@ class RelaxKernel(Kernel):
             lists = slots.lists._replace(
                 stale=slots.lists.stale | enters, overflow=slots.lists.overflow & ~enters
             )
-            changed = _select_slots(enters, fresh, kept)
+            changed = select_slots(enters, fresh, kept)
             n_entered = jnp.sum(enters).astype(slots.next.dtype)
             return geometry, changed._replace(
                 lists=lists, next=slots.next + n_entered, finished=finished
@@ -132,7 +133,10 @@ class RelaxKernel(Kernel):
             verdict, view = self._judge(geometry, slots, given)
             verdicts.append(verdict)
             seen.append(view)
-        loss, metrics = self._row(carry, verdicts, seen)
+        shown = ["temperature"] * self.integrates + ["volume", "pressure"] * self.needs_virial
+        loss, metrics = row(
+            carry.slots, self.given, seen, [v.status for v in verdicts], len(self.stages), shown
+        )
         return carry, Proposal(loss, tuple(verdicts), metrics)
 
     def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Seen]:
@@ -172,9 +176,7 @@ class RelaxKernel(Kernel):
             return compute()
         return jax.lax.cond(jnp.any(active), compute, lambda: last)
 
-    def _now(
-        self, geometry: Geometry, slots: Slots, given: Given, evaluated: Evaluated
-    ) -> Now:
+    def _now(self, geometry: Geometry, slots: Slots, given: Given, evaluated: Evaluated) -> Now:
         def key(place: Any, step: Any) -> Any:
             return jax.random.fold_in(jax.random.fold_in(self.key, place), step)
 
@@ -250,8 +252,9 @@ class RelaxKernel(Kernel):
         entered = verdict.status != slots.status
         at = Evaluation(geometry, verdict.velocities)
         slots = slots._replace(
-            at=select(verdict.active, at, slots.at), energy=verdict.evaluated.energy, forces=verdict.evaluated.forces,
-            virial=verdict.evaluated.virial, fmax=verdict.fmax, status=verdict.status,
+            at=select(verdict.active, at, slots.at), energy=verdict.evaluated.energy,
+            forces=verdict.evaluated.forces, virial=verdict.evaluated.virial,
+            fmax=verdict.fmax, status=verdict.status,
             velocities=select(verdict.active, verdict.velocities, slots.velocities),
             counters=verdict.counters,
             stage_steps=jnp.where(entered, 0, slots.stage_steps),
@@ -295,77 +298,3 @@ class RelaxKernel(Kernel):
             overflow |= jnp.any(running & slots.lists.overflow)
             left |= jnp.any(running) | (waiting(slots, len(given.place)) > 0)
         return overflow | ~left
-
-    # What is logged.
-
-    def _row(
-        self, carry: RelaxCarry, verdicts: list[Verdict], seen: list[Seen]
-    ) -> tuple[Any, dict[str, Any]]:
-        def join(parts: Any) -> Any:
-            return jnp.concatenate(list(parts))
-
-        n_stages = len(self.stages)
-        status = join(v.status for v in verdicts)
-        running = (status >= 0) & (status < n_stages)
-        places = join(g.place[s.member] for g, s in zip(self.given, carry.slots, strict=True))
-        fmax, energy = join(v.fmax for v in verdicts), join(v.evaluated.energy for v in verdicts)
-        per_structure = {
-            "place": places,
-            "energy": energy,
-            "fmax": fmax,
-            "status": status,
-        }
-        shown = ["temperature"] * self.integrates
-        if self.needs_virial:
-            shown += ["volume", "pressure"]
-        for name in shown:
-            per_structure[name] = join(QUANTITIES[name][1](view) for view in seen)
-        done = self._done(carry, status)
-        largest = jnp.max(jnp.where(running, fmax, 0))
-        energies = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)
-        metrics = {"energy": jnp.sum(energies), "running": jnp.sum(running), **done}
-        return largest, {**metrics, "structures": per_structure}
-
-    def _done(self, carry: RelaxCarry, status: Any) -> dict[str, Any]:
-        """How many structures wait, and how many have ended in which way."""
-        n_stages = len(self.stages)
-        before = [s.finished.status for s in carry.slots if isinstance(s.finished, Outcome)]
-        ended = jnp.concatenate([status, *before])
-        left = sum(
-            waiting(slots, len(given.place))
-            for slots, given in zip(carry.slots, self.given, strict=True)
-        )
-        return {
-            "waiting": left,
-            "converged": jnp.sum(ended == n_stages),
-            "unconverged": jnp.sum(ended == UNCONVERGED),
-            "failed": jnp.sum(ended == FAILED),
-        }
-
-
-def _select_slots(chosen: Any, new: Slots, old: Slots) -> Slots:
-    """Whole slots from `new` where `chosen`, but for what is not by slot."""
-    bare = {"next": (), "lists": ()}
-    picked = select(chosen, new._replace(**bare), old._replace(**bare))
-    return picked._replace(next=old.next, lists=old.lists)
-
-
-def fill(
-    given: Given, member: Any, stages: FusedStage, lists: Any, states: Any
-) -> tuple[Geometry, Slots]:
-    """Slots that hold the structures `member`, before their first step."""
-    take = jnp.minimum(member, len(given.place) - 1)
-    atoms = jax.tree.map(lambda x: x[take], given.atoms)
-    geometry = Geometry(given.positions[take], given.cell[take])
-    n_slots, real = len(member), given.positions.dtype
-    nothing = jnp.zeros(n_slots, jnp.int32)
-    forces = jnp.zeros_like(geometry.positions)
-    return geometry, Slots(
-        member=member, atoms=atoms, velocities=given.velocities[take],
-        at=Evaluation(geometry, given.velocities[take]),
-        energy=jnp.full(n_slots, jnp.inf, real), forces=forces,
-        virial=jnp.zeros((n_slots, 3, 3), real), fmax=jnp.full(n_slots, jnp.inf, real),
-        status=nothing, steps=nothing, stage_steps=nothing, stages=states,
-        counters=jnp.zeros((n_slots, len(stages.all_hooks)), jnp.int32), lists=lists,
-        next=jnp.asarray(n_slots, jnp.int32), finished=(),
-    )  # fmt: skip

@@ -26,7 +26,7 @@ class NeighborLists(NamedTuple):
     neighbors: Int[Array, "slots n k"]
     shifts: Int[Array, "slots n k 3"]
     """Lattice vectors to add to the neighbour's position."""
-    count: Int[Array, "slots n"]
+    counts: Int[Array, "slots n"]
     """How many entries of each atom are used."""
     positions: Float[Array, "slots n 3"]
     """Where the atoms were when the lists were made."""
@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
     neighbors: Int[Array, "n k"]
     shifts: Int[Array, "n k 3"]
-    count: Int[Array, " n"]
+    counts: Int[Array, " n"]
     overflow: Bool[Array, ""]
 
 
@@ -84,7 +84,7 @@ def empty_lists(slots: int, n_atoms: int, settings: ListSettings, dtype: Any) ->
 
 def entries(lists: NeighborLists) -> Bool[Array, "slots n k"]:
     """Which entries of the lists are used."""
-    return jnp.arange(lists.neighbors.shape[-1]) < lists.count[..., None]
+    return jnp.arange(lists.neighbors.shape[-1]) < lists.counts[..., None]
 
 
 def vectors(positions: Any, cell: Any, neighbors: Any, shifts: Any) -> Float[Array, "n k 3"]:
@@ -103,9 +103,7 @@ def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
     return jnp.where(pbc, jnp.floor(reach * per_cell + 0.5), 0).astype(int)
 
 
-def search(
-    positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings
-) -> Found:
+def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings) -> Found:
     """Look at all pairs of one structure, and at as many images of them as `settings` has.
 
     Each atom's candidates are ordered by image and neighbour; those within reach are taken in
@@ -119,8 +117,8 @@ def search(
     exists = jnp.all(pbc | (beyond == 0), axis=-1)[:, None]
 
     def row(i: Any) -> tuple[Any, Any, Any]:
-        nearest = jnp.where(pbc, -jnp.round(fractional - fractional[i]), 0)
-        shift = nearest + beyond[:, None]  # images, n, 3
+        nearest: Any = jnp.where(pbc, -jnp.round(fractional - fractional[i]), 0)
+        shift: Any = nearest + beyond[:, None]  # images, n, 3
         apart = positions - positions[i] + shift @ cell
         itself = (everyone == i) & jnp.all(shift == 0, axis=-1)
         near = jnp.sum(apart**2, axis=-1) < settings.reach**2
@@ -130,7 +128,7 @@ def search(
         taken = jnp.minimum(taken, rank.size - 1)
         used = jnp.arange(width) < rank[-1]
         j = jnp.where(used, taken % n, i)
-        shifts = jnp.where(used[:, None], shift.reshape(-1, 3)[taken], 0)
+        shifts: Any = shift.reshape(-1, 3)[taken] * used[:, None]
         return j.astype(jnp.int32), shifts.astype(jnp.int16), rank[-1].astype(jnp.int32)
 
     size = max(1, min(n, MOST_CANDIDATES // (n * len(beyond))))
@@ -139,9 +137,7 @@ def search(
     return Found(neighbors, shifts, count, jnp.any(count > width) | jnp.any(missing))
 
 
-def search_on_host(
-    positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings
-) -> Found:
+def search_on_host(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings) -> Found:
     """The same by vesin's cell lists, in a call to the host; for large structures."""
     n, width = len(positions), settings.width
     shapes = (
@@ -151,7 +147,7 @@ def search_on_host(
     )
     call: Callable[..., Any] = jax.pure_callback
     neighbors, shifts, count = call(
-        lambda *given: _padded(*given, settings.reach, width),
+        lambda x, c, periodic, there: _padded(x, c, periodic, there, settings.reach, width),
         shapes, positions, cell, pbc, mask, vmap_method="sequential",
     )  # fmt: skip
     return Found(neighbors, shifts, count, jnp.any(count > width))
@@ -228,7 +224,7 @@ def refresh(
     if settings.cutoff is None:
         return lists
     wanted = outdated(lists, positions, cell, settings) & active
-    find = search_on_host if settings.on_host else search
+    find: Any = search_on_host if settings.on_host else search
     size = min(settings.chunk, len(wanted))
 
     def renew(lists: NeighborLists) -> NeighborLists:
@@ -241,7 +237,7 @@ def refresh(
                 positions[slots], cell[slots], pbc[slots], mask[slots]
             )
             new = NeighborLists(
-                found.neighbors, found.shifts, jnp.minimum(found.count, settings.width),
+                found.neighbors, found.shifts, jnp.minimum(found.counts, settings.width),
                 positions[slots], cell[slots], found.overflow, found.overflow,
             )  # fmt: skip
             valid = wanted[slots]

@@ -95,9 +95,7 @@ class AbstractOptimizer(AbstractStage):
         """One step of the optimiser, on atoms and cell."""
         if self.cell is None:
             own, change = self.step(state.own, now.forces)
-            return OptimizerState(own, ()), Moved(
-                now.positions + change, now.velocities, now.cell
-            )
+            return OptimizerState(own, ()), Moved(now.positions + change, now.velocities, now.cell)
         assert isinstance(state.cell, CellState)
         own, change = self.step(state.own, self.cell.forces(state.cell, now))
         cell_state, positions, cell = self.cell.move(state.cell, now, change)

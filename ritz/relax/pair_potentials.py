@@ -63,7 +63,8 @@ class PairPotential(AbstractPotential, abc.ABC):
                 energies -= self.pair_energy(params, jnp.asarray(end, squared.dtype))
             else:
                 energies *= _switch(squared, self.onset**2, end)
-        return 0.5 * jnp.sum(jnp.where(within, energies, 0))
+        counted: Any = jnp.where(within, energies, 0)
+        return 0.5 * jnp.sum(counted)
 
 
 def _switch(x: Any, start: float, end: float) -> Any:

@@ -124,11 +124,11 @@ def evaluate(
     value, slopes = jax.value_and_grad(energy, argnums=(0, 1, 2))(vectors, positions, cell)
     by_vector, by_position, by_cell = slopes
     if potential.pairwise:  # both sides of a pair feel the same
-        forces = 2 * jnp.sum(by_vector, axis=1)
+        pulled = -jnp.sum(by_vector, axis=1)
     else:
         pulled = jnp.zeros_like(positions).at[structure.neighbors].add(by_vector)
-        forces = jnp.sum(by_vector, axis=1) - pulled
-    forces = jnp.where(structure.mask[:, None], forces - by_position, 0)
+    forces: Any = jnp.sum(by_vector, axis=1) - pulled - by_position
+    forces = jnp.where(structure.mask[:, None], forces, 0)
     virial = jnp.zeros_like(cell)
     if with_virial:
         virial = _product(by_vector, vectors)

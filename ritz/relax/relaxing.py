@@ -166,4 +166,3 @@ def result(driver: Relaxation, alone: bool = False) -> RelaxResult:
         found.atoms[0], float(found.energy[0]), float(found.fmax[0]), status[0],
         int(found.steps[0]),
     )  # fmt: skip
-

@@ -94,7 +94,7 @@ class AbstractStage(abc.ABC):
         """What drives the cell; its rows count as forces in "fmax" if the stage relaxes cells."""
         return jnp.zeros_like(now.cell)
 
-    def check(self, atoms: Any) -> None:
+    def check(self, atoms: Any) -> None:  # noqa: B027 - most can treat all
         """Refuse a structure that the stage cannot treat.
 
         Raises:

@@ -77,8 +77,10 @@ class Structures:
 
     @property
     def status(self) -> Int[np.ndarray, " structures"]:
-        """The stage of each; the number of stages for those that have left the last one, -1 for
-        failed, -2 for those that used up their steps, -3 for those that wait."""
+        """The stage of each, or the number of stages for those that have left the last one.
+
+        -1 stands for failed, -2 for those that used up their steps, -3 for those that wait.
+        """
         return self._gather("status", EMPTY)
 
     @property

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms as AseAtoms
+from ase.io.trajectory import TrajectoryWriter
 from jaxtyping import Array, Bool, Int
 
 from ritz.driver.arguments import check_count
@@ -156,7 +157,15 @@ class Trajectory(AbstractLogger):
         for image in images:
             by_file.setdefault(self._file(image.info["place"]), []).append(image)
         for file, own in by_file.items():
-            ase.io.write(file, own, format=FORMATS[self.path.suffix], append=file.exists())
+            self._append(file, own)
+
+    def _append(self, file: Path, images: list[AseAtoms]) -> None:
+        if FORMATS[self.path.suffix] == "traj":  # `ase.io.write` cannot append to these
+            with TrajectoryWriter(file, "a") as writer:
+                for image in images:
+                    writer.write(image)
+        else:
+            ase.io.write(file, images, format="extxyz", append=True)
 
     def _images(self, frames: tuple[Frames, ...], step: int) -> Iterator[AseAtoms]:
         driver, row = self._driver, step % self._rows
@@ -196,7 +205,7 @@ class Trajectory(AbstractLogger):
         file.unlink()
         if kept:
             temporary = file.with_name(file.name + ".tmp")
-            ase.io.write(temporary, kept, format=FORMATS[self.path.suffix])
+            self._append(temporary, kept)
             os.replace(temporary, file)
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:

@@ -86,9 +86,7 @@ def test_crystals_with_variable_cells_take_the_steps_of_ase(strained):
 def test_ways_in_which_a_cell_may_move(strained, ours, theirs):
     found = relax(strained[0], lennard_jones(), fmax=1e-4, cell=FrechetCell(**ours))
 
-    atoms, steps = relaxed_by_ase(
-        strained[0], smooth_argon(), 1e-4, variable_cell=True, **theirs
-    )
+    atoms, steps = relaxed_by_ase(strained[0], smooth_argon(), 1e-4, variable_cell=True, **theirs)
     # They look at stress after the derivative of the exponential, we before.
     assert abs(found.steps - steps) <= 2
     np.testing.assert_allclose(found.atoms.cell, atoms.cell, atol=2e-3)

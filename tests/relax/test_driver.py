@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import ase.io
 import jax
@@ -242,7 +243,7 @@ driver.run(100, show_progress=False)
 assert driver.parameters[0].positions.dtype == "float32" and set(driver.state.status) == {1}
 assert jnp.ones(2).dtype == "float32"
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ assert jnp.ones(2).dtype == "float32"
         (
             lambda: Relaxation(Atoms("Ar2", [[0, 0, 0], [0, 0, 1]], constraint=FixBondLength(0, 1)),
                                LennardJones()),
-            ValueError, "FixBondLength cannot be held",
+            ValueError, "FixBondLengths cannot be held",
         ),
         (lambda: Relaxation(argon(0), lennard_jones(), dtype="half"), ValueError, "dtype must be"),
         (lambda: Relaxation(argon(0), lennard_jones(), neighbors="all"), ValueError, "neighbors"),

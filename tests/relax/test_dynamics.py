@@ -101,9 +101,7 @@ def test_an_ideal_gas_at_constant_pressure():
     random = np.random.default_rng(0)
     gas = [Atoms("Ar10", random.random((n, 3)) * side, cell=[side] * 3, pbc=True)] * 64
     nothing = Potential(lambda p, s: 0.0 * s.positions.sum())
-    barostat = NPT(
-        temperature, pressure, dt=10.0, relaxation=500.0, compressibility=1 / pressure
-    )
+    barostat = NPT(temperature, pressure, dt=10.0, relaxation=500.0, compressibility=1 / pressure)
 
     found = rows(barostat, gas, 4000, nothing)
 

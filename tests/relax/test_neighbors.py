@@ -44,7 +44,7 @@ def brute_force(positions, cell, pbc, reach):
 
 def listed(found, n_real=N):
     entries = []
-    for i, count in enumerate(np.asarray(found.count)):
+    for i, count in enumerate(np.asarray(found.counts)):
         own = [(i, int(j), *map(int, s)) for j, s in zip(
             np.asarray(found.neighbors[i])[:count], np.asarray(found.shifts[i])[:count],
             strict=True)]  # fmt: skip
@@ -82,7 +82,7 @@ def test_all_pairs_are_found_once(name, pbc, way):
     else:
         needed = images_needed(jnp.asarray(cell), pbc, REACH)
         assert name == "very skewed" and np.max(needed) > 3
-    assert np.all(np.asarray(found.count)[N:] == 0)
+    assert np.all(np.asarray(found.counts)[N:] == 0)
 
 
 def test_too_few_places_and_too_few_images_are_told():

@@ -1,0 +1,59 @@
+"""Callbacks that a relaxation brings along."""
+
+from typing import Any
+
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
+from ritz.relax.convergence_hook import ConvergenceHook
+
+
+class AllFinished(AbstractCallback):
+    """Ends the run when no structure is left that runs or waits."""
+
+    callback_order = CallbackOrder.STOP
+    decides = False  # a block ends where it stops, so that nothing has to be taken back
+
+    @property
+    def label(self) -> str:
+        """How the run's end is told."""
+        return "Relaxation"
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Nothing to do if all have finished."""
+        if not driver.n_unfinished:
+            raise _finished("all structures have finished")
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Look at the row."""
+        self._left = log_data["running"] + log_data["waiting"]
+        self._told = ", ".join(
+            f"{log_data[name]} {name}"
+            for name in ("converged", "unconverged", "failed")
+            if log_data[name]
+        )
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Stop after the step, in which nothing has moved: so no block is taken back."""
+        if not self._left:
+            raise _finished(f"all structures have finished ({self._told})")
+
+    def is_live(self, step: int) -> bool:
+        """Deferred: only the row is read."""
+        return False
+
+
+class Registered(AbstractCallback):
+    """Stands for a convergence hook that acts within the compiled step."""
+
+    def __init__(self, hook: ConvergenceHook):
+        self.hook = hook
+
+    @property
+    def label(self) -> str:
+        """The hook's."""
+        return repr(self.hook)
+
+
+def _finished(message: str) -> StopRun:
+    stop = StopRun(message)
+    stop.reason = StopReason.FINISHED
+    return stop

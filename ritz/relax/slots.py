@@ -1,0 +1,100 @@
+"""Fills the slots of a bucket, first with structures and then with others."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ritz.relax.batch import EMPTY, Evaluation, Geometry, Given, Outcome, Slots
+from ritz.relax.bucket import Bucket
+from ritz.relax.neighbors import ListSettings, empty_lists, refresh
+from ritz.relax.stage import FusedStage, Now, select
+
+
+def n_slots(buckets: Sequence[Bucket], slots: int | None, max_atoms: int) -> list[int]:
+    """How many slots each bucket gets: its share of the atoms, at least one."""
+    counts = [len(bucket.places) for bucket in buckets]
+    if slots is not None:
+        return [min(slots, count) for count in counts]
+    total = sum(b.n_atoms * count for b, count in zip(buckets, counts, strict=True))
+    share = min(1.0, max_atoms / total)
+    return [min(count, max(1, int(share * count))) for count in counts]
+
+
+def first_slots(
+    given: Given, n_slots: int, stages: FusedStage, settings: ListSettings
+) -> tuple[Geometry, Slots]:
+    """The slots before the first step, with the first structures in them."""
+    n_structures, n_atoms, _ = given.positions.shape
+    real = given.positions.dtype
+    member = jnp.arange(n_slots, dtype=jnp.int32)
+    lists = empty_lists(n_slots, n_atoms, settings, real)
+    geometry, slots = fill(given, member, stages, lists, ())
+    now = Now(
+        geometry.positions, slots.velocities, geometry.cell, slots.energy, slots.forces,
+        slots.virial, slots.atoms.masses, slots.atoms.movable,
+        jnp.sum(slots.atoms.mask, axis=-1), jax.random.split(jax.random.key(0), n_slots),
+    )  # fmt: skip
+    states = tuple(
+        jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda n, s=s: jax.vmap(s.enter)(n)[0], now))
+        for s in stages.stages
+    )
+    finished: Outcome | tuple[()] = ()
+    if n_slots < n_structures:
+        all_positions = jnp.zeros((n_structures, n_atoms, 3), real)
+        numbers = jnp.zeros(n_structures, real)
+        matrices = jnp.zeros((n_structures, 3, 3), real)
+        counts = jnp.zeros(n_structures, jnp.int32)
+        finished = Outcome(
+            Evaluation(Geometry(all_positions, matrices), all_positions), numbers, all_positions,
+            matrices, numbers, jnp.full(n_structures, EMPTY, jnp.int32), counts,
+        )  # fmt: skip
+    return geometry, slots._replace(stages=states, finished=finished)
+
+
+def made_from(lists: NeighborLists) -> tuple[Any, ...]:
+    """All that it takes to make lists anew, bit for bit."""
+    return lists.positions, lists.cell, lists.stale, lists.overflow
+
+
+def remade(slots: Slots, made_from: Sequence[Any], settings: ListSettings) -> NeighborLists:
+    """Neighbour lists made anew from what they were made from, see `made_from`."""
+    positions, cell, stale, overflow = made_from
+    n_slots, n_atoms, _ = positions.shape
+    lists = empty_lists(n_slots, n_atoms, settings, positions.dtype)
+    made = jax.jit(refresh, static_argnums=6)(
+        lists, positions, cell, slots.atoms.pbc, slots.atoms.mask, ~stale, settings
+    )
+    return made._replace(
+        positions=jnp.asarray(positions), cell=jnp.asarray(cell), stale=jnp.asarray(stale),
+        overflow=jnp.asarray(overflow),
+    )  # fmt: skip
+
+
+def fill(
+    given: Given, member: Any, stages: FusedStage, lists: Any, states: Any
+) -> tuple[Geometry, Slots]:
+    """Slots that hold the structures `member`, before their first step."""
+    take = jnp.minimum(member, len(given.place) - 1)
+    atoms = jax.tree.map(lambda x: x[take], given.atoms)
+    geometry = Geometry(given.positions[take], given.cell[take])
+    n_slots, real = len(member), given.positions.dtype
+    nothing = jnp.zeros(n_slots, jnp.int32)
+    forces = jnp.zeros_like(geometry.positions)
+    return geometry, Slots(
+        member=member, atoms=atoms, velocities=given.velocities[take],
+        at=Evaluation(geometry, given.velocities[take]),
+        energy=jnp.full(n_slots, jnp.inf, real), forces=forces,
+        virial=jnp.zeros((n_slots, 3, 3), real), fmax=jnp.full(n_slots, jnp.inf, real),
+        status=nothing, steps=nothing, stage_steps=nothing, stages=states,
+        counters=jnp.zeros((n_slots, len(stages.all_hooks)), jnp.int32), lists=lists,
+        next=jnp.asarray(n_slots, jnp.int32), finished=(),
+    )  # fmt: skip
+
+
+def select_slots(chosen: Any, new: Slots, old: Slots) -> Slots:
+    """Whole slots from `new` where `chosen`, but for what is not by slot."""
+    bare = {"next": (), "lists": ()}
+    picked = select(chosen, new._replace(**bare), old._replace(**bare))
+    return picked._replace(next=old.next, lists=old.lists)
