@@ -129,7 +129,7 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
         used = jnp.arange(width) < rank[-1]
         j = jnp.where(used, taken % n, i)
         shifts: Any = shift.reshape(-1, 3)[taken] * used[:, None]
-        return j.astype(jnp.int32), shifts.astype(jnp.int16), rank[-1].astype(jnp.int32)
+        return jnp.asarray(j, jnp.int32), shifts.astype(jnp.int16), rank[-1].astype(jnp.int32)
 
     size = max(1, min(n, MOST_CANDIDATES // (n * len(beyond))))
     neighbors, shifts, count = jax.lax.map(row, everyone, batch_size=size)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ritz.relax.batch import EMPTY, Evaluation, Geometry, Given, Outcome, Slots
 from ritz.relax.bucket import Bucket
-from ritz.relax.neighbors import ListSettings, empty_lists, refresh
+from ritz.relax.neighbors import ListSettings, NeighborLists, empty_lists, refresh
 from ritz.relax.stage import FusedStage, Now, select
 
 
