@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-NAMES = ("loop", "lattice", "ablation", "time_to_error", "deep", "logging_rows", "checkpoints")
+NAMES = (
+    "loop", "lattice", "ablation", "time_to_error", "deep", "logging_rows", "checkpoints", "relax",
+    "relax_scaling",
+)  # fmt: skip
 
 INTRODUCTION = """\
 # Performance

@@ -1,5 +1,6 @@
 """Tables on the terminal, as JSON, and in docs/performance.md, with machine and versions."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "ritz", "jax", "netket", "optax", "numpy", "orjson", "orbax-checkpoint", "threadpoolctl",
+    "ase", "vesin", "torch-sim-atomistic", "torch",
 )  # fmt: skip
 
 
@@ -32,7 +34,10 @@ class Table(NamedTuple):
 
 def environment() -> dict[str, Any]:
     """The machine and the versions behind a measurement."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    versions = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),

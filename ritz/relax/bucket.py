@@ -12,7 +12,7 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import complete_cell
 
 from ritz.relax.batch import Atoms, Geometry, Given, Outcome
-from ritz.relax.neighbors import pairs_on_host
+from ritz.relax.neighbors import most_neighbors
 from ritz.relax.stage import FusedStage
 
 SPREAD = 1.5
@@ -167,7 +167,7 @@ def _bucket(
             cell, reach = complete_cell(atoms.cell), cutoff + skin
             images = np.maximum(images, images_for(cell, atoms.pbc, reach))
             if row in counted:
-                width = max(width, neighbors_for(atoms.positions, cell, atoms.pbc, reach))
+                width = max(width, most_neighbors(atoms.positions, cell, atoms.pbc, reach))
     return Bucket(given, places, width, as_images(images))
 
 
@@ -175,12 +175,6 @@ def as_images(images: Any) -> tuple[int, int, int]:
     """Three counts as a tuple of numbers, which can be a static argument."""
     a, b, c = (int(m) for m in images)
     return a, b, c
-
-
-def neighbors_for(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float) -> int:
-    """The most neighbours of an atom."""
-    first, _, _ = pairs_on_host(positions, cell, pbc, reach)
-    return int(np.bincount(first, minlength=1).max())
 
 
 def images_for(cell: np.ndarray, pbc: np.ndarray, reach: float) -> np.ndarray:

@@ -16,11 +16,11 @@ from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback
 from ritz.relax.arguments import check_choice, check_model, checked_stages
 from ritz.relax.batch import is_running, waiting
-from ritz.relax.bucket import as_images, checked, images_for, neighbors_for, pack
+from ritz.relax.bucket import as_images, checked, images_for, pack
 from ritz.relax.convergence_hook import ConvergenceHook
 from ritz.relax.finish import AllFinished, Registered
 from ritz.relax.kernel import RelaxCarry, RelaxKernel
-from ritz.relax.neighbors import ListSettings
+from ritz.relax.neighbors import ListSettings, most_neighbors
 from ritz.relax.optimizer import positive
 from ritz.relax.potential import AbstractPotential
 from ritz.relax.quantities import check_names
@@ -30,11 +30,19 @@ from ritz.relax.state import Structures
 
 _logger = logging.getLogger(__name__)
 
-MAX_ATOMS = 8192
-"""How many atoms, empty places counted, are in the slots of all buckets together by default."""
+MAX_ATOMS = {"cpu": 2048}
+"""How many atoms, empty places counted, are in the slots of all buckets together by default, by
+the device's kind: on CPUs the neighbour lists of a step should stay in the caches."""
 
-HOST_ATOMS = 768
-"""From this size on vesin's cell lists on the host are faster than all pairs on the device."""
+_FAR_MAX_ATOMS = 2**16
+"""The same for devices that have a memory of their own."""
+
+HOST_CANDIDATES = {"cpu": 2**19}
+"""From so many candidate pairs and images of a structure on, vesin's cell lists on the host are
+faster than looking at all of them on the device; by the device's kind."""
+
+_FAR_HOST_CANDIDATES = 2**24
+"""The same for devices that have a memory of their own."""
 
 _WIDTH_STEP = 8
 
@@ -59,7 +67,8 @@ class Relaxation(CompiledDriver):
         model: A potential, see `AbstractPotential`.
         stages: An optimiser or integrator, or several joined by `+`; `FIRE()` by default.
         convergence_hook: Criteria in place of those of a single stage.
-        max_atoms: How many atoms are treated at once, empty places counted; bounds memory.
+        max_atoms: How many atoms are treated at once, empty places counted, which bounds memory;
+            by default 2,048 on CPUs and 65,536 on other devices.
         slots: How many structures of a bucket are treated at once; by default as many as
             `max_atoms` lets.
         skin: How much farther than the cutoff neighbour lists reach, in Angstrom.
@@ -79,7 +88,7 @@ class Relaxation(CompiledDriver):
         stages: Any = None,
         *,
         convergence_hook: Any = None,
-        max_atoms: int = MAX_ATOMS,
+        max_atoms: int | None = None,
         slots: int | None = None,
         skin: float = 1.0,
         neighbors: str = "auto",
@@ -90,6 +99,8 @@ class Relaxation(CompiledDriver):
         check_choice("neighbors", neighbors, ("auto", "device", "host"))
         check_choice("dtype", dtype, ("float64", "float32"))
         structures = checked(atoms, model.cutoff)
+        if max_atoms is None:
+            max_atoms = MAX_ATOMS.get(jax.default_backend(), _FAR_MAX_ATOMS)
         check_count("max_atoms", max_atoms, 1)
         if slots is not None:
             check_count("slots", slots, 1)
@@ -143,12 +154,12 @@ class Relaxation(CompiledDriver):
     # Kernel and carry.
 
     def _list_settings(self, bucket: int) -> ListSettings:
-        size = self._buckets[bucket].n_atoms
-        on_host = self._neighbors == "host" or (
-            self._neighbors == "auto"
-            and size >= HOST_ATOMS
-            and not math.isinf(self._model.cutoff or math.inf)
-        )
+        images = self._images[bucket]
+        candidates = self._buckets[bucket].n_atoms ** 2 * math.prod(2 * m + 1 for m in images)
+        limit = HOST_CANDIDATES.get(jax.default_backend(), _FAR_HOST_CANDIDATES)
+        unbound = math.isinf(self._model.cutoff or math.inf)
+        large = self._neighbors == "auto" and candidates >= limit and not unbound
+        on_host = self._neighbors == "host" or large
         chunk = 1 if on_host or jax.default_backend() == "cpu" else 16
         cell_moves = any(stage.moves_cell for stage in self._stages.stages)
         return ListSettings(
@@ -214,7 +225,7 @@ class Relaxation(CompiledDriver):
         for row in rows:
             there = atoms.mask[row]
             positions, cell = geometry.positions[row][there], geometry.cell[row]
-            width = max(width, neighbors_for(positions, cell, atoms.pbc[row], reach))
+            width = max(width, most_neighbors(positions, cell, atoms.pbc[row], reach))
             images = np.maximum(images, images_for(cell, atoms.pbc[row], reach))
         old = self._widths[bucket]
         if width > old:
