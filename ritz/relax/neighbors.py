@@ -132,7 +132,10 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
         return jnp.asarray(j, jnp.int32), shifts.astype(jnp.int16), rank[-1].astype(jnp.int32)
 
     size = max(1, min(n, MOST_CANDIDATES // (n * len(beyond))))
-    neighbors, shifts, count = jax.lax.map(row, everyone, batch_size=size)
+    if size == n:
+        neighbors, shifts, count = jax.vmap(row)(everyone)
+    else:
+        neighbors, shifts, count = jax.lax.map(row, everyone, batch_size=size)
     missing = images_needed(cell, pbc, settings.reach) > jnp.array(settings.images)
     return Found(neighbors, shifts, count, jnp.any(count > width) | jnp.any(missing))
 

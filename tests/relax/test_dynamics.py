@@ -77,6 +77,7 @@ def test_langevin_has_its_temperature_and_its_fluctuations():
     assert abs(squares - 2 * temperature**2 / n_free) < 4 * error
 
 
+@pytest.mark.slow
 def test_a_harmonic_oscillator_has_the_right_spread():
     """BAOAB's positions are exact for a harmonic force, also at a long time step."""
     stiffness, temperature = 1.0, 300.0
@@ -139,6 +140,7 @@ def test_fixed_atoms_stay_and_have_no_temperature():
     assert np.all(np.abs(after.positions - start)[[1, 2, 4, 5, 6, 7]].max(axis=1) > 0)
 
 
+@pytest.mark.slow
 def test_nve_can_begin_with_thermal_velocities():
     found = rows(NVE(dt=0.01, temperature=100.0), argons(64), 3)
     assert abs(found["temperature"][1:].mean() - 100.0) < 4 * 100 * np.sqrt(2 / (24 * 64))

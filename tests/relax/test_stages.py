@@ -89,6 +89,7 @@ def test_budgets():
     assert (found.status, found.steps, found.converged) == ("unconverged", 3, False)
 
 
+@pytest.mark.slow
 def test_patience_and_frequency():
     def steps(**settings):
         hook = ConvergenceHook.from_fmax(0.05, **settings)
