@@ -1,4 +1,4 @@
-"""Conformance checks for drivers, callbacks, loggers and update rules, yours included.
+"""Conformance checks for drivers, callbacks, loggers, update rules and potentials, yours included.
 
 Each raises AssertionError with what is wrong.
 """
@@ -6,5 +6,6 @@ Each raises AssertionError with what is wrong.
 from ritz.testing.callbacks import check_callback as check_callback
 from ritz.testing.drivers import check_driver as check_driver
 from ritz.testing.loggers import check_logger as check_logger
+from ritz.testing.potentials import check_potential as check_potential
 from ritz.testing.quadratic import QuadraticDriver as QuadraticDriver
 from ritz.testing.updates import check_update as check_update

@@ -2,12 +2,14 @@
 
 import ase.calculators.lj
 import ase.calculators.morse
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
 
 from ritz.relax import FIRE, NVE, LennardJones, Morse, Potential, Relaxation, SoftSphere
+from ritz.testing import check_potential
 from tests.relax.systems import ARGON, argon, lennard_jones
 
 
@@ -65,38 +67,42 @@ def test_elements_mix_by_the_rules_of_lorentz_and_berthelot():
 
 
 def angular(params, structure):
-    """A three-body energy that also feels where the atoms and the cell are."""
+    """A three-body energy."""
     near = jnp.where(structure.pairs, jnp.exp(-structure.squared_distances()), 0)
     pulls = jnp.sum(near[..., None] * structure.vectors, axis=1)
-    inside = jnp.where(structure.mask, structure.positions[:, 0] ** 2, 0)
-    return params["a"] * jnp.sum(pulls**2) + 0.01 * jnp.sum(inside) + 0.1 * structure.cell[1, 1]
+    return params["a"] * jnp.sum(pulls**2)
 
 
 def test_any_function_has_right_forces_and_stress():
-    atoms = argon(1, a=3.0)
-    model = Potential(angular, {"a": 0.7}, cutoff=3.0)
-    found = evaluated(atoms, model)
+    check_potential(Potential(angular, {"a": 0.7}, cutoff=3.0), argon(1, a=3.0))
 
-    def energy(positions=None, strain=None):
-        moved = atoms.copy()
-        if positions is not None:
-            moved.positions = positions
-        if strain is not None:
-            moved.set_cell(moved.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-        return evaluated(moved, model).get_potential_energy()
 
-    h = 1e-5
-    for i, axis in [(0, 0), (5, 2)]:
-        step = np.zeros((8, 3))
-        step[i, axis] = h
-        slope = (energy(atoms.positions + step) - energy(atoms.positions - step)) / (2 * h)
-        assert abs(found.get_forces()[i, axis] + slope) < 1e-7
-    for a, b in [(0, 0), (1, 2)]:
-        strain = np.zeros((3, 3))
-        strain[a, b] = strain[b, a] = h / 2 if a != b else h
-        slope = (energy(strain=strain) - energy(strain=-strain)) / (2 * h)
-        stress = found.get_stress(voigt=False)[a, b]
-        assert abs(stress - slope / atoms.get_volume()) < 1e-8
+@pytest.mark.parametrize(
+    ("energy", "message"),
+    [
+        (lambda p, s: jax.lax.stop_gradient(angular(p, s)), "forces are not the derivative"),
+        (lambda p, s: angular(p, s) + jnp.sum(s.positions**2), "moving all atoms"),
+        (lambda p, s: angular(p, s) + jnp.sum(s.positions[0] ** 2), "the order of atoms"),
+        (lambda p, s: angular(p, s) + len(s.mask), "empty places"),
+        (lambda p, s: angular(p, s) + jax.lax.stop_gradient(s.cell[1, 1]), "stress is not"),
+        (lambda p, s: angular(p, s) * jnp.nan, "not finite"),
+    ],
+)
+@pytest.mark.slow
+def test_the_check_finds_what_is_wrong(energy, message):
+    with pytest.raises(AssertionError, match=message):
+        check_potential(Potential(energy, {"a": 0.7}, cutoff=3.0), argon(1, a=3.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [lennard_jones(), LennardJones({"Ar": 0.01}, {"Ar": 3.4}, cutoff=6.0, onset=4.0),
+     Morse(0.1, 1.5, 3.8, cutoff=7.0, onset=5.0), SoftSphere(1.0, 4.5, 2.5)],
+    ids=lambda m: type(m).__name__,
+)  # fmt: skip
+def test_conformance(model):
+    check_potential(model, argon(2))
 
 
 def test_a_potential_of_positions_alone():

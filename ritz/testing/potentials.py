@@ -1,0 +1,91 @@
+"""What every potential must do."""
+
+from typing import Any
+
+import numpy as np
+
+_STEP = 1e-4
+"""The step of finite differences, in Angstrom or as a strain."""
+
+
+def check_potential(model: Any, atoms: Any, tolerance: float = 1e-6) -> None:
+    """Check a potential of `ritz.relax` on a structure.
+
+    Forces and, in periodic structures, stress must be the derivatives of the energy; the order of
+    atoms, where the origin is, and empty places beside the atoms must not matter.
+
+    Args:
+        model: The potential.
+        atoms: An `ase.Atoms` of two atoms or more, not in a minimum.
+        tolerance: How much forces, in eV/Angstrom, and energies may be off.
+
+    Raises:
+        AssertionError: With what is wrong.
+    """
+    random = np.random.default_rng(0)
+    found = _evaluated([atoms], model)[0]
+    assert found.calc is not None, "energy or forces are not finite"
+    energy, forces = found.get_potential_energy(), found.get_forces()
+
+    away = random.normal(size=forces.shape)
+    moved = [_moved(atoms, sign * _STEP * away) for sign in (-1, 1)]
+    slope = _slope(moved, model)
+    off = abs(slope + np.sum(forces * away))
+    assert off < tolerance * max(1, np.abs(away).sum()), (
+        f"forces are not the derivative of the energy: {-np.sum(forces * away)} is {slope} by "
+        "finite differences"
+    )
+    if all(atoms.pbc):
+        _check_stress(model, atoms, found, random, tolerance)
+    order = random.permutation(len(atoms))
+    shuffled = _evaluated([atoms[order]], model)[0]
+    off = abs(shuffled.get_potential_energy() - energy)
+    assert off < tolerance, f"the order of atoms changes the energy by {off}"
+    shifted = _evaluated([_moved(atoms, np.array([0.3, -0.2, 0.1]))], model)[0]
+    off = abs(shifted.get_potential_energy() - energy)
+    assert off < tolerance, f"moving all atoms changes the energy by {off}"
+    padded = _evaluated([atoms[: len(atoms) - 1], atoms], model)[0]
+    alone = _evaluated([atoms[: len(atoms) - 1]], model)[0]
+    off = abs(padded.get_potential_energy() - alone.get_potential_energy())
+    assert off < tolerance, f"empty places change the energy by {off}"
+
+
+def _evaluated(structures: list[Any], model: Any) -> list[Any]:
+    from ritz.relax import NVE, ConvergenceHook, Criterion, Relaxation
+
+    at_once = ConvergenceHook([Criterion("stress", np.inf)])
+    driver = Relaxation([_plain(a) for a in structures], model, NVE(convergence_hook=at_once))
+    driver.run(1, show_progress=False)
+    return driver.state.atoms
+
+
+def _plain(atoms: Any) -> Any:
+    plain = atoms.copy()
+    plain.set_constraint()
+    return plain
+
+
+def _moved(atoms: Any, by: Any) -> Any:
+    moved = _plain(atoms)
+    moved.positions += by
+    return moved
+
+
+def _slope(pair: list[Any], model: Any) -> float:
+    low, high = (a.get_potential_energy() for a in _evaluated(pair, model))
+    return (high - low) / (2 * _STEP)
+
+
+def _check_stress(model: Any, atoms: Any, found: Any, random: Any, tolerance: float) -> None:
+    strain = random.normal(size=(3, 3))
+    strain = (strain + strain.T) / 2
+    pair = []
+    for sign in (-1, 1):
+        strained = _plain(atoms)
+        strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * _STEP * strain), scale_atoms=True)
+        pair.append(strained)
+    slope = _slope(pair, model)
+    stress = np.sum(found.get_stress(voigt=False) * strain) * atoms.get_volume()
+    assert abs(slope - stress) < tolerance * len(atoms) * 10, (
+        f"stress is not the derivative of the energy: {stress} is {slope} by finite differences"
+    )
