@@ -10,6 +10,7 @@ import ritz.checkpoint
 import ritz.driver
 import ritz.lattice
 import ritz.loggers
+import ritz.relax
 import ritz.stages
 import ritz.testing
 import ritz.updates
@@ -21,8 +22,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 MODULES = [
-    ritz.callbacks, ritz.checkpoint, ritz.driver, ritz.lattice, ritz.loggers, ritz.stages,
-    ritz.testing, ritz.updates,
+    ritz.callbacks, ritz.checkpoint, ritz.driver, ritz.lattice, ritz.loggers, ritz.relax,
+    ritz.stages, ritz.testing, ritz.updates,
 ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from ritz.relax.neighbors import ListSettings, most_neighbors
 from ritz.relax.optimizer import positive
 from ritz.relax.potential import AbstractPotential
 from ritz.relax.quantities import check_names
-from ritz.relax.slots import first_slots, made_from, n_slots, remade
+from ritz.relax.slots import first_slots, made_from, n_slots, remade, widened
 from ritz.relax.stage import FusedStage
 from ritz.relax.state import Structures
 
@@ -214,7 +214,10 @@ class Relaxation(CompiledDriver):
                 grown = True
         if grown:
             self._kernel = self._make_kernel()
-            self.carry = self._with_wider_lists(carry)
+            with self._precision():
+                pairs = zip(carry.slots, self._widths, strict=True)
+                wider = tuple(widened(own, width) for own, width in pairs)
+            self.carry = carry._replace(slots=wider)
             self._compiled_in_run = False
 
     def _grow(self, bucket: int, rows: np.ndarray) -> None:
@@ -237,19 +240,6 @@ class Relaxation(CompiledDriver):
             "Step %d: neighbour lists of %d atoms overflowed; they now hold %d neighbours an atom "
             "instead of %d.", self.step_count, self._buckets[bucket].n_atoms, width, old,
         )  # fmt: skip
-
-    def _with_wider_lists(self, carry: RelaxCarry) -> RelaxCarry:
-        slots = []
-        with self._precision():
-            for own, width in zip(carry.slots, self._widths, strict=True):
-                more = width - own.lists.neighbors.shape[-1]
-                lists = own.lists._replace(
-                    neighbors=jnp.pad(own.lists.neighbors, ((0, 0), (0, 0), (0, more))),
-                    shifts=jnp.pad(own.lists.shifts, ((0, 0), (0, 0), (0, more), (0, 0))),
-                    overflow=jnp.zeros_like(own.lists.overflow),
-                )
-                slots.append(own._replace(lists=lists))
-        return carry._replace(slots=tuple(slots))
 
     # Checkpoints.
 

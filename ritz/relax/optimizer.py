@@ -32,9 +32,9 @@ class AbstractOptimizer(AbstractStage):
     def __init__(
         self,
         max_step: float,
-        cell: FrechetCell | bool | None,
-        convergence_hook: Any,
-        max_steps: int | None,
+        cell: FrechetCell | bool | None = None,
+        convergence_hook: Any = None,
+        max_steps: int | None = None,
     ):
         if convergence_hook is None:
             convergence_hook = ConvergenceHook()

@@ -12,7 +12,8 @@ from ritz.relax.cell import FrechetCell
 from ritz.relax.convergence_hook import DEFAULT_FMAX, ConvergenceHook
 from ritz.relax.criteria import Criterion
 from ritz.relax.driver import Relaxation
-from ritz.relax.fire import FIRE, FIRE2
+from ritz.relax.fire import FIRE
+from ritz.relax.fire2 import FIRE2
 from ritz.relax.gradient_descent import GradientDescent
 from ritz.relax.lbfgs import LBFGS
 from ritz.relax.optimizer import AbstractOptimizer, positive

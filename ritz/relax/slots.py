@@ -53,6 +53,19 @@ def first_slots(
     return geometry, slots._replace(stages=states, finished=finished)
 
 
+def widened(slots: Slots, width: int) -> Slots:
+    """The same with room for `width` neighbours of each atom, and no list that did not fit."""
+    lists = slots.lists
+    more = width - lists.neighbors.shape[-1]
+    return slots._replace(
+        lists=lists._replace(
+            neighbors=jnp.pad(lists.neighbors, ((0, 0), (0, 0), (0, more))),
+            shifts=jnp.pad(lists.shifts, ((0, 0), (0, 0), (0, more), (0, 0))),
+            overflow=jnp.zeros_like(lists.overflow),
+        )
+    )
+
+
 def made_from(lists: NeighborLists) -> tuple[Any, ...]:
     """All that it takes to make lists anew, bit for bit."""
     return lists.positions, lists.cell, lists.stale, lists.overflow

@@ -18,6 +18,7 @@ from ritz.driver.arguments import check_count
 from ritz.loggers.base import AbstractLogger
 from ritz.relax.batch import Outcome, Slots, outcome
 from ritz.relax.bucket import unpack
+from ritz.relax.driver import Relaxation
 
 FORMATS = {".traj": "traj", ".extxyz": "extxyz", ".xyz": "extxyz"}
 """The formats by suffix."""
@@ -75,19 +76,20 @@ class Trajectory(AbstractLogger):
         self._folder = Path()
         self._driver: Any = None
 
-    def on_run_start(self, step: int, driver: Any) -> None:
-        """Enter `open`.
+    def check_run(self, driver: Any, resume: bool) -> None:
+        """Refuse drivers of other things.
 
         Raises:
-            TypeError: If the driver has no structures.
+            TypeError: If the driver is no `Relaxation`.
         """
-        from ritz.relax.driver import Relaxation
-
         if not isinstance(driver, Relaxation):
             raise TypeError(
                 f"Trajectory writes the structures of a Relaxation, not of a "
                 f"{type(driver).__name__}."
             )
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Enter `open`."""
         self._driver, self._next = driver, step
         super().on_run_start(step, driver)
 

@@ -8,4 +8,5 @@ from ritz.testing.drivers import check_driver as check_driver
 from ritz.testing.loggers import check_logger as check_logger
 from ritz.testing.potentials import check_potential as check_potential
 from ritz.testing.quadratic import QuadraticDriver as QuadraticDriver
+from ritz.testing.stages import check_stage as check_stage
 from ritz.testing.updates import check_update as check_update

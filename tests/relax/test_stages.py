@@ -21,6 +21,7 @@ from ritz.relax import (
     relax,
 )
 from ritz.relax.quantities import QUANTITIES
+from ritz.testing import check_stage
 from tests.relax.systems import argon, argons, fire, lennard_jones
 
 LOOSE = ConvergenceHook.from_fmax(0.1)
@@ -113,6 +114,16 @@ def test_every_quantity_can_be_named():
     hook = ConvergenceHook([Criterion(name, 1e9) for name in names])
     driver, _ = run(NVE(convergence_hook=hook), n=3)
     assert list(driver.state.status) == [1] * 3 and list(driver.state.steps) == [1] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [FIRE, FIRE2, LBFGS, GradientDescent, NVE, lambda: NVTLangevin(300.0)],
+    ids=["FIRE", "FIRE2", "LBFGS", "GradientDescent", "NVE", "NVTLangevin"],
+)
+def test_conformance(make):
+    check_stage(make)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""What every optimiser and integrator of structures must do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ritz.testing.drivers import check_driver
+
+
+def check_stage(make: Callable[[], Any], steps: int = 5) -> None:
+    """Check an optimiser or integrator of `ritz.relax`.
+
+    Runs of n and n steps must be one of 2n, a structure must not feel which others are in the
+    batch or wait, and fixed atoms must stay.
+
+    Args:
+        make: Makes the stage.
+        steps: The steps of each run.
+
+    Raises:
+        AssertionError: With what is wrong.
+    """
+    from ase import Atoms
+    from ase.constraints import FixAtoms
+
+    from ritz.relax import Morse, Relaxation
+
+    never = {"criteria": [{"key": "steps", "threshold": -1.0, "signed": True}]}
+    random = np.random.default_rng(0)
+    corners = np.array([[0, 0, 0], [1.1, 0, 0], [0.5, 1.0, 0], [0.5, 0.4, 0.9]])
+    structures = [Atoms("Ar4", corners + 0.05 * random.normal(size=(4, 3))) for _ in range(3)]
+    for atoms in structures:
+        atoms.set_velocities(0.1 * random.normal(size=(4, 3)))
+    structures[1].set_constraint(FixAtoms([2]))
+
+    def driver(given: list[Any], max_steps: int | None = None, **settings: Any) -> Any:
+        stage = make().with_hook(never).with_max_steps(max_steps)
+        return Relaxation(given, Morse(), stage, **settings)
+
+    check_driver(lambda: driver(structures), steps)
+    together = _ended(driver(structures, steps), steps)
+    refilled = _ended(driver(structures, steps, slots=1), steps)
+    for one, other in zip(together, refilled, strict=True):
+        # The compiler may order sums by the size of the batch.
+        same = np.allclose(one.positions, other.positions, rtol=0, atol=1e-10)
+        assert same, "a structure feels the others"
+    for before, after in zip(structures, together, strict=True):
+        assert not np.array_equal(before.positions, after.positions), "a structure did not move"
+    held = together[1].positions[2], structures[1].positions[2]
+    assert np.array_equal(*held), "a fixed atom has moved"
+
+
+def _ended(driver: Any, steps: int) -> list[Any]:
+    driver.run(10 * (steps + 1), show_progress=False)
+    return driver.state.atoms
