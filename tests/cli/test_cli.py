@@ -90,7 +90,7 @@ BAD = {
     ),
     "unknown format": (["plot", "ok.csv", "-o", "a.xyz"], "cannot draw a.xyz"),
     "wrong flag": (["plot", "ok.csv", "--colour"], "unrecognized arguments: --colour (see ritz"),
-    "no command": ([], "give a command: demo, plot, status, lattice"),
+    "no command": ([], "give a command: demo, plot, relax, status, lattice"),
     "unknown command": (["paint"], "invalid choice: 'paint'"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),
     "too few": (["demo", "--iterations", "0"], "'0' was given, but a whole number of at least 1"),

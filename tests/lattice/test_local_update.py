@@ -57,7 +57,12 @@ def random_variables(model, x, scale, dtype=None):
     return jax.tree.map(noise, variables)
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+OFTEN = ("Ising", "Heisenberg")
+
+
+@pytest.mark.parametrize(
+    "operator", [pytest.param(o, marks=() if o in OFTEN else pytest.mark.slow) for o in OPERATORS]
+)
 @pytest.mark.parametrize("model", MODELS)
 def test_local_energies_are_those_of_the_full_evaluation(model, operator):
     model, operator = MODELS[model], OPERATORS[operator]

@@ -37,7 +37,12 @@ def sharpened(state):
     return state
 
 
-@pytest.mark.parametrize("case", CASES)
+OFTEN = ("RBM, local update", "Jastrow, local update", "evaluated", "exchange, local update")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=() if c in OFTEN else pytest.mark.slow) for c in CASES]
+)
 def test_frequencies(case):
     """Each configuration's frequency against its probability, in standard errors of chains."""
     hilbert, model, options = CASES[case]

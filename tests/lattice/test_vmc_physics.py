@@ -90,8 +90,11 @@ def test_nodes_of_a_full_sum_have_no_weight(rule):
         nk.sampler.ExactSampler(HILBERT),
         nk.sampler.MetropolisLocalNumpy(HILBERT, n_chains=16),
         nk.sampler.MetropolisLocal(HILBERT, n_chains=16),
-        nk.sampler.ParallelTemperingSampler(
-            HILBERT, rule=nk.sampler.rules.LocalRule(), n_chains=16, n_replicas=4
+        pytest.param(
+            nk.sampler.ParallelTemperingSampler(
+                HILBERT, rule=nk.sampler.rules.LocalRule(), n_chains=16, n_replicas=4
+            ),
+            marks=pytest.mark.slow,
         ),
     ],
     ids=lambda s: type(s).__name__,
