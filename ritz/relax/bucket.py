@@ -32,7 +32,7 @@ class Bucket:
     width: int
     """How many neighbours any atom has at first."""
     images: tuple[int, int, int]
-    """How many images beyond the nearest one they are found in."""
+    """How many images of an atom are searched along each lattice vector."""
 
     @property
     def n_atoms(self) -> int:
@@ -160,7 +160,7 @@ def _bucket(
         _array(np.stack([complete_cell(a.cell) for a in members])),
         _array(np.array(places, np.int32)),
     )
-    width, images = 0, np.zeros(3, int)
+    width, images = 0, np.ones(3, int)
     if cutoff is not None:
         counted = set(np.linspace(0, len(members) - 1, _COUNTED).astype(int))
         for row, atoms in enumerate(members):
@@ -180,9 +180,9 @@ def as_images(images: Any) -> tuple[int, int, int]:
 def images_for(cell: np.ndarray, pbc: np.ndarray, reach: float) -> np.ndarray:
     """What `neighbors.images_needed` gives, for one cell on the host."""
     if math.isinf(reach):
-        return np.zeros(3, int)
+        return np.ones(3, int)
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return np.where(pbc, np.floor(reach / heights + 0.5), 0).astype(int)
+    return np.where(pbc, np.floor(2 * reach / heights) + 1, 1).astype(int)
 
 
 def unpack(

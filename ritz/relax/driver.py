@@ -37,11 +37,11 @@ the device's kind: on CPUs the neighbour lists of a step should stay in the cach
 _FAR_MAX_ATOMS = 2**16
 """The same for devices that have a memory of their own."""
 
-HOST_CANDIDATES = {"cpu": 2**19}
+HOST_CANDIDATES = {"cpu": 2**23}
 """From so many candidate pairs and images of a structure on, vesin's cell lists on the host are
 faster than looking at all of them on the device; by the device's kind."""
 
-_FAR_HOST_CANDIDATES = 2**24
+_FAR_HOST_CANDIDATES = 2**26
 """The same for devices that have a memory of their own."""
 
 _WIDTH_STEP = 8
@@ -155,7 +155,7 @@ class Relaxation(CompiledDriver):
 
     def _list_settings(self, bucket: int) -> ListSettings:
         images = self._images[bucket]
-        candidates = self._buckets[bucket].n_atoms ** 2 * math.prod(2 * m + 1 for m in images)
+        candidates = self._buckets[bucket].n_atoms ** 2 * math.prod(images)
         limit = HOST_CANDIDATES.get(jax.default_backend(), _FAR_HOST_CANDIDATES)
         unbound = math.isinf(self._model.cutoff or math.inf)
         large = self._neighbors == "auto" and candidates >= limit and not unbound

@@ -16,7 +16,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ritz.relax.matrices import inverse
 
-MOST_CANDIDATES = 2**20
+_ROUNDING = 1e-9
+"""By how much the reach is widened, relatively, where images are counted."""
+
+MOST_CANDIDATES = 2**18
 """How many candidate pairs are looked at together; bounds the memory of a search."""
 
 
@@ -55,7 +58,7 @@ class ListSettings:
     width: int
     """How many neighbours an atom may have."""
     images: tuple[int, int, int]
-    """How many cells beyond the nearest image are searched along each lattice vector."""
+    """How many images of each atom are searched along each lattice vector."""
     on_host: bool
     """Whether vesin searches on the host; otherwise all pairs are looked at on the device."""
     chunk: int
@@ -92,33 +95,39 @@ def vectors(positions: Any, cell: Any, neighbors: Any, shifts: Any) -> Float[Arr
     return positions[neighbors] - positions[:, None] + shifts.astype(positions.dtype) @ cell
 
 
-def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
-    """How many cells beyond the nearest image can hold neighbours, along each lattice vector.
-
-    The nearest image of an atom is at most half a cell away from it along each of them.
-    """
+def cells_within(cell: Any, pbc: Any, reach: float) -> Any:
+    """The reach in units of the cell's heights, along each lattice vector; 0 if not periodic."""
     if math.isinf(reach):
-        return jnp.zeros(3, int)
+        return jnp.zeros(3, cell.dtype)
     per_cell = jnp.sqrt(jnp.sum(inverse(cell) ** 2, axis=-2))  # 1 / height
-    return jnp.where(pbc, jnp.floor(reach * per_cell + 0.5), 0).astype(int)
+    return jnp.where(pbc, reach * per_cell * (1 + _ROUNDING), 0)
+
+
+def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
+    """How many images of an atom can be within reach of another, along each lattice vector.
+
+    Those whose distance along it is below a cells are in an interval of length 2 a.
+    """
+    return jnp.floor(2 * cells_within(cell, pbc, reach)).astype(int) + 1
 
 
 def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings) -> Found:
     """Look at all pairs of one structure, and at as many images of them as `settings` has.
 
-    Each atom's candidates are ordered by image and neighbour; those within reach are taken in
-    that order.
+    Each atom's candidates are ordered by image, counted from the first that can be within reach,
+    and neighbour; those that are within reach are taken in that order.
     """
     n, width = len(positions), settings.width
-    ranges = [np.arange(-m, m + 1) for m in settings.images]
-    beyond = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
+    beyond = np.stack(np.meshgrid(*map(np.arange, settings.images), indexing="ij"), -1)
+    beyond = beyond.reshape(-1, 3)
+    within = cells_within(cell, pbc, settings.reach)
     fractional = positions @ inverse(cell)
     everyone = jnp.arange(n)
     exists = jnp.all(pbc | (beyond == 0), axis=-1)[:, None]
 
     def row(i: Any) -> tuple[Any, Any, Any]:
-        nearest: Any = jnp.where(pbc, -jnp.round(fractional - fractional[i]), 0)
-        shift: Any = nearest + beyond[:, None]  # images, n, 3
+        first: Any = jnp.where(pbc, jnp.ceil(fractional[i] - fractional - within), 0)
+        shift: Any = first + beyond[:, None]  # images, n, 3
         apart = positions - positions[i] + shift @ cell
         itself = (everyone == i) & jnp.all(shift == 0, axis=-1)
         near = jnp.sum(apart**2, axis=-1) < settings.reach**2
