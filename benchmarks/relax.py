@@ -28,6 +28,7 @@ PEER_STEPS = 20
 ROUNDS = 5
 SLOTS = 64
 MANY = 256
+FEW = 16
 
 
 def argon(seed: int, cells: tuple[int, int, int] = (3, 3, 3)) -> Atoms:
@@ -88,7 +89,7 @@ def torch_sim_steps(structures: list[Atoms]) -> Callable[[], None]:
     return run
 
 
-def torch_sim_relaxed(structures: list[Atoms]) -> None:
+def torch_sim_relaxed(structures: list[Atoms]) -> list[Atoms]:
     """Its own loop, which swaps in structures where others have converged."""
     import torch_sim
 
@@ -98,26 +99,34 @@ def torch_sim_relaxed(structures: list[Atoms]) -> None:
     batcher = torch_sim.InFlightAutoBatcher(
         model=potential, memory_scales_with="n_atoms", max_memory_scaler=SLOTS * 27
     )
-    torch_sim.optimize(
+    ended = torch_sim.optimize(
         state, potential, optimizer=torch_sim.optimizers.fire, autobatcher=batcher,
         convergence_fn=torch_sim.generate_force_convergence_fn(
             force_tol=FMAX, include_cell_forces=False
         ), md_flavor="ase_fire",
     )  # fmt: skip
+    return torch_sim.io.state_to_atoms(ended)
 
 
-def ase_relaxed(structures: list[Atoms]) -> None:
+def ase_relaxed(structures: list[Atoms]) -> list[Atoms]:
     """One after the other."""
-    for atoms in structures:
-        atoms = atoms.copy()
+    relaxed = [atoms.copy() for atoms in structures]
+    for atoms in relaxed:
         atoms.calc = ase.calculators.lj.LennardJones(**ARGON, rc=CUTOFF)
         ase.optimize.FIRE(atoms, logfile=None).run(fmax=FMAX)
+    return relaxed
 
 
-def ritz_relaxed(structures: list[Atoms]) -> None:
+def ritz_relaxed(structures: list[Atoms]) -> list[Atoms]:
     """Criteria, log and refill on."""
     found = relax(structures, model(), fmax=FMAX, slots=SLOTS, out=RuntimeLog())
     assert found.converged
+    return found.atoms
+
+
+def mean_energy(structures: list[Atoms]) -> float:
+    """In eV, in the same potential whoever relaxed them."""
+    return float(np.mean(relax(structures[:FEW], model(), max_steps=0).energy))
 
 
 def void(_: Any) -> None:
@@ -127,36 +136,42 @@ def void(_: Any) -> None:
 def measure() -> Table:
     """Run all in turns."""
     some, many = [argon(seed) for seed in range(SLOTS)], [argon(seed) for seed in range(MANY)]
-    few = many[:16]
+    ended: dict[str, list[Atoms]] = {}
+
+    def keep(name: str, run: Any, given: list[Atoms]) -> Callable[[], None]:
+        return lambda: ended.update({name: run(given)})
+
     steppers = {"Ritz": (ritz_steps(some), STEPS), "ASE": (ase_steps(some), 2)}
-    relaxers: dict[str, tuple[Callable[[list[Atoms]], None], list[Atoms]]] = {
+    relaxers: dict[str, tuple[Callable[[list[Atoms]], list[Atoms]], list[Atoms]]] = {
         "Ritz": (ritz_relaxed, many),
-        "ASE": (ase_relaxed, few),
+        "ASE": (ase_relaxed, many[:FEW]),
     }
     if torch_sim_model() is not None:
         steppers["torch-sim"] = (torch_sim_steps(some), PEER_STEPS)
         relaxers["torch-sim"] = (torch_sim_relaxed, many)
     stepped = interleaved({name: run for name, (run, _) in steppers.items()}, ROUNDS)
     relaxed = interleaved(
-        {name: lambda r=run, s=given: r(s) for name, (run, given) in relaxers.items()}, ROUNDS
+        {name: keep(name, run, given) for name, (run, given) in relaxers.items()}, ROUNDS
     )
     rows = []
     for name in steppers:
         per_step = [1e3 * t / steppers[name][1] for t in stepped[name].spread]
         rates = [len(relaxers[name][1]) / t for t in relaxed[name].spread]
-        rows.append((name, *per_step, stepped[name].first, *rates, relaxed[name].first))
+        energy = mean_energy(ended[name])
+        rows.append((name, *per_step, stepped[name].first, *rates, relaxed[name].first, energy))
     return Table(
         "relax",
         f"Relaxation: {SLOTS} structures of 27 argon atoms",
-        ("", "ms a step", "least", "most", "first call s", "structures/s", "most ", "least ",
-         "first call s "),
+        ("", "ms a step", "shortest", "longest", "first call s", "structures/s", "highest",
+         "lowest", "first call s ", "energy eV"),
         rows,
         f"Lennard-Jones with a cutoff of {CUTOFF} Angstrom, double precision. Left: one FIRE step "
         f"of {SLOTS} structures, in Ritz with criteria, a `RuntimeLog` of every structure at every "
         f"step and `EarlyStopping`. Right: {MANY} structures relaxed to {FMAX} eV/Angstrom, in "
-        f"Ritz and torch-sim {SLOTS} at a time with refill, in ASE {len(few)} one after the "
+        f"Ritz and torch-sim {SLOTS} at a time with refill, in ASE {FEW} one after the "
         "other; from `ase.Atoms` to `ase.Atoms`. First calls compile. torch-sim's model with its "
-        "neighbour list; without it, it takes the nearest image alone, which is wrong here.",
+        "neighbour list; without it, it takes the nearest image alone, which is wrong here. "
+        f"Energies are means over the first {FEW} structures, all in the same potential.",
         {
             "Ritz, ms a step (target 0.7)": rows[0][1],
             "Ritz, structures/s with refill (target 879)": rows[0][5],

@@ -38,6 +38,5 @@ def measure() -> Table:
         f"Argon as above ({ARGON}, cutoff {CUTOFF}), relaxed to {FMAX} eV/Angstrom by FIRE from "
         "`ase.Atoms` to `ase.Atoms`, as many at a time as `max_atoms` lets by default; the median "
         f"of {ROUNDS} runs after the first, which compiles. ASE relaxes some of the same "
-        "structures one after the other. Lists of large structures hold the pairs of an `O(n^2)` "
-        "search up to the size at which vesin is faster.",
+        "structures one after the other.",
     )
