@@ -56,8 +56,8 @@ class Relaxation(CompiledDriver):
     by the convergence hooks of the stages; a structure that has finished does not move any more.
 
     Each row has `fmax`, the largest force of those that run (the loss), `energy`, the sum of the
-    energies in the slots, and how many are `running`, `waiting`, `converged`, `unconverged` and
-    `failed`. Under `structures` it has by slot: `place` among those given, `energy`, `fmax` and
+    energies in the slots, and how many are `running`, `waiting`, `converged` (have left the last
+    stage), `unconverged` (have used up their steps) and `failed`. Under `structures` it has by slot: `place` among those given, `energy`, `fmax` and
     `status`, `temperature` with integrators, and `volume` and `pressure` with moving cells. The
     run stops when all have finished, after a step in which nothing moves.
 
@@ -302,11 +302,11 @@ class Relaxation(CompiledDriver):
             super().register_hook(callback)
         elif not any(callback is known for known in self._hooked):
             check_names(c.key for c in callback.criteria)
+            stages = self._stages.register_hook(callback)
+            n_hooks = len(stages.all_hooks)  # an error, if statuses are wrong
             self._hooked.append(callback)
-            self._stages = self._stages.register_hook(callback)
-            self.state.stages = self._stages
+            self._stages = self.state.stages = stages
             with self._precision():
-                n_hooks = len(self._stages.all_hooks)
                 self.carry = self.carry._replace(slots=tuple(
                     own._replace(counters=jnp.pad(
                         own.counters, ((0, 0), (0, n_hooks - own.counters.shape[1]))
