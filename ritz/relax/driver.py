@@ -57,9 +57,10 @@ class Relaxation(CompiledDriver):
 
     Each row has `fmax`, the largest force of those that run (the loss), `energy`, the sum of the
     energies in the slots, and how many are `running`, `waiting`, `converged` (have left the last
-    stage), `unconverged` (have used up their steps) and `failed`. Under `structures` it has by slot: `place` among those given, `energy`, `fmax` and
-    `status`, `temperature` with integrators, and `volume` and `pressure` with moving cells. The
-    run stops when all have finished, after a step in which nothing moves.
+    stage), `unconverged` (have used up their steps) and `failed`. Under `structures` it has by
+    slot: `place` among those given, `energy`, `fmax` and `status`, `temperature` with integrators,
+    and `volume` and `pressure` with moving cells. The run stops when all have finished, after a
+    step in which nothing moves.
 
     Args:
         atoms: One `ase.Atoms` or many. `FixAtoms` and `FixCartesian` are held; momenta are where

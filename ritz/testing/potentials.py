@@ -23,29 +23,38 @@ def check_potential(model: Any, atoms: Any, tolerance: float = 1e-6) -> None:
         AssertionError: With what is wrong.
     """
     random = np.random.default_rng(0)
-    found = _evaluated([atoms], model)[0]
+    away = random.normal(size=(len(atoms), 3))
+    strain = random.normal(size=(3, 3))
+    strain = (strain + strain.T) / 2
+    structures = [
+        atoms,
+        *(_moved(atoms, sign * _STEP * away) for sign in (-1, 1)),
+        *(_strained(atoms, sign * _STEP * strain) for sign in (-1, 1)),
+        atoms[random.permutation(len(atoms))],
+        _moved(atoms, np.array([0.3, -0.2, 0.1])),
+    ]
+    found, *others = _evaluated(structures, model)
     assert found.calc is not None, "energy or forces are not finite"
-    energy, forces = found.get_potential_energy(), found.get_forces()
+    energy = found.get_potential_energy()
+    back, ahead, small, large, shuffled, shifted = (a.get_potential_energy() for a in others)
 
-    away = random.normal(size=forces.shape)
-    moved = [_moved(atoms, sign * _STEP * away) for sign in (-1, 1)]
-    slope = _slope(moved, model)
-    off = abs(slope + np.sum(forces * away))
-    assert off < tolerance * max(1, np.abs(away).sum()), (
-        f"forces are not the derivative of the energy: {-np.sum(forces * away)} is {slope} by "
-        "finite differences"
+    slope, expected = (ahead - back) / (2 * _STEP), -np.sum(found.get_forces() * away)
+    assert abs(slope - expected) < tolerance * max(1, np.abs(away).sum()), (
+        f"forces are not the derivative of the energy: {expected} is {slope} by finite differences"
     )
     if all(atoms.pbc):
-        _check_stress(model, atoms, found, random, tolerance)
-    order = random.permutation(len(atoms))
-    shuffled = _evaluated([atoms[order]], model)[0]
-    off = abs(shuffled.get_potential_energy() - energy)
+        slope = (large - small) / (2 * _STEP)
+        expected = np.sum(found.get_stress(voigt=False) * strain) * atoms.get_volume()
+        assert abs(slope - expected) < tolerance * len(atoms) * 10, (
+            f"stress is not the derivative of the energy: {expected} is {slope} by finite "
+            "differences"
+        )
+    off = abs(shuffled - energy)
     assert off < tolerance, f"the order of atoms changes the energy by {off}"
-    shifted = _evaluated([_moved(atoms, np.array([0.3, -0.2, 0.1]))], model)[0]
-    off = abs(shifted.get_potential_energy() - energy)
+    off = abs(shifted - energy)
     assert off < tolerance, f"moving all atoms changes the energy by {off}"
-    padded = _evaluated([atoms[: len(atoms) - 1], atoms], model)[0]
-    alone = _evaluated([atoms[: len(atoms) - 1]], model)[0]
+    fewer = atoms[: len(atoms) - 1]
+    padded, alone = _evaluated([fewer, atoms], model)[0], _evaluated([fewer], model)[0]
     off = abs(padded.get_potential_energy() - alone.get_potential_energy())
     assert off < tolerance, f"empty places change the energy by {off}"
 
@@ -71,21 +80,7 @@ def _moved(atoms: Any, by: Any) -> Any:
     return moved
 
 
-def _slope(pair: list[Any], model: Any) -> float:
-    low, high = (a.get_potential_energy() for a in _evaluated(pair, model))
-    return (high - low) / (2 * _STEP)
-
-
-def _check_stress(model: Any, atoms: Any, found: Any, random: Any, tolerance: float) -> None:
-    strain = random.normal(size=(3, 3))
-    strain = (strain + strain.T) / 2
-    pair = []
-    for sign in (-1, 1):
-        strained = _plain(atoms)
-        strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * _STEP * strain), scale_atoms=True)
-        pair.append(strained)
-    slope = _slope(pair, model)
-    stress = np.sum(found.get_stress(voigt=False) * strain) * atoms.get_volume()
-    assert abs(slope - stress) < tolerance * len(atoms) * 10, (
-        f"stress is not the derivative of the energy: {stress} is {slope} by finite differences"
-    )
+def _strained(atoms: Any, by: Any) -> Any:
+    strained = _plain(atoms)
+    strained.set_cell(atoms.cell.array @ (np.eye(3) + by), scale_atoms=True)
+    return strained

@@ -38,7 +38,9 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("kind", STATES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow if k == "complex" else ()) for k in STATES]
+)
 def test_a_resumed_run_is_the_uninterrupted_one(kind):
     def run(folder, crash=-1):
         driver, log = VMC(HAMILTONIAN, RATE, variational_state=STATES[kind](), update=RULE), None

@@ -51,7 +51,10 @@ def test_two_processes_are_saved_and_resumed(tmp_path):
     resumed = launch(tmp_path / "a", "plain")
     assert resumed[0]["bits"] == whole[0]["bits"] and resumed[0]["rows"] == whole[0]["rows"]
 
-    # One process goes on with what two have saved.
+
+@pytest.mark.slow
+def test_one_process_goes_on_with_what_two_have_saved(tmp_path):
+    launch(tmp_path / "a", "plain")
     alone = launch(tmp_path / "a", "longer", world=1)
     assert alone[0]["step"] == 60 and alone[0]["rows"][0] == list(range(60))
 

@@ -30,8 +30,13 @@ def log_psi(variables, x):
     return (x @ variables["a"]) * (1 + 0.3j) + 0.1 * jnp.sum(x, axis=-1) ** 2
 
 
-@pytest.mark.parametrize("chunk_size", [None, 1, 16])
-@pytest.mark.parametrize("name", OPERATORS)
+RARE = ("Pauli strings", "Bose-Hubbard")
+
+
+@pytest.mark.parametrize("chunk_size", [None, pytest.param(1, marks=pytest.mark.slow), 16])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in RARE else ()) for n in OPERATORS]
+)
 def test_local_energies(name, chunk_size):
     operator = OPERATORS[name]
     states = jnp.asarray(operator.hilbert.all_states())

@@ -52,7 +52,9 @@ def netket_rule(rule):
     }[type(rule)]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model", [pytest.param(m, marks=pytest.mark.slow if m == "complex" else ()) for m in MODELS]
+)
 @pytest.mark.parametrize(
     "rule", [SR(1e-2), MinSR(1e-2), SPRING(1e-2, 0.9)], ids=["sr", "minsr", "spring"]
 )

@@ -143,7 +143,9 @@ def test_blas_has_one_thread_during_the_run_only():
     assert seen == [{1}, before]
 
 
-@pytest.mark.parametrize("rule", [SR(1e-3), MinSR(1e-3), SPRING(1e-3)], ids=type)
+@pytest.mark.parametrize(
+    "rule", [SR(1e-3), MinSR(1e-3), pytest.param(SPRING(1e-3), marks=pytest.mark.slow)], ids=type
+)
 def test_single_scores_change_little(rule):
     from ritz.updates import MARCH
 

@@ -41,6 +41,7 @@ def test_nve_is_the_velocity_verlet_of_ase():
     atoms = moving(0)
     driver = Relaxation(atoms, lennard_jones(), NVE(dt=4.0, max_steps=50))
     driver.run(60, show_progress=False)
+    assert (driver.state.status, driver.state.steps) == (1, 50)
     ours = driver.state.atoms[0]
 
     atoms.calc = AseLennardJones(**ARGON, rc=6.0, ro=5.0, smooth=True)

@@ -73,6 +73,7 @@ def angular(params, structure):
     return params["a"] * jnp.sum(pulls**2)
 
 
+@pytest.mark.slow
 def test_any_function_has_right_forces_and_stress():
     check_potential(Potential(angular, {"a": 0.7}, cutoff=3.0), argon(1, a=3.0))
 

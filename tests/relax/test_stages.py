@@ -57,9 +57,9 @@ def test_structures_go_through_the_stages_at_their_own_pace():
     assert np.all(np.diff(status, axis=0) >= 0) and np.all(status[-1] == 3)
     assert np.all((status == 1).sum(axis=0) == 20)
     assert len(set((status == 0).sum(axis=0))) > 1  # not in step
-    alone, _ = run(stages, [argon(0)])
-    assert alone.state.steps[0] == driver.state.steps[0]
-    assert abs(alone.state.energy[0] - driver.state.energy[0]) < 1e-12
+    others, _ = run(stages, [argon(0), argon(7), argon(8)])
+    assert others.state.steps[0] == driver.state.steps[0]
+    assert others.state.energy[0] == driver.state.energy[0]
 
 
 def test_a_single_hook_that_decides_for_several_stages():
@@ -84,8 +84,6 @@ def _is_above_5_kelvin(temperature):
 def test_budgets():
     driver, _ = run(fire().with_max_steps(7))
     assert list(driver.state.status) == [-2] * 3 and list(driver.state.steps) == [7] * 3
-    driver, _ = run(NVE(dt=1.0, max_steps=7))
-    assert list(driver.state.status) == [1] * 3 and list(driver.state.steps) == [7] * 3
     found = relax(argon(0), lennard_jones(), fmax=1e-9, max_steps=3)
     assert (found.status, found.steps, found.converged) == ("unconverged", 3, False)
 
@@ -101,6 +99,7 @@ def test_patience_and_frequency():
     assert steps(frequency=10) == -(-first // 10) * 10
 
 
+@pytest.mark.slow
 def test_either_criterion():
     criteria = [Criterion("fmax", 1e-9), Criterion("energy_change_per_atom", 1e-4)]
     driver, _ = run(FIRE(convergence_hook=ConvergenceHook(criteria, mode="any")))
