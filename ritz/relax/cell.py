@@ -72,6 +72,10 @@ class FrechetCell:
             return mean
         return gradient - mean if self.constant_volume else gradient
 
+    def residual_stress(self, stress: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+        """What must vanish of a stress: what it differs by from the pressure, as far as allowed."""
+        return self._allowed(stress + self.pressure * jnp.eye(3, dtype=stress.dtype))
+
     def _scale(self, now: Now) -> Any:
         return now.n_atoms.astype(now.cell.dtype) if self.factor is None else self.factor
 

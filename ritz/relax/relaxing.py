@@ -3,8 +3,10 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 from ase import Atoms as AseAtoms
+from jaxtyping import Array, Bool, Float
 
 from ritz.driver.arguments import check_count, listed
 from ritz.relax.batch import FAILED, UNCONVERGED
@@ -83,9 +85,9 @@ def relax(
             and cell are then replaced by those given here.
         max_steps: How many steps a structure may take.
         cell: True, or a `FrechetCell`, to let cells move too.
-        smax: With a moving cell, no element of the stress may be larger than this either, in
-            eV/Angstrom^3. The forces on the cell that `fmax` looks at are the stress times the
-            volume per atom.
+        smax: With a moving cell, no element of the stress that it can relax may be larger than
+            this either, in eV/Angstrom^3. The forces on the cell that `fmax` looks at are the
+            stress times the volume per atom.
         callback: Callbacks for the run.
         out: Loggers for the run.
         show_progress: Whether to show a bar on stderr.
@@ -100,10 +102,10 @@ def relax(
     stage = _stage(optimizer, cell).with_max_steps(max_steps)
     criteria = [Criterion("fmax", positive("fmax", fmax))]
     if smax is not None:
-        if not stage.moves_cell:
+        if stage.cell is None:
             raise ValueError("smax needs a moving cell: give cell=True.")
-        pressure = 0.0 if stage.cell is None else stage.cell.pressure
-        criteria.append(_stress(positive("smax", smax), pressure))
+        small = SmallStress(positive("smax", smax), stage.cell)
+        criteria.append(Criterion("stress", smax, custom_op=small))
     stage = stage.with_hook(ConvergenceHook(criteria))
     driver = Relaxation(atoms, model, stage, **settings)
     callbacks = listed(callback) + ([StructureProgress()] if show_progress else [])
@@ -114,22 +116,22 @@ def relax(
     return result(driver, alone=isinstance(atoms, AseAtoms))
 
 
-def _stress(threshold: float, pressure: float) -> Criterion:
-    if not pressure:
-        return Criterion("stress", threshold, "max", (-2, -1))
-    return Criterion("stress", threshold, custom_op=_Excess(threshold, pressure))
-
-
 @dataclasses.dataclass(frozen=True)
-class _Excess:
-    """Whether the stress is that of a pressure outside, to within a threshold."""
+class SmallStress:
+    """Whether the stress that the cell can relax is small.
+
+    Args:
+        threshold: The largest element, in eV/Angstrom^3.
+        cell: How the cell moves.
+    """
 
     threshold: float
-    pressure: float
+    cell: FrechetCell
 
-    def __call__(self, stress: Any) -> Any:
-        excess = abs(stress + self.pressure * np.eye(3))
-        return (excess <= self.threshold).all(axis=(-2, -1))
+    def __call__(self, stress: Float[Array, "slots 3 3"]) -> Bool[Array, " slots"]:
+        """Decide for each structure."""
+        residual = jax.vmap(self.cell.residual_stress)(stress)
+        return jnp.all(jnp.abs(residual) <= self.threshold, axis=(-2, -1))
 
 
 def _stage(optimizer: Any, cell: Any) -> AbstractOptimizer:
