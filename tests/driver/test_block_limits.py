@@ -129,3 +129,49 @@ def test_the_key_of_a_carry_may_be_of_either_kind():
     run(reference, 5)
     assert isinstance(driver.carry, Carry)
     np.testing.assert_array_equal(driver.parameters, reference.parameters)
+
+
+# A kernel that pauses
+
+
+class PausingKernel(NoisyKernel):
+    """Needs the host whenever the first parameter is negative."""
+
+    def pauses(self, carry):
+        return carry.params[0] < 0
+
+
+jax.tree_util.register_dataclass(PausingKernel, [], ["rate"])
+
+
+class PausingDriver(NoisyDriver):
+    """Makes the parameter positive again; notes at which steps."""
+
+    def __init__(self):
+        super().__init__(kernel=PausingKernel())
+        self.attended = []
+
+    def attend(self):
+        if self.parameters[0] < 0:
+            self.attended.append(self.step_count)
+            self.parameters = jnp.abs(self.parameters)
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_block": 1}, {"max_block": 7}, {"speculate": False}])
+def test_a_kernel_pauses_at_the_same_steps_whatever_the_blocks(settings):
+    reference, driver = PausingDriver(), PausingDriver()
+    for _ in range(60):
+        run(reference, 1)
+    run(driver, 60, ProgressBar(), **settings)
+
+    assert len(reference.attended) > 3
+    assert driver.attended == reference.attended
+    assert driver.bits == reference.bits
+
+
+def test_a_callback_for_every_run():
+    driver, seen = NoisyDriver(), []
+    driver.register_hook(lambda step, row, driver: seen.append(step))
+    run(driver, 3)
+    run(driver, 2)
+    assert seen == [0, 1, 2, 3, 4]
