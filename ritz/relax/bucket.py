@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ def checked(structures: Any, cutoff: float | None) -> list[AseAtoms]:
         TypeError: If something is no `ase.Atoms`.
         ValueError: If there is none, or one of them cannot be treated; its place is named.
     """
+    if isinstance(structures, str | PathLike):
+        raise TypeError(
+            f"structures are ase.Atoms, but {structures!r} was given; read files with "
+            f"ase.io.read({str(structures)!r}, ':')."
+        )
     listed = [structures] if isinstance(structures, AseAtoms) else list(structures)
     if not listed:
         raise ValueError("there is no structure to relax.")

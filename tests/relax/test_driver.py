@@ -252,6 +252,7 @@ assert jnp.ones(2).dtype == "float32"
     [
         (lambda: Relaxation([], lennard_jones()), ValueError, "no structure"),
         (lambda: Relaxation([argon(0), 3], lennard_jones()), TypeError, "structure 1 must be"),
+        (lambda: relax("a.cif", lennard_jones()), TypeError, r"ase\.io\.read\('a\.cif', ':'\)"),
         (lambda: Relaxation(argon(0), print), TypeError, r"ritz\.relax\.Potential\(function"),
         (lambda: Relaxation(Atoms(), lennard_jones()), ValueError, "it has no atoms"),
         (lambda: Relaxation(argon(0), LennardJones()), ValueError, "needs a cutoff"),
