@@ -16,11 +16,12 @@ from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback
 from ritz.relax.arguments import check_choice, check_model, checked_stages
 from ritz.relax.batch import is_running, waiting
-from ritz.relax.bucket import as_images, checked, images_for, pack
+from ritz.relax.bucket import as_images, checked, pack
 from ritz.relax.convergence_hook import ConvergenceHook
 from ritz.relax.finish import AllFinished, Registered
 from ritz.relax.kernel import RelaxCarry, RelaxKernel
-from ritz.relax.neighbors import ListSettings, most_neighbors
+from ritz.relax.list_sizes import grown, made_on_host, rounded
+from ritz.relax.neighbors import ListSettings
 from ritz.relax.optimizer import positive
 from ritz.relax.potential import AbstractPotential
 from ritz.relax.quantities import check_names
@@ -36,15 +37,6 @@ the device's kind: on CPUs the neighbour lists of a step should stay in the cach
 
 _FAR_MAX_ATOMS = 2**16
 """The same for devices that have a memory of their own."""
-
-HOST_CANDIDATES = {"cpu": 2**23}
-"""From so many candidate pairs and images of a structure on, vesin's cell lists on the host are
-faster than looking at all of them on the device; by the device's kind."""
-
-_FAR_HOST_CANDIDATES = 2**26
-"""The same for devices that have a memory of their own."""
-
-_WIDTH_STEP = 8
 
 
 class Relaxation(CompiledDriver):
@@ -112,7 +104,7 @@ class Relaxation(CompiledDriver):
         self._hooked: list[ConvergenceHook] = []
         self._stages = checked_stages(stages, convergence_hook, structures)
         self._buckets = pack(structures, model.cutoff, self.skin)
-        self._widths = [_rounded(bucket.width) for bucket in self._buckets]
+        self._widths = [rounded(bucket.width) for bucket in self._buckets]
         self._images = [bucket.images for bucket in self._buckets]
         self._neighbors = neighbors
         self._n_slots = n_slots(self._buckets, slots, max_atoms)
@@ -155,17 +147,13 @@ class Relaxation(CompiledDriver):
     # Kernel and carry.
 
     def _list_settings(self, bucket: int) -> ListSettings:
-        images = self._images[bucket]
-        candidates = self._buckets[bucket].n_atoms ** 2 * math.prod(images)
-        limit = HOST_CANDIDATES.get(jax.default_backend(), _FAR_HOST_CANDIDATES)
-        unbound = math.isinf(self._model.cutoff or math.inf)
-        large = self._neighbors == "auto" and candidates >= limit and not unbound
-        on_host = self._neighbors == "host" or large
+        sizes = self._widths[bucket], self._images[bucket]
+        n_atoms = self._buckets[bucket].n_atoms
+        on_host = made_on_host(self._neighbors, self._model.cutoff, n_atoms, sizes)
         chunk = 1 if on_host or jax.default_backend() == "cpu" else 16
         cell_moves = any(stage.moves_cell for stage in self._stages.stages)
         return ListSettings(
-            self._model.cutoff, self.skin, self._widths[bucket], self._images[bucket],
-            on_host, chunk, cell_moves,
+            self._model.cutoff, self.skin, *sizes, on_host, chunk, cell_moves
         )  # fmt: skip
 
     def _make_kernel(self) -> RelaxKernel:
@@ -222,21 +210,12 @@ class Relaxation(CompiledDriver):
             self._compiled_in_run = False
 
     def _grow(self, bucket: int, rows: np.ndarray) -> None:
-        geometry = jax.device_get(self.carry.params[bucket])
-        atoms = jax.device_get(self.carry.slots[bucket].atoms)
-        reach = self._kernel.lists[bucket].reach
-        width, images = self._widths[bucket], np.array(self._images[bucket])
-        for row in rows:
-            there = atoms.mask[row]
-            positions, cell = geometry.positions[row][there], geometry.cell[row]
-            width = max(width, most_neighbors(positions, cell, atoms.pbc[row], reach))
-            images = np.maximum(images, images_for(cell, atoms.pbc[row], reach))
-        old = self._widths[bucket]
-        if width > old:
-            width = _rounded(math.ceil(1.25 * width))
-        elif not np.any(images > np.array(self._images[bucket])):  # a matter of rounding
-            width, images = old + _WIDTH_STEP, images + atoms.pbc[rows].any(axis=0)
-        self._widths[bucket], self._images[bucket] = width, as_images(images)
+        geometry, atoms = jax.device_get(
+            (self.carry.params[bucket], self.carry.slots[bucket].atoms)
+        )
+        reach, old = self._kernel.lists[bucket].reach, self._widths[bucket]
+        width, images = grown(geometry, atoms, rows, reach, (old, self._images[bucket]))
+        self._widths[bucket], self._images[bucket] = width, images
         _logger.info(
             "Step %d: neighbour lists of %d atoms overflowed; they now hold %d neighbours an atom "
             "instead of %d.", self.step_count, self._buckets[bucket].n_atoms, width, old,
@@ -355,7 +334,3 @@ class Relaxation(CompiledDriver):
 def _strong(leaf: Any, real: Any) -> Any:
     array = jnp.asarray(leaf)
     return array.astype(real) if jnp.issubdtype(array.dtype, jnp.floating) else array
-
-
-def _rounded(width: int) -> int:
-    return -(-width // _WIDTH_STEP) * _WIDTH_STEP
