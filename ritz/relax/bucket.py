@@ -168,7 +168,7 @@ def _bucket(
     )
     width, images = 0, np.ones(3, int)
     if cutoff is not None:
-        counted = set(np.linspace(0, len(members) - 1, _COUNTED).astype(int))
+        counted = set(np.linspace(0, len(members) - 1, _COUNTED).round().astype(int))
         for row, atoms in enumerate(members):
             cell, reach = complete_cell(atoms.cell), cutoff + skin
             images = np.maximum(images, images_for(cell, atoms.pbc, reach))

@@ -42,6 +42,7 @@ class Frames(NamedTuple):
     running: Bool[Array, " slots"]
     """Which slots held an unfinished structure after the last step."""
     last_member: Int[Array, " slots"]
+    last_steps: Int[Array, " slots"]
 
 
 class Trajectory(AbstractLogger):
@@ -110,7 +111,7 @@ class Trajectory(AbstractLogger):
         return Frames(
             jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), outcome(slots)),
             jnp.zeros((rows, n), slots.member.dtype), jnp.zeros((rows, n), bool),
-            jnp.full(rows, -1, jnp.int32), self._runs(slots), slots.member,
+            jnp.full(rows, -1, jnp.int32), self._runs(slots), slots.member, slots.steps,
         )  # fmt: skip
 
     def _runs(self, slots: Slots) -> Any:
@@ -133,13 +134,15 @@ class Trajectory(AbstractLogger):
 
     def _note(self, frames: Frames, slots: Slots, step: Any) -> Frames:
         runs = self._runs(slots)
-        moved = frames.running | (slots.member != frames.last_member)
-        wanted = moved & ((step % self.every == 0) | ~runs)
+        new = slots.member != frames.last_member
+        # One that waits for a longer neighbour list was not evaluated in this step.
+        moved = slots.steps > jnp.where(new, 0, frames.last_steps)
+        wanted = (frames.running | new) & ((moved & (step % self.every == 0)) | ~runs)
         row = step % self._rows
         return Frames(
             jax.tree.map(lambda ring, new: ring.at[row].set(new), frames.outcome, outcome(slots)),
             frames.member.at[row].set(slots.member), frames.wanted.at[row].set(wanted),
-            frames.step.at[row].set(step), runs, slots.member,
+            frames.step.at[row].set(step), runs, slots.member, slots.steps,
         )  # fmt: skip
 
     # On the host.
