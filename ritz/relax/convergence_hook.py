@@ -1,6 +1,8 @@
 """Decides when structures, or a whole run, have converged."""
 
 import dataclasses
+import functools
+import operator
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -145,12 +147,12 @@ class ConvergenceHook(StopCondition):
         if any(result is None for result in evaluated) or step % self.frequency:
             return None
         results = [result for result in evaluated if result is not None]
-        failed: Any = np.logical_or.reduce([failed for _, failed in results])
+        failed: Any = functools.reduce(np.logical_or, [failed for _, failed in results])
         if np.all(failed):
             keys = [c.key for c, (_, nan) in zip(self.criteria, results, strict=True) if nan.any()]
             return f"failed: {' and '.join(keys)} is NaN"
         together = np.logical_and if self.mode == "all" else np.logical_or
-        met: Any = together.reduce([met for met, _ in results])
+        met: Any = functools.reduce(together, [met for met, _ in results])
         self._counter = self._counter + 1 if np.all(met | failed) else 0
         if self._counter <= self.patience:
             return None
@@ -228,8 +230,5 @@ class Rule:
             quantity: name -> (values, mask of atoms or None), see `Criterion.evaluate`.
         """
         met, failed = zip(*[c.evaluate(*quantity(c.key)) for c in self.criteria], strict=True)
-        joined, any_failed = met[0], failed[0]
-        for one, nan in zip(met[1:], failed[1:], strict=True):
-            joined = joined & one if self.mode == "all" else joined | one
-            any_failed = any_failed | nan
-        return joined, any_failed
+        together = operator.and_ if self.mode == "all" else operator.or_
+        return functools.reduce(together, met), functools.reduce(operator.or_, failed)

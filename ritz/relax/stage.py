@@ -124,7 +124,8 @@ class AbstractStage(abc.ABC):
         return FusedStage(self, other)
 
     def _key(self) -> Any:
-        return type(self), self.settings
+        hook = self.convergence_hook
+        return type(self), self.settings, self.max_steps, None if hook is None else hook.rule
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AbstractStage) and self._key() == other._key()
@@ -245,8 +246,7 @@ class FusedStage:
 
     @functools.cached_property
     def _identity(self) -> Any:
-        budgets = tuple(stage.max_steps for stage in self.stages)
-        return self.stages, budgets, tuple(hook.rule for hook in self.all_hooks)
+        return self.stages, tuple(hook.rule for hook in self.all_hooks)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.stages))

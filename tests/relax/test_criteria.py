@@ -179,6 +179,7 @@ def test_a_quantity_of_the_state_stops_when_all_its_entries_have_converged():
 def test_both_and_either():
     slow, quick = {"key": "Energy", "threshold": 0.01}, {"key": "Energy", "threshold": 0.1}
     assert stopped_at(ConvergenceHook([slow, quick])) == 7
+    assert stopped_at(ConvergenceHook([quick, {"key": "spread", "threshold": 0.01}])) == 7
     assert stopped_at(ConvergenceHook([slow, quick], mode="any")) == 4
     assert stopped_at(ConvergenceHook(slow) | ConvergenceHook(quick)) == 4
 

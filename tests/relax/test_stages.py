@@ -43,6 +43,11 @@ def test_addition_is_associative_and_numbers_the_hooks():
     assert len(first) == 3 and first.exit_status == 3
     assert [(h.source_status, h.target_status) for h in first.all_hooks] == [(0, 1), (2, 3)]
     assert FusedStage(a, b, c) == first
+    assert FIRE() == FIRE() != FIRE(max_steps=5) and FIRE() != FIRE(convergence_hook=LOOSE)
+    # A budget that is used up means another status where the criteria are the stage's own.
+    own, registered = NVE(convergence_hook=LOOSE, max_steps=5), FusedStage(NVE(max_steps=5))
+    placed = ConvergenceHook.from_fmax(0.1, source_status=0, target_status=1)
+    assert FusedStage(own) != registered.register_hook(placed)
     assert a + (b + c).register_hook(ConvergenceHook(source_status=0, target_status=2)) == (
         (a + b + c).register_hook(ConvergenceHook(source_status=1, target_status=3))
     )
