@@ -1,5 +1,8 @@
 """Batched relaxation and dynamics of atomic structures, with criteria of convergence."""
 
+from ritz.potentials.potential import AbstractPotential as AbstractPotential
+from ritz.potentials.potential import Potential as Potential
+from ritz.potentials.structure import Structure as Structure
 from ritz.relax.cell import FrechetCell as FrechetCell
 from ritz.relax.convergence_hook import ConvergenceHook as ConvergenceHook
 from ritz.relax.criteria import Criterion as Criterion
@@ -15,12 +18,9 @@ from ritz.relax.optimizer import AbstractOptimizer as AbstractOptimizer
 from ritz.relax.pair_potentials import LennardJones as LennardJones
 from ritz.relax.pair_potentials import Morse as Morse
 from ritz.relax.pair_potentials import SoftSphere as SoftSphere
-from ritz.relax.potential import AbstractPotential as AbstractPotential
-from ritz.relax.potential import Potential as Potential
 from ritz.relax.progress import StructureProgress as StructureProgress
 from ritz.relax.relaxing import RelaxResult as RelaxResult
 from ritz.relax.relaxing import relax as relax
 from ritz.relax.stage import AbstractStage as AbstractStage
 from ritz.relax.stage import FusedStage as FusedStage
-from ritz.relax.structure import Structure as Structure
 from ritz.relax.trajectory import Trajectory as Trajectory

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ritz.potentials.potential import AbstractPotential
 from ritz.relax.fire import FIRE
-from ritz.relax.potential import AbstractPotential
 from ritz.relax.quantities import check_names
 from ritz.relax.stage import AbstractStage, FusedStage, fused
 

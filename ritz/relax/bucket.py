@@ -12,8 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import complete_cell
 
+from ritz.potentials.pairs import most_neighbors
 from ritz.relax.batch import Atoms, Geometry, Given, Outcome
-from ritz.relax.neighbors import most_neighbors
 from ritz.relax.stage import FusedStage
 
 SPREAD = 1.5

@@ -14,6 +14,7 @@ import numpy as np
 from ritz.driver import CompiledDriver
 from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback
+from ritz.potentials.potential import AbstractPotential
 from ritz.relax.arguments import check_choice, check_model, checked_stages
 from ritz.relax.batch import is_running, waiting
 from ritz.relax.bucket import as_images, checked, pack
@@ -23,7 +24,6 @@ from ritz.relax.kernel import RelaxCarry, RelaxKernel
 from ritz.relax.list_sizes import grown, made_on_host, rounded
 from ritz.relax.neighbors import ListSettings
 from ritz.relax.optimizer import positive
-from ritz.relax.potential import AbstractPotential
 from ritz.relax.quantities import check_names
 from ritz.relax.slots import first_slots, made_from, n_slots, remade, widened
 from ritz.relax.stage import FusedStage

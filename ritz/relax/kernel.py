@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ritz.driver import Kernel, Proposal
+from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
+from ritz.potentials.structure import Structure
 from ritz.relax.batch import (
     FAILED,
     UNCONVERGED,
@@ -20,12 +22,10 @@ from ritz.relax.batch import (
     waiting,
 )
 from ritz.relax.neighbors import ListSettings, entries, refresh, vectors
-from ritz.relax.potential import AbstractPotential, Evaluated, evaluate
 from ritz.relax.quantities import VIRIAL, Seen, quantity
 from ritz.relax.rows import row
 from ritz.relax.slots import fill, select_slots
 from ritz.relax.stage import FusedStage, Moved, Now, select
-from ritz.relax.structure import Structure
 
 
 class RelaxCarry(NamedTuple):

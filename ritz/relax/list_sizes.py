@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ritz.potentials.pairs import most_neighbors
 from ritz.relax.bucket import as_images, images_for
-from ritz.relax.neighbors import most_neighbors
 
 HOST_CANDIDATES = {"cpu": 2**23}
 """From so many candidate pairs and images of a structure on, vesin's cell lists on the host are

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ritz.relax.potential import AbstractPotential
-from ritz.relax.structure import Structure
+from ritz.potentials.potential import AbstractPotential
+from ritz.potentials.structure import Structure
 
 
 def _check_positive(name: str, value: float) -> float:

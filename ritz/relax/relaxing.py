@@ -9,6 +9,7 @@ from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float
 
 from ritz.driver.arguments import check_count, listed
+from ritz.potentials.potential import AbstractPotential
 from ritz.relax.batch import FAILED, UNCONVERGED
 from ritz.relax.cell import FrechetCell
 from ritz.relax.convergence_hook import DEFAULT_FMAX, ConvergenceHook
@@ -19,7 +20,6 @@ from ritz.relax.fire2 import FIRE2
 from ritz.relax.gradient_descent import GradientDescent
 from ritz.relax.lbfgs import LBFGS
 from ritz.relax.optimizer import AbstractOptimizer, positive
-from ritz.relax.potential import AbstractPotential
 from ritz.relax.progress import StructureProgress
 
 OPTIMIZERS: dict[str, type[AbstractOptimizer]] = {

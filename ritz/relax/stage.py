@@ -24,7 +24,7 @@ class Now(NamedTuple):
     forces: Float[Array, "n 3"]
     """Zero where an atom may not move."""
     virial: Float[Array, "3 3"]
-    """See `ritz.relax.potential.Evaluated`."""
+    """See `ritz.potentials.potential.Evaluated`."""
     masses: Float[Array, " n"]
     """In amu; 1 in empty places."""
     movable: Bool[Array, "n 3"]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ritz.relax.structure import Structure
+from ritz.potentials.structure import Structure
 
 
 class AbstractPotential(abc.ABC):

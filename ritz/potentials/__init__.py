@@ -1,0 +1,5 @@
+"""What all domains of atoms share: structures as potentials see them, and potentials."""
+
+from ritz.potentials.potential import AbstractPotential as AbstractPotential
+from ritz.potentials.potential import Potential as Potential
+from ritz.potentials.structure import Structure as Structure

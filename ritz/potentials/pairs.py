@@ -1,0 +1,36 @@
+"""Neighbour pairs by vesin's cell lists, on the host."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+def _vesin(positions: Any, cell: Any, pbc: Any, reach: float, wanted: str) -> list[np.ndarray]:
+    from vesin import NeighborList
+
+    found = NeighborList(cutoff=reach, full_list=True).compute(
+        points=np.asarray(positions, float), box=np.asarray(cell, float),
+        periodic=np.asarray(pbc, bool), quantities=wanted,
+    )  # fmt: skip
+    return [np.asarray(x).astype(int) for x in found]
+
+
+def most_neighbors(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float) -> int:
+    """How many neighbours any atom of a structure has."""
+    if math.isinf(reach):
+        return len(positions) - 1
+    (first,) = _vesin(positions, cell, pbc, reach, "i")
+    return int(np.bincount(first, minlength=1).max())
+
+
+def pairs_on_host(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of a structure within `reach`: first atoms, second atoms, shifts; in order."""
+    if math.isinf(reach):
+        first, second = np.nonzero(~np.eye(len(positions), dtype=bool))
+        return first, second, np.zeros((len(first), 3), int)
+    first, second, shifts = _vesin(positions, cell, pbc, reach, "ijS")
+    order = np.lexsort((*shifts.T[::-1], second, first))
+    return first[order], second[order], shifts[order]
