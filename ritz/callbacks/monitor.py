@@ -83,13 +83,14 @@ def _names(log_data: Mapping[str, Any]) -> list[str]:
 
 
 def check_expected(monitor: str, log_data: Mapping[str, Any], driver: Any) -> None:
-    """Accept that `monitor` is missing if a callback of the run logs it at other steps.
+    """Accept that `monitor` is missing if the driver or a callback logs it at other steps.
 
     Raises:
         ValueError: Otherwise, with what is logged.
     """
     first = re.split(r"[./]", monitor)[0]
-    if not any(first in callback.logs for callback in getattr(driver, "callbacks", ())):
+    sources = [driver, *getattr(driver, "callbacks", ())]
+    if not any(first in getattr(source, "logs", ()) for source in sources):
         raise ValueError(
             f"monitor {monitor!r} is not logged; this run logs: {'; '.join(_names(log_data))}."
         )

@@ -31,6 +31,9 @@ class AbstractDriver(Running):
     adjustable: ClassVar[frozenset[str]] = frozenset()
     """Which of the settings `rate_scale`, `damping_scale` and `chunk_sizes` the driver obeys."""
 
+    logs: ClassVar[tuple[str, ...]] = ()
+    """What is logged, but not at every step."""
+
     rate_scale: float = 1.0
     """Multiplies every step that the optimiser takes, where `adjustable` has it."""
 

@@ -3,7 +3,7 @@
 import inspect
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ritz.driver.callback import AbstractCallback, has_state
@@ -73,6 +73,17 @@ def check_count(name: str, value: Any, least: int) -> int:
             f"{name} must be a whole number of at least {least}, but {value!r} was given."
         ) from None
     return number
+
+
+def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
+    """Refuse a value that is none of those allowed.
+
+    Raises:
+        ValueError: With those that are.
+    """
+    if value not in allowed:
+        names = ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}"
+        raise ValueError(f"{name} must be {names}, but {value!r} was given.")
 
 
 def as_callback(plugin: Any, argument: str) -> AbstractCallback:

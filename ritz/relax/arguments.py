@@ -9,17 +9,6 @@ from ritz.relax.quantities import check_names
 from ritz.relax.stage import AbstractStage, FusedStage, fused
 
 
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
-    """Refuse a value that is none of those allowed.
-
-    Raises:
-        ValueError: With those that are.
-    """
-    if value not in allowed:
-        names = ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}"
-        raise ValueError(f"{name} must be {names}, but {value!r} was given.")
-
-
 def check_model(model: Any) -> None:
     """Refuse what is no potential.
 

@@ -1,21 +1,19 @@
 """The driver of batched relaxation and dynamics."""
 
-import contextlib
 import hashlib
 import logging
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ritz.driver import CompiledDriver
-from ritz.driver.arguments import check_count
+from ritz.driver import OwnPrecision
+from ritz.driver.arguments import check_choice, check_count
 from ritz.driver.callback import AbstractCallback
 from ritz.potentials.potential import AbstractPotential
-from ritz.relax.arguments import check_choice, check_model, checked_stages
+from ritz.relax.arguments import check_model, checked_stages
 from ritz.relax.batch import is_running, waiting
 from ritz.relax.bucket import as_images, checked, pack
 from ritz.relax.convergence_hook import ConvergenceHook
@@ -39,7 +37,7 @@ _FAR_MAX_ATOMS = 2**16
 """The same for devices that have a memory of their own."""
 
 
-class Relaxation(CompiledDriver):
+class Relaxation(OwnPrecision):
     """Relaxes structures, or moves them in time, all at once and each at its own pace.
 
     Batched relaxation = neighbour lists + a potential + optimisers or integrators. Structures of
@@ -119,30 +117,6 @@ class Relaxation(CompiledDriver):
             carry = self._first_carry()
         super().__init__(Structures(structures, self._buckets, self._stages, carry), "fmax")
         super().register_hook(AllFinished())
-
-    @contextlib.contextmanager
-    def _precision(self) -> Iterator[None]:
-        if self.dtype == "float32":
-            yield
-        else:
-            with jax.enable_x64(True):
-                yield
-
-    def _loop(self, *args: Any) -> Any:
-        """The loop in the driver's precision; what its consumer does in between is not."""
-        with self._precision():
-            loop: Any = super()._loop(*args)
-        try:
-            while True:
-                with self._precision():
-                    try:
-                        info = next(loop)
-                    except StopIteration:
-                        return
-                yield info
-        finally:
-            with self._precision():
-                loop.close()
 
     # Kernel and carry.
 

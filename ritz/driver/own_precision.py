@@ -1,0 +1,36 @@
+"""Drivers with a precision of their own."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from ritz.driver.compiled import CompiledDriver
+
+
+class OwnPrecision(CompiledDriver):
+    """Runs in float32 or float64, whatever is set in JAX; a subclass sets `dtype` first."""
+
+    dtype: str
+    """ "float64" or "float32"."""
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Within it, JAX computes in the driver's precision."""
+        return jax.enable_x64(self.dtype == "float64")
+
+    def _loop(self, *args: Any) -> Any:
+        """The loop in the driver's precision; what its consumer does in between is not."""
+        with self._precision():
+            loop: Any = super()._loop(*args)
+        try:
+            while True:
+                with self._precision():
+                    try:
+                        info = next(loop)
+                    except StopIteration:
+                        return
+                yield info
+        finally:
+            with self._precision():
+                loop.close()

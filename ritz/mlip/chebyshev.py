@@ -1,0 +1,437 @@
+"""The Chebyshev descriptor of atomic environments."""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.data import atomic_numbers
+from jaxtyping import Array, Bool, Float
+
+from ritz.driver.arguments import check_count
+from ritz.mlip.arguments import check_dtype, check_positive, placed
+from ritz.mlip.pairs import PairTable, Rows, pair_table
+from ritz.mlip.structure import Structure, as_structure, as_structures
+
+ROWS = 1024
+"""How many atoms are featurised at once; bounds the memory that it takes."""
+
+
+class LocalDerivatives(NamedTuple):
+    """How features change when neighbours move, by what they depend on; linear maps, factorised.
+
+    The energy's derivative by the vector to neighbour k, with g the derivatives by the features
+    of the atom, is `u_k sum_n slopes[n, k] (g_R[n] + s_k g_Rw[n])`, and for the nearest, which are
+    in reach of the angular part, `sum_m angular[m, :, k] g_A[m]` besides.
+    """
+
+    slopes: Float[Array, "atoms rad_order+1 n_neighbors"]
+    """Derivatives of the radial basis by the distance."""
+    units: Float[Array, "atoms 3 n_neighbors"]
+    """Unit vectors to the neighbours."""
+    angular: Float[Array, "atoms n_angular 3 n_near"]
+    """Derivatives of the angular features."""
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class ChebyshevDescriptor:
+    """Features of atomic environments: radial and angular distributions in Chebyshev polynomials.
+
+    With T_n the polynomials, f(d) = (cos(pi d / Rc) + 1) / 2 below the cutoff Rc and 0 beyond:
+
+    - radial, n = 0..rad_order: R_n = sum_j T_n(2 d_j / Rc - 1) f(d_j);
+    - angular, n = 0..ang_order: A_n = sum_{j<k} T_n(cos theta_jk) f(d_j) f(d_k);
+    - with several species both once more, weighted by s_j and s_j s_k, where s is -1, 1 for two
+      species, -1, 0, 1 for three, and so on in the order given, without 0 for even counts.
+
+    Features are ordered [R, A, Rw, Aw] (Artrith, Urban and Ceder, Phys. Rev. B 96, 014112 (2017),
+    in the convention of aenet). Angular sums over pairs are taken as squares of moments
+    sum_j f(d_j) u_x^a u_y^b u_z^c, in a time linear in the number of neighbours.
+
+    Args:
+        species: Chemical symbols; their order fixes the weights s.
+        rad_order: The highest radial order.
+        rad_cutoff: In Angstrom.
+        ang_order: The highest angular order.
+        ang_cutoff: In Angstrom.
+        min_cutoff: Neighbours closer than this, in Angstrom, are left out.
+        dtype: "float64" or "float32", in which features are returned; they are computed in
+            float64. `TrainingConfig(precision="auto")` trains in it.
+        device: "cpu", "gpu" or "cuda", with a number as in "cuda:1", where features are
+            computed; None for JAX's default.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+
+    species: tuple[str, ...]
+    rad_order: int
+    rad_cutoff: float
+    ang_order: int
+    ang_cutoff: float
+    min_cutoff: float
+    dtype: str
+    device: str | None
+
+    def __init__(
+        self,
+        species: Sequence[str],
+        rad_order: int,
+        rad_cutoff: float,
+        ang_order: int,
+        ang_cutoff: float,
+        min_cutoff: float = 0.55,
+        dtype: Any = "float64",
+        device: str | None = None,
+    ):
+        check_count("rad_order", rad_order, 0)
+        check_count("ang_order", ang_order, 0)
+        values = {
+            "species": checked_species(species),
+            "rad_order": rad_order,
+            "rad_cutoff": check_positive("rad_cutoff", rad_cutoff),
+            "ang_order": ang_order,
+            "ang_cutoff": check_positive("ang_cutoff", ang_cutoff),
+            "min_cutoff": check_positive("min_cutoff", min_cutoff, or_zero=True),
+            "dtype": check_dtype("dtype", dtype),
+            "device": device,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if self.min_cutoff >= self.cutoff:
+            raise ValueError(
+                f"min_cutoff must be below the cutoffs, but {min_cutoff!r} was given with "
+                f"rad_cutoff={rad_cutoff!r} and ang_cutoff={ang_cutoff!r}."
+            )
+
+    @property
+    def cutoff(self) -> float:
+        """How far neighbours reach, in Angstrom."""
+        return max(self.rad_cutoff, self.ang_cutoff)
+
+    @property
+    def n_features(self) -> int:
+        """How many features an atom has."""
+        return (self.rad_order + self.ang_order + 2) * (1 + self.is_weighted)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether there are features weighted by species: if there are several."""
+        return len(self.species) > 1
+
+    @property
+    def species_to_idx(self) -> dict[str, int]:
+        """The place of each species."""
+        return {symbol: index for index, symbol in enumerate(self.species)}
+
+    @property
+    def species_weights(self) -> np.ndarray:
+        """The weight s of each species."""
+        n = len(self.species)
+        if n % 2:
+            return np.arange(n) - n // 2.0
+        half = np.arange(1, n // 2 + 1.0)
+        return np.concatenate([-half[::-1], half])
+
+    @property
+    def atomic_numbers(self) -> tuple[int, ...]:
+        """The atomic number of each species."""
+        return tuple(atomic_numbers[symbol] for symbol in self.species)
+
+    @property
+    def parts(self) -> tuple[slice, slice, slice, slice]:
+        """Where R, A, Rw and Aw are among the features; the last two are empty for one species."""
+        ends = np.cumsum([self.rad_order + 1, self.ang_order + 1] * (1 + self.is_weighted))
+        bounds = [0, *map(int, ends), *[int(ends[-1])] * (2 - 2 * self.is_weighted)]
+        a, b, c, d = itertools.starmap(slice, itertools.pairwise(bounds))
+        return a, b, c, d
+
+    # Features as functions of the vectors to the neighbours.
+
+    def radial_basis(self, distances: Any) -> Float[Array, "*batch rad_order+1 n_neighbors"]:
+        """The terms of the radial sums, (..., n) -> (..., rad_order + 1, n)."""
+        x = jnp.minimum(2 * distances / self.rad_cutoff - 1, 1)
+        envelope = _envelope(distances, self.rad_cutoff)
+        return jnp.stack([t * envelope for t in _polynomials(x, self.rad_order)], axis=-2)
+
+    def radial(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_radial"]:
+        """R, and Rw after it if there are several species; arguments as for `features`."""
+        distances, pairs = self._distances(vectors, pairs)
+        terms = jnp.where(pairs[..., None, :], self.radial_basis(distances), 0)
+        plain = jnp.sum(terms, axis=-1)
+        if not self.is_weighted:
+            return plain
+        weighted = jnp.sum(terms * weights[..., None, :], axis=-1)
+        return jnp.concatenate([plain, weighted], axis=-1)
+
+    def angular(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_angular"]:
+        """A, and Aw after it if there are several species; arguments as for `features`."""
+        distances, pairs = self._distances(vectors, pairs)
+        envelope = jnp.where(pairs, _envelope(distances, self.ang_cutoff), 0)
+        monomials = _monomials(_units(vectors, distances, pairs), self.ang_order)
+
+        factors = jnp.stack([jnp.ones_like(weights), weights][: 1 + self.is_weighted], axis=-1)
+        terms = envelope[..., None] * factors
+        moments = jnp.moveaxis(monomials @ terms, -1, -2)
+        alone = jnp.moveaxis(jnp.sum(terms**2, axis=-2, keepdims=True), -1, -2)
+        contraction = jnp.asarray(_contraction(self.ang_order), vectors.dtype)
+        sums = (moments**2 @ contraction.T - alone) / 2
+        return sums.reshape(*sums.shape[:-2], -1)
+
+    def features(
+        self,
+        vectors: Float[Array, "*batch n_neighbors 3"],
+        pairs: Bool[Array, "*batch n_neighbors"],
+        weights: Float[Array, "*batch n_neighbors"],
+    ) -> Float[Array, "*batch n_features"]:
+        """The features of atoms.
+
+        Args:
+            vectors: From each atom to its neighbours, in Angstrom.
+            pairs: Which entries hold a neighbour; it may be farther than the cutoff.
+            weights: The weight s of each neighbour's species.
+        """
+        return self.ordered(
+            self.radial(vectors, pairs, weights), self.angular(vectors, pairs, weights)
+        )
+
+    def ordered(self, radial: Any, angular: Any) -> Any:
+        """[R, A, Rw, Aw] from [R, Rw] and [A, Aw]."""
+        n_radial, n_angular = self.rad_order + 1, self.ang_order + 1
+        return jnp.concatenate(
+            [radial[..., :n_radial], angular[..., :n_angular],
+             radial[..., n_radial:], angular[..., n_angular:]], axis=-1,
+        )  # fmt: skip
+
+    def _distances(self, vectors: Any, pairs: Any) -> tuple[Any, Any]:
+        squares = jnp.where(pairs, jnp.sum(vectors**2, axis=-1), 1)
+        distances = jnp.sqrt(jnp.where(squares > 0, squares, 1))
+        return distances, pairs & (squares > 0) & (distances >= self.min_cutoff)
+
+    def local_derivatives(
+        self, vectors: Any, pairs: Any, weights: Any, n_near: int
+    ) -> LocalDerivatives:
+        """How the features of atoms change with the vectors to their neighbours.
+
+        Args:
+            vectors: As for `features`, nearest first.
+            pairs: As for `features`.
+            weights: As for `features`.
+            n_near: How many of the nearest are in reach of the angular part, at the most.
+        """
+        distances, near = self._distances(vectors, pairs)
+        _, slopes = jax.jvp(self.radial_basis, (distances,), (jnp.ones_like(distances),))
+        slopes = jnp.where(near[..., None, :], slopes, 0)
+        units = jnp.moveaxis(_units(vectors, distances, near), -1, -2)
+        angular = self._angular_derivatives(
+            distances[..., :n_near], near[..., :n_near], weights[..., :n_near], units[..., :n_near]
+        )
+        return LocalDerivatives(slopes, units, angular)
+
+    def _angular_derivatives(self, distances: Any, pairs: Any, weights: Any, units: Any) -> Any:
+        """Derivatives of A and Aw by the vectors v_j.
+
+        With P_n(u) = sum_k f_k T_n(u . u_k), a polynomial in u whose coefficients the moments
+        give, dA_n/dv_j = u_j f'_j (P_n(u_j) - f_j) + (1 - u_j u_j) grad P_n(u_j) f_j / d_j.
+        """
+        order = self.ang_order
+        monomials = _monomials(jnp.moveaxis(units, -2, -1), order)
+        envelope, slope = jax.jvp(
+            lambda d: _envelope(d, self.ang_cutoff), (distances,), (jnp.ones_like(distances),)
+        )
+        contraction = jnp.asarray(_contraction(order), distances.dtype)
+        lower, factors = _differentiation(order)
+        n_lower = lower.shape[1]
+        parts = []
+        for factor in (1.0, weights)[: 1 + self.is_weighted]:
+            f = jnp.where(pairs, envelope * factor, 0)[..., None, :]
+            by_distance = jnp.where(pairs, slope * factor, 0)[..., None, :]
+            moments = jnp.sum(monomials * f, axis=-1)
+            coefficients = contraction * moments[..., None, :]  # of P_n
+            values = coefficients @ monomials
+            gradients = [
+                (coefficients[..., lower[axis]] * factors[axis]) @ monomials[..., :n_lower, :]
+                for axis in range(3)
+            ]
+            along = sum(gradients[axis] * units[..., axis, None, :] for axis in range(3))
+            radial = by_distance * (values - f)
+            parts.append(jnp.stack([
+                units[..., axis, None, :] * (radial - along * f / distances[..., None, :])
+                + gradients[axis] * f / distances[..., None, :]
+                for axis in range(3)
+            ], axis=-2))  # fmt: skip
+        return jnp.concatenate(parts, axis=-3)
+
+    # Features of structures.
+
+    def weights_of(self, kinds: Any) -> Any:
+        """The weights s, by the places of the species."""
+        return jnp.asarray(self.species_weights)[kinds]
+
+    def featurize(self, structure: Any) -> np.ndarray:
+        """The features of a structure, of shape (n_atoms, n_features).
+
+        Args:
+            structure: A `Structure` or an `ase.Atoms`. Atoms may be outside the cell.
+
+        Raises:
+            ValueError: If a species is none of the descriptor's.
+        """
+        return self.featurize_all([as_structure(structure)])[0]
+
+    def featurize_all(self, structures: Iterable[Any]) -> list[np.ndarray]:
+        """`featurize` for many structures at once."""
+        table = self.pair_table(as_structures(structures))
+        features = self.features_of(table).astype(self.dtype)
+        return np.split(features, np.cumsum(table.sizes)[:-1])
+
+    def pair_table(self, structures: Sequence[Structure]) -> PairTable:
+        """The pairs of neighbours of structures."""
+        return pair_table(structures, self.species, self.cutoff, self.min_cutoff)
+
+    def features_of(self, table: PairTable) -> np.ndarray:
+        """The features of all atoms of a table in float64, of shape (n_atoms, n_features)."""
+        width, near = table.width(), table.width(self.ang_cutoff)
+        found = [_features(self, near, rows) for _, rows in row_blocks(table, width)]
+        return np.concatenate(found)[: table.n_atoms]
+
+    def local_derivatives_of(self, table: PairTable) -> Iterator[tuple[slice, LocalDerivatives]]:
+        """`local_derivatives` of the atoms of a table in float64, block by block."""
+        width, near = table.width(), table.width(self.ang_cutoff)
+        for atoms, rows in row_blocks(table, width):
+            found = _local_derivatives(self, near, rows)
+            yield atoms, LocalDerivatives(*(part[: atoms.stop - atoms.start] for part in found))
+
+
+def row_blocks(table: PairTable, width: int) -> Iterator[tuple[slice, Rows]]:
+    """The rows of all atoms, in blocks of `ROWS` that are filled up with empty ones."""
+    for start in range(0, table.n_atoms, ROWS):
+        stop = min(start + ROWS, table.n_atoms)
+        yield slice(start, stop), table.rows(start, stop, width, ROWS)
+
+
+def _in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
+    compiled = jax.jit(function, static_argnums=(0, 1))
+
+    @functools.wraps(function)
+    def call(descriptor: Any, near: int, rows: Rows) -> Any:
+        with jax.enable_x64(True), placed(descriptor.device):
+            return jax.tree.map(np.asarray, compiled(descriptor, near, rows))
+
+    return call
+
+
+@_in_float64
+def _features(descriptor: Any, near: int, rows: Rows) -> Any:
+    vectors, pairs, kinds = rows
+    weights = descriptor.weights_of(kinds)
+    closest = vectors[:, :near], pairs[:, :near], weights[:, :near]
+    return descriptor.ordered(
+        descriptor.radial(vectors, pairs, weights), descriptor.angular(*closest)
+    )
+
+
+@_in_float64
+def _local_derivatives(descriptor: Any, near: int, rows: Rows) -> Any:
+    vectors, pairs, kinds = rows
+    weights = descriptor.weights_of(kinds)
+    return descriptor.local_derivatives(vectors, pairs, weights, near)
+
+
+def checked_species(species: Sequence[str]) -> tuple[str, ...]:
+    """Chemical symbols, each once.
+
+    Raises:
+        TypeError: If they are one string.
+        ValueError: If one is no chemical symbol or is given twice, or there is none.
+    """
+    if isinstance(species, str):
+        raise TypeError(f"species is a list of chemical symbols; write [{species!r}].")
+    listed = tuple(species)
+    unknown = [s for s in listed if s not in atomic_numbers or s == "X"]
+    if unknown or not listed or len(set(listed)) < len(listed):
+        raise ValueError(
+            f"species must be different chemical symbols such as ['Ti', 'O'], but {species!r} "
+            "was given."
+        )
+    return listed
+
+
+def _envelope(distances: Any, cutoff: float) -> Any:
+    inside = jnp.minimum(distances / cutoff, 1)
+    return jnp.where(distances < cutoff, (jnp.cos(math.pi * inside) + 1) / 2, 0)
+
+
+def _polynomials(x: Any, order: int) -> list[Any]:
+    """Chebyshev polynomials of the first kind up to `order`."""
+    found = [jnp.ones_like(x), x]
+    for _ in range(order - 1):
+        found.append(2 * x * found[-1] - found[-2])
+    return found[: order + 1]
+
+
+def _units(vectors: Any, distances: Any, pairs: Any) -> Any:
+    return jnp.where(pairs[..., None], vectors / distances[..., None], 0)
+
+
+@functools.cache
+def _exponents(order: int) -> tuple[tuple[int, int, int], ...]:
+    """Exponents (a, b, c) of monomials in three variables, by degree."""
+    return tuple(
+        (a, b, degree - a - b)
+        for degree in range(order + 1)
+        for a in range(degree, -1, -1)
+        for b in range(degree - a, -1, -1)
+    )
+
+
+def _monomials(units: Any, order: int) -> Any:
+    """u_x^a u_y^b u_z^c up to degree `order`, (..., n, 3) -> (..., n_monomials, n)."""
+    powers = [
+        list(itertools.accumulate([units[..., axis]] * order, jnp.multiply,
+                                  initial=jnp.ones_like(units[..., axis])))
+        for axis in range(3)
+    ]  # fmt: skip
+    found = [powers[0][a] * powers[1][b] * powers[2][c] for a, b, c in _exponents(order)]
+    return jnp.stack(found, axis=-2)
+
+
+@functools.cache
+def _contraction(order: int) -> np.ndarray:
+    """How products of monomials in u and v make up T_n(u . v), by n and monomial.
+
+    (u . v)^l = sum of l! / (a! b! c!) u^(a, b, c) v^(a, b, c) over a + b + c = l.
+    """
+    exponents = _exponents(order)
+    found = np.zeros((order + 1, len(exponents)))
+    for n in range(order + 1):
+        in_powers = np.polynomial.chebyshev.cheb2poly([0] * n + [1])
+        for column, (a, b, c) in enumerate(exponents):
+            degree = a + b + c
+            if degree < len(in_powers):
+                ways = math.factorial(degree) / math.prod(map(math.factorial, (a, b, c)))
+                found[n, column] = in_powers[degree] * ways
+    return found
+
+
+@functools.cache
+def _differentiation(order: int) -> tuple[np.ndarray, np.ndarray]:
+    """By axis and monomial of lower degree: which one has it as derivative, and times what."""
+    exponents = _exponents(order)
+    known = {powers: column for column, powers in enumerate(exponents)}
+    lower = [powers for powers in exponents if sum(powers) < order]
+    sources = np.zeros((3, len(lower)), int)
+    factors = np.zeros((3, len(lower)))
+    for axis in range(3):
+        for column, powers in enumerate(lower):
+            raised = list(powers)
+            raised[axis] += 1
+            sources[axis, column] = known[raised[0], raised[1], raised[2]]
+            factors[axis, column] = raised[axis]
+    return sources, factors

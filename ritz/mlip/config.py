@@ -1,0 +1,250 @@
+"""How a potential is trained."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ritz.driver.arguments import check_choice, check_count
+from ritz.mlip.arguments import (
+    check_dtype,
+    check_flag,
+    check_fraction,
+    check_positive,
+    find_device,
+)
+from ritz.mlip.losses import KINDS
+from ritz.mlip.methods import SCHEDULES, SGD, Adam, AdamW, Method
+
+_FLAGS = (
+    "force_scale_unbiased", "use_scheduler", "save_best", "cache_features", "cache_neighbors",
+    "cache_force_triplets", "cache_warmup", "persistent_workers", "normalize_features",
+    "normalize_energy", "save_energies", "save_forces", "timing", "show_progress",
+    "show_batch_progress",
+)  # fmt: skip
+
+_COUNTS = {
+    "iterations": 0, "checkpoint_interval": 0, "scheduler_patience": 0, "num_workers": 0,
+    "prefetch_factor": 1, "force_resample_num_epochs": 0, "force_min_structures_per_epoch": 0,
+    "warmup_epochs": 0,
+}  # fmt: skip
+
+_COUNTS_OR_NONE = {
+    "max_checkpoints": 1, "cache_feature_max_entries": 0, "cache_neighbor_max_entries": 0,
+    "cache_force_triplet_max_entries": 0, "seed": 0, "split_seed": 0,
+}  # fmt: skip
+
+_CHOICES = {
+    "sampling_policy": ("uniform", "energy_weighted", "error_weighted"),
+    "force_sampling": ("random", "fixed"),
+    "cache_scope": ("train", "val", "all"),
+    "memory_mode": ("cpu", "gpu", "mixed"),
+    "loss": KINDS,
+    "schedule": SCHEDULES,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a potential is trained; every field is checked when it is made.
+
+    Args:
+        iterations: How many epochs are trained.
+        method: `Adam`, `AdamW` or `SGD`, with learning rate and batch size.
+        testpercent: Which percentage of the structures is held out for validation.
+        seed: Seeds first parameters, batches, weighted sampling and force subsets; None for 0.
+        split_seed: Seeds which structures are held out; None takes `seed`.
+        force_weight: alpha in (1 - alpha) L_E + alpha L_F; 0 trains on energies alone.
+        stress_weight: What L_S, of stress components in eV/Angstrom^3, is multiplied with.
+        loss: "rmse", "mse" or "huber": the form of L_E, L_F and L_S.
+        huber_delta: From which error on Huber's loss is linear, in the units of each.
+        force_fraction: Which fraction of the structures with forces adds to L_F.
+        force_sampling: "random" chooses others every `force_resample_num_epochs`; "fixed" does not.
+        force_resample_num_epochs: 0 for never.
+        force_min_structures_per_epoch: How many add to L_F at the least.
+        force_scale_unbiased: Whether L_F is divided by the root of the fraction of atoms with
+            forces that it is of, in each batch.
+        sampling_policy: "uniform": each structure once an epoch; "energy_weighted": more often
+            where the energy is low; "error_weighted": more often where it is wrong.
+        max_energy: Structures with more energy per atom, in eV and less that of the atoms, are
+            left out.
+        max_forces: Structures with a larger force on an atom, in eV/Angstrom, are left out.
+        atomic_energies: By species, in eV; what is taken off total energies. Others have 0.
+        normalize_features: Whether features get mean 0 and standard deviation 1 over the training
+            split.
+        normalize_energy: Whether energies per atom get the range from -1 to 1.
+        E_shift: In eV per atom, in place of the middle of that range.
+        E_scaling: In 1/eV, in place of 2 over its width.
+        feature_stats: Arrays "mean" and "std", or "cov" for the variance, in place of those found.
+        schedule: How the learning rate falls within `iterations`: "constant", "cosine" or
+            "exponential".
+        final_fraction: To which fraction of itself it falls.
+        warmup_epochs: In how many epochs it rises from zero before.
+        gradient_clip: The largest norm of a gradient; None for no limit.
+        use_scheduler: Whether the learning rate is lowered when validation stalls.
+        scheduler_patience: After how many epochs without improvement.
+        scheduler_factor: What it is multiplied with.
+        scheduler_min_lr: It is never lowered below this.
+        checkpoint_dir: Where checkpoints are saved; None for none.
+        checkpoint_interval: After how many epochs; 0 for none.
+        max_checkpoints: How many are kept; None for all.
+        save_best: Whether the parameters that were best in validation are kept, and restored at
+            the end.
+        precision: "float32", "float64", or "auto" for that of the descriptor.
+        device: Where training runs: "cpu", "gpu", "cuda:1" ...; None for JAX's default.
+        memory_mode: "gpu" keeps the data on the device, "cpu" on the host.
+        memory_limit: How many bytes packed data may take; beyond it, derivatives of features are
+            computed in every step instead of stored. None for a quarter of the host's memory.
+        cache_features: See `memory_limit`: features that fit are always kept; data sets that are
+            read lazily keep them if this is set.
+        cache_feature_max_entries: How many structures' features these keep; None for all.
+        cache_neighbors: Whether they keep neighbour lists.
+        cache_neighbor_max_entries: Of how many structures; None for all.
+        cache_force_triplets: Whether they keep derivatives of features.
+        cache_force_triplet_max_entries: Of how many structures; None for all.
+        cache_persist_dir: Where features and derivatives are kept for other runs; None for nowhere.
+        cache_scope: Which splits are cached: "train", "val" or "all".
+        cache_warmup: Whether caches are filled before the first epoch.
+        num_workers: How many threads read and featurise data that is read lazily; 0 for one that
+            reads ahead.
+        prefetch_factor: How many batches each of them reads ahead.
+        persistent_workers: Whether they are kept between epochs.
+        save_energies: Whether predicted energies of both splits are written.
+        save_forces: The same for forces.
+        timing: Whether times are reported in `TrainOut.timing`.
+        show_progress: Whether a bar counts epochs.
+        show_batch_progress: Whether a bar counts the batches of each epoch.
+
+    Raises:
+        TypeError: If a field has the wrong type.
+        ValueError: If a value is not allowed.
+        NotImplementedError: For `memory_mode="mixed"`.
+    """
+
+    iterations: int = 100
+    method: Method = dataclasses.field(default_factory=Adam)
+    testpercent: float = 10
+    seed: int | None = None
+    split_seed: int | None = None
+    force_weight: float = 0.0
+    stress_weight: float = 0.0
+    loss: str = "rmse"
+    huber_delta: float = 0.01
+    force_fraction: float = 1.0
+    force_sampling: str = "random"
+    force_resample_num_epochs: int = 0
+    force_min_structures_per_epoch: int = 1
+    force_scale_unbiased: bool = False
+    sampling_policy: str = "uniform"
+    max_energy: float | None = None
+    max_forces: float | None = None
+    atomic_energies: Mapping[str, float] | None = None
+    normalize_features: bool = True
+    normalize_energy: bool = True
+    E_shift: float | None = None
+    E_scaling: float | None = None
+    feature_stats: Mapping[str, Any] | None = None
+    schedule: str = "constant"
+    final_fraction: float = 0.01
+    warmup_epochs: int = 0
+    gradient_clip: float | None = None
+    use_scheduler: bool = False
+    scheduler_patience: int = 10
+    scheduler_factor: float = 0.5
+    scheduler_min_lr: float = 1e-6
+    checkpoint_dir: str | None = "checkpoints"
+    checkpoint_interval: int = 1
+    max_checkpoints: int | None = None
+    save_best: bool = True
+    precision: str = "auto"
+    device: str | None = None
+    memory_mode: str = "gpu"
+    memory_limit: int | None = None
+    cache_features: bool = False
+    cache_feature_max_entries: int | None = 1024
+    cache_neighbors: bool = False
+    cache_neighbor_max_entries: int | None = 512
+    cache_force_triplets: bool = False
+    cache_force_triplet_max_entries: int | None = 256
+    cache_persist_dir: str | None = None
+    cache_scope: str = "all"
+    cache_warmup: bool = False
+    num_workers: int = 0
+    prefetch_factor: int = 2
+    persistent_workers: bool = True
+    save_energies: bool = False
+    save_forces: bool = False
+    timing: bool = False
+    show_progress: bool = True
+    show_batch_progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name in _FLAGS:
+            check_flag(name, getattr(self, name))
+        for name, least in _COUNTS.items():
+            check_count(name, getattr(self, name), least)
+        for name, least in _COUNTS_OR_NONE.items():
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), least)
+        for name, allowed in _CHOICES.items():
+            check_choice(name, getattr(self, name), allowed)
+        self._check_numbers()
+        self._check_data()
+        if not isinstance(self.method, Adam | AdamW | SGD):
+            raise TypeError(f"method must be Adam, AdamW or SGD, but {self.method!r} was given.")
+        if self.precision != "auto":
+            check_dtype("precision", self.precision)
+        find_device(self.device)
+        if self.memory_mode == "mixed":
+            raise NotImplementedError(
+                "memory_mode='mixed' does not exist; 'gpu' keeps the data on the device, 'cpu' on "
+                "the host."
+            )
+
+    def _check_numbers(self) -> None:
+        if check_fraction("testpercent", self.testpercent, 100) == 100:
+            raise ValueError("testpercent must be below 100, or nothing is left to train on.")
+        for name in ("force_weight", "force_fraction", "final_fraction"):
+            check_fraction(name, getattr(self, name))
+        for name in ("stress_weight", "scheduler_min_lr"):
+            check_positive(name, getattr(self, name), or_zero=True)
+        check_positive("huber_delta", self.huber_delta)
+        factor = check_positive("scheduler_factor", self.scheduler_factor)
+        if factor >= 1:
+            raise ValueError(f"scheduler_factor must be below 1, but {factor!r} was given.")
+        for name in ("max_forces", "gradient_clip", "E_scaling", "memory_limit"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        if self.warmup_epochs and self.warmup_epochs >= self.iterations:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs} leave nothing of iterations="
+                f"{self.iterations}."
+            )
+
+    def _check_data(self) -> None:
+        for symbol, energy in (self.atomic_energies or {}).items():
+            if not isinstance(energy, int | float | np.number) or not np.isfinite(energy):
+                raise ValueError(
+                    f"atomic_energies must be finite numbers in eV, but {symbol} has {energy!r}."
+                )
+        stats = self.feature_stats
+        if stats is not None and not (
+            isinstance(stats, Mapping) and "mean" in stats and {"std", "cov"} & set(stats)
+        ):
+            raise ValueError("feature_stats needs arrays under 'mean' and 'std'.")
+
+    @property
+    def alpha(self) -> float:
+        """`force_weight`."""
+        return self.force_weight
+
+    @property
+    def run_seed(self) -> int:
+        """What seeds all but the split."""
+        return 0 if self.seed is None else self.seed
+
+    @property
+    def seed_of_split(self) -> int:
+        """What seeds the split."""
+        return self.run_seed if self.split_seed is None else self.split_seed

@@ -1,0 +1,294 @@
+"""A step of training: a batch, its gradient, and the optimiser's step."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from ritz.driver import Kernel, Proposal
+from ritz.mlip import sampling
+from ritz.mlip.losses import ErrorSums, Loss, Residuals, Sums, added, error_sums
+from ritz.mlip.model import AtomicModel, Normalisation, residuals
+from ritz.mlip.networks import Networks
+from ritz.mlip.split import Batch, Split, gather
+
+Plan = tuple[Int[Array, "n_batches n_slots"], ...]
+"""The structures of each batch of an epoch, by group; -1 for none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRoom:
+    """How many structures of a group fit into a batch; hashable."""
+
+    slots: int
+    atoms: tuple[int, ...]
+    """Of each species."""
+    supervised: bool
+    """Whether forces of this group's structures are predicted."""
+
+
+Room = tuple[GroupRoom, ...]
+"""How much fits into a batch: structures whose forces are predicted, and others."""
+
+
+class Scores(NamedTuple):
+    """The latest errors of structures, for `sampling_policy="error_weighted"`."""
+
+    latest: Float[Array, " structures"]
+    total: Float[Array, " structures"]
+    """Sums of |energy error| per atom in this epoch."""
+    count: Float[Array, " structures"]
+    """How often each was in a batch of this epoch."""
+
+
+class Seen(NamedTuple):
+    """The errors of a batch."""
+
+    sums: ErrorSums
+    ids: Int[Array, " slots"]
+    errors: Float[Array, " slots"]
+    """|energy error| per atom."""
+
+
+class TrainingCarry(NamedTuple):
+    """All that the next step needs."""
+
+    params: Networks
+    optimizer_state: Any
+    key: Key[Array, ""]
+    """From which the plan of this epoch was drawn."""
+    rate_scale: Float[Array, ""]
+    """Multiplies the optimiser's step."""
+    epoch: Int[Array, ""]
+    position: Int[Array, ""]
+    """Which batch of the epoch is next."""
+    plan: Plan
+    supervised: Bool[Array, " structures"]
+    """Which structures add to the force loss."""
+    sums: ErrorSums
+    """Of the batches of this epoch that were applied."""
+    seen: Seen | tuple[()]
+    """Of the last batch that was proposed."""
+    scores: Scores
+    crowded: Bool[Array, ""]
+    """Whether a batch of the plan needs more room than there is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is fixed in a compiled step; hashable."""
+
+    model: AtomicModel
+    optimizer: optax.GradientTransformation
+    loss: Loss
+    policy: str
+    n_batches: int
+    n_supervised: int
+    """How many structures add to the force loss."""
+    resample_every: int
+    """After how many epochs others do; 0 for never."""
+    room: Room
+    validation_room: Room
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainingKernel(Kernel):
+    """Training = batches of structures + the gradient of a loss + an optimiser."""
+
+    split: Split
+    validation: Split | None
+    validation_plan: Plan
+    normalisation: Normalisation
+    energy_weights: Float[Array, " structures"]
+    """The weights of `sampling_policy="energy_weighted"`."""
+    force_weight: Float[Array, ""]
+    stress_weight: Float[Array, ""]
+    settings: Settings = dataclasses.field(metadata={"static": True})
+
+    # The three parts of a step.
+
+    def sample(self, carry: TrainingCarry) -> tuple[TrainingCarry, tuple[Batch, ...]]:
+        """The next batch of the epoch."""
+        ids = [group[carry.position] for group in carry.plan]
+        return carry, self._gather(self.split, ids, self.settings.room)
+
+    def _gather(self, split: Split, ids: Sequence[Any], room: Room) -> tuple[Batch, ...]:
+        weights = self.settings.model.descriptor.species_weights
+        return tuple(
+            gather(split, own, group.atoms, group.supervised, weights)
+            for own, group in zip(ids, room, strict=True)
+        )
+
+    def propose(
+        self, carry: TrainingCarry, batch: tuple[Batch, ...]
+    ) -> tuple[TrainingCarry, Proposal]:
+        """The loss of the batch and its gradient; the errors of both splits in the last one."""
+        s = self.settings
+
+        def loss(networks: Networks) -> tuple[Any, Residuals]:
+            found = self._residuals(networks, batch, s.room)
+            return s.loss(found, self.force_weight, self.stress_weight), found
+
+        (value, found), gradient = jax.value_and_grad(loss, has_aux=True)(carry.params)
+        ids = jnp.concatenate([group.ids for group in batch])
+        seen = Seen(error_sums(found), ids, jnp.abs(found.energy))
+        ends = carry.position == s.n_batches - 1
+        metrics = {"epoch": carry.epoch, "epoch_ends": ends}
+        metrics |= named_errors(added(carry.sums, seen.sums), "train", ends)
+        if self.validation is not None:
+            sums = jax.lax.cond(
+                ends, self.validation_sums, lambda _: zero_sums(self.dtype, s.validation_room),
+                carry.params,
+            )  # fmt: skip
+            metrics |= named_errors(sums, "test", ends)
+            metrics["validation_loss"] = self._validation_loss(sums, ends)
+        return carry._replace(seen=seen), Proposal(value, gradient, metrics)
+
+    def _residuals(self, networks: Networks, batch: tuple[Batch, ...], room: Room) -> Residuals:
+        model = self.settings.model
+        found = [
+            residuals(
+                model.predict(networks, self.normalisation, group, own.atoms),
+                self.normalisation, group,
+            )
+            for group, own in zip(batch, room, strict=True)
+        ]  # fmt: skip
+        return joined(found)
+
+    def apply(self, carry: TrainingCarry, update: Networks) -> TrainingCarry:
+        """The optimiser's step; after the last batch the next epoch is planned."""
+        s = self.settings
+        steps, optimizer_state = s.optimizer.update(update, carry.optimizer_state, carry.params)
+        params = jax.tree.map(
+            lambda p, step: (p + carry.rate_scale * step).astype(p.dtype), carry.params, steps
+        )
+        scores = carry.scores
+        if s.policy == "error_weighted":
+            there = (carry.seen.ids >= 0).astype(scores.total.dtype)
+            at = jnp.maximum(carry.seen.ids, 0)
+            scores = scores._replace(
+                total=scores.total.at[at].add(there * carry.seen.errors),
+                count=scores.count.at[at].add(there),
+            )
+        carry = carry._replace(
+            params=params, optimizer_state=optimizer_state, position=carry.position + 1,
+            sums=added(carry.sums, carry.seen.sums), scores=scores,
+        )  # fmt: skip
+        return jax.lax.cond(
+            carry.position == s.n_batches, self.next_epoch, lambda carry: carry, carry
+        )
+
+    def pauses(self, carry: TrainingCarry) -> Any:
+        """If a batch needs more room than there is."""
+        return carry.crowded
+
+    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Networks) -> Any:
+        """The loss of the same batch after `update`."""
+        params = self.apply(carry, update).params
+        found = self._residuals(params, batch, self.settings.room)
+        return self.settings.loss(found, self.force_weight, self.stress_weight)
+
+    # Epochs.
+
+    def next_epoch(self, carry: TrainingCarry) -> TrainingCarry:
+        """Take the errors of the epoch into the scores, and plan the next one."""
+        scores = carry.scores
+        mean = scores.total / jnp.maximum(scores.count, 1)
+        latest = jnp.where(scores.count > 0, mean, scores.latest)
+        none = jnp.zeros_like(latest)
+        carry = carry._replace(
+            key=jax.random.fold_in(carry.key, 0), epoch=carry.epoch + 1,
+            position=jnp.zeros_like(carry.position),
+            sums=jax.tree.map(jnp.zeros_like, carry.sums), scores=Scores(latest, none, none),
+        )  # fmt: skip
+        return self.planned(carry)
+
+    def planned(self, carry: TrainingCarry) -> TrainingCarry:
+        """Choose whose forces count, draw structures, and divide them among batches.
+
+        Called again in the same epoch, it gives the same, unless there is more room.
+        """
+        s = self.settings
+        choosing, drawing, *dividing = jax.random.split(
+            jax.random.fold_in(carry.key, 1), 2 + len(s.room)
+        )
+        if s.resample_every:
+            again = (carry.epoch > 0) & (carry.epoch % s.resample_every == 0)
+            other = sampling.choose(choosing, self.split.labels.has_forces, s.n_supervised)
+            carry = carry._replace(supervised=jnp.where(again, other, carry.supervised))
+        sizes = jnp.sum(self.split.counts, axis=1)
+        drawn = jnp.arange(len(sizes))
+        if s.policy != "uniform":
+            weights = self.energy_weights
+            if s.policy == "error_weighted":
+                weights = sampling.error_weights(carry.scores.latest)
+            drawn = sampling.draw(drawing, weights).astype(drawn.dtype)
+        plan, crowded = [], jnp.zeros((), bool)
+        for own, group in zip(dividing, s.room, strict=True):
+            chosen = carry.supervised[drawn] == group.supervised
+            ids = sampling.divide(own, drawn, chosen, sizes, s.n_batches, group.slots)
+            plan.append(ids.astype(jnp.int32))
+            taken = jnp.where(ids[..., None] >= 0, self.split.counts[ids], 0)
+            crowded |= jnp.any(jnp.sum(taken, axis=1) > jnp.array(group.atoms))
+            crowded |= jnp.sum(chosen) > ids.size
+        return carry._replace(plan=tuple(plan), crowded=crowded)
+
+    # Errors.
+
+    @property
+    def dtype(self) -> Any:
+        """The precision."""
+        return self.split.features.dtype
+
+    def validation_sums(self, networks: Networks) -> ErrorSums:
+        """The errors of the validation split, all of it."""
+        assert self.validation is not None
+        return self.sums_of(
+            networks, self.validation, self.validation_plan, self.settings.validation_room
+        )
+
+    def sums_of(self, networks: Networks, split: Split, plan: Plan, room: Room) -> ErrorSums:
+        """The errors of a split, batch by batch."""
+
+        def more(i: Any, sums: ErrorSums) -> ErrorSums:
+            batch = self._gather(split, [group[i] for group in plan], room)
+            return added(sums, error_sums(self._residuals(networks, batch, room)))
+
+        return jax.lax.fori_loop(0, len(plan[0]), more, zero_sums(self.dtype, room))
+
+    def _validation_loss(self, sums: ErrorSums, ends: Any) -> Any:
+        found = (1 - self.force_weight) * sums.energy.rmse
+        if sums.forces is not None:
+            there = sums.forces.count > 0
+            found += self.force_weight * jnp.where(there, sums.forces.rmse, 0)
+        return jnp.where(ends, found, jnp.nan)
+
+
+def zero_sums(dtype: Any, room: Room) -> ErrorSums:
+    """Nothing summed yet."""
+    zero = Sums(*[jnp.zeros((), dtype)] * 3)
+    return ErrorSums(zero, zero if any(group.supervised for group in room) else None, None)
+
+
+def joined(found: Sequence[Residuals]) -> Residuals:
+    """The residuals of all groups together; those with forces come first."""
+    first = found[0]
+    return first._replace(
+        energy=jnp.concatenate([group.energy for group in found]),
+        energy_weight=jnp.concatenate([group.energy_weight for group in found]),
+    )
+
+
+def named_errors(sums: ErrorSums, split: str, ends: Any) -> dict[str, Any]:
+    """RMSE and MAE by name; NaN where no epoch ends."""
+    found = {f"RMSE_{split}": sums.energy.rmse, f"MAE_{split}": sums.energy.mae}
+    if sums.forces is not None:
+        found |= {
+            f"RMSE_force_{split}": sums.forces.rmse, f"MAE_force_{split}": sums.forces.mae
+        }  # fmt: skip
+    return {name: jnp.where(ends, value, jnp.nan) for name, value in found.items()}

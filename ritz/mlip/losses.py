@@ -1,0 +1,124 @@
+"""What training minimises, and the errors that it reports."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+KINDS = ("rmse", "mse", "huber")
+"""The forms of the loss."""
+
+
+class Residuals(NamedTuple):
+    """Errors of predictions, and how much each counts; zero where nothing is known."""
+
+    energy: Float[Array, " structures"]
+    """Per atom, in eV."""
+    energy_weight: Float[Array, " structures"]
+    forces: Float[Array, "atoms 3"] | None = None
+    """In eV/Angstrom."""
+    force_weight: Float[Array, " atoms"] | None = None
+    stress: Float[Array, "structures 3 3"] | None = None
+    """In eV/Angstrom^3."""
+    stress_weight: Float[Array, " structures"] | None = None
+    supervised: Float[Array, ""] | float = 1.0
+    """Which fraction of the atoms with known forces has weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """(1 - alpha) L_E + alpha L_F + beta L_S, with L the RMSE, mean square or Huber's loss.
+
+    L_E is of energies per atom in eV, L_F of force components in eV/Angstrom, L_S of stress
+    components in eV/Angstrom^3. A batch without forces gives (1 - alpha) L_E.
+    """
+
+    kind: str = "rmse"
+    huber_delta: float = 0.01
+    scale_unbiased: bool = False
+    """Whether L_F is divided by the root of the fraction of atoms with forces that it is of."""
+
+    def __call__(self, residuals: Residuals, alpha: Any, beta: Any) -> Float[Array, ""]:
+        """The loss of a batch."""
+        total = (1 - alpha) * self._part(residuals.energy, residuals.energy_weight)
+        if residuals.forces is not None:
+            part = self._part(residuals.forces, residuals.force_weight)
+            if self.scale_unbiased:
+                part /= jnp.sqrt(jnp.where(residuals.supervised > 0, residuals.supervised, 1))
+            total += alpha * part
+        if residuals.stress is not None:
+            total += beta * self._part(residuals.stress, residuals.stress_weight)
+        return total
+
+    def _part(self, errors: Any, weights: Any) -> Any:
+        if self.kind == "huber":
+            size = jnp.abs(errors)
+            values = jnp.where(
+                size <= self.huber_delta,
+                errors**2 / 2,
+                self.huber_delta * (size - self.huber_delta / 2),
+            )
+        else:
+            values = errors**2
+        mean = weighted_mean(values, weights)
+        if self.kind == "rmse":
+            return jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1)), 0)
+        return mean
+
+
+def weighted_mean(values: Any, weights: Any) -> Any:
+    """The mean over all axes, with weights along the first; 0 if all of them are."""
+    components = values[0].size
+    total = jnp.sum(weights) * components
+    weights = weights.reshape(-1, *[1] * (values.ndim - 1))
+    return jnp.sum(values * weights) / jnp.where(total > 0, total, 1)
+
+
+class Sums(NamedTuple):
+    """Sums over the errors of one quantity."""
+
+    count: Float[Array, ""]
+    square: Float[Array, ""]
+    absolute: Float[Array, ""]
+
+    @property
+    def rmse(self) -> Any:
+        """The root of the mean square; NaN of none."""
+        return jnp.sqrt(self.square / self.count)
+
+    @property
+    def mae(self) -> Any:
+        """The mean magnitude; NaN of none."""
+        return self.absolute / self.count
+
+
+class ErrorSums(NamedTuple):
+    """Sums over the errors of a split, from which its true RMSE and MAE follow."""
+
+    energy: Sums
+    forces: Sums | None
+    stress: Sums | None
+
+
+def error_sums(residuals: Residuals) -> ErrorSums:
+    """Those of a batch; weights only say what counts."""
+    return ErrorSums(
+        _sums(residuals.energy, residuals.energy_weight),
+        None if residuals.forces is None else _sums(residuals.forces, residuals.force_weight),
+        None if residuals.stress is None else _sums(residuals.stress, residuals.stress_weight),
+    )
+
+
+def _sums(errors: Any, weights: Any) -> Sums:
+    there = (weights > 0).astype(errors.dtype)
+    mask = there.reshape(-1, *[1] * (errors.ndim - 1))
+    return Sums(
+        jnp.sum(there) * errors[0].size, jnp.sum(mask * errors**2), jnp.sum(mask * jnp.abs(errors))
+    )
+
+
+def added(sums: ErrorSums, others: ErrorSums) -> ErrorSums:
+    """The sums of two sets of errors."""
+    return jax.tree.map(jnp.add, sums, others)

@@ -1,0 +1,190 @@
+"""Optimisers of training."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import optax
+
+from ritz.driver.arguments import check_count
+from ritz.mlip.arguments import check_fraction, check_positive
+
+Schedule = Callable[[Any], Any]
+"""From the number of steps taken to the learning rate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba, arXiv 1412.6980).
+
+    Args:
+        mu: The learning rate.
+        batchsize: How many structures a batch has at the most.
+        beta1: The decay of the mean of gradients.
+        beta2: The decay of the mean of their squares.
+        epsilon: What is added to the root of the latter.
+        weight_decay: Times the parameters, it is added to the gradient (L2); see `AdamW`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+
+    method_name: ClassVar[str] = "adam"
+    mu: float = 0.001
+    batchsize: int = 32
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, rate="mu", decays=("beta1", "beta2"), others=("epsilon",))
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate."""
+        return self.mu
+
+    def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
+        """The optimiser with a learning rate that changes."""
+        return optax.chain(
+            optax.add_decayed_weights(self.weight_decay),
+            optax.adam(schedule, self.beta1, self.beta2, self.epsilon),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101).
+
+    Args:
+        mu: The learning rate.
+        batchsize: How many structures a batch has at the most.
+        beta1: The decay of the mean of gradients.
+        beta2: The decay of the mean of their squares.
+        epsilon: What is added to the root of the latter.
+        weight_decay: Times the learning rate, it is what parameters lose in a step.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+
+    method_name: ClassVar[str] = "adamw"
+    mu: float = 0.001
+    batchsize: int = 32
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check(self, rate="mu", decays=("beta1", "beta2"), others=("epsilon",))
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate."""
+        return self.mu
+
+    def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
+        """The optimiser with a learning rate that changes."""
+        return optax.adamw(
+            schedule, self.beta1, self.beta2, self.epsilon, weight_decay=self.weight_decay
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent.
+
+    Args:
+        lr: The learning rate.
+        batchsize: How many structures a batch has at the most.
+        momentum: How much of the last step is taken again.
+        weight_decay: Times the parameters, it is added to the gradient.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+
+    method_name: ClassVar[str] = "sgd"
+    lr: float = 0.01
+    batchsize: int = 32
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, rate="lr", decays=("momentum",))
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate."""
+        return self.lr
+
+    def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
+        """The optimiser with a learning rate that changes."""
+        return optax.chain(
+            optax.add_decayed_weights(self.weight_decay),
+            optax.sgd(schedule, self.momentum or None),
+        )
+
+
+Method = Adam | AdamW | SGD
+
+
+def _check(
+    method: Any, rate: str, decays: tuple[str, ...] = (), others: tuple[str, ...] = ()
+) -> None:
+    check_positive(rate, getattr(method, rate))
+    check_count("batchsize", method.batchsize, 1)
+    check_positive("weight_decay", method.weight_decay, or_zero=True)
+    for name in decays:
+        if check_fraction(name, getattr(method, name)) == 1:
+            raise ValueError(f"{name} must be below 1, but 1 was given.")
+    for name in others:
+        check_positive(name, getattr(method, name))
+
+
+SCHEDULES = ("constant", "cosine", "exponential")
+"""How the learning rate changes in a run."""
+
+
+@functools.lru_cache(maxsize=64)
+def optimizer(
+    method: Method,
+    schedule: str,
+    warmup_steps: int,
+    n_steps: int,
+    final_fraction: float,
+    gradient_clip: float | None,
+) -> optax.GradientTransformation:
+    """The optimiser of a run; equal arguments give one object, and so one compiled program.
+
+    Args:
+        method: Adam, AdamW or SGD.
+        schedule: How the learning rate falls after the warm-up: one of `SCHEDULES`.
+        warmup_steps: In how many steps it first rises from zero.
+        n_steps: After how many steps it has fallen.
+        final_fraction: To which fraction it has fallen then.
+        gradient_clip: The largest norm of a gradient, or None.
+    """
+    rate, left = method.learning_rate, max(n_steps - warmup_steps, 1)
+    parts = {
+        "constant": optax.constant_schedule(rate),
+        "cosine": optax.cosine_decay_schedule(rate, left, final_fraction),
+        "exponential": optax.exponential_decay(
+            rate, left, max(final_fraction, 1e-9), end_value=rate * final_fraction
+        ),
+    }
+    rates = parts[schedule]
+    if warmup_steps:
+        rates = optax.join_schedules(
+            [optax.linear_schedule(0.0, rate, warmup_steps), rates], [warmup_steps]
+        )
+    found = method.transformation(rates)
+    if gradient_clip is not None:
+        found = optax.chain(optax.clip_by_global_norm(gradient_clip), found)
+    return found

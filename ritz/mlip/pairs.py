@@ -1,0 +1,139 @@
+"""Neighbour pairs of many structures, as arrays."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ritz.mlip.structure import Structure
+from ritz.potentials.pairs import pairs_on_host
+
+WIDTH_STEP = 8
+"""Rows of neighbours have a multiple of this many entries, so that few programs are compiled."""
+
+
+class Rows(NamedTuple):
+    """The neighbours of atoms, nearest first, in rows of one length."""
+
+    vectors: Float[np.ndarray, "atoms width 3"]
+    pairs: Bool[np.ndarray, "atoms width"]
+    """Which entries hold a neighbour."""
+    kinds: Int[np.ndarray, "atoms width"]
+    """The species of the neighbours."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PairTable:
+    """All pairs of atoms within a cutoff, in many structures; each appears from both sides.
+
+    Atoms are counted through all structures, pairs are ordered by atom and distance.
+    """
+
+    sizes: Int[np.ndarray, " structures"]
+    kinds: Int[np.ndarray, " atoms"]
+    """The species of each atom, by its place among those that were given."""
+    counts: Int[np.ndarray, " atoms"]
+    """How many neighbours each atom has."""
+    second: Int[np.ndarray, " pairs"]
+    """The neighbour."""
+    vectors: Float[np.ndarray, "pairs 3"]
+    distances: Float[np.ndarray, " pairs"]
+    shifts: Int[np.ndarray, "pairs 3"]
+
+    @property
+    def n_atoms(self) -> int:
+        """How many atoms there are."""
+        return len(self.kinds)
+
+    @property
+    def first(self) -> Int[np.ndarray, " pairs"]:
+        """The atom of each pair."""
+        return np.repeat(np.arange(self.n_atoms), self.counts)
+
+    @property
+    def places(self) -> Int[np.ndarray, " pairs"]:
+        """The place of each pair among those of its atom."""
+        starts = np.cumsum(self.counts) - self.counts
+        return np.arange(len(self.second)) - np.repeat(starts, self.counts)
+
+    def width(self, cutoff: float | None = None) -> int:
+        """The length of rows that hold all neighbours, or those within `cutoff`."""
+        if cutoff is None:
+            most = self.counts.max(initial=0)
+        else:
+            near = self.first[self.distances <= cutoff]
+            most = np.bincount(near, minlength=1).max(initial=0)
+        return max(1, -(-int(most) // WIDTH_STEP)) * WIDTH_STEP
+
+    def partners(self) -> Int[np.ndarray, " pairs"]:
+        """Where the same pair is seen from the other side."""
+        forth = np.lexsort((*self.shifts.T, self.second, self.first))
+        back = np.lexsort((*-self.shifts.T, self.first, self.second))
+        found = np.empty(len(forth), int)
+        found[forth] = back
+        return found
+
+    def rows(self, start: int, stop: int, width: int, n_rows: int | None = None) -> Rows:
+        """The neighbours of the atoms from `start` to `stop`, in `n_rows` rows if that is more."""
+        n_rows = stop - start if n_rows is None else n_rows
+        bounds = np.concatenate([[0], np.cumsum(self.counts)])[[start, stop]]
+        chosen = slice(*bounds)
+        at = self.first[chosen] - start, self.places[chosen]
+        found = Rows(
+            np.zeros((n_rows, width, 3)),
+            np.zeros((n_rows, width), bool),
+            np.zeros((n_rows, width), np.int8),
+        )
+        found.vectors[at] = self.vectors[chosen]
+        found.pairs[at] = True
+        found.kinds[at] = self.kinds[self.second[chosen]]
+        return found
+
+
+def pair_table(
+    structures: Sequence[Structure], species: Sequence[str], cutoff: float, least: float = 0.0
+) -> PairTable:
+    """All pairs of the structures that are at most `cutoff` and at least `least` apart.
+
+    Raises:
+        ValueError: If an atom is of none of the species; the structure is named.
+    """
+    sizes = np.array([len(structure) for structure in structures], int)
+    kinds = [kinds_of(structure, species, place) for place, structure in enumerate(structures)]
+    columns: list[list[Any]] = [[], [], [], []]
+    begin = 0
+    for structure in structures:
+        positions, box = np.asarray(structure.positions), structure.box
+        first, second, shifts = pairs_on_host(positions, box, np.asarray(structure.pbc), cutoff)
+        vectors = positions[second] - positions[first] + shifts @ box
+        for column, values in zip(
+            columns, (first + begin, second + begin, shifts, vectors), strict=True
+        ):
+            column.append(values)
+        begin += len(structure)
+    first, second, shifts, vectors = (np.concatenate(column) for column in columns)
+    distances = np.sqrt(np.sum(vectors**2, axis=1))
+    kept = np.flatnonzero(distances >= least)
+    order = kept[np.lexsort((distances[kept], first[kept]))]
+    return PairTable(
+        sizes, np.concatenate(kinds), np.bincount(first[kept], minlength=begin),
+        second[order], vectors[order], distances[order], shifts[order],
+    )  # fmt: skip
+
+
+def kinds_of(structure: Structure, species: Sequence[str], place: int) -> np.ndarray:
+    """The place of each atom's species among `species`.
+
+    Raises:
+        ValueError: If there is another species; the structure is named.
+    """
+    known = {symbol: kind for kind, symbol in enumerate(species)}
+    others = sorted(set(structure.species) - set(known))
+    if others:
+        raise ValueError(
+            f"structure {structure.name or place} has atoms of {', '.join(others)}, but the "
+            f"descriptor was made for species {list(species)}."
+        )
+    return np.array([known[symbol] for symbol in structure.species], np.int8)

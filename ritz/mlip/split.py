@@ -1,0 +1,242 @@
+"""A split of a data set, packed into arrays on the device, and batches gathered from it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ritz.mlip.chebyshev import ChebyshevDescriptor, LocalDerivatives
+from ritz.mlip.derivatives import Environments
+from ritz.mlip.pairs import PairTable
+from ritz.mlip.ragged import ragged
+from ritz.mlip.structure import Structure
+
+
+class Labels(NamedTuple):
+    """What is known of each structure."""
+
+    energy: Float[Array, " structures"]
+    """In eV, less the energies of the atoms."""
+    weight: Float[Array, " structures"]
+    has_forces: Bool[Array, " structures"]
+
+
+class Tables(NamedTuple):
+    """Known derivatives of the features; the first axis is the atom."""
+
+    local: LocalDerivatives
+    kinds: Int[Array, "atoms n_neighbors"]
+    """The species of the neighbours."""
+    partners: Int[Array, "atoms n_neighbors"]
+    """Where the same pair is seen from the other side: atom * n_neighbors + place, with the atom
+    counted from the first of its species in its structure."""
+    near_partners: Int[Array, "atoms n_near"]
+
+
+class Split(NamedTuple):
+    """Structures as arrays; atoms are ordered by structure, and by species within it."""
+
+    counts: Int[Array, "structures n_species"]
+    """How many atoms of each species a structure has."""
+    starts: Int[Array, "structures n_species"]
+    """The first atom of each species."""
+    labels: Labels
+    features: Float[Array, "atoms n_features"]
+    """Normalised."""
+    table_starts: Int[Array, "structures n_species"]
+    """The first atom of each species among those with tables."""
+    forces: Float[Array, "tabled_atoms 3"] | None
+    tables: Tables | None
+
+
+class Batch(NamedTuple):
+    """Some structures of a split; atoms are ordered by species, and by structure within it."""
+
+    ids: Int[Array, " slots"]
+    """The structure in each slot; -1 for none."""
+    n_atoms: Float[Array, " slots"]
+    """How many atoms each has; 1 for none."""
+    labels: Labels
+    """Weights of empty slots are zero."""
+    slot: Int[Array, " atoms"]
+    """The structure of each atom."""
+    valid: Bool[Array, " atoms"]
+    features: Float[Array, "atoms n_features"]
+    forces: Float[Array, "atoms 3"] | None
+    environments: Environments | None
+
+
+def gather(
+    split: Split,
+    ids: Int[Array, " slots"],
+    capacities: Sequence[int],
+    with_forces: bool,
+    species_weights: Any,
+) -> Batch:
+    """The structures `ids` of a split.
+
+    Args:
+        split: Where they are from.
+        ids: Which structures; -1 for none.
+        capacities: How many atoms of each species there is room for.
+        with_forces: Whether forces are asked for.
+        species_weights: The descriptor's weights of the species.
+    """
+    there = ids >= 0
+    at = jnp.maximum(ids, 0)
+    counts = jnp.where(there[:, None], split.counts[at], 0)
+    places = [ragged(counts[:, kind], capacity) for kind, capacity in enumerate(capacities)]
+    slot = jnp.concatenate([place.slot for place in places])
+    valid = jnp.concatenate([place.valid for place in places])
+
+    def rows(starts: Any) -> Any:
+        found = [starts[at[p.slot], kind] + p.within for kind, p in enumerate(places)]
+        return jnp.where(valid, jnp.concatenate(found), 0)
+
+    labels = jax.tree.map(lambda label: label[at], split.labels)
+    labels = labels._replace(weight=jnp.where(there, labels.weight, 0))
+    n_atoms = jnp.maximum(jnp.sum(counts, axis=-1), 1).astype(labels.energy.dtype)
+    forces, environments = None, None
+    if with_forces:
+        assert split.tables is not None and split.forces is not None
+        atoms = rows(split.table_starts)
+        forces = split.forces[atoms]
+        tables = jax.tree.map(lambda table: table[atoms], split.tables)
+        firsts = np.cumsum([0, *capacities[:-1]])
+        begins = [first + place.begins for first, place in zip(firsts, places, strict=True)]
+        environments = _environments(tables, [begin[slot] for begin in begins], species_weights)
+    return Batch(
+        ids, n_atoms, labels, slot, valid, split.features[rows(split.starts)], forces, environments
+    )
+
+
+def _environments(tables: Tables, begins: list[Any], species_weights: Any) -> Environments:
+    """Tables of a batch; `begins` has for each species where that of each atom's structure begins.
+
+    Species are told apart by selection, since a lookup for each pair takes longer.
+    """
+    dtype = tables.local.slopes.dtype
+    width, near = tables.partners.shape[1], tables.near_partners.shape[1]
+
+    def by_kind(kinds: Any, values: list[Any]) -> Any:
+        found = values[0]
+        for kind, value in enumerate(values[1:], start=1):
+            found = jnp.where(kinds == kind, value, found)
+        return found
+
+    kinds, close = tables.kinds, tables.kinds[:, :near]
+    first = by_kind(kinds, [begin[:, None] for begin in begins])
+    near_first = by_kind(close, [begin[:, None] for begin in begins])
+    weights = by_kind(kinds, [jnp.asarray(s, dtype) for s in species_weights])
+    return Environments(
+        tables.local, jnp.broadcast_to(weights, kinds.shape),
+        tables.partners + first * width, tables.near_partners + near_first * near,
+    )  # fmt: skip
+
+
+# On the host.
+
+
+@dataclasses.dataclass(frozen=True)
+class HostSplit:
+    """A split before normalisation, in NumPy's arrays and float64 where not said otherwise."""
+
+    split: Split
+    """With features as they are."""
+
+    @property
+    def n_atoms(self) -> np.ndarray:
+        """How many atoms each structure has."""
+        return np.sum(np.asarray(self.split.counts), axis=1)
+
+
+def pack(
+    structures: Sequence[Structure],
+    descriptor: ChebyshevDescriptor,
+    atomic_energies: Mapping[str, float],
+    tabled: Any,
+    dtype: str,
+) -> HostSplit:
+    """Featurise structures and pack them.
+
+    Args:
+        structures: The structures.
+        descriptor: The descriptor.
+        atomic_energies: What is taken off the energies for each atom, in eV.
+        tabled: For which structures forces will be asked.
+        dtype: Of the derivatives.
+    """
+    tabled = np.asarray(tabled, bool)
+    table = descriptor.pair_table(structures)
+    order, counts, starts = _by_species(table, len(descriptor.species))
+    labels = Labels(
+        np.array([_energy(s, atomic_energies) for s in structures]),
+        np.array([s.weight for s in structures]),
+        np.array([s.forces is not None for s in structures]),
+    )
+    features = descriptor.features_of(table)[order]
+    table_starts, forces, tables = np.zeros_like(starts), None, None
+    if np.any(tabled):
+        chosen = [s for s, wanted in zip(structures, tabled, strict=True) if wanted]
+        own = table if np.all(tabled) else descriptor.pair_table(chosen)
+        own_order, _, table_starts[tabled] = _by_species(own, len(descriptor.species))
+        forces = np.concatenate([_forces(s) for s in chosen])[own_order]
+        tables = _tables(own, descriptor, own_order, dtype)
+    return HostSplit(Split(counts, starts, labels, features, table_starts, forces, tables))
+
+
+def _energy(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
+    energy = np.nan if structure.energy is None else structure.energy
+    return energy - sum(
+        count * atomic_energies.get(symbol, 0.0) for symbol, count in structure.composition.items()
+    )
+
+
+def _forces(structure: Structure) -> np.ndarray:
+    if structure.forces is None:
+        return np.zeros((len(structure), 3))
+    return np.asarray(structure.forces)
+
+
+def _by_species(table: PairTable, n_species: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Atoms by structure and species, and counts and first atoms of each."""
+    structure = np.repeat(np.arange(len(table.sizes)), table.sizes)
+    order = np.lexsort((np.arange(table.n_atoms), table.kinds, structure))
+    counts = np.zeros((len(table.sizes), n_species), np.int32)
+    np.add.at(counts, (structure, table.kinds), 1)
+    ends = np.cumsum(counts.reshape(-1)).reshape(counts.shape)
+    return order, counts, (ends - counts).astype(np.int32)
+
+
+def _tables(
+    table: PairTable, descriptor: ChebyshevDescriptor, order: np.ndarray, dtype: str
+) -> Tables:
+    width, near = table.width(), table.width(descriptor.ang_cutoff)
+    n = table.n_atoms
+    local: Any = None
+    for atoms, block in descriptor.local_derivatives_of(table):
+        if local is None:
+            local = LocalDerivatives(*(np.empty((n, *part.shape[1:]), dtype) for part in block))
+        for whole, part in zip(local, block, strict=True):
+            whole[atoms] = part
+    rank = np.empty(n, int)
+    rank[order] = np.arange(n)
+    structure = np.repeat(np.arange(len(table.sizes)), table.sizes)
+    group = structure * len(descriptor.species) + table.kinds
+    firsts = np.full(group.max() + 1, n)
+    np.minimum.at(firsts, group, rank)
+    within = rank - firsts[group]  # among those of its species in its structure
+    first, places, partners = table.first, table.places, table.partners()
+    kinds = np.zeros((n, width), np.int8)
+    kinds[first, places] = table.kinds[table.second]
+    whole = np.zeros((n, width), np.int32)
+    whole[first, places] = within[table.second] * width + places[partners]
+    close = np.zeros((n, near), np.int32)
+    inner = (places < near) & (places[partners] < near)
+    close[first[inner], places[inner]] = (within[table.second] * near + places[partners])[inner]
+    local = LocalDerivatives(*(part[order] for part in local))
+    return Tables(local, kinds[order], whole[order], close[order])

@@ -1,0 +1,324 @@
+"""The driver that trains a potential."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ritz.driver import OwnPrecision
+from ritz.mlip.config import TrainingConfig
+from ritz.mlip.kernel import (
+    GroupRoom, Plan, Room, Scores, Seen, Settings, TrainingCarry, TrainingKernel, zero_sums,
+)  # fmt: skip
+from ritz.mlip.losses import Loss
+from ritz.mlip.methods import optimizer
+from ritz.mlip.model import AtomicModel, Normalisation
+from ritz.mlip.sampling import energy_weights, most_atoms
+from ritz.mlip.split import Split
+
+_MARGIN = 1.1
+"""How much more room than the fullest batch needs is made, where batches vary."""
+
+
+class Trained:
+    """The state of training: the networks, and how their inputs and outputs are scaled."""
+
+    def __init__(self, parameters: Any, normalisation: Normalisation):
+        self.parameters = parameters
+        self.normalisation = normalisation
+
+
+class PotentialTraining(OwnPrecision):
+    """Training of a potential = batches + gradient of a loss on energies and forces + an optimiser.
+
+    A step is one batch; `n_batches` of them are an epoch. Rows have the loss and the `epoch`, and
+    in the last step of an epoch the true errors of both splits: `RMSE_train` and `MAE_train` in
+    eV/atom over the batches of the epoch, `RMSE_test` and `MAE_test` over the whole validation
+    split before that step's update, `RMSE_force_train` and so on in eV/Angstrom, and
+    `validation_loss`, (1 - alpha) RMSE_test + alpha RMSE_force_test.
+
+    Args:
+        model: Architecture and descriptor.
+        networks: The first parameters.
+        normalisation: The statistics of the training split.
+        train: The training split, with normalised features.
+        test: The validation split, or None.
+        config: How it is trained.
+        dtype: "float32" or "float64".
+    """
+
+    adjustable = frozenset({"rate_scale"})
+    logs = (
+        "RMSE_train", "MAE_train", "RMSE_test", "MAE_test", "RMSE_force_train", "MAE_force_train",
+        "RMSE_force_test", "MAE_force_test", "validation_loss",
+    )  # fmt: skip
+    """What is logged in the last step of each epoch."""
+
+    def __init__(
+        self,
+        model: AtomicModel,
+        networks: Any,
+        normalisation: Normalisation,
+        train: Split,
+        test: Split | None,
+        config: TrainingConfig,
+        dtype: str,
+    ):
+        self.dtype = dtype
+        self.config = config
+        self.model = model
+        self._seed = config.run_seed
+        with self._precision():
+            real = jnp.dtype(dtype)
+            put = lambda leaf: _placed(leaf, real)  # noqa: E731
+            self._train: Split = jax.tree.map(put, train)
+            self._test: Split | None = jax.tree.map(put, test)
+            norm = jax.tree.map(put, normalisation)
+            networks = jax.tree.map(put, networks)
+            state = Trained(networks, norm)
+            super().__init__(state, minimized_quantity_name="loss")
+            self._prepare(train)
+
+    def _prepare(self, train: Split) -> None:
+        config, n = self.config, len(train.counts)
+        self.n_batches = -(-n // config.method.batchsize)
+        labelled = np.asarray(train.labels.has_forces)
+        self._n_supervised = n_supervised(config, int(labelled.sum()))
+        self._weights = self._static_weights(train)
+        supervised = np.zeros(n, bool)
+        if self._n_supervised:
+            rng = np.random.default_rng([self._seed, 1])
+            chosen = rng.permutation(np.flatnonzero(labelled))[: self._n_supervised]
+            supervised[chosen] = True
+        counts = np.asarray(train.counts)
+        self._room = self._first_room(counts, supervised)
+        self._test_room: Room = ()
+        self._test_plan: Plan = ()
+        if self._test is not None:
+            self._test_room, self._test_plan = fixed_plan(
+                self._test, config.method.batchsize, config.force_weight > 0
+            )
+        self._kernel = self._make_kernel()
+        self._carry = self._first_carry(supervised)
+
+    def _static_weights(self, train: Split) -> np.ndarray:
+        if self.config.sampling_policy != "energy_weighted":
+            return np.ones(len(train.counts))
+        n_atoms = np.asarray(train.counts).sum(axis=1)
+        return energy_weights(np.asarray(train.labels.energy) / n_atoms)
+
+    def _first_room(self, counts: np.ndarray, supervised: np.ndarray) -> Room:
+        """Room for every batch there can be where each structure is once in an epoch."""
+        changes = self.config.sampling_policy != "uniform" or (
+            self._resample_every and 0 < self._n_supervised < len(counts)
+        )
+        margin = _MARGIN if changes else 1.0
+        groups = []
+        for forced in (True, False):
+            own = counts[supervised == forced]
+            if not len(own) and not (changes and self._n_supervised):
+                continue
+            slots = -(-len(own) // self.n_batches) + bool(changes)
+            atoms = (int(np.ceil(margin * n)) for n in most_atoms(own, self.n_batches))
+            groups.append(GroupRoom(slots, tuple(atoms), forced))
+        return tuple(groups)
+
+    @property
+    def _resample_every(self) -> int:
+        if self.config.force_sampling == "fixed":
+            return 0
+        return self.config.force_resample_num_epochs
+
+    def _make_kernel(self) -> TrainingKernel:
+        config = self.config
+        settings = Settings(
+            self.model,
+            optimizer(
+                config.method, config.schedule, config.warmup_epochs * self.n_batches,
+                config.iterations * self.n_batches, config.final_fraction, config.gradient_clip,
+            ),
+            Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
+            config.sampling_policy, self.n_batches, self._n_supervised, self._resample_every,
+            self._room, self._test_room,
+        )  # fmt: skip
+        real = jnp.dtype(self.dtype)
+        return TrainingKernel(
+            self._train, self._test, self._test_plan, self.state.normalisation,
+            jnp.asarray(self._weights, real), jnp.asarray(config.force_weight, real),
+            jnp.asarray(config.stress_weight, real), settings,
+        )  # fmt: skip
+
+    def _first_carry(self, supervised: np.ndarray) -> TrainingCarry:
+        real, n = jnp.dtype(self.dtype), len(supervised)
+        networks = self.state.parameters
+        ones, none = jnp.ones(n, real), jnp.zeros(n, real)
+        return self._planned(TrainingCarry(
+            params=networks,
+            optimizer_state=self._kernel.settings.optimizer.init(networks),
+            key=jax.random.key(self._seed),
+            rate_scale=jnp.ones((), real),
+            epoch=jnp.zeros((), jnp.int32),
+            position=jnp.zeros((), jnp.int32),
+            plan=(),
+            supervised=jnp.asarray(supervised),
+            sums=zero_sums(real, self._room),
+            seen=(),
+            scores=Scores(ones, none, none),
+            crowded=jnp.zeros((), bool),
+        ))  # fmt: skip
+
+    def _planned(self, carry: TrainingCarry) -> TrainingCarry:
+        """With the plan of its epoch, for the room that there is."""
+        slots = sum(group.slots for group in self._room)
+        seen = Seen(
+            jax.tree.map(jnp.zeros_like, carry.sums), jnp.full(slots, -1, jnp.int32),
+            jnp.zeros(slots, self.dtype),
+        )  # fmt: skip
+        return _plan_epoch(self._kernel, carry._replace(plan=(), seen=seen))
+
+    # What the loop needs.
+
+    @property
+    def kernel(self) -> TrainingKernel:
+        """The kernel; it changes when batches need more room."""
+        return self._kernel
+
+    @property
+    def carry(self) -> TrainingCarry:
+        """Parameters, optimiser, and which structures are next."""
+        return self._carry._replace(params=self.state.parameters)
+
+    @carry.setter
+    def carry(self, carry: TrainingCarry) -> None:
+        self.state.parameters = carry.params
+        self._carry = carry
+
+    batch: Any = None
+    """The structures of this step, or None."""
+
+    def attend(self) -> None:
+        """Make room for batches that need more."""
+        while bool(self._carry.crowded):
+            self._room = self._wider()
+            self._kernel = self._make_kernel()
+            with self._precision():
+                self._carry = self._planned(self._carry)
+            self._compiled_in_run = False
+
+    def _wider(self) -> Room:
+        return tuple(
+            dataclasses.replace(
+                group,
+                slots=group.slots + max(1, group.slots // 8),
+                atoms=tuple(int(np.ceil(_MARGIN * n)) + 1 for n in group.atoms),
+            )
+            for group in self._room
+        )
+
+    # Checkpoints.
+
+    def snapshot(self) -> Any:
+        """The carry without what the plan is, which follows from it, and how much room there is."""
+        carry = super().snapshot()._replace(plan=(), seen=())
+        room = [[group.slots, list(group.atoms), group.supervised] for group in self._room]
+        return {"carry": carry, "room": room}
+
+    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; with `fresh_samples` the epoch's structures are drawn anew."""
+        carry = snapshot["carry"]
+        if fresh_samples:
+            carry = carry._replace(key=self._carry.key)
+        self._room = tuple(
+            GroupRoom(int(slots), tuple(map(int, atoms)), bool(supervised))
+            for slots, atoms, supervised in snapshot["room"]
+        )
+        with self._precision():
+            self._kernel = self._make_kernel()
+            self.carry = self._planned(carry)
+
+    @property
+    def rate_scale(self) -> float:  # type: ignore[override]
+        """Multiplies every step of the optimiser."""
+        return float(self._carry.rate_scale)
+
+    @rate_scale.setter
+    def rate_scale(self, scale: float) -> None:
+        self._refuse_deferred("set driver.rate_scale")
+        self._carry = self._carry._replace(rate_scale=jnp.asarray(scale, self.dtype))
+
+    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+        """Leave out the errors where no epoch ends."""
+        found = dict(self._metrics)
+        if not found.pop("epoch_ends"):
+            found = {name: value for name, value in found.items() if name not in self.logs}
+        log_data.update(found)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All on which the results depend besides the state."""
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves((self._train.labels, self._train.features)):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        unused = {"iterations"}
+        fields = {
+            field.name: getattr(self.config, field.name)
+            for field in dataclasses.fields(self.config)
+            if field.name in _MATTERS and field.name not in unused
+        }
+        return {
+            **super().settings,
+            "model": self.model,
+            "config": fields,
+            "structures": f"{len(self._train.counts)} structures {digest.hexdigest()[:12]}",
+            "dtype": self.dtype,
+        }
+
+
+@jax.jit
+def _plan_epoch(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
+    return kernel.planned(carry)
+
+
+_MATTERS = frozenset({
+    "method", "seed", "force_weight", "stress_weight", "loss", "huber_delta", "force_fraction",
+    "force_sampling", "force_resample_num_epochs", "force_min_structures_per_epoch",
+    "force_scale_unbiased", "sampling_policy", "schedule", "final_fraction", "warmup_epochs",
+    "gradient_clip",
+})  # fmt: skip
+"""The fields on which the steps depend."""
+
+
+def n_supervised(config: TrainingConfig, n_labelled: int) -> int:
+    """How many structures add to the force loss."""
+    if config.force_weight == 0:
+        return 0
+    wanted = max(round(config.force_fraction * n_labelled), config.force_min_structures_per_epoch)
+    return min(wanted, n_labelled)
+
+
+def fixed_plan(split: Split, batchsize: int, with_forces: bool) -> tuple[Room, Plan]:
+    """Room and plan of batches that have each structure once, always in the same order."""
+    counts = np.asarray(split.counts)
+    labelled = np.asarray(split.labels.has_forces) & with_forces
+    n_batches = -(-len(counts) // batchsize)
+    room, plan = [], []
+    for forced in (True, False):
+        own = np.flatnonzero(labelled == forced)
+        if not len(own):
+            continue
+        own = own[np.argsort(-counts[own].sum(axis=1), kind="stable")]
+        slots = -(-len(own) // n_batches)
+        ids = np.full(slots * n_batches, -1, np.int32)
+        ids[: len(own)] = own
+        room.append(GroupRoom(slots, most_atoms(counts[own], n_batches), forced))
+        plan.append(jnp.asarray(ids.reshape(slots, n_batches).T))
+    return tuple(room), tuple(plan)
+
+
+def _placed(leaf: Any, real: Any) -> Any:
+    array = np.asarray(leaf)
+    return jnp.asarray(array, real if array.dtype.kind == "f" else array.dtype)
