@@ -76,6 +76,19 @@ def load(path: str | Path, driver: Any, prefix: str = "") -> int:
     return entry.step
 
 
+def saved_steps(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """At which step a saved run began, and at which one it was saved.
+
+    Args:
+        path: A checkpoint, or a folder of them, whose newest is looked at.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    entry, contents = _find(Path(path))
+    return contents.manifest["began"], entry.step
+
+
 def _find(path: Path, prefix: str = "") -> tuple[Entry, Contents]:
     """The checkpoint at `path`, or the newest one in it."""
     path = path.absolute()

@@ -83,6 +83,9 @@ class AbstractCallback:
     """Whether its hooks of a step may stop the run, reject the step or use `driver.after_step`;
     matters only in runs with `speculate=False`, where steps cannot be taken back."""
 
+    more_hooks: ClassVar[tuple[str, ...]] = ()
+    """Names of hooks that a base class adds, and calls from those of every callback."""
+
     logs: tuple[str, ...] = ()
     """Keys that this callback adds to `log_data`, maybe not at every step."""
 
@@ -90,13 +93,13 @@ class AbstractCallback:
         """Refuse methods that were probably meant to be hooks."""
         super().__init_subclass__(**kwargs)
         for name, value in vars(cls).items():
-            if not callable(value):
+            if not callable(value) or name in cls.more_hooks:
                 continue
             meant = _RETIRED_HOOKS.get(name) or _closest_hook(name)
             if meant is not None:
                 raise TypeError(
                     f"{cls.__name__}.{name} is no hook and would never be called; did you mean "
-                    f"{meant}? The hooks are: {', '.join(HOOKS)}."
+                    f"{meant}? The hooks are: {', '.join((*HOOKS, *cls.more_hooks))}."
                 )
 
     def check_run(self, driver: Any, resume: bool) -> None:

@@ -152,39 +152,50 @@ SCHEDULES = ("constant", "cosine", "exponential")
 """How the learning rate changes in a run."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """How the learning rate changes: it rises from zero, and falls to a fraction of itself.
+
+    Args:
+        schedule: How it falls: one of `SCHEDULES`.
+        warmup_steps: In how many steps it rises.
+        n_steps: After how many steps it has fallen.
+        final_fraction: To which fraction it has fallen then.
+    """
+
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    n_steps: int = 1
+    final_fraction: float = 0.0
+
+    def of(self, rate: float) -> Schedule:
+        """The schedule of a learning rate."""
+        left = max(self.n_steps - self.warmup_steps, 1)
+        falling = {
+            "constant": optax.constant_schedule(rate),
+            "cosine": optax.cosine_decay_schedule(rate, left, self.final_fraction),
+            "exponential": optax.exponential_decay(
+                rate, left, max(self.final_fraction, 1e-9), end_value=rate * self.final_fraction
+            ),
+        }[self.schedule]
+        if not self.warmup_steps:
+            return falling
+        rising = optax.linear_schedule(0.0, rate, self.warmup_steps)
+        return optax.join_schedules([rising, falling], [self.warmup_steps])
+
+
 @functools.lru_cache(maxsize=64)
 def optimizer(
-    method: Method,
-    schedule: str,
-    warmup_steps: int,
-    n_steps: int,
-    final_fraction: float,
-    gradient_clip: float | None,
+    method: Method, rates: Rates, gradient_clip: float | None
 ) -> optax.GradientTransformation:
     """The optimiser of a run; equal arguments give one object, and so one compiled program.
 
     Args:
         method: Adam, AdamW or SGD.
-        schedule: How the learning rate falls after the warm-up: one of `SCHEDULES`.
-        warmup_steps: In how many steps it first rises from zero.
-        n_steps: After how many steps it has fallen.
-        final_fraction: To which fraction it has fallen then.
+        rates: How its learning rate changes.
         gradient_clip: The largest norm of a gradient, or None.
     """
-    rate, left = method.learning_rate, max(n_steps - warmup_steps, 1)
-    parts = {
-        "constant": optax.constant_schedule(rate),
-        "cosine": optax.cosine_decay_schedule(rate, left, final_fraction),
-        "exponential": optax.exponential_decay(
-            rate, left, max(final_fraction, 1e-9), end_value=rate * final_fraction
-        ),
-    }
-    rates = parts[schedule]
-    if warmup_steps:
-        rates = optax.join_schedules(
-            [optax.linear_schedule(0.0, rate, warmup_steps), rates], [warmup_steps]
-        )
-    found = method.transformation(rates)
+    found = method.transformation(rates.of(method.learning_rate))
     if gradient_clip is not None:
         found = optax.chain(optax.clip_by_global_norm(gradient_clip), found)
     return found

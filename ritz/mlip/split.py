@@ -1,6 +1,5 @@
 """A split of a data set, packed into arrays on the device, and batches gathered from it."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ritz.mlip.chebyshev import ChebyshevDescriptor, LocalDerivatives
+from ritz.mlip.datasets import referenced
 from ritz.mlip.derivatives import Environments
 from ritz.mlip.pairs import PairTable
 from ritz.mlip.ragged import ragged
@@ -33,7 +33,7 @@ class Tables(NamedTuple):
     """The species of the neighbours."""
     partners: Int[Array, "atoms n_neighbors"]
     """Where the same pair is seen from the other side: atom * n_neighbors + place, with the atom
-    counted from the first of its species in its structure."""
+    counted from the first of its species in its structure; itself where there is no neighbour."""
     near_partners: Int[Array, "atoms n_near"]
 
 
@@ -141,27 +141,14 @@ def _environments(tables: Tables, begins: list[Any], species_weights: Any) -> En
 # On the host.
 
 
-@dataclasses.dataclass(frozen=True)
-class HostSplit:
-    """A split before normalisation, in NumPy's arrays and float64 where not said otherwise."""
-
-    split: Split
-    """With features as they are."""
-
-    @property
-    def n_atoms(self) -> np.ndarray:
-        """How many atoms each structure has."""
-        return np.sum(np.asarray(self.split.counts), axis=1)
-
-
 def pack(
     structures: Sequence[Structure],
     descriptor: ChebyshevDescriptor,
     atomic_energies: Mapping[str, float],
     tabled: Any,
     dtype: str,
-) -> HostSplit:
-    """Featurise structures and pack them.
+) -> Split:
+    """Featurise structures and pack them, into arrays of NumPy and with features as they are.
 
     Args:
         structures: The structures.
@@ -174,7 +161,7 @@ def pack(
     table = descriptor.pair_table(structures)
     order, counts, starts = _by_species(table, len(descriptor.species))
     labels = Labels(
-        np.array([_energy(s, atomic_energies) for s in structures]),
+        np.array([referenced(s, atomic_energies) for s in structures]),
         np.array([s.weight for s in structures]),
         np.array([s.forces is not None for s in structures]),
     )
@@ -186,14 +173,7 @@ def pack(
         own_order, _, table_starts[tabled] = _by_species(own, len(descriptor.species))
         forces = np.concatenate([_forces(s) for s in chosen])[own_order]
         tables = _tables(own, descriptor, own_order, dtype)
-    return HostSplit(Split(counts, starts, labels, features, table_starts, forces, tables))
-
-
-def _energy(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
-    energy = np.nan if structure.energy is None else structure.energy
-    return energy - sum(
-        count * atomic_energies.get(symbol, 0.0) for symbol, count in structure.composition.items()
-    )
+    return Split(counts, starts, labels, features, table_starts, forces, tables)
 
 
 def _forces(structure: Structure) -> np.ndarray:
@@ -233,10 +213,15 @@ def _tables(
     first, places, partners = table.first, table.places, table.partners()
     kinds = np.zeros((n, width), np.int8)
     kinds[first, places] = table.kinds[table.second]
-    whole = np.zeros((n, width), np.int32)
+    whole = _themselves(within, width)
     whole[first, places] = within[table.second] * width + places[partners]
-    close = np.zeros((n, near), np.int32)
+    close = _themselves(within, near)
     inner = (places < near) & (places[partners] < near)
     close[first[inner], places[inner]] = (within[table.second] * near + places[partners])[inner]
     local = LocalDerivatives(*(part[order] for part in local))
     return Tables(local, kinds[order], whole[order], close[order])
+
+
+def _themselves(within: np.ndarray, width: int) -> np.ndarray:
+    """Places as partners of themselves, where there is no neighbour."""
+    return (within[:, None] * width + np.arange(width)).astype(np.int32)

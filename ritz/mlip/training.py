@@ -1,8 +1,8 @@
 """The driver that trains a potential."""
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,11 +12,13 @@ import numpy as np
 from ritz.driver import OwnPrecision
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.kernel import (
-    GroupRoom, Plan, Room, Scores, Seen, Settings, TrainingCarry, TrainingKernel, zero_sums,
+    GroupRoom, Plan, Room, Scores, Seen, Settings, TrainingCarry, TrainingKernel,
+    named_errors, zero_sums,
 )  # fmt: skip
-from ritz.mlip.losses import Loss
-from ritz.mlip.methods import optimizer
+from ritz.mlip.methods import Rates, optimizer
+from ritz.mlip.losses import ErrorSums, Loss
 from ritz.mlip.model import AtomicModel, Normalisation
+from ritz.mlip.prepare import Prepared
 from ritz.mlip.sampling import energy_weights, most_atoms
 from ritz.mlip.split import Split
 
@@ -44,9 +46,7 @@ class PotentialTraining(OwnPrecision):
     Args:
         model: Architecture and descriptor.
         networks: The first parameters.
-        normalisation: The statistics of the training split.
-        train: The training split, with normalised features.
-        test: The validation split, or None.
+        prepared: The data.
         config: How it is trained.
         dtype: "float32" or "float64".
     """
@@ -62,26 +62,22 @@ class PotentialTraining(OwnPrecision):
         self,
         model: AtomicModel,
         networks: Any,
-        normalisation: Normalisation,
-        train: Split,
-        test: Split | None,
+        prepared: Prepared,
         config: TrainingConfig,
         dtype: str,
     ):
         self.dtype = dtype
         self.config = config
         self.model = model
-        self._seed = config.run_seed
+        self.prepared = prepared
+        self._horizon = config.iterations
         with self._precision():
             real = jnp.dtype(dtype)
-            put = lambda leaf: _placed(leaf, real)  # noqa: E731
-            self._train: Split = jax.tree.map(put, train)
-            self._test: Split | None = jax.tree.map(put, test)
-            norm = jax.tree.map(put, normalisation)
-            networks = jax.tree.map(put, networks)
-            state = Trained(networks, norm)
-            super().__init__(state, minimized_quantity_name="loss")
-            self._prepare(train)
+            self._train: Split = _placed(prepared.train, real)
+            self._test: Split | None = _placed(prepared.test, real)
+            networks, normalisation = _placed((networks, prepared.normalisation), real)
+            super().__init__(Trained(networks, normalisation), minimized_quantity_name="loss")
+            self._prepare(prepared.train)
 
     def _prepare(self, train: Split) -> None:
         config, n = self.config, len(train.counts)
@@ -91,7 +87,7 @@ class PotentialTraining(OwnPrecision):
         self._weights = self._static_weights(train)
         supervised = np.zeros(n, bool)
         if self._n_supervised:
-            rng = np.random.default_rng([self._seed, 1])
+            rng = np.random.default_rng([self.config.run_seed, 1])
             chosen = rng.permutation(np.flatnonzero(labelled))[: self._n_supervised]
             supervised[chosen] = True
         counts = np.asarray(train.counts)
@@ -128,6 +124,11 @@ class PotentialTraining(OwnPrecision):
         return tuple(groups)
 
     @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation split."""
+        return self._test is not None
+
+    @property
     def _resample_every(self) -> int:
         if self.config.force_sampling == "fixed":
             return 0
@@ -137,10 +138,7 @@ class PotentialTraining(OwnPrecision):
         config = self.config
         settings = Settings(
             self.model,
-            optimizer(
-                config.method, config.schedule, config.warmup_epochs * self.n_batches,
-                config.iterations * self.n_batches, config.final_fraction, config.gradient_clip,
-            ),
+            optimizer(config.method, self._rates, config.gradient_clip),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
             config.sampling_policy, self.n_batches, self._n_supervised, self._resample_every,
             self._room, self._test_room,
@@ -159,7 +157,7 @@ class PotentialTraining(OwnPrecision):
         return self._planned(TrainingCarry(
             params=networks,
             optimizer_state=self._kernel.settings.optimizer.init(networks),
-            key=jax.random.key(self._seed),
+            key=jax.random.key(self.config.run_seed),
             rate_scale=jnp.ones((), real),
             epoch=jnp.zeros((), jnp.int32),
             position=jnp.zeros((), jnp.int32),
@@ -179,6 +177,22 @@ class PotentialTraining(OwnPrecision):
             jnp.zeros(slots, self.dtype),
         )  # fmt: skip
         return _plan_epoch(self._kernel, carry._replace(plan=(), seen=seen))
+
+    @property
+    def _rates(self) -> Rates:
+        config, n = self.config, self.n_batches
+        return Rates(
+            config.schedule, config.warmup_epochs * n, self._horizon * n, config.final_fraction
+        )
+
+    def learning_rate(self, scale: float = 1.0) -> float:
+        """The learning rate of the present step.
+
+        Args:
+            scale: The `rate_scale` that a callback has logged for the step.
+        """
+        method = self.config.method
+        return scale * float(self._rates.of(method.learning_rate)(self.step_count))
 
     # What the loop needs.
 
@@ -219,13 +233,28 @@ class PotentialTraining(OwnPrecision):
             for group in self._room
         )
 
+    def errors(self) -> dict[str, float]:
+        """The errors of both splits at the present parameters, each over all of its structures.
+
+        `RMSE_train`, `MAE_train` and so on, as they are logged at the end of epochs.
+        """
+        found: dict[str, float] = {}
+        for name, split in (("train", self._train), ("test", self._test)):
+            if split is None:
+                continue
+            room, plan = fixed_plan(split, self.config.method.batchsize, split.tables is not None)
+            with self._precision():
+                sums = _sums(self._kernel, self.state.parameters, split, plan, room)
+                found |= {k: float(v) for k, v in named_errors(sums, name, True).items()}
+        return found
+
     # Checkpoints.
 
     def snapshot(self) -> Any:
         """The carry without what the plan is, which follows from it, and how much room there is."""
         carry = super().snapshot()._replace(plan=(), seen=())
         room = [[group.slots, list(group.atoms), group.supervised] for group in self._room]
-        return {"carry": carry, "room": room}
+        return {"carry": carry, "room": room, "horizon": self._horizon}
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; with `fresh_samples` the epoch's structures are drawn anew."""
@@ -236,6 +265,7 @@ class PotentialTraining(OwnPrecision):
             GroupRoom(int(slots), tuple(map(int, atoms)), bool(supervised))
             for slots, atoms, supervised in snapshot["room"]
         )
+        self._horizon = int(snapshot["horizon"])
         with self._precision():
             self._kernel = self._make_kernel()
             self.carry = self._planned(carry)
@@ -276,6 +306,11 @@ class PotentialTraining(OwnPrecision):
             "structures": f"{len(self._train.counts)} structures {digest.hexdigest()[:12]}",
             "dtype": self.dtype,
         }
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _sums(kernel: TrainingKernel, networks: Any, split: Split, plan: Plan, room: Room) -> ErrorSums:
+    return kernel.sums_of(networks, split, plan, room)
 
 
 @jax.jit
@@ -319,6 +354,11 @@ def fixed_plan(split: Split, batchsize: int, with_forces: bool) -> tuple[Room, P
     return tuple(room), tuple(plan)
 
 
-def _placed(leaf: Any, real: Any) -> Any:
-    array = np.asarray(leaf)
-    return jnp.asarray(array, real if array.dtype.kind == "f" else array.dtype)
+def _placed(tree: Any, real: Any) -> Any:
+    """A tree of NumPy's arrays on the device, numbers in the precision `real`."""
+
+    def put(leaf: Any) -> Any:
+        array = np.asarray(leaf)
+        return jnp.asarray(array, real if array.dtype.kind == "f" else array.dtype)
+
+    return jax.tree.map(put, tree)

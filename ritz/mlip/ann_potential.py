@@ -1,0 +1,267 @@
+"""A potential of atom-centred networks: training, prediction, files."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ritz.driver.arguments import listed
+from ritz.mlip import potential_file
+from ritz.mlip.arguments import placed
+from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.config import TrainingConfig
+from ritz.mlip.datasets import AbstractDataset
+from ritz.mlip.fitted import FittedPotential
+from ritz.mlip.model import AtomicModel, Normalisation
+from ritz.mlip.networks import Networks, checked_architecture, init_networks
+from ritz.mlip.predict_out import PredictOut
+from ritz.mlip.predicting import predict
+from ritz.mlip.prepare import Prepared, prepare, resolve
+from ritz.mlip.run_training import run_training
+from ritz.mlip.structure import Structure, as_structures
+from ritz.mlip.train_out import TrainOut
+from ritz.mlip.training import PotentialTraining
+
+_logger = logging.getLogger(__name__)
+
+
+class ANNPotential:
+    """A potential of atom-centred neural networks (Behler and Parrinello, PRL 98, 146401 (2007)).
+
+    The energy is a sum over atoms of a network of the atom's features, one network for each
+    species; forces are its derivatives.
+
+    Args:
+        arch: The hidden layers by species, such as `{"O": [(20, "tanh"), (20, "tanh")]}`; the
+            output layer is linear. Activations: linear, tanh, sigmoid, silu, gelu, softplus, relu.
+        descriptor: What features are computed with.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If species or activations are not allowed.
+    """
+
+    def __init__(
+        self,
+        arch: Mapping[str, Sequence[tuple[int, str]]],
+        descriptor: ChebyshevDescriptor,
+    ):
+        if not isinstance(descriptor, ChebyshevDescriptor):
+            raise TypeError(
+                f"descriptor must be a ChebyshevDescriptor, but {descriptor!r} was given."
+            )
+        self.model = AtomicModel(checked_architecture(arch, descriptor.species), descriptor)
+        self.networks: Networks | None = None
+        """The networks; None before training."""
+        self.normalisation: Normalisation | None = None
+        """How features and energies are scaled for the networks; None before training."""
+        self.atomic_energies: dict[str, float] = {}
+        """By species, in eV; what is added for each atom."""
+        self.statistics: dict[str, Any] = {}
+        """What aenet's files say of the training split."""
+        self.dtype = descriptor.dtype
+        """The precision of the networks."""
+
+    @property
+    def arch(self) -> dict[str, list[tuple[int, str]]]:
+        """The hidden layers by species."""
+        return {symbol: list(hidden) for symbol, hidden in self.model.arch}
+
+    @property
+    def descriptor(self) -> ChebyshevDescriptor:
+        """What features are computed with."""
+        return self.model.descriptor
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has networks that were trained or read."""
+        return self.networks is not None
+
+    def __repr__(self) -> str:
+        state = "trained" if self.is_trained else "not trained"
+        return f"ANNPotential({self.arch}, {self.descriptor}; {state})"
+
+    # Training.
+
+    def train(
+        self,
+        structures: Any = None,
+        config: TrainingConfig | None = None,
+        *,
+        dataset: AbstractDataset | None = None,
+        train_dataset: AbstractDataset | None = None,
+        test_dataset: AbstractDataset | None = None,
+        resume_from: str | PathLike[str] | None = None,
+        callback: Any = None,
+        out: Any = None,
+    ) -> TrainOut:
+        """Train the potential.
+
+        Args:
+            structures: What to train on, and to hold out by `testpercent`; or one of the next.
+            config: How to train.
+            dataset: A data set that is divided in the same way.
+            train_dataset: What to train on.
+            test_dataset: What to hold out, with `train_dataset`.
+            resume_from: A checkpoint, or a folder of them, from which training goes on for
+                `iterations` more epochs, with the same bits as if it had never ended.
+            callback: Callbacks of the run, see `ritz.callbacks`, `EpochCallback`.
+            out: Where rows go, see `driver.run`.
+
+        Returns:
+            History and errors; the potential is the trained one.
+
+        Raises:
+            TypeError: If data are given in no way, or in several.
+            ValueError: If data, descriptor and configuration do not fit, or labels are missing.
+            CheckpointError: If `resume_from` is no checkpoint of such a run.
+        """
+        began = time.perf_counter()
+        config = TrainingConfig() if config is None else config
+        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
+        with placed(config.device):
+            prepared = prepare(*data, config, self._precision(config))
+            ready = time.perf_counter()
+            driver = self._driver(prepared, config)
+            found = run_training(driver, config, resume_from, listed(callback), out)
+        self._take(driver, prepared)
+        found.timing["preparation"] = ready - began
+        found.timing["total"] = time.perf_counter() - began
+        return found
+
+    def driver(
+        self,
+        structures: Any = None,
+        config: TrainingConfig | None = None,
+        *,
+        dataset: AbstractDataset | None = None,
+        train_dataset: AbstractDataset | None = None,
+        test_dataset: AbstractDataset | None = None,
+    ) -> PotentialTraining:
+        """The driver that `train` runs, for those who want to run it themselves.
+
+        It takes the data as `train` does. A run of `n` epochs is
+        `driver.run(n * driver.n_batches)`; afterwards `take_from(driver)` takes the networks.
+        """
+        config = TrainingConfig() if config is None else config
+        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
+        with placed(config.device):
+            return self._driver(prepare(*data, config, self._precision(config)), config)
+
+    def take_from(self, driver: PotentialTraining) -> None:
+        """Take networks and statistics from a driver that `driver` has made."""
+        self._take(driver, driver.prepared)
+
+    def _precision(self, config: TrainingConfig) -> str:
+        return self.descriptor.dtype if config.precision == "auto" else config.precision
+
+    def _driver(self, prepared: Prepared, config: TrainingConfig) -> PotentialTraining:
+        with jax.enable_x64(True):
+            first = init_networks(
+                jax.random.key(config.run_seed), self.model.arch, self.descriptor.n_features
+            )
+        return PotentialTraining(self.model, first, prepared, config, self._precision(config))
+
+    def _take(self, driver: PotentialTraining, prepared: Prepared) -> None:
+        self.networks = jax.tree.map(np.asarray, driver.state.parameters)
+        self.normalisation = prepared.normalisation
+        self.atomic_energies = dict(prepared.datasets[0].atomic_energies)
+        self.statistics = prepared.statistics
+        self.dtype = driver.dtype
+
+    # Prediction.
+
+    def frozen(self) -> FittedPotential:
+        """The potential as a pure function of a structure, as `ritz.relax` takes it.
+
+        Raises:
+            RuntimeError: If it was not trained.
+        """
+        self._check_trained()
+        with jax.enable_x64(True):
+            return FittedPotential(
+                self.model, self.networks, self.normalisation, self.atomic_energies
+            )
+
+    def _check_trained(self) -> None:
+        if not self.is_trained:
+            raise RuntimeError("the potential has no networks yet; train it, or load one.")
+
+    def predict(self, structures: Any, eval_forces: bool = False) -> PredictOut:
+        """Predict total energies, and forces if they are asked for.
+
+        Args:
+            structures: `Structure` or `ase.Atoms`, one or many.
+            eval_forces: Whether forces are predicted.
+
+        Raises:
+            RuntimeError: If the potential was not trained.
+            ValueError: If a structure has other species.
+        """
+        self._check_trained()
+        return predict(self, as_structures(structures), eval_forces)
+
+    def predict_dataset(self, dataset: AbstractDataset, eval_forces: bool = False) -> PredictOut:
+        """`predict` for all structures of a data set."""
+        return self.predict(list(dataset), eval_forces)
+
+    # Files.
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the trained potential into one file of arrays and JSON.
+
+        Raises:
+            RuntimeError: If it was not trained.
+        """
+        self._check_trained()
+        assert self.networks is not None and self.normalisation is not None
+        descriptor = dataclasses.asdict(self.descriptor)
+        header = {
+            "arch": self.arch, "descriptor": descriptor, "dtype": self.dtype,
+            "atomic_energies": self.atomic_energies, "statistics": self.statistics,
+        }  # fmt: skip
+        arrays = {name: np.asarray(value) for name, value in _flat(self.networks).items()}
+        arrays |= {
+            f"normalisation.{name}": np.asarray(value)
+            for name, value in self.normalisation._asdict().items()
+        }
+        potential_file.write(path, header, arrays)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "ANNPotential":
+        """Read a potential that `save` has written.
+
+        Raises:
+            ValueError: If it is no such file.
+        """
+        header, arrays = potential_file.read(path)
+        potential = cls(header["arch"], ChebyshevDescriptor(**header["descriptor"]))
+        potential.normalisation = Normalisation(
+            *(arrays[f"normalisation.{name}"] for name in Normalisation._fields)
+        )
+        potential.networks = {
+            symbol: [
+                {part: arrays[f"{symbol}.{number}.{part}"] for part in ("weights", "bias")}
+                for number in range(len(hidden) + 1)
+            ]
+            for symbol, hidden in potential.model.arch
+        }
+        potential.atomic_energies = header["atomic_energies"]
+        potential.statistics = header["statistics"]
+        potential.dtype = header["dtype"]
+        return potential
+
+
+def _flat(networks: Networks) -> dict[str, Any]:
+    return {
+        f"{symbol}.{number}.{part}": value
+        for symbol, layers in networks.items()
+        for number, layer in enumerate(layers)
+        for part, value in layer.items()
+    }

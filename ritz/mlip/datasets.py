@@ -1,0 +1,180 @@
+"""Data sets of structures."""
+
+import abc
+import logging
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ritz.mlip.arguments import check_fraction
+from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.structure import Structure, as_structures
+
+_logger = logging.getLogger(__name__)
+
+
+class AbstractDataset(abc.ABC):
+    """Structures that can be had one by one, and the energies of atoms that go with them."""
+
+    descriptor: ChebyshevDescriptor
+    """What features are computed with."""
+
+    atomic_energies: Mapping[str, float]
+    """By species, in eV; what is taken off total energies. Others have 0."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def get_structure(self, index: int) -> Structure:
+        """One of the structures."""
+
+    def source_index(self, index: int) -> int:
+        """The place of a structure in the data set that this one is a part of."""
+        return index
+
+    def __iter__(self) -> Iterator[Structure]:
+        return (self.get_structure(index) for index in range(len(self)))
+
+
+class StructureDataset(AbstractDataset):
+    """Structures in memory.
+
+    Args:
+        structures: `Structure` or `ase.Atoms`, one or many.
+        descriptor: What features are computed with.
+        atomic_energies: By species, in eV; what is taken off total energies. Others have 0.
+        max_energy: Structures with more energy per atom, in eV and less that of the atoms, are
+            left out.
+        max_forces: Structures with a larger force on an atom, in eV/Angstrom, are left out.
+
+    Raises:
+        TypeError: If something is no structure.
+        ValueError: If nothing is left.
+    """
+
+    def __init__(
+        self,
+        structures: Any,
+        descriptor: ChebyshevDescriptor,
+        atomic_energies: Mapping[str, float] | None = None,
+        max_energy: float | None = None,
+        max_forces: float | None = None,
+    ):
+        self.descriptor = descriptor
+        self.atomic_energies = dict(atomic_energies or {})
+        found = as_structures(structures)
+        self.structures = [s for s in found if self._is_wanted(s, max_energy, max_forces)]
+        if len(self.structures) < len(found):
+            _logger.info(
+                "%d of %d structures are left out: their energies or forces are larger than "
+                "max_energy or max_forces.", len(found) - len(self.structures), len(found),
+            )  # fmt: skip
+        if not self.structures:
+            raise ValueError(
+                f"none of {len(found)} structures is within max_energy={max_energy!r} eV per atom "
+                f"and max_forces={max_forces!r} eV/Angstrom."
+            )
+
+    def _is_wanted(
+        self, structure: Structure, max_energy: float | None, max_forces: float | None
+    ) -> bool:
+        if max_energy is not None and structure.energy is not None:
+            if referenced(structure, self.atomic_energies) / len(structure) > max_energy:
+                return False
+        if max_forces is not None and structure.forces is not None:
+            return bool(np.max(np.linalg.norm(structure.forces, axis=1)) <= max_forces)
+        return True
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def get_structure(self, index: int) -> Structure:
+        """One of the structures."""
+        return self.structures[index]
+
+
+class CachedStructureDataset(StructureDataset):
+    """Structures in memory, with features that are computed when it is made.
+
+    It takes the arguments of `StructureDataset`. Training on energies, and prediction of them,
+    take the features from here.
+    """
+
+    def __init__(
+        self,
+        structures: Any,
+        descriptor: ChebyshevDescriptor,
+        atomic_energies: Mapping[str, float] | None = None,
+        max_energy: float | None = None,
+        max_forces: float | None = None,
+    ):
+        super().__init__(structures, descriptor, atomic_energies, max_energy, max_forces)
+        self.features = descriptor.featurize_all(self.structures)
+        """By structure, of shape (n_atoms, n_features)."""
+
+
+class Subset(AbstractDataset):
+    """Some structures of a data set.
+
+    Args:
+        dataset: The data set.
+        indices: Which of its structures.
+    """
+
+    def __init__(self, dataset: AbstractDataset, indices: Sequence[int]):
+        self.dataset = dataset
+        self.indices = list(map(int, indices))
+        self.descriptor = dataset.descriptor
+        self.atomic_energies = dataset.atomic_energies
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def get_structure(self, index: int) -> Structure:
+        """One of the structures."""
+        return self.dataset.get_structure(self.indices[index])
+
+    def source_index(self, index: int) -> int:
+        """The place of a structure in the data set that this one is a part of."""
+        return self.dataset.source_index(self.indices[index])
+
+
+def referenced(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
+    """The energy of a structure less that of its atoms, in eV; NaN if it is not known."""
+    energy = np.nan if structure.energy is None else structure.energy
+    return energy - sum(
+        count * atomic_energies.get(symbol, 0.0) for symbol, count in structure.composition.items()
+    )
+
+
+def split_indices(count: int, percent: float, seed: int) -> tuple[list[int], list[int]]:
+    """Which of `count` structures are trained on, and which are held out, both in order.
+
+    `int(count * percent / 100)` are held out, the first after `random.Random(seed).shuffle`.
+    """
+    indices = list(range(count))
+    random.Random(seed).shuffle(indices)
+    n_test = int(count * percent / 100)
+    return sorted(indices[n_test:]), sorted(indices[:n_test])
+
+
+def train_test_split_dataset(
+    dataset: AbstractDataset, test_fraction: float = 0.1, seed: int = 0
+) -> tuple[Subset, Subset]:
+    """Divide a data set at random.
+
+    Args:
+        dataset: The data set.
+        test_fraction: Which fraction is held out.
+        seed: Seeds the choice; the same as `split_seed` of a `TrainingConfig` with
+            `testpercent=100 * test_fraction`.
+
+    Returns:
+        The structures to train on, and those that are held out.
+    """
+    check_fraction("test_fraction", test_fraction)
+    train, test = split_indices(len(dataset), 100 * test_fraction, seed)
+    return Subset(dataset, train), Subset(dataset, test)

@@ -1,0 +1,128 @@
+"""Callbacks that go by epochs."""
+
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ritz.driver.callback import AbstractCallback
+
+
+class EpochCallback(AbstractCallback):
+    """A callback with hooks for epochs of training, besides those for steps.
+
+    Subclasses implement `on_epoch_start` or `on_epoch_end`. They are deferred as others are: steps
+    run in blocks, and the driver's state can be read in `on_epoch_end` only if `live_epochs` is
+    set, which makes the last step of each epoch a live one.
+    """
+
+    more_hooks = ("on_epoch_start", "on_epoch_end")
+
+    live_epochs = False
+    """Whether the last step of each epoch is live."""
+
+    def on_epoch_start(self, epoch: int, driver: Any) -> None:
+        """Called before the first step of an epoch; they are counted from 0."""
+
+    def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Called after the last step of an epoch, whose row has the errors of both splits."""
+
+    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Tell when an epoch begins."""
+        if step % driver.n_batches == 0:
+            self.on_epoch_start(step // driver.n_batches, driver)
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Tell when an epoch has ended."""
+        self._n_batches = driver.n_batches
+        if (step + 1) % driver.n_batches == 0:
+            self.on_epoch_end(step // driver.n_batches, log_data, driver)
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Learn how long epochs are."""
+        self._n_batches = driver.n_batches
+
+    def is_live(self, step: int) -> bool:
+        """Only at the end of epochs, and only if that is asked for."""
+        return self.live_epochs and (step + 1) % self._n_batches == 0
+
+    def ends_block(self, step: int) -> bool:
+        """Never by itself."""
+        return False
+
+
+class EpochHistory(EpochCallback):
+    """Keeps the errors of every epoch."""
+
+    state_fields = ("rows",)
+    decides = False
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        """Epoch, errors, learning rate and seconds."""
+
+    def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Take the errors of the row."""
+        found = {name: float(log_data[name]) for name in driver.logs if name in log_data}
+        self.rows.append({
+            "epoch": epoch, "loss": float(log_data["loss"]), **found,
+            "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
+            "seconds": float(log_data["wallclock"]),
+        })  # fmt: skip
+
+
+class EpochProgress(EpochCallback):
+    """Shows a bar of epochs with the latest errors, and one of batches if that is asked for.
+
+    Args:
+        batches: Whether the batches of each epoch are shown too.
+    """
+
+    decides = False
+
+    def __init__(self, batches: bool = False):
+        self.batches = batches
+        self._bar: Any = None
+        self._inner: Any = None
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Open the bars."""
+        super().on_run_start(step, driver)
+        total, done = (s // driver.n_batches for s in (driver.target_step, step))
+        self._bar = tqdm(total=total, initial=done, unit="epoch")
+        if self.batches:
+            self._inner = tqdm(total=driver.n_batches, unit="batch", leave=False)
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Count."""
+        super().on_step_end(step, log_data, driver)
+        if self._inner is not None:
+            self._inner.update()
+
+    def on_epoch_start(self, epoch: int, driver: Any) -> None:
+        """Begin with the first batch."""
+        if self._inner is not None:
+            self._inner.reset()
+
+    def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Count, and show the errors."""
+        shown = {
+            name: f"{log_data[name]:.4g}"
+            for name in ("RMSE_train", "RMSE_test", "RMSE_force_train", "RMSE_force_test")
+            if name in log_data
+        }
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update()
+
+    def _close(self) -> None:
+        for bar in (self._inner, self._bar):
+            if bar is not None:
+                bar.close()
+        self._bar = self._inner = None
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Close the bars."""
+        self._close()
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Close the bars."""
+        self._close()

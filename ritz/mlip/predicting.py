@@ -1,0 +1,86 @@
+"""Predictions of a trained potential for many structures."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ritz.mlip.datasets import referenced
+from ritz.mlip.kernel import GroupRoom
+from ritz.mlip.model import AtomicModel, Normalisation, Prediction
+from ritz.mlip.predict_out import PredictOut
+from ritz.mlip.split import Split, gather, pack
+from ritz.mlip.structure import Structure
+from ritz.mlip.training import fixed_plan
+
+BATCH = 32
+"""How many structures are predicted at once."""
+
+
+def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) -> PredictOut:
+    """Energies of structures, and forces if they are asked for."""
+    descriptor = potential.descriptor
+    bare = [Structure(s.positions, s.species, cell=s.cell, pbc=s.pbc) for s in structures]
+    with jax.enable_x64(potential.dtype == "float64"):
+        split = pack(bare, descriptor, {}, [eval_forces] * len(bare), potential.dtype)
+        split = split._replace(features=potential.normalisation.features(split.features))
+        real = jnp.dtype(potential.dtype)
+        split, networks, normalisation = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, real) if np.asarray(leaf).dtype.kind == "f" else leaf,
+            (split, potential.networks, potential.normalisation),
+        )
+        energies = np.empty(len(bare))
+        forces: list[Any] = [None] * len(bare)
+        (room,), (plan,) = fixed_plan(split, BATCH, False)
+        for ids in np.asarray(plan):
+            found, slot, valid = _predicted(
+                potential.model, room, eval_forces, split, networks, normalisation, ids
+            )
+            there = ids >= 0
+            energies[ids[there]] = np.asarray(found.energy)[there]
+            if eval_forces:
+                _scatter(forces, found.forces, ids, np.where(valid, slot, -1), bare, descriptor)
+    sizes = np.array([len(s) for s in structures])
+    alone = np.array([-referenced(_zero(s), potential.atomic_energies) for s in structures])
+    total = energies + float(potential.normalisation.e_shift) * sizes + alone
+    return PredictOut(
+        total, sizes, [s.name or f"structure_{n:06d}" for n, s in enumerate(structures)],
+        forces if eval_forces else None,
+        np.array([np.nan if s.energy is None else s.energy for s in structures]),
+        [s.forces for s in structures],
+    )  # fmt: skip
+
+
+def _zero(structure: Structure) -> Structure:
+    return Structure(structure.positions, structure.species, energy=0.0, cell=structure.cell,
+                     pbc=structure.pbc)  # fmt: skip
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _predicted(
+    model: AtomicModel,
+    room: GroupRoom,
+    eval_forces: bool,
+    split: Split,
+    networks: Any,
+    normalisation: Normalisation,
+    ids: Any,
+) -> tuple[Prediction, Any, Any]:
+    batch = gather(split, ids, room.atoms, eval_forces, model.descriptor.species_weights)
+    return model.predict(networks, normalisation, batch, room.atoms), batch.slot, batch.valid
+
+
+def _scatter(
+    forces: list[Any], found: Any, ids: Any, slots: Any, structures: Any, descriptor: Any
+) -> None:
+    """Put forces, ordered by species, into the order of the structures' atoms."""
+    found = np.asarray(found, float)
+    for slot, index in enumerate(ids):
+        if index >= 0:
+            kinds = [descriptor.species_to_idx[s] for s in structures[index].species]
+            order = np.argsort(kinds, kind="stable")
+            forces[index] = np.empty((len(order), 3))
+            forces[index][order] = found[slots == slot]

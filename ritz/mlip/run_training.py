@@ -1,0 +1,80 @@
+"""Runs the driver with the callbacks that a configuration asks for."""
+
+import time
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import pandas as pd
+
+from ritz.callbacks import BestState, ReduceLROnPlateau
+from ritz.checkpoint import Checkpoint
+from ritz.checkpoint.resume import saved_steps
+from ritz.driver.callback import AbstractCallback
+from ritz.mlip.config import TrainingConfig
+from ritz.mlip.epochs import EpochHistory, EpochProgress
+from ritz.mlip.train_out import TrainOut
+from ritz.mlip.training import PotentialTraining
+
+MONITOR = "validation_loss"
+"""What the scheduler and the choice of the best parameters go by."""
+
+
+def run_training(
+    driver: PotentialTraining,
+    config: TrainingConfig,
+    resume_from: str | PathLike[str] | None,
+    callbacks: Sequence[Any],
+    out: Any,
+) -> TrainOut:
+    """Train for `config.iterations` epochs, and evaluate what came out."""
+    history = EpochHistory()
+    n_steps = config.iterations * driver.n_batches
+    resume: Any = False
+    if resume_from is not None:
+        began, step = saved_steps(resume_from)
+        n_steps, resume = n_steps + step - began, resume_from
+    began_at = time.perf_counter()
+    driver.run(
+        n_steps, out=out, callback=[history, *_callbacks(driver, config), *callbacks],
+        show_progress=False, timeit=config.timing, resume=resume,
+    )  # fmt: skip
+    trained_at = time.perf_counter()
+    errors = driver.errors()
+    stats = {f"final_{name}": value for name, value in errors.items()}
+    for split, data in zip(("train", "test"), driver.prepared.datasets, strict=True):
+        stats[f"n_structures_{split}"] = 0 if data is None else len(data)
+    stats["n_epochs"] = len(history.rows)
+    timing = {"training": trained_at - began_at, "evaluation": time.perf_counter() - trained_at}
+    if history.rows:
+        timing["epoch"] = timing["training"] / len(history.rows)
+    table = pd.DataFrame(history.rows)
+    if len(table):
+        table = table.set_index("epoch")
+    return TrainOut(table, stats, timing, stop_message=driver.stop_message)
+
+
+def _callbacks(driver: PotentialTraining, config: TrainingConfig) -> list[AbstractCallback]:
+    found: list[AbstractCallback] = []
+    if driver.has_validation:
+        if config.use_scheduler:
+            rate = config.method.learning_rate
+            found.append(ReduceLROnPlateau(
+                MONITOR, config.scheduler_factor, config.scheduler_patience,
+                min_scale=min(1.0, config.scheduler_min_lr / rate),
+            ))  # fmt: skip
+        if config.save_best:
+            found.append(BestState(MONITOR, z=0, restore=True))
+    elif config.use_scheduler:
+        raise ValueError(
+            "use_scheduler=True goes by the validation split, but there is none; set testpercent "
+            "above 0, or give test_dataset=..."
+        )
+    if config.show_progress:
+        found.append(EpochProgress(config.show_batch_progress))
+    if config.checkpoint_dir is not None and config.checkpoint_interval:
+        found.append(Checkpoint(
+            config.checkpoint_dir, every_steps=config.checkpoint_interval * driver.n_batches,
+            max_to_keep=config.max_checkpoints,
+        ))  # fmt: skip
+    return found
