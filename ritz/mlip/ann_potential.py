@@ -18,8 +18,9 @@ from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset
 from ritz.mlip.fitted import FittedPotential
-from ritz.mlip.model import AtomicModel, Normalisation
+from ritz.mlip.model import SMALLEST, AtomicModel, Normalisation
 from ritz.mlip.networks import Networks, checked_architecture, init_networks
+from ritz.mlip.nn_ascii import AenetNetwork, read_nn_ascii, write_nn_ascii
 from ritz.mlip.predict_out import PredictOut
 from ritz.mlip.predicting import predict
 from ritz.mlip.prepare import Prepared, prepare, resolve
@@ -255,6 +256,87 @@ class ANNPotential:
         potential.atomic_energies = header["atomic_energies"]
         potential.statistics = header["statistics"]
         potential.dtype = header["dtype"]
+        return potential
+
+    def to_aenet_ascii(
+        self, folder: str | PathLike[str], prefix: str = "potential"
+    ) -> dict[str, Path]:
+        """Write the potential as aenet reads it: `PREFIX.SPECIES.nn.ascii` for each species.
+
+        The statistics of features and energies are those that training used.
+
+        Args:
+            folder: Where the files go; it is made if it is not there.
+            prefix: How their names begin.
+
+        Returns:
+            The files by species.
+
+        Raises:
+            RuntimeError: If the potential was not trained.
+            ValueError: If aenet has no such activation.
+        """
+        self._check_trained()
+        assert self.networks is not None and self.normalisation is not None
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        mean, std, e_scaling, e_shift = self.normalisation
+        std = np.where(np.isfinite(std), np.maximum(std, SMALLEST), 0.0)
+        known, zeros = self.statistics, np.zeros(self.descriptor.n_features)
+        files = {}
+        for symbol, hidden in self.model.arch:
+            files[symbol] = folder / f"{prefix}.{symbol}.nn.ascii"
+            network = AenetNetwork(
+                symbol, hidden,
+                [{k: np.asarray(v, float) for k, v in layer.items()}
+                 for layer in self.networks[symbol]],
+                self.descriptor, "Chebyshev descriptor, trained by Ritz",
+                np.asarray(known.get("feature_min", zeros)),
+                np.asarray(known.get("feature_max", zeros)),
+                np.asarray(mean, float), std**2 + np.asarray(mean, float) ** 2,
+                known.get("n_atoms", 0), "ritz", True, float(e_scaling), float(e_shift),
+                {s: self.atomic_energies.get(s, 0.0) for s in self.descriptor.species},
+                known.get("n_atoms", 0), known.get("n_structures", 0),
+                *(known.get(name, 0.0) for name in ("e_min", "e_max", "e_mean")),
+            )  # fmt: skip
+            write_nn_ascii(files[symbol], network)
+        return files
+
+    @classmethod
+    def from_aenet_ascii(
+        cls, files: Mapping[str, str | PathLike[str]] | Sequence[str | PathLike[str]]
+    ) -> "ANNPotential":
+        """Read a potential of aenet, from one file for each species.
+
+        Raises:
+            ValueError: If a file cannot be understood, or they do not belong together.
+        """
+        paths = list(files.values()) if isinstance(files, Mapping) else list(files)
+        found = {network.species: network for network in map(read_nn_ascii, paths)}
+        if not found:
+            raise ValueError("no files were given.")
+        first = next(iter(found.values()))
+        for symbol, network in found.items():
+            same = network.descriptor == first.descriptor and np.allclose(
+                [network.e_scaling, network.e_shift], [first.e_scaling, first.e_shift], rtol=1e-12
+            )
+            if not same or not np.allclose(network.feature_mean, first.feature_mean, rtol=1e-12):
+                raise ValueError(
+                    f"the network of {symbol} has another descriptor or other statistics than that "
+                    f"of {first.species}; potentials with statistics of their own for each "
+                    "species cannot be read."
+                )
+        potential = cls({s: network.hidden for s, network in found.items()}, first.descriptor)
+        potential.networks = {symbol: network.layers for symbol, network in found.items()}
+        std = np.where(first.feature_std > 1e-10, first.feature_std, np.inf)
+        scaling = (first.e_scaling, first.e_shift) if first.is_normalised else (1.0, 0.0)
+        potential.normalisation = Normalisation(first.feature_mean, std, *scaling)
+        potential.atomic_energies = dict(first.atomic_energies)
+        potential.statistics = {
+            "feature_min": first.feature_min.tolist(), "feature_max": first.feature_max.tolist(),
+            "n_atoms": first.n_atoms, "n_structures": first.n_structures, "e_min": first.e_min,
+            "e_max": first.e_max, "e_mean": first.e_mean,
+        }  # fmt: skip
         return potential
 
 

@@ -48,20 +48,14 @@ def forces(
     """
     local, weights, partners, near_partners = environments
     radial, angular, radial_w, angular_w = (by_feature[:, part] for part in descriptor.parts)
-    pull = _along(local.slopes, radial)
+    pull = jnp.einsum("ank,an->ak", local.slopes, radial)
     if descriptor.is_weighted:
-        pull += weights * _along(local.slopes, radial_w)
+        pull += weights * jnp.einsum("ank,an->ak", local.slopes, radial_w)
         angular = jnp.concatenate([angular, angular_w], axis=-1)
     pull = with_partners(pull, partners)
-    along = [jnp.sum(local.units[:, axis] * pull, axis=-1) for axis in range(3)]
-    pushes = [_along(local.angular[:, :, axis], angular) for axis in range(3)]
-    across = [jnp.sum(with_partners(p, near_partners, -1), axis=-1) for p in pushes]
-    return jnp.stack([a + b for a, b in zip(along, across, strict=True)], axis=-1)
-
-
-def _along(table: Float[Array, "atoms n k"], slopes: Float[Array, "atoms n"]) -> Any:
-    """sum_n table[:, n] slopes[:, n], term by term, which compilers make one loop of."""
-    total = table[:, 0] * slopes[:, 0, None]
-    for n in range(1, table.shape[1]):
-        total += table[:, n] * slopes[:, n, None]
-    return total
+    along = jnp.einsum("axk,ak->ax", local.units, pull)
+    n_atoms, n_angular, _, near = local.angular.shape
+    push = jnp.einsum("amp,am->ap", local.angular.reshape(n_atoms, n_angular, -1), angular)
+    push = push.reshape(n_atoms, 3, near)
+    across = [jnp.sum(with_partners(push[:, x], near_partners, -1), axis=-1) for x in range(3)]
+    return along + jnp.stack(across, axis=-1)

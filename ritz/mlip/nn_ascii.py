@@ -36,6 +36,7 @@ class AenetNetwork:
     file: str
     """The training set."""
     is_normalised: bool
+    """Whether energies are scaled and shifted."""
     e_scaling: float
     e_shift: float
     atomic_energies: dict[str, float]
