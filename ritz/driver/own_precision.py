@@ -1,7 +1,6 @@
 """Drivers with a precision of their own."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import jax

@@ -25,9 +25,9 @@ from ritz.mlip.predict_out import PredictOut
 from ritz.mlip.predicting import predict
 from ritz.mlip.prepare import Prepared, prepare, resolve
 from ritz.mlip.run_training import run_training
-from ritz.mlip.structure import Structure, as_structures
+from ritz.mlip.structure import as_structures
 from ritz.mlip.train_out import TrainOut
-from ritz.mlip.training import PotentialTraining
+from ritz.mlip.training import AbstractTraining, PotentialTraining
 
 _logger = logging.getLogger(__name__)
 
@@ -130,8 +130,8 @@ class ANNPotential:
             prepared = prepare(*data, config, self._precision(config))
             ready = time.perf_counter()
             driver = self._driver(prepared, config)
-            found = run_training(driver, config, resume_from, listed(callback), out)
-        self._take(driver, prepared)
+            (found,) = run_training(driver, config, resume_from, listed(callback), out)
+        self.take_from(driver)
         found.timing["preparation"] = ready - began
         found.timing["total"] = time.perf_counter() - began
         return found
@@ -155,9 +155,20 @@ class ANNPotential:
         with placed(config.device):
             return self._driver(prepare(*data, config, self._precision(config)), config)
 
-    def take_from(self, driver: PotentialTraining) -> None:
-        """Take networks and statistics from a driver that `driver` has made."""
-        self._take(driver, driver.prepared)
+    def take_from(self, driver: AbstractTraining, member: int | None = None) -> None:
+        """Take networks and statistics from a driver, for example one that `driver` has made.
+
+        Args:
+            driver: The driver.
+            member: Which of a committee's.
+        """
+        chosen = ... if member is None else member
+        prepared = driver.prepared
+        self.networks = jax.tree.map(lambda x: np.asarray(x)[chosen], driver.state.parameters)
+        self.normalisation = prepared.normalisation
+        self.atomic_energies = dict(prepared.datasets[0].atomic_energies)
+        self.statistics = prepared.statistics
+        self.dtype = driver.dtype
 
     def _precision(self, config: TrainingConfig) -> str:
         return self.descriptor.dtype if config.precision == "auto" else config.precision
@@ -168,13 +179,6 @@ class ANNPotential:
                 jax.random.key(config.run_seed), self.model.arch, self.descriptor.n_features
             )
         return PotentialTraining(self.model, first, prepared, config, self._precision(config))
-
-    def _take(self, driver: PotentialTraining, prepared: Prepared) -> None:
-        self.networks = jax.tree.map(np.asarray, driver.state.parameters)
-        self.normalisation = prepared.normalisation
-        self.atomic_energies = dict(prepared.datasets[0].atomic_energies)
-        self.statistics = prepared.statistics
-        self.dtype = driver.dtype
 
     # Prediction.
 

@@ -218,8 +218,7 @@ class TrainingConfig:
                 check_positive(name, getattr(self, name))
         if self.warmup_epochs and self.warmup_epochs >= self.iterations:
             raise ValueError(
-                f"warmup_epochs={self.warmup_epochs} leave nothing of iterations="
-                f"{self.iterations}."
+                f"warmup_epochs={self.warmup_epochs} leave nothing of iterations={self.iterations}."
             )
 
     def _check_data(self) -> None:

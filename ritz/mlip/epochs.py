@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from ritz.driver.callback import AbstractCallback
@@ -51,23 +53,32 @@ class EpochCallback(AbstractCallback):
 
 
 class EpochHistory(EpochCallback):
-    """Keeps the errors of every epoch."""
+    """Keeps the errors of every epoch; of a committee, lists of those of its members."""
 
     state_fields = ("rows",)
     decides = False
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, Any]] = []
         """Epoch, errors, learning rate and seconds."""
 
     def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
         """Take the errors of the row."""
-        found = {name: float(log_data[name]) for name in driver.logs if name in log_data}
+        source = log_data.get("members", log_data)
+        found = {k: np.asarray(source[k]).tolist() for k in ("loss", *driver.logs) if k in source}
         self.rows.append({
-            "epoch": epoch, "loss": float(log_data["loss"]), **found,
+            "epoch": epoch, **found,
             "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
             "seconds": float(log_data["wallclock"]),
         })  # fmt: skip
+
+    def table(self, member: int | None = None) -> pd.DataFrame:
+        """The errors by epoch, of one member if there are several."""
+        rows = [
+            {k: v[member] if isinstance(v, list) else v for k, v in row.items()}
+            for row in self.rows
+        ]
+        return pd.DataFrame(rows).set_index("epoch") if rows else pd.DataFrame()
 
 
 class EpochProgress(EpochCallback):

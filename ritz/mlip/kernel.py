@@ -131,7 +131,7 @@ class TrainingKernel(Kernel):
         s = self.settings
 
         def loss(networks: Networks) -> tuple[Any, Residuals]:
-            found = self._residuals(networks, batch, s.room)
+            found = self.residuals(networks, batch, s.room)
             return s.loss(found, self.force_weight, self.stress_weight), found
 
         (value, found), gradient = jax.value_and_grad(loss, has_aux=True)(carry.params)
@@ -149,7 +149,8 @@ class TrainingKernel(Kernel):
             metrics["validation_loss"] = self._validation_loss(sums, ends)
         return carry._replace(seen=seen), Proposal(value, gradient, metrics)
 
-    def _residuals(self, networks: Networks, batch: tuple[Batch, ...], room: Room) -> Residuals:
+    def residuals(self, networks: Networks, batch: tuple[Batch, ...], room: Room) -> Residuals:
+        """The errors of the networks on a batch."""
         model = self.settings.model
         found = [
             residuals(
@@ -162,11 +163,22 @@ class TrainingKernel(Kernel):
 
     def apply(self, carry: TrainingCarry, update: Networks) -> TrainingCarry:
         """The optimiser's step; after the last batch the next epoch is planned."""
-        s = self.settings
-        steps, optimizer_state = s.optimizer.update(update, carry.optimizer_state, carry.params)
-        params = jax.tree.map(
-            lambda p, step: (p + carry.rate_scale * step).astype(p.dtype), carry.params, steps
+        params, optimizer_state = self.moved(
+            carry.params, carry.optimizer_state, update, carry.rate_scale
         )
+        return self.counted(carry._replace(params=params, optimizer_state=optimizer_state))
+
+    def moved(
+        self, networks: Networks, optimizer_state: Any, update: Networks, scale: Any
+    ) -> tuple[Networks, Any]:
+        """The networks and the state of the optimiser after its step."""
+        steps, optimizer_state = self.settings.optimizer.update(update, optimizer_state, networks)
+        moved = jax.tree.map(lambda p, s: (p + scale * s).astype(p.dtype), networks, steps)
+        return moved, optimizer_state
+
+    def counted(self, carry: TrainingCarry) -> TrainingCarry:
+        """Count the batch; after the last one the next epoch is planned."""
+        s = self.settings
         scores = carry.scores
         if s.policy == "error_weighted":
             there = (carry.seen.ids >= 0).astype(scores.total.dtype)
@@ -176,9 +188,8 @@ class TrainingKernel(Kernel):
                 count=scores.count.at[at].add(there),
             )
         carry = carry._replace(
-            params=params, optimizer_state=optimizer_state, position=carry.position + 1,
-            sums=added(carry.sums, carry.seen.sums), scores=scores,
-        )  # fmt: skip
+            position=carry.position + 1, sums=added(carry.sums, carry.seen.sums), scores=scores
+        )
         return jax.lax.cond(
             carry.position == s.n_batches, self.next_epoch, lambda carry: carry, carry
         )
@@ -190,7 +201,7 @@ class TrainingKernel(Kernel):
     def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Networks) -> Any:
         """The loss of the same batch after `update`."""
         params = self.apply(carry, update).params
-        found = self._residuals(params, batch, self.settings.room)
+        found = self.residuals(params, batch, self.settings.room)
         return self.settings.loss(found, self.force_weight, self.stress_weight)
 
     # Epochs.
@@ -257,7 +268,7 @@ class TrainingKernel(Kernel):
 
         def more(i: Any, sums: ErrorSums) -> ErrorSums:
             batch = self._gather(split, [group[i] for group in plan], room)
-            return added(sums, error_sums(self._residuals(networks, batch, room)))
+            return added(sums, error_sums(self.residuals(networks, batch, room)))
 
         return jax.lax.fori_loop(0, len(plan[0]), more, zero_sums(self.dtype, room))
 

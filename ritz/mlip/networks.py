@@ -84,7 +84,9 @@ def init_networks(key: Key[Array, ""], arch: Architecture, n_features: int) -> N
         layers = []
         for fan_in, fan_out in itertools.pairwise(sizes):
             key, own = jax.random.split(key)
-            weights = jax.random.uniform(own, (fan_in, fan_out), minval=-1, maxval=1) / jnp.sqrt(fan_in)
+            weights = jax.random.uniform(own, (fan_in, fan_out), minval=-1, maxval=1) / jnp.sqrt(
+                fan_in
+            )
             layers.append({"weights": weights, "bias": jnp.zeros(fan_out)})
         networks[symbol] = layers
     return networks

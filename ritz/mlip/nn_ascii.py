@@ -116,9 +116,7 @@ def read_nn_ascii(path: str | PathLike[str]) -> AenetNetwork:
     for fan_in, fan_out in zip(nodes[:-1], nodes[1:], strict=True):
         matrix = values.numbers((fan_in + 1) * fan_out).reshape(fan_in + 1, fan_out)
         layers.append({"weights": matrix[:-1], "bias": matrix[-1]})
-    hidden = tuple(
-        (int(n), _NAMES[code]) for n, code in zip(nodes[1:-1], codes[:-1], strict=True)
-    )
+    hidden = tuple((int(n), _NAMES[code]) for n, code in zip(nodes[1:-1], codes[:-1], strict=True))
     description, species = values.text(), values.word()
     environment = [values.word() for _ in range(values.integer())]
     rc_min, _ = values.numbers(2)

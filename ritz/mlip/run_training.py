@@ -5,29 +5,28 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-import pandas as pd
-
 from ritz.callbacks import BestState, ReduceLROnPlateau
 from ritz.checkpoint import Checkpoint
 from ritz.checkpoint.resume import saved_steps
 from ritz.driver.callback import AbstractCallback
+from ritz.mlip.best_members import BestMembers
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.epochs import EpochHistory, EpochProgress
 from ritz.mlip.train_out import TrainOut
-from ritz.mlip.training import PotentialTraining
+from ritz.mlip.training import AbstractTraining, PotentialTraining
 
 MONITOR = "validation_loss"
 """What the scheduler and the choice of the best parameters go by."""
 
 
 def run_training(
-    driver: PotentialTraining,
+    driver: AbstractTraining,
     config: TrainingConfig,
     resume_from: str | PathLike[str] | None,
     callbacks: Sequence[Any],
     out: Any,
-) -> TrainOut:
-    """Train for `config.iterations` epochs, and evaluate what came out."""
+) -> list[TrainOut]:
+    """Train for `config.iterations` epochs, and evaluate what came out, member by member."""
     history = EpochHistory()
     n_steps = config.iterations * driver.n_batches
     resume: Any = False
@@ -41,20 +40,28 @@ def run_training(
     )  # fmt: skip
     trained_at = time.perf_counter()
     errors = driver.errors()
-    stats = {f"final_{name}": value for name, value in errors.items()}
-    for split, data in zip(("train", "test"), driver.prepared.datasets, strict=True):
-        stats[f"n_structures_{split}"] = 0 if data is None else len(data)
-    stats["n_epochs"] = len(history.rows)
-    timing = {"training": trained_at - began_at, "evaluation": time.perf_counter() - trained_at}
+    now = time.perf_counter()
+    timing = {"training": trained_at - began_at, "evaluation": now - trained_at}
     if history.rows:
         timing["epoch"] = timing["training"] / len(history.rows)
-    table = pd.DataFrame(history.rows)
-    if len(table):
-        table = table.set_index("epoch")
-    return TrainOut(table, stats, timing, stop_message=driver.stop_message)
+    counts = {"n_epochs": len(history.rows)}
+    for split, data in zip(("train", "test"), driver.prepared.datasets, strict=True):
+        counts[f"n_structures_{split}"] = 0 if data is None else len(data)
+    members = [None] if isinstance(driver, PotentialTraining) else range(driver.n_members)
+    found = []
+    for member in members:
+        own = {
+            f"final_{name}": float(value if member is None else value[member])
+            for name, value in errors.items()
+        }
+        found.append(TrainOut(
+            history.table(member), {**own, **counts}, dict(timing),
+            stop_message=driver.stop_message,
+        ))  # fmt: skip
+    return found
 
 
-def _callbacks(driver: PotentialTraining, config: TrainingConfig) -> list[AbstractCallback]:
+def _callbacks(driver: AbstractTraining, config: TrainingConfig) -> list[AbstractCallback]:
     found: list[AbstractCallback] = []
     if driver.has_validation:
         if config.use_scheduler:
@@ -64,7 +71,9 @@ def _callbacks(driver: PotentialTraining, config: TrainingConfig) -> list[Abstra
                 min_scale=min(1.0, config.scheduler_min_lr / rate),
             ))  # fmt: skip
         if config.save_best:
-            found.append(BestState(MONITOR, z=0, restore=True))
+            alone = isinstance(driver, PotentialTraining)
+            best = BestState(MONITOR, z=0, restore=True) if alone else BestMembers(MONITOR)
+            found.append(best)
     elif config.use_scheduler:
         raise ValueError(
             "use_scheduler=True goes by the validation split, but there is none; set testpercent "

@@ -1,5 +1,6 @@
 """The driver that trains a potential."""
 
+import abc
 import dataclasses
 import functools
 import hashlib
@@ -10,13 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from ritz.driver import OwnPrecision
+from ritz.mlip.committee_kernel import CommitteeKernel
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.kernel import (
-    GroupRoom, Plan, Room, Scores, Seen, Settings, TrainingCarry, TrainingKernel,
-    named_errors, zero_sums,
+    GroupRoom,
+    Plan,
+    Room,
+    Scores,
+    Seen,
+    Settings,
+    TrainingCarry,
+    TrainingKernel,
+    named_errors,
+    zero_sums,
 )  # fmt: skip
-from ritz.mlip.methods import Rates, optimizer
 from ritz.mlip.losses import ErrorSums, Loss
+from ritz.mlip.methods import Rates, optimizer
 from ritz.mlip.model import AtomicModel, Normalisation
 from ritz.mlip.prepare import Prepared
 from ritz.mlip.sampling import energy_weights, most_atoms
@@ -34,8 +44,8 @@ class Trained:
         self.normalisation = normalisation
 
 
-class PotentialTraining(OwnPrecision):
-    """Training of a potential = batches + gradient of a loss on energies and forces + an optimiser.
+class AbstractTraining(OwnPrecision):
+    """What training of one potential and of a committee share.
 
     A step is one batch; `n_batches` of them are an epoch. Rows have the loss and the `epoch`, and
     in the last step of an epoch the true errors of both splits: `RMSE_train` and `MAE_train` in
@@ -45,7 +55,7 @@ class PotentialTraining(OwnPrecision):
 
     Args:
         model: Architecture and descriptor.
-        networks: The first parameters.
+        networks: The first parameters; of a committee, the first axis is the member.
         prepared: The data.
         config: How it is trained.
         dtype: "float32" or "float64".
@@ -54,7 +64,7 @@ class PotentialTraining(OwnPrecision):
     adjustable = frozenset({"rate_scale"})
     logs = (
         "RMSE_train", "MAE_train", "RMSE_test", "MAE_test", "RMSE_force_train", "MAE_force_train",
-        "RMSE_force_test", "MAE_force_test", "validation_loss",
+        "RMSE_force_test", "MAE_force_test", "validation_loss", "members",
     )  # fmt: skip
     """What is logged in the last step of each epoch."""
 
@@ -98,7 +108,7 @@ class PotentialTraining(OwnPrecision):
             self._test_room, self._test_plan = fixed_plan(
                 self._test, config.method.batchsize, config.force_weight > 0
             )
-        self._kernel = self._make_kernel()
+        self._member = self._member_kernel()
         self._carry = self._first_carry(supervised)
 
     def _static_weights(self, train: Split) -> np.ndarray:
@@ -134,7 +144,7 @@ class PotentialTraining(OwnPrecision):
             return 0
         return self.config.force_resample_num_epochs
 
-    def _make_kernel(self) -> TrainingKernel:
+    def _member_kernel(self) -> TrainingKernel:
         config = self.config
         settings = Settings(
             self.model,
@@ -152,22 +162,30 @@ class PotentialTraining(OwnPrecision):
 
     def _first_carry(self, supervised: np.ndarray) -> TrainingCarry:
         real, n = jnp.dtype(self.dtype), len(supervised)
-        networks = self.state.parameters
         ones, none = jnp.ones(n, real), jnp.zeros(n, real)
         return self._planned(TrainingCarry(
-            params=networks,
-            optimizer_state=self._kernel.settings.optimizer.init(networks),
+            params=self.state.parameters,
+            optimizer_state=self._of_each(
+                self._member.settings.optimizer.init, self.state.parameters
+            ),
             key=jax.random.key(self.config.run_seed),
             rate_scale=jnp.ones((), real),
             epoch=jnp.zeros((), jnp.int32),
             position=jnp.zeros((), jnp.int32),
             plan=(),
             supervised=jnp.asarray(supervised),
-            sums=zero_sums(real, self._room),
+            sums=self._of_each(lambda _: zero_sums(real, self._room), self.state.parameters),
             seen=(),
             scores=Scores(ones, none, none),
             crowded=jnp.zeros((), bool),
         ))  # fmt: skip
+
+    n_members = 1
+    """How many potentials are trained."""
+
+    @abc.abstractmethod
+    def _of_each(self, function: Any, networks: Any) -> Any:
+        """`function` of the networks, or of those of each member."""
 
     def _planned(self, carry: TrainingCarry) -> TrainingCarry:
         """With the plan of its epoch, for the room that there is."""
@@ -176,7 +194,7 @@ class PotentialTraining(OwnPrecision):
             jax.tree.map(jnp.zeros_like, carry.sums), jnp.full(slots, -1, jnp.int32),
             jnp.zeros(slots, self.dtype),
         )  # fmt: skip
-        return _plan_epoch(self._kernel, carry._replace(plan=(), seen=seen))
+        return _plan_epoch(self._member, carry._replace(plan=(), seen=seen))
 
     @property
     def _rates(self) -> Rates:
@@ -197,11 +215,6 @@ class PotentialTraining(OwnPrecision):
     # What the loop needs.
 
     @property
-    def kernel(self) -> TrainingKernel:
-        """The kernel; it changes when batches need more room."""
-        return self._kernel
-
-    @property
     def carry(self) -> TrainingCarry:
         """Parameters, optimiser, and which structures are next."""
         return self._carry._replace(params=self.state.parameters)
@@ -218,7 +231,7 @@ class PotentialTraining(OwnPrecision):
         """Make room for batches that need more."""
         while bool(self._carry.crowded):
             self._room = self._wider()
-            self._kernel = self._make_kernel()
+            self._member = self._member_kernel()
             with self._precision():
                 self._carry = self._planned(self._carry)
             self._compiled_in_run = False
@@ -233,19 +246,21 @@ class PotentialTraining(OwnPrecision):
             for group in self._room
         )
 
-    def errors(self) -> dict[str, float]:
+    def errors(self) -> dict[str, Any]:
         """The errors of both splits at the present parameters, each over all of its structures.
 
-        `RMSE_train`, `MAE_train` and so on, as they are logged at the end of epochs.
+        `RMSE_train`, `MAE_train` and so on, as they are logged at the end of epochs; of a
+        committee, arrays with those of each member.
         """
-        found: dict[str, float] = {}
+        found: dict[str, Any] = {}
         for name, split in (("train", self._train), ("test", self._test)):
             if split is None:
                 continue
             room, plan = fixed_plan(split, self.config.method.batchsize, split.tables is not None)
             with self._precision():
-                sums = _sums(self._kernel, self.state.parameters, split, plan, room)
-                found |= {k: float(v) for k, v in named_errors(sums, name, True).items()}
+                count = functools.partial(_sums, self._member, split, plan, room)
+                sums = self._of_each(count, self.state.parameters)
+                found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
         return found
 
     # Checkpoints.
@@ -267,7 +282,7 @@ class PotentialTraining(OwnPrecision):
         )
         self._horizon = int(snapshot["horizon"])
         with self._precision():
-            self._kernel = self._make_kernel()
+            self._member = self._member_kernel()
             self.carry = self._planned(carry)
 
     @property
@@ -285,6 +300,7 @@ class PotentialTraining(OwnPrecision):
         found = dict(self._metrics)
         if not found.pop("epoch_ends"):
             found = {name: value for name, value in found.items() if name not in self.logs}
+            found.pop("members", None)
         log_data.update(found)
 
     @property
@@ -308,8 +324,45 @@ class PotentialTraining(OwnPrecision):
         }
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _sums(kernel: TrainingKernel, networks: Any, split: Split, plan: Plan, room: Room) -> ErrorSums:
+class PotentialTraining(AbstractTraining):
+    """Training of a potential = batches + gradient of a loss on energies and forces + an optimiser.
+
+    See `AbstractTraining`.
+    """
+
+    def _of_each(self, function: Any, networks: Any) -> Any:
+        return function(networks)
+
+    @property
+    def kernel(self) -> TrainingKernel:
+        """The kernel; it changes when batches need more room."""
+        return self._member
+
+
+class CommitteeTraining(AbstractTraining):
+    """Training of several potentials on the same batches, in one program.
+
+    Rows have means over the members, and the values of each under `members`. On CPUs the members
+    are computed one after another, on other devices side by side. See `AbstractTraining`.
+    """
+
+    def _of_each(self, function: Any, networks: Any) -> Any:
+        return jax.lax.map(function, networks)
+
+    @property
+    def n_members(self) -> int:  # type: ignore[override]
+        """How many potentials are trained."""
+        return len(jax.tree.leaves(self._carry.params)[0])
+
+    @property
+    def kernel(self) -> CommitteeKernel:
+        """The kernel; it changes when batches need more room."""
+        at_once = 1 if jax.default_backend() == "cpu" else self.n_members
+        return CommitteeKernel(self._member, self.n_members, at_once)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _sums(kernel: TrainingKernel, split: Split, plan: Plan, room: Room, networks: Any) -> ErrorSums:
     return kernel.sums_of(networks, split, plan, room)
 
 

@@ -1,0 +1,235 @@
+"""Committees: several potentials that differ in their first parameters."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ritz.driver.arguments import check_count, listed
+from ritz.mlip.ann_potential import ANNPotential
+from ritz.mlip.arguments import placed
+from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.committee_results import (
+    METADATA,
+    CommitteePredictResult,
+    CommitteeTrainResult,
+    Member,
+)  # fmt: skip
+from ritz.mlip.config import TrainingConfig
+from ritz.mlip.datasets import AbstractDataset
+from ritz.mlip.networks import init_networks
+from ritz.mlip.prepare import prepare, resolve
+from ritz.mlip.run_training import run_training
+from ritz.mlip.structure import as_structures
+from ritz.mlip.training import CommitteeTraining
+
+
+@dataclasses.dataclass(frozen=True)
+class CommitteeConfig:
+    """How many members a committee has, and how they differ.
+
+    Args:
+        num_members: How many there are.
+        base_seed: Member i has the seed `base_seed + i`, from which its first parameters are
+            drawn. Batches are drawn from `TrainingConfig.seed`, the same for all.
+        member_seeds: The seeds of the members, in place of `base_seed`.
+        max_parallel: Kept for scripts written for aenet; all members are trained together.
+        output_dir: Where members and their histories are written; None for nowhere.
+
+    Raises:
+        ValueError: If a value is not allowed.
+    """
+
+    num_members: int = 4
+    base_seed: int = 0
+    member_seeds: Sequence[int] | None = None
+    max_parallel: int | None = None
+    output_dir: str | PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_count("num_members", self.num_members, 1)
+        check_count("base_seed", self.base_seed, 0)
+        if self.max_parallel is not None:
+            check_count("max_parallel", self.max_parallel, 1)
+        seeds = self.seeds
+        if len(seeds) != self.num_members or len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"member_seeds must be {self.num_members} different numbers, but "
+                f"{self.member_seeds!r} was given."
+            )
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each member."""
+        if self.member_seeds is None:
+            return [self.base_seed + number for number in range(self.num_members)]
+        return [check_count("a member's seed", seed, 0) for seed in self.member_seeds]
+
+
+class CommitteePotential:
+    """Several potentials of one architecture; how much they disagree tells how sure they are.
+
+    Args:
+        arch: See `ANNPotential`.
+        descriptor: See `ANNPotential`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If species or activations are not allowed.
+    """
+
+    def __init__(
+        self, arch: Mapping[str, Sequence[tuple[int, str]]], descriptor: ChebyshevDescriptor
+    ):
+        self._template = ANNPotential(arch, descriptor)
+        self.members: list[ANNPotential] = []
+        """The potentials; empty before training."""
+
+    @property
+    def descriptor(self) -> ChebyshevDescriptor:
+        """What features are computed with."""
+        return self._template.descriptor
+
+    @property
+    def arch(self) -> dict[str, list[tuple[int, str]]]:
+        """The hidden layers by species."""
+        return self._template.arch
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __repr__(self) -> str:
+        return f"CommitteePotential of {len(self)} members: {self._template!r}"
+
+    def train(
+        self,
+        structures: Any = None,
+        config: TrainingConfig | None = None,
+        committee_config: CommitteeConfig | None = None,
+        *,
+        dataset: AbstractDataset | None = None,
+        train_dataset: AbstractDataset | None = None,
+        test_dataset: AbstractDataset | None = None,
+        resume_from: str | PathLike[str] | None = None,
+        callback: Any = None,
+        out: Any = None,
+    ) -> CommitteeTrainResult:
+        """Train all members together, on the same split and the same batches.
+
+        Args:
+            structures: See `ANNPotential.train`.
+            config: See `ANNPotential.train`.
+            committee_config: How many members there are, and how they differ.
+            dataset: See `ANNPotential.train`.
+            train_dataset: See `ANNPotential.train`.
+            test_dataset: See `ANNPotential.train`.
+            resume_from: See `ANNPotential.train`.
+            callback: See `ANNPotential.train`; what they monitor is the mean over members.
+            out: See `ANNPotential.train`.
+
+        Raises:
+            TypeError: If data are given in no way, or in several.
+            ValueError: If data, descriptor and configuration do not fit, or `output_dir` holds
+                another committee.
+        """
+        config = TrainingConfig() if config is None else config
+        committee = CommitteeConfig() if committee_config is None else committee_config
+        folder = None if committee.output_dir is None else Path(committee.output_dir)
+        if folder is not None and (folder / METADATA).exists() and resume_from is None:
+            raise ValueError(f"{folder} holds a committee already; choose another output_dir.")
+        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
+        dtype = self.descriptor.dtype if config.precision == "auto" else config.precision
+        with placed(config.device):
+            prepared = prepare(*data, config, dtype)
+            driver = CommitteeTraining(
+                self._template.model, self._first(committee.seeds), prepared, config, dtype
+            )
+            found = run_training(driver, config, resume_from, listed(callback), out)
+        self.members, members = [], []
+        for number, (seed, trainout) in enumerate(zip(committee.seeds, found, strict=True)):
+            member = ANNPotential(self.arch, self.descriptor)
+            member.take_from(driver, number)
+            self.members.append(member)
+            path = None if folder is None else folder / f"member_{number:03d}"
+            members.append(Member(number, seed, trainout, path))
+            if path is not None:
+                member.save(path / "model.npz")
+        result = CommitteeTrainResult(members, folder)
+        result.write({"config": _plain(config), "committee_config": _plain(committee)})
+        return result
+
+    def _first(self, seeds: Sequence[int]) -> Any:
+        with jax.enable_x64(True):
+            model = self._template.model
+            each = [
+                init_networks(jax.random.key(seed), model.arch, self.descriptor.n_features)
+                for seed in seeds
+            ]
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+    def predict(self, structures: Any, eval_forces: bool = False) -> CommitteePredictResult:
+        """Predict with all members.
+
+        Args:
+            structures: `Structure` or `ase.Atoms`, one or many.
+            eval_forces: Whether forces are predicted.
+
+        Raises:
+            RuntimeError: If there are no members yet.
+        """
+        many = as_structures(structures)
+        return self._predict(many, eval_forces, list(range(len(many))))
+
+    def predict_dataset(
+        self, dataset: AbstractDataset, eval_forces: bool = False
+    ) -> CommitteePredictResult:
+        """`predict` for all structures of a data set, with their places in the one it is from."""
+        sources = [dataset.source_index(index) for index in range(len(dataset))]
+        return self._predict(list(dataset), eval_forces, sources)
+
+    def _predict(
+        self, structures: Sequence[Any], eval_forces: bool, sources: Sequence[int]
+    ) -> CommitteePredictResult:
+        if not self.members:
+            raise RuntimeError("the committee has no members yet; train it, or load one.")
+        outputs = [member.predict(structures, eval_forces) for member in self.members]
+        return CommitteePredictResult.of(outputs, sources)
+
+    @classmethod
+    def from_directory(cls, folder: str | PathLike[str]) -> "CommitteePotential":
+        """Load a committee that was trained with `output_dir`.
+
+        Raises:
+            ValueError: If there is none in the folder.
+        """
+        path = Path(folder)
+        if not (path / METADATA).is_file():
+            raise ValueError(f"{path} holds no committee: there is no {METADATA}.")
+        metadata = json.loads((path / METADATA).read_text())
+        members = [ANNPotential.load(path / m["folder"] / "model.npz") for m in metadata["members"]]
+        committee = cls(members[0].arch, members[0].descriptor)
+        committee.members = members
+        return committee
+
+    def to_aenet_ascii(
+        self, folder: str | PathLike[str], prefix: str = "committee"
+    ) -> list[dict[str, Path]]:
+        """Write all members as aenet reads them: `member_000/PREFIX.SPECIES.nn.ascii` and so on.
+
+        Returns:
+            The files of each member, by species.
+        """
+        return [
+            member.to_aenet_ascii(Path(folder) / f"member_{number:03d}", prefix)
+            for number, member in enumerate(self.members)
+        ]
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A configuration as JSON can hold it."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
