@@ -22,7 +22,7 @@ from ritz.mlip.model import SMALLEST, AtomicModel, Normalisation
 from ritz.mlip.networks import Networks, checked_architecture, init_networks
 from ritz.mlip.nn_ascii import AenetNetwork, read_nn_ascii, write_nn_ascii
 from ritz.mlip.predict_out import PredictOut
-from ritz.mlip.predicting import predict
+from ritz.mlip.predicting import predict, save_predictions
 from ritz.mlip.prepare import Prepared, prepare, resolve
 from ritz.mlip.run_training import run_training
 from ritz.mlip.structure import as_structures
@@ -132,6 +132,8 @@ class ANNPotential:
             driver = self._driver(prepared, config)
             (found,) = run_training(driver, config, resume_from, listed(callback), out)
         self.take_from(driver)
+        if config.save_energies or config.save_forces:
+            found.energies = save_predictions(self, data, config, driver.working_dir)
         found.timing["preparation"] = ready - began
         found.timing["total"] = time.perf_counter() - began
         return found
@@ -189,6 +191,7 @@ class ANNPotential:
             RuntimeError: If it was not trained.
         """
         self._check_trained()
+        assert self.networks is not None and self.normalisation is not None
         with jax.enable_x64(True):
             return FittedPotential(
                 self.model, self.networks, self.normalisation, self.atomic_energies
@@ -331,7 +334,7 @@ class ANNPotential:
                     "species cannot be read."
                 )
         potential = cls({s: network.hidden for s, network in found.items()}, first.descriptor)
-        potential.networks = {symbol: network.layers for symbol, network in found.items()}
+        potential.networks = {symbol: list(network.layers) for symbol, network in found.items()}
         std = np.where(first.feature_std > 1e-10, first.feature_std, np.inf)
         scaling = (first.e_scaling, first.e_shift) if first.is_normalised else (1.0, 0.0)
         potential.normalisation = Normalisation(first.feature_mean, std, *scaling)

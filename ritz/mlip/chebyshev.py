@@ -17,6 +17,7 @@ from ritz.driver.arguments import check_count
 from ritz.mlip.arguments import check_dtype, check_positive, placed
 from ritz.mlip.pairs import PairTable, Rows, pair_table
 from ritz.mlip.structure import Structure, as_structure, as_structures
+from ritz.mlip.types import AnyArray
 
 ROWS = 1024
 """How many atoms are featurised at once; bounds the memory that it takes."""
@@ -30,12 +31,14 @@ class LocalDerivatives(NamedTuple):
     in reach of the angular part, `sum_m angular[m, :, k] g_A[m]` besides.
     """
 
-    slopes: Float[Array, "atoms rad_order+1 n_neighbors"]
+    slopes: Float[AnyArray, "atoms rad_order+1 n_neighbors"]
     """Derivatives of the radial basis by the distance."""
-    units: Float[Array, "atoms 3 n_neighbors"]
+    units: Float[AnyArray, "atoms 3 n_neighbors"]
     """Unit vectors to the neighbours."""
-    angular: Float[Array, "atoms n_angular 3 n_near"]
+    angular: Float[AnyArray, "atoms n_angular 3 n_near"]
     """Derivatives of the angular features."""
+    distances: Float[AnyArray, "atoms n_neighbors"] | None
+    """To the neighbours; None where stress is not asked for."""
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -163,7 +166,7 @@ class ChebyshevDescriptor:
     def radial(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_radial"]:
         """R, and Rw after it if there are several species; arguments as for `features`."""
         distances, pairs = self._distances(vectors, pairs)
-        terms = jnp.where(pairs[..., None, :], self.radial_basis(distances), 0)
+        terms: Any = jnp.where(pairs[..., None, :], self.radial_basis(distances), 0)
         plain = jnp.sum(terms, axis=-1)
         if not self.is_weighted:
             return plain
@@ -173,7 +176,7 @@ class ChebyshevDescriptor:
     def angular(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_angular"]:
         """A, and Aw after it if there are several species; arguments as for `features`."""
         distances, pairs = self._distances(vectors, pairs)
-        envelope = jnp.where(pairs, _envelope(distances, self.ang_cutoff), 0)
+        envelope: Any = jnp.where(pairs, _envelope(distances, self.ang_cutoff), 0)
         monomials = _monomials(_units(vectors, distances, pairs), self.ang_order)
 
         factors = jnp.stack([jnp.ones_like(weights), weights][: 1 + self.is_weighted], axis=-1)
@@ -226,13 +229,13 @@ class ChebyshevDescriptor:
             n_near: How many of the nearest are in reach of the angular part, at the most.
         """
         distances, near = self._distances(vectors, pairs)
-        _, slopes = jax.jvp(self.radial_basis, (distances,), (jnp.ones_like(distances),))
-        slopes = jnp.where(near[..., None, :], slopes, 0)
+        _, by_distance = jax.jvp(self.radial_basis, (distances,), (jnp.ones_like(distances),))
+        slopes: Any = jnp.where(near[..., None, :], by_distance, 0)
         units = jnp.moveaxis(_units(vectors, distances, near), -1, -2)
         angular = self._angular_derivatives(
             distances[..., :n_near], near[..., :n_near], weights[..., :n_near], units[..., :n_near]
         )
-        return LocalDerivatives(slopes, units, angular)
+        return LocalDerivatives(slopes, units, angular, distances)
 
     def _angular_derivatives(self, distances: Any, pairs: Any, weights: Any, units: Any) -> Any:
         """Derivatives of A and Aw by the vectors v_j.
@@ -250,8 +253,9 @@ class ChebyshevDescriptor:
         n_lower = lower.shape[1]
         parts = []
         for factor in (1.0, weights)[: 1 + self.is_weighted]:
-            f = jnp.where(pairs, envelope * factor, 0)[..., None, :]
-            by_distance = jnp.where(pairs, slope * factor, 0)[..., None, :]
+            f: Any = jnp.where(pairs, envelope * factor, 0)
+            by_distance: Any = jnp.where(pairs, slope * factor, 0)
+            f, by_distance = f[..., None, :], by_distance[..., None, :]
             moments = jnp.sum(monomials * f, axis=-1)
             coefficients = contraction * moments[..., None, :]  # of P_n
             values = coefficients @ monomials

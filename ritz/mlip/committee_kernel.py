@@ -61,7 +61,7 @@ class CommitteeKernel(Kernel):
     def apply(self, carry: TrainingCarry, update: Networks) -> TrainingCarry:
         """The optimiser's step of all members."""
         params, state = self._map(
-            lambda own: self.member.moved(*own, carry.rate_scale),
+            lambda own: self.member.moved(own[0], own[1], own[2], carry.rate_scale),
             (carry.params, carry.optimizer_state, update),
         )
         return self.member.counted(carry._replace(params=params, optimizer_state=state))

@@ -50,10 +50,10 @@ class CommitteeTrainResult:
     def stats(self) -> dict[str, dict[str, float]]:
         """Mean and standard deviation over the members of each final error."""
         table = self.to_dataframe()
+        final = {str(name): table[name].to_numpy() for name in table if "final_" in str(name)}
         return {
-            name: {"mean": float(table[name].mean()), "std": float(table[name].std(ddof=0))}
-            for name in table
-            if name.startswith("final_")
+            name: {"mean": float(np.mean(values)), "std": float(np.std(values))}
+            for name, values in final.items()
         }
 
     def to_dataframe(self) -> pd.DataFrame:

@@ -81,9 +81,9 @@ class StructureDataset(AbstractDataset):
     def _is_wanted(
         self, structure: Structure, max_energy: float | None, max_forces: float | None
     ) -> bool:
-        if max_energy is not None and structure.energy is not None:
-            if referenced(structure, self.atomic_energies) / len(structure) > max_energy:
-                return False
+        energy = referenced(structure, self.atomic_energies) / len(structure)
+        if max_energy is not None and energy > max_energy:  # not if it is unknown: NaN
+            return False
         if max_forces is not None and structure.forces is not None:
             return bool(np.max(np.linalg.norm(structure.forces, axis=1)) <= max_forces)
         return True

@@ -75,7 +75,10 @@ class EpochHistory(EpochCallback):
     def table(self, member: int | None = None) -> pd.DataFrame:
         """The errors by epoch, of one member if there are several."""
         rows = [
-            {k: v[member] if isinstance(v, list) else v for k, v in row.items()}
+            {
+                k: v if member is None or not isinstance(v, list) else v[member]
+                for k, v in row.items()
+            }
             for row in self.rows
         ]
         return pd.DataFrame(rows).set_index("epoch") if rows else pd.DataFrame()

@@ -29,6 +29,8 @@ class GroupRoom:
     """Of each species."""
     supervised: bool
     """Whether forces of this group's structures are predicted."""
+    stress: bool = False
+    """Whether their stress is too."""
 
 
 Room = tuple[GroupRoom, ...]
@@ -120,7 +122,7 @@ class TrainingKernel(Kernel):
     def _gather(self, split: Split, ids: Sequence[Any], room: Room) -> tuple[Batch, ...]:
         weights = self.settings.model.descriptor.species_weights
         return tuple(
-            gather(split, own, group.atoms, group.supervised, weights)
+            gather(split, own, group.atoms, group.supervised, group.stress, weights)
             for own, group in zip(ids, room, strict=True)
         )
 
@@ -178,17 +180,17 @@ class TrainingKernel(Kernel):
 
     def counted(self, carry: TrainingCarry) -> TrainingCarry:
         """Count the batch; after the last one the next epoch is planned."""
-        s = self.settings
-        scores = carry.scores
+        s, seen, scores = self.settings, carry.seen, carry.scores
+        assert isinstance(seen, Seen)
         if s.policy == "error_weighted":
-            there = (carry.seen.ids >= 0).astype(scores.total.dtype)
-            at = jnp.maximum(carry.seen.ids, 0)
+            there = (seen.ids >= 0).astype(scores.total.dtype)
+            at = jnp.maximum(seen.ids, 0)
             scores = scores._replace(
-                total=scores.total.at[at].add(there * carry.seen.errors),
+                total=scores.total.at[at].add(there * seen.errors),
                 count=scores.count.at[at].add(there),
             )
         carry = carry._replace(
-            position=carry.position + 1, sums=added(carry.sums, carry.seen.sums), scores=scores
+            position=carry.position + 1, sums=added(carry.sums, seen.sums), scores=scores
         )
         return jax.lax.cond(
             carry.position == s.n_batches, self.next_epoch, lambda carry: carry, carry
@@ -230,7 +232,7 @@ class TrainingKernel(Kernel):
         )
         if s.resample_every:
             again = (carry.epoch > 0) & (carry.epoch % s.resample_every == 0)
-            other = sampling.choose(choosing, self.split.labels.has_forces, s.n_supervised)
+            other = sampling.choose(choosing, self.split.labels.has_tables, s.n_supervised)
             carry = carry._replace(supervised=jnp.where(again, other, carry.supervised))
         sizes = jnp.sum(self.split.counts, axis=1)
         drawn = jnp.arange(len(sizes))
@@ -283,7 +285,10 @@ class TrainingKernel(Kernel):
 def zero_sums(dtype: Any, room: Room) -> ErrorSums:
     """Nothing summed yet."""
     zero = Sums(*[jnp.zeros((), dtype)] * 3)
-    return ErrorSums(zero, zero if any(group.supervised for group in room) else None, None)
+    return ErrorSums(
+        zero, zero if any(group.supervised for group in room) else None,
+        zero if any(group.stress for group in room) else None,
+    )  # fmt: skip
 
 
 def joined(found: Sequence[Residuals]) -> Residuals:
@@ -301,5 +306,9 @@ def named_errors(sums: ErrorSums, split: str, ends: Any) -> dict[str, Any]:
     if sums.forces is not None:
         found |= {
             f"RMSE_force_{split}": sums.forces.rmse, f"MAE_force_{split}": sums.forces.mae
+        }  # fmt: skip
+    if sums.stress is not None:
+        found |= {
+            f"RMSE_stress_{split}": sums.stress.rmse, f"MAE_stress_{split}": sums.stress.mae
         }  # fmt: skip
     return {name: jnp.where(ends, value, jnp.nan) for name, value in found.items()}

@@ -49,7 +49,8 @@ def from_ase(
     cell = np.asarray(atoms.cell) if np.any(np.asarray(atoms.cell)) else None
     return Structure(
         positions=atoms.positions, species=atoms.get_chemical_symbols(), cell=cell,
-        pbc=atoms.pbc, name=name, weight=float(atoms.info.get("weight", 1.0)), **labels,
+        pbc=tuple(map(bool, atoms.pbc)), name=name,
+        weight=float(atoms.info.get("weight", 1.0)), **labels,
     )  # fmt: skip
 
 

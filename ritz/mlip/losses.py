@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from ritz.mlip.types import AnyArray
 
 KINDS = ("rmse", "mse", "huber")
 """The forms of the loss."""
@@ -14,16 +16,16 @@ KINDS = ("rmse", "mse", "huber")
 class Residuals(NamedTuple):
     """Errors of predictions, and how much each counts; zero where nothing is known."""
 
-    energy: Float[Array, " structures"]
+    energy: Float[AnyArray, " structures"]
     """Per atom, in eV."""
-    energy_weight: Float[Array, " structures"]
-    forces: Float[Array, "atoms 3"] | None = None
+    energy_weight: Float[AnyArray, " structures"]
+    forces: Float[AnyArray, "atoms 3"] | None = None
     """In eV/Angstrom."""
-    force_weight: Float[Array, " atoms"] | None = None
-    stress: Float[Array, "structures 3 3"] | None = None
+    force_weight: Float[AnyArray, " atoms"] | None = None
+    stress: Float[AnyArray, "structures 3 3"] | None = None
     """In eV/Angstrom^3."""
-    stress_weight: Float[Array, " structures"] | None = None
-    supervised: Float[Array, ""] | float = 1.0
+    stress_weight: Float[AnyArray, " structures"] | None = None
+    supervised: Float[AnyArray, ""] | float = 1.0
     """Which fraction of the atoms with known forces has weights."""
 
 
@@ -40,7 +42,7 @@ class Loss:
     scale_unbiased: bool = False
     """Whether L_F is divided by the root of the fraction of atoms with forces that it is of."""
 
-    def __call__(self, residuals: Residuals, alpha: Any, beta: Any) -> Float[Array, ""]:
+    def __call__(self, residuals: Residuals, alpha: Any, beta: Any) -> Any:
         """The loss of a batch."""
         total = (1 - alpha) * self._part(residuals.energy, residuals.energy_weight)
         if residuals.forces is not None:
@@ -64,7 +66,8 @@ class Loss:
             values = errors**2
         mean = weighted_mean(values, weights)
         if self.kind == "rmse":
-            return jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1)), 0)
+            positive: Any = jnp.where(mean > 0, mean, 1)  # so that the derivative is finite
+            return jnp.where(mean > 0, jnp.sqrt(positive), 0)
         return mean
 
 
@@ -73,15 +76,16 @@ def weighted_mean(values: Any, weights: Any) -> Any:
     components = values[0].size
     total = jnp.sum(weights) * components
     weights = weights.reshape(-1, *[1] * (values.ndim - 1))
-    return jnp.sum(values * weights) / jnp.where(total > 0, total, 1)
+    divisor: Any = jnp.where(total > 0, total, 1)
+    return jnp.sum(values * weights) / divisor
 
 
 class Sums(NamedTuple):
     """Sums over the errors of one quantity."""
 
-    count: Float[Array, ""]
-    square: Float[Array, ""]
-    absolute: Float[Array, ""]
+    count: Float[AnyArray, ""]
+    square: Float[AnyArray, ""]
+    absolute: Float[AnyArray, ""]
 
     @property
     def rmse(self) -> Any:

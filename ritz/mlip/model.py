@@ -14,6 +14,7 @@ from ritz.mlip.derivatives import forces
 from ritz.mlip.losses import Residuals
 from ritz.mlip.networks import Architecture, Networks, evaluate_network
 from ritz.mlip.split import Batch
+from ritz.mlip.types import AnyArray
 
 
 class Normalisation(NamedTuple):
@@ -22,10 +23,10 @@ class Normalisation(NamedTuple):
     Features are (G - mean) / max(std, 1e-12); E = sum of the networks / e_scaling + e_shift n.
     """
 
-    mean: Float[Array, " n_features"]
-    std: Float[Array, " n_features"]
-    e_scaling: Float[Array, ""] | float
-    e_shift: Float[Array, ""] | float
+    mean: Float[AnyArray, " n_features"]
+    std: Float[AnyArray, " n_features"]
+    e_scaling: Float[AnyArray, ""] | float
+    e_shift: Float[AnyArray, ""] | float
     """In eV per atom."""
 
     def features(self, raw: Any) -> Any:
@@ -61,7 +62,9 @@ class Prediction(NamedTuple):
 
     energy: Float[Array, " slots"]
     """In eV, less the shift of the normalisation."""
-    forces: Float[Array, "atoms 3"] | None
+    forces: Float[Array, "atoms 3"] | None = None
+    stress: Float[Array, "slots 3 3"] | None = None
+    """In eV/Angstrom^3; of structures without three lattice vectors it means nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +99,15 @@ class AtomicModel:
         each = jnp.where(batch.valid, jnp.concatenate(energies), 0) / normalisation.e_scaling
         total = jax.ops.segment_sum(each, batch.slot, len(batch.ids))
         if batch.environments is None:
-            return Prediction(total, None)
+            return Prediction(total)
         scale = 1 / (normalisation.e_scaling * jnp.maximum(normalisation.std, SMALLEST))
         slopes = jnp.concatenate(by_feature) * scale
         slopes = jnp.where(batch.valid[:, None], slopes, 0)
-        return Prediction(total, forces(self.descriptor, slopes, batch.environments))
+        found, virial = forces(self.descriptor, slopes, batch.environments)
+        if virial is None:
+            return Prediction(total, found)
+        virial = jax.ops.segment_sum(virial, batch.slot, len(batch.ids))
+        return Prediction(total, found, virial / batch.labels.volume[:, None, None])
 
 
 def residuals(prediction: Prediction, normalisation: Normalisation, batch: Batch) -> Residuals:
@@ -112,5 +119,11 @@ def residuals(prediction: Prediction, normalisation: Normalisation, batch: Batch
         return Residuals(energy, labels.weight)
     weight = jnp.where(labels.has_forces, labels.weight, 0)
     weight = jnp.where(batch.valid, weight[batch.slot], 0)
-    errors = prediction.forces - batch.forces
-    return Residuals(energy, labels.weight, errors, weight)
+    assert batch.forces is not None
+    found = Residuals(energy, labels.weight, prediction.forces - batch.forces, weight)
+    if prediction.stress is None:
+        return found
+    return found._replace(
+        stress=prediction.stress - labels.stress,
+        stress_weight=jnp.where(labels.has_stress, labels.weight, 0),
+    )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from ritz.driver.arguments import check_count
+from ritz.mlip.types import AnyArray
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda x: x,
@@ -69,7 +70,7 @@ def _hidden(symbol: str, layers: Sequence[tuple[int, str]]) -> Hidden:
     return tuple(found)
 
 
-Layer = dict[str, Array]
+Layer = dict[str, AnyArray]
 """A linear map: `weights` of shape (inputs, outputs) and `bias`."""
 
 Networks = dict[str, list[Layer]]
@@ -77,7 +78,7 @@ Networks = dict[str, list[Layer]]
 
 
 def init_networks(key: Key[Array, ""], arch: Architecture, n_features: int) -> Networks:
-    """Random networks; weights have the variance 1 / inputs, biases are zero."""
+    """Random networks; weights are within +-1 / sqrt(inputs), biases are zero."""
     networks: Networks = {}
     for symbol, hidden in arch:
         sizes = [n_features, *(nodes for nodes, _ in hidden), 1]

@@ -1,6 +1,7 @@
 """aenet's text files of networks, `.nn.ascii`: one for each species."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.networks import Layer
 
 _CODES = {"linear": 0, "tanh": 1, "sigmoid": 2}
 """aenet's numbers of the activations."""
@@ -23,7 +25,7 @@ class AenetNetwork:
 
     species: str
     hidden: tuple[tuple[int, str], ...]
-    layers: list[dict[str, np.ndarray]]
+    layers: list[Layer]
     """`weights` of shape (inputs, outputs) and `bias`, the output layer last."""
     descriptor: ChebyshevDescriptor
     description: str
@@ -113,7 +115,7 @@ def read_nn_ascii(path: str | PathLike[str]) -> AenetNetwork:
     if n_weights != np.sum((nodes[:-1] + 1) * nodes[1:]):
         raise ValueError(f"{path}: {n_weights} weights do not fit to layers of {nodes} nodes.")
     layers = []
-    for fan_in, fan_out in zip(nodes[:-1], nodes[1:], strict=True):
+    for fan_in, fan_out in itertools.pairwise(nodes):
         matrix = values.numbers((fan_in + 1) * fan_out).reshape(fan_in + 1, fan_out)
         layers.append({"weights": matrix[:-1], "bias": matrix[-1]})
     hidden = tuple((int(n), _NAMES[code]) for n, code in zip(nodes[1:-1], codes[:-1], strict=True))
@@ -137,17 +139,18 @@ def read_nn_ascii(path: str | PathLike[str]) -> AenetNetwork:
             f"{path}: {n_features} features and {nodes[0]} inputs do not fit to {descriptor}."
         )
     n_evaluations = values.integer()
-    statistics = [values.numbers(n_features) for _ in range(4)]
+    low, high, mean, square = (values.numbers(n_features) for _ in range(4))
     file, flag = values.text(), values.word()
     e_scaling, e_shift = values.numbers(2)
     names = [values.word() for _ in range(values.integer())]
     energies = values.numbers(len(names))
     n_atoms, n_structures = values.integers(2)
+    e_min, e_max, e_mean = map(float, values.numbers(3))
     return AenetNetwork(
-        species, hidden, layers, descriptor, description, *statistics, n_evaluations, file,
-        flag.upper().startswith("T"), float(e_scaling), float(e_shift),
-        dict(zip(names, map(float, energies), strict=True)), n_atoms, n_structures,
-        *map(float, values.numbers(3)),
+        species, hidden, layers, descriptor, description, low, high, mean, square,
+        n_evaluations, file, flag.upper().startswith("T"), float(e_scaling), float(e_shift),
+        dict(zip(names, map(float, energies), strict=True)), int(n_atoms), int(n_structures),
+        e_min, e_max, e_mean,
     )  # fmt: skip
 
 
@@ -165,7 +168,7 @@ def write_nn_ascii(path: str | PathLike[str], network: AenetNetwork) -> None:
     d = network.descriptor
     nodes = [d.n_features, *(n for n, _ in network.hidden), 1]
     codes = [*(_CODES[name] for _, name in network.hidden), 0]
-    sizes = [(a + 1) * b for a, b in zip(nodes[:-1], nodes[1:], strict=True)]
+    sizes = [(a + 1) * b for a, b in itertools.pairwise(nodes)]
     weights = np.concatenate([
         np.vstack([layer["weights"], layer["bias"][None]]).reshape(-1) for layer in network.layers
     ])  # fmt: skip

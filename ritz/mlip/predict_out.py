@@ -18,6 +18,8 @@ class PredictOut:
     names: Sequence[str]
     forces: list[Float[np.ndarray, "n_atoms 3"]] | None = None
     """In eV/Angstrom."""
+    stress: Float[np.ndarray, "structures 3 3"] | None = None
+    """In eV/Angstrom^3, with forces; NaN for structures without three lattice vectors."""
     reference_energy: Float[np.ndarray, " structures"] | None = None
     """The energies that the structures are labelled with, in eV; NaN where they are not."""
     reference_forces: list[Float[np.ndarray, "n_atoms 3"] | None] | None = None

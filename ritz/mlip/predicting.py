@@ -2,13 +2,17 @@
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import ase.io
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
-from ritz.mlip.datasets import referenced
+from ritz.mlip.config import TrainingConfig
+from ritz.mlip.datasets import AbstractDataset, referenced
 from ritz.mlip.kernel import GroupRoom
 from ritz.mlip.model import AtomicModel, Normalisation, Prediction
 from ritz.mlip.predict_out import PredictOut
@@ -34,6 +38,7 @@ def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) 
         )
         energies = np.empty(len(bare))
         forces: list[Any] = [None] * len(bare)
+        stress = np.full((len(bare), 3, 3), np.nan)
         (room,), (plan,) = fixed_plan(split, BATCH, False)
         for ids in np.asarray(plan):
             found, slot, valid = _predicted(
@@ -42,13 +47,15 @@ def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) 
             there = ids >= 0
             energies[ids[there]] = np.asarray(found.energy)[there]
             if eval_forces:
+                stress[ids[there]] = np.asarray(found.stress)[there]
                 _scatter(forces, found.forces, ids, np.where(valid, slot, -1), bare, descriptor)
+    stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
     sizes = np.array([len(s) for s in structures])
     alone = np.array([-referenced(_zero(s), potential.atomic_energies) for s in structures])
     total = energies + float(potential.normalisation.e_shift) * sizes + alone
     return PredictOut(
         total, sizes, [s.name or f"structure_{n:06d}" for n, s in enumerate(structures)],
-        forces if eval_forces else None,
+        forces if eval_forces else None, stress if eval_forces else None,
         np.array([np.nan if s.energy is None else s.energy for s in structures]),
         [s.forces for s in structures],
     )  # fmt: skip
@@ -69,7 +76,8 @@ def _predicted(
     normalisation: Normalisation,
     ids: Any,
 ) -> tuple[Prediction, Any, Any]:
-    batch = gather(split, ids, room.atoms, eval_forces, model.descriptor.species_weights)
+    weights = model.descriptor.species_weights
+    batch = gather(split, ids, room.atoms, eval_forces, eval_forces, weights)
     return model.predict(networks, normalisation, batch, room.atoms), batch.slot, batch.valid
 
 
@@ -84,3 +92,43 @@ def _scatter(
             order = np.argsort(kinds, kind="stable")
             forces[index] = np.empty((len(order), 3))
             forces[index][order] = found[slots == slot]
+
+
+def save_predictions(
+    potential: Any,
+    datasets: Sequence[AbstractDataset | None],
+    config: TrainingConfig,
+    folder: Path,
+) -> dict[str, pd.DataFrame]:
+    """Write what is predicted for both splits, and return the tables of energies by split.
+
+    `energies_train.csv` has a row for each structure; `forces_train.extxyz` has the structures
+    with what is predicted, and the forces that were given as `reference_forces`.
+    """
+    tables = {}
+    for split, dataset in zip(("train", "test"), datasets, strict=True):
+        if dataset is None:
+            continue
+        found = potential.predict_dataset(dataset, config.save_forces)
+        tables[split] = found.to_dataframe()
+        if config.save_energies:
+            tables[split].to_csv(folder / f"energies_{split}.csv", index=False)
+        if config.save_forces:
+            ase.io.write(folder / f"forces_{split}.extxyz", _labelled(dataset, found))
+    return tables
+
+
+def _labelled(dataset: AbstractDataset, found: PredictOut) -> list[Any]:
+    listed = []
+    assert found.forces is not None
+    for place, structure in enumerate(dataset):
+        bare = Structure(structure.positions, structure.species, float(found.total_energy[place]),
+                         found.forces[place], structure.cell, structure.pbc)  # fmt: skip
+        atoms = bare.to_ase()
+        if structure.forces is not None:
+            atoms.set_array("reference_forces", np.asarray(structure.forces))
+        if structure.energy is not None:
+            atoms.info["reference_energy"] = structure.energy
+        atoms.info["name"] = found.names[place]
+        listed.append(atoms)
+    return listed

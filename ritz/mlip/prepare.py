@@ -122,11 +122,18 @@ def prepare(
 
 
 def _tabled(structures: Sequence[Structure], config: TrainingConfig) -> np.ndarray:
-    return np.array([s.forces is not None and config.force_weight > 0 for s in structures], bool)
+    def is_wanted(structure: Structure) -> bool:
+        forces = structure.forces is not None and config.force_weight > 0
+        return forces or (structure.stress is not None and config.stress_weight > 0)
+
+    return np.array([is_wanted(structure) for structure in structures], bool)
 
 
 def _normalisation(split: Split, config: TrainingConfig) -> Normalisation:
-    found = fit_normalisation(split.features, split.labels.energy, split.counts.sum(axis=1))
+    features, energies, counts = map(
+        np.asarray, (split.features, split.labels.energy, split.counts)
+    )
+    found = fit_normalisation(features, energies, counts.sum(axis=1))
     if not config.normalize_features:
         ones = np.ones_like(found.std)
         found = found._replace(mean=0 * ones, std=ones)

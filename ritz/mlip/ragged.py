@@ -27,4 +27,5 @@ def ragged(counts: Int[Array, " slots"], capacity: int) -> Ragged:
     valid = places < ends[-1]
     slot = jnp.minimum(slot, len(counts) - 1)
     begins: Any = ends - counts
-    return Ragged(slot, jnp.where(valid, places - begins[slot], 0), valid, begins)
+    within: Any = jnp.where(valid, places - begins[slot], 0)
+    return Ragged(slot, within, valid, begins)

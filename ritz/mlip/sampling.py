@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from ritz.mlip.types import AnyArray
+
 SMALLEST = 1e-12
 """The least weight of a structure that is not left out."""
 
 
-def draw(key: Key[Array, ""], weights: Float[Array, " n"]) -> Int[Array, " n"]:
+def draw(key: Key[Array, ""], weights: Float[AnyArray, " n"]) -> Int[Array, " n"]:
     """As many structures as there are, with replacement, with probabilities by `weights`."""
     ends = jnp.cumsum(weights)
     numbers = jax.random.uniform(key, weights.shape, weights.dtype) * ends[-1]
@@ -28,7 +30,7 @@ def energy_weights(energy_per_atom: Any) -> np.ndarray:
     return np.ones_like(above) if most <= 0 else 1 / (1 + above / most)
 
 
-def error_weights(scores: Float[Array, " n"]) -> Float[Array, " n"]:
+def error_weights(scores: Float[AnyArray, " n"]) -> Float[AnyArray, " n"]:
     """The weights of `sampling_policy="error_weighted"`, from the latest scores.
 
     Scores that are not finite or negative count as zero; if all are zero, weights are equal;
@@ -41,12 +43,12 @@ def error_weights(scores: Float[Array, " n"]) -> Float[Array, " n"]:
 
 def divide(
     key: Key[Array, ""],
-    drawn: Int[Array, " n"],
-    chosen: Bool[Array, " n"],
-    sizes: Int[Array, " structures"],
+    drawn: Int[AnyArray, " n"],
+    chosen: Bool[AnyArray, " n"],
+    sizes: Int[AnyArray, " structures"],
     n_batches: int,
     n_slots: int,
-) -> Int[Array, "n_batches n_slots"]:
+) -> Int[AnyArray, "n_batches n_slots"]:
     """Divide structures among batches, so that each gets as many, and of about the same sizes.
 
     Structures are ordered by size and cut into strata of `n_batches`; each batch gets one of each
@@ -72,7 +74,7 @@ def divide(
     return jax.random.permutation(key, strata, axis=1, independent=True).T
 
 
-def choose(key: Key[Array, ""], allowed: Bool[Array, " n"], count: int) -> Bool[Array, " n"]:
+def choose(key: Key[Array, ""], allowed: Bool[AnyArray, " n"], count: int) -> Bool[AnyArray, " n"]:
     """A random subset of `count` of those that are allowed."""
     numbers = jnp.where(allowed, jax.random.uniform(key, allowed.shape), 2)
     ranks = jnp.argsort(jnp.argsort(numbers))

@@ -14,59 +14,66 @@ from ritz.mlip.derivatives import Environments
 from ritz.mlip.pairs import PairTable
 from ritz.mlip.ragged import ragged
 from ritz.mlip.structure import Structure
+from ritz.mlip.types import AnyArray
 
 
 class Labels(NamedTuple):
     """What is known of each structure."""
 
-    energy: Float[Array, " structures"]
+    energy: Float[AnyArray, " structures"]
     """In eV, less the energies of the atoms."""
-    weight: Float[Array, " structures"]
-    has_forces: Bool[Array, " structures"]
+    weight: Float[AnyArray, " structures"]
+    stress: Float[AnyArray, "structures 3 3"]
+    """In eV/Angstrom^3; zero where it is not known."""
+    volume: Float[AnyArray, " structures"]
+    has_stress: Bool[AnyArray, " structures"]
+    has_forces: Bool[AnyArray, " structures"]
+    has_tables: Bool[AnyArray, " structures"]
+    """For which structures forces and stress can be predicted."""
 
 
 class Tables(NamedTuple):
     """Known derivatives of the features; the first axis is the atom."""
 
     local: LocalDerivatives
-    kinds: Int[Array, "atoms n_neighbors"]
+    kinds: Int[AnyArray, "atoms n_neighbors"]
     """The species of the neighbours."""
-    partners: Int[Array, "atoms n_neighbors"]
+    partners: Int[AnyArray, "atoms n_neighbors"]
     """Where the same pair is seen from the other side: atom * n_neighbors + place, with the atom
     counted from the first of its species in its structure; itself where there is no neighbour."""
-    near_partners: Int[Array, "atoms n_near"]
+    near_partners: Int[AnyArray, "atoms n_near"]
 
 
 class Split(NamedTuple):
     """Structures as arrays; atoms are ordered by structure, and by species within it."""
 
-    counts: Int[Array, "structures n_species"]
+    counts: Int[AnyArray, "structures n_species"]
     """How many atoms of each species a structure has."""
-    starts: Int[Array, "structures n_species"]
+    starts: Int[AnyArray, "structures n_species"]
     """The first atom of each species."""
     labels: Labels
-    features: Float[Array, "atoms n_features"]
+    features: Float[AnyArray, "atoms n_features"]
     """Normalised."""
-    table_starts: Int[Array, "structures n_species"]
+    table_starts: Int[AnyArray, "structures n_species"]
     """The first atom of each species among those with tables."""
-    forces: Float[Array, "tabled_atoms 3"] | None
+    forces: Float[AnyArray, "tabled_atoms 3"] | None
     tables: Tables | None
 
 
 class Batch(NamedTuple):
     """Some structures of a split; atoms are ordered by species, and by structure within it."""
 
-    ids: Int[Array, " slots"]
+    ids: Int[AnyArray, " slots"]
     """The structure in each slot; -1 for none."""
-    n_atoms: Float[Array, " slots"]
+    n_atoms: Float[AnyArray, " slots"]
     """How many atoms each has; 1 for none."""
     labels: Labels
     """Weights of empty slots are zero."""
-    slot: Int[Array, " atoms"]
+    slot: Int[AnyArray, " atoms"]
     """The structure of each atom."""
-    valid: Bool[Array, " atoms"]
-    features: Float[Array, "atoms n_features"]
-    forces: Float[Array, "atoms 3"] | None
+    valid: Bool[AnyArray, " atoms"]
+    features: Float[AnyArray, "atoms n_features"]
+    forces: Float[AnyArray, "atoms 3"] | None
     environments: Environments | None
 
 
@@ -75,6 +82,7 @@ def gather(
     ids: Int[Array, " slots"],
     capacities: Sequence[int],
     with_forces: bool,
+    with_stress: bool,
     species_weights: Any,
 ) -> Batch:
     """The structures `ids` of a split.
@@ -84,6 +92,7 @@ def gather(
         ids: Which structures; -1 for none.
         capacities: How many atoms of each species there is room for.
         with_forces: Whether forces are asked for.
+        with_stress: Whether stress is asked for besides.
         species_weights: The descriptor's weights of the species.
     """
     there = ids >= 0
@@ -105,7 +114,10 @@ def gather(
         assert split.tables is not None and split.forces is not None
         atoms = rows(split.table_starts)
         forces = split.forces[atoms]
-        tables = jax.tree.map(lambda table: table[atoms], split.tables)
+        tables = split.tables
+        if not with_stress:
+            tables = tables._replace(local=tables.local._replace(distances=None))
+        tables = jax.tree.map(lambda table: table[atoms], tables)
         firsts = np.cumsum([0, *capacities[:-1]])
         begins = [first + place.begins for first, place in zip(firsts, places, strict=True)]
         environments = _environments(tables, [begin[slot] for begin in begins], species_weights)
@@ -163,7 +175,11 @@ def pack(
     labels = Labels(
         np.array([referenced(s, atomic_energies) for s in structures]),
         np.array([s.weight for s in structures]),
+        np.array([np.zeros((3, 3)) if s.stress is None else s.stress for s in structures]),
+        np.array([s.volume for s in structures]),
+        np.array([s.stress is not None for s in structures]),
         np.array([s.forces is not None for s in structures]),
+        tabled,
     )
     features = descriptor.features_of(table)[order]
     table_starts, forces, tables = np.zeros_like(starts), None, None
@@ -200,8 +216,8 @@ def _tables(
     local: Any = None
     for atoms, block in descriptor.local_derivatives_of(table):
         if local is None:
-            local = LocalDerivatives(*(np.empty((n, *part.shape[1:]), dtype) for part in block))
-        for whole, part in zip(local, block, strict=True):
+            local = jax.tree.map(lambda part: np.empty((n, *part.shape[1:]), dtype), block)
+        for whole, part in zip(*map(jax.tree.leaves, (local, block)), strict=True):
             whole[atoms] = part
     rank = np.empty(n, int)
     rank[order] = np.arange(n)
@@ -218,7 +234,7 @@ def _tables(
     close = _themselves(within, near)
     inner = (places < near) & (places[partners] < near)
     close[first[inner], places[inner]] = (within[table.second] * near + places[partners])[inner]
-    local = LocalDerivatives(*(part[order] for part in local))
+    local = jax.tree.map(lambda part: part[order], local)
     return Tables(local, kinds[order], whole[order], close[order])
 
 

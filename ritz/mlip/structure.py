@@ -57,7 +57,7 @@ class Structure:
         if self.cell is not None:
             self.cell = _array("cell", self.cell, (3, 3), what)
         pbc = self.cell is not None if self.pbc is None else self.pbc
-        self.pbc = np.broadcast_to(np.asarray(pbc, bool), 3).copy()
+        self.pbc = tuple(map(bool, np.broadcast_to(np.asarray(pbc, bool), 3)))
         if self.stress is not None:
             if np.shape(self.stress) == (6,):
                 self.stress = voigt_6_to_full_3x3_stress(np.asarray(self.stress, float))
@@ -73,7 +73,7 @@ class Structure:
         if self.cell is None:
             raise ValueError(f"{what}: pbc={self.pbc} needs a cell; give cell=..., 3 x 3.")
         if abs(np.linalg.det(complete_cell(self.cell))) < 1e-9 or any(
-            self.pbc & (np.linalg.norm(self.cell, axis=1) == 0)
+            np.asarray(self.pbc) & (np.linalg.norm(self.cell, axis=1) == 0)
         ):
             raise ValueError(f"{what}: its lattice vectors lie in one plane: {self.cell.tolist()}.")
 

@@ -56,7 +56,7 @@ class TrainOut:
         return "\n".join(lines)
 
     def plot_training_errors(self, outfile: str | PathLike[str] | None = None) -> Any:
-        """Energy errors by epoch, as a figure of matplotlib; written to `outfile` if it is given."""
+        """Energy errors by epoch, as a figure of matplotlib, written to `outfile` if given."""
         return self._figure([("RMSE_train", "RMSE_test")], outfile)
 
     def plot_force_errors(self, outfile: str | PathLike[str] | None = None) -> Any:

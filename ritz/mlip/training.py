@@ -64,7 +64,8 @@ class AbstractTraining(OwnPrecision):
     adjustable = frozenset({"rate_scale"})
     logs = (
         "RMSE_train", "MAE_train", "RMSE_test", "MAE_test", "RMSE_force_train", "MAE_force_train",
-        "RMSE_force_test", "MAE_force_test", "validation_loss", "members",
+        "RMSE_force_test", "MAE_force_test", "RMSE_stress_train", "MAE_stress_train",
+        "RMSE_stress_test", "MAE_stress_test", "validation_loss", "members",
     )  # fmt: skip
     """What is logged in the last step of each epoch."""
 
@@ -92,7 +93,7 @@ class AbstractTraining(OwnPrecision):
     def _prepare(self, train: Split) -> None:
         config, n = self.config, len(train.counts)
         self.n_batches = -(-n // config.method.batchsize)
-        labelled = np.asarray(train.labels.has_forces)
+        labelled = np.asarray(train.labels.has_tables)
         self._n_supervised = n_supervised(config, int(labelled.sum()))
         self._weights = self._static_weights(train)
         supervised = np.zeros(n, bool)
@@ -106,7 +107,7 @@ class AbstractTraining(OwnPrecision):
         self._test_plan: Plan = ()
         if self._test is not None:
             self._test_room, self._test_plan = fixed_plan(
-                self._test, config.method.batchsize, config.force_weight > 0
+                self._test, config.method.batchsize, self._with_stress
             )
         self._member = self._member_kernel()
         self._carry = self._first_carry(supervised)
@@ -130,8 +131,12 @@ class AbstractTraining(OwnPrecision):
                 continue
             slots = -(-len(own) // self.n_batches) + bool(changes)
             atoms = (int(np.ceil(margin * n)) for n in most_atoms(own, self.n_batches))
-            groups.append(GroupRoom(slots, tuple(atoms), forced))
+            groups.append(GroupRoom(slots, tuple(atoms), forced, forced and self._with_stress))
         return tuple(groups)
+
+    @property
+    def _with_stress(self) -> bool:
+        return self.config.stress_weight > 0
 
     @property
     def has_validation(self) -> bool:
@@ -256,7 +261,7 @@ class AbstractTraining(OwnPrecision):
         for name, split in (("train", self._train), ("test", self._test)):
             if split is None:
                 continue
-            room, plan = fixed_plan(split, self.config.method.batchsize, split.tables is not None)
+            room, plan = fixed_plan(split, self.config.method.batchsize, self._with_stress)
             with self._precision():
                 count = functools.partial(_sums, self._member, split, plan, room)
                 sums = self._of_each(count, self.state.parameters)
@@ -268,7 +273,7 @@ class AbstractTraining(OwnPrecision):
     def snapshot(self) -> Any:
         """The carry without what the plan is, which follows from it, and how much room there is."""
         carry = super().snapshot()._replace(plan=(), seen=())
-        room = [[group.slots, list(group.atoms), group.supervised] for group in self._room]
+        room = [[g.slots, list(g.atoms), g.supervised, g.stress] for g in self._room]
         return {"carry": carry, "room": room, "horizon": self._horizon}
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
@@ -277,8 +282,8 @@ class AbstractTraining(OwnPrecision):
         if fresh_samples:
             carry = carry._replace(key=self._carry.key)
         self._room = tuple(
-            GroupRoom(int(slots), tuple(map(int, atoms)), bool(supervised))
-            for slots, atoms, supervised in snapshot["room"]
+            GroupRoom(int(slots), tuple(map(int, atoms)), bool(supervised), bool(stress))
+            for slots, atoms, supervised, stress in snapshot["room"]
         )
         self._horizon = int(snapshot["horizon"])
         with self._precision():
@@ -382,16 +387,16 @@ _MATTERS = frozenset({
 
 def n_supervised(config: TrainingConfig, n_labelled: int) -> int:
     """How many structures add to the force loss."""
-    if config.force_weight == 0:
+    if config.force_weight == 0 and config.stress_weight == 0:
         return 0
     wanted = max(round(config.force_fraction * n_labelled), config.force_min_structures_per_epoch)
     return min(wanted, n_labelled)
 
 
-def fixed_plan(split: Split, batchsize: int, with_forces: bool) -> tuple[Room, Plan]:
+def fixed_plan(split: Split, batchsize: int, with_stress: bool) -> tuple[Room, Plan]:
     """Room and plan of batches that have each structure once, always in the same order."""
     counts = np.asarray(split.counts)
-    labelled = np.asarray(split.labels.has_forces) & with_forces
+    labelled = np.asarray(split.labels.has_tables)
     n_batches = -(-len(counts) // batchsize)
     room, plan = [], []
     for forced in (True, False):
@@ -402,7 +407,8 @@ def fixed_plan(split: Split, batchsize: int, with_forces: bool) -> tuple[Room, P
         slots = -(-len(own) // n_batches)
         ids = np.full(slots * n_batches, -1, np.int32)
         ids[: len(own)] = own
-        room.append(GroupRoom(slots, most_atoms(counts[own], n_batches), forced))
+        atoms = most_atoms(counts[own], n_batches)
+        room.append(GroupRoom(slots, atoms, forced, forced and with_stress))
         plan.append(jnp.asarray(ids.reshape(slots, n_batches).T))
     return tuple(room), tuple(plan)
 
