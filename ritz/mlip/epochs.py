@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ritz.driver.callback import AbstractCallback
+from ritz.driver.callback import AbstractCallback, CallbackOrder
 
 
 class EpochCallback(AbstractCallback):
@@ -52,9 +52,10 @@ class EpochCallback(AbstractCallback):
         return False
 
 
-class EpochHistory(EpochCallback):
+class EpochHistory(AbstractCallback):
     """Keeps the errors of every epoch; of a committee, lists of those of its members."""
 
+    callback_order = CallbackOrder.LOG
     state_fields = ("rows",)
     decides = False
 
@@ -62,15 +63,22 @@ class EpochHistory(EpochCallback):
         self.rows: list[dict[str, Any]] = []
         """Epoch, errors, learning rate and seconds."""
 
-    def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Take the errors of the row."""
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Take the errors of the row, if it has any."""
+        if "RMSE_train" not in log_data:
+            return
         source = log_data.get("members", log_data)
         found = {k: np.asarray(source[k]).tolist() for k in ("loss", *driver.logs) if k in source}
+        found.pop("members", None)
         self.rows.append({
-            "epoch": epoch, **found,
+            "epoch": int(log_data["epoch"]), **found,
             "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
             "seconds": float(log_data["wallclock"]),
         })  # fmt: skip
+
+    def is_live(self, step: int) -> bool:
+        """Deferred: only rows are read."""
+        return False
 
     def table(self, member: int | None = None) -> pd.DataFrame:
         """The errors by epoch, of one member if there are several."""

@@ -37,11 +37,14 @@ class Tables(NamedTuple):
 
     local: LocalDerivatives
     kinds: Int[AnyArray, "atoms n_neighbors"]
-    """The species of the neighbours."""
+    """The species of the neighbours; its own where there is none."""
     partners: Int[AnyArray, "atoms n_neighbors"]
     """Where the same pair is seen from the other side: atom * n_neighbors + place, with the atom
     counted from the first of its species in its structure; itself where there is no neighbour."""
+    near_kinds: Int[AnyArray, "atoms n_near"]
+    """The species of the first atoms that the next are counted from."""
     near_partners: Int[AnyArray, "atoms n_near"]
+    """The same among the nearest; itself also where the other side has the pair further back."""
 
 
 class Split(NamedTuple):
@@ -140,9 +143,9 @@ def _environments(tables: Tables, begins: list[Any], species_weights: Any) -> En
             found = jnp.where(kinds == kind, value, found)
         return found
 
-    kinds, close = tables.kinds, tables.kinds[:, :near]
+    kinds = tables.kinds
     first = by_kind(kinds, [begin[:, None] for begin in begins])
-    near_first = by_kind(close, [begin[:, None] for begin in begins])
+    near_first = by_kind(tables.near_kinds, [begin[:, None] for begin in begins])
     weights = by_kind(kinds, [jnp.asarray(s, dtype) for s in species_weights])
     return Environments(
         tables.local, jnp.broadcast_to(weights, kinds.shape),
@@ -227,15 +230,17 @@ def _tables(
     np.minimum.at(firsts, group, rank)
     within = rank - firsts[group]  # among those of its species in its structure
     first, places, partners = table.first, table.places, table.partners()
-    kinds = np.zeros((n, width), np.int8)
+    kinds = np.repeat(table.kinds[:, None], width, axis=1)
+    near_kinds = kinds[:, :near].copy()
     kinds[first, places] = table.kinds[table.second]
     whole = _themselves(within, width)
     whole[first, places] = within[table.second] * width + places[partners]
     close = _themselves(within, near)
     inner = (places < near) & (places[partners] < near)
+    near_kinds[first[inner], places[inner]] = table.kinds[table.second[inner]]
     close[first[inner], places[inner]] = (within[table.second] * near + places[partners])[inner]
     local = jax.tree.map(lambda part: part[order], local)
-    return Tables(local, kinds[order], whole[order], close[order])
+    return Tables(local, kinds[order], whole[order], near_kinds[order], close[order])
 
 
 def _themselves(within: np.ndarray, width: int) -> np.ndarray:

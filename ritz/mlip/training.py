@@ -127,7 +127,7 @@ class AbstractTraining(OwnPrecision):
         groups = []
         for forced in (True, False):
             own = counts[supervised == forced]
-            if not len(own) and not (changes and self._n_supervised):
+            if not len(own):
                 continue
             slots = -(-len(own) // self.n_batches) + bool(changes)
             atoms = (int(np.ceil(margin * n)) for n in most_atoms(own, self.n_batches))

@@ -1,0 +1,315 @@
+import dataclasses
+import logging
+
+import ase.io
+import jax
+import numpy as np
+import pytest
+
+from ritz.callbacks import EarlyStopping, ParameterEMA
+from ritz.loggers import RuntimeLog
+from ritz.mlip import (
+    Adam,
+    ANNPotential,
+    EpochCallback,
+    PotentialTraining,
+    Structure,
+    StructureDataset,
+    Subset,
+)  # fmt: skip
+from ritz.testing import check_driver
+from tests.mlip.systems import (
+    ARCH,
+    ATOMS,
+    config,
+    dataset,
+    descriptor,
+    leaves,
+    potential,
+    reference,
+    tio2,
+)  # fmt: skip
+
+
+def trained(**settings):
+    made = potential()
+    arguments = {
+        key: settings.pop(key) for key in ("callback", "out", "resume_from") if key in settings
+    }
+    return made, made.train(dataset=dataset(), config=config(**settings), **arguments)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return trained()
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(leaves(first), leaves(second), strict=True))
+
+
+def test_errors_are_those_of_predictions(usual):
+    made, out = usual
+    indices = PotentialTraining  # the driver's split is that of the data set
+    assert indices and len(out.errors) == 4
+    from ritz.mlip.datasets import split_indices
+
+    for split, places in zip(("train", "test"), split_indices(24, 25, 0), strict=True):
+        part = Subset(dataset(), places)
+        found = made.predict_dataset(part, eval_forces=True)
+        wanted = np.array([s.energy for s in part])
+        error = (found.total_energy - wanted) / 24
+        assert out.stats[f"final_RMSE_{split}"] == pytest.approx(np.sqrt(np.mean(error**2)))
+        assert out.stats[f"final_MAE_{split}"] == pytest.approx(np.mean(np.abs(error)))
+        apart = np.array(found.forces) - np.array([s.forces for s in part])
+        rmse = np.sqrt(np.mean(apart**2))
+        assert out.stats[f"final_RMSE_force_{split}"] == pytest.approx(rmse)
+
+
+def test_forces_and_stress_are_derivatives(usual):
+    made, _ = usual
+    structure = tio2(1)[0]
+    found = made.predict(structure, eval_forces=True)
+
+    def energy(positions, cell=structure.cell):
+        return made.predict(Structure(positions, structure.species, cell=cell)).total_energy[0]
+
+    step = 1e-4
+    for atom, axis in ((0, 0), (9, 2)):
+        moved = np.zeros((24, 3))
+        moved[atom, axis] = step
+        slope = (energy(structure.positions + moved) - energy(structure.positions - moved)) / 2
+        assert found.forces[0][atom, axis] == pytest.approx(-slope / step, abs=1e-6)
+    strain = np.zeros((3, 3))
+    strain[0, 1] = step
+    sides = [
+        energy(structure.positions @ (np.eye(3) + s), structure.cell @ (np.eye(3) + s))
+        for s in (strain, -strain)
+    ]
+    slope = (sides[0] - sides[1]) / (2 * step) / structure.volume
+    assert found.stress[0][0, 1] == pytest.approx(slope, abs=1e-7)
+
+
+def test_seeds_decide_and_blocks_do_not(usual):
+    made, out = usual
+    again, _ = trained()
+    assert same(made, again)
+    driver = potential().driver(dataset=dataset(), config=config())
+    driver.run(4 * driver.n_batches, max_block=1, show_progress=False)
+    best = out.errors["validation_loss"].idxmin()
+    assert best == 3  # or the last would not be what was kept
+    check = potential().driver(dataset=dataset(), config=config())
+    check.run(4 * check.n_batches, show_progress=False)
+    for a, b in zip(*(jax.tree.leaves(d.parameters) for d in (driver, check)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other, _ = trained(seed=1, split_seed=0)
+    assert not same(made, other)
+
+
+@pytest.mark.slow
+def test_conformance():
+    settings = config(iterations=2)
+    check_driver(lambda: potential().driver(dataset=dataset(), config=settings), steps=4)
+
+
+def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(usual):
+    made, out = usual
+    settings = {"checkpoint_dir": "ck", "checkpoint_interval": 1, "save_best": True}
+    _, first = trained(**settings, iterations=2)
+    assert len(first.errors) == 2
+    resumed, second = trained(**settings, iterations=2, resume_from="ck")
+    assert same(made, resumed)
+    names = [name for name in out.errors if name != "seconds"]
+    np.testing.assert_array_equal(second.errors[names], out.errors[names])
+
+
+def test_the_rows_of_epochs(usual):
+    log = RuntimeLog()
+
+    class Epochs(EpochCallback):
+        def __init__(self):
+            self.seen = []
+
+        def on_epoch_start(self, epoch, driver):
+            self.seen.append(("start", epoch))
+
+        def on_epoch_end(self, epoch, log_data, driver):
+            self.seen.append(("end", epoch, log_data["RMSE_test"]))
+
+    epochs = Epochs()
+    _, out = trained(out=log, callback=[epochs, ParameterEMA()])
+    assert [event[:2] for event in epochs.seen] == [
+        (name, epoch) for epoch in range(4) for name in ("start", "end")
+    ]
+    assert len(log.data["loss"].values) == 12
+    iters = log.data["RMSE_test"].iters
+    np.testing.assert_array_equal(iters, [2, 5, 8, 11])
+    np.testing.assert_array_equal(log.data["RMSE_test"].values, out.errors["RMSE_test"])
+    np.testing.assert_array_equal(usual[1].errors["RMSE_test"], out.errors["RMSE_test"])
+
+
+def test_early_stopping_counts_epochs():
+    _, out = trained(
+        iterations=30, method=Adam(mu=1e-9, batchsize=6), save_best=False,
+        callback=EarlyStopping("RMSE_test", patience=2, min_delta=1.0),
+    )  # fmt: skip
+    assert len(out.errors) == 4 and "RMSE_test has not improved" in out.stop_message
+
+
+def test_the_best_parameters_are_restored_and_the_scheduler_acts():
+    made, out = trained(
+        iterations=8, method=Adam(mu=0.3, batchsize=6), use_scheduler=True,
+        scheduler_patience=0, scheduler_factor=0.1, scheduler_min_lr=0.01,
+    )  # fmt: skip
+    assert out.errors["learning_rate"].iloc[-1] == pytest.approx(0.01)
+    history = out.errors["validation_loss"]
+    kept = 0.9 * out.stats["final_RMSE_test"] + 0.1 * out.stats["final_RMSE_force_test"]
+    assert kept == pytest.approx(history.min())
+    assert history.min() < history.iloc[-1] or history.idxmin() == 7
+    with pytest.raises(ValueError, match="there is none; set testpercent"):
+        trained(use_scheduler=True, testpercent=0)
+
+
+@pytest.mark.parametrize("policy", ["energy_weighted", "error_weighted"])
+def test_weighted_sampling(policy):
+    driver = potential().driver(dataset=dataset(), config=config(sampling_policy=policy))
+    driver.run(2 * driver.n_batches, show_progress=False)
+    drawn = np.concatenate([np.asarray(group).ravel() for group in driver.carry.plan])
+    drawn = drawn[drawn >= 0]
+    assert len(drawn) == 18 and len(set(drawn)) < 18  # with replacement
+    scores = np.asarray(driver.carry.scores.latest)
+    assert np.all(scores > 0) and (np.any(scores != 1) if policy == "error_weighted" else True)
+
+
+def test_a_fraction_of_the_forces():
+    settings = config(
+        force_fraction=0.3, force_resample_num_epochs=1, force_scale_unbiased=True, iterations=3
+    )
+    driver = potential().driver(dataset=dataset(), config=settings)
+    subsets = []
+    for _ in range(3):
+        subsets.append(np.flatnonzero(driver.carry.supervised))
+        forced, others = (np.asarray(group) for group in driver.carry.plan)
+        assert sorted(forced[forced >= 0]) == list(subsets[-1])
+        assert len(others[others >= 0]) == 13
+        driver.run(driver.n_batches, show_progress=False)
+    assert all(len(subset) == 5 for subset in subsets)
+    assert not all(np.array_equal(subsets[0], subset) for subset in subsets[1:])
+
+
+@pytest.mark.slow
+def test_the_loss_does_not_depend_on_how_structures_are_grouped():
+    """With all forces or with a fraction, validation covers all of them."""
+    a = potential().driver(dataset=dataset(), config=config(save_best=False))
+    b = potential().driver(dataset=dataset(), config=config(force_fraction=0.5))
+    found, other = a.errors(), b.errors()
+    assert {k: float(v) for k, v in found.items()} == pytest.approx(
+        {k: float(v) for k, v in other.items()}
+    )
+
+
+def test_energies_alone_in_single_precision():
+    made, out = trained(force_weight=0.0, precision="float32", iterations=20, testpercent=0)
+    assert {leaf.dtype.name for leaf in leaves(made)} == {"float32"}
+    assert out.errors["RMSE_train"].iloc[-1] < out.errors["RMSE_train"].iloc[0]
+    assert "RMSE_test" not in out.errors and not out.has_forces
+
+
+def test_what_is_asked_for_is_written(usual):
+    made, out = trained(save_energies=True, save_forces=True, iterations=1)
+    rows = ase.io.read("forces_test.extxyz", ":")
+    assert len(rows) == 6 and rows[0].arrays["reference_forces"].shape == (24, 3)
+    found = made.predict(Structure(rows[2].positions, rows[2].get_chemical_symbols(),
+                                   cell=rows[2].cell.array), eval_forces=True)  # fmt: skip
+    np.testing.assert_allclose(rows[2].get_forces(), found.forces[0], atol=1e-6)
+    assert len(out.energies["train"]) == 18
+    out.plot_training_summary("errors.png")
+    assert "force RMSE" in str(out)
+
+
+def test_normalisation_can_be_given(caplog):
+    stats = {"mean": np.zeros(14), "cov": np.full(14, 4.0)}
+    settings = config(feature_stats=stats, E_shift=-8.0, E_scaling=3.0)
+    driver = potential().driver(dataset=dataset(), config=settings)
+    found = driver.prepared.normalisation
+    assert (found.e_shift, found.e_scaling) == (-8.0, 3.0) and np.all(found.std == 2)
+    plain = potential().driver(
+        dataset=dataset(), config=config(normalize_features=False, normalize_energy=False)
+    )
+    found = plain.prepared.normalisation
+    assert (found.e_shift, found.e_scaling) == (0, 1) and np.all(found.std == 1)
+    with pytest.raises(ValueError, match="there are 14 features"):
+        stats["mean"] = np.zeros(3)
+        potential().driver(dataset=dataset(), config=config(feature_stats=stats))
+    with caplog.at_level(logging.WARNING):
+        potential().driver(dataset=dataset(), config=config(max_energy=1.0))
+    assert "max_energy is ignored" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, TypeError, "give exactly one of the three"),
+        ({"structures": [], "config": config()}, ValueError, "there are no structures"),
+        ({"structures": "data/*.xsf"}, TypeError, "read files with"),
+        ({"structures": [Structure([[0.0, 0, 0]], ["O"])] * 9}, ValueError, "0 has no energy"),
+        (
+            {"structures": [Structure([[0.0, 0, 0]], ["O"], energy=n) for n in range(9)]},
+            ValueError, "no structure has forces, but force_weight",
+        ),
+        (
+            {"dataset": StructureDataset(tio2(4), descriptor(), {"O": 1.0}),
+             "config": config(atomic_energies=ATOMS)},
+            ValueError, "atomic_energies are those of the data set",
+        ),
+        (
+            {"dataset": StructureDataset(
+                tio2(4), dataclasses.replace(descriptor()) if False else
+                type(descriptor())(["O", "Ti"], 3, 4.0, 2, 3.0))},
+            ValueError, "the data set was made for",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_data(arguments, error, message):
+    with pytest.raises(error, match=message):
+        potential().train(**{"config": config(), **arguments})
+
+
+def test_files(usual, tmp_path):
+    made, _ = usual
+    with pytest.raises(RuntimeError, match="train it, or load one"):
+        potential().predict(tio2(1))
+    made.save(tmp_path / "inner" / "model.npz")
+    again = ANNPotential.load(tmp_path / "inner" / "model.npz")
+    assert same(made, again) and again.arch == {k: list(v) for k, v in ARCH.items()}
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="no potential that Ritz has written"):
+        ANNPotential.load(tmp_path / "bad.npz")
+
+
+def test_files_of_aenet(usual, tmp_path):
+    from tests.mlip.systems import DATA
+
+    files = [DATA / f"reference.{symbol}.nn.ascii" for symbol in ("Ti", "O")]
+    read = ANNPotential.from_aenet_ascii(files)
+    found = read.predict(tio2(), eval_forces=True)
+    entries = reference()["structures"]
+    energies = [entry["predicted_total_energy_eV"] for entry in entries]
+    np.testing.assert_allclose(found.total_energy, energies, rtol=0, atol=1e-9)
+    for forces, entry in zip(found.forces, entries, strict=True):
+        np.testing.assert_allclose(forces, entry["predicted_forces_eV_per_A"], atol=1e-9)
+    made, _ = usual
+    for potential_, place in ((read, "a"), (made, "b")):
+        written = potential_.to_aenet_ascii(tmp_path / place, "tio2")
+        assert sorted(p.name for p in written.values()) == ["tio2.O.nn.ascii", "tio2.Ti.nn.ascii"]
+        again = ANNPotential.from_aenet_ascii(written)
+        np.testing.assert_allclose(
+            again.predict(tio2(6)).total_energy, potential_.predict(tio2(6)).total_energy,
+            rtol=0, atol=1e-9,
+        )  # fmt: skip
+    with pytest.raises(ValueError, match=r"give one for each"):
+        ANNPotential.from_aenet_ascii(files[:1])
+    text = files[0].read_text().replace("Chebyshev\n", "Behler2011\n")
+    (tmp_path / "other.nn.ascii").write_text(text)
+    with pytest.raises(ValueError, match="only Chebyshev can be read"):
+        ANNPotential.from_aenet_ascii([tmp_path / "other.nn.ascii"])
