@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 import ritz.callbacks
@@ -10,6 +11,7 @@ import ritz.checkpoint
 import ritz.driver
 import ritz.lattice
 import ritz.loggers
+import ritz.mlip
 import ritz.relax
 import ritz.stages
 import ritz.testing
@@ -22,8 +24,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 MODULES = [
-    ritz.callbacks, ritz.checkpoint, ritz.driver, ritz.lattice, ritz.loggers, ritz.relax,
-    ritz.stages, ritz.testing, ritz.updates,
+    ritz.callbacks, ritz.checkpoint, ritz.driver, ritz.lattice, ritz.loggers, ritz.mlip,
+    ritz.relax, ritz.stages, ritz.testing, ritz.updates,
 ]  # fmt: skip
 
 
@@ -31,9 +33,19 @@ def blocks(page):
     return BLOCK.findall(page.read_text())
 
 
+@pytest.fixture
+def _compiled_quickly(page):
+    """Compiling takes most of the time where programs are large."""
+    jax.config.update("jax_disable_most_optimizations", page.name == "mlip.md")
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.usefixtures("_compiled_quickly")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
 def test_code_runs(page, monkeypatch):
     monkeypatch.setattr("sys.stderr.write", lambda text: None, raising=False)
+    Path("tio2").symlink_to(ROOT / "tests" / "data" / "tio2")
     namespace = {"__name__": "page"}
     for place, block in enumerate(blocks(page)):
         exec(compile(block, f"{page.name}[{place}]", "exec"), namespace)

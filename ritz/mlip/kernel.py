@@ -14,27 +14,8 @@ from ritz.mlip import sampling
 from ritz.mlip.losses import ErrorSums, Loss, Residuals, Sums, added, error_sums
 from ritz.mlip.model import AtomicModel, Normalisation, residuals
 from ritz.mlip.networks import Networks
+from ritz.mlip.rooms import Plan, Room
 from ritz.mlip.split import Batch, Split, gather
-
-Plan = tuple[Int[Array, "n_batches n_slots"], ...]
-"""The structures of each batch of an epoch, by group; -1 for none."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GroupRoom:
-    """How many structures of a group fit into a batch; hashable."""
-
-    slots: int
-    atoms: tuple[int, ...]
-    """Of each species."""
-    supervised: bool
-    """Whether forces of this group's structures are predicted."""
-    stress: bool = False
-    """Whether their stress is too."""
-
-
-Room = tuple[GroupRoom, ...]
-"""How much fits into a batch: structures whose forces are predicted, and others."""
 
 
 class Scores(NamedTuple):
@@ -117,14 +98,8 @@ class TrainingKernel(Kernel):
     def sample(self, carry: TrainingCarry) -> tuple[TrainingCarry, tuple[Batch, ...]]:
         """The next batch of the epoch."""
         ids = [group[carry.position] for group in carry.plan]
-        return carry, self._gather(self.split, ids, self.settings.room)
-
-    def _gather(self, split: Split, ids: Sequence[Any], room: Room) -> tuple[Batch, ...]:
-        weights = self.settings.model.descriptor.species_weights
-        return tuple(
-            gather(split, own, group.atoms, group.supervised, group.stress, weights)
-            for own, group in zip(ids, room, strict=True)
-        )
+        s = self.settings
+        return carry, gather_groups(s.model, self.split, ids, s.room)
 
     def propose(
         self, carry: TrainingCarry, batch: tuple[Batch, ...]
@@ -153,15 +128,7 @@ class TrainingKernel(Kernel):
 
     def residuals(self, networks: Networks, batch: tuple[Batch, ...], room: Room) -> Residuals:
         """The errors of the networks on a batch."""
-        model = self.settings.model
-        found = [
-            residuals(
-                model.predict(networks, self.normalisation, group, own.atoms),
-                self.normalisation, group,
-            )
-            for group, own in zip(batch, room, strict=True)
-        ]  # fmt: skip
-        return joined(found)
+        return batch_residuals(self.settings.model, room, self.normalisation, networks, batch)
 
     def apply(self, carry: TrainingCarry, update: Networks) -> TrainingCarry:
         """The optimiser's step; after the last batch the next epoch is planned."""
@@ -261,18 +228,11 @@ class TrainingKernel(Kernel):
     def validation_sums(self, networks: Networks) -> ErrorSums:
         """The errors of the validation split, all of it."""
         assert self.validation is not None
-        return self.sums_of(
-            networks, self.validation, self.validation_plan, self.settings.validation_room
-        )
-
-    def sums_of(self, networks: Networks, split: Split, plan: Plan, room: Room) -> ErrorSums:
-        """The errors of a split, batch by batch."""
-
-        def more(i: Any, sums: ErrorSums) -> ErrorSums:
-            batch = self._gather(split, [group[i] for group in plan], room)
-            return added(sums, error_sums(self.residuals(networks, batch, room)))
-
-        return jax.lax.fori_loop(0, len(plan[0]), more, zero_sums(self.dtype, room))
+        s = self.settings
+        return sums_of(
+            s.model, s.validation_room, self.normalisation, networks, self.validation,
+            self.validation_plan,
+        )  # fmt: skip
 
     def _validation_loss(self, sums: ErrorSums, ends: Any) -> Any:
         found = (1 - self.force_weight) * sums.energy.rmse
@@ -280,6 +240,50 @@ class TrainingKernel(Kernel):
             there = sums.forces.count > 0
             found += self.force_weight * jnp.where(there, sums.forces.rmse, 0)
         return jnp.where(ends, found, jnp.nan)
+
+
+def gather_groups(
+    model: AtomicModel, split: Split, ids: Sequence[Any], room: Room
+) -> tuple[Batch, ...]:
+    """The structures of a batch, by group."""
+    weights = model.descriptor.species_weights
+    return tuple(
+        gather(split, own, group.atoms, group.supervised, group.stress, weights)
+        for own, group in zip(ids, room, strict=True)
+    )
+
+
+def batch_residuals(
+    model: AtomicModel,
+    room: Room,
+    normalisation: Normalisation,
+    networks: Networks,
+    batch: tuple[Batch, ...],
+) -> Residuals:
+    """The errors of networks on a batch."""
+    found = []
+    for group, own in zip(batch, room, strict=True):
+        prediction = model.predict(networks, normalisation, group, own.atoms)
+        found.append(residuals(prediction, normalisation, group))
+    return joined(found)
+
+
+def sums_of(
+    model: AtomicModel,
+    room: Room,
+    normalisation: Normalisation,
+    networks: Networks,
+    split: Split,
+    plan: Plan,
+) -> ErrorSums:
+    """The errors of networks on a split, batch by batch."""
+
+    def more(i: Any, sums: ErrorSums) -> ErrorSums:
+        batch = gather_groups(model, split, [group[i] for group in plan], room)
+        found = batch_residuals(model, room, normalisation, networks, batch)
+        return added(sums, error_sums(found))
+
+    return jax.lax.fori_loop(0, len(plan[0]), more, zero_sums(split.features.dtype, room))
 
 
 def zero_sums(dtype: Any, room: Room) -> ErrorSums:

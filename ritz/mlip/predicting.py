@@ -13,12 +13,11 @@ import pandas as pd
 
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset, referenced
-from ritz.mlip.kernel import GroupRoom
 from ritz.mlip.model import AtomicModel, Normalisation, Prediction
 from ritz.mlip.predict_out import PredictOut
+from ritz.mlip.rooms import GroupRoom, fixed_plan
 from ritz.mlip.split import Split, gather, pack
 from ritz.mlip.structure import Structure
-from ritz.mlip.training import fixed_plan
 
 BATCH = 32
 """How many structures are predicted at once."""

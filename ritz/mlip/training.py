@@ -14,26 +14,31 @@ from ritz.driver import OwnPrecision
 from ritz.mlip.committee_kernel import CommitteeKernel
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.kernel import (
-    GroupRoom,
-    Plan,
-    Room,
     Scores,
     Seen,
     Settings,
     TrainingCarry,
     TrainingKernel,
     named_errors,
+    sums_of,
     zero_sums,
 )  # fmt: skip
-from ritz.mlip.losses import ErrorSums, Loss
+from ritz.mlip.losses import Loss
 from ritz.mlip.methods import Rates, optimizer
 from ritz.mlip.model import AtomicModel, Normalisation
 from ritz.mlip.prepare import Prepared
-from ritz.mlip.sampling import energy_weights, most_atoms
+from ritz.mlip.rooms import (
+    GroupRoom,
+    Plan,
+    Room,
+    first_room,
+    fixed_plan,
+    n_supervised,
+    resample_every,
+    wider,
+)  # fmt: skip
+from ritz.mlip.sampling import energy_weights
 from ritz.mlip.split import Split
-
-_MARGIN = 1.1
-"""How much more room than the fullest batch needs is made, where batches vary."""
 
 
 class Trained:
@@ -102,7 +107,7 @@ class AbstractTraining(OwnPrecision):
             chosen = rng.permutation(np.flatnonzero(labelled))[: self._n_supervised]
             supervised[chosen] = True
         counts = np.asarray(train.counts)
-        self._room = self._first_room(counts, supervised)
+        self._room = first_room(config, counts, supervised, self.n_batches)
         self._test_room: Room = ()
         self._test_plan: Plan = ()
         if self._test is not None:
@@ -118,22 +123,6 @@ class AbstractTraining(OwnPrecision):
         n_atoms = np.asarray(train.counts).sum(axis=1)
         return energy_weights(np.asarray(train.labels.energy) / n_atoms)
 
-    def _first_room(self, counts: np.ndarray, supervised: np.ndarray) -> Room:
-        """Room for every batch there can be where each structure is once in an epoch."""
-        changes = self.config.sampling_policy != "uniform" or (
-            self._resample_every and 0 < self._n_supervised < len(counts)
-        )
-        margin = _MARGIN if changes else 1.0
-        groups = []
-        for forced in (True, False):
-            own = counts[supervised == forced]
-            if not len(own):
-                continue
-            slots = -(-len(own) // self.n_batches) + bool(changes)
-            atoms = (int(np.ceil(margin * n)) for n in most_atoms(own, self.n_batches))
-            groups.append(GroupRoom(slots, tuple(atoms), forced, forced and self._with_stress))
-        return tuple(groups)
-
     @property
     def _with_stress(self) -> bool:
         return self.config.stress_weight > 0
@@ -143,19 +132,13 @@ class AbstractTraining(OwnPrecision):
         """Whether there is a validation split."""
         return self._test is not None
 
-    @property
-    def _resample_every(self) -> int:
-        if self.config.force_sampling == "fixed":
-            return 0
-        return self.config.force_resample_num_epochs
-
     def _member_kernel(self) -> TrainingKernel:
         config = self.config
         settings = Settings(
             self.model,
             optimizer(config.method, self._rates, config.gradient_clip),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
-            config.sampling_policy, self.n_batches, self._n_supervised, self._resample_every,
+            config.sampling_policy, self.n_batches, self._n_supervised, resample_every(config),
             self._room, self._test_room,
         )  # fmt: skip
         real = jnp.dtype(self.dtype)
@@ -204,6 +187,8 @@ class AbstractTraining(OwnPrecision):
     @property
     def _rates(self) -> Rates:
         config, n = self.config, self.n_batches
+        if config.schedule == "constant" and not config.warmup_epochs:
+            return Rates()  # whatever the number of epochs, so that programs are shared
         return Rates(
             config.schedule, config.warmup_epochs * n, self._horizon * n, config.final_fraction
         )
@@ -235,21 +220,11 @@ class AbstractTraining(OwnPrecision):
     def attend(self) -> None:
         """Make room for batches that need more."""
         while bool(self._carry.crowded):
-            self._room = self._wider()
+            self._room = wider(self._room)
             self._member = self._member_kernel()
             with self._precision():
                 self._carry = self._planned(self._carry)
             self._compiled_in_run = False
-
-    def _wider(self) -> Room:
-        return tuple(
-            dataclasses.replace(
-                group,
-                slots=group.slots + max(1, group.slots // 8),
-                atoms=tuple(int(np.ceil(_MARGIN * n)) + 1 for n in group.atoms),
-            )
-            for group in self._room
-        )
 
     def errors(self) -> dict[str, Any]:
         """The errors of both splits at the present parameters, each over all of its structures.
@@ -263,7 +238,9 @@ class AbstractTraining(OwnPrecision):
                 continue
             room, plan = fixed_plan(split, self.config.method.batchsize, self._with_stress)
             with self._precision():
-                count = functools.partial(_sums, self._member, split, plan, room)
+                count = functools.partial(
+                    _sums, self.model, room, self.state.normalisation, split=split, plan=plan
+                )
                 sums = self._of_each(count, self.state.parameters)
                 found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
         return found
@@ -366,9 +343,7 @@ class CommitteeTraining(AbstractTraining):
         return CommitteeKernel(self._member, self.n_members, at_once)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _sums(kernel: TrainingKernel, split: Split, plan: Plan, room: Room, networks: Any) -> ErrorSums:
-    return kernel.sums_of(networks, split, plan, room)
+_sums = jax.jit(sums_of, static_argnums=(0, 1))
 
 
 @jax.jit
@@ -383,34 +358,6 @@ _MATTERS = frozenset({
     "gradient_clip",
 })  # fmt: skip
 """The fields on which the steps depend."""
-
-
-def n_supervised(config: TrainingConfig, n_labelled: int) -> int:
-    """How many structures add to the force loss."""
-    if config.force_weight == 0 and config.stress_weight == 0:
-        return 0
-    wanted = max(round(config.force_fraction * n_labelled), config.force_min_structures_per_epoch)
-    return min(wanted, n_labelled)
-
-
-def fixed_plan(split: Split, batchsize: int, with_stress: bool) -> tuple[Room, Plan]:
-    """Room and plan of batches that have each structure once, always in the same order."""
-    counts = np.asarray(split.counts)
-    labelled = np.asarray(split.labels.has_tables)
-    n_batches = -(-len(counts) // batchsize)
-    room, plan = [], []
-    for forced in (True, False):
-        own = np.flatnonzero(labelled == forced)
-        if not len(own):
-            continue
-        own = own[np.argsort(-counts[own].sum(axis=1), kind="stable")]
-        slots = -(-len(own) // n_batches)
-        ids = np.full(slots * n_batches, -1, np.int32)
-        ids[: len(own)] = own
-        atoms = most_atoms(counts[own], n_batches)
-        room.append(GroupRoom(slots, atoms, forced, forced and with_stress))
-        plan.append(jnp.asarray(ids.reshape(slots, n_batches).T))
-    return tuple(room), tuple(plan)
 
 
 def _placed(tree: Any, real: Any) -> Any:

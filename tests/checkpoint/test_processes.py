@@ -59,6 +59,7 @@ def test_one_process_goes_on_with_what_two_have_saved(tmp_path):
     assert alone[0]["step"] == 60 and alone[0]["rows"][0] == list(range(60))
 
 
+@pytest.mark.slow
 def test_a_time_limit_of_one_process_is_that_of_both(tmp_path):
     late = launch(tmp_path / "late", "late")
     assert 0 < late[0]["step"] < 5000

@@ -20,34 +20,37 @@ def test_features_are_those_of_aenet():
     assert DATA.name == "tio2"
 
 
+def cut(d, rc):
+    return (np.cos(np.pi * d / rc) + 1) / 2 if d < rc else 0.0
+
+
+def t(n, x):
+    return np.cos(n * np.arccos(np.clip(x, -1, 1)))
+
+
+def neighbors(descriptor, structure, i):
+    """Vectors, distances and weights of all images that are near atom i."""
+    s = dict(zip(descriptor.species, descriptor.species_weights, strict=True))
+    shifts = np.array(list(itertools.product(range(-6, 7), repeat=3))) @ structure.box
+    found = []
+    for j, shift in itertools.product(range(len(structure)), shifts):
+        v = structure.positions[j] + shift - structure.positions[i]
+        d = np.linalg.norm(v)
+        if d >= descriptor.min_cutoff and 1e-9 < d < descriptor.cutoff:
+            found.append((v, d, s[structure.species[j]]))
+    return found
+
+
 def by_definition(descriptor, structure):
     """Sums over pairs and triples of all images that may be near."""
-    positions, box = structure.positions, structure.box
-    images = [n @ box for n in np.array(list(itertools.product(range(-6, 7), repeat=3)))]
-    s = dict(zip(descriptor.species, descriptor.species_weights, strict=True))
-
-    def cut(d, rc):
-        return (np.cos(np.pi * d / rc) + 1) / 2 if d < rc else 0.0
-
-    def t(n, x):
-        return np.cos(n * np.arccos(np.clip(x, -1, 1)))
-
     rows = []
-    for i, centre in enumerate(positions):
-        near = []
-        for j, position in enumerate(positions):
-            for image in images:
-                v = position + image - centre
-                d = np.linalg.norm(v)
-                apart = d >= descriptor.min_cutoff and (i != j or d > 1e-9)
-                if apart and d < descriptor.cutoff:
-                    near.append((v, d, s[structure.species[j]]))
+    for i in range(len(structure)):
+        near = neighbors(descriptor, structure, i)
         radial = np.zeros((2, descriptor.rad_order + 1))
         angular = np.zeros((2, descriptor.ang_order + 1))
-        for _, d, w in near:
-            for n in range(descriptor.rad_order + 1):
-                value = t(n, 2 * d / descriptor.rad_cutoff - 1) * cut(d, descriptor.rad_cutoff)
-                radial[:, n] += np.array([1, w]) * value
+        for (_, d, w), n in itertools.product(near, range(descriptor.rad_order + 1)):
+            value = t(n, 2 * d / descriptor.rad_cutoff - 1) * cut(d, descriptor.rad_cutoff)
+            radial[:, n] += np.array([1, w]) * value
         for (v, d, w), (u, e, x) in itertools.combinations(near, 2):
             both = cut(d, descriptor.ang_cutoff) * cut(e, descriptor.ang_cutoff)
             for n in range(descriptor.ang_order + 1):

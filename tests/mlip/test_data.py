@@ -39,8 +39,9 @@ def test_pairs_against_brute_force(seed, n, skew):
     table = pair_table([structure, structure], ["Ti", "O"], 5.0)
     first, second, shifts, distances = brute_force(structure, 5.0)
     half = len(table.second) // 2
-    found = sorted(zip(table.first[:half], table.second[:half], map(tuple, table.shifts[:half])))
-    assert found == sorted(zip(first, second, map(tuple, shifts)))
+    found = np.column_stack([table.first, table.second, table.shifts])[:half]
+    wanted = np.column_stack([first, second, shifts])
+    assert sorted(map(tuple, found)) == sorted(map(tuple, wanted))
     np.testing.assert_allclose(np.sort(table.distances[:half]), np.sort(distances))
     np.testing.assert_array_equal(table.counts[:n], table.counts[n:])
 

@@ -1,4 +1,3 @@
-import dataclasses
 import logging
 
 import ase.io
@@ -11,12 +10,13 @@ from ritz.loggers import RuntimeLog
 from ritz.mlip import (
     Adam,
     ANNPotential,
+    ChebyshevDescriptor,
     EpochCallback,
-    PotentialTraining,
     Structure,
     StructureDataset,
     Subset,
 )  # fmt: skip
+from ritz.mlip.datasets import split_indices
 from ritz.testing import check_driver
 from tests.mlip.systems import (
     ARCH,
@@ -50,10 +50,7 @@ def same(first, second):
 
 def test_errors_are_those_of_predictions(usual):
     made, out = usual
-    indices = PotentialTraining  # the driver's split is that of the data set
-    assert indices and len(out.errors) == 4
-    from ritz.mlip.datasets import split_indices
-
+    assert len(out.errors) == 4
     for split, places in zip(("train", "test"), split_indices(24, 25, 0), strict=True):
         part = Subset(dataset(), places)
         found = made.predict_dataset(part, eval_forces=True)
@@ -157,7 +154,7 @@ def test_early_stopping_counts_epochs():
 
 
 def test_the_best_parameters_are_restored_and_the_scheduler_acts():
-    made, out = trained(
+    _, out = trained(
         iterations=8, method=Adam(mu=0.3, batchsize=6), use_scheduler=True,
         scheduler_patience=0, scheduler_factor=0.1, scheduler_min_lr=0.01,
     )  # fmt: skip
@@ -170,7 +167,9 @@ def test_the_best_parameters_are_restored_and_the_scheduler_acts():
         trained(use_scheduler=True, testpercent=0)
 
 
-@pytest.mark.parametrize("policy", ["energy_weighted", "error_weighted"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("energy_weighted", marks=pytest.mark.slow), "error_weighted"]
+)
 def test_weighted_sampling(policy):
     driver = potential().driver(dataset=dataset(), config=config(sampling_policy=policy))
     driver.run(2 * driver.n_batches, show_progress=False)
@@ -264,8 +263,7 @@ def test_normalisation_can_be_given(caplog):
         ),
         (
             {"dataset": StructureDataset(
-                tio2(4), dataclasses.replace(descriptor()) if False else
-                type(descriptor())(["O", "Ti"], 3, 4.0, 2, 3.0))},
+                tio2(4), ChebyshevDescriptor(["O", "Ti"], 3, 4.0, 2, 3.0))},
             ValueError, "the data set was made for",
         ),
     ],
