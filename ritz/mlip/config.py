@@ -18,28 +18,20 @@ from ritz.mlip.losses import KINDS
 from ritz.mlip.methods import SCHEDULES, SGD, Adam, AdamW, Method
 
 _FLAGS = (
-    "force_scale_unbiased", "use_scheduler", "save_best", "cache_features", "cache_neighbors",
-    "cache_force_triplets", "cache_warmup", "persistent_workers", "normalize_features",
-    "normalize_energy", "save_energies", "save_forces", "timing", "show_progress",
-    "show_batch_progress",
+    "force_scale_unbiased", "use_scheduler", "save_best", "normalize_features", "normalize_energy",
+    "save_energies", "save_forces", "timing", "show_progress", "show_batch_progress",
 )  # fmt: skip
 
 _COUNTS = {
-    "iterations": 0, "checkpoint_interval": 0, "scheduler_patience": 0, "num_workers": 0,
-    "prefetch_factor": 1, "force_resample_num_epochs": 0, "force_min_structures_per_epoch": 0,
-    "warmup_epochs": 0,
+    "iterations": 0, "checkpoint_interval": 0, "scheduler_patience": 0,
+    "force_resample_num_epochs": 0, "force_min_structures_per_epoch": 0, "warmup_epochs": 0,
 }  # fmt: skip
 
-_COUNTS_OR_NONE = {
-    "max_checkpoints": 1, "cache_feature_max_entries": 0, "cache_neighbor_max_entries": 0,
-    "cache_force_triplet_max_entries": 0, "seed": 0, "split_seed": 0,
-}  # fmt: skip
+_COUNTS_OR_NONE = {"max_checkpoints": 1, "seed": 0, "split_seed": 0}
 
 _CHOICES = {
     "sampling_policy": ("uniform", "energy_weighted", "error_weighted"),
     "force_sampling": ("random", "fixed"),
-    "cache_scope": ("train", "val", "all"),
-    "memory_mode": ("cpu", "gpu", "mixed"),
     "loss": KINDS,
     "schedule": SCHEDULES,
 }
@@ -93,23 +85,6 @@ class TrainingConfig:
             the end.
         precision: "float32", "float64", or "auto" for that of the descriptor.
         device: Where training runs: "cpu", "gpu", "cuda:1" ...; None for JAX's default.
-        memory_mode: "gpu" keeps the data on the device, "cpu" on the host.
-        memory_limit: How many bytes packed data may take; beyond it, derivatives of features are
-            computed in every step instead of stored. None for a quarter of the host's memory.
-        cache_features: See `memory_limit`: features that fit are always kept; data sets that are
-            read lazily keep them if this is set.
-        cache_feature_max_entries: How many structures' features these keep; None for all.
-        cache_neighbors: Whether they keep neighbour lists.
-        cache_neighbor_max_entries: Of how many structures; None for all.
-        cache_force_triplets: Whether they keep derivatives of features.
-        cache_force_triplet_max_entries: Of how many structures; None for all.
-        cache_persist_dir: Where features and derivatives are kept for other runs; None for nowhere.
-        cache_scope: Which splits are cached: "train", "val" or "all".
-        cache_warmup: Whether caches are filled before the first epoch.
-        num_workers: How many threads read and featurise data that is read lazily; 0 for one that
-            reads ahead.
-        prefetch_factor: How many batches each of them reads ahead.
-        persistent_workers: Whether they are kept between epochs.
         save_energies: Whether predicted energies of both splits are written.
         save_forces: The same for forces.
         timing: Whether times are reported in `TrainOut.timing`.
@@ -119,7 +94,6 @@ class TrainingConfig:
     Raises:
         TypeError: If a field has the wrong type.
         ValueError: If a value is not allowed.
-        NotImplementedError: For `memory_mode="mixed"`.
     """
 
     iterations: int = 100
@@ -159,20 +133,6 @@ class TrainingConfig:
     save_best: bool = True
     precision: str = "auto"
     device: str | None = None
-    memory_mode: str = "gpu"
-    memory_limit: int | None = None
-    cache_features: bool = False
-    cache_feature_max_entries: int | None = 1024
-    cache_neighbors: bool = False
-    cache_neighbor_max_entries: int | None = 512
-    cache_force_triplets: bool = False
-    cache_force_triplet_max_entries: int | None = 256
-    cache_persist_dir: str | None = None
-    cache_scope: str = "all"
-    cache_warmup: bool = False
-    num_workers: int = 0
-    prefetch_factor: int = 2
-    persistent_workers: bool = True
     save_energies: bool = False
     save_forces: bool = False
     timing: bool = False
@@ -196,11 +156,6 @@ class TrainingConfig:
         if self.precision != "auto":
             check_dtype("precision", self.precision)
         find_device(self.device)
-        if self.memory_mode == "mixed":
-            raise NotImplementedError(
-                "memory_mode='mixed' does not exist; 'gpu' keeps the data on the device, 'cpu' on "
-                "the host."
-            )
 
     def _check_numbers(self) -> None:
         if check_fraction("testpercent", self.testpercent, 100) == 100:
@@ -213,7 +168,7 @@ class TrainingConfig:
         factor = check_positive("scheduler_factor", self.scheduler_factor)
         if factor >= 1:
             raise ValueError(f"scheduler_factor must be below 1, but {factor!r} was given.")
-        for name in ("max_forces", "gradient_clip", "E_scaling", "memory_limit"):
+        for name in ("max_forces", "gradient_clip", "E_scaling"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         if self.warmup_epochs and self.warmup_epochs >= self.iterations:

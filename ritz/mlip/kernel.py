@@ -261,11 +261,16 @@ def batch_residuals(
     batch: tuple[Batch, ...],
 ) -> Residuals:
     """The errors of networks on a batch."""
-    found = []
+    found, labelled, supervised = [], jnp.zeros(()), jnp.zeros(())
     for group, own in zip(batch, room, strict=True):
         prediction = model.predict(networks, normalisation, group, own.atoms)
         found.append(residuals(prediction, normalisation, group))
-    return joined(found)
+        there = (group.ids >= 0) & group.labels.has_forces
+        count = jnp.sum(jnp.where(there, group.n_atoms, 0))
+        labelled += count
+        supervised += count if own.supervised else 0
+    fraction = supervised / jnp.maximum(labelled, 1)
+    return joined(found)._replace(supervised=fraction.astype(found[0].energy.dtype))
 
 
 def sums_of(

@@ -164,7 +164,6 @@ def test_learning_rates():
         ({"force_fraction": -0.1}, ValueError, "force_fraction must not be negative"),
         ({"scheduler_factor": 7}, ValueError, "scheduler_factor must be below 1"),
         ({"sampling_policy": "often"}, ValueError, "'uniform', 'energy_weighted' or"),
-        ({"memory_mode": "mixed"}, NotImplementedError, "does not exist"),
         ({"precision": "float16"}, ValueError, "'float32' or 'float64'"),
         ({"device": "cuda:7"}, ValueError, "this machine has cpu:0"),
         ({"save_best": 1}, TypeError, "save_best must be True or False"),

@@ -196,6 +196,20 @@ def test_a_fraction_of_the_forces():
     assert not all(np.array_equal(subsets[0], subset) for subset in subsets[1:])
 
 
+def test_a_force_loss_without_bias():
+    losses = []
+    for unbiased in (False, True):
+        settings = config(
+            force_weight=1.0, force_fraction=0.3, force_sampling="fixed",
+            force_scale_unbiased=unbiased,
+        )  # fmt: skip
+        driver = potential().driver(dataset=dataset(), config=settings)
+        forced, others = (np.sum(np.asarray(group)[0] >= 0) for group in driver.carry.plan)
+        driver.run(1, show_progress=False)
+        losses.append(driver.loss)
+    assert losses[1] == pytest.approx(losses[0] / np.sqrt(forced / (forced + others)))
+
+
 @pytest.mark.slow
 def test_the_loss_does_not_depend_on_how_structures_are_grouped():
     """With all forces or with a fraction, validation covers all of them."""
