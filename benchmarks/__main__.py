@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.data import has_data
+
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 NAMES = (
     "loop", "lattice", "ablation", "time_to_error", "deep", "logging_rows", "checkpoints", "relax",
-    "relax_scaling",
+    "relax_scaling", "potentials", "potential_accuracy",
 )  # fmt: skip
+
+NEED_DATA = ("potentials", "potential_accuracy")
 
 INTRODUCTION = """\
 # Performance
@@ -35,6 +39,9 @@ def main() -> None:
     unknown = set(names) - set(NAMES)
     if unknown:
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}.")
+    if not sys.argv[1:] and not has_data():
+        names = [name for name in names if name not in NEED_DATA]
+        print(f"{', '.join(NEED_DATA)} are left out: set RITZ_DATA, see benchmarks/data.py.")
     for name in names:  # each in a process of its own: thread pools and caches are not shared
         code = (
             "from benchmarks.report import report; "

@@ -13,6 +13,8 @@ from typing import Any
 import netket as nk
 import optax
 
+from benchmarks import potential_accuracy
+from benchmarks.data import has_data
 from benchmarks.report import Table, report
 from ritz.lattice import VMC
 from ritz.lattice.ising import ising_chain, ising_chain_energy
@@ -90,6 +92,10 @@ def main() -> None:
         [measure(name) for name in CASES],
     )  # fmt: skip
     report(table)
+    if has_data():
+        report(potential_accuracy.measure())
+    else:
+        print("Potentials are left out: set RITZ_DATA, see benchmarks/data.py.")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from ritz.mlip.datasets import Subset as Subset
 from ritz.mlip.datasets import train_test_split_dataset as train_test_split_dataset
 from ritz.mlip.epochs import EpochCallback as EpochCallback
 from ritz.mlip.fitted import FittedPotential as FittedPotential
+from ritz.mlip.hdf5_dataset import HDF5StructureDataset as HDF5StructureDataset
 from ritz.mlip.labels import from_ase as from_ase
 from ritz.mlip.methods import SGD as SGD
 from ritz.mlip.methods import Adam as Adam

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ritz.mlip.arguments import check_fraction
 from ritz.mlip.chebyshev import ChebyshevDescriptor
@@ -30,6 +31,10 @@ class AbstractDataset(abc.ABC):
     @abc.abstractmethod
     def get_structure(self, index: int) -> Structure:
         """One of the structures."""
+
+    def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
+        """The features of one of the structures, if they are known already."""
+        return None
 
     def source_index(self, index: int) -> int:
         """The place of a structure in the data set that this one is a part of."""
@@ -66,7 +71,9 @@ class StructureDataset(AbstractDataset):
         self.descriptor = descriptor
         self.atomic_energies = dict(atomic_energies or {})
         found = as_structures(structures)
-        self.structures = [s for s in found if self._is_wanted(s, max_energy, max_forces)]
+        self.structures = [
+            s for s in found if is_wanted(s, self.atomic_energies, max_energy, max_forces)
+        ]
         if len(self.structures) < len(found):
             _logger.info(
                 "%d of %d structures are left out: their energies or forces are larger than "
@@ -77,16 +84,6 @@ class StructureDataset(AbstractDataset):
                 f"none of {len(found)} structures is within max_energy={max_energy!r} eV per atom "
                 f"and max_forces={max_forces!r} eV/Angstrom."
             )
-
-    def _is_wanted(
-        self, structure: Structure, max_energy: float | None, max_forces: float | None
-    ) -> bool:
-        energy = referenced(structure, self.atomic_energies) / len(structure)
-        if max_energy is not None and energy > max_energy:  # not if it is unknown: NaN
-            return False
-        if max_forces is not None and structure.forces is not None:
-            return bool(np.max(np.linalg.norm(structure.forces, axis=1)) <= max_forces)
-        return True
 
     def __len__(self) -> int:
         return len(self.structures)
@@ -99,8 +96,8 @@ class StructureDataset(AbstractDataset):
 class CachedStructureDataset(StructureDataset):
     """Structures in memory, with features that are computed when it is made.
 
-    It takes the arguments of `StructureDataset`. Training on energies, and prediction of them,
-    take the features from here.
+    It takes the arguments of `StructureDataset`. What is trained on energies alone takes the
+    features from here, so that several runs on one data set featurise it once.
     """
 
     def __init__(
@@ -114,6 +111,10 @@ class CachedStructureDataset(StructureDataset):
         super().__init__(structures, descriptor, atomic_energies, max_energy, max_forces)
         self.features = descriptor.featurize_all(self.structures)
         """By structure, of shape (n_atoms, n_features)."""
+
+    def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"]:
+        """The features of one of the structures."""
+        return self.features[index]
 
 
 class Subset(AbstractDataset):
@@ -137,6 +138,10 @@ class Subset(AbstractDataset):
         """One of the structures."""
         return self.dataset.get_structure(self.indices[index])
 
+    def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
+        """The features of one of the structures, if they are known already."""
+        return self.dataset.get_features(self.indices[index])
+
     def source_index(self, index: int) -> int:
         """The place of a structure in the data set that this one is a part of."""
         return self.dataset.source_index(self.indices[index])
@@ -148,6 +153,28 @@ def referenced(structure: Structure, atomic_energies: Mapping[str, float]) -> fl
     return energy - sum(
         count * atomic_energies.get(symbol, 0.0) for symbol, count in structure.composition.items()
     )
+
+
+def is_wanted(
+    structure: Structure,
+    atomic_energies: Mapping[str, float],
+    max_energy: float | None,
+    max_forces: float | None,
+) -> bool:
+    """Whether energy and forces of a structure are within limits; unknown ones are.
+
+    Args:
+        structure: The structure.
+        atomic_energies: By species, in eV.
+        max_energy: The most energy per atom, in eV and less that of the atoms.
+        max_forces: The largest force on an atom, in eV/Angstrom.
+    """
+    energy = referenced(structure, atomic_energies) / len(structure)
+    if max_energy is not None and energy > max_energy:  # not if it is NaN
+        return False
+    if max_forces is None or structure.forces is None:
+        return True
+    return bool(np.max(np.linalg.norm(structure.forces, axis=1)) <= max_forces)
 
 
 def split_indices(count: int, percent: float, seed: int) -> tuple[list[int], list[int]]:

@@ -109,16 +109,31 @@ def prepare(
             "sampling_policy='energy_weighted' without atomic_energies: energies per atom are "
             "compared as they are."
         )
-    first = pack(structures, descriptor, energies, _tabled(structures, config), dtype)
+    first = pack(
+        structures, descriptor, energies, _tabled(structures, config), dtype, _features(train)
+    )
     second = None
-    if held_out:
-        second = pack(held_out, descriptor, energies, _tabled(held_out, config), dtype)
+    if test is not None and held_out:
+        second = pack(
+            held_out, descriptor, energies, _tabled(held_out, config), dtype, _features(test)
+        )
     normalisation = _normalisation(first, config)
     return Prepared(
         _normalised(first, normalisation),
         None if second is None else _normalised(second, normalisation),
         normalisation, _statistics(first), (train, test),
     )  # fmt: skip
+
+
+def _features(dataset: AbstractDataset) -> list[np.ndarray] | None:
+    """The features of all structures, if they are known already."""
+    found = []
+    for index in range(len(dataset)):
+        features = dataset.get_features(index)
+        if features is None:
+            return None
+        found.append(features)
+    return found
 
 
 def _tabled(structures: Sequence[Structure], config: TrainingConfig) -> np.ndarray:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ritz.mlip.chebyshev import ChebyshevDescriptor, LocalDerivatives
 from ritz.mlip.datasets import referenced
 from ritz.mlip.derivatives import Environments
-from ritz.mlip.pairs import PairTable
+from ritz.mlip.pairs import PairTable, kinds_of
 from ritz.mlip.ragged import ragged
 from ritz.mlip.structure import Structure
 from ritz.mlip.types import AnyArray
@@ -162,6 +162,7 @@ def pack(
     atomic_energies: Mapping[str, float],
     tabled: Any,
     dtype: str,
+    features: Sequence[np.ndarray] | None = None,
 ) -> Split:
     """Featurise structures and pack them, into arrays of NumPy and with features as they are.
 
@@ -171,10 +172,12 @@ def pack(
         atomic_energies: What is taken off the energies for each atom, in eV.
         tabled: For which structures forces will be asked.
         dtype: Of the derivatives.
+        features: By structure, where they are known already.
     """
     tabled = np.asarray(tabled, bool)
-    table = descriptor.pair_table(structures)
-    order, counts, starts = _by_species(table, len(descriptor.species))
+    sizes = np.array([len(structure) for structure in structures])
+    kinds = [kinds_of(s, descriptor.species, place) for place, s in enumerate(structures)]
+    order, counts, starts = _by_species(sizes, np.concatenate(kinds), len(descriptor.species))
     labels = Labels(
         np.array([referenced(s, atomic_energies) for s in structures]),
         np.array([s.weight for s in structures]),
@@ -184,15 +187,22 @@ def pack(
         np.array([s.forces is not None for s in structures]),
         tabled,
     )
-    features = descriptor.features_of(table)[order]
+    table = None
+    if features is None:
+        table = descriptor.pair_table(structures)
+        found = descriptor.features_of(table)[order]
+    else:
+        found = np.concatenate(features)[order]
     table_starts, forces, tables = np.zeros_like(starts), None, None
     if np.any(tabled):
         chosen = [s for s, wanted in zip(structures, tabled, strict=True) if wanted]
-        own = table if np.all(tabled) else descriptor.pair_table(chosen)
-        own_order, _, table_starts[tabled] = _by_species(own, len(descriptor.species))
+        own = descriptor.pair_table(chosen) if table is None or not np.all(tabled) else table
+        own_order, _, table_starts[tabled] = _by_species(
+            own.sizes, own.kinds, len(descriptor.species)
+        )
         forces = np.concatenate([_forces(s) for s in chosen])[own_order]
         tables = _tables(own, descriptor, own_order, dtype)
-    return Split(counts, starts, labels, features, table_starts, forces, tables)
+    return Split(counts, starts, labels, found, table_starts, forces, tables)
 
 
 def _forces(structure: Structure) -> np.ndarray:
@@ -201,12 +211,14 @@ def _forces(structure: Structure) -> np.ndarray:
     return np.asarray(structure.forces)
 
 
-def _by_species(table: PairTable, n_species: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _by_species(
+    sizes: np.ndarray, kinds: np.ndarray, n_species: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Atoms by structure and species, and counts and first atoms of each."""
-    structure = np.repeat(np.arange(len(table.sizes)), table.sizes)
-    order = np.lexsort((np.arange(table.n_atoms), table.kinds, structure))
-    counts = np.zeros((len(table.sizes), n_species), np.int32)
-    np.add.at(counts, (structure, table.kinds), 1)
+    structure = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((np.arange(len(kinds)), kinds, structure))
+    counts = np.zeros((len(sizes), n_species), np.int32)
+    np.add.at(counts, (structure, kinds), 1)
     ends = np.cumsum(counts.reshape(-1)).reshape(counts.shape)
     return order, counts, (ends - counts).astype(np.int32)
 

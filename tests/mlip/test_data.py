@@ -1,3 +1,6 @@
+import concurrent.futures
+import pickle
+
 import ase.io
 import numpy as np
 import pytest
@@ -6,6 +9,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from ritz.mlip import (
     CachedStructureDataset,
+    ChebyshevDescriptor,
+    HDF5StructureDataset,
     ReferenceEnergies,
     Structure,
     StructureDataset,
@@ -178,3 +183,38 @@ def test_reference_energies():
         ReferenceEnergies.from_reference_compounds(compounds, ["Ti", "O"])
     with pytest.raises(ValueError, match="none a mixture"):
         ReferenceEnergies.from_reference_compounds(compounds, ["O2", "O"])
+
+
+def test_a_data_set_in_a_file(tmp_path):
+    kept = HDF5StructureDataset(
+        tmp_path / "in" / "a.h5", descriptor(), ATOMS, in_memory_cache_size=2
+    )
+    with pytest.raises(ValueError, match="make it with build_database"):
+        len(kept)
+    others = [random_structure(0), Structure([[0.0, 0, 0]], ["O"], weight=2.0)]
+    others[0].stress = np.arange(9.0).reshape(3, 3)
+    kept.build_database([*tio2(3), *others], persist_features=True)
+    assert len(kept) == 5 and [p.name for p in (tmp_path / "in").iterdir()] == ["a.h5"]
+    for index, structure in enumerate([*tio2(3), *others]):
+        found = kept.get_structure(index)
+        for name in ("positions", "forces", "cell", "stress", "energy", "weight", "pbc"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(structure, name))
+        assert found.species == structure.species and found.name == structure.name
+        np.testing.assert_allclose(
+            kept.get_features(index), descriptor().featurize(structure), atol=1e-12
+        )
+    again = pickle.loads(pickle.dumps(HDF5StructureDataset(kept.path, descriptor())))
+    assert again.atomic_energies == ATOMS
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        names = list(pool.map(lambda i: again.get_structure(i % 5).name, range(40)))
+    assert names[:3] == [s.name for s in tio2(3)]
+    other = HDF5StructureDataset(kept.path, ChebyshevDescriptor(["Ti", "O"], 1, 3, 1, 3))
+    assert other.get_features(0) is None
+    with pytest.raises(IndexError, match="there are 5"):
+        kept.get_structure(5)
+    with pytest.raises(FileExistsError, match="is there already"):
+        kept.build_database(tio2(1))
+    empty = HDF5StructureDataset(tmp_path / "b.h5", descriptor(), ATOMS, max_energy=-100)
+    with pytest.raises(ValueError, match="no structure to write"):
+        empty.build_database(DATA / "*.xsf", build_workers=1)
+    assert not (tmp_path / "b.h5").exists()

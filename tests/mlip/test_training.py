@@ -10,12 +10,13 @@ from ritz.loggers import RuntimeLog
 from ritz.mlip import (
     Adam,
     ANNPotential,
+    CachedStructureDataset,
     ChebyshevDescriptor,
     EpochCallback,
     Structure,
     StructureDataset,
     Subset,
-)  # fmt: skip
+)
 from ritz.mlip.datasets import split_indices
 from ritz.testing import check_driver
 from tests.mlip.systems import (
@@ -28,7 +29,7 @@ from tests.mlip.systems import (
     potential,
     reference,
     tio2,
-)  # fmt: skip
+)
 
 
 def trained(**settings):
@@ -228,6 +229,16 @@ def test_energies_alone_in_single_precision():
     assert "RMSE_test" not in out.errors and not out.has_forces
 
 
+def test_known_features_are_taken(monkeypatch):
+    cached = CachedStructureDataset(tio2(), descriptor(), ATOMS)
+    settings = config(force_weight=0.0)
+    plain = potential().driver(dataset=dataset(), config=settings)
+    monkeypatch.setattr(ChebyshevDescriptor, "pair_table", None)
+    driver = potential().driver(dataset=cached, config=settings)
+    for a, b in zip(driver.prepared.train, plain.prepared.train, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
 def test_what_is_asked_for_is_written(usual):
     made, out = trained(save_energies=True, save_forces=True, iterations=1)
     rows = ase.io.read("forces_test.extxyz", ":")
@@ -268,20 +279,28 @@ def test_normalisation_can_be_given(caplog):
         ({"structures": [Structure([[0.0, 0, 0]], ["O"])] * 9}, ValueError, "0 has no energy"),
         (
             {"structures": [Structure([[0.0, 0, 0]], ["O"], energy=n) for n in range(9)]},
-            ValueError, "no structure has forces, but force_weight",
+            ValueError,
+            "no structure has forces, but force_weight",
         ),
         (
-            {"dataset": StructureDataset(tio2(4), descriptor(), {"O": 1.0}),
-             "config": config(atomic_energies=ATOMS)},
-            ValueError, "atomic_energies are those of the data set",
+            {
+                "dataset": StructureDataset(tio2(4), descriptor(), {"O": 1.0}),
+                "config": config(atomic_energies=ATOMS),
+            },
+            ValueError,
+            "atomic_energies are those of the data set",
         ),
         (
-            {"dataset": StructureDataset(
-                tio2(4), ChebyshevDescriptor(["O", "Ti"], 3, 4.0, 2, 3.0))},
-            ValueError, "the data set was made for",
+            {
+                "dataset": StructureDataset(
+                    tio2(4), ChebyshevDescriptor(["O", "Ti"], 3, 4.0, 2, 3.0)
+                )
+            },
+            ValueError,
+            "the data set was made for",
         ),
     ],
-)  # fmt: skip
+)
 def test_bad_data(arguments, error, message):
     with pytest.raises(error, match=message):
         potential().train(**{"config": config(), **arguments})

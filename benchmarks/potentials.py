@@ -1,0 +1,122 @@
+"""Seconds per epoch of training interatomic potentials, and of featurising."""
+
+import statistics
+import time
+from typing import Any
+
+from benchmarks.data import TIO2_ATOMS, folder
+from benchmarks.report import Table
+from ritz.loggers import RuntimeLog
+from ritz.mlip import (
+    Adam,
+    ANNPotential,
+    ChebyshevDescriptor,
+    CommitteeConfig,
+    CommitteePotential,
+    Structure,
+    TrainingConfig,
+    read_structures,
+)  # fmt: skip
+from ritz.mlip.best_members import BestMembers
+from ritz.mlip.prepare import prepare, resolve
+from ritz.mlip.training import CommitteeTraining
+
+ROUNDS = 5
+HIDDEN = [(20, "tanh"), (20, "tanh")]
+
+AENET = {"featurise": 21.0, "energy": 0.0103, "forces": 1.46}
+"""Seconds that aenet-python 0.1.0 takes on one thread with all its caches, on the same structures,
+descriptor, networks and optimiser: once to featurise, and per epoch with validation."""
+
+
+def descriptor() -> ChebyshevDescriptor:
+    """That of the comparison: 30 features."""
+    return ChebyshevDescriptor(["Ti", "O"], 10, 6.0, 3, 3.5, min_cutoff=0.5)
+
+
+def config(force_weight: float) -> TrainingConfig:
+    """180 structures to train on and 20 to validate with, in batches of 32, all forces."""
+    return TrainingConfig(
+        method=Adam(mu=1e-3, batchsize=32), testpercent=10, split_seed=0, precision="float64",
+        force_weight=force_weight, atomic_energies=TIO2_ATOMS, checkpoint_dir=None,
+    )  # fmt: skip
+
+
+def per_epoch(driver: Any, epochs: int) -> tuple[float, float, list[float], RuntimeLog]:
+    """Seconds of the first run and, at the median, per epoch; all of them; and the log.
+
+    A log, the history and the best parameters are kept, as `train` does.
+    """
+    log, best = RuntimeLog(), BestMembers()
+    callbacks = [best] if isinstance(driver, CommitteeTraining) else []
+
+    def run(n: int) -> float:
+        began = time.perf_counter()
+        driver.run(n * driver.n_batches, out=log, callback=callbacks, show_progress=False)
+        return time.perf_counter() - began
+
+    first = run(2)
+    run(epochs)  # finds the length of blocks
+    times = [run(epochs) / epochs for _ in range(ROUNDS)]
+    return first, statistics.median(times), times, log
+
+
+def committee(structures: list[Structure], settings: TrainingConfig) -> CommitteeTraining:
+    """Four members."""
+    made = CommitteePotential({"Ti": HIDDEN, "O": HIDDEN}, descriptor())
+    prepared = prepare(*resolve(descriptor(), settings, structures), settings, "float64")
+    first = made._first(CommitteeConfig(num_members=4).seeds)
+    return CommitteeTraining(made._template.model, first, prepared, settings, "float64")
+
+
+def measure() -> Table:
+    """One row a case."""
+    files = sorted((folder() / "tio2" / "xsf").glob("*.xsf"))[:200]
+    structures = read_structures(files)
+    began = time.perf_counter()
+    descriptor().featurize_all(structures)
+    first = time.perf_counter() - began
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        descriptor().featurize_all(structures)
+        times.append(time.perf_counter() - began)
+    median = statistics.median(times)
+    rows: list[Any] = [
+        ("featurise 200 structures", median, min(times), max(times), AENET["featurise"],
+         AENET["featurise"] / median, first, "", "")
+    ]  # fmt: skip
+    alone = {}
+    for name, weight, epochs in (("energy", 0.0, 300), ("forces", 0.1, 30)):
+        potential = ANNPotential({"Ti": HIDDEN, "O": HIDDEN}, descriptor())
+        for members in (1, 4):
+            settings = config(weight)
+            driver = (
+                potential.driver(structures, settings)
+                if members == 1
+                else committee(structures, settings)
+            )
+            first, median, times, log = per_epoch(driver, epochs)
+            alone.setdefault(name, median)
+            peer = AENET[name] * members
+            label = "energies" if name == "energy" else "energies and forces"
+            if members > 1:
+                label += f", {members} members ({median / alone[name]:.2f} x one)"
+            forces = log.data.get("RMSE_force_test")
+            rows.append((
+                label, median, min(times), max(times), peer, peer / median, first,
+                1e3 * float(log.data["RMSE_test"].values[-1]),
+                "" if forces is None else float(forces.values[-1]),
+            ))  # fmt: skip
+    return Table(
+        "potentials",
+        "Training of interatomic potentials",
+        ("case", "s", "shortest", "longest", "ænet s", "ratio", "first s", "meV/atom", "eV/Å"),
+        rows,
+        "200 TiO2 structures, 4,345 atoms; 30 features, two networks of 30-20-20-1 nodes in double "
+        "precision, Adam, batches of 32, 180 structures to train on and 20 to validate with, all "
+        f"forces. Seconds to featurise, or per epoch with validation and a log: the median of "
+        f"{ROUNDS} rounds after the first, which compiles. The ænet column is aenet-python 0.1.0 "
+        "on one thread with all its caches, measured apart; for committees times the members. "
+        "The errors are those of validation after as many epochs as were timed.",
+    )

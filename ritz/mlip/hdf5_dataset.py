@@ -1,0 +1,295 @@
+"""A data set in one HDF5 file, read structure by structure."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from jaxtyping import Float
+
+from ritz.driver.arguments import check_count
+from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.datasets import AbstractDataset, is_wanted
+from ritz.mlip.reading import Paths, expand, iter_structures
+from ritz.mlip.structure import Structure, as_structure
+
+FORMAT = "ritz.mlip structures 1"
+"""What a file says it is."""
+
+CHUNK = 256
+"""How many structures are featurised and written at once."""
+
+
+class HDF5StructureDataset(AbstractDataset):
+    """Structures in an HDF5 file, with their features if they were kept.
+
+    `build_database` makes the file; afterwards, structures are read when they are asked for, and
+    the last ones that were read are kept in memory. Several processes may read at once: each opens
+    the file by itself, when it first reads.
+
+    Args:
+        path: The file.
+        descriptor: What features are computed with.
+        atomic_energies: By species, in eV; what is taken off total energies. Others have 0. None
+            takes those that the file was built with.
+        max_energy: When the file is built, structures with more energy per atom, in eV and less
+            that of the atoms, are left out.
+        max_forces: The same for structures with a larger force on an atom, in eV/Angstrom.
+        in_memory_cache_size: How many structures are kept in memory.
+
+    Raises:
+        ValueError: If a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        descriptor: ChebyshevDescriptor,
+        atomic_energies: Mapping[str, float] | None = None,
+        max_energy: float | None = None,
+        max_forces: float | None = None,
+        in_memory_cache_size: int = 1024,
+    ):
+        self.path = Path(path)
+        self.descriptor = descriptor
+        self.max_energy = max_energy
+        self.max_forces = max_forces
+        self._given_energies = None if atomic_energies is None else dict(atomic_energies)
+        self._size = check_count("in_memory_cache_size", in_memory_cache_size, 0)
+        self._cache: collections.OrderedDict[int, Structure] = collections.OrderedDict()
+        self._lock = threading.RLock()
+        self._file: Any = None
+        self._process = 0
+
+    # Building.
+
+    def build_database(
+        self,
+        sources: Paths | Iterable[Any],
+        energy_key: str | None = None,
+        forces_key: str | None = None,
+        stress_key: str | None = None,
+        build_workers: int = 0,
+        persist_features: bool = False,
+    ) -> "HDF5StructureDataset":
+        """Write the file, at once: it is there when it is complete.
+
+        Args:
+            sources: Files, patterns or folders as `read_structures` takes them; or structures,
+                one after another.
+            energy_key: See `read_structures`.
+            forces_key: See `read_structures`.
+            stress_key: See `read_structures`.
+            build_workers: How many processes read files; 0 for this one. A script that asks for
+                some does so below `if __name__ == "__main__":`, since each of them imports it.
+            persist_features: Whether features are computed and kept in the file.
+
+        Returns:
+            The data set itself.
+
+        Raises:
+            FileExistsError: If the file is there already.
+            ValueError: If a source cannot be read, or no structure is left.
+        """
+        import h5py
+
+        if self.path.exists():
+            raise FileExistsError(f"{self.path} is there already; remove it, or choose another.")
+        check_count("build_workers", build_workers, 0)
+        keys = energy_key, forces_key, stress_key
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
+        energies = self._given_energies or {}
+        found = (
+            s
+            for s in _read(sources, keys, build_workers)
+            if is_wanted(s, energies, self.max_energy, self.max_forces)
+        )
+        try:
+            with h5py.File(partial, "w") as file:
+                count = 0
+                while chunk := list(itertools.islice(found, CHUNK)):
+                    features = self.descriptor.featurize_all(chunk) if persist_features else None
+                    _append(file, chunk, features)
+                    count += len(chunk)
+                if not count:
+                    raise ValueError(
+                        "there is no structure to write: none was found, or all are above "
+                        f"max_energy={self.max_energy!r} or max_forces={self.max_forces!r}."
+                    )
+                file.attrs["format"] = FORMAT
+                file.attrs["atomic_energies"] = json.dumps(energies)
+                file.attrs["descriptor"] = json.dumps(dataclasses.asdict(self.descriptor))
+            partial.rename(self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return self
+
+    # Reading.
+
+    def _open(self) -> Any:
+        """The file, opened by this process."""
+        with self._lock:
+            return self._opened()
+
+    def _opened(self) -> Any:
+        if self._file is None or self._process != os.getpid():
+            import h5py
+
+            if not self.path.is_file():
+                raise ValueError(f"there is no file {self.path}; make it with build_database(...).")
+            file = h5py.File(self.path, "r", locking=False)
+            if file.attrs.get("format") != FORMAT:
+                raise ValueError(
+                    f"{self.path} is no data set that this version of Ritz has written."
+                )
+            self._file, self._process = file, os.getpid()
+        return self._file
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is read."""
+        if self._file is not None and self._process == os.getpid():
+            self._file.close()
+        self._file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Files are not sent to other processes."""
+        kept = {name: value for name, value in vars(self).items() if name != "_lock"}
+        return {**kept, "_file": None, "_cache": collections.OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open nothing yet."""
+        vars(self).update(state, _lock=threading.RLock())
+
+    @property
+    def atomic_energies(self) -> dict[str, float]:  # type: ignore[override]
+        """By species, in eV; what is taken off total energies."""
+        if self._given_energies is not None:
+            return self._given_energies
+        return json.loads(self._open().attrs["atomic_energies"])
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the file has features of this descriptor."""
+        file = self._open()
+        kept = json.loads(file.attrs["descriptor"])
+        return "features" in file and kept == json.loads(
+            json.dumps(dataclasses.asdict(self.descriptor))
+        )
+
+    def __len__(self) -> int:
+        return len(self._open()["ends"])
+
+    def get_structure(self, index: int) -> Structure:
+        """One of the structures; its name is that of its source."""
+        index = self._checked(index)
+        with self._lock:
+            found = self._cache.pop(index, None)
+            if found is None:
+                found = self._read_structure(index)
+            if self._size:
+                self._cache[index] = found  # the last one is the newest
+                while len(self._cache) > self._size:
+                    self._cache.popitem(last=False)
+        return found
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no structure {index}; there are {len(self)}.")
+        return int(index)
+
+    def _atoms(self, index: int) -> slice:
+        ends = self._open()["ends"]
+        return slice(0 if index == 0 else int(ends[index - 1]), int(ends[index]))
+
+    def _read_structure(self, index: int) -> Structure:
+        file, atoms = self._open(), self._atoms(index)
+        has_cell, has_energy, has_forces, has_stress = file["known"][index]
+        return Structure(
+            positions=file["positions"][atoms],
+            species=[chemical_symbols[n] for n in file["numbers"][atoms]],
+            energy=float(file["energy"][index]) if has_energy else None,
+            forces=file["forces"][atoms] if has_forces else None,
+            cell=file["cell"][index] if has_cell else None,
+            pbc=tuple(map(bool, file["pbc"][index])),
+            stress=file["stress"][index] if has_stress else None,
+            name=file["name"][index].decode() or None,
+            weight=float(file["weight"][index]),
+        )
+
+    def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
+        """The features of one of the structures, if the file has them."""
+        if not self.has_features:
+            return None
+        return self._open()["features"][self._atoms(self._checked(index))]
+
+
+def _read(sources: Any, keys: tuple[Any, ...], workers: int) -> Iterator[Structure]:
+    """Structures of files, read by several processes, or as they are given."""
+    is_path = isinstance(sources, str | PathLike)
+    listed = [sources] if is_path else sources
+    if not is_path and not isinstance(listed, Iterator):
+        listed = list(listed)
+    if isinstance(listed, Iterator) or not all(isinstance(s, str | PathLike) for s in listed):
+        yield from map(as_structure, listed)
+        return
+    files = expand(listed)
+    if not workers:
+        for file in files:
+            yield from iter_structures(file, *keys)
+        return
+    context = multiprocessing.get_context("spawn")  # JAX has threads, which forks do not survive
+    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+        for structures in pool.map(_read_file, files, [keys] * len(files)):
+            yield from structures
+
+
+def _read_file(file: Path, keys: tuple[Any, ...]) -> list[Structure]:
+    return list(iter_structures(file, *keys))
+
+
+def _append(file: Any, structures: list[Structure], features: list[np.ndarray] | None) -> None:
+    """Write structures behind those that are there."""
+    import h5py
+
+    def or_zero(value: Any, shape: tuple[int, ...]) -> np.ndarray:
+        return np.zeros(shape) if value is None else np.asarray(value)
+
+    known = [
+        (s.cell is not None, s.energy is not None, s.forces is not None, s.stress is not None)
+        for s in structures
+    ]
+    numbers = [s.to_ase().numbers for s in structures]
+    begin = int(file["ends"][-1]) if "ends" in file else 0
+    columns = {
+        "ends": begin + np.cumsum([len(s) for s in structures]),
+        "positions": np.concatenate([s.positions for s in structures]),
+        "numbers": np.concatenate(numbers).astype(np.int16),
+        "forces": np.concatenate([or_zero(s.forces, (len(s), 3)) for s in structures]),
+        "energy": np.array([0.0 if s.energy is None else s.energy for s in structures]),
+        "cell": np.array([or_zero(s.cell, (3, 3)) for s in structures]),
+        "pbc": np.array([s.pbc for s in structures]),
+        "stress": np.array([or_zero(s.stress, (3, 3)) for s in structures]),
+        "weight": np.array([s.weight for s in structures]),
+        "known": np.array(known),
+        "name": np.array([s.name or "" for s in structures], h5py.string_dtype()),
+    }
+    if features is not None:
+        columns["features"] = np.concatenate(features)
+    for name, values in columns.items():
+        if name not in file:
+            file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), chunks=True)
+            continue
+        dataset = file[name]
+        dataset.resize(len(dataset) + len(values), axis=0)
+        dataset[-len(values) :] = values
