@@ -7,11 +7,28 @@ os.environ.update(
     WANDB_MODE="offline",
 )  # fmt: skip
 
+import gc
+from pathlib import Path
+
 import jax
 import pytest
 
 # NetKet switches to this too; without it, results would depend on which test came first.
 jax.config.update("jax_enable_x64", True)
+
+
+MOST_MAPS = 30_000
+"""Every compiled program maps memory; Linux lets a process have 65,530 maps, and without one more
+XLA's compiler crashes."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
