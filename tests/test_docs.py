@@ -23,6 +23,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
+LONG = ("mlip.md",)
+"""Pages whose programs take long to compile; README has their first example."""
+
 MODULES = [
     ritz.callbacks, ritz.checkpoint, ritz.driver, ritz.lattice, ritz.loggers, ritz.mlip,
     ritz.relax, ritz.stages, ritz.testing, ritz.updates,
@@ -42,7 +45,11 @@ def _compiled_quickly(page):
 
 
 @pytest.mark.usefixtures("_compiled_quickly")
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=pytest.mark.slow if p.name in LONG else ()) for p in PAGES if blocks(p)],
+    ids=lambda p: p.name,
+)
 def test_code_runs(page, monkeypatch):
     monkeypatch.setattr("sys.stderr.write", lambda text: None, raising=False)
     Path("tio2").symlink_to(ROOT / "tests" / "data" / "tio2")

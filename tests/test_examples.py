@@ -11,6 +11,7 @@ pytestmark = pytest.mark.netket
 FOLDER = Path(__file__).parents[1] / "examples"
 
 
+@pytest.mark.slow
 def test_heisenberg_chain(capsys):
     example = runpy.run_path(str(FOLDER / "heisenberg_chain.py"))
     energy, reason = example["main"]()

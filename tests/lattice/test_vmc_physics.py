@@ -52,6 +52,7 @@ def test_monte_carlo_reaches_the_exact_energy():
     assert abs(stats.mean - full.expect(hamiltonian).mean) < 5 * stats.error_of_mean
 
 
+@pytest.mark.slow
 def test_heisenberg_in_a_sector_with_a_symmetric_sampler():
     graph = nk.graph.Chain(8)
     hilbert = nk.hilbert.Spin(0.5, 8, total_sz=0)

@@ -16,6 +16,7 @@ from ritz.mlip import (
     Structure,
     StructureDataset,
     Subset,
+    rooms,
 )
 from ritz.mlip.datasets import split_indices
 from ritz.testing import check_driver
@@ -146,6 +147,7 @@ def test_the_rows_of_epochs(usual):
     np.testing.assert_array_equal(usual[1].errors["RMSE_test"], out.errors["RMSE_test"])
 
 
+@pytest.mark.slow
 def test_early_stopping_counts_epochs():
     _, out = trained(
         iterations=30, method=Adam(mu=1e-9, batchsize=6), save_best=False,
@@ -154,6 +156,7 @@ def test_early_stopping_counts_epochs():
     assert len(out.errors) == 4 and "RMSE_test has not improved" in out.stop_message
 
 
+@pytest.mark.slow
 def test_the_best_parameters_are_restored_and_the_scheduler_acts():
     _, out = trained(
         iterations=8, method=Adam(mu=0.3, batchsize=6), use_scheduler=True,
@@ -168,6 +171,7 @@ def test_the_best_parameters_are_restored_and_the_scheduler_acts():
         trained(use_scheduler=True, testpercent=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy", [pytest.param("energy_weighted", marks=pytest.mark.slow), "error_weighted"]
 )
@@ -181,6 +185,7 @@ def test_weighted_sampling(policy):
     assert np.all(scores > 0) and (np.any(scores != 1) if policy == "error_weighted" else True)
 
 
+@pytest.mark.slow
 def test_a_fraction_of_the_forces():
     settings = config(
         force_fraction=0.3, force_resample_num_epochs=1, force_scale_unbiased=True, iterations=3
@@ -197,6 +202,20 @@ def test_a_fraction_of_the_forces():
     assert not all(np.array_equal(subsets[0], subset) for subset in subsets[1:])
 
 
+@pytest.mark.slow
+def test_room_is_made_where_a_batch_needs_more(monkeypatch):
+    usual = potential().driver(dataset=dataset(), config=config(sampling_policy="error_weighted"))
+    monkeypatch.setattr(rooms, "_MARGIN", 0.7)
+    driver = potential().driver(dataset=dataset(), config=config(sampling_policy="error_weighted"))
+    assert bool(driver.carry.crowded) and not bool(usual.carry.crowded)
+    monkeypatch.setattr(rooms, "_MARGIN", 1.1)
+    driver.run(4 * driver.n_batches, show_progress=False)
+    drawn = np.asarray(driver.carry.plan[0])
+    assert np.sum(drawn >= 0) == 18 and not bool(driver.carry.crowded)
+    assert driver.kernel.settings.room[0].slots > 7
+
+
+@pytest.mark.slow
 def test_a_force_loss_without_bias():
     losses = []
     for unbiased in (False, True):
@@ -222,6 +241,7 @@ def test_the_loss_does_not_depend_on_how_structures_are_grouped():
     )
 
 
+@pytest.mark.slow
 def test_energies_alone_in_single_precision():
     made, out = trained(force_weight=0.0, precision="float32", iterations=20, testpercent=0)
     assert {leaf.dtype.name for leaf in leaves(made)} == {"float32"}
@@ -239,6 +259,7 @@ def test_known_features_are_taken(monkeypatch):
         jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_is_written(usual):
     made, out = trained(save_energies=True, save_forces=True, iterations=1)
     rows = ase.io.read("forces_test.extxyz", ":")
