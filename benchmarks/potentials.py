@@ -18,7 +18,6 @@ from ritz.mlip import (
     read_structures,
 )  # fmt: skip
 from ritz.mlip.best_members import BestMembers
-from ritz.mlip.prepare import prepare, resolve
 from ritz.mlip.training import CommitteeTraining
 
 ROUNDS = 5
@@ -64,9 +63,7 @@ def per_epoch(driver: Any, epochs: int) -> tuple[float, float, list[float], Runt
 def committee(structures: list[Structure], settings: TrainingConfig) -> CommitteeTraining:
     """Four members."""
     made = CommitteePotential({"Ti": HIDDEN, "O": HIDDEN}, descriptor())
-    prepared = prepare(*resolve(descriptor(), settings, structures), settings, "float64")
-    first = made._first(CommitteeConfig(num_members=4).seeds)
-    return CommitteeTraining(made._template.model, first, prepared, settings, "float64")
+    return made.driver(structures, settings, CommitteeConfig(num_members=4))
 
 
 def measure() -> Table:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,14 @@ from jaxtyping import Array, Bool, Float
 from ritz.driver.arguments import check_count
 from ritz.mlip.arguments import check_dtype, check_positive, placed
 from ritz.mlip.pairs import PairTable, Rows, pair_table
+from ritz.mlip.polynomials import (
+    chebyshev_polynomials,
+    contraction_of,
+    cosine_cutoff,
+    differentiation_of,
+    monomials_of,
+    unit_vectors,
+)
 from ritz.mlip.structure import Structure, as_structure, as_structures
 from ritz.mlip.types import AnyArray
 
@@ -160,8 +167,8 @@ class ChebyshevDescriptor:
     def radial_basis(self, distances: Any) -> Float[Array, "*batch rad_order+1 n_neighbors"]:
         """The terms of the radial sums, (..., n) -> (..., rad_order + 1, n)."""
         x = jnp.minimum(2 * distances / self.rad_cutoff - 1, 1)
-        envelope = _envelope(distances, self.rad_cutoff)
-        return jnp.stack([t * envelope for t in _polynomials(x, self.rad_order)], axis=-2)
+        envelope = cosine_cutoff(distances, self.rad_cutoff)
+        return jnp.stack([t * envelope for t in chebyshev_polynomials(x, self.rad_order)], axis=-2)
 
     def radial(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_radial"]:
         """R, and Rw after it if there are several species; arguments as for `features`."""
@@ -176,14 +183,14 @@ class ChebyshevDescriptor:
     def angular(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_angular"]:
         """A, and Aw after it if there are several species; arguments as for `features`."""
         distances, pairs = self._distances(vectors, pairs)
-        envelope: Any = jnp.where(pairs, _envelope(distances, self.ang_cutoff), 0)
-        monomials = _monomials(_units(vectors, distances, pairs), self.ang_order)
+        envelope: Any = jnp.where(pairs, cosine_cutoff(distances, self.ang_cutoff), 0)
+        monomials = monomials_of(unit_vectors(vectors, distances, pairs), self.ang_order)
 
         factors = jnp.stack([jnp.ones_like(weights), weights][: 1 + self.is_weighted], axis=-1)
         terms = envelope[..., None] * factors
         moments = jnp.moveaxis(monomials @ terms, -1, -2)
         alone = jnp.moveaxis(jnp.sum(terms**2, axis=-2, keepdims=True), -1, -2)
-        contraction = jnp.asarray(_contraction(self.ang_order), vectors.dtype)
+        contraction = jnp.asarray(contraction_of(self.ang_order), vectors.dtype)
         sums = (moments**2 @ contraction.T - alone) / 2
         return sums.reshape(*sums.shape[:-2], -1)
 
@@ -231,7 +238,7 @@ class ChebyshevDescriptor:
         distances, near = self._distances(vectors, pairs)
         _, by_distance = jax.jvp(self.radial_basis, (distances,), (jnp.ones_like(distances),))
         slopes: Any = jnp.where(near[..., None, :], by_distance, 0)
-        units = jnp.moveaxis(_units(vectors, distances, near), -1, -2)
+        units = jnp.moveaxis(unit_vectors(vectors, distances, near), -1, -2)
         angular = self._angular_derivatives(
             distances[..., :n_near], near[..., :n_near], weights[..., :n_near], units[..., :n_near]
         )
@@ -244,12 +251,12 @@ class ChebyshevDescriptor:
         give, dA_n/dv_j = u_j f'_j (P_n(u_j) - f_j) + (1 - u_j u_j) grad P_n(u_j) f_j / d_j.
         """
         order = self.ang_order
-        monomials = _monomials(jnp.moveaxis(units, -2, -1), order)
+        monomials = monomials_of(jnp.moveaxis(units, -2, -1), order)
         envelope, slope = jax.jvp(
-            lambda d: _envelope(d, self.ang_cutoff), (distances,), (jnp.ones_like(distances),)
+            lambda d: cosine_cutoff(d, self.ang_cutoff), (distances,), (jnp.ones_like(distances),)
         )
-        contraction = jnp.asarray(_contraction(order), distances.dtype)
-        lower, factors = _differentiation(order)
+        contraction = jnp.asarray(contraction_of(order), distances.dtype)
+        lower, factors = differentiation_of(order)
         n_lower = lower.shape[1]
         parts = []
         for factor in (1.0, weights)[: 1 + self.is_weighted]:
@@ -365,77 +372,3 @@ def checked_species(species: Sequence[str]) -> tuple[str, ...]:
             "was given."
         )
     return listed
-
-
-def _envelope(distances: Any, cutoff: float) -> Any:
-    inside = jnp.minimum(distances / cutoff, 1)
-    return jnp.where(distances < cutoff, (jnp.cos(math.pi * inside) + 1) / 2, 0)
-
-
-def _polynomials(x: Any, order: int) -> list[Any]:
-    """Chebyshev polynomials of the first kind up to `order`."""
-    found = [jnp.ones_like(x), x]
-    for _ in range(order - 1):
-        found.append(2 * x * found[-1] - found[-2])
-    return found[: order + 1]
-
-
-def _units(vectors: Any, distances: Any, pairs: Any) -> Any:
-    return jnp.where(pairs[..., None], vectors / distances[..., None], 0)
-
-
-@functools.cache
-def _exponents(order: int) -> tuple[tuple[int, int, int], ...]:
-    """Exponents (a, b, c) of monomials in three variables, by degree."""
-    return tuple(
-        (a, b, degree - a - b)
-        for degree in range(order + 1)
-        for a in range(degree, -1, -1)
-        for b in range(degree - a, -1, -1)
-    )
-
-
-def _monomials(units: Any, order: int) -> Any:
-    """u_x^a u_y^b u_z^c up to degree `order`, (..., n, 3) -> (..., n_monomials, n)."""
-    powers = [
-        list(itertools.accumulate([units[..., axis]] * order, jnp.multiply,
-                                  initial=jnp.ones_like(units[..., axis])))
-        for axis in range(3)
-    ]  # fmt: skip
-    found = [powers[0][a] * powers[1][b] * powers[2][c] for a, b, c in _exponents(order)]
-    return jnp.stack(found, axis=-2)
-
-
-@functools.cache
-def _contraction(order: int) -> np.ndarray:
-    """How products of monomials in u and v make up T_n(u . v), by n and monomial.
-
-    (u . v)^l = sum of l! / (a! b! c!) u^(a, b, c) v^(a, b, c) over a + b + c = l.
-    """
-    exponents = _exponents(order)
-    found = np.zeros((order + 1, len(exponents)))
-    for n in range(order + 1):
-        in_powers = np.polynomial.chebyshev.cheb2poly([0] * n + [1])
-        for column, (a, b, c) in enumerate(exponents):
-            degree = a + b + c
-            if degree < len(in_powers):
-                ways = math.factorial(degree) / math.prod(map(math.factorial, (a, b, c)))
-                found[n, column] = in_powers[degree] * ways
-    return found
-
-
-@functools.cache
-def _differentiation(order: int) -> tuple[np.ndarray, np.ndarray]:
-    """By axis and monomial of lower degree: which one has it as derivative, and times what."""
-    exponents = _exponents(order)
-    known = {powers: column for column, powers in enumerate(exponents)}
-    lower = [powers for powers in exponents if sum(powers) < order]
-    sources = np.zeros((3, len(lower)), int)
-    factors = np.zeros((3, len(lower)))
-    for axis in range(3):
-        for column, powers in enumerate(lower):
-            raised = list(powers)
-            raised[axis] += 1
-            sources[axis, column] = known[raised[0], raised[1], raised[2]]
-            factors[axis, column] = raised[axis]
-    return sources, factors

@@ -143,12 +143,8 @@ class CommitteePotential:
         if folder is not None and (folder / METADATA).exists() and resume_from is None:
             raise ValueError(f"{folder} holds a committee already; choose another output_dir.")
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
-        dtype = self.descriptor.dtype if config.precision == "auto" else config.precision
         with placed(config.device):
-            prepared = prepare(*data, config, dtype)
-            driver = CommitteeTraining(
-                self._template.model, self._first(committee.seeds), prepared, config, dtype
-            )
+            driver = self._driver(data, config, committee)
             found = run_training(driver, config, resume_from, listed(callback), out)
         self.members, members = [], []
         for number, (seed, trainout) in enumerate(zip(committee.seeds, found, strict=True)):
@@ -163,14 +159,32 @@ class CommitteePotential:
         result.write({"config": _plain(config), "committee_config": _plain(committee)})
         return result
 
-    def _first(self, seeds: Sequence[int]) -> Any:
+    def driver(
+        self,
+        structures: Any,
+        config: TrainingConfig | None = None,
+        committee_config: CommitteeConfig | None = None,
+    ) -> CommitteeTraining:
+        """The driver that `train` runs, see `ANNPotential.driver`."""
+        config = TrainingConfig() if config is None else config
+        committee = CommitteeConfig() if committee_config is None else committee_config
+        data = resolve(self.descriptor, config, structures)
+        with placed(config.device):
+            return self._driver(data, config, committee)
+
+    def _driver(
+        self, data: tuple[Any, Any], config: TrainingConfig, committee: CommitteeConfig
+    ) -> Any:
+        dtype = self.descriptor.dtype if config.precision == "auto" else config.precision
+        prepared = prepare(*data, config, dtype)
+        model = self._template.model
         with jax.enable_x64(True):
-            model = self._template.model
             each = [
                 init_networks(jax.random.key(seed), model.arch, self.descriptor.n_features)
-                for seed in seeds
+                for seed in committee.seeds
             ]
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+            first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+        return CommitteeTraining(model, first, prepared, config, dtype)
 
     def predict(self, structures: Any, eval_forces: bool = False) -> CommitteePredictResult:
         """Predict with all members.

@@ -15,7 +15,27 @@ Schedule = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Adam:
+class _MomentMethod:
+    """What both forms of Adam are told."""
+
+    mu: float = 0.001
+    batchsize: int = 32
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, rate="mu", decays=("beta1", "beta2"), others=("epsilon",))
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate."""
+        return self.mu
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam(_MomentMethod):
     """Adam (Kingma and Ba, arXiv 1412.6980).
 
     Args:
@@ -32,20 +52,7 @@ class Adam:
     """
 
     method_name: ClassVar[str] = "adam"
-    mu: float = 0.001
-    batchsize: int = 32
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
     weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, rate="mu", decays=("beta1", "beta2"), others=("epsilon",))
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate."""
-        return self.mu
 
     def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
         """The optimiser with a learning rate that changes."""
@@ -56,7 +63,7 @@ class Adam:
 
 
 @dataclasses.dataclass(frozen=True)
-class AdamW:
+class AdamW(_MomentMethod):
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101).
 
     Args:
@@ -73,20 +80,7 @@ class AdamW:
     """
 
     method_name: ClassVar[str] = "adamw"
-    mu: float = 0.001
-    batchsize: int = 32
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        _check(self, rate="mu", decays=("beta1", "beta2"), others=("epsilon",))
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate."""
-        return self.mu
 
     def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
         """The optimiser with a learning rate that changes."""
