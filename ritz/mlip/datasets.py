@@ -93,24 +93,27 @@ class StructureDataset(AbstractDataset):
         return self.structures[index]
 
 
-class CachedStructureDataset(StructureDataset):
+class CachedStructureDataset(AbstractDataset):
     """Structures in memory, with features that are computed when it is made.
 
     It takes the arguments of `StructureDataset`. What is trained on energies alone takes the
     features from here, so that several runs on one data set featurise it once.
     """
 
-    def __init__(
-        self,
-        structures: Any,
-        descriptor: ChebyshevDescriptor,
-        atomic_energies: Mapping[str, float] | None = None,
-        max_energy: float | None = None,
-        max_forces: float | None = None,
-    ):
-        super().__init__(structures, descriptor, atomic_energies, max_energy, max_forces)
+    def __init__(self, structures: Any, descriptor: ChebyshevDescriptor, *args: Any, **kwargs: Any):
+        plain = StructureDataset(structures, descriptor, *args, **kwargs)
+        self.descriptor = descriptor
+        self.atomic_energies = plain.atomic_energies
+        self.structures = plain.structures
         self.features = descriptor.featurize_all(self.structures)
         """By structure, of shape (n_atoms, n_features)."""
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def get_structure(self, index: int) -> Structure:
+        """One of the structures."""
+        return self.structures[index]
 
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"]:
         """The features of one of the structures."""
