@@ -28,7 +28,7 @@ class MLIPCalculator(Calculator):
     deviations, the last one averaged over x, y and z.
 
     Args:
-        potentials: An `ANNPotential`, or several of one architecture.
+        potentials: A trained potential, or several of one form.
 
     Raises:
         ValueError: If several potentials differ in more than their networks.
@@ -69,7 +69,7 @@ class MLIPCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         atoms = self.atoms
-        known = self._model.model.descriptor.species
+        known = self._model.model.species
         others = sorted(set(atoms.get_chemical_symbols()) - set(known))
         if others:
             raise ValueError(f"the potential knows {', '.join(known)}, but not {others}.")

@@ -1,9 +1,8 @@
 """The Chebyshev descriptor of atomic environments."""
 
 import dataclasses
-import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +12,9 @@ from ase.data import atomic_numbers
 from jaxtyping import Array, Bool, Float
 
 from ritz.driver.arguments import check_count
-from ritz.mlip.arguments import check_dtype, check_positive, placed
-from ritz.mlip.pairs import PairTable, Rows, pair_table
+from ritz.mlip.arguments import check_dtype, check_positive
+from ritz.mlip.chunk import Chunk
+from ritz.mlip.featurizing import features_of
 from ritz.mlip.polynomials import (
     chebyshev_polynomials,
     contraction_of,
@@ -23,11 +23,8 @@ from ritz.mlip.polynomials import (
     monomials_of,
     unit_vectors,
 )
-from ritz.mlip.structure import Structure, as_structure, as_structures
+from ritz.mlip.structure import as_structure, as_structures
 from ritz.mlip.types import AnyArray
-
-ROWS = 1024
-"""How many atoms are featurised at once; bounds the memory that it takes."""
 
 
 class LocalDerivatives(NamedTuple):
@@ -298,61 +295,9 @@ class ChebyshevDescriptor:
 
     def featurize_all(self, structures: Iterable[Any]) -> list[np.ndarray]:
         """`featurize` for many structures at once."""
-        table = self.pair_table(as_structures(structures))
-        features = self.features_of(table).astype(self.dtype)
-        return np.split(features, np.cumsum(table.sizes)[:-1])
-
-    def pair_table(self, structures: Sequence[Structure]) -> PairTable:
-        """The pairs of neighbours of structures."""
-        return pair_table(structures, self.species, self.cutoff, self.min_cutoff)
-
-    def features_of(self, table: PairTable) -> np.ndarray:
-        """The features of all atoms of a table in float64, of shape (n_atoms, n_features)."""
-        width, near = table.width(), table.width(self.ang_cutoff)
-        found = [_features(self, near, rows) for _, rows in row_blocks(table, width)]
-        return np.concatenate(found)[: table.n_atoms]
-
-    def local_derivatives_of(self, table: PairTable) -> Iterator[tuple[slice, LocalDerivatives]]:
-        """`local_derivatives` of the atoms of a table in float64, block by block."""
-        width, near = table.width(), table.width(self.ang_cutoff)
-        for atoms, rows in row_blocks(table, width):
-            found = _local_derivatives(self, near, rows)
-            yield atoms, LocalDerivatives(*(part[: atoms.stop - atoms.start] for part in found))
-
-
-def row_blocks(table: PairTable, width: int) -> Iterator[tuple[slice, Rows]]:
-    """The rows of all atoms, in blocks of `ROWS` that are filled up with empty ones."""
-    for start in range(0, table.n_atoms, ROWS):
-        stop = min(start + ROWS, table.n_atoms)
-        yield slice(start, stop), table.rows(start, stop, width, ROWS)
-
-
-def _in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled = jax.jit(function, static_argnums=(0, 1))
-
-    @functools.wraps(function)
-    def call(descriptor: Any, near: int, rows: Rows) -> Any:
-        with jax.enable_x64(True), placed(descriptor.device):
-            return jax.tree.map(np.asarray, compiled(descriptor, near, rows))
-
-    return call
-
-
-@_in_float64
-def _features(descriptor: Any, near: int, rows: Rows) -> Any:
-    vectors, pairs, kinds = rows
-    weights = descriptor.weights_of(kinds)
-    closest = vectors[:, :near], pairs[:, :near], weights[:, :near]
-    return descriptor.ordered(
-        descriptor.radial(vectors, pairs, weights), descriptor.angular(*closest)
-    )
-
-
-@_in_float64
-def _local_derivatives(descriptor: Any, near: int, rows: Rows) -> Any:
-    vectors, pairs, kinds = rows
-    weights = descriptor.weights_of(kinds)
-    return descriptor.local_derivatives(vectors, pairs, weights, near)
+        chunk = Chunk(as_structures(structures), self.species, self.cutoff, self.min_cutoff)
+        features = features_of(self, chunk.pairs).astype(self.dtype)
+        return np.split(features, np.cumsum(chunk.sizes)[:-1])
 
 
 def checked_species(species: Sequence[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ritz.driver.arguments import check_count, listed
+from ritz.mlip.abstract_mlip import AbstractMLIP, load_potential
 from ritz.mlip.ann_potential import ANNPotential
 from ritz.mlip.arguments import placed
 from ritz.mlip.chebyshev import ChebyshevDescriptor
@@ -22,7 +23,6 @@ from ritz.mlip.committee_results import (
 )  # fmt: skip
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset
-from ritz.mlip.networks import init_networks
 from ritz.mlip.prepare import prepare, resolve
 from ritz.mlip.run_training import run_training
 from ritz.mlip.structure import as_structures
@@ -86,25 +86,32 @@ class CommitteePotential:
     def __init__(
         self, arch: Mapping[str, Sequence[tuple[int, str]]], descriptor: ChebyshevDescriptor
     ):
-        self._template = ANNPotential(arch, descriptor)
-        self.members: list[ANNPotential] = []
+        self.template: AbstractMLIP = ANNPotential(arch, descriptor)
+        """What the members are like."""
+        self.members: list[AbstractMLIP] = []
         """The potentials; empty before training."""
 
-    @property
-    def descriptor(self) -> ChebyshevDescriptor:
-        """What features are computed with."""
-        return self._template.descriptor
+    @classmethod
+    def of(cls, template: AbstractMLIP) -> "CommitteePotential":
+        """A committee of potentials of any kind, without members yet.
+
+        Args:
+            template: What they are like.
+        """
+        committee = object.__new__(cls)
+        committee.template, committee.members = template.untrained(), []
+        return committee
 
     @property
-    def arch(self) -> dict[str, list[tuple[int, str]]]:
-        """The hidden layers by species."""
-        return self._template.arch
+    def descriptor(self) -> ChebyshevDescriptor | None:
+        """What features are computed with; None if there are none."""
+        return self.template.descriptor
 
     def __len__(self) -> int:
         return len(self.members)
 
     def __repr__(self) -> str:
-        return f"CommitteePotential of {len(self)} members: {self._template!r}"
+        return f"CommitteePotential of {len(self)} members: {self.template!r}"
 
     def train(
         self,
@@ -148,7 +155,7 @@ class CommitteePotential:
             found = run_training(driver, config, resume_from, listed(callback), out)
         self.members, members = [], []
         for number, (seed, trainout) in enumerate(zip(committee.seeds, found, strict=True)):
-            member = ANNPotential(self.arch, self.descriptor)
+            member = self.template.untrained()
             member.take_from(driver, number)
             self.members.append(member)
             path = None if folder is None else folder / f"member_{number:03d}"
@@ -175,16 +182,12 @@ class CommitteePotential:
     def _driver(
         self, data: tuple[Any, Any], config: TrainingConfig, committee: CommitteeConfig
     ) -> Any:
-        dtype = self.descriptor.dtype if config.precision == "auto" else config.precision
-        prepared = prepare(*data, config, dtype)
-        model = self._template.model
+        dtype = self.template.precision(config)
+        prepared = prepare(self.template.model, *data, config, dtype)
+        each = [self.template.first_parameters(seed) for seed in committee.seeds]
         with jax.enable_x64(True):
-            each = [
-                init_networks(jax.random.key(seed), model.arch, self.descriptor.n_features)
-                for seed in committee.seeds
-            ]
             first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-        return CommitteeTraining(model, first, prepared, config, dtype)
+        return CommitteeTraining(self.template.model, first, prepared, config, dtype)
 
     def predict(self, structures: Any, eval_forces: bool = False) -> CommitteePredictResult:
         """Predict with all members.
@@ -215,8 +218,12 @@ class CommitteePotential:
         return CommitteePredictResult.of(outputs, sources)
 
     @classmethod
-    def from_directory(cls, folder: str | PathLike[str]) -> "CommitteePotential":
+    def from_directory(cls, folder: str | PathLike[str], **given: Any) -> "CommitteePotential":
         """Load a committee that was trained with `output_dir`.
+
+        Args:
+            folder: Where it was written.
+            given: What is not in the files, see `AbstractMLIP.load`.
 
         Raises:
             ValueError: If there is none in the folder.
@@ -225,8 +232,9 @@ class CommitteePotential:
         if not (path / METADATA).is_file():
             raise ValueError(f"{path} holds no committee: there is no {METADATA}.")
         metadata = json.loads((path / METADATA).read_text())
-        members = [ANNPotential.load(path / m["folder"] / "model.npz") for m in metadata["members"]]
-        committee = cls(members[0].arch, members[0].descriptor)
+        files = [path / m["folder"] / "model.npz" for m in metadata["members"]]
+        members = [load_potential(file, **given) for file in files]
+        committee = cls.of(members[0])
         committee.members = members
         return committee
 
@@ -237,10 +245,16 @@ class CommitteePotential:
 
         Returns:
             The files of each member, by species.
+
+        Raises:
+            TypeError: If the members are no `ANNPotential`.
         """
+        if not isinstance(self.template, ANNPotential):
+            raise TypeError(f"aenet has no potentials such as {type(self.template).__name__}.")
         return [
             member.to_aenet_ascii(Path(folder) / f"member_{number:03d}", prefix)
             for number, member in enumerate(self.members)
+            if isinstance(member, ANNPotential)
         ]
 
 

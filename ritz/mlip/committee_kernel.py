@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from ritz.driver import Kernel, Proposal
 from ritz.mlip.kernel import Seen, TrainingCarry, TrainingKernel
-from ritz.mlip.networks import Networks
 from ritz.mlip.split import Batch
 
 
@@ -43,12 +42,13 @@ class CommitteeKernel(Kernel):
         """
 
         def one(own: Any) -> Any:
-            networks, sums = own
-            found, proposal = self.member.propose(carry._replace(params=networks, sums=sums), batch)
+            networks, sums, validation = own
+            alone = carry._replace(params=networks, sums=sums, validation=validation)
+            found, proposal = self.member.propose(alone, batch)
             assert isinstance(found.seen, Seen)
             return found.seen, proposal
 
-        seen, proposal = self._map(one, (carry.params, carry.sums))
+        seen, proposal = self._map(one, (carry.params, carry.sums, carry.validation))
         shared = Seen(seen.sums, seen.ids[0], jnp.mean(seen.errors, axis=0))
         common = {name: proposal.metrics.pop(name)[0] for name in ("epoch", "epoch_ends")}
         each = {"loss": proposal.loss, **proposal.metrics}
@@ -58,7 +58,7 @@ class CommitteeKernel(Kernel):
             jnp.mean(proposal.loss), proposal.update, metrics
         )
 
-    def apply(self, carry: TrainingCarry, update: Networks) -> TrainingCarry:
+    def apply(self, carry: TrainingCarry, update: Any) -> TrainingCarry:
         """The optimiser's step of all members."""
         params, state = self._map(
             lambda own: self.member.moved(own[0], own[1], own[2], carry.rate_scale),
@@ -66,17 +66,17 @@ class CommitteeKernel(Kernel):
         )
         return self.member.counted(carry._replace(params=params, optimizer_state=state))
 
-    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Networks) -> Any:
+    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Any) -> Any:
         """The mean loss of the same batch after `update`."""
         params = self.apply(carry, update).params
         member, settings = self.member, self.member.settings
 
-        def one(networks: Networks) -> Any:
+        def one(networks: Any) -> Any:
             found = member.residuals(networks, batch, settings.room)
-            return settings.loss(found, member.force_weight, member.stress_weight)
+            return settings.loss(found, *member.weights(carry))
 
         return jnp.mean(self._map(one, params))
 
     def pauses(self, carry: TrainingCarry) -> Any:
-        """If a batch needs more room than there is."""
-        return carry.crowded
+        """If a batch needs more room than there is, or data that are not on the device."""
+        return self.member.pauses(carry)

@@ -14,26 +14,35 @@ from ritz.mlip.arguments import (
     check_positive,
     find_device,
 )
-from ritz.mlip.losses import KINDS
+from ritz.mlip.losses import KINDS, WEIGHT_SCHEDULES
 from ritz.mlip.methods import SCHEDULES, SGD, Adam, AdamW, Method
 
 _FLAGS = (
     "force_scale_unbiased", "use_scheduler", "save_best", "normalize_features", "normalize_energy",
     "save_energies", "save_forces", "timing", "show_progress", "show_batch_progress",
+    "cache_features", "cache_neighbors", "cache_force_triplets", "cache_warmup",
+    "persistent_workers",
 )  # fmt: skip
 
 _COUNTS = {
     "iterations": 0, "checkpoint_interval": 0, "scheduler_patience": 0,
     "force_resample_num_epochs": 0, "force_min_structures_per_epoch": 0, "warmup_epochs": 0,
+    "num_workers": 0, "prefetch_factor": 1,
 }  # fmt: skip
 
-_COUNTS_OR_NONE = {"max_checkpoints": 1, "seed": 0, "split_seed": 0}
+_COUNTS_OR_NONE = {
+    "max_checkpoints": 1, "seed": 0, "split_seed": 0, "cache_feature_max_entries": 0,
+    "cache_neighbor_max_entries": 0, "cache_force_triplet_max_entries": 0,
+}  # fmt: skip
 
 _CHOICES = {
     "sampling_policy": ("uniform", "energy_weighted", "error_weighted"),
     "force_sampling": ("random", "fixed"),
     "loss": KINDS,
     "schedule": SCHEDULES,
+    "weight_schedule": WEIGHT_SCHEDULES,
+    "cache_scope": ("all", "train", "val"),
+    "memory_mode": ("gpu", "cpu", "mixed"),
 }
 
 
@@ -49,6 +58,10 @@ class TrainingConfig:
         split_seed: Seeds which structures are held out; None takes `seed`.
         force_weight: alpha in (1 - alpha) L_E + alpha L_F; 0 trains on energies alone.
         stress_weight: What L_S, of stress components in eV/Angstrom^3, is multiplied with.
+        final_force_weight: What `force_weight` becomes in the course of the epochs; None for no
+            change. `validation_loss` takes the last values, so that epochs compare.
+        final_stress_weight: The same for `stress_weight`.
+        weight_schedule: How they change: "linear", "cosine", or "step" after three quarters.
         loss: "rmse", "mse" or "huber": the form of L_E, L_F and L_S.
         huber_delta: From which error on Huber's loss is linear, in the units of each.
         force_fraction: Which fraction of the structures with forces adds to L_F.
@@ -85,6 +98,25 @@ class TrainingConfig:
             the end.
         precision: "float32", "float64", or "auto" for that of the descriptor.
         device: Where training runs: "cpu", "gpu", "cuda:1" ...; None for JAX's default.
+        memory_mode: "gpu" keeps all data on the device, as far as `memory_limit` allows; "cpu"
+            streams them: what batches need is read and computed while others are trained on.
+        memory_limit: How much the data may take, in GB; more is streamed, in windows of a quarter
+            of it. None for half of what is free, and windows of 256 MB where "cpu" is asked for.
+        cache_features: Whether features are kept in memory where data are streamed; otherwise
+            they are there anyway.
+        cache_feature_max_entries: Of how many structures, in each split; None for all.
+        cache_neighbors: The same for pairs of neighbours.
+        cache_neighbor_max_entries: Of how many structures.
+        cache_force_triplets: The same for derivatives of the features.
+        cache_force_triplet_max_entries: Of how many structures.
+        cache_persist_dir: Where features, and for forces their derivatives, are kept in files
+            that other runs with the same data and descriptor take them from; None for nowhere.
+        cache_scope: "train", "val" or "all": for which split the caches and the files are.
+        cache_warmup: Whether the caches are filled before the first epoch.
+        num_workers: How many threads prepare streamed data; 0 for one, which prepares the next
+            window while the present one is trained on.
+        prefetch_factor: How many windows each of `num_workers` threads prepares ahead.
+        persistent_workers: Whether the threads live on between epochs.
         save_energies: Whether predicted energies of both splits are written.
         save_forces: The same for forces.
         timing: Whether times are reported in `TrainOut.timing`.
@@ -94,6 +126,7 @@ class TrainingConfig:
     Raises:
         TypeError: If a field has the wrong type.
         ValueError: If a value is not allowed.
+        NotImplementedError: If `memory_mode` is "mixed".
     """
 
     iterations: int = 100
@@ -103,6 +136,9 @@ class TrainingConfig:
     split_seed: int | None = None
     force_weight: float = 0.0
     stress_weight: float = 0.0
+    final_force_weight: float | None = None
+    final_stress_weight: float | None = None
+    weight_schedule: str = "linear"
     loss: str = "rmse"
     huber_delta: float = 0.01
     force_fraction: float = 1.0
@@ -133,6 +169,20 @@ class TrainingConfig:
     save_best: bool = True
     precision: str = "auto"
     device: str | None = None
+    memory_mode: str = "gpu"
+    memory_limit: float | None = None
+    cache_features: bool = False
+    cache_feature_max_entries: int | None = 1024
+    cache_neighbors: bool = False
+    cache_neighbor_max_entries: int | None = 512
+    cache_force_triplets: bool = False
+    cache_force_triplet_max_entries: int | None = 256
+    cache_persist_dir: str | None = None
+    cache_scope: str = "all"
+    cache_warmup: bool = False
+    num_workers: int = 0
+    prefetch_factor: int = 2
+    persistent_workers: bool = True
     save_energies: bool = False
     save_forces: bool = False
     timing: bool = False
@@ -149,6 +199,11 @@ class TrainingConfig:
                 check_count(name, getattr(self, name), least)
         for name, allowed in _CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
+        if self.memory_mode == "mixed":
+            raise NotImplementedError(
+                "memory_mode='mixed' is reserved; 'gpu' keeps data on the device as far as "
+                "memory_limit allows, and 'cpu' streams them."
+            )
         self._check_numbers()
         self._check_data()
         if not isinstance(self.method, Adam | AdamW | SGD):
@@ -168,7 +223,11 @@ class TrainingConfig:
         factor = check_positive("scheduler_factor", self.scheduler_factor)
         if factor >= 1:
             raise ValueError(f"scheduler_factor must be below 1, but {factor!r} was given.")
-        for name in ("max_forces", "gradient_clip", "E_scaling"):
+        if self.final_force_weight is not None:
+            check_fraction("final_force_weight", self.final_force_weight)
+        if self.final_stress_weight is not None:
+            check_positive("final_stress_weight", self.final_stress_weight, or_zero=True)
+        for name in ("max_forces", "gradient_clip", "E_scaling", "memory_limit"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         if self.warmup_epochs and self.warmup_epochs >= self.iterations:
@@ -192,6 +251,26 @@ class TrainingConfig:
     def alpha(self) -> float:
         """`force_weight`."""
         return self.force_weight
+
+    @property
+    def weights(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """`force_weight` and `stress_weight`, first and last."""
+        force, stress = self.final_force_weight, self.final_stress_weight
+        last = (
+            self.force_weight if force is None else force,
+            self.stress_weight if stress is None else stress,
+        )
+        return (self.force_weight, self.stress_weight), last
+
+    @property
+    def uses_forces(self) -> bool:
+        """Whether forces are trained on at any time."""
+        return any(force > 0 for force, _ in self.weights)
+
+    @property
+    def uses_stress(self) -> bool:
+        """Whether stress is trained on at any time."""
+        return any(stress > 0 for _, stress in self.weights)
 
     @property
     def run_seed(self) -> int:

@@ -19,8 +19,8 @@ _logger = logging.getLogger(__name__)
 class AbstractDataset(abc.ABC):
     """Structures that can be had one by one, and the energies of atoms that go with them."""
 
-    descriptor: ChebyshevDescriptor
-    """What features are computed with."""
+    descriptor: ChebyshevDescriptor | None
+    """What features are computed with; None for potentials that have none."""
 
     atomic_energies: Mapping[str, float]
     """By species, in eV; what is taken off total energies. Others have 0."""
@@ -36,6 +36,22 @@ class AbstractDataset(abc.ABC):
         """The features of one of the structures, if they are known already."""
         return None
 
+    @property
+    def local_widths(self) -> tuple[int, int] | None:
+        """How many neighbours atoms have at the most, of all and within the angular cutoff.
+
+        None where derivatives of features are not kept.
+        """
+        return None
+
+    def get_local_derivatives(self, index: int) -> Mapping[str, np.ndarray]:
+        """The derivatives of the features of one of the structures, where they are kept.
+
+        Raises:
+            LookupError: If they are not.
+        """
+        raise LookupError("this data set keeps no derivatives.")
+
     def source_index(self, index: int) -> int:
         """The place of a structure in the data set that this one is a part of."""
         return index
@@ -49,7 +65,7 @@ class StructureDataset(AbstractDataset):
 
     Args:
         structures: `Structure` or `ase.Atoms`, one or many.
-        descriptor: What features are computed with.
+        descriptor: What features are computed with; None for a `GraphPotential`.
         atomic_energies: By species, in eV; what is taken off total energies. Others have 0.
         max_energy: Structures with more energy per atom, in eV and less that of the atoms, are
             left out.
@@ -63,7 +79,7 @@ class StructureDataset(AbstractDataset):
     def __init__(
         self,
         structures: Any,
-        descriptor: ChebyshevDescriptor,
+        descriptor: ChebyshevDescriptor | None = None,
         atomic_energies: Mapping[str, float] | None = None,
         max_energy: float | None = None,
         max_forces: float | None = None,
@@ -144,6 +160,15 @@ class Subset(AbstractDataset):
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
         """The features of one of the structures, if they are known already."""
         return self.dataset.get_features(self.indices[index])
+
+    @property
+    def local_widths(self) -> tuple[int, int] | None:
+        """Those of the whole data set."""
+        return self.dataset.local_widths
+
+    def get_local_derivatives(self, index: int) -> Mapping[str, np.ndarray]:
+        """The derivatives of the features of one of the structures, where they are kept."""
+        return self.dataset.get_local_derivatives(self.indices[index])
 
     def source_index(self, index: int) -> int:
         """The place of a structure in the data set that this one is a part of."""

@@ -1,14 +1,12 @@
 """A data set in one HDF5 file, read structure by structure."""
 
 import collections
-import concurrent.futures
 import dataclasses
 import itertools
 import json
-import multiprocessing
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,13 @@ from jaxtyping import Float
 
 from ritz.driver.arguments import check_count
 from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.chunk import Chunk
 from ritz.mlip.datasets import AbstractDataset, is_wanted
-from ritz.mlip.reading import Paths, expand, iter_structures
-from ritz.mlip.structure import Structure, as_structure
+from ritz.mlip.featurizing import features_of, widths_of
+from ritz.mlip.hdf5_columns import DERIVATIVES, append, read_derivatives
+from ritz.mlip.sources import Sources, read_sources
+from ritz.mlip.structure import Structure
+from ritz.mlip.tables import pair_derivatives
 
 FORMAT = "ritz.mlip structures 1"
 """What a file says it is."""
@@ -51,6 +53,8 @@ class HDF5StructureDataset(AbstractDataset):
         ValueError: If a value is not allowed.
     """
 
+    descriptor: ChebyshevDescriptor
+
     def __init__(
         self,
         path: str | PathLike[str],
@@ -75,24 +79,27 @@ class HDF5StructureDataset(AbstractDataset):
 
     def build_database(
         self,
-        sources: Paths | Iterable[Any],
+        sources: Sources,
         energy_key: str | None = None,
         forces_key: str | None = None,
         stress_key: str | None = None,
         build_workers: int = 0,
         persist_features: bool = False,
+        persist_force_derivatives: bool = False,
     ) -> "HDF5StructureDataset":
         """Write the file, at once: it is there when it is complete.
 
         Args:
-            sources: Files, patterns or folders as `read_structures` takes them; or structures,
-                one after another.
+            sources: Files, patterns, folders or archives as `read_structures` takes them; or
+                structures or records, one after another.
             energy_key: See `read_structures`.
             forces_key: See `read_structures`.
             stress_key: See `read_structures`.
             build_workers: How many processes read files; 0 for this one. A script that asks for
                 some does so below `if __name__ == "__main__":`, since each of them imports it.
             persist_features: Whether features are computed and kept in the file.
+            persist_force_derivatives: Whether the derivatives of the features by the positions of
+                neighbours are, from which forces follow.
 
         Returns:
             The data set itself.
@@ -112,28 +119,49 @@ class HDF5StructureDataset(AbstractDataset):
         energies = self._given_energies or {}
         found = (
             s
-            for s in _read(sources, keys, build_workers)
+            for s in read_sources(sources, keys, build_workers)
             if is_wanted(s, energies, self.max_energy, self.max_forces)
         )
         try:
             with h5py.File(partial, "w") as file:
-                count = 0
-                while chunk := list(itertools.islice(found, CHUNK)):
-                    features = self.descriptor.featurize_all(chunk) if persist_features else None
-                    _append(file, chunk, features)
-                    count += len(chunk)
-                if not count:
+                widths = (0, 0)
+                while structures := list(itertools.islice(found, CHUNK)):
+                    widths = self._append(
+                        file, structures, persist_features, persist_force_derivatives, widths
+                    )
+                if "ends" not in file:
                     raise ValueError(
                         "there is no structure to write: none was found, or all are above "
                         f"max_energy={self.max_energy!r} or max_forces={self.max_forces!r}."
                     )
                 file.attrs["format"] = FORMAT
+                file.attrs["widths"] = widths
                 file.attrs["atomic_energies"] = json.dumps(energies)
                 file.attrs["descriptor"] = json.dumps(dataclasses.asdict(self.descriptor))
             partial.rename(self.path)
         finally:
             partial.unlink(missing_ok=True)
         return self
+
+    def _append(
+        self,
+        file: Any,
+        structures: list[Structure],
+        with_features: bool,
+        with_derivatives: bool,
+        widths: tuple[int, int],
+    ) -> tuple[int, int]:
+        """Write structures; returns how long rows of neighbours must be by now."""
+        d = self.descriptor
+        chunk = Chunk(structures, d.species, d.cutoff, d.min_cutoff)
+        features, derivatives = None, None
+        if with_features:
+            found = features_of(d, chunk.pairs, *widths).astype(d.dtype)
+            features = np.split(found, np.cumsum(chunk.sizes)[:-1])
+        if with_derivatives:
+            derivatives = pair_derivatives(d, chunk)
+        append(file, structures, features, derivatives)
+        return widths_of(d, chunk.pairs, *widths) if with_features or with_derivatives else widths
 
     # Reading.
 
@@ -178,14 +206,43 @@ class HDF5StructureDataset(AbstractDataset):
             return self._given_energies
         return json.loads(self._open().attrs["atomic_energies"])
 
+    def _has(self, what: str) -> bool:
+        """Whether the file has it, and for this descriptor."""
+        file = self._open()
+        kept = json.loads(file.attrs["descriptor"])
+        return what in file and kept == json.loads(json.dumps(dataclasses.asdict(self.descriptor)))
+
     @property
     def has_features(self) -> bool:
         """Whether the file has features of this descriptor."""
-        file = self._open()
-        kept = json.loads(file.attrs["descriptor"])
-        return "features" in file and kept == json.loads(
-            json.dumps(dataclasses.asdict(self.descriptor))
-        )
+        return self._has("features")
+
+    @property
+    def has_force_derivatives(self) -> bool:
+        """Whether the file has derivatives of the features of this descriptor."""
+        return self._has(DERIVATIVES)
+
+    @property
+    def local_widths(self) -> tuple[int, int] | None:
+        """How many neighbours atoms have at the most, if derivatives are kept."""
+        if not self.has_force_derivatives:
+            return None
+        width, near = map(int, self._open().attrs["widths"])
+        return width, near
+
+    def get_local_derivatives(self, index: int) -> Mapping[str, np.ndarray]:
+        """The derivatives of the features of one of the structures.
+
+        Raises:
+            LookupError: If the file has none.
+        """
+        if not self.has_force_derivatives:
+            raise LookupError(
+                f"{self.path} has no derivatives; build it with persist_force_derivatives=True."
+            )
+        index = self._checked(index)
+        with self._lock:
+            return read_derivatives(self._open(), index, self._atoms(index))
 
     def __len__(self) -> int:
         return len(self._open()["ends"])
@@ -231,65 +288,5 @@ class HDF5StructureDataset(AbstractDataset):
         """The features of one of the structures, if the file has them."""
         if not self.has_features:
             return None
-        return self._open()["features"][self._atoms(self._checked(index))]
-
-
-def _read(sources: Any, keys: tuple[Any, ...], workers: int) -> Iterator[Structure]:
-    """Structures of files, read by several processes, or as they are given."""
-    is_path = isinstance(sources, str | PathLike)
-    listed = [sources] if is_path else sources
-    if not is_path and not isinstance(listed, Iterator):
-        listed = list(listed)
-    if isinstance(listed, Iterator) or not all(isinstance(s, str | PathLike) for s in listed):
-        yield from map(as_structure, listed)
-        return
-    files = expand(listed)
-    if not workers:
-        for file in files:
-            yield from iter_structures(file, *keys)
-        return
-    context = multiprocessing.get_context("spawn")  # JAX has threads, which forks do not survive
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-        for structures in pool.map(_read_file, files, [keys] * len(files)):
-            yield from structures
-
-
-def _read_file(file: Path, keys: tuple[Any, ...]) -> list[Structure]:
-    return list(iter_structures(file, *keys))
-
-
-def _append(file: Any, structures: list[Structure], features: list[np.ndarray] | None) -> None:
-    """Write structures behind those that are there."""
-    import h5py
-
-    def or_zero(value: Any, shape: tuple[int, ...]) -> np.ndarray:
-        return np.zeros(shape) if value is None else np.asarray(value)
-
-    known = [
-        (s.cell is not None, s.energy is not None, s.forces is not None, s.stress is not None)
-        for s in structures
-    ]
-    numbers = [s.to_ase().numbers for s in structures]
-    begin = int(file["ends"][-1]) if "ends" in file else 0
-    columns = {
-        "ends": begin + np.cumsum([len(s) for s in structures]),
-        "positions": np.concatenate([s.positions for s in structures]),
-        "numbers": np.concatenate(numbers).astype(np.int16),
-        "forces": np.concatenate([or_zero(s.forces, (len(s), 3)) for s in structures]),
-        "energy": np.array([0.0 if s.energy is None else s.energy for s in structures]),
-        "cell": np.array([or_zero(s.cell, (3, 3)) for s in structures]),
-        "pbc": np.array([s.pbc for s in structures]),
-        "stress": np.array([or_zero(s.stress, (3, 3)) for s in structures]),
-        "weight": np.array([s.weight for s in structures]),
-        "known": np.array(known),
-        "name": np.array([s.name or "" for s in structures], h5py.string_dtype()),
-    }
-    if features is not None:
-        columns["features"] = np.concatenate(features)
-    for name, values in columns.items():
-        if name not in file:
-            file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), chunks=True)
-            continue
-        dataset = file[name]
-        dataset.resize(len(dataset) + len(values), axis=0)
-        dataset[-len(values) :] = values
+        with self._lock:
+            return self._open()["features"][self._atoms(self._checked(index))]

@@ -11,11 +11,20 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from ritz.driver import Kernel, Proposal
 from ritz.mlip import sampling
-from ritz.mlip.losses import ErrorSums, Loss, Residuals, Sums, added, error_sums
-from ritz.mlip.model import AtomicModel, Normalisation, residuals
-from ritz.mlip.networks import Networks
+from ritz.mlip.abstract_model import AbstractModel, residuals
+from ritz.mlip.gathering import gather
+from ritz.mlip.losses import (
+    ErrorSums,
+    Loss,
+    Residuals,
+    Sums,
+    added,
+    error_sums,
+    weight_at,
+)  # fmt: skip
+from ritz.mlip.normalisation import Normalisation
 from ritz.mlip.rooms import Plan, Room
-from ritz.mlip.split import Batch, Split, gather
+from ritz.mlip.split import Batch, Split
 
 
 class Scores(NamedTuple):
@@ -40,7 +49,7 @@ class Seen(NamedTuple):
 class TrainingCarry(NamedTuple):
     """All that the next step needs."""
 
-    params: Networks
+    params: Any
     optimizer_state: Any
     key: Key[Array, ""]
     """From which the plan of this epoch was drawn."""
@@ -57,6 +66,8 @@ class TrainingCarry(NamedTuple):
     seen: Seen | tuple[()]
     """Of the last batch that was proposed."""
     scores: Scores
+    validation: ErrorSums | tuple[()]
+    """Of the validation split, where it is streamed; set by the driver before an epoch ends."""
     crowded: Bool[Array, ""]
     """Whether a batch of the plan needs more room than there is."""
 
@@ -65,7 +76,7 @@ class TrainingCarry(NamedTuple):
 class Settings:
     """What is fixed in a compiled step; hashable."""
 
-    model: AtomicModel
+    model: AbstractModel
     optimizer: optax.GradientTransformation
     loss: Loss
     policy: str
@@ -76,6 +87,10 @@ class Settings:
     """After how many epochs others do; 0 for never."""
     room: Room
     validation_room: Room
+    weight_schedule: str | None = None
+    """How the weights of the loss change; None if they do not."""
+    window: int = 0
+    """Of how many batches data are on the device at a time; 0 for all of them."""
 
 
 @jax.tree_util.register_dataclass
@@ -89,8 +104,10 @@ class TrainingKernel(Kernel):
     normalisation: Normalisation
     energy_weights: Float[Array, " structures"]
     """The weights of `sampling_policy="energy_weighted"`."""
-    force_weight: Float[Array, ""]
-    stress_weight: Float[Array, ""]
+    loss_weights: Float[Array, "2 2"]
+    """Those of forces and stress, first and last."""
+    n_epochs: Float[Array, ""]
+    """In how many epochs these change."""
     settings: Settings = dataclasses.field(metadata={"static": True})
 
     # The three parts of a step.
@@ -107,9 +124,9 @@ class TrainingKernel(Kernel):
         """The loss of the batch and its gradient; the errors of both splits in the last one."""
         s = self.settings
 
-        def loss(networks: Networks) -> tuple[Any, Residuals]:
+        def loss(networks: Any) -> tuple[Any, Residuals]:
             found = self.residuals(networks, batch, s.room)
-            return s.loss(found, self.force_weight, self.stress_weight), found
+            return s.loss(found, *self.weights(carry)), found
 
         (value, found), gradient = jax.value_and_grad(loss, has_aux=True)(carry.params)
         ids = jnp.concatenate([group.ids for group in batch])
@@ -117,20 +134,34 @@ class TrainingKernel(Kernel):
         ends = carry.position == s.n_batches - 1
         metrics = {"epoch": carry.epoch, "epoch_ends": ends}
         metrics |= named_errors(added(carry.sums, seen.sums), "train", ends)
-        if self.validation is not None:
-            sums = jax.lax.cond(
-                ends, self.validation_sums, lambda _: zero_sums(self.dtype, s.validation_room),
-                carry.params,
-            )  # fmt: skip
+        if s.validation_room:
+            sums: Any = carry.validation
+            if not s.window:
+                sums = jax.lax.cond(
+                    ends, self.validation_sums,
+                    lambda _: zero_sums(self.dtype, s.validation_room), carry.params,
+                )  # fmt: skip
             metrics |= named_errors(sums, "test", ends)
             metrics["validation_loss"] = self._validation_loss(sums, ends)
         return carry._replace(seen=seen), Proposal(value, gradient, metrics)
 
-    def residuals(self, networks: Networks, batch: tuple[Batch, ...], room: Room) -> Residuals:
+    def weights(self, carry: TrainingCarry) -> tuple[Any, Any]:
+        """Those of forces and stress in the loss."""
+        (force, stress), last = self.loss_weights
+        schedule = self.settings.weight_schedule
+        if schedule is None:
+            return force, stress
+        progress = carry.epoch.astype(self.dtype) / jnp.maximum(self.n_epochs - 1, 1)
+        return (
+            weight_at(schedule, force, last[0], progress),
+            weight_at(schedule, stress, last[1], progress),
+        )
+
+    def residuals(self, networks: Any, batch: tuple[Batch, ...], room: Room) -> Residuals:
         """The errors of the networks on a batch."""
         return batch_residuals(self.settings.model, room, self.normalisation, networks, batch)
 
-    def apply(self, carry: TrainingCarry, update: Networks) -> TrainingCarry:
+    def apply(self, carry: TrainingCarry, update: Any) -> TrainingCarry:
         """The optimiser's step; after the last batch the next epoch is planned."""
         params, optimizer_state = self.moved(
             carry.params, carry.optimizer_state, update, carry.rate_scale
@@ -138,8 +169,8 @@ class TrainingKernel(Kernel):
         return self.counted(carry._replace(params=params, optimizer_state=optimizer_state))
 
     def moved(
-        self, networks: Networks, optimizer_state: Any, update: Networks, scale: Any
-    ) -> tuple[Networks, Any]:
+        self, networks: Any, optimizer_state: Any, update: Any, scale: Any
+    ) -> tuple[Any, Any]:
         """The networks and the state of the optimiser after its step."""
         steps, optimizer_state = self.settings.optimizer.update(update, optimizer_state, networks)
         moved = jax.tree.map(lambda p, s: (p + scale * s).astype(p.dtype), networks, steps)
@@ -164,14 +195,20 @@ class TrainingKernel(Kernel):
         )
 
     def pauses(self, carry: TrainingCarry) -> Any:
-        """If a batch needs more room than there is."""
-        return carry.crowded
+        """If a batch needs more room than there is, or data that are not on the device."""
+        s = self.settings
+        if not s.window:
+            return carry.crowded
+        done = carry.position % s.window == 0
+        if s.validation_room:
+            done |= carry.position == s.n_batches - 1
+        return carry.crowded | done
 
-    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Networks) -> Any:
+    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Any) -> Any:
         """The loss of the same batch after `update`."""
         params = self.apply(carry, update).params
         found = self.residuals(params, batch, self.settings.room)
-        return self.settings.loss(found, self.force_weight, self.stress_weight)
+        return self.settings.loss(found, *self.weights(carry))
 
     # Epochs.
 
@@ -223,9 +260,9 @@ class TrainingKernel(Kernel):
     @property
     def dtype(self) -> Any:
         """The precision."""
-        return self.split.features.dtype
+        return self.split.labels.energy.dtype
 
-    def validation_sums(self, networks: Networks) -> ErrorSums:
+    def validation_sums(self, networks: Any) -> ErrorSums:
         """The errors of the validation split, all of it."""
         assert self.validation is not None
         s = self.settings
@@ -235,35 +272,32 @@ class TrainingKernel(Kernel):
         )  # fmt: skip
 
     def _validation_loss(self, sums: ErrorSums, ends: Any) -> Any:
-        found = (1 - self.force_weight) * sums.energy.rmse
+        alpha = self.loss_weights[1, 0]
+        found = (1 - alpha) * sums.energy.rmse
         if sums.forces is not None:
             there = sums.forces.count > 0
-            found += self.force_weight * jnp.where(there, sums.forces.rmse, 0)
+            found += alpha * jnp.where(there, sums.forces.rmse, 0)
         return jnp.where(ends, found, jnp.nan)
 
 
 def gather_groups(
-    model: AtomicModel, split: Split, ids: Sequence[Any], room: Room
+    model: AbstractModel, split: Split, ids: Sequence[Any], room: Room
 ) -> tuple[Batch, ...]:
     """The structures of a batch, by group."""
-    weights = model.descriptor.species_weights
-    return tuple(
-        gather(split, own, group.atoms, group.supervised, group.stress, weights)
-        for own, group in zip(ids, room, strict=True)
-    )
+    return tuple(gather(model, split, own, group) for own, group in zip(ids, room, strict=True))
 
 
 def batch_residuals(
-    model: AtomicModel,
+    model: AbstractModel,
     room: Room,
     normalisation: Normalisation,
-    networks: Networks,
+    networks: Any,
     batch: tuple[Batch, ...],
 ) -> Residuals:
     """The errors of networks on a batch."""
     found, labelled, supervised = [], jnp.zeros(()), jnp.zeros(())
     for group, own in zip(batch, room, strict=True):
-        prediction = model.predict(networks, normalisation, group, own.atoms)
+        prediction = model.predict(networks, normalisation, group, own)
         found.append(residuals(prediction, normalisation, group))
         there = (group.ids >= 0) & group.labels.has_forces
         count = jnp.sum(jnp.where(there, group.n_atoms, 0))
@@ -274,10 +308,10 @@ def batch_residuals(
 
 
 def sums_of(
-    model: AtomicModel,
+    model: AbstractModel,
     room: Room,
     normalisation: Normalisation,
-    networks: Networks,
+    networks: Any,
     split: Split,
     plan: Plan,
 ) -> ErrorSums:
@@ -288,7 +322,7 @@ def sums_of(
         found = batch_residuals(model, room, normalisation, networks, batch)
         return added(sums, error_sums(found))
 
-    return jax.lax.fori_loop(0, len(plan[0]), more, zero_sums(split.features.dtype, room))
+    return jax.lax.fori_loop(0, len(plan[0]), more, zero_sums(split.labels.energy.dtype, room))
 
 
 def zero_sums(dtype: Any, room: Room) -> ErrorSums:

@@ -1,6 +1,6 @@
 """Energies, forces and stresses of ASE's structures, under named keys."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -77,30 +77,44 @@ def _listed(found: Mapping[str, Any]) -> str:
     return "numbers under the keys " + ", ".join(sorted(found))
 
 
-def check_labels(structures: Iterable[Structure], forces: bool, stress: bool) -> None:
-    """Refuse structures that have nothing to train on.
+class LabelCheck:
+    """Refuses structures that have nothing to train on.
 
     Args:
-        structures: Those to train on.
         forces: Whether forces are asked for; some must have them.
         stress: Whether stresses are asked for; some must have them.
-
-    Raises:
-        ValueError: If a structure has no energy, or none has forces or stress that are asked for.
     """
-    some = {"forces": not forces, "stress": not stress}
-    for place, structure in enumerate(structures):
+
+    def __init__(self, forces: bool, stress: bool):
+        self._found = {"forces": not forces, "stress": not stress}
+        self._count = 0
+
+    def see(self, structure: Structure) -> None:
+        """Look at the next structure.
+
+        Raises:
+            ValueError: If it has no energy.
+        """
         if structure.energy is None:
             raise ValueError(
-                f"structure {structure.name or place} has no energy; give Structure(energy=...), "
-                "or read_structures(..., energy_key=...) the key under which the file has it."
+                f"structure {structure.name or self._count} has no energy; give "
+                "Structure(energy=...), or read_structures(..., energy_key=...) the key under "
+                "which the file has it."
             )
-        for label in some:
-            some[label] |= getattr(structure, label) is not None
-    for label, has in some.items():
-        if not has:
-            weight = {"forces": "force_weight", "stress": "stress_weight"}[label]
-            raise ValueError(
-                f"no structure has {label}, but {weight} is above 0; set {weight}=0, or say under "
-                f"which key they are: read_structures(..., {label}_key=...)."
-            )
+        self._count += 1
+        for label in self._found:
+            self._found[label] |= getattr(structure, label) is not None
+
+    def finish(self) -> None:
+        """Refuse what none of the structures had.
+
+        Raises:
+            ValueError: If none has forces or stress that are asked for.
+        """
+        for label, has in self._found.items():
+            if not has:
+                weight = {"forces": "force_weight", "stress": "stress_weight"}[label]
+                raise ValueError(
+                    f"no structure has {label}, but {weight} is above 0; set {weight}=0, or say "
+                    f"under which key they are: read_structures(..., {label}_key=...)."
+                )

@@ -12,6 +12,19 @@ from ritz.mlip.types import AnyArray
 KINDS = ("rmse", "mse", "huber")
 """The forms of the loss."""
 
+WEIGHT_SCHEDULES = ("linear", "cosine", "step")
+"""How the weights of the parts of the loss change in a run."""
+
+
+def weight_at(schedule: str, first: Any, last: Any, progress: Any) -> Any:
+    """A weight that goes from `first` to `last` as `progress` goes from 0 to 1."""
+    progress = jnp.clip(progress, 0, 1)
+    if schedule == "cosine":
+        progress = (1 - jnp.cos(jnp.pi * progress)) / 2
+    elif schedule == "step":
+        progress = jnp.where(progress < 0.75, 0, 1)
+    return first + (last - first) * progress
+
 
 class Residuals(NamedTuple):
     """Errors of predictions, and how much each counts; zero where nothing is known."""

@@ -92,22 +92,40 @@ class PairTable:
         return found
 
 
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The pairs of a structure: first atoms, second atoms, and shifts by lattice vectors."""
+
+
+def find_pairs(structure: Structure, cutoff: float) -> Found:
+    """All pairs of a structure that are at most `cutoff` apart."""
+    positions, pbc = np.asarray(structure.positions), np.asarray(structure.pbc)
+    return pairs_on_host(positions, structure.box, pbc, cutoff)
+
+
 def pair_table(
-    structures: Sequence[Structure], species: Sequence[str], cutoff: float, least: float = 0.0
+    structures: Sequence[Structure],
+    kinds: np.ndarray,
+    cutoff: float,
+    least: float = 0.0,
+    pairs: Sequence[Found] | None = None,
 ) -> PairTable:
     """All pairs of the structures that are at most `cutoff` and at least `least` apart.
 
-    Raises:
-        ValueError: If an atom is of none of the species; the structure is named.
+    Args:
+        structures: The structures.
+        kinds: The species of all atoms.
+        cutoff: In Angstrom.
+        least: In Angstrom.
+        pairs: What `find_pairs` gives for each structure, if it is known.
     """
     sizes = np.array([len(structure) for structure in structures], int)
-    kinds = [kinds_of(structure, species, place) for place, structure in enumerate(structures)]
+    if pairs is None:
+        pairs = [find_pairs(structure, cutoff) for structure in structures]
     columns: list[list[Any]] = [[], [], [], []]
     begin = 0
-    for structure in structures:
-        positions, box = np.asarray(structure.positions), structure.box
-        first, second, shifts = pairs_on_host(positions, box, np.asarray(structure.pbc), cutoff)
-        vectors = positions[second] - positions[first] + shifts @ box
+    for structure, (first, second, shifts) in zip(structures, pairs, strict=True):
+        positions = np.asarray(structure.positions)
+        vectors = positions[second] - positions[first] + shifts @ structure.box
         for column, values in zip(
             columns, (first + begin, second + begin, shifts, vectors), strict=True
         ):
@@ -118,7 +136,7 @@ def pair_table(
     kept = np.flatnonzero(distances >= least)
     order = kept[np.lexsort((distances[kept], first[kept]))]
     return PairTable(
-        sizes, np.concatenate(kinds), np.bincount(first[kept], minlength=begin),
+        sizes, kinds, np.bincount(first[kept], minlength=begin),
         second[order], vectors[order], distances[order], shifts[order],
     )  # fmt: skip
 

@@ -1,7 +1,9 @@
 """Predictions of a trained potential for many structures."""
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +13,97 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ritz.mlip.abstract_model import AbstractModel, Prediction
+from ritz.mlip.chunk import Chunk
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset, referenced
-from ritz.mlip.model import AtomicModel, Normalisation, Prediction
+from ritz.mlip.gathering import gather
+from ritz.mlip.normalisation import Normalisation
+from ritz.mlip.packing import labels_of, pack
 from ritz.mlip.predict_out import PredictOut
 from ritz.mlip.rooms import GroupRoom, fixed_plan
-from ritz.mlip.split import Split, gather, pack
+from ritz.mlip.split import Split
+from ritz.mlip.streaming import on_device
 from ritz.mlip.structure import Structure
 
 BATCH = 32
 """How many structures are predicted at once."""
 
+AT_ONCE = 1024
+"""How many are packed at once; bounds the memory that it takes."""
+
 
 def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) -> PredictOut:
     """Energies of structures, and forces if they are asked for."""
-    descriptor = potential.descriptor
+    found = [
+        _predict(
+            potential, structures[begin : begin + AT_ONCE], eval_forces, itertools.count(begin)
+        )
+        for begin in range(0, len(structures), AT_ONCE)
+    ]
+    return found[0] if len(found) == 1 else joined(found)
+
+
+def predict_dataset(potential: Any, dataset: AbstractDataset, eval_forces: bool) -> PredictOut:
+    """The same for a data set, whose structures are read some at a time."""
+    found = []
+    for begin in range(0, len(dataset), AT_ONCE):
+        places = range(begin, min(begin + AT_ONCE, len(dataset)))
+        structures = [dataset.get_structure(place) for place in places]
+        numbers = map(dataset.source_index, places)
+        found.append(_predict(potential, structures, eval_forces, numbers))
+    return found[0] if len(found) == 1 else joined(found)
+
+
+def joined(parts: Sequence[PredictOut]) -> PredictOut:
+    """The predictions of all parts, one after another."""
+
+    def together(values: list[Any]) -> Any:
+        if values[0] is None:
+            return None
+        if isinstance(values[0], np.ndarray):
+            return np.concatenate(values)
+        return list(itertools.chain.from_iterable(values))
+
+    fields = (field.name for field in dataclasses.fields(PredictOut))
+    return PredictOut(*(together([getattr(part, name) for part in parts]) for name in fields))
+
+
+def _predict(
+    potential: Any, structures: Sequence[Structure], eval_forces: bool, numbers: Iterable[int]
+) -> PredictOut:
+    """Some structures; those without a name are called by their numbers."""
+    model = potential.model
     bare = [Structure(s.positions, s.species, cell=s.cell, pbc=s.pbc) for s in structures]
+    chunk = Chunk(bare, model.species, model.cutoff, model.least)
+    labels = labels_of(bare, {}, np.full(len(bare), eval_forces))
+    widths = model.widths(chunk, eval_forces)
+    split = pack(
+        model, [chunk], labels, potential.normalisation, widths, potential.dtype, eval_forces
+    )
     with jax.enable_x64(potential.dtype == "float64"):
-        split = pack(bare, descriptor, {}, [eval_forces] * len(bare), potential.dtype)
-        split = split._replace(features=potential.normalisation.features(split.features))
-        real = jnp.dtype(potential.dtype)
-        split, networks, normalisation = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, real) if np.asarray(leaf).dtype.kind == "f" else leaf,
-            (split, potential.networks, potential.normalisation),
+        split, parameters, normalisation = on_device(
+            (split, potential.parameters, potential.normalisation), jnp.dtype(potential.dtype)
         )
         energies = np.empty(len(bare))
         forces: list[Any] = [None] * len(bare)
         stress = np.full((len(bare), 3, 3), np.nan)
-        (room,), (plan,) = fixed_plan(split, BATCH, False)
+        (room,), (plan,) = fixed_plan(split, BATCH, eval_forces)
         for ids in np.asarray(plan):
-            found, slot, valid = _predicted(
-                potential.model, room, eval_forces, split, networks, normalisation, ids
-            )
+            found, slot, valid = _predicted(model, room, split, parameters, normalisation, ids)
             there = ids >= 0
             energies[ids[there]] = np.asarray(found.energy)[there]
             if eval_forces:
                 stress[ids[there]] = np.asarray(found.stress)[there]
-                _scatter(forces, found.forces, ids, np.where(valid, slot, -1), bare, descriptor)
+                _scatter(forces, found.forces, ids, np.where(valid, slot, -1), bare, model.species)
     stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
     sizes = np.array([len(s) for s in structures])
     alone = np.array([-referenced(_zero(s), potential.atomic_energies) for s in structures])
     total = energies + float(potential.normalisation.e_shift) * sizes + alone
+    numbered = zip(numbers, structures, strict=False)  # of the numbers there may be no end
+    names = [s.name or f"structure_{number:06d}" for number, s in numbered]
     return PredictOut(
-        total, sizes, [s.name or f"structure_{n:06d}" for n, s in enumerate(structures)],
+        total, sizes, names,
         forces if eval_forces else None, stress if eval_forces else None,
         np.array([np.nan if s.energy is None else s.energy for s in structures]),
         [s.forces for s in structures],
@@ -65,29 +115,27 @@ def _zero(structure: Structure) -> Structure:
                      pbc=structure.pbc)  # fmt: skip
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _predicted(
-    model: AtomicModel,
+    model: AbstractModel,
     room: GroupRoom,
-    eval_forces: bool,
     split: Split,
-    networks: Any,
+    parameters: Any,
     normalisation: Normalisation,
     ids: Any,
 ) -> tuple[Prediction, Any, Any]:
-    weights = model.descriptor.species_weights
-    batch = gather(split, ids, room.atoms, eval_forces, eval_forces, weights)
-    return model.predict(networks, normalisation, batch, room.atoms), batch.slot, batch.valid
+    batch = gather(model, split, ids, room)
+    return model.predict(parameters, normalisation, batch, room), batch.slot, batch.valid
 
 
 def _scatter(
-    forces: list[Any], found: Any, ids: Any, slots: Any, structures: Any, descriptor: Any
+    forces: list[Any], found: Any, ids: Any, slots: Any, structures: Any, species: Any
 ) -> None:
     """Put forces, ordered by species, into the order of the structures' atoms."""
     found = np.asarray(found, float)
     for slot, index in enumerate(ids):
         if index >= 0:
-            kinds = [descriptor.species_to_idx[s] for s in structures[index].species]
+            kinds = [species.index(s) for s in structures[index].species]
             order = np.argsort(kinds, kind="stable")
             forces[index] = np.empty((len(order), 3))
             forces[index][order] = found[slots == slot]

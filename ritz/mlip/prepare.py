@@ -2,19 +2,20 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
+from ritz.mlip.abstract_model import AbstractModel
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset, StructureDataset, Subset, split_indices
-from ritz.mlip.labels import check_labels
-from ritz.mlip.model import Normalisation, fit_normalisation
-from ritz.mlip.split import Split, pack
-from ritz.mlip.structure import Structure
+from ritz.mlip.memory import is_streamed
+from ritz.mlip.normalisation import Normalisation, fit_normalisation
+from ritz.mlip.packing import Survey, Wanted, pack, survey
+from ritz.mlip.persisting import persisted
+from ritz.mlip.split import Split
+from ritz.mlip.streaming import Caches, DataStream
 
 _logger = logging.getLogger(__name__)
 
@@ -23,16 +24,18 @@ _logger = logging.getLogger(__name__)
 class Prepared:
     """Splits of a data set, packed, and their statistics."""
 
-    train: Split
-    test: Split | None
+    train: Split | DataStream
+    test: Split | DataStream | None
     normalisation: Normalisation
     statistics: dict[str, Any]
     """What aenet's files say of the training split."""
     datasets: tuple[AbstractDataset, AbstractDataset | None]
+    digest: str
+    """Tells training splits apart."""
 
 
 def resolve(
-    descriptor: ChebyshevDescriptor,
+    descriptor: ChebyshevDescriptor | None,
     config: TrainingConfig,
     structures: Any = None,
     dataset: AbstractDataset | None = None,
@@ -67,13 +70,13 @@ def resolve(
 
 
 def _check_dataset(
-    dataset: AbstractDataset, descriptor: ChebyshevDescriptor, config: TrainingConfig
+    dataset: AbstractDataset, descriptor: ChebyshevDescriptor | None, config: TrainingConfig
 ) -> None:
     if not isinstance(dataset, AbstractDataset):
         raise TypeError(f"a data set of ritz.mlip is needed, but {dataset!r} was given.")
     if not len(dataset):
         raise ValueError("the data set has no structures.")
-    if dataset.descriptor != descriptor:
+    if descriptor is not None and dataset.descriptor != descriptor:
         raise ValueError(
             f"the data set was made for {dataset.descriptor}, but the potential has {descriptor}."
         )
@@ -92,63 +95,66 @@ def _check_dataset(
 
 
 def prepare(
-    train: AbstractDataset, test: AbstractDataset | None, config: TrainingConfig, dtype: str
+    model: AbstractModel,
+    train: AbstractDataset,
+    test: AbstractDataset | None,
+    config: TrainingConfig,
+    dtype: str,
 ) -> Prepared:
-    """Featurise and pack both splits.
+    """Featurise and pack both splits, or make ready to stream them.
 
     Raises:
         ValueError: If labels that are asked for are missing.
     """
-    structures = list(train)
-    held_out = [] if test is None else list(test)
-    check_labels(structures, config.force_weight > 0, config.stress_weight > 0)
-    check_labels(held_out, False, False)
-    descriptor, energies = train.descriptor, train.atomic_energies
+    energies = train.atomic_energies
     if config.sampling_policy == "energy_weighted" and not any(energies.values()):
         _logger.warning(
             "sampling_policy='energy_weighted' without atomic_energies: energies per atom are "
             "compared as they are."
         )
-    first = pack(
-        structures, descriptor, energies, _tabled(structures, config), dtype, _features(train)
-    )
-    second = None
-    if test is not None and held_out:
-        second = pack(
-            held_out, descriptor, energies, _tabled(held_out, config), dtype, _features(test)
-        )
+    wanted = Wanted(config.uses_forces, config.uses_stress)
+    datasets = train, test if test is not None and len(test) else None
+    train = persisted(model, train, config, wanted, "train")
+    sources = [train]
+    if datasets[1] is not None:
+        test = persisted(model, datasets[1], config, wanted, "val")
+        sources.append(test)
+    streamed = is_streamed(model, sources, config, wanted, dtype)
+    first = survey(model, train, wanted, not streamed, True)
+    second = None if test is None else survey(model, test, wanted, not streamed, False)
     normalisation = _normalisation(first, config)
+
+    def made(data: AbstractDataset, known: Survey, scope: str) -> Split | DataStream:
+        if known.chunks is None:
+            return DataStream(
+                model, data, known, normalisation, dtype, wanted.stress, _caches(config, scope),
+                config.device,
+            )  # fmt: skip
+        return pack(
+            model, known.chunks, known.labels, normalisation, known.widths, dtype, wanted.stress
+        )
+
     return Prepared(
-        _normalised(first, normalisation),
-        None if second is None else _normalised(second, normalisation),
-        normalisation, _statistics(first), (train, test),
+        made(train, first, "train"),
+        None if test is None or second is None else made(test, second, "val"),
+        normalisation, _statistics(first), datasets, first.digest,
     )  # fmt: skip
 
 
-def _features(dataset: AbstractDataset) -> list[np.ndarray] | None:
-    """The features of all structures, if they are known already."""
-    found = []
-    for index in range(len(dataset)):
-        features = dataset.get_features(index)
-        if features is None:
-            return None
-        found.append(features)
-    return found
-
-
-def _tabled(structures: Sequence[Structure], config: TrainingConfig) -> np.ndarray:
-    def is_wanted(structure: Structure) -> bool:
-        forces = structure.forces is not None and config.force_weight > 0
-        return forces or (structure.stress is not None and config.stress_weight > 0)
-
-    return np.array([is_wanted(structure) for structure in structures], bool)
-
-
-def _normalisation(split: Split, config: TrainingConfig) -> Normalisation:
-    features, energies, counts = map(
-        np.asarray, (split.features, split.labels.energy, split.counts)
+def _caches(config: TrainingConfig, scope: str) -> Caches:
+    """What is kept in memory of a split that is streamed."""
+    if config.cache_scope not in ("all", scope):
+        return Caches()
+    return Caches(
+        config.cache_feature_max_entries if config.cache_features else 0,
+        config.cache_neighbor_max_entries if config.cache_neighbors else 0,
+        config.cache_force_triplet_max_entries if config.cache_force_triplets else 0,
     )
-    found = fit_normalisation(features, energies, counts.sum(axis=1))
+
+
+def _normalisation(known: Survey, config: TrainingConfig) -> Normalisation:
+    energies, sizes = np.asarray(known.labels.energy), known.counts.sum(axis=1)
+    found = fit_normalisation(known.statistics, energies, sizes)
     if not config.normalize_features:
         ones = np.ones_like(found.std)
         found = found._replace(mean=0 * ones, std=ones)
@@ -175,21 +181,15 @@ def _given_statistics(found: Normalisation, stats: Any) -> Normalisation:
     return found._replace(mean=mean, std=std)
 
 
-def _normalised(split: Split, normalisation: Normalisation) -> Split:
-    with jax.enable_x64(True):
-        return split._replace(features=np.asarray(normalisation.features(split.features)))
-
-
-def _statistics(split: Split) -> dict[str, Any]:
-    n_atoms = split.counts.sum(axis=1)
-    per_atom = split.labels.energy / n_atoms
-    features = np.asarray(split.features)
+def _statistics(known: Survey) -> dict[str, Any]:
+    n_atoms = known.counts.sum(axis=1)
+    per_atom = np.asarray(known.labels.energy) / n_atoms
     return {
         "n_structures": len(n_atoms),
         "n_atoms": int(n_atoms.sum()),
         "e_min": float(per_atom.min()),
         "e_max": float(per_atom.max()),
         "e_mean": float(per_atom.mean()),
-        "feature_min": features.min(axis=0).tolist(),
-        "feature_max": features.max(axis=0).tolist(),
+        "feature_min": known.statistics.least.tolist(),
+        "feature_max": known.statistics.most.tolist(),
     }

@@ -1,7 +1,10 @@
 """Reads labelled structures from files."""
 
 import glob
+import json
 import os
+import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -10,8 +13,10 @@ from typing import Any
 import ase.io
 
 from ritz.mlip.labels import from_ase
-from ritz.mlip.structure import Structure
+from ritz.mlip.structure import Structure, as_structure
 from ritz.mlip.xsf import read_xsf
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
@@ -25,6 +30,10 @@ def read_structures(
     index: str = ":",
 ) -> list[Structure]:
     """Read structures with their labels from files of any format that ASE reads, and aenet's XSF.
+
+    Archives (.tar, .tar.gz, .tgz, .tar.bz2, .tar.xz) are read file by file, without unpacking them
+    as a whole. Files of records (.jsonl) have a JSON object in each line, with the arguments of
+    `Structure`.
 
     Args:
         paths: A file, a pattern such as "data/*.xsf", a folder (all of its files), or several.
@@ -52,6 +61,12 @@ def iter_structures(
 ) -> Iterator[Structure]:
     """The same, one structure after another, for data larger than memory."""
     for path in expand(paths):
+        if path.name.endswith(_ARCHIVES):
+            yield from _archived(path, energy_key, forces_key, stress_key, format, index)
+            continue
+        if format is None and path.suffix == ".jsonl":
+            yield from _records(path, energy_key, forces_key, stress_key)
+            continue
         if format == "xsf" or (format is None and path.suffix == ".xsf"):
             yield read_xsf(path)
             continue
@@ -61,6 +76,48 @@ def iter_structures(
                 yield from_ase(atoms, energy_key, forces_key, stress_key, name)
             except ValueError as error:
                 raise ValueError(f"{path}, frame {frame}: {error}") from error
+
+
+def _archived(path: Path, *how: Any) -> Iterator[Structure]:
+    """The structures of all files of an archive, one after another."""
+    try:
+        with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is None:
+                    continue
+                file = Path(folder) / Path(member.name).name
+                file.write_bytes(content.read())
+                try:
+                    yield from iter_structures(file, *how)
+                except ValueError as error:
+                    raise ValueError(f"{path}, {member.name}: {error}") from error
+                file.unlink()
+    except tarfile.TarError as error:
+        raise ValueError(f"{path} cannot be read as an archive: {error}") from error
+
+
+def _records(path: Path, *keys: str | None) -> Iterator[Structure]:
+    """The structures of a file with a record in each line."""
+    with path.open() as file:
+        for number, line in enumerate(file):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                record = {"name": f"{path.name}#record={number}", **record}
+                for label, key in zip(("energy", "forces", "stress"), keys, strict=True):
+                    if key is not None:
+                        record[label] = _taken(record, key)
+                yield as_structure(record)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path}, record {number}: {error}") from error
+
+
+def _taken(record: dict[str, Any], key: str) -> Any:
+    if key not in record:
+        raise ValueError(f"there is nothing under {key!r}; there is: {', '.join(sorted(record))}.")
+    return record.pop(key)
 
 
 def _frames(path: Path, index: str, format: str | None) -> Iterator[Any]:

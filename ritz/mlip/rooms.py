@@ -55,7 +55,7 @@ def first_room(
         if len(own):
             slots = -(-len(own) // n_batches) + varies
             atoms = (int(np.ceil(margin * n)) for n in most_atoms(own, n_batches))
-            stress = forced and config.stress_weight > 0
+            stress = forced and config.uses_stress
             groups.append(GroupRoom(slots, tuple(atoms), forced, stress))
     return tuple(groups)
 
@@ -79,7 +79,7 @@ def resample_every(config: TrainingConfig) -> int:
 
 def n_supervised(config: TrainingConfig, n_labelled: int) -> int:
     """How many structures add to the force loss."""
-    if config.force_weight == 0 and config.stress_weight == 0:
+    if not config.uses_forces and not config.uses_stress:
         return 0
     wanted = max(round(config.force_fraction * n_labelled), config.force_min_structures_per_epoch)
     return min(wanted, n_labelled)

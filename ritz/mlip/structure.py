@@ -1,7 +1,7 @@
 """Atomic structures with what is known of them."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,28 +146,42 @@ def _array(name: str, value: Any, shape: tuple[int, ...], what: str) -> np.ndarr
 
 
 def as_structure(given: Any) -> Structure:
-    """A structure, from itself or from `ase.Atoms` with its calculator's results.
+    """A structure, from itself, `ase.Atoms` with its calculator's results, or a record.
+
+    A record is a mapping with the arguments of `Structure` by name.
 
     Raises:
         TypeError: If it is something else.
+        ValueError: If a record has other keys.
     """
     if isinstance(given, Structure):
         return given
+    if isinstance(given, Mapping):
+        known = [field.name for field in dataclasses.fields(Structure)]
+        others = sorted(set(given) - set(known))
+        if others or not {"positions", "species"} <= set(given):
+            raise ValueError(
+                f"a record has positions and species, and may have {', '.join(known[2:])}; this "
+                f"one has: {', '.join(sorted(map(str, given)))}."
+            )
+        return Structure(**given)
     if isinstance(given, Atoms):
         from ritz.mlip.labels import from_ase
 
         return from_ase(given)
-    raise TypeError(f"structures are ritz.mlip.Structure or ase.Atoms, but {given!r} was given.")
+    raise TypeError(
+        f"structures are ritz.mlip.Structure, ase.Atoms or records, but {given!r} was given."
+    )
 
 
 def as_structures(given: Iterable[Any] | Any) -> list[Structure]:
     """Structures, from one or many; see `as_structure`.
 
     Raises:
-        TypeError: If something is neither a `Structure` nor an `ase.Atoms`.
+        TypeError: If something is no structure.
         ValueError: If there is none.
     """
-    many = [given] if isinstance(given, Structure | Atoms) else given
+    many = [given] if isinstance(given, Structure | Atoms | Mapping) else given
     if isinstance(many, str) or not isinstance(many, Iterable):
         raise TypeError(
             f"structures are ritz.mlip.Structure or ase.Atoms, but {given!r} was given; read "

@@ -2,8 +2,6 @@
 
 import abc
 import dataclasses
-import functools
-import hashlib
 from typing import Any
 
 import jax
@@ -11,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ritz.driver import OwnPrecision
+from ritz.mlip.abstract_model import AbstractModel
 from ritz.mlip.committee_kernel import CommitteeKernel
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.kernel import (
@@ -20,12 +19,11 @@ from ritz.mlip.kernel import (
     TrainingCarry,
     TrainingKernel,
     named_errors,
-    sums_of,
     zero_sums,
 )  # fmt: skip
 from ritz.mlip.losses import Loss
 from ritz.mlip.methods import Rates, optimizer
-from ritz.mlip.model import AtomicModel, Normalisation
+from ritz.mlip.normalisation import Normalisation
 from ritz.mlip.prepare import Prepared
 from ritz.mlip.rooms import (
     GroupRoom,
@@ -39,6 +37,8 @@ from ritz.mlip.rooms import (
 )  # fmt: skip
 from ritz.mlip.sampling import energy_weights
 from ritz.mlip.split import Split
+from ritz.mlip.streaming import DataStream, on_device
+from ritz.mlip.windows import Windows, error_sums_of, window_size
 
 
 class Trained:
@@ -59,7 +59,7 @@ class AbstractTraining(OwnPrecision):
     `validation_loss`, (1 - alpha) RMSE_test + alpha RMSE_force_test.
 
     Args:
-        model: Architecture and descriptor.
+        model: What is trained.
         networks: The first parameters; of a committee, the first axis is the member.
         prepared: The data.
         config: How it is trained.
@@ -76,7 +76,7 @@ class AbstractTraining(OwnPrecision):
 
     def __init__(
         self,
-        model: AtomicModel,
+        model: AbstractModel,
         networks: Any,
         prepared: Prepared,
         config: TrainingConfig,
@@ -89,14 +89,17 @@ class AbstractTraining(OwnPrecision):
         self._horizon = config.iterations
         with self._precision():
             real = jnp.dtype(dtype)
-            self._train: Split = _placed(prepared.train, real)
-            self._test: Split | None = _placed(prepared.test, real)
-            networks, normalisation = _placed((networks, prepared.normalisation), real)
+            self._train, self._windows = _supplied(prepared.train, config, real)
+            self._test = prepared.test
+            if isinstance(prepared.test, Split):
+                self._test = on_device(prepared.test, real)
+            networks, normalisation = on_device((networks, prepared.normalisation), real)
             super().__init__(Trained(networks, normalisation), minimized_quantity_name="loss")
-            self._prepare(prepared.train)
+            self._prepare()
 
-    def _prepare(self, train: Split) -> None:
-        config, n = self.config, len(train.counts)
+    def _prepare(self) -> None:
+        config, train = self.config, self._train
+        n = len(train.counts)
         self.n_batches = -(-n // config.method.batchsize)
         labelled = np.asarray(train.labels.has_tables)
         self._n_supervised = n_supervised(config, int(labelled.sum()))
@@ -112,20 +115,32 @@ class AbstractTraining(OwnPrecision):
         self._test_plan: Plan = ()
         if self._test is not None:
             self._test_room, self._test_plan = fixed_plan(
-                self._test, config.method.batchsize, self._with_stress
+                self._known_test, config.method.batchsize, config.uses_stress
             )
         self._member = self._member_kernel()
         self._carry = self._first_carry(supervised)
+        if self._windows is not None and config.cache_warmup:
+            self._windows.stream.warm_up()
+        self._supply()
+
+    @property
+    def _known_test(self) -> Split:
+        """The validation split, without its rows of atoms if it is streamed."""
+        assert self._test is not None
+        return self._test.split if isinstance(self._test, DataStream) else self._test
+
+    @property
+    def _window(self) -> int:
+        """Of how many batches data are on the device at a time; 0 for all."""
+        if self._windows is None:
+            return 0
+        return window_size(self._windows.stream, self._room, self.config, self.n_batches)
 
     def _static_weights(self, train: Split) -> np.ndarray:
         if self.config.sampling_policy != "energy_weighted":
             return np.ones(len(train.counts))
         n_atoms = np.asarray(train.counts).sum(axis=1)
         return energy_weights(np.asarray(train.labels.energy) / n_atoms)
-
-    @property
-    def _with_stress(self) -> bool:
-        return self.config.stress_weight > 0
 
     @property
     def has_validation(self) -> bool:
@@ -139,14 +154,20 @@ class AbstractTraining(OwnPrecision):
             optimizer(config.method, self._rates, config.gradient_clip),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
             config.sampling_policy, self.n_batches, self._n_supervised, resample_every(config),
-            self._room, self._test_room,
+            self._room, self._test_room, self._weight_schedule, self._window,
         )  # fmt: skip
         real = jnp.dtype(self.dtype)
+        test = self._test if isinstance(self._test, Split) else None
         return TrainingKernel(
-            self._train, self._test, self._test_plan, self.state.normalisation,
-            jnp.asarray(self._weights, real), jnp.asarray(config.force_weight, real),
-            jnp.asarray(config.stress_weight, real), settings,
+            self._train, test, () if test is None else self._test_plan, self.state.normalisation,
+            jnp.asarray(self._weights, real), jnp.asarray(config.weights, real),
+            jnp.asarray(self._horizon, real), settings,
         )  # fmt: skip
+
+    @property
+    def _weight_schedule(self) -> str | None:
+        first, last = self.config.weights
+        return None if first == last else self.config.weight_schedule
 
     def _first_carry(self, supervised: np.ndarray) -> TrainingCarry:
         real, n = jnp.dtype(self.dtype), len(supervised)
@@ -165,8 +186,16 @@ class AbstractTraining(OwnPrecision):
             sums=self._of_each(lambda _: zero_sums(real, self._room), self.state.parameters),
             seen=(),
             scores=Scores(ones, none, none),
+            validation=self._no_validation(),
             crowded=jnp.zeros((), bool),
         ))  # fmt: skip
+
+    def _no_validation(self) -> Any:
+        """Errors of a streamed validation split, before there are any."""
+        if not self._test_room or not self._window:
+            return ()
+        real = jnp.dtype(self.dtype)
+        return self._of_each(lambda _: zero_sums(real, self._test_room), self.state.parameters)
 
     n_members = 1
     """How many potentials are trained."""
@@ -218,13 +247,42 @@ class AbstractTraining(OwnPrecision):
     """The structures of this step, or None."""
 
     def attend(self) -> None:
-        """Make room for batches that need more."""
+        """Make room for batches that need more, and bring their data to the device."""
         while bool(self._carry.crowded):
             self._room = wider(self._room)
-            self._member = self._member_kernel()
             with self._precision():
+                self._member = self._member_kernel()
                 self._carry = self._planned(self._carry)
             self._compiled_in_run = False
+            if self._windows is not None:
+                self._windows.forget()
+        self._supply()
+
+    def _supply(self) -> None:
+        """Bring the data of the next batches to the device, and validate before an epoch ends."""
+        if self._windows is None:
+            return
+        with self._precision():
+            found = self._windows.load(self._member, self._carry)
+            if found is not None:
+                self._member = dataclasses.replace(self._member, split=found)
+            if self._test_room and int(self._carry.position) == self.n_batches - 1:
+                assert self._test is not None
+                sums = self._sums(self._test, self._test_room, self._test_plan)
+                self._carry = self._carry._replace(validation=sums)
+
+    def end_run(self) -> None:
+        """Let go of what was prepared ahead."""
+        super().end_run()
+        if self._windows is not None:
+            self._windows.close()
+
+    def _sums(self, data: Split | DataStream, room: Room, plan: Plan) -> Any:
+        """The errors on a split."""
+        return error_sums_of(
+            self.model, data, room, plan, self.config, self._of_each, self.state.normalisation,
+            self.state.parameters,
+        )  # fmt: skip
 
     def errors(self) -> dict[str, Any]:
         """The errors of both splits at the present parameters, each over all of its structures.
@@ -233,15 +291,16 @@ class AbstractTraining(OwnPrecision):
         committee, arrays with those of each member.
         """
         found: dict[str, Any] = {}
-        for name, split in (("train", self._train), ("test", self._test)):
-            if split is None:
+        train = self._train if self._windows is None else self._windows.stream
+        for name, data in (("train", train), ("test", self._test)):
+            if data is None:
                 continue
-            room, plan = fixed_plan(split, self.config.method.batchsize, self._with_stress)
+            known = data.split if isinstance(data, DataStream) else data
             with self._precision():
-                count = functools.partial(
-                    _sums, self.model, room, self.state.normalisation, split=split, plan=plan
+                room, plan = fixed_plan(
+                    known, self.config.method.batchsize, self.config.uses_stress
                 )
-                sums = self._of_each(count, self.state.parameters)
+                sums = self._sums(data, room, plan)
                 found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
         return found
 
@@ -249,7 +308,7 @@ class AbstractTraining(OwnPrecision):
 
     def snapshot(self) -> Any:
         """The carry without what the plan is, which follows from it, and how much room there is."""
-        carry = super().snapshot()._replace(plan=(), seen=())
+        carry = super().snapshot()._replace(plan=(), seen=(), validation=())
         room = [[g.slots, list(g.atoms), g.supervised, g.stress] for g in self._room]
         return {"carry": carry, "room": room, "horizon": self._horizon}
 
@@ -265,7 +324,10 @@ class AbstractTraining(OwnPrecision):
         self._horizon = int(snapshot["horizon"])
         with self._precision():
             self._member = self._member_kernel()
-            self.carry = self._planned(carry)
+            self.carry = self._planned(carry._replace(validation=self._no_validation()))
+            if self._windows is not None:
+                self._windows.forget()
+                self._supply()
 
     @property
     def rate_scale(self) -> float:  # type: ignore[override]
@@ -288,9 +350,6 @@ class AbstractTraining(OwnPrecision):
     @property
     def settings(self) -> dict[str, Any]:
         """All on which the results depend besides the state."""
-        digest = hashlib.sha256()
-        for leaf in jax.tree.leaves((self._train.labels, self._train.features)):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
         unused = {"iterations"}
         fields = {
             field.name: getattr(self.config, field.name)
@@ -301,7 +360,7 @@ class AbstractTraining(OwnPrecision):
             **super().settings,
             "model": self.model,
             "config": fields,
-            "structures": f"{len(self._train.counts)} structures {digest.hexdigest()[:12]}",
+            "structures": f"{len(self._train.counts)} structures {self.prepared.digest}",
             "dtype": self.dtype,
         }
 
@@ -343,9 +402,6 @@ class CommitteeTraining(AbstractTraining):
         return CommitteeKernel(self._member, self.n_members, at_once)
 
 
-_sums = jax.jit(sums_of, static_argnums=(0, 1))
-
-
 @jax.jit
 def _plan_epoch(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
     return kernel.planned(carry)
@@ -355,16 +411,15 @@ _MATTERS = frozenset({
     "method", "seed", "force_weight", "stress_weight", "loss", "huber_delta", "force_fraction",
     "force_sampling", "force_resample_num_epochs", "force_min_structures_per_epoch",
     "force_scale_unbiased", "sampling_policy", "schedule", "final_fraction", "warmup_epochs",
-    "gradient_clip",
+    "gradient_clip", "final_force_weight", "final_stress_weight", "weight_schedule",
 })  # fmt: skip
 """The fields on which the steps depend."""
 
 
-def _placed(tree: Any, real: Any) -> Any:
-    """A tree of NumPy's arrays on the device, numbers in the precision `real`."""
-
-    def put(leaf: Any) -> Any:
-        array = np.asarray(leaf)
-        return jnp.asarray(array, real if array.dtype.kind == "f" else array.dtype)
-
-    return jax.tree.map(put, tree)
+def _supplied(
+    data: Split | DataStream, config: TrainingConfig, real: Any
+) -> tuple[Split, Windows | None]:
+    """What is on the device from the beginning, and where the rest comes from."""
+    if isinstance(data, DataStream):
+        return on_device(data.split, real), Windows(data, config)
+    return on_device(data, real), None

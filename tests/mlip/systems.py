@@ -62,7 +62,7 @@ def potential() -> ANNPotential:
 def leaves(potential: ANNPotential) -> list[np.ndarray]:
     import jax
 
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(potential.networks)]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(potential.parameters)]
 
 
 def random_structure(seed: int, species=("Ti", "O"), n: int = 7, skew: float = 0.0) -> Structure:

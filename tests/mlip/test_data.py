@@ -21,7 +21,7 @@ from ritz.mlip import (
     train_test_split_dataset,
     write_xsf,
 )  # fmt: skip
-from ritz.mlip.pairs import pair_table
+from ritz.mlip.chunk import Chunk
 from tests.mlip.systems import ATOMS, DATA, dataset, descriptor, random_structure, tio2
 
 
@@ -41,7 +41,7 @@ def brute_force(structure, cutoff):
 @pytest.mark.parametrize(("seed", "n", "skew"), [(0, 7, 0.0), (1, 5, 1.5), (2, 1, 0.5)])
 def test_pairs_against_brute_force(seed, n, skew):
     structure = random_structure(seed, n=n, skew=skew)
-    table = pair_table([structure, structure], ["Ti", "O"], 5.0)
+    table = Chunk([structure, structure], ["Ti", "O"], 5.0).pairs
     first, second, shifts, distances = brute_force(structure, 5.0)
     half = len(table.second) // 2
     found = np.column_stack([table.first, table.second, table.shifts])[:half]
@@ -52,7 +52,7 @@ def test_pairs_against_brute_force(seed, n, skew):
 
 
 def test_partners_are_the_same_pairs_from_the_other_side():
-    table = pair_table([random_structure(s) for s in range(3)], ["Ti", "O"], 4.0)
+    table = Chunk([random_structure(s) for s in range(3)], ["Ti", "O"], 4.0).pairs
     partners = table.partners()
     np.testing.assert_array_equal(table.first[partners], table.second)
     np.testing.assert_allclose(table.vectors[partners], -table.vectors, atol=1e-12)

@@ -10,8 +10,8 @@ import pytest
 from ritz.mlip import SGD, Adam, AdamW, TrainingConfig
 from ritz.mlip.losses import Loss, Residuals, error_sums
 from ritz.mlip.methods import Rates, optimizer
-from ritz.mlip.model import fit_normalisation
 from ritz.mlip.networks import ACTIVATIONS, checked_architecture, evaluate_network
+from ritz.mlip.normalisation import FeatureStatistics, fit_normalisation
 from ritz.mlip.sampling import choose, divide, draw, energy_weights, error_weights, most_atoms
 
 
@@ -83,12 +83,16 @@ def test_reported_errors_are_true_ones():
 
 def test_normalisation():
     features = np.random.default_rng(0).normal(size=(50, 3)) * [1, 2, 0] + 5
-    found = fit_normalisation(features, np.array([-10.0, -30.0, -25.0]), np.array([1, 2, 2]))
+    statistics = FeatureStatistics(3)
+    for part in np.split(features, [7, 30]):
+        statistics.add(part)
+    np.testing.assert_allclose(statistics.least, features.min(axis=0))
+    found = fit_normalisation(statistics, np.array([-10.0, -30.0, -25.0]), np.array([1, 2, 2]))
     assert (found.e_scaling, found.e_shift) == (2 / 5, -12.5)
     scaled = found.features(features)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(scaled.std(axis=0), [1, 1, 0])
-    flat = fit_normalisation(features, np.array([-5.0]), np.array([1]))
+    flat = fit_normalisation(statistics, np.array([-5.0]), np.array([1]))
     assert (flat.e_scaling, flat.e_shift) == (1, 0)
 
 

@@ -1,0 +1,286 @@
+"""What potentials that can be trained have in common."""
+
+import abc
+import time
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import jax
+import numpy as np
+
+from ritz.driver.arguments import listed
+from ritz.mlip import potential_file
+from ritz.mlip.abstract_model import AbstractModel
+from ritz.mlip.arguments import placed
+from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.config import TrainingConfig
+from ritz.mlip.datasets import AbstractDataset
+from ritz.mlip.fitted import FittedPotential
+from ritz.mlip.normalisation import Normalisation
+from ritz.mlip.predict_out import PredictOut
+from ritz.mlip.predicting import predict, predict_dataset, save_predictions
+from ritz.mlip.prepare import Prepared, prepare, resolve
+from ritz.mlip.run_training import run_training
+from ritz.mlip.structure import as_structures
+from ritz.mlip.train_out import TrainOut
+from ritz.mlip.training import AbstractTraining, PotentialTraining
+
+
+class AbstractMLIP(abc.ABC):
+    """A potential whose energy is a sum over atoms, trained on energies, forces and stress.
+
+    Subclasses set `model` and `dtype`, and say what is written besides parameters.
+    """
+
+    kinds: ClassVar[dict[str, type["AbstractMLIP"]]] = {}
+    """All kinds of potentials by name, as files call them."""
+
+    def __init__(self, model: AbstractModel, dtype: str):
+        self.model = model
+        self.dtype = dtype
+        """The precision of the parameters."""
+        self.parameters: Any = None
+        """The parameters; None before training."""
+        self.normalisation: Normalisation | None = None
+        """How features and energies are scaled; None before training."""
+        self.atomic_energies: dict[str, float] = {}
+        """By species, in eV; what is added for each atom."""
+        self.statistics: dict[str, Any] = {}
+        """What aenet's files say of the training split."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the kind known to `load_potential`."""
+        super().__init_subclass__(**kwargs)
+        AbstractMLIP.kinds[cls.__name__] = cls
+
+    @property
+    @abc.abstractmethod
+    def descriptor(self) -> ChebyshevDescriptor | None:
+        """What features are computed with; None if there are none."""
+
+    @abc.abstractmethod
+    def untrained(self) -> Self:
+        """A potential of the same form, without parameters."""
+
+    @abc.abstractmethod
+    def _header(self) -> dict[str, Any]:
+        """What `_from_header` needs, as JSON can hold it."""
+
+    @classmethod
+    @abc.abstractmethod
+    def _from_header(cls, header: dict[str, Any], **given: Any) -> Self:
+        """The potential that `_header` is of, without parameters."""
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """The chemical symbols that it knows."""
+        return self.model.species
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has parameters that were trained or read."""
+        return self.parameters is not None
+
+    # Training.
+
+    def train(
+        self,
+        structures: Any = None,
+        config: TrainingConfig | None = None,
+        *,
+        dataset: AbstractDataset | None = None,
+        train_dataset: AbstractDataset | None = None,
+        test_dataset: AbstractDataset | None = None,
+        resume_from: str | PathLike[str] | None = None,
+        callback: Any = None,
+        out: Any = None,
+    ) -> TrainOut:
+        """Train the potential.
+
+        Args:
+            structures: What to train on, and to hold out by `testpercent`; or one of the next.
+            config: How to train.
+            dataset: A data set that is divided in the same way.
+            train_dataset: What to train on.
+            test_dataset: What to hold out, with `train_dataset`.
+            resume_from: A checkpoint, or a folder of them, from which training goes on for
+                `iterations` more epochs, with the same bits as if it had never ended.
+            callback: Callbacks of the run, see `ritz.callbacks`, `EpochCallback`.
+            out: Where rows go, see `driver.run`.
+
+        Returns:
+            History and errors; the potential is the trained one.
+
+        Raises:
+            TypeError: If data are given in no way, or in several.
+            ValueError: If data, potential and configuration do not fit, or labels are missing.
+            CheckpointError: If `resume_from` is no checkpoint of such a run.
+        """
+        began = time.perf_counter()
+        config = TrainingConfig() if config is None else config
+        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
+        with placed(config.device):
+            prepared = prepare(self.model, *data, config, self.precision(config))
+            ready = time.perf_counter()
+            driver = self._driver(prepared, config)
+            (found,) = run_training(driver, config, resume_from, listed(callback), out)
+        self.take_from(driver)
+        if config.save_energies or config.save_forces:
+            found.energies = save_predictions(self, data, config, driver.working_dir)
+        found.timing["preparation"] = ready - began
+        found.timing["total"] = time.perf_counter() - began
+        return found
+
+    def driver(
+        self,
+        structures: Any = None,
+        config: TrainingConfig | None = None,
+        *,
+        dataset: AbstractDataset | None = None,
+        train_dataset: AbstractDataset | None = None,
+        test_dataset: AbstractDataset | None = None,
+    ) -> PotentialTraining:
+        """The driver that `train` runs, for those who want to run it themselves.
+
+        It takes the data as `train` does. A run of `n` epochs is
+        `driver.run(n * driver.n_batches)`; afterwards `take_from(driver)` takes the parameters.
+        """
+        config = TrainingConfig() if config is None else config
+        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
+        with placed(config.device):
+            prepared = prepare(self.model, *data, config, self.precision(config))
+            return self._driver(prepared, config)
+
+    def take_from(self, driver: AbstractTraining, member: int | None = None) -> None:
+        """Take parameters and statistics from a driver, for example one that `driver` has made.
+
+        Args:
+            driver: The driver.
+            member: Which of a committee's.
+        """
+        chosen = ... if member is None else member
+        prepared = driver.prepared
+        self.parameters = jax.tree.map(lambda x: np.asarray(x)[chosen], driver.state.parameters)
+        self.normalisation = prepared.normalisation
+        self.atomic_energies = dict(prepared.datasets[0].atomic_energies)
+        self.statistics = prepared.statistics
+        self.dtype = driver.dtype
+
+    @abc.abstractmethod
+    def precision(self, config: TrainingConfig) -> str:
+        """In which precision it would be trained: "float32" or "float64"."""
+
+    def first_parameters(self, seed: int) -> Any:
+        """What training begins with."""
+        with jax.enable_x64(True):
+            return self.model.init(jax.random.key(seed))
+
+    def _driver(self, prepared: Prepared, config: TrainingConfig) -> PotentialTraining:
+        first = self.first_parameters(config.run_seed)
+        return PotentialTraining(self.model, first, prepared, config, self.precision(config))
+
+    # Prediction.
+
+    def frozen(self) -> FittedPotential:
+        """The potential as a pure function of a structure, as `ritz.relax` takes it.
+
+        Raises:
+            RuntimeError: If it was not trained.
+        """
+        with jax.enable_x64(True):
+            return FittedPotential(
+                self.model, self.parameters, self.check_trained(), self.atomic_energies
+            )
+
+    def check_trained(self) -> Normalisation:
+        """How features and energies are scaled.
+
+        Raises:
+            RuntimeError: If it was not trained.
+        """
+        if self.parameters is None or self.normalisation is None:
+            raise RuntimeError("the potential has no parameters yet; train it, or load one.")
+        return self.normalisation
+
+    def predict(self, structures: Any, eval_forces: bool = False) -> PredictOut:
+        """Predict total energies, and forces if they are asked for.
+
+        Args:
+            structures: `Structure` or `ase.Atoms`, one or many.
+            eval_forces: Whether forces are predicted.
+
+        Raises:
+            RuntimeError: If the potential was not trained.
+            ValueError: If a structure has other species.
+        """
+        self.check_trained()
+        return predict(self, as_structures(structures), eval_forces)
+
+    def predict_dataset(self, dataset: AbstractDataset, eval_forces: bool = False) -> PredictOut:
+        """`predict` for all structures of a data set."""
+        self.check_trained()
+        return predict_dataset(self, dataset, eval_forces)
+
+    # Files.
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the trained potential into one file of arrays and JSON.
+
+        Raises:
+            RuntimeError: If it was not trained.
+        """
+        normalisation = self.check_trained()
+        header = {
+            "kind": type(self).__name__, **self._header(), "dtype": self.dtype,
+            "atomic_energies": self.atomic_energies, "statistics": self.statistics,
+        }  # fmt: skip
+        arrays = {name: np.asarray(value) for name, value in _flat(self.parameters).items()}
+        arrays |= {
+            f"normalisation.{name}": np.asarray(value)
+            for name, value in normalisation._asdict().items()
+        }
+        potential_file.write(path, header, arrays)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], **given: Any) -> Self:
+        """Read a potential that `save` has written.
+
+        Args:
+            path: The file.
+            given: What is not in the file, see `GraphPotential`.
+
+        Raises:
+            ValueError: If it is no such file.
+        """
+        header, arrays = potential_file.read(path)
+        kind = AbstractMLIP.kinds.get(header["kind"])
+        if kind is None or not issubclass(kind, cls):
+            raise ValueError(f"{path} is no {cls.__name__}, but a {header['kind']}.")
+        potential = kind._from_header(header, **given)
+        potential.normalisation = Normalisation(
+            *(arrays[f"normalisation.{name}"] for name in Normalisation._fields)
+        )
+        template = jax.eval_shape(potential.model.init, jax.random.key(0))
+        names = _flat(template)
+        if missing := [name for name in names if name not in arrays]:
+            raise ValueError(f"{path} does not fit this potential: it has no {missing[0]}.")
+        leaves = [arrays[name] for name in names]
+        potential.parameters = jax.tree.unflatten(jax.tree.structure(template), leaves)
+        potential.atomic_energies = header["atomic_energies"]
+        potential.statistics = header["statistics"]
+        potential.dtype = header["dtype"]
+        return potential
+
+
+def load_potential(path: str | PathLike[str], **given: Any) -> Any:
+    """Read a potential of any kind that `save` has written, see `AbstractMLIP.load`."""
+    return AbstractMLIP.load(path, **given)
+
+
+def _flat(parameters: Any) -> dict[str, Any]:
+    """Leaves by their place in the tree."""
+    found, _ = jax.tree.flatten_with_path(parameters)
+    return {
+        ".".join(str(getattr(k, "key", getattr(k, "idx", k))) for k in path): leaf
+        for path, leaf in found
+    }

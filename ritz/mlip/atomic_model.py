@@ -1,0 +1,149 @@
+"""Networks of Chebyshev features, one for each species."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from ritz.mlip.abstract_model import AbstractModel, Prediction, Widths
+from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.chunk import Chunk
+from ritz.mlip.derivatives import forces
+from ritz.mlip.featurizing import features_of, widths_of
+from ritz.mlip.networks import Architecture, Networks, evaluate_network, init_networks
+from ritz.mlip.normalisation import SMALLEST, Normalisation
+from ritz.mlip.rooms import GroupRoom
+from ritz.mlip.split import Batch
+from ritz.mlip.tables import environments, tables_of
+from ritz.potentials import Structure
+
+
+@dataclasses.dataclass(frozen=True)
+class AtomicModel(AbstractModel):
+    """A sum of networks of the atoms' features, one network for each species; hashable.
+
+    Inputs are normalised features, and tables their derivatives.
+    """
+
+    arch: Architecture
+    descriptor: ChebyshevDescriptor
+
+    @property
+    def species(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the descriptor."""
+        return self.descriptor.species
+
+    @property
+    def cutoff(self) -> float:  # type: ignore[override]
+        """That of the descriptor, in Angstrom."""
+        return self.descriptor.cutoff
+
+    @property
+    def n_features(self) -> int:  # type: ignore[override]
+        """Those of the descriptor."""
+        return self.descriptor.n_features
+
+    @property
+    def least(self) -> float:  # type: ignore[override]
+        """That of the descriptor, in Angstrom."""
+        return self.descriptor.min_cutoff
+
+    def init(self, key: Key[Array, ""]) -> Networks:
+        """Random networks."""
+        return init_networks(key, self.arch, self.n_features)
+
+    def features(self, chunk: Chunk) -> Float[np.ndarray, "atoms n_features"]:
+        """Chebyshev features in float64."""
+        if chunk.features is None:
+            chunk.features = features_of(self.descriptor, chunk.pairs)
+        return chunk.features[chunk.order]
+
+    def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
+        """The lengths of rows of all neighbours, and of those within the angular cutoff."""
+        if not with_forces:
+            return 0, 0
+        if chunk.known_widths is not None:
+            return chunk.known_widths
+        return widths_of(self.descriptor, chunk.pairs)
+
+    def row_bytes(self, widths: Widths, with_forces: bool, itemsize: int) -> int:
+        """Features, and their derivatives with the partners of all neighbours."""
+        d, (width, near) = self.descriptor, widths
+        size = d.n_features * itemsize
+        if with_forces:
+            n_angular = (d.ang_order + 1) * (1 + d.is_weighted)
+            size += itemsize * ((d.rad_order + 5) * width + 3 * n_angular * near)
+            size += 5 * (width + near) + 3 * itemsize
+        return size
+
+    def inputs(
+        self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
+    ) -> Any:
+        """Features; normalised ones in the precision of training."""
+        features = self.features(chunk)
+        if normalisation is None:
+            return features
+        scaled = (features - normalisation.mean) / np.maximum(normalisation.std, SMALLEST)
+        return scaled.astype(dtype)
+
+    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
+        """Derivatives of the features."""
+        return tables_of(self.descriptor, chunk, widths, dtype, with_stress)
+
+    def localised(self, inputs: Any, tables: Any | None, begins: Sequence[Any]) -> tuple[Any, Any]:
+        """Features as they are, and `Environments`."""
+        if tables is None:
+            return inputs, None
+        return inputs, environments(tables, begins, self.descriptor.species_weights)
+
+    def predict(
+        self,
+        params: Networks,
+        normalisation: Normalisation,
+        batch: Batch,
+        room: GroupRoom,
+    ) -> Prediction:
+        """Energies of a batch, and forces if it has what they need."""
+        bounds = np.cumsum([0, *room.atoms])
+        energies, by_feature = [], []
+        for kind, (symbol, hidden) in enumerate(self.arch):
+            own = batch.inputs[bounds[kind] : bounds[kind + 1]]
+
+            def network(features: Any, symbol: str = symbol, hidden: Any = hidden) -> Any:
+                return evaluate_network(params[symbol], hidden, features)
+
+            if batch.tables is None:
+                energies.append(network(own))
+            else:
+                values, pullback = jax.vjp(network, own)
+                energies.append(values)
+                by_feature += pullback(jnp.ones_like(values))
+        each = jnp.where(batch.valid, jnp.concatenate(energies), 0) / normalisation.e_scaling
+        total = jax.ops.segment_sum(each, batch.slot, len(batch.ids))
+        if batch.tables is None:
+            return Prediction(total)
+        scale = 1 / (normalisation.e_scaling * jnp.maximum(normalisation.std, SMALLEST))
+        slopes = jnp.concatenate(by_feature) * scale
+        slopes = jnp.where(batch.valid[:, None], slopes, 0)
+        around = batch.tables
+        if not room.stress:
+            around = around._replace(local=around.local._replace(distances=None))
+        return Prediction(total).with_forces(*forces(self.descriptor, slopes, around), batch)
+
+    def atomic_energies(
+        self, params: Networks, normalisation: Normalisation, structure: Structure, kinds: Any
+    ) -> Float[Array, " n_atoms"]:
+        """The outputs of the networks, in eV."""
+        dtype = structure.vectors.dtype
+        weights = self.descriptor.weights_of(kinds).astype(dtype)[structure.neighbors]
+        features = self.descriptor.features(structure.vectors, structure.pairs, weights)
+        features = normalisation.features(features).astype(dtype)
+        total = jnp.zeros(len(kinds), dtype)
+        for kind, (symbol, hidden) in enumerate(self.arch):
+            energy = evaluate_network(params[symbol], hidden, features)
+            total = jnp.where(kinds == kind, energy / normalisation.e_scaling, total)
+        return total

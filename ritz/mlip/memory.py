@@ -1,0 +1,81 @@
+"""How much memory data take, and whether they are kept on the device or streamed."""
+
+import logging
+import os
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from ritz.mlip.abstract_model import AbstractModel
+from ritz.mlip.arguments import find_device
+from ritz.mlip.config import TrainingConfig
+from ritz.mlip.datasets import AbstractDataset
+from ritz.mlip.packing import Wanted, chunk_of
+
+_logger = logging.getLogger(__name__)
+
+SAMPLE = 32
+"""From how many structures the size of a data set is estimated."""
+
+CERTAIN = 256
+"""Data sets that are not larger are kept without an estimate."""
+
+WINDOW = 256e6
+"""Bytes of a window where no limit is given."""
+
+
+def is_streamed(
+    model: AbstractModel,
+    datasets: Sequence[AbstractDataset],
+    config: TrainingConfig,
+    wanted: Wanted,
+    dtype: str,
+) -> bool:
+    """Whether data are streamed: if it is asked for, or they would take more than there is.
+
+    The size is that of `SAMPLE` structures, evenly taken from each data set, times the number of
+    all.
+    """
+    if config.memory_mode == "cpu":
+        return True
+    count = sum(map(len, datasets))
+    if config.memory_limit is None and count <= CERTAIN:
+        return False
+    limit = _limit(config)
+    size = sum(_estimate(model, dataset, wanted, dtype) for dataset in datasets)
+    if size <= limit:
+        return False
+    _logger.info(
+        "The data would take %.2g GB, and memory_limit is %.2g GB: they are streamed, and what "
+        "training needs of them is computed in each epoch again.", size / 1e9, limit / 1e9,
+    )  # fmt: skip
+    return True
+
+
+def window_bytes(config: TrainingConfig) -> float:
+    """How large a window may be: there are up to four at a time."""
+    return WINDOW if config.memory_limit is None else config.memory_limit * 1e9 / 4
+
+
+def _limit(config: TrainingConfig) -> float:
+    if config.memory_limit is not None:
+        return config.memory_limit * 1e9
+    device = find_device(config.device) or jax.devices()[0]
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) / 2
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+
+
+def _estimate(model: AbstractModel, dataset: AbstractDataset, wanted: Wanted, dtype: str) -> float:
+    places = np.unique(np.linspace(0, len(dataset) - 1, SAMPLE).astype(int))
+    chunk = chunk_of(model, dataset, [int(place) for place in places])
+    tabled = np.array([wanted.of(s) for s in chunk.structures], bool)
+    widths = model.widths(chunk, bool(np.any(tabled)))
+    itemsize = np.dtype(dtype).itemsize
+    each = [
+        size * model.row_bytes(widths, bool(forced), itemsize)
+        for size, forced in zip(chunk.sizes, tabled, strict=True)
+    ]
+    return float(np.mean(each)) * len(dataset)

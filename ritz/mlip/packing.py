@@ -1,0 +1,195 @@
+"""Structures of a data set as arrays on the host."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ritz.mlip.abstract_model import AbstractModel, Widths
+from ritz.mlip.chunk import Chunk, starts_of
+from ritz.mlip.datasets import AbstractDataset, referenced
+from ritz.mlip.labels import LabelCheck
+from ritz.mlip.normalisation import FeatureStatistics, Normalisation
+from ritz.mlip.split import Labels, Split
+from ritz.mlip.structure import Structure
+
+CHUNK = 256
+"""How many structures are looked at at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What one pass through a data set tells."""
+
+    counts: np.ndarray
+    """How many atoms of each species each structure has."""
+    labels: Labels
+    widths: Widths
+    """How long rows of neighbours must be."""
+    statistics: FeatureStatistics
+    digest: str
+    """Tells data sets apart."""
+    chunks: list[Chunk] | None
+    """The structures, if they were kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is asked for of the structures of a data set that have it."""
+
+    forces: bool
+    stress: bool
+
+    def of(self, structure: Structure) -> bool:
+        """Whether forces or stress of a structure are predicted."""
+        forces = structure.forces is not None and self.forces
+        return forces or (structure.stress is not None and self.stress)
+
+    @property
+    def any(self) -> bool:
+        """Whether there may be such structures."""
+        return self.forces or self.stress
+
+
+def chunk_of(
+    model: AbstractModel, dataset: AbstractDataset, places: Sequence[int], search: Any = None
+) -> Chunk:
+    """Some structures of a data set with what it knows of them."""
+    features = [dataset.get_features(place) for place in places]
+    known: Any = None if any(own is None for own in features) else features
+    kept = dataset.local_widths
+    return Chunk(
+        [dataset.get_structure(place) for place in places], model.species, model.cutoff,
+        model.least, known, kept,
+        None if kept is None else lambda: [dataset.get_local_derivatives(p) for p in places],
+        search,
+    )  # fmt: skip
+
+
+def chunks_of(model: AbstractModel, dataset: AbstractDataset) -> Iterator[Chunk]:
+    """All structures of a data set."""
+    for begin in range(0, len(dataset), CHUNK):
+        yield chunk_of(model, dataset, range(begin, min(begin + CHUNK, len(dataset))))
+
+
+def survey(
+    model: AbstractModel, dataset: AbstractDataset, wanted: Wanted, keep: bool, strict: bool
+) -> Survey:
+    """Look at all structures once.
+
+    Args:
+        model: What they are packed for.
+        dataset: The structures.
+        wanted: What is asked for.
+        keep: Whether they stay in memory.
+        strict: Whether some must have what is asked for.
+
+    Raises:
+        ValueError: If labels that are asked for are missing, or there is an unknown species.
+    """
+    check = LabelCheck(strict and wanted.forces, strict and wanted.stress)
+    statistics, digest = FeatureStatistics(model.n_features), hashlib.sha256()
+    counts, labels, chunks, widths = [], [], [], ()
+    for chunk in chunks_of(model, dataset):
+        for structure in chunk.structures:
+            check.see(structure)
+            digest_of(digest, structure)
+        counts.append(chunk.counts)
+        tabled = np.array([wanted.of(s) for s in chunk.structures], bool)
+        labels.append(labels_of(chunk.structures, dataset.atomic_energies, tabled))
+        own = model.widths(chunk, wanted.any)
+        widths = tuple(map(max, own, widths)) if widths else own
+        if model.n_features:
+            statistics.add(model.features(chunk))
+        if keep:
+            chunks.append(chunk)
+    check.finish()
+    return Survey(
+        np.concatenate(counts), _joined(labels), widths, statistics, digest.hexdigest()[:12],
+        chunks if keep else None,
+    )  # fmt: skip
+
+
+def digest_of(digest: Any, structure: Structure) -> None:
+    """Take a structure with all its labels into a hash."""
+    digest.update(" ".join(structure.species).encode())
+    for value in (structure.positions, structure.forces, structure.cell, structure.stress,
+                  structure.energy, structure.weight):  # fmt: skip
+        digest.update(b"-" if value is None else np.ascontiguousarray(value, float).tobytes())
+
+
+def labels_of(
+    structures: Sequence[Structure], atomic_energies: Mapping[str, float], tabled: np.ndarray
+) -> Labels:
+    """What is known of each structure.
+
+    Args:
+        structures: The structures.
+        atomic_energies: What is taken off the energies for each atom, in eV.
+        tabled: For which of them forces will be asked.
+    """
+    return Labels(
+        np.array([referenced(s, atomic_energies) for s in structures]),
+        np.array([s.weight for s in structures]),
+        np.array([np.zeros((3, 3)) if s.stress is None else s.stress for s in structures]),
+        np.array([s.volume for s in structures]),
+        np.array([s.stress is not None for s in structures]),
+        np.array([s.forces is not None for s in structures]),
+        tabled,
+    )
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def forces_of(chunk: Chunk) -> np.ndarray:
+    """The forces on all atoms of a chunk; zero where they are not known."""
+    found = [
+        np.zeros((len(s), 3)) if s.forces is None else np.asarray(s.forces)
+        for s in chunk.structures
+    ]
+    return np.concatenate(found)[chunk.order]
+
+
+def pack(
+    model: AbstractModel,
+    chunks: list[Chunk],
+    labels: Labels,
+    normalisation: Normalisation | None,
+    widths: Widths,
+    dtype: str,
+    with_stress: bool,
+) -> Split:
+    """Pack structures; chunks are emptied one by one, so that little is in memory twice.
+
+    Args:
+        model: What they are packed for.
+        chunks: The structures.
+        labels: What is known of them.
+        normalisation: How features are scaled.
+        widths: How long rows of neighbours must be.
+        dtype: Of the numbers.
+        with_stress: Whether stress is asked for where forces are.
+    """
+    counts = np.concatenate([chunk.counts for chunk in chunks])
+    tabled = np.asarray(labels.has_tables)
+    table_starts = np.zeros_like(counts)
+    table_starts[tabled] = starts_of(counts[tabled])
+    inputs, forces, tables, begin = [], [], [], 0
+    while chunks:
+        chunk = chunks.pop(0)
+        own = tabled[begin : begin + len(chunk.sizes)]
+        begin += len(chunk.sizes)
+        inputs.append(model.inputs(chunk, normalisation, widths, dtype))
+        if np.any(own):
+            part = chunk.only(own)
+            forces.append(forces_of(part))
+            tables.append(model.tables(part, widths, dtype, with_stress))
+    return Split(
+        counts, labels, starts_of(counts), _joined(inputs), table_starts,
+        np.concatenate(forces) if forces else None, _joined(tables) if tables else None,
+    )  # fmt: skip

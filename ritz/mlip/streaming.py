@@ -1,0 +1,288 @@
+"""Splits of which only some structures are on the device at a time, and little in memory."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ritz.mlip.abstract_model import AbstractModel
+from ritz.mlip.arguments import placed
+from ritz.mlip.chunk import starts_of
+from ritz.mlip.datasets import AbstractDataset
+from ritz.mlip.normalisation import Normalisation
+from ritz.mlip.packing import Survey, chunk_of, forces_of
+from ritz.mlip.pairs import Found, find_pairs
+from ritz.mlip.rooms import Room
+from ritz.mlip.split import Split
+from ritz.mlip.structure import Structure
+
+Ids = Sequence[np.ndarray]
+"""The structures of some batches, by group of the room; -1 for none."""
+
+
+class Kept:
+    """The last entries that were used; safe between threads.
+
+    Args:
+        size: How many there are at the most; None for any number.
+    """
+
+    def __init__(self, size: int | None):
+        self.size = size
+        self._entries: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further entry would push out another."""
+        return self.size is not None and len(self) >= self.size
+
+    def get(self, key: Hashable) -> Any:
+        """An entry, or None."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
+    def put(self, key: Hashable, entry: Any) -> None:
+        """Keep an entry."""
+        if self.size == 0:
+            return
+        with self._lock:
+            self._entries[key] = entry
+            while self.size is not None and len(self._entries) > self.size:
+                self._entries.popitem(last=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Caches:
+    """How many structures' data are kept in memory: None for all of them, 0 for none."""
+
+    features: int | None = 0
+    neighbors: int | None = 0
+    derivatives: int | None = 0
+
+
+class DataStream:
+    """Packs the structures of batches when they are needed.
+
+    Args:
+        model: What they are packed for.
+        dataset: The structures.
+        survey: What is known of them.
+        normalisation: How features are scaled.
+        dtype: "float32" or "float64".
+        with_stress: Whether stress is asked for where forces are.
+        caches: What is kept.
+        device: Where windows are put; None for JAX's default.
+    """
+
+    def __init__(
+        self,
+        model: AbstractModel,
+        dataset: AbstractDataset,
+        survey: Survey,
+        normalisation: Normalisation,
+        dtype: str,
+        with_stress: bool,
+        caches: Caches,
+        device: str | None,
+    ):
+        self.model = model
+        self.dataset = dataset
+        self.survey = survey
+        self.normalisation = normalisation
+        self.dtype = dtype
+        self.with_stress = with_stress
+        self.device = device
+        self._inputs = Kept(caches.features)
+        self._pairs = Kept(caches.neighbors)
+        self._tables = Kept(caches.derivatives)
+
+    @property
+    def split(self) -> Split:
+        """The split without any rows of atoms."""
+        starts = np.zeros_like(self.survey.counts)
+        return Split(self.survey.counts, self.survey.labels, starts, (), starts, None, None)
+
+    def batch_bytes(self, room: Room) -> int:
+        """How many bytes a batch takes on the device."""
+        itemsize = np.dtype(self.dtype).itemsize
+        size = self.model.row_bytes
+        return sum(
+            sum(group.atoms) * size(self.survey.widths, group.supervised, itemsize)
+            for group in room
+        )
+
+    def warm_up(self) -> None:
+        """Fill the caches, as far as they go, in the order of the data set."""
+        caches = [c for c in (self._inputs, self._pairs, self._tables) if c.size != 0]
+        for place in range(len(self.dataset)):
+            if all(cache.is_full for cache in caches):
+                return
+            tabled = bool(self.survey.labels.has_tables[place])
+            self._rows([place], np.array([tabled]))
+
+    def window(self, ids: Ids, room: Room) -> Split:
+        """The rows of some batches on the device; what is known of structures is left out.
+
+        Its shapes depend on the room and the number of batches alone.
+
+        Args:
+            ids: The structures of the batches.
+            room: How much fits into a batch.
+        """
+        n_batches = len(ids[0])
+        several = [np.unique(group[group >= 0]) for group in ids]
+        tabled = np.concatenate(
+            [np.full(len(own), group.supervised) for own, group in zip(several, room, strict=True)]
+        )
+        places = np.concatenate(several)
+        inputs, forces, tables = self._rows(places, tabled)
+        counts = self.survey.counts
+        starts, table_starts = np.zeros_like(counts), np.zeros_like(counts)
+        starts[places] = starts_of(counts[places])
+        table_starts[places[tabled]] = starts_of(counts[places[tabled]])
+        n_rows = n_batches * sum(sum(group.atoms) for group in room)
+        n_tabled = n_batches * sum(sum(group.atoms) for group in room if group.supervised)
+
+        def filled(rows: np.ndarray, length: int) -> np.ndarray:
+            whole = np.zeros((length, *rows.shape[1:]), rows.dtype)
+            whole[: len(rows)] = rows
+            return whole
+
+        if tables is not None:
+            forces = filled(forces, n_tabled)
+            tables = jax.tree.map(lambda rows: filled(rows, n_tabled), tables)
+        nothing: Any = ()
+        found = Split(
+            nothing, nothing, starts, jax.tree.map(lambda rows: filled(rows, n_rows), inputs),
+            table_starts, forces, tables,
+        )  # fmt: skip
+        with jax.enable_x64(self.dtype == "float64"), placed(self.device):
+            return on_device(found, jnp.dtype(self.dtype))
+
+    def _rows(self, places: Sequence[int] | np.ndarray, tabled: np.ndarray) -> tuple[Any, ...]:
+        """Inputs of all of the structures, and forces and tables of some."""
+        inputs = [self._inputs.get(place) for place in places]
+        tables = [self._tables.get(p) if t else () for p, t in zip(places, tabled, strict=True)]
+        missing = [
+            n for n, parts in enumerate(zip(inputs, tables, strict=True))
+            if any(part is None for part in parts)
+        ]  # fmt: skip
+        if missing:
+            self._compute([int(places[n]) for n in missing], missing, tabled, inputs, tables)
+        found = [own for own, wanted in zip(tables, tabled, strict=True) if wanted]
+        rows = jax.tree.map(lambda *parts: np.concatenate(parts), *inputs)
+        if not found:
+            return rows, None, None
+        forces, joined = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+        return rows, forces, joined
+
+    def _compute(
+        self,
+        places: list[int],
+        numbers: list[int],
+        tabled: np.ndarray,
+        inputs: list[Any],
+        tables: list[Any],
+    ) -> None:
+        """Pack structures that are in no cache, and put them into the lists."""
+
+        def search(number: int, structure: Structure, cutoff: float) -> Found:
+            place = places[number]
+            found = self._pairs.get(place)
+            if found is None:
+                found = find_pairs(structure, cutoff)
+                self._pairs.put(place, found)
+            return found
+
+        chunk = chunk_of(self.model, self.dataset, places, search)
+        widths, dtype = self.survey.widths, self.dtype
+        rows = self.model.inputs(chunk, self.normalisation, widths, dtype)
+        for number, place, own in zip(numbers, places, _apart(rows, chunk.sizes), strict=True):
+            inputs[number] = own
+            self._inputs.put(place, own)
+        chosen = tabled[numbers]
+        if np.any(chosen):
+            part = chunk.only(chosen)
+            found = forces_of(part), self.model.tables(part, widths, dtype, self.with_stress)
+            for n, own in zip(np.flatnonzero(chosen), _apart(found, part.sizes), strict=True):
+                tables[numbers[n]] = own
+                self._tables.put(places[n], own)
+
+
+def _apart(rows: Any, sizes: np.ndarray) -> list[Any]:
+    """The rows of each structure; copies, so that each can be let go of."""
+    ends = np.cumsum(sizes)
+    return [
+        jax.tree.map(lambda part, a=end - size, b=end: part[a:b].copy(), rows)
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+
+
+def on_device(tree: Any, real: Any) -> Any:
+    """A tree of NumPy's arrays on the device, numbers in the precision `real`."""
+
+    def put(leaf: Any) -> Any:
+        array = np.asarray(leaf)
+        return jnp.asarray(array, real if array.dtype.kind == "f" else array.dtype)
+
+    return jax.tree.map(put, tree)
+
+
+class Prefetch:
+    """Makes windows ahead of time, in threads.
+
+    Args:
+        make: Makes a window, given the structures of its batches and the room.
+        workers: How many threads there are.
+        persistent: Whether they live on when nothing is asked of them.
+    """
+
+    def __init__(self, make: Callable[[Ids, Room], Split], workers: int, persistent: bool):
+        self._make = make
+        self._workers = workers
+        self._persistent = persistent
+        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._jobs: dict[Hashable, concurrent.futures.Future[Split]] = {}
+
+    def get(
+        self, key: Hashable, ids: Ids, room: Room, following: dict[Hashable, Ids] | None = None
+    ) -> Split:
+        """A window, and begin to make those that follow.
+
+        Args:
+            key: Names the window; the same key always means the same one.
+            ids: The structures of its batches.
+            room: How much fits into a batch.
+            following: The windows that will be asked for next.
+        """
+        job = self._jobs.pop(key, None)
+        wanted = following or {}
+        for old in [k for k in self._jobs if k not in wanted]:
+            self._jobs.pop(old).cancel()
+        if wanted and self._pool is None:
+            self._pool = concurrent.futures.ThreadPoolExecutor(self._workers, "ritz-data")
+        for name, own in wanted.items():
+            if name not in self._jobs and self._pool is not None:
+                self._jobs[name] = self._pool.submit(self._make, own, room)
+        found = self._make(ids, room) if job is None else job.result()
+        if not wanted and not self._persistent:
+            self.close()
+        return found
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool, self._jobs = None, {}
