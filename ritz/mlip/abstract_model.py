@@ -64,8 +64,13 @@ class AbstractModel(abc.ABC):
 
     # On the host.
 
-    def features(self, chunk: Chunk) -> Float[np.ndarray, "atoms n_features"]:
-        """The features of all atoms of a chunk, which are to be normalised."""
+    def features(
+        self, chunk: Chunk, widths: Widths = (0, 0)
+    ) -> Float[np.ndarray, "atoms n_features"]:
+        """The features of all atoms of a chunk, which are to be normalised.
+
+        With rows of given lengths their bits do not depend on what else is in the chunk.
+        """
         return np.zeros((chunk.n_atoms, 0))
 
     @abc.abstractmethod

@@ -56,18 +56,20 @@ class AtomicModel(AbstractModel):
         """Random networks."""
         return init_networks(key, self.arch, self.n_features)
 
-    def features(self, chunk: Chunk) -> Float[np.ndarray, "atoms n_features"]:
+    def features(
+        self, chunk: Chunk, widths: Widths = (0, 0)
+    ) -> Float[np.ndarray, "atoms n_features"]:
         """Chebyshev features in float64."""
         if chunk.features is None:
-            chunk.features = features_of(self.descriptor, chunk.pairs)
+            chunk.features = features_of(self.descriptor, chunk.pairs, *widths)
         return chunk.features[chunk.order]
 
     def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
         """The lengths of rows of all neighbours, and of those within the angular cutoff."""
-        if not with_forces:
-            return 0, 0
         if chunk.known_widths is not None:
             return chunk.known_widths
+        if chunk.features is not None and not with_forces:
+            return 0, 0
         return widths_of(self.descriptor, chunk.pairs)
 
     def row_bytes(self, widths: Widths, with_forces: bool, itemsize: int) -> int:
@@ -84,7 +86,7 @@ class AtomicModel(AbstractModel):
         self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
     ) -> Any:
         """Features; normalised ones in the precision of training."""
-        features = self.features(chunk)
+        features = self.features(chunk, widths)
         if normalisation is None:
             return features
         scaled = (features - normalisation.mean) / np.maximum(normalisation.std, SMALLEST)

@@ -47,7 +47,7 @@ class FittedPotential(AbstractPotential):
         found = self.model.atomic_energies(params["networks"], normalisation, structure, kinds)
         alone = params["atomic_energies"][kinds] + normalisation.e_shift
         total: Any = jnp.where(kinds < 0, jnp.nan, found + alone)
-        return jnp.where(structure.mask, total, 0).astype(dtype)
+        return jnp.asarray(jnp.where(structure.mask, total, 0), dtype)
 
     def __call__(self, params: Any, structure: Structure) -> Float[Array, ""]:
         """The sum of the energies of the atoms."""

@@ -103,7 +103,7 @@ def survey(
         own = model.widths(chunk, wanted.any)
         widths = tuple(map(max, own, widths)) if widths else own
         if model.n_features:
-            statistics.add(model.features(chunk))
+            statistics.add(model.features(chunk, widths))
         if keep:
             chunks.append(chunk)
     check.finish()
