@@ -1,5 +1,7 @@
 """Machine-learning interatomic potentials: descriptors, data sets, training."""
 
+from ritz.mlip.abstract_mlip import AbstractMLIP as AbstractMLIP
+from ritz.mlip.abstract_mlip import load_potential as load_potential
 from ritz.mlip.ann_potential import ANNPotential as ANNPotential
 from ritz.mlip.calculator import MLIPCalculator as MLIPCalculator
 from ritz.mlip.chebyshev import ChebyshevDescriptor as ChebyshevDescriptor
@@ -15,11 +17,14 @@ from ritz.mlip.datasets import Subset as Subset
 from ritz.mlip.datasets import train_test_split_dataset as train_test_split_dataset
 from ritz.mlip.epochs import EpochCallback as EpochCallback
 from ritz.mlip.fitted import FittedPotential as FittedPotential
+from ritz.mlip.graph_model import EnergyModule as EnergyModule
+from ritz.mlip.graph_potential import GraphPotential as GraphPotential
 from ritz.mlip.hdf5_dataset import HDF5StructureDataset as HDF5StructureDataset
 from ritz.mlip.labels import from_ase as from_ase
 from ritz.mlip.methods import SGD as SGD
 from ritz.mlip.methods import Adam as Adam
 from ritz.mlip.methods import AdamW as AdamW
+from ritz.mlip.painn import PaiNN as PaiNN
 from ritz.mlip.predict_out import PredictOut as PredictOut
 from ritz.mlip.reading import iter_structures as iter_structures
 from ritz.mlip.reading import read_structures as read_structures
