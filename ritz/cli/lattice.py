@@ -12,9 +12,8 @@ import yaml
 
 from ritz.cli.lattice_config import SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
-from ritz.cli.run_folder import RunFolder
+from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
-from ritz.driver.callback import AbstractCallback
 from ritz.driver.consensus import agree
 from ritz.plotting import SUMMARY, plot_runs
 from ritz.stages.parts import make
@@ -123,27 +122,6 @@ def _named(key: str, action: Any) -> Any:
         return action()
     except (ValueError, TypeError) as error:
         raise ValueError(f"{key}: {error}") from error
-
-
-class KeepConfig(AbstractCallback):
-    """Writes the configuration into the run folder, once the run has been accepted.
-
-    Args:
-        folder: The run folder.
-        text: The configuration as YAML.
-    """
-
-    callback_order = -100
-
-    def __init__(self, folder: Path, text: str):
-        self._folder, self._text = RunFolder(folder), text
-
-    def on_run_start(self, step: int, driver: Any) -> None:
-        """Write."""
-        import jax
-
-        if jax.process_index() == 0:
-            self._folder.keep(self._text)
 
 
 def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace) -> None:

@@ -1,32 +1,28 @@
 """Reads the command line of `ritz`."""
 
-import dataclasses
 import logging
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import jsonargparse
 
 import ritz
-from ritz.cli import demo, lattice, plot, relax, status
-from ritz.cli.config_file import check_file, config_files, nearest
-from ritz.cli.lattice_config import LatticeRun
-from ritz.cli.parts import overridden, part_fields, split_overrides
-from ritz.cli.run_folder import CONFIG, RunFolder
+from ritz.cli import demo, domains, plot, relax, status
+from ritz.cli.config_file import nearest
+from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
+from ritz.cli.parts import split_overrides
 
 _COMMANDS = {"demo": demo, "plot": plot, "relax": relax, "status": status}
-_LATTICE = {
-    "train": "Optimise a wave function on a lattice, or go on with it.",
-    "evaluate": "Estimate the energy and observables of a trained wave function.",
-}
-
 
 jsonargparse.set_parsing_settings(add_print_completion_argument=True)
 
 
-def _parser() -> jsonargparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain | None]:
+    """The parser of all commands, and the domain that is meant.
+
+    Settings of other domains are left out, unless all of them are to be completed.
+    """
     parser = jsonargparse.ArgumentParser(
         prog="ritz",
         description="Variational optimisations through one run loop.",
@@ -36,40 +32,19 @@ def _parser() -> jsonargparse.ArgumentParser:
     )
     commands = parser.add_subcommands()
     for name, module in _COMMANDS.items():
-        command = _subparser((module.__doc__ or "").strip())
+        command = subparser((module.__doc__ or "").strip())
         module.add_arguments(command)
         commands.add_subcommand(name, command, help=command.description.splitlines()[0])
-    domain = _subparser(str(lattice.__doc__).strip())
-    commands.add_subcommand("lattice", domain, help=domain.description)
-    actions = domain.add_subcommands()
-    for name, text in _LATTICE.items():
-        actions.add_subcommand(name, _lattice_parser(text), help=text)
-    return parser
-
-
-def _subparser(text: str) -> Any:
-    return jsonargparse.ArgumentParser(description=text, exit_on_error=False, allow_abbrev=False)
-
-
-def _lattice_parser(text: str) -> Any:
-    command = _subparser(
-        f"{text} Settings are given as train.iterations=500, class paths as "
-        "train.optimizer=optax.adam, their arguments as train.optimizer.learning_rate=0.01."
-    )
-    command.add_argument("--config", action="config", help="a YAML file with settings")
-    command.add_argument(
-        "--dry_run", action="store_true", help="build everything, run nothing, write nothing"
-    )
-    command.add_argument(
-        "--distributed",
-        action="store_true",
-        help="several processes share the samples: call jax.distributed.initialize() first",
-    )
-    command.add_argument(
-        "--progress", type=bool, default=True, help="whether to show a progress bar"
-    )
-    command.add_class_arguments(LatticeRun)
-    return command
+    completing = any(token.startswith("--print_completion") for token in given)
+    meant = None
+    for name, text in domains.TEXTS.items():
+        command = subparser(text)
+        commands.add_subcommand(name, command, help=text)
+        if given[:1] == [name] or completing:
+            own = domains.load(name)
+            add_actions(command, own)
+            meant = own if given[:1] == [name] else meant
+    return parser, meant
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(given)
     except jsonargparse.ArgumentError as error:
-        text = _one_line(str(error), given[:1] == ["lattice"])
+        text = _one_line(str(error), given[0] if given[:1] and given[0] in domains.TEXTS else None)
         sys.stderr.write(f"ritz: {text} (see ritz --help)\n")
         return 2
     except (ValueError, OSError) as error:
@@ -103,68 +78,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    parser = _parser()
+    parser, domain = _parser(given)
+    if domain is not None:
+        run_domain(domain, given, parser)
+        return 0
     if given[:1] == ["relax"]:
         rest, overrides = split_overrides(given, relax.PARTS)
         return relax.run(parser.parse_args(rest).relax, overrides)
-    if given[:1] != ["lattice"]:
-        options = parser.parse_args(given)
-        _COMMANDS[options.subcommand].run(options[options.subcommand])
-        return 0
-    fields = part_fields(LatticeRun)
-    rest, overrides = split_overrides(given, fields)
-    if "evaluate" in rest[:2]:
-        rest = _with_saved_config(rest)
-    for file in config_files(rest):
-        check_file(file, LatticeRun)
-    printing = [token for token in rest if token.startswith("--print_config")]
-    options = parser.parse_args([token for token in rest if token not in printing])
-    command = options.lattice.subcommand
-    settings = options.lattice[command]
-    for field, way, value in overrides:
-        settings[field] = overridden(field, settings[field], way, value, fields[field])
-    run, text = _resolved(settings)
-    if printing:
-        sys.stdout.write(text)
-    else:
-        lattice.run(command, run, text, settings)
+    options = parser.parse_args(given)
+    _COMMANDS[options.subcommand].run(options[options.subcommand])
     return 0
 
 
-def _resolved(settings: Any) -> tuple[LatticeRun, str]:
-    """The configuration, and the same as YAML."""
-    parser = _subparser("")
-    parser.add_class_arguments(LatticeRun)
-    chosen = parser.get_defaults()
-    names = [field.name for field in dataclasses.fields(LatticeRun)]
-    for name in names:
-        chosen[name] = settings[name]
-    made = parser.instantiate(chosen)
-    run = LatticeRun(**{name: made[name] for name in names})
-    return run, parser.dump(chosen, skip_validation=True)
-
-
-def _with_saved_config(rest: list[str]) -> list[str]:
-    """An evaluation without a configuration of its own takes that of the run folder."""
-    if any(token.startswith("--config") for token in rest):
-        return rest
-    folder = next((t.partition("=")[2] for t in rest if t.startswith("--folder=")), None)
-    folder = folder or LatticeRun().folder
-    if RunFolder(folder).config is None:
-        return rest
-    place = rest.index("evaluate") + 1
-    return [*rest[:place], "--config", str(RunFolder(folder).path / CONFIG), *rest[place:]]
-
-
-def _one_line(message: str, has_settings: bool) -> str:
+def _one_line(message: str, domain: str | None) -> str:
     """What jsonargparse says, as one line that names key, value and what is allowed."""
     text = " ".join(message.split())
     command = re.search(r'expected "[\w.]*subcommand" to be one of {([^}]*)}', text)
     if command:
         return f"give a command: {command[1].replace(',', ', ')}"
-    unknown = has_settings and re.search(r"unrecognized arguments: --?([\w.]+)", text)
+    unknown = domain and re.search(r"unrecognized arguments: --?([\w.]+)", text)
     if unknown:
-        known = [a.dest for a in _lattice_parser("")._actions if "." in a.dest]
+        actions = action_parser(domains.load(str(domain)), "")._actions
+        known = [action.dest for action in actions if "." in action.dest]
         return f"{unknown[1]}: there is no such setting{nearest(unknown[1], known)}"
     found = re.search(r'Parser key "(?P<key>[^"]+)": (?P<what>.*)', text)
     if not found:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
 from ritz.loggers.files import atomic_write
 
@@ -72,3 +73,24 @@ class RunFolder:
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two configurations, a line for each key."""
     return differences(describe(old), describe(new))
+
+
+class KeepConfig(AbstractCallback):
+    """Writes the configuration into the run folder, once the run has been accepted.
+
+    Args:
+        folder: The run folder.
+        text: The configuration as YAML.
+    """
+
+    callback_order = -100
+
+    def __init__(self, folder: Path, text: str):
+        self._folder, self._text = RunFolder(folder), text
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Write."""
+        import jax
+
+        if jax.process_index() == 0:
+            self._folder.keep(self._text)

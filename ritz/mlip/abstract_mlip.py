@@ -118,6 +118,8 @@ class AbstractMLIP(abc.ABC):
         """
         began = time.perf_counter()
         config = TrainingConfig() if config is None else config
+        if resume_from is None:
+            config.check_beginning()
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
         with placed(config.device):
             prepared = prepare(self.model, *data, config, self.precision(config))

@@ -127,11 +127,10 @@ class AbstractModel(abc.ABC):
         """
 
 
-def residuals(prediction: Prediction, normalisation: Normalisation, batch: Batch) -> Residuals:
+def residuals(prediction: Prediction, batch: Batch) -> Residuals:
     """The errors of a prediction."""
     labels = batch.labels
-    target = labels.energy - normalisation.e_shift * batch.n_atoms
-    energy = (prediction.energy - target) / batch.n_atoms
+    energy = (prediction.energy - labels.energy) / batch.n_atoms
     if prediction.forces is None:
         return Residuals(energy, labels.weight)
     weight = jnp.where(labels.has_forces, labels.weight, 0)

@@ -146,6 +146,8 @@ class CommitteePotential:
         """
         config = TrainingConfig() if config is None else config
         committee = CommitteeConfig() if committee_config is None else committee_config
+        if resume_from is None:
+            config.check_beginning()
         folder = None if committee.output_dir is None else Path(committee.output_dir)
         if folder is not None and (folder / METADATA).exists() and resume_from is None:
             raise ValueError(f"{folder} holds a committee already; choose another output_dir.")

@@ -230,10 +230,6 @@ class TrainingConfig:
         for name in ("max_forces", "gradient_clip", "E_scaling", "memory_limit"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
-        if self.warmup_epochs and self.warmup_epochs >= self.iterations:
-            raise ValueError(
-                f"warmup_epochs={self.warmup_epochs} leave nothing of iterations={self.iterations}."
-            )
 
     def _check_data(self) -> None:
         for symbol, energy in (self.atomic_energies or {}).items():
@@ -246,6 +242,17 @@ class TrainingConfig:
             isinstance(stats, Mapping) and "mean" in stats and {"std", "cov"} & set(stats)
         ):
             raise ValueError("feature_stats needs arrays under 'mean' and 'std'.")
+
+    def check_beginning(self) -> None:
+        """Refuse what a run that goes on may have, but not a new one.
+
+        Raises:
+            ValueError: If the learning rate would still rise when the run ends.
+        """
+        if self.warmup_epochs and self.warmup_epochs >= self.iterations:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs} leave nothing of iterations={self.iterations}."
+            )
 
     @property
     def alpha(self) -> float:

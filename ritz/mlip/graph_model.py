@@ -99,7 +99,7 @@ class GraphModel(AbstractModel):
         partners = partners_in_batch(inputs.kinds, inputs.partners, begins)
         return inputs._replace(partners=partners), tables
 
-    def _structure(self, graph: Graph, valid: Any, atoms: Sequence[int]) -> Structure:
+    def _structure(self, graph: Any, valid: Any, atoms: Sequence[int]) -> Structure:
         """A batch as one structure; `atoms` says how many places each species has."""
         known = [atomic_numbers[symbol] for symbol in self.species[: len(atoms)]]
         numbers = jnp.where(valid, jnp.asarray(np.repeat(known, atoms)), 0)
@@ -119,8 +119,9 @@ class GraphModel(AbstractModel):
 
         def energies(vectors: Any) -> tuple[Any, Any]:
             each = self.module.apply(params, structure._replace(vectors=vectors))
-            each = jnp.where(batch.valid, each, 0) / normalisation.e_scaling
-            return jnp.sum(each), each
+            found: Any = jnp.where(batch.valid, each, 0)
+            found = found / normalisation.e_scaling
+            return jnp.sum(found), found
 
         if batch.tables is None:
             _, each = energies(structure.vectors)

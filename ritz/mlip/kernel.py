@@ -298,7 +298,7 @@ def batch_residuals(
     found, labelled, supervised = [], jnp.zeros(()), jnp.zeros(())
     for group, own in zip(batch, room, strict=True):
         prediction = model.predict(networks, normalisation, group, own)
-        found.append(residuals(prediction, normalisation, group))
+        found.append(residuals(prediction, group))
         there = (group.ids >= 0) & group.labels.has_forces
         count = jnp.sum(jnp.where(there, group.n_atoms, 0))
         labelled += count

@@ -125,6 +125,7 @@ def prepare(
     normalisation = _normalisation(first, config)
 
     def made(data: AbstractDataset, known: Survey, scope: str) -> Split | DataStream:
+        known = _shifted(known, normalisation)
         if known.chunks is None:
             return DataStream(
                 model, data, known, normalisation, dtype, wanted.stress, _caches(config, scope),
@@ -139,6 +140,12 @@ def prepare(
         None if test is None or second is None else made(test, second, "val"),
         normalisation, _statistics(first), datasets, first.digest,
     )  # fmt: skip
+
+
+def _shifted(known: Survey, normalisation: Normalisation) -> Survey:
+    """With energies less the shift, which are small enough for single precision."""
+    energy = known.labels.energy - normalisation.e_shift * known.counts.sum(axis=1)
+    return dataclasses.replace(known, labels=known.labels._replace(energy=energy))
 
 
 def _caches(config: TrainingConfig, scope: str) -> Caches:

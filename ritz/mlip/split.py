@@ -11,7 +11,7 @@ class Labels(NamedTuple):
     """What is known of each structure."""
 
     energy: Float[AnyArray, " structures"]
-    """In eV, less the energies of the atoms."""
+    """In eV, less the energies of the atoms and the shift of the normalisation."""
     weight: Float[AnyArray, " structures"]
     stress: Float[AnyArray, "structures 3 3"]
     """In eV/Angstrom^3; zero where it is not known."""

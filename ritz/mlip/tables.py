@@ -116,7 +116,7 @@ def _known(
     local = LocalDerivatives(
         np.zeros((n_atoms, descriptor.rad_order + 1, width), dtype),
         np.zeros((n_atoms, 3, width), dtype),
-        np.zeros((n_atoms, n_angular, 3, near), dtype), np.zeros((n_atoms, width), dtype),
+        np.zeros((n_atoms, n_angular, 3, near), dtype), np.ones((n_atoms, width), dtype),
     )  # fmt: skip
     first, places = columns.at
     inner = places < np.repeat(joined["near"], columns.counts)

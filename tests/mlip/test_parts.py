@@ -173,7 +173,6 @@ def test_learning_rates():
         ({"save_best": 1}, TypeError, "save_best must be True or False"),
         ({"max_checkpoints": 0}, ValueError, "max_checkpoints must be a whole number"),
         ({"gradient_clip": 0}, ValueError, "gradient_clip must be above zero"),
-        ({"warmup_epochs": 100}, ValueError, "leave nothing"),
         ({"feature_stats": {"mean": 0}}, ValueError, "'mean' and 'std'"),
         ({"atomic_energies": {"H": None}}, ValueError, "finite numbers in eV, but H"),
         ({"loss": "mae"}, ValueError, "'rmse', 'mse' or 'huber'"),
@@ -183,6 +182,11 @@ def test_learning_rates():
 def test_bad_configurations(settings, error, message):
     with pytest.raises(error, match=message):
         TrainingConfig(**settings)
+
+
+def test_a_run_cannot_begin_with_the_rate_rising_to_its_end():
+    with pytest.raises(ValueError, match="warmup_epochs=100 leave nothing of iterations=100"):
+        TrainingConfig(warmup_epochs=100).check_beginning()
 
 
 @pytest.mark.parametrize(

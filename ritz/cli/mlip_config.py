@@ -1,0 +1,137 @@
+"""The configuration of training potentials."""
+
+import dataclasses
+import typing
+from typing import Any
+
+from ritz.cli.parts import Part
+from ritz.mlip import TrainingConfig
+
+SHORT_NAMES = {
+    "potential": ["ritz.cli.mlip_potentials"],
+    "method": ["ritz.mlip"],
+    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
+}
+"""Where names without a module are looked for."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Data:
+    """Where structures are, and under which names their labels are.
+
+    Args:
+        train: Files, patterns, folders or archives to train on.
+        test: The same to validate with; none takes train.testpercent of those to train on.
+        energy_key: Where the total energy is, in eV; null takes "energy".
+        forces_key: Where the forces are, in eV/Angstrom; null takes "forces".
+        stress_key: Where the stress is, in eV/Angstrom^3; null takes "stress".
+        atomic_energies: By species, in eV; "regression" fits them; null takes 0.
+    """
+
+    train: list[str] = dataclasses.field(default_factory=list)
+    test: list[str] = dataclasses.field(default_factory=list)
+    energy_key: str | None = None
+    forces_key: str | None = None
+    stress_key: str | None = None
+    atomic_energies: str | dict[str, float] | None = "regression"
+
+
+_ELSEWHERE = {"method", "atomic_energies", "feature_stats", "checkpoint_dir", "show_progress"}
+_DEFAULTS: dict[str, Any] = {
+    "iterations": 300, "force_weight": 0.3, "schedule": "cosine", "final_fraction": 1e-3,
+    "warmup_epochs": 5, "checkpoint_interval": 10, "max_checkpoints": 3, "precision": "float32",
+}  # fmt: skip
+"""Where they differ from those of `TrainingConfig`."""
+
+
+def _train_kind() -> Any:
+    """The fields of `TrainingConfig` that are settings, and some more."""
+    hints = typing.get_type_hints(TrainingConfig)
+    method = Part("Adam", {"mu": 0.003, "batchsize": 16})
+    fields: list[Any] = [
+        ("method", Part, dataclasses.field(default_factory=lambda: method)),
+        ("callbacks", list[Part], dataclasses.field(default_factory=list)),
+    ]
+    fields += [
+        (f.name, hints[f.name], dataclasses.field(default=_DEFAULTS.get(f.name, f.default)))
+        for f in dataclasses.fields(TrainingConfig)
+        if f.name not in _ELSEWHERE
+    ]
+    return dataclasses.make_dataclass(
+        "Train", fields, kw_only=True, namespace={"__doc__": TrainingConfig.__doc__}
+    )
+
+
+if typing.TYPE_CHECKING:
+    Train = Any
+else:
+    Train = _train_kind()
+    """How a potential is trained: the fields of `TrainingConfig`, and `callbacks`."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Evaluate:
+    """What a trained potential is compared with.
+
+    Args:
+        files: Structures with labels; none takes those of the validation split.
+    """
+
+    files: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Predict:
+    """What is predicted.
+
+    Args:
+        files: Structures.
+        forces: Whether forces and stress are predicted too.
+        output: The structures with what was predicted; in the run folder if it is only a name.
+        table: Their energies, as CSV.
+    """
+
+    files: list[str] = dataclasses.field(default_factory=list)
+    forces: bool = True
+    output: str = "predictions.extxyz"
+    table: str = "predictions.csv"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Export:
+    """How a potential is written.
+
+    Args:
+        format: "aenet": a .nn.ascii file for each species.
+        output: The folder; in the run folder if it is only a name.
+        prefix: How the names of the files begin.
+    """
+
+    format: typing.Literal["aenet"] = "aenet"
+    output: str = "aenet"
+    prefix: str = "potential"
+
+
+@dataclasses.dataclass
+class MLIPRun:
+    """Training of an interatomic potential, and what is done with it.
+
+    Args:
+        folder: Everything is written here; the same command again goes on with it.
+        data: Where structures are.
+        potential: What is trained: chebyshev, painn, or a function that takes the species.
+        members: How many potentials are trained; several are a committee.
+        train: How they are trained.
+        evaluate: What they are compared with.
+        predict: What is predicted.
+        export: How they are written.
+    """
+
+    folder: str = "runs/mlip"
+    data: Data = dataclasses.field(default_factory=Data)
+    potential: Part = dataclasses.field(default_factory=lambda: Part("chebyshev"))
+    members: int = 1
+    train: Train = dataclasses.field(default_factory=Train)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
+    predict: Predict = dataclasses.field(default_factory=Predict)
+    export: Export = dataclasses.field(default_factory=Export)

@@ -1,0 +1,51 @@
+"""The potentials that `ritz mlip` knows by name."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ritz.mlip import ANNPotential, ChebyshevDescriptor, GraphPotential, PaiNN
+
+
+def chebyshev(
+    species: Sequence[str],
+    hidden: Sequence[Any] = ((40, "tanh"), (40, "tanh")),
+    rad_order: int = 15,
+    rad_cutoff: float = 6.0,
+    ang_order: int = 6,
+    ang_cutoff: float = 4.5,
+    min_cutoff: float = 0.55,
+) -> ANNPotential:
+    """Networks of Chebyshev features.
+
+    Args:
+        species: Chemical symbols.
+        hidden: The hidden layers of all networks: nodes and activation.
+        rad_order: See `ChebyshevDescriptor`, as for the others.
+        rad_cutoff: In Angstrom.
+        ang_order: The highest angular order.
+        ang_cutoff: In Angstrom.
+        min_cutoff: In Angstrom.
+    """
+    descriptor = ChebyshevDescriptor(
+        species, rad_order, rad_cutoff, ang_order, ang_cutoff, min_cutoff
+    )
+    return ANNPotential({symbol: list(map(tuple, hidden)) for symbol in species}, descriptor)
+
+
+def painn(
+    species: Sequence[str],
+    cutoff: float = 5.0,
+    n_features: int = 32,
+    n_layers: int = 2,
+    n_radial: int = 8,
+) -> GraphPotential:
+    """An equivariant message-passing network, see `PaiNN`.
+
+    Args:
+        species: Chemical symbols.
+        cutoff: In Angstrom.
+        n_features: How many scalars and vectors an atom has.
+        n_layers: How often messages are passed.
+        n_radial: How many functions of the distance there are.
+    """
+    return GraphPotential(PaiNN(cutoff, n_features, n_layers, n_radial), species)
