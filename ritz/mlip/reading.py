@@ -2,9 +2,11 @@
 
 import glob
 import json
+import lzma
 import os
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -93,7 +95,7 @@ def _archived(path: Path, *how: Any) -> Iterator[Structure]:
                 except ValueError as error:
                     raise ValueError(f"{path}, {member.name}: {error}") from error
                 file.unlink()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{path} cannot be read as an archive: {error}") from error
 
 

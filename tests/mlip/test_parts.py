@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ritz.mlip import SGD, Adam, AdamW, TrainingConfig
-from ritz.mlip.losses import Loss, Residuals, error_sums
+from ritz.mlip.losses import Loss, Residuals, error_sums, weight_at
 from ritz.mlip.methods import Rates, optimizer
 from ritz.mlip.networks import ACTIVATIONS, checked_architecture, evaluate_network
 from ritz.mlip.normalisation import FeatureStatistics, fit_normalisation
@@ -157,6 +157,16 @@ def test_learning_rates():
     assert float(falling(50)) == pytest.approx(0.1) and float(falling(900)) == pytest.approx(0.01)
 
 
+def test_weights_that_change():
+    for schedule, half in (("linear", 0.2), ("cosine", 0.2), ("step", 0.3)):
+        found = [float(weight_at(schedule, 0.3, 0.1, p)) for p in (0.0, 0.5, 1.0, 2.0)]
+        assert found == pytest.approx([0.3, half, 0.1, 0.1])
+    assert float(weight_at("step", 0.3, 0.1, 0.75)) == pytest.approx(0.1)
+    config = TrainingConfig(force_weight=0.0, final_force_weight=0.5)
+    assert config.weights == ((0.0, 0.0), (0.5, 0.0))
+    assert config.uses_forces and not config.uses_stress
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -176,6 +186,16 @@ def test_learning_rates():
         ({"feature_stats": {"mean": 0}}, ValueError, "'mean' and 'std'"),
         ({"atomic_energies": {"H": None}}, ValueError, "finite numbers in eV, but H"),
         ({"loss": "mae"}, ValueError, "'rmse', 'mse' or 'huber'"),
+        ({"final_force_weight": 2.0}, ValueError, "final_force_weight must be between 0 and 1"),
+        ({"weight_schedule": "often"}, ValueError, "'linear', 'cosine' or 'step'"),
+        ({"memory_mode": "mixed"}, NotImplementedError, "'cpu' streams them"),
+        ({"memory_mode": "disk"}, ValueError, "'gpu', 'cpu' or 'mixed'"),
+        ({"memory_limit": 0}, ValueError, "memory_limit must be above zero"),
+        ({"cache_scope": "test"}, ValueError, "'all', 'train' or 'val'"),
+        ({"cache_feature_max_entries": -1}, ValueError, "cache_feature_max_entries must be"),
+        ({"num_workers": -1}, ValueError, "num_workers must be a whole number"),
+        ({"prefetch_factor": 0}, ValueError, "prefetch_factor must be a whole number"),
+        ({"cache_features": 1}, TypeError, "cache_features must be True or False"),
         ({"force_sampling": "never"}, ValueError, "'random' or 'fixed'"),
     ],
 )

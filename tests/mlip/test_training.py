@@ -250,6 +250,20 @@ def test_energies_alone_in_single_precision():
     assert "RMSE_test" not in out.errors and not out.has_forces
 
 
+@pytest.mark.slow
+def test_weights_of_the_loss_change(usual):
+    log = RuntimeLog()
+    weights = {"force_weight": 0.5, "final_force_weight": 0.1, "weight_schedule": "step"}
+    _, out = trained(**weights, out=log, iterations=4)
+    last = out.errors.iloc[-1]
+    expected = 0.9 * last["RMSE_test"] + 0.1 * last["RMSE_force_test"]
+    assert last["validation_loss"] == pytest.approx(expected)
+    constant = trained(force_weight=0.5, iterations=3)[1]
+    np.testing.assert_allclose(out.errors["loss"][:3], constant.errors["loss"], rtol=1e-12)
+    # In the last quarter energies count nine times as much as forces do.
+    assert out.errors["loss"][3] < 0.5 * constant.errors["loss"][2]
+
+
 def test_known_features_are_taken(monkeypatch):
     cached = CachedStructureDataset(tio2(), descriptor(), ATOMS)
     settings = config(force_weight=0.0)
