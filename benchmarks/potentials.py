@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.data import TIO2_ATOMS, folder
 from benchmarks.report import Table
+from ritz.callbacks import BestState
 from ritz.loggers import RuntimeLog
 from ritz.mlip import (
     Adam,
@@ -18,6 +19,7 @@ from ritz.mlip import (
     read_structures,
 )  # fmt: skip
 from ritz.mlip.best_members import BestMembers
+from ritz.mlip.epochs import EpochHistory
 from ritz.mlip.training import CommitteeTraining
 
 ROUNDS = 5
@@ -41,23 +43,41 @@ def config(force_weight: float) -> TrainingConfig:
     )  # fmt: skip
 
 
-def per_epoch(driver: Any, epochs: int) -> tuple[float, float, list[float], RuntimeLog]:
-    """Seconds of the first run and, at the median, per epoch; all of them; and the log.
+class Timed:
+    """A driver that is timed in rounds, with a log, the history and the best parameters."""
 
-    A log, the history and the best parameters are kept, as `train` does.
-    """
-    log, best = RuntimeLog(), BestMembers()
-    callbacks = [best] if isinstance(driver, CommitteeTraining) else []
+    def __init__(self, driver: Any):
+        self.driver, self.log = driver, RuntimeLog()
+        alone = not isinstance(driver, CommitteeTraining)
+        best = BestState("validation_loss", z=0) if alone else BestMembers("validation_loss")
+        self.callbacks = [EpochHistory(), best]
+        self.times: list[float] = []
+        self.first = self.run(2)
 
-    def run(n: int) -> float:
+    def run(self, epochs: int) -> float:
+        """Seconds of so many epochs."""
         began = time.perf_counter()
-        driver.run(n * driver.n_batches, out=log, callback=callbacks, show_progress=False)
+        self.driver.run(
+            epochs * self.driver.n_batches, out=self.log, callback=self.callbacks,
+            show_progress=False,
+        )  # fmt: skip
         return time.perf_counter() - began
 
-    first = run(2)
-    run(epochs)  # finds the length of blocks
-    times = [run(epochs) / epochs for _ in range(ROUNDS)]
-    return first, statistics.median(times), times, log
+    @property
+    def median(self) -> float:
+        """Seconds per epoch."""
+        return statistics.median(self.times)
+
+
+def rounds(drivers: list[Any], epochs: int) -> list[Timed]:
+    """Time drivers in turns, so that what else the machine does is the same for all of them."""
+    timed = [Timed(driver) for driver in drivers]
+    for one in timed:
+        one.run(epochs)  # finds the length of blocks
+    for _ in range(ROUNDS):
+        for one in timed:
+            one.times.append(one.run(epochs) / epochs)
+    return timed
 
 
 def committee(structures: list[Structure], settings: TrainingConfig) -> CommitteeTraining:
@@ -83,26 +103,21 @@ def measure() -> Table:
         ("featurise 200 structures", median, min(times), max(times), AENET["featurise"],
          AENET["featurise"] / median, first, "", "")
     ]  # fmt: skip
-    alone = {}
     for name, weight, epochs in (("energy", 0.0, 300), ("forces", 0.1, 30)):
         potential = ANNPotential({"Ti": HIDDEN, "O": HIDDEN}, descriptor())
-        for members in (1, 4):
-            settings = config(weight)
-            driver = (
-                potential.driver(structures, settings)
-                if members == 1
-                else committee(structures, settings)
-            )
-            first, median, times, log = per_epoch(driver, epochs)
-            alone.setdefault(name, median)
+        settings = config(weight)
+        one, four = rounds(
+            [potential.driver(structures, settings), committee(structures, settings)], epochs
+        )
+        ratio = statistics.median(b / a for a, b in zip(one.times, four.times, strict=True))
+        label = "energies" if name == "energy" else "energies and forces"
+        for timed, members in ((one, 1), (four, 4)):
             peer = AENET[name] * members
-            label = "energies" if name == "energy" else "energies and forces"
-            if members > 1:
-                label += f", {members} members ({median / alone[name]:.2f} x one)"
-            forces = log.data.get("RMSE_force_test")
+            forces = timed.log.data.get("RMSE_force_test")
             rows.append((
-                label, median, min(times), max(times), peer, peer / median, first,
-                1e3 * float(log.data["RMSE_test"].values[-1]),
+                label + (f", {members} members ({ratio:.2f} x one)" if members > 1 else ""),
+                timed.median, min(timed.times), max(timed.times), peer, peer / timed.median,
+                timed.first, 1e3 * float(timed.log.data["RMSE_test"].values[-1]),
                 "" if forces is None else float(forces.values[-1]),
             ))  # fmt: skip
     return Table(

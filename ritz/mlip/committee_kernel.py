@@ -26,6 +26,8 @@ class CommitteeKernel(Kernel):
     """How many members are computed side by side."""
 
     def _map(self, function: Any, members: Any) -> Any:
+        if self.at_once == self.n_members:
+            return jax.vmap(function)(members)
         size = None if self.at_once == 1 else self.at_once
         return jax.lax.map(function, members, batch_size=size)
 
@@ -42,13 +44,14 @@ class CommitteeKernel(Kernel):
         """
 
         def one(own: Any) -> Any:
-            networks, sums, validation = own
-            alone = carry._replace(params=networks, sums=sums, validation=validation)
-            found, proposal = self.member.propose(alone, batch)
+            networks, sums, errors = own
+            alone = carry._replace(params=networks, sums=sums)
+            found, proposal = self.member.proposed(alone, batch, errors)
             assert isinstance(found.seen, Seen)
             return found.seen, proposal
 
-        seen, proposal = self._map(one, (carry.params, carry.sums, carry.validation))
+        validation = self.member.validated(carry, self._map)
+        seen, proposal = self._map(one, (carry.params, carry.sums, validation))
         shared = Seen(seen.sums, seen.ids[0], jnp.mean(seen.errors, axis=0))
         common = {name: proposal.metrics.pop(name)[0] for name in ("epoch", "epoch_ends")}
         each = {"loss": proposal.loss, **proposal.metrics}
@@ -60,9 +63,8 @@ class CommitteeKernel(Kernel):
 
     def apply(self, carry: TrainingCarry, update: Any) -> TrainingCarry:
         """The optimiser's step of all members."""
-        params, state = self._map(
-            lambda own: self.member.moved(own[0], own[1], own[2], carry.rate_scale),
-            (carry.params, carry.optimizer_state, update),
+        params, state = jax.vmap(self.member.moved, in_axes=(0, 0, 0, None))(
+            carry.params, carry.optimizer_state, update, carry.rate_scale
         )
         return self.member.counted(carry._replace(params=params, optimizer_state=state))
 

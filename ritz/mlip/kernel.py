@@ -1,7 +1,7 @@
 """A step of training: a batch, its gradient, and the optimiser's step."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +25,19 @@ from ritz.mlip.losses import (
 from ritz.mlip.normalisation import Normalisation
 from ritz.mlip.rooms import Plan, Room
 from ritz.mlip.split import Batch, Split
+
+OfEach = Callable[[Callable[[Any], Any], Any], Any]
+"""Applies a function to a network, or to each of several; the results of these are stacked."""
+
+
+def alone(function: Callable[[Any], Any], networks: Any) -> Any:
+    """Of one network."""
+    return function(networks)
+
+
+def one_by_one(function: Callable[[Any], Any], networks: Any) -> Any:
+    """Of several networks, one after another."""
+    return jax.lax.map(function, networks)
 
 
 class Scores(NamedTuple):
@@ -122,6 +135,12 @@ class TrainingKernel(Kernel):
         self, carry: TrainingCarry, batch: tuple[Batch, ...]
     ) -> tuple[TrainingCarry, Proposal]:
         """The loss of the batch and its gradient; the errors of both splits in the last one."""
+        return self.proposed(carry, batch, self.validated(carry, alone))
+
+    def proposed(
+        self, carry: TrainingCarry, batch: tuple[Batch, ...], validation: Any
+    ) -> tuple[TrainingCarry, Proposal]:
+        """`propose`, given what `validated` has found."""
         s = self.settings
 
         def loss(networks: Any) -> tuple[Any, Residuals]:
@@ -131,19 +150,34 @@ class TrainingKernel(Kernel):
         (value, found), gradient = jax.value_and_grad(loss, has_aux=True)(carry.params)
         ids = jnp.concatenate([group.ids for group in batch])
         seen = Seen(error_sums(found), ids, jnp.abs(found.energy))
-        ends = carry.position == s.n_batches - 1
+        ends = self.ends_epoch(carry)
         metrics = {"epoch": carry.epoch, "epoch_ends": ends}
         metrics |= named_errors(added(carry.sums, seen.sums), "train", ends)
         if s.validation_room:
-            sums: Any = carry.validation
-            if not s.window:
-                sums = jax.lax.cond(
-                    ends, self.validation_sums,
-                    lambda _: zero_sums(self.dtype, s.validation_room), carry.params,
-                )  # fmt: skip
-            metrics |= named_errors(sums, "test", ends)
-            metrics["validation_loss"] = self._validation_loss(sums, ends)
+            metrics |= named_errors(validation, "test", ends)
+            metrics["validation_loss"] = self._validation_loss(validation, ends)
         return carry._replace(seen=seen), Proposal(value, gradient, metrics)
+
+    def ends_epoch(self, carry: TrainingCarry) -> Any:
+        """Whether the step is the last one of an epoch."""
+        return carry.position == self.settings.n_batches - 1
+
+    def validated(self, carry: TrainingCarry, of_each: OfEach) -> Any:
+        """The errors of the validation split in the last step of an epoch.
+
+        Args:
+            carry: With one network, or those of all members.
+            of_each: Applies a function to it, or to each of them.
+        """
+        s = self.settings
+        if s.window or self.validation is None:
+            return carry.validation
+        return jax.lax.cond(
+            self.ends_epoch(carry),
+            lambda networks: self.validation_sums(networks, of_each),
+            lambda networks: of_each(lambda _: zero_sums(self.dtype, s.validation_room), networks),
+            carry.params,
+        )
 
     def weights(self, carry: TrainingCarry) -> tuple[Any, Any]:
         """Those of forces and stress in the loss."""
@@ -262,12 +296,12 @@ class TrainingKernel(Kernel):
         """The precision."""
         return self.split.labels.energy.dtype
 
-    def validation_sums(self, networks: Any) -> ErrorSums:
+    def validation_sums(self, networks: Any, of_each: OfEach) -> ErrorSums:
         """The errors of the validation split, all of it."""
         assert self.validation is not None
         s = self.settings
         return sums_of(
-            s.model, s.validation_room, self.normalisation, networks, self.validation,
+            s.model, s.validation_room, of_each, self.normalisation, networks, self.validation,
             self.validation_plan,
         )  # fmt: skip
 
@@ -310,19 +344,23 @@ def batch_residuals(
 def sums_of(
     model: AbstractModel,
     room: Room,
+    of_each: OfEach,
     normalisation: Normalisation,
     networks: Any,
     split: Split,
     plan: Plan,
 ) -> ErrorSums:
-    """The errors of networks on a split, batch by batch."""
+    """The errors of networks on a split, batch by batch, each of which is gathered once."""
 
     def more(i: Any, sums: ErrorSums) -> ErrorSums:
         batch = gather_groups(model, split, [group[i] for group in plan], room)
-        found = batch_residuals(model, room, normalisation, networks, batch)
-        return added(sums, error_sums(found))
+        return added(sums, of_each(
+            lambda own: error_sums(batch_residuals(model, room, normalisation, own, batch)),
+            networks,
+        ))  # fmt: skip
 
-    return jax.lax.fori_loop(0, len(plan[0]), more, zero_sums(split.labels.energy.dtype, room))
+    zero = of_each(lambda _: zero_sums(split.labels.energy.dtype, room), networks)
+    return jax.lax.fori_loop(0, len(plan[0]), more, zero)
 
 
 def zero_sums(dtype: Any, room: Room) -> ErrorSums:

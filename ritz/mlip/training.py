@@ -1,6 +1,5 @@
 """The driver that trains a potential."""
 
-import abc
 import dataclasses
 from typing import Any
 
@@ -13,12 +12,15 @@ from ritz.mlip.abstract_model import AbstractModel
 from ritz.mlip.committee_kernel import CommitteeKernel
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.kernel import (
+    OfEach,
     Scores,
     Seen,
     Settings,
     TrainingCarry,
     TrainingKernel,
+    alone,
     named_errors,
+    one_by_one,
     zero_sums,
 )  # fmt: skip
 from ritz.mlip.losses import Loss
@@ -200,9 +202,8 @@ class AbstractTraining(OwnPrecision):
     n_members = 1
     """How many potentials are trained."""
 
-    @abc.abstractmethod
-    def _of_each(self, function: Any, networks: Any) -> Any:
-        """`function` of the networks, or of those of each member."""
+    _of_each: OfEach
+    """Applies a function to the networks, or to those of each member."""
 
     def _planned(self, carry: TrainingCarry) -> TrainingCarry:
         """With the plan of its epoch, for the room that there is."""
@@ -371,8 +372,7 @@ class PotentialTraining(AbstractTraining):
     See `AbstractTraining`.
     """
 
-    def _of_each(self, function: Any, networks: Any) -> Any:
-        return function(networks)
+    _of_each = staticmethod(alone)
 
     @property
     def kernel(self) -> TrainingKernel:
@@ -383,12 +383,11 @@ class PotentialTraining(AbstractTraining):
 class CommitteeTraining(AbstractTraining):
     """Training of several potentials on the same batches, in one program.
 
-    Rows have means over the members, and the values of each under `members`. On CPUs the members
-    are computed one after another, on other devices side by side. See `AbstractTraining`.
+    Rows have means over the members, and the values of each under `members`. Forces are computed
+    for one member after another on CPUs, everything else side by side. See `AbstractTraining`.
     """
 
-    def _of_each(self, function: Any, networks: Any) -> Any:
-        return jax.lax.map(function, networks)
+    _of_each = staticmethod(one_by_one)
 
     @property
     def n_members(self) -> int:  # type: ignore[override]
@@ -398,7 +397,8 @@ class CommitteeTraining(AbstractTraining):
     @property
     def kernel(self) -> CommitteeKernel:
         """The kernel; it changes when batches need more room."""
-        at_once = 1 if jax.default_backend() == "cpu" else self.n_members
+        forces = any(group.supervised for group in self._room)
+        at_once = 1 if forces and jax.default_backend() == "cpu" else self.n_members
         return CommitteeKernel(self._member, self.n_members, at_once)
 
 

@@ -1,6 +1,6 @@
 """Which data a driver has on the device, where they do not all fit."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ritz.mlip.config import TrainingConfig
-from ritz.mlip.kernel import TrainingCarry, TrainingKernel, sums_of
+from ritz.mlip.kernel import OfEach, TrainingCarry, TrainingKernel, sums_of
 from ritz.mlip.losses import ErrorSums, added
 from ritz.mlip.memory import window_bytes
 from ritz.mlip.rooms import Plan, Room
@@ -113,7 +113,7 @@ def error_sums_of(
     room: Room,
     plan: Plan,
     config: TrainingConfig,
-    of_each: Callable[[Any, Any], Any],
+    of_each: OfEach,
     normalisation: Any,
     networks: Any,
 ) -> ErrorSums:
@@ -131,10 +131,7 @@ def error_sums_of(
     """
 
     def of_part(split: Split, plan: Plan) -> ErrorSums:
-        def count(own: Any) -> ErrorSums:
-            return _sums(model, room, normalisation, own, split, plan)
-
-        return of_each(count, networks)
+        return _sums(model, room, of_each, normalisation, networks, split, plan)
 
     if isinstance(data, Split):
         return of_part(data, plan)
@@ -147,4 +144,4 @@ def error_sums_of(
     return found
 
 
-_sums = jax.jit(sums_of, static_argnums=(0, 1))
+_sums = jax.jit(sums_of, static_argnums=(0, 1, 2))
