@@ -19,8 +19,8 @@ from ritz.mlip import (
     read_structures,
 )  # fmt: skip
 from ritz.mlip.best_members import BestMembers
+from ritz.mlip.committee_training import CommitteeTraining
 from ritz.mlip.epochs import EpochHistory
-from ritz.mlip.training import CommitteeTraining
 
 ROUNDS = 5
 HIDDEN = [(20, "tanh"), (20, "tanh")]

@@ -10,6 +10,7 @@ from ritz.mlip.committee import CommitteePotential as CommitteePotential
 from ritz.mlip.committee_results import CommitteePredictResult as CommitteePredictResult
 from ritz.mlip.committee_results import CommitteeTrainResult as CommitteeTrainResult
 from ritz.mlip.committee_results import EnsembleResult as EnsembleResult
+from ritz.mlip.committee_training import CommitteeTraining as CommitteeTraining
 from ritz.mlip.config import TrainingConfig as TrainingConfig
 from ritz.mlip.datasets import CachedStructureDataset as CachedStructureDataset
 from ritz.mlip.datasets import StructureDataset as StructureDataset
@@ -32,6 +33,5 @@ from ritz.mlip.reference_energies import ReferenceEnergies as ReferenceEnergies
 from ritz.mlip.reference_energies import iter_samples as iter_samples
 from ritz.mlip.structure import Structure as Structure
 from ritz.mlip.train_out import TrainOut as TrainOut
-from ritz.mlip.training import CommitteeTraining as CommitteeTraining
 from ritz.mlip.training import PotentialTraining as PotentialTraining
 from ritz.mlip.xsf import write_xsf as write_xsf

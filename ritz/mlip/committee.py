@@ -21,12 +21,12 @@ from ritz.mlip.committee_results import (
     CommitteeTrainResult,
     Member,
 )  # fmt: skip
+from ritz.mlip.committee_training import CommitteeTraining
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset
 from ritz.mlip.prepare import prepare, resolve
 from ritz.mlip.run_training import run_training
 from ritz.mlip.structure import as_structures
-from ritz.mlip.training import CommitteeTraining
 
 
 @dataclasses.dataclass(frozen=True)

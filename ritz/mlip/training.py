@@ -9,7 +9,6 @@ import numpy as np
 
 from ritz.driver import OwnPrecision
 from ritz.mlip.abstract_model import AbstractModel
-from ritz.mlip.committee_kernel import CommitteeKernel
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.kernel import (
     OfEach,
@@ -20,7 +19,6 @@ from ritz.mlip.kernel import (
     TrainingKernel,
     alone,
     named_errors,
-    one_by_one,
     zero_sums,
 )  # fmt: skip
 from ritz.mlip.losses import Loss
@@ -160,16 +158,34 @@ class AbstractTraining(OwnPrecision):
         )  # fmt: skip
         real = jnp.dtype(self.dtype)
         test = self._test if isinstance(self._test, Split) else None
-        return TrainingKernel(
+        return self._spread(TrainingKernel(
             self._train, test, () if test is None else self._test_plan, self.state.normalisation,
             jnp.asarray(self._weights, real), jnp.asarray(config.weights, real),
             jnp.asarray(self._horizon, real), settings,
-        )  # fmt: skip
+        ), False)  # fmt: skip
 
     @property
     def _weight_schedule(self) -> str | None:
         first, last = self.config.weights
         return None if first == last else self.config.weight_schedule
+
+    def _spread(self, tree: Any, by_member: bool) -> Any:
+        """A tree on all devices that are used; here there is one.
+
+        Args:
+            tree: Arrays.
+            by_member: Whether the first axis is the member.
+        """
+        return tree
+
+    def _spread_carry(self, carry: TrainingCarry) -> TrainingCarry:
+        """The carry on all devices that are used."""
+        seen = carry.seen
+        own = ("params", "optimizer_state", "sums", "validation")
+        placed = {name: self._spread(value, name in own) for name, value in carry._asdict().items()}
+        if isinstance(seen, Seen):
+            placed["seen"] = self._spread(seen, False)._replace(sums=self._spread(seen.sums, True))
+        return TrainingCarry(**placed)
 
     def _first_carry(self, supervised: np.ndarray) -> TrainingCarry:
         real, n = jnp.dtype(self.dtype), len(supervised)
@@ -212,7 +228,7 @@ class AbstractTraining(OwnPrecision):
             jax.tree.map(jnp.zeros_like, carry.sums), jnp.full(slots, -1, jnp.int32),
             jnp.zeros(slots, self.dtype),
         )  # fmt: skip
-        return _plan_epoch(self._member, carry._replace(plan=(), seen=seen))
+        return _plan_epoch(self._member, self._spread_carry(carry._replace(plan=(), seen=seen)))
 
     @property
     def _rates(self) -> Rates:
@@ -266,6 +282,7 @@ class AbstractTraining(OwnPrecision):
         with self._precision():
             found = self._windows.load(self._member, self._carry)
             if found is not None:
+                found = self._spread(found, False)
                 self._member = dataclasses.replace(self._member, split=found)
             if self._test_room and int(self._carry.position) == self.n_batches - 1:
                 assert self._test is not None
@@ -378,28 +395,6 @@ class PotentialTraining(AbstractTraining):
     def kernel(self) -> TrainingKernel:
         """The kernel; it changes when batches need more room."""
         return self._member
-
-
-class CommitteeTraining(AbstractTraining):
-    """Training of several potentials on the same batches, in one program.
-
-    Rows have means over the members, and the values of each under `members`. Forces are computed
-    for one member after another on CPUs, everything else side by side. See `AbstractTraining`.
-    """
-
-    _of_each = staticmethod(one_by_one)
-
-    @property
-    def n_members(self) -> int:  # type: ignore[override]
-        """How many potentials are trained."""
-        return len(jax.tree.leaves(self._carry.params)[0])
-
-    @property
-    def kernel(self) -> CommitteeKernel:
-        """The kernel; it changes when batches need more room."""
-        forces = any(group.supervised for group in self._room)
-        at_once = 1 if forces and jax.default_backend() == "cpu" else self.n_members
-        return CommitteeKernel(self._member, self.n_members, at_once)
 
 
 @jax.jit
