@@ -20,7 +20,16 @@ from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.chunk import Chunk
 from ritz.mlip.datasets import AbstractDataset, is_wanted
 from ritz.mlip.featurizing import features_of, widths_of
-from ritz.mlip.hdf5_columns import DERIVATIVES, append, read_derivatives
+from ritz.mlip.hdf5_columns import (
+    FEATURES,
+    STRUCTURES,
+    VALUES,
+    Ends,
+    append,
+    read_derivatives,
+    read_ends,
+    read_structure,
+)  # fmt: skip
 from ritz.mlip.sources import Sources, read_sources
 from ritz.mlip.structure import Structure
 from ritz.mlip.tables import pair_derivatives
@@ -73,6 +82,7 @@ class HDF5StructureDataset(AbstractDataset):
         self._cache: collections.OrderedDict[int, Structure] = collections.OrderedDict()
         self._lock = threading.RLock()
         self._file: Any = None
+        self._ends: Ends | None = None
         self._process = 0
 
     # Building.
@@ -129,7 +139,7 @@ class HDF5StructureDataset(AbstractDataset):
                     widths = self._append(
                         file, structures, persist_features, persist_force_derivatives, widths
                     )
-                if "ends" not in file:
+                if STRUCTURES not in file:
                     raise ValueError(
                         "there is no structure to write: none was found, or all are above "
                         f"max_energy={self.max_energy!r} or max_forces={self.max_forces!r}."
@@ -181,7 +191,8 @@ class HDF5StructureDataset(AbstractDataset):
                 raise ValueError(
                     f"{self.path} is no data set that this version of Ritz has written."
                 )
-            self._file, self._process = file, os.getpid()
+            self._file, self._process, self._ends = file, os.getpid(), read_ends(file)
+            self._features, self._derivatives = self._has(FEATURES), self._has(VALUES)
         return self._file
 
     def close(self) -> None:
@@ -193,7 +204,7 @@ class HDF5StructureDataset(AbstractDataset):
     def __getstate__(self) -> dict[str, Any]:
         """Files are not sent to other processes."""
         kept = {name: value for name, value in vars(self).items() if name != "_lock"}
-        return {**kept, "_file": None, "_cache": collections.OrderedDict()}
+        return {**kept, "_file": None, "_ends": None, "_cache": collections.OrderedDict()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open nothing yet."""
@@ -208,19 +219,21 @@ class HDF5StructureDataset(AbstractDataset):
 
     def _has(self, what: str) -> bool:
         """Whether the file has it, and for this descriptor."""
-        file = self._open()
-        kept = json.loads(file.attrs["descriptor"])
-        return what in file and kept == json.loads(json.dumps(dataclasses.asdict(self.descriptor)))
+        kept = json.loads(self._file.attrs["descriptor"])
+        known = json.loads(json.dumps(dataclasses.asdict(self.descriptor)))
+        return what in self._file and kept == known
 
     @property
     def has_features(self) -> bool:
         """Whether the file has features of this descriptor."""
-        return self._has("features")
+        self._open()
+        return self._features
 
     @property
     def has_force_derivatives(self) -> bool:
         """Whether the file has derivatives of the features of this descriptor."""
-        return self._has(DERIVATIVES)
+        self._open()
+        return self._derivatives
 
     @property
     def local_widths(self) -> tuple[int, int] | None:
@@ -240,12 +253,19 @@ class HDF5StructureDataset(AbstractDataset):
             raise LookupError(
                 f"{self.path} has no derivatives; build it with persist_force_derivatives=True."
             )
-        index = self._checked(index)
+        index, d = self._checked(index), self.descriptor
+        n_angular = (d.ang_order + 1) * (1 + d.is_weighted)
         with self._lock:
-            return read_derivatives(self._open(), index, self._atoms(index))
+            file, ends = self._opened(), self._known_ends()
+            return read_derivatives(file, ends, index, d.rad_order + 1, n_angular)
 
     def __len__(self) -> int:
-        return len(self._open()["ends"])
+        self._open()
+        return len(self._known_ends().atoms)
+
+    def _known_ends(self) -> Ends:
+        assert self._ends is not None
+        return self._ends
 
     def get_structure(self, index: int) -> Structure:
         """One of the structures; its name is that of its source."""
@@ -265,28 +285,15 @@ class HDF5StructureDataset(AbstractDataset):
             raise IndexError(f"there is no structure {index}; there are {len(self)}.")
         return int(index)
 
-    def _atoms(self, index: int) -> slice:
-        ends = self._open()["ends"]
-        return slice(0 if index == 0 else int(ends[index - 1]), int(ends[index]))
-
     def _read_structure(self, index: int) -> Structure:
-        file, atoms = self._open(), self._atoms(index)
-        has_cell, has_energy, has_forces, has_stress = file["known"][index]
-        return Structure(
-            positions=file["positions"][atoms],
-            species=[chemical_symbols[n] for n in file["numbers"][atoms]],
-            energy=float(file["energy"][index]) if has_energy else None,
-            forces=file["forces"][atoms] if has_forces else None,
-            cell=file["cell"][index] if has_cell else None,
-            pbc=tuple(map(bool, file["pbc"][index])),
-            stress=file["stress"][index] if has_stress else None,
-            name=file["name"][index].decode() or None,
-            weight=float(file["weight"][index]),
-        )
+        found = read_structure(self._opened(), self._known_ends(), index)
+        species = [chemical_symbols[number] for number in found.pop("numbers")]
+        return Structure(species=species, **found)
 
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
         """The features of one of the structures, if the file has them."""
         if not self.has_features:
             return None
+        index = self._checked(index)
         with self._lock:
-            return self._open()["features"][self._atoms(self._checked(index))]
+            return self._opened()[FEATURES][self._known_ends().of("atoms", index)]

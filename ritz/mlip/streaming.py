@@ -4,7 +4,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -21,6 +21,9 @@ from ritz.mlip.pairs import Found, find_pairs
 from ritz.mlip.rooms import Room
 from ritz.mlip.split import Split
 from ritz.mlip.structure import Structure
+
+AT_ONCE = 128
+"""How many structures are packed at once; bounds the memory that it takes."""
 
 Ids = Sequence[np.ndarray]
 """The structures of some batches, by group of the room; -1 for none."""
@@ -54,9 +57,10 @@ class Kept:
             return self._entries.get(key)
 
     def put(self, key: Hashable, entry: Any) -> None:
-        """Keep an entry."""
+        """Keep an entry: copies of arrays, so that what they are parts of can be let go."""
         if self.size == 0:
             return
+        entry = jax.tree.map(np.copy, entry)
         with self._lock:
             self._entries[key] = entry
             while self.size is not None and len(self._entries) > self.size:
@@ -126,11 +130,13 @@ class DataStream:
     def warm_up(self) -> None:
         """Fill the caches, as far as they go, in the order of the data set."""
         caches = [c for c in (self._inputs, self._pairs, self._tables) if c.size != 0]
-        for place in range(len(self.dataset)):
+        for begin in range(0, len(self.dataset), AT_ONCE):
             if all(cache.is_full for cache in caches):
                 return
-            tabled = bool(self.survey.labels.has_tables[place])
-            self._rows([place], np.array([tabled]))
+            places = range(begin, min(begin + AT_ONCE, len(self.dataset)))
+            tabled = np.asarray(self.survey.labels.has_tables)[begin : begin + AT_ONCE]
+            for _ in self._rows(list(places), tabled):
+                pass
 
     def window(self, ids: Ids, room: Room) -> Split:
         """The rows of some batches on the device; what is known of structures is left out.
@@ -147,46 +153,40 @@ class DataStream:
             [np.full(len(own), group.supervised) for own, group in zip(several, room, strict=True)]
         )
         places = np.concatenate(several)
-        inputs, forces, tables = self._rows(places, tabled)
         counts = self.survey.counts
         starts, table_starts = np.zeros_like(counts), np.zeros_like(counts)
         starts[places] = starts_of(counts[places])
         table_starts[places[tabled]] = starts_of(counts[places[tabled]])
         n_rows = n_batches * sum(sum(group.atoms) for group in room)
         n_tabled = n_batches * sum(sum(group.atoms) for group in room if group.supervised)
-
-        def filled(rows: np.ndarray, length: int) -> np.ndarray:
-            whole = np.zeros((length, *rows.shape[1:]), rows.dtype)
-            whole[: len(rows)] = rows
-            return whole
-
-        if tables is not None:
-            forces = filled(forces, n_tabled)
-            tables = jax.tree.map(lambda rows: filled(rows, n_tabled), tables)
+        inputs, tables = Filled(n_rows), Filled(n_tabled)
+        for begin in range(0, len(places), AT_ONCE):
+            part = slice(begin, begin + AT_ONCE)
+            for own, more in self._rows(list(map(int, places[part])), tabled[part]):
+                inputs.add(own)
+                if more is not None:
+                    tables.add(more)
         nothing: Any = ()
-        found = Split(
-            nothing, nothing, starts, jax.tree.map(lambda rows: filled(rows, n_rows), inputs),
-            table_starts, forces, tables,
-        )  # fmt: skip
+        forces, own = (None, None) if tables.rows is None else tables.rows
+        found = Split(nothing, nothing, starts, inputs.rows, table_starts, forces, own)
         with jax.enable_x64(self.dtype == "float64"), placed(self.device):
             return on_device(found, jnp.dtype(self.dtype))
 
-    def _rows(self, places: Sequence[int] | np.ndarray, tabled: np.ndarray) -> tuple[Any, ...]:
-        """Inputs of all of the structures, and forces and tables of some."""
-        inputs = [self._inputs.get(place) for place in places]
-        tables = [self._tables.get(p) if t else () for p, t in zip(places, tabled, strict=True)]
+    def _rows(self, places: list[int], tabled: np.ndarray) -> Iterator[tuple[Any, Any]]:
+        """Inputs of structures, and forces and tables of those whose forces are asked for."""
+        inputs: list[Any] = [self._inputs.get(place) for place in places]
+        tables: list[Any] = [
+            self._tables.get(place) if wanted else ()
+            for place, wanted in zip(places, tabled, strict=True)
+        ]
         missing = [
-            n for n, parts in enumerate(zip(inputs, tables, strict=True))
+            number for number, parts in enumerate(zip(inputs, tables, strict=True))
             if any(part is None for part in parts)
         ]  # fmt: skip
         if missing:
-            self._compute([int(places[n]) for n in missing], missing, tabled, inputs, tables)
-        found = [own for own, wanted in zip(tables, tabled, strict=True) if wanted]
-        rows = jax.tree.map(lambda *parts: np.concatenate(parts), *inputs)
-        if not found:
-            return rows, None, None
-        forces, joined = jax.tree.map(lambda *parts: np.concatenate(parts), *found)
-        return rows, forces, joined
+            self._compute([places[number] for number in missing], missing, tabled, inputs, tables)
+        for own, more, wanted in zip(inputs, tables, tabled, strict=True):
+            yield own, more if wanted else None
 
     def _compute(
         self,
@@ -221,11 +221,37 @@ class DataStream:
                 self._tables.put(places[n], own)
 
 
+class Filled:
+    """Arrays that are filled with rows, one part after another.
+
+    Args:
+        length: How many rows there are.
+    """
+
+    def __init__(self, length: int):
+        self.rows: Any = None
+        """The arrays; None before there are any rows."""
+        self._length = length
+        self._end = 0
+
+    def add(self, part: Any) -> None:
+        """Put in the next rows."""
+        if self.rows is None:
+            self.rows = jax.tree.map(
+                lambda rows: np.zeros((self._length, *rows.shape[1:]), rows.dtype), part
+            )
+        leaves = jax.tree.leaves(part)
+        end = self._end + (len(leaves[0]) if leaves else 0)
+        for whole, rows in zip(jax.tree.leaves(self.rows), leaves, strict=True):
+            whole[self._end : end] = rows
+        self._end = end
+
+
 def _apart(rows: Any, sizes: np.ndarray) -> list[Any]:
-    """The rows of each structure; copies, so that each can be let go of."""
+    """The rows of each structure."""
     ends = np.cumsum(sizes)
     return [
-        jax.tree.map(lambda part, a=end - size, b=end: part[a:b].copy(), rows)
+        jax.tree.map(lambda part, a=end - size, b=end: part[a:b], rows)
         for size, end in zip(sizes, ends, strict=True)
     ]
 
