@@ -7,17 +7,12 @@ import numpy as np
 
 from ritz.mlip.structure import Structure
 
-STRUCTURES, ATOMS, NAMES, FEATURES = "structures", "atoms", "names", "features"
-VALUES, INDICES = "derivative_values", "derivative_indices"
+ENDS, STRUCTURES, ATOMS, NAMES = "ends", "structures", "atoms", "names"
+FEATURES, VALUES, INDICES = "features", "derivative_values", "derivative_indices"
 
-_RECORD = np.dtype([
-    ("atoms", "i8"), ("names", "i8"), ("values", "i8"), ("indices", "i8"), ("energy", "f8"),
-    ("weight", "f8"), ("cell", "f8", (3, 3)), ("stress", "f8", (3, 3)), ("pbc", "u1", 3),
-    ("known", "u1", 4),
-])  # fmt: skip
-"""A structure; the first four are where its entries in other columns end."""
-
-_ATOM = np.dtype([("number", "i2"), ("position", "f8", 3), ("force", "f8", 3)])
+_STRUCTURE = {"energy": 1, "weight": 1, "cell": 9, "stress": 9, "pbc": 3, "known": 4}
+"""How many numbers there are of what, in a row of `structures`; rows of `atoms` have an atomic
+number, a position and a force. Plain matrices are read faster than records."""
 
 _BY_ATOM = ("counts", "near")
 _BY_PAIR = ("kinds", "within", "partners")
@@ -45,26 +40,28 @@ def append(
     derivatives: Sequence[Mapping[str, np.ndarray]] | None,
 ) -> None:
     """Write structures behind those that are there."""
-    last = file[STRUCTURES][-1] if STRUCTURES in file else np.zeros((), _RECORD)
+    last = Ends(*(file[ENDS][-1] if ENDS in file else np.zeros(len(Ends._fields), int)))
     names = [(s.name or "").encode() for s in structures]
-    records = np.zeros(len(structures), _RECORD)
-    records["atoms"] = last["atoms"] + np.cumsum([len(s) for s in structures])
-    records["names"] = last["names"] + np.cumsum([len(name) for name in names])
-    for record, s in zip(records, structures, strict=True):
-        record["energy"] = 0.0 if s.energy is None else s.energy
-        record["weight"] = s.weight
-        record["cell"] = 0.0 if s.cell is None else s.cell
-        record["stress"] = 0.0 if s.stress is None else s.stress
-        record["pbc"] = s.pbc
+    lengths = {"atoms": list(map(len, structures)), "names": list(map(len, names))}
+    rows = []
+    for s in structures:
         known = (s.cell, s.energy, s.forces, s.stress)
-        record["known"] = [value is not None for value in known]
-    atoms = np.zeros(sum(map(len, structures)), _ATOM)
-    atoms["number"] = np.concatenate([s.to_ase().numbers for s in structures])
-    atoms["position"] = np.concatenate([s.positions for s in structures])
-    atoms["force"] = np.concatenate(
+        parts = (
+            s.energy or 0.0, s.weight, np.zeros(9) if s.cell is None else s.cell,
+            np.zeros(9) if s.stress is None else s.stress, s.pbc,
+            [value is not None for value in known],
+        )  # fmt: skip
+        rows.append(np.concatenate([np.ravel(np.asarray(part, float)) for part in parts]))
+    atoms = np.zeros((sum(lengths["atoms"]), 7))
+    atoms[:, 0] = np.concatenate([s.to_ase().numbers for s in structures])
+    atoms[:, 1:4] = np.concatenate([s.positions for s in structures])
+    atoms[:, 4:] = np.concatenate(
         [np.zeros((len(s), 3)) if s.forces is None else s.forces for s in structures]
     )
-    columns = {ATOMS: atoms, NAMES: np.frombuffer(b"".join(names), np.uint8)}
+    columns = {
+        STRUCTURES: np.array(rows), ATOMS: atoms,
+        NAMES: np.frombuffer(b"".join(names), np.uint8),
+    }  # fmt: skip
     if features is not None:
         columns[FEATURES] = np.concatenate(features)
     if derivatives is not None:
@@ -72,11 +69,18 @@ def append(
         indices = [
             np.concatenate([own[name] for name in (*_BY_ATOM, *_BY_PAIR)]) for own in derivatives
         ]
-        records["values"] = last["values"] + np.cumsum(list(map(len, values)))
-        records["indices"] = last["indices"] + np.cumsum(list(map(len, indices)))
+        lengths |= {"values": list(map(len, values)), "indices": list(map(len, indices))}
         columns[VALUES] = np.concatenate(values)
         columns[INDICES] = np.concatenate(indices).astype(np.int32)
-    for name, column in {**columns, STRUCTURES: records}.items():
+    nothing = [0] * len(structures)
+    columns[ENDS] = np.stack(
+        [
+            end + np.cumsum(lengths.get(name, nothing))
+            for name, end in zip(Ends._fields, last, strict=True)
+        ],
+        axis=1,
+    )
+    for name, column in columns.items():
         if name not in file:
             file.create_dataset(name, data=column, maxshape=(None, *column.shape[1:]), chunks=True)
             continue
@@ -87,32 +91,33 @@ def append(
 
 def read_ends(file: Any) -> Ends:
     """Where the entries of all structures end."""
-    fields = file[STRUCTURES].fields(Ends._fields)[:]
-    return Ends(*(np.ascontiguousarray(fields[name]) for name in Ends._fields))
+    return Ends(*np.ascontiguousarray(file[ENDS][:].T))
 
 
-def read_structure(file: Any, ends: Ends, index: int) -> dict[str, Any]:
+def read_structure(columns: Mapping[str, Any], ends: Ends, index: int) -> dict[str, Any]:
     """The arguments of a `Structure`, with atomic numbers in place of species."""
-    record, atoms = file[STRUCTURES][index], file[ATOMS][ends.of("atoms", index)]
-    has_cell, has_energy, has_forces, has_stress = record["known"]
+    row, atoms = columns[STRUCTURES][index], columns[ATOMS][ends.of("atoms", index)]
+    parts = np.split(row, np.cumsum(list(_STRUCTURE.values()))[:-1])
+    found = dict(zip(_STRUCTURE, parts, strict=True))
+    has_cell, has_energy, has_forces, has_stress = map(bool, found["known"])
     return {
-        "positions": atoms["position"],
-        "numbers": atoms["number"],
-        "energy": float(record["energy"]) if has_energy else None,
-        "forces": atoms["force"] if has_forces else None,
-        "cell": record["cell"] if has_cell else None,
-        "pbc": tuple(map(bool, record["pbc"])),
-        "stress": record["stress"] if has_stress else None,
-        "name": file[NAMES][ends.of("names", index)].tobytes().decode() or None,
-        "weight": float(record["weight"]),
+        "positions": atoms[:, 1:4],
+        "numbers": atoms[:, 0].astype(int),
+        "energy": float(row[0]) if has_energy else None,
+        "forces": atoms[:, 4:] if has_forces else None,
+        "cell": found["cell"].reshape(3, 3) if has_cell else None,
+        "pbc": tuple(map(bool, found["pbc"])),
+        "stress": found["stress"].reshape(3, 3) if has_stress else None,
+        "name": columns[NAMES][ends.of("names", index)].tobytes().decode() or None,
+        "weight": float(found["weight"][0]),
     }
 
 
 def read_derivatives(
-    file: Any, ends: Ends, index: int, n_radial: int, n_angular: int
+    columns: Mapping[str, Any], ends: Ends, index: int, n_radial: int, n_angular: int
 ) -> dict[str, np.ndarray]:
     """What was kept of one structure, see `pair_derivatives`."""
-    indices = file[INDICES][ends.of("indices", index)]
+    indices = columns[INDICES][ends.of("indices", index)]
     atoms = ends.of("atoms", index)
     n_atoms = atoms.stop - atoms.start
     n_pairs = int(indices[:n_atoms].sum())
@@ -121,7 +126,7 @@ def read_derivatives(
     found: dict[str, np.ndarray] = dict(
         zip((*_BY_ATOM, *_BY_PAIR), np.split(indices, cuts), strict=True)
     )
-    values = file[VALUES][ends.of("values", index)]
+    values = columns[VALUES][ends.of("values", index)]
     shapes = [(n_pairs, n_radial), (n_pairs, 3), (n_pairs,), (n_near, n_angular, 3)]
     parts = np.split(values, np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1])
     for name, part, shape in zip(_REAL, parts, shapes, strict=True):

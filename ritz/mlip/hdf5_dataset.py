@@ -83,6 +83,7 @@ class HDF5StructureDataset(AbstractDataset):
         self._lock = threading.RLock()
         self._file: Any = None
         self._ends: Ends | None = None
+        self._columns: dict[str, Any] = {}
         self._process = 0
 
     # Building.
@@ -192,6 +193,7 @@ class HDF5StructureDataset(AbstractDataset):
                     f"{self.path} is no data set that this version of Ritz has written."
                 )
             self._file, self._process, self._ends = file, os.getpid(), read_ends(file)
+            self._columns = dict(file)
             self._features, self._derivatives = self._has(FEATURES), self._has(VALUES)
         return self._file
 
@@ -199,12 +201,18 @@ class HDF5StructureDataset(AbstractDataset):
         """Close the file; it is opened again when it is read."""
         if self._file is not None and self._process == os.getpid():
             self._file.close()
-        self._file = None
+        self._file, self._columns = None, {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Files are not sent to other processes."""
         kept = {name: value for name, value in vars(self).items() if name != "_lock"}
-        return {**kept, "_file": None, "_ends": None, "_cache": collections.OrderedDict()}
+        return {
+            **kept,
+            "_file": None,
+            "_ends": None,
+            "_columns": {},
+            "_cache": collections.OrderedDict(),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open nothing yet."""
@@ -256,8 +264,9 @@ class HDF5StructureDataset(AbstractDataset):
         index, d = self._checked(index), self.descriptor
         n_angular = (d.ang_order + 1) * (1 + d.is_weighted)
         with self._lock:
-            file, ends = self._opened(), self._known_ends()
-            return read_derivatives(file, ends, index, d.rad_order + 1, n_angular)
+            self._opened()
+            ends = self._known_ends()
+            return read_derivatives(self._columns, ends, index, d.rad_order + 1, n_angular)
 
     def __len__(self) -> int:
         self._open()
@@ -286,7 +295,8 @@ class HDF5StructureDataset(AbstractDataset):
         return int(index)
 
     def _read_structure(self, index: int) -> Structure:
-        found = read_structure(self._opened(), self._known_ends(), index)
+        self._opened()
+        found = read_structure(self._columns, self._known_ends(), index)
         species = [chemical_symbols[number] for number in found.pop("numbers")]
         return Structure(species=species, **found)
 
@@ -296,4 +306,5 @@ class HDF5StructureDataset(AbstractDataset):
             return None
         index = self._checked(index)
         with self._lock:
-            return self._opened()[FEATURES][self._known_ends().of("atoms", index)]
+            self._opened()
+            return self._columns[FEATURES][self._known_ends().of("atoms", index)]
