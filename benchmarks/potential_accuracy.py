@@ -90,13 +90,13 @@ def measure() -> Table:
         "Potentials: errors in test",
         (
             "data", "model", "structures", "in test", "meV/atom in training", "meV/atom in test",
-            "MAE meV/atom in test", "meV/atom published", "eV/Å in training", "eV/Å in test", "eV/Å published", "by",
-            "epochs", "s",
+            "MAE meV/atom in test", "meV/atom published", "eV/Å in training", "eV/Å in test",
+            "eV/Å published", "by", "epochs", "s",
         ),
         [row(name, model) for name, model in EPOCHS],
         "Networks of Chebyshev features: radial order 15 to 6 Å, angular 6 to 4.5 Å, two hidden "
         "layers of 40 nodes, tanh. PaiNN: 32 features, two layers, eight radial functions to 5 Å. "
-        "One configuration for all, chosen with these errors known: Adam from 3e-3 by a cosine, batches of 16, alpha = 0.3, single precision; RMSE of "
-        "the last parameters, from one seed. Seconds are from reading files to the end, "
-        "compilation included.",
+        "One configuration for all, chosen with these errors known: Adam from 3e-3 by a cosine, "
+        "batches of 16, alpha = 0.3, single precision; RMSE of the last parameters, from one seed. "
+        "Seconds are from reading files to the end, compilation included.",
     )  # fmt: skip

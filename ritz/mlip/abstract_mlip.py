@@ -3,6 +3,7 @@
 import abc
 import time
 from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import jax
@@ -19,11 +20,14 @@ from ritz.mlip.fitted import FittedPotential
 from ritz.mlip.normalisation import Normalisation
 from ritz.mlip.predict_out import PredictOut
 from ritz.mlip.predicting import predict, predict_dataset, save_predictions
-from ritz.mlip.prepare import Prepared, prepare, resolve
+from ritz.mlip.prepare import prepare, resolve
 from ritz.mlip.run_training import run_training
 from ritz.mlip.structure import as_structures
 from ritz.mlip.train_out import TrainOut
 from ritz.mlip.training import AbstractTraining, PotentialTraining
+
+BEST = "best_model.npz"
+"""The file in `checkpoint_dir` with the potential that was best in validation."""
 
 
 class AbstractMLIP(abc.ABC):
@@ -122,11 +126,12 @@ class AbstractMLIP(abc.ABC):
             config.check_beginning()
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
         with placed(config.device):
-            prepared = prepare(self.model, *data, config, self.precision(config))
+            driver = self._driver(data, config)
             ready = time.perf_counter()
-            driver = self._driver(prepared, config)
             (found,) = run_training(driver, config, resume_from, listed(callback), out)
         self.take_from(driver)
+        if config.save_best and config.checkpoint_dir is not None and driver.has_validation:
+            self.save(Path(driver.working_dir) / config.checkpoint_dir / BEST)
         if config.save_energies or config.save_forces:
             found.energies = save_predictions(self, data, config, driver.working_dir)
         found.timing["preparation"] = ready - began
@@ -150,8 +155,7 @@ class AbstractMLIP(abc.ABC):
         config = TrainingConfig() if config is None else config
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
         with placed(config.device):
-            prepared = prepare(self.model, *data, config, self.precision(config))
-            return self._driver(prepared, config)
+            return self._driver(data, config)
 
     def take_from(self, driver: AbstractTraining, member: int | None = None) -> None:
         """Take parameters and statistics from a driver, for example one that `driver` has made.
@@ -177,9 +181,12 @@ class AbstractMLIP(abc.ABC):
         with jax.enable_x64(True):
             return self.model.init(jax.random.key(seed))
 
-    def _driver(self, prepared: Prepared, config: TrainingConfig) -> PotentialTraining:
+    def _driver(self, data: tuple[Any, Any], config: TrainingConfig) -> PotentialTraining:
+        dtype = self.precision(config)
         first = self.first_parameters(config.run_seed)
-        return PotentialTraining(self.model, first, prepared, config, self.precision(config))
+        return PotentialTraining(
+            self.model, first, prepare(self.model, *data, config, dtype), config, dtype
+        )
 
     # Prediction.
 

@@ -81,7 +81,11 @@ class ANNPotential(AbstractMLIP):
     # Files of aenet.
 
     def to_aenet_ascii(
-        self, folder: str | PathLike[str], prefix: str = "potential"
+        self,
+        folder: str | PathLike[str],
+        prefix: str = "potential",
+        structures: Any = None,
+        descriptor_stats: Mapping[str, Any] | None = None,
     ) -> dict[str, Path]:
         """Write the potential as aenet reads it: `PREFIX.SPECIES.nn.ascii` for each species.
 
@@ -90,19 +94,33 @@ class ANNPotential(AbstractMLIP):
         Args:
             folder: Where the files go; it is made if it is not there.
             prefix: How their names begin.
+            structures: Kept for scripts written for aenet, where statistics are computed from
+                them; here they are known from training.
+            descriptor_stats: The least and largest value of each feature, as "min" and "max", in
+                place of those of training. Others under "mean", "std" or "cov" are compared with
+                those that training used, since predictions depend on them.
 
         Returns:
             The files by species.
 
         Raises:
             RuntimeError: If the potential was not trained.
-            ValueError: If aenet has no such activation.
+            ValueError: If aenet has no such activation, or `descriptor_stats` are not those of
+                training.
         """
         mean, std, e_scaling, e_shift = self.check_trained()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         std = np.where(np.isfinite(std), np.maximum(std, SMALLEST), 0.0)
-        known, zeros = self.statistics, np.zeros(self.descriptor.n_features)
+        known, zeros = dict(self.statistics), np.zeros(self.descriptor.n_features)
+        given = dict(descriptor_stats or {})
+        for name, used in (("mean", mean), ("std", std), ("cov", std**2)):
+            if name in given and not np.allclose(given[name], used, rtol=1e-6, atol=1e-9):
+                raise ValueError(
+                    f"descriptor_stats has another {name!r} than training used, with which "
+                    "predictions would be others; leave it out."
+                )
+        known |= {f"feature_{name}": given[name] for name in ("min", "max") if name in given}
         files = {}
         for symbol, hidden in self.model.arch:
             files[symbol] = folder / f"{prefix}.{symbol}.nn.ascii"

@@ -185,10 +185,10 @@ class CommitteePotential:
         self, data: tuple[Any, Any], config: TrainingConfig, committee: CommitteeConfig
     ) -> Any:
         dtype = self.template.precision(config)
-        prepared = prepare(self.template.model, *data, config, dtype)
         each = [self.template.first_parameters(seed) for seed in committee.seeds]
         with jax.enable_x64(True):
             first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+        prepared = prepare(self.template.model, *data, config, dtype)
         return CommitteeTraining(self.template.model, first, prepared, config, dtype)
 
     def predict(self, structures: Any, eval_forces: bool = False) -> CommitteePredictResult:
@@ -241,9 +241,19 @@ class CommitteePotential:
         return committee
 
     def to_aenet_ascii(
-        self, folder: str | PathLike[str], prefix: str = "committee"
+        self,
+        folder: str | PathLike[str],
+        prefix: str = "committee",
+        structures: Any = None,
+        descriptor_stats: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Path]]:
         """Write all members as aenet reads them: `member_000/PREFIX.SPECIES.nn.ascii` and so on.
+
+        Args:
+            folder: Where their folders go.
+            prefix: How the names of the files begin.
+            structures: See `ANNPotential.to_aenet_ascii`.
+            descriptor_stats: See `ANNPotential.to_aenet_ascii`.
 
         Returns:
             The files of each member, by species.
@@ -254,7 +264,9 @@ class CommitteePotential:
         if not isinstance(self.template, ANNPotential):
             raise TypeError(f"aenet has no potentials such as {type(self.template).__name__}.")
         return [
-            member.to_aenet_ascii(Path(folder) / f"member_{number:03d}", prefix)
+            member.to_aenet_ascii(
+                Path(folder) / f"member_{number:03d}", prefix, structures, descriptor_stats
+            )
             for number, member in enumerate(self.members)
             if isinstance(member, ANNPotential)
         ]

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ritz.mlip.batch_errors import one_by_one
 from ritz.mlip.committee_kernel import CommitteeKernel
-from ritz.mlip.kernel import one_by_one
 from ritz.mlip.training import AbstractTraining
 
 

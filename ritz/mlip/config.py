@@ -94,14 +94,15 @@ class TrainingConfig:
         checkpoint_dir: Where checkpoints are saved; None for none.
         checkpoint_interval: After how many epochs; 0 for none.
         max_checkpoints: How many are kept; None for all.
-        save_best: Whether the parameters that were best in validation are kept, and restored at
-            the end.
+        save_best: Whether the parameters that were best in validation are kept, restored at the
+            end, and written to `best_model.npz` in `checkpoint_dir`.
         precision: "float32", "float64", or "auto" for that of the descriptor.
         device: Where training runs: "cpu", "gpu", "cuda:1" ...; None for JAX's default.
-        memory_mode: "gpu" keeps all data on the device, as far as `memory_limit` allows; "cpu"
-            streams them: what batches need is read and computed while others are trained on.
-        memory_limit: How much the data may take, in GB; more is streamed, in windows of a quarter
-            of it. None for half of what is free, and windows of 256 MB where "cpu" is asked for.
+        memory_mode: Where data are: "gpu" for the device that trains, "cpu" for the memory of the
+            host, from which what the next batches need is brought to the device while others are
+            trained on. On CPUs both are the same.
+        memory_limit: How much the data may take there, in GB. What is larger is read and computed
+            anew in each epoch, in windows of a quarter of it. None for half of what is free.
         cache_features: Whether features are kept in memory where data are streamed; otherwise
             they are there anyway.
         cache_feature_max_entries: Of how many structures, in each split; None for all.
@@ -201,8 +202,8 @@ class TrainingConfig:
             check_choice(name, getattr(self, name), allowed)
         if self.memory_mode == "mixed":
             raise NotImplementedError(
-                "memory_mode='mixed' is reserved; 'gpu' keeps data on the device as far as "
-                "memory_limit allows, and 'cpu' streams them."
+                "memory_mode='mixed' is reserved; 'gpu' keeps data on the device and 'cpu' on the "
+                "host, as far as memory_limit allows."
             )
         self._check_numbers()
         self._check_data()

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,32 +26,36 @@ WINDOW = 256e6
 """Bytes of a window where no limit is given."""
 
 
-def is_streamed(
+DEVICE, HOST, NOWHERE = "device", "host", "nowhere"
+"""Where packed data are kept: streamed from the host if there, computed again if nowhere."""
+
+
+def place_of(
     model: AbstractModel,
     datasets: Sequence[AbstractDataset],
     config: TrainingConfig,
     wanted: Wanted,
     dtype: str,
-) -> bool:
-    """Whether data are streamed: if it is asked for, or they would take more than there is.
+) -> str:
+    """Where packed data are kept: where `memory_mode` says, unless they would take too much.
 
     The size is that of `SAMPLE` structures, evenly taken from each data set, times the number of
     all.
     """
-    if config.memory_mode == "cpu":
-        return True
+    device = find_device(config.device) or jax.devices()[0]
+    place = HOST if config.memory_mode == "cpu" and device.platform != "cpu" else DEVICE
     count = sum(map(len, datasets))
     if config.memory_limit is None and count <= CERTAIN:
-        return False
-    limit = _limit(config)
+        return place
+    limit = _limit(config, None if place == HOST else device)
     size = sum(_estimate(model, dataset, wanted, dtype) for dataset in datasets)
     if size <= limit:
-        return False
+        return place
     _logger.info(
         "The data would take %.2g GB, and memory_limit is %.2g GB: they are streamed, and what "
         "training needs of them is computed in each epoch again.", size / 1e9, limit / 1e9,
     )  # fmt: skip
-    return True
+    return NOWHERE
 
 
 def window_bytes(config: TrainingConfig) -> float:
@@ -58,11 +63,11 @@ def window_bytes(config: TrainingConfig) -> float:
     return WINDOW if config.memory_limit is None else config.memory_limit * 1e9 / 4
 
 
-def _limit(config: TrainingConfig) -> float:
+def _limit(config: TrainingConfig, device: Any) -> float:
+    """In bytes; on the host if there is no device."""
     if config.memory_limit is not None:
         return config.memory_limit * 1e9
-    device = find_device(config.device) or jax.devices()[0]
-    stats = device.memory_stats() or {}
+    stats = (None if device is None else device.memory_stats()) or {}
     if "bytes_limit" in stats:
         return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) / 2
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ritz.mlip.abstract_model import AbstractModel, Widths
+from ritz.mlip.arrays import Filled
 from ritz.mlip.chunk import Chunk, starts_of
 from ritz.mlip.datasets import AbstractDataset, referenced
 from ritz.mlip.labels import LabelCheck
@@ -179,17 +180,17 @@ def pack(
     tabled = np.asarray(labels.has_tables)
     table_starts = np.zeros_like(counts)
     table_starts[tabled] = starts_of(counts[tabled])
-    inputs, forces, tables, begin = [], [], [], 0
+    sizes = counts.sum(axis=1)
+    inputs, tables, begin = Filled(int(sizes.sum())), Filled(int(sizes[tabled].sum())), 0
     while chunks:
         chunk = chunks.pop(0)
         own = tabled[begin : begin + len(chunk.sizes)]
         begin += len(chunk.sizes)
-        inputs.append(model.inputs(chunk, normalisation, widths, dtype))
+        inputs.add(model.inputs(chunk, normalisation, widths, dtype))
         if np.any(own):
             part = chunk.only(own)
-            forces.append(forces_of(part))
-            tables.append(model.tables(part, widths, dtype, with_stress))
-    return Split(
-        counts, labels, starts_of(counts), _joined(inputs), table_starts,
-        np.concatenate(forces) if forces else None, _joined(tables) if tables else None,
-    )  # fmt: skip
+            tables.add(
+                (forces_of(part).astype(dtype), model.tables(part, widths, dtype, with_stress))
+            )
+    forces, rows = (None, None) if tables.rows is None else tables.rows
+    return Split(counts, labels, starts_of(counts), inputs.rows, table_starts, forces, rows)

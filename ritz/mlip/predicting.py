@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ritz.mlip.abstract_model import AbstractModel, Prediction
+from ritz.mlip.arrays import on_device
 from ritz.mlip.chunk import Chunk
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset, referenced
@@ -23,7 +24,6 @@ from ritz.mlip.packing import labels_of, pack
 from ritz.mlip.predict_out import PredictOut
 from ritz.mlip.rooms import GroupRoom, fixed_plan
 from ritz.mlip.split import Split
-from ritz.mlip.streaming import on_device
 from ritz.mlip.structure import Structure
 
 BATCH = 32

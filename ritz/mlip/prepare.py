@@ -10,7 +10,7 @@ from ritz.mlip.abstract_model import AbstractModel
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset, StructureDataset, Subset, split_indices
-from ritz.mlip.memory import is_streamed
+from ritz.mlip.memory import DEVICE, HOST, place_of
 from ritz.mlip.normalisation import Normalisation, fit_normalisation
 from ritz.mlip.packing import Survey, Wanted, pack, survey
 from ritz.mlip.persisting import persisted
@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 class Prepared:
     """Splits of a data set, packed, and their statistics."""
 
-    train: Split | DataStream
+    train: Split | DataStream | None
     test: Split | DataStream | None
     normalisation: Normalisation
     statistics: dict[str, Any]
@@ -32,6 +32,10 @@ class Prepared:
     datasets: tuple[AbstractDataset, AbstractDataset | None]
     digest: str
     """Tells training splits apart."""
+
+    def without_splits(self) -> "Prepared":
+        """What is left when the splits are on the device, so that they are in memory once."""
+        return dataclasses.replace(self, train=None, test=None)
 
 
 def resolve(
@@ -119,17 +123,17 @@ def prepare(
     if datasets[1] is not None:
         test = persisted(model, datasets[1], config, wanted, "val")
         sources.append(test)
-    streamed = is_streamed(model, sources, config, wanted, dtype)
-    first = survey(model, train, wanted, not streamed, True)
-    second = None if test is None else survey(model, test, wanted, not streamed, False)
+    place = place_of(model, sources, config, wanted, dtype)
+    first = survey(model, train, wanted, place == DEVICE, True)
+    second = None if test is None else survey(model, test, wanted, place == DEVICE, False)
     normalisation = _normalisation(first, config)
 
     def made(data: AbstractDataset, known: Survey, scope: str) -> Split | DataStream:
         known = _shifted(known, normalisation)
         if known.chunks is None:
             return DataStream(
-                model, data, known, normalisation, dtype, wanted.stress, _caches(config, scope),
-                config.device,
+                model, data, known, normalisation, dtype, wanted.stress,
+                _caches(config, scope, place), config.device,
             )  # fmt: skip
         return pack(
             model, known.chunks, known.labels, normalisation, known.widths, dtype, wanted.stress
@@ -148,8 +152,10 @@ def _shifted(known: Survey, normalisation: Normalisation) -> Survey:
     return dataclasses.replace(known, labels=known.labels._replace(energy=energy))
 
 
-def _caches(config: TrainingConfig, scope: str) -> Caches:
+def _caches(config: TrainingConfig, scope: str, place: str) -> Caches:
     """What is kept in memory of a split that is streamed."""
+    if place == HOST:
+        return Caches(features=None, derivatives=None)
     if config.cache_scope not in ("all", scope):
         return Caches()
     return Caches(

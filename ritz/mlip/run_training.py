@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any
 
 from ritz.callbacks import BestState, ReduceLROnPlateau
-from ritz.checkpoint import Checkpoint
+from ritz.checkpoint import Checkpoint, CheckpointError
 from ritz.checkpoint.resume import saved_steps
 from ritz.driver.callback import AbstractCallback
 from ritz.mlip.best_members import BestMembers
@@ -34,8 +34,9 @@ def run_training(
         began, step = saved_steps(resume_from)
         n_steps, resume = n_steps + step - began, resume_from
     began_at = time.perf_counter()
+    own = _callbacks(driver, config, resume_from is not None)
     driver.run(
-        n_steps, out=out, callback=[history, *_callbacks(driver, config), *callbacks],
+        n_steps, out=out, callback=[history, *own, *callbacks],
         show_progress=False, timeit=config.timing, resume=resume,
     )  # fmt: skip
     trained_at = time.perf_counter()
@@ -61,7 +62,9 @@ def run_training(
     return found
 
 
-def _callbacks(driver: AbstractTraining, config: TrainingConfig) -> list[AbstractCallback]:
+def _callbacks(
+    driver: AbstractTraining, config: TrainingConfig, resumes: bool
+) -> list[AbstractCallback]:
     found: list[AbstractCallback] = []
     if driver.has_validation:
         if config.use_scheduler:
@@ -82,8 +85,14 @@ def _callbacks(driver: AbstractTraining, config: TrainingConfig) -> list[Abstrac
     if config.show_progress:
         found.append(EpochProgress(config.show_batch_progress))
     if config.checkpoint_dir is not None and config.checkpoint_interval:
-        found.append(Checkpoint(
+        checkpoint = Checkpoint(
             config.checkpoint_dir, every_steps=config.checkpoint_interval * driver.n_batches,
             max_to_keep=config.max_checkpoints,
-        ))  # fmt: skip
+        )  # fmt: skip
+        if not resumes and checkpoint.folder(driver).entries():
+            raise CheckpointError(
+                f"checkpoint_dir={config.checkpoint_dir!r} holds checkpoints of another run; give "
+                f"resume_from={config.checkpoint_dir!r} to go on with it, another folder, or None."
+            )
+        found.append(checkpoint)
     return found

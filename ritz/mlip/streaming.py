@@ -13,6 +13,7 @@ import numpy as np
 
 from ritz.mlip.abstract_model import AbstractModel
 from ritz.mlip.arguments import placed
+from ritz.mlip.arrays import Filled, on_device
 from ritz.mlip.chunk import starts_of
 from ritz.mlip.datasets import AbstractDataset
 from ritz.mlip.normalisation import Normalisation
@@ -221,32 +222,6 @@ class DataStream:
                 self._tables.put(places[n], own)
 
 
-class Filled:
-    """Arrays that are filled with rows, one part after another.
-
-    Args:
-        length: How many rows there are.
-    """
-
-    def __init__(self, length: int):
-        self.rows: Any = None
-        """The arrays; None before there are any rows."""
-        self._length = length
-        self._end = 0
-
-    def add(self, part: Any) -> None:
-        """Put in the next rows."""
-        if self.rows is None:
-            self.rows = jax.tree.map(
-                lambda rows: np.zeros((self._length, *rows.shape[1:]), rows.dtype), part
-            )
-        leaves = jax.tree.leaves(part)
-        end = self._end + (len(leaves[0]) if leaves else 0)
-        for whole, rows in zip(jax.tree.leaves(self.rows), leaves, strict=True):
-            whole[self._end : end] = rows
-        self._end = end
-
-
 def _apart(rows: Any, sizes: np.ndarray) -> list[Any]:
     """The rows of each structure."""
     ends = np.cumsum(sizes)
@@ -254,16 +229,6 @@ def _apart(rows: Any, sizes: np.ndarray) -> list[Any]:
         jax.tree.map(lambda part, a=end - size, b=end: part[a:b], rows)
         for size, end in zip(sizes, ends, strict=True)
     ]
-
-
-def on_device(tree: Any, real: Any) -> Any:
-    """A tree of NumPy's arrays on the device, numbers in the precision `real`."""
-
-    def put(leaf: Any) -> Any:
-        array = np.asarray(leaf)
-        return jnp.asarray(array, real if array.dtype.kind == "f" else array.dtype)
-
-    return jax.tree.map(put, tree)
 
 
 class Prefetch:

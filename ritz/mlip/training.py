@@ -9,18 +9,10 @@ import numpy as np
 
 from ritz.driver import OwnPrecision
 from ritz.mlip.abstract_model import AbstractModel
+from ritz.mlip.arrays import on_device
+from ritz.mlip.batch_errors import OfEach, alone, named_errors, zero_sums
 from ritz.mlip.config import TrainingConfig
-from ritz.mlip.kernel import (
-    OfEach,
-    Scores,
-    Seen,
-    Settings,
-    TrainingCarry,
-    TrainingKernel,
-    alone,
-    named_errors,
-    zero_sums,
-)  # fmt: skip
+from ritz.mlip.kernel import Scores, Seen, Settings, TrainingCarry, TrainingKernel
 from ritz.mlip.losses import Loss
 from ritz.mlip.methods import Rates, optimizer
 from ritz.mlip.normalisation import Normalisation
@@ -30,15 +22,13 @@ from ritz.mlip.rooms import (
     Plan,
     Room,
     first_room,
-    fixed_plan,
     n_supervised,
     resample_every,
     wider,
 )  # fmt: skip
 from ritz.mlip.sampling import energy_weights
 from ritz.mlip.split import Split
-from ritz.mlip.streaming import DataStream, on_device
-from ritz.mlip.windows import Windows, error_sums_of, window_size
+from ritz.mlip.training_data import TrainingData
 
 
 class Trained:
@@ -61,7 +51,7 @@ class AbstractTraining(OwnPrecision):
     Args:
         model: What is trained.
         networks: The first parameters; of a committee, the first axis is the member.
-        prepared: The data.
+        prepared: The data; the driver keeps those that are on the device.
         config: How it is trained.
         dtype: "float32" or "float64".
     """
@@ -85,20 +75,18 @@ class AbstractTraining(OwnPrecision):
         self.dtype = dtype
         self.config = config
         self.model = model
-        self.prepared = prepared
+        self.prepared = prepared.without_splits()
+        """What is known of the data besides."""
         self._horizon = config.iterations
         with self._precision():
             real = jnp.dtype(dtype)
-            self._train, self._windows = _supplied(prepared.train, config, real)
-            self._test = prepared.test
-            if isinstance(prepared.test, Split):
-                self._test = on_device(prepared.test, real)
+            self._data = TrainingData(model, prepared, config, real, self._of_each)
             networks, normalisation = on_device((networks, prepared.normalisation), real)
             super().__init__(Trained(networks, normalisation), minimized_quantity_name="loss")
             self._prepare()
 
     def _prepare(self) -> None:
-        config, train = self.config, self._train
+        config, train = self.config, self._data.train
         n = len(train.counts)
         self.n_batches = -(-n // config.method.batchsize)
         labelled = np.asarray(train.labels.has_tables)
@@ -113,28 +101,13 @@ class AbstractTraining(OwnPrecision):
         self._room = first_room(config, counts, supervised, self.n_batches)
         self._test_room: Room = ()
         self._test_plan: Plan = ()
-        if self._test is not None:
-            self._test_room, self._test_plan = fixed_plan(
-                self._known_test, config.method.batchsize, config.uses_stress
-            )
+        if self._data.test is not None:
+            self._test_room, self._test_plan = self._data.whole_plan("test")
         self._member = self._member_kernel()
         self._carry = self._first_carry(supervised)
-        if self._windows is not None and config.cache_warmup:
-            self._windows.stream.warm_up()
+        if config.cache_warmup:
+            self._data.warm_up()
         self._supply()
-
-    @property
-    def _known_test(self) -> Split:
-        """The validation split, without its rows of atoms if it is streamed."""
-        assert self._test is not None
-        return self._test.split if isinstance(self._test, DataStream) else self._test
-
-    @property
-    def _window(self) -> int:
-        """Of how many batches data are on the device at a time; 0 for all."""
-        if self._windows is None:
-            return 0
-        return window_size(self._windows.stream, self._room, self.config, self.n_batches)
 
     def _static_weights(self, train: Split) -> np.ndarray:
         if self.config.sampling_policy != "energy_weighted":
@@ -145,7 +118,7 @@ class AbstractTraining(OwnPrecision):
     @property
     def has_validation(self) -> bool:
         """Whether there is a validation split."""
-        return self._test is not None
+        return self._data.test is not None
 
     def _member_kernel(self) -> TrainingKernel:
         config = self.config
@@ -154,12 +127,15 @@ class AbstractTraining(OwnPrecision):
             optimizer(config.method, self._rates, config.gradient_clip),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
             config.sampling_policy, self.n_batches, self._n_supervised, resample_every(config),
-            self._room, self._test_room, self._weight_schedule, self._window,
+            self._room, self._test_room, self._weight_schedule,
+            self._data.window_size(self._room, self.n_batches),
         )  # fmt: skip
         real = jnp.dtype(self.dtype)
-        test = self._test if isinstance(self._test, Split) else None
+        test = self._data.test
+        test = test if isinstance(test, Split) else None
         return self._spread(TrainingKernel(
-            self._train, test, () if test is None else self._test_plan, self.state.normalisation,
+            self._data.train, test, () if test is None else self._test_plan,
+            self.state.normalisation,
             jnp.asarray(self._weights, real), jnp.asarray(config.weights, real),
             jnp.asarray(self._horizon, real), settings,
         ), False)  # fmt: skip
@@ -210,7 +186,7 @@ class AbstractTraining(OwnPrecision):
 
     def _no_validation(self) -> Any:
         """Errors of a streamed validation split, before there are any."""
-        if not self._test_room or not self._window:
+        if not self._test_room or not self._data.is_streamed:
             return ()
         real = jnp.dtype(self.dtype)
         return self._of_each(lambda _: zero_sums(real, self._test_room), self.state.parameters)
@@ -271,36 +247,26 @@ class AbstractTraining(OwnPrecision):
                 self._member = self._member_kernel()
                 self._carry = self._planned(self._carry)
             self._compiled_in_run = False
-            if self._windows is not None:
-                self._windows.forget()
+            self._data.forget()
         self._supply()
 
     def _supply(self) -> None:
         """Bring the data of the next batches to the device, and validate before an epoch ends."""
-        if self._windows is None:
+        if not self._data.is_streamed:
             return
         with self._precision():
-            found = self._windows.load(self._member, self._carry)
+            found = self._data.load(self._member, self._carry)
             if found is not None:
                 found = self._spread(found, False)
                 self._member = dataclasses.replace(self._member, split=found)
             if self._test_room and int(self._carry.position) == self.n_batches - 1:
-                assert self._test is not None
-                sums = self._sums(self._test, self._test_room, self._test_plan)
+                sums = self._data.error_sums("test", self.state, self._test_room, self._test_plan)
                 self._carry = self._carry._replace(validation=sums)
 
     def end_run(self) -> None:
         """Let go of what was prepared ahead."""
         super().end_run()
-        if self._windows is not None:
-            self._windows.close()
-
-    def _sums(self, data: Split | DataStream, room: Room, plan: Plan) -> Any:
-        """The errors on a split."""
-        return error_sums_of(
-            self.model, data, room, plan, self.config, self._of_each, self.state.normalisation,
-            self.state.parameters,
-        )  # fmt: skip
+        self._data.close()
 
     def errors(self) -> dict[str, Any]:
         """The errors of both splits at the present parameters, each over all of its structures.
@@ -309,16 +275,9 @@ class AbstractTraining(OwnPrecision):
         committee, arrays with those of each member.
         """
         found: dict[str, Any] = {}
-        train = self._train if self._windows is None else self._windows.stream
-        for name, data in (("train", train), ("test", self._test)):
-            if data is None:
-                continue
-            known = data.split if isinstance(data, DataStream) else data
+        for name in ("train", "test") if self.has_validation else ("train",):
             with self._precision():
-                room, plan = fixed_plan(
-                    known, self.config.method.batchsize, self.config.uses_stress
-                )
-                sums = self._sums(data, room, plan)
+                sums = self._data.error_sums(name, self.state, *self._data.whole_plan(name))
                 found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
         return found
 
@@ -343,9 +302,8 @@ class AbstractTraining(OwnPrecision):
         with self._precision():
             self._member = self._member_kernel()
             self.carry = self._planned(carry._replace(validation=self._no_validation()))
-            if self._windows is not None:
-                self._windows.forget()
-                self._supply()
+            self._data.forget()
+            self._supply()
 
     @property
     def rate_scale(self) -> float:  # type: ignore[override]
@@ -378,7 +336,7 @@ class AbstractTraining(OwnPrecision):
             **super().settings,
             "model": self.model,
             "config": fields,
-            "structures": f"{len(self._train.counts)} structures {self.prepared.digest}",
+            "structures": f"{len(self._data.train.counts)} structures {self.prepared.digest}",
             "dtype": self.dtype,
         }
 
@@ -409,12 +367,3 @@ _MATTERS = frozenset({
     "gradient_clip", "final_force_weight", "final_stress_weight", "weight_schedule",
 })  # fmt: skip
 """The fields on which the steps depend."""
-
-
-def _supplied(
-    data: Split | DataStream, config: TrainingConfig, real: Any
-) -> tuple[Split, Windows | None]:
-    """What is on the device from the beginning, and where the rest comes from."""
-    if isinstance(data, DataStream):
-        return on_device(data.split, real), Windows(data, config)
-    return on_device(data, real), None

@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.mlip.arrays import on_device
+from ritz.mlip.batch_errors import OfEach, sums_of
 from ritz.mlip.config import TrainingConfig
-from ritz.mlip.kernel import OfEach, TrainingCarry, TrainingKernel, sums_of
+from ritz.mlip.kernel import TrainingCarry, TrainingKernel
 from ritz.mlip.losses import ErrorSums, added
 from ritz.mlip.memory import window_bytes
 from ritz.mlip.rooms import Plan, Room
 from ritz.mlip.split import Split
-from ritz.mlip.streaming import DataStream, Ids, Prefetch, on_device
+from ritz.mlip.streaming import DataStream, Ids, Prefetch
 
 
 def window_size(stream: DataStream, room: Room, config: TrainingConfig, n_batches: int) -> int:

@@ -36,7 +36,7 @@ spread, one = trained()[0], trained(device="cpu")[0]
 for a, b in zip(spread.members, one.members):
     for x, y in zip(jax.tree.leaves(a.parameters), jax.tree.leaves(b.parameters)):
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
-streamed = trained(memory_mode="cpu", memory_limit=1e-5)[0]
+streamed = trained(memory_limit=1e-5)[0]
 for a, b in zip(spread.members, streamed.members):
     for x, y in zip(jax.tree.leaves(a.parameters), jax.tree.leaves(b.parameters)):
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)

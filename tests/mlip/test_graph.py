@@ -113,7 +113,7 @@ def test_streaming_and_committees_take_it(trained):
     made, _ = trained
     other = painn()
     settings = {"iterations": 3, "atomic_energies": ATOMS}
-    other.train(tio2(), config(**settings, memory_mode="cpu", memory_limit=1e-5))
+    other.train(tio2(), config(**settings, memory_limit=1e-5))
     for a, b in zip(leaves(made), leaves(other), strict=True):
         np.testing.assert_array_equal(a, b)
     committee = CommitteePotential.of(made)

@@ -188,7 +188,7 @@ def test_weights_that_change():
         ({"loss": "mae"}, ValueError, "'rmse', 'mse' or 'huber'"),
         ({"final_force_weight": 2.0}, ValueError, "final_force_weight must be between 0 and 1"),
         ({"weight_schedule": "often"}, ValueError, "'linear', 'cosine' or 'step'"),
-        ({"memory_mode": "mixed"}, NotImplementedError, "'cpu' streams them"),
+        ({"memory_mode": "mixed"}, NotImplementedError, "'cpu' on the host"),
         ({"memory_mode": "disk"}, ValueError, "'gpu', 'cpu' or 'mixed'"),
         ({"memory_limit": 0}, ValueError, "memory_limit must be above zero"),
         ({"cache_scope": "test"}, ValueError, "'all', 'train' or 'val'"),

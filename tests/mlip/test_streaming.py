@@ -13,10 +13,11 @@ from ritz.mlip import (
     featurizing,
     memory,
     packing,
+    prepare,
     tables,
 )
 from ritz.mlip.chunk import Chunk
-from ritz.mlip.streaming import DataStream, Kept
+from ritz.mlip.streaming import Kept
 from tests.mlip.systems import (
     ATOMS,
     config,
@@ -28,7 +29,7 @@ from tests.mlip.systems import (
     tio2,
 )
 
-STREAMED = {"memory_mode": "cpu", "memory_limit": 1e-5}
+STREAMED = {"memory_limit": 1e-5}
 """With windows of one batch."""
 
 
@@ -82,8 +83,11 @@ def test_streaming_changes_no_bit_of_other_runs(settings):
 
     if "method" in settings:
         settings = {**settings, "method": Adam(batchsize=5)}
-    same(trained(**settings), trained(**settings, memory_mode="cpu"))
-    same(trained(**settings), trained(**settings, memory_mode="cpu", memory_limit=1e-4))
+    usual = trained(**settings)
+    same(usual, trained(**settings, memory_limit=1e-4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "place_of", lambda *_: memory.HOST)  # as on other devices
+        same(usual, trained(**settings))
 
 
 def test_a_streamed_run_goes_on_with_the_same_bits(usual):
@@ -96,26 +100,24 @@ def test_a_streamed_run_goes_on_with_the_same_bits(usual):
 
 def test_what_is_streamed(monkeypatch, caplog):
     plain = potential().driver(dataset=dataset(), config=config())
-    assert not isinstance(plain.prepared.train, DataStream)
+    assert not plain.kernel.settings.window
     with caplog.at_level(logging.INFO, "ritz"):
         driver = potential().driver(dataset=dataset(), config=config(memory_limit=1e-4))
-    assert isinstance(driver.prepared.train, DataStream)
     assert "they are streamed" in caplog.text
     # The estimate is that of the arrays which are kept otherwise, but for the few of structures.
     wanted = packing.Wanted(True, False)
     model = potential().model
     estimate = memory._estimate(model, plain.prepared.datasets[0], wanted, "float64")
-    train = plain.prepared.train
+    train = plain.kernel.split
     kept = jax.tree.leaves((train.inputs, train.tables, train.forces))
     assert estimate == pytest.approx(sum(leaf.nbytes for leaf in kept), rel=0.15)
     # Windows are as large as a quarter of the limit, and at least one batch.
     assert driver.kernel.settings.window == 1
-    larger = potential().driver(
-        dataset=dataset(), config=config(memory_limit=2.0, memory_mode="cpu")
-    )
-    assert larger.kernel.settings.window == larger.n_batches
     monkeypatch.setattr(memory, "CERTAIN", 10)
-    assert not memory.is_streamed(model, [dataset()], config(), wanted, "float64")
+    assert memory.place_of(model, [dataset()], config(), wanted, "float64") == memory.DEVICE
+    monkeypatch.setattr(prepare, "place_of", lambda *_: memory.HOST)
+    larger = potential().driver(dataset=dataset(), config=config())
+    assert larger.kernel.settings.window == larger.n_batches
 
 
 def test_features_are_computed_once_where_they_are_kept(monkeypatch):
