@@ -36,7 +36,12 @@ class Data:
     atomic_energies: str | dict[str, float] | None = "regression"
 
 
-_ELSEWHERE = {"method", "atomic_energies", "feature_stats", "checkpoint_dir", "show_progress"}
+_ELSEWHERE = {
+    "method", "atomic_energies", "feature_stats", "checkpoint_dir", "show_progress",
+    "save_energies", "save_forces",
+}  # fmt: skip
+"""Fields that are given in another way, or for which there is a command."""
+
 _DEFAULTS: dict[str, Any] = {
     "iterations": 300, "force_weight": 0.3, "schedule": "cosine", "final_fraction": 1e-3,
     "warmup_epochs": 5, "checkpoint_interval": 10, "max_checkpoints": 3, "precision": "float32",

@@ -45,6 +45,13 @@ _CHOICES = {
     "memory_mode": ("gpu", "cpu", "mixed"),
 }
 
+_OF_STEPS = (
+    "method", "seed", "force_weight", "stress_weight", "loss", "huber_delta", "force_fraction",
+    "force_sampling", "force_resample_num_epochs", "force_min_structures_per_epoch",
+    "force_scale_unbiased", "sampling_policy", "schedule", "final_fraction", "warmup_epochs",
+    "gradient_clip", "final_force_weight", "final_stress_weight", "weight_schedule",
+)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
@@ -102,7 +109,8 @@ class TrainingConfig:
             host, from which what the next batches need is brought to the device while others are
             trained on. On CPUs both are the same.
         memory_limit: How much the data may take there, in GB. What is larger is read and computed
-            anew in each epoch, in windows of a quarter of it. None for half of what is free.
+            anew in each epoch, in windows that together keep within it. None for half of what is
+            free.
         cache_features: Whether features are kept in memory where data are streamed; otherwise
             they are there anyway.
         cache_feature_max_entries: Of how many structures, in each split; None for all.
@@ -269,6 +277,11 @@ class TrainingConfig:
             self.stress_weight if stress is None else stress,
         )
         return (self.force_weight, self.stress_weight), last
+
+    @property
+    def of_steps(self) -> dict[str, Any]:
+        """The fields on which the steps of training depend."""
+        return {name: getattr(self, name) for name in _OF_STEPS}
 
     @property
     def uses_forces(self) -> bool:

@@ -58,9 +58,16 @@ def place_of(
     return NOWHERE
 
 
+def windows_ahead(config: TrainingConfig) -> int:
+    """How many windows are prepared before they are needed."""
+    return config.prefetch_factor * config.num_workers if config.num_workers else 1
+
+
 def window_bytes(config: TrainingConfig) -> float:
-    """How large a window may be: there are up to four at a time."""
-    return WINDOW if config.memory_limit is None else config.memory_limit * 1e9 / 4
+    """How large a window may be, so that those in use and those ahead keep within the limit."""
+    if config.memory_limit is None:
+        return WINDOW
+    return config.memory_limit * 1e9 / (windows_ahead(config) + 3)
 
 
 def _limit(config: TrainingConfig, device: Any) -> float:

@@ -326,16 +326,10 @@ class AbstractTraining(OwnPrecision):
     @property
     def settings(self) -> dict[str, Any]:
         """All on which the results depend besides the state."""
-        unused = {"iterations"}
-        fields = {
-            field.name: getattr(self.config, field.name)
-            for field in dataclasses.fields(self.config)
-            if field.name in _MATTERS and field.name not in unused
-        }
         return {
             **super().settings,
             "model": self.model,
-            "config": fields,
+            "config": self.config.of_steps,
             "structures": f"{len(self._data.train.counts)} structures {self.prepared.digest}",
             "dtype": self.dtype,
         }
@@ -358,12 +352,3 @@ class PotentialTraining(AbstractTraining):
 @jax.jit
 def _plan_epoch(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
     return kernel.planned(carry)
-
-
-_MATTERS = frozenset({
-    "method", "seed", "force_weight", "stress_weight", "loss", "huber_delta", "force_fraction",
-    "force_sampling", "force_resample_num_epochs", "force_min_structures_per_epoch",
-    "force_scale_unbiased", "sampling_policy", "schedule", "final_fraction", "warmup_epochs",
-    "gradient_clip", "final_force_weight", "final_stress_weight", "weight_schedule",
-})  # fmt: skip
-"""The fields on which the steps depend."""

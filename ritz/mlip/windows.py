@@ -12,7 +12,7 @@ from ritz.mlip.batch_errors import OfEach, sums_of
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.kernel import TrainingCarry, TrainingKernel
 from ritz.mlip.losses import ErrorSums, added
-from ritz.mlip.memory import window_bytes
+from ritz.mlip.memory import window_bytes, windows_ahead
 from ritz.mlip.rooms import Plan, Room
 from ritz.mlip.split import Split
 from ritz.mlip.streaming import DataStream, Ids, Prefetch
@@ -34,9 +34,10 @@ class Windows:
 
     def __init__(self, stream: DataStream, config: TrainingConfig):
         self.stream = stream
-        workers = max(1, config.num_workers)
-        self._ahead = config.prefetch_factor * workers if config.num_workers else 1
-        self._prefetch = Prefetch(stream.window, workers, config.persistent_workers)
+        self._ahead = windows_ahead(config)
+        self._prefetch = Prefetch(
+            stream.window, max(1, config.num_workers), config.persistent_workers
+        )
         self._knows_next = config.sampling_policy != "error_weighted"
         self._present: Any = None
 

@@ -111,7 +111,7 @@ def test_what_is_streamed(monkeypatch, caplog):
     train = plain.kernel.split
     kept = jax.tree.leaves((train.inputs, train.tables, train.forces))
     assert estimate == pytest.approx(sum(leaf.nbytes for leaf in kept), rel=0.15)
-    # Windows are as large as a quarter of the limit, and at least one batch.
+    # Four windows are within the limit, but each has at least one batch.
     assert driver.kernel.settings.window == 1
     monkeypatch.setattr(memory, "CERTAIN", 10)
     assert memory.place_of(model, [dataset()], config(), wanted, "float64") == memory.DEVICE
