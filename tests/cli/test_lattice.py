@@ -244,6 +244,7 @@ def test_completion_can_be_printed():
     assert "train.iterations" in done.stdout and "complete" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_signal_saves_the_run_and_the_same_command_goes_on(tmp_path):
     command = [sys.executable, "-m", "ritz.cli.main", "lattice", "train", *SMALL[:4],
                "train.iterations=4000"]  # fmt: skip

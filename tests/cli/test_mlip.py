@@ -4,6 +4,7 @@ import csv
 import json
 
 import ase.io
+import jax
 import numpy as np
 import pytest
 import yaml
@@ -17,6 +18,13 @@ SMALL = [
     "potential.rad_cutoff=4.0", "potential.ang_order=2", "potential.ang_cutoff=3.0",
     "potential.hidden=[[4,tanh]]", f"data.train=[{DATA}/*.xsf]",
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_quickly():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

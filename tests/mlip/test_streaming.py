@@ -120,6 +120,7 @@ def test_what_is_streamed(monkeypatch, caplog):
     assert larger.kernel.settings.window == larger.n_batches
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_where_they_are_kept(monkeypatch):
     computed = []
     whole = featurizing._features
@@ -193,6 +194,7 @@ def test_training_takes_derivatives_from_files(usual, monkeypatch, tmp_path):
             np.testing.assert_allclose(out.errors[name], usual[1].errors[name], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_files_are_kept_between_runs(usual, monkeypatch, tmp_path):
     settings = {"cache_persist_dir": str(tmp_path / "kept")}
     trained(**settings, iterations=1)
