@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-LONG = ("mlip.md", "relax.md")
+LONG = ("lattice.md", "mlip.md", "relax.md", "stages.md")
 """Pages whose programs take long to compile; README has their first example."""
 
 MODULES = [

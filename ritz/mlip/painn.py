@@ -17,18 +17,16 @@ class PaiNN(nn.Module):
     get messages from their neighbours, through functions of the distance in a basis of
     sin(n pi d / cutoff) / d, and mix the two. The basis is summed over neighbours before it is
     mixed with weights, so that no filter is computed for every pair.
-
-    Args:
-        cutoff: How far neighbours reach, in Angstrom.
-        n_features: How many features of each sort an atom has.
-        n_layers: How often messages are passed.
-        n_radial: How many functions of the distance there are.
     """
 
     cutoff: float = 5.0
+    """How far neighbours reach, in Angstrom."""
     n_features: int = 32
+    """How many features of each sort an atom has."""
     n_layers: int = 2
+    """How often messages are passed."""
     n_radial: int = 8
+    """How many functions of the distance there are."""
 
     @nn.compact
     def __call__(self, structure: Structure) -> Float[Array, " n_atoms"]:

@@ -84,9 +84,8 @@ def test_kills(uninterrupted, seed, kills, record_property):
     record_property("kills survived", statuses.count(-signal.SIGKILL))
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_signals(uninterrupted, number):
     whole_folder, whole = uninterrupted
     folder = whole_folder.with_name(number.name)

@@ -55,6 +55,7 @@ def trained():
     return made, made.train(tio2(), config(iterations=3, atomic_energies=ATOMS))
 
 
+@pytest.mark.slow
 def test_a_message_passing_network_is_trained(trained):
     made, out = trained
     assert out.errors["RMSE_train"].iloc[-1] < out.errors["RMSE_train"].iloc[0]
