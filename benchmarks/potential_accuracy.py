@@ -19,7 +19,7 @@ from ritz.mlip import (
 
 EPOCHS = {
     ("TiO2", "Chebyshev"): 500, ("Si", "Chebyshev"): 2000, ("Li", "Chebyshev"): 2000,
-    ("TiO2", "PaiNN"): 300,
+    ("TiO2", "PaiNN"): 350,
 }  # fmt: skip
 
 PUBLISHED = {

@@ -101,7 +101,8 @@ def measure() -> Table:
         rows,
         "TiO2 structures, displaced at random, from an HDF5 file with their features; energies and "
         "all forces, 30 features, single precision, batches of 32, a tenth held out, with "
-        f"validation. Streamed with memory_limit={LIMIT} GB. The most memory of the process, and "
+        f"validation. Streamed with memory_limit={LIMIT} GB, within which the smaller set fits and "
+        "stays in memory. The most memory of the process, and "
         "what it took before training (Python with JAX); the program that is compiled takes "
         "some too.",
     )
