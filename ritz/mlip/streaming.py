@@ -167,11 +167,19 @@ class DataStream:
                 inputs.add(own)
                 if more is not None:
                     tables.add(more)
+        if n_tabled and tables.rows is None:
+            tables.add(self._no_tables())
         nothing: Any = ()
         forces, own = (None, None) if tables.rows is None else tables.rows
         found = Split(nothing, nothing, starts, inputs.rows, table_starts, forces, own)
         with jax.enable_x64(self.dtype == "float64"), placed(self.device):
             return on_device(found, jnp.dtype(self.dtype))
+
+    def _no_tables(self) -> Any:
+        """Forces and tables of no structure, for windows without any whose forces count."""
+        place = int(np.flatnonzero(self.survey.labels.has_tables)[0])
+        ((_, more),) = self._rows([place], np.ones(1, bool))
+        return jax.tree.map(lambda rows: rows[:0], more)
 
     def _rows(self, places: list[int], tabled: np.ndarray) -> Iterator[tuple[Any, Any]]:
         """Inputs of structures, and forces and tables of those whose forces are asked for."""

@@ -76,6 +76,7 @@ def test_streaming_changes_no_bit(usual, settings):
          "force_resample_num_epochs": 1},
         {"sampling_policy": "energy_weighted", "stress_weight": 0.0, "force_weight": 0.0},
         {"precision": "float32", "method": None},
+        {"force_fraction": 0.05, "force_resample_num_epochs": 1},  # batches without forces
     ],
 )  # fmt: skip
 def test_streaming_changes_no_bit_of_other_runs(settings):
