@@ -22,6 +22,7 @@ from ritz.mlip import (
     ANNPotential,
     CommitteeConfig,
     CommitteePotential,
+    PredictOut,
     ReferenceEnergies,
     Structure,
     StructureDataset,
@@ -188,7 +189,7 @@ def _remaining(config: TrainingConfig, folder: Path, n_structures: int) -> tuple
 # With a trained potential.
 
 
-def _trained(folder: Path) -> tuple[Any, list[AbstractMLIP]]:
+def _trained(folder: Path) -> tuple[Any, Sequence[AbstractMLIP]]:
     """The potential or committee of a run folder, and its members."""
     if (folder / COMMITTEE).is_dir():
         committee = CommitteePotential.from_directory(folder / COMMITTEE)
@@ -214,7 +215,7 @@ def _evaluate(given: MLIPRun, dry_run: bool) -> None:
     if dry_run:
         sys.stdout.write(f"evaluate: {len(structures)} structures. Nothing was written.\n")
         return
-    found = _mean(members, structures, True)
+    found, _ = _mean(members, structures, True)
     errors = errors_of(found)
     if not np.isfinite(errors["RMSE_energy"]):
         raise ValueError("the structures have no energies; say under which key: data.energy_key.")
@@ -232,31 +233,33 @@ def _evaluate(given: MLIPRun, dry_run: bool) -> None:
     sys.stdout.write("\n".join([*lines, f"picture in {picture}", f"everything in {folder}"]) + "\n")
 
 
-def _mean(members: Sequence[AbstractMLIP], structures: Any, forces: bool) -> Any:
-    """Predictions, averaged over the members."""
+def _mean(
+    members: Sequence[AbstractMLIP], structures: Sequence[Structure], forces: bool
+) -> tuple[PredictOut, np.ndarray]:
+    """Predictions, averaged over the members, and the standard deviation of energies."""
     outs = [member.predict(structures, forces) for member in members]
-    found = outs[0]
-    found.total_energy = np.mean([out.total_energy for out in outs], axis=0)
-    if found.forces is not None and found.stress is not None:
+    energies = np.array([out.total_energy for out in outs])
+    found = dataclasses.replace(outs[0], total_energy=energies.mean(axis=0))
+    if forces:
         several: list[Any] = [out.forces for out in outs]
         found.forces = [np.mean(each, axis=0) for each in zip(*several, strict=True)]
         found.stress = np.mean([np.asarray(out.stress) for out in outs], axis=0)
-    return found
+    return found, energies.std(axis=0)
 
 
 def _predict(given: MLIPRun, dry_run: bool) -> None:
     folder, wanted = Path(given.folder), given.predict
-    potential, members = _trained(folder)
+    _, members = _trained(folder)
     if not wanted.files:
         raise ValueError("predict.files: which files? Give predict.files='[new/*.cif]', say.")
     structures = read_structures(wanted.files)
     if dry_run:
         sys.stdout.write(f"predict: {len(structures)} structures. Nothing was written.\n")
         return
-    found = _mean(members, structures, wanted.forces)
+    found, spread = _mean(members, structures, wanted.forces)
     table = found.to_dataframe()
     if len(members) > 1:
-        table["energy_std"] = potential.predict(structures).to_dataframe()["energy_std"]
+        table["energy_std"] = spread
     output, path = (_inside(folder, name) for name in (wanted.output, wanted.table))
     table.to_csv(path, index=False)
     listed = []
@@ -269,7 +272,7 @@ def _predict(given: MLIPRun, dry_run: bool) -> None:
         atoms = bare.to_ase()
         atoms.info["name"] = found.names[n]
         if len(members) > 1:
-            atoms.info["energy_std"] = float(table["energy_std"][n])
+            atoms.info["energy_std"] = float(spread[n])
         listed.append(atoms)
     ase.io.write(output, listed)
     sys.stdout.write(f"{len(structures)} structures; {output}, {path}\n")
