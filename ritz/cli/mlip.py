@@ -210,6 +210,10 @@ def _evaluate(given: MLIPRun, dry_run: bool) -> None:
         structures = _read("evaluate.files", given, given.evaluate.files)
     else:
         structures = _splits(given)[1]
+        if structures:  # without those that training has left out
+            limits = given.train.max_energy, given.train.max_forces
+            energies = members[0].atomic_energies
+            structures = StructureDataset(structures, None, energies, *limits).structures
     if not structures:
         raise ValueError("evaluate.files: nothing was held out; say which files.")
     if dry_run:
