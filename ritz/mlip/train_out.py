@@ -87,7 +87,9 @@ class TrainOut:
                 if name in self.errors:
                     values = self.errors[name] * (1 if forces else 1e3)
                     axes.plot(self.errors.index, values, label=_LABELS[name])
-            axes.set_yscale("log")
+            drawn = [y for line in axes.get_lines() for y in np.asarray(line.get_ydata()) if y > 0]
+            if drawn and max(drawn) > 5 * min(drawn):  # else a logarithmic axis has few labels
+                axes.set_yscale("log")
             axes.set_xlabel("epoch")
             axes.set_ylabel("RMSE (eV/Å)" if forces else "RMSE (meV/atom)")
             axes.legend(frameon=False)
