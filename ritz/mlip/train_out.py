@@ -92,7 +92,8 @@ class TrainOut:
                 axes.set_yscale("log")
             axes.set_xlabel("epoch")
             axes.set_ylabel("RMSE (eV/Å)" if forces else "RMSE (meV/atom)")
-            axes.legend(frameon=False)
+            if axes.get_lines():
+                axes.legend(frameon=False)
         if outfile is not None:
             figure.savefig(outfile, dpi=150)
         return figure
