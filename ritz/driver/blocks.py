@@ -144,9 +144,7 @@ def _run(
 run_block = jax.jit(_run, static_argnums=1)
 """The block program; the old carry stays, to go back to."""
 
-run_block_in_place = jax.jit(
-    _run, static_argnums=1, static_argnames="careful", donate_argnums=2
-)
+run_block_in_place = jax.jit(_run, static_argnums=1, static_argnames="careful", donate_argnums=2)
 """The block program; the old carry is given up."""
 
 

@@ -88,7 +88,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
     def begin_run(self) -> None:
         """Nothing is known of the callbacks yet, and the carry's arrays may be in use elsewhere."""
-        self._owns_carry = self._compiled_in_run = False
+        self._owns_carry = self._compiled_in_run = self._ran_blocks = False
         self._undo = None
 
     def end_run(self) -> None:
@@ -155,6 +155,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
             playback.arguments = self._good = None
             self._push(block)
         self._look_at(playback)
+        self._ran_blocks = True
         self._playback, self._block = playback, playback.steps
 
     def _log_compilation(self, playback: Playback) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+
 def loss_parts(loss: Any) -> list[Any]:
     """The arrays of a loss that must be finite.
 

@@ -17,6 +17,8 @@ class FailedState(NamedTuple):
     found: Divergence
     snapshot: Any
     """As `AbstractDriver.snapshot` gives it."""
+    went_back: bool
+    """Whether the driver's state is a good one since; if not, there was none to go back to."""
 
 
 class Guarded:
@@ -27,6 +29,9 @@ class Guarded:
 
     doubts: frozenset[str] = frozenset()
     """Why the numbers of the present step cannot be trusted; empty where they can."""
+
+    telling_doubts: frozenset[str] = frozenset()
+    """Those of the doubts that tell of parameters that have exploded."""
 
     doubt_remedies: Mapping[str, str] = {}
     """Doubt -> what it means and what to try."""
@@ -46,6 +51,12 @@ class Guarded:
     snapshot: Any
     restore: Any
     update_parameters: Any
+    set_stop_reason: Any
+
+    @property
+    def on_divergence(self) -> str:
+        """The policy of the present (or last) run, see `run`."""
+        return self._guard.policy
 
     def guard_run(self, policy: str) -> None:
         """Begin a run with a policy, one of `ritz.driver.divergence.POLICIES`."""
@@ -84,7 +95,8 @@ class Guarded:
 
     def _examine(self) -> Divergence | None:
         """What is not finite in the present step."""
-        found = examine(self._loss_stats, self._dp)
+        # What cannot go back keeps in its state what it likes.
+        found = examine(self._loss_stats, self._dp if self.can_go_back else ())
         return found if agree(found is not None) else None
 
     def _retreat(self, found: Divergence) -> None:
@@ -96,8 +108,27 @@ class Guarded:
         """Leave the last good state in the driver; what was found is kept in `failed_state`."""
         found, self._divergence = self._divergence, None
         if found is not None:
-            self.failed_state = FailedState(found, self.snapshot())
+            good = found.quantity == "update" or self._good is not None
+            self.failed_state = FailedState(found, self.snapshot(), good)
             self._retreat(found)
+
+    def probe(self) -> tuple[Any, frozenset[str]] | None:
+        """The loss at the present state and the doubts about it, as the next step would have them.
+
+        Changes nothing; None if the driver cannot tell without taking a step.
+        """
+        return None
+
+    def refuse_last(self, loss: Any) -> None:
+        """Go back by one step at the end of a run, since the loss of its last state is not finite.
+
+        Args:
+            loss: What `probe` gave.
+        """
+        self._divergence = Divergence("loss", loss)
+        reason = self._guard.stop(self, self._divergence)
+        self.leave_diverged()
+        self.set_stop_reason(reason.reason, str(reason))
 
     def move(self, update: Any) -> None:
         """Apply the update, and take it back if it leads nowhere.
@@ -105,7 +136,8 @@ class Guarded:
         Raises:
             DivergedError: If the parameters are not finite afterwards.
         """
-        watches = self._guard.watches and hasattr(self._variational_state, "parameters")
+        watches = self.can_go_back and self._guard.watches
+        watches = watches and hasattr(self._variational_state, "parameters")
         if watches:
             self._good = self.snapshot()
         self.update_parameters(update)

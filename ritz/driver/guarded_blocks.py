@@ -7,10 +7,11 @@ parameters tells whether all was well. If not, the program runs again for fewer 
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from ritz.driver import phases
-from ritz.driver.blocks import Block, Playback, run_block
+from ritz.driver.blocks import Block, Playback, run_block, to_host
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.guarded import FailedState, Guarded
@@ -25,6 +26,11 @@ class GuardedBlocks(Guarded):
     settle: Any
     reset_step: Any
     _compute_live: Any
+    attend: Any
+    runs_blocks: bool
+    _speculate: bool
+    _observers: Any
+    _held: Any
     _playback: Playback | None
     _undo: tuple[Any, Any] | None
 
@@ -33,6 +39,8 @@ class GuardedBlocks(Guarded):
     _candidate: tuple[Any, Any] | None = None
     """An update, and the carry after it."""
     _failed_carry: Any = None
+    _ran_blocks = False
+    """Whether any step of this run was part of a block."""
 
     def _examine(self) -> Divergence | None:
         """What is not finite; the same on all processes, as losses and flags are."""
@@ -93,11 +101,29 @@ class GuardedBlocks(Guarded):
             return
         failed, self._failed_carry = self._failed_carry, None
         if found.quantity != "loss" and failed is not None:
-            self.failed_state = FailedState(found, self._snapshot_of(failed))
+            self.failed_state = FailedState(found, self._snapshot_of(failed), True)
             return
-        self.failed_state = FailedState(found, self.snapshot())
+        went_back = found.quantity != "loss" or self._good is not None
+        self.failed_state = FailedState(found, self.snapshot(), went_back)
         if found.quantity == "loss" and self._good is not None:
             self._go_to(self._good())
+
+    def probe(self) -> tuple[Any, frozenset[str]] | None:
+        """The loss and the doubts, by the program that has taken the steps of this run."""
+        if not (self.runs_blocks and self._speculate):
+            return None
+        self.attend()
+        if self._ran_blocks:
+            step = np.int32(self._step_count)
+            arguments = (self.kernel, self._observers, self.carry, self._held, step)
+            loss, metrics = jax.tree.map(
+                lambda leaf: leaf[0], run_block(*arguments, np.int32(1)).rows
+            )
+        else:
+            _, proposal, _ = phases.sample_and_propose(self.kernel, self.carry)
+            loss, metrics = proposal.loss, proposal.metrics
+        loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))
+        return loss, frozenset(name for name, holds in doubts.items() if holds)
 
     def _look_at(self, playback: Playback) -> None:
         """Find out at which step of a block the run diverges, if it does."""
