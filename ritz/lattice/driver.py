@@ -14,6 +14,13 @@ from threadpoolctl import threadpool_limits
 
 from ritz.driver import CompiledDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.hooks import HookList
+from ritz.lattice.first_samples import (
+    check_configurations,
+    check_drawn,
+    check_initial,
+    check_sampler,
+)
 from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, Settings
@@ -61,12 +68,16 @@ class LatticeDriver(CompiledDriver):
                 "variational_state must be a netket.vqs.MCState or FullSumState, but "
                 f"{variational_state!r} was given."
             )
+        self._sums = isinstance(variational_state, nk.vqs.FullSumState)
+        if not self._sums:
+            check_sampler(variational_state.sampler)
         super().__init__(variational_state, minimized_quantity_name="Energy")
         hilbert: Any = variational_state.hilbert
         self._hamiltonian = hamiltonian
         self._operator = traceable(hamiltonian, hilbert)
         self._observables = _checked_observables(observables, hilbert)
-        self._sums = isinstance(variational_state, nk.vqs.FullSumState)
+        self._checked: Any = None
+        self._checked_batch: Any = None
         self.energy_offset = energy_offset
         self.n_dof = n_dof or getattr(hilbert, "n_fermions", None) or hilbert.size
         self.blas_threads = blas_threads
@@ -167,10 +178,51 @@ class LatticeDriver(CompiledDriver):
         program = jax.make_jaxpr(self._log_psi)(self.state.parameters, x)
         return "conv_general_dilated" in str(program)
 
+    # Whether samples belong to the space: once a run, and for samplers and samples put in.
+
+    def begin_run(self) -> None:
+        """Samples are to be checked once."""
+        super().begin_run()
+        self._checked = None
+
+    @property
+    def _is_checked(self) -> bool:
+        return self._sums or self._checked is self._variational_state.sampler
+
+    def begin_step(self, hooks: HookList) -> None:
+        """Check the configurations with which chains begin, and to which the first block led."""
+        if self._is_checked:
+            return super().begin_step(hooks)
+        state = self._variational_state
+        check_sampler(state.sampler)
+        check_initial(state.sampler, state.sampler_state)
+        super().begin_step(hooks)
+        if self._playback is not None:
+            check_drawn(state.sampler, self._playback.block.carry.sampler_state)
+            self._checked = state.sampler
+        return None
+
+    def _plan(self, hooks: HookList) -> int:
+        # Samples that no state of the sampler shows are checked in a live step.
+        hidden = not self._is_checked and not hasattr(self.state.sampler_state, "σ")
+        return 0 if hidden else super()._plan(hooks)
+
     def _compute_live(self) -> tuple[Any, Any]:
-        if self.batch is None and not self._samples_compiled:
+        if self._sums:
+            return super()._compute_live()
+        sampler = self.state.sampler
+        if self.batch is not None and self.batch is not self._checked_batch:
+            check_configurations(sampler, self.batch, "samples that a callback put in", False)
+            self._checked_batch = self.batch
+        drawn = self.batch is None
+        if drawn and not self._samples_compiled:
             self.state.sample()
-        return super()._compute_live()
+        result = super()._compute_live()
+        if drawn and not self._is_checked:
+            check_configurations(sampler, self.batch, "samples", True)
+            check_drawn(sampler, self.state.sampler_state)
+            self._checked = sampler
+        return result
 
     def burn_in(self, n_steps: int) -> None:
         """Draw the samples of `n_steps` steps and throw them away, so that chains equilibrate."""
