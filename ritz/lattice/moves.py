@@ -93,8 +93,8 @@ def check_site_moves(hilbert: Any) -> None:
     """
     if is_constrained(hilbert):
         raise ValueError(
-            f"the space {hilbert} is constrained: changes of single sites, as MetropolisLocal makes "
-            "them, lead out of it; use ritz.lattice.MetropolisExchange(hilbert, graph=...), which "
+            f"the space {hilbert} is constrained: changes of single sites, which MetropolisLocal "
+            "makes, lead out of it; use ritz.lattice.MetropolisExchange(hilbert, graph=...), which "
             f"keeps sums over sites, or {_HAMILTONIAN}."
         )
     if not getattr(hilbert, "is_finite", True):
