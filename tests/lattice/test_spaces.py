@@ -335,9 +335,11 @@ class Table(nn.Module):
 def test_bosons_against_exact_diagonalisation():
     """The energy of the first state, in standard errors of chains, and the ground state's."""
     bosons = nk.operator.BoseHubbardJax(BOSONS, FOUR, U=1.0)
-    state = mc_state(Table(), BOSONS, graph=FOUR, n_samples=512, seed=1, sampler_seed=2)
+    state = mc_state(
+        Table(), BOSONS, graph=FOUR, n_samples=512, sweep_size=12, seed=1, sampler_seed=2
+    )
     exact = nk.vqs.FullSumState(BOSONS, Table(), variables=state.variables).expect(bosons)
-    driver = VMC(bosons, 0.1, variational_state=state, update=SR(1e-2))
+    driver = VMC(bosons, 0.03, variational_state=state, update=SR(1e-2))
     log = RuntimeLog()
     driver.burn_in(20)
     driver.run(80, out=log, show_progress=False)
