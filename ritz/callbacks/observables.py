@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ritz.driver.arguments import check_count
+from ritz.driver.arguments import check_count, named
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 
 
@@ -28,6 +28,12 @@ class Observables(AbstractCallback):
         self.interval = check_count("interval", interval, 1)
         self.fullsum = fullsum
         self.logs = tuple(self.observables)
+
+    def check_run(self, driver: Any, resume: bool) -> None:
+        """Refuse observables that the driver cannot estimate, by name."""
+        check = getattr(driver, "check_observable", None)  # drivers of NetKet have none
+        for name, observable in self.observables.items() if check else ():
+            named(f"obs[{name!r}]", lambda: check(observable))  # noqa: B023
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Estimate at the present parameters."""

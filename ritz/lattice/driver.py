@@ -13,6 +13,7 @@ import netket as nk
 from threadpoolctl import threadpool_limits
 
 from ritz.driver import CompiledDriver
+from ritz.driver.arguments import named
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.lattice.first_samples import (
@@ -25,7 +26,13 @@ from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, Settings
 from ritz.lattice.local_update import TwoStates, local_update
-from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
+from ritz.lattice.operators import (
+    check_operator,
+    check_space,
+    fingerprint,
+    sparse_matrix,
+    traceable,
+)
 from ritz.lattice.sampling import samples_compiled
 
 State = nk.vqs.MCState | nk.vqs.FullSumState
@@ -74,7 +81,7 @@ class LatticeDriver(CompiledDriver):
         super().__init__(variational_state, minimized_quantity_name="Energy")
         hilbert: Any = variational_state.hilbert
         self._hamiltonian = hamiltonian
-        self._operator = traceable(hamiltonian, hilbert)
+        self._operator = named("hamiltonian", lambda: traceable(hamiltonian, hilbert))
         self._observables = _checked_observables(observables, hilbert)
         self._checked: Any = None
         self._checked_batch: Any = None
@@ -298,6 +305,11 @@ class LatticeDriver(CompiledDriver):
         n_samples = state.hilbert.n_states if self._sums else state.n_samples
         return dict.fromkeys(self.chunk_sizes, int(n_samples))
 
+    def check_observable(self, observable: Any) -> None:
+        """Refuse what is no operator, or acts on another space than the state's."""
+        check_operator(observable)
+        check_space(observable, self.state.hilbert)
+
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         state = self.state
         if fullsum and not self._sums:
@@ -322,9 +334,13 @@ def _double(leaf: Any) -> Any:
 
 
 def _checked_observables(observables: Mapping[str, Any] | None, hilbert: Any) -> dict[str, Any]:
+    if observables is not None and not isinstance(observables, Mapping):
+        raise TypeError(
+            f"observables takes a dict of name -> operator, but {observables!r} was given."
+        )
     found = {}
     for name, operator in (observables or {}).items():
         if name in _ROW_NAMES:
             raise ValueError(f"an observable cannot be called {name!r}; rows have that already.")
-        found[name] = traceable(operator, hilbert)
+        found[name] = named(f"observables[{name!r}]", lambda: traceable(operator, hilbert))  # noqa: B023
     return found

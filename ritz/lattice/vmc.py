@@ -14,6 +14,7 @@ from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, Settings
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
 from ritz.updates.problem import MODES, default_mode
+from ritz.updates.schedules import check_rate, check_transformation
 
 
 class VMC(LatticeDriver):
@@ -92,7 +93,7 @@ class VMC(LatticeDriver):
         self._scales: dict[str, jax.Array] = {}
         self.rate_scale, self.damping_scale = 1.0, 1.0
         self._key = jax.random.key(seed)
-        self.optimizer_state = self.optimizer.init(state.parameters)
+        self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
         self.rule_state = update.init(state.parameters, self._bare_problem())
 
     def _checked_mode(self, mode: str | None) -> str:
@@ -193,9 +194,11 @@ def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
         return optimizer
     is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
     if callable(optimizer):
+        check_rate("optimizer", optimizer)
         return _sgd(optimizer)
     if isinstance(optimizer, numbers.Real) or is_scalar:
         number: Any = optimizer
+        check_rate("optimizer", number)
         return _sgd(float(number))
     raise TypeError(
         "optimizer must be an optax transformation, or a learning rate or schedule for optax.sgd, "

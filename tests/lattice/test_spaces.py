@@ -348,3 +348,48 @@ def test_bosons_against_exact_diagonalisation():
     assert abs(energy["Mean"][0].real - exact.mean.real) < 4.5 * energy["Sigma"][0]
     ground = np.linalg.eigvalsh(bosons.to_dense())[0]
     assert driver.loss.mean.real == pytest.approx(ground, rel=5e-3)
+
+
+# Operators
+
+
+def test_operators_must_stay_in_the_space():
+    state = mc_state(nk.models.Jastrow(), BALANCED, graph=RING, n_samples=16)
+    heisenberg = nk.operator.Heisenberg(BALANCED, RING)
+    outside = nk.operator.spin.sigmax(BALANCED, 0)
+    with pytest.raises(ValueError, match=r"hamiltonian: .*leads out of .*from \[.*\] to \["):
+        VMC(nk.operator.IsingJax(BALANCED, RING, h=1.0), 0.1, variational_state=state)
+    with pytest.raises(ValueError, match=r"observables\['mx'\]: .*leads out of"):
+        VMC(heisenberg, 0.1, variational_state=state, observables={"mx": outside})
+    strings = nk.operator.PauliStringsJax(BALANCED, ["XXIIII", "YYIIII"], [1.0, 1.0])
+    VMC(heisenberg, 0.1, variational_state=state, observables={"xy": strings})
+
+
+def test_couplings_must_be_numbers():
+    hilbert = SPACES["spins"]
+    ising = nk.operator.IsingJax(hilbert, FOUR, h=np.nan)
+    with pytest.raises(ValueError, match="hamiltonian: .*not finite numbers; check its couplings"):
+        VMC(ising, 0.1, variational_state=mc_state(nk.models.RBM(), hilbert, n_samples=16))
+
+
+@pytest.mark.parametrize("thing", [lambda state: 1.0, 1.0, None, [1.0], "mz"], ids=repr)
+def test_observables_are_operators(thing):
+    hilbert = SPACES["spins"]
+    ising = nk.operator.IsingJax(hilbert, FOUR, h=1.0)
+    state = mc_state(nk.models.RBM(), hilbert, n_samples=16)
+    instead = "for a function of the state use a callback" if callable(thing) else "are made with"
+    with pytest.raises(TypeError, match=rf"observables\['f'\]: operators of NetKet.*{instead}"):
+        VMC(ising, 0.1, variational_state=state, observables={"f": thing})
+    driver = VMC(ising, 0.1, variational_state=state)
+    started = LambdaCallback(on_run_start=lambda *_: pytest.fail("a hook was called"))
+    with pytest.raises(TypeError, match=rf"obs\['f'\]: operators of NetKet.*{instead}"):
+        driver.run(3, obs={"f": thing}, callback=started, show_progress=False)
+    with pytest.raises(TypeError, match="obs takes a dict of name -> observable"):
+        driver.run(3, obs=thing or 1, show_progress=False)
+    other = nk.operator.spin.sigmaz(BALANCED, 0)
+    with pytest.raises(ValueError, match=r"obs\['f'\]: .*build both on the same Hilbert space"):
+        driver.run(3, obs={"f": other}, show_progress=False)
+    with pytest.raises(TypeError, match="observables takes a dict of name -> operator"):
+        VMC(ising, 0.1, variational_state=state, observables=thing or 1)
+    with pytest.raises(TypeError, match="hamiltonian: operators of NetKet"):
+        VMC(thing, 0.1, variational_state=state)
