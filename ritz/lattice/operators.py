@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
-from netket.operator import AbstractObservable, ContinuousOperator, DiscreteJaxOperator
+from netket.observable import AbstractObservable
+from netket.operator import ContinuousOperator, DiscreteJaxOperator
 
 from ritz.driver.blocks import barrier
 from ritz.lattice.flips import Flips
