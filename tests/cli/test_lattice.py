@@ -153,7 +153,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
     rate = "{class_path: rates.branching, init_args: {start: 0.1}}"
     for arguments, message in (
         (["system=Heisenberg", "system.extent=[4]", "train.sampler=MetropolisLocal"],
-         "ritz: train.sampler: the space Spin(s=1/2, N=4, ordering=new, total_sz=0) is constrained"),
+         "ritz: train.sampler: the space Spin(s=1/2, N=4, ordering=new, total_sz=0) is con"),
         (["train.optimizer=sgd", f"train.optimizer.learning_rate={rate}"],
          "ritz: train: optimizer: the function <lambda> ("),
         (["train.update=SR", f"train.update.diag_shift={rate}"],
