@@ -1,5 +1,6 @@
 """Estimates observables during a run."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,9 +32,9 @@ class Observables(AbstractCallback):
 
     def check_run(self, driver: Any, resume: bool) -> None:
         """Refuse observables that the driver cannot estimate, by name."""
-        check = getattr(driver, "check_observable", None)  # drivers of NetKet have none
-        for name, observable in self.observables.items() if check else ():
-            named(f"obs[{name!r}]", lambda: check(observable))  # noqa: B023
+        for name, observable in self.observables.items():
+            check = functools.partial(driver.check_observable, observable)
+            named(f"obs[{name!r}]", check)
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Estimate at the present parameters."""

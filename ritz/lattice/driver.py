@@ -76,7 +76,7 @@ class LatticeDriver(CompiledDriver):
                 f"{variational_state!r} was given."
             )
         self._sums = isinstance(variational_state, nk.vqs.FullSumState)
-        if not self._sums:
+        if isinstance(variational_state, nk.vqs.MCState):
             check_sampler(variational_state.sampler)
         super().__init__(variational_state, minimized_quantity_name="Energy")
         hilbert: Any = variational_state.hilbert

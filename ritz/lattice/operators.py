@@ -38,7 +38,7 @@ def traceable(operator: Any, hilbert: Any) -> Any:
         operator = convert()
     if isinstance(operator, DiscreteJaxOperator):
         # Some operators build their tables at first use, which must not happen inside a trace.
-        x = some_states(hilbert, 8 if is_constrained(hilbert) else 1)
+        x: Any = some_states(hilbert, 8 if is_constrained(hilbert) else 1)
         connected, elements = operator.get_conn_padded(x)
         _check_closed(operator, hilbert, np.asarray(x), np.asarray(connected), np.asarray(elements))
     return operator
