@@ -69,8 +69,13 @@ class Builder:
     def _configure(self, builder: Any, name: str) -> None:
         given: Any = getattr(self.run, name)
         _checked(name, lambda: check_count("n_samples", given.n_samples, 1))
-        sampler = self._sampler(f"{name}.sampler", given.sampler, given.n_samples)
-        builder.configure_sample_plan(self.wavefunction.logpsi, {"sites": sampler})
+        samplers = {}
+        if given.sampler is not None or not given.full_sum:
+            key = f"{name}.sampler"
+            samplers["sites"] = _named(
+                key, lambda: self._sampler(key, given.sampler, given.n_samples)
+            )
+        builder.configure_sample_plan(self.wavefunction.logpsi, samplers)
         builder.configure_estimators(energy=self.system.hamiltonian, **self.system.observables)
         loggers = _made_list(f"{name}.loggers", given.loggers)
         builder.configure_writers(None if given.loggers is None else loggers)
@@ -121,6 +126,8 @@ def _named(key: str, action: Any) -> Any:
     try:
         return action()
     except (ValueError, TypeError) as error:
+        if str(error).startswith(key):
+            raise ValueError(str(error)) from error
         raise ValueError(f"{key}: {error}") from error
 
 
@@ -154,7 +161,7 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
     params = None
     if command == "evaluate":
         params = _trained_parameters(builder, folder, options.dry_run)
-    state = stage.create_state(create_key, params=params)
+    state = _named(command, lambda: stage.create_state(create_key, params=params))
     n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
     if options.dry_run:
         sys.stdout.write(

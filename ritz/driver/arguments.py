@@ -86,6 +86,19 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} must be {names}, but {value!r} was given.")
 
 
+def named(key: str, action: Callable[[], Any]) -> Any:
+    """Do it; errors of type and value begin with the name of the argument.
+
+    Raises:
+        TypeError: If the action does.
+        ValueError: If the action does.
+    """
+    try:
+        return action()
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{key}: {error}") from error
+
+
 def as_callback(plugin: Any, argument: str) -> AbstractCallback:
     """Take an `AbstractCallback` as it is, and wrap a plain function.
 

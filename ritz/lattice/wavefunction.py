@@ -51,10 +51,13 @@ class LatticeWavefunction(AbstractWavefunction):
         else:
             n_samples = 1024 if cfg.get("n_samples") is None else cfg["n_samples"]
             check_count("n_samples", n_samples, 1)
+            n_discard = cfg.get("n_discard_per_chain") or 0
+            check_count("n_discard_per_chain", n_discard, 0)
+            sampler = self._sampler(parts, n_samples)
+            _check_shared(n_samples, sampler.n_chains)
             state = nk.vqs.MCState(
-                self._sampler(parts, n_samples), self.model, n_samples=n_samples,
-                n_discard_per_chain=cfg.get("n_discard_per_chain") or 0, sampler_seed=seeds[1],
-                **shared,
+                sampler, self.model, n_samples=n_samples, n_discard_per_chain=n_discard,
+                sampler_seed=seeds[1], **shared,
             )  # fmt: skip
         if params is not None:
             state.parameters = params
@@ -119,3 +122,13 @@ class LatticeWavefunction(AbstractWavefunction):
     def chain_moments(self, driver: Any) -> Mapping[str, Any]:
         """Count, means and squared deviations of each chain, by the name of the quantity."""
         return driver.chain_moments
+
+
+def _check_shared(n_samples: int, n_chains: int) -> None:
+    """Refuse numbers of samples that NetKet would round up."""
+    if n_samples % n_chains:
+        most = -(-n_samples // n_chains) * n_chains
+        raise ValueError(
+            f"n_samples={n_samples} cannot be shared equally by the {n_chains} chains of the "
+            f"sampler; give n_samples={most}, for example, or another n_chains."
+        )

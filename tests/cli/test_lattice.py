@@ -146,6 +146,26 @@ def test_parts_of_all_kinds_can_be_named(capsys, tmp_path):
     assert "end_value: 0.002" in Path("r/config.yaml").read_text()
 
 
+def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys):
+    Path("rates.py").write_text(
+        "def branching(start):\n    return lambda step: start if step < 10 else 0.01\n"
+    )
+    rate = "{class_path: rates.branching, init_args: {start: 0.1}}"
+    for arguments, message in (
+        (["system=Heisenberg", "system.extent=[4]", "train.sampler=MetropolisLocal"],
+         "ritz: train.sampler: the space Spin(s=1/2, N=4, ordering=new, total_sz=0) is con"),
+        (["train.optimizer=sgd", f"train.optimizer.learning_rate={rate}"],
+         "ritz: train: optimizer: the function <lambda> ("),
+        (["train.update=SR", f"train.update.diag_shift={rate}"],
+         "ritz: train.update: diag_shift: the schedule branching.<locals>.<lambda> ("),
+        (["train.sampler=MetropolisLocal", "train.sampler.n_chains=7", "train.n_samples=16"],
+         "ritz: train: n_samples=16 cannot be shared equally by the 7 chains of the sampler; give "
+         "n_samples=21"),
+    ):  # fmt: skip
+        status, _, err = ritz(capsys, "train", "system.extent=[4]", *arguments)
+        assert status == 2 and err.startswith(message) and err.count("\n") == 1, err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -168,6 +168,17 @@ def test_what_was_not_configured_is_told():
         VMCWorkStageConfig(stop_on_nan="")
 
 
+def test_samples_are_shared_equally_by_the_chains():
+    sampler = {"class_path": "ritz.lattice.MetropolisLocal", "init_args": {"n_chains": 12}}
+    stage = builder({"n_samples": 32, "sampler": sampler})
+    stage.configure_optimizer(default=RATE, f_log_psi=WAVEFUNCTION.logpsi)
+    stage.configure_estimators(energy=HAMILTONIAN)
+    with pytest.raises(ValueError, match="n_samples=32 .* by the 12 chains .* give n_samples=36"):
+        stage.build().create_state(jax.random.key(0))
+    with pytest.warns(UserWarning, match="n_samples=30 .*increased to 32"):  # NetKet's own
+        nk.vqs.MCState(MetropolisLocal(HILBERT, n_chains=8), nk.models.RBM(), n_samples=30)
+
+
 def test_what_is_left_out_comes_from_the_configuration():
     sampler = {"class_path": "netket.sampler.MetropolisLocal", "init_args": {"n_chains": 8}}
     stage = builder({
