@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ritz.mlip.pairs import PairTable
+from ritz.mlip.chunk import Chunk
+from ritz.mlip.pairs import find_pairs
 
 SHARE = 0.8
 """Atoms may be this many times as far apart as the closest ones of their species in the training
@@ -14,15 +15,25 @@ data. A lattice that is compressed so much has half of its volume: what a potent
 no better than a guess, and often falls where it should rise."""
 
 
-def least_distances(pairs: PairTable, n_species: int) -> Float[np.ndarray, "species species"]:
+def least_distances(chunk: Chunk) -> Float[np.ndarray, "species species"]:
     """The smallest distance between atoms of each two species, in Angstrom; inf for none.
 
     Args:
-        pairs: All pairs of some structures.
-        n_species: How many species there are.
+        chunk: The structures. If their features are known, pairs were not searched, and are here.
     """
-    found = np.full((n_species, n_species), np.inf)
-    np.minimum.at(found, (pairs.kinds[pairs.first], pairs.kinds[pairs.second]), pairs.distances)
+    found = np.full((len(chunk.species), len(chunk.species)), np.inf)
+    if chunk.features is None or chunk.knows_pairs:
+        pairs = chunk.pairs
+        kinds = pairs.kinds[pairs.first], pairs.kinds[pairs.second]
+        np.minimum.at(found, kinds, pairs.distances)
+    else:
+        own = np.split(chunk.kinds, np.cumsum(chunk.sizes)[:-1])
+        for structure, kinds in zip(chunk.structures, own, strict=True):
+            first, second, shifts = find_pairs(structure, chunk.cutoff)
+            positions = np.asarray(structure.positions)
+            vectors = positions[second] - positions[first] + shifts @ structure.box
+            distances = np.sqrt(np.sum(vectors**2, axis=-1))
+            np.minimum.at(found, (kinds[first], kinds[second]), distances)
     return np.minimum(found, found.T)
 
 

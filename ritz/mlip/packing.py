@@ -111,7 +111,7 @@ def survey(
         if model.n_features:
             statistics.add(model.features(chunk, widths))
         if strict:
-            closest = np.minimum(closest, least_distances(chunk.pairs, n_species))
+            closest = np.minimum(closest, least_distances(chunk))
         if keep:
             chunks.append(chunk)
     check.finish()
