@@ -1,35 +1,56 @@
-"""Refuses sites that are partly occupied."""
+"""Refuses structures whose sites are occupied only in part."""
 
 from collections.abc import Mapping
 from typing import Any
 
-_WHOLE = 1e-3
-"""By how much an occupancy may be off 1."""
+import numpy as np
+
+TOLERANCE = 1e-3
+"""Occupancies this close to 1 are full; files have them with three or four digits."""
 
 
-def check_occupancy(atoms: Any, where: str) -> None:
-    """Refuse a structure in which atoms share a site, or a site is partly empty.
+def check_occupancy(atoms: Any, where: str = "") -> None:
+    """Refuse a structure in which sites are shared by several species, or empty in part.
 
-    ASE reads such files as if the species that is there most often were there alone, and keeps the
-    occupancies in `atoms.info["occupancy"]`.
+    ASE keeps one atom for such a site and tells the occupancies apart from it: by kind of site in
+    `atoms.info["occupancy"]` (CIF), or by atom in `atoms.arrays["occupancy"]` (PDB).
 
     Args:
         atoms: An `ase.Atoms`.
-        where: What messages call it, such as "alloy.cif, frame 0".
+        where: The file, and the frame, as the message begins.
 
     Raises:
-        ValueError: With the first such site.
+        ValueError: If a site is not occupied by one atom; the site is named.
     """
-    sites = atoms.info.get("occupancy")
+    found = _shared_site(atoms.info.get("occupancy")) or _partial_atom(atoms)
+    if found is not None:
+        raise ValueError(
+            f"{f'{where}: ' if where else ''}{found}; energies are those of structures whose atoms "
+            "are all there. Write ordered structures, with one atom at each occupied site."
+        )
+
+
+def _shared_site(sites: Any) -> str | None:
     if not isinstance(sites, Mapping):
-        return
-    for site, shares in sites.items():
+        return None
+    for shares in sites.values():
         if not isinstance(shares, Mapping):
             continue
-        if len(shares) > 1 or any(abs(float(share) - 1) > _WHOLE for share in shares.values()):
-            told = ", ".join(f"{symbol} {float(share):g}" for symbol, share in shares.items())
-            raise ValueError(
-                f"{where} has partly occupied sites (site {site}: {told}), of which no energy can "
-                "be computed; give an ordered structure, such as a supercell whose sites are "
-                "filled by drawing, or remove atoms.info['occupancy']."
-            )
+        if len(shares) > 1 or any(float(share) < 1 - TOLERANCE for share in shares.values()):
+            told = " and ".join(f"{float(n):g} {symbol}" for symbol, n in sorted(shares.items()))
+            return f"a site is occupied by {told}"
+    return None
+
+
+def _partial_atom(atoms: Any) -> str | None:
+    shares = atoms.arrays.get("occupancy")
+    if shares is None:
+        return None
+    shares = np.asarray(shares, float)
+    if shares.shape != (len(atoms),) or not np.any(shares):  # zeros: the file does not tell
+        return None
+    partial = np.flatnonzero(shares < 1 - TOLERANCE)
+    if not len(partial):
+        return None
+    first = int(partial[0])
+    return f"atom {first} ({atoms.symbols[first]}) has the occupancy {shares[first]:g}"
