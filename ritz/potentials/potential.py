@@ -42,8 +42,8 @@ class AbstractPotential(abc.ABC):
         """How far apart two atoms must be, in Angstrom, for the potential to tell their energy.
 
         `evaluate` makes the energy of a structure with a closer pair NaN, so that nobody takes it
-        for a number. By default atoms must not be at one place. Not looked at where `pairwise` is
-        set: such potentials rise up to there by themselves.
+        for a number. By default atoms must not be at one place. Potentials that are `pairwise`
+        see to it themselves, at less cost.
 
         Args:
             first: Atomic numbers, an array.

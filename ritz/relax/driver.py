@@ -22,7 +22,7 @@ from ritz.relax.finish import AllFinished, Registered
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
 from ritz.relax.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
 from ritz.relax.neighbors import ListSettings
-from ritz.relax.numbers import positive
+from ritz.relax.numbers import as_real, positive
 from ritz.relax.quantities import check_names
 from ritz.relax.reasons import Reasons
 from ritz.relax.slots import failed, first_slots, made_from, n_slots, remade, widened
@@ -122,9 +122,9 @@ class Relaxation(OwnPrecision):
         self._n_slots = n_slots(self._buckets, slots, max_atoms)
         with self._precision():
             real = jnp.dtype(dtype)
-            self._potential = jax.tree.map(lambda x: _strong(x, real), model)
+            self._potential = jax.tree.map(lambda x: as_real(x, real), model)
             self._given = tuple(
-                jax.tree.map(lambda x: _strong(x, real), bucket.given) for bucket in self._buckets
+                jax.tree.map(lambda x: as_real(x, real), bucket.given) for bucket in self._buckets
             )
             self._key = jax.random.key(seed)
             self._kernel = self._make_kernel()
@@ -347,8 +347,3 @@ class Relaxation(OwnPrecision):
 
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         return observable(self.state)
-
-
-def _strong(leaf: Any, real: Any) -> Any:
-    array = jnp.asarray(leaf)
-    return array.astype(real) if jnp.issubdtype(array.dtype, jnp.floating) else array
