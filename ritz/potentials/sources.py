@@ -57,7 +57,13 @@ def _read(path: Path) -> AbstractPotentialSource:
     reasons = []
     for name in READERS:
         try:
-            return importlib.import_module(name).load_saved(path)
+            reader = importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(
+                f"model: to read {path} this is needed: pip install 'ritz[mlip]' ({error})"
+            ) from error
+        try:
+            return reader.load_saved(path)
         except ValueError as error:
             reasons.append(str(error))
     raise ValueError("; ".join(reasons))

@@ -79,10 +79,10 @@ class Structures:
             places.append(np.where(runs, np.array(bucket.places)[np.asarray(slots.member)], -1))
         return found, places
 
-    def _outcomes(self) -> tuple[list[Outcome], list[np.ndarray], list[int]]:
+    def _outcomes(self, evaluate: bool = True) -> tuple[list[Outcome], list[np.ndarray], list[int]]:
         """How structures stand, their places, -1 for nothing, and their buckets."""
         outcomes, places, numbers = [], [], []
-        here = self._in_slots()
+        here = self._in_slots() if evaluate else list(map(outcome, self.carry.slots))
         for number, (bucket, slots) in enumerate(zip(self.buckets, self.carry.slots, strict=True)):
             known = np.array(bucket.places)
             if isinstance(slots.finished, Outcome):
@@ -95,11 +95,11 @@ class Structures:
             numbers.append(number)
         return outcomes, places, numbers
 
-    def _gather(self, name: str, fill: Any) -> np.ndarray:
+    def _gather(self, name: str, fill: Any, evaluate: bool = True) -> np.ndarray:
         array = np.full(len(self), fill)
-        for one, places, _ in zip(*self._outcomes(), strict=True):
+        for one, places, _ in zip(*self._outcomes(evaluate), strict=True):
             there = places >= 0
-            array[places[there]] = getattr(one, name)[there]
+            array[places[there]] = np.asarray(getattr(one, name))[there]
         return array
 
     @property
@@ -118,21 +118,23 @@ class Structures:
 
         -1 stands for failed, -2 for those that used up their steps, -3 for those that wait.
         """
-        return self._gather("status", EMPTY)
+        return self._gather("status", EMPTY, evaluate=False)
 
     @property
     def steps(self) -> Int[np.ndarray, " structures"]:
         """How many steps each has taken."""
-        return self._gather("steps", 0)
+        return self._gather("steps", 0, evaluate=False)
 
     @property
     def reasons(self) -> list[str]:
         """Why each has failed; an empty string for those that have not."""
         found = [""] * len(self)
-        for one, places, bucket in zip(*self._outcomes(), strict=True):
-            for row in np.flatnonzero((one.status == FAILED) & (places >= 0)):
+        for one, places, bucket in zip(*self._outcomes(evaluate=False), strict=True):
+            rows = np.flatnonzero((np.asarray(one.status) == FAILED) & (places >= 0))
+            known = jax.device_get(one) if rows.size else one
+            for row in map(int, rows):
                 place = int(places[row])
-                found[place] = self._reason(bucket, one, int(row), place)
+                found[place] = self._reason(bucket, known, row, place)
         return found
 
     @property
