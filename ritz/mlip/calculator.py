@@ -75,8 +75,8 @@ class MLIPCalculator(Calculator):
         others = sorted(set(atoms.get_chemical_symbols()) - set(known))
         if others:
             raise ValueError(
-                f"{atoms.get_chemical_formula()}: the potential does not know "
-                f"{', '.join(others)}; it knows {', '.join(known)}."
+                f"{atoms.get_chemical_formula()}: the potential knows {', '.join(known)}, but not "
+                f"{others}."
             )
         with jax.enable_x64(True):
             found, energies = _evaluated(self._params, self._model, self._structure(atoms))

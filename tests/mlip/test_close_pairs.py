@@ -72,7 +72,7 @@ def test_predictions_of_close_pairs_are_told(caplog):
             Atoms("Cu", cell=[1.5, 9, 9], pbc=True),
             r"atoms 0 \(Cu\) and its own periodic image are 1.5 Angstrom apart",
         ),
-        (dimers(2.4, symbols="CuNi")[0], "does not know Ni; it knows Cu, Au"),
+        (dimers(2.4, symbols="CuNi")[0], r"CuNi: the potential knows Cu, Au, but not \['Ni'\]"),
     ],
 )
 def test_the_calculator_refuses_them(atoms, message):
