@@ -31,6 +31,8 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarra
     Raises:
         ValueError: If it is none of these files.
     """
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no potential that Ritz has written: it is no .npz file.")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
