@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from ritz.mlip.hdf5_columns import (
     read_ends,
     read_structure,
 )  # fmt: skip
+from ritz.mlip.isolated_atoms import energies_of, is_isolated, without_isolated
+from ritz.mlip.labelling import Labelling
 from ritz.mlip.sources import Sources, read_sources
 from ritz.mlip.structure import Structure
 from ritz.mlip.tables import pair_derivatives
@@ -52,7 +54,8 @@ class HDF5StructureDataset(AbstractDataset):
         path: The file.
         descriptor: What features are computed with.
         atomic_energies: By species, in eV; what is taken off total energies. Others have 0. None
-            takes those that the file was built with.
+            takes those that the file was built with, and to build it those of isolated atoms among
+            the structures (`config_type="IsolatedAtom"`).
         max_energy: When the file is built, structures with more energy per atom, in eV and less
             that of the atoms, are left out.
         max_forces: The same for structures with a larger force on an atom, in eV/Angstrom.
@@ -97,6 +100,7 @@ class HDF5StructureDataset(AbstractDataset):
         build_workers: int = 0,
         persist_features: bool = False,
         persist_force_derivatives: bool = False,
+        **more: Any,
     ) -> "HDF5StructureDataset":
         """Write the file, at once: it is there when it is complete.
 
@@ -111,6 +115,8 @@ class HDF5StructureDataset(AbstractDataset):
             persist_features: Whether features are computed and kept in the file.
             persist_force_derivatives: Whether the derivatives of the features by the positions of
                 neighbours are, from which forces follow.
+            more: `virial_key`, `energy_unit`, `length_unit`, `forces_unit` and `stress_unit`, see
+                `from_ase`.
 
         Returns:
             The data set itself.
@@ -124,15 +130,11 @@ class HDF5StructureDataset(AbstractDataset):
         if self.path.exists():
             raise FileExistsError(f"{self.path} is there already; remove it, or choose another.")
         check_count("build_workers", build_workers, 0)
-        keys = energy_key, forces_key, stress_key
+        labelling = Labelling(energy_key, forces_key, stress_key, **more)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
-        energies = self._given_energies or {}
-        found = (
-            s
-            for s in read_sources(sources, keys, build_workers)
-            if is_wanted(s, energies, self.max_energy, self.max_forces)
-        )
+        alone: list[Structure] = []
+        found = self._taken(read_sources(sources, labelling, build_workers), alone)
         try:
             with h5py.File(partial, "w") as file:
                 widths = (0, 0)
@@ -147,12 +149,27 @@ class HDF5StructureDataset(AbstractDataset):
                     )
                 file.attrs["format"] = FORMAT
                 file.attrs["widths"] = widths
+                _, energies = without_isolated(alone, self._given_energies)
                 file.attrs["atomic_energies"] = json.dumps(energies)
                 file.attrs["descriptor"] = json.dumps(dataclasses.asdict(self.descriptor))
             partial.rename(self.path)
         finally:
             partial.unlink(missing_ok=True)
         return self
+
+    def _taken(
+        self, structures: Iterable[Structure], alone: list[Structure]
+    ) -> Iterator[Structure]:
+        """Those that are written; isolated atoms are put aside."""
+        energies = self._given_energies or {}
+        if self.max_energy is not None and self._given_energies is None:
+            structures = list(structures)  # the limit goes by energies that may be among them
+            energies = energies_of([s for s in structures if is_isolated(s)])
+        for structure in structures:
+            if is_isolated(structure):
+                alone.append(structure)
+            elif is_wanted(structure, energies, self.max_energy, self.max_forces):
+                yield structure
 
     def _append(
         self,

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.networks import Layer
+from ritz.mlip.numbers import to_float
 
 _CODES = {"linear": 0, "tanh": 1, "sigmoid": 2}
 """aenet's numbers of the activations."""
@@ -82,7 +83,7 @@ class _Values:
     def number(self) -> float:
         word = self.word()
         try:
-            return float(word.replace("d", "e").replace("D", "E"))
+            return to_float(word)
         except ValueError:
             raise ValueError(
                 f"{self._path}, line {self._line}: a number is expected, but {word!r} is there."

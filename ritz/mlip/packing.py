@@ -12,7 +12,7 @@ from ritz.mlip.abstract_model import AbstractModel, Widths
 from ritz.mlip.arrays import Filled
 from ritz.mlip.chunk import Chunk, starts_of
 from ritz.mlip.datasets import AbstractDataset, referenced
-from ritz.mlip.labels import LabelCheck
+from ritz.mlip.label_check import LabelCheck
 from ritz.mlip.normalisation import FeatureStatistics, Normalisation
 from ritz.mlip.split import Labels, Split
 from ritz.mlip.structure import Structure
