@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ritz.driver.arguments import listed
 from ritz.mlip import potential_file
@@ -17,6 +18,7 @@ from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset
 from ritz.mlip.fitted import FittedPotential
+from ritz.mlip.least_distances import limits
 from ritz.mlip.normalisation import Normalisation
 from ritz.mlip.predict_out import PredictOut
 from ritz.mlip.predicting import predict, predict_dataset, save_predictions
@@ -25,12 +27,13 @@ from ritz.mlip.run_training import run_training
 from ritz.mlip.structure import as_structures
 from ritz.mlip.train_out import TrainOut
 from ritz.mlip.training import AbstractTraining, PotentialTraining
+from ritz.potentials import AbstractPotentialSource
 
 BEST = "best_model.npz"
 """The file in `checkpoint_dir` with the potential that was best in validation."""
 
 
-class AbstractMLIP(abc.ABC):
+class AbstractMLIP(AbstractPotentialSource):
     """A potential whose energy is a sum over atoms, trained on energies, forces and stress.
 
     Subclasses set `model` and `dtype`, and say what is written besides parameters.
@@ -193,13 +196,22 @@ class AbstractMLIP(abc.ABC):
     def frozen(self) -> FittedPotential:
         """The potential as a pure function of a structure, as `ritz.relax` takes it.
 
+        It has no energy (NaN) for structures with atoms closer than 0.8 times the smallest distance
+        between their species in the training data, or than the descriptor takes.
+
         Raises:
             RuntimeError: If it was not trained.
         """
+        scales = self.check_trained()
         with jax.enable_x64(True):
             return FittedPotential(
-                self.model, self.parameters, self.check_trained(), self.atomic_energies
+                self.model, self.parameters, scales, self.atomic_energies, self.limits
             )
+
+    @property
+    def limits(self) -> Float[np.ndarray, "species species"]:
+        """How far apart atoms of each two species must be, in Angstrom, see `limits`."""
+        return limits(self.statistics, self.model.least, len(self.species))
 
     def check_trained(self) -> Normalisation:
         """How features and energies are scaled.

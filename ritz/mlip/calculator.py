@@ -12,6 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from ritz.mlip.fitted import FittedPotential
 from ritz.potentials import Structure
+from ritz.potentials.close_pairs import closest_of
 from ritz.potentials.pairs import pairs_on_host
 from ritz.potentials.potential import Evaluated, evaluate
 
@@ -64,7 +65,8 @@ class MLIPCalculator(Calculator):
         """Compute all results for the atoms.
 
         Raises:
-            ValueError: If there are species that the potential does not know.
+            ValueError: If there are species that the potential does not know, or two atoms are
+                closer than it can tell.
         """
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
@@ -72,7 +74,10 @@ class MLIPCalculator(Calculator):
         known = self._model.model.species
         others = sorted(set(atoms.get_chemical_symbols()) - set(known))
         if others:
-            raise ValueError(f"the potential knows {', '.join(known)}, but not {others}.")
+            raise ValueError(
+                f"{atoms.get_chemical_formula()}: the potential does not know "
+                f"{', '.join(others)}; it knows {', '.join(known)}."
+            )
         with jax.enable_x64(True):
             found, energies = _evaluated(self._params, self._model, self._structure(atoms))
             found, energies = jax.device_get((found, energies))
@@ -95,6 +100,13 @@ class MLIPCalculator(Calculator):
         positions, pbc = np.asarray(atoms.positions), np.asarray(atoms.pbc)
         cell = np.asarray(complete_cell(atoms.cell))
         first, second, shifts = pairs_on_host(positions, cell, pbc, self._model.cutoff or 0.0)
+        apart = positions[second] - positions[first] + shifts @ cell
+        distances = np.sqrt(np.sum(apart**2, axis=-1))
+        limit = self._model.least_distance
+        close = closest_of(first, second, distances, np.asarray(atoms.numbers), limit)
+        if close is not None:
+            told = close.told(atoms.get_chemical_symbols())
+            raise ValueError(f"{atoms.get_chemical_formula()}: {told}.")
         counts = np.bincount(first, minlength=len(positions))
         width = max(1, -(-int(counts.max(initial=0)) // WIDTH_STEP)) * WIDTH_STEP
         places = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -102,7 +114,7 @@ class MLIPCalculator(Calculator):
         vectors = np.zeros((*neighbors.shape, 3))
         pairs = np.zeros(neighbors.shape, bool)
         neighbors[first, places], pairs[first, places] = second, True
-        vectors[first, places] = positions[second] - positions[first] + shifts @ cell
+        vectors[first, places] = apart
         fields = (
             positions, cell, pbc, np.asarray(atoms.numbers), np.ones(len(positions), bool),
             neighbors, vectors, pairs,

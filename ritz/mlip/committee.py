@@ -24,9 +24,11 @@ from ritz.mlip.committee_results import (
 from ritz.mlip.committee_training import CommitteeTraining
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset
+from ritz.mlip.fitted_committee import FittedCommittee
 from ritz.mlip.prepare import prepare, resolve
 from ritz.mlip.run_training import run_training
 from ritz.mlip.structure import as_structures
+from ritz.potentials import AbstractPotentialSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,7 @@ class CommitteeConfig:
         return [check_count("a member's seed", seed, 0) for seed in self.member_seeds]
 
 
-class CommitteePotential:
+class CommitteePotential(AbstractPotentialSource):
     """Several potentials of one architecture; how much they disagree tells how sure they are.
 
     Args:
@@ -190,6 +192,17 @@ class CommitteePotential:
             first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
         prepared = prepare(self.template.model, *data, config, dtype)
         return CommitteeTraining(self.template.model, first, prepared, config, dtype)
+
+    def frozen(self) -> FittedCommittee:
+        """The mean of the members as a pure function of a structure, as `ritz.relax` takes it.
+
+        Raises:
+            RuntimeError: If there are no members yet.
+        """
+        if not self.members:
+            raise RuntimeError("the committee has no members yet; train it, or load one.")
+        with jax.enable_x64(True):
+            return FittedCommittee([member.frozen() for member in self.members])
 
     def predict(self, structures: Any, eval_forces: bool = False) -> CommitteePredictResult:
         """Predict with all members.

@@ -13,6 +13,7 @@ from ritz.mlip.arrays import Filled
 from ritz.mlip.chunk import Chunk, starts_of
 from ritz.mlip.datasets import AbstractDataset, referenced
 from ritz.mlip.label_check import LabelCheck
+from ritz.mlip.least_distances import least_distances, plain
 from ritz.mlip.normalisation import FeatureStatistics, Normalisation
 from ritz.mlip.split import Labels, Split
 from ritz.mlip.structure import Structure
@@ -35,6 +36,8 @@ class Survey:
     """Tells data sets apart."""
     chunks: list[Chunk] | None
     """The structures, if they were kept."""
+    closest: np.ndarray | None = None
+    """The smallest distance between atoms of each two species, if it was looked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +97,8 @@ def survey(
     check = LabelCheck(strict and wanted.forces, strict and wanted.stress)
     statistics, digest = FeatureStatistics(model.n_features), hashlib.sha256()
     counts, labels, chunks, widths = [], [], [], ()
+    n_species = len(model.species)
+    closest = np.full((n_species, n_species), np.inf)
     for chunk in chunks_of(model, dataset):
         for structure in chunk.structures:
             check.see(structure)
@@ -105,12 +110,14 @@ def survey(
         widths = tuple(map(max, own, widths)) if widths else own
         if model.n_features:
             statistics.add(model.features(chunk, widths))
+        if strict:
+            closest = np.minimum(closest, least_distances(chunk))
         if keep:
             chunks.append(chunk)
     check.finish()
     return Survey(
         np.concatenate(counts), _joined(labels), widths, statistics, digest.hexdigest()[:12],
-        chunks if keep else None,
+        chunks if keep else None, closest if strict else None,
     )  # fmt: skip
 
 
