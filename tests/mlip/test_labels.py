@@ -9,14 +9,16 @@ import pytest
 from ase import Atoms, units
 
 from ritz.mlip import (
+    CachedStructureDataset,
     HDF5StructureDataset,
+    Structure,
     StructureDataset,
     from_ase,
     iter_structures,
     read_structures,
 )
 from ritz.mlip.unit_names import unit_factor
-from tests.mlip.systems import descriptor
+from tests.mlip.systems import config, descriptor, potential
 
 FULL = np.array([[1.0, 6, 5], [6, 2, 4], [5, 4, 3]])
 
@@ -216,3 +218,24 @@ def test_errors_in_archives_name_the_member(tmp_path):
         ValueError, match=r"b.tar, in/a.extxyz: a.extxyz, frame 0: energy must be numbers"
     ):
         read_structures(tmp_path / "b.tar")
+
+
+def close(distance, n):
+    positions = [[0, 0, 0], [0, 0, distance]]
+    return Structure(positions, ["Ti", "O"], energy=-1.0 * n, name=f"a.extxyz#frame={n}")
+
+
+def test_atoms_that_are_too_close_to_train_on(caplog):
+    usual = [close(1.0 + 0.1 * n, n) for n in range(4)]
+    settings = config(iterations=0, force_weight=0.0, testpercent=0)
+    for known in (StructureDataset, CachedStructureDataset):
+        data = known([*usual, close(0.4, 4), close(0.3, 5)], descriptor())
+        potential().driver(dataset=data, config=settings)
+        assert "In 2 structures atoms are closer than min_cutoff=0.5 Angstrom" in caplog.text
+        assert "a.extxyz#frame=5, atoms 0 (Ti) and 1 (O), 0.3 Angstrom; a.ext" in caplog.text
+        caplog.clear()
+        data = known([*usual, close(0.0, 4)], descriptor())
+        with pytest.raises(ValueError, match=r"frame=4, atoms 0 \(Ti\) and 1 \(O\) are at one"):
+            potential().driver(dataset=data, config=settings)
+    potential().driver(usual, settings)
+    assert not caplog.text
