@@ -1,7 +1,6 @@
 """A data set in one HDF5 file, read structure by structure."""
 
 import collections
-import dataclasses
 import itertools
 import json
 import os
@@ -151,7 +150,7 @@ class HDF5StructureDataset(AbstractDataset):
                 file.attrs["widths"] = widths
                 _, energies = without_isolated(alone, self._given_energies)
                 file.attrs["atomic_energies"] = json.dumps(energies)
-                file.attrs["descriptor"] = json.dumps(dataclasses.asdict(self.descriptor))
+                file.attrs["descriptor"] = json.dumps(self.descriptor.header())
             partial.rename(self.path)
         finally:
             partial.unlink(missing_ok=True)
@@ -245,7 +244,7 @@ class HDF5StructureDataset(AbstractDataset):
     def _has(self, what: str) -> bool:
         """Whether the file has it, and for this descriptor."""
         kept = json.loads(self._file.attrs["descriptor"])
-        known = json.loads(json.dumps(dataclasses.asdict(self.descriptor)))
+        known = json.loads(json.dumps(self.descriptor.header()))
         return what in self._file and kept == known
 
     @property

@@ -19,9 +19,18 @@ class LabelCheck:
     Args:
         forces: Whether forces are asked for; some must have them.
         stress: Whether stresses are asked for; some must have them.
+        key: How one says under which key a label is, for messages.
+        prefix: What the names of weights begin with there.
     """
 
-    def __init__(self, forces: bool, stress: bool):
+    def __init__(
+        self,
+        forces: bool,
+        stress: bool,
+        key: str = "read_structures(..., {label}_key=...)",
+        prefix: str = "",
+    ):
+        self._key, self._prefix = key, prefix
         self._found = {"forces": not forces, "stress": not stress}
         self._count = 0
         self._weighs = False
@@ -34,7 +43,7 @@ class LabelCheck:
             ValueError: If it has no energy.
         """
         if structure.energy is None:
-            raise ValueError(no_energy(structure, self._count))
+            raise ValueError(no_energy(structure, self._count, self._key))
         self._first = structure if self._first is None else self._first
         self._count += 1
         self._weighs |= structure.weight > 0
@@ -56,24 +65,24 @@ class LabelCheck:
         for label, has in self._found.items():
             if not has:
                 weight = {"forces": "force_weight", "stress": "stress_weight"}[label]
+                weight = f"{self._prefix}{weight}"
                 raise ValueError(
                     f"no structure has {label}, but {weight} is above 0; set {weight}=0, or say "
-                    f"under which key they are: read_structures(..., {label}_key=...)"
+                    f"under which key they are: {self._key.format(label=label)}"
                     f"{_of_first(self._first)}."
                 )
 
 
 def no_energy(
-    structure: Structure,
-    place: int,
-    how: str = (
-        "give Structure(energy=...), or read_structures(..., energy_key=...) the key under which "
-        "the file has it"
-    ),
+    structure: Structure, place: int, key: str = "read_structures(..., {label}_key=...)"
 ) -> str:
     """What is wrong with a structure without energy; the keys that its file has are listed."""
+    how = key.format(label="energy")
     has = f" Its file has {listed_keys(structure.keys)}." if structure.keys else ""
-    return f"structure {structure.name or place} has no energy; {how}.{has}"
+    return (
+        f"structure {structure.name or place} has no energy; say under which key its file has it: "
+        f"{how}, or give Structure(energy=...).{has}"
+    )
 
 
 def _of_first(structure: Structure | None) -> str:

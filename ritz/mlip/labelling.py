@@ -26,6 +26,7 @@ class Labelling:
         forces_unit: Such as "Ha/bohr"; None for `energy_unit` over `length_unit`.
         stress_unit: Such as "GPa", "kbar" or "eV/A^3"; None for `energy_unit` over
             `length_unit`^3.
+        bare: Whether labels are left out, whatever they are.
 
     Raises:
         ValueError: If a unit is not known, or none of that quantity.
@@ -39,6 +40,7 @@ class Labelling:
     length_unit: str = "Angstrom"
     forces_unit: str | None = None
     stress_unit: str | None = None
+    bare: bool = False
 
     def __post_init__(self) -> None:
         for label in LABELS:
@@ -75,6 +77,8 @@ class Labelling:
             ValueError: If a key that was given is not there; those that are there are listed.
         """
         found = dict(given)
+        if self.bare:
+            return {name: value for name, value in found.items() if name not in LABELS}
         for label in LABELS:
             key = self.key(label)
             if key is None or key == label:

@@ -69,7 +69,7 @@ def labelled(atoms: Atoms, labelling: Labelling, name: str | None = None) -> Str
     if name is None and "name" in atoms.info:
         name = str(atoms.info["name"])
     found: dict[str, Any] = {}
-    for label in LABELS:
+    for label in () if labelling.bare else LABELS:
         key = labelling.key(label)
         if key is not None and key not in given:
             raise ValueError(

@@ -27,6 +27,7 @@ class TrainOut:
         timing: Seconds by part of the work.
         energies: Predicted energies of both splits, if they were asked for; see `PredictOut`.
         stop_message: Why the run ended.
+        stop_reason: The same in a word, see `ritz.driver.StopReason`.
     """
 
     errors: pd.DataFrame
@@ -34,6 +35,7 @@ class TrainOut:
     timing: dict[str, float] = dataclasses.field(default_factory=dict)
     energies: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     stop_message: str = ""
+    stop_reason: str = ""
 
     @property
     def has_forces(self) -> bool:
