@@ -128,7 +128,7 @@ def _load(
     message = ended_by_callback(manifest)
     extended = message is not None and own is not None and own.extend
     if extended:
-        _logger.info("The run that ended because of %s goes on.", message)
+        _logger.info("The saved run was %s; it is extended.", message)
         message = None
     for callback in hooks.callbacks:
         if isinstance(callback, AbstractLogger):

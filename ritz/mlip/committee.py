@@ -268,8 +268,15 @@ class CommitteePotential(AbstractPotentialSource):
         path = Path(folder)
         if not (path / METADATA).is_file():
             raise ValueError(f"{path} holds no committee: there is no {METADATA}.")
-        metadata = json.loads((path / METADATA).read_text())
-        files = [path / m["folder"] / "model.npz" for m in metadata["members"]]
+        try:
+            metadata = json.loads((path / METADATA).read_text())
+            files = [path / str(m["folder"]) / "model.npz" for m in metadata["members"]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"{path / METADATA} is damaged: {type(error).__name__}: {error}."
+            ) from error
+        if not files:
+            raise ValueError(f"{path / METADATA} lists no members.")
         members = [load_potential(file, **given) for file in files]
         committee = cls.of(members[0])
         committee.members = members

@@ -85,8 +85,11 @@ class EpochHistory(AbstractCallback):
         source = log_data.get("members", log_data)
         found = {k: np.asarray(source[k]).tolist() for k in ("loss", *driver.logs) if k in source}
         found.pop("members", None)
+        epoch = int(log_data["epoch"])
+        while self.rows and self.rows[-1]["epoch"] >= epoch:  # of a run that was stopped there
+            self.rows.pop()
         self.rows.append({
-            "epoch": int(log_data["epoch"]), **found,
+            "epoch": epoch, **found,
             "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
             "seconds": float(log_data["wallclock"]),
         })  # fmt: skip

@@ -1,6 +1,7 @@
 """A data set in one HDF5 file, read structure by structure."""
 
 import collections
+import contextlib
 import itertools
 import json
 import os
@@ -203,15 +204,30 @@ class HDF5StructureDataset(AbstractDataset):
 
             if not self.path.is_file():
                 raise ValueError(f"there is no file {self.path}; make it with build_database(...).")
-            file = h5py.File(self.path, "r", locking=False)
-            if file.attrs.get("format") != FORMAT:
+            with self._reading():
+                file = h5py.File(self.path, "r", locking=False)
+            with self._reading():
+                known = file.attrs.get("format") == FORMAT
+            if not known:
                 raise ValueError(
                     f"{self.path} is no data set that this version of Ritz has written."
                 )
-            self._file, self._process, self._ends = file, os.getpid(), read_ends(file)
-            self._columns = dict(file)
-            self._features, self._derivatives = self._has(FEATURES), self._has(VALUES)
+            with self._reading():
+                self._file, self._process, self._ends = file, os.getpid(), read_ends(file)
+                self._columns = dict(file)
+                self._features, self._derivatives = self._has(FEATURES), self._has(VALUES)
         return self._file
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Within it, what h5py says of damaged bytes becomes an error that names the file."""
+        try:
+            yield
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            told = " ".join(str(error).split())
+            raise ValueError(
+                f"{self.path} cannot be read; it is damaged, or no HDF5 file: {told}"
+            ) from error
 
     def close(self) -> None:
         """Close the file; it is opened again when it is read."""
@@ -239,7 +255,9 @@ class HDF5StructureDataset(AbstractDataset):
         """By species, in eV; what is taken off total energies."""
         if self._given_energies is not None:
             return self._given_energies
-        return json.loads(self._open().attrs["atomic_energies"])
+        file = self._open()
+        with self._reading():
+            return json.loads(file.attrs["atomic_energies"])
 
     def _has(self, what: str) -> bool:
         """Whether the file has it, and for this descriptor."""
@@ -282,7 +300,8 @@ class HDF5StructureDataset(AbstractDataset):
         with self._lock:
             self._opened()
             ends = self._known_ends()
-            return read_derivatives(self._columns, ends, index, d.rad_order + 1, n_angular)
+            with self._reading():
+                return read_derivatives(self._columns, ends, index, d.rad_order + 1, n_angular)
 
     def __len__(self) -> int:
         self._open()
@@ -312,9 +331,10 @@ class HDF5StructureDataset(AbstractDataset):
 
     def _read_structure(self, index: int) -> Structure:
         self._opened()
-        found = read_structure(self._columns, self._known_ends(), index)
-        species = [chemical_symbols[number] for number in found.pop("numbers")]
-        return Structure(species=species, **found)
+        with self._reading():
+            found = read_structure(self._columns, self._known_ends(), index)
+            species = [chemical_symbols[number] for number in found.pop("numbers")]
+            return Structure(species=species, **found)
 
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
         """The features of one of the structures, if the file has them."""
@@ -323,4 +343,5 @@ class HDF5StructureDataset(AbstractDataset):
         index = self._checked(index)
         with self._lock:
             self._opened()
-            return self._columns[FEATURES][self._known_ends().of("atoms", index)]
+            with self._reading():
+                return self._columns[FEATURES][self._known_ends().of("atoms", index)]
