@@ -35,6 +35,7 @@ from ritz.mlip import (
     load_potential,
 )
 from ritz.mlip.abstract_mlip import NotFiniteError
+from ritz.mlip.arguments import find_device
 from ritz.mlip.committee_results import METADATA
 from ritz.mlip.epoch_count import Resume, batches_of, steps_in_total
 from ritz.mlip.label_check import no_energy
@@ -99,6 +100,10 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
             f"held out, {config.iterations} epochs; everything can be built. Nothing was written.\n"
         )
         return
+    try:
+        find_device(config.device)
+    except ValueError as error:
+        raise ValueError(f"train.device: {error}") from error
     saved = _saved(folder)
     if saved is not None and _is_done(given, config, saved, len(train)):
         sys.stdout.write(

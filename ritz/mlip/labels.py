@@ -165,6 +165,10 @@ def _checked(label: str, key: str, value: Any) -> np.ndarray:
     if found is None:
         under = "" if key == label else f" (under the key {key!r})"
         raise ValueError(f"{label}{under} must be numbers, but {_short(value)} was given.")
+    if label in ("energy", "weight"):
+        if found.size != 1:
+            raise ValueError(f"{label} must be one number, but {_short(value)} was given.")
+        return found.reshape(())
     return found
 
 
