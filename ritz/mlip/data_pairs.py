@@ -76,7 +76,7 @@ class DataPairs:
 def _dropped(chunk: Chunk, least: float) -> dict[int, Dropped]:
     """The closest pair below `least` of each structure that has one, by its place."""
     if chunk.knows_pairs:
-        return chunk.pairs.dropped
+        return dict(chunk.pairs.dropped)
     found = {}
     for place, structure in enumerate(chunk.structures):
         first, second, shifts = find_pairs(structure, max(least, _SEARCHED))

@@ -76,7 +76,7 @@ def labelled(atoms: Atoms, labelling: Labelling, name: str | None = None) -> Str
                 f"{name or 'the structure'} has no {label} under the key {key!r}; "
                 f"it has {listed_keys(_numeric(given))}."
             )
-        if key is None and label == "virial" and np.size(given.get(label)) not in (6, 9):
+        if key is None and label == "virial" and np.size(given.get(label, 0)) not in (6, 9):
             continue  # by atom, for example
         key = label if key is None else key
         if given.get(key) is not None:

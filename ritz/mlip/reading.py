@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase.io
-from ase.io.formats import string2index
+from ase.utils import string2index
 
 from ritz.mlip.convergence import says_unconverged, unconverged
 from ritz.mlip.labelling import Labelling
@@ -158,7 +158,7 @@ def _of_ase(path: Path, how: _How) -> Iterator[Structure]:
 def _chosen(flags: Sequence[bool], index: str) -> Sequence[bool]:
     if not flags:
         return flags
-    wanted = string2index(index) if isinstance(index, str) else index
+    wanted: Any = string2index(index) if isinstance(index, str) else index
     return flags[wanted] if isinstance(wanted, slice) else [flags[wanted]]
 
 

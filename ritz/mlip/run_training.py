@@ -1,6 +1,7 @@
 """Runs the driver with the callbacks that a configuration asks for."""
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -52,7 +53,7 @@ def run_training(
     try:
         driver.run(
             n_steps, out=out, callback=[history, *own, *callbacks], show_progress=False,
-            timeit=config.timing, resume=False if resume is None else resume.path,
+            timeit=config.timing, resume=False if resume is None else os.fspath(resume.path),
         )  # fmt: skip
     except CheckpointError as error:
         told = str(error).replace("to Checkpoint.", "in the configuration.")
