@@ -207,7 +207,12 @@ def test_elements_that_a_potential_does_not_know_are_named(trained, tmp_path, ca
 
 def test_a_run_that_diverges_writes_no_potential(tmp_path, capsys):
     folder = tmp_path / "run"
-    settings = ["train.method.mu=1.0e+30", "train.iterations=2", f"folder={folder}"]
+    settings = [
+        "train.method.mu=3.0e+38",
+        "train.testpercent=0",
+        "train.iterations=2",
+        f"folder={folder}",
+    ]
     assert main(["mlip", "train", *SMALL, *settings]) == 1
     assert capsys.readouterr().err.startswith("ritz: ")
     assert not {"potential.npz", "summary.json"} & {p.name for p in folder.iterdir()}
