@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ritz.mlip.abstract_model import AbstractModel
 from ritz.mlip.normalisation import Normalisation
 from ritz.potentials import AbstractPotential, Structure
+from ritz.potentials.close_pairs import ONE_PLACE
 
 
 class FittedPotential(AbstractPotential):
@@ -35,6 +36,7 @@ class FittedPotential(AbstractPotential):
     ):
         if limits is None:
             limits = np.full((len(model.species), len(model.species)), model.least)
+        limits = np.maximum(limits, ONE_PLACE)
         self.params = {
             "networks": parameters,
             "normalisation": normalisation,
@@ -92,8 +94,10 @@ def limit_of(species: Sequence[str], limits: Any, first: Any, second: Any) -> An
     kinds = np.maximum(_kinds(species), 0)
     if isinstance(first, np.ndarray):
         return np.asarray(limits)[kinds[first], kinds[second]]
-    known = jnp.asarray(kinds)
-    return limits[known[first], known[second]]
+    rows, found = limits[jnp.asarray(kinds)[first]], jnp.zeros((), limits.dtype)
+    for kind, symbol in enumerate(species):  # compilers are faster at this than at look-ups
+        found: Any = jnp.where(second == numbers_by_symbol[symbol], rows[..., kind], found)
+    return found
 
 
 def _kinds(species: Sequence[str]) -> np.ndarray:

@@ -7,9 +7,9 @@ import numpy as np
 
 from ritz.potentials.pairs import pairs_on_host
 
-ONE_PLACE = 1e-6
-"""Atoms that are no farther apart than this, in Angstrom, are at one place: the rounding of
-coordinates."""
+ONE_PLACE = 1e-3
+"""Atoms closer than this, in Angstrom, are at one place, but for the rounding of coordinates in
+files."""
 
 _SEARCHED = 0.5
 """Pairs are searched up to this distance at least, in Angstrom; cell lists need some width."""
@@ -38,7 +38,7 @@ class ClosePair(NamedTuple):
         first, second = (f"{i} ({symbols[i]})" for i in (self.first, self.second))
         if self.first == self.second:
             second = "its own periodic image"
-        if self.distance <= ONE_PLACE:
+        if self.distance < ONE_PLACE:
             return f"atoms {first} and {second} are at one place"
         return (
             f"atoms {first} and {second} are {self.distance:.3g} Angstrom apart, but the potential "
@@ -84,7 +84,7 @@ def closest_of(
     limits = np.broadcast_to(np.asarray(limit(numbers[first], numbers[second])), distances.shape)
     place = int(np.argmin(distances / np.maximum(limits, ONE_PLACE)))
     distance, least = float(distances[place]), float(limits[place])
-    if distance >= least and distance > ONE_PLACE:
+    if distance >= max(least, ONE_PLACE):
         return None
     a, b = int(first[place]), int(second[place])
     return ClosePair(min(a, b), max(a, b), distance, least)

@@ -42,8 +42,8 @@ class AbstractPotential(abc.ABC):
         """How far apart two atoms must be, in Angstrom, for the potential to tell their energy.
 
         `evaluate` makes the energy of a structure with a closer pair NaN, so that nobody takes it
-        for a number. By default atoms must not be at one place. Not looked at where `pairwise` is
-        set: such potentials rise up to there by themselves.
+        for a number. By default atoms must not be at one place. Potentials that are `pairwise`
+        see to it themselves, at less cost.
 
         Args:
             first: Atomic numbers, an array.
@@ -132,8 +132,8 @@ def evaluate(
     """Energy, forces and virial of one structure.
 
     The energy is differentiated by the vectors between neighbours, from which forces and virial
-    follow without differentiating the gathering of them. The energy is NaN if two atoms are closer
-    than `AbstractPotential.least_distance`.
+    follow without differentiating the gathering of them. Energy, forces and virial are NaN if two
+    atoms are closer than `AbstractPotential.least_distance`.
     """
 
     def energy(vectors: Any, positions: Any, cell: Any) -> Any:
@@ -155,7 +155,8 @@ def evaluate(
         virial += by_position.T @ positions + by_cell.T @ cell
         virial = (virial + virial.T) / 2
     if potential.cutoff is not None and not potential.pairwise:
-        value = jnp.where(_has_close_pair(potential, structure), jnp.nan, value)
+        close = _has_close_pair(potential, structure)
+        value, forces, virial = (jnp.where(close, jnp.nan, x) for x in (value, forces, virial))
     return Evaluated(value, forces, virial)
 
 

@@ -63,7 +63,7 @@ def check_structure(atoms: Atoms, model: AbstractPotential, skin: float = SKIN) 
     why = _geometry(atoms)
     if why is not None:
         raise ValueError(why)
-    check_occupancy(atoms, "the structure")
+    check_occupancy(atoms)
     movable(atoms)
     check_species(atoms, model)
     why = _reach(atoms, model.cutoff, skin)

@@ -22,7 +22,7 @@ from ritz.relax.finish import AllFinished, Registered
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
 from ritz.relax.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
 from ritz.relax.neighbors import ListSettings
-from ritz.relax.numbers import positive
+from ritz.relax.numbers import as_real, positive
 from ritz.relax.quantities import check_names
 from ritz.relax.reasons import Reasons
 from ritz.relax.slots import failed, first_slots, made_from, n_slots, remade, widened
@@ -38,6 +38,7 @@ the device's kind: on CPUs the neighbour lists of a step should stay in the cach
 _FAR_MAX_ATOMS = 2**16
 """The same for devices that have a memory of their own."""
 
+_MANY = 4  # lists that have grown by so much are worth a warning
 _PRESENT = jax.jit(RelaxKernel.present)
 
 
@@ -56,10 +57,10 @@ class Relaxation(OwnPrecision):
     and `volume` and `pressure`, in GPa, with moving cells. The run stops when all have finished,
     after a step in which nothing moves.
 
-    A structure *fails* where energy, forces or the next positions are not finite, where two atoms
-    are closer than the potential knows, and where dynamics explodes: above 100,000 K (or a hundred
-    times what thermostats or the structures begin with), or with so many neighbours that it has
-    collapsed. The others go on; `state.reasons` says why, and a warning at the end of the run.
+    A structure *fails* where numbers are not finite, two atoms are closer than the potential knows,
+    or dynamics explodes: above 100,000 K (or a hundred times what thermostats or the structures
+    begin with), or with so many neighbours that it has collapsed. The others go on;
+    `state.reasons` says why, and a warning at the end of the run.
 
     Args:
         atoms: One `ase.Atoms` or many. `FixAtoms` and `FixCartesian` are held, and `FixScaled`,
@@ -121,9 +122,9 @@ class Relaxation(OwnPrecision):
         self._n_slots = n_slots(self._buckets, slots, max_atoms)
         with self._precision():
             real = jnp.dtype(dtype)
-            self._potential = jax.tree.map(lambda x: _strong(x, real), model)
+            self._potential = jax.tree.map(lambda x: as_real(x, real), model)
             self._given = tuple(
-                jax.tree.map(lambda x: _strong(x, real), bucket.given) for bucket in self._buckets
+                jax.tree.map(lambda x: as_real(x, real), bucket.given) for bucket in self._buckets
             )
             self._key = jax.random.key(seed)
             self._kernel = self._make_kernel()
@@ -226,9 +227,12 @@ class Relaxation(OwnPrecision):
         reach, old = self._kernel.lists[bucket].reach, self._widths[bucket]
         width, images = grown(geometry, atoms, rows, reach, (old, self._images[bucket]))
         self._widths[bucket], self._images[bucket] = width, images
-        _logger.info(
+        many = width > _MANY * max(self._buckets[bucket].width, 1)
+        _logger.log(
+            logging.WARNING if many else logging.INFO,
             "Step %d: neighbour lists of %d atoms overflowed; they now hold %d neighbours an atom "
-            "instead of %d.", self.step_count, self._buckets[bucket].n_atoms, width, old,
+            "instead of %d.%s", self.step_count, self._buckets[bucket].n_atoms, width, old,
+            " Something is collapsing." * many,
         )  # fmt: skip
 
     def _reason(self, bucket: int, outcome: Outcome, row: int, place: int) -> str:
@@ -343,8 +347,3 @@ class Relaxation(OwnPrecision):
 
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         return observable(self.state)
-
-
-def _strong(leaf: Any, real: Any) -> Any:
-    array = jnp.asarray(leaf)
-    return array.astype(real) if jnp.issubdtype(array.dtype, jnp.floating) else array

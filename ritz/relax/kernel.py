@@ -151,7 +151,7 @@ class RelaxKernel(Kernel):
         now = self._now(geometry, slots, given, evaluated)
         velocities = self._full_velocities(slots, now, active)
         now = now._replace(velocities=velocities)
-        fmax = jnp.where(active, self._fmax(slots, now), slots.fmax)
+        fmax: Any = jnp.where(active, self._fmax(slots, now), slots.fmax)
         seen = Seen(
             geometry, slots.atoms, velocities, evaluated.energy, slots.energy, now.forces,
             evaluated.virial, fmax, slots.steps,

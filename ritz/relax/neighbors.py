@@ -159,8 +159,8 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
 
 def _far(fractional: Any, pbc: Any, mask: Any) -> Any:
     """Whether atoms are more lattice vectors apart than shifts can hold."""
-    fractional: Any = jnp.where(mask[:, None], fractional, fractional[:1])  # the first is an atom
-    apart = jnp.max(fractional, axis=0) - jnp.min(fractional, axis=0)
+    there: Any = jnp.where(mask[:, None], fractional, fractional[:1])  # the first is an atom
+    apart = jnp.max(there, axis=0) - jnp.min(there, axis=0)
     return jnp.any(pbc & (apart > MOST_CELLS))
 
 

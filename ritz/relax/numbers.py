@@ -1,8 +1,10 @@
-"""Checks numbers that are given."""
+"""Checks and converts numbers that are given."""
 
 import math
 import numbers
 from typing import Any
+
+import jax.numpy as jnp
 
 
 def positive(name: str, value: Any) -> float:
@@ -30,3 +32,9 @@ def finite(name: str, value: Any, unit: str) -> float:
 def _is_number(value: Any) -> bool:
     is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return is_real and math.isfinite(value)
+
+
+def as_real(leaf: Any, real: Any) -> Any:
+    """A leaf as an array, with floating-point numbers in the precision `real`."""
+    array = jnp.asarray(leaf)
+    return array.astype(real) if jnp.issubdtype(array.dtype, jnp.floating) else array

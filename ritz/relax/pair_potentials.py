@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ritz.potentials.close_pairs import ONE_PLACE
 from ritz.potentials.potential import AbstractPotential
 from ritz.potentials.structure import Structure
 from ritz.relax.numbers import positive
@@ -49,7 +50,7 @@ class PairPotential(AbstractPotential, abc.ABC):
         """Half the sum over all entries of the neighbour list."""
         squared = structure.squared_distances()
         params = self.pair_params(params, structure)
-        energies = self.pair_energy(params, squared)
+        energies = _known(self.pair_energy(params, squared), squared)
         within = structure.pairs
         if math.isfinite(self.cutoff):
             end = self.cutoff**2
@@ -60,6 +61,11 @@ class PairPotential(AbstractPotential, abc.ABC):
                 energies *= _switch(squared, self.onset**2, end)
         counted: Any = jnp.where(within, energies, 0)
         return 0.5 * jnp.sum(counted)
+
+
+def _known(energies: Any, squared: Any) -> Any:
+    """NaN where atoms are at one place, since forces have no direction there."""
+    return jnp.where(squared < ONE_PLACE**2, jnp.nan, energies)
 
 
 def _switch(x: Any, start: float, end: float) -> Any:

@@ -60,7 +60,7 @@ class Reasons:
             return "energy or forces are not finite"
         if not np.isfinite(outcome.fmax[row]):
             return "forces are too large for numbers"
-        return "the next positions, or a quantity that a criterion looks at, are not finite"
+        return "the next positions or cell, or a quantity that a criterion looks at, are not finite"
 
     def _limit(self, first: Any, second: Any) -> Any:
         return (1 + _ROUNDING) * self._model.least_distance(first, second)

@@ -165,7 +165,8 @@ class Trajectory(AbstractLogger):
         """Write where structures that have not finished are after the last step."""
         if self._opened is not None and step >= self._next and step % self.every == 0:
             state = driver.structures
-            found = unpack(state.given, *state.present(), state.stages)
+            outcomes, places = state.present()
+            found = unpack(state.given, outcomes, places, state.stages)
             self._write([
                 _labelled(image, step, place)
                 for place, image in enumerate(found) if image is not None
