@@ -16,7 +16,7 @@ import numpy as np
 from ritz.checkpoint import CheckpointError
 from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.resume import saved_steps
-from ritz.cli.mlip_config import SHORT_NAMES, MLIPRun
+from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
@@ -79,13 +79,9 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
     train, test, energies = splits(given)
     species = sorted({symbol for s in train for symbol in s.species})
     potential = make(
-        "potential", given.potential.as_dict(), {"species": species}, SHORT_NAMES["potential"]
-    )
-    if not isinstance(potential, AbstractMLIP):
-        raise ValueError(
-            f"potential: {given.potential.class_path} returned {type(potential).__name__}, but a "
-            "potential of ritz.mlip is needed."
-        )
+        "potential", given.potential.as_dict(), {"species": species}, SHORT_NAMES["potential"],
+        CONTRACTS["potential"],
+    )  # fmt: skip
     config = _config(given, energies, folder, options.progress)
     check_labels(config, train)
     datasets: dict[str, Any] = {
@@ -110,7 +106,8 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
             f"all epochs are done; everything in {folder}. A larger train.iterations goes on.\n"
         )
         return
-    callbacks = [make(f"train.callbacks.{i}", part.as_dict(), {}, SHORT_NAMES["callbacks"])
+    callbacks = [make(f"train.callbacks.{i}", part.as_dict(), {}, SHORT_NAMES["callbacks"],
+                      CONTRACTS["callbacks"])
                  for i, part in enumerate(given.train.callbacks)]  # fmt: skip
     settings = {
         **datasets, "config": config, "resume_from": saved, "in_total": True,
@@ -163,7 +160,9 @@ def _by_setting(message: str) -> str:
 def _config(given: MLIPRun, energies: Any, folder: Path, progress: bool) -> TrainingConfig:
     own = {f.name: getattr(given.train, f.name) for f in dataclasses.fields(given.train)}
     del own["callbacks"]
-    own["method"] = make("train.method", own["method"].as_dict(), {}, SHORT_NAMES["method"])
+    own["method"] = make(
+        "train.method", own["method"].as_dict(), {}, SHORT_NAMES["method"], CONTRACTS["method"]
+    )
     try:
         return TrainingConfig(
             **own, atomic_energies=energies, show_progress=progress,

@@ -2,18 +2,18 @@
 
 import glob
 import io
-import json
 import logging
 import lzma
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import ase.io
 from ase.utils import string2index
@@ -23,6 +23,7 @@ from ritz.mlip.labelling import Labelling
 from ritz.mlip.labels import from_record, labelled
 from ritz.mlip.structure import Structure
 from ritz.mlip.xsf import read_xsf
+from ritz.potentials.limits import check_declared, parse_json, readable_members
 
 _logger = logging.getLogger(__name__)
 
@@ -166,12 +167,14 @@ def _archived(path: Path, how: _How) -> Iterator[Structure]:
     """The structures of all files of an archive, one after another."""
     try:
         with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
-            for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is None:
-                    continue
+            for member in readable_members(archive, path):
                 file = Path(folder) / Path(member.name).name
-                file.write_bytes(content.read())
+                if member.name.endswith(_ARCHIVES):
+                    raise ValueError(
+                        f"{path}, {member.name}: archives within archives are not read."
+                    )
+                with open(file, "wb") as copy:
+                    shutil.copyfileobj(cast(Any, archive.extractfile(member)), copy)
                 inner = how._replace(skipped=[])
                 try:
                     yield from _of_file(file, inner)
@@ -195,7 +198,7 @@ def _records(path: Path, how: _How) -> Iterator[Structure]:
             for number, line in enumerate(file):
                 if not line.strip():
                     continue
-                record = json.loads(line)
+                record = parse_json(line)
                 if not isinstance(record, dict):
                     raise ValueError(f"a JSON object is needed, but {line.strip()[:40]!r} is there")
                 if record.pop("converged", True) in (False, 0) and not how.keep_unconverged:
@@ -208,6 +211,7 @@ def _records(path: Path, how: _How) -> Iterator[Structure]:
 
 
 def _frames(path: Path, index: str, format: str | None) -> Iterator[Any]:
+    check_declared(path, format)
     count = 0
     try:
         for atoms in ase.io.iread(path, index, format):

@@ -1,16 +1,20 @@
 """Training: variational Monte Carlo as a stage."""
 
 import dataclasses
-import inspect
 import numbers
 from typing import Any, ClassVar, NamedTuple
 
 import optax
 
+from ritz.callbacks import InvalidLossStopping
 from ritz.driver import AbstractDriver
+from ritz.driver.arguments import check_choice
+from ritz.driver.divergence import POLICIES
 from ritz.stages.base import WorkStageConfig
-from ritz.stages.nan import LOSS, StopOnNaN
+from ritz.stages.contract import ContractError
+from ritz.stages.contracts import OPTIMIZER, is_schedule
 from ritz.stages.sampling import (
+    STANDARD_LOSS,
     AbstractWavefunction,
     LogAmplitude,
     SamplingStage,
@@ -18,14 +22,20 @@ from ritz.stages.sampling import (
     specifications,
 )
 
+LOSS = "loss"
+"""Stands for the loss of a driver, whatever its name."""
+
 
 @dataclasses.dataclass(kw_only=True, frozen=True)
 class VMCWorkStageConfig(WorkStageConfig):
     """What a VMC stage is told, besides what every stage is.
 
     Args:
-        stop_on_nan: Which statistics end the stage when they are NaN, in any part: names separated
-            by commas, such as "loss" (the default) or "loss,info"; True for all, False for none.
+        stop_on_nan: Which statistics end the stage when they are not finite, in any part: names
+            separated by commas, such as "loss" (the default) or "loss,info"; True for all, False
+            for none, which goes on over a loss that is not finite too.
+        on_divergence: What happens when loss, update or parameters are not finite: "stop" or
+            "retry", see `AbstractDriver.run`.
 
     Raises:
         ValueError: If it is something else.
@@ -33,6 +43,7 @@ class VMCWorkStageConfig(WorkStageConfig):
 
     burn_in: int = 100
     stop_on_nan: bool | str = LOSS
+    on_divergence: str = "stop"
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -42,14 +53,22 @@ class VMCWorkStageConfig(WorkStageConfig):
                 "stop_on_nan takes True, False or names separated by commas, but "
                 f"{self.stop_on_nan!r} was given."
             )
+        check_choice("on_divergence", self.on_divergence, POLICIES)
 
-    def watch(self) -> list[StopOnNaN]:
-        """The callbacks that look for NaN."""
-        if self.stop_on_nan is False:
-            return []
-        if self.stop_on_nan is True:
-            return [StopOnNaN(None)]
-        return [StopOnNaN(tuple(name.strip() for name in self.stop_on_nan.split(",")))]
+    def watch(self) -> list[InvalidLossStopping]:
+        """What looks at more than loss, update and parameters, which the driver looks at."""
+        if isinstance(self.stop_on_nan, bool):
+            return [InvalidLossStopping(None)] if self.stop_on_nan else []
+        names = [name.strip() for name in self.stop_on_nan.split(",")]
+        watching = [InvalidLossStopping(name) for name in names if name != LOSS]
+        for condition in watching:
+            condition.name = condition.monitor
+        return watching
+
+    @property
+    def policy(self) -> str:
+        """`on_divergence` of the stage's run."""
+        return "ignore" if self.stop_on_nan is False else self.on_divergence
 
 
 class VMCState(NamedTuple):
@@ -86,15 +105,22 @@ class VMCWorkStage(SamplingStage):
         return self.wavefunction.training_driver(self.parts, rngs, params)
 
     def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
-        """The stage's callbacks, and what looks for NaN."""
+        """The stage's callbacks, and what looks at further quantities."""
         config: Any = self.config
         return [*super().run_callbacks(driver), *config.watch()]
+
+    def run_options(self) -> dict[str, Any]:
+        """The policy for what is not finite."""
+        config: Any = self.config
+        return {"on_divergence": config.policy}
 
 
 class VMCStageBuilder(SamplingStageBuilder):
     """Builds `VMCWorkStage`s: adds an optimiser and a loss to what is sampled and estimated."""
 
     config_class: ClassVar[type[WorkStageConfig]] = VMCWorkStageConfig
+    stage_class = VMCWorkStage
+    part_names = ("optimizer", *SamplingStageBuilder.part_names)
 
     def __init__(self, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None):
         super().__init__(cfg, wavefunction, name=name)
@@ -114,24 +140,32 @@ class VMCStageBuilder(SamplingStageBuilder):
 
         Raises:
             TypeError: If the result is no optimiser, or `f_log_psi` cannot be called.
+            ValueError: If a path needs arguments, or has wrong ones.
         """
         if not callable(f_log_psi):
             raise TypeError(
                 "f_log_psi takes a function (params, samples) -> log psi, but "
                 f"{f_log_psi!r} was given."
             )
-        optimizer = self.cfg.get("optimizer", default, f_log_psi=f_log_psi)
-        is_transformation = isinstance(optimizer, optax.GradientTransformation)
-        is_rate = isinstance(optimizer, numbers.Real) or (
-            callable(optimizer) and not inspect.isclass(optimizer)
-        )
-        if not is_transformation and not is_rate:
-            raise TypeError(
-                f"the optimizer of stage {self.name} must be an optax transformation, or a "
-                f"learning rate or schedule, but {optimizer!r} was configured."
-            )
-        self._optimizer = optimizer
+        self._optimizer = self._made_optimizer(default, f_log_psi)
         self._optimizer_options = dict(kwargs)
+
+    def _made_optimizer(self, default: Any, f_log_psi: LogAmplitude) -> Any:
+        optimizer = self.cfg.values.get("optimizer")
+        optimizer = default if optimizer is None else optimizer
+        if not is_schedule(optimizer):
+            try:
+                optimizer = self.cfg.get("optimizer", default, OPTIMIZER, f_log_psi=f_log_psi)
+            except ContractError as error:
+                raise TypeError(str(error)) from error
+        is_rate = isinstance(optimizer, numbers.Real) and not isinstance(optimizer, bool)
+        is_transformation = isinstance(optimizer, optax.GradientTransformation)
+        if not (is_transformation or is_rate or is_schedule(optimizer)):
+            raise TypeError(
+                f"the optimizer of stage {self.name} must be {OPTIMIZER.text}, but {optimizer!r} "
+                "was configured."
+            )
+        return optimizer
 
     def configure_loss_grads(
         self, loss_grads: str | None = None, *, f_log_psi: LogAmplitude
@@ -139,8 +173,8 @@ class VMCStageBuilder(SamplingStageBuilder):
         """Say what is minimised.
 
         Args:
-            loss_grads: The name of the estimator whose mean is the loss; by default "total" or
-                "energy", or the only one there is.
+            loss_grads: The name of the estimator whose mean is the loss; by default "total",
+                "energy" or "Energy", or the only one there is.
             f_log_psi: `(params, samples) -> log psi`, whose derivatives give the gradient.
 
         Raises:
@@ -154,7 +188,7 @@ class VMCStageBuilder(SamplingStageBuilder):
             )
         known = list(self._estimators)
         if loss_grads is None:
-            standard = [name for name in ("total", "energy") if name in known]
+            standard = [name for name in STANDARD_LOSS if name in known]
             if not standard and len(known) > 1:
                 raise ValueError(
                     f"which of the estimators {', '.join(known)} is the loss? Give "
