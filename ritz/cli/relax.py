@@ -16,6 +16,8 @@ from typing import Any
 
 from ritz.cli.parts import Override, Part, overridden
 from ritz.loggers.files import atomic_write
+from ritz.potentials.limits import check_declared
+from ritz.stages.contract import Contract
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -64,10 +66,8 @@ def run(options: argparse.Namespace, overrides: Sequence[Override] = ()) -> int:
     Raises:
         ValueError: If an option is wrong, or no structure can be read.
     """
-    try:
-        import ritz.relax  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"this needs ASE: pip install 'ritz[relax]' ({error})") from error
+    import ritz.relax  # noqa: F401
+
     _check(options)
     parts: dict[str, Any] = {name: Part(getattr(options, name)) for name in PARTS}
     for field, way, value in overrides:
@@ -113,6 +113,7 @@ def _model(part: Part) -> Any:
     Raises:
         ValueError: If it is none.
     """
+    from ritz.potentials import AbstractPotential, AbstractPotentialSource
     from ritz.relax.arguments import potential_of
 
     name = part.class_path
@@ -126,7 +127,9 @@ def _model(part: Part) -> Any:
     if "." not in name and ":" not in name:
         camel = "".join(word[:1].upper() + word[1:] for word in name.replace("_", "-").split("-"))
         part = Part(_SHORT.get(name, camel), part.init_args)
-    return _potential(potential_of, name, make("model", part.as_dict(), {}, ("ritz.relax",)))
+    contract = Contract("a potential of ritz.relax", (AbstractPotential, AbstractPotentialSource))
+    made = make("model", part.as_dict(), {}, ("ritz.relax",), contract)
+    return _potential(potential_of, name, made)
 
 
 def _is_path(name: str) -> bool:
@@ -142,6 +145,7 @@ def _potential(potential_of: Any, name: str, given: Any) -> Any:
 
 
 def _optimizer(part: Part) -> Any:
+    from ritz.relax import AbstractOptimizer
     from ritz.relax.relaxing import OPTIMIZERS
 
     short = OPTIMIZERS.get(part.class_path)
@@ -150,7 +154,8 @@ def _optimizer(part: Part) -> Any:
             f"optimizer: {part.class_path!r} was given; there are: {', '.join(OPTIMIZERS)}."
         )
     path = part.class_path if short is None else f"{short.__module__}.{short.__name__}"
-    return make("optimizer", {"class_path": path, "init_args": part.init_args})
+    takes = Contract("an optimizer of ritz.relax", (AbstractOptimizer,))
+    return make("optimizer", {"class_path": path, "init_args": part.init_args}, takes=takes)
 
 
 def _cell(options: Any) -> Any:
@@ -170,6 +175,7 @@ def _read(files: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
+            check_declared(Path(file))
             frames: Any = ase.io.read(file, index=":")
             if not frames:
                 raise ValueError("it holds no structure")

@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from ritz.mlip.committee import CommitteePotential
 from ritz.mlip.fitted import FittedPotential
 from ritz.potentials import Structure
 from ritz.potentials.close_pairs import closest_of
@@ -29,10 +30,10 @@ class MLIPCalculator(Calculator):
     deviations, the last one averaged over x, y and z.
 
     Args:
-        potentials: A trained potential, or several of one form.
+        potentials: A trained potential, a committee, or several potentials of one form.
 
     Raises:
-        ValueError: If several potentials differ in more than their networks.
+        ValueError: If several potentials differ in more than their networks, or there is none.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -42,7 +43,10 @@ class MLIPCalculator(Calculator):
 
     def __init__(self, potentials: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        members = list(potentials) if isinstance(potentials, Sequence) else [potentials]
+        several = isinstance(potentials, Sequence | CommitteePotential)
+        members = list(potentials) if several else [potentials]
+        if not members:
+            raise ValueError("there are no potentials; a committee has members when it is trained.")
         self.members = members
         frozen = [member.frozen() for member in members]
         if any(other.model != frozen[0].model for other in frozen):

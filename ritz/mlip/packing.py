@@ -11,8 +11,9 @@ import numpy as np
 from ritz.mlip.abstract_model import AbstractModel, Widths
 from ritz.mlip.arrays import Filled
 from ritz.mlip.chunk import Chunk, starts_of
+from ritz.mlip.data_pairs import DataPairs
 from ritz.mlip.datasets import AbstractDataset, referenced
-from ritz.mlip.labels import LabelCheck
+from ritz.mlip.label_check import LabelCheck
 from ritz.mlip.least_distances import least_distances
 from ritz.mlip.normalisation import FeatureStatistics, Normalisation
 from ritz.mlip.split import Labels, Split
@@ -92,9 +93,11 @@ def survey(
         strict: Whether some must have what is asked for.
 
     Raises:
-        ValueError: If labels that are asked for are missing, or there is an unknown species.
+        ValueError: If labels that are asked for are missing, there is an unknown species, or two
+            atoms are at one place.
     """
     check = LabelCheck(strict and wanted.forces, strict and wanted.stress)
+    distances = DataPairs(model.least)
     statistics, digest = FeatureStatistics(model.n_features), hashlib.sha256()
     counts, labels, chunks, widths = [], [], [], ()
     n_species = len(model.species)
@@ -110,11 +113,13 @@ def survey(
         widths = tuple(map(max, own, widths)) if widths else own
         if model.n_features:
             statistics.add(model.features(chunk, widths))
+        distances.see(chunk)
         if strict:
             closest = np.minimum(closest, least_distances(chunk))
         if keep:
             chunks.append(chunk)
     check.finish()
+    distances.finish()
     return Survey(
         np.concatenate(counts), _joined(labels), widths, statistics, digest.hexdigest()[:12],
         chunks if keep else None, closest if strict else None,

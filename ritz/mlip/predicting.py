@@ -75,7 +75,12 @@ def _predict(
 ) -> PredictOut:
     """Some structures; those without a name are called by their numbers."""
     model = potential.model
-    bare = [Structure(s.positions, s.species, cell=s.cell, pbc=s.pbc) for s in structures]
+    numbered = zip(numbers, structures, strict=False)  # of the numbers there may be no end
+    names = [s.name or f"structure_{number:06d}" for number, s in numbered]
+    bare = [
+        Structure(s.positions, s.species, cell=s.cell, pbc=s.pbc, name=name)
+        for s, name in zip(structures, names, strict=True)
+    ]
     watch = ClosePairs(potential, bare)
     chunk = Chunk(bare, model.species, model.cutoff, model.least, search=watch.find)
     labels = labels_of(bare, {}, np.full(len(bare), eval_forces))
@@ -102,8 +107,6 @@ def _predict(
     sizes = np.array([len(s) for s in structures])
     alone = np.array([-referenced(_zero(s), potential.atomic_energies) for s in structures])
     total = energies + float(potential.normalisation.e_shift) * sizes + alone
-    numbered = zip(numbers, structures, strict=False)  # of the numbers there may be no end
-    names = [s.name or f"structure_{number:06d}" for number, s in numbered]
     for place in watch.report(names):
         total[place] = stress[place] = np.nan
         if eval_forces:
