@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ritz.cli.lattice_config import SHORT_NAMES, LatticeRun
+from ritz.cli.lattice_config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
@@ -23,7 +23,7 @@ _logger = logging.getLogger("ritz")
 
 def _made(key: str, part: Part, **context: Any) -> Any:
     kind = key.split(".")[-1] if not key.split(".")[-1].isdigit() else key.split(".")[-2]
-    return make(key, part.as_dict(), context, SHORT_NAMES[kind])
+    return make(key, part.as_dict(), context, SHORT_NAMES[kind], CONTRACTS[kind])
 
 
 def _made_list(key: str, parts: list[Part] | None) -> list[Any]:
@@ -42,18 +42,12 @@ class Builder:
 
     def __init__(self, run: LatticeRun):
         from ritz.lattice import LatticeWavefunction
-        from ritz.lattice.systems import LatticeSystem
 
         self.run = run
         self.system = _made("system", run.system)
-        if not isinstance(self.system, LatticeSystem):
-            raise ValueError(
-                f"system: {run.system.class_path} returned {type(self.system).__name__}, but a "
-                "ritz.lattice.systems.LatticeSystem is needed."
-            )
         model = _made("model", run.model)
         if not hasattr(model, "apply"):
-            raise ValueError(f"model: {run.model!r} is no flax module.")
+            raise ValueError(f"model: {run.model!r} has no method `apply`.")
         self.wavefunction = LatticeWavefunction(model, self.system.hilbert)
 
     def _sampler(self, key: str, part: Part | None, n_samples: int) -> Any:
@@ -71,7 +65,7 @@ class Builder:
         _checked(name, lambda: check_count("n_samples", given.n_samples, 1))
         sampler = self._sampler(f"{name}.sampler", given.sampler, given.n_samples)
         builder.configure_sample_plan(self.wavefunction.logpsi, {"sites": sampler})
-        builder.configure_estimators(energy=self.system.hamiltonian, **self.system.observables)
+        builder.configure_estimators(Energy=self.system.hamiltonian, **self.system.observables)
         loggers = _made_list(f"{name}.loggers", given.loggers)
         builder.configure_writers(None if given.loggers is None else loggers)
         builder.configure_callbacks(_made_list(f"{name}.callbacks", given.callbacks))
@@ -103,7 +97,7 @@ class Builder:
 
 def _plain(given: Any) -> dict[str, Any]:
     """The settings that are no parts; those are made here."""
-    names = ("sampler", "optimizer", "update", "callbacks", "loggers")
+    names = ("sampler", "optimizer", "update", "single_scores", "callbacks", "loggers")
     fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
     return {name: value for name, value in fields.items() if name not in names}
 

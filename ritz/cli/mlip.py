@@ -13,7 +13,7 @@ import ase.io
 import numpy as np
 
 from ritz.checkpoint.resume import saved_steps
-from ritz.cli.mlip_config import SHORT_NAMES, MLIPRun
+from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
 from ritz.loggers import CSVLog, JsonLog
@@ -69,13 +69,9 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
     train, test = _splits(given)
     species = sorted({symbol for s in train for symbol in s.species})
     potential = make(
-        "potential", given.potential.as_dict(), {"species": species}, SHORT_NAMES["potential"]
-    )
-    if not isinstance(potential, AbstractMLIP):
-        raise ValueError(
-            f"potential: {given.potential.class_path} returned {type(potential).__name__}, but a "
-            "potential of ritz.mlip is needed."
-        )
+        "potential", given.potential.as_dict(), {"species": species}, SHORT_NAMES["potential"],
+        CONTRACTS["potential"],
+    )  # fmt: skip
     energies = _atomic_energies(given, train)
     config = _config(given, energies, folder, options.progress)
     limits = config.max_energy, config.max_forces
@@ -96,7 +92,8 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
     if config is None:
         sys.stdout.write(f"all epochs are done; everything in {folder}\n")
         return
-    callbacks = [make(f"train.callbacks.{i}", part.as_dict(), {}, SHORT_NAMES["callbacks"])
+    callbacks = [make(f"train.callbacks.{i}", part.as_dict(), {}, SHORT_NAMES["callbacks"],
+                      CONTRACTS["callbacks"])
                  for i, part in enumerate(given.train.callbacks)]  # fmt: skip
     settings = {
         **datasets, "config": config, "resume_from": saved,
@@ -163,7 +160,9 @@ def _atomic_energies(given: MLIPRun, train: Sequence[Structure]) -> dict[str, fl
 def _config(given: MLIPRun, energies: Any, folder: Path, progress: bool) -> TrainingConfig:
     own = {f.name: getattr(given.train, f.name) for f in dataclasses.fields(given.train)}
     del own["callbacks"]
-    own["method"] = make("train.method", own["method"].as_dict(), {}, SHORT_NAMES["method"])
+    own["method"] = make(
+        "train.method", own["method"].as_dict(), {}, SHORT_NAMES["method"], CONTRACTS["method"]
+    )
     try:
         return TrainingConfig(
             **own, atomic_energies=energies, show_progress=progress,

@@ -5,7 +5,9 @@ import typing
 from typing import Any
 
 from ritz.cli.parts import Part
-from ritz.mlip import TrainingConfig
+from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, TrainingConfig
+from ritz.stages.contract import Contract
+from ritz.stages.contracts import CALLBACK
 
 SHORT_NAMES = {
     "potential": ["ritz.cli.mlip_potentials"],
@@ -13,6 +15,13 @@ SHORT_NAMES = {
     "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
 }
 """Where names without a module are looked for."""
+
+CONTRACTS = {
+    "potential": Contract("a potential of ritz.mlip", (AbstractMLIP,)),
+    "method": Contract("Adam, AdamW or SGD", (Adam, AdamW, SGD)),
+    "callbacks": CALLBACK,
+}
+"""What their class paths may name."""
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ritz.cli.parts import Override, Part, overridden
 from ritz.loggers.files import atomic_write
+from ritz.stages.contract import Contract
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -91,10 +92,14 @@ def _made(key: str, part: Part) -> Any:
     if "." not in name and ":" not in name:
         camel = "".join(word[:1].upper() + word[1:] for word in name.replace("_", "-").split("-"))
         part = Part(_SHORT.get(name, camel), part.init_args)
-    return make(key, part.as_dict(), {}, ("ritz.relax",))
+    from ritz.relax import AbstractPotential
+
+    potential = Contract("a potential of ritz.relax", (AbstractPotential,))
+    return make(key, part.as_dict(), {}, ("ritz.relax",), potential)
 
 
 def _optimizer(part: Part) -> Any:
+    from ritz.relax import AbstractOptimizer
     from ritz.relax.relaxing import OPTIMIZERS
 
     short = OPTIMIZERS.get(part.class_path)
@@ -103,7 +108,8 @@ def _optimizer(part: Part) -> Any:
             f"optimizer: {part.class_path!r} was given; there are: {', '.join(OPTIMIZERS)}."
         )
     path = part.class_path if short is None else f"{short.__module__}.{short.__name__}"
-    return make("optimizer", {"class_path": path, "init_args": part.init_args})
+    takes = Contract("an optimizer of ritz.relax", (AbstractOptimizer,))
+    return make("optimizer", {"class_path": path, "init_args": part.init_args}, takes=takes)
 
 
 def _cell(options: Any) -> Any:

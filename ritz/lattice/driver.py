@@ -25,7 +25,7 @@ from ritz.lattice.sampling import samples_compiled
 State = nk.vqs.MCState | nk.vqs.FullSumState
 
 _ROW_NAMES = (
-    "Energy", "v_score", "acceptance", "info", "wallclock", "attempts", "block", "retries",
+    "v_score", "acceptance", "info", "wallclock", "attempts", "block", "retries",
     "doubts", "suspect",
 )  # fmt: skip
 
@@ -43,6 +43,7 @@ class LatticeDriver(CompiledDriver):
             fermions where it is fixed.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
         blas_threads: How many threads BLAS may use while the driver runs; None for all.
+        loss_name: What the energy is called in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -58,6 +59,7 @@ class LatticeDriver(CompiledDriver):
         n_dof: int | None,
         local_updates: bool,
         blas_threads: int | None,
+        loss_name: str = "Energy",
     ):
         mixed = isinstance(variational_state, nk.vqs.MCMixedState)
         if mixed or not isinstance(variational_state, State):
@@ -65,11 +67,11 @@ class LatticeDriver(CompiledDriver):
                 "variational_state must be a netket.vqs.MCState or FullSumState, but "
                 f"{variational_state!r} was given."
             )
-        super().__init__(variational_state, minimized_quantity_name="Energy")
+        super().__init__(variational_state, minimized_quantity_name=_checked_name(loss_name))
         hilbert: Any = variational_state.hilbert
         self._hamiltonian = hamiltonian
         self._operator = traceable(hamiltonian, hilbert)
-        self._observables = _checked_observables(observables, hilbert)
+        self._observables = _checked_observables(observables, hilbert, loss_name)
         self._sums = isinstance(variational_state, nk.vqs.FullSumState)
         self.energy_offset = energy_offset
         self.n_dof = n_dof or getattr(hilbert, "n_fermions", None) or hilbert.size
@@ -98,6 +100,11 @@ class LatticeDriver(CompiledDriver):
         if self.blas_threads is None:
             return contextlib.nullcontext()
         return threadpool_limits(self.blas_threads, user_api="blas")
+
+    @property
+    def energy(self) -> Any:
+        """The energy's statistics at the present step, as `loss`; the name of NetKet's drivers."""
+        return self.loss
 
     @property
     def hamiltonian(self) -> Any:
@@ -299,10 +306,18 @@ def _double(leaf: Any) -> Any:
     return leaf.astype(float) if is_float else leaf
 
 
-def _checked_observables(observables: Mapping[str, Any] | None, hilbert: Any) -> dict[str, Any]:
+def _checked_name(name: str) -> str:
+    if name in _ROW_NAMES:
+        raise ValueError(f"the energy cannot be called {name!r}; rows have that already.")
+    return name
+
+
+def _checked_observables(
+    observables: Mapping[str, Any] | None, hilbert: Any, loss_name: str
+) -> dict[str, Any]:
     found = {}
     for name, operator in (observables or {}).items():
-        if name in _ROW_NAMES:
+        if name in (loss_name, *_ROW_NAMES):
             raise ValueError(f"an observable cannot be called {name!r}; rows have that already.")
         found[name] = traceable(operator, hilbert)
     return found

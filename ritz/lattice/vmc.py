@@ -47,6 +47,7 @@ class VMC(LatticeDriver):
             be better on many cores for systems of thousands of unknowns.
         observables: Name -> operator: further expectation values on the samples of each step. They
             are part of the compiled step, as `obs` of `run` is not.
+        loss_name: What the energy is called in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -71,10 +72,11 @@ class VMC(LatticeDriver):
         local_updates: bool = True,
         blas_threads: int | None = 1,
         observables: Mapping[str, Any] | None = None,
+        loss_name: str = "Energy",
     ):
         super().__init__(
             hamiltonian, variational_state, observables, energy_offset, n_dof, local_updates,
-            blas_threads,
+            blas_threads, loss_name,
         )  # fmt: skip
         state: Any = variational_state
         n_samples = state.hilbert.n_states if self._sums else state.n_samples

@@ -33,7 +33,6 @@ class WorkStageConfig:
         save_time_interval: Seconds between checkpoints. Each interval acts on its own.
         save_step_interval: Checkpoints are written at multiples of this step count too; 0 for none.
         accept_changes: What may differ from a saved run when it goes on, see `Checkpoint`.
-        check_vma: Handed to wave functions that use `jax.shard_map`, for its validity checks.
 
     Raises:
         ValueError: If a number is not allowed.
@@ -44,7 +43,6 @@ class WorkStageConfig:
     save_time_interval: float = 60.0
     save_step_interval: int = 0
     accept_changes: Sequence[str] = ()
-    check_vma: bool = True
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -127,8 +127,8 @@ def test_the_printed_configuration_is_the_configuration(capsys):
 
 def test_parts_of_all_kinds_can_be_named(capsys, tmp_path):
     Path("mine.py").write_text(
-        "from ritz.lattice.systems import Heisenberg\n"
-        "def ladder(length):\n    return Heisenberg([length], sign_rule=True)\n"
+        "from ritz.lattice.systems import Heisenberg, LatticeSystem\n"
+        "def ladder(length) -> LatticeSystem:\n    return Heisenberg([length], sign_rule=True)\n"
     )
     status, _, err = ritz(
         capsys, "train", "system=mine.ladder", "system.length=4", "model=Jastrow",
@@ -162,9 +162,19 @@ def test_parts_of_all_kinds_can_be_named(capsys, tmp_path):
         (["train.update.diag_shift=-1"], "train.update: diag_shift must be at least 0, but -1"),
         (["train.sampler.n_chains=3"], "train.sampler.n_chains: it is not set; give its class"),
         (["train.callbacks.0.patience=3"], "train.callbacks has 0 entries, counted from 0"),
-        (["system=math.sqrt", "system.x=3"], "system.x: sqrt has no such|system: math.sqrt|system"),
+        (["system=math.sqrt", "system.x=3"], "system: 'math.sqrt' is refused: configurations call"),
+        (["system=os.system", "system.command=touch called"], "system: 'os.system' is refused"),
+        (["train.optimizer={class_path: os.system, init_args: {command: touch called}}"],
+         "train.optimizer: 'os.system' is refused"),
+        (["train={class_path: subprocess.Popen, init_args: {args: [touch, called]}}"],
+         "train: "),
+        (["train.callbacks=[{class_path: LambdaCallback, init_args: {on_run_start: {class_path: "
+          "os.system}}}]"], "train.callbacks.0.on_run_start: 'os.system' is refused"),
+        (["model=RuntimeLog"], "model: there is no 'RuntimeLog' in netket.models"),
+        (["model=netket.logging.RuntimeLog"], "model: a flax module is needed, but netket.logging"),
+        (["train.sampler=netket.graph.Chain"], "sampler: netket.graph.Chain returns Lattice, but"),
         (["system.extent=[3.5]"], "system: extent takes the sizes of a lattice"),
-        (["model=collections.OrderedDict"], "model: .* is no flax module"),
+        (["model=collections.OrderedDict"], "model: 'collections.OrderedDict' is refused"),
         (["train.save_time_interval=-2"], "train.save_time_interval must be at least 0 seconds"),
         (["--config", "none.yaml"], "config: none.yaml cannot be read: No such file or directory"),
         (["train.optimizer={class_path: 3}"], "train.optimizer: a name such as optax.adam is need"),
@@ -175,7 +185,7 @@ def test_bad_values_get_one_line(capsys, arguments, message):
     status, _, error = ritz(capsys, "train", *SMALL, *arguments, "--dry_run")
     assert status == 2 and re.search(message, error), error
     assert error.startswith("ritz: ") and error.count("\n") == 1
-    assert not Path("runs").exists()
+    assert not Path("runs").exists() and not Path("called").exists()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +219,7 @@ def test_an_evaluation_needs_a_training(capsys):
 def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):
     Path("bad.py").write_text(
         "import numpy as np\nfrom ritz.callbacks import LambdaCallback\n"
-        "def spoil():\n"
+        "def spoil() -> LambdaCallback:\n"
         "    def act(step, row, driver):\n        row['x'] = np.nan if step == 2 else 0.0\n"
         "    return LambdaCallback(before_parameter_update=act, live=False)\n"
     )

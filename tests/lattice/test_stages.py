@@ -62,13 +62,13 @@ def test_training_and_evaluation_one_after_the_other(tmp_path):
     found = read_digest(tmp_path / "evaluate")
     full = nk.vqs.FullSumState(HILBERT, WAVEFUNCTION.model)
     full.parameters = trained
-    exact = {"Energy": full.expect(HAMILTONIAN), "flip": full.expect(FLIP)}
+    exact = {"energy": full.expect(HAMILTONIAN), "flip": full.expect(FLIP)}
     for name, estimate in found.items():
         assert abs(estimate.mean - float(exact[name].mean.real)) < 4 * estimate.error
         assert estimate.variance == pytest.approx(float(exact[name].variance), rel=0.2)
         assert estimate.n_samples == 120 * 64 and estimate.n_steps == 120
         assert 0.9 < estimate.r_hat < 1.1
-    assert -5.3 < found["Energy"].mean < -4.9
+    assert -5.3 < found["energy"].mean < -4.9
     files = {p.name for p in (tmp_path / "train").iterdir()}
     assert files == {"checkpoints", "train.log", "train.csv", "train.mpack"}
 
@@ -150,7 +150,9 @@ def test_what_was_not_configured_is_told():
     one.configure_estimators(energy=HAMILTONIAN)
     with pytest.raises(ValueError, match="has no optimizer; call configure_optimizer"):
         one.build()
-    with pytest.raises(TypeError, match="must be an optax transformation"):
+    with pytest.raises(
+        TypeError, match="an optax transformation, a learning rate or a schedule is needed"
+    ):
         one.configure_optimizer(default="ritz.updates.SR", f_log_psi=WAVEFUNCTION.logpsi)
     with pytest.raises(TypeError, match=r"f_log_psi takes a function \(params, samples\)"):
         one.configure_optimizer(default=0.1, f_log_psi=3)
