@@ -1,7 +1,6 @@
 """Optional packages, and the extras of Ritz that install them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 _EXTRAS = {
     "netket": "lattice",
@@ -30,30 +29,36 @@ def needed_extra(module: str | None) -> str | None:
     return None if extra is None else f"ritz[{extra}]"
 
 
-@contextmanager
-def needs(what: str, extra: str | None = None) -> Iterator[None]:
-    """Names the extra where a package is missing within the block.
+class MissingExtra(ModuleNotFoundError):
+    """A package is missing that an extra of Ritz installs; the message has the line to type."""
+
+
+class needs:
+    """Names the extra where a package is missing: `with needs("HDF5Log"): import h5py`.
 
     Args:
         what: What needs the package, the beginning of the message.
         extra: The extra to install; by default the one that is for the package.
 
-    Yields:
-        Nothing.
-
     Raises:
-        ModuleNotFoundError: With the line to type; missing modules of other packages pass as they
-            are.
+        MissingExtra: On leaving; missing modules of other packages pass as they are.
     """
-    try:
-        yield
-    except ModuleNotFoundError as error:
+
+    def __init__(self, what: str, extra: str | None = None):
+        self.what, self.extra = what, extra
+
+    def __enter__(self) -> None:
+        """Begin to watch."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Replace the error."""
+        if not isinstance(error, ModuleNotFoundError) or isinstance(error, MissingExtra):
+            return
         known = needed_extra(error.name)
-        if known is None or "pip install 'ritz[" in str(error):
-            raise
-        install = known if extra is None else f"ritz[{extra}]"
-        raise ModuleNotFoundError(
-            f"{what} needs {(error.name or '').partition('.')[0]}: pip install '{install}' "
-            f"({error})",
-            name=error.name,
+        if known is None:
+            return
+        install = known if self.extra is None else f"ritz[{self.extra}]"
+        package = (error.name or "").partition(".")[0]
+        raise MissingExtra(
+            f"{self.what} needs {package}: pip install '{install}' ({error})", name=error.name
         ) from error

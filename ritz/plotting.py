@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ritz.extras import needs
 from ritz.loggers.files import complete_lines
 from ritz.loggers.hdf5_log import read_hdf5
 from ritz.loggers.history import History, HistoryDict
@@ -126,8 +127,9 @@ def plot_runs(
     Raises:
         ValueError: If a log is missing or unreadable, or does not have the quantity.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
+    with needs("A plot", "plot"):
+        import matplotlib
+        from matplotlib.figure import Figure
 
     runs = [(Path(path), read_log(path)) for path in paths]
     name = quantity or statistics_name(runs[0][1])

@@ -16,6 +16,7 @@ import numpy as np
 
 from ritz.checkpoint.plain import Arrays, unpack
 from ritz.driver.consensus import agree
+from ritz.extras import needs
 
 _logger = logging.getLogger(__name__)
 
@@ -193,12 +194,8 @@ def read(path: Path) -> Contents:
 
 def _orbax() -> Any:
     """Orbax, which takes a while to import."""
-    try:
+    with needs("Checkpoint", "checkpoint"):
         from orbax import checkpoint
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"checkpoints need Orbax: pip install 'ritz[checkpoint]' ({error})"
-        ) from error
     return checkpoint
 
 

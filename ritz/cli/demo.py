@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ritz.driver import StopReason
+from ritz.extras import needs
 from ritz.loggers import CSVLog, JsonLog
 from ritz.plotting import SUMMARY, plot_runs
 
@@ -54,11 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Optimise, evaluate on fresh samples, draw, and print the result."""
-    try:
+    with needs("ritz demo", "lattice"):
         import netket as nk
         import optax
-    except ImportError as error:
-        raise ValueError(f"the demo needs NetKet: pip install 'ritz[lattice]' ({error})") from error
 
     from ritz.lattice import VMC
     from ritz.lattice.ising import ising_chain, ising_chain_energy

@@ -3,6 +3,7 @@
 from ritz.cli import lattice
 from ritz.cli.domain import Domain
 from ritz.cli.lattice_config import LatticeRun
+from ritz.extras import needs
 
 TEXTS = {
     "lattice": str(lattice.__doc__).strip(),
@@ -15,7 +16,7 @@ def load(name: str) -> Domain:
     """A domain; what it needs is imported.
 
     Raises:
-        ValueError: If a package is missing.
+        MissingExtra: If a package is missing.
     """
     if name == "lattice":
         return Domain(
@@ -26,11 +27,10 @@ def load(name: str) -> Domain:
             },
             LatticeRun, lattice.run, frozenset({"evaluate"}), shares_samples=True,
         )  # fmt: skip
-    try:
+    with needs("ritz mlip", "mlip"):
         from ritz.cli import mlip
         from ritz.cli.mlip_config import MLIPRun
-    except ImportError as error:
-        raise ValueError(f"this needs more: pip install 'ritz[mlip]' ({error})") from error
+
     return Domain(
         name, TEXTS[name],
         {

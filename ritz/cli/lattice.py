@@ -131,15 +131,13 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
         ValueError: If the configuration is wrong, or what a command needs is missing.
         SystemExit: See `WorkStage.run`.
     """
-    try:
-        import jax
+    import jax
 
-        if options.distributed:
-            jax.distributed.initialize()  # before anything else looks for devices
-        import ritz.lattice  # noqa: F401
-        from ritz.stages import RunContext
-    except ImportError as error:
-        raise ValueError(f"this needs NetKet: pip install 'ritz[lattice]' ({error})") from error
+    if options.distributed:
+        jax.distributed.initialize()  # before anything else looks for devices
+    import ritz.lattice  # noqa: F401
+    from ritz.stages import RunContext
+
     builder = Builder(given)
     stage = getattr(builder, command)()
     keys = jax.random.split(jax.random.key(given.seed), 4)

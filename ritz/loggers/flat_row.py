@@ -31,9 +31,11 @@ class FlatRow(dict[str, Any]):
         if name == "pmove" and super().__contains__("acceptance"):
             return self["acceptance"]
         first, colon, part = name.partition(":")
+        found = None
         if colon and part[:1] != "_" and super().__contains__(first):
-            if (found := part_of(self[first], part)) is not None:
-                return found
+            found = part_of(self[first], part)
+        if found is not None:
+            return found
         for ending in ("_var", "_error", ""):
             if not name.endswith(ending):
                 continue

@@ -16,6 +16,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from ritz.driver.arguments import check_count
+from ritz.extras import needs
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.chunk import Chunk
 from ritz.mlip.datasets import AbstractDataset, is_wanted
@@ -119,7 +120,8 @@ class HDF5StructureDataset(AbstractDataset):
             FileExistsError: If the file is there already.
             ValueError: If a source cannot be read, or no structure is left.
         """
-        import h5py
+        with needs("HDF5StructureDataset", "mlip"):
+            import h5py
 
         if self.path.exists():
             raise FileExistsError(f"{self.path} is there already; remove it, or choose another.")
@@ -183,7 +185,8 @@ class HDF5StructureDataset(AbstractDataset):
 
     def _opened(self) -> Any:
         if self._file is None or self._process != os.getpid():
-            import h5py
+            with needs("HDF5StructureDataset", "mlip"):
+                import h5py
 
             if not self.path.is_file():
                 raise ValueError(f"there is no file {self.path}; make it with build_database(...).")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ritz.extras import needs
+
 _LABELS = {
     "RMSE_train": "energy, training", "RMSE_test": "energy, validation",
     "RMSE_force_train": "forces, training", "RMSE_force_test": "forces, validation",
@@ -77,7 +79,8 @@ class TrainOut:
         return self._figure(panels, outfile)
 
     def _figure(self, panels: Sequence[tuple[str, ...]], outfile: Any) -> Any:
-        from matplotlib.figure import Figure
+        with needs("A plot", "plot"):
+            from matplotlib.figure import Figure
 
         figure = Figure((5.5 * len(panels), 4), layout="constrained")
         for number, names in enumerate(panels):

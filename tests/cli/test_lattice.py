@@ -232,22 +232,6 @@ def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("missing", "command", "message"),
-    [
-        ("jsonargparse", "from ritz.cli.entry import main; sys.exit(main())",
-         "ritz: the command needs more: pip install 'ritz[cli]'"),
-        ("orbax", "from ritz.checkpoint.folder import read; from pathlib import Path; "
-         "Path('a/manifest').mkdir(parents=True); read(Path('a'))",
-         "checkpoints need Orbax: pip install 'ritz[checkpoint]'"),
-    ],
-)  # fmt: skip
-def test_a_missing_package_is_named(missing, command, message):
-    code = f"import sys; sys.modules[{missing!r}] = None; {command}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode != 0 and message in done.stderr
-
-
 def test_completion_can_be_printed():
     done = subprocess.run(
         [sys.executable, "-m", "ritz.cli.main", "--print_completion=shtab-bash"],

@@ -84,7 +84,7 @@ class MyWriter(Writer):
 
     @contextmanager
     def open(self, working_dir, stage_name, initial_step=0):
-        self._file = open(working_dir / f"{stage_name}_{self.suffix}.txt", "a")
+        self._file = (working_dir / f"{stage_name}_{self.suffix}.txt").open("a")
         try:
             yield
         finally:
