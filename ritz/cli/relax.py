@@ -15,6 +15,7 @@ from typing import Any
 
 from ritz.cli.parts import Override, Part, overridden
 from ritz.loggers.files import atomic_write
+from ritz.potentials.limits import check_declared
 from ritz.stages.contract import Contract
 from ritz.stages.parts import make
 
@@ -127,6 +128,7 @@ def _read(files: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
+            check_declared(Path(file))
             frames: Any = ase.io.read(file, index=":")
             if not frames:
                 raise ValueError("it holds no structure")

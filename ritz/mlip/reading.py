@@ -1,22 +1,23 @@
 """Reads labelled structures from files."""
 
 import glob
-import json
 import lzma
 import os
+import shutil
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ase.io
 
 from ritz.mlip.labels import from_ase
 from ritz.mlip.structure import Structure, as_structure
 from ritz.mlip.xsf import read_xsf
+from ritz.potentials.limits import check_declared, parse_json, readable_members
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -84,12 +85,14 @@ def _archived(path: Path, *how: Any) -> Iterator[Structure]:
     """The structures of all files of an archive, one after another."""
     try:
         with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
-            for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is None:
-                    continue
+            for member in readable_members(archive, path):
                 file = Path(folder) / Path(member.name).name
-                file.write_bytes(content.read())
+                if member.name.endswith(_ARCHIVES):
+                    raise ValueError(
+                        f"{path}, {member.name}: archives within archives are not read."
+                    )
+                with open(file, "wb") as copy:
+                    shutil.copyfileobj(cast(Any, archive.extractfile(member)), copy)
                 try:
                     yield from iter_structures(file, *how)
                 except ValueError as error:
@@ -106,7 +109,7 @@ def _records(path: Path, *keys: str | None) -> Iterator[Structure]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = parse_json(line)
                 record = {"name": f"{path.name}#record={number}", **record}
                 for label, key in zip(("energy", "forces", "stress"), keys, strict=True):
                     if key is not None:
@@ -123,6 +126,7 @@ def _taken(record: dict[str, Any], key: str) -> Any:
 
 
 def _frames(path: Path, index: str, format: str | None) -> Iterator[Any]:
+    check_declared(path, format)
     try:
         yield from ase.io.iread(path, index, format)
     except Exception as error:  # ASE's readers raise whatever the parsing of a bad file gives
