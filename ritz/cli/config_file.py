@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from ritz.cli.yaml_limits import check_yaml
+
 
 def config_files(arguments: Sequence[str]) -> list[Path]:
     """The files that a command line gives as `--config`."""
@@ -32,10 +34,14 @@ def check_file(path: Path, kind: type) -> None:
         ValueError: One line with the file, the key and what is allowed.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        check_yaml(text, str(path))
+        content = yaml.safe_load(text)
     except OSError as error:
         raise ValueError(f"config: {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text: {error}") from error
+    except yaml.YAMLError as error:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     _check(f"{path}: ", content or {}, kind)
 

@@ -11,6 +11,7 @@ import jsonargparse
 from ritz.cli.config_file import check_file, config_files
 from ritz.cli.parts import overridden, part_fields, split_overrides
 from ritz.cli.run_folder import CONFIG, RunFolder
+from ritz.cli.yaml_limits import check_yaml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,9 @@ def run_domain(domain: Domain, given: list[str], parser: Any) -> None:
         rest = _with_saved_config(domain, action, rest)
     for file in config_files(rest):
         check_file(file, domain.kind)
+    for token in rest:
+        key, equals, value = token.partition("=")
+        check_yaml(value if equals else token, key.lstrip("-")[:40])
     printing = [token for token in rest if token.startswith("--print_config")]
     options = parser.parse_args([token for token in rest if token not in printing])
     command = options[domain.name].subcommand

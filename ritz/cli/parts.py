@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 from jsonargparse.typing import register_type
 
+from ritz.cli.yaml_limits import check_yaml
+
 _OVERRIDE_HINT = "write it as train.optimizer.learning_rate=0.1"
 
 
@@ -33,6 +35,7 @@ class Part:
         if isinstance(value, cls):
             return value
         if isinstance(value, str):
+            check_yaml(value, "the value")
             value = yaml.safe_load(value)
         if isinstance(value, str):
             return cls(value)
@@ -128,6 +131,7 @@ def split_overrides(
 
 
 def _yaml(name: str, text: str) -> Any:
+    check_yaml(text, name)
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

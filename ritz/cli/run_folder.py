@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ritz.cli.yaml_limits import check_yaml
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
 from ritz.loggers.files import atomic_write
@@ -39,8 +40,10 @@ class RunFolder:
         if not file.is_file():
             return None
         try:
-            found = yaml.safe_load(file.read_text())
-        except yaml.YAMLError as error:
+            text = file.read_text()
+            check_yaml(text, str(file))
+            found = yaml.safe_load(text)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
         if not isinstance(found, dict):
             raise ValueError(f"{file} holds no configuration.")
