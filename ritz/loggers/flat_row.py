@@ -91,7 +91,7 @@ def as_number(value: Any) -> float:
         mean = part_of(value, "mean")
         value = value if mean is None else mean
     try:
-        array = np.asarray(value)
+        array: Any = np.asarray(value)
     except (TypeError, ValueError):
         return float("nan")
     if array.dtype.kind not in "biufc" or not array.size:

@@ -13,6 +13,8 @@ from ritz.loggers.base import AbstractLogger
 from ritz.stages.contract import Contract, return_kinds
 from ritz.updates import AbstractUpdateRule
 
+_CALLABLE: Any = collections.abc.Callable
+
 CALLBACK = Contract(
     "a callback", (AbstractCallback,), ("netket.callbacks", "netket._src.callbacks")
 )
@@ -23,7 +25,7 @@ UPDATE = Contract("an update rule", (AbstractUpdateRule,))
 
 OPTIMIZER = Contract(
     "an optax transformation, a learning rate or a schedule",
-    (optax.GradientTransformation, float, jax.Array, collections.abc.Callable),
+    (optax.GradientTransformation, float, jax.Array, _CALLABLE),
     ("optax", "netket.optimizer"),
     "optax.GradientTransformation",
 )
@@ -45,6 +47,6 @@ def is_schedule(value: Any) -> bool:
         return False
     free = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    makers = (optax.GradientTransformation, collections.abc.Callable)
+    makers = (optax.GradientTransformation, _CALLABLE)
     returned = return_kinds(value) or ()
     return bool(free) and len(needed) == 1 and not any(issubclass(k, makers) for k in returned)
