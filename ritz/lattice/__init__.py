@@ -1,8 +1,8 @@
 """Spins, bosons and fermions on lattices, on NetKet's spaces, operators, samplers and states."""
 
-from ritz.extras import needs
+from ritz.extras import needs as _needs
 
-with needs("ritz.lattice", "lattice"):
+with _needs("ritz.lattice", "lattice"):
     from ritz.lattice.evaluation import ChainMoments as ChainMoments
     from ritz.lattice.evaluation import Evaluation as Evaluation
     from ritz.lattice.interop import as_netket as as_netket

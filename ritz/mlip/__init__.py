@@ -1,8 +1,8 @@
 """Machine-learning interatomic potentials: descriptors, data sets, training."""
 
-from ritz.extras import needs
+from ritz.extras import needs as _needs
 
-with needs("ritz.mlip", "mlip"):
+with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.abstract_mlip import AbstractMLIP as AbstractMLIP
     from ritz.mlip.abstract_mlip import load_potential as load_potential
     from ritz.mlip.ann_potential import ANNPotential as ANNPotential

@@ -1,8 +1,8 @@
 """Batched relaxation and dynamics of atomic structures, with criteria of convergence."""
 
-from ritz.extras import needs
+from ritz.extras import needs as _needs
 
-with needs("ritz.relax", "relax"):
+with _needs("ritz.relax", "relax"):
     from ritz.potentials.potential import AbstractPotential as AbstractPotential
     from ritz.potentials.potential import Potential as Potential
     from ritz.potentials.structure import Structure as Structure
