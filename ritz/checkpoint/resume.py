@@ -49,7 +49,7 @@ def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[st
     entry, contents = found
     inside = folder is not None and entry.path.parent == folder.path
     if own is not None and not inside:
-        own.check_run(driver, resume=False)
+        own.refuse_another(resume=False)
     began = _load(entry, contents, driver, hooks, own)
     if own is not None and inside:
         own.goes_on(entry, began)

@@ -1,6 +1,7 @@
 """Train and evaluate wave functions on lattices, from a configuration."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
@@ -143,6 +144,7 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
         if options.distributed:
             jax.distributed.initialize()  # before anything else looks for devices
         import ritz.lattice  # noqa: F401
+        from ritz.checkpoint.ownership import take
         from ritz.stages import RunContext
     except ImportError as error:
         raise ValueError(f"this needs NetKet: pip install 'ritz[lattice]' ({error})") from error
@@ -162,16 +164,18 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
             f"{stage.config.iterations} steps; everything can be built. Nothing was written.\n"
         )
         return
-    if command == "evaluate":
-        if jax.process_index() == 0:
-            _set_aside_old(stage, state, folder)
-        agree(False)  # the others wait until that is done
-    context = RunContext(
-        folder, options={"show_progress": options.progress}, configuration=yaml.safe_load(text)
-    )
-    stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
-    stage.run(state, context, run_key)
-    _report(command, builder, stage, folder)
+    with contextlib.ExitStack() as whole_run:
+        take(folder, whole_run.enter_context)
+        if command == "evaluate":
+            if jax.process_index() == 0:
+                _set_aside_old(stage, state, folder)
+            agree(False)  # the others wait until that is done
+        context = RunContext(
+            folder, options={"show_progress": options.progress}, configuration=yaml.safe_load(text)
+        )
+        stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
+        stage.run(state, context, run_key)
+        _report(command, builder, stage, folder)
 
 
 def _set_aside_old(stage: Any, state: Any, folder: Path) -> None:

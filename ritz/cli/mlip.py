@@ -1,6 +1,7 @@
 """Train, evaluate and use machine-learning interatomic potentials."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
@@ -12,6 +13,7 @@ from typing import Any
 import ase.io
 import numpy as np
 
+from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.mlip_config import SHORT_NAMES, MLIPRun
 from ritz.cli.run_folder import KeepConfig
@@ -33,6 +35,7 @@ from ritz.mlip import (
 from ritz.mlip.datasets import split_indices
 from ritz.mlip.parity import errors_of, plot_parity
 from ritz.plotting import SUMMARY
+from ritz.runs.lock import FolderLock
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -54,7 +57,9 @@ def run(command: str, given: MLIPRun, text: str, options: argparse.Namespace) ->
         ValueError: If the configuration is wrong, or what a command needs is missing.
     """
     if command == "train":
-        _train(given, text, options)
+        free = contextlib.nullcontext() if options.dry_run else FolderLock(given.folder).held()
+        with free:
+            _train(given, text, options)
     else:
         actions = {"evaluate": _evaluate, "predict": _predict, "export": _export}
         actions[command](given, options.dry_run)
@@ -176,7 +181,7 @@ def _config(given: MLIPRun, energies: Any, folder: Path, progress: bool) -> Trai
 def _remaining(config: TrainingConfig, folder: Path, n_structures: int) -> tuple[Any, Path | None]:
     """The configuration for what is left to do, and where it goes on."""
     saved = folder / "checkpoints" / "train"
-    if not saved.is_dir() or not any(saved.iterdir()):
+    if not CheckpointFolder(saved).entries():
         return config, None
     began, step = saved_steps(saved)
     n_batches = -(-n_structures // config.method.batchsize)

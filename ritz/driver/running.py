@@ -32,6 +32,7 @@ class Running:
     _running = False
     _registered: tuple[Any, ...] = ()
     _loggers: tuple[Any, ...] = ()
+    _resources = contextlib.ExitStack()
     _max_block: int | None = None
     _speculate = True
 
@@ -79,7 +80,20 @@ class Running:
             callback=[*self._registered, *listed(callback)],
             timeit=timeit,
         )
-        return self._loop(n_iter, HookList(callbacks), max_attempts, max_block, speculate, resume)
+        return self._with_resources(
+            self._loop(n_iter, HookList(callbacks), max_attempts, max_block, speculate, resume)
+        )
+
+    def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:
+        """Enter a context manager until the run is over, in whatever way, also if it is refused.
+
+        For callbacks that need something before the run is accepted, in `check_run`.
+        """
+        self._resources.enter_context(resource)
+
+    def _with_resources(self, steps: Iterator[StepInfo]) -> Iterator[StepInfo]:
+        with contextlib.ExitStack() as self._resources:
+            yield from steps
 
     def _loop(
         self,

@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
 
 def test_a_run_folder_holds_everything(trained):
     assert {p.name for p in trained.iterdir()} == {
-        "config.yaml", "checkpoints", "energy.png", "summary.json", "digest.npz",
+        "config.yaml", "run.lock", "checkpoints", "energy.png", "summary.json", "digest.npz",
         "train.log", "train.csv", "train.mpack", "evaluate.log", "evaluate.csv", "evaluate.mpack",
     }  # fmt: skip
     config = yaml.safe_load((trained / "config.yaml").read_text())
