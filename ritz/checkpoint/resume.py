@@ -2,12 +2,14 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checkpoint.contents import check, check_shapes, ended_by_callback, put_back, versions
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry, read
+from ritz.checkpoint.logs import recover_logs
 from ritz.driver.description import differences
 from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopRun
@@ -50,7 +52,7 @@ def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[st
     inside = folder is not None and entry.path.parent == folder.path
     if own is not None and not inside:
         own.refuse_another(resume=False)
-    began = _load(entry, contents, driver, hooks, own)
+    began = _load(entry, contents, driver, hooks, own, inside)
     if own is not None and inside:
         own.goes_on(entry, began)
     return began
@@ -103,17 +105,25 @@ def _find(path: Path, prefix: str = "") -> tuple[Entry, Contents]:
 
 
 def _load(
-    entry: Entry, contents: Contents, driver: Any, hooks: HookList, own: Checkpoint | None
+    entry: Entry,
+    contents: Contents,
+    driver: Any,
+    hooks: HookList,
+    own: Checkpoint | None,
+    inside: bool,
 ) -> int:
     manifest = contents.manifest
     accept = own.accept_changes if own is not None else ()
     for line in check(manifest, driver, accept, str(entry.path)):
         _logger.warning("Going on with a changed setting: %s", line)
+    message = ended_by_callback(manifest)
+    if inside:  # the logs of a checkpoint from elsewhere are elsewhere too
+        first = entry.step if message is None else sys.maxsize
+        recover_logs(manifest.get("rows", ()), driver, hooks.callbacks, first, accept)
     for line in differences(manifest["versions"], versions()):
         _logger.warning("The saved run had other software, so bits may differ: %s", line)
     states = put_back(contents, driver)
     known = hooks.stateful
-    message = ended_by_callback(manifest)
     for callback in hooks.callbacks:
         if isinstance(callback, AbstractLogger):
             callback.complete = message is not None
