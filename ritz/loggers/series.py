@@ -96,9 +96,8 @@ def _columns(
         bases = [name, f"{name}.{field}"] if field == "value" else [f"{name}.{field}"]
         for end in [".re", ".im"] if kind == "c" else [""]:
             names = ["".join([base, *(f".{i}" for i in index), end]) for base in bases]
-            found.append(
-                next(series[n] for n in [*names, names[0]] if n in series or n == names[0])
-            )
+            known = [name for name in names if name in series]
+            found.append(series[known[0] if known else names[0]])
     return found
 
 
