@@ -10,7 +10,6 @@ import jsonargparse
 
 from ritz.cli.config_file import check_file, config_files
 from ritz.cli.parts import overridden, part_fields, split_overrides
-from ritz.cli.run_folder import CONFIG, RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +116,8 @@ def _resolved(domain: Domain, settings: Any) -> tuple[Any, str]:
 
 def _with_saved_config(domain: Domain, action: str, rest: list[str]) -> list[str]:
     """An action without a configuration of its own takes that of the run folder."""
+    from ritz.cli.run_folder import CONFIG, RunFolder
+
     if any(token.startswith("--config") for token in rest):
         return rest
     folder = next((t.partition("=")[2] for t in rest if t.startswith("--folder=")), None)

@@ -1,11 +1,9 @@
 """The domains that are run from a configuration."""
 
-from ritz.cli import lattice
 from ritz.cli.domain import Domain
-from ritz.cli.lattice_config import LatticeRun
 
 TEXTS = {
-    "lattice": str(lattice.__doc__).strip(),
+    "lattice": "Train and evaluate wave functions on lattices, from a configuration.",
     "mlip": "Train, evaluate and use machine-learning interatomic potentials.",
 }
 """What they are for, by name."""
@@ -18,6 +16,9 @@ def load(name: str) -> Domain:
         ValueError: If a package is missing.
     """
     if name == "lattice":
+        from ritz.cli import lattice
+        from ritz.cli.lattice_config import LatticeRun
+
         return Domain(
             name, TEXTS[name],
             {

@@ -1,19 +1,28 @@
 """Reads the command line of `ritz`."""
 
+import importlib
 import logging
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import jsonargparse
 
 import ritz
-from ritz.cli import demo, domains, plot, relax, status
+from ritz.cli import domains
 from ritz.cli.config_file import nearest
 from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
 from ritz.cli.parts import split_overrides
 
-_COMMANDS = {"demo": demo, "plot": plot, "relax": relax, "status": status}
+_COMMANDS = {
+    "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
+    "exact energy.",
+    "plot": "Draw the logs of one or several runs over each other.",
+    "relax": "Relax structures from files, all at once.",
+    "status": "Show how far runs are: step, energy, time left and last checkpoint.",
+}
+"""What they are for, by the name of their module; it is imported when it is needed."""
 
 jsonargparse.set_parsing_settings(add_print_completion_argument=True)
 
@@ -31,11 +40,14 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
         version=ritz.__version__,
     )
     commands = parser.add_subcommands()
-    for name, module in _COMMANDS.items():
-        command = subparser((module.__doc__ or "").strip())
-        module.add_arguments(command)
-        commands.add_subcommand(name, command, help=command.description.splitlines()[0])
     completing = any(token.startswith("--print_completion") for token in given)
+    for name, text in _COMMANDS.items():
+        command = subparser(text)
+        if given[:1] == [name] or completing:
+            module = _module(name)
+            command = subparser((module.__doc__ or "").strip())
+            module.add_arguments(command)
+        commands.add_subcommand(name, command, help=text)
     meant = None
     for name, text in domains.TEXTS.items():
         command = subparser(text)
@@ -45,6 +57,10 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
             add_actions(command, own)
             meant = own if given[:1] == [name] else meant
     return parser, meant
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"ritz.cli.{name}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,10 +99,11 @@ def _run(given: list[str]) -> int:
         run_domain(domain, given, parser)
         return 0
     if given[:1] == ["relax"]:
+        relax = _module("relax")
         rest, overrides = split_overrides(given, relax.PARTS)
         return relax.run(parser.parse_args(rest).relax, overrides)
     options = parser.parse_args(given)
-    _COMMANDS[options.subcommand].run(options[options.subcommand])
+    _module(options.subcommand).run(options[options.subcommand])
     return 0
 
 
