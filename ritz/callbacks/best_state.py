@@ -15,7 +15,8 @@ class BestState(AbstractCallback):
     """Keeps the parameters with the best monitored quantity, judged by mean plus `z` errors.
 
     A noisy estimate far below the others is often just noise; adding its error bar keeps such a
-    fluctuation from being called the best. Of equal ones the first is kept.
+    fluctuation from being called the best. Of equal ones the first is kept. Steps whose numbers
+    are not finite, or whose rows are marked as `suspect`, are never the best.
 
     In drivers with a kernel it is compiled into the steps and judges in the precision of the
     loss. There it forces no step to be live, unless another callback logs the quantity.
@@ -52,7 +53,7 @@ class BestState(AbstractCallback):
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Compare; the parameters are those that the loss was computed with."""
-        if driver.traces(self):
+        if driver.traces(self) or driver.doubts:
             return
         found = read(self.monitor, log_data, driver)
         if found is None:
@@ -61,7 +62,7 @@ class BestState(AbstractCallback):
         score = (value if self.mode == "min" else -value) + self.z * (
             error if math.isfinite(error) else 0.0
         )
-        if score < self.best_score:
+        if math.isfinite(score) and score < self.best_score:
             self.best_score, self.best_value, self.best_step = score, value, step
             self.parameters = driver.snapshot_parameters()
 
@@ -87,7 +88,9 @@ class BestState(AbstractCallback):
         value, error = mean_and_error(*find(self.monitor, metrics, self._loss_name))
         penalty = self.z * jnp.asarray(jnp.where(jnp.isfinite(error), error, 0))
         score = (value if self.mode == "min" else -value) + penalty
-        better = score < callback_carry["score"]
+        better = (score < callback_carry["score"]) & jnp.isfinite(score)
+        for doubt in metrics.get("doubts", {}).values():
+            better &= ~doubt
         found = {
             "score": score,
             "value": value,

@@ -61,7 +61,11 @@ class StopCondition(AbstractCallback, abc.ABC):
             raise stop
 
     def _decide(self, step: int, log_data: Mapping[str, Any], driver: Any) -> StopRun | None:
-        message = self.should_stop(step, log_data, driver)
+        try:
+            message = self.should_stop(step, log_data, driver)
+        except StopRun:  # what it goes by is not finite
+            self._stopped = True
+            raise
         if message is None:
             return None
         self._stopped = True

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number, read
+from ritz.callbacks.monitor import check_number, read_finite
 
 
 class ConvergenceStopping(StopCondition):
@@ -35,7 +35,7 @@ class ConvergenceStopping(StopCondition):
 
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
         """Compare the mean of the window with the target."""
-        found = read(self.monitor, log_data, driver)
+        found = read_finite(self.monitor, log_data, driver)
         if found is None:
             return None
         self._loss_window = [*self._loss_window, found[0]][-self.smoothing_window :]

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_mode, check_number, improves, read
+from ritz.callbacks.monitor import check_mode, check_number, improves, read_finite
 
 
 class EarlyStopping(StopCondition):
     """Stops when the monitored quantity has not improved for more than `patience` steps.
+
+    Rows that are marked as `suspect` are no improvement.
 
     Args:
         monitor: A logged quantity such as "Energy.mean", or a part of the loss such as "mean".
@@ -61,12 +63,12 @@ class EarlyStopping(StopCondition):
         """Compare this step with the best."""
         if step < self.start_from_step:
             return None
-        found = read(self.monitor, log_data, driver)
+        found = read_finite(self.monitor, log_data, driver)
         if found is None:
             return None
         value = found[0]
         self._best_patience_counter += 1
-        if self._improves(value, self._best_val):
+        if "suspect" not in log_data and self._improves(value, self._best_val):
             self._best_val, self._best_iter = value, step
             if self.baseline is None or self._improves(value, self.baseline):
                 self._best_patience_counter = 0

@@ -1,4 +1,4 @@
-"""Deals with a loss that is NaN or infinite."""
+"""Stops a run when a quantity is NaN or infinite."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,98 +7,88 @@ import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, check_number, find
-from ritz.driver.callback import StopRun
+from ritz.driver.callback import StopReason
+from ritz.driver.rows import leaves
 
-_DEFAULT_PATIENCE = {"stop": 0, "reject": None, "rollback": 3}
+_NO_VALUE = (
+    "R_hat", "TauCorr", "TauCorrMax", "Sigma", "r_hat", "tau_corr", "tau_corr_max", "error_of_mean",
+)  # fmt: skip
+"""Diagnostics that have no value for single chains or few samples."""
 
 
 class InvalidLossStopping(StopCondition):
-    """Stops, retries or goes back when the loss is not finite.
+    """Stops when a quantity is not finite, before the update of that step.
 
-    With the policy "stop" and no patience, the update of an invalid loss is never applied.
+    Every run ends like this when its *loss* is not finite, see `on_divergence` of `run`; this
+    condition watches other quantities too, or is more patient.
 
     Args:
-        monitor: A logged quantity, or a part of the loss such as "mean" or "variance". All
-            components of an array must be finite.
-        patience: "stop": invalid steps tolerated since the last valid one (0 by default).
-            "reject": attempts at one step before the run is stopped (by default `max_attempts` of
-            `run` decides). "rollback": how often in a run to go back before it is stopped (3).
-        policy: "stop" ends the run before the update. "reject" tries the step again with fresh
-            samples. "rollback" restores the state of the last valid step, then tries again.
+        monitor: A logged quantity, or a part of the loss such as "mean" or "variance"; None for
+            all that is logged. All components of an array and all parts of a statistic must be
+            finite, but for diagnostics of chains, which may have no value.
+        patience: Invalid steps tolerated since the last valid one. With a patience the run goes on
+            over losses that are not finite, unless `on_divergence` of `run` is given.
+
+    Raises:
+        ValueError: If `patience` is negative.
     """
 
-    state_fields = ("_last_valid_iter", "_rollbacks")
+    state_fields = ("_last_valid_iter",)
+    reason = StopReason.DIVERGED
 
-    def __init__(self, monitor: str = "mean", patience: int | None = None, policy: str = "stop"):
-        if policy not in _DEFAULT_PATIENCE:
-            raise ValueError(
-                f"policy must be one of {', '.join(_DEFAULT_PATIENCE)}, but {policy!r} was given."
-            )
+    def __init__(self, monitor: str | None = "mean", patience: int = 0):
         self.monitor = monitor
-        self.policy = policy
-        self.patience = _DEFAULT_PATIENCE[policy] if patience is None else patience
-        if self.patience is not None:
-            check_number("patience", self.patience, 0)
+        self.patience = check_number("patience", patience, 0)
         self._last_valid_iter = 0
-        self._rollbacks = 0
-        self._snapshot: Any = None
 
-    def _value(self, log_data: Mapping[str, Any], driver: Any, *, complete: bool) -> Any:
-        """The monitored value; None if there is no loss, or if the row may not have it yet."""
+    @property
+    def tolerates_divergence(self) -> bool:  # type: ignore[override]
+        """With a patience."""
+        return self.patience > 0
+
+    def _watched(self, log_data: Mapping[str, Any], driver: Any) -> dict[str, Any]:
+        """The values that must be finite; none if there is no loss."""
         if driver._loss_stats is None:
-            return None
+            return {}
         name = getattr(driver, "_loss_name", "loss")
         row = {name: driver._loss_stats, **log_data}
+        if self.monitor is None:
+            return row
         try:
             value, _ = find(self.monitor, row, name)
         except LookupError:
-            if complete:
-                check_expected(self.monitor, row, driver)
-            return None
-        return getattr(value, "mean", None) if hasattr(value, "error_of_mean") else value
-
-    def _valid(self, value: Any) -> bool:
-        return value is None or bool(np.all(np.isfinite(np.asarray(value))))
-
-    def on_run_start(self, step: int, driver: Any) -> None:
-        """Forget the snapshot of another run."""
-        super().on_run_start(step, driver)
-        self._snapshot = None
-        self._rollbacks = 0
-
-    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
-        """Reject an invalid loss, unless the policy is to stop."""
-        value = self._value(log_data, driver, complete=False)
-        if self.policy == "stop" or self._valid(value):
-            return False
-        if self.policy == "reject":
-            if self.patience is not None and driver.step_attempt >= self.patience:
-                raise StopRun(f"{self.monitor} is {value} after {driver.step_attempt} retries")
-            return True
-        if self._snapshot is None:
-            raise StopRun(f"{self.monitor} is {value} and there was no valid step to go back to")
-        if self.patience is not None and self._rollbacks >= self.patience:
-            raise StopRun(f"{self.monitor} is {value} after going back {self._rollbacks} times")
-        driver.restore(self._snapshot, fresh_samples=True)
-        self._rollbacks += 1
-        return True
+            check_expected(self.monitor, row, driver)
+            return {}
+        return {self.monitor: value}
 
     def should_stop(self, step: int | None, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Look whether the loss is finite, and for how long it has not been."""
+        """Look whether the quantity is finite, and for how long it has not been."""
         if driver.step_count < self._last_valid_iter:  # another driver, or one that went back
             self._last_valid_iter = 0
-        value = self._value(log_data, driver, complete=True)
-        if self._valid(value):
-            if value is not None:
+        watched = self._watched(log_data, driver)
+        invalid = [(name, bad) for name, v in watched.items() if (bad := _invalid(v)) is not None]
+        if not invalid:
+            if watched:
                 self._last_valid_iter = driver.step_count
-                if self.policy == "rollback":
-                    self._snapshot = driver.snapshot()
             return None
         invalid_for = driver.step_count - self._last_valid_iter
-        if self.patience is None or invalid_for < self.patience:
+        if invalid_for < self.patience:
             return None
-        return f"{self.monitor} is {value}, for {invalid_for} steps since the last valid one"
+        name, value = invalid[0]
+        if not self.patience:
+            return f"{name} is {value} at step {driver.step_count}"
+        return f"{name} is {value}, for {invalid_for} steps since the last valid one"
 
-    def is_live(self, step: int) -> bool:
-        """Live where a snapshot of the driver's state is taken."""
-        return self.policy == "rollback"
+
+def _invalid(value: Any) -> Any:
+    """A part of `value` that is not finite, or None."""
+    mean = getattr(value, "mean", None)
+    if mean is not None and not callable(mean):
+        value = {"mean": mean, "variance": getattr(value, "variance", None)}
+    for path, leaf in leaves({"": value}):
+        array = np.asarray(leaf)
+        if path[-1] not in _NO_VALUE and array.dtype.kind in "fc":
+            bad = array[~np.isfinite(array)]
+            if bad.size:
+                return bad[0]
+    return None

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.driver.divergence import DivergedError
 from ritz.driver.rows import children
 
 _NUMBERS = (int, float, complex, np.generic, jax.Array)
@@ -130,6 +131,26 @@ def read(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[float,
             error = float(np.real(getattr(owner, name)))
             break
     return _number(value, monitor), error
+
+
+def read_finite(
+    monitor: str, log_data: Mapping[str, Any], driver: Any
+) -> tuple[float, float] | None:
+    """Like `read`, for conditions: they cannot judge what is not finite.
+
+    Returns:
+        The number and its error bar; None also where the number is not finite and the run was told
+        to ignore that.
+
+    Raises:
+        DivergedError: Where it was not.
+    """
+    found = read(monitor, log_data, driver)
+    if found is None or math.isfinite(found[0]):
+        return found
+    if getattr(driver, "on_divergence", "stop") == "ignore":
+        return None
+    raise DivergedError(f"{monitor} is {found[0]}")
 
 
 def improves(

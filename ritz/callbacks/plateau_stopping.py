@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number, read
+from ritz.callbacks.monitor import check_number, read_finite
 
 
 class PlateauStopping(StopCondition):
@@ -42,7 +42,7 @@ class PlateauStopping(StopCondition):
 
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
         """Fit the window."""
-        found = read(self.monitor, log_data, driver)
+        found = read_finite(self.monitor, log_data, driver)
         if found is None:
             return None
         self._values = [*self._values, found[0]][-self.window :]

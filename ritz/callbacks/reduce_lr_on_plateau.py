@@ -5,7 +5,7 @@ import logging
 import math
 from typing import Any
 
-from ritz.callbacks.monitor import check_mode, check_number, improves, read
+from ritz.callbacks.monitor import check_mode, check_number, improves, read_finite
 from ritz.callbacks.scales import require
 from ritz.driver.callback import AbstractCallback
 
@@ -16,6 +16,7 @@ class ReduceLROnPlateau(AbstractCallback):
     """Multiplies the learning rate by `factor` after `patience` steps without improvement.
 
     It acts on `driver.rate_scale`, on top of whatever schedule the optimiser has, and logs it.
+    Rows that are marked as `suspect` are no improvement.
 
     Args:
         monitor: A logged quantity such as "Energy.mean", or a part of the loss such as "mean".
@@ -68,8 +69,8 @@ class ReduceLROnPlateau(AbstractCallback):
         """Compare with the best; a reduction acts from the next step on."""
         scale = float(driver.rate_scale)
         log_data["rate_scale"] = self._scale = scale
-        found = read(self.monitor, log_data, driver)
-        if found is not None and self._is_due(found[0], scale):
+        found = read_finite(self.monitor, log_data, driver)
+        if found is not None and self._is_due(found[0], scale, "suspect" in log_data):
             self._scale = max(scale * self.factor, self.min_scale)
             driver.after_step(functools.partial(setattr, driver, "rate_scale", self._scale))
             _logger.info("Step %d: rate scale lowered to %g.", step, self._scale)
@@ -78,8 +79,10 @@ class ReduceLROnPlateau(AbstractCallback):
         """Deferred: only the row is read, and the rate changes between steps."""
         return False
 
-    def _is_due(self, value: float, scale: float) -> bool:
-        if improves(value, self._best, self.min_delta, self.min_reldelta, self.mode):
+    def _is_due(self, value: float, scale: float, suspect: bool) -> bool:
+        if not suspect and improves(
+            value, self._best, self.min_delta, self.min_reldelta, self.mode
+        ):
             self._best, self._waited = value, 0
         elif self._cooling > 0:
             self._cooling -= 1

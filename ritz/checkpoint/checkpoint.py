@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ritz.callbacks.monitor import check_expected, check_number, find, mean_and_error
@@ -19,10 +18,12 @@ from ritz.checkpoint.folder import (
     read_manifest,
 )
 from ritz.checkpoint.ownership import ending, take
+from ritz.checkpoint.probation import Probation
 from ritz.checkpoint.retention import Retention
 from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 from ritz.driver.consensus import agree
+from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
 
@@ -40,14 +41,16 @@ class Checkpoint(AbstractCallback):
     versions of the packages. `driver.run(..., resume=True)` goes on from the newest one.
 
     It is written in the background and appears when it is complete. It changes no result: nothing
-    is live, and blocks of steps end where a checkpoint is due. The first is written after the
+    is live, and blocks of steps end where a checkpoint is due. The first is taken after the
     first step, so that a folder that cannot be written is known at once; the last when the run
     ends, unless it fails with an error.
 
     The folder belongs to the run until it ends, see `FolderLock`.
 
-    A state with a loss or parameters that are not finite is no good to go on from: it is written
-    into the folder `failed` in `directory`, once in a run.
+    A state is good to go on from if the *next* loss is finite and plausible: a checkpoint is
+    written when the row after it is there, and of the last state the loss is computed for that. One
+    that is not good is written into the folder `failed` in `directory`, once in a run. When a run
+    diverges, its last good state is saved, and a resumed run goes on from there.
 
     Args:
         directory: The folder, relative to the run's working folder.
@@ -110,6 +113,16 @@ class Checkpoint(AbstractCallback):
         self._failed = False
         self._started = False
         self._final: tuple[Contents, bool] | None = None
+        self._probation = Probation()
+        self._pending: Contents | None = None
+        """Taken, and written once the next loss is known to be good."""
+        self._overdue = False
+        self._row: int | None = None
+        """The step of the last row."""
+        self._sound = True
+        """Whether that row's loss was good."""
+        self._was_sound = False
+        """Whether there was a row before it, with a good loss."""
 
     # Before the run.
 
@@ -156,6 +169,9 @@ class Checkpoint(AbstractCallback):
         self._kept = {entry: _monitored(entry) for entry in folder.entries()}
         self._last_time = time.monotonic()
         self._failed, self._final = False, None
+        self._probation = Probation(driver.telling_doubts)
+        self._pending, self._overdue, self._row = None, False, None
+        self._sound, self._was_sound = True, False
         self._description = describe_run(driver, self._began, self.configuration)
         driver.after_steps(lambda: self._prepare_final(driver))
 
@@ -169,15 +185,30 @@ class Checkpoint(AbstractCallback):
         """Where `every_steps` says so."""
         return self.every_steps is not None and (step + 1) % self.every_steps == 0
 
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Write what was taken after the last step, now that its loss is known."""
+        self._was_sound, self._row = self._row is not None and self._sound, step
+        self._sound = self._probation.passes(driver.loss, driver.doubts)
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        # After going back, this is the loss of another state than that which was taken.
+        if self._sound and "retries" not in log_data:
+            self._release(pending, driver)
+        else:
+            self._overdue = True
+            if not self._failed:
+                self._write_failed(pending)
+
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Save when the step has ended, if that is due and the state is there."""
+        """Take the state when the step has ended, if that is due and the state is there."""
         if driver.settled_state is None or not self._due(step):
             return
         monitored = self._read(log_data, driver)
-        driver.after_step(lambda: self._save(driver, monitored))
+        driver.after_step(lambda: self._take(driver, monitored))
 
     def _due(self, step: int) -> bool:
-        if self.last_saved is None and not self._failed:
+        if self._overdue or (self.last_saved is None and not self._failed):
             return True
         if self.ends_block(step):
             return True
@@ -187,7 +218,7 @@ class Checkpoint(AbstractCallback):
 
     def _read(self, log_data: Mapping[str, Any], driver: Any) -> float | None:
         monitor = self.retention.monitor
-        if monitor is None:
+        if monitor is None or "suspect" in log_data:
             return None
         try:
             mean, _ = mean_and_error(*find(monitor, log_data, driver.loss_name))
@@ -199,18 +230,19 @@ class Checkpoint(AbstractCallback):
     def _contents(self, driver: Any, monitored: float | None, ended: bool) -> Contents:
         return gather(driver, self._description, ended, monitored)
 
-    def _save(self, driver: Any, monitored: float | None) -> None:
-        """Save in the background; a failure is told, and tried again when the next is due."""
+    def _take(self, driver: Any, monitored: float | None) -> None:
+        """Keep a copy of the state until the next loss is known."""
         self._last_time = time.monotonic()
-        finite = not agree(not _is_finite(driver))
-        if not finite and self._failed:
-            return
-        contents = self._contents(driver, monitored, ended=False)
+        self._overdue = False
+        self._pending = self._contents(driver, monitored, ended=False)
+
+    def _release(self, contents: Contents, driver: Any) -> None:
+        """Write in the background; a failure is told, and tried again when the next is due."""
         for callback in driver.hooks.callbacks:
             if isinstance(callback, AbstractLogger):
                 callback.sync()
         try:
-            self._write(contents, ended=False, finite=finite)
+            self._write(contents, ended=False, finite=True)
         except CheckpointError as error:
             if self.last_saved is None:
                 raise
@@ -239,7 +271,7 @@ class Checkpoint(AbstractCallback):
         entry = folder.save(contents.manifest["step"], False, contents)
         folder.wait()
         _logger.warning(
-            "Step %d: loss or parameters are not finite; saved for inspection only: %s",
+            "Step %d: the state is no good to go on from; saved for inspection only: %s",
             entry.step, entry.path,
         )  # fmt: skip
 
@@ -265,15 +297,50 @@ class Checkpoint(AbstractCallback):
 
     def _prepare_final(self, driver: Any) -> None:
         """Take the state before other callbacks change it at the end of the run."""
+        pending, self._pending = self._pending, None
+        if driver.failed_state is not None:
+            self._prepare_diverged(driver)
+            return
         last = self.last_saved
         already = last is not None and last.end and last.step == driver.step_count
-        if self.save_on_stop and not already:
-            monitored = None if last is None else self._kept.get(last)
-            if last is None or last.step != driver.step_count:
-                monitored = None
-            failed = driver.stop_reason is StopReason.FAILED
-            finite = not agree(failed or not _is_finite(driver))
-            self._final = self._contents(driver, monitored, ended=True), finite
+        if not self.save_on_stop and pending is not None:
+            self._final = pending, not agree(not self._is_good(driver))
+        elif self.save_on_stop and not already:
+            monitored = None
+            if pending is not None:
+                monitored = pending.manifest["monitored"]
+            elif last is not None and last.step == driver.step_count:
+                monitored = self._kept.get(last)
+            failed = driver.stop_reason in (StopReason.FAILED, StopReason.DIVERGED)
+            good = not agree(failed or not self._is_good(driver))
+            if driver.failed_state is not None:  # found just now
+                self._prepare_diverged(driver)
+            else:
+                self._final = self._contents(driver, monitored, ended=True), good
+
+    def _prepare_diverged(self, driver: Any) -> None:
+        """Take the state that the run would not go on from, and the last good one."""
+        found, snapshot, went_back = driver.failed_state
+        if not self._failed:
+            self._write_failed(gather(driver, self._description, False, None, snapshot))
+        sound = self._was_sound if found.quantity == "loss" else self._sound
+        if self.save_on_stop and went_back and sound and _is_finite(driver):
+            self._final = self._contents(driver, None, ended=False), True
+
+    def _is_good(self, driver: Any) -> bool:
+        """Whether the present state is good to go on from."""
+        if not _is_finite(driver):
+            return False
+        if self._row == driver.step_count:  # the run stopped before the update
+            return self._sound
+        probed = driver.probe()
+        if probed is None:
+            return self._sound
+        loss, doubts = probed
+        self._was_sound, self._sound = self._sound, self._probation.passes(loss, doubts)
+        if not is_finite(loss_parts(loss)) and driver.on_divergence != "ignore":
+            driver.refuse_last(loss)
+        return self._sound
 
     def on_run_end(self, step: int, driver: Any) -> None:
         """Save, and wait until it is written."""
@@ -283,12 +350,13 @@ class Checkpoint(AbstractCallback):
                 self._finish_writing()
             except CheckpointError as error:
                 _logger.error("A checkpoint failed: %s", error)
-            self._write(final[0], ended=True, finite=final[1])
+            self._write(final[0], ended=final[0].manifest["ended"] is not None, finite=final[1])
         self._finish_writing()
         self._clean()
 
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
         """Wait for what is in writing; the state, maybe in the middle of a step, is not saved."""
+        self._pending = None
         try:
             self._finish_writing()
         except CheckpointError as failure:
@@ -304,17 +372,5 @@ def _monitored(entry: Entry) -> float | None:
 
 def _is_finite(driver: Any) -> bool:
     """Whether this process sees nothing but finite numbers in loss and parameters."""
-    loss = getattr(driver.loss, "mean", driver.loss)
-    values = [*jax.tree.leaves(loss), *_shards(driver.parameters)]
-    arrays = [np.asarray(value) for value in values if value is not None]
-    return all(bool(np.all(np.isfinite(a))) for a in arrays if a.dtype.kind in "fc")
-
-
-def _shards(tree: Any) -> list[Any]:
-    return [
-        shard
-        for leaf in jax.tree.leaves(tree)
-        for shard in (
-            [s.data for s in leaf.addressable_shards] if isinstance(leaf, jax.Array) else [leaf]
-        )
-    ]
+    diverged = driver.failed_state is not None  # and the loss is that of the failed state
+    return is_finite(driver.parameters) and (diverged or is_finite(loss_parts(driver.loss)))

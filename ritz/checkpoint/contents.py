@@ -49,7 +49,11 @@ def describe_run(driver: Any, began: int, configuration: Any) -> dict[str, Any]:
 
 
 def gather(
-    driver: Any, description: Mapping[str, Any], ended: bool, monitored: float | None
+    driver: Any,
+    description: Mapping[str, Any],
+    ended: bool,
+    monitored: float | None,
+    snapshot: Any = None,
 ) -> Contents:
     """Everything that a resumed run needs, as copies.
 
@@ -58,13 +62,12 @@ def gather(
         description: From `describe_run`.
         ended: Whether the run has ended.
         monitored: The value by which checkpoints are compared.
+        snapshot: What `driver.snapshot` gave; by default what it gives now.
     """
+    snapshot = driver.snapshot() if snapshot is None else snapshot
     arrays: Arrays = {}
     encoder = Encoder(arrays, driver.parameters)
-    state = {
-        name: encoder.encode(leaf, f"state.{name}")
-        for name, leaf in _named_leaves(driver.snapshot())
-    }
+    state = {name: encoder.encode(leaf, f"state.{name}") for name, leaf in _named_leaves(snapshot)}
     states = {
         key: encoder.encode(dict(callback.state_dict()), f"callbacks.{key}")
         for key, callback in driver.hooks.stateful.items()

@@ -11,12 +11,13 @@ import numpy as np
 
 from ritz.driver.arguments import as_callback
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.guarded import Guarded
 from ritz.driver.hooks import CallbackTable, HookList
 from ritz.driver.running import Running
 from ritz.driver.stop import DeferredAccessError, StopReason
 
 
-class AbstractDriver(Running):
+class AbstractDriver(Running, Guarded):
     """Runs an optimisation: `run` repeats reset, compute and update, with hooks in between.
 
     A subclass implements `reset_step`, `compute_loss_and_update` and `update_parameters` in plain
@@ -298,6 +299,7 @@ class AbstractDriver(Running):
 
     def settle(self) -> None:
         """Called when a run leaves its steps: bring the state to the steps that were counted."""
+        self.leave_diverged()
 
     def begin_attempt(self, attempt: int) -> None:
         """Note that attempt number `attempt` of the present step begins."""
@@ -311,6 +313,7 @@ class AbstractDriver(Running):
             whole: Whether all callbacks got its hooks.
         """
         self._step_count += int(counted)
+        self._guard.in_step = 0
         if self._after_step:
             actions, self._after_step = self._after_step, []
             for action in actions if counted and whole else ():
@@ -328,6 +331,8 @@ class AbstractDriver(Running):
             log_data[self._loss_name] = self._loss_stats
         if self._step_attempt:
             log_data["attempts"] = self._step_attempt + 1
+        if self._guard.in_step:
+            log_data["retries"] = self._guard.in_step
         self._log_additional_data(log_data)
         now = self._clock()
         if self._clock_start is None:

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.driver.divergence import Divergence
+from ritz.driver.finite import all_finite, first_invalid, loss_parts
 from ritz.driver.kernel import Kernel
 from ritz.driver.traced import Held, Observers
 
@@ -36,6 +38,8 @@ class Block(NamedTuple):
     """(loss, metrics) of each step, stacked; only the first `length` count."""
     length: Any
     """How many steps were taken: fewer than asked for if the kernel pauses."""
+    finite: Any
+    """Whether the parameters are finite after the last step."""
 
 
 def barrier(tree: Any) -> Any:
@@ -86,9 +90,27 @@ def _buffer_rows(row: Any) -> int:
 
 
 def _run(
-    kernel: Kernel, observers: Observers, carry: Any, held: Held, first: Any, length: Any
+    kernel: Kernel,
+    observers: Observers,
+    carry: Any,
+    held: Held,
+    first: Any,
+    length: Any,
+    *,
+    careful: bool = False,
 ) -> Block:
-    """`length` steps from step `first` on; compiled once for all lengths."""
+    """`length` steps from step `first` on; compiled once for all lengths.
+
+    Args:
+        kernel: The kernel.
+        observers: The traced parts of callbacks.
+        carry: Where to begin.
+        held: What the traced parts carry.
+        first: The first step.
+        length: How many steps.
+        careful: Whether a step whose loss or parameters are not finite is the last one, and is not
+            applied: for blocks that cannot be taken back.
+    """
     carry, held = state = _like((carry, held), (carry, held))
     _, _, update, row = jax.eval_shape(
         functools.partial(_one_step, kernel, observers), carry, held, first
@@ -98,26 +120,31 @@ def _run(
     rows = jax.tree.map(lambda leaf: jnp.zeros((n_rows, *leaf.shape), leaf.dtype), row)
     update = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), update)
 
-    def goes_on(loop: tuple[Any, Any, Any, Any]) -> Any:
-        i, (carry, _), _, _ = loop
-        return (i < length) & ((i == 0) | jnp.logical_not(kernel.pauses(carry)))
+    def goes_on(loop: tuple[Any, Any, Any, Any, Any]) -> Any:
+        i, (carry, _), _, _, finite = loop
+        more = (i < length) & ((i == 0) | jnp.logical_not(kernel.pauses(carry)))
+        return more & finite if careful else more
 
-    def body(loop: tuple[Any, Any, Any, Any]) -> tuple[Any, Any, Any, Any]:
-        i, state, update, rows = loop
+    def body(loop: tuple[Any, Any, Any, Any, Any]) -> tuple[Any, Any, Any, Any, Any]:
+        i, state, update, rows, finite = loop
         carry, held = state
         carry, held, new_update, row = _one_step(kernel, observers, carry, held, first + i)
         rows = jax.tree.map(lambda buffer, value: buffer.at[i].set(value), rows, row)
-        return i + 1, _like((carry, held), state), _like(new_update, update), rows
+        new = _like((carry, held), state)
+        if careful:
+            finite = all_finite((loss_parts(row[0]), carry.params))
+            new = jax.tree.map(lambda moved, old: jnp.where(finite, moved, old), new, state)
+        return i + 1, new, _like(new_update, update), rows, finite
 
-    start = (jnp.zeros_like(length), state, update, rows)
-    taken, (carry, held), update, rows = jax.lax.while_loop(goes_on, body, start)
-    return Block(carry, held, update, rows, taken)
+    start = (jnp.zeros_like(length), state, update, rows, jnp.ones((), bool))
+    taken, (carry, held), update, rows, finite = jax.lax.while_loop(goes_on, body, start)
+    return Block(carry, held, update, rows, taken, finite & all_finite(carry.params))
 
 
 run_block = jax.jit(_run, static_argnums=1)
 """The block program; the old carry stays, to go back to."""
 
-run_block_in_place = jax.jit(_run, static_argnums=1, donate_argnums=2)
+run_block_in_place = jax.jit(_run, static_argnums=1, static_argnames="careful", donate_argnums=2)
 """The block program; the old carry is given up."""
 
 
@@ -165,7 +192,7 @@ class Playback:
     """
 
     def __init__(self, first: int, arguments: tuple[Any, ...], block: Block, began: float):
-        rows, length = jax.device_get((block.rows, block.length))
+        rows, length, finite = jax.device_get((block.rows, block.length, block.finite))
         self.seconds = time.perf_counter() - began
         self.began = began
         self.compiled = False
@@ -181,6 +208,12 @@ class Playback:
         """Whether the row of the present step was filled."""
         self.pushed = False
         """Whether the driver's state is that after the present step."""
+        self.first_invalid = first_invalid(rows[0], self.length)
+        """The first step, counted from 0, whose loss is not finite; `length` if all are."""
+        self.finite = bool(finite) and self.first_invalid == self.length
+        """Whether losses and parameters are finite."""
+        self.lost: tuple[int, Divergence] | None = None
+        """At which of its steps the run diverges, and how."""
         self._rows = Rows(rows, self.length)
 
     def next_row(self) -> tuple[Any, dict[str, Any]]:

@@ -70,6 +70,10 @@ class AbstractCallback:
     callback_order: int = CallbackOrder.USER
     """Lower runs earlier, in every hook. A class attribute or a property."""
 
+    tolerates_divergence: bool = False
+    """Whether the run goes on with what is not finite, since this callback decides about it; what
+    `on_divergence` of `run` says comes first."""
+
     name: str | None = None
     """Tells two callbacks of one class apart; see `state_key`."""
 

@@ -24,6 +24,7 @@ from ritz.driver.blocks import (
 )
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.consensus import agree_on_least
+from ritz.driver.guarded_blocks import GuardedBlocks
 from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
 from ritz.driver.traced import Held, Observers, gather
@@ -31,7 +32,7 @@ from ritz.driver.traced import Held, Observers, gather
 _logger = logging.getLogger(__name__)
 
 
-class CompiledDriver(AbstractDriver):
+class CompiledDriver(GuardedBlocks, AbstractDriver):
     """Implements the three methods of a step from a `Kernel`.
 
     Steps at which no callback is live run as blocks: one compiled program takes many of them, and
@@ -87,7 +88,7 @@ class CompiledDriver(AbstractDriver):
 
     def begin_run(self) -> None:
         """Nothing is known of the callbacks yet, and the carry's arrays may be in use elsewhere."""
-        self._owns_carry = self._compiled_in_run = False
+        self._owns_carry = self._compiled_in_run = self._ran_blocks = False
         self._undo = None
 
     def end_run(self) -> None:
@@ -138,20 +139,23 @@ class CompiledDriver(AbstractDriver):
         assert self._observers is not None
         kernel, carry = self.kernel, self.carry
         program: Any = run_block
+        options = {}
         if not self._speculate:
-            program = run_block_in_place
+            program, options = run_block_in_place, {"careful": self._guard.watches}
             if not self._owns_carry:  # others may hold these arrays
                 carry = jax.tree.map(jnp.copy, carry)
         arguments = (kernel, self._observers, carry, self._held, np.int32(self.step_count))
         known, began = program._cache_size(), time.perf_counter()
-        block = program(*arguments, np.int32(length))
+        block = program(*arguments, np.int32(length), **options)
         playback = Playback(self.step_count, arguments, block, began)
         playback.compiled = program._cache_size() > known
         if playback.compiled:
             self._log_compilation(playback)
         if not self._speculate:
-            playback.arguments = None
+            playback.arguments = self._good = None
             self._push(block)
+        self._look_at(playback)
+        self._ran_blocks = True
         self._playback, self._block = playback, playback.steps
 
     def _log_compilation(self, playback: Playback) -> None:
@@ -179,6 +183,7 @@ class CompiledDriver(AbstractDriver):
     def _finish(self, playback: Playback) -> None:
         self._playback = self._block = None
         self._length.done(playback)
+        self._good = self._good_before(playback, playback.length)
         self._load_traced()
 
     def settle(self) -> None:
@@ -189,12 +194,18 @@ class CompiledDriver(AbstractDriver):
         playback = self._playback
         if playback is None:
             self._undo_attempt()
-            return
-        if playback.arguments is None:
+        elif playback.arguments is None:
             self._count_the_rest(playback)
-            return
+        else:
+            self._take_back(playback)
+        self.leave_diverged()
+
+    def _take_back(self, playback: Playback) -> None:
+        """Go back to the steps of a block that were counted."""
+        assert playback.arguments is not None
         if playback.count:
             self._push(run_block(*playback.arguments, np.int32(playback.count)))
+            self._good = self._good_before(playback, playback.count)
         self._playback = self._block = None
         self._length.cut(playback.count)
         self.batch = None
@@ -219,11 +230,13 @@ class CompiledDriver(AbstractDriver):
 
     def _count_the_rest(self, playback: Playback) -> None:
         """Without a carry to go back to, the steps of the block stay as they were taken."""
-        missed = playback.length - playback.count
+        missed = playback.length - playback.count - (playback.lost is not None)
         self._playback = self._block = None
         self._length.cut(playback.count)
         self._step_count += missed
         self._load_traced()
+        if not missed:
+            return
         _logger.warning(
             "The run ended within a block that cannot be taken back (speculate=False): %d more "
             "steps were applied and counted; their rows are not in the logs.",
@@ -325,7 +338,9 @@ class CompiledDriver(AbstractDriver):
         """Apply `update` through the kernel."""
         playback = self._playback
         if playback is None:
-            self.carry = phases.apply(self.kernel, self.carry, update)
+            before, after = self.carry, self._applied(update)
+            self._good = lambda: before
+            self.carry = after
             self._owns_carry, self._undo = False, None
             self._observe("on_step_end")
         elif playback.count == playback.length - 1:
@@ -357,3 +372,5 @@ class CompiledDriver(AbstractDriver):
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
         log_data.update(self._metrics)
+        if "doubts" in log_data:
+            self._mark(log_data, log_data.pop("doubts"))

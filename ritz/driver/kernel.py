@@ -12,7 +12,8 @@ class Proposal(NamedTuple):
     update: Any
     """What `Kernel.apply` takes."""
     metrics: dict[str, Any]
-    """Further numbers for the step's row, by name."""
+    """Further numbers for the step's row, by name. Under `doubts`, name -> whether: reasons not to
+    trust the numbers of the step, which become the mark `suspect` of its row."""
 
 
 class Kernel(abc.ABC):

@@ -75,10 +75,11 @@ def take_step(
     compute_step(driver, hooks, step, log_data, max_attempts)
 
     hooks.call("before_parameter_update", step, log_data, driver)
+    driver.check_finite()
     counted = whole = False
     try:
         with signals.held():
-            driver.update_parameters(driver._dp)
+            driver.move(driver._dp)
             counted = True
         hooks.call("on_step_end", step, log_data, driver)
         whole = True
@@ -98,7 +99,8 @@ def compute_step(
     max_attempts: int,
 ) -> None:
     """Compute the loss and the update, again while anybody rejects them, and log the loss."""
-    for attempt in range(max_attempts):
+    attempt = 0
+    while attempt < max_attempts:
         driver.begin_attempt(attempt)
         log_data.clear()
         hooks.call("on_step_start", step, log_data, driver)
@@ -109,7 +111,9 @@ def compute_step(
         rejecting = [callback.label for callback in said_no]
         if not rejecting and not driver._accept_step():
             rejecting = [type(driver).__name__]
-        if not agree(rejecting):
+        if agree(rejecting):
+            attempt += 1
+        elif not driver.goes_back():
             driver.fill_row(log_data)
             return
     raise StepRejectedError(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ritz.driver.blocks import barrier
+from ritz.driver.finite import all_finite
 from ritz.driver.kernel import Kernel
 from ritz.driver.traced import Observers
 
@@ -26,8 +27,9 @@ def propose(kernel: Kernel, carry: Any, batch: Any) -> Any:
 
 @jax.jit
 def apply(kernel: Kernel, carry: Any, update: Any) -> Any:
-    """The carry after the update."""
-    return kernel.apply(carry, update)
+    """The carry after the update, and whether its parameters are finite."""
+    carry = barrier(kernel.apply(carry, update))
+    return carry, all_finite(carry.params)
 
 
 @jax.jit

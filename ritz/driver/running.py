@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ritz.driver.arguments import assemble, check_count, listed, resume_run
+from ritz.driver.arguments import assemble, check_choice, check_count, listed, resume_run
+from ritz.driver.divergence import POLICIES
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import StepInfo, run_loop
 from ritz.driver.stop import StopReason
 
 _logger = logging.getLogger("ritz")
-_EARLY = (StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED)
+_EARLY = (
+    StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED, StopReason.DIVERGED,
+)  # fmt: skip
 
 
 class Running:
@@ -26,6 +29,8 @@ class Running:
     _after_step: list[Any]
     _after_steps: list[Any]
     adapt: Any
+    can_go_back: bool
+    guard_run: Any
     begin_run: Any
     end_run: Any
     _block: range | None = None
@@ -55,6 +60,7 @@ class Running:
         max_block: int | None = 1,
         speculate: bool = True,
         resume: bool | str | Path = False,
+        on_divergence: str | None = None,
     ) -> Iterator[StepInfo]:
         """The run loop as a generator; takes the arguments of `run` and checks them at once.
 
@@ -80,9 +86,21 @@ class Running:
             callback=[*self._registered, *listed(callback)],
             timeit=timeit,
         )
-        return self._with_resources(
-            self._loop(n_iter, HookList(callbacks), max_attempts, max_block, speculate, resume)
-        )
+        hooks = HookList(callbacks)
+        policy = self._policy(on_divergence, hooks)
+        steps = self._loop(n_iter, hooks, max_attempts, max_block, speculate, resume, policy)
+        return self._with_resources(steps)
+
+    def _policy(self, asked: str | None, hooks: HookList) -> str:
+        if asked is not None:
+            check_choice("on_divergence", asked, POLICIES)
+        if asked == "retry" and not self.can_go_back:
+            raise ValueError(
+                f'on_divergence="retry" needs a driver that can go back, and {type(self).__name__} '
+                'cannot; use "stop".'
+            )
+        tolerated = any(callback.tolerates_divergence for callback in hooks.callbacks)
+        return asked or ("ignore" if tolerated else "stop")
 
     def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:
         """Enter a context manager until the run is over, in whatever way, also if it is refused.
@@ -103,6 +121,7 @@ class Running:
         max_block: int | None,
         speculate: bool,
         resume: bool | str | Path,
+        policy: str,
     ) -> Iterator[StepInfo]:
         if self._running:
             raise RuntimeError(
@@ -118,6 +137,7 @@ class Running:
         self._target_step = max(first + n_iter, self._step_count)
         self._after_step, self._after_steps = [], []
         self.begin_run()
+        self.guard_run(policy)
         try:
             with self._environment():
                 n_left = self._target_step - self._step_count
@@ -155,6 +175,7 @@ class Running:
         max_block: int | None = None,
         speculate: bool = True,
         resume: bool | str | Path = False,
+        on_divergence: str | None = None,
     ) -> tuple[Any, ...]:
         """Take `n_iter` steps, fewer if a callback or a signal ends the run.
 
@@ -179,6 +200,11 @@ class Running:
             resume: True goes on from the newest readable checkpoint of the `Checkpoint` in
                 `callback`, if there is one, and takes the steps that are left of the `n_iter` that
                 were asked for when the saved run began. A path demands a checkpoint there.
+            on_divergence: What happens when the loss, the update or the parameters after it are not
+                finite. "stop", the default, ends the run before the update, with
+                `StopReason.DIVERGED` and the last good state in the driver. "retry" goes back to it
+                with other samples and ten times the damping (half the learning rate where there is
+                no damping), at most five times in a row. "ignore" goes on.
 
         Returns:
             The loggers in `out`.
@@ -195,7 +221,7 @@ class Running:
         """
         steps = self.steps(
             n_iter, out, obs, step_size, show_progress, save_params_every, write_every, callback,
-            timeit, max_attempts, max_block, speculate, resume,
+            timeit, max_attempts, max_block, speculate, resume, on_divergence,
         )  # fmt: skip
         # Closes the loop properly too if it is interrupted in between.
         with contextlib.closing(steps):  # type: ignore[type-var]

@@ -12,6 +12,7 @@ class StopReason(enum.Enum):
     INTERRUPTED = "interrupted by a signal"
     CLOSED = "left by the caller before its last step"
     FAILED = "failed with an error"
+    DIVERGED = "diverged"
 
 
 class StopRun(Exception):

@@ -10,7 +10,6 @@ from ritz.runs.journal_rows import FIELDS as _FIELDS
 from ritz.runs.journal_rows import SPECIAL as _SPECIAL
 
 
-
 def fields_of(value: Any) -> dict[str, Any] | None:
     """The fields of statistics and named tuples, which share one history; None for others."""
     if hasattr(value, "to_dict"):

@@ -150,6 +150,10 @@ class WorkStage(abc.ABC):
         """The stage's own callbacks, for a run of `driver`."""
         return list(self.callbacks)
 
+    def run_options(self) -> dict[str, Any]:
+        """Further arguments of `AbstractDriver.run`."""
+        return {}
+
     def checkpoint_folder(self, context: RunContext) -> Path:
         """Where the stage's checkpoints are."""
         return (Path(context.save_path) / "checkpoints" / self.name).absolute()
@@ -199,7 +203,7 @@ class WorkStage(abc.ABC):
             driver.run(
                 self.config.iterations, out=list(self.writers),
                 callback=[FolderOwner("."), *self.run_callbacks(driver), saving], resume=resume,
-                **{"show_progress": False, **context.options},
+                **{"show_progress": False, **self.run_options(), **context.options},
             )  # fmt: skip
         except StageAbort as abort:
             self._keep(abort, folder)
@@ -208,7 +212,7 @@ class WorkStage(abc.ABC):
             raise
         except KeyboardInterrupt as interrupt:
             raise RunInterrupted(str(interrupt), signal.SIGINT) from interrupt
-        if driver.stop_reason is StopReason.FAILED:
+        if driver.stop_reason in (StopReason.FAILED, StopReason.DIVERGED):
             raise SystemExit(f"stage {self.name}: {driver.stop_message}")
         return self.state_of(driver)
 
@@ -250,6 +254,8 @@ class GeneratorDriver(AbstractDriver):
         state: Its state, which is what is saved.
         rngs: What `loop` is given.
     """
+
+    can_go_back = False
 
     def __init__(self, stage: WorkStage, state: Any, rngs: Any):
         super().__init__(types.SimpleNamespace(parameters=state))

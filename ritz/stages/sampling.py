@@ -9,12 +9,11 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 from jax.sharding import PartitionSpec
 
-from ritz.driver import AbstractDriver
+from ritz.driver import AbstractDriver, StopReason
 from ritz.driver.callback import AbstractCallback
 from ritz.loggers import CSVLog, JsonLog
 from ritz.stages.base import StageAbort, WorkStage, WorkStageConfig
 from ritz.stages.config import Config
-from ritz.stages.nan import StopOnNaN
 
 _logger = logging.getLogger(__name__)
 
@@ -192,15 +191,15 @@ class SamplingStage(WorkStage):
             `(step, state)`.
 
         Raises:
-            StageAbort: If a loss, or what else was asked for, is NaN.
+            StageAbort: If the loss, or what else was asked for, is not finite.
         """
         driver = self.driver(state, rngs)
         driver.resume_at(initial_step, 0.0)
         n_left = max(self.config.iterations - initial_step, 0)
         callbacks = self.run_callbacks(driver)
-        for info in driver.steps(n_left, callback=callbacks):
+        for info in driver.steps(n_left, callback=callbacks, **self.run_options()):
             yield info.step, self.state_of(driver)
-        if any(c.found for c in callbacks if isinstance(c, StopOnNaN)):
+        if driver.stop_reason is StopReason.DIVERGED:
             raise StageAbort(driver.step_count, self.state_of(driver))
 
 

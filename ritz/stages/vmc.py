@@ -7,9 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import optax
 
+from ritz.callbacks import InvalidLossStopping
 from ritz.driver import AbstractDriver
+from ritz.driver.arguments import check_choice
+from ritz.driver.divergence import POLICIES
 from ritz.stages.base import WorkStageConfig
-from ritz.stages.nan import LOSS, StopOnNaN
 from ritz.stages.sampling import (
     AbstractWavefunction,
     LogAmplitude,
@@ -18,14 +20,20 @@ from ritz.stages.sampling import (
     specifications,
 )
 
+LOSS = "loss"
+"""Stands for the loss of a driver, whatever its name."""
+
 
 @dataclasses.dataclass(kw_only=True, frozen=True)
 class VMCWorkStageConfig(WorkStageConfig):
     """What a VMC stage is told, besides what every stage is.
 
     Args:
-        stop_on_nan: Which statistics end the stage when they are NaN, in any part: names separated
-            by commas, such as "loss" (the default) or "loss,info"; True for all, False for none.
+        stop_on_nan: Which statistics end the stage when they are not finite, in any part: names
+            separated by commas, such as "loss" (the default) or "loss,info"; True for all, False
+            for none, which goes on over a loss that is not finite too.
+        on_divergence: What happens when loss, update or parameters are not finite: "stop" or
+            "retry", see `AbstractDriver.run`.
 
     Raises:
         ValueError: If it is something else.
@@ -33,6 +41,7 @@ class VMCWorkStageConfig(WorkStageConfig):
 
     burn_in: int = 100
     stop_on_nan: bool | str = LOSS
+    on_divergence: str = "stop"
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -42,14 +51,22 @@ class VMCWorkStageConfig(WorkStageConfig):
                 "stop_on_nan takes True, False or names separated by commas, but "
                 f"{self.stop_on_nan!r} was given."
             )
+        check_choice("on_divergence", self.on_divergence, POLICIES)
 
-    def watch(self) -> list[StopOnNaN]:
-        """The callbacks that look for NaN."""
-        if self.stop_on_nan is False:
-            return []
-        if self.stop_on_nan is True:
-            return [StopOnNaN(None)]
-        return [StopOnNaN(tuple(name.strip() for name in self.stop_on_nan.split(",")))]
+    def watch(self) -> list[InvalidLossStopping]:
+        """What looks at more than loss, update and parameters, which the driver looks at."""
+        if isinstance(self.stop_on_nan, bool):
+            return [InvalidLossStopping(None)] if self.stop_on_nan else []
+        names = [name.strip() for name in self.stop_on_nan.split(",")]
+        watching = [InvalidLossStopping(name) for name in names if name != LOSS]
+        for condition in watching:
+            condition.name = condition.monitor
+        return watching
+
+    @property
+    def policy(self) -> str:
+        """`on_divergence` of the stage's run."""
+        return "ignore" if self.stop_on_nan is False else self.on_divergence
 
 
 class VMCState(NamedTuple):
@@ -86,9 +103,14 @@ class VMCWorkStage(SamplingStage):
         return self.wavefunction.training_driver(self.parts, rngs, params)
 
     def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
-        """The stage's callbacks, and what looks for NaN."""
+        """The stage's callbacks, and what looks at further quantities."""
         config: Any = self.config
         return [*super().run_callbacks(driver), *config.watch()]
+
+    def run_options(self) -> dict[str, Any]:
+        """The policy for what is not finite."""
+        config: Any = self.config
+        return {"on_divergence": config.policy}
 
 
 class VMCStageBuilder(SamplingStageBuilder):

@@ -42,11 +42,6 @@ def test_conformance_of_combinations(name):
     check_callback(make)
 
 
-@pytest.mark.parametrize("policy", ["stop", "reject", "rollback"])
-def test_conformance_of_each_policy(policy):
-    check_callback(lambda: ritz.callbacks.InvalidLossStopping(policy=policy))
-
-
 def test_the_check_finds_a_callback_that_forgets():
     class Forgetful(AbstractCallback):
         count = 0

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 from ritz.callbacks import (
+    AbstractCallback,
+    ConvergenceStopping,
+    EarlyStopping,
     InvalidLossStopping,
+    PlateauStopping,
+    ReduceLROnPlateau,
     StopRun,
 )
-from ritz.loggers import RuntimeLog
+from ritz.driver.callback import CallbackOrder, StopReason
 from ritz.testing import QuadraticDriver
 from tests.callbacks.series import Series, stopped_at
 
@@ -44,62 +49,57 @@ def test_invalid_loss_by_hand():
         stopping.on_step_end(None, {}, types.SimpleNamespace(_loss_stats=bad, step_count=2))
 
 
-class Flaky(QuadraticDriver):
-    """The loss is NaN at the first `bad` attempts at step 2."""
+def test_everything_that_is_logged_can_be_watched():
+    class Odd(AbstractCallback):
+        def before_parameter_update(self, step, log_data, driver):
+            log_data["odd"] = {
+                "even": 0.0,
+                "parts": np.array([0.0, math.inf if step == 2 else 1.0]),
+            }
+            log_data["stats"] = {"R_hat": math.nan}
 
-    def __init__(self, bad):
-        super().__init__()
-        self.bad, self.attempts = bad, 0
-
-    def compute_loss_and_update(self):
-        stats, update = super().compute_loss_and_update()
-        if self.step_count == 2:
-            self.attempts += 1
-            if self.attempts <= self.bad:
-                return stats._replace(mean=math.nan), update * math.nan
-        return stats, update
-
-
-def test_invalid_loss_rejects():
-    driver, log = Flaky(2), RuntimeLog()
-    driver.run(4, out=log, callback=InvalidLossStopping(policy="reject"), show_progress=False)
-    assert (driver.step_count, driver.updates) == (4, 4)
-    assert list(log.data["attempts"].iters) == [2] and list(log.data["attempts"].values) == [3]
-    assert np.all(np.isfinite(driver.parameters))
+    for monitor in (None, "odd", "odd.parts"):
+        driver = QuadraticDriver()
+        stopping = InvalidLossStopping(monitor)
+        driver.run(4, callback=[Odd(), stopping], show_progress=False)
+        assert driver.step_count == 2 and driver.stop_reason is StopReason.DIVERGED
+        said = f"stopped by InvalidLossStopping: {monitor or 'odd'} is inf at step 2"
+        assert driver.stop_message == said
 
 
-def test_invalid_loss_gives_up_rejecting():
-    driver = Flaky(99)
-    stopping = InvalidLossStopping(policy="reject", patience=3)
-    driver.run(4, callback=stopping, show_progress=False)
-    assert driver.step_count == 2 and "after 3 retries" in driver.stop_message
+def test_a_patient_one_decides_in_place_of_the_driver():
+    losses = [1.0, math.nan, math.nan, 1.0, 1.0]
+    assert stopped_at(losses, InvalidLossStopping(patience=3)) == 5
+    driver = Series(losses)
+    driver.run(
+        5, callback=InvalidLossStopping(patience=3), on_divergence="stop", show_progress=False
+    )
+    assert driver.step_count == 1
 
 
-def test_invalid_loss_rolls_back_to_the_last_valid_step():
-    class Poisoned(QuadraticDriver):
-        """The second update makes the parameters infinite, once."""
+@pytest.mark.parametrize(
+    "condition",
+    [
+        EarlyStopping(patience=9),
+        PlateauStopping(window=3),
+        ConvergenceStopping(0.0),
+        ReduceLROnPlateau(),
+        EarlyStopping(patience=9) & ConvergenceStopping(0.0),
+        EarlyStopping(patience=9) | ConvergenceStopping(0.0),
+    ],
+    ids=lambda c: c.state_key,
+)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_conditions_react_in_one_way(condition, bad):
+    class Logs(AbstractCallback):
+        callback_order = CallbackOrder.OBSERVE
 
-        def update_parameters(self, update):
-            super().update_parameters(update)
-            if self.updates == 2:
-                self.parameters = self.parameters * math.inf
+        def before_parameter_update(self, step, log_data, driver):
+            log_data["mean"] = bad if step == 3 else 10.0 - step
 
-    driver, log = Poisoned(), RuntimeLog()
-    driver.run(4, out=log, callback=InvalidLossStopping(policy="rollback"), show_progress=False)
-    losses = log.data["loss"]["mean"]
-    assert driver.step_count == driver.updates == 4
-    assert losses[2] == losses[1]  # step 2 was taken again from the parameters of step 1
-    assert np.all(np.isfinite(driver.parameters))
-
-
-def test_invalid_loss_gives_up_rolling_back():
-    class Hopeless(QuadraticDriver):
-        def update_parameters(self, update):
-            super().update_parameters(update * math.nan)
-
-    driver = Hopeless()
-    driver.run(9, callback=InvalidLossStopping(policy="rollback", patience=2), show_progress=False)
-    assert "after going back 2 times" in driver.stop_message
-    first = Series([math.nan])
-    first.run(1, callback=InvalidLossStopping(policy="rollback"), show_progress=False)
-    assert "no valid step to go back to" in first.stop_message
+    stopped, skipped = QuadraticDriver(), QuadraticDriver()
+    stopped.run(6, callback=[Logs(), condition], show_progress=False)
+    assert stopped.step_count == 3 and stopped.stop_reason is StopReason.DIVERGED
+    assert f"mean is {bad}" in stopped.stop_message
+    skipped.run(6, callback=[Logs(), condition], show_progress=False, on_divergence="ignore")
+    assert skipped.step_count == 6 and skipped.stop_reason is StopReason.FINISHED

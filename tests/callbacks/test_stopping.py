@@ -18,6 +18,7 @@ from ritz.callbacks import (
 )
 from ritz.callbacks.plateau_stopping import fitted_change
 from ritz.driver import StopReason
+from ritz.driver.callback import CallbackOrder
 from ritz.testing import QuadraticDriver
 from tests.callbacks.series import Series, stopped_at
 
@@ -77,8 +78,17 @@ def test_mode_max():
     assert stopped_at([1.0, 2.0, 3.0, 3.0, 3.0], EarlyStopping(patience=1, mode="max")) == 4
 
 
-def test_nan_never_improves():
-    assert stopped_at([1.0] + [math.nan] * 9, EarlyStopping(patience=2)) == 3
+def test_suspect_rows_never_improve():
+    class Doubtful(AbstractCallback):
+        callback_order = CallbackOrder.OBSERVE
+
+        def before_parameter_update(self, step, log_data, driver):
+            if step == 2:
+                log_data["suspect"] = "acceptance"
+
+    early, driver = EarlyStopping(patience=9), Series([3.0, 2.0, -1e9, 1.0])
+    driver.run(4, callback=[Doubtful(), early], show_progress=False)
+    assert (early.best_step, early.best_value) == (3, 1.0)
 
 
 def test_any_logged_quantity_and_the_real_part():
@@ -269,7 +279,7 @@ def test_bad_settings():
         (lambda: PlateauStopping(window=2), "window must be at least 3, but 2 was given"),
         (lambda: PlateauStopping(z=0), "z must be above 0"),
         (lambda: ConvergenceStopping(0, smoothing_window=0), "smoothing_window must be at least 1"),
-        (lambda: InvalidLossStopping(policy="skip"), "policy must be one of stop, reject, rollb"),
+        (lambda: InvalidLossStopping(patience=-1), "patience must be at least 0, but -1"),
     ]:
         with pytest.raises(ValueError, match=match):
             make()

@@ -12,15 +12,17 @@ from ritz.callbacks import (
     AbstractCallback,
     BestState,
     EarlyStopping,
+    LambdaCallback,
     ParameterEMA,
     PlateauStopping,
     Timeout,
 )
-from ritz.checkpoint import Checkpoint, CheckpointError
+from ritz.checkpoint import Checkpoint, CheckpointError, load
 from ritz.driver import AbstractDriver, StopReason
 from ritz.loggers import CSVLog, HDF5Log, JsonLog, RuntimeLog
 from ritz.plotting import read_log
 from ritz.testing import QuadraticDriver
+from tests.driver.fragile import FragileDriver
 from tests.driver.noisy import NoisyDriver, bits
 from tests.driver.tools import Diary, Halving, LiveAt, at, raising, text
 
@@ -206,17 +208,56 @@ def test_invalid_states_are_set_apart(caplog):
             return (loss if self.step_count < 5 else math.nan), update
 
     go(Broken(), 10, Checkpoint("ck", every_steps=2, max_to_keep=None))
-    assert names() == ["00000001", "00000002", "00000004"]
-    assert names("ck/failed") == ["00000010"]
-    assert "not finite; saved for inspection only" in caplog.text
-    assert go(Broken(), 4, Checkpoint("ck")).step_count == 4
+    # The loss of step 5 says that the fifth update was bad: the state before it is saved.
+    assert names() == ["00000001", "00000002", "00000004", "00000005"]
+    assert names("ck/failed") == ["00000005"]
+    assert "no good to go on from; saved for inspection only" in caplog.text
+    resumed = Halving()
+    assert load("ck", resumed) == 5 and resumed.parameters == 0.5**4
+    again = go(Broken(), 10, Checkpoint("ck"))
+    assert again.stop_reason is StopReason.DIVERGED and again.step_count == 5
 
     class Exploding(Halving):
         def update_parameters(self, update):
             self.parameters = np.array(np.inf if self.step_count == 3 else 1.0)
 
     go(Exploding(), 4, Checkpoint("inf", every_steps=2))
-    assert names("inf") == ["00000001", "00000002"] and names("inf/failed") == ["00000004"]
+    assert names("inf") == ["00000001", "00000002", "00000003"]
+    assert names("inf/failed") == ["00000003"]
+
+
+class Leaping(Halving):
+    """The loss is finite, and after one update larger than could be."""
+
+    def __init__(self, at, value=1e9):
+        super().__init__()
+        self.at, self.value = at, value
+
+    def update_parameters(self, update):
+        super().update_parameters(update)
+        if self.step_count == self.at:
+            self.parameters = np.array(self.value)
+
+
+@pytest.mark.parametrize("end", [10, 5])
+def test_a_state_counts_as_good_once_the_next_loss_is_plausible(end, caplog):
+    go(Leaping(4), end, Checkpoint("ck", every_steps=5, max_to_keep=None))
+    # Of the last state the loss is computed for that; drivers by hand cannot do so.
+    unknown = ["00000005-end"] if end == 5 else []
+    assert names() == ["00000001", *unknown]
+    assert ("saved for inspection only" in caplog.text) == (end == 10)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_run_whose_last_state_is_bad_did_not_finish(live):
+    look = LambdaCallback(on_step_end=lambda step, log_data, driver: None, live=live)
+    driver = FragileDriver(breaks="loss", at=5)
+    go(driver, 5, look, Checkpoint("ck", every_steps=4))
+    assert driver.stop_reason is StopReason.DIVERGED and "at step 5 (nan)" in driver.stop_message
+    assert names() == ["00000001", "00000004", "00000005"] and names("ck/failed") == ["00000005"]
+    good = FragileDriver()
+    good.run(4, show_progress=False)
+    assert np.array_equal(driver.parameters, good.parameters)
 
 
 def test_a_state_that_cannot_be_saved_is_known_at_the_first_step():

@@ -217,7 +217,9 @@ def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):
         capsys, "train", *SMALL, "train.callbacks=[bad.spoil]", "train.stop_on_nan=x",
         f"folder={tmp_path / 'r'}",
     )  # fmt: skip
-    assert status == 1 and "stage train: stopped by StopOnNaN: x has a NaN at step 2" in error
+    assert (
+        status == 1 and "stage train: stopped by InvalidLossStopping:x: x is nan at step 2" in error
+    )
 
 
 @pytest.mark.parametrize(

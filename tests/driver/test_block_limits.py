@@ -100,7 +100,7 @@ def test_time_limits_act_within_half_a_second():
 
 def test_blocks_are_as_long_as_fits_into_a_fifth_of_a_second():
     length = blocks.BlockLength()
-    block = blocks.Block(None, (), None, (np.zeros(64), {}), np.int32(64))
+    block = blocks.Block(None, (), None, (np.zeros(64), {}), np.int32(64), True)
     playback = blocks.Playback(0, (), block, time.perf_counter() - 1.0)
     assert length.next(1000) == 1
     length.done(playback)

@@ -128,7 +128,7 @@ def test_a_nan_in_part_of_a_quantity_counts(tmp_path, stop_on_nan, steps):
         stage.run(state, RunContext(tmp_path), key)
         assert (tmp_path / "checkpoints/train/00000006-end").is_dir()
         return
-    with pytest.raises(SystemExit, match="stage train: .*values has a NaN at step 3"):
+    with pytest.raises(SystemExit, match="stage train: .*values is nan at step 3"):
         stage.run(state, RunContext(tmp_path), key)
     saved = sorted(p.name for p in (tmp_path / "checkpoints/train").iterdir())
     assert saved == ["00000001", "failed"]

@@ -8,7 +8,6 @@ import pytest
 from ritz.callbacks import (
     AutoChunkSize,
     BestState,
-    InvalidLossStopping,
     LambdaCallback,
     ReduceLROnPlateau,
     TrustRegion,
@@ -115,10 +114,9 @@ def test_a_poisoned_step_is_rolled_back():
             once.append(1)
             driver.parameters = jax.tree.map(lambda x: x * jnp.nan, driver.parameters)
 
-    data = run(driver, 4, callback=[
-        LambdaCallback(on_step_end=poison), InvalidLossStopping(policy="rollback")])  # fmt: skip
+    data = run(driver, 4, callback=LambdaCallback(on_step_end=poison), on_divergence="retry")
     assert np.all(np.isfinite(data["Energy"]["Mean"])) and len(data["Energy"]) == 4
-    assert data["attempts"].iters.tolist() == [2]
+    assert data["retries"].iters.tolist() == [2] and driver.damping_scale == 10
 
 
 def test_best_state_restores_parameters():

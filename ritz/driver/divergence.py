@@ -1,0 +1,121 @@
+"""What a driver does about losses, updates and parameters that are not finite."""
+
+import logging
+from typing import Any, NamedTuple
+
+from ritz.driver.finite import is_finite, loss_parts
+from ritz.driver.stop import StopReason, StopRun
+
+_logger = logging.getLogger("ritz")
+
+POLICIES = ("stop", "retry", "ignore")
+"""What `on_divergence` of `run` takes."""
+
+MOST_RETRIES = 5
+"""How often in a row a run goes back before it stops."""
+
+MORE_DAMPING = 10.0
+LESS_RATE = 0.5
+
+
+class Divergence(NamedTuple):
+    """What was found not to be finite."""
+
+    quantity: str
+    """"loss", "update" or "parameters"."""
+    loss: Any = None
+    """The loss of the step."""
+
+    def sentence(self, loss_name: str, step: int) -> str:
+        """What happened."""
+        if self.quantity == "loss":
+            value = getattr(self.loss, "mean", None)
+            value = self.loss if value is None or callable(value) else value
+            return f"the loss {loss_name!r} is not finite at step {step} ({value})"
+        if self.quantity == "update":
+            return f"the update of step {step} is not finite"
+        return f"the parameters are not finite after the update of step {step}"
+
+
+class DivergedError(StopRun):
+    """Ends a run whose loss, update or parameters are not finite; raised before the update."""
+
+    reason = StopReason.DIVERGED
+
+
+class Guard:
+    """The policy of one run, and how often it has gone back.
+
+    Args:
+        policy: One of `POLICIES`.
+    """
+
+    def __init__(self, policy: str = "stop"):
+        self.policy = policy
+        self.in_step = 0
+        """How often the present step was taken back."""
+        self._in_a_row = 0
+
+    @property
+    def watches(self) -> bool:
+        """Whether anything is done about what is not finite."""
+        return self.policy != "ignore"
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether the run may go back once more."""
+        return self.policy == "retry" and self._in_a_row < MOST_RETRIES
+
+    def begin_step(self) -> None:
+        """Note that a step begins."""
+        self.in_step = 0
+
+    def passed(self) -> None:
+        """Note that the loss of the step is finite: what came before it was good."""
+        if self.in_step == 0:
+            self._in_a_row = 0
+
+    def retry(self, driver: Any, found: Divergence) -> None:
+        """Count that the run goes back, and make its next steps more careful."""
+        self.in_step += 1
+        self._in_a_row += 1
+        changed = self._calm(driver)
+        _logger.warning(
+            "Step %d: %s; back to the last good state with other samples%s (%d of at most %d times "
+            "in a row).",
+            driver.step_count, found.sentence(driver.loss_name, driver.step_count), changed,
+            self._in_a_row, MOST_RETRIES,
+        )  # fmt: skip
+
+    @staticmethod
+    def _calm(driver: Any) -> str:
+        if "damping_scale" in driver.adjustable:
+            driver.damping_scale = driver.damping_scale * MORE_DAMPING
+            return f" and damping_scale={driver.damping_scale:g}"
+        if "rate_scale" in driver.adjustable:
+            driver.rate_scale = driver.rate_scale * LESS_RATE
+            return f" and rate_scale={driver.rate_scale:g}"
+        return ""
+
+    def stop(self, driver: Any, found: Divergence) -> DivergedError:
+        """What ends the run."""
+        said = found.sentence(driver.loss_name, driver.step_count)
+        tried = f" after going back {self._in_a_row} times" if self._in_a_row else ""
+        return DivergedError(f"{said}{tried}; {self._advice(driver)}")
+
+    def _advice(self, driver: Any) -> str:
+        what = ["a smaller learning rate"]
+        if "damping_scale" in driver.adjustable:
+            what.append("more damping (diag_shift)")
+        if self.policy != "retry":
+            what.append('on_divergence="retry"')
+        return "try " + ", ".join(what[:-1]) + " or " * (len(what) > 1) + what[-1]
+
+
+def examine(loss: Any, update: Any) -> Divergence | None:
+    """What is not finite of a loss and an update on the host."""
+    if not is_finite(loss_parts(loss)):
+        return Divergence("loss", loss)
+    if not is_finite(update):
+        return Divergence("update", loss)
+    return None

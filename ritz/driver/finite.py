@@ -1,0 +1,52 @@
+"""Whether losses, updates and parameters are finite, on the host and in compiled functions."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def loss_parts(loss: Any) -> list[Any]:
+    """The arrays of a loss that must be finite.
+
+    Of statistics these are the mean and the variance: diagnostics such as R-hat may have no value.
+    """
+    mean = getattr(loss, "mean", None)
+    if mean is None or callable(mean):
+        return jax.tree.leaves(loss)
+    return jax.tree.leaves((mean, getattr(loss, "variance", None)))
+
+
+def is_finite(tree: Any) -> bool:
+    """Whether all numbers of a tree are finite; looks at the parts on this process only."""
+    return all(map(_leaf_is_finite, jax.tree.leaves(tree)))
+
+
+def _leaf_is_finite(leaf: Any) -> bool:
+    if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return True  # among them random keys, of which NumPy knows nothing
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return all(_leaf_is_finite(shard.data) for shard in leaf.addressable_shards)
+    array = np.asarray(leaf)
+    return not jnp.issubdtype(array.dtype, jnp.inexact) or bool(np.all(np.isfinite(array)))
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether all numbers of a tree are finite, as a pure function of JAX."""
+    found = [
+        jnp.all(jnp.isfinite(leaf))
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    return jnp.all(jnp.stack(found)) if found else jnp.ones((), bool)
+
+
+def first_invalid(loss: Any, length: int) -> int:
+    """The first of `length` stacked losses that is not finite; `length` if all are."""
+    valid = np.ones(length, bool)
+    for part in loss_parts(loss):
+        array = np.asarray(part)[:length]
+        if jnp.issubdtype(array.dtype, jnp.inexact):
+            valid &= np.isfinite(array).reshape(length, -1).all(axis=1)
+    return length if valid.all() else int(np.argmin(valid))

@@ -1,0 +1,171 @@
+"""The part of every driver that refuses to go on with what is not finite."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ritz.driver.consensus import agree
+from ritz.driver.divergence import Divergence, Guard, examine
+from ritz.driver.finite import is_finite
+
+_logger = logging.getLogger("ritz")
+
+
+class FailedState(NamedTuple):
+    """A state that a run would not go on from, kept for inspection."""
+
+    found: Divergence
+    snapshot: Any
+    """As `AbstractDriver.snapshot` gives it."""
+    went_back: bool
+    """Whether the driver's state is a good one since; if not, there was none to go back to."""
+
+
+class Guarded:
+    """Looks at each accepted step before the parameters move, see `run(on_divergence=)`."""
+
+    can_go_back: bool = True
+    """Whether `restore` brings the driver back to the last good state."""
+
+    doubts: frozenset[str] = frozenset()
+    """Why the numbers of the present step cannot be trusted; empty where they can."""
+
+    telling_doubts: frozenset[str] = frozenset()
+    """Those of the doubts that tell of parameters that have exploded."""
+
+    doubt_remedies: Mapping[str, str] = {}
+    """Doubt -> what it means and what to try."""
+
+    failed_state: FailedState | None = None
+    """The state at which the last run diverged; None if it did not."""
+
+    _told: frozenset[str] = frozenset()
+    _guard = Guard()
+    _good: Any = None
+    _divergence: Divergence | None = None
+    _variational_state: Any
+    _loss_stats: Any
+    _dp: Any
+    _step_count: int
+    _target_step: int
+    snapshot: Any
+    restore: Any
+    update_parameters: Any
+    set_stop_reason: Any
+
+    @property
+    def on_divergence(self) -> str:
+        """The policy of the present (or last) run, see `run`."""
+        return self._guard.policy
+
+    def guard_run(self, policy: str) -> None:
+        """Begin a run with a policy, one of `ritz.driver.divergence.POLICIES`."""
+        self._guard = Guard(policy)
+        self._good = self._divergence = self.failed_state = None
+        self.doubts = self._told = frozenset()
+
+    def goes_back(self) -> bool:
+        """Whether the accepted attempt is taken back, to be computed anew from a good state."""
+        guard: Guard = self._guard
+        if guard.policy != "retry":
+            return False
+        found = self._examine()
+        if found is None:
+            guard.passed()
+            return False
+        if not guard.may_retry:
+            return False
+        self._retreat(found)
+        guard.retry(self, found)
+        return True
+
+    def check_finite(self) -> None:
+        """Refuse an update while the parameters are as they were.
+
+        Raises:
+            DivergedError: If loss, update or the parameters after it are not finite, unless that
+                is to be ignored.
+        """
+        if not self._guard.watches:
+            return
+        found = self._examine()
+        if found is not None:
+            self._divergence = found
+            raise self._guard.stop(self, found)
+
+    def _examine(self) -> Divergence | None:
+        """What is not finite in the present step."""
+        # What cannot go back keeps in its state what it likes.
+        found = examine(self._loss_stats, self._dp if self.can_go_back else ())
+        return found if agree(found is not None) else None
+
+    def _retreat(self, found: Divergence) -> None:
+        """Go back to the last good state, with other samples than it had."""
+        if found.quantity != "update" and self._good is not None:
+            self.restore(self._good, fresh_samples=True)
+
+    def leave_diverged(self) -> None:
+        """Leave the last good state in the driver; what was found is kept in `failed_state`."""
+        found, self._divergence = self._divergence, None
+        if found is not None:
+            good = found.quantity == "update" or self._good is not None
+            self.failed_state = FailedState(found, self.snapshot(), good)
+            self._retreat(found)
+
+    def probe(self) -> tuple[Any, frozenset[str]] | None:
+        """The loss at the present state and the doubts about it, as the next step would have them.
+
+        Changes nothing; None if the driver cannot tell without taking a step.
+        """
+        return None
+
+    def refuse_last(self, loss: Any) -> None:
+        """Go back by one step at the end of a run, since the loss of its last state is not finite.
+
+        Args:
+            loss: What `probe` gave.
+        """
+        self._divergence = Divergence("loss", loss)
+        reason = self._guard.stop(self, self._divergence)
+        self.leave_diverged()
+        self.set_stop_reason(reason.reason, str(reason))
+
+    def move(self, update: Any) -> None:
+        """Apply the update, and take it back if it leads nowhere.
+
+        Raises:
+            DivergedError: If the parameters are not finite afterwards.
+        """
+        watches = self.can_go_back and self._guard.watches
+        watches = watches and hasattr(self._variational_state, "parameters")
+        if watches:
+            self._good = self.snapshot()
+        self.update_parameters(update)
+        if watches and not self._waits_for_next_loss:
+            lost = not is_finite(self._variational_state.parameters)
+            if agree(lost):
+                self._divergence = Divergence("parameters", self._loss_stats)
+                raise self._guard.stop(self, self._divergence)
+
+    @property
+    def _waits_for_next_loss(self) -> bool:
+        """Whether the next step is the one that goes back, if the parameters are lost."""
+        return self._guard.may_retry and self._step_count + 1 < self._target_step
+
+    def _mark(self, log_data: dict[str, Any], doubts: Mapping[str, Any]) -> None:
+        """Mark a row as `suspect`, and tell why at the first one.
+
+        Args:
+            log_data: The row.
+            doubts: Doubt -> whether it holds, as the kernel's metric `doubts` gives it.
+        """
+        self.doubts = frozenset(name for name, holds in doubts.items() if holds)
+        if not self.doubts:
+            return
+        log_data["suspect"] = ", ".join(sorted(self.doubts))
+        for name in sorted(self.doubts - self._told):
+            _logger.warning(
+                "Step %d: %s. Such rows are marked as `suspect`.",
+                self._step_count, self.doubt_remedies.get(name, name),
+            )  # fmt: skip
+        self._told |= self.doubts

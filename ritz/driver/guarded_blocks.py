@@ -1,0 +1,169 @@
+"""How a driver with a kernel finds the step at which it diverged, and goes back.
+
+Nothing is checked within a block: what is not finite stays so, and a glance at its rows and last
+parameters tells whether all was well. If not, the program runs again for fewer steps.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ritz.driver import phases
+from ritz.driver.blocks import Block, Playback, run_block, to_host
+from ritz.driver.divergence import Divergence
+from ritz.driver.finite import is_finite, loss_parts
+from ritz.driver.guarded import FailedState, Guarded
+
+
+class GuardedBlocks(Guarded):
+    """`Guarded` for drivers whose state is a carry."""
+
+    kernel: Any
+    carry: Any
+    batch: Any
+    settle: Any
+    reset_step: Any
+    _compute_live: Any
+    attend: Any
+    runs_blocks: bool
+    _speculate: bool
+    _observers: Any
+    _held: Any
+    _playback: Playback | None
+    _undo: tuple[Any, Any] | None
+
+    _good: Callable[[], Any] | None = None
+    """Gives the carry before the last update, whose loss was finite."""
+    _candidate: tuple[Any, Any] | None = None
+    """An update, and the carry after it."""
+    _failed_carry: Any = None
+    _ran_blocks = False
+    """Whether any step of this run was part of a block."""
+
+    def _examine(self) -> Divergence | None:
+        """What is not finite; the same on all processes, as losses and flags are."""
+        playback = self._playback
+        if playback is not None:
+            if playback.lost is None or playback.lost[0] != playback.count:
+                return None
+            return playback.lost[1]._replace(loss=self._loss_stats)
+        if not is_finite(loss_parts(self._loss_stats)):
+            return Divergence("loss", self._loss_stats)
+        update = self._dp
+        carry, finite = phases.apply(self.kernel, self.carry, update)
+        if not finite:
+            self._failed_carry = carry
+            return Divergence(_culprit(update), self._loss_stats)
+        self._candidate = update, carry
+        return None
+
+    def _applied(self, update: Any) -> Any:
+        """The carry after `update`, as `_examine` has found it or computed now."""
+        candidate, self._candidate = self._candidate, None
+        if candidate is not None and candidate[0] is update:
+            return candidate[1]
+        return phases.apply(self.kernel, self.carry, update)[0]
+
+    def move(self, update: Any) -> None:
+        """Apply the update, which was found to be good."""
+        self.update_parameters(update)
+
+    def _retreat(self, found: Divergence) -> None:
+        """Go back to the last good carry; random numbers go on after those that were drawn."""
+        if self._playback is not None:
+            self.settle()
+            self.reset_step()
+            self._compute_live()  # draws the numbers of the step in the block
+        assert self._undo is not None
+        before, _ = self._undo
+        self._go_to(self._good() if found.quantity == "loss" and self._good else before)
+
+    def _go_to(self, carry: Any) -> None:
+        """Take over a carry but for its random numbers."""
+        snapshot = self._snapshot_of(carry)
+        self.restore(snapshot, fresh_samples=True)
+        self.batch = self._undo = self._candidate = None
+
+    def _snapshot_of(self, carry: Any) -> Any:
+        """What `snapshot` would give with `carry`."""
+        now, self.carry = self.carry, carry
+        try:
+            return self.snapshot()
+        finally:
+            self.carry = now
+
+    def leave_diverged(self) -> None:
+        """Leave the last good carry in the driver."""
+        found, self._divergence = self._divergence, None
+        if found is None:
+            return
+        failed, self._failed_carry = self._failed_carry, None
+        if found.quantity != "loss" and failed is not None:
+            self.failed_state = FailedState(found, self._snapshot_of(failed), True)
+            return
+        went_back = found.quantity != "loss" or self._good is not None
+        self.failed_state = FailedState(found, self.snapshot(), went_back)
+        if found.quantity == "loss" and self._good is not None:
+            self._go_to(self._good())
+
+    def probe(self) -> tuple[Any, frozenset[str]] | None:
+        """The loss and the doubts, by the program that has taken the steps of this run."""
+        if not (self.runs_blocks and self._speculate):
+            return None
+        self.attend()
+        if self._ran_blocks:
+            step = np.int32(self._step_count)
+            arguments = (self.kernel, self._observers, self.carry, self._held, step)
+            loss, metrics = jax.tree.map(
+                lambda leaf: leaf[0], run_block(*arguments, np.int32(1)).rows
+            )
+        else:
+            _, proposal, _ = phases.sample_and_propose(self.kernel, self.carry)
+            loss, metrics = proposal.loss, proposal.metrics
+        loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))
+        return loss, frozenset(name for name, holds in doubts.items() if holds)
+
+    def _look_at(self, playback: Playback) -> None:
+        """Find out at which step of a block the run diverges, if it does."""
+        if playback.finite or not self._guard.watches:
+            return
+        if playback.arguments is None:  # the program has stopped there
+            step = playback.length - 1
+            is_loss = playback.first_invalid == step
+            playback.lost = step, Divergence("loss" if is_loss else _culprit(playback.block.update))
+            return
+        step = playback.first_invalid
+        if step == 0 or (step < playback.length and _taken(playback, step).finite):
+            playback.lost = step, Divergence("loss")
+            return
+        good, lost = 0, step  # after `good` steps the parameters are finite, after `lost` not
+        while lost - good > 1:
+            middle = (good + lost) // 2
+            if _taken(playback, middle).finite:
+                good = middle
+            else:
+                lost = middle
+        block = _taken(playback, lost)
+        self._failed_carry = block.carry
+        playback.lost = good, Divergence(_culprit(block.update))
+
+    def _good_before(self, playback: Playback, count: int) -> Callable[[], Any] | None:
+        """Gives the carry before the last of the first `count` steps of a block."""
+        if playback.arguments is None:
+            return None
+        if count == 1:
+            first = playback.arguments[2]
+            return lambda: first
+        return lambda: _taken(playback, count - 1).carry
+
+
+def _taken(playback: Playback, count: int) -> Block:
+    """The first `count` steps of a block once more, which gives the same bits."""
+    assert playback.arguments is not None
+    return run_block(*playback.arguments, np.int32(count))
+
+
+def _culprit(update: Any) -> str:
+    return "parameters" if is_finite(update) else "update"
