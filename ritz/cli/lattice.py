@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ritz.cli.lattice_config import SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
 from ritz.cli.run_folder import KeepConfig
+from ritz.cli.yaml_text import load_yaml
 from ritz.driver.arguments import check_count
 from ritz.driver.consensus import agree
 from ritz.plotting import SUMMARY, plot_runs
@@ -171,7 +170,7 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
                 _set_aside_old(stage, state, folder)
             agree(False)  # the others wait until that is done
         context = RunContext(
-            folder, options={"show_progress": options.progress}, configuration=yaml.safe_load(text)
+            folder, options={"show_progress": options.progress}, configuration=load_yaml(text)
         )
         stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
         stage.run(state, context, run_key)

@@ -14,6 +14,7 @@ from ritz.cli import domains
 from ritz.cli.config_file import nearest
 from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
 from ritz.cli.parts import split_overrides
+from ritz.cli.spelling import underscored
 
 _COMMANDS = {
     "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     level = logger.level
     logger.setLevel(logging.INFO)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    given = underscored(given, bare=given[:1] != [] and given[0] in domains.TEXTS)
     sys.path.insert(0, "")  # functions in the present folder can be named
     try:
         return _run(given)
@@ -122,11 +124,29 @@ def _one_line(message: str, domain: str | None) -> str:
     if not found:
         return text
     key, what = found["key"], found["what"]
+    union = re.search(r"Union subtypes Subtypes: \[(.*?)\] Errors: .*Given value: (.*)", what)
+    if union:
+        return f"{key}: {union[2]!r} was given, but {_kinds(union[1])} is needed"
     wanted = re.search(r"Expected an? <class '(\w+)'>\. Got value: (.*)", what)
     if wanted:
-        return f"{key}: {wanted[2]!r} was given, but {wanted[1]} is needed"
+        whole = re.fullmatch(r"-?(\d+)\.0", wanted[2]) if wanted[1] == "int" else None
+        hint = f"; write {wanted[2][:-2]}" if whole else ""
+        return f"{key}: {wanted[2]!r} was given, but {wanted[1]} is needed{hint}"
+    choice = re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", what)
+    if choice:
+        return f"{key}: {choice[2]!r} was given, but it must be one of: {choice[1]}"
     part = re.search(r"Not of type Part: (.*)", what)
     return f"{key}: {part[1] if part else what}"
+
+
+def _kinds(subtypes: str) -> str:
+    """The types of a union in the words of YAML."""
+    names = [
+        re.sub(r"<class '([\w.]+)'>", lambda m: m[1].split(".")[-1], text).strip()
+        for text in re.split(r", (?![^\[]*\])", subtypes)
+    ]
+    words = ["null" if name == "NoneType" else name for name in names]
+    return " or ".join(words)
 
 
 if __name__ == "__main__":

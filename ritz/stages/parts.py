@@ -92,7 +92,27 @@ def _nearest(name: str, modules: Sequence[str]) -> str:
             continue
         known |= {n for n in dir(found) if callable(getattr(found, n, None)) and n[0] != "_"}
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    names = _choices(modules)
+    return f"; there are: {', '.join(names)}." if names else ""
+
+
+def _choices(modules: Sequence[str]) -> list[str]:
+    """What can be named in `modules`, without what they have imported from elsewhere."""
+    names: set[str] = set()
+    for module in modules:
+        try:
+            found = vars(importlib.import_module(module))
+        except ImportError:
+            continue
+        package = module.partition(".")[0]
+        names |= {
+            name for name, value in found.items()
+            if name[0] != "_" and (inspect.isclass(value) or inspect.isfunction(value))
+            and value.__module__.partition(".")[0] == package
+        }  # fmt: skip
+    return sorted(names)
 
 
 def call(
