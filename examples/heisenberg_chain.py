@@ -6,7 +6,7 @@ Run it with `python examples/heisenberg_chain.py`.
 import netket as nk
 import optax
 
-from ritz.callbacks import InvalidLossStopping, ParameterEMA, PlateauStopping, Timeout
+from ritz.callbacks import ParameterEMA, PlateauStopping, Timeout
 from ritz.lattice import VMC
 from ritz.loggers import JsonLog
 from ritz.updates import SR
@@ -30,7 +30,6 @@ def main() -> tuple[float, str]:
         out=JsonLog("runs/heisenberg/run"),
         callback=[
             average,
-            InvalidLossStopping(),
             PlateauStopping("Energy", window=100) | Timeout(per_run=300),
         ],
     )

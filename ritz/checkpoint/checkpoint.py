@@ -323,7 +323,9 @@ class Checkpoint(AbstractCallback):
         found, snapshot, went_back = driver.failed_state
         if not self._failed:
             self._write_failed(gather(driver, self._description, False, None, snapshot))
+        # A driver that knows no doubts goes back by one step, whatever the loss was there.
         sound = self._was_sound if found.quantity == "loss" else self._sound
+        sound |= bool(driver.telling_doubts)
         if self.save_on_stop and went_back and sound and _is_finite(driver):
             self._final = self._contents(driver, None, ended=False), True
 

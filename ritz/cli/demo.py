@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ritz.callbacks import InvalidLossStopping
+from ritz.driver import StopReason
 from ritz.loggers import CSVLog, JsonLog
 from ritz.plotting import SUMMARY, plot_runs
 
@@ -85,8 +85,9 @@ def run(options: argparse.Namespace) -> None:
     driver.run(
         options.iterations,
         out=[JsonLog(folder / "run"), CSVLog(folder / "run.csv", mode="write")],
-        callback=InvalidLossStopping(),
     )
+    if driver.stop_reason is StopReason.DIVERGED:
+        raise SystemExit(f"the demo has no result: {driver.stop_message}.")
     energy = evaluate(state, hamiltonian, options.seed + 2)
     result = {
         "energy": float(energy.mean.real),

@@ -56,7 +56,9 @@ class Train(Sampling):
         optimizer: A transformation of optax.
         update: The rule that turns samples into a direction.
         single_scores: Whether derivatives of log psi are computed in single precision.
-        stop_on_nan: true, false, or the names of the quantities that must not be NaN.
+        stop_on_nan: true, false, or the names of the quantities that must be finite.
+        on_divergence: What happens when energy, update or parameters are not finite: "stop" ends
+            the run, "retry" goes back to the last good state with more damping, "ignore" goes on.
     """
 
     iterations: int = 300
@@ -68,6 +70,7 @@ class Train(Sampling):
     )
     single_scores: bool = False
     stop_on_nan: bool | str = "loss"
+    on_divergence: str = "stop"
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -214,6 +214,8 @@ class Playback:
         """Whether losses and parameters are finite."""
         self.lost: tuple[int, Divergence] | None = None
         """At which of its steps the run diverges, and how."""
+        self.doubts: dict[str, np.ndarray] = rows[1].get("doubts", {})
+        """The doubts about each step."""
         self._rows = Rows(rows, self.length)
 
     def next_row(self) -> tuple[Any, dict[str, Any]]:

@@ -89,7 +89,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
     def begin_run(self) -> None:
         """Nothing is known of the callbacks yet, and the carry's arrays may be in use elsewhere."""
         self._owns_carry = self._compiled_in_run = self._ran_blocks = False
-        self._undo = None
+        self._undo = self._accepted = None
 
     def end_run(self) -> None:
         """Let go of the traced parts of the callbacks."""
@@ -183,7 +183,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
     def _finish(self, playback: Playback) -> None:
         self._playback = self._block = None
         self._length.done(playback)
-        self._good = self._good_before(playback, playback.length)
+        self._note_good(playback, playback.length)
         self._load_traced()
 
     def settle(self) -> None:
@@ -205,7 +205,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         assert playback.arguments is not None
         if playback.count:
             self._push(run_block(*playback.arguments, np.int32(playback.count)))
-            self._good = self._good_before(playback, playback.count)
+            self._note_good(playback, playback.count)
         self._playback = self._block = None
         self._length.cut(playback.count)
         self.batch = None
@@ -339,7 +339,8 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         playback = self._playback
         if playback is None:
             before, after = self.carry, self._applied(update)
-            self._good = lambda: before
+            if not self._is_implausible(self.doubts):
+                self._good = lambda: before
             self.carry = after
             self._owns_carry, self._undo = False, None
             self._observe("on_step_end")

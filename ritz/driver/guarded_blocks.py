@@ -4,7 +4,7 @@ Nothing is checked within a block: what is not finite stays so, and a glance at 
 parameters tells whether all was well. If not, the program runs again for fewer steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -35,7 +35,10 @@ class GuardedBlocks(Guarded):
     _undo: tuple[Any, Any] | None
 
     _good: Callable[[], Any] | None = None
-    """Gives the carry before the last update, whose loss was finite."""
+    """Gives the last carry from which parameters moved whose loss was finite and plausible."""
+    _accepted: frozenset[str] | None = None
+    """The doubts that there were in the first step of the run."""
+    _metrics: dict[str, Any]
     _candidate: tuple[Any, Any] | None = None
     """An update, and the carry after it."""
     _failed_carry: Any = None
@@ -49,6 +52,8 @@ class GuardedBlocks(Guarded):
             if playback.lost is None or playback.lost[0] != playback.count:
                 return None
             return playback.lost[1]._replace(loss=self._loss_stats)
+        if self._accepted is None:
+            self._accepted = _holding(self._metrics)
         if not is_finite(loss_parts(self._loss_stats)):
             return Divergence("loss", self._loss_stats)
         update = self._dp
@@ -70,6 +75,14 @@ class GuardedBlocks(Guarded):
         """Apply the update, which was found to be good."""
         self.update_parameters(update)
 
+    def _is_implausible(self, doubts: frozenset[str]) -> bool:
+        """Whether parameters have exploded; doubts that came with the run do not tell."""
+        return bool(doubts & self.telling_doubts - (self._accepted or frozenset()))
+
+    def _stays(self, found: Divergence) -> bool:
+        """Whether the state itself is good, and only its update is not."""
+        return found.quantity != "loss" and not self._is_implausible(_holding(self._metrics))
+
     def _retreat(self, found: Divergence) -> None:
         """Go back to the last good carry; random numbers go on after those that were drawn."""
         if self._playback is not None:
@@ -78,7 +91,7 @@ class GuardedBlocks(Guarded):
             self._compute_live()  # draws the numbers of the step in the block
         assert self._undo is not None
         before, _ = self._undo
-        self._go_to(self._good() if found.quantity == "loss" and self._good else before)
+        self._go_to(before if self._good is None or self._stays(found) else self._good())
 
     def _go_to(self, carry: Any) -> None:
         """Take over a carry but for its random numbers."""
@@ -100,12 +113,11 @@ class GuardedBlocks(Guarded):
         if found is None:
             return
         failed, self._failed_carry = self._failed_carry, None
-        if found.quantity != "loss" and failed is not None:
-            self.failed_state = FailedState(found, self._snapshot_of(failed), True)
-            return
-        went_back = found.quantity != "loss" or self._good is not None
-        self.failed_state = FailedState(found, self.snapshot(), went_back)
-        if found.quantity == "loss" and self._good is not None:
+        stays = self._stays(found)
+        is_other = failed is not None and found.quantity != "loss"
+        snapshot = self._snapshot_of(failed) if is_other else self.snapshot()
+        self.failed_state = FailedState(found, snapshot, stays or self._good is not None)
+        if not stays and self._good is not None:
             self._go_to(self._good())
 
     def probe(self) -> tuple[Any, frozenset[str]] | None:
@@ -123,10 +135,13 @@ class GuardedBlocks(Guarded):
             _, proposal, _ = phases.sample_and_propose(self.kernel, self.carry)
             loss, metrics = proposal.loss, proposal.metrics
         loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))
-        return loss, frozenset(name for name, holds in doubts.items() if holds)
+        return loss, _holding({"doubts": doubts})
 
     def _look_at(self, playback: Playback) -> None:
         """Find out at which step of a block the run diverges, if it does."""
+        if self._accepted is None:
+            first = {name: holds[0] for name, holds in playback.doubts.items()}
+            self._accepted = _holding({"doubts": first})
         if playback.finite or not self._guard.watches:
             return
         if playback.arguments is None:  # the program has stopped there
@@ -149,14 +164,19 @@ class GuardedBlocks(Guarded):
         self._failed_carry = block.carry
         playback.lost = good, Divergence(_culprit(block.update))
 
-    def _good_before(self, playback: Playback, count: int) -> Callable[[], Any] | None:
-        """Gives the carry before the last of the first `count` steps of a block."""
+    def _note_good(self, playback: Playback, count: int) -> None:
+        """Note the last good carry before one of the first `count` steps of a block."""
         if playback.arguments is None:
-            return None
-        if count == 1:
+            self._good = None
+            return
+        telling = self.telling_doubts - (self._accepted or frozenset())
+        good = np.ones(count, bool)
+        for name in telling & playback.doubts.keys():
+            good &= ~np.asarray(playback.doubts[name][:count], bool)
+        if good.any():
+            last = int(np.flatnonzero(good)[-1])
             first = playback.arguments[2]
-            return lambda: first
-        return lambda: _taken(playback, count - 1).carry
+            self._good = lambda: _taken(playback, last).carry if last else first
 
 
 def _taken(playback: Playback, count: int) -> Block:
@@ -167,3 +187,8 @@ def _taken(playback: Playback, count: int) -> Block:
 
 def _culprit(update: Any) -> str:
     return "parameters" if is_finite(update) else "update"
+
+
+def _holding(metrics: Mapping[str, Any]) -> frozenset[str]:
+    """The doubts that hold in a row."""
+    return frozenset(name for name, holds in metrics.get("doubts", {}).items() if holds)

@@ -30,6 +30,7 @@ class Running:
     _after_steps: list[Any]
     adapt: Any
     can_go_back: bool
+    doubts: frozenset[str]
     guard_run: Any
     begin_run: Any
     end_run: Any
@@ -153,12 +154,13 @@ class Running:
 
     def _log_end(self) -> None:
         early = self._stop_reason in _EARLY
+        doubts = ", ".join(sorted(self.doubts))
         _logger.log(
-            logging.WARNING if early else logging.INFO,
-            "Run ended at step %d: %s.",
-            self._step_count,
-            self._stop_message,
-        )
+            logging.WARNING if early or doubts else logging.INFO,
+            "Run ended at step %d: %s.%s",
+            self._step_count, self._stop_message,
+            f" Its last row is suspect: {doubts}." * bool(doubts),
+        )  # fmt: skip
 
     def run(
         self,

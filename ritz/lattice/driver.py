@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from ritz.driver import CompiledDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch
 from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, Settings
@@ -23,7 +24,10 @@ from ritz.lattice.sampling import samples_compiled
 
 State = nk.vqs.MCState | nk.vqs.FullSumState
 
-_ROW_NAMES = ("Energy", "v_score", "acceptance", "info", "wallclock", "attempts", "block")
+_ROW_NAMES = (
+    "Energy", "v_score", "acceptance", "info", "wallclock", "attempts", "block", "retries",
+    "doubts", "suspect",
+)  # fmt: skip
 
 
 class LatticeDriver(CompiledDriver):
@@ -71,8 +75,13 @@ class LatticeDriver(CompiledDriver):
         self.n_dof = n_dof or getattr(hilbert, "n_fermions", None) or hilbert.size
         self.blas_threads = blas_threads
         self._flips = self._find_flips() if local_updates else None
+        self._watch = Watch.begin()
+        self._moves_made: tuple[int, int] | None = None
         self._compiled_kinds: dict[type, bool] = {}
         self._full_sum: tuple[Any, Any, Any] | None = None
+
+    telling_doubts = TELLING
+    doubt_remedies = REMEDIES
 
     def _log_psi(self, params: Any, x: Any) -> Any:
         return self.state._apply_fun({"params": params, **(self.state.model_state or {})}, x)
@@ -169,7 +178,9 @@ class LatticeDriver(CompiledDriver):
 
     def _compute_live(self) -> tuple[Any, Any]:
         if self.batch is None and not self._samples_compiled:
+            before = _moves(self.state.sampler_state)
             self.state.sample()
+            self._moves_made = _moves_since(before, self.state.sampler_state)
         return super()._compute_live()
 
     def burn_in(self, n_steps: int) -> None:
@@ -183,11 +194,15 @@ class LatticeDriver(CompiledDriver):
         self.batch = None
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+        if self.block is None and self._moves_made is not None:
+            accepted, made = self._moves_made
+            acceptance = accepted / made
+            doubts = {"acceptance": acceptance < LOWEST_ACCEPTANCE}
+            self._metrics = {
+                **self._metrics, "acceptance": acceptance,
+                "doubts": {**self._metrics.get("doubts", {}), **doubts},
+            }  # fmt: skip
         super()._log_additional_data(log_data)
-        if self.block is None and not self._sums and not self._samples_compiled:
-            acceptance = getattr(self.state.sampler_state, "acceptance", None)
-            if acceptance is not None:
-                log_data["acceptance"] = float(acceptance)
 
     @functools.cached_property
     def _fingerprints(self) -> dict[str, str]:
@@ -257,6 +272,21 @@ class LatticeDriver(CompiledDriver):
     def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
         """Take callbacks and loggers of NetKet too."""
         return adapt_netket(plugin, argument) or super().adapt(plugin, argument)
+
+
+def _moves(sampler_state: Any) -> tuple[int, int]:
+    """How many moves were accepted, and made, as the state of a sampler on the host counts them."""
+    accepted = getattr(sampler_state, "n_accepted", None)
+    made = getattr(sampler_state, "n_steps", None)
+    return (0, 0) if accepted is None or made is None else (int(accepted), int(made))
+
+
+def _moves_since(before: tuple[int, int], sampler_state: Any) -> tuple[int, int] | None:
+    """Those of one step, whether or not the sampler counts from zero in each; None of none."""
+    accepted, made = _moves(sampler_state)
+    if made > before[1]:
+        accepted, made = accepted - before[0], made - before[1]
+    return (accepted, made) if made else None
 
 
 @functools.partial(jax.jit, static_argnums=2)

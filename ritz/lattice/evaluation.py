@@ -12,6 +12,7 @@ from netket.jax.sharding import shard_along_axis
 
 from ritz.driver import Kernel, Proposal
 from ritz.driver.consensus import alone
+from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeKernel, Settings
 
@@ -51,6 +52,7 @@ class EvaluationCarry(NamedTuple):
     model_state: PyTree
     sampler_state: Any
     moments: dict[str, ChainMoments]
+    watch: Watch
 
 
 @jax.tree_util.register_dataclass
@@ -68,7 +70,7 @@ class EvaluationKernel(Kernel):
         """The energy, and the observables as metrics."""
         stats, _, energies, _ = self.inner.evaluate(carry, batch)
         observed = self.inner.observe(carry, batch)
-        metrics = self.inner.metrics(carry, stats)
+        carry, metrics = self.inner.metrics(carry, batch, stats)
         metrics |= {name: found for name, (found, _) in observed.items()}
         if carry.moments:
             values = {"Energy": energies.reshape(batch.shape[:-1])}
@@ -145,13 +147,13 @@ class Evaluation(LatticeDriver):
         """Parameters, the sampler's state and the moments, for the kernel."""
         state = self.state
         return EvaluationCarry(
-            state.parameters, state.model_state, self._carried_sampler, self._moments
+            state.parameters, state.model_state, self._carried_sampler, self._moments, self._watch
         )
 
     @carry.setter
     def carry(self, carry: EvaluationCarry) -> None:
         self._put(carry)
-        self._moments = carry.moments
+        self._moments, self._watch = carry.moments, carry.watch
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Inexact, Key, PyTree
 from netket.utils import wrap_afun
 
 from ritz.driver import Kernel, Proposal
+from ritz.lattice.doubts import Watch, of_sampling, of_variance
 from ritz.lattice.flips import Flips
 from ritz.lattice.operators import in_chunks, local_energies, v_score
 from ritz.updates import AbstractUpdateRule, Problem
@@ -31,6 +32,8 @@ class LatticeCarry(NamedTuple):
     """Multiplies the optimiser's step."""
     damping_scale: Float[Array, ""]
     """Multiplies the rule's diagonal shift."""
+    watch: Watch
+    """By what the next step is judged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +76,25 @@ class LatticeKernel(Kernel):
     def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
         """Statistics of each observable, and its values by chain, if there are any."""
 
-    def metrics(self, carry: Any, stats: nk.stats.Stats) -> dict[str, Any]:
-        """What is logged besides the energy."""
+    def metrics(self, carry: Any, batch: Any, stats: nk.stats.Stats) -> tuple[Any, dict[str, Any]]:
+        """What is logged besides the energy, and the carry that has taken note of it."""
         s = self.settings
-        found = {"v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)}
+        found: dict[str, Any] = {
+            "v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)
+        }
+        watch, jumped = of_variance(carry.watch, stats)
+        doubts = {"variance": jumped}
         accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
         if accepted is not None:
             found["acceptance"] = jnp.sum(accepted) / carry.sampler_state.n_steps_proc
-        return found
+        doubts |= self.sampling_doubts(watch, batch, stats, found.get("acceptance"))
+        return carry._replace(watch=watch), {**found, "doubts": doubts}
+
+    def sampling_doubts(
+        self, watch: Watch, batch: Any, stats: nk.stats.Stats, acceptance: Any
+    ) -> dict[str, Any]:
+        """The doubts about samples: none where all configurations are summed."""
+        return {}
 
     def propose(self, carry: LatticeCarry, batch: Any) -> tuple[LatticeCarry, Proposal]:
         """Local energies, their statistics, and the update rule's direction."""
@@ -93,7 +107,7 @@ class LatticeKernel(Kernel):
         )  # fmt: skip
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
-        metrics = self.metrics(carry, stats)
+        carry, metrics = self.metrics(carry, batch, stats)
         metrics |= {name: found for name, (found, _) in self.observe(carry, batch).items()}
         if info:
             metrics["info"] = info
@@ -131,6 +145,7 @@ class SamplingKernel(LatticeKernel):
         variables = {"params": carry.params, **(carry.model_state or {})}
         # `reset` of NetKet looks where the samples are, which a tracer does not know.
         state = self.sampler._reset(wrap_afun(self.model), variables, carry.sampler_state)
+        before = getattr(state, "σ", None)
         if self.n_discard > 0:
             _, state = self.sampler.sample(
                 self.model, variables, state=state, chain_length=self.n_discard
@@ -138,7 +153,17 @@ class SamplingKernel(LatticeKernel):
         samples, state = self.sampler.sample(
             self.model, variables, state=state, chain_length=self.chain_length
         )
-        return carry._replace(sampler_state=state), samples
+        watch = carry.watch
+        if before is not None and before.shape == samples[:, 0].shape:
+            watch = watch._replace(moved=jnp.any(samples != before[:, None]))
+        return carry._replace(sampler_state=state, watch=watch), samples
+
+    def sampling_doubts(
+        self, watch: Watch, batch: Any, stats: nk.stats.Stats, acceptance: Any
+    ) -> dict[str, Any]:
+        """Whether the chains are frozen or disagree."""
+        is_markov = self.sampler is None or isinstance(self.sampler, nk.sampler.MetropolisSampler)
+        return of_sampling(watch, batch, stats, acceptance, batch.shape[:2] if is_markov else None)
 
     def _energies(self, carry: LatticeCarry, params: PyTree, x: Array) -> Array:
         return local_energies(self.log_psi(carry), params, x, self.operator,

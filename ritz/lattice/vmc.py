@@ -131,6 +131,7 @@ class VMC(LatticeDriver):
             key=self._key,
             rate_scale=self._scales["rate"],
             damping_scale=self._scales["damping"],
+            watch=self._watch,
         )
 
     @carry.setter
@@ -138,7 +139,7 @@ class VMC(LatticeDriver):
         self._put(carry)
         self.optimizer_state = carry.optimizer_state
         self.rule_state = carry.rule_state
-        self._key = carry.key
+        self._key, self._watch = carry.key, carry.watch
 
     @property
     def settings(self) -> dict[str, Any]:

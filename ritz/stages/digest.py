@@ -18,6 +18,12 @@ _logger = logging.getLogger(__name__)
 
 FILE = "digest.npz"
 
+HIGHEST_R_HAT = 1.1
+"""Above it the chains of the whole evaluation disagree."""
+
+MOST_SUSPECT = 0.01
+"""The fraction of suspect steps above which an evaluation is suspect."""
+
 
 class Estimate(NamedTuple):
     """What an evaluation found for one quantity."""
@@ -36,6 +42,8 @@ class Estimate(NamedTuple):
     """Samples in all steps; 0 if it is not known."""
     reliable: bool
     """Whether the run is long enough for its correlations."""
+    suspect: str = ""
+    """Why mean and error cannot be trusted, such as "acceptance, r_hat"; empty where they can."""
 
 
 class Digest(AbstractCallback):
@@ -54,7 +62,7 @@ class Digest(AbstractCallback):
 
     callback_order = CallbackOrder.LOG
     decides = False
-    state_fields = ("_steps", "_means", "_variances")
+    state_fields = ("_steps", "_means", "_variances", "_suspects")
 
     def __init__(
         self,
@@ -70,6 +78,8 @@ class Digest(AbstractCallback):
         self._steps: list[int] = []
         self._means: dict[str, list[float]] = {}
         self._variances: dict[str, list[float]] = {}
+        self._suspects: dict[int, str] = {}
+        """The marks of rows that have one, by step."""
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Forget the rows that will come again."""
@@ -80,6 +90,7 @@ class Digest(AbstractCallback):
         self._steps = [int(s) for s in state["_steps"]]
         self._means = {k: list(map(float, v)) for k, v in state["_means"].items()}
         self._variances = {k: list(map(float, v)) for k, v in state["_variances"].items()}
+        self._suspects = {int(step): str(mark) for step, mark in state["_suspects"].items()}
 
     def state_dict(self) -> dict[str, Any]:
         """The rows."""
@@ -87,12 +98,14 @@ class Digest(AbstractCallback):
             "_steps": np.array(self._steps, int),
             "_means": {name: np.array(v) for name, v in self._means.items()},
             "_variances": {name: np.array(v) for name, v in self._variances.items()},
+            "_suspects": {str(step): mark for step, mark in self._suspects.items()},
         }
 
     def _truncate(self, step: int) -> None:
         n = sum(s < step for s in self._steps)
         for column in (self._steps, *self._means.values(), *self._variances.values()):
             del column[n:]
+        self._suspects = {s: mark for s, mark in self._suspects.items() if s < step}
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Take the row."""
@@ -113,6 +126,8 @@ class Digest(AbstractCallback):
             self._variances.setdefault(name, []).append(variance)
         self.names = names
         self._steps.append(step)
+        if "suspect" in log_data:
+            self._suspects[step] = log_data["suspect"]
         if self.interval and (step + 1) % self.interval == 0:
             preview = table(self.estimates())
             _logger.info("Evaluation, preview after %d steps:\n%s", len(self._steps), preview)
@@ -133,23 +148,42 @@ class Digest(AbstractCallback):
             means, variances = np.array(column), np.array(self._variances[name])
             series = series_statistics(means)
             count, chains, m2 = known.get(name, (0, np.zeros(0), np.zeros(0)))
+            disagreement = r_hat(int(count), chains, m2)
             found[name] = Estimate(
                 mean=series.mean,
                 error=series.error,
                 variance=float(np.mean(variances) + np.var(means)),
                 autocorrelation_time=series.autocorrelation_time,
-                r_hat=r_hat(int(count), chains, m2),
+                r_hat=disagreement,
                 n_steps=len(means),
                 n_samples=int(count) * len(chains),
                 reliable=series.reliable,
+                suspect=self._mark(disagreement),
             )
         return found
+
+    def _mark(self, disagreement: float) -> str:
+        """The doubts about single steps, if there are many such steps, and about all chains."""
+        counts: dict[str, int] = {}
+        for mark in self._suspects.values():
+            for name in mark.split(", "):
+                counts[name] = counts.get(name, 0) + 1
+        names = {name for name, n in counts.items() if n > MOST_SUSPECT * len(self._steps)}
+        if disagreement > HIGHEST_R_HAT:
+            names.add("r_hat")
+        return ", ".join(sorted(names))
 
     def on_run_end(self, step: int, driver: Any) -> None:
         """Write the digest."""
         if not self._steps:
             return
         estimates = self.estimates(driver)  # on all processes: their chains are gathered
+        doubtful = {name: e.suspect for name, e in estimates.items() if e.suspect}
+        if doubtful:
+            _logger.warning(
+                "The evaluation is no result: %s. Its digest says so as `suspect`.",
+                "; ".join(f"{name} is suspect by {why}" for name, why in doubtful.items()),
+            )
         _logger.info("Evaluation, %d steps:\n%s", len(self._steps), table(estimates))
         if self.folder is not None and jax.process_index() == 0:
             self._write(driver.working_dir / self.folder / FILE, estimates)
@@ -171,6 +205,8 @@ def table(estimates: Mapping[str, Estimate]) -> str:
     lines = []
     for name, e in estimates.items():
         warning = "" if e.reliable or e.error == 0 else "  (too few steps for the error)"
+        if e.suspect:
+            warning += f"  (suspect: {e.suspect})"
         lines.append(
             f"{name:>12}  {e.mean:.8g} +- {e.error:.2g}  variance {e.variance:.3g}  "
             f"tau {e.autocorrelation_time:.2g}  R-hat {e.r_hat:.4f}{warning}"

@@ -1,0 +1,99 @@
+"""Why the numbers of a step cannot be trusted, as part of the compiled step."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+from scipy.stats import chi2
+
+LOWEST_ACCEPTANCE = 1e-3
+HIGHEST_R_HAT = 1.1
+LARGEST_JUMP = 1e3
+"""By how much the variance may grow over what it was in the last steps."""
+
+GROWTH, FORGETTING = 2.0, 1.05
+"""By how much the variance that others are compared with follows in a step: that of a run which
+leaves an eigenstate grows fast, but not at once; one that has jumped is forgotten slowly."""
+
+CHANCE = 1e-4
+"""R-hat is judged where independent samples would exceed `HIGHEST_R_HAT` more rarely than this."""
+
+TELLING = frozenset({"acceptance", "chains", "variance"})
+"""Those that tell of parameters that have exploded, if they were not there from the start."""
+
+REMEDIES = {
+    "acceptance": f"the sampler accepts fewer than {LOWEST_ACCEPTANCE:g} of its moves: the chains "
+    "are frozen, and neither the energy nor its error means anything; try another sampler or rule "
+    "(more than one flip a move, exchange), a smaller learning rate, or begin again",
+    "chains": "no chain has moved in this step, although moves were accepted: the samples are "
+    "those of the step before; try another sampler or rule, or a larger sweep_size",
+    "r_hat": f"R-hat is above {HIGHEST_R_HAT:g}: the chains disagree, so that the error bar is too "
+    "small; try more sweeps between samples (sweep_size), more discarded ones "
+    "(n_discard_per_chain), or more chains",
+    "error": "all samples are the same configuration: the error bar and the V-score mean nothing; "
+    "try more chains, or another sampler or rule",
+    "variance": f"the variance of the energy has jumped by more than {LARGEST_JUMP:g}: the "
+    "parameters have exploded, or a few samples dominate; try a smaller learning rate, more "
+    'damping (diag_shift) or on_divergence="retry"',
+}
+
+
+class Watch(NamedTuple):
+    """What is kept from step to step to judge by."""
+
+    variance: Float[Array, ""]
+    """What the variance is compared with; infinite before the first step."""
+    moved: Bool[Array, ""]
+    """Whether any chain has moved since the last step."""
+
+    @classmethod
+    def begin(cls) -> "Watch":
+        """Before the first step."""
+        return cls(jnp.asarray(jnp.inf, float), jnp.ones((), bool))
+
+
+def of_sampling(
+    watch: Watch, samples: Any, stats: Any, acceptance: Any, chains: tuple[int, int] | None
+) -> dict[str, Bool[Array, ""]]:
+    """The doubts about samples.
+
+    Args:
+        watch: What is known from before.
+        samples: Shape (n_chains, chain_length, n_sites).
+        stats: The statistics of the energy.
+        acceptance: The fraction of moves that were accepted; None if nothing is proposed.
+        chains: Number and length of the chains; None if they are no Markov chains.
+    """
+    found = {}
+    if acceptance is not None:
+        found["acceptance"] = acceptance < LOWEST_ACCEPTANCE
+        found["chains"] = ~watch.moved & ~found["acceptance"]
+        if samples.shape[0] * samples.shape[1] > 1:
+            found["error"] = ~jnp.any(samples != samples[:1, :1])
+    if chains is not None and judges_r_hat(*chains):
+        found["r_hat"] = stats.R_hat > HIGHEST_R_HAT
+    return found
+
+
+def judges_r_hat(n_chains: int, length: int) -> bool:
+    """Whether R-hat above the limit tells anything of chains of this length.
+
+    R-hat^2 is (N - 1)/N plus the variance of the means of half chains over that of the samples; of
+    independent samples these means have the variance 2/N.
+    """
+    if n_chains < 2 or length < 4:
+        return False
+    freedom = 2 * n_chains - 1
+    ratio = (HIGHEST_R_HAT**2 - 1 + 1 / length) * length / 2
+    return bool(chi2.sf(ratio * freedom, freedom) < CHANCE)
+
+
+def of_variance(watch: Watch, stats: Any) -> tuple[Watch, Bool[Array, ""]]:
+    """Whether the variance has jumped, and what the next one is compared with."""
+    variance = stats.variance
+    # Below this it is rounding.
+    least = 1e-20 * (1 + jnp.abs(stats.mean) ** 2)
+    jumped = variance > LARGEST_JUMP * jnp.maximum(watch.variance, least)
+    allowed = watch.variance * jnp.where(jumped, FORGETTING, GROWTH)
+    reference = jnp.where(jnp.isfinite(variance), jnp.minimum(variance, allowed), allowed)
+    return watch._replace(variance=reference.astype(watch.variance.dtype)), jumped

@@ -1,0 +1,210 @@
+"""Frozen chains, chains that disagree and exploded parameters are told, and are no success."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import netket as nk
+import numpy as np
+import optax
+import pytest
+
+from ritz.callbacks import BestState, LambdaCallback
+from ritz.checkpoint import Checkpoint
+from ritz.driver import StopReason
+from ritz.lattice import VMC, Evaluation, MetropolisExchange, MetropolisLocal
+from ritz.lattice.doubts import Watch, judges_r_hat, of_variance
+from ritz.loggers import CSVLog, JsonLog, RuntimeLog
+from ritz.plotting import read_log
+from ritz.stages.digest import Digest, read_digest
+from ritz.updates import SR
+
+LIVE = LambdaCallback(on_step_end=lambda step, log_data, driver: None)
+
+
+class Peaked(nn.Module):
+    """A state so peaked that local flips are never accepted."""
+
+    weight: float = 50.0
+
+    @nn.compact
+    def __call__(self, x):
+        w = self.param("w", nn.initializers.constant(self.weight), ())
+        return w * jnp.sum(x, axis=-1)
+
+
+HILBERT = nk.hilbert.Spin(0.5, 6)
+ISING = nk.operator.Ising(HILBERT, nk.graph.Chain(6), h=1.0)
+
+
+def vmc(model, sampler=None, rate=1e-6, n_samples=64, hamiltonian=ISING, discard=8, **options):
+    sampler = sampler or MetropolisLocal(hamiltonian.hilbert, n_chains=16)
+    state = nk.vqs.MCState(
+        sampler, model, n_samples=n_samples, n_discard_per_chain=discard, seed=1, sampler_seed=2
+    )
+    return VMC(hamiltonian, rate, variational_state=state, **options)
+
+
+@pytest.mark.parametrize("callbacks", [(), (LIVE,)], ids=["blocks", "live"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        MetropolisLocal(HILBERT, n_chains=16),
+        nk.sampler.MetropolisLocal(HILBERT, n_chains=16),
+        nk.sampler.MetropolisSamplerNumpy(HILBERT, nk.sampler.rules.LocalRuleNumpy(), n_chains=16),
+    ],
+    ids=["Ritz", "NetKet", "NumPy"],
+)
+def test_a_frozen_sampler_is_told_and_is_never_the_best(sampler, callbacks, caplog):
+    log, best = RuntimeLog(), BestState()
+    driver = vmc(Peaked(), sampler)
+    driver.run(4, out=[log, CSVLog("r"), JsonLog("r")], callback=[best, *callbacks],
+               show_progress=False)  # fmt: skip
+    assert log.data["acceptance"].values[-1] == 0
+    marks = log.data["suspect"]
+    assert marks.iters[0] <= 2 and "acceptance" in marks.values[-1]
+    assert best.best_step is None or best.best_step < marks.iters[0]
+    assert "acceptance" in read_log("r.log")["suspect"]["value"][-1]
+    assert "acceptance" in read_log("r.csv")["suspect"]["value"][-1]
+    warnings = [r for r in caplog.records if "fewer than 0.001 of its moves" in r.message]
+    assert len(warnings) == 1 and "try another sampler" in warnings[0].message
+
+
+def test_a_state_that_is_sampled_well_is_not_suspect(caplog):
+    for n_chains in (16, 64):
+        driver, log = vmc(Peaked(0.1), MetropolisLocal(HILBERT, n_chains=n_chains)), RuntimeLog()
+        driver.run(30, out=log, show_progress=False)
+        assert "suspect" not in log.data
+    assert not [r for r in caplog.records if "suspect" in r.message]
+
+
+@nk.utils.struct.dataclass
+class Staying(nk.sampler.rules.MetropolisRule):
+    """Proposes where the chain is already, which is accepted always."""
+
+    def transition(self, sampler, machine, parameters, state, key, σ):
+        return σ, None
+
+
+def test_moves_that_change_nothing_are_told(caplog):
+    log = RuntimeLog()
+    sampler = nk.sampler.MetropolisSampler(HILBERT, Staying(), n_chains=16, reset_chains=False)
+    driver = vmc(Peaked(0.1), sampler, n_samples=16)
+    driver.run(3, out=log, show_progress=False)
+    assert list(log.data["suspect"].values) == ["chains"] * 3
+    assert log.data["acceptance"].values[0] == 1
+    assert "no chain has moved in this step, although moves were accepted" in caplog.text
+
+
+class TwoWells(nn.Module):
+    """Chains stay in the well in which they began."""
+
+    @nn.compact
+    def __call__(self, x):
+        w = self.param("w", nn.initializers.constant(0.6), ())
+        return w * jnp.sum(x, axis=-1) ** 2 / 2
+
+
+def test_chains_that_disagree_are_told():
+    hilbert = nk.hilbert.Spin(0.5, 12)
+    field = sum(nk.operator.spin.sigmaz(hilbert, i) for i in range(12)).to_jax_operator()
+    driver = vmc(TwoWells(), MetropolisLocal(hilbert, n_chains=16), n_samples=512,
+                 hamiltonian=field)  # fmt: skip
+    log = RuntimeLog()
+    driver.run(3, out=log, show_progress=False)
+    assert any("r_hat" in mark for mark in log.data["suspect"].values)
+    assert max(log.data["Energy"]["R_hat"]) > 1.1
+
+
+def test_independent_samples_rarely_disagree():
+    rng = np.random.default_rng(5)
+    for n_chains, length in [(16, 16), (16, 64), (4, 64), (64, 12)]:
+        if not judges_r_hat(n_chains, length):
+            continue
+        data = rng.standard_normal((500, n_chains, length))
+        found = jax.vmap(nk.stats.statistics)(jnp.asarray(data)).R_hat
+        assert np.sum(found > 1.1) <= 1
+    assert judges_r_hat(16, 64) and not judges_r_hat(16, 8) and not judges_r_hat(1, 1000)
+
+
+def variance_marks(values):
+    watch, marks = Watch.begin(), []
+    for value in values:
+        stats = nk.stats.Stats(mean=jnp.asarray(-3.0), variance=jnp.asarray(float(value)))
+        watch, jumped = of_variance(watch, stats)
+        marks.append(bool(jumped))
+    return marks
+
+
+def test_a_jump_of_the_variance_by_orders_is_told():
+    assert variance_marks([5, 4, 6, 1e5, 1e6, 3]) == [False] * 3 + [True, True, False]
+    # A run that leaves an eigenstate, and one that converges to one.
+    assert not any(variance_marks([1e-6 * 3.0**k for k in range(15)]))
+    assert not any(variance_marks([10.0 ** (1 - k) for k in range(30)]))
+    assert not any(variance_marks([0.0, 0.0, 1e-25, 1e-21]))
+    # What stays large is taken for what it is in the end.
+    assert not variance_marks([1.0] + [1e6] * 200)[-1]
+
+
+@pytest.fixture(scope="module")
+def chain():
+    hilbert = nk.hilbert.Spin(0.5, 10)
+    operator = nk.operator.Ising(hilbert, nk.graph.Chain(10), h=0.7, J=-1.0)
+    return operator, float(nk.exact.lanczos_ed(operator)[0])
+
+
+@pytest.mark.parametrize("callbacks", [(), (LIVE,)], ids=["blocks", "live"])
+def test_garbage_is_neither_the_best_nor_saved_nor_what_stays(chain, callbacks):
+    operator, exact = chain
+    best = BestState()
+    driver = vmc(nk.models.RBM(), MetropolisLocal(operator.hilbert, n_chains=256), rate=1.0,
+                 n_samples=512, hamiltonian=operator, discard=None, update=SR(1e-3))  # fmt: skip
+    driver.run(60, callback=[best, *callbacks, Checkpoint("ck", every_steps=1)],
+               show_progress=False)  # fmt: skip
+    assert driver.stop_reason is StopReason.DIVERGED
+    assert best.best_value > exact
+    full = nk.vqs.FullSumState(operator.hilbert, nk.models.RBM(), seed=1)
+    for parameters in (driver.parameters, best.parameters):
+        full.parameters = parameters
+        assert exact < full.expect(operator).mean.real < 0
+    resumed = vmc(nk.models.RBM(), MetropolisLocal(operator.hilbert, n_chains=256), rate=0.01,
+                  n_samples=512, hamiltonian=operator, discard=None, update=SR(0.1))  # fmt: skip
+    again = Checkpoint("ck", accept_changes=["optimizer", "update"])
+    resumed.run(60, callback=[BestState(), *callbacks, again], resume=True, show_progress=False)
+    assert resumed.stop_reason is StopReason.FINISHED
+    assert abs(resumed.loss.mean.real - exact) < 1
+
+
+def test_retrying_heals_what_stops_by_default():
+    hilbert = nk.hilbert.Spin(0.5, 10, total_sz=0)
+    graph = nk.graph.Chain(10, max_neighbor_order=2)
+    operator = nk.operator.Heisenberg(hilbert, graph, J=[1.0, 0.4], sign_rule=[True, False])
+    exact = float(nk.exact.lanczos_ed(operator)[0])
+    shift = optax.exponential_decay(0.1, 10, 0.5, end_value=1e-3)
+
+    def driver():
+        sampler = MetropolisExchange(hilbert, graph=graph, n_chains=128, d_max=2)
+        state = nk.vqs.MCState(
+            sampler, nk.models.RBM(alpha=2), n_samples=256, seed=1, sampler_seed=2
+        )
+        return VMC(operator, 0.05, variational_state=state, update=SR(shift))
+
+    stopped, healed, log = driver(), driver(), RuntimeLog()
+    stopped.run(150, show_progress=False)
+    assert stopped.stop_reason is StopReason.DIVERGED and stopped.step_count < 150
+    healed.run(150, out=log, show_progress=False, on_divergence="retry")
+    assert healed.stop_reason is StopReason.FINISHED and sum(log.data["retries"].values) >= 1
+    assert abs(healed.loss.mean.real - exact) < 5 * healed.loss.error_of_mean + 0.2
+
+
+def test_the_digest_of_frozen_chains_says_so(caplog):
+    state = vmc(Peaked()).state
+    driver = Evaluation(ISING, variational_state=state)
+    digest = Digest(moments=lambda driver: driver.chain_moments)
+    driver.run(20, callback=digest, show_progress=False)
+    assert "acceptance" in digest.estimates()["Energy"].suspect
+    assert "acceptance" in read_digest(".")["Energy"].suspect
+    assert "The evaluation is no result: Energy is suspect by" in caplog.text
+    good = Evaluation(ISING, variational_state=vmc(Peaked(0.1)).state)
+    digest = Digest(folder=None)
+    good.run(20, callback=digest, show_progress=False)
+    assert digest.estimates()["Energy"].suspect == ""
