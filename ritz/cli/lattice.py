@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import json
 import logging
 import sys
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 from ritz.cli.lattice_config import SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
+from ritz.cli.results import facts, saved_loss, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.cli.yaml_text import load_yaml
 from ritz.driver.arguments import check_count
 from ritz.driver.consensus import agree
-from ritz.plotting import SUMMARY, plot_runs
+from ritz.plotting import plot_runs
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -173,7 +173,12 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
             folder, options={"show_progress": options.progress}, configuration=load_yaml(text)
         )
         stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
-        stage.run(state, context, run_key)
+        try:
+            stage.run(state, context, run_key)
+        except SystemExit:  # it gave up, or was interrupted
+            if jax.process_index() == 0 and folder.is_dir():
+                _summarise(command, builder, folder)
+            raise
         _report(command, builder, stage, folder)
 
 
@@ -224,20 +229,13 @@ def _report(command: str, builder: Builder, stage: Any, folder: Path) -> None:
 
     if jax.process_index() != 0:
         return
-    summary = _summary(folder)
-    if builder.system.exact is not None:
-        summary["exact"] = builder.system.exact
+    result = _summarise(command, builder, folder)
     lines = []
     if command == "evaluate":
-        energy = stage.digest(folder)["Energy"]
-        summary |= {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
-        lines.append(f"energy        {energy.mean:.8g} +- {energy.error:.2g}")
+        lines.append(f"energy        {result['energy']:.8g} +- {result['error']:.2g}")
         if builder.system.exact is not None:
-            exact = builder.system.exact
-            summary["relative_error"] = abs(energy.mean - exact) / abs(exact)
-            lines.append(f"exact         {exact:.8g}")
-            lines.append(f"relative error {summary['relative_error']:.1e}")
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+            lines.append(f"exact         {builder.system.exact:.8g}")
+            lines.append(f"relative error {result['relative_error']:.1e}")
     log = folder / "train.log"
     if log.is_file():
         try:
@@ -248,8 +246,30 @@ def _report(command: str, builder: Builder, stage: Any, folder: Path) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _summarise(command: str, builder: Builder, folder: Path) -> dict[str, Any]:
+    """Write what is known of the run into the summary, and return the result."""
+    checkpoints = folder / "checkpoints" / command
+    ended = facts(checkpoints)
+    result = saved_loss(checkpoints)
+    if command == "evaluate" and ended["stop_reason"] not in ("FAILED", "DIVERGED"):
+        energy = _digested(folder)
+        if energy is not None:
+            result = {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
+    if ended["stop_reason"] in ("FAILED", "DIVERGED"):
+        result = dict.fromkeys(result)  # nothing that looks like a result
+    exact = builder.system.exact
+    more: dict[str, Any] = {"exact": exact} if exact is not None else {}
+    if exact is not None and result["energy"] is not None:
+        result["relative_error"] = abs(result["energy"] - exact) / abs(exact)
+    summarise(folder, command, {**result, **ended}, **more)
+    return result
+
+
+def _digested(folder: Path) -> Any:
+    """The energy in the digest; None if there is none."""
+    from ritz.stages import read_digest
+
     try:
-        return json.loads((folder / SUMMARY).read_text())
-    except (OSError, ValueError):
-        return {}
+        return read_digest(folder)["Energy"]
+    except (ValueError, KeyError):
+        return None

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.mlip_config import SHORT_NAMES, MLIPRun
+from ritz.cli.results import facts, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
 from ritz.loggers import CSVLog, JsonLog
@@ -34,7 +34,6 @@ from ritz.mlip import (
 )
 from ritz.mlip.datasets import split_indices
 from ritz.mlip.parity import errors_of, plot_parity
-from ritz.plotting import SUMMARY
 from ritz.runs.lock import FolderLock
 from ritz.stages.parts import make
 
@@ -121,7 +120,7 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
         potential.save(folder / MODEL)
     outs[0].errors.to_csv(folder / "errors.csv")
     outs[0].plot_training_summary(folder / "errors.png")
-    _summarise(folder, "train", found.stats)
+    _summarise(folder, "train", {**found.stats, **facts(folder / "checkpoints" / "train")})
     sys.stdout.write(f"{found}\npicture in {folder / 'errors.png'}\neverything in {folder}\n")
 
 
@@ -314,7 +313,4 @@ def _inside(folder: Path, name: str) -> Path:
 
 def _summarise(folder: Path, key: str, found: Any) -> None:
     """Put results into the summary."""
-    file = folder / SUMMARY
-    summary = json.loads(file.read_text()) if file.is_file() else {}
-    summary[key] = found
-    file.write_text(json.dumps(summary, indent=2) + "\n")
+    summarise(folder, key, found)
