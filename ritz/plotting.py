@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ritz.runs.columns import LogColumns, open_log, thinned
-from ritz.runs.summary import SUMMARY as SUMMARY
+from ritz.folders.columns import LogColumns, open_log, thinned
+from ritz.folders.summary import SUMMARY as SUMMARY
 
 if TYPE_CHECKING:
     from ritz.loggers.history import HistoryDict

@@ -14,10 +14,10 @@ import numpy as np
 
 from ritz.checkpoint.plain import Arrays, unpack
 from ritz.driver.consensus import agree
-from ritz.runs.saved import MANIFEST, entries, manifest_checksum, verified
-from ritz.runs.saved import CheckpointError as CheckpointError
-from ritz.runs.saved import Entry as Entry
-from ritz.runs.saved import read_manifest as read_manifest
+from ritz.folders.saved import MANIFEST, entries, manifest_checksum, verified
+from ritz.folders.saved import CheckpointError as CheckpointError
+from ritz.folders.saved import Entry as Entry
+from ritz.folders.saved import read_manifest as read_manifest
 
 _logger = logging.getLogger(__name__)
 

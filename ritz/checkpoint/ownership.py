@@ -11,7 +11,7 @@ import jax
 from ritz.checkpoint.folder import CheckpointError
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.consensus import agree
-from ritz.runs.lock import FolderInUseError, FolderLock
+from ritz.folders.lock import FolderInUseError, FolderLock
 
 
 class FolderOwner(AbstractCallback):

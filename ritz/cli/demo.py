@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ritz.driver import StopReason
+from ritz.folders.summary import write_summary
 from ritz.loggers import CSVLog, JsonLog
 from ritz.plotting import plot_runs
-from ritz.runs.summary import write_summary
 
 _EVALUATION_CHAINS = 256
 

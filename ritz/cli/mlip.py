@@ -18,6 +18,7 @@ from ritz.cli.mlip_config import SHORT_NAMES, MLIPRun
 from ritz.cli.results import facts, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
+from ritz.folders.lock import FolderLock
 from ritz.loggers import CSVLog, JsonLog
 from ritz.mlip import (
     AbstractMLIP,
@@ -34,7 +35,6 @@ from ritz.mlip import (
 )
 from ritz.mlip.datasets import split_indices
 from ritz.mlip.parity import errors_of, plot_parity
-from ritz.runs.lock import FolderLock
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ritz.runs.lock import read_lock
-from ritz.runs.saved import CheckpointError, entries, read_manifest
-from ritz.runs.summary import read_summary, write_summary
+from ritz.folders.lock import read_lock
+from ritz.folders.saved import CheckpointError, entries, read_manifest
+from ritz.folders.summary import read_summary, write_summary
 
 
 def facts(checkpoints: Path) -> dict[str, Any]:

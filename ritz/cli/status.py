@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ritz.runs.columns import READERS, open_log
-from ritz.runs.lock import owner_is_alive, read_lock
-from ritz.runs.saved import CheckpointError, entries, read_manifest
+from ritz.folders.columns import READERS, open_log
+from ritz.folders.lock import owner_is_alive, read_lock
+from ritz.folders.saved import CheckpointError, entries, read_manifest
 
 _STOPPED = "STOPPED"
 """The reason of a run that a callback has ended for good."""

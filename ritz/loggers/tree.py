@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ritz.folders.journal_rows import FIELDS as _FIELDS
+from ritz.folders.journal_rows import SPECIAL as _SPECIAL
 from ritz.loggers.history import History, HistoryDict
-from ritz.runs.journal_rows import FIELDS as _FIELDS
-from ritz.runs.journal_rows import SPECIAL as _SPECIAL
 
 
 def fields_of(value: Any) -> dict[str, Any] | None:
