@@ -136,6 +136,7 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
     Raises:
         ValueError: If the configuration is wrong, or what a command needs is missing.
         SystemExit: See `WorkStage.run`.
+        FolderInUseError: If another run goes on in the folder.
     """
     try:
         import jax
@@ -144,9 +145,19 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
             jax.distributed.initialize()  # before anything else looks for devices
         import ritz.lattice  # noqa: F401
         from ritz.checkpoint.ownership import take
-        from ritz.stages import RunContext
     except ImportError as error:
         raise ValueError(f"this needs NetKet: pip install 'ritz[lattice]' ({error})") from error
+    with contextlib.ExitStack() as whole_run:
+        if not options.dry_run:
+            take(Path(given.folder), whole_run.enter_context)
+        _run(command, given, text, options)
+
+
+def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace) -> None:
+    import jax
+
+    from ritz.stages import RunContext
+
     builder = Builder(given)
     stage = getattr(builder, command)()
     keys = jax.random.split(jax.random.key(given.seed), 4)
@@ -163,23 +174,21 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
             f"{stage.config.iterations} steps; everything can be built. Nothing was written.\n"
         )
         return
-    with contextlib.ExitStack() as whole_run:
-        take(folder, whole_run.enter_context)
-        if command == "evaluate":
-            if jax.process_index() == 0:
-                _set_aside_old(stage, state, folder)
-            agree(False)  # the others wait until that is done
-        context = RunContext(
-            folder, options={"show_progress": options.progress}, configuration=load_yaml(text)
-        )
-        stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
-        try:
-            stage.run(state, context, run_key)
-        except SystemExit:  # it gave up, or was interrupted
-            if jax.process_index() == 0 and folder.is_dir():
-                _summarise(command, builder, folder)
-            raise
-        _report(command, builder, stage, folder)
+    if command == "evaluate":
+        if jax.process_index() == 0:
+            _set_aside_old(stage, state, folder)
+        agree(False)  # the others wait until that is done
+    context = RunContext(
+        folder, options={"show_progress": options.progress}, configuration=load_yaml(text)
+    )
+    stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
+    try:
+        stage.run(state, context, run_key)
+    except SystemExit:  # it gave up, or was interrupted
+        if jax.process_index() == 0 and folder.is_dir():
+            _summarise(command, builder, folder)
+        raise
+    _report(command, builder, stage, folder)
 
 
 def _set_aside_old(stage: Any, state: Any, folder: Path) -> None:
