@@ -9,6 +9,7 @@ os.environ.update(
 
 import gc
 import itertools
+import signal
 from pathlib import Path
 
 import jax
@@ -16,6 +17,11 @@ import pytest
 
 # NetKet switches to this too; without it, results would depend on which test came first.
 jax.config.update("jax_enable_x64", True)
+
+
+# In the background of a shell and under nohup SIGINT is ignored, by children too; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 MOST_MAPS = 45_000
