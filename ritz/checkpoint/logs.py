@@ -87,8 +87,7 @@ def _recover(
     if ACCEPT not in accept:
         return (
             f"Rows of the saved run are lost: {told}. No other log of the run has them. Put the "
-            f"file back, or go on without them: add {ACCEPT!r} to accept_changes, as in "
-            f"accept_changes=[{ACCEPT}] (of Checkpoint, or of the stage's settings)."
+            f"file back. To go on without them, give accept_changes=[{ACCEPT!r}] to Checkpoint."
         )
     for logger, error in left:
         _logger.warning("Going on without rows of the saved run: %s.", error)

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,7 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
 def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace) -> None:
     import jax
 
+    from ritz.checkpoint import CheckpointError
     from ritz.stages import RunContext
 
     builder = Builder(given)
@@ -184,11 +186,23 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
     stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
     try:
         stage.run(state, context, run_key)
+    except CheckpointError as error:
+        raise ValueError(_with_setting(str(error), command)) from error
     except SystemExit:  # it gave up, or was interrupted
         if jax.process_index() == 0 and folder.is_dir():
             _summarise(command, builder, folder)
         raise
     _report(command, builder, stage, folder)
+
+
+def _with_setting(message: str, command: str) -> str:
+    """A message that advises an argument of `Checkpoint`, with the setting instead."""
+
+    def setting(found: re.Match[str]) -> str:
+        names = found[1].replace("'", "")
+        return f"give {command}.accept_changes='[{names}]'."
+
+    return re.sub(r"give accept_changes=\[(.*?)\] to Checkpoint\.", setting, message)
 
 
 def _set_aside_old(stage: Any, state: Any, folder: Path) -> None:

@@ -133,7 +133,7 @@ def test_what_nobody_has_is_refused_with_the_line_to_type(caplog):
         run(30, FILES[:2])
     said = str(refused.value)
     assert "a/log.log is gone" in said and "a/log.csv has 8 of 20 rows" in said
-    assert "accept_changes=[logs]" in said
+    assert "give accept_changes=['logs'] to Checkpoint." in said
     assert not Path("a/log.log").exists() and Path("a/log.csv").read_bytes().count(b"\n") == 9
     run(30, FILES[:2], accept_changes=["logs"])
     assert "Going on without rows of the saved run" in caplog.text
