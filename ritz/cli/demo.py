@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ritz.driver import StopReason
+from ritz.folders.lock import FolderLock
 from ritz.folders.summary import write_summary
 from ritz.loggers import CSVLog, JsonLog
 from ritz.plotting import plot_runs
@@ -53,7 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Optimise, evaluate on fresh samples, draw, and print the result."""
+    """Optimise, evaluate on fresh samples, draw, and print the result.
+
+    Raises:
+        FolderInUseError: If another run goes on in the folder.
+    """
+    with FolderLock(options.folder).held():
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     try:
         import netket as nk
         import optax

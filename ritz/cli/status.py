@@ -33,7 +33,7 @@ def describe_run(folder: Path) -> str:
     if not folder.is_dir():
         raise ValueError(f"there is no run folder {folder}.")
     stages = [path for path in _checkpoint_folders(folder) if _is_stage(path)]
-    stages.sort(key=_began)
+    stages.sort(key=lambda path: (_run_of(folder, path), _began(path)))
     if not stages:
         raise ValueError(
             f"{folder} has no checkpoints; `ritz status` knows folders of `ritz lattice` and "
@@ -46,15 +46,16 @@ def describe_run(folder: Path) -> str:
 
 
 def _checkpoint_folders(folder: Path) -> list[Path]:
-    """Where checkpoints may be: of stages, of stages of a pipeline, or right here."""
-    found = [*folder.glob("checkpoints/*"), *folder.glob("*/checkpoints/*")]
-    return [p for p in found if p.is_dir()] + [folder / "checkpoints", folder]
+    """Where checkpoints may be: of stages, of a pipeline or several runs, or right here."""
+    patterns = ("checkpoints", "checkpoints/*", "*/checkpoints", "*/checkpoints/*")
+    found = [path for pattern in patterns for path in folder.glob(pattern) if path.is_dir()]
+    return [*found, folder]
 
 
 def _is_stage(path: Path) -> bool:
     """Whether a run keeps its checkpoints here; its first one may be still to come."""
-    in_folder_of_runs = any((path / name).is_dir() for name in ("checkpoints",))
-    return bool(entries(path)) or (read_lock(path) is not None and not in_folder_of_runs)
+    holds_runs = (path / "checkpoints").is_dir()
+    return bool(entries(path)) or (read_lock(path) is not None and not holds_runs)
 
 
 def _began(path: Path) -> float:
@@ -74,11 +75,10 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
         manifest = read_manifest(entry.path)
     except CheckpointError as error:
         return [f"  {_name(folder, path)}: {error}"]
-    name = (manifest["configuration"] or {}).get("stage", _name(folder, path))
-    step, clock, energy = _last_row(_logs(path, name, manifest), manifest)
+    step, clock, energy = _last_row(_logs(path, manifest), manifest)
     target = manifest["target"]
     ended = manifest["ended"] if entry.step >= step or _stopped(manifest) else None
-    lines = [f"  {name}", f"    step            {step} of {target}"]
+    lines = [f"  {_name(folder, path)}", f"    step            {step} of {target}"]
     if energy is not None:
         lines.append(f"    {energy}")
     lines.append(f"    {_state(ended, owner, alive)}")
@@ -95,8 +95,19 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
 
 
 def _name(folder: Path, path: Path) -> str:
-    """A stage's name where no configuration tells it: what its folder is called."""
-    return folder.resolve().name if path.name == "checkpoints" or path == folder else path.name
+    """A stage's name: the way to its checkpoints, or else what the run's folder is called."""
+    parts = [part for part in path.relative_to(folder).parts if part != "checkpoints"]
+    if len(parts) == 2 and parts[0] == parts[1]:  # a pipeline
+        parts = parts[1:]
+    return "/".join(parts) or folder.resolve().name
+
+
+def _run_of(folder: Path, path: Path) -> str:
+    """The run in `folder` to which a stage belongs; empty where it holds one run."""
+    parts = path.relative_to(folder).parts
+    if "checkpoints" not in parts[1:] or parts[0] == parts[-1]:  # the latter in a pipeline
+        return ""
+    return parts[0]
 
 
 def _stopped(manifest: dict[str, Any]) -> bool:
@@ -125,10 +136,11 @@ def _state(ended: dict[str, Any] | None, owner: dict[str, Any] | None, alive: bo
     return f"{'state':<15} not known"
 
 
-def _logs(path: Path, name: str, manifest: Any) -> list[Path]:
+def _logs(path: Path, manifest: Any) -> list[Path]:
     """The logs of a run; first those of which the last row is found at once."""
     known = [account["file"] for account in manifest.get("rows", ())]
-    names = known or [f"{name}{suffix}" for suffix in READERS]
+    stage = (manifest["configuration"] or {}).get("stage", path.name)
+    names = known or [f"{stage}{suffix}" for suffix in READERS]
     found = [
         folder / file
         for folder in (path.parent.parent, path.parent, path)

@@ -158,3 +158,15 @@ def test_a_second_command_in_a_folder_is_refused(capsys):
     other.kill()
     other.wait()
     other.stdout.close()
+
+
+def test_runs_in_one_folder_are_told_by_their_names(capsys):
+    for name in ("b", "a"):
+        saving = Checkpoint(f"runs/{name}/checkpoints/train")
+        QuadraticDriver().run(3, callback=saving, show_progress=False)
+    QuadraticDriver().run(3, callback=Checkpoint("runs/c/checkpoints"), show_progress=False)
+    assert main(["status", "runs"]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"^  (\S+)$", said, re.M) == ["a/train", "b/train", "c"]
+    assert main(["status", "runs/c"]) == 0
+    assert capsys.readouterr().out.startswith("runs/c\n  c\n    step            3 of 3\n")
