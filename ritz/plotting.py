@@ -4,21 +4,22 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ritz.extras import needs
-from ritz.loggers.files import complete_lines
-from ritz.loggers.hdf5_log import read_hdf5
-from ritz.loggers.history import History, HistoryDict
-from ritz.loggers.journaled import with_journal
-from ritz.loggers.runtime_log import RuntimeLog
+from ritz.folders.columns import LogColumns, open_log, thinned
+from ritz.folders.summary import SUMMARY as SUMMARY
 
-SUMMARY = "summary.json"
-"""The file of a run folder with its result; `exact` in it is drawn as a line."""
+if TYPE_CHECKING:
+    from ritz.loggers.history import HistoryDict
 
 _READERS = {".log", ".json", ".csv", ".h5", ".hdf5"}
+_MOST_POINTS = 4000
+"""A picture has fewer dots from left to right."""
+_NO_LOSS = ("wallclock", "attempts", "block")
+_ERRORS = ("Sigma", "error_of_mean")
 
 
 def find_log(path: Path) -> Path:
@@ -42,12 +43,16 @@ def find_log(path: Path) -> Path:
     raise ValueError(f"there is no run {path}.")
 
 
-def read_log(path: str | Path) -> HistoryDict:
+def read_log(path: str | Path) -> "HistoryDict":
     """The histories of a log file or run folder, with rows that are still in its journal.
 
     Raises:
         ValueError: If there is no log, or it cannot be read.
     """
+    from ritz.loggers.hdf5_log import read_hdf5
+    from ritz.loggers.journaled import with_journal
+    from ritz.loggers.runtime_log import RuntimeLog
+
     file = find_log(Path(path))
     if file.suffix == ".csv":
         return _read_csv(file)
@@ -60,8 +65,11 @@ def read_log(path: str | Path) -> HistoryDict:
     return with_journal(log, file.with_name(file.name + ".journal")).data
 
 
-def _read_csv(file: Path) -> HistoryDict:
+def _read_csv(file: Path) -> "HistoryDict":
     """Columns `A.x` and `A.y` become the fields of A."""
+    from ritz.loggers.files import complete_lines
+    from ritz.loggers.history import History, HistoryDict
+
     header, *rows = list(csv.reader(line.decode() for line in complete_lines(file))) or [[]]
     if header[:1] != ["step"]:
         raise ValueError(f"{file} is no CSV log: its first column is not `step`.")
@@ -96,15 +104,26 @@ def exact_value(path: str | Path) -> float | None:
         return None
 
 
-def statistics_name(data: HistoryDict) -> str:
+def statistics_name(log: LogColumns) -> str:
     """The first quantity with a mean: the loss."""
-    for name, history in data.items():
-        if isinstance(history, History) and "Mean" in history:
+    for name, fields in log.quantities.items():
+        if "Mean" in fields or "mean" in fields:
             return name
-    for name, history in data.items():
-        if isinstance(history, History) and name not in ("wallclock", "attempts"):
+    for name in log.quantities:
+        if name not in _NO_LOSS:
             return name
     raise ValueError("the log holds no quantity to draw.")
+
+
+class _Curve(NamedTuple):
+    """What is drawn of a quantity of a run."""
+
+    label: str
+    steps: np.ndarray
+    values: np.ndarray
+    error: np.ndarray | None
+    middle: float
+    """The step at which the second half of the rows begins."""
 
 
 def plot_runs(
@@ -131,26 +150,27 @@ def plot_runs(
         import matplotlib
         from matplotlib.figure import Figure
 
-    runs = [(Path(path), read_log(path)) for path in paths]
-    name = quantity or statistics_name(runs[0][1])
+    logs = [open_log(find_log(Path(path))) for path in paths]
+    name = quantity or statistics_name(logs[0])
+    curves = [_curve(log, name, Path(path)) for log, path in zip(logs, paths, strict=True)]
     if exact is None:
         exact = exact_value(paths[0])
-    has_score = any("v_score" in data for _, data in runs)
+    has_score = any("v_score" in log.quantities for log in logs)
     figure = Figure(figsize=(7, 5.5 if has_score else 3.8), layout="constrained")
     axes = figure.subplots(2 if has_score else 1, 1, sharex=True, squeeze=False,
                            height_ratios=[2, 1] if has_score else [1])[:, 0]  # fmt: skip
     colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
-    for place, (path, data) in enumerate(runs):
+    for place, (log, curve) in enumerate(zip(logs, curves, strict=True)):
         colour = colours[place % len(colours)]
-        _draw_quantity(axes[0], data, name, path, colour)
-        if has_score and "v_score" in data:
-            score = data["v_score"]
-            axes[1].semilogy(score.iters, score.values, color=colour, lw=1)
+        _draw(axes[0], curve, colour)
+        if has_score and "v_score" in log.quantities:
+            score = _curve(log, "v_score", Path(paths[place]))
+            axes[1].semilogy(score.steps, score.values, color=colour, lw=1)
     if exact is not None:
         axes[0].axhline(exact, color="black", ls="--", lw=1, label=f"exact {exact:.6g}")
     axes[0].set_ylabel(name)
     axes[0].legend(frameon=False, loc="upper right")
-    _draw_end(axes[0], runs, name, exact, colours)
+    _draw_end(axes[0], curves, exact, colours)
     if has_score:
         axes[1].set_ylabel("V-score")
     axes[-1].set_xlabel("step")
@@ -165,38 +185,59 @@ def plot_runs(
     return output
 
 
-def _draw_end(
-    ax: Any, runs: list[tuple[Path, HistoryDict]], name: str, exact: float | None, colours: Any
-) -> None:
+def _draw_end(ax: Any, curves: list[_Curve], exact: float | None, colours: Any) -> None:
     """Show the second half again on a scale of its own, where the beginning dwarfs it."""
-    halves = [np.real(d[name].values)[len(d[name]) // 2 :] for _, d in runs]
-    everything = np.concatenate([np.real(d[name].values) for _, d in runs])
+    halves = [curve.values[curve.steps >= curve.middle] for curve in curves]
+    everything = np.concatenate([curve.values for curve in curves])
     known = [] if exact is None else [exact]
     end = np.concatenate([*halves, known])
     end, everything = end[np.isfinite(end)], everything[np.isfinite(everything)]
     if len(end) < 20 or np.ptp(end) > 0.1 * np.ptp(everything):
         return
     inset = ax.inset_axes((0.3, 0.3, 0.66, 0.4))
-    for place, (path, data) in enumerate(runs):
-        _draw_quantity(inset, data, name, path, colours[place % len(colours)])
+    for place, curve in enumerate(curves):
+        _draw(inset, curve, colours[place % len(colours)])
     if exact is not None:
         inset.axhline(exact, color="black", ls="--", lw=1)
-    first = min(d[name].iters[len(d[name]) // 2] for _, d in runs)
-    inset.set_xlim(first, max(d[name].iters[-1] for _, d in runs))
+    inset.set_xlim(min(c.middle for c in curves), max(c.steps[-1] for c in curves))
     margin = 0.1 * np.ptp(end)
     inset.set_ylim(np.min(end) - margin, np.max(end) + margin)
     inset.tick_params(labelsize="small")
     inset.set_title("second half", fontsize="small")
 
 
-def _draw_quantity(ax: Any, data: HistoryDict, name: str, path: Path, colour: Any) -> None:
-    if name not in data or not isinstance(data[name], History):
-        known = ", ".join(k for k, v in data.items() if isinstance(v, History))
-        raise ValueError(f"{path} has no quantity {name!r}; it has: {known}.")
-    history = data[name]
-    mean = np.real(history.values)
+def _curve(log: LogColumns, name: str, path: Path) -> _Curve:
+    """A quantity of a log, with as many points as a picture can show.
+
+    Raises:
+        ValueError: If the log does not have it, or it holds no numbers.
+    """
+    if name not in log.quantities:
+        raise ValueError(f"{path} has no quantity {name!r}; it has: {', '.join(log.quantities)}.")
+    field = log.main_field(name)
+    if field is None:
+        fields = ", ".join(log.quantities[name])
+        raise ValueError(f"{path}: {name} has no main value among its fields {fields}.")
+    try:
+        steps, values = log.column(name, field)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {name} cannot be drawn: {error}") from error
+    if not len(steps):
+        raise ValueError(f"{path} has no rows of {name} yet.")
+    places = thinned(values, _MOST_POINTS)
+    error = next((f for f in _ERRORS if f in log.quantities[name]), None)
+    band = None
+    if error is not None:
+        band_steps, errors = log.column(name, error)
+        band = errors[places] if np.array_equal(band_steps, steps) else None
     label = path.name if path.is_dir() else f"{path.parent.name}/{path.stem}".lstrip("/")
-    ax.plot(history.iters, mean, color=colour, lw=1, label=label)
-    if "Sigma" in history:
-        error = np.nan_to_num(np.real(history["Sigma"]))
-        ax.fill_between(history.iters, mean - error, mean + error, color=colour, alpha=0.3, lw=0)
+    return _Curve(label, steps[places], values[places], band, float(steps[len(steps) // 2]))
+
+
+def _draw(ax: Any, curve: _Curve, colour: Any) -> None:
+    ax.plot(curve.steps, curve.values, color=colour, lw=1, label=curve.label)
+    if curve.error is not None:
+        error = np.nan_to_num(curve.error)
+        ax.fill_between(
+            curve.steps, curve.values - error, curve.values + error, color=colour, alpha=0.3, lw=0
+        )

@@ -17,6 +17,7 @@ from ritz.checkpoint.folder import (
     Entry,
     read_manifest,
 )
+from ritz.checkpoint.ownership import ending, take
 from ritz.checkpoint.probation import Probation
 from ritz.checkpoint.retention import Retention
 from ritz.driver.arguments import check_count
@@ -44,6 +45,8 @@ class Checkpoint(AbstractCallback):
     first step, so that a folder that cannot be written is known at once; the last when the run
     ends, unless it fails with an error.
 
+    The folder belongs to the run until it ends, see `FolderLock`.
+
     A state is good to go on from if the *next* loss is finite and plausible: a checkpoint is
     written when the row after it is there, and of the last state the loss is computed for that. One
     that is not good is written into the folder `failed` in `directory`, once in a run. When a run
@@ -68,6 +71,7 @@ class Checkpoint(AbstractCallback):
         ValueError: If an interval or number is not allowed.
         CheckpointError: At the start of a run that is not resumed, if the folder holds
             checkpoints of another one; at its end, if the last one could not be written.
+        FolderInUseError: At the start of a run, if another one goes on in the folder.
     """
 
     callback_order = CallbackOrder.CHECKPOINT
@@ -111,6 +115,7 @@ class Checkpoint(AbstractCallback):
         self._kept: dict[Entry, float | None] = {}
         self._last_time = 0.0
         self._failed = False
+        self._started = False
         self._final: tuple[Contents, bool] | None = None
         self._probation = Probation()
         self._pending: Contents | None = None
@@ -133,9 +138,16 @@ class Checkpoint(AbstractCallback):
         return self._folder
 
     def check_run(self, driver: Any, resume: bool) -> None:
-        """Refuse to mix the checkpoints of two runs."""
+        """Take the folder, and refuse to mix the checkpoints of two runs."""
         folder = self.folder(driver)
-        entries = folder.entries()
+        self._started = False
+        take(folder.path, driver.hold, lambda: ending(driver) if self._started else None)
+        self.refuse_another(resume)
+
+    def refuse_another(self, resume: bool) -> None:
+        """Refuse a folder with the checkpoints of another run."""
+        assert self._folder is not None
+        folder, entries = self._folder, self._folder.entries()
         if entries and not resume and self._began is None:
             raise CheckpointError(
                 f"{folder.path} holds checkpoints of another run, the newest of step "
@@ -154,6 +166,7 @@ class Checkpoint(AbstractCallback):
     def on_run_start(self, step: int, driver: Any) -> None:
         """Look at what is there."""
         folder = self.folder(driver)
+        self._started = True
         resumed, self._resumed = self._resumed, False
         if not resumed or self._began is None:
             self._began, self.last_saved = step, None

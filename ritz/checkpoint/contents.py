@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 
 from ritz.checkpoint.folder import CheckpointError, Contents
+from ritz.checkpoint.logs import accounts
 from ritz.checkpoint.plain import Arrays, Decoder, Encoder, pack
 from ritz.driver.callback import AbstractCallback, has_state, has_step_hooks
 from ritz.driver.description import describe, differences
@@ -85,6 +87,7 @@ def gather(
         "state": state,
         "callbacks": states,
         "adjustable": adjustable,
+        "rows": accounts(driver.hooks.callbacks, _first_step_left(driver, ended)),
         "table": table,
         "saved": time.strftime("%Y-%m-%d %H:%M:%S%z"),
     }
@@ -100,6 +103,12 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {**found, "backend": jax.default_backend()}
+
+
+def _first_step_left(driver: Any, ended: bool) -> int:
+    """Rows before it stay; a callback that ended the run keeps the row of its step too."""
+    stopped = ended and driver.stop_reason is StopReason.STOPPED
+    return sys.maxsize if stopped else driver.step_count
 
 
 def _ending(driver: Any) -> dict[str, str]:

@@ -1,9 +1,7 @@
 """The checkpoints of a run on disk, written by Orbax."""
 
 import contextlib
-import json
 import logging
-import re
 import shutil
 import time
 import zlib
@@ -17,26 +15,15 @@ import numpy as np
 from ritz.checkpoint.plain import Arrays, unpack
 from ritz.driver.consensus import agree
 from ritz.extras import needs
+from ritz.folders.saved import MANIFEST, entries, manifest_checksum, verified
+from ritz.folders.saved import CheckpointError as CheckpointError
+from ritz.folders.saved import Entry as Entry
+from ritz.folders.saved import read_manifest as read_manifest
 
 _logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"(\d+)(-end)?")
-_ARRAYS, _MANIFEST = "arrays", "manifest"
+_ARRAYS, _MANIFEST = "arrays", MANIFEST
 _SUMS = "checksums"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged, or does not fit the run that asks for it."""
-
-
-class Entry(NamedTuple):
-    """A checkpoint on disk; they sort by age."""
-
-    step: int
-    """How many updates had been applied."""
-    end: bool
-    """Whether a run ended here."""
-    path: Path
 
 
 class Contents(NamedTuple):
@@ -64,13 +51,7 @@ class CheckpointFolder:
 
     def entries(self) -> list[Entry]:
         """The complete checkpoints, the oldest first."""
-        found = []
-        if self.path.is_dir():
-            for inner in self.path.iterdir():
-                match = _NAME.fullmatch(inner.name)
-                if match and inner.is_dir():
-                    found.append(Entry(int(match[1]), match[2] is not None, inner))
-        return sorted(found)
+        return entries(self.path)
 
     def save(self, step: int, end: bool, contents: Contents) -> Entry:
         """Begin to write a checkpoint; the one before must be done, see `wait`."""
@@ -80,7 +61,7 @@ class CheckpointFolder:
             self._prepare()
         entry = Entry(step, end, self.path / f"{step:08d}{'-end' * end}")
         manifest = {**contents.manifest, _SUMS: _checksums(contents.arrays)}
-        signed = {"checksum": _text_checksum(manifest), "body": manifest}
+        signed = {"checksum": manifest_checksum(manifest), "body": manifest}
         items = {
             _ARRAYS: orbax.args.PyTreeSave(contents.arrays),
             _MANIFEST: orbax.args.JsonSave(signed),
@@ -177,7 +158,7 @@ def read(path: Path) -> Contents:
         restored = reader.restore(
             path, orbax.args.Composite(**{_MANIFEST: orbax.args.JsonRestore()})
         )
-        manifest = _verified(restored[_MANIFEST])
+        manifest = verified(restored[_MANIFEST])
         names = dict.fromkeys(manifest[_SUMS], orbax.RestoreArgs(restore_type=np.ndarray))
         restored = reader.restore(
             path, orbax.args.Composite(**{_ARRAYS: orbax.args.PyTreeRestore(restore_args=names)})
@@ -197,28 +178,6 @@ def _orbax() -> Any:
     with needs("Checkpoint", "checkpoint"):
         from orbax import checkpoint
     return checkpoint
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """What a checkpoint tells besides its arrays, without reading them.
-
-    Raises:
-        CheckpointError: If it is missing or damaged.
-    """
-    try:
-        return _verified(json.loads((path / _MANIFEST / "metadata").read_text()))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-
-
-def _verified(signed: Mapping[str, Any]) -> dict[str, Any]:
-    if signed["checksum"] != _text_checksum(signed["body"]):
-        raise ValueError("the checksum of the manifest is wrong")
-    return signed["body"]
-
-
-def _text_checksum(manifest: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
 
 
 def _checksums(arrays: Mapping[str, Any]) -> dict[str, int | None]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from ritz.callbacks.conditions import StopCondition
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checkpoint.contents import check, check_shapes, ended_by_callback, put_back, versions
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry, read
+from ritz.checkpoint.logs import recover_logs
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import differences
 from ritz.driver.hooks import HookList
@@ -51,8 +53,8 @@ def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[st
     entry, contents = found
     inside = folder is not None and entry.path.parent == folder.path
     if own is not None and not inside:
-        own.check_run(driver, resume=False)
-    began = _load(entry, contents, driver, hooks, own)
+        own.refuse_another(resume=False)
+    began = _load(entry, contents, driver, hooks, own, inside)
     if own is not None and inside:
         own.goes_on(entry, began)
     return began
@@ -115,21 +117,29 @@ def _find(path: Path, prefix: str = "") -> tuple[Entry, Contents]:
 
 
 def _load(
-    entry: Entry, contents: Contents, driver: Any, hooks: HookList, own: Checkpoint | None
+    entry: Entry,
+    contents: Contents,
+    driver: Any,
+    hooks: HookList,
+    own: Checkpoint | None,
+    inside: bool,
 ) -> int:
     manifest = contents.manifest
     accept = own.accept_changes if own is not None else ()
     for line in check(manifest, driver, accept, str(entry.path)):
         _logger.warning("Going on with a changed setting: %s", line)
-    for line in differences(manifest["versions"], versions()):
-        _logger.warning("The saved run had other software, so bits may differ: %s", line)
-    states = put_back(contents, driver)
-    known = hooks.stateful
     message = ended_by_callback(manifest)
     extended = message is not None and own is not None and own.extend
     if extended:
         _logger.info("The saved run was %s; it is extended.", message)
         message = None
+    if inside:  # the logs of a checkpoint from elsewhere are elsewhere too
+        first = entry.step if message is None else sys.maxsize
+        recover_logs(manifest.get("rows", ()), driver, hooks.callbacks, first, accept)
+    for line in differences(manifest["versions"], versions()):
+        _logger.warning("The saved run had other software, so bits may differ: %s", line)
+    states = put_back(contents, driver)
+    known = hooks.stateful
     for callback in hooks.callbacks:
         if isinstance(callback, AbstractLogger):
             callback.complete = message is not None

@@ -9,41 +9,50 @@ from typing import Any
 
 import yaml
 
+from ritz.cli.spelling import normalised
 from ritz.cli.yaml_limits import check_yaml
+from ritz.cli.yaml_text import load_yaml
 
 
-def config_files(arguments: Sequence[str]) -> list[Path]:
-    """The files that a command line gives as `--config`."""
-    found = []
-    for place, token in enumerate(arguments):
-        if token == "--config" and place + 1 < len(arguments):
-            found.append(Path(arguments[place + 1]))
-        elif token.startswith("--config="):
-            found.append(Path(token.partition("=")[2]))
+def with_checked_files(arguments: Sequence[str], kind: type) -> list[str]:
+    """A command line with what `--config` files say in the place of their names.
+
+    Args:
+        arguments: The command line.
+        kind: The dataclass that the files describe.
+
+    Raises:
+        ValueError: If a file is no YAML, or has settings that a configuration does not: one line
+            with the file, the key and what is allowed.
+    """
+    found, left = [], list(arguments)
+    while left:
+        token = left.pop(0)
+        if token == "--config" and left:
+            token = f"--config={left.pop(0)}"
+        if token.startswith("--config="):
+            text = _checked(Path(token.partition("=")[2]), kind)
+            found += ["--config", text]
+        else:
+            found.append(token)
     return found
 
 
-def check_file(path: Path, kind: type) -> None:
-    """Refuse a file that is no YAML, or has settings that a configuration does not.
-
-    Args:
-        path: The file.
-        kind: The dataclass that it describes.
-
-    Raises:
-        ValueError: One line with the file, the key and what is allowed.
-    """
+def _checked(path: Path, kind: type) -> str:
+    """What a file says, as YAML."""
     try:
         text = path.read_text()
         check_yaml(text, str(path))
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except OSError as error:
         raise ValueError(f"config: {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text: {error}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    _check(f"{path}: ", content or {}, kind)
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
+    content = normalised({} if content is None else content, kind)
+    _check(f"{path}: ", content, kind)
+    return yaml.safe_dump(content, sort_keys=False)
 
 
 def _check(name: str, content: Any, kind: type) -> None:

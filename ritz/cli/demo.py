@@ -4,7 +4,6 @@ Writes the logs, the parameters and a picture into a folder under runs/.
 """
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import Any
 
 from ritz.driver import StopReason
 from ritz.extras import needs
+from ritz.folders.lock import FolderLock
+from ritz.folders.summary import write_summary
 from ritz.loggers import CSVLog, JsonLog
-from ritz.plotting import SUMMARY, plot_runs
+from ritz.plotting import plot_runs
 
 _EVALUATION_CHAINS = 256
 
@@ -54,7 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Optimise, evaluate on fresh samples, draw, and print the result."""
+    """Optimise, evaluate on fresh samples, draw, and print the result.
+
+    Raises:
+        FolderInUseError: If another run goes on in the folder.
+    """
+    with FolderLock(options.folder).held():
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     with needs("ritz demo", "lattice"):
         import netket as nk
         import optax
@@ -94,9 +104,11 @@ def run(options: argparse.Namespace) -> None:
         "exact": exact,
         "relative_error": abs(float(energy.mean.real) - exact) / abs(exact),
         "steps": driver.step_count,
-        "stopped": driver.stop_message,
+        "seconds": driver.elapsed,
+        "stop_reason": None if driver.stop_reason is None else driver.stop_reason.name,
+        "message": driver.stop_message,
     }
-    (folder / SUMMARY).write_text(json.dumps(result, indent=2) + "\n")
+    write_summary(folder, result)
     picture = plot_runs([folder], folder / "energy.png")
     sys.stdout.write(
         f"\nenergy on fresh samples  {result['energy']:.6f} +- {result['error']:.6f}\n"

@@ -2,16 +2,20 @@
 
 import argparse
 import dataclasses
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonargparse
 
-from ritz.cli.config_file import check_file, config_files
+from ritz.cli.config_file import with_checked_files
 from ritz.cli.parts import overridden, part_fields, split_overrides
 from ritz.cli.run_folder import CONFIG, RunFolder
+from ritz.cli.spelling import whole_numbers
 from ritz.cli.yaml_limits import check_yaml
+
+_logger = logging.getLogger("ritz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +92,10 @@ def run_domain(domain: Domain, given: list[str], parser: Any) -> None:
     action = next((name for name in domain.saved if name in rest[:2]), None)
     if action is not None:
         rest = _with_saved_config(domain, action, rest)
-    for file in config_files(rest):
-        check_file(file, domain.kind)
     for token in rest:
         key, equals, value = token.partition("=")
         check_yaml(value if equals else token, key.lstrip("-")[:40])
+    rest = whole_numbers(with_checked_files(rest, domain.kind), domain.kind)
     printing = [token for token in rest if token.startswith("--print_config")]
     options = parser.parse_args([token for token in rest if token not in printing])
     command = options[domain.name].subcommand
@@ -127,5 +130,10 @@ def _with_saved_config(domain: Domain, action: str, rest: list[str]) -> list[str
     folder = folder or domain.kind().folder
     if RunFolder(folder).config is None:
         return rest
+    if not RunFolder(folder).is_intact():
+        _logger.warning(
+            "%s was damaged, or changed by hand, since it was written.",
+            RunFolder(folder).path / CONFIG,
+        )
     place = rest.index(action) + 1
     return [*rest[:place], "--config", str(RunFolder(folder).path / CONFIG), *rest[place:]]

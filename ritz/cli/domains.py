@@ -1,12 +1,10 @@
 """The domains that are run from a configuration."""
 
-from ritz.cli import lattice
 from ritz.cli.domain import Domain
-from ritz.cli.lattice_config import LatticeRun
 from ritz.extras import needs
 
 TEXTS = {
-    "lattice": str(lattice.__doc__).strip(),
+    "lattice": "Train and evaluate wave functions on lattices, from a configuration.",
     "mlip": "Train, evaluate and use machine-learning interatomic potentials.",
 }
 """What they are for, by name."""
@@ -19,6 +17,9 @@ def load(name: str) -> Domain:
         MissingExtra: If a package is missing.
     """
     if name == "lattice":
+        from ritz.cli import lattice
+        from ritz.cli.lattice_config import LatticeRun
+
         return Domain(
             name, TEXTS[name],
             {

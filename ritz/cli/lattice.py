@@ -1,21 +1,22 @@
 """Train and evaluate wave functions on lattices, from a configuration."""
 
 import argparse
+import contextlib
 import dataclasses
-import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ritz.cli.lattice_config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
+from ritz.cli.results import facts, saved_loss, summarise
 from ritz.cli.run_folder import KeepConfig
+from ritz.cli.yaml_text import load_yaml
 from ritz.driver.arguments import check_count
 from ritz.driver.consensus import agree
-from ritz.plotting import SUMMARY, plot_runs
+from ritz.plotting import plot_runs
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -137,12 +138,25 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
     Raises:
         ValueError: If the configuration is wrong, or what a command needs is missing.
         SystemExit: See `WorkStage.run`.
+        FolderInUseError: If another run goes on in the folder.
     """
     import jax
 
     if options.distributed:
         jax.distributed.initialize()  # before anything else looks for devices
     import ritz.lattice  # noqa: F401
+    from ritz.checkpoint.ownership import take
+
+    with contextlib.ExitStack() as whole_run:
+        if not options.dry_run:
+            take(Path(given.folder), whole_run.enter_context)
+        _run(command, given, text, options)
+
+
+def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace) -> None:
+    import jax
+
+    from ritz.checkpoint import CheckpointError
     from ritz.stages import RunContext
 
     builder = Builder(given)
@@ -166,11 +180,28 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
             _set_aside_old(stage, state, folder)
         agree(False)  # the others wait until that is done
     context = RunContext(
-        folder, options={"show_progress": options.progress}, configuration=yaml.safe_load(text)
+        folder, options={"show_progress": options.progress}, configuration=load_yaml(text)
     )
     stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
-    stage.run(state, context, run_key)
+    try:
+        stage.run(state, context, run_key)
+    except CheckpointError as error:
+        raise ValueError(_with_setting(str(error), command)) from error
+    except SystemExit:  # it gave up, or was interrupted
+        if jax.process_index() == 0 and folder.is_dir():
+            _summarise(command, builder, folder)
+        raise
     _report(command, builder, stage, folder)
+
+
+def _with_setting(message: str, command: str) -> str:
+    """A message that advises an argument of `Checkpoint`, with the setting instead."""
+
+    def setting(found: re.Match[str]) -> str:
+        names = found[1].replace("'", "")
+        return f"give {command}.accept_changes='[{names}]'."
+
+    return re.sub(r"give accept_changes=\[(.*?)\] to Checkpoint\.", setting, message)
 
 
 def _set_aside_old(stage: Any, state: Any, folder: Path) -> None:
@@ -220,20 +251,13 @@ def _report(command: str, builder: Builder, stage: Any, folder: Path) -> None:
 
     if jax.process_index() != 0:
         return
-    summary = _summary(folder)
-    if builder.system.exact is not None:
-        summary["exact"] = builder.system.exact
+    result = _summarise(command, builder, folder)
     lines = []
     if command == "evaluate":
-        energy = stage.digest(folder)["Energy"]
-        summary |= {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
-        lines.append(f"energy        {energy.mean:.8g} +- {energy.error:.2g}")
+        lines.append(f"energy        {result['energy']:.8g} +- {result['error']:.2g}")
         if builder.system.exact is not None:
-            exact = builder.system.exact
-            summary["relative_error"] = abs(energy.mean - exact) / abs(exact)
-            lines.append(f"exact         {exact:.8g}")
-            lines.append(f"relative error {summary['relative_error']:.1e}")
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+            lines.append(f"exact         {builder.system.exact:.8g}")
+            lines.append(f"relative error {result['relative_error']:.1e}")
     log = folder / "train.log"
     if log.is_file():
         try:
@@ -244,8 +268,30 @@ def _report(command: str, builder: Builder, stage: Any, folder: Path) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _summarise(command: str, builder: Builder, folder: Path) -> dict[str, Any]:
+    """Write what is known of the run into the summary, and return the result."""
+    checkpoints = folder / "checkpoints" / command
+    ended = facts(checkpoints)
+    result = saved_loss(checkpoints)
+    if command == "evaluate" and ended["stop_reason"] not in ("FAILED", "DIVERGED"):
+        energy = _digested(folder)
+        if energy is not None:
+            result = {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
+    if ended["stop_reason"] in ("FAILED", "DIVERGED"):
+        result = dict.fromkeys(result)  # nothing that looks like a result
+    exact = builder.system.exact
+    more: dict[str, Any] = {"exact": exact} if exact is not None else {}
+    if exact is not None and result["energy"] is not None:
+        result["relative_error"] = abs(result["energy"] - exact) / abs(exact)
+    summarise(folder, command, {**result, **ended}, **more)
+    return result
+
+
+def _digested(folder: Path) -> Any:
+    """The energy in the digest; None if there is none."""
+    from ritz.stages import read_digest
+
     try:
-        return json.loads((folder / SUMMARY).read_text())
-    except (OSError, ValueError):
-        return {}
+        return read_digest(folder)["Energy"]
+    except (ValueError, KeyError):
+        return None

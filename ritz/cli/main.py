@@ -1,20 +1,30 @@
 """Reads the command line of `ritz`."""
 
+import importlib
 import logging
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import jsonargparse
 
 import ritz
-from ritz.cli import demo, domains, plot, relax, status
+from ritz.cli import domains
 from ritz.cli.config_file import nearest
 from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
 from ritz.cli.parts import split_overrides
+from ritz.cli.spelling import underscored
 from ritz.extras import MissingExtra
 
-_COMMANDS = {"demo": demo, "plot": plot, "relax": relax, "status": status}
+_COMMANDS = {
+    "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
+    "exact energy.",
+    "plot": "Draw the logs of one or several runs over each other.",
+    "relax": "Relax structures from files, all at once.",
+    "status": "Show how far runs are: step, energy, time left and last checkpoint.",
+}
+"""What they are for, by the name of their module; it is imported when it is needed."""
 
 jsonargparse.set_parsing_settings(add_print_completion_argument=True)
 
@@ -32,11 +42,14 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
         version=ritz.__version__,
     )
     commands = parser.add_subcommands()
-    for name, module in _COMMANDS.items():
-        command = subparser((module.__doc__ or "").strip())
-        module.add_arguments(command)
-        commands.add_subcommand(name, command, help=command.description.splitlines()[0])
     completing = any(token.startswith("--print_completion") for token in given)
+    for name, text in _COMMANDS.items():
+        command = subparser(text)
+        if given[:1] == [name] or completing:
+            module = _module(name)
+            command = subparser((module.__doc__ or "").strip())
+            module.add_arguments(command)
+        commands.add_subcommand(name, command, help=text)
     meant = None
     for name, text in domains.TEXTS.items():
         command = subparser(text)
@@ -48,6 +61,10 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
     return parser, meant
 
 
+def _module(name: str) -> Any:
+    return importlib.import_module(f"ritz.cli.{name}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -55,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     level = logger.level
     logger.setLevel(logging.INFO)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    given = underscored(given, bare=given[:1] != [] and given[0] in domains.TEXTS)
     sys.path.insert(0, "")  # functions in the present folder can be named
     try:
         return _run(given)
@@ -84,10 +102,11 @@ def _run(given: list[str]) -> int:
         run_domain(domain, given, parser)
         return 0
     if given[:1] == ["relax"]:
+        relax = _module("relax")
         rest, overrides = split_overrides(given, relax.PARTS)
         return relax.run(parser.parse_args(rest).relax, overrides)
     options = parser.parse_args(given)
-    _COMMANDS[options.subcommand].run(options[options.subcommand])
+    _module(options.subcommand).run(options[options.subcommand])
     return 0
 
 
@@ -106,11 +125,29 @@ def _one_line(message: str, domain: str | None) -> str:
     if not found:
         return text
     key, what = found["key"], found["what"]
+    union = re.search(r"Union subtypes Subtypes: \[(.*?)\] Errors: .*Given value: (.*)", what)
+    if union:
+        return f"{key}: {union[2]!r} was given, but {_kinds(union[1])} is needed"
     wanted = re.search(r"Expected an? <class '(\w+)'>\. Got value: (.*)", what)
     if wanted:
-        return f"{key}: {wanted[2]!r} was given, but {wanted[1]} is needed"
+        whole = re.fullmatch(r"-?(\d+)\.0", wanted[2]) if wanted[1] == "int" else None
+        hint = f"; write {wanted[2][:-2]}" if whole else ""
+        return f"{key}: {wanted[2]!r} was given, but {wanted[1]} is needed{hint}"
+    choice = re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", what)
+    if choice:
+        return f"{key}: {choice[2]!r} was given, but it must be one of: {choice[1]}"
     part = re.search(r"Not of type Part: (.*)", what)
     return f"{key}: {part[1] if part else what}"
+
+
+def _kinds(subtypes: str) -> str:
+    """The types of a union in the words of YAML."""
+    names = [
+        re.sub(r"<class '([\w.]+)'>", lambda m: m[1].split(".")[-1], text).strip()
+        for text in re.split(r", (?![^\[]*\])", subtypes)
+    ]
+    words = ["null" if name == "NoneType" else name for name in names]
+    return " or ".join(words)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Train, evaluate and use machine-learning interatomic potentials."""
 
 import argparse
+import contextlib
 import dataclasses
-import json
 import logging
 import re
 import sys
@@ -18,10 +18,11 @@ from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
+from ritz.cli.results import facts, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
+from ritz.folders.lock import FolderLock
 from ritz.loggers import CSVLog, JsonLog
-from ritz.loggers.files import atomic_write
 from ritz.mlip import (
     AbstractMLIP,
     ANNPotential,
@@ -40,8 +41,6 @@ from ritz.mlip.committee_results import METADATA
 from ritz.mlip.epoch_count import Resume, batches_of, steps_in_total
 from ritz.mlip.label_check import no_energy
 from ritz.mlip.parity import errors_of, plot_parity
-from ritz.mlip.plain_json import dumps
-from ritz.plotting import SUMMARY
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -64,7 +63,9 @@ def run(command: str, given: MLIPRun, text: str, options: argparse.Namespace) ->
         ValueError: If the configuration is wrong, or what a command needs is missing.
     """
     if command == "train":
-        _train(given, text, options)
+        free = contextlib.nullcontext() if options.dry_run else FolderLock(given.folder).held()
+        with free:
+            _train(given, text, options)
     else:
         actions = {"evaluate": _evaluate, "predict": _predict, "export": _export}
         actions[command](given, options.dry_run)
@@ -119,7 +120,7 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
         raise SystemExit(outs[0].stop_message)
     outs[0].errors.to_csv(folder / "errors.csv")
     outs[0].plot_training_summary(folder / "errors.png")
-    _summarise(folder, "train", found.stats)
+    _summarise(folder, "train", {**found.stats, **facts(folder / "checkpoints" / "train")})
     sys.stdout.write(f"{found}\npicture in {folder / 'errors.png'}\neverything in {folder}\n")
 
 
@@ -306,13 +307,5 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _summarise(folder: Path, key: str, found: Any) -> None:
-    """Put results into the summary; what is not known is null."""
-    file = folder / SUMMARY
-    summary: dict[str, Any] = {}
-    if file.is_file():
-        try:
-            summary = dict(json.loads(file.read_text()))
-        except (ValueError, TypeError) as error:
-            _logger.warning("%s cannot be read (%s); it is written anew.", file, error)
-    summary[key] = found
-    atomic_write(file, (dumps(summary, indent=2) + "\n").encode())
+    """Put results into the summary."""
+    summarise(folder, key, found)

@@ -5,10 +5,10 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
 from jsonargparse.typing import register_type
 
 from ritz.cli.yaml_limits import check_yaml
+from ritz.cli.yaml_text import load_yaml
 
 _OVERRIDE_HINT = "write it as train.optimizer.learning_rate=0.1"
 
@@ -36,7 +36,7 @@ class Part:
             return value
         if isinstance(value, str):
             check_yaml(value, "the value")
-            value = yaml.safe_load(value)
+            value = load_yaml(value)
         if isinstance(value, str):
             return cls(value)
         if isinstance(value, Mapping) and set(value) <= {"class_path", "init_args"}:
@@ -133,9 +133,9 @@ def split_overrides(
 def _yaml(name: str, text: str) -> Any:
     check_yaml(text, name)
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name}: {text!r} is no YAML: {' '.join(str(error).split())}") from error
+        return load_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {text!r} {error}") from error
 
 
 def overridden(name: str, value: Any, way: Sequence[str], new: Any, is_list: bool) -> Any:

@@ -1,14 +1,15 @@
 """A folder with everything of a run."""
 
 import logging
+import re
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ritz.cli.yaml_limits import check_yaml
+from ritz.cli.yaml_text import load_yaml
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
 from ritz.loggers.files import atomic_write
@@ -17,6 +18,7 @@ _logger = logging.getLogger("ritz")
 
 CONFIG = "config.yaml"
 HISTORY = "config_history"
+_SIGNED = re.compile(rb"# Written by ritz; checksum ([0-9a-f]{8})\.\n")
 
 
 class RunFolder:
@@ -42,35 +44,63 @@ class RunFolder:
         try:
             text = file.read_text()
             check_yaml(text, str(file))
-            found = yaml.safe_load(text)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+            found = load_yaml(text)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file} is no text: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{file} {error}") from error
         if not isinstance(found, dict):
             raise ValueError(f"{file} holds no configuration.")
         return found
 
-    def keep(self, text: str) -> None:
+    def is_intact(self) -> bool:
+        """Whether the configuration is as it was written; also if there is none."""
+        file = self.path / CONFIG
+        if not file.is_file():
+            return True
+        content = file.read_bytes()
+        head = _SIGNED.match(content)
+        return head is not None and _signed(content[head.end() :]) == content
+
+    def keep(self, text: str, expected: bool = False) -> None:
         """Write the configuration; another one before it goes into the history.
 
         Args:
             text: The resolved configuration as YAML.
+            expected: Whether there must be one, since the run goes on.
         """
-        old = self.config
-        changes = [] if old is None else changed(old, yaml.safe_load(text))
-        self.path.mkdir(parents=True, exist_ok=True)
         file = self.path / CONFIG
+        try:
+            old, damage = self.config, None
+        except ValueError as error:
+            old, damage = None, str(error).rstrip(".")
+        if expected and not file.is_file():
+            _logger.warning("%s is gone; it is written anew.", file)
+        changes = [] if old is None else changed(old, load_yaml(text))
+        if damage is not None:
+            changes = [f"{damage}; this command's configuration takes its place"]
+        elif not self.is_intact():
+            _logger.warning("%s was damaged, or changed by hand, since it was written.", file)
+        self.path.mkdir(parents=True, exist_ok=True)
         if changes:
-            history = self.path / HISTORY
-            history.mkdir(exist_ok=True)
-            number = 1 + sum(1 for _ in history.glob("*.yaml"))
-            kept = history / f"{number:03d}.yaml"
-            note = "".join(f"# changed on {time.strftime('%Y-%m-%d %H:%M:%S')}: {line}\n"
-                           for line in changes)  # fmt: skip
-            atomic_write(kept, (note + file.read_text()).encode())
-            for line in changes:
-                _logger.warning("The configuration has changed: %s", line)
-        if old is None or changes:
-            atomic_write(file, text.encode())
+            self._note(file, changes)
+        if old is None or changes or not self.is_intact():
+            atomic_write(file, _signed(text.encode()))
+
+    def _note(self, file: Path, changes: list[str]) -> None:
+        """Put what is replaced into the history, with what has changed."""
+        history = self.path / HISTORY
+        history.mkdir(exist_ok=True)
+        number = 1 + sum(1 for _ in history.glob("*.yaml"))
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        note = "".join(f"# changed on {now}: {line}\n" for line in changes)
+        atomic_write(history / f"{number:03d}.yaml", note.encode() + file.read_bytes())
+        for line in changes:
+            _logger.warning("The configuration has changed: %s", line)
+
+
+def _signed(content: bytes) -> bytes:
+    return f"# Written by ritz; checksum {zlib.crc32(content):08x}.\n".encode() + content
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -96,4 +126,4 @@ class KeepConfig(AbstractCallback):
         import jax
 
         if jax.process_index() == 0:
-            self._folder.keep(self._text)
+            self._folder.keep(self._text, expected=step > 0)

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from ritz.folders.columns import READERS, open_log
+from ritz.folders.lock import owner_is_alive, read_lock
+from ritz.folders.saved import CheckpointError, entries, read_manifest
 
-from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, read_manifest
-from ritz.driver.stop import StopReason
-from ritz.plotting import read_log
+_STOPPED = "STOPPED"
+"""The reason of a run that a callback has ended for good."""
 
 
 def add_arguments(parser: Any) -> None:
@@ -31,12 +32,12 @@ def describe_run(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise ValueError(f"there is no run folder {folder}.")
-    stages = [p for p in _checkpoint_folders(folder) if CheckpointFolder(p).entries()]
-    stages.sort(key=lambda p: CheckpointFolder(p).entries()[0].path.stat().st_mtime)
+    stages = [path for path in _checkpoint_folders(folder) if _is_stage(path)]
+    stages.sort(key=lambda path: (_run_of(folder, path), _began(path)))
     if not stages:
         raise ValueError(
-            f"{folder} has no checkpoints; `ritz status` knows folders of `ritz lattice` and of "
-            "work stages."
+            f"{folder} has no checkpoints; `ritz status` knows folders of `ritz lattice` and "
+            "`ritz mlip`, of work stages, and of `Checkpoint`."
         )
     lines = [str(folder)]
     for path in stages:
@@ -45,30 +46,47 @@ def describe_run(folder: Path) -> str:
 
 
 def _checkpoint_folders(folder: Path) -> list[Path]:
-    """Where checkpoints may be: of stages, of stages of a pipeline, or right here."""
-    found = [*folder.glob("checkpoints/*"), *folder.glob("*/checkpoints/*")]
-    return [p for p in found if p.is_dir()] + [folder / "checkpoints", folder]
+    """Where checkpoints may be: of stages, of a pipeline or several runs, or right here."""
+    patterns = ("checkpoints", "checkpoints/*", "*/checkpoints", "*/checkpoints/*")
+    found = [path for pattern in patterns for path in folder.glob(pattern) if path.is_dir()]
+    return [*found, folder]
+
+
+def _is_stage(path: Path) -> bool:
+    """Whether a run keeps its checkpoints here; its first one may be still to come."""
+    holds_runs = (path / "checkpoints").is_dir()
+    return bool(entries(path)) or (read_lock(path) is not None and not holds_runs)
+
+
+def _began(path: Path) -> float:
+    saved = entries(path)
+    return (saved[0].path if saved else path).stat().st_mtime
 
 
 def _stage_lines(folder: Path, path: Path) -> list[str]:
-    entry = CheckpointFolder(path).entries()[-1]
+    saved = entries(path)
+    owner = read_lock(path)
+    alive = owner_is_alive(owner, path) if owner is not None else False
+    if not saved:
+        return [f"  {_name(folder, path)}", f"    {_state(None, owner, alive)}",
+                "    no checkpoint yet"]  # fmt: skip
+    entry = saved[-1]
     try:
         manifest = read_manifest(entry.path)
     except CheckpointError as error:
-        return [f"  {path.name}: {error}"]
-    name = (manifest["configuration"] or {}).get("stage", path.name)
-    step, clock, energy = _last_row(path.parent.parent, name, manifest)
+        return [f"  {_name(folder, path)}: {error}"]
+    step, clock, energy = _last_row(_logs(path, manifest), manifest)
     target = manifest["target"]
-    ended = manifest["ended"] if entry.step >= step else None
-    lines = [f"  {name}", f"    step            {step} of {target}"]
+    ended = manifest["ended"] if entry.step >= step or _stopped(manifest) else None
+    lines = [f"  {_name(folder, path)}", f"    step            {step} of {target}"]
     if energy is not None:
         lines.append(f"    {energy}")
-    if ended is not None:
-        lines.append(f"    ended           {ended['message']}")
-    stopped = ended is not None and ended["reason"] == StopReason.STOPPED.name
-    if step < target and not stopped and clock is not None and step > manifest["began"]:
+    lines.append(f"    {_state(ended, owner, alive)}")
+    if step < target and not _stopped(manifest) and clock is not None and step > manifest["began"]:
         left = (target - step) * clock / (step - manifest["began"])
-        lines.append(f"    time left       {_duration(left)} (when it goes on)")
+        lines.append(
+            f"    time left       {_duration(left)}{'' if alive else ' (when it goes on)'}"
+        )
     age = time.time() - entry.path.stat().st_mtime
     lines.append(
         f"    last checkpoint step {entry.step}, {_duration(age)} ago ({manifest['saved']})"
@@ -76,40 +94,111 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
     return lines
 
 
-def _last_row(folder: Path, name: str, manifest: Any) -> tuple[int, float | None, str | None]:
+def _name(folder: Path, path: Path) -> str:
+    """A stage's name: the way to its checkpoints, or else what the run's folder is called."""
+    parts = [part for part in path.relative_to(folder).parts if part != "checkpoints"]
+    if len(parts) == 2 and parts[0] == parts[1]:  # a pipeline
+        parts = parts[1:]
+    return "/".join(parts) or folder.resolve().name
+
+
+def _run_of(folder: Path, path: Path) -> str:
+    """The run in `folder` to which a stage belongs; empty where it holds one run."""
+    parts = path.relative_to(folder).parts
+    if "checkpoints" not in parts[1:] or parts[0] == parts[-1]:  # the latter in a pipeline
+        return ""
+    return parts[0]
+
+
+def _stopped(manifest: dict[str, Any]) -> bool:
+    ended = manifest["ended"]
+    return ended is not None and ended["reason"] == _STOPPED
+
+
+def _state(ended: dict[str, Any] | None, owner: dict[str, Any] | None, alive: bool | None) -> str:
+    """Whether a run goes on, has ended, or was killed.
+
+    Args:
+        ended: How it ended, from its last checkpoint.
+        owner: From the lock of its folder.
+        alive: Whether that process still runs.
+    """
+    if owner is not None and alive is not False:
+        who = f"process {owner.get('pid')} on {owner.get('host')}, since {owner.get('began')}"
+        return f"{'alive' if alive else 'alive?':<15} {who}"
+    if owner is not None and owner.get("ended") is not None:
+        return f"{'ended':<15} {owner['ended']['message']} ({owner['ended']['time']})"
+    if ended is not None:
+        return f"{'ended':<15} {ended['message']}"
+    if owner is not None:
+        who = f"process {owner.get('pid')} on {owner.get('host')} is gone"
+        return f"{'dead':<15} {who}; the same command goes on from the last checkpoint"
+    return f"{'state':<15} not known"
+
+
+def _logs(path: Path, manifest: Any) -> list[Path]:
+    """The logs of a run; first those of which the last row is found at once."""
+    known = [account["file"] for account in manifest.get("rows", ())]
+    stage = (manifest["configuration"] or {}).get("stage", path.name)
+    names = known or [f"{stage}{suffix}" for suffix in READERS]
+    found = [
+        folder / file
+        for folder in (path.parent.parent, path.parent, path)
+        for file in names
+        if (folder / file).is_file()
+    ]
+    return sorted(found, key=lambda file: file.suffix != ".csv")
+
+
+def _last_row(logs: list[Path], manifest: Any) -> tuple[int, float | None, str | None]:
     """Steps taken, their seconds and the loss, from the log, or else from the checkpoint."""
     loss = manifest["loss"] or {}
     quantity = str(loss.get("name"))
-    saved = manifest["step"], manifest["elapsed"], _loss_text(quantity, **_mean_and_error(loss))
-    try:
-        data = read_log(folder / name)
-        history, clock = data[quantity], data["wallclock"]
-    except (ValueError, KeyError):
+    text = _loss_text(quantity, loss.get("mean"), loss.get("error"))
+    saved = manifest["step"] + _stopped_within(manifest), manifest["elapsed"], text
+    row = _newest_row(logs)
+    if row is None or row[0] < manifest["step"]:
         return saved
-    if not len(history) or int(history.iters[-1]) < manifest["step"]:
-        return saved
-    error = history["Sigma"][-1] if "Sigma" in history else None
-    text = _loss_text(quantity, history.values[-1], error)
-    return int(history.iters[-1]) + 1, _number(clock.values[-1]), text
+    step, found = row
+    fields = found.get(quantity, {})
+    mean = next((fields[f] for f in ("Mean", "mean", "value") if f in fields), None)
+    error = next((fields[f] for f in ("Sigma", "error_of_mean") if f in fields), None)
+    clock = _number(found.get("wallclock", {}).get("value"))
+    return step + 1, clock, _loss_text(quantity, mean, error) or text
 
 
-def _mean_and_error(loss: dict[str, Any]) -> dict[str, Any]:
-    return {"mean": loss.get("mean"), "error": loss.get("error")}
+def _stopped_within(manifest: Any) -> int:
+    """1 if a callback ended the run in a step whose row was written and whose update was not."""
+    rows = [account["rows"] for account in manifest.get("rows", ())]
+    taken = manifest["step"] - manifest["began"]
+    return int(_stopped(manifest) and any(n == taken + 1 for n in rows))
+
+
+def _newest_row(logs: list[Path]) -> tuple[int, dict[str, dict[str, Any]]] | None:
+    """The last row of the first log that can be read."""
+    for file in logs:
+        try:
+            found = open_log(file).last()
+        except (ValueError, OSError, ImportError, LookupError):
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def _number(value: Any) -> float | None:
     try:
-        return float(np.real(np.asarray(value)).reshape(()))
+        return float(getattr(value, "real", value))
     except (TypeError, ValueError):
         return None
 
 
-def _loss_text(name: Any, mean: Any, error: Any) -> str | None:
+def _loss_text(name: str, mean: Any, error: Any) -> str | None:
     mean, error = _number(mean), _number(error)
-    if name is None or mean is None:
+    if mean is None:
         return None
     band = "" if error is None or math.isnan(error) else f" +- {error:.2g}"
-    return f"{str(name).lower():<15} {mean:.8g}{band}"
+    return f"{name.lower():<15} {mean:.8g}{band}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Checks the arguments of `run` and turns them into callbacks."""
 
+import importlib
 import inspect
 import operator
 import os
@@ -189,8 +190,8 @@ def resume_run(driver: Any, hooks: HookList, resume: bool | str | os.PathLike[st
 
 
 def _defaults() -> RunDefaults:
-    if not _registered:
-        raise RuntimeError("import ritz before using out, obs, show_progress or timeit.")
+    if not _registered:  # by name, as the driver knows nothing of what is above it
+        importlib.import_module("ritz.run_defaults")
     return _registered[0]
 
 

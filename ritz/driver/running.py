@@ -39,6 +39,7 @@ class Running:
     _running = False
     _registered: tuple[Any, ...] = ()
     _loggers: tuple[Any, ...] = ()
+    _resources = contextlib.ExitStack()
     _max_block: int | None = None
     _speculate = True
 
@@ -90,7 +91,8 @@ class Running:
         )
         hooks = HookList(callbacks)
         policy = self._policy(on_divergence, hooks)
-        return self._loop(n_iter, hooks, max_attempts, max_block, speculate, resume, policy)
+        steps = self._loop(n_iter, hooks, max_attempts, max_block, speculate, resume, policy)
+        return self._with_resources(steps)
 
     def _policy(self, asked: str | None, hooks: HookList) -> str:
         if asked is not None:
@@ -102,6 +104,17 @@ class Running:
             )
         tolerated = any(callback.tolerates_divergence for callback in hooks.callbacks)
         return asked or ("ignore" if tolerated else "stop")
+
+    def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:
+        """Enter a context manager until the run is over, in whatever way, also if it is refused.
+
+        For callbacks that need something before the run is accepted, in `check_run`.
+        """
+        self._resources.enter_context(resource)
+
+    def _with_resources(self, steps: Iterator[StepInfo]) -> Iterator[StepInfo]:
+        with contextlib.ExitStack() as self._resources:
+            yield from steps
 
     def _loop(
         self,

@@ -1,6 +1,7 @@
 """Loggers: where rows go. One per file."""
 
 from ritz.loggers.base import AbstractLogger as AbstractLogger
+from ritz.loggers.checksums import RowsLostError as RowsLostError
 from ritz.loggers.console_log import ConsoleLog as ConsoleLog
 from ritz.loggers.csv_log import CSVLog as CSVLog
 from ritz.loggers.hdf5_log import HDF5Log as HDF5Log

@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import jax
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.loggers.checksums import RowsLostError
 from ritz.loggers.flat_row import FlatRow, as_number
+from ritz.loggers.series import Series
 
 
 class AbstractLogger(AbstractCallback, abc.ABC):
@@ -72,6 +74,63 @@ class AbstractLogger(AbstractCallback, abc.ABC):
 
     def sync(self) -> None:
         """Hand what was written to the disk or server: a checkpoint that has these rows follows."""
+
+    # What a checkpoint asks, so that a resumed run knows that no row was lost.
+
+    def file(self, working_dir: Path, stage_name: str) -> Path | None:
+        """The file that `open` writes; None if there is none."""
+        return None
+
+    def account(self, step: int) -> dict[str, Any] | None:
+        """What was written of the steps before `step`, for `recover`: as JSON can hold it.
+
+        Returns:
+            At least the file's name (`file`), the number of `rows`, and their `checksum`; None if
+            the logger keeps no account.
+        """
+        return None
+
+    def recover(
+        self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
+    ) -> None:
+        """Check that the rows before `step` are there, and drop the others; called before `open`.
+
+        Args:
+            working_dir: As for `open`.
+            stage_name: As for `open`.
+            step: The first step that will be written.
+            account: What `account` gave when the run was saved.
+
+        Raises:
+            RowsLostError: If rows are missing or were changed; nothing is touched then.
+        """
+
+    def series(self, working_dir: Path, stage_name: str, step: int) -> Mapping[str, Series]:
+        """The rows that `recover` found, from which another log can be rebuilt."""
+        return {}
+
+    def rebuild(
+        self,
+        working_dir: Path,
+        stage_name: str,
+        account: Mapping[str, Any],
+        series: Mapping[str, Series],
+    ) -> None:
+        """Write the log anew, from the rows of another one.
+
+        Args:
+            working_dir: As for `open`.
+            stage_name: As for `open`.
+            account: What the log must be like then.
+            series: From the other log.
+
+        Raises:
+            RowsLostError: If that does not give the rows that were saved; nothing is touched then.
+        """
+        raise RowsLostError(f"{self.label} cannot be rebuilt")
+
+    def set_aside(self, working_dir: Path, stage_name: str) -> None:
+        """Move a damaged file out of the way, to begin anew in its place; `.damaged` is added."""
 
     @staticmethod
     def to_scalar(value: Any) -> float:

@@ -3,19 +3,38 @@
 import contextlib
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ritz.driver.rows import leaves, scalars
 from ritz.loggers.base import AbstractLogger
-from ritz.loggers.files import LineFile, atomic_write, complete_lines
+from ritz.loggers.checksums import RowsLostError, check_rows
+from ritz.loggers.files import LineFile, atomic_write, complete_lines, set_aside
+from ritz.loggers.series import Series
 
 
 def _line(cells: list[str]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode()
+
+
+class _Lines(NamedTuple):
+    """What is known of the lines of a file, without its header."""
+
+    rows: int = 0
+    checksum: int = 0
+    last_step: float = -math.inf
+
+    def with_line(self, line: bytes, step: float) -> "_Lines":
+        # Columns that are added later leave empty cells at the right.
+        content = line.rstrip(b"\n").rstrip(b",")
+        return _Lines(self.rows + 1, zlib.crc32(content, self.checksum), step)
 
 
 class CSVLog(AbstractLogger):
@@ -40,21 +59,28 @@ class CSVLog(AbstractLogger):
         self._columns: dict[str, int] = {}
         self._file: LineFile | None = None
         self._first_open = True
+        self._lines = self._lines_before = _Lines()
+
+    def file(self, working_dir: Path, stage_name: str) -> Path:
+        """The CSV file."""
+        path = working_dir / (self.path or stage_name)
+        return path if path.suffix else path.with_suffix(".csv")
 
     @contextlib.contextmanager
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
         """Drop lines at or beyond `initial_step`, and a last one that was cut off."""
-        path = working_dir / (self.path or stage_name)
-        path = path if path.suffix else path.with_suffix(".csv")
+        path = self.file(working_dir, stage_name)
         path.parent.mkdir(parents=True, exist_ok=True)
         kept: list[bytes] = []
+        header = b"step"
         if self.resuming or not (self._first_open and self.mode == "w"):
-            kept = [line for line in complete_lines(path)[1:] if _step(line) < initial_step]
+            header, *kept = complete_lines(path) or [header]
+            kept = [line for line in kept if _step(line) < initial_step]
         self._first_open = False
-        header = complete_lines(path)[:1] if kept else [b"step"]
-        names = next(csv.reader([header[0].decode()]))
+        names = _names(header) if kept else ["step"]
         self._columns = {name: place for place, name in enumerate(names)}
-        atomic_write(path, b"".join(line + b"\n" for line in [*header, *kept]))
+        self._lines = self._lines_before = _sum(kept)
+        _write(path, names, kept)
         self._file = LineFile(path)
         try:
             yield
@@ -77,7 +103,9 @@ class CSVLog(AbstractLogger):
         row = [""] * len(self._columns)
         for name, cell in cells.items():
             row[self._columns[name]] = cell
-        self._file.append(_line(row), self.hold)
+        line = _line(row)
+        self._lines_before, self._lines = self._lines, self._lines.with_line(line, step)
+        self._file.append(line, self.hold)
 
     def sync(self) -> None:
         """Hand the lines to the disk."""
@@ -87,6 +115,7 @@ class CSVLog(AbstractLogger):
     def _add_columns(self, names: list[str]) -> None:
         assert self._file is not None
         path = self._file.path
+        self._file.write_held()
         self._columns.update({n: len(self._columns) + i for i, n in enumerate(names)})
         rows = csv.reader(line.decode() for line in complete_lines(path)[1:])
         padded = [_line(row + [""] * (len(self._columns) - len(row))) for row in rows]
@@ -94,6 +123,119 @@ class CSVLog(AbstractLogger):
         atomic_write(path, b"".join([_line(list(self._columns)), *padded]))
         self._file = LineFile(path)
 
+    def account(self, step: int) -> dict[str, Any] | None:
+        """Number and checksum of the lines, and the columns."""
+        if self._file is None:
+            return None
+        lines = self._lines if self._lines.last_step < step else self._lines_before
+        return {
+            "file": self._file.path.name, "rows": lines.rows, "checksum": lines.checksum,
+            "columns": list(self._columns),
+        }  # fmt: skip
+
+    def recover(
+        self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
+    ) -> None:
+        """Check the lines, and drop those beyond."""
+        path = self.file(working_dir, stage_name)
+        header, *lines = complete_lines(path) or [b"step"]
+        kept = lines[: account["rows"]]
+        check_rows(path, _sum(kept)._asdict(), account)
+        names, columns = _names(header), account["columns"]
+        if kept and names[: len(columns)] != columns:
+            raise RowsLostError(f"{path} was changed: its header is another one")
+        if len(lines) > len(kept):
+            _write(path, names, kept)
+
+    def series(self, working_dir: Path, stage_name: str, step: int) -> Mapping[str, Series]:
+        """The columns."""
+        header, *lines = complete_lines(self.file(working_dir, stage_name)) or [b"step"]
+        return read_columns(_names(header), (line.decode() for line in lines))
+
+    def rebuild(
+        self,
+        working_dir: Path,
+        stage_name: str,
+        account: Mapping[str, Any],
+        series: Mapping[str, Series],
+    ) -> None:
+        """Write all lines."""
+        path = self.file(working_dir, stage_name)
+        columns = account["columns"]
+        missing = [name for name in columns[1:] if name not in series]
+        if missing:
+            raise RowsLostError(f"{path} cannot be rebuilt without {', '.join(missing)}")
+        for nan in ("nan", ""):  # a log that knows no empty cells has NaN for both
+            lines = _lines_of([series[name] for name in columns[1:]], nan)
+            found = _sum(lines)
+            if found.checksum == account["checksum"]:
+                break
+        check_rows(path, found._asdict(), account)
+        set_aside(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, columns, lines)
+
+    def set_aside(self, working_dir: Path, stage_name: str) -> None:
+        """Move the file out of the way."""
+        set_aside(self.file(working_dir, stage_name))
+
+
+def read_columns(names: list[str], lines: Iterable[str]) -> dict[str, Series]:
+    """The columns of a CSV file as numbers, or strings if one of them is none.
+
+    Args:
+        names: The header; the first is that of the steps.
+        lines: The other lines.
+    """
+    rows = [row for row in csv.reader(lines) if row]
+    found = {}
+    for place, name in enumerate(names[1:], start=1):
+        cells = [(int(row[0]), row[place]) for row in rows if place < len(row) and row[place]]
+        texts = [cell for _, cell in cells]
+        try:
+            values = np.array(list(map(float, texts)))
+        except ValueError:
+            values = np.array(texts, object)
+        found[name] = Series(np.array([step for step, _ in cells], int), values)
+    return found
+
+
+def _lines_of(columns: list[Series], nan: str) -> list[bytes]:
+    steps = np.unique(np.concatenate([c.steps for c in columns])) if columns else np.array([], int)
+    filled = [[str(step) for step in steps.tolist()]]
+    for column in columns:
+        cells = [""] * len(steps)
+        for place, value in zip(np.searchsorted(steps, column.steps), column.values, strict=True):
+            cells[place] = _cell(value, nan)
+        filled.append(cells)
+    return [_line(list(row))[:-1] for row in zip(*filled, strict=True)]
+
+
+def _cell(value: Any, nan: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    number = float(value)
+    return nan if math.isnan(number) else repr(number)
+
+
+def _write(path: Path, names: list[str], lines: list[bytes]) -> None:
+    atomic_write(path, b"".join([_line(names), *(line + b"\n" for line in lines)]))
+
+
+def _sum(lines: Iterable[bytes]) -> _Lines:
+    found = _Lines()
+    for line in lines:
+        found = found.with_line(line, _step(line))
+    return found
+
+
+def _names(header: bytes) -> list[str]:
+    return next(csv.reader([header.decode(errors="replace")]), [])
+
 
 def _step(line: bytes) -> float:
-    return float(line.partition(b",")[0])
+    """The step of a line; infinite if it is damaged, so that it is dropped."""
+    try:
+        return float(line.partition(b",")[0])
+    except ValueError:
+        return math.inf

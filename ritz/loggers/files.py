@@ -29,9 +29,10 @@ class LineFile:
         """Write `line`, which ends in a newline; with `hold`, together with the next one."""
         self._held.append(line)
         if not hold:
-            self._write()
+            self.write_held()
 
-    def _write(self) -> None:
+    def write_held(self) -> None:
+        """Write what was held."""
         content = memoryview(b"".join(self._held))
         self._held.clear()
         while content:  # a full disk takes a part first, and then raises
@@ -40,7 +41,7 @@ class LineFile:
     def sync(self) -> None:
         """Write what was held, and hand the file to the disk."""
         if self._held:
-            self._write()
+            self.write_held()
         os.fsync(self._fd)
 
     def empty(self) -> None:
@@ -51,7 +52,7 @@ class LineFile:
     def close(self) -> None:
         """Close the file."""
         if self._held:
-            self._write()
+            self.write_held()
         os.close(self._fd)
 
 
@@ -60,3 +61,9 @@ def complete_lines(path: Path) -> list[bytes]:
     if not path.exists():
         return []
     return path.read_bytes().split(b"\n")[:-1]
+
+
+def set_aside(path: Path) -> None:
+    """Move a file out of the way: `.damaged` is added to its name."""
+    if path.exists():
+        os.replace(path, path.with_name(path.name + ".damaged"))

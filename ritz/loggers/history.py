@@ -13,7 +13,10 @@ _FILL = {"f": np.nan, "c": np.nan, "O": None}
 
 def _array(values: Any) -> np.ndarray:
     array = np.asarray(values)
-    return array.astype(object) if array.dtype.kind in "US" else array
+    if array.dtype.kind in "US":
+        return array.astype(object)
+    # Files of text keep double precision only: a resumed log would hold other numbers.
+    return array.astype(float) if array.dtype.kind == "f" else array
 
 
 class Column:

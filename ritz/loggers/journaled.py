@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +12,13 @@ import jax
 
 from ritz.driver.arguments import check_count
 from ritz.loggers.base import AbstractLogger
+from ritz.loggers.checksums import RowsLostError, RowSums, check_rows
+from ritz.loggers.files import set_aside
 from ritz.loggers.history import HistoryDict
 from ritz.loggers.journal import Journal, read_journal
 from ritz.loggers.plain_rows import PlainRows
 from ritz.loggers.runtime_log import RuntimeLog
+from ritz.loggers.series import Series, flat_series, layout_of, tree_from
 
 MODES = {
     "w": "write",
@@ -61,6 +65,8 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         self._plain = PlainRows()
         self._rows_since = 0
         self._first_open = True
+        self._recovered = False
+        self._sums = RowSums()
         self._journal: Journal | None = None
         self._document = path
         self._refuse_existing(path)
@@ -117,10 +123,12 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         document = working_dir / self.path
         self._refuse_existing(document)
         document.parent.mkdir(parents=True, exist_ok=True)
-        journal_path = document.with_name(document.name + ".journal")
-        if self._first_open and (self.mode == "append" or self.resuming):
-            self._memory = self._recover(document, journal_path)
+        journal_path = _journal_of(document)
+        wanted = self._first_open and (self.mode == "append" or self.resuming)
+        if wanted and not self._recovered:
+            self._memory = self._read(document)
         self._memory.truncate(initial_step)
+        self._recovered, self._sums = False, RowSums()
         self._document, self._first_open = document, False
         self._journal = Journal(journal_path)
         try:
@@ -134,9 +142,63 @@ class JournaledLogger(AbstractLogger, abc.ABC):
                 self._journal.close()
                 self._journal = None
 
-    def _recover(self, document: Path, journal: Path) -> RuntimeLog:
+    def _read(self, document: Path) -> RuntimeLog:
         log = self._read_document(document) if document.exists() else RuntimeLog()
-        return with_journal(log, journal)
+        return with_journal(log, _journal_of(document))
+
+    def file(self, working_dir: Path, stage_name: str) -> Path:
+        """The document."""
+        return working_dir / self.path
+
+    def account(self, step: int) -> dict[str, Any] | None:
+        """Number and checksum of the rows, and how they are nested."""
+        if jax.process_index() != 0 or self._journal is None:
+            return None
+        rows = self._sums.account(self.data, step)
+        return {"file": self.path.name, **rows, "layout": layout_of(self._memory.data)}
+
+    def recover(
+        self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
+    ) -> None:
+        """Read the document and its journal, and check the rows."""
+        if not self._first_open:
+            return  # they are in memory
+        document = working_dir / self.path
+        try:
+            log = self._read(document)
+            found = RowSums().account(log.data, step)
+        except Exception as error:  # whatever damaged bytes make the readers raise
+            raise RowsLostError(f"{document} cannot be read ({error})") from error
+        check_rows(document, found, account)
+        log.truncate(step)
+        self._memory, self._recovered = log, True
+
+    def series(self, working_dir: Path, stage_name: str, step: int) -> Mapping[str, Series]:
+        """The rows."""
+        return flat_series(self._memory.data)
+
+    def rebuild(
+        self,
+        working_dir: Path,
+        stage_name: str,
+        account: Mapping[str, Any],
+        series: Mapping[str, Series],
+    ) -> None:
+        """Bring the rows into memory; `open` writes them."""
+        document = working_dir / self.path
+        try:
+            tree = tree_from(account["layout"], series)
+        except KeyError as error:
+            raise RowsLostError(f"{document} cannot be rebuilt without {error}") from error
+        check_rows(document, RowSums().account(tree, sys.maxsize), account)
+        self.set_aside(working_dir, stage_name)
+        self._memory, self._recovered = RuntimeLog.of(tree), True
+
+    def set_aside(self, working_dir: Path, stage_name: str) -> None:
+        """Move document and journal out of the way."""
+        document = working_dir / self.path
+        set_aside(document)
+        set_aside(_journal_of(document))
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row, and rewrite the document if that is due."""
@@ -177,6 +239,10 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         if self._journal is not None and not self._by_hand:
             self._rewrite()
         super().flush(state)
+
+
+def _journal_of(document: Path) -> Path:
+    return document.with_name(document.name + ".journal")
 
 
 def with_journal(log: RuntimeLog, journal: Path) -> RuntimeLog:

@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ritz.folders.journal_rows import FIELDS as _FIELDS
+from ritz.folders.journal_rows import SPECIAL as _SPECIAL
 from ritz.loggers.history import History, HistoryDict
-
-# Marks in a journal; no name that is logged is expected to look like these.
-_FIELDS = "__fields__"
-_SPECIAL = "__special__"
 
 
 def fields_of(value: Any) -> dict[str, Any] | None:

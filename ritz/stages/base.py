@@ -13,6 +13,7 @@ import jax
 
 from ritz.checkpoint import Checkpoint
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents
+from ritz.checkpoint.ownership import FolderOwner
 from ritz.checkpoint.plain import Encoder, pack
 from ritz.checkpoint.resume import load
 from ritz.driver import AbstractDriver, StopReason
@@ -175,6 +176,7 @@ class WorkStage(abc.ABC):
                 checkpoint has been written then, or, of a state that is no good to go on from, one
                 for inspection in the folder `failed`.
             CheckpointError: If a checkpoint is demanded and missing, or is of another run.
+            FolderInUseError: If another run goes on in `context.save_path`.
         """
         handler = context.signal_handler
         if handler is not None and handler.received is not None:
@@ -197,7 +199,7 @@ class WorkStage(abc.ABC):
         try:
             driver.run(
                 self.config.iterations, out=list(self.writers),
-                callback=[*self.run_callbacks(driver), saving], resume=resume,
+                callback=[FolderOwner("."), *self.run_callbacks(driver), saving], resume=resume,
                 **{"show_progress": False, **self.run_options(), **context.options},
             )  # fmt: skip
         except StageAbort as abort:

@@ -13,6 +13,8 @@ from ritz.stages.contract import Contract, ContractError, check_general, contrac
 
 _NOT_SETTINGS = ("parent", "name")
 """Fields that flax adds to every module."""
+_MOST_CHOICES = 40
+"""More names than these are not listed in a message."""
 _UNIONS = (typing.Union, types.UnionType)
 
 
@@ -149,7 +151,31 @@ def _nearest(name: str, modules: Sequence[str]) -> str:
             continue
         known |= {n for n in dir(found) if callable(getattr(found, n, None)) and n[0] != "_"}
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    names = _choices(modules)
+    if len(names) > _MOST_CHOICES:
+        return f"; there are {len(names)} names, such as {', '.join(names[:3])}."
+    return f"; there are: {', '.join(names)}." if names else ""
+
+
+def _choices(modules: Sequence[str]) -> list[str]:
+    """What can be named in `modules`: what they define, and what packages export of their own."""
+    names: set[str] = set()
+    for module in modules:
+        try:
+            found = vars(importlib.import_module(module))
+        except ImportError:
+            continue
+        owners = {
+            name: value.__module__ for name, value in found.items()
+            if name[0] != "_" and (inspect.isclass(value) or inspect.isfunction(value))
+        }  # fmt: skip
+        defined = {name for name, owner in owners.items() if owner == module}
+        root = module.partition(".")[0]
+        exported = {name for name, owner in owners.items() if owner.partition(".")[0] == root}
+        names |= defined or exported
+    return sorted(names)
 
 
 def call(

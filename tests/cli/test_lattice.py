@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
 
 def test_a_run_folder_holds_everything(trained):
     assert {p.name for p in trained.iterdir()} == {
-        "config.yaml", "checkpoints", "energy.png", "summary.json", "digest.npz",
+        "config.yaml", "run.lock", "checkpoints", "energy.png", "summary.json", "digest.npz",
         "train.log", "train.csv", "train.mpack", "evaluate.log", "evaluate.csv", "evaluate.mpack",
     }  # fmt: skip
     config = yaml.safe_load((trained / "config.yaml").read_text())
@@ -50,6 +50,11 @@ def test_a_run_folder_holds_everything(trained):
     assert summary["energy"] == energy.mean and summary["error"] == energy.error
     assert summary["exact"] == pytest.approx(-5.226251859505506)
     assert abs(energy.mean - summary["exact"]) < 2
+    assert summary["result_of"] == "evaluate" and summary["finite"] is True
+    for command, steps in (("train", 12), ("evaluate", 40)):
+        told = summary[command]
+        assert told["steps"] == steps and told["seconds"] > 0 and told["error"] > 0
+        assert told["stop_reason"] == "FINISHED" and told["message"] == "finished all steps"
     assert read_log(trained)["Energy"].iters.tolist() == list(range(12))
 
 
@@ -74,7 +79,10 @@ def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
     subprocess.run(["cp", "-r", str(trained), str(folder)], check=True)
     before = (folder / "config.yaml").read_text()
     longer = ["train.iterations=15", f"folder={folder}"]
+    (folder / "train.csv").unlink()  # the other log has its rows
     assert ritz(capsys, "train", *SMALL, *longer)[0] == 0
+    assert "train.csv is gone; it was rebuilt from" in caplog.text
+    assert read_log(folder / "train.csv")["Energy"].iters.tolist() == list(range(15))
     assert "The configuration has changed: train.iterations was 12, is 15" in caplog.text
     kept = (folder / "config_history" / "001.yaml").read_text()
     assert kept.endswith(before) and "train.iterations was 12, is 15" in kept

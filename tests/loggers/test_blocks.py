@@ -121,7 +121,7 @@ def test_a_kill_within_blocks_loses_no_block_that_was_over():
         assert process.stdout.readline().strip() == b"ready"
         os.kill(process.pid, signal.SIGKILL)
     driver, log = NoisyDriver(), JsonLog("run", mode="append")
-    recovered = log._recover(Path("run.log"), Path("run.log.journal")).data["loss"]
+    recovered = log._read(Path("run.log")).data["loss"]
     steps = recovered.iters.tolist()
     assert steps == list(range(len(steps))) and len(steps) > 3000 - 1024
     reference = RuntimeLog()

@@ -1,0 +1,86 @@
+"""A run takes its folder, for all of its processes."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ritz.checkpoint.folder import CheckpointError
+from ritz.driver.callback import AbstractCallback
+from ritz.driver.consensus import agree
+from ritz.folders.lock import FolderInUseError, FolderLock
+
+
+class FolderOwner(AbstractCallback):
+    """Keeps a folder for its run, see `FolderLock`: other runs in it are refused.
+
+    Args:
+        folder: The folder, relative to the run's working folder.
+    """
+
+    callback_order = -1000
+    decides = False
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self._started = False
+
+    def check_run(self, driver: Any, resume: bool) -> None:
+        """Take the folder."""
+        self._started = False
+        folder = driver.working_dir / self.folder
+        take(folder, driver.hold, lambda: ending(driver) if self._started else None, within=True)
+
+    def is_live(self, step: int) -> bool:
+        """Never."""
+        return False
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Note that the run was accepted."""
+        self._started = True
+
+
+def take(
+    folder: Path,
+    hold: Callable[[contextlib.AbstractContextManager[Any]], Any],
+    ended: Callable[[], dict[str, Any] | None] = lambda: None,
+    within: bool = False,
+) -> None:
+    """Take `folder` for a run; called on all processes, of which the first one locks.
+
+    Args:
+        folder: The folder.
+        hold: Enters the lock until the run is over, such as `driver.hold`.
+        ended: How the run ended, see `FolderLock.release`.
+        within: See `FolderLock.acquire`.
+
+    Raises:
+        FolderInUseError: If another run has it, on all processes.
+        CheckpointError: If it cannot be made or written.
+    """
+    refusal: Exception | None = None
+    if jax.process_index() == 0:
+        try:
+            hold(FolderLock(folder).held(ended, within))
+        except FolderInUseError as error:
+            refusal = error
+        except OSError as error:
+            refusal = CheckpointError(f"the folder {folder} cannot be made or written: {error}")
+    if agree(refusal is not None):
+        raise refusal or FolderInUseError(
+            f"the first process could not take the folder {folder}; see its message."
+        )
+
+
+def ending(driver: Any) -> dict[str, Any]:
+    """How the last run of `driver` ended, for people and for `ritz status`."""
+    reason = driver.stop_reason
+    return {
+        "reason": None if reason is None else reason.name,
+        "message": driver.stop_message,
+        "step": driver.step_count,
+        "time": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }

@@ -1,0 +1,58 @@
+"""Rows of a journal, which a document lacks yet."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ritz.folders.tail import complete_lines, last_line
+
+FIELDS = "__fields__"
+SPECIAL = "__special__"
+"""Marks in a journal; no name that is logged is expected to look like these."""
+
+
+def last_journal_row(path: Path) -> tuple[int, dict[str, dict[str, Any]]] | None:
+    """Step and quantities of the last row, each with its fields; None if there is none."""
+    line = last_line(path)
+    rows = [] if line is None else list(_rows(line))
+    return rows[-1] if rows else None
+
+
+def journal_rows(path: Path) -> Iterator[tuple[int, dict[str, dict[str, Any]]]]:
+    """Step and quantities of all rows."""
+    for line in complete_lines(path):
+        yield from _rows(line)
+
+
+def _rows(line: bytes) -> Iterator[tuple[int, dict[str, dict[str, Any]]]]:
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return
+    if "columns" in entry:
+        for place, step in enumerate(entry["steps"]):
+            yield (
+                int(step),
+                {
+                    name: {field: column[place] for field, column in fields.items()}
+                    for name, fields in entry["columns"].items()
+                },
+            )
+        return
+    yield (
+        int(entry["step"]),
+        {
+            name: {field: _real(value) for field, value in quantity[FIELDS].items()}
+            for name, quantity in entry["row"].items()
+            if isinstance(quantity, dict) and FIELDS in quantity
+        },
+    )
+
+
+def _real(value: Any) -> Any:
+    """The real part of what stands in a journal."""
+    while isinstance(value, dict):
+        value = value[SPECIAL] if SPECIAL in value else value["real"]
+    return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value

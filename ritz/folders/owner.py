@@ -1,0 +1,99 @@
+"""Which process owns a run folder, and whether it is alive."""
+
+import contextlib
+import functools
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_DEAD_STATES = "ZXx"
+"""States in /proc/PID/stat of a process that has ended, see proc(5)."""
+_STATE, _START = 0, 19
+"""Places of state and start time in it, counted behind the name of the program."""
+_LONGEST_COMMAND = 300
+
+
+def present_process() -> dict[str, Any]:
+    """This process, as the owner of a folder: what `is_alive` and people need."""
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
+    return {
+        "host": socket.gethostname(),
+        "place": _place(),
+        "pid": os.getpid(),
+        "start": _start_time(os.getpid()),
+        "began": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "command": command[:_LONGEST_COMMAND],
+    }
+
+
+def is_here(owner: dict[str, Any]) -> bool:
+    """Whether the owner's process number can be looked up by this process."""
+    return owner.get("place") == _place()
+
+
+def rebooted(owner: dict[str, Any]) -> bool:
+    """Whether this machine was started anew since the owner ran on it."""
+    boot, _, _ = str(owner.get("place")).partition(" ")
+    known = _boot() != "" and boot != ""
+    return known and owner.get("host") == socket.gethostname() and boot != _boot()
+
+
+def is_alive(owner: dict[str, Any]) -> bool:
+    """Whether the process still runs, for an owner that `is_here`.
+
+    A process with the same number that was started at another time is another one.
+    """
+    pid = owner.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    started = _start_time(pid)
+    return started is not None and started == owner.get("start")
+
+
+def is_present_process(owner: dict[str, Any]) -> bool:
+    """Whether the owner is this very process."""
+    return is_here(owner) and owner.get("pid") == os.getpid() and is_alive(owner)
+
+
+@functools.cache
+def _boot() -> str:
+    """Identifies the time since this machine was started; empty if that is not known."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+@functools.cache
+def _place() -> str:
+    """Where process numbers mean the same: boot and namespace, or else the host's name."""
+    try:
+        return f"{_boot()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return f"{_boot()} {socket.gethostname()}"
+
+
+def _start_time(pid: int) -> str | None:
+    """When a process was started, in whatever form the system tells it; None if it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None if Path("/proc/self/stat").exists() else _asked_start_time(pid)
+    fields = text.rpartition(")")[2].split()
+    return None if fields[_STATE] in _DEAD_STATES else fields[_START]
+
+
+def _asked_start_time(pid: int) -> str | None:
+    """The same on systems without /proc."""
+    try:
+        done = subprocess.run(
+            ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    state, _, started = done.stdout.strip().partition(" ")
+    return None if not started or "Z" in state else started.strip()

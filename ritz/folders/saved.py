@@ -1,0 +1,66 @@
+"""Which checkpoints a folder holds, and what they tell besides their arrays."""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MANIFEST = "manifest"
+"""The folder of a checkpoint with all that JSON can hold."""
+
+_NAME = re.compile(r"(\d+)(-end)?")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or does not fit the run that asks for it."""
+
+
+class Entry(NamedTuple):
+    """A checkpoint on disk; they sort by age."""
+
+    step: int
+    """How many updates had been applied."""
+    end: bool
+    """Whether a run ended here."""
+    path: Path
+
+
+def entries(folder: Path) -> list[Entry]:
+    """The complete checkpoints in a folder, the oldest first."""
+    found = []
+    if folder.is_dir():
+        for inner in folder.iterdir():
+            match = _NAME.fullmatch(inner.name)
+            if match and inner.is_dir():
+                found.append(Entry(int(match[1]), match[2] is not None, inner))
+    return sorted(found)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a checkpoint tells besides its arrays, without reading them.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    try:
+        return verified(json.loads((path / MANIFEST / "metadata").read_text()))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def verified(signed: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest behind its checksum.
+
+    Raises:
+        ValueError: If it was changed.
+    """
+    if signed["checksum"] != manifest_checksum(signed["body"]):
+        raise ValueError("the checksum of the manifest is wrong")
+    return signed["body"]
+
+
+def manifest_checksum(manifest: Mapping[str, Any]) -> int:
+    """The checksum that is written with a manifest."""
+    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())

@@ -1,0 +1,172 @@
+"""A run folder says what was damaged, and whether its run goes on."""
+
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ritz.checkpoint import Checkpoint
+from ritz.cli.main import main
+from ritz.cli.run_folder import CONFIG, HISTORY, RunFolder
+from ritz.driver.stop import StopRun
+from ritz.folders import FolderInUseError
+from ritz.loggers import CSVLog
+from ritz.testing import QuadraticDriver
+from tests.driver.tools import at, raising
+
+FIRST = "folder: r\nseed: 1\n"
+
+
+@pytest.fixture
+def folder(caplog):
+    caplog.set_level(logging.WARNING)
+    found = RunFolder("r")
+    found.keep(FIRST)
+    assert caplog.text == "" and found.is_intact()
+    return found
+
+
+def test_the_same_configuration_is_left_alone(folder, caplog):
+    before = Path("r", CONFIG).read_bytes()
+    folder.keep(FIRST, expected=True)
+    assert Path("r", CONFIG).read_bytes() == before and caplog.text == ""
+    assert folder.config == {"folder": "r", "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"folder: [", "r/config.yaml is no YAML: "),
+        (b"", "r/config.yaml holds no configuration; this command's configuration takes its"),
+        (b"\xff\xfe", "r/config.yaml is no text: "),
+        (None, "r/config.yaml is gone; it is written anew"),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_kept(folder, caplog, content, said):
+    path = Path("r", CONFIG)
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    folder.keep(FIRST, expected=True)
+    assert said in caplog.text
+    assert folder.is_intact() and folder.config["seed"] == 1
+    if content is not None:
+        assert (Path("r") / HISTORY / "001.yaml").read_bytes().endswith(content)
+
+
+def test_any_other_byte_is_said(folder, caplog):
+    path = Path("r", CONFIG)
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"seed: 1", b"seed: 7"))
+    assert not folder.is_intact()
+    folder.keep(FIRST, expected=True)
+    assert "r/config.yaml was damaged, or changed by hand" in caplog.text
+    assert "The configuration has changed: seed was 7, is 1" in caplog.text
+    assert path.read_bytes() == before
+
+
+def run(n_iter=20, *callbacks, **options):
+    driver = QuadraticDriver()
+    saving = Checkpoint("r/checkpoints/train", every_steps=5)
+    driver.run(
+        n_iter, out=CSVLog("r/train.csv"), callback=[saving, *callbacks], show_progress=False,
+        **options,
+    )  # fmt: skip
+
+
+def status(capsys):
+    capsys.readouterr()
+    assert main(["status", "r"]) == 0
+    return capsys.readouterr().out
+
+
+def test_status_says_how_a_run_ended(capsys):
+    run()
+    said = status(capsys)
+    assert "step            20 of 20" in said
+    assert re.search(r"ended +finished all steps \(2", said)
+    assert "last checkpoint step 20" in said
+    run(30, resume=True)
+    assert "step            30 of 30" in status(capsys)
+
+
+def test_a_run_stopped_within_its_last_step_counts_its_row(capsys):
+    run(20, at(19, raising(StopRun("enough"))))
+    said = status(capsys)
+    assert "step            20 of 20" in said and "enough" in said
+
+
+def test_a_run_that_failed_says_so(capsys):
+    def fail(driver):
+        raise ArithmeticError("no")
+
+    with pytest.raises(ArithmeticError):
+        run(20, at(12, fail, "on_step_start"))
+    said = status(capsys)
+    assert "step            12 of 20" in said
+    assert "ended           failed with ArithmeticError('no')" in said
+
+
+RUN = """
+import time
+from tests.cli.test_run_folder import run
+from ritz.callbacks import LambdaCallback
+def wait(step, *_):
+    if step == 12:
+        print("running", flush=True)
+        time.sleep(100)
+run(20, LambdaCallback(on_step_end=wait, live=False))
+"""
+
+
+def test_status_tells_the_living_from_the_dead(capsys):
+    process = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "running\n"
+    said = status(capsys)
+    assert re.search(rf"alive +process {process.pid} on ", said)
+    assert "step            13 of 20" in said and "(when it goes on)" not in said
+    with pytest.raises(FolderInUseError, match=f"process {process.pid} on"):
+        run(resume=True)
+    with pytest.raises(FolderInUseError):
+        run()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert re.search(rf"dead +process {process.pid} on .* is gone; the same", status(capsys))
+    run(resume=True)
+    assert re.search(r"ended +finished all steps", status(capsys))
+
+
+@pytest.mark.netket
+def test_a_second_command_in_a_folder_is_refused(capsys):
+    other = subprocess.Popen(
+        [sys.executable, "-c", "import time\nfrom ritz.folders import FolderLock\n"
+         "FolderLock('r').acquire()\nprint('taken', flush=True)\ntime.sleep(100)"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert other.stdout.readline() == "taken\n"
+    for seed in (0, 1):
+        given = ["lattice", "train", "system.extent=[4]", "folder=r", f"seed={seed}"]
+        assert main(given) == 2
+        said = capsys.readouterr().err
+        assert f"r belongs to a run that goes on: process {other.pid}" in said
+    assert {p.name for p in Path("r").iterdir()} == {"run.lock"}
+    other.kill()
+    other.wait()
+    other.stdout.close()
+
+
+def test_runs_in_one_folder_are_told_by_their_names(capsys):
+    for name in ("b", "a"):
+        saving = Checkpoint(f"runs/{name}/checkpoints/train")
+        QuadraticDriver().run(3, callback=saving, show_progress=False)
+    QuadraticDriver().run(3, callback=Checkpoint("runs/c/checkpoints"), show_progress=False)
+    assert main(["status", "runs"]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"^  (\S+)$", said, re.M) == ["a/train", "b/train", "c"]
+    assert main(["status", "runs/c"]) == 0
+    assert capsys.readouterr().out.startswith("runs/c\n  c\n    step            3 of 3\n")
