@@ -19,9 +19,10 @@ from ritz.checkpoint.folder import (
     read_manifest,
 )
 from ritz.checkpoint.retention import Retention
+from ritz.checkpoint.shared import check_shared
 from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder
-from ritz.driver.consensus import agree
+from ritz.driver.consensus import agree, alone, together
 from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
 
@@ -62,7 +63,8 @@ class Checkpoint(AbstractCallback):
     Raises:
         ValueError: If an interval or number is not allowed.
         CheckpointError: At the start of a run that is not resumed, if the folder holds
-            checkpoints of another one; at its end, if the last one could not be written.
+            checkpoints of another one, or if it is not one and the same for all processes; at its
+            end, if the last one could not be written.
     """
 
     callback_order = CallbackOrder.CHECKPOINT
@@ -118,6 +120,7 @@ class Checkpoint(AbstractCallback):
     def check_run(self, driver: Any, resume: bool) -> None:
         """Refuse to mix the checkpoints of two runs."""
         folder = self.folder(driver)
+        check_shared(folder.path)
         entries = folder.entries()
         if entries and not resume and self._began is None:
             raise CheckpointError(
@@ -158,19 +161,21 @@ class Checkpoint(AbstractCallback):
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Save when the step has ended, if that is due and the state is there."""
-        if driver.settled_state is None or not self._due(step):
+        if driver.settled_state is None:
             return
-        monitored = self._read(log_data, driver)
-        driver.after_step(lambda: self._save(driver, monitored))
+        if self._due(step):
+            monitored = self._read(log_data, driver)
+            driver.after_step(lambda: self._save(driver, monitored))
+        elif self.every_seconds is not None:  # by the clock, and each process has its own
+            late = time.monotonic() - self._last_time >= self.every_seconds
+            if late or not alone():
+                agreed = driver.hooks.wish(self, late)
+                monitored = self._read(log_data, driver)
+                driver.after_step(lambda: self._save(driver, monitored) if agreed() else None)
 
     def _due(self, step: int) -> bool:
-        if self.last_saved is None and not self._failed:
-            return True
-        if self.ends_block(step):
-            return True
-        if self.every_seconds is None:
-            return False
-        return agree(time.monotonic() - self._last_time >= self.every_seconds)
+        """Whether the step is one to save at, as all processes know."""
+        return (self.last_saved is None and not self._failed) or self.ends_block(step)
 
     def _read(self, log_data: Mapping[str, Any], driver: Any) -> float | None:
         monitor = self.retention.monitor
@@ -193,9 +198,10 @@ class Checkpoint(AbstractCallback):
         if not finite and self._failed:
             return
         contents = self._contents(driver, monitored, ended=False)
-        for callback in driver.hooks.callbacks:
-            if isinstance(callback, AbstractLogger):
-                callback.sync()
+        with together("while it saved a checkpoint"):
+            for callback in driver.hooks.callbacks:
+                if isinstance(callback, AbstractLogger):
+                    callback.sync()
         try:
             self._write(contents, ended=False, finite=finite)
         except CheckpointError as error:

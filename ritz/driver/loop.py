@@ -3,10 +3,10 @@
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ritz.driver.consensus import agree
 from ritz.driver.hooks import HookList
 from ritz.driver.signals import SignalGuard, interactive
 from ritz.driver.stop import StepRejectedError, StopReason, StopRun
+from ritz.driver.votes import StepsTakenBack
 
 if TYPE_CHECKING:
     from ritz.driver.abstract import AbstractDriver
@@ -29,12 +29,8 @@ def run_loop(
     """Take `n_iter` steps; however they end, tell every callback once."""
     with SignalGuard() as signals:
         try:
-            hooks.start(driver.step_count, driver)
-            interrupted = yield from take_steps(driver, n_iter, hooks, signals, max_attempts)
-            reason = StopReason.INTERRUPTED if interrupted else StopReason.FINISHED
-            message = signals.message if interrupted else reason.value
-        except StopRun as stop:
-            reason, message = stop.reason, str(stop)
+            reason, message = yield from take_steps(driver, n_iter, hooks, signals, max_attempts)
+            hooks.check()
         except GeneratorExit:
             reason, message = StopReason.CLOSED, StopReason.CLOSED.value
         except BaseException as error:
@@ -53,27 +49,34 @@ def run_loop(
 
 def take_steps(
     driver: "AbstractDriver", n_iter: int, hooks: HookList, signals: SignalGuard, max_attempts: int
-) -> Generator[StepInfo, None, bool]:
-    """Take up to `n_iter` steps; return whether a signal ended them."""
+) -> Generator[StepInfo, None, tuple[StopReason, str]]:
+    """Take up to `n_iter` steps; return why they ended."""
     try:
-        for _ in range(n_iter):
+        hooks.start(driver.step_count, driver, signals)
+        last = driver.step_count + n_iter
+        while driver.step_count < last:
             if driver.block is None and signals.agreed():
-                return True
+                return StopReason.INTERRUPTED, signals.message
             driver.begin_step(hooks)  # may compute a block, which the next steps then replay
-            yield take_step(driver, hooks, signals, max_attempts)
-        return False
+            try:
+                yield take_step(driver, hooks, max_attempts, signals)
+            except StepsTakenBack:  # another process has decided at an earlier step
+                continue
+        return StopReason.FINISHED, StopReason.FINISHED.value
+    except StopRun as stop:
+        return stop.reason, str(stop)
     finally:
         with signals.held():
             driver.settle()
+            hooks.settle()
 
 
 def take_step(
-    driver: "AbstractDriver", hooks: HookList, signals: SignalGuard, max_attempts: int
+    driver: "AbstractDriver", hooks: HookList, max_attempts: int, signals: SignalGuard
 ) -> StepInfo:
     """Attempt a step until it is accepted, then move the parameters and count it."""
     step, log_data = driver.step_count, {}
-    compute_step(driver, hooks, step, log_data, max_attempts)
-
+    compute_step(driver, hooks, log_data, max_attempts)
     hooks.call("before_parameter_update", step, log_data, driver)
     counted = whole = False
     try:
@@ -86,19 +89,16 @@ def take_step(
         whole = True
         raise
     finally:
-        driver.count_step(counted, whole)
+        driver.count_step(counted and not hooks.went_back, whole)
     return StepInfo(step, driver.loss, log_data)
 
 
 def compute_step(
-    driver: "AbstractDriver",
-    hooks: HookList,
-    step: int,
-    log_data: dict[str, Any],
-    max_attempts: int,
+    driver: "AbstractDriver", hooks: HookList, log_data: dict[str, Any], max_attempts: int
 ) -> None:
     """Compute the loss and the update, again while anybody rejects them, and log the loss."""
-    for attempt in range(max_attempts):
+    step, rejecting = driver.step_count, list[str]()
+    for attempt in range(hooks.rejections(), max_attempts):
         driver.begin_attempt(attempt)
         log_data.clear()
         hooks.call("on_step_start", step, log_data, driver)
@@ -109,7 +109,7 @@ def compute_step(
         rejecting = [callback.label for callback in said_no]
         if not rejecting and not driver._accept_step():
             rejecting = [type(driver).__name__]
-        if not agree(rejecting):
+        if not hooks.rejected(step, rejecting, driver):
             driver.fill_row(log_data)
             return
     raise StepRejectedError(
