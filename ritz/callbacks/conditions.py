@@ -48,7 +48,7 @@ class StopCondition(AbstractCallback, abc.ABC):
         stop = self._decide(step, log_data, driver)
         if stop is not None and stop.reason is StopReason.TIMED_OUT:
             self._postponed = stop
-            driver.hooks.stop_late()
+            driver.hooks.stop_late(stop)
         elif stop is not None:
             raise stop
 

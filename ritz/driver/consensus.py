@@ -18,6 +18,9 @@ from jaxtyping import Int
 
 from ritz.driver import watchdog
 
+NEVER = 2**31 - 1
+"""Stands for a step to which no run comes."""
+
 _NUMBERS = 8
 _BYTES = 2048
 
@@ -49,23 +52,40 @@ def exchange(array: np.ndarray) -> np.ndarray:
     """The arrays of all processes, stacked: the one function in which processes wait for others."""
     from jax.experimental import multihost_utils
 
-    return np.asarray(multihost_utils.process_allgather(array))
+    try:
+        with watchdog.waiting():
+            return np.asarray(multihost_utils.process_allgather(array))
+    except Exception as error:
+        lost = OtherProcessFailed(
+            f"process {jax.process_index()} of {jax.process_count()} has lost the others, one of "
+            f"which may have been killed: {error}"
+        )
+        lost.__dict__["_shared"] = True
+        raise lost from error
 
 
 def poll(
-    numbers: tuple[int, ...], failure: Failure | None = None
+    numbers: tuple[int, ...], failure: Failure | None = None, *, meet: bool = True
 ) -> tuple[Int[np.ndarray, "processes numbers"], Int[np.ndarray, " processes"]]:
     """Gather the numbers of all processes; if any of them has failed, `blame` must follow.
 
     Args:
         numbers: At most seven numbers below 2**31 in size.
         failure: The error of this process.
+        meet: Whether the others may compute something together before they come here; then a
+            process that has failed waits for them first.
 
     Returns:
         The numbers of all processes, and who has failed.
+
+    Raises:
+        BaseException: The error of this process, if the others never come here.
     """
     if failure is not None:
         watchdog.publish(str(failure))
+        if meet and not watchdog.meet():
+            failure.error.__dict__["_shared"] = True
+            raise failure.error
     row = np.zeros(_NUMBERS, np.int32)
     row[0] = failure is not None
     row[1 : 1 + len(numbers)] = numbers
@@ -105,12 +125,17 @@ def is_shared(error: BaseException) -> bool:
     return error.__dict__.get("_shared", False)
 
 
-def announce(failure: Failure) -> None:
-    """Tell the other processes of an error, at the point that they come to next."""
+def announce(failure: Failure, step: int = NEVER) -> None:
+    """Tell the other processes of an error, at the point that they come to next.
+
+    Args:
+        failure: The error of this process.
+        step: How many updates had been applied here.
+    """
     if alone() or is_shared(failure.error):
         return
     with contextlib.suppress(type(failure.error)):
-        gather((), failure)
+        gather((step, 0), failure)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ritz.driver.callback import HOOKS, AbstractCallback, has_state, has_step_hooks, overrides
-from ritz.driver.consensus import Failure, alone, announce, gather, is_shared
+from ritz.driver.consensus import Failure, alone, announce, is_shared
 from ritz.driver.signals import SignalGuard
 from ritz.driver.stop import DeferredAccessError, StopReason, StopRun
 from ritz.driver.votes import Votes
@@ -219,10 +219,10 @@ class HookList:
         rejections, self.votes.rejections = self.votes.rejections, 0
         return rejections
 
-    def stop_late(self) -> None:
-        """Called in `before_parameter_update` by who will stop the run in `on_step_end`."""
+    def stop_late(self, stop: StopRun) -> None:
+        """Told in `before_parameter_update` what will be raised in `on_step_end`."""
         if self.votes is not None:
-            self.votes.stop_late()
+            self.votes.stop_late(stop)
 
     def wish(self, callback: AbstractCallback, wanted: bool) -> Callable[[], bool]:
         """Ask for something that all processes do together, if any of them wants it.
@@ -261,14 +261,14 @@ class HookList:
         errors += self._finish("on_run_end", step, driver)
         for later in errors[1:]:
             errors[0].add_note(f"Another callback failed in on_run_end: {later!r}")
-        if not alone() and not any(map(is_shared, errors)):
-            gather((), self._failure("at the end of the run", errors[0]) if errors else None)
+        if self.votes is not None and not any(map(is_shared, errors)):
+            self.votes.end(self._failure("at the end of the run", errors[0]) if errors else None)
         if errors:
             raise errors[0]
 
     def fail(self, step: int, error: BaseException, driver: Any) -> None:
         """Call `on_run_error` for all that were begun; errors there become notes on `error`."""
-        announce(self._failure(f"at step {step}", error))
+        announce(self._failure(f"at step {step}", error), step)
         for later in self._finish("on_run_error", step, error, driver):
             error.add_note(f"A callback failed in on_run_error: {later!r}")
 

@@ -43,7 +43,7 @@ def run_loop(
         except BaseException as error:
             driver.set_stop_reason(StopReason.FAILED, f"failed with {error!r}")
             raise
-    if (signals.received or reason is StopReason.INTERRUPTED) and not interactive():
+    if (signals.received or signals.agreed_on) and not interactive():
         raise signals.interruption()
 
 

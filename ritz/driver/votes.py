@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ritz.driver.callback import STEP_HOOKS, AbstractCallback, has_state
-from ritz.driver.consensus import Failure, agree_on_least, blame, gather, is_shared, poll
+from ritz.driver.consensus import NEVER, Failure, agree_on_least, blame, gather, is_shared, poll
 from ritz.driver.stop import StopReason, StopRun
 from ritz.driver.watchdog import publish
 
@@ -81,8 +81,8 @@ class Votes:
         }
         self._at: frozenset[int] = frozenset()
         self._stops: list[tuple[str, StopRun]] = []
-        self._late = False
-        self._late_agreed = False
+        self._late: StopRun | None = None
+        self._late_reasons: list[int] = []
         self._wishes = self._granted = 0
         self._plan: int | None = None
         self._held: list[Held] = []
@@ -170,9 +170,8 @@ class Votes:
         if block is not None:
             ends = place.step == block[-1] or driver.waits_for_step
             return decided or (place.hook == _ENDING and ends)
-        if place.hook == _ENDING and self._late_agreed:
-            self._late_agreed = False
-            self._stop(())
+        if place.hook == _ENDING and self._late_reasons:
+            self._stop(self._late_reasons)
         return place.hook in self._at
 
     def _fail(self, error: BaseException, step: int, where: str) -> None:
@@ -190,9 +189,9 @@ class Votes:
 
     # Wishes.
 
-    def stop_late(self) -> None:
-        """Note in `before_parameter_update` that this process will stop in `on_step_end`."""
-        self._late = True
+    def stop_late(self, stop: StopRun) -> None:
+        """Note in `before_parameter_update` what this process will raise in `on_step_end`."""
+        self._late = stop
 
     def wish(self, callback: AbstractCallback) -> None:
         """Ask for what `callback` does only with all processes."""
@@ -235,30 +234,32 @@ class Votes:
         """
         in_block = driver.block is not None
         kind, place = self._decision(place, driver, kind)
-        reason = _REASONS.index(self._stops[0][1].reason) if self._stops else 0
+        stop = self._stops[0][1] if self._stops else self._late
+        reason = 0 if stop is None else _REASONS.index(stop.reason)
         plan = -1
         if in_block or place.hook == max(self._at):
             plan = driver.plan_block(place.step + 1)
         wishes, self._wishes = self._wishes, 0
-        more = (self._signal << 8 | reason << 1 | int(self._late), wishes, plan)
-        table, failed = poll((*place, kind, *more), self.failure)
+        more = (self._signal << 8 | reason << 1 | (self._late is not None), wishes, plan)
+        table, failed = poll((*place, kind, *more), self.failure, meet=not in_block)
         first = Place(*min((int(step), int(hook)) for step, hook in table[:, :2]))
         kinds = np.where((table[:, :2] == first).all(axis=1), table[:, 2], _NONE)
         decision = int(np.max(kinds))
-        self._late, self._late_agreed = False, bool(np.any(table[:, 3] & 1)) and not in_block
+        reasons, late = table[:, 3] >> 1 & 0x7F, table[:, 3] & 1 == 1
+        self._late, self._late_reasons = None, [] if in_block else reasons[late].tolist()
         self._take_signal(table[:, 3] >> 8)
         self._granted = int(np.bitwise_or.reduce(table[:, 4]))
         self._plan = int(np.min(table[:, 5])) if decision == _NONE and plan >= 0 else None
         back = first < place and self._go_back(first, driver)
+        failure, self.failure = self.failure, None
         self._commit(first if back else place)
         if len(failed):
-            self._stops, failure, self.failure = [], self.failure, None
+            self._stops = []
             blame(failed, failure)
         if decision == _STOP:
-            reasons = table[kinds == _STOP, 3] >> 1 & 0x7F
-            self._stop(reasons, own=not back)
+            self._stop(reasons[kinds == _STOP].tolist(), own=not back)
         if back:
-            self._stops, self.failure = [], None
+            self._stops = []
             self.rejections = int(decision == _REJECT)
             if decision == _CUT:
                 driver.settle()
@@ -278,13 +279,13 @@ class Votes:
             )
         return kind, place
 
-    def _stop(self, reasons: Sequence[int] | np.ndarray, own: bool = True) -> None:
+    def _stop(self, reasons: Sequence[int], own: bool = True) -> None:
         from ritz.driver.hooks import StopRequests
 
         stops, self._stops = self._stops, []
         request = StopRequests(stops if own else [])
         if not (stops and own) and len(reasons):
-            request.reason = _REASONS[int(reasons[0])]
+            request.reason = _REASONS[reasons[0]]
         raise request
 
     # What has to wait or is taken back.
@@ -341,12 +342,16 @@ class Votes:
     def settle(self) -> None:
         """Write what was held when the steps are left without a vote."""
         if self._held:
-            self._commit(Place(2**31 - 1, _LAST))
+            self._commit(Place(NEVER, _LAST))
 
     def check(self) -> None:
         """Make sure that no process has failed since the last vote."""
         failure, self.failure = self.failure, None
         gather((), failure)
+
+    def end(self, failure: Failure | None) -> None:
+        """Tell the others how `on_run_end` went, and learn of signals since the last vote."""
+        self._take_signal(gather((self._signal,), failure))
 
 
 def _copy(state: Any) -> Any:

@@ -1,8 +1,9 @@
 """Lets no process wait for one that has failed.
 
-A process that fails tells the others at the next point at which they gather. One that never comes
-there, because it waits for the failed one in a computation on devices that both share, learns of it
-from the key-value store of `jax.distributed`, and is ended.
+A process that fails says so in the key-value store of `jax.distributed`, where the others look now
+and then, and joins them at the next gather once all of them wait there. If they never come there,
+because they wait for it in a computation on devices of all processes, it leaves alone, and they are
+ended.
 """
 
 import contextlib
@@ -22,14 +23,37 @@ _logger = logging.getLogger("ritz")
 EVERY = 0.5
 """Seconds between two looks."""
 
-PATIENCE = 10.0
+MEETING = 6.0
+"""Seconds that a process which has failed waits for the others to come to a gather."""
+
+PATIENCE = 9.0
 """Seconds in which a run must end by itself once a process has failed."""
 
 LAST_PATIENCE = 4.0
 """Seconds that callbacks have for `on_run_error` after that."""
 
-_FOLDER = "ritz/failed"
-_runs: list[int] = []
+
+class _Place:
+    """Where this process is."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.gathers = 0
+        self.waits = False
+
+    @property
+    def folder(self) -> str:
+        return f"ritz/{self.runs}"
+
+    def report(self, client: Any) -> None:
+        """Say at which gather this process waits, if it does."""
+        if self.waits:
+            key = f"{self.folder}/waits/{self.gathers}/{jax.process_index()}"
+            with contextlib.suppress(Exception):  # said already
+                client.key_value_set(key, "")
+
+
+_place = _Place()
 
 
 def _client() -> Any:
@@ -39,13 +63,44 @@ def _client() -> Any:
     return distributed.global_state.client
 
 
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """A gather, in which this process waits for the others."""
+    if not _place.waits:
+        _place.gathers += 1
+    _place.waits = True
+    try:
+        yield
+    finally:
+        _place.waits = False
+
+
 def publish(text: str) -> None:
     """Say that this process has failed; the first text counts."""
     client = _client()
-    if client is not None and _runs:
-        key = f"{_FOLDER}/{_runs[-1]}/{jax.process_index()}"
+    if client is not None:
+        key = f"{_place.folder}/failed/{jax.process_index()}"
         with contextlib.suppress(Exception):  # said already, or the store is gone
             client.key_value_set(key, text)
+
+
+def meet() -> bool:
+    """Whether all processes have come to the next gather of this one, which has failed."""
+    client = _client()
+    if client is None:
+        return True
+    _place.gathers += 1
+    _place.waits = True  # `waiting` goes on from here
+    _place.report(client)
+    folder = f"{_place.folder}/waits/{_place.gathers}"
+    deadline = time.monotonic() + MEETING
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Exception):
+            if len(client.key_value_dir_get(folder)) == jax.process_count():
+                return True
+        time.sleep(EVERY / 5)
+    _place.waits = False
+    return False
 
 
 @contextlib.contextmanager
@@ -59,9 +114,9 @@ def guard(leave: Callable[[str], None]) -> Iterator[None]:
     if client is None or jax.process_count() == 1:
         yield
         return
-    _runs.append(_runs[-1] + 1 if _runs else 0)
+    _place.runs += 1
     ended = threading.Event()
-    watch = functools.partial(_watch, client, f"{_FOLDER}/{_runs[-1]}", ended, leave)
+    watch = functools.partial(_watch, client, _place.folder, ended, leave)
     threading.Thread(target=watch, name="ritz watchdog", daemon=True).start()
     try:
         yield
@@ -75,9 +130,13 @@ def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[st
         if ended.wait(EVERY):
             return
         with contextlib.suppress(Exception):  # the store is gone: JAX ends the process
-            failed = "; ".join(text for _, text in sorted(client.key_value_dir_get(folder)))
-    if ended.wait(PATIENCE):
-        return
+            found = client.key_value_dir_get(f"{folder}/failed")
+            failed = "; ".join(text for _, text in sorted(found))
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        _place.report(client)
+        if ended.wait(EVERY / 5):
+            return
     _logger.critical("%s. This process waits for it in vain and is ended.", failed)
     _within(LAST_PATIENCE, functools.partial(leave, failed))
     _within(LAST_PATIENCE / 2, jax.distributed.shutdown)
@@ -90,6 +149,4 @@ def _within(seconds: float, action: Callable[[], None]) -> None:
     """Do something, but do not wait for it longer than that."""
     thread = threading.Thread(target=action, daemon=True)
     thread.start()
-    deadline = time.monotonic() + seconds
-    while thread.is_alive() and time.monotonic() < deadline:
-        thread.join(0.1)
+    thread.join(seconds)

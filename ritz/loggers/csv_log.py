@@ -87,10 +87,10 @@ class CSVLog(AbstractLogger):
     def _add_columns(self, names: list[str]) -> None:
         assert self._file is not None
         path = self._file.path
+        self._file.close()  # writes the lines that were held
         self._columns.update({n: len(self._columns) + i for i, n in enumerate(names)})
         rows = csv.reader(line.decode() for line in complete_lines(path)[1:])
         padded = [_line(row + [""] * (len(self._columns) - len(row))) for row in rows]
-        self._file.close()
         atomic_write(path, b"".join([_line(list(self._columns)), *padded]))
         self._file = LineFile(path)
 
