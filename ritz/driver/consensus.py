@@ -61,6 +61,7 @@ def exchange(array: np.ndarray) -> np.ndarray:
             f"which may have been killed: {error}"
         )
         lost.__dict__["_shared"] = True
+        watchdog.note_loss()
         raise lost from error
 
 

@@ -6,6 +6,7 @@ because they wait for it in a computation on devices of all processes, it leaves
 ended.
 """
 
+import atexit
 import contextlib
 import functools
 import logging
@@ -31,6 +32,9 @@ PATIENCE = 9.0
 
 LAST_PATIENCE = 4.0
 """Seconds that callbacks have for `on_run_error` after that."""
+
+AT_EXIT = 5.0
+"""Seconds that JAX has to take leave of processes that are lost; it would wait for minutes."""
 
 
 class _Place:
@@ -100,7 +104,20 @@ def meet() -> bool:
                 return True
         time.sleep(EVERY / 5)
     _place.waits = False
+    note_loss()
     return False
+
+
+@functools.cache
+def note_loss() -> None:
+    """Note that another process is lost: this one is not to wait for it when it exits."""
+
+    def end() -> None:
+        time.sleep(AT_EXIT)
+        os._exit(1)
+
+    if _client() is not None:
+        atexit.register(lambda: threading.Thread(target=end, daemon=True).start())
 
 
 @contextlib.contextmanager
