@@ -13,7 +13,10 @@ def main():
     from jax.experimental import multihost_utils
 
     from ritz.callbacks import AbstractCallback
+    from ritz.driver import watchdog
     from tests.driver.noisy import NoisyDriver
+
+    watchdog.MEETING, watchdog.PATIENCE = 1.5, 3.0  # quicker than for people
 
     class Together(AbstractCallback):
         """Computes something on both processes, but fails on one of them at step 3."""

@@ -15,10 +15,12 @@ import jax
 import numpy as np
 
 from ritz.callbacks import AbstractCallback, EarlyStopping, StopRun, Timeout
-from ritz.checkpoint import Checkpoint
+from ritz.checkpoint import Checkpoint, shared
+from ritz.driver import watchdog
 from ritz.loggers import CSVLog, JsonLog, RuntimeLog
 from ritz.loggers.files import LineFile
 from tests.driver.noisy import NoisyDriver
+from tests.driver.tools import Halving
 
 STEPS = 40
 
@@ -156,7 +158,8 @@ def scenarios():
     return found
 
 
-def run(name, callbacks, arguments, folder):
+def run(name, callbacks, arguments, folder, driver=None):
+    """Run one scenario; what came of it, as JSON holds it."""
     gathers = 0
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
@@ -169,7 +172,8 @@ def run(name, callbacks, arguments, folder):
             return original(*args, **kwargs)
 
         multihost_utils.process_allgather = counting
-    driver, memory, seen = NoisyDriver(), RuntimeLog(), Counting()
+    driver = driver or NoisyDriver()
+    memory, seen = RuntimeLog(), Counting()
     driver.working_dir = folder / name.replace(" ", "_")
     blocks = []
     begin_step = driver.begin_step
@@ -193,6 +197,7 @@ def run(name, callbacks, arguments, folder):
     seconds = time.monotonic() - began
     if jax.process_count() > 1:
         multihost_utils.process_allgather = original
+    losses = memory.data.get("loss", ())
     table = driver.working_dir / "rows.csv"
     lines = table.read_text().splitlines()[1:] if table.is_file() else []
     deeds = [c.ended for c in callbacks if isinstance(c, Deed)]
@@ -204,13 +209,13 @@ def run(name, callbacks, arguments, folder):
         "step": driver.step_count,
         "reason": driver.stop_reason and driver.stop_reason.name,
         "message": driver.stop_message,
-        "rows": [] if "loss" not in memory.data else memory.data["loss"].iters.tolist(),
-        "loss": [] if "loss" not in memory.data else memory.data["loss"]["mean"].tolist(),
+        "rows": losses.iters.tolist() if losses else [],
+        "loss": losses["mean" if "mean" in losses else "value"].tolist() if losses else [],
         "csv": [int(line.partition(",")[0]) for line in lines],
         "seen": seen.seen,
         "ended": deeds[0] if deeds else None,
         "parameters": np.asarray(driver.parameters).tolist(),
-        "key": jax.random.key_data(driver.key).tolist(),
+        "key": jax.random.key_data(driver.key).tolist() if hasattr(driver, "key") else None,
     }
 
 
@@ -239,20 +244,25 @@ def disk_scenarios(folder):
     rank = jax.process_index()
     found = {}
     for name, live in (("full disk", False), ("full disk, live", True)):
-        with FullDisk(6 if rank == 0 and live else 2 if rank == 0 else 10**9):
+        with FullDisk((6 if live else 2) if rank == 0 else 10**9):
             found[name] = run(name, [Deed(None, None, None, live=live)], {}, folder)
+    for name, act in (("plain driver stops", stop), ("plain driver rejects", reject)):
+        hook = "before_parameter_update" if act is stop else "on_compute_update_end"
+        found[name] = run(name, [Deed(1, hook, act)], {}, folder, Halving())
     name = "unshared"
     found[name] = run(name, [Checkpoint(folder / f"checkpoints{rank}")], {}, folder)
     name = "saved"
-    checkpoint = Checkpoint(folder / "saved", every_seconds=1e-6 if rank else 1e9)
+    checkpoint = Checkpoint(folder / "kept", every_seconds=1e-6 if rank else 1e9)
     found[name] = run(name, [checkpoint], {"max_block": 8, "out": [JsonLog("log")]}, folder)
-    found[name]["saved"] = sorted(p.name for p in (folder / "saved").iterdir())
+    found[name]["saved"] = sorted(p.name for p in (folder / "kept").iterdir())
     return found
 
 
 def main():
     port, rank, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
+    jax.config.update("jax_enable_x64", True)  # as in all tests
+    watchdog.EVERY, shared.PATIENCE = 0.05, 0.5  # quicker than for people
     found = {}
     only = sys.argv[4:]
     for name, (callbacks, arguments) in scenarios().items():
