@@ -117,7 +117,11 @@ class CompiledDriver(AbstractDriver):
         """How many steps from `first` on this process would take as a block; 0 if it is live."""
         if self._playback is not None:
             self._length.done(self._playback)
-        return self._plan(self._hooks, first)
+        guarded, self._block = self._block, None
+        try:
+            return self._plan(self._hooks, first)
+        finally:
+            self._block = guarded
 
     def _plan(self, hooks: HookList, first: int) -> int:
         if not self.runs_blocks:

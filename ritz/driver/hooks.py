@@ -1,6 +1,7 @@
 """Calls one hook on all callbacks, in order, and collects what they decide."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -240,6 +241,12 @@ class HookList:
         if wanted:
             votes.wish(callback)
         return lambda: votes.granted(callback)
+
+    def announce_error(self, step: int) -> None:
+        """Tell the other processes of the error, if any, by which the steps are being left."""
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, GeneratorExit | StopRun):
+            announce(self._failure(f"at step {step}", error), step)
 
     def settle(self) -> None:
         """Called when the steps have ended: loggers get what was held back."""

@@ -1,5 +1,6 @@
 """The run loop. docs/run-loop.md shows this file."""
 
+import contextlib
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,15 +59,14 @@ def take_steps(
             if driver.block is None and signals.agreed():
                 return StopReason.INTERRUPTED, signals.message
             driver.begin_step(hooks)  # may compute a block, which the next steps then replay
-            try:
+            with contextlib.suppress(StepsTakenBack):  # as another process has decided earlier
                 yield take_step(driver, hooks, max_attempts, signals)
-            except StepsTakenBack:  # another process has decided at an earlier step
-                continue
         return StopReason.FINISHED, StopReason.FINISHED.value
     except StopRun as stop:
         return stop.reason, str(stop)
     finally:
         with signals.held():
+            hooks.announce_error(driver.step_count)  # the others go back to the same step
             driver.settle()
             hooks.settle()
 

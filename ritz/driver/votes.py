@@ -250,7 +250,8 @@ class Votes:
         self._take_signal(table[:, 3] >> 8)
         self._granted = int(np.bitwise_or.reduce(table[:, 4]))
         self._plan = int(np.min(table[:, 5])) if decision == _NONE and plan >= 0 else None
-        back = first < place and self._go_back(first, driver)
+        ended = first.step == place.step and first.hook >= _ENDING  # nothing was done since
+        back = first < place and not ended and self._go_back(first, driver)
         failure, self.failure = self.failure, None
         self._commit(first if back else place)
         if len(failed):
