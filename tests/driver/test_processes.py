@@ -45,7 +45,7 @@ def pair(tmp_path_factory):
     """What came of all scenarios in both processes."""
     folder = tmp_path_factory.mktemp("pair")
     processes = start("tests.driver.two_processes", str(folder))
-    errors = [process.communicate(timeout=150)[1] for process in processes]
+    errors = [process.communicate(timeout=280)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     found = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
     return {name: (found[0][name], found[1][name]) for name in found[0]}
