@@ -48,6 +48,7 @@ class StopCondition(AbstractCallback, abc.ABC):
         stop = self._decide(step, log_data, driver)
         if stop is not None and stop.reason is StopReason.TIMED_OUT:
             self._postponed = stop
+            driver.hooks.stop_late(stop)
         elif stop is not None:
             raise stop
 
@@ -76,6 +77,11 @@ class StopCondition(AbstractCallback, abc.ABC):
     def is_live(self, step: int) -> bool:
         """Deferred at all steps: only the row is read."""
         return False
+
+    @property
+    def deciding_hooks(self) -> tuple[str, ...]:
+        """`before_parameter_update`: a stop at the end of the step is known there."""
+        return ("before_parameter_update",)
 
     def __and__(self, other: "StopCondition") -> "AllOf":
         return AllOf(self, other) if isinstance(other, StopCondition) else NotImplemented

@@ -18,11 +18,13 @@ from ritz.checkpoint.folder import (
     read_manifest,
 )
 from ritz.checkpoint.ownership import ending, take
-from ritz.checkpoint.probation import Probation
+from ritz.checkpoint.probation import Judgement, Probation
 from ritz.checkpoint.retention import Retention
+from ritz.checkpoint.shared import check_shared
 from ritz.driver.arguments import check_count
+from ritz.driver.blocks import MOST_ROWS
 from ritz.driver.callback import AbstractCallback, CallbackOrder
-from ritz.driver.consensus import agree
+from ritz.driver.consensus import agree, alone, together
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
@@ -70,7 +72,8 @@ class Checkpoint(AbstractCallback):
     Raises:
         ValueError: If an interval or number is not allowed.
         CheckpointError: At the start of a run that is not resumed, if the folder holds
-            checkpoints of another one; at its end, if the last one could not be written.
+            checkpoints of another one, or if it is not one and the same for all processes; at its
+            end, if the last one could not be written.
         FolderInUseError: At the start of a run, if another one goes on in the folder.
     """
 
@@ -121,12 +124,8 @@ class Checkpoint(AbstractCallback):
         self._pending: Contents | None = None
         """Taken, and written once the next loss is known to be good."""
         self._overdue = False
-        self._row: int | None = None
-        """The step of the last row."""
-        self._sound = True
-        """Whether that row's loss was good."""
-        self._was_sound = False
-        """Whether there was a row before it, with a good loss."""
+        self._judged: dict[int, Judgement] = {}
+        """The last rows, by step."""
 
     # Before the run.
 
@@ -140,6 +139,7 @@ class Checkpoint(AbstractCallback):
     def check_run(self, driver: Any, resume: bool) -> None:
         """Take the folder, and refuse to mix the checkpoints of two runs."""
         folder = self.folder(driver)
+        check_shared(folder.path)
         self._started = False
         take(folder.path, driver.hold, lambda: ending(driver) if self._started else None)
         self.refuse_another(resume)
@@ -174,8 +174,7 @@ class Checkpoint(AbstractCallback):
         self._last_time = time.monotonic()
         self._failed, self._final = False, None
         self._probation = Probation(driver.telling_doubts)
-        self._pending, self._overdue, self._row = None, False, None
-        self._sound, self._was_sound = True, False
+        self._pending, self._overdue, self._judged = None, False, {}
         self._description = describe_run(driver, self._began, self.configuration)
         driver.after_steps(lambda: self._prepare_final(driver))
 
@@ -190,35 +189,33 @@ class Checkpoint(AbstractCallback):
         return self.every_steps is not None and (step + 1) % self.every_steps == 0
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Write what was taken after the last step, now that its loss is known."""
-        self._was_sound, self._row = self._row is not None and self._sound, step
-        self._sound = self._probation.passes(driver.loss, driver.doubts)
-        pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        # After going back, this is the loss of another state than that which was taken.
-        if self._sound and "retries" not in log_data:
-            self._release(pending, driver)
-        else:
-            self._overdue = True
-            if not self._failed:
-                self._write_failed(pending)
+        """Judge the state that was taken after the last step, now that its loss is known."""
+        sound = self._probation.passes(driver.loss, driver.doubts)
+        self._judged[step] = Judgement(sound, "retries" in log_data)
+        if len(self._judged) > 2 * MOST_ROWS:
+            del self._judged[next(iter(self._judged))]
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Take the state when the step has ended, if that is due and the state is there."""
-        if driver.settled_state is None or not self._due(step):
+        if driver.settled_state is None:
             return
-        monitored = self._read(log_data, driver)
-        driver.after_step(lambda: self._take(driver, monitored))
+        pending = self._pending
+        if pending is not None and pending.manifest["step"] in self._judged:
+            driver.after_step(lambda: self._settle_pending(driver))
+        if self._due(step):
+            monitored = self._read(log_data, driver)
+            driver.after_step(lambda: self._take(driver, monitored))
+        elif self.every_seconds is not None:  # by the clock, and each process has its own
+            late = time.monotonic() - self._last_time >= self.every_seconds
+            if late or not alone():
+                agreed = driver.hooks.wish(self, late)
+                monitored = self._read(log_data, driver)
+                driver.after_step(lambda: self._take(driver, monitored) if agreed() else None)
 
     def _due(self, step: int) -> bool:
-        if self._overdue or (self.last_saved is None and not self._failed):
-            return True
-        if self.ends_block(step):
-            return True
-        if self.every_seconds is None:
-            return False
-        return agree(time.monotonic() - self._last_time >= self.every_seconds)
+        """Whether the step is one to save at, as all processes know."""
+        nothing = self.last_saved is None and self._pending is None and not self._failed
+        return self._overdue or nothing or self.ends_block(step)
 
     def _read(self, log_data: Mapping[str, Any], driver: Any) -> float | None:
         monitor = self.retention.monitor
@@ -240,11 +237,24 @@ class Checkpoint(AbstractCallback):
         self._overdue = False
         self._pending = self._contents(driver, monitored, ended=False)
 
+    def _settle_pending(self, driver: Any) -> None:
+        """Write what was taken, now that the loss of its state is known."""
+        pending, self._pending = self._pending, None
+        assert pending is not None
+        judgement = self._judged[pending.manifest["step"]]
+        if judgement.sound and not judgement.went_back:
+            self._release(pending, driver)
+        else:
+            self._overdue = True
+            if not self._failed:
+                self._write_failed(pending)
+
     def _release(self, contents: Contents, driver: Any) -> None:
         """Write in the background; a failure is told, and tried again when the next is due."""
-        for callback in driver.hooks.callbacks:
-            if isinstance(callback, AbstractLogger):
-                callback.sync()
+        with together("while it saved a checkpoint"):
+            for callback in driver.hooks.callbacks:
+                if isinstance(callback, AbstractLogger):
+                    callback.sync()
         try:
             self._write(contents, ended=False, finite=True)
         except CheckpointError as error:
@@ -302,6 +312,8 @@ class Checkpoint(AbstractCallback):
     def _prepare_final(self, driver: Any) -> None:
         """Take the state before other callbacks change it at the end of the run."""
         pending, self._pending = self._pending, None
+        # In a block another process may have stopped at an earlier step than this one came to.
+        self._judged = {s: judged for s, judged in self._judged.items() if s <= driver.step_count}
         if driver.failed_state is not None:
             self._prepare_diverged(driver)
             return
@@ -328,8 +340,8 @@ class Checkpoint(AbstractCallback):
         if not self._failed:
             self._write_failed(gather(driver, self._description, False, None, snapshot))
         # A driver that knows no doubts goes back by one step, whatever the loss was there.
-        sound = self._was_sound if found.quantity == "loss" else self._sound
-        sound |= bool(driver.telling_doubts)
+        step = driver.step_count - (found.quantity == "loss")
+        sound = bool(driver.telling_doubts) or self._judged.get(step, Judgement(False)).sound
         if self.save_on_stop and went_back and sound and _is_finite(driver):
             self._final = self._contents(driver, None, ended=False), True
 
@@ -337,16 +349,17 @@ class Checkpoint(AbstractCallback):
         """Whether the present state is good to go on from."""
         if not _is_finite(driver):
             return False
-        if self._row == driver.step_count:  # the run stopped before the update
-            return self._sound
+        step = driver.step_count
+        if step in self._judged:  # the run stopped before the update
+            return self._judged[step].sound
         probed = driver.probe()
         if probed is None:
-            return self._sound
+            return self._judged.get(step - 1, Judgement(True)).sound
         loss, doubts = probed
-        self._was_sound, self._sound = self._sound, self._probation.passes(loss, doubts)
         if not is_finite(loss_parts(loss)) and driver.on_divergence != "ignore":
             driver.refuse_last(loss)
-        return self._sound
+            return False
+        return self._probation.passes(loss, doubts)
 
     def on_run_end(self, step: int, driver: Any) -> None:
         """Save, and wait until it is written."""
@@ -362,8 +375,11 @@ class Checkpoint(AbstractCallback):
 
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
         """Wait for what is in writing; the state, maybe in the middle of a step, is not saved."""
-        self._pending = None
+        pending, self._pending = self._pending, None
         try:
+            if pending is not None and alone() and pending.manifest["step"] in self._judged:
+                self._pending = pending
+                self._settle_pending(driver)
             self._finish_writing()
         except CheckpointError as failure:
             _logger.error("A checkpoint failed: %s", failure)

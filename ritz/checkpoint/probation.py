@@ -1,7 +1,8 @@
 """Which states are good to go on from: those whose loss is finite and plausible."""
 
+import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,15 @@ from ritz.driver.finite import is_finite, loss_parts
 JUMP = 1e6
 """How many times larger than all losses before it one must be, to tell of parameters that have
 exploded rather than of a run that converges badly."""
+
+
+class Judgement(NamedTuple):
+    """What a row says of the state that it begins with."""
+
+    sound: bool
+    """Whether its loss is good."""
+    went_back: bool = False
+    """Whether the run went back in the step, so that the row is of another state than was taken."""
 
 
 class Probation:
@@ -33,10 +43,10 @@ class Probation:
             loss: The loss at the state's parameters, on the host.
             doubts: Those of the step.
         """
-        if not is_finite(loss_parts(loss)):
-            return False
-        telling = self._telling & frozenset(doubts)
         size = _size(loss)
+        if not math.isfinite(size):
+            return False
+        telling = self._telling.intersection(doubts)
         if self._accepted is None:
             self._accepted, self._largest = telling, size
             return True
@@ -47,5 +57,8 @@ class Probation:
 
 
 def _size(loss: Any) -> float:
+    """The magnitude of a loss; infinite if any part is not finite."""
     parts = loss_parts(loss)
+    if not is_finite(parts):
+        return math.inf
     return float(np.max(np.abs(np.asarray(parts[0])))) if parts else 0.0

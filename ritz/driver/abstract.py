@@ -302,6 +302,33 @@ class AbstractDriver(Running, Guarded):
     def end_run(self) -> None:
         """Called after a run, however it ended."""
 
+    @property
+    def may_reject(self) -> bool:
+        """Whether the driver itself may reject a step."""
+        return type(self)._accept_step is not AbstractDriver._accept_step
+
+    @property
+    def waits_for_step(self) -> bool:
+        """Whether anything waits for the end of the present step, see `after_step`."""
+        return bool(self._after_step)
+
+    def plan_block(self, first: int) -> int:
+        """How many steps from `first` on this process would take as a block; 0 if it is live."""
+        return 0
+
+    def take_back(self, step: int, filled: bool, counted: bool) -> bool:
+        """Go back to an earlier step of the block whose hooks are called.
+
+        Args:
+            step: The step.
+            filled: Whether its row was filled there.
+            counted: Whether its update had been applied.
+
+        Returns:
+            Whether that was possible.
+        """
+        return False
+
     def begin_step(self, hooks: HookList) -> None:
         """Called before each step; a driver with a kernel may compute a block of them."""
 
@@ -325,7 +352,7 @@ class AbstractDriver(Running, Guarded):
         if self._after_step:
             actions, self._after_step = self._after_step, []
             for action in actions if counted and whole else ():
-                action()
+                self._hooks.act(action, self._step_count)
 
     def leave_steps(self) -> None:
         """Do what waits for the end of the run's steps."""

@@ -175,6 +175,16 @@ class AbstractCallback:
         """
         return False
 
+    @property
+    def deciding_hooks(self) -> tuple[str, ...]:
+        """The hooks of a step that may stop the run or reject the step.
+
+        By default those that are overridden, if it `decides`. Several processes agree after them.
+        """
+        if not self.decides:
+            return ()
+        return tuple(hook for hook in STEP_HOOKS if overrides(self, hook))
+
     # The traced part: an optional pair of pure functions that is compiled into blocks.
 
     traced_at: ClassVar[str] = "on_step_end"

@@ -23,8 +23,7 @@ from ritz.driver.blocks import (
     to_host,
 )
 from ritz.driver.callback import AbstractCallback
-from ritz.driver.consensus import agree_on_least
-from ritz.driver.guarded_blocks import GuardedBlocks
+from ritz.driver.guarded_blocks import GuardedBlocks, holding
 from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
 from ritz.driver.traced import Held, Observers, gather
@@ -102,7 +101,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         if self._observers is None:
             self._gather_traced(hooks)
         self.attend()
-        length = agree_on_least(self._plan(hooks))
+        length = hooks.plan(lambda: self._plan(hooks, self.step_count))
         if length:
             self._start_block(length)
 
@@ -115,16 +114,23 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
                 self._row_shapes = row_shapes(self.kernel, self._observers, carry)
             self._observers, self._held = gather(traced, carry, self._row_shapes, self.loss_name)
 
-    def _plan(self, hooks: HookList) -> int:
-        """How many steps, from the present one on, the next block takes; 0 if it is live."""
+    def plan_block(self, first: int) -> int:
+        """How many steps from `first` on this process would take as a block; 0 if it is live."""
+        if self._playback is not None:
+            self._length.done(self._playback)
+        guarded, self._block = self._block, None
+        try:
+            return self._plan(self._hooks, first)
+        finally:
+            self._block = guarded
+
+    def _plan(self, hooks: HookList, first: int) -> int:
         if not self.runs_blocks:
             return 0
-        most = self.target_step - self.step_count
+        most = self.target_step - first
         if self._max_block is not None:
             most = min(most, self._max_block)
-        return hooks.deferred_steps(
-            self.step_count, self._length.next(most), self.traces, self._speculate
-        )
+        return hooks.deferred_steps(first, self._length.next(most), self.traces, self._speculate)
 
     def attend(self) -> None:
         """Called before a live step or block; what a kernel paused for is done here."""
@@ -185,6 +191,26 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         self._length.done(playback)
         self._note_good(playback, playback.length)
         self._load_traced()
+
+    def take_back(self, step: int, filled: bool, counted: bool) -> bool:
+        """Go back to an earlier step of the block; `settle` makes the state follow."""
+        playback = self._playback
+        if playback is None or playback.arguments is None:
+            return False
+        playback.count = step - playback.steps[0]
+        self._step_count = step + counted
+        self.loss, self._metrics = to_host(playback.device_row)
+        self.doubts = holding(self._metrics)
+        if filled and self._clock_start is not None:
+            self._elapsed = self._clock() - self._clock_start
+        playback.count += counted
+        playback.row_filled = filled and not counted
+        if playback.pushed:
+            playback.pushed = False
+            guarded, self._block = self._block, None
+            self.carry, self._held = playback.arguments[2:4]
+            self._block = guarded
+        return True
 
     def settle(self) -> None:
         """Go back to the steps that were counted; the others never happened.

@@ -1,5 +1,6 @@
 """Whether losses, updates and parameters are finite, on the host and in compiled functions."""
 
+import math
 from typing import Any
 
 import jax
@@ -24,6 +25,8 @@ def is_finite(tree: Any) -> bool:
 
 
 def _leaf_is_finite(leaf: Any) -> bool:
+    if type(leaf) is float:
+        return math.isfinite(leaf)
     if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return True  # among them random keys, of which NumPy knows nothing
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:

@@ -1,9 +1,10 @@
 """The part of every driver that refuses to go on with what is not finite."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ritz.driver.callback import AbstractCallback
 from ritz.driver.consensus import agree
 from ritz.driver.divergence import Divergence, Guard, examine
 from ritz.driver.finite import is_finite
@@ -43,6 +44,7 @@ class Guarded:
     _guard = Guard()
     _good: Any = None
     _divergence: Divergence | None = None
+    _retrying: Divergence | None = None
     _variational_state: Any
     _loss_stats: Any
     _dp: Any
@@ -52,6 +54,7 @@ class Guarded:
     restore: Any
     update_parameters: Any
     set_stop_reason: Any
+    _accept_step: Any
 
     @property
     def on_divergence(self) -> str:
@@ -64,23 +67,42 @@ class Guarded:
         self._good = self._divergence = self.failed_state = None
         self.doubts = self._told = frozenset()
 
-    def goes_back(self) -> bool:
-        """Whether the accepted attempt is taken back, to be computed anew from a good state."""
+    def objections(self, said_no: Iterable[AbstractCallback]) -> list[str]:
+        """Who rejects the attempt: these callbacks, the driver, or the policy."""
+        rejecting = [callback.label for callback in said_no]
+        if not rejecting and not self._accept_step():
+            rejecting = [type(self).__name__]
+        if not rejecting and self._goes_back():
+            rejecting = ["on_divergence"]
+        return rejecting
+
+    def _goes_back(self) -> bool:
         guard: Guard = self._guard
+        self._retrying = None
         if guard.policy != "retry":
             return False
         found = self._examine()
         if found is None:
             guard.passed()
-            return False
-        if not guard.may_retry:
-            return False
+        elif guard.may_retry:
+            self._retrying = found
+        return self._retrying is not None
+
+    def retreat(self) -> int:
+        """After a rejection: go back to a good state, if it was that of the policy.
+
+        Returns:
+            How many attempts it counts for: none if the run goes back.
+        """
+        found, self._retrying = self._retrying, None
+        if found is None:
+            return 1
         self._retreat(found)
-        guard.retry(self, found)
-        return True
+        self._guard.retry(self, found)
+        return 0
 
     def check_finite(self) -> None:
-        """Refuse an update while the parameters are as they were.
+        """Refuse an update while the parameters are as they were; after `before_parameter_update`.
 
         Raises:
             DivergedError: If loss, update or the parameters after it are not finite, unless that

@@ -53,7 +53,7 @@ class GuardedBlocks(Guarded):
                 return None
             return playback.lost[1]._replace(loss=self._loss_stats)
         if self._accepted is None:
-            self._accepted = _holding(self._metrics)
+            self._accepted = holding(self._metrics)
         if not is_finite(loss_parts(self._loss_stats)):
             return Divergence("loss", self._loss_stats)
         update = self._dp
@@ -81,7 +81,7 @@ class GuardedBlocks(Guarded):
 
     def _stays(self, found: Divergence) -> bool:
         """Whether the state itself is good, and only its update is not."""
-        return found.quantity != "loss" and not self._is_implausible(_holding(self._metrics))
+        return found.quantity != "loss" and not self._is_implausible(holding(self._metrics))
 
     def _retreat(self, found: Divergence) -> None:
         """Go back to the last good carry; random numbers go on after those that were drawn."""
@@ -135,13 +135,13 @@ class GuardedBlocks(Guarded):
             _, proposal, _ = phases.sample_and_propose(self.kernel, self.carry)
             loss, metrics = proposal.loss, proposal.metrics
         loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))
-        return loss, _holding({"doubts": doubts})
+        return loss, holding({"doubts": doubts})
 
     def _look_at(self, playback: Playback) -> None:
         """Find out at which step of a block the run diverges, if it does."""
         if self._accepted is None:
             first = {name: holds[0] for name, holds in playback.doubts.items()}
-            self._accepted = _holding({"doubts": first})
+            self._accepted = holding({"doubts": first})
         if playback.finite or not self._guard.watches:
             return
         if playback.arguments is None:  # the program has stopped there
@@ -189,6 +189,6 @@ def _culprit(update: Any) -> str:
     return "parameters" if is_finite(update) else "update"
 
 
-def _holding(metrics: Mapping[str, Any]) -> frozenset[str]:
+def holding(metrics: Mapping[str, Any]) -> frozenset[str]:
     """The doubts that hold in a row."""
     return frozenset(name for name, holds in metrics.get("doubts", {}).items() if holds)

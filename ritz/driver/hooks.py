@@ -1,14 +1,21 @@
 """Calls one hook on all callbacks, in order, and collects what they decide."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ritz.driver.callback import HOOKS, AbstractCallback, has_state, has_step_hooks, overrides
-from ritz.driver.consensus import agree, alone
+from ritz.driver.consensus import Failure, alone, announce, is_shared
+from ritz.driver.divergence import DivergedError
+from ritz.driver.signals import SignalGuard
 from ritz.driver.stop import DeferredAccessError, StopReason, StopRun
+from ritz.driver.votes import Votes
 
 _logger = logging.getLogger(__name__)
+
+CHECKED = "before_parameter_update"
+"""The hook after which the driver looks whether all is finite."""
 
 Wrapper = Callable[[AbstractCallback, str, Callable[..., Any]], Callable[..., Any]]
 
@@ -29,7 +36,10 @@ class StopRequests(StopRun):
         requests = list(requests)
         reasons = [request.reason for _, request in requests]
         self.reason = reasons[0] if reasons else StopReason.STOPPED
-        said = [f"stopped by {who}" + f": {stop}" * bool(str(stop)) for who, stop in requests]
+        said = [
+            f"stopped by {who}" + f": {stop}" * bool(str(stop)) if who else str(stop)
+            for who, stop in requests
+        ]
         super().__init__("; ".join(said) or "stopped by another process")
 
 
@@ -39,7 +49,8 @@ class HookList:
     def __init__(self, callbacks: Iterable[AbstractCallback]):
         self.callbacks = tuple(sorted(callbacks, key=lambda c: c.callback_order))
         self._begun: list[AbstractCallback] = []
-        self._alone = alone()
+        self.votes = None if alone() else Votes(self.callbacks)
+        """What several processes decide together; None if there is one process."""
         self._traced = [c for c in self.callbacks if c.has_traced]
         self._deciding = any(c.decides and has_step_hooks(c) for c in self.callbacks)
         by_default = [c for c in self.callbacks if not overrides(c, "is_live")]
@@ -120,23 +131,46 @@ class HookList:
             BaseException: The first other exception, at once.
         """
         calls = self._calls[hook]
-        if not calls and self._alone:
+        if self.votes is not None:
+            return self.votes.call(hook, calls, self._ask, args)  # type: ignore[arg-type]
+        if not calls and hook != CHECKED:
             return ()
-        stops: list[tuple[str, StopRun]] = []
-        agreed: list[AbstractCallback] = []
-        for callback, call in calls:
-            try:
-                answer = call(*args)
-                if answer is not None and self._is_true(answer, callback, hook):
-                    agreed.append(callback)
-            except StopRun as stop:
-                stops.append((callback.label, stop))
-            except DeferredAccessError as error:
-                error.who = callback.label
-                raise
-        if stops if self._alone else agree(bool(stops)):
+        stops, said_yes = self._ask(hook, calls, args)
+        if stops:
             raise StopRequests(stops)
-        return agreed
+        return said_yes
+
+    def _ask(
+        self, hook: str, calls: Iterable[tuple[AbstractCallback, Any]], args: tuple[Any, ...]
+    ) -> tuple[list[tuple[str, StopRun]], list[AbstractCallback]]:
+        stops: list[tuple[str, StopRun]] = []
+        said_yes: list[AbstractCallback] = []
+        callback = None
+        try:
+            for callback, call in calls:
+                try:
+                    answer = call(*args)
+                except StopRun as stop:
+                    stops.append((callback.label, stop))
+                    continue
+                if answer is not None and self._is_true(answer, callback, hook):
+                    said_yes.append(callback)
+            if hook == CHECKED:
+                callback = None
+                args[-1].check_finite()
+        except DivergedError as stop:
+            stops.insert(0, ("", stop))
+        except BaseException as error:
+            if isinstance(error, DeferredAccessError) and callback is not None:
+                error.who = callback.label
+            if self.votes is not None and callback is not None:
+                error.__dict__["_callback"] = f"{callback.label}.{hook}"
+            raise
+        return stops, said_yes
+
+    def rejected(self, step: int, by: Sequence[str], driver: Any) -> bool:
+        """Whether the attempt is rejected: by somebody of this process, or by another process."""
+        return bool(by) if self.votes is None else self.votes.rejected(step, by, driver)
 
     @staticmethod
     def _is_true(answer: Any, callback: AbstractCallback, hook: str) -> bool:
@@ -150,7 +184,7 @@ class HookList:
                 "true nor false; return True to reject the step and False or None to accept it."
             ) from error
 
-    def start(self, step: int, driver: Any) -> None:
+    def start(self, step: int, driver: Any, signals: SignalGuard) -> None:
         """Call `on_run_start`, and remember for whom it was begun."""
         self._begun = []
         stops: list[tuple[str, StopRun]] = []
@@ -163,12 +197,78 @@ class HookList:
                         call(step, driver)
             except StopRun as stop:
                 stops.append((callback.label, stop))
+            except BaseException as error:
+                error.__dict__["_callback"] = f"{callback.label}.on_run_start"
+                raise
         self._load()
         ended, self._saved, self._ended = self._ended, {}, None
-        if agree(bool(stops)):
+        if self.votes is not None:
+            self.votes.signals = signals
+        if stops if self.votes is None else self.votes.begin(driver, stops):
             raise StopRequests(stops)
         if ended is not None:
             raise ended
+
+    def plan(self, propose: Callable[[], int]) -> int:
+        """How many steps the next block takes, what `propose` says on all processes; 0: live."""
+        return propose() if self.votes is None else self.votes.plan(propose)
+
+    def act(self, action: Callable[[], None], step: int) -> None:
+        """Do what a callback left for the end of a step."""
+        if self.votes is None:
+            action()
+        else:
+            self.votes.act(action, step)
+
+    @property
+    def went_back(self) -> bool:
+        """Whether the present step is one that another process has ended, and not counted yet."""
+        return self.votes is not None and self.votes.went_back
+
+    def rejections(self) -> int:
+        """How often the next step was rejected before, within a block."""
+        if self.votes is None:
+            return 0
+        rejections, self.votes.rejections = self.votes.rejections, 0
+        return rejections
+
+    def stop_late(self, stop: StopRun) -> None:
+        """Told in `before_parameter_update` what will be raised in `on_step_end`."""
+        if self.votes is not None:
+            self.votes.stop_late(stop)
+
+    def wish(self, callback: AbstractCallback, wanted: bool) -> Callable[[], bool]:
+        """Ask for something that all processes do together, if any of them wants it.
+
+        Args:
+            callback: Who asks, in `on_step_end`.
+            wanted: Whether this process wants it.
+
+        Returns:
+            Tells in an action of `driver.after_step` whether it is to be done now.
+        """
+        votes = self.votes
+        if votes is None:
+            return lambda: wanted
+        if wanted:
+            votes.wish(callback)
+        return lambda: votes.granted(callback)
+
+    def announce_error(self, step: int) -> None:
+        """Tell the other processes of the error, if any, by which the steps are being left."""
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, GeneratorExit | StopRun):
+            announce(self._failure(f"at step {step}", error), step)
+
+    def settle(self) -> None:
+        """Called when the steps have ended: loggers get what was held back."""
+        if self.votes is not None:
+            self.votes.settle()
+
+    def check(self) -> None:
+        """Called when the steps have ended well here: raises if a process has failed since."""
+        if self.votes is not None:
+            self.votes.check()
 
     def end(self, step: int, driver: Any) -> None:
         """Call `on_run_end` for all that were begun, then raise the first error, if any."""
@@ -178,26 +278,40 @@ class HookList:
         except BaseException as error:
             errors.append(error)
         errors += self._finish("on_run_end", step, driver)
+        for later in errors[1:]:
+            errors[0].add_note(f"Another callback failed in on_run_end: {later!r}")
+        if self.votes is not None and not any(map(is_shared, errors)):
+            self.votes.end(self._failure("at the end of the run", errors[0]) if errors else None)
         if errors:
-            for later in errors[1:]:
-                errors[0].add_note(f"Another callback failed in on_run_end: {later!r}")
             raise errors[0]
 
     def fail(self, step: int, error: BaseException, driver: Any) -> None:
         """Call `on_run_error` for all that were begun; errors there become notes on `error`."""
+        announce(self._failure(f"at step {step}", error), step)
         for later in self._finish("on_run_error", step, error, driver):
             error.add_note(f"A callback failed in on_run_error: {later!r}")
 
+    def leave(self, step: int, error: BaseException, driver: Any) -> None:
+        """Call `on_run_error` in the place of a run that cannot go on, see `watchdog`."""
+        for later in self._finish("on_run_error", step, error, driver):
+            _logger.error("A callback failed in on_run_error: %r", later)
+
+    @staticmethod
+    def _failure(when: str, error: BaseException) -> Failure:
+        where = error.__dict__.get("_callback")
+        return Failure(error, when if where is None else f"{when} in {where}")
+
     def _finish(self, hook: str, *args: Any) -> list[BaseException]:
         errors: list[BaseException] = []
+        all_begun, self._begun = self._begun, []
         for callback, call in self._calls[hook]:
-            if not any(callback is begun for begun in self._begun):
+            if not any(callback is begun for begun in all_begun):
                 continue
             try:
                 call(*args)
             except StopRun:
                 _logger.debug("%s raised StopRun in %s, where it has no effect", callback, hook)
             except BaseException as error:
+                error.__dict__.setdefault("_callback", f"{callback.label}.{hook}")
                 errors.append(error)
-        self._begun = []
         return errors

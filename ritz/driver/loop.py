@@ -1,12 +1,13 @@
 """The run loop. docs/run-loop.md shows this file."""
 
+import contextlib
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ritz.driver.consensus import agree
 from ritz.driver.hooks import HookList
 from ritz.driver.signals import SignalGuard, interactive
 from ritz.driver.stop import StepRejectedError, StopReason, StopRun
+from ritz.driver.votes import StepsTakenBack
 
 if TYPE_CHECKING:
     from ritz.driver.abstract import AbstractDriver
@@ -29,12 +30,8 @@ def run_loop(
     """Take `n_iter` steps; however they end, tell every callback once."""
     with SignalGuard() as signals:
         try:
-            hooks.start(driver.step_count, driver)
-            interrupted = yield from take_steps(driver, n_iter, hooks, signals, max_attempts)
-            reason = StopReason.INTERRUPTED if interrupted else StopReason.FINISHED
-            message = signals.message if interrupted else reason.value
-        except StopRun as stop:
-            reason, message = stop.reason, str(stop)
+            reason, message = yield from take_steps(driver, n_iter, hooks, signals, max_attempts)
+            hooks.check()
         except GeneratorExit:
             reason, message = StopReason.CLOSED, StopReason.CLOSED.value
         except BaseException as error:
@@ -47,35 +44,40 @@ def run_loop(
         except BaseException as error:
             driver.set_stop_reason(StopReason.FAILED, f"failed with {error!r}")
             raise
-    if (signals.received or reason is StopReason.INTERRUPTED) and not interactive():
+    if (signals.received or signals.agreed_on) and not interactive():
         raise signals.interruption()
 
 
 def take_steps(
     driver: "AbstractDriver", n_iter: int, hooks: HookList, signals: SignalGuard, max_attempts: int
-) -> Generator[StepInfo, None, bool]:
-    """Take up to `n_iter` steps; return whether a signal ended them."""
+) -> Generator[StepInfo, None, tuple[StopReason, str]]:
+    """Take up to `n_iter` steps; return why they ended."""
     try:
-        for _ in range(n_iter):
+        hooks.start(driver.step_count, driver, signals)
+        last = driver.step_count + n_iter
+        while driver.step_count < last:
             if driver.block is None and signals.agreed():
-                return True
+                return StopReason.INTERRUPTED, signals.message
             driver.begin_step(hooks)  # may compute a block, which the next steps then replay
-            yield take_step(driver, hooks, signals, max_attempts)
-        return False
+            with contextlib.suppress(StepsTakenBack):  # as another process has decided earlier
+                yield take_step(driver, hooks, max_attempts, signals)
+        return StopReason.FINISHED, StopReason.FINISHED.value
+    except StopRun as stop:
+        return stop.reason, str(stop)
     finally:
         with signals.held():
+            hooks.announce_error(driver.step_count)  # the others go back to the same step
             driver.settle()
+            hooks.settle()
 
 
 def take_step(
-    driver: "AbstractDriver", hooks: HookList, signals: SignalGuard, max_attempts: int
+    driver: "AbstractDriver", hooks: HookList, max_attempts: int, signals: SignalGuard
 ) -> StepInfo:
     """Attempt a step until it is accepted, then move the parameters and count it."""
     step, log_data = driver.step_count, {}
-    compute_step(driver, hooks, step, log_data, max_attempts)
-
+    compute_step(driver, hooks, log_data, max_attempts)
     hooks.call("before_parameter_update", step, log_data, driver)
-    driver.check_finite()
     counted = whole = False
     try:
         with signals.held():
@@ -87,19 +89,15 @@ def take_step(
         whole = True
         raise
     finally:
-        driver.count_step(counted, whole)
+        driver.count_step(counted and not hooks.went_back, whole)
     return StepInfo(step, driver.loss, log_data)
 
 
 def compute_step(
-    driver: "AbstractDriver",
-    hooks: HookList,
-    step: int,
-    log_data: dict[str, Any],
-    max_attempts: int,
+    driver: "AbstractDriver", hooks: HookList, log_data: dict[str, Any], max_attempts: int
 ) -> None:
     """Compute the loss and the update, again while anybody rejects them, and log the loss."""
-    attempt = 0
+    step, attempt, rejecting = driver.step_count, hooks.rejections(), list[str]()
     while attempt < max_attempts:
         driver.begin_attempt(attempt)
         log_data.clear()
@@ -108,14 +106,11 @@ def compute_step(
         hooks.call("on_compute_update_start", step, log_data, driver)
         driver.loss, driver._dp = driver.compute_loss_and_update()
         said_no = hooks.call("on_compute_update_end", step, log_data, driver)
-        rejecting = [callback.label for callback in said_no]
-        if not rejecting and not driver._accept_step():
-            rejecting = [type(driver).__name__]
-        if agree(rejecting):
-            attempt += 1
-        elif not driver.goes_back():
+        rejecting = driver.objections(said_no)
+        if not hooks.rejected(step, rejecting, driver):
             driver.fill_row(log_data)
             return
+        attempt += driver.retreat()
     raise StepRejectedError(
         f"step {step} was rejected {max_attempts} times in a row, last by "
         f"{', '.join(rejecting) or 'another process'}; the last loss was {driver.loss}. Loosen "

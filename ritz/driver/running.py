@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ritz.driver import watchdog
 from ritz.driver.arguments import assemble, check_choice, check_count, listed, resume_run
+from ritz.driver.consensus import OtherProcessFailed, together
 from ritz.driver.divergence import POLICIES
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import StepInfo, run_loop
@@ -130,17 +132,30 @@ class Running:
             raise RuntimeError(
                 "this driver is running already; finish or close its loop before a second run."
             )
+        self.guard_run(policy)
+        with watchdog.guard(self._leave):
+            yield from self._watched_loop(n_iter, hooks, max_attempts, max_block, speculate, resume)
+
+    def _watched_loop(
+        self,
+        n_iter: int,
+        hooks: HookList,
+        max_attempts: int,
+        max_block: int | None,
+        speculate: bool,
+        resume: bool | str | Path,
+    ) -> Iterator[StepInfo]:
         driver: Any = self
         self._hooks = hooks
-        for callback in hooks.callbacks:
-            callback.check_run(driver, bool(resume))
-        first = resume_run(driver, hooks, resume) if resume else self._step_count
+        with together("before the run"):
+            for callback in hooks.callbacks:
+                callback.check_run(driver, bool(resume))
+            first = resume_run(driver, hooks, resume) if resume else self._step_count
         self._running = True
         self._max_block, self._speculate = max_block, speculate
         self._target_step = max(first + n_iter, self._step_count)
         self._after_step, self._after_steps = [], []
         self.begin_run()
-        self.guard_run(policy)
         try:
             with self._environment():
                 n_left = self._target_step - self._step_count
@@ -149,6 +164,12 @@ class Running:
             self._running = False
             self.end_run()
             self._log_end()
+
+    def _leave(self, failed: str) -> None:
+        """End the run while its thread waits in vain for a process that has failed."""
+        error = OtherProcessFailed(failed)
+        self._stop_reason, self._stop_message = StopReason.FAILED, f"failed with {error!r}"
+        self._hooks.leave(self._step_count, error, self)
 
     def _environment(self) -> contextlib.AbstractContextManager[Any]:
         """Settings of the process that hold while the driver runs."""

@@ -6,7 +6,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from ritz.driver.consensus import agree_on_most
+from ritz.driver.consensus import alone
 
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -60,11 +60,14 @@ class SignalGuard:
         return f"interrupted by {self.agreed_on.name}{where}"
 
     def agreed(self) -> bool:
-        """Whether any process received a signal; every process must ask at the same point."""
-        number = agree_on_most(0 if self.received is None else int(self.received))
-        if number:
-            self.agreed_on = signal.Signals(number)
-        return bool(number)
+        """Whether a signal is to end the run: to this process, or one that all know of."""
+        if self.received is not None and alone():
+            self.agreed_on = self.received
+        return self.agreed_on is not None
+
+    def agree_on(self, number: int) -> None:
+        """Note the signal of any process, which all processes know of."""
+        self.agreed_on = signal.Signals(number)
 
     def interruption(self) -> KeyboardInterrupt:
         """The exception with which the interrupted run ends."""

@@ -225,10 +225,10 @@ class LatticeDriver(CompiledDriver):
             self._checked = state.sampler
         return None
 
-    def _plan(self, hooks: HookList) -> int:
+    def _plan(self, hooks: HookList, first: int) -> int:
         # Samples that no state of the sampler shows are checked in a live step.
         hidden = not self._is_checked and not hasattr(self.state.sampler_state, "σ")
-        return 0 if hidden else super()._plan(hooks)
+        return 0 if hidden else super()._plan(hooks, first)
 
     def _compute_live(self) -> tuple[Any, Any]:
         if self._sums:

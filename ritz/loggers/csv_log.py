@@ -119,7 +119,6 @@ class CSVLog(AbstractLogger):
         self._columns.update({n: len(self._columns) + i for i, n in enumerate(names)})
         rows = csv.reader(line.decode() for line in complete_lines(path)[1:])
         padded = [_line(row + [""] * (len(self._columns) - len(row))) for row in rows]
-        self._file.close()
         atomic_write(path, b"".join([_line(list(self._columns)), *padded]))
         self._file = LineFile(path)
 

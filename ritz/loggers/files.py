@@ -50,10 +50,16 @@ class LineFile:
         os.ftruncate(self._fd, 0)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._held:
-            self.write_held()
-        os.close(self._fd)
+        """Close the file, if that was not done yet."""
+        if self._fd < 0:
+            return
+        fd = self._fd
+        try:
+            if self._held:
+                self.write_held()
+        finally:
+            self._fd = -1
+            os.close(fd)
 
 
 def complete_lines(path: Path) -> list[bytes]:

@@ -35,6 +35,19 @@ def test_csv_columns_may_come_later():
     ]
 
 
+def test_csv_columns_may_come_while_rows_are_held():
+    log = CSVLog("run")
+    with log.open(Path("."), "run"):
+        log.write(0, {"a": 1.0})
+        log.hold = True
+        log.write(1, {"a": 2.0})
+        log.write(2, {"a": 3.0, "b": 4.0})
+        log.hold = False
+        log.write(3, {"a": 5.0})
+    _, *rows = read_csv()
+    assert rows == [["0", "1.0", ""], ["1", "2.0", ""], ["2", "3.0", "4.0"], ["3", "5.0", ""]]
+
+
 def test_csv_drops_rows_and_torn_lines():
     write(CSVLog("run"), range(4))
     with open("run.csv", "a") as file:

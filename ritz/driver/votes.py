@@ -1,0 +1,364 @@
+"""What the processes of a run decide together: one gather a block, or a live step.
+
+In a block each process calls its hooks until one of them decides something, or to the block's end,
+and then gathers. The earliest decision of any process counts. A process that went on beyond it goes
+back: its callbacks get the states that they had there. What loggers would have written is held
+until then, so that what is logged stays true.
+
+In a live step all processes call the same hooks, since some of them compute together. What is
+decided is noted, and gathered where it must act at the latest.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ritz.driver.callback import STEP_HOOKS, AbstractCallback, has_state
+from ritz.driver.consensus import NEVER, Failure, agree_on_least, blame, gather, is_shared, poll
+from ritz.driver.stop import StopReason, StopRun
+from ritz.driver.watchdog import publish
+
+if TYPE_CHECKING:
+    from ritz.driver.abstract import AbstractDriver
+    from ritz.driver.signals import SignalGuard
+
+_logger = logging.getLogger(__name__)
+
+_NONE, _CUT, _REJECT, _STOP, _FAIL = range(5)
+"""What a process decided; of several at one place the highest counts."""
+
+_REJECTING, _LOGGING, _ENDING = (STEP_HOOKS.index(hook) for hook in STEP_HOOKS[2:])
+_CUTTING, _LAST = _ENDING + 1, _ENDING + 2
+_MOST_WISHES = 31
+_REASONS = list(StopReason)
+
+Calls = Sequence[tuple[AbstractCallback, Callable[..., Any]]]
+
+
+class StepsTakenBack(Exception):
+    """Steps of a block were taken back, since another process rejected one or cut the block."""
+
+
+class Place(NamedTuple):
+    """A point of a run; they sort by time."""
+
+    step: int
+    hook: int
+    """The place among `STEP_HOOKS`; greater for the end of the step."""
+
+
+class Held(NamedTuple):
+    """A call of a logger that waits for the others to agree."""
+
+    place: Place
+    callback: AbstractCallback
+    call: Callable[[], Any]
+
+
+class Votes:
+    """The decisions of one run in several processes.
+
+    Args:
+        callbacks: All callbacks of the run.
+    """
+
+    def __init__(self, callbacks: Sequence[AbstractCallback]):
+        self.signals: SignalGuard | None = None
+        self.failure: Failure | None = None
+        """The error of this process, until the others know."""
+        self.went_back = False
+        """Whether the present step is one to which this process went back."""
+        self.rejections = 0
+        """How often the next step was rejected already."""
+        self._callbacks = callbacks
+        self._stateful = {
+            c.state_key: c
+            for c in callbacks
+            if has_state(c) and c.run_argument != "out" and not c.has_traced
+        }
+        self._at: frozenset[int] = frozenset()
+        self._stops: list[tuple[str, StopRun]] = []
+        self._late: StopRun | None = None
+        self._late_reasons: list[int] = []
+        self._wishes = self._granted = 0
+        self._plan: int | None = None
+        self._held: list[Held] = []
+        self._states: list[tuple[Place, dict[str, Mapping[str, Any]]]] = []
+
+    # Before the steps.
+
+    def begin(self, driver: "AbstractDriver", stops: Sequence[Any]) -> bool:
+        """Gather what happened in `on_run_start`, and learn where live steps need a vote.
+
+        Returns:
+            Whether any process is to stop.
+        """
+        hooks = {STEP_HOOKS.index(h) for c in self._callbacks for h in c.deciding_hooks}
+        if driver.may_reject:
+            hooks.add(_REJECTING)
+        places = {max(hook, _REJECTING) for hook in hooks}  # until then nothing has moved
+        mask = sum(1 << place for place in places)
+        table = gather((int(bool(stops)), mask, self._signal), self.failure)
+        union = int(np.bitwise_or.reduce(table[:, 1]))
+        self._at = frozenset(i for i in range(len(STEP_HOOKS)) if union >> i & 1)
+        self._at = self._at or frozenset({_LOGGING})
+        self._take_signal(table[:, 2])
+        return bool(np.any(table[:, 0]))
+
+    def plan(self, propose: Callable[[], int]) -> int:
+        """The length of the next block, 0 for a live step; `propose` says what suits this process.
+
+        It is known from the last vote, unless that has ended a block early.
+        """
+        plan, self._plan = self._plan, None
+        return agree_on_least(propose()) if plan is None else plan
+
+    # In a step.
+
+    def call(
+        self,
+        hook: str,
+        calls: Calls,
+        ask: Callable[..., tuple[list[Any], list[AbstractCallback]]],
+        args: tuple[int, dict[str, Any], "AbstractDriver"],
+    ) -> list[AbstractCallback]:
+        """Call a hook and note what it decides; vote if this is the place.
+
+        Args:
+            hook: Its name.
+            calls: Callbacks and their methods.
+            ask: Calls them: `(hook, calls, args) -> (stop requests, callbacks that said yes)`.
+            args: Those of the hook.
+
+        Returns:
+            The callbacks that answered with a true value.
+        """
+        step, _, driver = args
+        place = Place(step, STEP_HOOKS.index(hook))
+        block = driver.block
+        said_yes: list[AbstractCallback] = []
+        if place.hook == 0:
+            self.went_back = False
+        if self.failure is None:
+            if block is not None:
+                self._note_states(place, block, calls)
+                calls = self._hold(place, calls)
+            try:
+                stops, said_yes = ask(hook, calls, args)
+                self._stops += stops
+            except Exception as error:
+                self._fail(error, step, error.__dict__["_callback"])
+            if block is not None:
+                self._note_states(place, None, calls)
+        if place.hook != _REJECTING and self._must_vote(place, driver):
+            self._vote(place, driver, _NONE)
+        return said_yes
+
+    def rejected(self, step: int, by: Sequence[str], driver: "AbstractDriver") -> bool:
+        """Whether any process rejects the attempt; called after `on_compute_update_end`."""
+        place = Place(step, _REJECTING)
+        if by or self._must_vote(place, driver):
+            return self._vote(place, driver, _REJECT if by else _NONE)
+        return False
+
+    def _must_vote(self, place: Place, driver: "AbstractDriver") -> bool:
+        decided = bool(self._stops) or self.failure is not None
+        block = driver.block
+        if block is not None:
+            ends = place.step == block[-1] or driver.waits_for_step
+            return decided or (place.hook == _ENDING and ends)
+        if place.hook == _ENDING and self._late_reasons:
+            self._stop(self._late_reasons)
+        return place.hook in self._at
+
+    def _fail(self, error: BaseException, step: int, where: str) -> None:
+        self.failure = Failure(error, f"at step {step} in {where}")
+        publish(str(self.failure))
+
+    def act(self, action: Callable[[], None], step: int) -> None:
+        """Do something at the end of a step; an error is told at the next vote."""
+        try:
+            action()
+        except Exception as error:
+            if is_shared(error):
+                raise
+            self._fail(error, step, "an action of `driver.after_step`")
+
+    # Wishes.
+
+    def stop_late(self, stop: StopRun) -> None:
+        """Note in `before_parameter_update` what this process will raise in `on_step_end`."""
+        self._late = stop
+
+    def wish(self, callback: AbstractCallback) -> None:
+        """Ask for what `callback` does only with all processes."""
+        self._wishes |= self._bit(callback)
+
+    def granted(self, callback: AbstractCallback) -> bool:
+        """Whether any process asked for it until the last vote."""
+        bit = self._bit(callback)
+        granted = bool(self._granted & bit)
+        if granted:
+            self._granted &= ~bit
+            self._wishes &= ~bit
+        return granted
+
+    def _bit(self, callback: AbstractCallback) -> int:
+        place = next(i for i, c in enumerate(self._callbacks) if c is callback)
+        return 1 << place % (_MOST_WISHES - 1)
+
+    @property
+    def _signal(self) -> int:
+        received = None if self.signals is None else self.signals.received
+        return 0 if received is None else int(received)
+
+    def _take_signal(self, numbers: np.ndarray) -> None:
+        if self.signals is not None and np.any(numbers):
+            self.signals.agree_on(int(np.max(numbers)))
+
+    # The vote.
+
+    def _vote(self, place: Place, driver: "AbstractDriver", kind: int) -> bool:
+        """Gather what the processes decided, and act on the first of it.
+
+        Returns:
+            Whether the step at `place` is rejected.
+
+        Raises:
+            StopRun: If the run is stopped.
+            StepsTakenBack: If this process went back to an earlier step.
+            BaseException: See `blame`.
+        """
+        in_block = driver.block is not None
+        kind, place = self._decision(place, driver, kind)
+        stop = self._stops[0][1] if self._stops else self._late
+        reason = 0 if stop is None else _REASONS.index(stop.reason)
+        plan = -1
+        if in_block or place.hook == max(self._at):
+            plan = driver.plan_block(place.step + 1)
+        wishes, self._wishes = self._wishes, 0
+        more = (self._signal << 8 | reason << 1 | (self._late is not None), wishes, plan)
+        table, failed = poll((*place, kind, *more), self.failure, meet=not in_block)
+        first = Place(*min((int(step), int(hook)) for step, hook in table[:, :2]))
+        kinds = np.where((table[:, :2] == first).all(axis=1), table[:, 2], _NONE)
+        decision = int(np.max(kinds))
+        reasons, late = table[:, 3] >> 1 & 0x7F, table[:, 3] & 1 == 1
+        self._late, self._late_reasons = None, [] if in_block else reasons[late].tolist()
+        self._take_signal(table[:, 3] >> 8)
+        self._granted = int(np.bitwise_or.reduce(table[:, 4]))
+        self._plan = int(np.min(table[:, 5])) if decision == _NONE and plan >= 0 else None
+        ended = first.step == place.step and first.hook >= _ENDING  # nothing was done since
+        back = first < place and not ended and self._go_back(first, driver)
+        failure, self.failure = self.failure, None
+        self._commit(first if back else place)
+        if len(failed):
+            self._stops = []
+            blame(failed, failure)
+        if decision == _STOP:
+            self._stop(reasons[kinds == _STOP].tolist(), own=not back)
+        if back:
+            self._stops = []
+            self.rejections = int(decision == _REJECT)
+            if decision == _CUT:
+                driver.settle()
+            raise StepsTakenBack
+        return decision == _REJECT
+
+    def _decision(self, place: Place, driver: "AbstractDriver", kind: int) -> tuple[int, Place]:
+        if self.failure is not None:
+            return _FAIL, place
+        if self._stops:
+            return _STOP, place
+        block = driver.block
+        if kind == _NONE and block is not None:
+            last = place.step == block[-1]
+            return (
+                (_NONE, Place(place.step, _LAST)) if last else (_CUT, Place(place.step, _CUTTING))
+            )
+        return kind, place
+
+    def _stop(self, reasons: Sequence[int], own: bool = True) -> None:
+        from ritz.driver.hooks import StopRequests
+
+        stops, self._stops = self._stops, []
+        request = StopRequests(stops if own else [])
+        if not (stops and own) and len(reasons):
+            request.reason = _REASONS[reasons[0]]
+        raise request
+
+    # What has to wait or is taken back.
+
+    def _hold(self, place: Place, calls: Calls) -> Calls:
+        """The same calls, with those of loggers put off."""
+
+        def put_off(callback: AbstractCallback, call: Callable[..., Any], *args: Any) -> None:
+            step, log_data, driver = args
+            later = functools.partial(call, step, dict(log_data), driver)
+            self._held.append(Held(place, callback, later))
+
+        return [
+            (c, functools.partial(put_off, c, call) if c.run_argument == "out" else call)
+            for c, call in calls
+        ]
+
+    def _commit(self, until: Place) -> None:
+        """Let the loggers write what was agreed on; an error is told at the next gather."""
+        held, self._held, self._states = self._held, [], []
+        for place, callback, call in held:
+            if place > until or self.failure is not None:
+                continue
+            try:
+                call()
+            except Exception as error:
+                self._fail(error, place.step, f"{callback.label}.{STEP_HOOKS[place.hook]}")
+
+    def _note_states(self, place: Place, block: range | None, calls: Calls) -> None:
+        """Remember the states of callbacks at the begin of a block and after a hook."""
+        if block is not None and (place.hook or place.step != block[0]):
+            return
+        if block is not None:
+            place = Place(place.step, -1)
+        elif not any(c is s for c, _ in calls for s in self._stateful.values()):
+            return
+        states = {key: _copy(c.state_dict()) for key, c in self._stateful.items()}
+        self._states.append((place, states))
+
+    def _go_back(self, first: Place, driver: "AbstractDriver") -> bool:
+        """Go back to `first`; whether that was possible."""
+        filled, counted = first.hook >= _LOGGING, first.hook >= _ENDING
+        if not driver.take_back(first.step, filled, counted):
+            return False
+        self.went_back = True
+        states = [states for place, states in self._states if place <= first]
+        for key, state in states[-1].items() if states else ():
+            self._stateful[key].load_state_dict(state)
+        _logger.debug("Went back to step %d, where another process decided.", driver.step_count)
+        return True
+
+    # After the steps.
+
+    def settle(self) -> None:
+        """Write what was held when the steps are left without a vote."""
+        if self._held:
+            self._commit(Place(NEVER, _LAST))
+
+    def check(self) -> None:
+        """Make sure that no process has failed since the last vote."""
+        failure, self.failure = self.failure, None
+        gather((), failure)
+
+    def end(self, failure: Failure | None) -> None:
+        """Tell the others how `on_run_end` went, and learn of signals since the last vote."""
+        self._take_signal(gather((self._signal,), failure))
+
+
+def _copy(state: Any) -> Any:
+    """A state whose parts do not change when the callback's do."""
+    if isinstance(state, Mapping):
+        return {key: _copy(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [_copy(value) for value in state]
+    return state.copy() if isinstance(state, np.ndarray) else state

@@ -1,0 +1,169 @@
+"""Lets no process wait for one that has failed.
+
+A process that fails says so in the key-value store of `jax.distributed`, where the others look now
+and then, and joins them at the next gather once all of them wait there. If they never come there,
+because they wait for it in a computation on devices of all processes, it leaves alone, and they are
+ended.
+"""
+
+import atexit
+import contextlib
+import functools
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+_logger = logging.getLogger("ritz")
+
+EVERY = 0.5
+"""Seconds between two looks."""
+
+MEETING = 6.0
+"""Seconds that a process which has failed waits for the others to come to a gather."""
+
+PATIENCE = 9.0
+"""Seconds in which a run must end by itself once a process has failed."""
+
+LAST_PATIENCE = 4.0
+"""Seconds that callbacks have for `on_run_error` after that."""
+
+AT_EXIT = 5.0
+"""Seconds that JAX has to take leave of processes that are lost; it would wait for minutes."""
+
+
+class _Place:
+    """Where this process is."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.gathers = 0
+        self.waits = False
+
+    @property
+    def folder(self) -> str:
+        return f"ritz/{self.runs}"
+
+    def report(self, client: Any) -> None:
+        """Say at which gather this process waits, if it does."""
+        if self.waits:
+            key = f"{self.folder}/waits/{self.gathers}/{jax.process_index()}"
+            with contextlib.suppress(Exception):  # said already
+                client.key_value_set(key, "")
+
+
+_place = _Place()
+
+
+def _client() -> Any:
+    """The client of the key-value store; None if `jax.distributed` was not initialised."""
+    from jax._src import distributed  # there is no public way to the store
+
+    return distributed.global_state.client
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """A gather, in which this process waits for the others."""
+    if not _place.waits:
+        _place.gathers += 1
+    _place.waits = True
+    try:
+        yield
+    finally:
+        _place.waits = False
+
+
+def publish(text: str) -> None:
+    """Say that this process has failed; the first text counts."""
+    client = _client()
+    if client is not None:
+        key = f"{_place.folder}/failed/{jax.process_index()}"
+        with contextlib.suppress(Exception):  # said already, or the store is gone
+            client.key_value_set(key, text)
+
+
+def meet() -> bool:
+    """Whether all processes have come to the next gather of this one, which has failed."""
+    client = _client()
+    if client is None:
+        return True
+    _place.gathers += 1
+    _place.waits = True  # `waiting` goes on from here
+    _place.report(client)
+    folder = f"{_place.folder}/waits/{_place.gathers}"
+    deadline = time.monotonic() + MEETING
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Exception):
+            if len(client.key_value_dir_get(folder)) == jax.process_count():
+                return True
+        time.sleep(EVERY / 5)
+    _place.waits = False
+    note_loss()
+    return False
+
+
+@functools.cache
+def note_loss() -> None:
+    """Note that another process is lost: this one is not to wait for it when it exits."""
+
+    def end() -> None:
+        time.sleep(AT_EXIT)
+        os._exit(1)
+
+    if _client() is not None:
+        atexit.register(lambda: threading.Thread(target=end, daemon=True).start())
+
+
+@contextlib.contextmanager
+def guard(leave: Callable[[str], None]) -> Iterator[None]:
+    """Watch over a run: if it does not end soon after a process has failed, end this process.
+
+    Args:
+        leave: Called then with what the failed processes said, in a thread of its own.
+    """
+    client = _client()
+    if client is None or jax.process_count() == 1:
+        yield
+        return
+    _place.runs += 1
+    ended = threading.Event()
+    watch = functools.partial(_watch, client, _place.folder, ended, leave)
+    threading.Thread(target=watch, name="ritz watchdog", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[str], None]) -> None:
+    failed = ""
+    while not failed:
+        if ended.wait(EVERY):
+            return
+        with contextlib.suppress(Exception):  # the store is gone: JAX ends the process
+            found = client.key_value_dir_get(f"{folder}/failed")
+            failed = "; ".join(text for _, text in sorted(found))
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        _place.report(client)
+        if ended.wait(EVERY / 5):
+            return
+    _logger.critical("%s. This process waits for it in vain and is ended.", failed)
+    _within(LAST_PATIENCE, functools.partial(leave, failed))
+    _within(LAST_PATIENCE / 2, jax.distributed.shutdown)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _within(seconds: float, action: Callable[[], None]) -> None:
+    """Do something, but do not wait for it longer than that."""
+    thread = threading.Thread(target=action, daemon=True)
+    thread.start()
+    thread.join(seconds)
