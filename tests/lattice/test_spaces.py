@@ -333,19 +333,13 @@ class Table(nn.Module):
 
 
 def test_bosons_against_exact_diagonalisation():
-    """The energy of the first state, in standard errors of chains, and the ground state's."""
+    """The distribution at given parameters is tested in test_sweeps."""
     bosons = nk.operator.BoseHubbardJax(BOSONS, FOUR, U=1.0)
     state = mc_state(
         Table(), BOSONS, graph=FOUR, n_samples=512, sweep_size=12, seed=1, sampler_seed=2
     )
-    exact = nk.vqs.FullSumState(BOSONS, Table(), variables=state.variables).expect(bosons)
     driver = VMC(bosons, 0.03, variational_state=state, update=SR(1e-2))
-    log = RuntimeLog()
-    driver.burn_in(20)
-    driver.run(80, out=log, show_progress=False)
-    energy = log.data["Energy"]
-    assert exact.variance > 1
-    assert abs(energy["Mean"][0].real - exact.mean.real) < 4.5 * energy["Sigma"][0]
+    driver.run(80, show_progress=False)
     ground = np.linalg.eigvalsh(bosons.to_dense())[0]
     assert driver.loss.mean.real == pytest.approx(ground, rel=5e-3)
 
