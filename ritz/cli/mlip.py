@@ -20,6 +20,7 @@ from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
+from ritz.driver.stop import StopReason
 from ritz.loggers import CSVLog, JsonLog
 from ritz.loggers.files import atomic_write
 from ritz.mlip import (
@@ -115,8 +116,6 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
         "out": [JsonLog(folder / "train", save_params=False), CSVLog(folder / "train")],
     }  # fmt: skip
     found, outs = _trained_with(potential, given, config, settings)
-    if outs[0].stop_reason == "DIVERGED":
-        raise SystemExit(outs[0].stop_message)
     outs[0].errors.to_csv(folder / "errors.csv")
     outs[0].plot_training_summary(folder / "errors.png")
     _summarise(folder, "train", found.stats)
@@ -135,8 +134,10 @@ def _trained_with(
                 given.members, base_seed=config.run_seed, output_dir=folder / COMMITTEE
             )
             result = committee.train(committee_config=members, **settings)
+            _check_end(result.trainouts[0])
             return result, result.trainouts
         found = potential.train(**settings)
+        _check_end(found)
     except CheckpointError as error:
         raise ValueError(_by_setting(str(error))) from error
     except NotFiniteError as error:
@@ -146,6 +147,12 @@ def _trained_with(
     except NotFiniteError as error:
         raise SystemExit(str(error)) from error
     return found, [found]
+
+
+def _check_end(out: TrainOut) -> None:
+    """End a run that has diverged with the status 1, before anything of it is written."""
+    if out.stop_reason == StopReason.DIVERGED.name:
+        raise SystemExit(f"training diverged, and no potential is written: {out.stop_message}")
 
 
 def _by_setting(message: str) -> str:
