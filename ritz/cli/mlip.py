@@ -35,13 +35,13 @@ from ritz.mlip import (
     TrainOut,
     load_potential,
 )
-from ritz.mlip.abstract_mlip import NotFiniteError
 from ritz.mlip.arguments import find_device
 from ritz.mlip.committee_results import METADATA
 from ritz.mlip.epoch_count import Resume, batches_of, steps_in_total
 from ritz.mlip.label_check import no_energy
 from ritz.mlip.parity import errors_of, plot_parity
 from ritz.mlip.plain_json import dumps
+from ritz.mlip.potential_file import NotFiniteError
 from ritz.plotting import SUMMARY
 from ritz.stages.parts import make
 
