@@ -21,6 +21,7 @@ from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
 from ritz.cli.results import facts, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
+from ritz.driver.stop import StopReason
 from ritz.folders.lock import FolderLock
 from ritz.loggers import CSVLog, JsonLog
 from ritz.mlip import (
@@ -35,12 +36,12 @@ from ritz.mlip import (
     TrainOut,
     load_potential,
 )
-from ritz.mlip.abstract_mlip import NotFiniteError
 from ritz.mlip.arguments import find_device
 from ritz.mlip.committee_results import METADATA
 from ritz.mlip.epoch_count import Resume, batches_of, steps_in_total
 from ritz.mlip.label_check import no_energy
 from ritz.mlip.parity import errors_of, plot_parity
+from ritz.mlip.potential_file import NotFiniteError
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -116,8 +117,6 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
         "out": [JsonLog(folder / "train", save_params=False), CSVLog(folder / "train")],
     }  # fmt: skip
     found, outs = _trained_with(potential, given, config, settings)
-    if outs[0].stop_reason == "DIVERGED":
-        raise SystemExit(outs[0].stop_message)
     outs[0].errors.to_csv(folder / "errors.csv")
     outs[0].plot_training_summary(folder / "errors.png")
     _summarise(folder, "train", {**found.stats, **facts(folder / "checkpoints" / "train")})
@@ -136,8 +135,10 @@ def _trained_with(
                 given.members, base_seed=config.run_seed, output_dir=folder / COMMITTEE
             )
             result = committee.train(committee_config=members, **settings)
+            _check_end(result.trainouts[0])
             return result, result.trainouts
         found = potential.train(**settings)
+        _check_end(found)
     except CheckpointError as error:
         raise ValueError(_by_setting(str(error))) from error
     except NotFiniteError as error:
@@ -147,6 +148,12 @@ def _trained_with(
     except NotFiniteError as error:
         raise SystemExit(str(error)) from error
     return found, [found]
+
+
+def _check_end(out: TrainOut) -> None:
+    """End a run that has diverged with the status 1, before anything of it is written."""
+    if out.stop_reason == StopReason.DIVERGED.name:
+        raise SystemExit(f"training diverged, and no potential is written: {out.stop_message}")
 
 
 def _by_setting(message: str) -> str:

@@ -31,10 +31,6 @@ from ritz.mlip.training import AbstractTraining, PotentialTraining
 from ritz.potentials import AbstractPotentialSource
 
 
-class NotFiniteError(ValueError):
-    """A potential has parameters that are not finite, and is not written."""
-
-
 class AbstractMLIP(AbstractPotentialSource):
     """A potential whose energy is a sum over atoms, trained on energies, forces and stress.
 
@@ -240,7 +236,7 @@ class AbstractMLIP(AbstractPotentialSource):
         """
         for name, value in _flat((self.parameters, self.normalisation)).items():
             if not np.all(np.isfinite(np.asarray(value, float))):
-                raise NotFiniteError(
+                raise potential_file.NotFiniteError(
                     f"the potential is no good: its parameters ({name}) are not finite, since "
                     "training diverged. It is not written; train with a smaller learning rate, "
                     "gradient_clip=1.0, or without structures whose energies or forces are extreme."

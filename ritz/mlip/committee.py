@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ritz.driver.arguments import check_count, listed
+from ritz.driver.stop import StopReason
 from ritz.mlip.abstract_mlip import AbstractMLIP, load_potential
 from ritz.mlip.ann_potential import ANNPotential
 from ritz.mlip.arguments import placed
@@ -31,6 +33,8 @@ from ritz.mlip.run_training import run_training
 from ritz.mlip.start import best_of_member, start_of
 from ritz.mlip.structure import as_structures
 from ritz.potentials import AbstractPotentialSource
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +170,9 @@ class CommitteePotential(AbstractPotentialSource):
         with placed(config.device):
             driver = self._driver(data, config, committee)
             found = run_training(driver, config, start, listed(callback), out)
+        if folder is not None and driver.stop_reason is StopReason.DIVERGED:
+            _logger.warning("Training diverged, so that nothing is written to %s.", folder)
+            folder = None
         self.members, members = [], []
         for number in range(len(found)):
             self.members.append(self.template.untrained())

@@ -15,6 +15,10 @@ FORMAT = "ritz.mlip 1"
 _HEADER = "header"
 
 
+class NotFiniteError(ValueError):
+    """A potential has parameters that are not finite, and is not written."""
+
+
 def write(path: str | PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Write a file at once: readers never see a part of it."""
     path = Path(path)

@@ -11,9 +11,9 @@ from ritz.mlip import (
     HDF5StructureDataset,
     load_potential,
 )
-from ritz.mlip.abstract_mlip import NotFiniteError
 from ritz.mlip.losses import Loss, Residuals
 from ritz.mlip.plain_json import dumps
+from ritz.mlip.potential_file import NotFiniteError
 from tests.mlip.systems import DATA, config, descriptor, potential, tio2
 
 
