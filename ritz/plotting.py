@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ritz.extras import needs
 from ritz.folders.columns import LogColumns, open_log, thinned
 from ritz.folders.summary import SUMMARY as SUMMARY
 
@@ -145,8 +146,9 @@ def plot_runs(
     Raises:
         ValueError: If a log is missing or unreadable, or does not have the quantity.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
+    with needs("A plot", "plot"):
+        import matplotlib
+        from matplotlib.figure import Figure
 
     logs = [open_log(find_log(Path(path))) for path in paths]
     name = quantity or statistics_name(logs[0])

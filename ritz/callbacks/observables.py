@@ -1,9 +1,10 @@
 """Estimates observables during a run."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from ritz.driver.arguments import check_count
+from ritz.driver.arguments import check_count, named
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 
 
@@ -28,6 +29,12 @@ class Observables(AbstractCallback):
         self.interval = check_count("interval", interval, 1)
         self.fullsum = fullsum
         self.logs = tuple(self.observables)
+
+    def check_run(self, driver: Any, resume: bool) -> None:
+        """Refuse observables that the driver cannot estimate, by name."""
+        for name, observable in self.observables.items():
+            check = functools.partial(driver.check_observable, observable)
+            named(f"obs[{name!r}]", check)
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Estimate at the present parameters."""

@@ -64,6 +64,8 @@ class Checkpoint(AbstractCallback):
         accept_changes: What may differ from the saved run when it is resumed: names of
             `AbstractDriver.settings`, such as "optimizer", or "callbacks".
         configuration: Saved with it, for people: anything that JSON can hold.
+        extend: Whether a run that a callback had ended goes on when it is resumed, its stop
+            conditions counting anew.
 
     Raises:
         ValueError: If an interval or number is not allowed.
@@ -85,6 +87,7 @@ class Checkpoint(AbstractCallback):
         save_on_stop: bool = True,
         accept_changes: Collection[str] = (),
         configuration: Mapping[str, Any] | None = None,
+        extend: bool = False,
     ):
         self.directory = Path(directory)
         if every_steps is None and every_seconds is None:
@@ -101,6 +104,7 @@ class Checkpoint(AbstractCallback):
             raise ValueError(f"accept_changes takes names in a list, such as [{accept_changes!r}].")
         self.accept_changes = frozenset(accept_changes)
         self.configuration = configuration
+        self.extend = extend
         self.last_saved: Entry | None = None
         """The newest checkpoint of this run; it may still be in writing."""
         self._folder: CheckpointFolder | None = None

@@ -14,6 +14,7 @@ import numpy as np
 
 from ritz.checkpoint.plain import Arrays, unpack
 from ritz.driver.consensus import agree
+from ritz.extras import needs
 from ritz.folders.saved import MANIFEST, entries, manifest_checksum, verified
 from ritz.folders.saved import CheckpointError as CheckpointError
 from ritz.folders.saved import Entry as Entry
@@ -174,12 +175,8 @@ def read(path: Path) -> Contents:
 
 def _orbax() -> Any:
     """Orbax, which takes a while to import."""
-    try:
+    with needs("Checkpoint", "checkpoint"):
         from orbax import checkpoint
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"checkpoints need Orbax: pip install 'ritz[checkpoint]' ({error})"
-        ) from error
     return checkpoint
 
 

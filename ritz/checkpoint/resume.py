@@ -4,12 +4,14 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ritz.callbacks.conditions import StopCondition
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checkpoint.contents import check, check_shapes, ended_by_callback, put_back, versions
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry, read
 from ritz.checkpoint.logs import recover_logs
+from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import differences
 from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopRun
@@ -78,8 +80,18 @@ def load(path: str | Path, driver: Any, prefix: str = "") -> int:
     return entry.step
 
 
-def saved_steps(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """At which step a saved run began, and at which one it was saved.
+class SavedSteps(NamedTuple):
+    """The step counts of a saved run."""
+
+    began: int
+    step: int
+    """Where it was saved."""
+    target: int
+    """Up to which it was to run."""
+
+
+def saved_steps(path: str | os.PathLike[str]) -> SavedSteps:
+    """At which step a saved run began, at which one it was saved, and how far it was to go.
 
     Args:
         path: A checkpoint, or a folder of them, whose newest is looked at.
@@ -88,7 +100,7 @@ def saved_steps(path: str | os.PathLike[str]) -> tuple[int, int]:
         CheckpointError: If there is none.
     """
     entry, contents = _find(Path(path))
-    return contents.manifest["began"], entry.step
+    return SavedSteps(contents.manifest["began"], entry.step, contents.manifest["target"])
 
 
 def _find(path: Path, prefix: str = "") -> tuple[Entry, Contents]:
@@ -117,6 +129,10 @@ def _load(
     for line in check(manifest, driver, accept, str(entry.path)):
         _logger.warning("Going on with a changed setting: %s", line)
     message = ended_by_callback(manifest)
+    extended = message is not None and own is not None and own.extend
+    if extended:
+        _logger.info("The saved run was %s; it is extended.", message)
+        message = None
     if inside:  # the logs of a checkpoint from elsewhere are elsewhere too
         first = entry.step if message is None else sys.maxsize
         recover_logs(manifest.get("rows", ()), driver, hooks.callbacks, first, accept)
@@ -127,9 +143,19 @@ def _load(
     for callback in hooks.callbacks:
         if isinstance(callback, AbstractLogger):
             callback.complete = message is not None
-    hooks.load(
-        {key: state for key, state in states.items() if key in known},
-        None if message is None else StopRun(message),
-    )
+    states = {key: state for key, state in states.items() if key in known}
+    hooks.load(states, None if message is None else StopRun(message))
+    if extended:
+        for callback in hooks.callbacks:
+            _rearm(callback)
+        hooks.load({key: dict(known[key].state_dict()) for key in states})
     _logger.info("Going on from %s, saved %s.", entry.path, manifest["saved"])
     return manifest["began"]
+
+
+def _rearm(callback: AbstractCallback) -> None:
+    """Let a stop condition, and those that it is made of, count anew."""
+    if isinstance(callback, StopCondition):
+        callback.rearm()
+        for inner in getattr(callback, "conditions", ()):
+            _rearm(inner)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ritz.cli.spelling import normalised
+from ritz.cli.yaml_limits import check_yaml
 from ritz.cli.yaml_text import load_yaml
 
 
@@ -40,7 +41,9 @@ def with_checked_files(arguments: Sequence[str], kind: type) -> list[str]:
 def _checked(path: Path, kind: type) -> str:
     """What a file says, as YAML."""
     try:
-        content = load_yaml(path.read_text())
+        text = path.read_text()
+        check_yaml(text, str(path))
+        content = load_yaml(text)
     except OSError as error:
         raise ValueError(f"config: {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ritz.driver import StopReason
+from ritz.extras import needs
 from ritz.folders.lock import FolderLock
 from ritz.folders.summary import write_summary
 from ritz.loggers import CSVLog, JsonLog
@@ -64,11 +65,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    try:
+    with needs("ritz demo", "lattice"):
         import netket as nk
         import optax
-    except ImportError as error:
-        raise ValueError(f"the demo needs NetKet: pip install 'ritz[lattice]' ({error})") from error
 
     from ritz.lattice import VMC
     from ritz.lattice.ising import ising_chain, ising_chain_energy

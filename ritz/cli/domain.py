@@ -11,7 +11,9 @@ import jsonargparse
 
 from ritz.cli.config_file import with_checked_files
 from ritz.cli.parts import overridden, part_fields, split_overrides
+from ritz.cli.run_folder import CONFIG, RunFolder
 from ritz.cli.spelling import whole_numbers
+from ritz.cli.yaml_limits import check_yaml
 
 _logger = logging.getLogger("ritz")
 
@@ -90,6 +92,9 @@ def run_domain(domain: Domain, given: list[str], parser: Any) -> None:
     action = next((name for name in domain.saved if name in rest[:2]), None)
     if action is not None:
         rest = _with_saved_config(domain, action, rest)
+    for token in rest:
+        key, equals, value = token.partition("=")
+        check_yaml(value if equals else token, key.lstrip("-")[:40])
     rest = whole_numbers(with_checked_files(rest, domain.kind), domain.kind)
     printing = [token for token in rest if token.startswith("--print_config")]
     options = parser.parse_args([token for token in rest if token not in printing])
@@ -119,8 +124,6 @@ def _resolved(domain: Domain, settings: Any) -> tuple[Any, str]:
 
 def _with_saved_config(domain: Domain, action: str, rest: list[str]) -> list[str]:
     """An action without a configuration of its own takes that of the run folder."""
-    from ritz.cli.run_folder import CONFIG, RunFolder
-
     if any(token.startswith("--config") for token in rest):
         return rest
     folder = next((t.partition("=")[2] for t in rest if t.startswith("--folder=")), None)

@@ -1,6 +1,7 @@
 """The domains that are run from a configuration."""
 
 from ritz.cli.domain import Domain
+from ritz.extras import needs
 
 TEXTS = {
     "lattice": "Train and evaluate wave functions on lattices, from a configuration.",
@@ -13,7 +14,7 @@ def load(name: str) -> Domain:
     """A domain; what it needs is imported.
 
     Raises:
-        ValueError: If a package is missing.
+        MissingExtra: If a package is missing.
     """
     if name == "lattice":
         from ritz.cli import lattice
@@ -27,11 +28,10 @@ def load(name: str) -> Domain:
             },
             LatticeRun, lattice.run, frozenset({"evaluate"}), shares_samples=True,
         )  # fmt: skip
-    try:
+    with needs("ritz mlip", "mlip"):
         from ritz.cli import mlip
         from ritz.cli.mlip_config import MLIPRun
-    except ImportError as error:
-        raise ValueError(f"this needs more: pip install 'ritz[mlip]' ({error})") from error
+
     return Domain(
         name, TEXTS[name],
         {

@@ -2,12 +2,19 @@
 
 import sys
 
+import ritz
+from ritz.extras import MissingExtra, needs
+
 
 def main() -> int:
     """Run the command, or say what must be installed for it."""
+    if sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"ritz {ritz.__version__}\n")
+        return 0
     try:
-        from ritz.cli.main import main as run
-    except ModuleNotFoundError as error:
-        sys.stderr.write(f"ritz: the command needs more: pip install 'ritz[cli]' ({error})\n")
+        with needs("the command", "cli"):
+            from ritz.cli.main import main as run
+    except MissingExtra as error:
+        sys.stderr.write(f"ritz: {error}\n")
         return 2
     return run()

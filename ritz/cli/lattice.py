@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ritz.cli.lattice_config import SHORT_NAMES, LatticeRun
+from ritz.cli.lattice_config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
 from ritz.cli.results import facts, saved_loss, summarise
 from ritz.cli.run_folder import KeepConfig
@@ -24,7 +24,7 @@ _logger = logging.getLogger("ritz")
 
 def _made(key: str, part: Part, **context: Any) -> Any:
     kind = key.split(".")[-1] if not key.split(".")[-1].isdigit() else key.split(".")[-2]
-    return make(key, part.as_dict(), context, SHORT_NAMES[kind])
+    return make(key, part.as_dict(), context, SHORT_NAMES[kind], CONTRACTS[kind])
 
 
 def _made_list(key: str, parts: list[Part] | None) -> list[Any]:
@@ -43,18 +43,12 @@ class Builder:
 
     def __init__(self, run: LatticeRun):
         from ritz.lattice import LatticeWavefunction
-        from ritz.lattice.systems import LatticeSystem
 
         self.run = run
         self.system = _made("system", run.system)
-        if not isinstance(self.system, LatticeSystem):
-            raise ValueError(
-                f"system: {run.system.class_path} returned {type(self.system).__name__}, but a "
-                "ritz.lattice.systems.LatticeSystem is needed."
-            )
         model = _made("model", run.model)
         if not hasattr(model, "apply"):
-            raise ValueError(f"model: {run.model!r} is no flax module.")
+            raise ValueError(f"model: {run.model!r} has no method `apply`.")
         self.wavefunction = LatticeWavefunction(model, self.system.hilbert)
 
     def _sampler(self, key: str, part: Part | None, n_samples: int) -> Any:
@@ -70,9 +64,14 @@ class Builder:
     def _configure(self, builder: Any, name: str) -> None:
         given: Any = getattr(self.run, name)
         _checked(name, lambda: check_count("n_samples", given.n_samples, 1))
-        sampler = self._sampler(f"{name}.sampler", given.sampler, given.n_samples)
-        builder.configure_sample_plan(self.wavefunction.logpsi, {"sites": sampler})
-        builder.configure_estimators(energy=self.system.hamiltonian, **self.system.observables)
+        samplers = {}
+        if given.sampler is not None or not given.full_sum:
+            key = f"{name}.sampler"
+            samplers["sites"] = _named(
+                key, lambda: self._sampler(key, given.sampler, given.n_samples)
+            )
+        builder.configure_sample_plan(self.wavefunction.logpsi, samplers)
+        builder.configure_estimators(Energy=self.system.hamiltonian, **self.system.observables)
         loggers = _made_list(f"{name}.loggers", given.loggers)
         builder.configure_writers(None if given.loggers is None else loggers)
         builder.configure_callbacks(_made_list(f"{name}.callbacks", given.callbacks))
@@ -104,7 +103,7 @@ class Builder:
 
 def _plain(given: Any) -> dict[str, Any]:
     """The settings that are no parts; those are made here."""
-    names = ("sampler", "optimizer", "update", "callbacks", "loggers")
+    names = ("sampler", "optimizer", "update", "single_scores", "callbacks", "loggers")
     fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
     return {name: value for name, value in fields.items() if name not in names}
 
@@ -122,6 +121,8 @@ def _named(key: str, action: Any) -> Any:
     try:
         return action()
     except (ValueError, TypeError) as error:
+        if str(error).startswith(key):
+            raise ValueError(str(error)) from error
         raise ValueError(f"{key}: {error}") from error
 
 
@@ -139,15 +140,13 @@ def run(command: str, given: LatticeRun, text: str, options: argparse.Namespace)
         SystemExit: See `WorkStage.run`.
         FolderInUseError: If another run goes on in the folder.
     """
-    try:
-        import jax
+    import jax
 
-        if options.distributed:
-            jax.distributed.initialize()  # before anything else looks for devices
-        import ritz.lattice  # noqa: F401
-        from ritz.checkpoint.ownership import take
-    except ImportError as error:
-        raise ValueError(f"this needs NetKet: pip install 'ritz[lattice]' ({error})") from error
+    if options.distributed:
+        jax.distributed.initialize()  # before anything else looks for devices
+    import ritz.lattice  # noqa: F401
+    from ritz.checkpoint.ownership import take
+
     with contextlib.ExitStack() as whole_run:
         if not options.dry_run:
             take(Path(given.folder), whole_run.enter_context)
@@ -168,7 +167,7 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
     params = None
     if command == "evaluate":
         params = _trained_parameters(builder, folder, options.dry_run)
-    state = stage.create_state(create_key, params=params)
+    state = _named(command, lambda: stage.create_state(create_key, params=params))
     n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
     if options.dry_run:
         sys.stdout.write(

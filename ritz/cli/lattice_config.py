@@ -3,6 +3,8 @@
 import dataclasses
 
 from ritz.cli.parts import Part
+from ritz.stages.contract import Contract
+from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
 
 SHORT_NAMES = {
     "system": ["ritz.lattice.systems"],
@@ -14,6 +16,26 @@ SHORT_NAMES = {
     "loggers": ["ritz.loggers"],
 }
 """Where names without a module are looked for."""
+
+CONTRACTS = {
+    "system": Contract(
+        "a ritz.lattice.systems.LatticeSystem",
+        packages=("ritz.lattice.systems",),
+        example="LatticeSystem",
+    ),
+    "model": Contract(
+        "a flax module", packages=("flax.linen", "flax.nnx", "netket.models", "netket.nn"),
+        example="flax.linen.Module",
+    ),
+    "sampler": Contract(
+        "a sampler of NetKet", packages=("netket.sampler",), example="netket.sampler.Sampler"
+    ),
+    "optimizer": OPTIMIZER,
+    "update": UPDATE,
+    "callbacks": CALLBACK,
+    "loggers": WRITER,
+}  # fmt: skip
+"""What their class paths may name."""
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -15,6 +15,7 @@ from ritz.cli.config_file import nearest
 from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
 from ritz.cli.parts import split_overrides
 from ritz.cli.spelling import underscored
+from ritz.extras import MissingExtra
 
 _COMMANDS = {
     "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = _one_line(str(error), given[0] if given[:1] and given[0] in domains.TEXTS else None)
         sys.stderr.write(f"ritz: {text} (see ritz --help)\n")
         return 2
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtra) as error:
         sys.stderr.write(f"ritz: {error}\n")
         return 2
     except KeyboardInterrupt as signal:

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 import ase.io
 import numpy as np
 
+from ritz.checkpoint import CheckpointError
 from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.resume import saved_steps
-from ritz.cli.mlip_config import SHORT_NAMES, MLIPRun
+from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
+from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
 from ritz.cli.results import facts, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
@@ -26,14 +29,17 @@ from ritz.mlip import (
     CommitteeConfig,
     CommitteePotential,
     PredictOut,
-    ReferenceEnergies,
     Structure,
     StructureDataset,
     TrainingConfig,
+    TrainOut,
     load_potential,
-    read_structures,
 )
-from ritz.mlip.datasets import split_indices
+from ritz.mlip.abstract_mlip import NotFiniteError
+from ritz.mlip.arguments import find_device
+from ritz.mlip.committee_results import METADATA
+from ritz.mlip.epoch_count import Resume, batches_of, steps_in_total
+from ritz.mlip.label_check import no_energy
 from ritz.mlip.parity import errors_of, plot_parity
 from ritz.stages.parts import make
 
@@ -41,6 +47,7 @@ _logger = logging.getLogger("ritz")
 
 MODEL = "potential.npz"
 COMMITTEE = "committee"
+COMMITTEE_FILE = f"{COMMITTEE}/{METADATA}"
 
 
 def run(command: str, given: MLIPRun, text: str, options: argparse.Namespace) -> None:
@@ -70,104 +77,93 @@ def run(command: str, given: MLIPRun, text: str, options: argparse.Namespace) ->
 def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
     folder = Path(given.folder)
     check_count("members", given.members, 1)
-    train, test = _splits(given)
+    train, test, energies = splits(given)
     species = sorted({symbol for s in train for symbol in s.species})
     potential = make(
-        "potential", given.potential.as_dict(), {"species": species}, SHORT_NAMES["potential"]
-    )
-    if not isinstance(potential, AbstractMLIP):
-        raise ValueError(
-            f"potential: {given.potential.class_path} returned {type(potential).__name__}, but a "
-            "potential of ritz.mlip is needed."
-        )
-    energies = _atomic_energies(given, train)
+        "potential", given.potential.as_dict(), {"species": species}, SHORT_NAMES["potential"],
+        CONTRACTS["potential"],
+    )  # fmt: skip
     config = _config(given, energies, folder, options.progress)
-    limits = config.max_energy, config.max_forces
-    config = dataclasses.replace(config, max_energy=None, max_forces=None)
+    check_labels(config, train)
     datasets: dict[str, Any] = {
-        "train_dataset": StructureDataset(train, potential.descriptor, energies, *limits),
+        "train_dataset": StructureDataset(train, potential.descriptor, energies or {}),
         "test_dataset": None,
     }
     if test:
-        datasets["test_dataset"] = StructureDataset(test, potential.descriptor, energies, *limits)
+        datasets["test_dataset"] = StructureDataset(test, potential.descriptor, energies or {})
     if options.dry_run:
         sys.stdout.write(
             f"train: {potential!r}, {len(train)} structures of {', '.join(species)}, {len(test)} "
             f"held out, {config.iterations} epochs; everything can be built. Nothing was written.\n"
         )
         return
-    config, saved = _remaining(config, folder, len(datasets["train_dataset"]))
-    if config is None:
-        sys.stdout.write(f"all epochs are done; everything in {folder}\n")
+    try:
+        find_device(config.device)
+    except ValueError as error:
+        raise ValueError(f"train.device: {error}") from error
+    saved = _saved(folder)
+    if saved is not None and _is_done(given, config, saved, len(train)):
+        sys.stdout.write(
+            f"all epochs are done; everything in {folder}. A larger train.iterations goes on.\n"
+        )
         return
-    callbacks = [make(f"train.callbacks.{i}", part.as_dict(), {}, SHORT_NAMES["callbacks"])
+    callbacks = [make(f"train.callbacks.{i}", part.as_dict(), {}, SHORT_NAMES["callbacks"],
+                      CONTRACTS["callbacks"])
                  for i, part in enumerate(given.train.callbacks)]  # fmt: skip
     settings = {
-        **datasets, "config": config, "resume_from": saved,
+        **datasets, "config": config, "resume_from": saved, "in_total": True,
         "callback": [*callbacks, KeepConfig(folder, text)],
         "out": [JsonLog(folder / "train", save_params=False), CSVLog(folder / "train")],
     }  # fmt: skip
-    if given.members > 1:
-        committee = CommitteePotential.of(potential)
-        members = CommitteeConfig(
-            given.members, base_seed=config.run_seed, output_dir=folder / COMMITTEE
-        )
-        found = committee.train(committee_config=members, **settings)
-        outs = found.trainouts
-    else:
-        found = potential.train(**settings)
-        outs = [found]
-        potential.save(folder / MODEL)
+    found, outs = _trained_with(potential, given, config, settings)
+    if outs[0].stop_reason == "DIVERGED":
+        raise SystemExit(outs[0].stop_message)
     outs[0].errors.to_csv(folder / "errors.csv")
     outs[0].plot_training_summary(folder / "errors.png")
     _summarise(folder, "train", {**found.stats, **facts(folder / "checkpoints" / "train")})
     sys.stdout.write(f"{found}\npicture in {folder / 'errors.png'}\neverything in {folder}\n")
 
 
-def _splits(given: MLIPRun) -> tuple[list[Structure], list[Structure]]:
-    """Structures to train on, and those to validate with."""
-    if not given.data.train:
-        raise ValueError("data.train: which files? Give data.train='[data/*.xsf]', for example.")
-    structures = _read("data.train", given, given.data.train)
-    if given.data.test:
-        return structures, _read("data.test", given, given.data.test)
-    seed = given.train.seed or 0
-    split_seed = seed if given.train.split_seed is None else given.train.split_seed
-    train, test = split_indices(len(structures), given.train.testpercent, split_seed)
-    return [structures[i] for i in train], [structures[i] for i in test]
-
-
-def _read(key: str, given: MLIPRun, files: Sequence[str]) -> list[Structure]:
-    data = given.data
+def _trained_with(
+    potential: AbstractMLIP, given: MLIPRun, config: TrainingConfig, settings: dict[str, Any]
+) -> tuple[Any, list[TrainOut]]:
+    """Train a potential or a committee of it, and write it."""
+    folder = Path(given.folder)
     try:
-        return read_structures(files, data.energy_key, data.forces_key, data.stress_key)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{key}: {error}") from error
-
-
-def _atomic_energies(given: MLIPRun, train: Sequence[Structure]) -> dict[str, float] | None:
-    wanted = given.data.atomic_energies
-    if wanted != "regression":
-        if isinstance(wanted, str):
-            raise ValueError(
-                f"data.atomic_energies: {wanted!r} was given; it is 'regression', null, or "
-                "energies by species."
+        if given.members > 1:
+            committee = CommitteePotential.of(potential)
+            members = CommitteeConfig(
+                given.members, base_seed=config.run_seed, output_dir=folder / COMMITTEE
             )
-        return wanted
+            result = committee.train(committee_config=members, **settings)
+            return result, result.trainouts
+        found = potential.train(**settings)
+    except CheckpointError as error:
+        raise ValueError(_by_setting(str(error))) from error
+    except NotFiniteError as error:
+        raise SystemExit(str(error)) from error
     try:
-        found = ReferenceEnergies.from_regression(train)
-    except ValueError as error:
-        _logger.info("Energies of atoms are left at 0: %s", error)
-        return None
-    told = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in found.atomic_energies.items())
-    _logger.info("Energies of atoms from a regression, in eV: %s", told)
-    return dict(found.atomic_energies)
+        potential.save(folder / MODEL)
+    except NotFiniteError as error:
+        raise SystemExit(str(error)) from error
+    return found, [found]
+
+
+def _by_setting(message: str) -> str:
+    """What a message advises, as a setting of the command line."""
+
+    def setting(found: re.Match[str]) -> str:
+        return f"give train.accept_changes='[{found[1].replace(chr(39), '')}]'."
+
+    return re.sub(r"give accept_changes=\[(.*?)\] in the configuration\.", setting, message)
 
 
 def _config(given: MLIPRun, energies: Any, folder: Path, progress: bool) -> TrainingConfig:
     own = {f.name: getattr(given.train, f.name) for f in dataclasses.fields(given.train)}
     del own["callbacks"]
-    own["method"] = make("train.method", own["method"].as_dict(), {}, SHORT_NAMES["method"])
+    own["method"] = make(
+        "train.method", own["method"].as_dict(), {}, SHORT_NAMES["method"], CONTRACTS["method"]
+    )
     try:
         return TrainingConfig(
             **own, atomic_energies=energies, show_progress=progress,
@@ -177,17 +173,19 @@ def _config(given: MLIPRun, energies: Any, folder: Path, progress: bool) -> Trai
         raise ValueError(f"train.{error}") from error
 
 
-def _remaining(config: TrainingConfig, folder: Path, n_structures: int) -> tuple[Any, Path | None]:
-    """The configuration for what is left to do, and where it goes on."""
+def _saved(folder: Path) -> Path | None:
+    """The checkpoints of a run that goes on."""
     saved = folder / "checkpoints" / "train"
-    if not CheckpointFolder(saved).entries():
-        return config, None
-    began, step = saved_steps(saved)
-    n_batches = -(-n_structures // config.method.batchsize)
-    left = config.iterations - (step - began) // n_batches
-    if left <= 0:
-        return None, saved
-    return dataclasses.replace(config, iterations=left), saved
+    return saved if CheckpointFolder(saved.absolute()).entries() else None
+
+
+def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_structures: int) -> bool:
+    """Whether all epochs were trained, and the result was written."""
+    steps = saved_steps(saved)
+    n_batches = batches_of(n_structures, config.method.batchsize)
+    left = steps_in_total(config.iterations, n_batches, Resume(saved, in_total=True))
+    result = COMMITTEE_FILE if given.members > 1 else MODEL
+    return steps.step - steps.began >= left and (Path(given.folder) / result).is_file()
 
 
 # With a trained potential.
@@ -211,22 +209,19 @@ def _evaluate(given: MLIPRun, dry_run: bool) -> None:
     folder = Path(given.folder)
     _, members = _trained(folder)
     if given.evaluate.files:
-        structures = _read("evaluate.files", given, given.evaluate.files)
+        files = given.evaluate.files
+        structures = without_isolated(read("evaluate.files", given, files))
     else:
-        structures = _splits(given)[1]
-        if structures:  # without those that training has left out
-            limits = given.train.max_energy, given.train.max_forces
-            energies = members[0].atomic_energies
-            structures = StructureDataset(structures, None, energies, *limits).structures
+        structures = splits(given, members[0].atomic_energies)[1]
     if not structures:
         raise ValueError("evaluate.files: nothing was held out; say which files.")
     if dry_run:
         sys.stdout.write(f"evaluate: {len(structures)} structures. Nothing was written.\n")
         return
+    if all(s.energy is None for s in structures):
+        raise ValueError(f"evaluate.files: {no_energy(structures[0], 0, KEY)}")
     found, _ = _mean(members, structures, True)
     errors = errors_of(found)
-    if not np.isfinite(errors["RMSE_energy"]):
-        raise ValueError("the structures have no energies; say under which key: data.energy_key.")
     table = found.to_dataframe()
     table.to_csv(folder / "evaluate.csv", index=False)
     picture = plot_parity(found, folder / "parity.png")
@@ -260,7 +255,7 @@ def _predict(given: MLIPRun, dry_run: bool) -> None:
     _, members = _trained(folder)
     if not wanted.files:
         raise ValueError("predict.files: which files? Give predict.files='[new/*.cif]', say.")
-    structures = read_structures(wanted.files)
+    structures = read("predict.files", given, wanted.files, bare=True)
     if dry_run:
         sys.stdout.write(f"predict: {len(structures)} structures. Nothing was written.\n")
         return

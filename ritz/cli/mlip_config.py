@@ -5,7 +5,9 @@ import typing
 from typing import Any
 
 from ritz.cli.parts import Part
-from ritz.mlip import TrainingConfig
+from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, TrainingConfig
+from ritz.stages.contract import Contract
+from ritz.stages.contracts import CALLBACK
 
 SHORT_NAMES = {
     "potential": ["ritz.cli.mlip_potentials"],
@@ -13,6 +15,13 @@ SHORT_NAMES = {
     "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
 }
 """Where names without a module are looked for."""
+
+CONTRACTS = {
+    "potential": Contract("a potential of ritz.mlip", (AbstractMLIP,)),
+    "method": Contract("Adam, AdamW or SGD", (Adam, AdamW, SGD)),
+    "callbacks": CALLBACK,
+}
+"""What their class paths may name."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -22,10 +31,18 @@ class Data:
     Args:
         train: Files, patterns, folders or archives to train on.
         test: The same to validate with; none takes train.testpercent of those to train on.
-        energy_key: Where the total energy is, in eV; null takes "energy".
-        forces_key: Where the forces are, in eV/Angstrom; null takes "forces".
-        stress_key: Where the stress is, in eV/Angstrom^3; null takes "stress".
-        atomic_energies: By species, in eV; "regression" fits them; null takes 0.
+        energy_key: Where the total energy is; null takes "energy".
+        forces_key: Where the forces are; null takes "forces".
+        stress_key: Where the stress is, in 6 or 9 numbers, positive where the structure pulls
+            inwards; null takes "stress".
+        virial_key: Where the virial is, -stress times the volume; null takes "virial".
+        energy_unit: Of energies and virials: eV, meV, Ha, Ry, kcal/mol, kJ/mol.
+        length_unit: Of positions and cells: Angstrom, bohr, nm.
+        forces_unit: Such as Ha/bohr; null takes energy_unit over length_unit.
+        stress_unit: Such as GPa, kbar, eV/A^3; null takes energy_unit over length_unit^3.
+        atomic_energies: By species, in eV; "regression" takes those of isolated atoms
+            (config_type=IsolatedAtom) among the structures, and fits them where there are none;
+            null takes 0.
     """
 
     train: list[str] = dataclasses.field(default_factory=list)
@@ -33,6 +50,11 @@ class Data:
     energy_key: str | None = None
     forces_key: str | None = None
     stress_key: str | None = None
+    virial_key: str | None = None
+    energy_unit: str = "eV"
+    length_unit: str = "Angstrom"
+    forces_unit: str | None = None
+    stress_unit: str | None = None
     atomic_energies: str | dict[str, float] | None = "regression"
 
 
@@ -44,7 +66,7 @@ _ELSEWHERE = {
 
 _DEFAULTS: dict[str, Any] = {
     "iterations": 300, "force_weight": 0.3, "schedule": "cosine", "final_fraction": 1e-3,
-    "warmup_epochs": 5, "checkpoint_interval": 10, "max_checkpoints": 3, "precision": "float32",
+    "warmup_epochs": None, "checkpoint_interval": 10, "max_checkpoints": 3, "precision": "float32",
 }  # fmt: skip
 """Where they differ from those of `TrainingConfig`."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonargparse.typing import register_type
 
+from ritz.cli.yaml_limits import check_yaml
 from ritz.cli.yaml_text import load_yaml
 
 _OVERRIDE_HINT = "write it as train.optimizer.learning_rate=0.1"
@@ -34,6 +35,7 @@ class Part:
         if isinstance(value, cls):
             return value
         if isinstance(value, str):
+            check_yaml(value, "the value")
             value = load_yaml(value)
         if isinstance(value, str):
             return cls(value)
@@ -129,6 +131,7 @@ def split_overrides(
 
 
 def _yaml(name: str, text: str) -> Any:
+    check_yaml(text, name)
     try:
         return load_yaml(text)
     except ValueError as error:

@@ -1,7 +1,8 @@
 """Relax structures from files, all at once.
 
-The model is a class of ritz.relax, or any class path; its arguments are given as
---model.epsilon=0.01. The exit status is 0 if everything has converged, otherwise 1.
+The model is a trained potential, as its file or the run folder of ritz mlip train; or a class of
+ritz.relax or any class path, whose arguments are given as --model.epsilon=0.01. Energies are in eV,
+lengths in Angstrom, pressures in GPa. The exit status is 0 if all have converged, otherwise 1.
 """
 
 import argparse
@@ -15,6 +16,8 @@ from typing import Any
 
 from ritz.cli.parts import Override, Part, overridden
 from ritz.loggers.files import atomic_write
+from ritz.potentials.limits import check_declared
+from ritz.stages.contract import Contract
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -27,13 +30,18 @@ PARTS = {"model": False, "optimizer": False}
 def add_arguments(parser: Any) -> None:
     """Say what `ritz relax` takes."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="structures, as ASE reads them")
-    parser.add_argument("--model", help="potential, such as lennard-jones", required=True)
+    parser.add_argument(
+        "--model", required=True,
+        help="lennard-jones or the like, a run folder, a file such as potential.npz, a class path",
+    )  # fmt: skip
     parser.add_argument("--fmax", type=float, default=0.05, help="largest force, in eV/Angstrom")
     parser.add_argument(
         "--optimizer", default="fire", help="fire, fire2, lbfgs, gradient_descent or a class path"
     )
     parser.add_argument("--cell", action="store_true", help="let cells move too")
-    parser.add_argument("--pressure", type=float, default=0.0, help="on moving cells, in GPa")
+    parser.add_argument(
+        "--pressure", type=float, default=0.0, help="outside, on moving cells, in GPa"
+    )
     parser.add_argument("--max_steps", type=int, default=10_000, help="steps of each structure")
     parser.add_argument("--max_atoms", type=int, help="atoms that are treated at once")
     parser.add_argument("--output", default="relaxed.extxyz", help="where the structures go")
@@ -58,16 +66,13 @@ def run(options: argparse.Namespace, overrides: Sequence[Override] = ()) -> int:
     Raises:
         ValueError: If an option is wrong, or no structure can be read.
     """
-    try:
-        from ritz.relax import AbstractPotential
-    except ImportError as error:
-        raise ValueError(f"this needs ASE: pip install 'ritz[relax]' ({error})") from error
+    import ritz.relax  # noqa: F401
+
+    _check(options)
     parts: dict[str, Any] = {name: Part(getattr(options, name)) for name in PARTS}
     for field, way, value in overrides:
         parts[field] = overridden(field, parts[field], way, value, False)
-    model = _made("model", parts["model"])
-    if not isinstance(model, AbstractPotential):
-        raise ValueError(f"model: {options.model} is no potential of ritz.relax.")
+    model = _model(parts["model"])
     rows = _read(options.files)
     cell = _cell(options)
     _refuse(rows, model, cell)
@@ -81,20 +86,66 @@ def run(options: argparse.Namespace, overrides: Sequence[Override] = ()) -> int:
             "status": found.status[i], "steps": int(found.steps[i]), "result": found.atoms[i],
         }  # fmt: skip
         if row["status"] == "failed":
-            row["reason"] = "energy or forces are not finite"
+            row["reason"] = found.reason[i]
     _write(options, rows)
     return 0 if all(row["status"] == "converged" for row in rows) else 1
 
 
-def _made(key: str, part: Part) -> Any:
+def _check(options: Any) -> None:
+    """Refuse numbers that are out of range, before anything is read.
+
+    Raises:
+        ValueError: With the option.
+    """
+    from ritz.relax.numbers import finite, positive
+
+    positive("fmax", options.fmax)
+    finite("pressure", options.pressure, "GPa")
+    for name, least in (("max_steps", 0), ("max_atoms", 1), ("every", 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}, but {value} was given.")
+
+
+def _model(part: Part) -> Any:
+    """The potential: from a file or folder, or made from its class.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    from ritz.potentials import AbstractPotential, AbstractPotentialSource
+    from ritz.relax.arguments import potential_of
+
     name = part.class_path
+    if _is_path(name):
+        if part.init_args:
+            raise ValueError(
+                f"model.{next(iter(part.init_args))}: {name} is a trained potential, without "
+                "arguments."
+            )
+        return _potential(potential_of, name, name)
     if "." not in name and ":" not in name:
         camel = "".join(word[:1].upper() + word[1:] for word in name.replace("_", "-").split("-"))
         part = Part(_SHORT.get(name, camel), part.init_args)
-    return make(key, part.as_dict(), {}, ("ritz.relax",))
+    contract = Contract("a potential of ritz.relax", (AbstractPotential, AbstractPotentialSource))
+    made = make("model", part.as_dict(), {}, ("ritz.relax",), contract)
+    return _potential(potential_of, name, made)
+
+
+def _is_path(name: str) -> bool:
+    path = Path(name)
+    return "/" in name or path.suffix == ".npz" or path.exists()
+
+
+def _potential(potential_of: Any, name: str, given: Any) -> Any:
+    try:
+        return potential_of(given)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"model: {name} is no potential that can be used here: {error}") from error
 
 
 def _optimizer(part: Part) -> Any:
+    from ritz.relax import AbstractOptimizer
     from ritz.relax.relaxing import OPTIMIZERS
 
     short = OPTIMIZERS.get(part.class_path)
@@ -103,19 +154,18 @@ def _optimizer(part: Part) -> Any:
             f"optimizer: {part.class_path!r} was given; there are: {', '.join(OPTIMIZERS)}."
         )
     path = part.class_path if short is None else f"{short.__module__}.{short.__name__}"
-    return make("optimizer", {"class_path": path, "init_args": part.init_args})
+    takes = Contract("an optimizer of ritz.relax", (AbstractOptimizer,))
+    return make("optimizer", {"class_path": path, "init_args": part.init_args}, takes=takes)
 
 
 def _cell(options: Any) -> Any:
-    from ase.units import GPa
-
     from ritz.relax import FrechetCell
 
     if not options.cell:
         if options.pressure:
             raise ValueError("pressure: only moving cells feel it; give --cell too.")
         return None
-    return FrechetCell(pressure=options.pressure * GPa)
+    return FrechetCell(pressure=options.pressure)
 
 
 def _read(files: list[str]) -> list[dict[str, Any]]:
@@ -125,6 +175,7 @@ def _read(files: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
+            check_declared(Path(file))
             frames: Any = ase.io.read(file, index=":")
             if not frames:
                 raise ValueError("it holds no structure")
@@ -147,7 +198,7 @@ def _read(files: list[str]) -> list[dict[str, Any]]:
 def _refuse(rows: list[dict[str, Any]], model: Any, cell: Any) -> None:
     """Skip the structures that cannot be treated."""
     from ritz.relax import FIRE
-    from ritz.relax.bucket import check_structure
+    from ritz.relax.checks import check_structure
 
     stage = FIRE(cell=cell)
     for row in rows:
@@ -155,7 +206,7 @@ def _refuse(rows: list[dict[str, Any]], model: Any, cell: Any) -> None:
         if atoms is None:
             continue
         try:
-            check_structure(atoms, model.cutoff)
+            check_structure(atoms, model)
             stage.check(atoms)
         except ValueError as error:
             del row["structure"]
@@ -211,9 +262,10 @@ def _text(rows: list[dict[str, Any]], most: int = 50) -> str:
              f"{'steps':>6}  status"]  # fmt: skip
     for row in rows[:most]:
         if "energy" in row:
+            why = f": {row['reason']}" if row.get("reason") else ""
             lines.append(
                 f"{_name(row):<{width}}  {row['atoms']:>6}  {row['energy']:>14.6f}  "
-                f"{row['fmax']:>9.2e}  {row['steps']:>6}  {row['status']}"
+                f"{row['fmax']:>9.2e}  {row['steps']:>6}  {row['status']}{why}"
             )
         else:
             lines.append(f"{_name(row):<{width}}  {row['status']}: {row['reason']}")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ritz.cli.yaml_limits import check_yaml
 from ritz.cli.yaml_text import load_yaml
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
@@ -41,7 +42,9 @@ class RunFolder:
         if not file.is_file():
             return None
         try:
-            found = load_yaml(file.read_text())
+            text = file.read_text()
+            check_yaml(text, str(file))
+            found = load_yaml(text)
         except UnicodeDecodeError as error:
             raise ValueError(f"{file} is no text: {error}") from error
         except ValueError as error:

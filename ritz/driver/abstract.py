@@ -110,6 +110,14 @@ class AbstractDriver(Running, Guarded):
             return [self.estimate(v, fullsum) for v in observables]
         return self._estimate_one(observables, fullsum)
 
+    def check_observable(self, observable: Any) -> None:
+        """Refuse what `estimate` cannot take; asked before a run.
+
+        Raises:
+            TypeError: If it is no observable of this driver.
+            ValueError: If it does not fit the state.
+        """
+
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         if fullsum:
             raise NotImplementedError(f"{type(self).__name__} cannot sum over all configurations.")

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ritz.driver.callback import AbstractCallback, has_state
+from ritz.driver.callback import AbstractCallback, check_hooks, has_state
 from ritz.driver.hooks import HookList
+from ritz.driver.signatures import check_arguments
 from ritz.driver.stop import StopRun
 
 
@@ -87,6 +88,19 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} must be {names}, but {value!r} was given.")
 
 
+def named(key: str, action: Callable[[], Any]) -> Any:
+    """Do it; errors of type and value begin with the name of the argument.
+
+    Raises:
+        TypeError: If the action does.
+        ValueError: If the action does.
+    """
+    try:
+        return action()
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{key}: {error}") from error
+
+
 def as_callback(plugin: Any, argument: str) -> AbstractCallback:
     """Take an `AbstractCallback` as it is, and wrap a plain function.
 
@@ -106,9 +120,12 @@ def as_callback(plugin: Any, argument: str) -> AbstractCallback:
                 f"{type(plugin).__name__} is {kind}; write {belongs}={type(plugin).__name__}(...) "
                 f"instead of {argument}=..."
             )
+        check_hooks(plugin)
         return plugin
     if argument == "callback" and callable(plugin):
-        return PlainCallback(plugin)
+        plain = PlainCallback(plugin)
+        check_arguments(plain.label, plugin, ("step", "log_data", "driver"), False)
+        return plain
     wanted = {
         "callback": "callbacks, or functions (step, log_data, driver) -> bool",
         "out": "path prefixes or loggers, such as 'run' or RuntimeLog()",

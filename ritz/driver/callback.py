@@ -2,9 +2,11 @@
 
 import difflib
 import enum
+import inspect
 from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar
 
+from ritz.driver.signatures import check_arguments, parameters_of
 from ritz.driver.stop import StopReason as StopReason
 from ritz.driver.stop import StopRun as StopRun
 
@@ -64,7 +66,7 @@ class AbstractCallback:
     then `on_run_end`. Any other exception goes to `on_run_error` and on to the caller of `run`.
 
     A subclass that defines a method whose name nearly matches a hook (`on_stepend`) raises
-    TypeError when the class is made.
+    TypeError when the class is made; so does a hook that takes other arguments.
     """
 
     callback_order: int = CallbackOrder.USER
@@ -94,9 +96,12 @@ class AbstractCallback:
     """Keys that this callback adds to `log_data`, maybe not at every step."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse methods that were probably meant to be hooks."""
+        """Refuse methods that were probably meant to be hooks, and hooks with other arguments."""
         super().__init_subclass__(**kwargs)
         for name, value in vars(cls).items():
+            if name in HOOKS and inspect.isfunction(value):
+                names = parameters_of(getattr(AbstractCallback, name))
+                check_arguments(f"{cls.__name__}.{name}", value, names, True)
             if not callable(value) or name in cls.more_hooks:
                 continue
             meant = _RETIRED_HOOKS.get(name) or _closest_hook(name)
@@ -271,6 +276,18 @@ def overrides(callback: AbstractCallback, method: str) -> bool:
     """Whether `callback` has a method of its own in place of the base class's empty one."""
     call = getattr(callback, method)
     return getattr(call, "__func__", call) is not getattr(AbstractCallback, method)
+
+
+def check_hooks(callback: AbstractCallback) -> None:
+    """Refuse hooks of `callback` that cannot be called as hooks are.
+
+    Raises:
+        TypeError: Naming the hook and its arguments.
+    """
+    for hook in HOOKS:
+        if overrides(callback, hook):
+            names = parameters_of(getattr(AbstractCallback, hook))
+            check_arguments(f"{callback.label}.{hook}", getattr(callback, hook), names, False)
 
 
 def has_step_hooks(callback: AbstractCallback) -> bool:

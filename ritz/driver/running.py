@@ -10,6 +10,7 @@ from ritz.driver.arguments import assemble, check_choice, check_count, listed, r
 from ritz.driver.divergence import POLICIES
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import StepInfo, run_loop
+from ritz.driver.signatures import suggests_names
 from ritz.driver.stop import StopReason
 
 _logger = logging.getLogger("ritz")
@@ -46,6 +47,7 @@ class Running:
         """Let a callback take part in every run, besides those given to `run`."""
         self._registered = (*self._registered, self.adapt(callback, "callback"))
 
+    @suggests_names
     def steps(
         self,
         n_iter: int,
@@ -162,6 +164,7 @@ class Running:
             f" Its last row is suspect: {doubts}." * bool(doubts),
         )  # fmt: skip
 
+    @suggests_names
     def run(
         self,
         n_iter: int,

@@ -1,16 +1,19 @@
 """Spins, bosons and fermions on lattices, on NetKet's spaces, operators, samplers and states."""
 
-from ritz.lattice.evaluation import ChainMoments as ChainMoments
-from ritz.lattice.evaluation import Evaluation as Evaluation
-from ritz.lattice.interop import as_netket as as_netket
-from ritz.lattice.local_update import LocalUpdate as LocalUpdate
-from ritz.lattice.local_update import TwoStates as TwoStates
-from ritz.lattice.local_update import local_update as local_update
-from ritz.lattice.operators import local_energies as local_energies
-from ritz.lattice.operators import v_score as v_score
-from ritz.lattice.sweeps import MetropolisExchange as MetropolisExchange
-from ritz.lattice.sweeps import MetropolisLocal as MetropolisLocal
-from ritz.lattice.sweeps import SweepSampler as SweepSampler
-from ritz.lattice.sweeps import mc_state as mc_state
-from ritz.lattice.vmc import VMC as VMC
-from ritz.lattice.wavefunction import LatticeWavefunction as LatticeWavefunction
+from ritz.extras import needs as _needs
+
+with _needs("ritz.lattice", "lattice"):
+    from ritz.lattice.evaluation import ChainMoments as ChainMoments
+    from ritz.lattice.evaluation import Evaluation as Evaluation
+    from ritz.lattice.interop import as_netket as as_netket
+    from ritz.lattice.local_update import LocalUpdate as LocalUpdate
+    from ritz.lattice.local_update import TwoStates as TwoStates
+    from ritz.lattice.local_update import local_update as local_update
+    from ritz.lattice.operators import local_energies as local_energies
+    from ritz.lattice.operators import v_score as v_score
+    from ritz.lattice.sweeps import MetropolisExchange as MetropolisExchange
+    from ritz.lattice.sweeps import MetropolisLocal as MetropolisLocal
+    from ritz.lattice.sweeps import SweepSampler as SweepSampler
+    from ritz.lattice.sweeps import mc_state as mc_state
+    from ritz.lattice.vmc import VMC as VMC
+    from ritz.lattice.wavefunction import LatticeWavefunction as LatticeWavefunction

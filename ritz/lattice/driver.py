@@ -13,19 +13,33 @@ import netket as nk
 from threadpoolctl import threadpool_limits
 
 from ritz.driver import CompiledDriver
+from ritz.driver.arguments import named
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.hooks import HookList
 from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch
+from ritz.lattice.first_samples import (
+    check_configurations,
+    check_drawn,
+    check_initial,
+    check_sampler,
+)
 from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, Settings
 from ritz.lattice.local_update import TwoStates, local_update
-from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
+from ritz.lattice.operators import (
+    check_operator,
+    check_space,
+    fingerprint,
+    sparse_matrix,
+    traceable,
+)
 from ritz.lattice.sampling import samples_compiled
 
 State = nk.vqs.MCState | nk.vqs.FullSumState
 
 _ROW_NAMES = (
-    "Energy", "v_score", "acceptance", "info", "wallclock", "attempts", "block", "retries",
+    "v_score", "acceptance", "info", "wallclock", "attempts", "block", "retries",
     "doubts", "suspect",
 )  # fmt: skip
 
@@ -43,6 +57,7 @@ class LatticeDriver(CompiledDriver):
             fermions where it is fixed.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
         blas_threads: How many threads BLAS may use while the driver runs; None for all.
+        loss_name: What the energy is called in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -58,6 +73,7 @@ class LatticeDriver(CompiledDriver):
         n_dof: int | None,
         local_updates: bool,
         blas_threads: int | None,
+        loss_name: str = "Energy",
     ):
         mixed = isinstance(variational_state, nk.vqs.MCMixedState)
         if mixed or not isinstance(variational_state, State):
@@ -65,12 +81,16 @@ class LatticeDriver(CompiledDriver):
                 "variational_state must be a netket.vqs.MCState or FullSumState, but "
                 f"{variational_state!r} was given."
             )
-        super().__init__(variational_state, minimized_quantity_name="Energy")
+        self._sums = isinstance(variational_state, nk.vqs.FullSumState)
+        if isinstance(variational_state, nk.vqs.MCState):
+            check_sampler(variational_state.sampler)
+        super().__init__(variational_state, minimized_quantity_name=_checked_name(loss_name))
         hilbert: Any = variational_state.hilbert
         self._hamiltonian = hamiltonian
-        self._operator = traceable(hamiltonian, hilbert)
-        self._observables = _checked_observables(observables, hilbert)
-        self._sums = isinstance(variational_state, nk.vqs.FullSumState)
+        self._operator = named("hamiltonian", lambda: traceable(hamiltonian, hilbert))
+        self._observables = _checked_observables(observables, hilbert, loss_name)
+        self._checked: Any = None
+        self._checked_batch: Any = None
         self.energy_offset = energy_offset
         self.n_dof = n_dof or getattr(hilbert, "n_fermions", None) or hilbert.size
         self.blas_threads = blas_threads
@@ -98,6 +118,11 @@ class LatticeDriver(CompiledDriver):
         if self.blas_threads is None:
             return contextlib.nullcontext()
         return threadpool_limits(self.blas_threads, user_api="blas")
+
+    @property
+    def energy(self) -> Any:
+        """The energy's statistics at the present step, as `loss`; the name of NetKet's drivers."""
+        return self.loss
 
     @property
     def hamiltonian(self) -> Any:
@@ -176,12 +201,53 @@ class LatticeDriver(CompiledDriver):
         program = jax.make_jaxpr(self._log_psi)(self.state.parameters, x)
         return "conv_general_dilated" in str(program)
 
+    # Whether samples belong to the space: once a run, and for samplers and samples put in.
+
+    def begin_run(self) -> None:
+        """Samples are to be checked once."""
+        super().begin_run()
+        self._checked = None
+
+    @property
+    def _is_checked(self) -> bool:
+        return self._sums or self._checked is self._variational_state.sampler
+
+    def begin_step(self, hooks: HookList) -> None:
+        """Check the configurations with which chains begin, and to which the first block led."""
+        if self._is_checked:
+            return super().begin_step(hooks)
+        state = self._variational_state
+        check_sampler(state.sampler)
+        check_initial(state.sampler, state.sampler_state)
+        super().begin_step(hooks)
+        if self._playback is not None:
+            check_drawn(state.sampler, self._playback.block.carry.sampler_state)
+            self._checked = state.sampler
+        return None
+
+    def _plan(self, hooks: HookList) -> int:
+        # Samples that no state of the sampler shows are checked in a live step.
+        hidden = not self._is_checked and not hasattr(self.state.sampler_state, "σ")
+        return 0 if hidden else super()._plan(hooks)
+
     def _compute_live(self) -> tuple[Any, Any]:
-        if self.batch is None and not self._samples_compiled:
+        if self._sums:
+            return super()._compute_live()
+        sampler = self.state.sampler
+        if self.batch is not None and self.batch is not self._checked_batch:
+            check_configurations(sampler, self.batch, "samples that a callback put in", False)
+            self._checked_batch = self.batch
+        drawn = self.batch is None
+        if drawn and not self._samples_compiled:
             before = _moves(self.state.sampler_state)
             self.state.sample()
             self._moves_made = _moves_since(before, self.state.sampler_state)
-        return super()._compute_live()
+        result = super()._compute_live()
+        if drawn and not self._is_checked:
+            check_configurations(sampler, self.batch, "samples", True)
+            check_drawn(sampler, self.state.sampler_state)
+            self._checked = sampler
+        return result
 
     def burn_in(self, n_steps: int) -> None:
         """Draw the samples of `n_steps` steps and throw them away, so that chains equilibrate."""
@@ -261,6 +327,11 @@ class LatticeDriver(CompiledDriver):
         n_samples = state.hilbert.n_states if self._sums else state.n_samples
         return dict.fromkeys(self.chunk_sizes, int(n_samples))
 
+    def check_observable(self, observable: Any) -> None:
+        """Refuse what is no operator, or acts on another space than the state's."""
+        check_operator(observable)
+        check_space(observable, self.state.hilbert)
+
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         state = self.state
         if fullsum and not self._sums:
@@ -299,10 +370,22 @@ def _double(leaf: Any) -> Any:
     return leaf.astype(float) if is_float else leaf
 
 
-def _checked_observables(observables: Mapping[str, Any] | None, hilbert: Any) -> dict[str, Any]:
+def _checked_name(name: str) -> str:
+    if name in _ROW_NAMES:
+        raise ValueError(f"the energy cannot be called {name!r}; rows have that already.")
+    return name
+
+
+def _checked_observables(
+    observables: Mapping[str, Any] | None, hilbert: Any, loss_name: str
+) -> dict[str, Any]:
+    if observables is not None and not isinstance(observables, Mapping):
+        raise TypeError(
+            f"observables takes a dict of name -> operator, but {observables!r} was given."
+        )
     found = {}
     for name, operator in (observables or {}).items():
-        if name in _ROW_NAMES:
+        if name in (loss_name, *_ROW_NAMES):
             raise ValueError(f"an observable cannot be called {name!r}; rows have that already.")
-        found[name] = traceable(operator, hilbert)
+        found[name] = named(f"observables[{name!r}]", lambda: traceable(operator, hilbert))  # noqa: B023
     return found

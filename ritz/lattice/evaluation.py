@@ -61,6 +61,7 @@ class EvaluationKernel(Kernel):
     """Evaluation = sampling + local values; nothing moves but the chains."""
 
     inner: LatticeKernel
+    loss_name: str = dataclasses.field(default="Energy", metadata={"static": True})
 
     def sample(self, carry: EvaluationCarry) -> tuple[EvaluationCarry, Any]:
         """Fresh samples."""
@@ -73,7 +74,7 @@ class EvaluationKernel(Kernel):
         carry, metrics = self.inner.metrics(carry, batch, stats)
         metrics |= {name: found for name, (found, _) in observed.items()}
         if carry.moments:
-            values = {"Energy": energies.reshape(batch.shape[:-1])}
+            values = {self.loss_name: energies.reshape(batch.shape[:-1])}
             values |= {name: inner for name, (_, inner) in observed.items()}
             moments = {
                 name: carry.moments[name].with_values(jnp.real(inner))
@@ -101,6 +102,7 @@ class Evaluation(LatticeDriver):
         n_dof: The number of particles for the V-score, see `VMC`.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
         blas_threads: How many threads BLAS may use while the driver runs.
+        loss_name: What the energy is called in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -120,16 +122,17 @@ class Evaluation(LatticeDriver):
         n_dof: int | None = None,
         local_updates: bool = True,
         blas_threads: int | None = 1,
+        loss_name: str = "Energy",
     ):
         super().__init__(
             hamiltonian, variational_state, observables, energy_offset, n_dof, local_updates,
-            blas_threads,
+            blas_threads, loss_name,
         )  # fmt: skip
         self._moments: dict[str, ChainMoments] = {}
         if not self._sums:
             state: Any = variational_state
             n_chains = state.sampler.n_batches
-            names = ("Energy", *self._observables)
+            names = (loss_name, *self._observables)
             self._moments = {name: ChainMoments.empty(n_chains) for name in names}
 
     @property
@@ -140,7 +143,7 @@ class Evaluation(LatticeDriver):
             state._apply_fun, None, None, "", state.chunk_size, None, self.n_dof,
             self.energy_offset, False, self._flips,
         )  # fmt: skip
-        return EvaluationKernel(self._lattice_kernel(settings))
+        return EvaluationKernel(self._lattice_kernel(settings), self.loss_name)
 
     @property
     def carry(self) -> EvaluationCarry:

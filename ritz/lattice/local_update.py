@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import itertools
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ class LocalUpdate(abc.ABC):
     Objects are hashable and hold settings only. To have a model of your own use it, implement
     this class and register it: `local_update.register(MyModel, lambda model, states: ...)`.
     """
+
+    has_zeros: ClassVar[bool] = True
+    """Whether psi may be exactly zero. Chains that begin there are evaluated until they leave."""
 
     @abc.abstractmethod
     def prepare(self, params: PyTree) -> Any:
@@ -116,6 +119,8 @@ class RBMUpdate(LocalUpdate):
         group: How many factors are multiplied before a logarithm is taken.
     """
 
+    has_zeros: ClassVar[bool] = False
+
     states: TwoStates
     group: int = 16
 
@@ -206,6 +211,8 @@ class JastrowUpdate(LocalUpdate):
     Args:
         states: The two states of a site.
     """
+
+    has_zeros: ClassVar[bool] = False
 
     states: TwoStates
 

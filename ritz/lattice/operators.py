@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
+from netket.observable import AbstractObservable
 from netket.operator import ContinuousOperator, DiscreteJaxOperator
 
 from ritz.driver.blocks import barrier
 from ritz.lattice.flips import Flips
+from ritz.lattice.space import inside, is_constrained, some_states
 
 LogPsi = Callable[[PyTree, Any], Any]
 
@@ -22,13 +24,10 @@ def traceable(operator: Any, hilbert: Any) -> Any:
 
     Raises:
         ValueError: If it acts on another space than `hilbert`.
-        TypeError: If it has no such form.
+        TypeError: If it has no such form, or is no operator.
     """
-    if getattr(operator, "hilbert", None) != hilbert:
-        raise ValueError(
-            f"the operator acts on {getattr(operator, 'hilbert', None)}, but the state lives on "
-            f"{hilbert}; build both on the same Hilbert space."
-        )
+    check_operator(operator)
+    check_space(operator, hilbert)
     if not isinstance(operator, DiscreteJaxOperator | ContinuousOperator):
         convert = getattr(operator, "to_jax_operator", None)
         if convert is None:
@@ -39,8 +38,70 @@ def traceable(operator: Any, hilbert: Any) -> Any:
         operator = convert()
     if isinstance(operator, DiscreteJaxOperator):
         # Some operators build their tables at first use, which must not happen inside a trace.
-        operator.get_conn_padded(hilbert.random_state(jax.random.key(0), 1))
+        x: Any = some_states(hilbert, 8 if is_constrained(hilbert) else 1)
+        connected, elements = operator.get_conn_padded(x)
+        _check_closed(operator, hilbert, np.asarray(x), np.asarray(connected), np.asarray(elements))
     return operator
+
+
+def check_space(operator: Any, hilbert: Any) -> None:
+    """Refuse an operator of another space.
+
+    Raises:
+        ValueError: If it acts on another space than `hilbert`.
+    """
+    if getattr(operator, "hilbert", None) != hilbert:
+        raise ValueError(
+            f"the operator acts on {getattr(operator, 'hilbert', None)}, but the state lives on "
+            f"{hilbert}; build both on the same Hilbert space."
+        )
+
+
+def check_operator(operator: Any) -> None:
+    """Refuse what is no operator of NetKet.
+
+    Raises:
+        TypeError: With what to use for functions.
+    """
+    if isinstance(operator, AbstractObservable):
+        return
+    instead = "; "
+    if callable(operator):
+        instead = (
+            "; for a function of the state use a callback, such as ritz.callbacks.LambdaCallback("
+            "before_parameter_update=lambda step, log_data, driver: log_data.update(name=...)); "
+        )
+    raise TypeError(
+        f"operators of NetKet are taken, but {operator!r} was given{instead}operators are made "
+        "with netket.operator, for example netket.operator.spin.sigmaz(hilbert, 0)."
+    )
+
+
+def _check_closed(
+    operator: Any, hilbert: Any, x: np.ndarray, connected: np.ndarray, elements: np.ndarray
+) -> None:
+    """Refuse matrix elements that are not finite, or lead from the space `x` belong to out of it.
+
+    Raises:
+        ValueError: If there are such.
+    """
+    if not np.all(np.isfinite(elements)):
+        raise ValueError(
+            f"{operator!r} has matrix elements that are not finite numbers; check its couplings."
+        )
+    if not is_constrained(hilbert):
+        return
+    leading = (elements != 0) & ~inside(hilbert, connected)
+    scale = np.abs(elements).max()
+    for row, number in zip(*np.nonzero(leading), strict=True):
+        target = connected[row, number]
+        same = np.all(connected[row] == target, axis=-1)
+        if abs(elements[row][same].sum()) > 1e-12 * scale:  # terms may cancel
+            raise ValueError(
+                f"{operator!r} leads out of {hilbert}, for example from {x[row].tolist()} to "
+                f"{target.tolist()}, so that its expectation values from samples would be wrong; "
+                "take a space without the constraint, or an operator that keeps it."
+            )
 
 
 def fingerprint(operator: Any) -> str:

@@ -1,55 +1,30 @@
 """Metropolis sampling that is fast on a few cores: random numbers by the sweep, local updates."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import netket as nk
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Bool, PyTree
 from netket.sampler.rules import ExchangeRule, LocalRule
+from netket.utils import struct
 
+from ritz.driver.arguments import check_count
 from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update, select
+from ritz.lattice.moves import (
+    Moves,
+    SiteMoves,
+    SwapMoves,
+    TransferMoves,
+    check_site_moves,
+    exchange_transfers,
+)
 from ritz.lattice.operators import in_chunks
+from ritz.lattice.space import is_constrained
 
-
-class SiteMoves(NamedTuple):
-    """A random site takes another of its states."""
-
-    n_sites: int
-    values: tuple[float, ...]
-    """The states of a site."""
-
-    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
-        """For each move the site, and by how many places each chain goes on in the states."""
-        site_key, shift_key = jax.random.split(key)
-        sites = jax.random.randint(site_key, (n_moves, 1), 0, self.n_sites)
-        shape = (n_moves, n_chains) if len(self.values) > 2 else (n_moves, 1)
-        return sites, jax.random.randint(shift_key, shape, 1, len(self.values))
-
-    def replace(self, old: Array, shift: Array) -> Array:
-        """New states of the site for old ones, shape (1, n_chains)."""
-        values = jnp.asarray(self.values, old.dtype)
-        place = jnp.argmax(old == values[:, None], axis=0)
-        return values[(place + shift) % len(self.values)][None]
-
-
-class SwapMoves(NamedTuple):
-    """Two sites of a random pair exchange their states; nothing happens if these are equal."""
-
-    pairs: Int[Array, "n_pairs 2"]
-
-    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
-        """For each move the sites, and nothing else."""
-        chosen = jax.random.randint(key, (n_moves,), 0, len(self.pairs))
-        return self.pairs[chosen], jnp.zeros((n_moves, 1), int)
-
-    def replace(self, old: Array, shift: Array) -> Array:
-        """New states of the sites for old ones, shape (2, n_chains)."""
-        return old[::-1]
-
-
-Moves = SiteMoves | SwapMoves
+_SWEEPS_TO_LEAVE_ZEROS = 100
+"""The most sweeps a call waits for chains that are where psi = 0."""
 
 
 class SweepSampler(nk.sampler.MetropolisSampler):
@@ -61,10 +36,17 @@ class SweepSampler(nk.sampler.MetropolisSampler):
 
     The distribution is that of NetKet's sampler, the numbers are not. Exchange moves choose among
     all pairs, those of equal sites included (which count as accepted); NetKet's choose among
-    unequal pairs and correct for their number, and so lose no moves.
+    unequal pairs and correct for their number, and so lose no moves. Where a site has more than two
+    states, one quantum passes between the sites instead (`TransferMoves`).
+
+    A chain that is where psi = 0 walks freely until it leaves; no sample is taken before, in up to
+    100 further sweeps.
 
     Made by `MetropolisLocal` and `MetropolisExchange`; usable wherever NetKet takes a sampler.
     """
+
+    transfers: bool = struct.field(pytree_node=False, default=False)
+    """Whether exchanges are `TransferMoves`."""
 
     def __init__(self, hilbert: Any, rule: Any, **options: Any):
         if type(rule) not in (LocalRule, ExchangeRule) or (
@@ -79,13 +61,24 @@ class SweepSampler(nk.sampler.MetropolisSampler):
                 f"all sites must have the same states, but {hilbert!r} was given; use netket's "
                 "samplers for other spaces."
             )
+        self.transfers = False
+        if isinstance(rule, ExchangeRule):
+            self.transfers = exchange_transfers(hilbert, rule.clusters)
+        else:
+            check_site_moves(hilbert)
+        for name in ("n_chains", "n_chains_per_rank", "sweep_size"):
+            if options.get(name) is not None:
+                check_count(name, options[name], 1)
         super().__init__(hilbert, rule, **options)
 
     def _moves(self) -> Moves:
-        if isinstance(self.rule, ExchangeRule):
-            return SwapMoves(self.rule.clusters)
         hilbert: Any = self.hilbert
-        return SiteMoves(hilbert.size, tuple(map(float, hilbert.local_states)))
+        if isinstance(self.rule, ExchangeRule) and not self.transfers:
+            return SwapMoves(self.rule.clusters)
+        values = tuple(map(float, hilbert.local_states))
+        if self.transfers:
+            return TransferMoves(self.rule.clusters, values)  # pyright: ignore
+        return SiteMoves(hilbert.size, values)
 
     @partial(jax.jit, static_argnames=("machine", "chain_length", "return_log_probabilities"))
     def _sample_chain(
@@ -98,16 +91,28 @@ class SweepSampler(nk.sampler.MetropolisSampler):
     ) -> Any:
         states = TwoStates.of(self.hilbert)
         update = None if states is None else local_update(machine, states)
-        if states is None or update is None:
-            sweep = partial(self._evaluate_sweep, machine, parameters)
+        evaluate = partial(self._evaluate_sweep, machine, parameters)
+        n_spare = jnp.asarray(_SWEEPS_TO_LEAVE_ZEROS)
+        if update is None:
+
+            def advance(state: Any, n_spare: Any) -> Any:
+                return _leave_zeros(evaluate, state, n_spare, at_least=1)
+
         else:
             sweep = partial(self._update_sweep, update, update.prepare(parameters["params"]))
+            if update.has_zeros:  # ratios to psi = 0 say nothing: amplitudes are needed
+                state, n_spare = _leave_zeros(evaluate, state, n_spare, at_least=0)
 
-        def one(state: Any, _: None) -> Any:
-            state = sweep(state)
-            return state, (state.σ, state.log_prob)
+            def advance(state: Any, n_spare: Any) -> Any:
+                return sweep(state), n_spare
 
-        state, (samples, log_prob) = jax.lax.scan(one, state, None, length=chain_length)
+        def one(walk: Any, _: None) -> Any:
+            state, n_spare = advance(*walk)
+            return (state, n_spare), (state.σ, state.log_prob)
+
+        (state, _), (samples, log_prob) = jax.lax.scan(
+            one, (state, n_spare), None, length=chain_length
+        )
         if update is not None:
             state = state.replace(log_prob=self._log_prob(machine, parameters, state.σ))
         samples = jnp.swapaxes(samples, 0, 1)
@@ -179,10 +184,37 @@ class SweepSampler(nk.sampler.MetropolisSampler):
     def _evaluate_sweep(self, machine: Any, parameters: PyTree, state: Any) -> Any:
         def change(x: Array, log_prob: Array, sites: Array, old: Array, new: Array) -> Any:
             new_log_prob = self._log_prob(machine, parameters, x.at[sites].set(new).T)
-            return new_log_prob - log_prob, new_log_prob
+            # From where psi = 0 (or has no value) any move is taken.
+            log_ratio = jnp.where(_at_zero(log_prob), jnp.inf, new_log_prob - log_prob)
+            return log_ratio, new_log_prob
 
         state, log_prob = self._sweep(lambda state: state.log_prob, change, state)
         return state.replace(log_prob=log_prob)
+
+
+def _at_zero(log_prob: Array) -> Bool[Array, " n_chains"]:
+    """Whether psi = 0, or has no value."""
+    return ~(log_prob > -jnp.inf)
+
+
+def _leave_zeros(sweep: Any, state: Any, n_spare: Any, at_least: int) -> tuple[Any, Any]:
+    """Sweep `at_least` times, and further until no chain is where psi = 0, at most `n_spare` times.
+
+    Returns:
+        The state, and what is left of `n_spare`.
+    """
+
+    def is_on(walk: Any) -> Any:
+        state, n_spare, n_done = walk
+        lost = jnp.any(_at_zero(state.log_prob)) & ~jnp.all(jnp.isnan(state.log_prob))
+        return (n_done < at_least) | (lost & (n_spare > 0))
+
+    def go_on(walk: Any) -> Any:
+        state, n_spare, n_done = walk
+        return sweep(state), n_spare - (n_done >= at_least), n_done + 1
+
+    state, n_spare, _ = jax.lax.while_loop(is_on, go_on, (state, n_spare, jnp.zeros((), int)))
+    return state, n_spare
 
 
 def MetropolisLocal(hilbert: Any, **options: Any) -> SweepSampler:
@@ -191,6 +223,9 @@ def MetropolisLocal(hilbert: Any, **options: Any) -> SweepSampler:
     Args:
         hilbert: The space; without a constraint.
         **options: Those of `netket.sampler.MetropolisSampler`: `n_chains`, `sweep_size`, ...
+
+    Raises:
+        ValueError: If the space is constrained, or a site has infinitely many states.
     """
     return SweepSampler(hilbert, LocalRule(), **options)
 
@@ -200,12 +235,19 @@ def MetropolisExchange(
 ) -> SweepSampler:
     """A sampler in which two sites exchange their states, which keeps their sum.
 
+    Where a site has more than two states, as for bosons, one quantum passes between the sites: so
+    all configurations of one sum are reached.
+
     Args:
         hilbert: The space.
         graph: Its sites; those at most `d_max` steps apart are exchanged.
         clusters: Pairs of sites, shape (n, 2), instead of a graph.
         d_max: See `graph`.
         **options: Those of `netket.sampler.MetropolisSampler`: `n_chains`, `sweep_size`, ...
+
+    Raises:
+        ValueError: If exchanges lead out of the space (between spin components of fermions, whose
+            numbers are fixed one by one), or if the pairs do not connect all of it.
     """
     return SweepSampler(
         hilbert, ExchangeRule(clusters=clusters, graph=graph, d_max=d_max), **options
@@ -241,16 +283,24 @@ def mc_state(
 
     Raises:
         ValueError: If the space is constrained, and no graph was given or exchanging states does
-            not reach all of it.
+            not reach all of it; or if `n_samples` cannot be shared by the devices.
     """
     sizes = {"n_chains": n_samples, "sweep_size": sweep_size}
-    if hilbert.constrained:
-        if graph is None or TwoStates.of(hilbert) is None:
-            raise ValueError(
-                f"the space {hilbert} is constrained: with two states a site, give graph=..., and "
-                "sites are exchanged; with more, exchanges do not reach all of it, so make the "
-                "MCState with a sampler of netket, such as MetropolisHamiltonian."
-            )
+    n_devices = jax.device_count() if nk.config.netket_sharding else 1
+    if check_count("n_samples", n_samples, 1) % n_devices:
+        most = -(-n_samples // n_devices) * n_devices
+        raise ValueError(
+            f"n_samples={n_samples} cannot be shared equally by {n_devices} devices, one chain a "
+            f"sample; give {most}, for example."
+        )
+    check_count("n_discard_per_chain", n_discard_per_chain, 0)
+    if graph is None and is_constrained(hilbert):
+        raise ValueError(
+            f"the space {hilbert} is constrained: to exchange states between sites, give "
+            "graph=...; or make the MCState with a sampler of netket, such as "
+            "MetropolisHamiltonian."
+        )
+    if is_constrained(hilbert):
         sampler = MetropolisExchange(hilbert, graph=graph, **sizes)
     else:
         sampler = MetropolisLocal(hilbert, **sizes)

@@ -12,8 +12,11 @@ import optax
 
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, Settings
+from ritz.lattice.space import some_states
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
+from ritz.updates.claimed_mode import check_mode
 from ritz.updates.problem import MODES, default_mode
+from ritz.updates.schedules import check_rate, check_transformation
 
 
 class VMC(LatticeDriver):
@@ -30,7 +33,8 @@ class VMC(LatticeDriver):
         update: A rule of `ritz.updates`. By default `SR`, or `MinSR` if there are more parameters
             than samples.
         mode: "real", "complex" or "holomorphic", see `ritz.updates.Problem`; by default "real" if
-            parameters and log psi are real, otherwise "complex".
+            parameters and log psi are real, otherwise "complex". One that the model contradicts
+            at random parameters is refused.
         chunk_size_bwd: How many samples are differentiated at once; by default the state's
             `chunk_size`.
         energy_offset: The energy at infinite temperature, for the V-score; zero for spin models
@@ -47,6 +51,7 @@ class VMC(LatticeDriver):
             be better on many cores for systems of thousands of unknowns.
         observables: Name -> operator: further expectation values on the samples of each step. They
             are part of the compiled step, as `obs` of `run` is not.
+        loss_name: What the energy is called in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -71,10 +76,11 @@ class VMC(LatticeDriver):
         local_updates: bool = True,
         blas_threads: int | None = 1,
         observables: Mapping[str, Any] | None = None,
+        loss_name: str = "Energy",
     ):
         super().__init__(
             hamiltonian, variational_state, observables, energy_offset, n_dof, local_updates,
-            blas_threads,
+            blas_threads, loss_name,
         )  # fmt: skip
         state: Any = variational_state
         n_samples = state.hilbert.n_states if self._sums else state.n_samples
@@ -92,7 +98,7 @@ class VMC(LatticeDriver):
         self._scales: dict[str, jax.Array] = {}
         self.rate_scale, self.damping_scale = 1.0, 1.0
         self._key = jax.random.key(seed)
-        self.optimizer_state = self.optimizer.init(state.parameters)
+        self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
         self.rule_state = update.init(state.parameters, self._bare_problem())
 
     def _checked_mode(self, mode: str | None) -> str:
@@ -101,6 +107,9 @@ class VMC(LatticeDriver):
             return default_mode(self._log_psi, self.state.parameters, x)
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, but {mode!r} was given.")
+        if mode != "complex":
+            x = some_states(self.state.hilbert, 16)
+            check_mode(mode, self._log_psi, self.state.parameters, x)
         return mode
 
     def _bare_problem(self) -> Problem:
@@ -194,9 +203,11 @@ def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
         return optimizer
     is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
     if callable(optimizer):
+        check_rate("optimizer", optimizer)
         return _sgd(optimizer)
     if isinstance(optimizer, numbers.Real) or is_scalar:
         number: Any = optimizer
+        check_rate("optimizer", number)
         return _sgd(float(number))
     raise TypeError(
         "optimizer must be an optax transformation, or a learning rate or schedule for optax.sgd, "

@@ -12,9 +12,10 @@ from ritz.driver.arguments import check_count
 from ritz.lattice.evaluation import Evaluation
 from ritz.lattice.sweeps import MetropolisLocal
 from ritz.lattice.vmc import VMC
-from ritz.stages.sampling import AbstractWavefunction, StageParts
+from ritz.stages.contract import Contract
+from ritz.stages.sampling import STANDARD_LOSS, AbstractWavefunction, StageParts
 
-_STANDARD_LOSS = ("total", "energy", "Energy")
+SAMPLER = Contract("a sampler of NetKet", packages=("netket.sampler",))
 
 
 class LatticeWavefunction(AbstractWavefunction):
@@ -25,10 +26,14 @@ class LatticeWavefunction(AbstractWavefunction):
     a chain for each sample), `n_samples` (1,024), `n_discard_per_chain` (0), `chunk_size` and
     `full_sum` (a sum over all configurations instead of samples).
 
+    In rows and digest, the estimators keep their names.
+
     Args:
         model: A flax module: configurations, shape (n, n_sites) -> log psi, shape (n,).
         hilbert: The space.
     """
+
+    settings = ("n_samples", "n_discard_per_chain", "chunk_size", "full_sum", "sampler")
 
     def __init__(self, model: Any, hilbert: Any):
         self.model, self.hilbert = model, hilbert
@@ -51,10 +56,13 @@ class LatticeWavefunction(AbstractWavefunction):
         else:
             n_samples = 1024 if cfg.get("n_samples") is None else cfg["n_samples"]
             check_count("n_samples", n_samples, 1)
+            n_discard = cfg.get("n_discard_per_chain") or 0
+            check_count("n_discard_per_chain", n_discard, 0)
+            sampler = self._sampler(parts, n_samples)
+            _check_shared(n_samples, sampler.n_chains)
             state = nk.vqs.MCState(
-                self._sampler(parts, n_samples), self.model, n_samples=n_samples,
-                n_discard_per_chain=cfg.get("n_discard_per_chain") or 0, sampler_seed=seeds[1],
-                **shared,
+                sampler, self.model, n_samples=n_samples, n_discard_per_chain=n_discard,
+                sampler_seed=seeds[1], **shared,
             )  # fmt: skip
         if params is not None:
             state.parameters = params
@@ -70,7 +78,7 @@ class LatticeWavefunction(AbstractWavefunction):
             return sampler
         return parts.cfg.get(
             "sampler", lambda: MetropolisLocal(self.hilbert, n_chains=n_samples),
-            hilbert=self.hilbert,
+            takes=SAMPLER, hilbert=self.hilbert,
         )  # fmt: skip
 
     def training_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
@@ -80,18 +88,20 @@ class LatticeWavefunction(AbstractWavefunction):
         hamiltonian = observables.pop(str(parts.loss))
         return VMC(
             hamiltonian, parts.optimizer, variational_state=self._state(parts, state_key, params),
-            observables=observables, seed=int(jax.random.randint(rule_key, (), 0, 2**31 - 1)),
+            observables=observables, loss_name=str(parts.loss),
+            seed=int(jax.random.randint(rule_key, (), 0, 2**31 - 1)),
             **parts.optimizer_options,
         )  # fmt: skip
 
     def evaluation_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
         """An `Evaluation` driver; the energy is the estimator "total" or "energy", or the first."""
         observables = dict(parts.estimators)
-        standard = [name for name in _STANDARD_LOSS if name in observables]
-        hamiltonian = observables.pop((standard or list(observables))[0])
+        standard = [name for name in STANDARD_LOSS if name in observables]
+        loss = (standard or list(observables))[0]
+        hamiltonian = observables.pop(loss)
         return Evaluation(
             hamiltonian, variational_state=self._state(parts, rngs, params),
-            observables=observables,
+            observables=observables, loss_name=loss,
         )  # fmt: skip
 
     def state_of(self, driver: Any, kind: type[Any]) -> Any:
@@ -119,3 +129,13 @@ class LatticeWavefunction(AbstractWavefunction):
     def chain_moments(self, driver: Any) -> Mapping[str, Any]:
         """Count, means and squared deviations of each chain, by the name of the quantity."""
         return driver.chain_moments
+
+
+def _check_shared(n_samples: int, n_chains: int) -> None:
+    """Refuse numbers of samples that NetKet would round up."""
+    if n_samples % n_chains:
+        most = -(-n_samples // n_chains) * n_chains
+        raise ValueError(
+            f"n_samples={n_samples} cannot be shared equally by the {n_chains} chains of the "
+            f"sampler; give n_samples={most}, for example, or another n_chains."
+        )

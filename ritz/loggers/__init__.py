@@ -12,3 +12,5 @@ from ritz.loggers.mlflow_log import MLflowLog as MLflowLog
 from ritz.loggers.runtime_log import RuntimeLog as RuntimeLog
 from ritz.loggers.tensorboard_log import TensorBoardLog as TensorBoardLog
 from ritz.loggers.wandb_log import WandbLog as WandbLog
+from ritz.loggers.writer import Writer as Writer
+from ritz.loggers.writer import configurable_dataclass as configurable_dataclass

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
-import numpy as np
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 from ritz.loggers.checksums import RowsLostError
+from ritz.loggers.flat_row import FlatRow, as_number
 from ritz.loggers.series import Series
 
 
@@ -53,7 +53,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """A context manager in which all input and output happens; nothing on disk before it.
 
         Args:
-            working_dir: The folder for files with a relative path.
+            working_dir: The folder for files with a relative path; it exists.
             stage_name: The name for files that were given none.
             initial_step: The first step that will be written. Rows at or beyond it, left by an
                 interrupted run, are dropped.
@@ -61,7 +61,11 @@ class AbstractLogger(AbstractCallback, abc.ABC):
 
     @abc.abstractmethod
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Write one row; called at growing `step`. Values may be nested, see `ritz.driver.rows`."""
+        """Write one row; called at growing `step`. Values may be nested, see `ritz.driver.rows`.
+
+        Numbers in statistics can also be had by flat names: `stats["total_energy"]`, see
+        `ritz.loggers.flat_row`.
+        """
 
     def flush(self, state: Any = None) -> None:
         """Make sure that what was written can be read; leaves `open` if entered by a call."""
@@ -130,11 +134,15 @@ class AbstractLogger(AbstractCallback, abc.ABC):
 
     @staticmethod
     def to_scalar(value: Any) -> float:
-        """A NumPy or JAX scalar, or an array of one element, as a float; the real part of it."""
-        return float(np.real(np.asarray(value)).reshape(()))
+        """Whatever a row has as a float: the real part, of statistics and larger arrays the mean.
+
+        What holds no number, such as text or None, is NaN.
+        """
+        return as_number(value)
 
     def _begin(self, working_dir: Path, stage_name: str, step: int) -> None:
         if self.every_process or jax.process_index() == 0:
+            Path(working_dir).mkdir(parents=True, exist_ok=True)
             self._opened = contextlib.ExitStack()
             self._opened.enter_context(self.open(Path(working_dir), stage_name, step))
 
@@ -156,7 +164,11 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         if self._opened is not None:
             block = driver.block
             self.hold = block is not None and step != block[-1]
-            self.write(step, log_data)
+            self.write(step, self._row(log_data, driver))
+
+    def _row(self, log_data: Mapping[str, Any], driver: Any) -> Mapping[str, Any]:
+        """The row as `write` gets it."""
+        return FlatRow(log_data, driver.loss_name)
 
     def on_run_end(self, step: int, driver: Any) -> None:
         """Leave `open`."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ritz.extras import needs
 from ritz.loggers.history import History, HistoryDict
 from ritz.loggers.journaled import JournaledLogger
 from ritz.loggers.runtime_log import RuntimeLog
@@ -48,7 +49,8 @@ class HDF5Log(JournaledLogger):
         super().__init__(path, mode, write_every, max_cost)
 
     def _write_document(self, path: Path) -> None:
-        import h5py
+        with needs("HDF5Log", "hdf5"):
+            import h5py
 
         temporary = path.with_name(path.name + ".tmp")
         with h5py.File(temporary, "w") as file:
@@ -74,7 +76,8 @@ def read_hdf5(path: Path) -> HistoryDict:
     Raises:
         ValueError: If the file is no such log.
     """
-    import h5py
+    with needs("HDF5Log", "hdf5"):
+        import h5py
 
     try:
         with h5py.File(path, "r") as file:
@@ -100,7 +103,8 @@ def _write_tree(group: Any, tree: Any) -> None:
 
 def _write_column(group: Any, name: str, values: np.ndarray) -> None:
     if values.dtype.kind == "O":
-        import h5py
+        with needs("HDF5Log", "hdf5"):
+            import h5py
 
         group.create_dataset(name, data=["" if v is None else v for v in values],
                              dtype=h5py.string_dtype())  # fmt: skip

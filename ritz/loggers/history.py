@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ritz.extras import needs
+
 _QUICK = {np.dtype(np.float64): float, np.dtype(np.int64): int}
 _FILL = {"f": np.nan, "c": np.nan, "O": None}
 
@@ -189,7 +191,8 @@ class History:
     def plot(self, *args: Any, axes: Any = None, **kwargs: Any) -> Any:
         """Draw the main field over the steps with matplotlib; returns the axes."""
         if axes is None:
-            from matplotlib import pyplot
+            with needs("A plot", "plot"):
+                from matplotlib import pyplot
 
             axes = pyplot.gca()
         axes.plot(self.iters, np.real(self.values), *args, **kwargs)

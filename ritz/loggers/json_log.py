@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from ritz.driver.arguments import check_count
+from ritz.extras import needs
 from ritz.loggers.files import atomic_write
 from ritz.loggers.journaled import JournaledLogger
 from ritz.loggers.runtime_log import RuntimeLog
@@ -132,6 +133,7 @@ class JsonLog(JournaledLogger):
 
 def packed(variables: Any) -> bytes:
     """Variables as bytes that `flax.serialization.from_bytes` reads."""
-    from flax import serialization
+    with needs("Saving parameters", "lattice"):
+        from flax import serialization
 
     return serialization.to_bytes(jax.device_get(variables))

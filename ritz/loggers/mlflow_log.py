@@ -9,6 +9,7 @@ from typing import Any
 
 from ritz.driver.arguments import check_count
 from ritz.driver.rows import scalars
+from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.json_log import packed
 
@@ -58,7 +59,8 @@ class MLflowLog(AbstractLogger):
     @contextlib.contextmanager
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
         """Start, or go on with, the MLflow run."""
-        from mlflow import MlflowClient
+        with needs("MLflowLog", "mlflow"):
+            from mlflow import MlflowClient
 
         self._client = MlflowClient(self.tracking_uri)
         if self.run_id is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ritz.driver.rows import scalars
+from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
 
 
@@ -36,7 +37,8 @@ class TensorBoardLog(AbstractLogger):
     @contextlib.contextmanager
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
         """Open the event file."""
-        import tensorboardX
+        with needs("TensorBoardLog", "tensorboard"):
+            import tensorboardX
 
         folder = working_dir / (self.path or stage_name)
         purge = {"purge_step": initial_step} if folder.exists() else {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ritz.driver.rows import scalars
+from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
 
 
@@ -35,7 +36,8 @@ class WandbLog(AbstractLogger):
     @contextlib.contextmanager
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
         """Start, or resume, the W&B run."""
-        import wandb
+        with needs("WandbLog", "wandb"):
+            import wandb
 
         working_dir.mkdir(parents=True, exist_ok=True)
         options = {"dir": str(working_dir), "name": stage_name, **self.options}

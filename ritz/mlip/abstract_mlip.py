@@ -8,29 +8,34 @@ from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ritz.driver.arguments import listed
 from ritz.mlip import potential_file
 from ritz.mlip.abstract_model import AbstractModel
-from ritz.mlip.arguments import placed
+from ritz.mlip.arguments import check_dtype, placed
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset
 from ritz.mlip.fitted import FittedPotential
+from ritz.mlip.least_distances import limits
 from ritz.mlip.normalisation import Normalisation
 from ritz.mlip.predict_out import PredictOut
 from ritz.mlip.predicting import predict, predict_dataset, save_predictions
 from ritz.mlip.prepare import prepare, resolve
 from ritz.mlip.run_training import run_training
+from ritz.mlip.start import BEST, start_of
 from ritz.mlip.structure import as_structures
 from ritz.mlip.train_out import TrainOut
 from ritz.mlip.training import AbstractTraining, PotentialTraining
-
-BEST = "best_model.npz"
-"""The file in `checkpoint_dir` with the potential that was best in validation."""
+from ritz.potentials import AbstractPotentialSource
 
 
-class AbstractMLIP(abc.ABC):
+class NotFiniteError(ValueError):
+    """A potential has parameters that are not finite, and is not written."""
+
+
+class AbstractMLIP(AbstractPotentialSource):
     """A potential whose energy is a sum over atoms, trained on energies, forces and stress.
 
     Subclasses set `model` and `dtype`, and say what is written besides parameters.
@@ -96,6 +101,7 @@ class AbstractMLIP(abc.ABC):
         train_dataset: AbstractDataset | None = None,
         test_dataset: AbstractDataset | None = None,
         resume_from: str | PathLike[str] | None = None,
+        in_total: bool = False,
         callback: Any = None,
         out: Any = None,
     ) -> TrainOut:
@@ -108,7 +114,12 @@ class AbstractMLIP(abc.ABC):
             train_dataset: What to train on.
             test_dataset: What to hold out, with `train_dataset`.
             resume_from: A checkpoint, or a folder of them, from which training goes on for
-                `iterations` more epochs, with the same bits as if it had never ended.
+                `iterations` more epochs than it had completed, with the same bits as if it had
+                never ended; a run that a callback had ended is extended. Or the file of a trained
+                potential, such as `best_model.npz`: training begins with its parameters, and with
+                a new optimiser.
+            in_total: Whether `iterations` counts epochs from the beginning of the run that
+                `resume_from` goes on with, as `ritz mlip train` does, instead of more ones.
             callback: Callbacks of the run, see `ritz.callbacks`, `EpochCallback`.
             out: Where rows go, see `driver.run`.
 
@@ -122,13 +133,14 @@ class AbstractMLIP(abc.ABC):
         """
         began = time.perf_counter()
         config = TrainingConfig() if config is None else config
-        if resume_from is None:
-            config.check_beginning()
+        start = start_of(resume_from, in_total, load_potential, False)
+        config = start.config(config, structures is not None)
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
+        start.check_energies(data[0].atomic_energies)
         with placed(config.device):
             driver = self._driver(data, config)
             ready = time.perf_counter()
-            (found,) = run_training(driver, config, resume_from, listed(callback), out)
+            (found,) = run_training(driver, config, start, listed(callback), out)
         self.take_from(driver)
         if config.save_best and config.checkpoint_dir is not None and driver.has_validation:
             self.save(Path(driver.working_dir) / config.checkpoint_dir / BEST)
@@ -193,13 +205,22 @@ class AbstractMLIP(abc.ABC):
     def frozen(self) -> FittedPotential:
         """The potential as a pure function of a structure, as `ritz.relax` takes it.
 
+        It has no energy (NaN) for structures with atoms closer than 0.8 times the smallest distance
+        between their species in the training data, or than the descriptor takes.
+
         Raises:
             RuntimeError: If it was not trained.
         """
+        scales = self.check_trained()
         with jax.enable_x64(True):
             return FittedPotential(
-                self.model, self.parameters, self.check_trained(), self.atomic_energies
+                self.model, self.parameters, scales, self.atomic_energies, self.limits
             )
+
+    @property
+    def limits(self) -> Float[np.ndarray, "species species"]:
+        """How far apart atoms of each two species must be, in Angstrom, see `limits`."""
+        return limits(self.statistics, self.model.least, len(self.species))
 
     def check_trained(self) -> Normalisation:
         """How features and energies are scaled.
@@ -210,6 +231,20 @@ class AbstractMLIP(abc.ABC):
         if self.parameters is None or self.normalisation is None:
             raise RuntimeError("the potential has no parameters yet; train it, or load one.")
         return self.normalisation
+
+    def check_finite(self) -> None:
+        """Refuse parameters that are not finite: nothing can be predicted with them.
+
+        Raises:
+            NotFiniteError: With the first of them.
+        """
+        for name, value in _flat((self.parameters, self.normalisation)).items():
+            if not np.all(np.isfinite(np.asarray(value, float))):
+                raise NotFiniteError(
+                    f"the potential is no good: its parameters ({name}) are not finite, since "
+                    "training diverged. It is not written; train with a smaller learning rate, "
+                    "gradient_clip=1.0, or without structures whose energies or forces are extreme."
+                )
 
     def predict(self, structures: Any, eval_forces: bool = False) -> PredictOut:
         """Predict total energies, and forces if they are asked for.
@@ -237,8 +272,10 @@ class AbstractMLIP(abc.ABC):
 
         Raises:
             RuntimeError: If it was not trained.
+            NotFiniteError: If its parameters are not finite.
         """
         normalisation = self.check_trained()
+        self.check_finite()
         header = {
             "kind": type(self).__name__, **self._header(), "dtype": self.dtype,
             "atomic_energies": self.atomic_energies, "statistics": self.statistics,
@@ -262,23 +299,43 @@ class AbstractMLIP(abc.ABC):
             ValueError: If it is no such file.
         """
         header, arrays = potential_file.read(path)
-        kind = AbstractMLIP.kinds.get(header["kind"])
+        kind = AbstractMLIP.kinds.get(str(header.get("kind")))
         if kind is None or not issubclass(kind, cls):
-            raise ValueError(f"{path} is no {cls.__name__}, but a {header['kind']}.")
-        potential = kind._from_header(header, **given)
-        potential.normalisation = Normalisation(
+            raise ValueError(f"{path} is no {cls.__name__}, but a {header.get('kind')}.")
+        try:
+            potential = kind._from_header(header, **given)
+            potential._take(header, arrays)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(
+                f"{path} is no potential that Ritz has written: its header or arrays are damaged "
+                f"({type(error).__name__}: {error})."
+            ) from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return potential
+
+    def _take(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take over what a file holds."""
+        template = jax.eval_shape(self.model.init, jax.random.key(0))
+        shapes = _flat(template)
+        for name, leaf in shapes.items():
+            if name not in arrays:
+                raise ValueError(f"it does not fit this potential: it has no {name}.")
+            if arrays[name].shape != leaf.shape or arrays[name].dtype.kind != "f":
+                raise ValueError(
+                    f"it does not fit this potential: {name} has the shape {arrays[name].shape} "
+                    f"and the type {arrays[name].dtype}, but numbers of the shape {leaf.shape} are "
+                    "needed."
+                )
+        self.normalisation = Normalisation(
             *(arrays[f"normalisation.{name}"] for name in Normalisation._fields)
         )
-        template = jax.eval_shape(potential.model.init, jax.random.key(0))
-        names = _flat(template)
-        if missing := [name for name in names if name not in arrays]:
-            raise ValueError(f"{path} does not fit this potential: it has no {missing[0]}.")
-        leaves = [arrays[name] for name in names]
-        potential.parameters = jax.tree.unflatten(jax.tree.structure(template), leaves)
-        potential.atomic_energies = header["atomic_energies"]
-        potential.statistics = header["statistics"]
-        potential.dtype = header["dtype"]
-        return potential
+        leaves = [arrays[name] for name in shapes]
+        self.parameters = jax.tree.unflatten(jax.tree.structure(template), leaves)
+        self.atomic_energies = {k: float(v) for k, v in header["atomic_energies"].items()}
+        self.statistics = dict(header["statistics"])
+        self.dtype = check_dtype("dtype", header["dtype"])
+        self.check_finite()
 
 
 def load_potential(path: str | PathLike[str], **given: Any) -> Any:

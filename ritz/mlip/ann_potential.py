@@ -1,6 +1,5 @@
 """A potential of atom-centred networks: training, prediction, files."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -72,11 +71,11 @@ class ANNPotential(AbstractMLIP):
         return self.descriptor.dtype if config.precision == "auto" else config.precision
 
     def _header(self) -> dict[str, Any]:
-        return {"arch": self.arch, "descriptor": dataclasses.asdict(self.descriptor)}
+        return {"arch": self.arch, "descriptor": self.descriptor.header()}
 
     @classmethod
     def _from_header(cls, header: dict[str, Any], **given: Any) -> "ANNPotential":
-        return cls(header["arch"], ChebyshevDescriptor(**header["descriptor"]))
+        return cls(header["arch"], ChebyshevDescriptor.from_header(header["descriptor"]))
 
     # Files of aenet.
 
@@ -105,10 +104,11 @@ class ANNPotential(AbstractMLIP):
 
         Raises:
             RuntimeError: If the potential was not trained.
-            ValueError: If aenet has no such activation, or `descriptor_stats` are not those of
-                training.
+            ValueError: If aenet has no such activation, `descriptor_stats` are not those of
+                training, or parameters are not finite.
         """
         mean, std, e_scaling, e_shift = self.check_trained()
+        self.check_finite()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         std = np.where(np.isfinite(std), np.maximum(std, SMALLEST), 0.0)

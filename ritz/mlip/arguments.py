@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from typing import Any
 
 import jax
@@ -61,6 +62,22 @@ def check_flag(name: str, value: Any) -> None:
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, but {value!r} was given.")
+
+
+def check_device(name: str, value: Any) -> str | None:
+    """The name of a device, which need not be there before it is used; or None.
+
+    Raises:
+        TypeError: If it is no text.
+        ValueError: If it is no name such as "cpu", "gpu" or "cuda:1".
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name such as 'cuda:1', but {value!r} was given.")
+    if not re.fullmatch(r"[a-zA-Z]\w*(:\d+)?", value):
+        raise ValueError(f"{name} must be 'cpu', 'gpu', 'cuda:1' or the like, not {value!r}.")
+    return value
 
 
 def find_device(device: str | None) -> Any:

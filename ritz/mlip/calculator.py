@@ -10,8 +10,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from ritz.mlip.committee import CommitteePotential
 from ritz.mlip.fitted import FittedPotential
 from ritz.potentials import Structure
+from ritz.potentials.close_pairs import closest_of
 from ritz.potentials.pairs import pairs_on_host
 from ritz.potentials.potential import Evaluated, evaluate
 
@@ -28,10 +30,10 @@ class MLIPCalculator(Calculator):
     deviations, the last one averaged over x, y and z.
 
     Args:
-        potentials: A trained potential, or several of one form.
+        potentials: A trained potential, a committee, or several potentials of one form.
 
     Raises:
-        ValueError: If several potentials differ in more than their networks.
+        ValueError: If several potentials differ in more than their networks, or there is none.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -41,7 +43,10 @@ class MLIPCalculator(Calculator):
 
     def __init__(self, potentials: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        members = list(potentials) if isinstance(potentials, Sequence) else [potentials]
+        several = isinstance(potentials, Sequence | CommitteePotential)
+        members = list(potentials) if several else [potentials]
+        if not members:
+            raise ValueError("there are no potentials; a committee has members when it is trained.")
         self.members = members
         frozen = [member.frozen() for member in members]
         if any(other.model != frozen[0].model for other in frozen):
@@ -64,7 +69,8 @@ class MLIPCalculator(Calculator):
         """Compute all results for the atoms.
 
         Raises:
-            ValueError: If there are species that the potential does not know.
+            ValueError: If there are species that the potential does not know, or two atoms are
+                closer than it can tell.
         """
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
@@ -72,7 +78,10 @@ class MLIPCalculator(Calculator):
         known = self._model.model.species
         others = sorted(set(atoms.get_chemical_symbols()) - set(known))
         if others:
-            raise ValueError(f"the potential knows {', '.join(known)}, but not {others}.")
+            raise ValueError(
+                f"{atoms.get_chemical_formula()}: the potential knows {', '.join(known)}, but not "
+                f"{others}."
+            )
         with jax.enable_x64(True):
             found, energies = _evaluated(self._params, self._model, self._structure(atoms))
             found, energies = jax.device_get((found, energies))
@@ -95,6 +104,13 @@ class MLIPCalculator(Calculator):
         positions, pbc = np.asarray(atoms.positions), np.asarray(atoms.pbc)
         cell = np.asarray(complete_cell(atoms.cell))
         first, second, shifts = pairs_on_host(positions, cell, pbc, self._model.cutoff or 0.0)
+        apart = positions[second] - positions[first] + shifts @ cell
+        distances = np.sqrt(np.sum(apart**2, axis=-1))
+        limit = self._model.least_distance
+        close = closest_of(first, second, distances, np.asarray(atoms.numbers), limit)
+        if close is not None:
+            told = close.told(atoms.get_chemical_symbols())
+            raise ValueError(f"{atoms.get_chemical_formula()}: {told}.")
         counts = np.bincount(first, minlength=len(positions))
         width = max(1, -(-int(counts.max(initial=0)) // WIDTH_STEP)) * WIDTH_STEP
         places = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -102,7 +118,7 @@ class MLIPCalculator(Calculator):
         vectors = np.zeros((*neighbors.shape, 3))
         pairs = np.zeros(neighbors.shape, bool)
         neighbors[first, places], pairs[first, places] = second, True
-        vectors[first, places] = positions[second] - positions[first] + shifts @ cell
+        vectors[first, places] = apart
         fields = (
             positions, cell, pbc, np.asarray(atoms.numbers), np.ones(len(positions), bool),
             neighbors, vectors, pairs,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from ase.data import atomic_numbers
 from jaxtyping import Array, Bool, Float
 
 from ritz.driver.arguments import check_count
-from ritz.mlip.arguments import check_dtype, check_positive
+from ritz.mlip.arguments import check_device, check_dtype, check_positive
 from ritz.mlip.chunk import Chunk
 from ritz.mlip.featurizing import features_of
 from ritz.mlip.polynomials import (
@@ -70,7 +70,8 @@ class ChebyshevDescriptor:
         dtype: "float64" or "float32", in which features are returned; they are computed in
             float64. `TrainingConfig(precision="auto")` trains in it.
         device: "cpu", "gpu" or "cuda", with a number as in "cuda:1", where features are
-            computed; None for JAX's default.
+            computed; None for JAX's default. It is looked for when it is used, and is no part of
+            files.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -84,7 +85,7 @@ class ChebyshevDescriptor:
     ang_cutoff: float
     min_cutoff: float
     dtype: str
-    device: str | None
+    device: str | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class ChebyshevDescriptor:
             "ang_cutoff": check_positive("ang_cutoff", ang_cutoff),
             "min_cutoff": check_positive("min_cutoff", min_cutoff, or_zero=True),
             "dtype": check_dtype("dtype", dtype),
-            "device": device,
+            "device": check_device("device", device),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -116,6 +117,17 @@ class ChebyshevDescriptor:
                 f"min_cutoff must be below the cutoffs, but {min_cutoff!r} was given with "
                 f"rad_cutoff={rad_cutoff!r} and ang_cutoff={ang_cutoff!r}."
             )
+
+    def header(self) -> dict[str, Any]:
+        """What files hold of it, as JSON can: all that features depend on."""
+        fields = dataclasses.asdict(self)
+        del fields["device"]
+        return {**fields, "species": list(self.species)}
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any]) -> "ChebyshevDescriptor":
+        """The descriptor that `header` is of, on JAX's default device."""
+        return cls(**{name: value for name, value in header.items() if name != "device"})
 
     @property
     def cutoff(self) -> float:

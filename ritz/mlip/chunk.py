@@ -60,6 +60,11 @@ class Chunk:
         """How many atoms there are."""
         return len(self.kinds)
 
+    @property
+    def knows_pairs(self) -> bool:
+        """Whether the pairs were found already."""
+        return "pairs" in vars(self)
+
     @functools.cached_property
     def pairs(self) -> PairTable:
         """All pairs within the cutoff; atoms are in the structures' order."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,13 @@ from ritz.mlip.committee_results import (
 from ritz.mlip.committee_training import CommitteeTraining
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset
+from ritz.mlip.fitted_committee import FittedCommittee
+from ritz.mlip.predicting import save_predictions
 from ritz.mlip.prepare import prepare, resolve
 from ritz.mlip.run_training import run_training
+from ritz.mlip.start import best_of_member, start_of
 from ritz.mlip.structure import as_structures
+from ritz.potentials import AbstractPotentialSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,7 @@ class CommitteeConfig:
         return [check_count("a member's seed", seed, 0) for seed in self.member_seeds]
 
 
-class CommitteePotential:
+class CommitteePotential(AbstractPotentialSource):
     """Several potentials of one architecture; how much they disagree tells how sure they are.
 
     Args:
@@ -110,6 +114,9 @@ class CommitteePotential:
     def __len__(self) -> int:
         return len(self.members)
 
+    def __iter__(self) -> Iterator[AbstractMLIP]:
+        return iter(self.members)
+
     def __repr__(self) -> str:
         return f"CommitteePotential of {len(self)} members: {self.template!r}"
 
@@ -123,6 +130,7 @@ class CommitteePotential:
         train_dataset: AbstractDataset | None = None,
         test_dataset: AbstractDataset | None = None,
         resume_from: str | PathLike[str] | None = None,
+        in_total: bool = False,
         callback: Any = None,
         out: Any = None,
     ) -> CommitteeTrainResult:
@@ -135,7 +143,9 @@ class CommitteePotential:
             dataset: See `ANNPotential.train`.
             train_dataset: See `ANNPotential.train`.
             test_dataset: See `ANNPotential.train`.
-            resume_from: See `ANNPotential.train`.
+            resume_from: See `ANNPotential.train`; one of `best_model_000.npz` and so on stands for
+                all of them.
+            in_total: See `ANNPotential.train`.
             callback: See `ANNPotential.train`; what they monitor is the mean over members.
             out: See `ANNPotential.train`.
 
@@ -146,24 +156,38 @@ class CommitteePotential:
         """
         config = TrainingConfig() if config is None else config
         committee = CommitteeConfig() if committee_config is None else committee_config
-        if resume_from is None:
-            config.check_beginning()
+        start = start_of(resume_from, in_total, load_potential, True)
+        config = start.config(config, structures is not None)
         folder = None if committee.output_dir is None else Path(committee.output_dir)
         if folder is not None and (folder / METADATA).exists() and resume_from is None:
             raise ValueError(f"{folder} holds a committee already; choose another output_dir.")
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
+        start.check_energies(data[0].atomic_energies)
         with placed(config.device):
             driver = self._driver(data, config, committee)
-            found = run_training(driver, config, resume_from, listed(callback), out)
+            found = run_training(driver, config, start, listed(callback), out)
         self.members, members = [], []
+        for number in range(len(found)):
+            self.members.append(self.template.untrained())
+            self.members[-1].take_from(driver, number)
+        saves_best = (
+            config.save_best and config.checkpoint_dir is not None and driver.has_validation
+        )
+        for member in self.members if folder is not None or saves_best else ():
+            member.check_finite()  # before any is written
         for number, (seed, trainout) in enumerate(zip(committee.seeds, found, strict=True)):
-            member = self.template.untrained()
-            member.take_from(driver, number)
-            self.members.append(member)
+            member = self.members[number]
             path = None if folder is None else folder / f"member_{number:03d}"
             members.append(Member(number, seed, trainout, path))
             if path is not None:
                 member.save(path / "model.npz")
+            if saves_best:
+                best = Path(driver.working_dir) / str(config.checkpoint_dir)
+                member.save(best / best_of_member(number))
+            if config.save_energies or config.save_forces:
+                inside = path or Path(driver.working_dir) / f"member_{number:03d}"
+                inside.mkdir(parents=True, exist_ok=True)
+                trainout.energies = save_predictions(member, data, config, inside)
         result = CommitteeTrainResult(members, folder)
         result.write({"config": _plain(config), "committee_config": _plain(committee)})
         return result
@@ -190,6 +214,17 @@ class CommitteePotential:
             first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
         prepared = prepare(self.template.model, *data, config, dtype)
         return CommitteeTraining(self.template.model, first, prepared, config, dtype)
+
+    def frozen(self) -> FittedCommittee:
+        """The mean of the members as a pure function of a structure, as `ritz.relax` takes it.
+
+        Raises:
+            RuntimeError: If there are no members yet.
+        """
+        if not self.members:
+            raise RuntimeError("the committee has no members yet; train it, or load one.")
+        with jax.enable_x64(True):
+            return FittedCommittee([member.frozen() for member in self.members])
 
     def predict(self, structures: Any, eval_forces: bool = False) -> CommitteePredictResult:
         """Predict with all members.
@@ -233,8 +268,15 @@ class CommitteePotential:
         path = Path(folder)
         if not (path / METADATA).is_file():
             raise ValueError(f"{path} holds no committee: there is no {METADATA}.")
-        metadata = json.loads((path / METADATA).read_text())
-        files = [path / m["folder"] / "model.npz" for m in metadata["members"]]
+        try:
+            metadata = json.loads((path / METADATA).read_text())
+            files = [path / str(m["folder"]) / "model.npz" for m in metadata["members"]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"{path / METADATA} is damaged: {type(error).__name__}: {error}."
+            ) from error
+        if not files:
+            raise ValueError(f"{path / METADATA} lists no members.")
         members = [load_potential(file, **given) for file in files]
         committee = cls.of(members[0])
         committee.members = members
@@ -273,5 +315,7 @@ class CommitteePotential:
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """A configuration as JSON can hold it."""
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    """A configuration as JSON can hold it, without the device, which is no part of files."""
+    fields = dataclasses.asdict(config)
+    fields.pop("device", None)
+    return json.loads(json.dumps(fields, default=str))

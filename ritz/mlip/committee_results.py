@@ -1,7 +1,6 @@
 """What training and prediction with a committee give back."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from ritz.mlip.plain_json import dumps
 from ritz.mlip.predict_out import PredictOut
 from ritz.mlip.train_out import TrainOut
 
@@ -77,12 +77,12 @@ class CommitteeTrainResult:
             path.mkdir(parents=True, exist_ok=True)
             out.errors.reset_index().to_csv(path / "history.csv", index=False)
             history = {"errors": out.errors.reset_index().to_dict("list"), "stats": out.stats}
-            (path / "history.json").write_text(json.dumps(history))
+            (path / "history.json").write_text(dumps(history))
             summary = {"seed": member.seed, "stats": out.stats, "timing": out.timing,
                        "stop_message": out.stop_message}  # fmt: skip
-            (path / "summary.json").write_text(json.dumps(summary, indent=2))
+            (path / "summary.json").write_text(dumps(summary, indent=2))
             entries.append({"index": member.index, "seed": member.seed, "folder": path.name})
-        text = json.dumps({**metadata, "members": entries}, indent=2)
+        text = dumps({**metadata, "members": entries}, indent=2)
         (self.output_dir / METADATA).write_text(text)
 
 

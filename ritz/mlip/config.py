@@ -1,18 +1,18 @@
 """How a potential is trained."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ritz.driver.arguments import check_choice, check_count
 from ritz.mlip.arguments import (
+    check_device,
     check_dtype,
     check_flag,
     check_fraction,
     check_positive,
-    find_device,
 )
 from ritz.mlip.losses import KINDS, WEIGHT_SCHEDULES
 from ritz.mlip.methods import SCHEDULES, SGD, Adam, AdamW, Method
@@ -26,13 +26,14 @@ _FLAGS = (
 
 _COUNTS = {
     "iterations": 0, "checkpoint_interval": 0, "scheduler_patience": 0,
-    "force_resample_num_epochs": 0, "force_min_structures_per_epoch": 0, "warmup_epochs": 0,
+    "force_resample_num_epochs": 0, "force_min_structures_per_epoch": 0,
     "num_workers": 0, "prefetch_factor": 1,
 }  # fmt: skip
 
 _COUNTS_OR_NONE = {
-    "max_checkpoints": 1, "seed": 0, "split_seed": 0, "cache_feature_max_entries": 0,
-    "cache_neighbor_max_entries": 0, "cache_force_triplet_max_entries": 0,
+    "max_checkpoints": 1, "warmup_epochs": 0, "seed": 0, "split_seed": 0,
+    "cache_feature_max_entries": 0, "cache_neighbor_max_entries": 0,
+    "cache_force_triplet_max_entries": 0,
 }  # fmt: skip
 
 _CHOICES = {
@@ -58,7 +59,8 @@ class TrainingConfig:
     """How a potential is trained; every field is checked when it is made.
 
     Args:
-        iterations: How many epochs are trained.
+        iterations: How many epochs are trained. With `train(resume_from=...)`, how many more than
+            the saved run has completed; `ritz mlip train` counts them from its beginning.
         method: `Adam`, `AdamW` or `SGD`, with learning rate and batch size.
         testpercent: Which percentage of the structures is held out for validation.
         seed: Seeds first parameters, batches, weighted sampling and force subsets; None for 0.
@@ -92,7 +94,8 @@ class TrainingConfig:
         schedule: How the learning rate falls within `iterations`: "constant", "cosine" or
             "exponential".
         final_fraction: To which fraction of itself it falls.
-        warmup_epochs: In how many epochs it rises from zero before.
+        warmup_epochs: In how many epochs it rises from zero before; None for 5, or a quarter of
+            `iterations` where that is less.
         gradient_clip: The largest norm of a gradient; None for no limit.
         use_scheduler: Whether the learning rate is lowered when validation stalls.
         scheduler_patience: After how many epochs without improvement.
@@ -101,10 +104,13 @@ class TrainingConfig:
         checkpoint_dir: Where checkpoints are saved; None for none.
         checkpoint_interval: After how many epochs; 0 for none.
         max_checkpoints: How many are kept; None for all.
+        accept_changes: What may differ from the saved run where training goes on, such as
+            "callbacks" or "config".
         save_best: Whether the parameters that were best in validation are kept, restored at the
             end, and written to `best_model.npz` in `checkpoint_dir`.
         precision: "float32", "float64", or "auto" for that of the descriptor.
-        device: Where training runs: "cpu", "gpu", "cuda:1" ...; None for JAX's default.
+        device: Where training runs: "cpu", "gpu", "cuda:1" ...; None for JAX's default. It is
+            looked for when training begins.
         memory_mode: Where data are: "gpu" for the device that trains, "cpu" for the memory of the
             host, from which what the next batches need is brought to the device while others are
             trained on. On CPUs both are the same.
@@ -166,7 +172,7 @@ class TrainingConfig:
     feature_stats: Mapping[str, Any] | None = None
     schedule: str = "constant"
     final_fraction: float = 0.01
-    warmup_epochs: int = 0
+    warmup_epochs: int | None = 0
     gradient_clip: float | None = None
     use_scheduler: bool = False
     scheduler_patience: int = 10
@@ -175,6 +181,7 @@ class TrainingConfig:
     checkpoint_dir: str | None = "checkpoints"
     checkpoint_interval: int = 1
     max_checkpoints: int | None = None
+    accept_changes: Sequence[str] = ()
     save_best: bool = True
     precision: str = "auto"
     device: str | None = None
@@ -215,11 +222,15 @@ class TrainingConfig:
             )
         self._check_numbers()
         self._check_data()
+        if isinstance(self.accept_changes, str):
+            raise ValueError(
+                f"accept_changes takes names in a list, such as [{self.accept_changes!r}]."
+            )
         if not isinstance(self.method, Adam | AdamW | SGD):
             raise TypeError(f"method must be Adam, AdamW or SGD, but {self.method!r} was given.")
         if self.precision != "auto":
             check_dtype("precision", self.precision)
-        find_device(self.device)
+        check_device("device", self.device)
 
     def _check_numbers(self) -> None:
         if check_fraction("testpercent", self.testpercent, 100) == 100:
@@ -262,6 +273,10 @@ class TrainingConfig:
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs} leave nothing of iterations={self.iterations}."
             )
+
+    def warmup(self, n_epochs: int) -> int:
+        """In how many epochs of a run of `n_epochs` the learning rate rises from zero."""
+        return min(5, n_epochs // 4) if self.warmup_epochs is None else self.warmup_epochs
 
     @property
     def alpha(self) -> float:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from ritz.mlip.arguments import check_fraction
 from ritz.mlip.chebyshev import ChebyshevDescriptor
+from ritz.mlip.isolated_atoms import without_isolated
 from ritz.mlip.structure import Structure, as_structures
 
 _logger = logging.getLogger(__name__)
@@ -66,7 +67,9 @@ class StructureDataset(AbstractDataset):
     Args:
         structures: `Structure` or `ase.Atoms`, one or many.
         descriptor: What features are computed with; None for a `GraphPotential`.
-        atomic_energies: By species, in eV; what is taken off total energies. Others have 0.
+        atomic_energies: By species, in eV; what is taken off total energies. Others have 0. None
+            takes those of isolated atoms among the structures (`config_type="IsolatedAtom"`),
+            which are never trained on.
         max_energy: Structures with more energy per atom, in eV and less that of the atoms, are
             left out.
         max_forces: Structures with a larger force on an atom, in eV/Angstrom, are left out.
@@ -85,8 +88,7 @@ class StructureDataset(AbstractDataset):
         max_forces: float | None = None,
     ):
         self.descriptor = descriptor
-        self.atomic_energies = dict(atomic_energies or {})
-        found = as_structures(structures)
+        found, self.atomic_energies = without_isolated(as_structures(structures), atomic_energies)
         self.structures = [
             s for s in found if is_wanted(s, self.atomic_energies, max_energy, max_forces)
         ]
@@ -96,6 +98,8 @@ class StructureDataset(AbstractDataset):
                 "max_energy or max_forces.", len(found) - len(self.structures), len(found),
             )  # fmt: skip
         if not self.structures:
+            if not found:
+                raise ValueError("there are no structures but isolated atoms.")
             raise ValueError(
                 f"none of {len(found)} structures is within max_energy={max_energy!r} eV per atom "
                 f"and max_forces={max_forces!r} eV/Angstrom."

@@ -22,6 +22,21 @@ class EpochCallback(AbstractCallback):
     live_epochs = False
     """Whether the last step of each epoch is live."""
 
+    _n_batches = 0
+
+    def check_run(self, driver: Any, resume: bool) -> None:
+        """Learn how long epochs are: a run that goes on asks which steps are live before it starts.
+
+        Raises:
+            TypeError: If the driver has no epochs.
+        """
+        n_batches = getattr(driver, "n_batches", None)
+        if n_batches is None:
+            raise TypeError(
+                f"{self.label} goes by epochs, which {type(driver).__name__} does not have."
+            )
+        self._n_batches = n_batches
+
     def on_epoch_start(self, epoch: int, driver: Any) -> None:
         """Called before the first step of an epoch; they are counted from 0."""
 
@@ -45,7 +60,7 @@ class EpochCallback(AbstractCallback):
 
     def is_live(self, step: int) -> bool:
         """Only at the end of epochs, and only if that is asked for."""
-        return self.live_epochs and (step + 1) % self._n_batches == 0
+        return self.live_epochs and self._n_batches > 0 and (step + 1) % self._n_batches == 0
 
     def ends_block(self, step: int) -> bool:
         """Never by itself."""
@@ -70,8 +85,11 @@ class EpochHistory(AbstractCallback):
         source = log_data.get("members", log_data)
         found = {k: np.asarray(source[k]).tolist() for k in ("loss", *driver.logs) if k in source}
         found.pop("members", None)
+        epoch = int(log_data["epoch"])
+        while self.rows and self.rows[-1]["epoch"] >= epoch:  # of a run that was stopped there
+            self.rows.pop()
         self.rows.append({
-            "epoch": int(log_data["epoch"]), **found,
+            "epoch": epoch, **found,
             "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
             "seconds": float(log_data["wallclock"]),
         })  # fmt: skip

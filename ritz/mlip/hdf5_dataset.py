@@ -1,12 +1,12 @@
 """A data set in one HDF5 file, read structure by structure."""
 
 import collections
-import dataclasses
+import contextlib
 import itertools
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from ritz.driver.arguments import check_count
+from ritz.extras import needs
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.chunk import Chunk
 from ritz.mlip.datasets import AbstractDataset, is_wanted
@@ -30,6 +31,8 @@ from ritz.mlip.hdf5_columns import (
     read_ends,
     read_structure,
 )  # fmt: skip
+from ritz.mlip.isolated_atoms import energies_of, is_isolated, without_isolated
+from ritz.mlip.labelling import Labelling
 from ritz.mlip.sources import Sources, read_sources
 from ritz.mlip.structure import Structure
 from ritz.mlip.tables import pair_derivatives
@@ -52,7 +55,8 @@ class HDF5StructureDataset(AbstractDataset):
         path: The file.
         descriptor: What features are computed with.
         atomic_energies: By species, in eV; what is taken off total energies. Others have 0. None
-            takes those that the file was built with.
+            takes those that the file was built with, and to build it those of isolated atoms among
+            the structures (`config_type="IsolatedAtom"`).
         max_energy: When the file is built, structures with more energy per atom, in eV and less
             that of the atoms, are left out.
         max_forces: The same for structures with a larger force on an atom, in eV/Angstrom.
@@ -97,6 +101,7 @@ class HDF5StructureDataset(AbstractDataset):
         build_workers: int = 0,
         persist_features: bool = False,
         persist_force_derivatives: bool = False,
+        **more: Any,
     ) -> "HDF5StructureDataset":
         """Write the file, at once: it is there when it is complete.
 
@@ -111,6 +116,8 @@ class HDF5StructureDataset(AbstractDataset):
             persist_features: Whether features are computed and kept in the file.
             persist_force_derivatives: Whether the derivatives of the features by the positions of
                 neighbours are, from which forces follow.
+            more: `virial_key`, `energy_unit`, `length_unit`, `forces_unit` and `stress_unit`, see
+                `from_ase`.
 
         Returns:
             The data set itself.
@@ -119,20 +126,17 @@ class HDF5StructureDataset(AbstractDataset):
             FileExistsError: If the file is there already.
             ValueError: If a source cannot be read, or no structure is left.
         """
-        import h5py
+        with needs("HDF5StructureDataset", "mlip"):
+            import h5py
 
         if self.path.exists():
             raise FileExistsError(f"{self.path} is there already; remove it, or choose another.")
         check_count("build_workers", build_workers, 0)
-        keys = energy_key, forces_key, stress_key
+        labelling = Labelling(energy_key, forces_key, stress_key, **more)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
-        energies = self._given_energies or {}
-        found = (
-            s
-            for s in read_sources(sources, keys, build_workers)
-            if is_wanted(s, energies, self.max_energy, self.max_forces)
-        )
+        alone: list[Structure] = []
+        found = self._taken(read_sources(sources, labelling, build_workers), alone)
         try:
             with h5py.File(partial, "w") as file:
                 widths = (0, 0)
@@ -147,12 +151,27 @@ class HDF5StructureDataset(AbstractDataset):
                     )
                 file.attrs["format"] = FORMAT
                 file.attrs["widths"] = widths
+                _, energies = without_isolated(alone, self._given_energies)
                 file.attrs["atomic_energies"] = json.dumps(energies)
-                file.attrs["descriptor"] = json.dumps(dataclasses.asdict(self.descriptor))
+                file.attrs["descriptor"] = json.dumps(self.descriptor.header())
             partial.rename(self.path)
         finally:
             partial.unlink(missing_ok=True)
         return self
+
+    def _taken(
+        self, structures: Iterable[Structure], alone: list[Structure]
+    ) -> Iterator[Structure]:
+        """Those that are written; isolated atoms are put aside."""
+        energies = self._given_energies or {}
+        if self.max_energy is not None and self._given_energies is None:
+            structures = list(structures)  # the limit goes by energies that may be among them
+            energies = energies_of([s for s in structures if is_isolated(s)])
+        for structure in structures:
+            if is_isolated(structure):
+                alone.append(structure)
+            elif is_wanted(structure, energies, self.max_energy, self.max_forces):
+                yield structure
 
     def _append(
         self,
@@ -183,19 +202,35 @@ class HDF5StructureDataset(AbstractDataset):
 
     def _opened(self) -> Any:
         if self._file is None or self._process != os.getpid():
-            import h5py
+            with needs("HDF5StructureDataset", "mlip"):
+                import h5py
 
             if not self.path.is_file():
                 raise ValueError(f"there is no file {self.path}; make it with build_database(...).")
-            file = h5py.File(self.path, "r", locking=False)
-            if file.attrs.get("format") != FORMAT:
+            with self._reading():
+                file = h5py.File(self.path, "r", locking=False)
+            with self._reading():
+                known = file.attrs.get("format") == FORMAT
+            if not known:
                 raise ValueError(
                     f"{self.path} is no data set that this version of Ritz has written."
                 )
-            self._file, self._process, self._ends = file, os.getpid(), read_ends(file)
-            self._columns = dict(file)
-            self._features, self._derivatives = self._has(FEATURES), self._has(VALUES)
+            with self._reading():
+                self._file, self._process, self._ends = file, os.getpid(), read_ends(file)
+                self._columns = dict(file)
+                self._features, self._derivatives = self._has(FEATURES), self._has(VALUES)
         return self._file
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Within it, what h5py says of damaged bytes becomes an error that names the file."""
+        try:
+            yield
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            told = " ".join(str(error).split())
+            raise ValueError(
+                f"{self.path} cannot be read; it is damaged, or no HDF5 file: {told}"
+            ) from error
 
     def close(self) -> None:
         """Close the file; it is opened again when it is read."""
@@ -223,12 +258,14 @@ class HDF5StructureDataset(AbstractDataset):
         """By species, in eV; what is taken off total energies."""
         if self._given_energies is not None:
             return self._given_energies
-        return json.loads(self._open().attrs["atomic_energies"])
+        file = self._open()
+        with self._reading():
+            return json.loads(file.attrs["atomic_energies"])
 
     def _has(self, what: str) -> bool:
         """Whether the file has it, and for this descriptor."""
         kept = json.loads(self._file.attrs["descriptor"])
-        known = json.loads(json.dumps(dataclasses.asdict(self.descriptor)))
+        known = json.loads(json.dumps(self.descriptor.header()))
         return what in self._file and kept == known
 
     @property
@@ -266,7 +303,8 @@ class HDF5StructureDataset(AbstractDataset):
         with self._lock:
             self._opened()
             ends = self._known_ends()
-            return read_derivatives(self._columns, ends, index, d.rad_order + 1, n_angular)
+            with self._reading():
+                return read_derivatives(self._columns, ends, index, d.rad_order + 1, n_angular)
 
     def __len__(self) -> int:
         self._open()
@@ -296,9 +334,10 @@ class HDF5StructureDataset(AbstractDataset):
 
     def _read_structure(self, index: int) -> Structure:
         self._opened()
-        found = read_structure(self._columns, self._known_ends(), index)
-        species = [chemical_symbols[number] for number in found.pop("numbers")]
-        return Structure(species=species, **found)
+        with self._reading():
+            found = read_structure(self._columns, self._known_ends(), index)
+            species = [chemical_symbols[number] for number in found.pop("numbers")]
+            return Structure(species=species, **found)
 
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
         """The features of one of the structures, if the file has them."""
@@ -307,4 +346,5 @@ class HDF5StructureDataset(AbstractDataset):
         index = self._checked(index)
         with self._lock:
             self._opened()
-            return self._columns[FEATURES][self._known_ends().of("atoms", index)]
+            with self._reading():
+                return self._columns[FEATURES][self._known_ends().of("atoms", index)]

@@ -6,10 +6,17 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ritz.mlip.structure import Structure
+from ritz.mlip.label_check import listed_keys
+from ritz.mlip.labelling import LABELS, Labelling
+from ritz.mlip.numbers import to_floats
+from ritz.mlip.structure import Structure, as_structure, full_stress
+from ritz.potentials.occupancy import check_occupancy
 
-LABELS = ("energy", "forces", "stress")
-"""What a structure may be labelled with."""
+_TOLERANCE = 0.02
+"""How far stress and virial of one structure may be apart, as a fraction of the largest."""
+
+_ASYMMETRY = 0.05
+"""How far a stress may be from symmetric, in the same way: programs leave some noise."""
 
 
 def from_ase(
@@ -18,103 +25,157 @@ def from_ase(
     forces_key: str | None = None,
     stress_key: str | None = None,
     name: str | None = None,
+    *,
+    virial_key: str | None = None,
+    energy_unit: str = "eV",
+    length_unit: str = "Angstrom",
+    forces_unit: str | None = None,
+    stress_unit: str | None = None,
 ) -> Structure:
     """A structure with its labels, from `ase.Atoms`.
 
     A label is looked for among the results of the calculator, in `atoms.info` and in
-    `atoms.arrays`.
+    `atoms.arrays`. It may be text with numbers, also in Fortran's notation.
 
     Args:
         atoms: The structure.
-        energy_key: Where the total energy is, in eV. None takes "energy", if it is there.
-        forces_key: Where the forces are, in eV/Angstrom. None takes "forces", if they are there.
-        stress_key: Where the stress is, in eV/Angstrom^3 with ASE's sign. None takes "stress", if
+        energy_key: Where the total energy is. None takes "energy", if it is there.
+        forces_key: Where the forces are. None takes "forces", if they are there.
+        stress_key: Where the stress is, in 6 or 9 numbers with ASE's sign. None takes "stress", if
             it is there.
         name: What the structure is called; by default `atoms.info["name"]`, if there is one.
+        virial_key: Where the virial is, -stress times the volume. None takes "virial", if it is
+            there and there is no stress.
+        energy_unit: Of energies and virials, see `Labelling`.
+        length_unit: Of positions and lattice vectors.
+        forces_unit: None for `energy_unit` over `length_unit`.
+        stress_unit: None for `energy_unit` over `length_unit`^3.
 
     Raises:
-        ValueError: If a key that was given is not there; those that are there are listed.
+        ValueError: If a key that was given is not there, and those that are there are listed; if a
+            value is no number; or if sites are occupied in part.
     """
-    found = available(atoms)
-    labels: dict[str, Any] = {}
-    for label, key in zip(LABELS, (energy_key, forces_key, stress_key), strict=True):
-        if key is not None and key not in found:
-            raise ValueError(
-                f"{name or 'the structure'} has no {label} under the key {key!r}; "
-                f"it has {_listed(found)}."
-            )
-        labels[label] = found.get(label if key is None else key)
+    labelling = Labelling(
+        energy_key, forces_key, stress_key, virial_key, energy_unit, length_unit, forces_unit,
+        stress_unit,
+    )  # fmt: skip
+    return labelled(atoms, labelling, name)
+
+
+def labelled(atoms: Atoms, labelling: Labelling, name: str | None = None) -> Structure:
+    """What `from_ase` gives, with keys and units as one argument."""
+    check_occupancy(atoms)
+    given = _given(atoms)
     if name is None and "name" in atoms.info:
         name = str(atoms.info["name"])
+    found: dict[str, Any] = {}
+    for label in () if labelling.bare else LABELS:
+        key = labelling.key(label)
+        if key is not None and key not in given:
+            raise ValueError(
+                f"{name or 'the structure'} has no {label} under the key {key!r}; "
+                f"it has {listed_keys(_numeric(given))}."
+            )
+        if key is None and label == "virial" and np.size(given.get(label, 0)) not in (6, 9):
+            continue  # by atom, for example
+        key = label if key is None else key
+        if given.get(key) is not None:
+            found[label] = labelling.scales[label] * _checked(label, key, given[key])
     cell = np.asarray(atoms.cell) if np.any(np.asarray(atoms.cell)) else None
+    cell = None if cell is None else labelling.length * cell
     return Structure(
-        positions=atoms.positions, species=atoms.get_chemical_symbols(), cell=cell,
-        pbc=tuple(map(bool, atoms.pbc)), name=name,
-        weight=float(atoms.info.get("weight", 1.0)), **labels,
+        positions=labelling.length * atoms.positions, species=atoms.get_chemical_symbols(),
+        cell=cell, pbc=tuple(map(bool, atoms.pbc)), name=name,
+        weight=_checked("weight", "weight", atoms.info.get("weight", 1.0)),  # type: ignore[arg-type]
+        energy=found.get("energy"), forces=found.get("forces"),
+        stress=_stress(found, labelling, cell),
+        config_type=_text(atoms.info.get("config_type")), keys=tuple(sorted(_numeric(given))),
     )  # fmt: skip
 
 
-def available(atoms: Atoms) -> dict[str, Any]:
+def from_record(given: Mapping[str, Any], labelling: Labelling) -> Structure:
+    """A structure from a record: a mapping with the arguments of `Structure`, or a virial.
+
+    Raises:
+        TypeError: If a value is no number.
+        ValueError: If a key is missing, or not allowed.
+    """
+    record = labelling.record(dict(given))
+    found = {
+        label: labelling.scales[label] * _checked(label, label, record.pop(label))
+        for label in LABELS
+        if record.get(label) is not None
+    }
+    cell = record.get("cell")
+    for name, value in (("positions", record.get("positions")), ("cell", cell)):
+        if value is not None and labelling.length != 1:
+            record[name] = labelling.length * _checked(name, name, value)
+    stress = _stress(found, labelling, None if cell is None else np.asarray(record["cell"], float))
+    labels = {"energy": found.get("energy"), "forces": found.get("forces"), "stress": stress}
+    return as_structure({**record, **labels, "keys": tuple(sorted(_numeric(given)))})
+
+
+def _stress(found: Mapping[str, Any], labelling: Labelling, cell: Any) -> np.ndarray | None:
+    """The stress, from itself or the virial."""
+    stress, virial = found.get("stress"), found.get("virial")
+    if stress is not None:
+        stress = _symmetric(stress, "stress")
+    if virial is None or (labelling.stress_key is not None and labelling.virial_key is None):
+        return stress
+    if cell is None or np.linalg.matrix_rank(cell) < 3:
+        if labelling.virial_key is None:
+            return stress
+        raise ValueError("a virial needs three lattice vectors: the stress is -virial / volume.")
+    other = -_symmetric(virial, "virial") / abs(np.linalg.det(cell))
+    if stress is None or (labelling.virial_key is not None and labelling.stress_key is None):
+        return other
+    largest = max(np.abs(stress).max(), np.abs(other).max())
+    if np.abs(stress - other).max() > _TOLERANCE * largest:
+        raise ValueError(
+            f"stress and virial disagree: -virial / volume is {other.tolist()} and the stress "
+            f"{stress.tolist()} in eV/Angstrom^3; say which with stress_key or virial_key, or its "
+            "stress_unit."
+        )
+    return stress
+
+
+def _symmetric(value: Any, label: str) -> np.ndarray:
+    found = full_stress(value, label)
+    if np.abs(found - found.T).max() > _ASYMMETRY * np.abs(found).max():
+        raise ValueError(f"{label} must be symmetric, but {found.tolist()} was given.")
+    return found
+
+
+def _given(atoms: Atoms) -> dict[str, Any]:
     """All that might be a label, by its key: results, `info` and `arrays`, the first first."""
     results = {} if atoms.calc is None else dict(atoms.calc.results)
     arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
     found = {**arrays, **atoms.info, **results}
-    if "free_energy" in results and "energy" not in results:
-        found.setdefault("energy", results["free_energy"])
-    return {key: value for key, value in found.items() if _is_numeric(value)}
+    if results.get("free_energy") is not None and results.get("energy") is None:
+        found["energy"] = found.get("energy") or results["free_energy"]
+    return found
 
 
-def _is_numeric(value: Any) -> bool:
-    try:
-        return np.asarray(value).dtype.kind in "fiu"
-    except ValueError:
-        return False
+def _numeric(given: Mapping[str, Any]) -> list[str]:
+    return [str(key) for key, value in given.items() if to_floats(value) is not None]
 
 
-def _listed(found: Mapping[str, Any]) -> str:
-    if not found:
-        return "no numbers under any key"
-    return "numbers under the keys " + ", ".join(sorted(found))
+def _checked(label: str, key: str, value: Any) -> np.ndarray:
+    found = to_floats(value)
+    if found is None:
+        under = "" if key == label else f" (under the key {key!r})"
+        raise ValueError(f"{label}{under} must be numbers, but {_short(value)} was given.")
+    if label in ("energy", "weight"):
+        if found.size != 1:
+            raise ValueError(f"{label} must be one number, but {_short(value)} was given.")
+        return found.reshape(())
+    return found
 
 
-class LabelCheck:
-    """Refuses structures that have nothing to train on.
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
-    Args:
-        forces: Whether forces are asked for; some must have them.
-        stress: Whether stresses are asked for; some must have them.
-    """
 
-    def __init__(self, forces: bool, stress: bool):
-        self._found = {"forces": not forces, "stress": not stress}
-        self._count = 0
-
-    def see(self, structure: Structure) -> None:
-        """Look at the next structure.
-
-        Raises:
-            ValueError: If it has no energy.
-        """
-        if structure.energy is None:
-            raise ValueError(
-                f"structure {structure.name or self._count} has no energy; give "
-                "Structure(energy=...), or read_structures(..., energy_key=...) the key under "
-                "which the file has it."
-            )
-        self._count += 1
-        for label in self._found:
-            self._found[label] |= getattr(structure, label) is not None
-
-    def finish(self) -> None:
-        """Refuse what none of the structures had.
-
-        Raises:
-            ValueError: If none has forces or stress that are asked for.
-        """
-        for label, has in self._found.items():
-            if not has:
-                weight = {"forces": "force_weight", "stress": "stress_weight"}[label]
-                raise ValueError(
-                    f"no structure has {label}, but {weight} is above 0; set {weight}=0, or say "
-                    f"under which key they are: read_structures(..., {label}_key=...)."
-                )
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -79,8 +79,8 @@ class Loss:
             values = errors**2
         mean = weighted_mean(values, weights)
         if self.kind == "rmse":
-            positive: Any = jnp.where(mean > 0, mean, 1)  # so that the derivative is finite
-            return jnp.where(mean > 0, jnp.sqrt(positive), 0)
+            positive: Any = jnp.where(mean == 0, 1, mean)  # so that the derivative is finite
+            return jnp.where(mean == 0, 0, jnp.sqrt(positive))
         return mean
 
 

@@ -12,11 +12,15 @@ from jaxtyping import Float, Int
 
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.networks import Layer
+from ritz.mlip.numbers import to_float
 
 _CODES = {"linear": 0, "tanh": 1, "sigmoid": 2}
 """aenet's numbers of the activations."""
 
 _NAMES = {code: name for name, code in _CODES.items()}
+
+_MOST_LAYERS = 1000
+_LARGEST = 1e15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,20 +86,27 @@ class _Values:
     def number(self) -> float:
         word = self.word()
         try:
-            return float(word.replace("d", "e").replace("D", "E"))
+            return to_float(word)
         except ValueError:
             raise ValueError(
                 f"{self._path}, line {self._line}: a number is expected, but {word!r} is there."
             ) from None
 
     def integer(self) -> int:
-        return int(self.number())
+        return int(self.integers(1)[0])
 
     def numbers(self, count: int) -> Float[np.ndarray, " count"]:
+        if count < 0:
+            raise ValueError(f"{self._path}, line {self._line}: {count} values cannot be read.")
         return np.array([self.number() for _ in range(count)])
 
     def integers(self, count: int) -> Int[np.ndarray, " count"]:
-        return self.numbers(count).astype(int)
+        found = self.numbers(count)
+        if np.any(found != np.round(found)) or np.any(np.abs(found) > _LARGEST):
+            raise ValueError(
+                f"{self._path}, line {self._line}: a whole number is expected, but {found} is there"
+            )
+        return found.astype(int)
 
 
 def read_nn_ascii(path: str | PathLike[str]) -> AenetNetwork:
@@ -104,14 +115,34 @@ def read_nn_ascii(path: str | PathLike[str]) -> AenetNetwork:
     Raises:
         ValueError: If the file cannot be understood, or holds another descriptor than Chebyshev's.
     """
-    values = _Values(Path(path))
+    try:
+        found = _read(Path(path))
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        told = " ".join(str(error).split())
+        if told.startswith(str(path)):
+            raise
+        raise ValueError(f"{path} cannot be read as a network of aenet: {told}") from error
+    weights = [layer[name] for layer in found.layers for name in ("weights", "bias")]
+    for numbers in (*weights, found.feature_mean, found.feature_square, found.e_scaling,
+                    found.e_shift, list(found.atomic_energies.values())):  # fmt: skip
+        if not np.all(np.isfinite(numbers)):
+            raise ValueError(f"{path} has numbers that are not finite.")
+    return found
+
+
+def _read(path: Path) -> AenetNetwork:
+    values = _Values(path)
     n_layers, _, n_weights, _ = values.integers(4)
+    if not 2 <= n_layers <= _MOST_LAYERS:
+        raise ValueError(f"{path} claims {n_layers} layers; is it a network of aenet?")
     nodes = values.integers(n_layers)
     codes = values.integers(n_layers - 1)
     values.integers(2 * n_layers)  # where weights and values of each layer begin
     unknown = sorted(set(codes) - set(_NAMES))
     if unknown:
         raise ValueError(f"{path} has activations of the kinds {unknown}; 0, 1 and 2 are known.")
+    if np.any(nodes < 1):
+        raise ValueError(f"{path} claims layers of {nodes} nodes.")
     if n_weights != np.sum((nodes[:-1] + 1) * nodes[1:]):
         raise ValueError(f"{path}: {n_weights} weights do not fit to layers of {nodes} nodes.")
     layers = []
@@ -126,6 +157,8 @@ def read_nn_ascii(path: str | PathLike[str]) -> AenetNetwork:
     if kind.lower() != "chebyshev":
         raise ValueError(f"{path} has the descriptor {kind!r}; only Chebyshev can be read.")
     n_features, n_parameters = values.integers(2)
+    if n_features < 1 or n_parameters < 4:
+        raise ValueError(f"{path} claims {n_features} features with {n_parameters} parameters.")
     values.integers(n_features)
     parameters = values.numbers(n_parameters * n_features)
     values.integers(2 * n_features)

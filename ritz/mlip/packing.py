@@ -11,8 +11,10 @@ import numpy as np
 from ritz.mlip.abstract_model import AbstractModel, Widths
 from ritz.mlip.arrays import Filled
 from ritz.mlip.chunk import Chunk, starts_of
+from ritz.mlip.data_pairs import DataPairs
 from ritz.mlip.datasets import AbstractDataset, referenced
-from ritz.mlip.labels import LabelCheck
+from ritz.mlip.label_check import LabelCheck
+from ritz.mlip.least_distances import least_distances
 from ritz.mlip.normalisation import FeatureStatistics, Normalisation
 from ritz.mlip.split import Labels, Split
 from ritz.mlip.structure import Structure
@@ -35,6 +37,8 @@ class Survey:
     """Tells data sets apart."""
     chunks: list[Chunk] | None
     """The structures, if they were kept."""
+    closest: np.ndarray | None = None
+    """The smallest distance between atoms of each two species, if it was looked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +93,15 @@ def survey(
         strict: Whether some must have what is asked for.
 
     Raises:
-        ValueError: If labels that are asked for are missing, or there is an unknown species.
+        ValueError: If labels that are asked for are missing, there is an unknown species, or two
+            atoms are at one place.
     """
     check = LabelCheck(strict and wanted.forces, strict and wanted.stress)
+    distances = DataPairs(model.least)
     statistics, digest = FeatureStatistics(model.n_features), hashlib.sha256()
     counts, labels, chunks, widths = [], [], [], ()
+    n_species = len(model.species)
+    closest = np.full((n_species, n_species), np.inf)
     for chunk in chunks_of(model, dataset):
         for structure in chunk.structures:
             check.see(structure)
@@ -105,12 +113,16 @@ def survey(
         widths = tuple(map(max, own, widths)) if widths else own
         if model.n_features:
             statistics.add(model.features(chunk, widths))
+        distances.see(chunk)
+        if strict:
+            closest = np.minimum(closest, least_distances(chunk))
         if keep:
             chunks.append(chunk)
     check.finish()
+    distances.finish()
     return Survey(
         np.concatenate(counts), _joined(labels), widths, statistics, digest.hexdigest()[:12],
-        chunks if keep else None,
+        chunks if keep else None, closest if strict else None,
     )  # fmt: skip
 
 

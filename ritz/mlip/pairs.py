@@ -1,7 +1,7 @@
 """Neighbour pairs of many structures, as arrays."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,10 @@ WIDTH_STEP = 8
 """Rows of neighbours have a multiple of this many entries, so that few programs are compiled."""
 
 
+AT_ONE_PLACE = 0.01
+"""Pairs this close, in Angstrom, are told of whatever the smallest distance is."""
+
+
 class Rows(NamedTuple):
     """The neighbours of atoms, nearest first, in rows of one length."""
 
@@ -22,6 +26,15 @@ class Rows(NamedTuple):
     """Which entries hold a neighbour."""
     kinds: Int[np.ndarray, "atoms width"]
     """The species of the neighbours."""
+
+
+class Dropped(NamedTuple):
+    """Two atoms of a structure that are closer than pairs may be."""
+
+    first: int
+    second: int
+    distance: float
+    """In Angstrom."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +54,8 @@ class PairTable:
     vectors: Float[np.ndarray, "pairs 3"]
     distances: Float[np.ndarray, " pairs"]
     shifts: Int[np.ndarray, "pairs 3"]
+    dropped: Mapping[int, Dropped] = dataclasses.field(default_factory=dict)
+    """The closest pair that was left out, of each structure that has one, by its place."""
 
     @property
     def n_atoms(self) -> int:
@@ -122,14 +137,19 @@ def pair_table(
     if pairs is None:
         pairs = [find_pairs(structure, cutoff) for structure in structures]
     columns: list[list[Any]] = [[], [], [], []]
-    begin = 0
-    for structure, (first, second, shifts) in zip(structures, pairs, strict=True):
+    begin, dropped = 0, {}
+    for place, (structure, (first, second, shifts)) in enumerate(
+        zip(structures, pairs, strict=True)
+    ):
         positions = np.asarray(structure.positions)
         vectors = positions[second] - positions[first] + shifts @ structure.box
         for column, values in zip(
             columns, (first + begin, second + begin, shifts, vectors), strict=True
         ):
             column.append(values)
+        pair = closest_dropped(first, second, np.sqrt(np.sum(vectors**2, axis=1)), least)
+        if pair is not None:
+            dropped[place] = pair
         begin += len(structure)
     first, second, shifts, vectors = (np.concatenate(column) for column in columns)
     distances = np.sqrt(np.sum(vectors**2, axis=1))
@@ -137,8 +157,19 @@ def pair_table(
     order = kept[np.lexsort((distances[kept], first[kept]))]
     return PairTable(
         sizes, kinds, np.bincount(first[kept], minlength=begin),
-        second[order], vectors[order], distances[order], shifts[order],
+        second[order], vectors[order], distances[order], shifts[order], dropped,
     )  # fmt: skip
+
+
+def closest_dropped(first: Any, second: Any, distances: Any, least: float) -> Dropped | None:
+    """The closest of some pairs if it is too close, or all but at one place; otherwise None."""
+    if not len(distances):
+        return None
+    place = int(np.argmin(distances))
+    if distances[place] >= max(least, AT_ONE_PLACE):
+        return None
+    a, b = sorted((int(first[place]), int(second[place])))
+    return Dropped(a, b, float(distances[place]))
 
 
 def kinds_of(structure: Structure, species: Sequence[str], place: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ritz.extras import needs
 from ritz.mlip.predict_out import PredictOut
 
 
@@ -53,7 +54,8 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
     Raises:
         ValueError: If no labels are known.
     """
-    from matplotlib.figure import Figure
+    with needs("A plot", "plot"):
+        from matplotlib.figure import Figure
 
     pairs, errors = _pairs(found), errors_of(found)
     pairs = {name: both for name, both in pairs.items() if len(both[0])}

@@ -1,6 +1,5 @@
 """Files that keep features and their derivatives between runs."""
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -46,7 +45,9 @@ def persisted(
     has_features = len(dataset) > 0 and dataset.get_features(0) is not None
     if has_features and (not wanted.any or dataset.local_widths is not None):
         return dataset
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(descriptor), sort_keys=True).encode())
+    digest = hashlib.sha256(
+        json.dumps({**descriptor.header(), "device": None}, sort_keys=True).encode()
+    )
     for structure in dataset:
         digest_of(digest, structure)
     kind = "derivatives" if wanted.any else "features"

@@ -16,6 +16,7 @@ import pandas as pd
 from ritz.mlip.abstract_model import AbstractModel, Prediction
 from ritz.mlip.arrays import on_device
 from ritz.mlip.chunk import Chunk
+from ritz.mlip.close_pairs import ClosePairs
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset, referenced
 from ritz.mlip.gathering import gather
@@ -74,8 +75,14 @@ def _predict(
 ) -> PredictOut:
     """Some structures; those without a name are called by their numbers."""
     model = potential.model
-    bare = [Structure(s.positions, s.species, cell=s.cell, pbc=s.pbc) for s in structures]
-    chunk = Chunk(bare, model.species, model.cutoff, model.least)
+    numbered = zip(numbers, structures, strict=False)  # of the numbers there may be no end
+    names = [s.name or f"structure_{number:06d}" for number, s in numbered]
+    bare = [
+        Structure(s.positions, s.species, cell=s.cell, pbc=s.pbc, name=name)
+        for s, name in zip(structures, names, strict=True)
+    ]
+    watch = ClosePairs(potential, bare)
+    chunk = Chunk(bare, model.species, model.cutoff, model.least, search=watch.find)
     labels = labels_of(bare, {}, np.full(len(bare), eval_forces))
     widths = model.widths(chunk, eval_forces)
     split = pack(
@@ -100,8 +107,10 @@ def _predict(
     sizes = np.array([len(s) for s in structures])
     alone = np.array([-referenced(_zero(s), potential.atomic_energies) for s in structures])
     total = energies + float(potential.normalisation.e_shift) * sizes + alone
-    numbered = zip(numbers, structures, strict=False)  # of the numbers there may be no end
-    names = [s.name or f"structure_{number:06d}" for number, s in numbered]
+    for place in watch.report(names):
+        total[place] = stress[place] = np.nan
+        if eval_forces:
+            forces[place] = np.full_like(forces[place], np.nan)
     return PredictOut(
         total, sizes, names,
         forces if eval_forces else None, stress if eval_forces else None,

@@ -10,6 +10,7 @@ from ritz.mlip.abstract_model import AbstractModel
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.config import TrainingConfig
 from ritz.mlip.datasets import AbstractDataset, StructureDataset, Subset, split_indices
+from ritz.mlip.least_distances import plain
 from ritz.mlip.memory import DEVICE, HOST, place_of
 from ritz.mlip.normalisation import Normalisation, fit_normalisation
 from ritz.mlip.packing import Survey, Wanted, pack, survey
@@ -205,4 +206,5 @@ def _statistics(known: Survey) -> dict[str, Any]:
         "e_mean": float(per_atom.mean()),
         "feature_min": known.statistics.least.tolist(),
         "feature_max": known.statistics.most.tolist(),
+        "least_distances": None if known.closest is None else plain(known.closest),
     }

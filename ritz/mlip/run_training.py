@@ -1,19 +1,25 @@
 """Runs the driver with the callbacks that a configuration asks for."""
 
+import logging
+import os
 import time
 from collections.abc import Sequence
-from os import PathLike
 from typing import Any
+
+import numpy as np
 
 from ritz.callbacks import BestState, ReduceLROnPlateau
 from ritz.checkpoint import Checkpoint, CheckpointError
-from ritz.checkpoint.resume import saved_steps
 from ritz.driver.callback import AbstractCallback
 from ritz.mlip.best_members import BestMembers
 from ritz.mlip.config import TrainingConfig
+from ritz.mlip.epoch_count import extends, steps_in_total
 from ritz.mlip.epochs import EpochHistory, EpochProgress
+from ritz.mlip.start import Start
 from ritz.mlip.train_out import TrainOut
 from ritz.mlip.training import AbstractTraining, PotentialTraining
+
+_logger = logging.getLogger(__name__)
 
 MONITOR = "validation_loss"
 """What the scheduler and the choice of the best parameters go by."""
@@ -22,23 +28,36 @@ MONITOR = "validation_loss"
 def run_training(
     driver: AbstractTraining,
     config: TrainingConfig,
-    resume_from: str | PathLike[str] | None,
+    start: Start,
     callbacks: Sequence[Any],
     out: Any,
 ) -> list[TrainOut]:
-    """Train for `config.iterations` epochs, and evaluate what came out, member by member."""
+    """Train for `config.iterations` epochs, and evaluate what came out, member by member.
+
+    Args:
+        driver: The driver.
+        config: How to train.
+        start: Where it begins.
+        callbacks: Besides those that the configuration asks for.
+        out: Where rows go.
+
+    Raises:
+        CheckpointError: If the saved run is another one, or there is one that is not to go on.
+    """
     history = EpochHistory()
-    n_steps = config.iterations * driver.n_batches
-    resume: Any = False
-    if resume_from is not None:
-        began, step = saved_steps(resume_from)
-        n_steps, resume = n_steps + step - began, resume_from
+    resume = start.resume
+    n_steps = steps_in_total(config.iterations, driver.n_batches, resume)
     began_at = time.perf_counter()
-    own = _callbacks(driver, config, resume_from is not None)
-    driver.run(
-        n_steps, out=out, callback=[history, *own, *callbacks],
-        show_progress=False, timeit=config.timing, resume=resume,
-    )  # fmt: skip
+    start.put_into(driver, isinstance(driver, PotentialTraining))
+    own = _callbacks(driver, config, start, extends(n_steps, config, resume))
+    try:
+        driver.run(
+            n_steps, out=out, callback=[history, *own, *callbacks], show_progress=False,
+            timeit=config.timing, resume=False if resume is None else os.fspath(resume.path),
+        )  # fmt: skip
+    except CheckpointError as error:
+        told = str(error).replace("to Checkpoint.", "in the configuration.")
+        raise CheckpointError(told) from error
     trained_at = time.perf_counter()
     errors = driver.errors()
     now = time.perf_counter()
@@ -58,12 +77,13 @@ def run_training(
         found.append(TrainOut(
             history.table(member), {**own, **counts}, dict(timing),
             stop_message=driver.stop_message,
+            stop_reason="" if driver.stop_reason is None else driver.stop_reason.name,
         ))  # fmt: skip
     return found
 
 
 def _callbacks(
-    driver: AbstractTraining, config: TrainingConfig, resumes: bool
+    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool
 ) -> list[AbstractCallback]:
     found: list[AbstractCallback] = []
     if driver.has_validation:
@@ -74,9 +94,7 @@ def _callbacks(
                 min_scale=min(1.0, config.scheduler_min_lr / rate),
             ))  # fmt: skip
         if config.save_best:
-            alone = isinstance(driver, PotentialTraining)
-            best = BestState(MONITOR, z=0, restore=True) if alone else BestMembers(MONITOR)
-            found.append(best)
+            found.append(_best(driver, config, start))
     elif config.use_scheduler:
         raise ValueError(
             "use_scheduler=True goes by the validation split, but there is none; set testpercent "
@@ -85,14 +103,45 @@ def _callbacks(
     if config.show_progress:
         found.append(EpochProgress(config.show_batch_progress))
     if config.checkpoint_dir is not None and config.checkpoint_interval:
-        checkpoint = Checkpoint(
-            config.checkpoint_dir, every_steps=config.checkpoint_interval * driver.n_batches,
-            max_to_keep=config.max_checkpoints,
-        )  # fmt: skip
-        if not resumes and checkpoint.folder(driver).entries():
-            raise CheckpointError(
-                f"checkpoint_dir={config.checkpoint_dir!r} holds checkpoints of another run; give "
-                f"resume_from={config.checkpoint_dir!r} to go on with it, another folder, or None."
-            )
-        found.append(checkpoint)
+        found.append(_checkpoint(driver, config, start, extend))
     return found
+
+
+def _best(driver: AbstractTraining, config: TrainingConfig, start: Start) -> AbstractCallback:
+    """Keeps the best parameters; what training begins with is the first to compare with."""
+    alone = isinstance(driver, PotentialTraining)
+    best = BestState(MONITOR, z=0, restore=True) if alone else BestMembers(MONITOR)
+    if start.potentials:
+        errors = driver.errors()
+        alpha = config.weights[1][0]
+        score = (1 - alpha) * errors["RMSE_test"]
+        score = score + alpha * np.nan_to_num(errors.get("RMSE_force_test", 0.0), nan=0.0)
+        best.parameters = driver.snapshot_parameters()
+        if isinstance(best, BestMembers):
+            best.scores = np.asarray(score)
+        else:
+            best.best_score = best.best_value = float(score)
+    return best
+
+
+def _checkpoint(
+    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool
+) -> Checkpoint:
+    assert config.checkpoint_dir is not None
+    checkpoint = Checkpoint(
+        config.checkpoint_dir, every_steps=config.checkpoint_interval * driver.n_batches,
+        max_to_keep=config.max_checkpoints, accept_changes=config.accept_changes, extend=extend,
+    )  # fmt: skip
+    folder = checkpoint.folder(driver)
+    there = folder.entries()
+    if start.potentials:
+        for entry in there:
+            folder.set_aside(entry)
+        if there:
+            _logger.info("%d older checkpoints are in %s/set_aside.", len(there), folder.path)
+    elif start.resume is None and there:
+        raise CheckpointError(
+            f"checkpoint_dir={config.checkpoint_dir!r} holds checkpoints of another run; give "
+            f"resume_from={config.checkpoint_dir!r} to go on with it, another folder, or None."
+        )
+    return checkpoint

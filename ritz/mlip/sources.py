@@ -7,19 +7,20 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ritz.mlip.reading import Paths, expand, iter_structures
+from ritz.mlip.labelling import Labelling
+from ritz.mlip.reading import Paths, expand, read_files
 from ritz.mlip.structure import Structure, as_structure
 
 Sources = Paths | Iterable[Any]
 """Files, patterns or folders; or structures or records, one after another."""
 
 
-def read_sources(sources: Sources, keys: tuple[Any, ...], workers: int) -> Iterator[Structure]:
+def read_sources(sources: Sources, labelling: Labelling, workers: int) -> Iterator[Structure]:
     """Structures of files, read by several processes, or as they are given.
 
     Args:
         sources: Where they are from.
-        keys: Those of energies, forces and stress, see `read_structures`.
+        labelling: Keys and units of energies, forces and stress.
         workers: How many processes there are; 0 for this one.
     """
     is_path = isinstance(sources, str | PathLike)
@@ -31,14 +32,13 @@ def read_sources(sources: Sources, keys: tuple[Any, ...], workers: int) -> Itera
         return
     files = expand(listed)
     if not workers:
-        for file in files:
-            yield from iter_structures(file, *keys)
+        yield from read_files(files, labelling)
         return
     context = multiprocessing.get_context("spawn")  # JAX has threads, which forks do not survive
     with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-        for structures in pool.map(_read_file, files, [keys] * len(files)):
+        for structures in pool.map(_read_file, files, [labelling] * len(files)):
             yield from structures
 
 
-def _read_file(file: Path, keys: tuple[Any, ...]) -> list[Structure]:
-    return list(iter_structures(file, *keys))
+def _read_file(file: Path, labelling: Labelling) -> list[Structure]:
+    return list(read_files([file], labelling))

@@ -11,6 +11,8 @@ from ase.geometry import complete_cell
 from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float
 
+from ritz.mlip.numbers import to_floats
+
 
 @dataclasses.dataclass(eq=False)
 class Structure:
@@ -25,10 +27,13 @@ class Structure:
         cell: Lattice vectors as rows, in Angstrom; None for structures that are not periodic.
         pbc: Along which lattice vectors the structure is periodic; by default along all of a
             cell that was given.
-        stress: In eV/Angstrom^3, of shape (3, 3) or Voigt's (xx, yy, zz, yz, xz, xy), positive
-            where the structure pulls inwards, as in ASE; or None.
+        stress: In eV/Angstrom^3, of shape (3, 3), its 9 numbers in a row, or Voigt's (xx, yy, zz,
+            yz, xz, xy), positive where the structure pulls inwards, as in ASE; or None.
         name: What it is called in messages and tables.
         weight: How much it counts in the loss.
+        config_type: What kind of structure it is, as files of training data say; "IsolatedAtom"
+            gives the energy of an atom, see `isolated_atoms`.
+        keys: Under which names its file had numbers; for messages.
 
     Raises:
         TypeError: If species or numbers have the wrong type.
@@ -44,6 +49,8 @@ class Structure:
     stress: Float[np.ndarray, "3 3"] | None = None
     name: str | None = None
     weight: float = 1.0
+    config_type: str | None = None
+    keys: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         what = "a structure" if self.name is None else f"structure {self.name!r}"
@@ -59,9 +66,7 @@ class Structure:
         pbc = self.cell is not None if self.pbc is None else self.pbc
         self.pbc = tuple(map(bool, np.broadcast_to(np.asarray(pbc, bool), 3)))
         if self.stress is not None:
-            if np.shape(self.stress) == (6,):
-                self.stress = voigt_6_to_full_3x3_stress(np.asarray(self.stress, float))
-            self.stress = _array("stress", self.stress, (3, 3), what)
+            self.stress = full_stress(self.stress, f"{what}: stress")
         self.weight = float(_array("weight", self.weight, (), what))
         self._check_cell(what)
         if self.weight < 0:
@@ -133,16 +138,51 @@ def _checked_symbols(species: Any, what: str) -> tuple[str, ...]:
     return symbols
 
 
+def full_stress(value: Any, what: str) -> np.ndarray:
+    """A matrix, from 9 numbers or the 6 of Voigt (xx, yy, zz, yz, xz, xy).
+
+    Raises:
+        TypeError: If it is no numbers.
+        ValueError: If there are others, or they are not finite.
+    """
+    array = _floats(what, value)
+    if array.shape == (6,):
+        array = voigt_6_to_full_3x3_stress(array)
+    elif array.shape == (9,):
+        array = array.reshape(3, 3)
+    if array.shape != (3, 3):
+        raise ValueError(
+            f"{what} must have 9 numbers, or 6 in the order xx, yy, zz, yz, xz, xy, but has the "
+            f"shape {array.shape}."
+        )
+    _check_finite(what, array)
+    return array
+
+
 def _array(name: str, value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
-    try:
-        array = np.array(value, float)
-    except (TypeError, ValueError):
-        raise TypeError(f"{what}: {name} must be numbers, but {value!r} was given.") from None
+    array = _floats(f"{what}: {name}", value)
     if array.shape != shape:
         raise ValueError(f"{what}: {name} must have the shape {shape}, but has {array.shape}.")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{what}: {name} must be finite.")
+    _check_finite(f"{what}: {name}", array)
     return array
+
+
+def _floats(what: str, value: Any) -> np.ndarray:
+    array = to_floats(value)
+    if array is None:
+        try:
+            array = np.array(value, float)
+        except (TypeError, ValueError):
+            raise TypeError(f"{what} must be numbers, but {value!r} was given.") from None
+    return np.array(array)
+
+
+def _check_finite(what: str, array: np.ndarray) -> None:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        place = tuple(map(int, bad[0]))
+        at = f" at {list(place)}" if place else ""
+        raise ValueError(f"{what} must be finite, but {float(array[place])} was given{at}.")
 
 
 def as_structure(given: Any) -> Structure:

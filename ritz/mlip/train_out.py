@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ritz.extras import needs
+
 _LABELS = {
     "RMSE_train": "energy, training", "RMSE_test": "energy, validation",
     "RMSE_force_train": "forces, training", "RMSE_force_test": "forces, validation",
@@ -27,6 +29,7 @@ class TrainOut:
         timing: Seconds by part of the work.
         energies: Predicted energies of both splits, if they were asked for; see `PredictOut`.
         stop_message: Why the run ended.
+        stop_reason: The same in a word, see `ritz.driver.StopReason`.
     """
 
     errors: pd.DataFrame
@@ -34,6 +37,7 @@ class TrainOut:
     timing: dict[str, float] = dataclasses.field(default_factory=dict)
     energies: dict[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     stop_message: str = ""
+    stop_reason: str = ""
 
     @property
     def has_forces(self) -> bool:
@@ -77,7 +81,8 @@ class TrainOut:
         return self._figure(panels, outfile)
 
     def _figure(self, panels: Sequence[tuple[str, ...]], outfile: Any) -> Any:
-        from matplotlib.figure import Figure
+        with needs("A plot", "plot"):
+            from matplotlib.figure import Figure
 
         figure = Figure((5.5 * len(panels), 4), layout="constrained")
         for number, names in enumerate(panels):

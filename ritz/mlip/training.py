@@ -12,6 +12,7 @@ from ritz.mlip.abstract_model import AbstractModel
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batch_errors import OfEach, alone, named_errors, zero_sums
 from ritz.mlip.config import TrainingConfig
+from ritz.mlip.epoch_count import batches_of
 from ritz.mlip.kernel import Scores, Seen, Settings, TrainingCarry, TrainingKernel
 from ritz.mlip.losses import Loss
 from ritz.mlip.methods import Rates, optimizer
@@ -88,7 +89,7 @@ class AbstractTraining(OwnPrecision):
     def _prepare(self) -> None:
         config, train = self.config, self._data.train
         n = len(train.counts)
-        self.n_batches = -(-n // config.method.batchsize)
+        self.n_batches = batches_of(n, config.method.batchsize)
         labelled = np.asarray(train.labels.has_tables)
         self._n_supervised = n_supervised(config, int(labelled.sum()))
         self._weights = self._static_weights(train)
@@ -209,11 +210,10 @@ class AbstractTraining(OwnPrecision):
     @property
     def _rates(self) -> Rates:
         config, n = self.config, self.n_batches
-        if config.schedule == "constant" and not config.warmup_epochs:
+        warmup = config.warmup(self._horizon)
+        if config.schedule == "constant" and not warmup:
             return Rates()  # whatever the number of epochs, so that programs are shared
-        return Rates(
-            config.schedule, config.warmup_epochs * n, self._horizon * n, config.final_fraction
-        )
+        return Rates(config.schedule, warmup * n, self._horizon * n, config.final_fraction)
 
     def learning_rate(self, scale: float = 1.0) -> float:
         """The learning rate of the present step.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from ritz.mlip.numbers import to_float
 from ritz.mlip.structure import Structure
 
 _ENERGY = re.compile(r"total\s+energy\s*=\s*(\S+)", re.IGNORECASE)
@@ -95,7 +96,7 @@ def _numbers(words: list[str], path: Path) -> list[float]:
 
 def _number(word: str, path: Path, line: str) -> float:
     try:
-        return float(word)
+        return to_float(word)
     except ValueError:
         raise ValueError(f"{path}: {word!r} is no number, in the line {line!r}.") from None
 

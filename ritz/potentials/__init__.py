@@ -2,4 +2,6 @@
 
 from ritz.potentials.potential import AbstractPotential as AbstractPotential
 from ritz.potentials.potential import Potential as Potential
+from ritz.potentials.sources import AbstractPotentialSource as AbstractPotentialSource
+from ritz.potentials.sources import as_potential as as_potential
 from ritz.potentials.structure import Structure as Structure

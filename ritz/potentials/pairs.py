@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from ritz.extras import needs
+
 
 def _vesin(positions: Any, cell: Any, pbc: Any, reach: float, wanted: str) -> list[np.ndarray]:
-    from vesin import NeighborList
+    with needs("A neighbour list", "relax"):
+        from vesin import NeighborList
 
     found = NeighborList(cutoff=reach, full_list=True).compute(
         points=np.asarray(positions, float), box=np.asarray(cell, float),

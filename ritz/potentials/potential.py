@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ritz.potentials.close_pairs import ONE_PLACE
 from ritz.potentials.structure import Structure
 
 
@@ -31,6 +32,24 @@ class AbstractPotential(abc.ABC):
     pairwise: ClassVar[bool] = False
     """Whether the energy is a sum over pairs of a function of their distance, which makes forces
     cheaper."""
+
+    @property
+    def species(self) -> tuple[str, ...] | None:
+        """The chemical symbols that the potential knows; None if it takes all."""
+        return None
+
+    def least_distance(self, first: Any, second: Any) -> Any:
+        """How far apart two atoms must be, in Angstrom, for the potential to tell their energy.
+
+        `evaluate` makes the energy of a structure with a closer pair NaN, so that nobody takes it
+        for a number. By default atoms must not be at one place. Potentials that are `pairwise`
+        see to it themselves, at less cost.
+
+        Args:
+            first: Atomic numbers, an array.
+            second: The same of the other atoms; broadcasts against `first`.
+        """
+        return ONE_PLACE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the class a pytree."""
@@ -113,7 +132,8 @@ def evaluate(
     """Energy, forces and virial of one structure.
 
     The energy is differentiated by the vectors between neighbours, from which forces and virial
-    follow without differentiating the gathering of them.
+    follow without differentiating the gathering of them. Energy, forces and virial are NaN if two
+    atoms are closer than `AbstractPotential.least_distance`.
     """
 
     def energy(vectors: Any, positions: Any, cell: Any) -> Any:
@@ -134,7 +154,16 @@ def evaluate(
         virial = _product(by_vector, vectors)
         virial += by_position.T @ positions + by_cell.T @ cell
         virial = (virial + virial.T) / 2
+    if potential.cutoff is not None and not potential.pairwise:
+        close = _has_close_pair(potential, structure)
+        value, forces, virial = (jnp.where(close, jnp.nan, x) for x in (value, forces, virial))
     return Evaluated(value, forces, virial)
+
+
+def _has_close_pair(potential: AbstractPotential, structure: Structure) -> Any:
+    mine, theirs = structure.numbers[:, None], structure.numbers[structure.neighbors]
+    limit = potential.least_distance(mine, theirs)
+    return jnp.any(structure.pairs & (structure.squared_distances() < limit**2))
 
 
 def _product(by_vector: Any, vectors: Any) -> Float[Array, "3 3"]:

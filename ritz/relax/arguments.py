@@ -1,26 +1,43 @@
 """Checks what a relaxation is given."""
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
+from ase.calculators.calculator import BaseCalculator
+
 from ritz.potentials.potential import AbstractPotential
+from ritz.potentials.sources import AbstractPotentialSource, as_potential
 from ritz.relax.fire import FIRE
 from ritz.relax.quantities import check_names
 from ritz.relax.stage import AbstractStage, FusedStage, fused
 
 
-def check_model(model: Any) -> None:
-    """Refuse what is no potential.
+def potential_of(model: Any) -> AbstractPotential:
+    """The potential that is meant: itself, what was trained, or what a path leads to.
 
     Raises:
-        TypeError: With what to write instead.
+        TypeError: If it is something else, with what to write instead.
+        ValueError: If there is no potential at a path.
+        RuntimeError: If it was not trained.
     """
-    if not isinstance(model, AbstractPotential):
+    if isinstance(model, AbstractPotential | AbstractPotentialSource | str | PathLike):
+        return as_potential(model)
+    name = getattr(model, "__name__", type(model).__name__)
+    if isinstance(model, BaseCalculator):
         raise TypeError(
-            f"model must be a potential such as LennardJones(), but {model!r} was given; wrap "
-            "a function (params, structure) -> energy as ritz.relax.Potential(function, "
-            "params, cutoff)."
+            f"model is a calculator of ASE, {name}, which computes one structure at a time outside "
+            "of compiled steps. Relax with ASE's own optimisers: atoms.calc = calculator; "
+            "ase.optimize.FIRE(atoms).run(fmax=0.05). Of an MLIPCalculator give the potential "
+            "itself."
         )
+    if isinstance(model, type) and issubclass(model, AbstractPotential):
+        raise TypeError(f"model is the class {name}; give a potential of it: {name}(...).")
+    raise TypeError(
+        f"model must be a potential such as LennardJones(), a trained one, or the path of its file "
+        f"or run folder, but {model!r} was given; wrap a function (params, structure) -> energy "
+        "as ritz.relax.Potential(function, params, cutoff)."
+    )
 
 
 def checked_stages(stages: Any, convergence_hook: Any, structures: Sequence[Any]) -> FusedStage:

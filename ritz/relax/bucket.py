@@ -3,17 +3,16 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from os import PathLike
 from typing import Any
 
 import numpy as np
 from ase import Atoms as AseAtoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms, FixCartesian
 from ase.geometry import complete_cell
 
 from ritz.potentials.pairs import most_neighbors
 from ritz.relax.batch import Atoms, Geometry, Given, Outcome
+from ritz.relax.constraints import movable
 from ritz.relax.stage import FusedStage
 
 SPREAD = 1.5
@@ -39,81 +38,6 @@ class Bucket:
     def n_atoms(self) -> int:
         """The size that all are padded to: that of the largest one."""
         return self.given.positions.shape[1]
-
-
-def checked(structures: Any, cutoff: float | None) -> list[AseAtoms]:
-    """The structures, as a list.
-
-    Raises:
-        TypeError: If something is no `ase.Atoms`.
-        ValueError: If there is none, or one of them cannot be treated; its place is named.
-    """
-    if isinstance(structures, str | PathLike):
-        raise TypeError(
-            f"structures are ase.Atoms, but {structures!r} was given; read files with "
-            f"ase.io.read({str(structures)!r}, ':')."
-        )
-    listed = [structures] if isinstance(structures, AseAtoms) else list(structures)
-    if not listed:
-        raise ValueError("there is no structure to relax.")
-    for place, atoms in enumerate(listed):
-        if not isinstance(atoms, AseAtoms):
-            raise TypeError(f"structure {place} must be an ase.Atoms, but {atoms!r} was given.")
-        try:
-            check_structure(atoms, cutoff)
-        except ValueError as error:
-            formula = atoms.get_chemical_formula()
-            raise ValueError(f"structure {place} ({formula}): {error}") from error
-    return listed
-
-
-def check_structure(atoms: AseAtoms, cutoff: float | None) -> None:
-    """Refuse a structure that cannot be treated.
-
-    Args:
-        atoms: The structure.
-        cutoff: The potential's.
-
-    Raises:
-        ValueError: With what is wrong with it.
-    """
-    why = _refusal(atoms)
-    if why is None and cutoff is not None and math.isinf(cutoff) and any(atoms.pbc):
-        why = (
-            "it is periodic, so that the potential needs a cutoff; give cutoff=..., for "
-            "Lennard-Jones 3 sigma."
-        )
-    if why is not None:
-        raise ValueError(why)
-
-
-def _refusal(atoms: AseAtoms) -> str | None:
-    if not len(atoms):
-        return "it has no atoms."
-    if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(atoms.cell.array)):
-        return "positions or cell are not finite."
-    if any(atoms.pbc & (np.linalg.norm(atoms.cell.array, axis=1) == 0)):
-        return "it is periodic along a lattice vector of length zero."
-    if abs(np.linalg.det(complete_cell(atoms.cell))) < 1e-9:
-        return "its lattice vectors lie in one plane."
-    if not np.all(atoms.get_masses() > 0):
-        return "masses must be above zero."
-    for constraint in atoms.constraints:
-        if not isinstance(constraint, FixAtoms | FixCartesian):
-            return f"{type(constraint).__name__} cannot be held; FixAtoms and FixCartesian can."
-    return None
-
-
-def movable(atoms: AseAtoms) -> np.ndarray:
-    """Which coordinates are not held by a constraint, shape (n_atoms, 3)."""
-    free = np.ones((len(atoms), 3), bool)
-    for constraint in atoms.constraints:
-        mask: Any = True
-        if isinstance(constraint, FixCartesian):
-            mask = np.asarray(constraint.mask, bool)  # true where held
-        rows = free[constraint.index]
-        free[constraint.index] = rows & ~np.broadcast_to(mask, rows.shape)
-    return free
 
 
 def group(sizes: Sequence[int]) -> list[list[int]]:

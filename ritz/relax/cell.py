@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ritz.relax.matrices import exponential, inverse, volume
+from ritz.relax.numbers import finite, positive
 from ritz.relax.stage import Now
+from ritz.relax.units import GIGAPASCAL
 
 
 class CellState(NamedTuple):
@@ -33,7 +35,7 @@ class FrechetCell:
             xz, xy); all by default. Structures that are not periodic in every direction need it.
         hydrostatic: Whether the cell keeps its shape.
         constant_volume: Whether it keeps its volume.
-        pressure: The pressure outside, in eV/Angstrom^3.
+        pressure: The pressure outside, in GPa.
         factor: What the cell's coordinates are scaled by; by default the number of atoms.
 
     Raises:
@@ -57,8 +59,9 @@ class FrechetCell:
                 )
         if self.hydrostatic and self.constant_volume:
             raise ValueError("a cell that keeps its shape and its volume cannot move.")
-        if self.factor is not None and not self.factor > 0:
-            raise ValueError(f"factor must be positive, but {self.factor!r} was given.")
+        finite("pressure", self.pressure, "GPa")
+        if self.factor is not None:
+            positive("factor", self.factor)
 
     @property
     def _mask(self) -> np.ndarray:
@@ -73,14 +76,15 @@ class FrechetCell:
         return gradient - mean if self.constant_volume else gradient
 
     def residual_stress(self, stress: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
-        """What must vanish of a stress: what it differs by from the pressure, as far as allowed."""
+        """What must vanish of a stress, in GPa: its difference from the pressure, where allowed."""
         return self._allowed(stress + self.pressure * jnp.eye(3, dtype=stress.dtype))
 
     def _scale(self, now: Now) -> Any:
         return now.n_atoms.astype(now.cell.dtype) if self.factor is None else self.factor
 
     def _virial(self, now: Now) -> Any:
-        return now.virial + self.pressure * volume(now.cell) * jnp.eye(3, dtype=now.cell.dtype)
+        outside = self.pressure * GIGAPASCAL
+        return now.virial + outside * volume(now.cell) * jnp.eye(3, dtype=now.cell.dtype)
 
     def enter(self, now: Now) -> CellState:
         """No deformation yet."""

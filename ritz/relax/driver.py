@@ -12,18 +12,20 @@ import numpy as np
 from ritz.driver import OwnPrecision
 from ritz.driver.arguments import check_choice, check_count
 from ritz.driver.callback import AbstractCallback
-from ritz.potentials.potential import AbstractPotential
-from ritz.relax.arguments import check_model, checked_stages
-from ritz.relax.batch import is_running, waiting
-from ritz.relax.bucket import as_images, checked, pack
+from ritz.relax.arguments import checked_stages, potential_of
+from ritz.relax.batch import Outcome, is_running, waiting
+from ritz.relax.bucket import as_images, pack
+from ritz.relax.checks import SKIN, checked
 from ritz.relax.convergence_hook import ConvergenceHook
+from ritz.relax.explosion import highest_temperature
 from ritz.relax.finish import AllFinished, Registered
-from ritz.relax.kernel import RelaxCarry, RelaxKernel
-from ritz.relax.list_sizes import grown, made_on_host, rounded
+from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
+from ritz.relax.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
 from ritz.relax.neighbors import ListSettings
-from ritz.relax.optimizer import positive
+from ritz.relax.numbers import as_real, positive
 from ritz.relax.quantities import check_names
-from ritz.relax.slots import first_slots, made_from, n_slots, remade, widened
+from ritz.relax.reasons import Reasons
+from ritz.relax.slots import failed, first_slots, made_from, n_slots, remade, widened
 from ritz.relax.stage import FusedStage
 from ritz.relax.state import Structures
 
@@ -35,6 +37,9 @@ the device's kind: on CPUs the neighbour lists of a step should stay in the cach
 
 _FAR_MAX_ATOMS = 2**16
 """The same for devices that have a memory of their own."""
+
+_MANY = 4  # lists that have grown by so much are worth a warning
+_PRESENT = jax.jit(RelaxKernel.present)
 
 
 class Relaxation(OwnPrecision):
@@ -49,13 +54,20 @@ class Relaxation(OwnPrecision):
     energies in the slots, and how many are `running`, `waiting`, `converged` (have left the last
     stage), `unconverged` (have used up their steps) and `failed`. Under `structures` it has by
     slot: `place` among those given, `energy`, `fmax` and `status`, `temperature` with integrators,
-    and `volume` and `pressure` with moving cells. The run stops when all have finished, after a
-    step in which nothing moves.
+    and `volume` and `pressure`, in GPa, with moving cells. The run stops when all have finished,
+    after a step in which nothing moves.
+
+    A structure *fails* where numbers are not finite, two atoms are closer than the potential knows,
+    or dynamics explodes: above 100,000 K (or a hundred times what thermostats or the structures
+    begin with), or with so many neighbours that it has collapsed. The others go on;
+    `state.reasons` says why, and a warning at the end of the run.
 
     Args:
-        atoms: One `ase.Atoms` or many. `FixAtoms` and `FixCartesian` are held; momenta are where
-            integrators begin.
-        model: A potential, see `AbstractPotential`.
+        atoms: One `ase.Atoms` or many. `FixAtoms` and `FixCartesian` are held, and `FixScaled`,
+            `FixedPlane` and `FixedLine` where what they leave free lies along x, y or z; momenta
+            are where integrators begin.
+        model: A potential, see `AbstractPotential`; a trained one, or the path of its file or run
+            folder.
         stages: An optimiser or integrator, or several joined by `+`; `FIRE()` by default.
         convergence_hook: Criteria in place of those of a single stage.
         max_atoms: How many atoms are treated at once, empty places counted, which bounds memory;
@@ -75,32 +87,34 @@ class Relaxation(OwnPrecision):
     def __init__(
         self,
         atoms: Any,
-        model: AbstractPotential,
+        model: Any,
         stages: Any = None,
         *,
         convergence_hook: Any = None,
         max_atoms: int | None = None,
         slots: int | None = None,
-        skin: float = 1.0,
+        skin: float = SKIN,
         neighbors: str = "auto",
         dtype: str = "float64",
         seed: int = 0,
     ):
-        check_model(model)
+        model = potential_of(model)
+        skin = positive("skin", skin)
         check_choice("neighbors", neighbors, ("auto", "device", "host"))
         check_choice("dtype", dtype, ("float64", "float32"))
-        structures = checked(atoms, model.cutoff)
+        structures = checked(atoms, model, skin)
         if max_atoms is None:
             max_atoms = MAX_ATOMS.get(jax.default_backend(), _FAR_MAX_ATOMS)
         check_count("max_atoms", max_atoms, 1)
         if slots is not None:
             check_count("slots", slots, 1)
         self.dtype = dtype
-        self.skin = positive("skin", skin)
+        self.skin = skin
         self.seed = seed
         self._model = model
         self._hooked: list[ConvergenceHook] = []
         self._stages = checked_stages(stages, convergence_hook, structures)
+        self._highest = highest_temperature(self._stages.stages, structures)
         self._buckets = pack(structures, model.cutoff, self.skin)
         self._widths = [rounded(bucket.width) for bucket in self._buckets]
         self._images = [bucket.images for bucket in self._buckets]
@@ -108,14 +122,17 @@ class Relaxation(OwnPrecision):
         self._n_slots = n_slots(self._buckets, slots, max_atoms)
         with self._precision():
             real = jnp.dtype(dtype)
-            self._potential = jax.tree.map(lambda x: _strong(x, real), model)
+            self._potential = jax.tree.map(lambda x: as_real(x, real), model)
             self._given = tuple(
-                jax.tree.map(lambda x: _strong(x, real), bucket.given) for bucket in self._buckets
+                jax.tree.map(lambda x: as_real(x, real), bucket.given) for bucket in self._buckets
             )
             self._key = jax.random.key(seed)
             self._kernel = self._make_kernel()
             carry = self._first_carry()
-        super().__init__(Structures(structures, self._buckets, self._stages, carry), "fmax")
+        state = Structures(
+            structures, self._buckets, self._stages, carry, self._present, self._reason
+        )
+        super().__init__(state, "fmax")
         super().register_hook(AllFinished())
 
     # Kernel and carry.
@@ -132,7 +149,9 @@ class Relaxation(OwnPrecision):
 
     def _make_kernel(self) -> RelaxKernel:
         settings = tuple(map(self._list_settings, range(len(self._buckets))))
-        return RelaxKernel(self._potential, self._given, self._key, self._stages, settings)
+        return RelaxKernel(
+            self._potential, self._given, self._key, self._stages, settings, self._highest
+        )
 
     def _first_carry(self) -> RelaxCarry:
         found = [
@@ -164,36 +183,61 @@ class Relaxation(OwnPrecision):
         self.batch = None  # refill and neighbour lists come before each attempt
         return super()._compute_live()
 
+    def _present(self, carry: RelaxCarry) -> tuple[Outcome, ...]:
+        """How structures stand after the last step; neighbour lists that do not fit grow first."""
+        with self._precision():
+            carry, found = _PRESENT(self._kernel, carry)
+            while overflows(carry, len(self._stages)):
+                self.carry = carry
+                self.attend()
+                carry, found = _PRESENT(self._kernel, self.carry)
+        return found
+
     # Neighbour lists that did not fit.
 
     def attend(self) -> None:
-        """Give neighbour lists that did not fit more room."""
-        carry, grown = self.carry, False
+        """Give neighbour lists that did not fit more room; structures that have collapsed fail."""
+        carry, n_stages = self.carry, len(self._stages)
+        if not overflows(carry, n_stages):
+            return
+        found, grown = list(carry.slots), False
         for bucket, slots in enumerate(carry.slots):
-            overflow = slots.lists.overflow & is_running(slots, len(self._stages))
-            flags = np.asarray(overflow)
-            if flags.any():
-                self._grow(bucket, np.flatnonzero(flags))
-                grown = True
+            rows = np.flatnonzero(np.asarray(slots.lists.overflow & is_running(slots, n_stages)))
+            if rows.size:
+                geometry, atoms = jax.device_get((carry.params[bucket], slots.atoms))
+                reach, most = self._kernel.lists[bucket].reach, self._most_neighbors(bucket)
+                lost = collapsed(geometry, atoms, rows, reach, most)
+                found[bucket] = failed(slots, carry.params[bucket], lost) if lost else slots
+                left = [row for row in rows if row not in lost]
+                grown |= bool(left)
+                if left:
+                    self._grow(bucket, geometry, atoms, left)
         if grown:
             self._kernel = self._make_kernel()
             with self._precision():
-                pairs = zip(carry.slots, self._widths, strict=True)
-                wider = tuple(widened(own, width) for own, width in pairs)
-            self.carry = carry._replace(slots=wider)
+                pairs = zip(found, self._widths, strict=True)
+                found = [widened(own, width) for own, width in pairs]
             self._compiled_in_run = False
+        self.carry = carry._replace(slots=tuple(found))
 
-    def _grow(self, bucket: int, rows: np.ndarray) -> None:
-        geometry, atoms = jax.device_get(
-            (self.carry.params[bucket], self.carry.slots[bucket].atoms)
-        )
+    def _most_neighbors(self, bucket: int) -> int:
+        return most_allowed(self._buckets[bucket].width, self._kernel.lists[bucket].reach)
+
+    def _grow(self, bucket: int, geometry: Any, atoms: Any, rows: Any) -> None:
         reach, old = self._kernel.lists[bucket].reach, self._widths[bucket]
         width, images = grown(geometry, atoms, rows, reach, (old, self._images[bucket]))
         self._widths[bucket], self._images[bucket] = width, images
-        _logger.info(
+        many = width > _MANY * max(self._buckets[bucket].width, 1)
+        _logger.log(
+            logging.WARNING if many else logging.INFO,
             "Step %d: neighbour lists of %d atoms overflowed; they now hold %d neighbours an atom "
-            "instead of %d.", self.step_count, self._buckets[bucket].n_atoms, width, old,
+            "instead of %d.%s", self.step_count, self._buckets[bucket].n_atoms, width, old,
+            " Something is collapsing." * many,
         )  # fmt: skip
+
+    def _reason(self, bucket: int, outcome: Outcome, row: int, place: int) -> str:
+        reasons = Reasons(self._model, self._kernel.lists[bucket].reach, self._highest)
+        return reasons.of(self.structures.given[place], outcome, row, self._most_neighbors(bucket))
 
     # Checkpoints.
 
@@ -303,8 +347,3 @@ class Relaxation(OwnPrecision):
 
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         return observable(self.state)
-
-
-def _strong(leaf: Any, real: Any) -> Any:
-    array = jnp.asarray(leaf)
-    return array.astype(real) if jnp.issubdtype(array.dtype, jnp.floating) else array

@@ -1,15 +1,27 @@
 """Callbacks that a relaxation brings along."""
 
+import logging
 from typing import Any
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.relax.convergence_hook import ConvergenceHook
+
+_logger = logging.getLogger(__name__)
+
+_TOLD = 10
+"""So many structures that have failed are named at the end of a run."""
 
 
 class AllFinished(AbstractCallback):
     """Ends the run when no structure is left that runs or waits."""
 
     callback_order = CallbackOrder.STOP
+    _left = 0
+    _told = ""
+
+    def __init__(self) -> None:
+        self._warned: set[int] = set()
+
     decides = False  # a block ends where it stops, so that nothing has to be taken back
 
     @property
@@ -35,6 +47,20 @@ class AllFinished(AbstractCallback):
         """Stop after the step, in which nothing has moved: so no block is taken back."""
         if not self._left:
             raise _finished(f"all structures have finished ({self._told})")
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Warn of structures that have failed, once of each, with the reason."""
+        state = driver.structures
+        reasons = state.reasons
+        new = [n for n, why in enumerate(reasons) if why and n not in self._warned]
+        self._warned.update(new)
+        for place in new[:_TOLD]:
+            _logger.warning(
+                "Structure %d (%s) has failed: %s.",
+                place, state.given[place].get_chemical_formula(), reasons[place],
+            )  # fmt: skip
+        if len(new) > _TOLD:
+            _logger.warning("%d more structures have failed.", len(new) - _TOLD)
 
     def is_live(self, step: int) -> bool:
         """Deferred: only the row is read."""

@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ritz.driver.arguments import check_count
 from ritz.relax.cell import FrechetCell
-from ritz.relax.optimizer import AbstractOptimizer, mixed, positive, within_norm
+from ritz.relax.numbers import positive
+from ritz.relax.optimizer import AbstractOptimizer, mixed, within_norm
 
 
 class FireState(NamedTuple):

@@ -5,7 +5,8 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from ritz.relax.cell import FrechetCell
-from ritz.relax.optimizer import AbstractOptimizer, positive, within_longest
+from ritz.relax.numbers import positive
+from ritz.relax.optimizer import AbstractOptimizer, within_longest
 
 
 class GradientDescent(AbstractOptimizer):

@@ -1,4 +1,4 @@
-"""What all integrators share: units, kicks, and thermal velocities."""
+"""What all integrators share: kicks, and thermal velocities."""
 
 from typing import Any
 
@@ -6,17 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ritz.relax.optimizer import positive
+from ritz.relax.numbers import positive
 from ritz.relax.stage import AbstractStage, Now
-
-FEMTOSECOND = 0.09822694788464063
-"""In Angstrom sqrt(amu/eV), from CODATA 2014: ASE's `units.fs`."""
-
-BOLTZMANN = 8.617330337217213e-05
-"""In eV/K, from CODATA 2014: ASE's `units.kB`."""
-
-BAR = 6.241509125883258e-07
-"""In eV/Angstrom^3: ASE's `units.bar`."""
+from ritz.relax.units import BOLTZMANN, FEMTOSECOND
 
 
 class AbstractIntegrator(AbstractStage):

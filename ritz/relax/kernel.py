@@ -1,6 +1,7 @@
 """A step of batched relaxation and dynamics as pure functions."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +17,14 @@ from ritz.relax.batch import (
     Evaluation,
     Geometry,
     Given,
+    Outcome,
     Slots,
     is_running,
     outcome,
     waiting,
 )
+from ritz.relax.integrator import temperature_of
+from ritz.relax.matrices import volume
 from ritz.relax.neighbors import ListSettings, entries, refresh, vectors
 from ritz.relax.quantities import VIRIAL, Seen, quantity
 from ritz.relax.rows import row
@@ -60,6 +64,8 @@ class RelaxKernel(Kernel):
     stages: FusedStage = dataclasses.field(metadata={"static": True})
     lists: tuple[ListSettings, ...] = dataclasses.field(metadata={"static": True})
     """Of each bucket."""
+    highest: float = dataclasses.field(default=math.inf, metadata={"static": True})
+    """The temperature, in K, above which structures fail, see `highest_temperature`."""
 
     @property
     def needs_virial(self) -> bool:
@@ -145,12 +151,15 @@ class RelaxKernel(Kernel):
         now = self._now(geometry, slots, given, evaluated)
         velocities = self._full_velocities(slots, now, active)
         now = now._replace(velocities=velocities)
-        fmax = jnp.where(active, self._fmax(slots, now), slots.fmax)
+        fmax: Any = jnp.where(active, self._fmax(slots, now), slots.fmax)
         seen = Seen(
             geometry, slots.atoms, velocities, evaluated.energy, slots.energy, now.forces,
             evaluated.virial, fmax, slots.steps,
         )  # fmt: skip
         finite = jnp.isfinite(evaluated.energy) & jnp.all(jnp.isfinite(now.forces), axis=(1, 2))
+        finite &= jnp.isfinite(fmax)
+        if math.isfinite(self.highest):
+            finite &= temperature_of(seen.kinetic, slots.atoms.movable) <= self.highest
         status, counters = self._statuses(slots, seen, active, finite)
         return Verdict(evaluated, fmax, velocities, active, status, counters), seen
 
@@ -280,6 +289,8 @@ class RelaxKernel(Kernel):
         """Take over where structures moved to, unless that is nowhere."""
         finite = jnp.all(jnp.isfinite(moved.positions), axis=(1, 2))
         finite &= jnp.all(jnp.isfinite(moved.cell), axis=(1, 2))
+        if any(stage.moves_cell for stage in self.stages.stages):
+            finite &= volume(moved.cell) > 0
         lost = goes_on & ~finite
         goes_on &= finite
         new = select(goes_on, Geometry(moved.positions, moved.cell), geometry)
@@ -290,6 +301,33 @@ class RelaxKernel(Kernel):
             stages=states, steps=slots.steps + one, stage_steps=slots.stage_steps + one,
         )  # fmt: skip
 
+    # Between steps.
+
+    def present(self, carry: RelaxCarry) -> tuple[RelaxCarry, tuple[Outcome, ...]]:
+        """Where structures are after the last step, evaluated there; nothing moves.
+
+        Structures that have finished, or whose neighbour lists did not fit, stay as they were.
+        The carry has new neighbour lists where the next step would make them too.
+        """
+        found, kept = [], []
+        for geometry, slots, given, settings in zip(
+            carry.params, carry.slots, self.given, self.lists, strict=True
+        ):
+            lists = refresh(
+                slots.lists, geometry.positions, geometry.cell, slots.atoms.pbc,
+                slots.atoms.mask, is_running(slots, len(self.stages)), settings,
+            )  # fmt: skip
+            own = slots._replace(lists=lists)
+            verdict, _ = self._judge(geometry, own, given)
+            at = select(verdict.active, Evaluation(geometry, verdict.velocities), own.at)
+            evaluated = verdict.evaluated
+            found.append(Outcome(
+                at, evaluated.energy, evaluated.forces, evaluated.virial, verdict.fmax,
+                own.status, own.steps,
+            ))  # fmt: skip
+            kept.append(own)
+        return RelaxCarry(carry.params, tuple(kept)), tuple(found)
+
     def pauses(self, carry: RelaxCarry) -> Any:
         """Whether a neighbour list did not fit, or nothing is left to do."""
         n_stages, overflow, left = len(self.stages), False, False
@@ -298,3 +336,8 @@ class RelaxKernel(Kernel):
             overflow |= jnp.any(running & slots.lists.overflow)
             left |= jnp.any(running) | (waiting(slots, len(given.place)) > 0)
         return overflow | ~left
+
+
+def overflows(carry: RelaxCarry, n_stages: int) -> bool:
+    """Whether the neighbour list of a structure that runs did not fit; on the host."""
+    return any(bool(jnp.any(is_running(s, n_stages) & s.lists.overflow)) for s in carry.slots)

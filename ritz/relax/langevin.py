@@ -7,13 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ritz.relax.integrator import (
-    BOLTZMANN,
-    AbstractIntegrator,
-    thermal_if_at_rest,
-)
-from ritz.relax.optimizer import positive
+from ritz.relax.integrator import AbstractIntegrator, thermal_if_at_rest
+from ritz.relax.numbers import positive
 from ritz.relax.stage import Moved, Now
+from ritz.relax.units import BOLTZMANN
 
 
 class NVTLangevin(AbstractIntegrator):

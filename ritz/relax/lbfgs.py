@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Int
 
 from ritz.driver.arguments import check_count
 from ritz.relax.cell import FrechetCell
-from ritz.relax.optimizer import AbstractOptimizer, positive, within_longest
+from ritz.relax.numbers import positive
+from ritz.relax.optimizer import AbstractOptimizer, within_longest
 
 _CURVATURE = 1e-8
 """A pair is kept if s.y is above this times |s||y|: others say nothing of a minimum's curvature."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ritz.potentials.pairs import most_neighbors
 from ritz.relax.bucket import as_images, images_for
+from ritz.relax.neighbors import MOST_CELLS, countable
 
 HOST_CANDIDATES = {"cpu": 2**23}
 """From so many candidate pairs and images of a structure on, vesin's cell lists on the host are
@@ -22,6 +23,10 @@ _WIDTH_STEP = 8
 
 _GROWTH = 1.25
 """How much room lists that did not fit get beyond what they need."""
+
+_FACTOR = 8
+_LEAST = 1000
+_DENSEST = 0.2
 
 Sizes = tuple[int, tuple[int, int, int]]
 """How many neighbours an atom may have, and how many images are searched."""
@@ -47,6 +52,66 @@ def made_on_host(wanted: str, cutoff: float | None, n_atoms: int, sizes: Sizes) 
         return False
     limit = HOST_CANDIDATES.get(jax.default_backend(), _FAR_HOST_CANDIDATES)
     return n_atoms**2 * math.prod(sizes[1]) >= limit
+
+
+def cells_apart(positions: np.ndarray, cell: np.ndarray, pbc: Any) -> float:
+    """How many lattice vectors the farthest atoms are apart, along those that are periodic."""
+    fractional = (positions @ np.linalg.inv(cell))[:, np.asarray(pbc, bool)]
+    return float(np.max(np.ptp(fractional, axis=0), initial=0.0))
+
+
+def most_allowed(first: int, reach: float) -> int:
+    """How many neighbours an atom may get in a run before its structure has collapsed.
+
+    A thousand, eight times as many as at first, or what a solid of 0.2 atoms per cubic Angstrom
+    has, denser than diamond: the largest of these, so that a gas may still condense.
+
+    Args:
+        first: How many an atom of the bucket had at most at first.
+        reach: In Angstrom.
+    """
+    dense = 0 if math.isinf(reach) else math.ceil(_DENSEST * 4 / 3 * math.pi * reach**3)
+    return max(_LEAST, _FACTOR * first, dense)
+
+
+def collapse(
+    positions: np.ndarray, cell: np.ndarray, pbc: Any, reach: float, most: int
+) -> str | None:
+    """Why no neighbour list can hold a structure, or None if one can.
+
+    Args:
+        positions: Those of its atoms.
+        cell: Three lattice vectors.
+        pbc: Along which of them it is periodic.
+        reach: In Angstrom.
+        most: See `most_allowed`.
+    """
+    if any(pbc):
+        if not countable(len(positions), cell, pbc, reach):
+            return f"its cell has collapsed to {abs(np.linalg.det(cell)):.3g} cubic Angstrom"
+        apart = cells_apart(positions, cell, pbc)
+        if apart > MOST_CELLS:
+            return (
+                f"its atoms have drifted {apart:.3g} cells apart, more than {MOST_CELLS:,}; go on "
+                "from its positions after atoms.wrap()"
+            )
+    if math.isinf(reach):
+        return None
+    width = most_neighbors(positions, cell, pbc, reach)
+    if width > most:
+        return f"it has collapsed: an atom has {width} neighbours within {reach:g} Angstrom"
+    return None
+
+
+def collapsed(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, most: int) -> list[int]:
+    """Those of some slots that no neighbour list can hold, see `grown` and `collapse`."""
+    found = []
+    for row in map(int, rows):
+        there = atoms.mask[row]
+        positions, cell, pbc = geometry.positions[row][there], geometry.cell[row], atoms.pbc[row]
+        if collapse(positions, cell, pbc, reach, most) is not None:
+            found.append(row)
+    return found
 
 
 def grown(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, sizes: Sizes) -> Sizes:

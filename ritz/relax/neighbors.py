@@ -20,6 +20,12 @@ from ritz.relax.matrices import inverse
 _ROUNDING = 1e-9
 """By how much the reach is widened, relatively, where images are counted."""
 
+MOST_CELLS = 2**15 - 1
+"""So many lattice vectors apart may neighbours be: what the integers of shifts hold."""
+
+MOST_NEIGHBORS = 100_000
+"""More neighbours of an atom are not tried: about those within 60 Angstrom in a metal."""
+
 MOST_CANDIDATES = 2**18
 """How many candidate pairs are looked at together; bounds the memory of a search."""
 
@@ -147,7 +153,15 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
     else:
         neighbors, shifts, count = jax.lax.map(row, everyone, batch_size=size)
     missing = images_needed(cell, pbc, settings.reach) > jnp.array(settings.images)
-    return Found(neighbors, shifts, count, jnp.any(count > width) | jnp.any(missing))
+    overflow = jnp.any(count > width) | jnp.any(missing) | _far(fractional, pbc, mask)
+    return Found(neighbors, shifts, count, overflow)
+
+
+def _far(fractional: Any, pbc: Any, mask: Any) -> Any:
+    """Whether atoms are more lattice vectors apart than shifts can hold."""
+    there: Any = jnp.where(mask[:, None], fractional, fractional[:1])  # the first is an atom
+    apart = jnp.max(there, axis=0) - jnp.min(there, axis=0)
+    return jnp.any(pbc & (apart > MOST_CELLS))
 
 
 def search_on_host(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings) -> Found:
@@ -163,7 +177,8 @@ def search_on_host(positions: Any, cell: Any, pbc: Any, mask: Any, settings: Lis
         lambda x, c, periodic, there: _padded(x, c, periodic, there, settings.reach, width),
         shapes, positions, cell, pbc, mask, vmap_method="sequential",
     )  # fmt: skip
-    return Found(neighbors, shifts, count, jnp.any(count > width))
+    overflow = jnp.any(count > width) | _far(positions @ inverse(cell), pbc, mask)
+    return Found(neighbors, shifts, count, overflow)
 
 
 def _padded(
@@ -171,6 +186,9 @@ def _padded(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mask = np.asarray(mask)
     n, atoms = len(mask), np.flatnonzero(mask)
+    if not countable(len(atoms), cell, pbc, reach):  # does not fit
+        nothing = np.zeros((n, width), np.int32), np.zeros((n, width, 3), np.int16)
+        return *nothing, np.full(n, width + 1, np.int32)
     first, second, shifts = pairs_on_host(np.asarray(positions)[atoms], cell, pbc, reach)
     count = np.bincount(first, minlength=len(atoms))
     place = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
@@ -183,6 +201,30 @@ def _padded(
     all_counts = np.zeros(n, np.int32)
     all_counts[atoms] = count
     return all_neighbors, all_shifts, all_counts
+
+
+def countable(n_atoms: int, cell: Any, pbc: Any, reach: float) -> bool:
+    """Whether the neighbours of a structure are so few that they can be searched."""
+    cell = np.asarray(cell, float)
+    if not np.all(np.isfinite(cell)) or not abs(np.linalg.det(cell)) > 0:
+        return False
+    return expected_neighbors(n_atoms, cell, pbc, reach) <= MOST_NEIGHBORS
+
+
+def expected_neighbors(n_atoms: int, cell: np.ndarray, pbc: Any, reach: float) -> float:
+    """About how many neighbours an atom has, from above, without looking for them.
+
+    Args:
+        n_atoms: How many atoms the cell holds.
+        cell: Three linearly independent lattice vectors.
+        pbc: Along which of them it is periodic.
+        reach: In Angstrom.
+    """
+    periodic = np.asarray(pbc, bool)
+    if not np.any(periodic):
+        return 0.0
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return float(n_atoms * np.prod((2 * reach / heights)[periodic]))
 
 
 def outdated(lists: NeighborLists, positions: Any, cell: Any, settings: ListSettings) -> Any:

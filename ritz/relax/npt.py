@@ -5,11 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ritz.relax.integrator import BAR, BOLTZMANN, FEMTOSECOND, kinetic_energy
+from ritz.relax.integrator import kinetic_energy
 from ritz.relax.langevin import NVTLangevin
 from ritz.relax.matrices import volume
-from ritz.relax.optimizer import positive
+from ritz.relax.numbers import finite, positive
 from ritz.relax.stage import Moved, Now
+from ritz.relax.units import BOLTZMANN, FEMTOSECOND, GIGAPASCAL
 
 
 class NPT(NVTLangevin):
@@ -22,11 +23,12 @@ class NPT(NVTLangevin):
 
     Args:
         temperature: In K.
-        pressure: In bar.
+        pressure: In GPa; 1e-4, the default, is 1 bar.
         dt: The time step in fs.
         friction: Of the thermostat, in 1/fs.
         relaxation: How long pressure takes to relax, in fs, if the compressibility is right.
-        compressibility: An estimate of it, in 1/bar; it changes how fast, not what is sampled.
+        compressibility: An estimate of it, in 1/GPa, by default that of water; it changes how fast,
+            not what is sampled.
         convergence_hook: When structures leave, if ever.
         max_steps: How many steps a structure takes.
 
@@ -38,18 +40,16 @@ class NPT(NVTLangevin):
     def __init__(
         self,
         temperature: float,
-        pressure: float = 1.0,
+        pressure: float = 1e-4,
         dt: float = 1.0,
         friction: float = 0.01,
         relaxation: float = 1000.0,
-        compressibility: float = 4.5e-5,
+        compressibility: float = 0.45,
         convergence_hook: Any = None,
         max_steps: int | None = None,
     ):
         super().__init__(temperature, dt, friction, convergence_hook, max_steps)
-        if not isinstance(pressure, int | float):
-            raise ValueError(f"pressure must be a number, in bar, but {pressure!r} was given.")
-        self.pressure = float(pressure)
+        self.pressure = finite("pressure", pressure, "GPa")
         self.relaxation = positive("relaxation", relaxation)
         self.compressibility = positive("compressibility", compressibility)
 
@@ -63,10 +63,10 @@ class NPT(NVTLangevin):
         size = volume(now.cell)
         kinetic = kinetic_energy(now.velocities, now.masses)
         inside = (2 * kinetic - jnp.trace(now.virial)) / (3 * size)
-        rate = self.compressibility / BAR / (self.relaxation * FEMTOSECOND)
+        rate = self.compressibility / GIGAPASCAL / (self.relaxation * FEMTOSECOND)
         noise = jax.random.normal(jax.random.fold_in(now.key, 2), (), size.dtype)
         spread = jnp.sqrt(2 * BOLTZMANN * self.temperature * rate * self._dt / size)
-        growth = rate * (inside - self.pressure * BAR) * self._dt + spread * noise
+        growth = rate * (inside - self.pressure * GIGAPASCAL) * self._dt + spread * noise
         x, v = self._baoa(now)
         scale = jnp.exp(growth / 3)
         return (), Moved(scale * x, v / scale, scale * now.cell)

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from ritz.relax.integrator import AbstractIntegrator, thermal
-from ritz.relax.optimizer import positive
+from ritz.relax.numbers import positive
 from ritz.relax.stage import Moved, Now
 
 

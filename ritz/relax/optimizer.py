@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ritz.relax.cell import CellState, FrechetCell
 from ritz.relax.convergence_hook import ConvergenceHook
+from ritz.relax.numbers import positive
 from ritz.relax.stage import AbstractStage, Moved, Now
 
 
@@ -112,18 +113,6 @@ class AbstractOptimizer(AbstractStage):
                 f"its cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "
                 "give cell=FrechetCell(mask=...) with the strains that may change."
             )
-
-
-def positive(name: str, value: Any) -> float:
-    """`value` as a float, if it is above zero.
-
-    Raises:
-        ValueError: Otherwise.
-    """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not value > 0:
-        raise ValueError(f"{name} must be a positive number, but {value!r} was given.")
-    return float(value)
 
 
 def within_norm(change: Any, most: float) -> Any:

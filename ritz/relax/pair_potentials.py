@@ -9,19 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ritz.potentials.close_pairs import ONE_PLACE
 from ritz.potentials.potential import AbstractPotential
 from ritz.potentials.structure import Structure
-
-
-def _check_positive(name: str, value: float) -> float:
-    if not isinstance(value, int | float | np.number) or not value > 0:
-        raise ValueError(f"{name} must be a positive number, but {value!r} was given.")
-    return float(value)
+from ritz.relax.numbers import positive
 
 
 def _check_reach(cutoff: float | None, onset: float | None) -> tuple[float, float | None]:
     """The cutoff, infinite for None, and the onset of the switching function."""
-    reach = math.inf if cutoff is None else _check_positive("cutoff", cutoff)
+    reach = math.inf if cutoff in (None, math.inf) else positive("cutoff", cutoff)
     if onset is not None and not 0 < onset < reach:
         raise ValueError(f"onset must lie between 0 and the cutoff {reach:g}, not at {onset!r}.")
     if onset is not None and math.isinf(reach):
@@ -54,7 +50,7 @@ class PairPotential(AbstractPotential, abc.ABC):
         """Half the sum over all entries of the neighbour list."""
         squared = structure.squared_distances()
         params = self.pair_params(params, structure)
-        energies = self.pair_energy(params, squared)
+        energies = _known(self.pair_energy(params, squared), squared)
         within = structure.pairs
         if math.isfinite(self.cutoff):
             end = self.cutoff**2
@@ -67,6 +63,11 @@ class PairPotential(AbstractPotential, abc.ABC):
         return 0.5 * jnp.sum(counted)
 
 
+def _known(energies: Any, squared: Any) -> Any:
+    """NaN where atoms are at one place, since forces have no direction there."""
+    return jnp.where(squared < ONE_PLACE**2, jnp.nan, energies)
+
+
 def _switch(x: Any, start: float, end: float) -> Any:
     """A cubic in x = r^2: 1 at `start`, 0 at `end`, with vanishing slopes at both."""
     s = jnp.clip((end - x) / (end - start), 0, 1)
@@ -76,14 +77,14 @@ def _switch(x: Any, start: float, end: float) -> Any:
 def _table(name: str, value: float | Mapping[str, float]) -> Any:
     """A number, or an array by atomic number; NaN for elements that were not given."""
     if not isinstance(value, Mapping):
-        return _check_positive(name, value)
+        return positive(name, value)
     from ase.data import atomic_numbers
 
     table = np.full(119, np.nan)
     for symbol, number in value.items():
         if symbol not in atomic_numbers:
             raise ValueError(f"{name} names {symbol!r}, which is no chemical element.")
-        table[atomic_numbers[symbol]] = _check_positive(f"{name}[{symbol!r}]", number)
+        table[atomic_numbers[symbol]] = positive(f"{name}[{symbol!r}]", number)
     return table
 
 
@@ -94,7 +95,7 @@ class LennardJones(PairPotential):
         epsilon: The depth, in the unit of energy; or element -> depth, combined between elements
             by the geometric mean.
         sigma: The distance of zero energy; or element -> distance, combined by the arithmetic
-            mean (the rules of Lorentz and Berthelot). Unknown elements get NaN, and so fail.
+            mean (the rules of Lorentz and Berthelot). Structures with other elements are refused.
         cutoff: Where it ends. None, the default, lets all atoms interact, which needs a structure
             without periodic directions; 3 sigma is usual for the others.
         onset: Where to begin to switch it off; by default it is shifted at the cutoff instead.
@@ -109,6 +110,17 @@ class LennardJones(PairPotential):
     ):
         self.params = {"epsilon": _table("epsilon", epsilon), "sigma": _table("sigma", sigma)}
         self.cutoff, self.onset = _check_reach(cutoff, onset)
+
+    @property
+    def species(self) -> tuple[str, ...] | None:
+        """Those that both tables have; None without tables."""
+        from ase.data import chemical_symbols
+
+        tables = [np.asarray(self.params[name]) for name in ("epsilon", "sigma")]
+        known = [np.isfinite(table) for table in tables if table.ndim]
+        if not known:
+            return None
+        return tuple(chemical_symbols[n] for n in np.flatnonzero(np.all(known, axis=0)))
 
     def pair_params(self, params: PyTree, structure: Structure) -> dict[str, Any]:
         """Combined parameters, where they differ between elements."""
@@ -148,7 +160,7 @@ class Morse(PairPotential):
         onset: float | None = None,
     ):
         given = {"depth": depth, "stiffness": stiffness, "r0": r0}
-        self.params = {name: _check_positive(name, value) for name, value in given.items()}
+        self.params = {name: positive(name, value) for name, value in given.items()}
         self.cutoff, self.onset = _check_reach(cutoff, onset)
 
     def pair_energy(self, params: Any, squared: Any) -> Any:
@@ -167,11 +179,11 @@ class SoftSphere(PairPotential):
     """
 
     def __init__(self, epsilon: float = 1.0, sigma: float = 1.0, exponent: float = 2.0):
-        if _check_positive("exponent", exponent) < 2:
+        if positive("exponent", exponent) < 2:
             raise ValueError(f"exponent must be at least 2, but {exponent!r} was given.")
         self.params = {
-            "epsilon": _check_positive("epsilon", epsilon),
-            "sigma": _check_positive("sigma", sigma),
+            "epsilon": positive("epsilon", epsilon),
+            "sigma": positive("sigma", sigma),
         }
         self.cutoff, self.onset = _check_reach(sigma, None)
         self.exponent = float(exponent)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ritz.relax.batch import Atoms, Geometry
 from ritz.relax.integrator import kinetic_energy, temperature_of
 from ritz.relax.matrices import volume
+from ritz.relax.units import GIGAPASCAL
 
 
 class Seen(NamedTuple):
@@ -41,7 +42,7 @@ class Seen(NamedTuple):
 
 def _pressure(seen: Seen) -> Any:
     virial = jnp.trace(seen.virial, axis1=-2, axis2=-1)
-    return (2 * seen.kinetic - virial) / (3 * seen.volume)
+    return (2 * seen.kinetic - virial) / (3 * seen.volume) / GIGAPASCAL
 
 
 QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
@@ -50,7 +51,7 @@ QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
     "energy_per_atom": (False, lambda s: s.energy / s.n_atoms),
     "energy_change": (False, lambda s: s.energy - s.last_energy),
     "energy_change_per_atom": (False, lambda s: (s.energy - s.last_energy) / s.n_atoms),
-    "stress": (False, lambda s: s.virial / s.volume[:, None, None]),
+    "stress": (False, lambda s: s.virial / s.volume[:, None, None] / GIGAPASCAL),
     "pressure": (False, _pressure),
     "volume": (False, lambda s: s.volume),
     "cell": (False, lambda s: s.geometry.cell),
@@ -64,7 +65,7 @@ QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
 """name -> (whether each atom has a value, how to get it from what is seen).
 
 Energies are in eV, lengths in Angstrom, forces in eV/Angstrom, stress and pressure in
-eV/Angstrom^3, temperatures in K, velocities in ASE's unit. `energy_change` is infinite at a
+GPa, temperatures in K, velocities in ASE's unit. `energy_change` is infinite at a
 structure's first step. `stress` is the derivative of the energy by strain over the volume,
 without the kinetic part that `pressure` has.
 """

@@ -9,7 +9,6 @@ from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float
 
 from ritz.driver.arguments import check_count, listed
-from ritz.potentials.potential import AbstractPotential
 from ritz.relax.batch import FAILED, UNCONVERGED
 from ritz.relax.cell import FrechetCell
 from ritz.relax.convergence_hook import DEFAULT_FMAX, ConvergenceHook
@@ -19,7 +18,8 @@ from ritz.relax.fire import FIRE
 from ritz.relax.fire2 import FIRE2
 from ritz.relax.gradient_descent import GradientDescent
 from ritz.relax.lbfgs import LBFGS
-from ritz.relax.optimizer import AbstractOptimizer, positive
+from ritz.relax.numbers import positive
+from ritz.relax.optimizer import AbstractOptimizer
 from ritz.relax.progress import StructureProgress
 
 OPTIMIZERS: dict[str, type[AbstractOptimizer]] = {
@@ -48,10 +48,12 @@ class RelaxResult:
     fmax: Any
     """The largest force, in eV/Angstrom, with a moving cell that on the cell among them."""
     status: Any
-    """"converged", "unconverged" (all steps used up), "failed" (energy or forces not finite), or
+    """"converged", "unconverged" (all steps used up), "failed" (see `reason`), or
     "running" where a callback or signal ended the run before."""
     steps: Any
     """How many steps each has taken."""
+    reason: Any = ""
+    """Why a structure has failed; empty for the others."""
 
     @property
     def converged(self) -> bool:
@@ -62,7 +64,7 @@ class RelaxResult:
 
 def relax(
     atoms: AseAtoms | Any,
-    model: AbstractPotential,
+    model: Any,
     fmax: float = DEFAULT_FMAX,
     optimizer: str | AbstractOptimizer = "fire",
     max_steps: int = 10_000,
@@ -79,14 +81,15 @@ def relax(
 
     Args:
         atoms: One `ase.Atoms` or many; they stay as they are.
-        model: A potential such as `LennardJones()`.
+        model: A potential such as `LennardJones()`; a trained one, such as `ANNPotential` or a
+            committee; or the path of the file or run folder of one.
         fmax: A structure has converged when no force is larger, in eV/Angstrom.
         optimizer: "fire", "fire2", "lbfgs", "gradient_descent", or an optimiser, whose criteria
             and cell are then replaced by those given here.
         max_steps: How many steps a structure may take.
         cell: True, or a `FrechetCell`, to let cells move too.
         smax: With a moving cell, no element of the stress that it can relax may be larger than
-            this either, in eV/Angstrom^3. The forces on the cell that `fmax` looks at are the
+            this either, in GPa. The forces on the cell that `fmax` looks at are the
             stress times the volume per atom.
         callback: Callbacks for the run.
         out: Loggers for the run.
@@ -121,7 +124,7 @@ class SmallStress:
     """Whether the stress that the cell can relax is small.
 
     Args:
-        threshold: The largest element, in eV/Angstrom^3.
+        threshold: The largest element, in GPa.
         cell: How the cell moves.
     """
 
@@ -162,10 +165,10 @@ def result(driver: Relaxation, alone: bool = False) -> RelaxResult:
     exit_status = driver.stages.exit_status
     names = {exit_status: "converged", FAILED: "failed", UNCONVERGED: "unconverged"}
     status = [names.get(int(code), "running") for code in state.status]
-    found = RelaxResult(state.atoms, state.energy, state.fmax, status, state.steps)
+    found = RelaxResult(state.atoms, state.energy, state.fmax, status, state.steps, state.reasons)
     if not alone:
         return found
     return RelaxResult(
         found.atoms[0], float(found.energy[0]), float(found.fmax[0]), status[0],
-        int(found.steps[0]),
+        int(found.steps[0]), found.reason[0],
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ritz.relax.batch import EMPTY, Evaluation, Geometry, Given, Outcome, Slots
+from ritz.relax.batch import EMPTY, FAILED, Evaluation, Geometry, Given, Outcome, Slots
 from ritz.relax.bucket import Bucket
 from ritz.relax.neighbors import ListSettings, NeighborLists, empty_lists, refresh
 from ritz.relax.stage import FusedStage, Now, select
@@ -63,6 +63,19 @@ def widened(slots: Slots, width: int) -> Slots:
             shifts=jnp.pad(lists.shifts, ((0, 0), (0, 0), (0, more), (0, 0))),
             overflow=jnp.zeros_like(lists.overflow),
         )
+    )
+
+
+def failed(slots: Slots, geometry: Geometry, rows: Any) -> Slots:
+    """The same, with the structures in some slots failed where they are, before an evaluation."""
+    fails = jnp.zeros(len(slots.member), bool).at[jnp.asarray(rows)].set(True)
+    unknown: Any = jnp.where(fails, jnp.nan, slots.energy)
+    return slots._replace(
+        at=select(fails, Evaluation(geometry, slots.velocities), slots.at),
+        energy=unknown.astype(slots.energy.dtype),
+        fmax=jnp.where(fails, jnp.inf, slots.fmax).astype(slots.fmax.dtype),
+        status=jnp.where(fails, FAILED, slots.status).astype(slots.status.dtype),
+        lists=slots.lists._replace(overflow=slots.lists.overflow & ~fails),
     )
 
 

@@ -1,6 +1,6 @@
 """The state of a relaxation: all structures, wherever they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms as AseAtoms
 from jaxtyping import Float, Int
 
-from ritz.relax.batch import EMPTY, Geometry, Outcome, outcome
+from ritz.relax.batch import EMPTY, FAILED, Geometry, Outcome, is_running, outcome
 from ritz.relax.bucket import Bucket, unpack
 from ritz.relax.kernel import RelaxCarry
 from ritz.relax.stage import FusedStage
@@ -17,8 +17,18 @@ from ritz.relax.stage import FusedStage
 class Structures:
     """All structures of a run, in the order in which they were given.
 
-    Positions, velocities, energies and forces are those of each structure's last evaluation, and
-    so belong together; `parameters` is where the next one will be.
+    Positions, velocities, energies and forces belong together. They are those after the last step,
+    for which structures that have not finished are evaluated once more when somebody asks; those
+    that have, stay as they were judged.
+
+    Args:
+        given: The structures as they were given.
+        buckets: The buckets that hold them.
+        stages: What they go through.
+        carry: Where they are.
+        present: Evaluates them there, see `RelaxKernel.present`.
+        reason: Says why a structure has failed, from its bucket, the outcome on the host, the row
+            there, and its place.
     """
 
     def __init__(
@@ -27,11 +37,16 @@ class Structures:
         buckets: Sequence[Bucket],
         stages: FusedStage,
         carry: RelaxCarry,
+        present: Callable[[RelaxCarry], tuple[Outcome, ...]],
+        reason: Callable[[int, Outcome, int, int], str],
     ):
         self.given = given
         self.buckets = buckets
         self.stages = stages
         self.carry = carry
+        self._present = present
+        self._reason = reason
+        self._known: tuple[RelaxCarry, list[Outcome]] | None = None
 
     def __len__(self) -> int:
         return len(self.given)
@@ -45,29 +60,51 @@ class Structures:
     def parameters(self, parameters: tuple[Geometry, ...]) -> None:
         self.carry = self.carry._replace(params=parameters)
 
-    def _outcomes(self) -> tuple[list[Outcome], list[np.ndarray]]:
-        """What is in the slots and what has left them, and the places; -1 for nothing."""
-        outcomes, places = [], []
+    def _in_slots(self) -> list[Outcome]:
+        """How the structures in the slots stand, on the host."""
+        if self._known is None or self._known[0] is not self.carry:
+            n_stages = len(self.stages)
+            if any(np.any(np.asarray(is_running(s, n_stages))) for s in self.carry.slots):
+                found = self._present(self.carry)
+            else:
+                found = tuple(map(outcome, self.carry.slots))
+            self._known = self.carry, [jax.device_get(one) for one in found]
+        return self._known[1]
+
+    def present(self) -> tuple[list[Outcome], list[np.ndarray]]:
+        """How structures stand that have not finished, and their places; -1 for the others."""
+        found, places = self._in_slots(), []
         for bucket, slots in zip(self.buckets, self.carry.slots, strict=True):
+            runs = np.asarray(is_running(slots, len(self.stages)))
+            places.append(np.where(runs, np.array(bucket.places)[np.asarray(slots.member)], -1))
+        return found, places
+
+    def _outcomes(self, evaluate: bool = True) -> tuple[list[Outcome], list[np.ndarray], list[int]]:
+        """How structures stand, their places, -1 for nothing, and their buckets."""
+        outcomes, places, numbers = [], [], []
+        here = self._in_slots() if evaluate else list(map(outcome, self.carry.slots))
+        for number, (bucket, slots) in enumerate(zip(self.buckets, self.carry.slots, strict=True)):
             known = np.array(bucket.places)
             if isinstance(slots.finished, Outcome):
                 left = jax.device_get(slots.finished)
                 outcomes.append(left)
                 places.append(np.where(left.status == EMPTY, -1, known))
-            outcomes.append(jax.device_get(outcome(slots)))
+                numbers.append(number)
+            outcomes.append(here[number])
             places.append(known[np.asarray(slots.member)])
-        return outcomes, places
+            numbers.append(number)
+        return outcomes, places, numbers
 
-    def _gather(self, name: str, fill: Any) -> np.ndarray:
+    def _gather(self, name: str, fill: Any, evaluate: bool = True) -> np.ndarray:
         array = np.full(len(self), fill)
-        for one, places in zip(*self._outcomes(), strict=True):
+        for one, places, _ in zip(*self._outcomes(evaluate), strict=True):
             there = places >= 0
-            array[places[there]] = getattr(one, name)[there]
+            array[places[there]] = np.asarray(getattr(one, name))[there]
         return array
 
     @property
     def energy(self) -> Float[np.ndarray, " structures"]:
-        """The last energy of each, in eV; infinite where none was computed yet."""
+        """The energy of each, in eV; infinite for those that wait."""
         return self._gather("energy", np.inf)
 
     @property
@@ -81,15 +118,28 @@ class Structures:
 
         -1 stands for failed, -2 for those that used up their steps, -3 for those that wait.
         """
-        return self._gather("status", EMPTY)
+        return self._gather("status", EMPTY, evaluate=False)
 
     @property
     def steps(self) -> Int[np.ndarray, " structures"]:
         """How many steps each has taken."""
-        return self._gather("steps", 0)
+        return self._gather("steps", 0, evaluate=False)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why each has failed; an empty string for those that have not."""
+        found = [""] * len(self)
+        for one, places, bucket in zip(*self._outcomes(evaluate=False), strict=True):
+            rows = np.flatnonzero((np.asarray(one.status) == FAILED) & (places >= 0))
+            known = jax.device_get(one) if rows.size else one
+            for row in map(int, rows):
+                place = int(places[row])
+                found[place] = self._reason(bucket, known, row, place)
+        return found
 
     @property
     def atoms(self) -> list[AseAtoms]:
-        """The structures with energies and forces; those not evaluated yet as they were given."""
-        found = unpack(self.given, *self._outcomes(), self.stages)
+        """The structures with energies and forces; those that wait as they were given."""
+        outcomes, places, _ = self._outcomes()
+        found = unpack(self.given, outcomes, places, self.stages)
         return [new or old.copy() for new, old in zip(found, self.given, strict=True)]

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +48,8 @@ class Frames(NamedTuple):
 class Trajectory(AbstractLogger):
     """Writes structures with energies and forces while they move, in a format of ASE.
 
-    A structure is written at every so many steps, and when it has finished. Frames are gathered
+    A structure is written at every so many steps, where it is before the step, and when it has
+    finished; so a run of 50 steps with `every=10` leaves frames 0, 10, ..., 50. Frames are gathered
     on the device, within compiled blocks, and written a block at a time; `info` of each has the
     `step` of the run and the `place` of the structure. A run that is resumed drops what was
     written after its checkpoint, a frame that was cut off included.
@@ -158,6 +159,21 @@ class Trajectory(AbstractLogger):
             for image in self._images(frames, step)
         ]
         self._next = max(self._next, int(frames[0].step.max()) + 1)
+        self._write(images)
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Write where structures that have not finished are after the last step."""
+        if self._opened is not None and step >= self._next and step % self.every == 0:
+            state = driver.structures
+            outcomes, places = state.present()
+            found = unpack(state.given, outcomes, places, state.stages)
+            self._write([
+                _labelled(image, step, place)
+                for place, image in enumerate(found) if image is not None
+            ])  # fmt: skip
+        super().on_run_end(step, driver)
+
+    def _write(self, images: Iterable[AseAtoms]) -> None:
         by_file: dict[Path, list[AseAtoms]] = {}
         for image in images:
             by_file.setdefault(self._file(image.info["place"]), []).append(image)
@@ -182,8 +198,7 @@ class Trajectory(AbstractLogger):
         ]
         for place, image in enumerate(unpack(state.given, outcomes, places, state.stages)):
             if image is not None:
-                image.info |= {"step": step, "place": place}
-                yield image
+                yield _labelled(image, step, place)
 
     def _file(self, place: int) -> Path:
         return self._folder / str(self.path).replace("{place}", str(place))
@@ -215,3 +230,8 @@ class Trajectory(AbstractLogger):
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Nothing: frames are written in `load_traced`."""
+
+
+def _labelled(image: AseAtoms, step: int, place: int) -> AseAtoms:
+    image.info |= {"step": step, "place": place}
+    return image

@@ -5,6 +5,8 @@ from ritz.stages.base import StageAbort as StageAbort
 from ritz.stages.base import WorkStage as WorkStage
 from ritz.stages.base import WorkStageConfig as WorkStageConfig
 from ritz.stages.config import Config as Config
+from ritz.stages.contract import Contract as Contract
+from ritz.stages.contract import ContractError as ContractError
 from ritz.stages.digest import Digest as Digest
 from ritz.stages.digest import Estimate as Estimate
 from ritz.stages.digest import read_digest as read_digest

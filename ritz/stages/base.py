@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import jax
 
 from ritz.checkpoint import Checkpoint
-from ritz.checkpoint.folder import CheckpointFolder, Contents
+from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents
 from ritz.checkpoint.ownership import FolderOwner
 from ritz.checkpoint.plain import Encoder, pack
 from ritz.checkpoint.resume import load
@@ -34,7 +34,6 @@ class WorkStageConfig:
         save_time_interval: Seconds between checkpoints. Each interval acts on its own.
         save_step_interval: Checkpoints are written at multiples of this step count too; 0 for none.
         accept_changes: What may differ from a saved run when it goes on, see `Checkpoint`.
-        check_vma: Handed to wave functions that use `jax.shard_map`, for its validity checks.
 
     Raises:
         ValueError: If a number is not allowed.
@@ -45,7 +44,6 @@ class WorkStageConfig:
     save_time_interval: float = 60.0
     save_step_interval: int = 0
     accept_changes: Sequence[str] = ()
-    check_vma: bool = True
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -65,7 +63,8 @@ class RunContext:
     save_path: Path
     """The folder in which the stage writes checkpoints and logs."""
     restore_path: Path | None = None
-    """A checkpoint, or a folder of them, to go on from where `save_path` has none."""
+    """A checkpoint, a folder of them, or the `save_path` of another run with a stage of the same
+    name, to go on from where `save_path` has none. It is an error if it holds none."""
     signal_handler: SignalGuard | None = None
     """Takes note of signals for several stages; each also handles those that come while it runs."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -196,9 +195,7 @@ class WorkStage(abc.ABC):
                 "run": context.configuration,
             },
         )
-        resume: Any = True
-        if context.restore_path is not None and not CheckpointFolder(folder).entries():
-            resume = Path(context.restore_path)
+        resume = self._source(context, folder)
         try:
             driver.run(
                 self.config.iterations, out=list(self.writers),
@@ -215,6 +212,27 @@ class WorkStage(abc.ABC):
         if driver.stop_reason in (StopReason.FAILED, StopReason.DIVERGED):
             raise SystemExit(f"stage {self.name}: {driver.stop_message}")
         return self.state_of(driver)
+
+    def _source(self, context: RunContext, folder: Path) -> bool | Path:
+        """From where a run goes on: True for the newest of its own checkpoints, if there is any."""
+        if context.restore_path is None:
+            return True
+        given = Path(context.restore_path).absolute()
+        if given in (Path(context.save_path).absolute(), folder):
+            return True
+        if CheckpointFolder(folder).entries():
+            _logger.info("Going on from %s, not from restore_path %s.", folder, given)
+            return True
+        inside = given / "checkpoints" / self.name
+        if CheckpointFolder(inside).entries():
+            return inside
+        beside = [entry.path for entry in CheckpointFolder(given.parent).entries()]
+        if given not in beside and not CheckpointFolder(given).entries():
+            raise CheckpointError(
+                f"restore_path: there is no checkpoint in {given} or {inside}; give a checkpoint, "
+                "a folder of them, the folder of a run, or None to begin anew."
+            )
+        return given
 
     def _keep(self, abort: StageAbort, folder: Path) -> None:
         """Write the state with which the stage gave up, for inspection."""

@@ -65,6 +65,7 @@ class EvalStageBuilder(SamplingStageBuilder):
     """Builds `EvaluationWorkStage`s."""
 
     config_class: ClassVar[type[WorkStageConfig]] = EvaluationWorkStageConfig
+    stage_class = EvaluationWorkStage
 
     def build(self) -> EvaluationWorkStage:
         """The stage.

@@ -2,10 +2,14 @@
 
 import importlib
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
+
+from ritz.extras import needed_extra
+from ritz.stages.contract import Contract, ContractError, check_general, contract_of
 
 _NOT_SETTINGS = ("parent", "name")
 """Fields that flax adds to every module."""
@@ -20,9 +24,17 @@ def is_part(value: Any) -> TypeGuard[Mapping[str, Any]]:
 
 
 def make(
-    key: str, value: Any, context: Mapping[str, Any] | None = None, modules: Sequence[str] = ()
+    key: str,
+    value: Any,
+    context: Mapping[str, Any] | None = None,
+    modules: Sequence[str] = (),
+    takes: Contract | None = None,
 ) -> Any:
     """Make what `value` describes, and what its arguments describe.
+
+    What a path names is checked before it is called: against `takes`, or, for arguments, against
+    the annotation of the parameter that they go to. Modules are imported, but nothing of the
+    standard library.
 
     Args:
         key: The name of the value, for messages.
@@ -32,31 +44,52 @@ def make(
         context: Arguments for a callable that has parameters of these names, where `init_args` does
             not give them.
         modules: Where names without a dot are looked for.
+        takes: What the path may name; by default what `contract.check_general` allows.
 
     Raises:
+        ContractError: If the path names something else; it is not called.
         ValueError: If the path or the arguments are wrong: one line that names the key.
     """
     if isinstance(value, str) and (modules or _looks_like_path(value)):
         value = {"class_path": value}
     if is_part(value):
-        unknown = sorted(set(value) - {"class_path", "init_args"})
-        if unknown:
-            raise ValueError(
-                f"{key}: {unknown[0]!r} stands beside class_path; arguments go into init_args."
-            )
-        return call(key, find(key, value["class_path"], modules), value.get("init_args"), context)
+        return _make_part(key, value, context, modules, takes)
     if inspect.isclass(value) or inspect.isfunction(value):
         return call(key, value, None, context)
-    return _looked_through(key, value)
+    return _looked_through(key, value, takes)
 
 
-def _looked_through(key: str, value: Any) -> Any:
+def _make_part(
+    key: str,
+    value: Mapping[str, Any],
+    context: Mapping[str, Any] | None,
+    modules: Sequence[str],
+    takes: Contract | None,
+) -> Any:
+    unknown = sorted(set(value) - {"class_path", "init_args"})
+    if unknown:
+        raise ValueError(
+            f"{key}: {unknown[0]!r} stands beside class_path; arguments go into init_args."
+        )
+    path = value["class_path"]
+    target = find(key, path, modules)
+    if takes is None:
+        check_general(key, path, target)
+    else:
+        takes.check(key, path, target)
+    made = call(key, target, value.get("init_args"), context)
+    if takes is not None:
+        takes.check_made(key, path, made)
+    return made
+
+
+def _looked_through(key: str, value: Any, takes: Contract | None = None) -> Any:
     if is_part(value):
-        return make(key, value)
+        return _make_part(key, value, None, (), takes)
     if isinstance(value, Mapping):
-        return {k: _looked_through(f"{key}.{k}", v) for k, v in value.items()}
+        return {k: _looked_through(f"{key}.{k}", v, takes) for k, v in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_looked_through(f"{key}.{i}", v) for i, v in enumerate(value))
+        return type(value)(_looked_through(f"{key}.{i}", v, takes) for i, v in enumerate(value))
     return value
 
 
@@ -64,23 +97,47 @@ def find(key: str, path: Any, modules: Sequence[str] = ()) -> Any:
     """What a path such as "optax.adam", or a name in one of `modules`, stands for.
 
     Raises:
+        ContractError: If it is of the standard library, which is not even imported.
         ValueError: If there is no such thing.
     """
     if not isinstance(path, str) or not path:
         raise ValueError(f"{key}: class_path must be a name such as 'optax.adam', not {path!r}.")
     module, _, name = path.replace(":", ".").rpartition(".")
+    parts = [*module.split("."), name]
+    if parts[0] in sys.stdlib_module_names or any(part.startswith("__") for part in parts[1:]):
+        raise ContractError(
+            f"{key}: {path!r} is refused: configurations call nothing of Python's own modules"
+            f" (a module of yours needs another name than {parts[0]!r})."
+        )
     tried = [module] if module else list(modules)
     for candidate in tried:
-        try:
-            return getattr(importlib.import_module(candidate), name)
-        except ModuleNotFoundError as error:
-            if not candidate.startswith(error.name or " "):
-                raise ValueError(f"{key}: {path!r} needs the package {error.name}.") from error
-        except (ImportError, AttributeError):
-            continue
+        found = _imported(key, path, candidate)
+        if hasattr(found, name):
+            return getattr(found, name)
     where = f"in {', '.join(tried)}" if tried else "without a module"
     near = _nearest(name, tried)
     raise ValueError(f"{key}: there is no {name!r} {where}{near or '.'}")
+
+
+def _imported(key: str, path: str, module: str) -> Any:
+    """A module; None if there is none of this name.
+
+    Raises:
+        ValueError: If it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        extra = needed_extra(missing)
+        if extra is not None:
+            raise ValueError(f"{key}: {path!r} needs pip install '{extra}' ({error})") from error
+        if not f"{module}.".startswith(f"{missing or ' '}."):
+            raise ValueError(f"{key}: {path!r} needs the package {missing}.") from error
+        return None
+    except Exception as error:  # whatever a module of the user's raises
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{key}: {module} cannot be imported: {reason}") from error
 
 
 def _nearest(name: str, modules: Sequence[str]) -> str:
@@ -146,8 +203,13 @@ def call(
         raise ValueError(
             f"{key}.{wrong[0]}: {label} has no such argument; it takes: {', '.join(known)}."
         )
-    made = {name: _looked_through(f"{key}.{name}", v) for name, v in arguments.items()}
-    _refuse_text(key, function, made)
+    _refuse_missing(key, function, parameters, {**arguments, **given})
+    hints = _parameter_hints(function)
+    made = {
+        name: _looked_through(f"{key}.{name}", v, contract_of(hints.get(name, Any)))
+        for name, v in arguments.items()
+    }
+    _refuse_text(key, hints, made)
     try:
         return function(**made, **given)
     except (TypeError, ValueError) as error:
@@ -155,13 +217,36 @@ def call(
         raise ValueError(f"{key}: {reason}") from error
 
 
-def _refuse_text(key: str, function: Any, arguments: Mapping[str, Any]) -> None:
-    """Refuse a string for a parameter whose type says that it is none."""
+def _refuse_missing(
+    key: str, function: Any, parameters: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    """Say which arguments are needed and not given."""
+    needed = [
+        name
+        for name, p in parameters.items()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and name not in given
+    ]  # fmt: skip
+    if needed:
+        label = getattr(function, "__name__", repr(function))
+        example = ", ".join(f"{name}: ..." for name in needed)
+        raise ValueError(
+            f"{key}: {label} needs {', '.join(needed)}; give class_path and "
+            f"init_args: {{{example}}}."
+        )
+
+
+def _parameter_hints(function: Any) -> dict[str, Any]:
     try:
-        owner = function.__init__ if inspect.isclass(function) else function
-        hints = {**_hints(owner), **(_hints(function) if inspect.isclass(function) else {})}
-    except (NameError, TypeError, AttributeError):
-        return
+        if not inspect.isclass(function):
+            return _hints(inspect.unwrap(function))
+        return {**_hints(function), **_hints(function.__init__)}
+    except Exception:  # names that are there for type checkers only
+        return {}
+
+
+def _refuse_text(key: str, hints: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Refuse a string for a parameter whose type says that it is none."""
     for name, value in arguments.items():
         if isinstance(value, str) and name in hints and not _takes_text(hints[name]):
             needed = _type_text(hints[name])

@@ -14,8 +14,12 @@ from ritz.driver.callback import AbstractCallback
 from ritz.loggers import CSVLog, JsonLog
 from ritz.stages.base import StageAbort, WorkStage, WorkStageConfig
 from ritz.stages.config import Config
+from ritz.stages.contracts import CALLBACK, WRITER
 
 _logger = logging.getLogger(__name__)
+
+STANDARD_LOSS = ("total", "energy", "Energy")
+"""The estimator that is minimised, or is the energy of an evaluation, if it is there."""
 
 LogAmplitude = Callable[[Any, Any], Any]
 """`(params, samples) -> log psi`."""
@@ -64,6 +68,9 @@ class StageParts:
 
 class AbstractWavefunction(abc.ABC):
     """A wave function of some domain, which knows how to make the drivers of its stages."""
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """The names that it reads from `StageParts.cfg`; others are refused there as misspelt."""
 
     @abc.abstractmethod
     def logpsi(self, params: Any, x: Any) -> Any:
@@ -209,15 +216,18 @@ class SamplingStageBuilder(abc.ABC):
     Args:
         cfg: A `Config`, or a dict or dataclass for one.
         wavefunction: The wave function.
-        name: The stage's name; by default that of `cfg`, or the class's.
+        name: The stage's name; by default that of `cfg`, or the stage's class.
     """
 
     config_class: ClassVar[type[WorkStageConfig]] = WorkStageConfig
+    stage_class: ClassVar[type[WorkStage]]
+    part_names: ClassVar[tuple[str, ...]] = ("sampler", "writers", "callbacks")
+    """The parts that are read from the configuration."""
 
     def __init__(self, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None):
         self.cfg = Config(cfg)
         self.wavefunction = wavefunction
-        self.name = name or self.cfg.name or type(self).__name__
+        self.name = name or self.cfg.name or self.stage_class.__name__
         self.config = self.cfg.read(self.config_class)
         self._samplers: dict[str, Any] | None = None
         self._f_log_amplitude: LogAmplitude = wavefunction.logpsi
@@ -257,7 +267,7 @@ class SamplingStageBuilder(abc.ABC):
                 with the stage's name.
         """
         if writers is None:
-            writers = self.cfg.made_list("writers")
+            writers = self.cfg.made_list("writers", WRITER)
             if self.cfg.values.get("writers") is None:
                 writers = [JsonLog(self.name, "append"), CSVLog(self.name, "append")]
         self._writers = tuple(writers)
@@ -265,15 +275,18 @@ class SamplingStageBuilder(abc.ABC):
     def configure_callbacks(self, callbacks: Sequence[AbstractCallback] | None = None) -> None:
         """Say which callbacks see the steps; by default those of the configuration."""
         if callbacks is None:
-            callbacks = self.cfg.made_list("callbacks")
+            callbacks = self.cfg.made_list("callbacks", CALLBACK)
         self._callbacks = tuple(callbacks)
 
     def ensure_configured(self) -> None:
         """Fill in what was left out, and check; called by `build`.
 
         Raises:
-            ValueError: If `configure_estimators` was not called.
+            ValueError: If `configure_estimators` was not called, or the configuration has
+                settings that nobody reads.
         """
+        fields = [field.name for field in dataclasses.fields(self.config_class)]
+        self.cfg.refuse_unknown([*fields, *self.part_names, *self.wavefunction.settings])
         if not self._estimators:
             raise ValueError(
                 f"stage {self.name} has no estimators; call configure_estimators(energy=...) "

@@ -1,7 +1,6 @@
 """Training: variational Monte Carlo as a stage."""
 
 import dataclasses
-import inspect
 import numbers
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,7 +11,10 @@ from ritz.driver import AbstractDriver
 from ritz.driver.arguments import check_choice
 from ritz.driver.divergence import POLICIES
 from ritz.stages.base import WorkStageConfig
+from ritz.stages.contract import ContractError
+from ritz.stages.contracts import OPTIMIZER, is_schedule
 from ritz.stages.sampling import (
+    STANDARD_LOSS,
     AbstractWavefunction,
     LogAmplitude,
     SamplingStage,
@@ -117,6 +119,8 @@ class VMCStageBuilder(SamplingStageBuilder):
     """Builds `VMCWorkStage`s: adds an optimiser and a loss to what is sampled and estimated."""
 
     config_class: ClassVar[type[WorkStageConfig]] = VMCWorkStageConfig
+    stage_class = VMCWorkStage
+    part_names = ("optimizer", *SamplingStageBuilder.part_names)
 
     def __init__(self, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None):
         super().__init__(cfg, wavefunction, name=name)
@@ -136,24 +140,32 @@ class VMCStageBuilder(SamplingStageBuilder):
 
         Raises:
             TypeError: If the result is no optimiser, or `f_log_psi` cannot be called.
+            ValueError: If a path needs arguments, or has wrong ones.
         """
         if not callable(f_log_psi):
             raise TypeError(
                 "f_log_psi takes a function (params, samples) -> log psi, but "
                 f"{f_log_psi!r} was given."
             )
-        optimizer = self.cfg.get("optimizer", default, f_log_psi=f_log_psi)
-        is_transformation = isinstance(optimizer, optax.GradientTransformation)
-        is_rate = isinstance(optimizer, numbers.Real) or (
-            callable(optimizer) and not inspect.isclass(optimizer)
-        )
-        if not is_transformation and not is_rate:
-            raise TypeError(
-                f"the optimizer of stage {self.name} must be an optax transformation, or a "
-                f"learning rate or schedule, but {optimizer!r} was configured."
-            )
-        self._optimizer = optimizer
+        self._optimizer = self._made_optimizer(default, f_log_psi)
         self._optimizer_options = dict(kwargs)
+
+    def _made_optimizer(self, default: Any, f_log_psi: LogAmplitude) -> Any:
+        optimizer = self.cfg.values.get("optimizer")
+        optimizer = default if optimizer is None else optimizer
+        if not is_schedule(optimizer):
+            try:
+                optimizer = self.cfg.get("optimizer", default, OPTIMIZER, f_log_psi=f_log_psi)
+            except ContractError as error:
+                raise TypeError(str(error)) from error
+        is_rate = isinstance(optimizer, numbers.Real) and not isinstance(optimizer, bool)
+        is_transformation = isinstance(optimizer, optax.GradientTransformation)
+        if not (is_transformation or is_rate or is_schedule(optimizer)):
+            raise TypeError(
+                f"the optimizer of stage {self.name} must be {OPTIMIZER.text}, but {optimizer!r} "
+                "was configured."
+            )
+        return optimizer
 
     def configure_loss_grads(
         self, loss_grads: str | None = None, *, f_log_psi: LogAmplitude
@@ -161,8 +173,8 @@ class VMCStageBuilder(SamplingStageBuilder):
         """Say what is minimised.
 
         Args:
-            loss_grads: The name of the estimator whose mean is the loss; by default "total" or
-                "energy", or the only one there is.
+            loss_grads: The name of the estimator whose mean is the loss; by default "total",
+                "energy" or "Energy", or the only one there is.
             f_log_psi: `(params, samples) -> log psi`, whose derivatives give the gradient.
 
         Raises:
@@ -176,7 +188,7 @@ class VMCStageBuilder(SamplingStageBuilder):
             )
         known = list(self._estimators)
         if loss_grads is None:
-            standard = [name for name in ("total", "energy") if name in known]
+            standard = [name for name in STANDARD_LOSS if name in known]
             if not standard and len(known) > 1:
                 raise ValueError(
                     f"which of the estimators {', '.join(known)} is the loss? Give "

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ritz.extras import needs
 from ritz.testing.drivers import check_driver
 
 
@@ -21,8 +22,9 @@ def check_stage(make: Callable[[], Any], steps: int = 5) -> None:
     Raises:
         AssertionError: With what is wrong.
     """
-    from ase import Atoms
-    from ase.constraints import FixAtoms
+    with needs("check_stage", "relax"):
+        from ase import Atoms
+        from ase.constraints import FixAtoms
 
     from ritz.relax import Morse, Relaxation
 

@@ -1,7 +1,7 @@
 """The contract of update rules."""
 
 import abc
-from collections.abc import Callable
+import math
 from typing import Any
 
 import jax
@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ritz.updates.problem import Problem
-
-ScalarOrSchedule = float | Callable[[Any], Any]
-"""A number, or an optax schedule: step -> number."""
+from ritz.updates.schedules import ScalarOrSchedule as ScalarOrSchedule
+from ritz.updates.schedules import at_step as at_step
+from ritz.updates.schedules import check_schedule
 
 
 class AbstractUpdateRule(abc.ABC):
@@ -43,11 +43,6 @@ class AbstractUpdateRule(abc.ABC):
         """
 
 
-def at_step(value: ScalarOrSchedule, step: Array) -> Any:
-    """The value of a number or schedule at `step`."""
-    return value(step) if callable(value) else value
-
-
 def first_step() -> Array:
     """The step counter of a rule's state."""
     return jnp.zeros((), jnp.int32)
@@ -59,9 +54,8 @@ def empty_vector(problem: Problem) -> Array:
 
 
 def check_shift(value: ScalarOrSchedule) -> None:
-    """Refuse a diagonal shift below zero."""
-    if not callable(value) and not value >= 0:
-        raise ValueError(f"diag_shift must be at least 0, but {value!r} was given.")
+    """Refuse a diagonal shift that is no finite number of at least 0, see `check_schedule`."""
+    check_schedule("diag_shift", value, lambda shift: 0 <= shift < math.inf, "at least 0")
 
 
 def cast_like(direction: PyTree, params: PyTree) -> PyTree:

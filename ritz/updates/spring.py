@@ -17,6 +17,7 @@ from ritz.updates.base import (
 )
 from ritz.updates.minsr import kernel_solve
 from ritz.updates.problem import Problem
+from ritz.updates.schedules import check_schedule
 from ritz.updates.solvers import Cholesky, Solver
 
 
@@ -54,8 +55,8 @@ class SPRING(AbstractUpdateRule):
         """Check the settings."""
         check_shift(self.diag_shift)
         check_momentum(self.momentum)
-        if self.norm_cap is not None and not callable(self.norm_cap) and not self.norm_cap > 0:
-            raise ValueError(f"norm_cap must be above 0, but {self.norm_cap!r} was given.")
+        if self.norm_cap is not None:
+            check_schedule("norm_cap", self.norm_cap, lambda cap: cap > 0, "above 0")
 
     def init(self, params: PyTree, problem: Problem) -> Any:
         """No direction yet."""
@@ -84,6 +85,5 @@ class SPRING(AbstractUpdateRule):
 
 
 def check_momentum(value: ScalarOrSchedule) -> None:
-    """Refuse a momentum outside [0, 1)."""
-    if not callable(value) and not 0 <= value < 1:
-        raise ValueError(f"momentum must be in [0, 1), but {value!r} was given.")
+    """Refuse a momentum outside [0, 1), see `check_schedule`."""
+    check_schedule("momentum", value, lambda mu: 0 <= mu < 1, "in [0, 1)")

@@ -102,6 +102,9 @@ def test_a_committee(tmp_path, capsys):
         ("data.train=[none.xsf]", "data.train: there is no file 'none.xsf'"),
         ("data.atomic_energies=guess", "data.atomic_energies: 'guess' was given; it is"),
         ("train.memory_mode=mixed", "train.memory_mode='mixed' is reserved"),
+        ("train.device=cuda:3", "train.device: there is no device 'cuda:3'; this machine has cpu"),
+        ("data.stress_unit=MeV", "data.stress_unit='MeV' is no unit of stress; there are"),
+        ("train.max_energy=-1e6", "train.max_energy, train.max_forces: none of 24 structures"),
     ],
 )
 def test_mistakes_are_told_by_their_key(setting, told, capsys, tmp_path):
@@ -118,3 +121,98 @@ def test_without_a_trained_potential(capsys, tmp_path):
     assert main(["mlip", "train", *SMALL, f"folder={tmp_path}/run", "--dry_run"]) == 0
     assert "18 structures of O, Ti, 6 held out" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
+
+
+FRAME = """2
+Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3{columns} {info} pbc="T T T"
+Ti 0 0 {z}{forces}
+O 2 2 0{forces}
+"""
+ALONE = "1\nProperties=species:S:1:pos:R:3 energy={} config_type=IsolatedAtom\n{} 0 0 0\n"
+
+
+def frames(tmp_path, n, info="energy={n}", more="", forces=""):
+    text = "".join(
+        FRAME.format(info=info.format(n=n), z=0.01 * n, forces=forces,
+                     columns=":forces:R:3" if forces else "")
+        for n in range(n)
+    )  # fmt: skip
+    (tmp_path / "a.extxyz").write_text(text + more)
+    return f"data.train=[{tmp_path}/a.extxyz]"
+
+
+def refused(capsys, *settings):
+    assert main(["mlip", "train", *SMALL[:-1], *settings, "--dry_run"]) == 2
+    return capsys.readouterr().err
+
+
+def test_labels_are_asked_for_by_their_settings(capsys, tmp_path):
+    files = frames(tmp_path, 4, "E={n} REF_stress=1")
+    has = "numbers under the keys E, REF_stress"
+    told = refused(capsys, files)
+    assert (
+        "a.extxyz#frame=0 has no energy; say under which key its file has it: data.energy_key"
+        in (told)
+    )
+    assert has in told
+    told = refused(capsys, files, "data.energy_key=F")
+    assert told.startswith("ritz: data.energy_key: ") and "frame 0" in told and has in told
+    told = refused(capsys, files, "data.energy_key=E")
+    assert "train.force_weight is above 0" in told and "data.forces_key; a.extxyz#frame" in told
+    frames(tmp_path, 4, "energy={n} weight=0")
+    told = refused(capsys, files, "train.force_weight=0")
+    assert "structures have the weight 0" in told and "a.extxyz#frame=" in told
+
+
+def test_isolated_atoms_give_the_energies(capsys, tmp_path, caplog):
+    atoms = ALONE.format(-3.0, "Ti") + ALONE.format(-4.0, "O")
+    files = frames(tmp_path, 8, more=atoms)
+    command = ["mlip", "train", *SMALL[:-1], files, "train.force_weight=0", "--dry_run"]
+    assert main(command) == 0
+    assert "6 structures of O, Ti, 2 held out" in capsys.readouterr().out
+    assert "isolated ones, in eV: O -4.000000, Ti -3.000000" in caplog.text
+    assert main([*command, "data.atomic_energies={Ti: -1.0}"]) == 0
+    assert "2 isolated atoms are skipped" in caplog.text
+
+
+def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):
+    from ritz.cli.mlip_config import Data, MLIPRun, Train
+    from ritz.cli.mlip_data import splits
+    from ritz.mlip import StructureDataset, TrainingConfig, read_structures
+    from ritz.mlip.prepare import resolve
+
+    frames(tmp_path, 20, "energy={n}")
+    file = str(tmp_path / "a.extxyz")
+    limits = {"max_energy": 6.4, "testpercent": 20, "split_seed": 3, "force_weight": 0.0}
+    given = MLIPRun(data=Data(train=[file], atomic_energies=None), train=Train(**limits))
+    ours = [[s.name for s in part] for part in splits(given)[:2]]
+    config = TrainingConfig(**limits)
+    theirs = [[s.name for s in part] for part in resolve(None, config, read_structures(file))]
+    assert ours == theirs and [len(part) for part in ours] == [11, 2]
+    assert len(StructureDataset(read_structures(file))) == 20
+
+
+def test_elements_that_a_potential_does_not_know_are_named(trained, tmp_path, capsys):
+    (tmp_path / "ni.xyz").write_text("1\nenergy=1.0\nNi 0 0 0\n")
+    for action in ("predict", "evaluate"):
+        assert (
+            main(["mlip", action, f"folder={trained}", f"{action}.files=[{tmp_path}/ni.xyz]"]) == 2
+        )
+        told = capsys.readouterr().err
+        assert "ni.xyz#frame=0 has atoms of Ni" in told
+    settings = [*SMALL, f"data.test=[{tmp_path}/ni.xyz]", f"folder={tmp_path}/run"]
+    assert main(["mlip", "train", *settings]) == 2
+    assert "ni.xyz#frame=0 has atoms of Ni" in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_writes_no_potential(tmp_path, capsys):
+    folder = tmp_path / "run"
+    settings = [
+        "train.method.mu=3.0e+38",
+        "train.testpercent=0",
+        "train.iterations=2",
+        f"folder={folder}",
+    ]
+    assert main(["mlip", "train", *SMALL, *settings]) == 1
+    assert capsys.readouterr().err.startswith("ritz: ")
+    assert not {"potential.npz", "summary.json"} & {p.name for p in folder.iterdir()}

@@ -5,12 +5,15 @@ import csv
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixScaled
 from ase.units import GPa
 
 from ritz.cli.main import main
 from ritz.relax import relax
 from tests.relax.systems import argon, argons, lennard_jones
+from tests.relax.test_models import random_potential
 
 MODEL = [
     "--model", "lennard-jones", "--model.epsilon=0.0104", "--model.sigma", "3.4",
@@ -25,6 +28,7 @@ def folder(tmp_path, monkeypatch):
     first.calc = SinglePointCalculator(first, energy=0.0)
     ase.io.write("two.extxyz", [first, argon(1)])
     ase.io.write("third.vasp", argon(2))
+    random_potential().save("saved/potential.npz")
     return tmp_path
 
 
@@ -57,6 +61,7 @@ def test_files_are_relaxed_and_bad_ones_reported(folder, capsys, caplog):
     written = ase.io.read("relaxed.extxyz", ":")
     assert [a.info["file"] for a in written] == [rows[i]["file"] for i in (0, 1, 3, 5)]
     assert [a.info["status"] for a in written] == ["converged"] * 3 + ["failed"]
+    assert rows[5]["reason"] == "atoms 0 (Ar) and 1 (Ar) are at one place"
     np.testing.assert_allclose(written[0].positions, expected.atoms[0].positions, atol=1e-6)
     assert len(ase.io.read("way.traj", ":")) > 8
     out = capsys.readouterr().out
@@ -92,6 +97,17 @@ def test_cells_logs_and_checkpoints(folder, capsys):
         (["two.extxyz", *MODEL, "--optimizer", "cg"], "there are: fire, fire2, lbfgs"),
         (["two.extxyz", *MODEL, "--pressure", "1"], "give --cell too"),
         (["two.extxyz", *MODEL, "--fmax=-1"], "fmax must be a positive number"),
+        (["two.extxyz", *MODEL, "--fmax=.inf"], "fmax must be a positive number"),
+        (["two.extxyz", *MODEL, "--every=0"], "every must be at least 1"),
+        (["two.extxyz", *MODEL, "--max_steps=-1"], "max_steps must be at least 0"),
+        (["two.extxyz", "--model", "nowhere/"], "model: there is no file or folder 'nowhere'"),
+        (["two.extxyz", "--model", "third.vasp"], "third.vasp is no potential that Ritz has"),
+        (["two.extxyz", "--model", "saved", "--model.sigma=3"], "saved is a trained potential"),
+        (["two.extxyz", "--model", "saved"], "the potential does not know Ar; it knows Cu, Au"),
+        (
+            ["two.extxyz", "--model", "ase.calculators.emt.EMT"],
+            "model: ase.calculators.emt.EMT is no potential that can be used here",
+        ),
         (["two.extxyz"], "model"),
     ],
 )
@@ -100,3 +116,61 @@ def test_mistakes_are_one_line(folder, capsys, arguments, message):
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("ritz: ") and message in last
     assert not (folder / "relaxed.csv").exists()
+
+
+DISORDERED = """data_x
+_cell_length_a 5.2
+_cell_length_b 5.2
+_cell_length_c 5.2
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F m -3 m'
+_symmetry_Int_Tables_number 225
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Ar1 Ar 0 0 0 0.5
+Kr1 Kr 0 0 0 0.5
+"""
+
+
+def test_what_cannot_be_told_of_a_file_is_skipped_and_named(folder):
+    """Partial occupancy, and constraints that cannot be held; `F F T` in an orthogonal cell can."""
+    (folder / "disordered.cif").write_text(DISORDERED)
+    atoms = argon(2)
+    atoms.set_constraint(FixScaled([0], [True, True, False]))
+    ase.io.write("oblique.vasp", atoms)
+    atoms.set_cell(np.diag([10.6, 10.6, 10.6]))
+    ase.io.write("orthogonal.vasp", atoms)
+    files = ["disordered.cif", "oblique.vasp", "orthogonal.vasp"]
+
+    main(["relax", *files, *MODEL, "--max_steps", "3", "--progress", "false"])
+
+    rows = table()
+    assert [row["status"] for row in rows] == ["skipped", "skipped", "unconverged"]
+    assert "0.5 Ar and 0.5 Kr" in rows[0]["reason"]
+    assert "FixScaled cannot be held" in rows[1]["reason"]
+    before, after = ase.io.read("orthogonal.vasp"), ase.io.read("relaxed.extxyz")
+    np.testing.assert_allclose(after.positions[0, :2], before.positions[0, :2], atol=1e-8)
+    assert abs(after.positions[0, 2] - before.positions[0, 2]) > 1e-4
+
+
+@pytest.mark.parametrize("model", ["saved", "saved/potential.npz"])
+def test_trained_potentials_are_models(folder, model):
+    known = Atoms("Cu2", [[0, 0, 0], [2.5, 0, 0]])
+    close = Atoms("Cu2", [[0, 0, 0], [1.0, 0, 0]])
+    ase.io.write("dimers.extxyz", [known, close, Atoms("Ni2", known.positions)])
+
+    main(["relax", "dimers.extxyz", "--model", model, "--max_steps", "0", "--progress", "false"])
+
+    rows = table()
+    assert rows[0]["status"] != "failed"
+    expected = relax(known, random_potential(), max_steps=0)
+    assert float(rows[0]["energy"]) == pytest.approx(expected.energy, abs=1e-12)
+    assert rows[1]["status"] == "failed" and "1 Angstrom apart" in rows[1]["reason"]
+    assert "does not know Ni; it knows Cu, Au" in rows[2]["reason"]

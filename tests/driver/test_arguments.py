@@ -154,6 +154,47 @@ def test_misspelt_hooks_fail_when_the_class_is_made():
             def after_parameter_update(self, step, log_data, driver): ...
 
 
+def test_hooks_with_other_arguments_fail_when_the_class_is_made():
+    with pytest.raises(
+        TypeError,
+        match=r"Short.on_step_end takes \(self, step\), but is called with \(step, log_data, "
+        r"driver\); write `def on_step_end\(self, step, log_data, driver\)`",
+    ):
+
+        class Short(AbstractCallback):
+            def on_step_end(self, step): ...
+
+    with pytest.raises(
+        TypeError, match=r"Long.on_run_end takes \(self, step, log_data, driver\), b"
+    ):
+
+        class Long(AbstractCallback):
+            def on_run_end(self, step, log_data, driver): ...
+
+    class Free(AbstractCallback):
+        def on_step_end(self, *args): ...
+
+        def on_run_end(self, step, driver, more=None): ...
+
+
+def test_functions_with_other_arguments_are_refused_before_the_run():
+    match = (
+        r"LambdaCallback.on_step_end takes \(step\), but is called with \(step, log_data, driver"
+    )
+    refused(TypeError, match, 1, callback=LambdaCallback(on_step_end=lambda step: None))
+    refused(TypeError, "takes .step, row., but is called with .step, log_data, driver.", 1,
+            callback=lambda step, row: True)  # fmt: skip
+
+
+def test_misspelt_arguments_of_run():
+    refused(
+        TypeError, r"run has no argument 'callbacks'; did you mean callback=\?", 1, callbacks=[]
+    )
+    refused(TypeError, r"run has no argument 'loggers'; it takes: n_iter, out", 1, loggers=[])
+    with pytest.raises(TypeError, match="steps has no argument 'on_divergance'; did you mean on_d"):
+        Halving().steps(1, on_divergance="stop")
+
+
 @pytest.mark.parametrize("old", ["on_legacy_run", "on_parameter_update"])
 def test_retired_hooks_are_refused(old):
     with pytest.raises(TypeError, match="did you mean before_parameter_update"):

@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import jax
 import netket as nk
 import numpy as np
@@ -5,9 +7,10 @@ import optax
 import pytest
 
 from ritz.callbacks import LambdaCallback
-from ritz.lattice import Evaluation, LatticeWavefunction, MetropolisLocal
-from ritz.loggers import RuntimeLog
+from ritz.lattice import VMC, Evaluation, LatticeWavefunction, MetropolisLocal
+from ritz.loggers import RuntimeLog, Writer
 from ritz.stages import (
+    Config,
     EvaluationWorkStage,
     Pipeline,
     RunContext,
@@ -62,13 +65,13 @@ def test_training_and_evaluation_one_after_the_other(tmp_path):
     found = read_digest(tmp_path / "evaluate")
     full = nk.vqs.FullSumState(HILBERT, WAVEFUNCTION.model)
     full.parameters = trained
-    exact = {"Energy": full.expect(HAMILTONIAN), "flip": full.expect(FLIP)}
+    exact = {"energy": full.expect(HAMILTONIAN), "flip": full.expect(FLIP)}
     for name, estimate in found.items():
         assert abs(estimate.mean - float(exact[name].mean.real)) < 4 * estimate.error
         assert estimate.variance == pytest.approx(float(exact[name].variance), rel=0.2)
         assert estimate.n_samples == 120 * 64 and estimate.n_steps == 120
         assert 0.9 < estimate.r_hat < 1.1
-    assert -5.3 < found["Energy"].mean < -4.9
+    assert -5.3 < found["energy"].mean < -4.9
     files = {p.name for p in (tmp_path / "train").iterdir()}
     assert files == {"checkpoints", "train.log", "train.csv", "train.mpack"}
 
@@ -150,7 +153,9 @@ def test_what_was_not_configured_is_told():
     one.configure_estimators(energy=HAMILTONIAN)
     with pytest.raises(ValueError, match="has no optimizer; call configure_optimizer"):
         one.build()
-    with pytest.raises(TypeError, match="must be an optax transformation"):
+    with pytest.raises(
+        TypeError, match="an optax transformation, a learning rate or a schedule is needed"
+    ):
         one.configure_optimizer(default="ritz.updates.SR", f_log_psi=WAVEFUNCTION.logpsi)
     with pytest.raises(TypeError, match=r"f_log_psi takes a function \(params, samples\)"):
         one.configure_optimizer(default=0.1, f_log_psi=3)
@@ -166,6 +171,17 @@ def test_what_was_not_configured_is_told():
         two.configure_loss_grads("a", f_log_psi=lambda params, x: x)
     with pytest.raises(ValueError, match="stop_on_nan takes True, False or names"):
         VMCWorkStageConfig(stop_on_nan="")
+
+
+def test_samples_are_shared_equally_by_the_chains():
+    sampler = {"class_path": "ritz.lattice.MetropolisLocal", "init_args": {"n_chains": 12}}
+    stage = builder({"n_samples": 32, "sampler": sampler})
+    stage.configure_optimizer(default=RATE, f_log_psi=WAVEFUNCTION.logpsi)
+    stage.configure_estimators(energy=HAMILTONIAN)
+    with pytest.raises(ValueError, match="n_samples=32 .* by the 12 chains .* give n_samples=36"):
+        stage.build().create_state(jax.random.key(0))
+    with pytest.warns(UserWarning, match="n_samples=30 .*increased to 32"):  # NetKet's own
+        nk.vqs.MCState(MetropolisLocal(HILBERT, n_chains=8), nk.models.RBM(), n_samples=30)
 
 
 def test_what_is_left_out_comes_from_the_configuration():
@@ -211,3 +227,121 @@ def test_moments_of_chains_are_those_of_all_their_values():
     assert int(moments.count) == 12
     np.testing.assert_allclose(moments.mean, values.mean(axis=1))
     np.testing.assert_allclose(moments.m2, 12 * values.var(axis=1))
+
+
+class SpecWriter(Writer):
+    """As the specification writes one."""
+
+    @contextmanager
+    def open(self, working_dir, stage_name, initial_step=0):
+        self._file = (working_dir / f"{stage_name}_my_log.txt").open("a")
+        try:
+            yield
+        finally:
+            self._file.close()
+
+    def write(self, step, stats):
+        energy = self.to_scalar(stats.get("total_energy", float("nan")))
+        pmove = self.to_scalar(stats.get("pmove", float("nan")))
+        flip = [self.to_scalar(stats[f"energy:flip{end}"]) for end in ("", "_var")]
+        assert "flip" in stats and "total_energy_var" in set(stats)
+        self._file.write(f"{step},{energy},{pmove},{flip[0]},{flip[1]}\n")
+
+
+def test_estimators_keep_their_names_and_writers_get_flat_ones(tmp_path):
+    one = builder({"iterations": 4, "n_samples": 64, "burn_in": 0})
+    assert one.name == "VMCWorkStage"
+    one.configure_optimizer(default=0.05, f_log_psi=WAVEFUNCTION.logpsi, update=RULE)
+    one.configure_estimators(total=HAMILTONIAN, flip=FLIP)
+    log = RuntimeLog()
+    one.configure_writers([SpecWriter(), log])
+    stage, key = one.build(), jax.random.key(0)
+    stage.run(stage.create_state(key), RunContext(tmp_path / "new"), key)
+    rows = np.genfromtxt(tmp_path / "new" / "VMCWorkStage_my_log.txt", delimiter=",")
+    assert "Energy" not in log.data
+    columns = [log["total"]["Mean"], log["acceptance"].values, log["flip"]["Mean"],
+               log["flip"]["Variance"]]  # fmt: skip
+    np.testing.assert_array_equal(rows[:, 1:].T, np.real(columns))
+
+    two = EvaluationWorkStage.builder({"iterations": 8, "n_samples": 64}, WAVEFUNCTION)
+    assert two.name == "EvaluationWorkStage"
+    two.configure_estimators(total=HAMILTONIAN, Energy=FLIP)
+    stage = two.build()
+    stage.run(stage.create_state(key), RunContext(tmp_path / "evaluated"), key)
+    found = read_digest(tmp_path / "evaluated")
+    assert set(found) == {"total", "Energy"} and found["total"].mean < -2
+    assert all(estimate.n_samples == 8 * 64 and estimate.r_hat > 0 for estimate in found.values())
+
+
+@pytest.mark.parametrize(
+    ("cfg", "message"),
+    [
+        ({"itertions": 3}, "itertions: there is no such setting; did you mean iterations?"),
+        ({"n_sample": 3}, "n_sample: there is no such setting; did you mean n_samples"),
+        ({"check_vma": True}, "check_vma: there is no such setting; there are: accept_changes, b"),
+        ({"digest_step_interval": 3}, "digest_step_interval: there is no such setting"),
+    ],
+)
+def test_misspelt_settings_are_refused(cfg, message):
+    one = VMCWorkStage.builder(Config(cfg, "train"), WAVEFUNCTION)
+    one.configure_estimators(energy=HAMILTONIAN)
+    with pytest.raises(ValueError, match=rf"train\.{message}"):
+        one.build()
+
+
+def test_settings_that_a_workflow_reads_itself_are_its_own():
+    cfg = Config({"mine": 3, "iterations": 2}, "train")
+    one = VMCWorkStage.builder(cfg, WAVEFUNCTION)
+    assert cfg.get("mine") == 3
+    one.configure_estimators(energy=HAMILTONIAN)
+    one.configure_optimizer(default=0.1, f_log_psi=WAVEFUNCTION.logpsi)
+    assert one.build().config.iterations == 2
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "error", "message"),
+    [
+        (
+            "optax.adam",
+            ValueError,
+            r"optimizer: adam needs learning_rate; give class_path and init",
+        ),
+        (optax.adam, ValueError, r"optimizer: adam needs learning_rate"),
+        ("builtins.print", TypeError, "optimizer: 'builtins.print' is refused"),
+        (print, TypeError, "must be an optax transformation, .* but <built-in function print> was"),
+        (True, TypeError, "must be an optax transformation, .* but True was configured"),
+        (RULE, TypeError, "must be an optax transformation, .* but SR"),
+        (lambda: "text", TypeError, "must be an optax transformation, .* but 'text' was"),
+    ],
+)
+def test_what_is_no_optimizer(optimizer, error, message):
+    with pytest.raises(error, match=message):
+        builder().configure_optimizer(default=optimizer, f_log_psi=WAVEFUNCTION.logpsi)
+    if isinstance(optimizer, str):
+        one = builder({"optimizer": optimizer})
+        with pytest.raises(error, match=message):
+            one.configure_optimizer(default=0.1, f_log_psi=WAVEFUNCTION.logpsi)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [0.1, RATE, optax.linear_schedule(0.1, 0.01, 5), lambda step: 0.1 / (step + 1),
+                  lambda: optax.sgd(0.1), "optax.identity"],
+)  # fmt: skip
+def test_what_is_an_optimizer(optimizer):
+    one = builder()
+    one.configure_optimizer(default=optimizer, f_log_psi=WAVEFUNCTION.logpsi)
+    one.configure_estimators(energy=HAMILTONIAN)
+    stage = one.build()
+    assert stage.driver(stage.create_state(jax.random.key(0)), None).optimizer is not None
+
+
+def test_the_energy_has_the_name_of_netkets_drivers():
+    state = nk.vqs.FullSumState(HILBERT, nk.models.RBM(alpha=1), seed=1)
+    driver = VMC(HAMILTONIAN, 0.1, variational_state=state, loss_name="total")
+    driver.run(1, show_progress=False)
+    assert driver.energy is driver.loss and driver.loss_name == "total"
+    with pytest.raises(ValueError, match="the energy cannot be called 'acceptance'"):
+        VMC(HAMILTONIAN, 0.1, variational_state=state, loss_name="acceptance")
+    with pytest.raises(ValueError, match="an observable cannot be called 'total'"):
+        VMC(HAMILTONIAN, 0.1, variational_state=state, loss_name="total",
+            observables={"total": FLIP})  # fmt: skip

@@ -15,6 +15,9 @@ pytestmark = pytest.mark.netket
 SPINS = nk.hilbert.Spin(0.5, 5)
 BALANCED = nk.hilbert.Spin(0.5, 6, total_sz=0)
 RING = nk.graph.Chain(6)
+BOSONS = nk.hilbert.Fock(3, 4, n_particles=4)
+FERMIONS = nk.hilbert.SpinOrbitalFermions(3, s=1 / 2, n_fermions_per_spin=(2, 1))
+TWO_CHAINS = nk.graph.disjoint_union(nk.graph.Chain(3), nk.graph.Chain(3))
 CASES = {
     "RBM, local update": (SPINS, nk.models.RBM(alpha=1), {}),
     "complex RBM, local update": (SPINS, nk.models.RBM(alpha=1, param_dtype=complex), {}),
@@ -23,9 +26,14 @@ CASES = {
     "evaluated in chunks": (SPINS, nk.models.RBMModPhase(alpha=1), {"chunk_size": 128}),
     "exchange, local update": (BALANCED, nk.models.RBM(alpha=1), {"graph": RING}),
     "exchange, evaluated": (BALANCED, nk.models.RBMModPhase(alpha=1), {"graph": RING}),
+    "bosons": (BOSONS, nk.models.RBM(alpha=1), {"graph": nk.graph.Chain(4)}),
+    "spin one, exchange": (
+        nk.hilbert.Spin(1, 4, total_sz=0), nk.models.RBM(alpha=1), {"graph": nk.graph.Chain(4)}
+    ),
+    "fermions": (FERMIONS, nk.models.RBM(alpha=1), {"graph": TWO_CHAINS}),
     "three states": (nk.hilbert.Spin(1, 3), nk.models.RBM(alpha=1), {}),
     "qubits": (nk.hilbert.Qubit(5), nk.models.RBM(alpha=1), {}),
-}
+}  # fmt: skip
 
 
 def sharpened(state):
@@ -37,7 +45,13 @@ def sharpened(state):
     return state
 
 
-OFTEN = ("RBM, local update", "Jastrow, local update", "evaluated", "exchange, local update")
+OFTEN = (
+    "bosons",
+    "RBM, local update",
+    "Jastrow, local update",
+    "evaluated",
+    "exchange, local update",
+)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +118,6 @@ def test_the_short_way_to_a_state():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"is constrained: .* give graph="):
         mc_state(nk.models.RBM(), BALANCED)
-    with pytest.raises(ValueError, match="make the MCState with a sampler of netket"):
-        mc_state(nk.models.RBM(), nk.hilbert.Fock(2, 4, n_particles=4), graph=nk.graph.Chain(4))
     with pytest.raises(TypeError, match="rule must be netket's LocalRule"):
         SweepSampler(SPINS, nk.sampler.rules.HamiltonianRule(ISING))
     with pytest.raises(TypeError, match="all sites must have the same states"):

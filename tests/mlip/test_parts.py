@@ -179,7 +179,7 @@ def test_weights_that_change():
         ({"scheduler_factor": 7}, ValueError, "scheduler_factor must be below 1"),
         ({"sampling_policy": "often"}, ValueError, "'uniform', 'energy_weighted' or"),
         ({"precision": "float16"}, ValueError, "'float32' or 'float64'"),
-        ({"device": "cuda:7"}, ValueError, "this machine has cpu:0"),
+        ({"device": "cuda 7"}, ValueError, "device must be .cpu., .gpu., .cuda:1. or the like"),
         ({"save_best": 1}, TypeError, "save_best must be True or False"),
         ({"max_checkpoints": 0}, ValueError, "max_checkpoints must be a whole number"),
         ({"gradient_clip": 0}, ValueError, "gradient_clip must be above zero"),

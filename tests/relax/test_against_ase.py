@@ -4,6 +4,7 @@ import ase.calculators.lj
 import ase.optimize
 import numpy as np
 import pytest
+from ase import units
 from ase.build import bulk, fcc111
 from ase.constraints import FixAtoms, FixCartesian
 from ase.filters import FrechetCellFilter
@@ -79,7 +80,7 @@ def test_crystals_with_variable_cells_take_the_steps_of_ase(strained):
     [
         ({"hydrostatic": True}, {"hydrostatic_strain": True}),
         ({"constant_volume": True}, {"constant_volume": True}),
-        ({"pressure": 0.01}, {"scalar_pressure": 0.01}),
+        ({"pressure": 1.0}, {"scalar_pressure": units.GPa}),
         ({"mask": (1, 1, 0, 0, 0, 1)}, {"mask": [1, 1, 0, 0, 0, 1]}),
     ],
 )
@@ -127,10 +128,10 @@ def test_slabs_with_fixed_atoms():
 
 def test_stress_can_be_a_criterion_too(strained):
     """Of what the cell can relax; the rest stays."""
-    cell = FrechetCell(mask=(True, True, True, False, False, False), pressure=0.001)
-    found = relax(strained[0], lennard_jones(), smax=1e-6, optimizer=FIRE(), cell=cell)
+    cell = FrechetCell(mask=(True, True, True, False, False, False), pressure=0.2)
+    found = relax(strained[0], lennard_jones(), smax=2e-4, optimizer=FIRE(), cell=cell)
 
     assert found.converged
-    stress = found.atoms.get_stress()
-    assert np.abs(stress[:3] + 0.001).max() <= 1e-6
-    assert np.abs(stress[3:]).max() > 1e-5
+    stress = found.atoms.get_stress() / units.GPa
+    assert np.abs(stress[:3] + 0.2).max() <= 2e-4
+    assert np.abs(stress[3:]).max() > 2e-3

@@ -151,7 +151,7 @@ def test_lists_that_have_grown_are_saved_too(tmp_path):
     """A crystal that is compressed gets more neighbours than its lists had room for."""
 
     def go(n, resume=False):
-        stage = NPT(20.0, 20000.0, dt=4.0, relaxation=50.0, compressibility=1e-4)
+        stage = NPT(20.0, 2.0, dt=4.0, relaxation=50.0, compressibility=1.0)
         driver = Relaxation(argons(2, a=6.0, rattle=0.02), lennard_jones(), stage)
         saved = Checkpoint(tmp_path / f"saved{n}{resume}", every_steps=1000)
         where = tmp_path / "saved200False" if resume else False
@@ -193,11 +193,12 @@ def test_trajectories_that_were_cut_off_go_on(tmp_path):
     path = tmp_path / "way.extxyz"
     driver = Relaxation(argon(0), lennard_jones(), fire())
     driver.run(6, out=Trajectory(path), show_progress=False)
-    path.write_text(path.read_text()[:-100])
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-11])[:-100])  # the last frame, and a part of the one before
 
     driver.run(3, out=Trajectory(path), show_progress=False)
 
-    assert [f.info["step"] for f in ase.io.read(path, ":")] == [0, 1, 2, 3, 4, 6, 7, 8]
+    assert [f.info["step"] for f in ase.io.read(path, ":")] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     with pytest.raises(ValueError, match=r"ends in \.traj, \.extxyz, \.xyz"):
         Trajectory("way.pdb")
 

@@ -1,0 +1,62 @@
+"""Checks names and numbers of arguments where they are written, not where they are first used."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def suggests_names(function: Function) -> Function:
+    """Let a method refuse an unknown argument with the name that was probably meant.
+
+    Raises:
+        TypeError: From the wrapped method, naming the nearest argument.
+    """
+    known = list(inspect.signature(function).parameters)[1:]
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}=?" if near else f"it takes: {', '.join(known)}."
+                raise TypeError(f"{function.__name__} has no argument {name!r}; {hint}")
+        return function(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]
+
+
+def check_arguments(label: str, function: Any, names: Sequence[str], bound: bool) -> None:
+    """Refuse a function that cannot be called with these positional arguments.
+
+    Args:
+        label: What it is called in messages, such as "MyCallback.on_step_end".
+        function: The function.
+        names: The arguments that it will be given.
+        bound: Whether `self` comes before them.
+
+    Raises:
+        TypeError: With the line to write.
+    """
+    given = ["self", *names] if bound else list(names)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some functions written in C nothing is known
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        takes = ", ".join(signature.parameters)
+        name = label.rpartition(".")[2]
+        raise TypeError(
+            f"{label} takes ({takes}), but is called with ({', '.join(names)}); write "
+            f"`def {name}({', '.join(given)})`."
+        ) from error
+
+
+def parameters_of(method: Any) -> list[str]:
+    """The names of a method's parameters, without `self`."""
+    return list(inspect.signature(method).parameters)[1:]

@@ -1,0 +1,64 @@
+"""Optional packages, and the extras of Ritz that install them."""
+
+from typing import Any
+
+_EXTRAS = {
+    "netket": "lattice",
+    "threadpoolctl": "lattice",
+    "ase": "relax",
+    "vesin": "relax",
+    "pandas": "mlip",
+    "flax": "mlip",
+    "matplotlib": "plot",
+    "h5py": "hdf5",
+    "tensorboardX": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+    "ipywidgets": "notebook",
+    "orbax": "checkpoint",
+    "jsonargparse": "cli",
+    "yaml": "cli",
+    "shtab": "cli",
+}
+"""The top-level module -> the extra that has it, where the importing module says no other."""
+
+
+def needed_extra(module: str | None) -> str | None:
+    """How to install what has `module`, such as "ritz[hdf5]"; None for other packages."""
+    extra = _EXTRAS.get((module or "").partition(".")[0])
+    return None if extra is None else f"ritz[{extra}]"
+
+
+class MissingExtra(ModuleNotFoundError):
+    """A package is missing that an extra of Ritz installs; the message has the line to type."""
+
+
+class needs:
+    """Names the extra where a package is missing: `with needs("HDF5Log"): import h5py`.
+
+    Args:
+        what: What needs the package, the beginning of the message.
+        extra: The extra to install; by default the one that is for the package.
+
+    Raises:
+        MissingExtra: On leaving; missing modules of other packages pass as they are.
+    """
+
+    def __init__(self, what: str, extra: str | None = None):
+        self.what, self.extra = what, extra
+
+    def __enter__(self) -> None:
+        """Begin to watch."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Replace the error."""
+        if not isinstance(error, ModuleNotFoundError) or isinstance(error, MissingExtra):
+            return
+        known = needed_extra(error.name)
+        if known is None:
+            return
+        install = known if self.extra is None else f"ritz[{self.extra}]"
+        package = (error.name or "").partition(".")[0]
+        raise MissingExtra(
+            f"{self.what} needs {package}: pip install '{install}' ({error})", name=error.name
+        ) from error

@@ -1,0 +1,90 @@
+"""Pairs of atoms that are closer than a potential can tell."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ritz.potentials.pairs import pairs_on_host
+
+ONE_PLACE = 1e-3
+"""Atoms closer than this, in Angstrom, are at one place, but for the rounding of coordinates in
+files."""
+
+_SEARCHED = 0.5
+"""Pairs are searched up to this distance at least, in Angstrom; cell lists need some width."""
+
+Limit = Callable[[Any, Any], Any]
+"""Atomic numbers of pairs -> how far apart they must be, see `AbstractPotential.least_distance`."""
+
+
+class ClosePair(NamedTuple):
+    """Two atoms that are too close."""
+
+    first: int
+    second: int
+    """The same as `first` where an atom meets its own periodic image."""
+    distance: float
+    """In Angstrom."""
+    limit: float
+    """How far apart they must be, in Angstrom."""
+
+    def told(self, symbols: Any) -> str:
+        """Atoms, species, distance and limit as a part of a sentence.
+
+        Args:
+            symbols: The chemical symbols of all atoms.
+        """
+        first, second = (f"{i} ({symbols[i]})" for i in (self.first, self.second))
+        if self.first == self.second:
+            second = "its own periodic image"
+        if self.distance < ONE_PLACE:
+            return f"atoms {first} and {second} are at one place"
+        return (
+            f"atoms {first} and {second} are {self.distance:.3g} Angstrom apart, but the potential "
+            f"knows such pairs only from {self.limit:.3g} Angstrom on"
+        )
+
+
+def close_pair(positions: Any, cell: Any, pbc: Any, numbers: Any, limit: Limit) -> ClosePair | None:
+    """The two atoms of a structure that are closest beside their limit, if they are too close.
+
+    Args:
+        positions: Of shape (n_atoms, 3), in Angstrom.
+        cell: Three linearly independent lattice vectors as rows.
+        pbc: Along which of them the structure is periodic.
+        numbers: Atomic numbers.
+        limit: How far apart pairs must be.
+    """
+    positions, cell = np.asarray(positions, float), np.asarray(cell, float)
+    numbers = np.asarray(numbers)
+    if not (np.all(np.isfinite(positions)) and np.all(np.isfinite(cell))):
+        return None
+    kinds = np.unique(numbers)
+    reach = max(float(np.max(limit(kinds[:, None], kinds))), _SEARCHED)
+    first, second, shifts = pairs_on_host(positions, cell, pbc, reach)
+    vectors = positions[second] - positions[first] + shifts @ cell
+    return closest_of(first, second, np.sqrt(np.sum(vectors**2, axis=-1)), numbers, limit)
+
+
+def closest_of(
+    first: Any, second: Any, distances: Any, numbers: Any, limit: Limit
+) -> ClosePair | None:
+    """The same, for pairs that are known.
+
+    Args:
+        first: The first atom of each pair.
+        second: The second one.
+        distances: In Angstrom.
+        numbers: Atomic numbers of all atoms.
+        limit: How far apart pairs must be.
+    """
+    if not len(distances):
+        return None
+    limits = np.broadcast_to(np.asarray(limit(numbers[first], numbers[second])), distances.shape)
+    place = int(np.argmin(distances / np.maximum(limits, ONE_PLACE)))
+    distance, least = float(distances[place]), float(limits[place])
+    if distance >= max(least, ONE_PLACE):
+        return None
+    a, b = int(first[place]), int(second[place])
+    return ClosePair(min(a, b), max(a, b), distance, least)

@@ -1,0 +1,69 @@
+"""What stands for a potential: a trained one, a file, or a run folder."""
+
+import abc
+import importlib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ritz.potentials.potential import AbstractPotential
+
+READERS = ["ritz.mlip.saved"]
+"""Modules that read potentials from disk, imported where a path is given; each has a function
+`load_saved(path)` that returns an `AbstractPotentialSource`, and raises `ValueError` if it reads no
+such file or folder."""
+
+
+class AbstractPotentialSource(abc.ABC):
+    """Has a potential, as a pure function of a structure, to give: for example a trained one."""
+
+    @abc.abstractmethod
+    def frozen(self) -> AbstractPotential:
+        """The potential as it is now; later training does not change it.
+
+        Raises:
+            RuntimeError: If there is none yet.
+        """
+
+
+def as_potential(model: Any) -> AbstractPotential:
+    """A potential from itself, from what can be frozen, or from a path.
+
+    Args:
+        model: An `AbstractPotential`; an `AbstractPotentialSource` such as
+            `ritz.mlip.ANNPotential` or a committee; or the path of a file that its `save` wrote,
+            of a folder with a committee, or of a run folder of `ritz mlip train`.
+
+    Raises:
+        TypeError: If it is something else.
+        ValueError: If there is nothing at the path, or no potential.
+        RuntimeError: If it was not trained.
+    """
+    if isinstance(model, AbstractPotential):
+        return model
+    if isinstance(model, AbstractPotentialSource):
+        return model.frozen()
+    if isinstance(model, str | PathLike):
+        return _read(Path(model)).frozen()
+    raise TypeError(
+        "a potential is an AbstractPotential, a trained one, or the path of a file or run folder, "
+        f"but {model!r} was given."
+    )
+
+
+def _read(path: Path) -> AbstractPotentialSource:
+    if not path.exists():
+        raise ValueError(f"model: there is no file or folder {str(path)!r}.")
+    reasons = []
+    for name in READERS:
+        try:
+            reader = importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(
+                f"model: to read {path} this is needed: pip install 'ritz[mlip]' ({error})"
+            ) from error
+        try:
+            return reader.load_saved(path)
+        except ValueError as error:
+            reasons.append(str(error))
+    raise ValueError("; ".join(reasons))

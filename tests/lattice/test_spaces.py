@@ -1,0 +1,395 @@
+"""Samplers and operators that do not suit their space, and configurations outside of it."""
+
+import logging
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import netket as nk
+import numpy as np
+import pytest
+from netket.hilbert.constraint import DiscreteHilbertConstraint
+
+from ritz.callbacks import LambdaCallback
+from ritz.lattice import VMC, MetropolisExchange, MetropolisLocal, mc_state
+from ritz.lattice.moves import TransferMoves
+from ritz.lattice.space import inside
+from ritz.loggers import RuntimeLog
+from ritz.updates import SR
+
+pytestmark = pytest.mark.netket
+
+BALANCED = nk.hilbert.Spin(0.5, 6, total_sz=0)
+BOSONS = nk.hilbert.Fock(3, 4, n_particles=4)
+FERMIONS = nk.hilbert.SpinOrbitalFermions(3, s=1 / 2, n_fermions_per_spin=(2, 1))
+RING, FOUR, THREE = (nk.graph.Chain(n) for n in (6, 4, 3))
+
+
+class TwoUpAtMost(DiscreteHilbertConstraint):
+    def __call__(self, x):
+        return jnp.sum(x > 0, axis=-1) <= 2
+
+    def __hash__(self):
+        return hash("TwoUpAtMost")
+
+    def __eq__(self, other):
+        return isinstance(other, TwoUpAtMost)
+
+
+FEW = nk.hilbert.Spin(0.5, 4, constraint=TwoUpAtMost())
+SPACES = {
+    "spins": nk.hilbert.Spin(0.5, 4),
+    "spin 3/2": nk.hilbert.Spin(1.5, 2),
+    "balanced": BALANCED,
+    "bosons": BOSONS,
+    "fermions": FERMIONS,
+    "doubled": nk.hilbert.DoubledHilbert(nk.hilbert.Fock(2, 2, n_particles=2)),
+    "product": nk.hilbert.Spin(0.5, 2, total_sz=0) * nk.hilbert.Fock(2, 2),
+    "custom": FEW,
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_which_configurations_are_inside(name):
+    hilbert = SPACES[name]
+    values = sorted({v for i in range(hilbert.size) for v in hilbert.states_at_index(i)} | {7, 0.5})
+    everything = np.stack(np.meshgrid(*[values] * hilbert.size, indexing="ij"), -1)
+    everything = everything.reshape(-1, hilbert.size)
+    found = everything[inside(hilbert, everything)]
+    expected = np.array(hilbert.all_states(), float)
+    assert sorted(map(tuple, found)) == sorted(map(tuple, expected))
+
+
+def test_no_number_is_inside():
+    x = np.array([[1.0, np.nan, 1, 1], [1, 1, -1, np.inf], [1, 1, -1, 1]])
+    assert inside(SPACES["spins"], x).tolist() == [False, False, True]
+    with pytest.raises(ValueError, match=r"have 4 sites on the last axis, but the shape \(3, 5\)"):
+        inside(SPACES["spins"], np.ones((3, 5)))
+
+
+@pytest.mark.parametrize("hilbert", [BALANCED, BOSONS, FERMIONS, FEW], ids=repr)
+def test_local_moves_are_refused_in_constrained_spaces(hilbert):
+    with pytest.raises(ValueError, match=r"is constrained: .*use ritz.lattice.MetropolisExchange"):
+        MetropolisLocal(hilbert, n_chains=4)
+
+
+def test_infinitely_many_states():
+    with pytest.raises(ValueError, match="infinitely many states.*n_max="):
+        MetropolisLocal(nk.hilbert.Fock(None, 3), n_chains=4)
+
+
+EXCHANGES = {
+    "other graph": (BALANCED, {"graph": nk.graph.Chain(8)}, "sites up to 7 were given"),
+    "no pairs": (BALANCED, {"clusters": np.zeros((0, 2), int)}, "must have the sites of the space"),
+    "not connected": (
+        BALANCED,
+        {"clusters": [(0, 1), (2, 3), (4, 5)]},
+        "no path leads from site 0",
+    ),
+    "between spins": (FERMIONS, {"graph": RING}, "sites 0 and 5 lead out of the space"),
+    "custom": (FEW, {"graph": FOUR}, "do not reach all of it, with its constraint"),
+    "spins of fermions": (
+        nk.hilbert.SpinOrbitalFermions(3, s=0.5, n_fermions=3),
+        {"graph": nk.graph.disjoint_union(THREE, THREE)},
+        "no path leads from site 0 to site 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EXCHANGES)
+def test_exchanges_that_do_not_suit(case):
+    hilbert, options, message = EXCHANGES[case]
+    with pytest.raises(ValueError, match=message):
+        MetropolisExchange(hilbert, n_chains=4, **options)
+
+
+def test_exchanges_without_a_constraint_are_told(caplog):
+    with caplog.at_level(logging.WARNING):
+        MetropolisExchange(SPACES["spins"], graph=FOUR, n_chains=4)
+    assert "each chain stays in the sector in which it began" in caplog.text
+
+
+def test_transfers_only_where_sites_have_more_than_two_states():
+    assert MetropolisExchange(BOSONS, graph=FOUR, n_chains=4).transfers
+    assert not MetropolisExchange(BALANCED, graph=RING, n_chains=4).transfers
+    one_part = nk.hilbert.SpinOrbitalFermions(3, s=0.5, n_fermions_per_spin=(2, 0))
+    MetropolisExchange(one_part, clusters=[(0, 1), (1, 2)], n_chains=4)  # the rest is empty
+
+
+def test_a_transfer_keeps_sum_and_range():
+    moves = TransferMoves(jnp.array([[0, 1]]), (-2.0, 0.0, 2.0))
+    old = jnp.array([[-2, 0, 2, 2, -2], [0, 0, -2, 2, -2]], jnp.int8)
+    new = moves.replace(old, jnp.array([1, -1, -1, 1, 1]))
+    assert new.tolist() == [[0, -2, 0, 2, -2], [-2, 2, 0, 2, -2]]
+    assert new.dtype == old.dtype
+
+
+def test_sizes():
+    for name, value in {"n_chains": 0, "sweep_size": -1}.items():
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1"):
+            MetropolisLocal(SPACES["spins"], **{"n_chains": 4, name: value})
+    for name, value in {"n_samples": 1.5, "n_discard_per_chain": -1}.items():
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least"):
+            mc_state(nk.models.RBM(), SPACES["spins"], **{name: value})
+
+
+# Where psi = 0
+
+
+class Projected(nn.Module):
+    """psi = 0 unless exactly two spins are up; no single flip connects two others."""
+
+    undefined: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        inner = nk.models.Jastrow(param_dtype=float)(x)
+        zero = jnp.nan if self.undefined else -jnp.inf
+        return jnp.where(jnp.sum(x > 0, axis=-1) % 3 == 2, inner, zero)
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_chains_leave_where_psi_vanishes(undefined):
+    hilbert = nk.hilbert.Spin(0.5, 5)
+    model = Projected(undefined)
+    state = mc_state(model, hilbert, n_samples=256, seed=1, sampler_seed=2, sweep_size=1)
+    before = state.log_value(state.sampler_state.σ)
+    assert np.mean(~(before > -np.inf)) > 0.3
+    assert np.all(state.log_value(state.samples) > -np.inf)
+    assert np.all(np.isfinite(state.sampler_state.log_prob))
+
+
+def test_a_local_update_with_zeros():
+    from ritz.lattice import LocalUpdate, local_update
+
+    class Signed(nn.Module):
+        """psi = 0 where the first spin is down."""
+
+        @nn.compact
+        def __call__(self, x):
+            self.param("unused", nn.initializers.zeros, (1,), float)
+            return jnp.log(jnp.abs(jnp.sum(x, axis=-1) + 1.5) * (x[..., 0] > 0))
+
+    class SignedUpdate(LocalUpdate):
+        def prepare(self, params):
+            return ()
+
+        def start(self, tables, x):
+            return x.T
+
+        def log_ratio(self, tables, cache, values, sites):
+            log_psi = Signed().apply
+            new = cache.at[sites].multiply(-1)
+            old_value, value = (
+                log_psi({"params": {"unused": jnp.zeros(1)}}, c.T) for c in (cache, new)
+            )
+            return value - old_value, new
+
+        def log_ratios(self, tables, cache, x, flips):
+            raise NotImplementedError
+
+    local_update.register(Signed, lambda model, states: SignedUpdate())
+    hilbert = nk.hilbert.Spin(0.5, 5)
+    state = mc_state(Signed(), hilbert, n_samples=2048, seed=1, sampler_seed=2)
+    state.n_discard_per_chain = 30
+    psi = np.exp(state.log_value(hilbert.all_states()))
+    numbers = hilbert.states_to_numbers(np.asarray(state.samples).reshape(-1, 5))
+    seen = np.bincount(numbers, minlength=hilbert.n_states) / 2048
+    p = psi**2 / np.sum(psi**2)
+    assert np.all(seen[p == 0] == 0)
+    np.testing.assert_allclose(seen, p, atol=4.5 * np.sqrt(0.25 / 2048))
+
+
+def test_a_model_of_nan_only_does_not_wait():
+    class Broken(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return jnp.full(x.shape[0], jnp.nan) * self.param("a", nn.initializers.ones, (), float)
+
+    state = mc_state(Broken(), nk.hilbert.Spin(0.5, 4), n_samples=8)
+    state.sample()
+    assert state.sampler_state.n_steps == 8 * 4
+    assert not np.any(np.isnan(jax.device_get(state.samples)))
+
+
+# In the driver
+
+
+def driver_of(sampler, model=None, hamiltonian=None, **options):
+    hilbert = sampler.hilbert
+    hamiltonian = hamiltonian or nk.operator.Heisenberg(hilbert, RING)
+    state = nk.vqs.MCState(
+        sampler, model or nk.models.Jastrow(param_dtype=float), n_samples=64, seed=1,
+        sampler_seed=2, n_discard_per_chain=0, **options,
+    )  # fmt: skip
+    return VMC(hamiltonian, 0.05, variational_state=state, update=SR(1e-2))
+
+
+def local_and_exchange(hilbert):
+    """Of a rule that the driver does not know."""
+    rules = nk.sampler.rules
+    rule = rules.MultipleRules([rules.LocalRule(), rules.ExchangeRule(graph=RING)], [0.5, 0.5])
+    return nk.sampler.MetropolisSampler(hilbert, rule, n_chains=16)
+
+
+@pytest.mark.parametrize("max_block", [1, None])
+@pytest.mark.parametrize("live", [False, True])
+def test_a_sampler_that_leaves_the_space_is_refused(max_block, live):
+    driver = driver_of(local_and_exchange(BALANCED))
+    before = driver.parameters
+    look = LambdaCallback(on_step_end=lambda s, _, d: d.state)
+    seen = []
+    log = LambdaCallback(on_run_error=lambda step, error, d: seen.append(str(error)))
+    log.decides = False
+    with pytest.raises(ValueError, match=r"lie outside of Spin.*MultipleRules.*MetropolisExchange"):
+        driver.run(
+            3, callback=[log, *[look] * live], max_block=max_block, show_progress=False
+        )  # fmt: skip
+    assert driver.step_count == 0 and len(seen) == 1
+    jax.tree.map(np.testing.assert_array_equal, driver.parameters, before)
+
+
+def test_known_rules_of_netket_are_refused_at_once():
+    with pytest.raises(ValueError, match=r"is constrained: .*MetropolisExchange"):
+        driver_of(nk.sampler.MetropolisLocal(BALANCED, n_chains=16))
+    bosons = nk.operator.BoseHubbard(BOSONS, FOUR, U=1.0)
+    with pytest.raises(ValueError, match="do not reach all of the space.*use ritz.lattice"):
+        driver_of(nk.sampler.MetropolisExchange(BOSONS, graph=FOUR), hamiltonian=bosons)
+
+
+def test_chains_must_begin_in_the_space():
+    driver = driver_of(MetropolisExchange(BALANCED, graph=RING, n_chains=16))
+    state = driver.state
+    good = state.sampler_state
+    state.sampler_state = good.replace(σ=jnp.ones_like(good.σ))
+    with pytest.raises(ValueError, match="16 of 16 configurations with which chains begin lie"):
+        driver.run(1, show_progress=False)
+    state.sampler_state = good.replace(σ=good.σ[:8])
+    with pytest.raises(ValueError, match=r"shape \(16, 6\), but it has the shape \(8, 6\)"):
+        driver.run(1, show_progress=False)
+    state.sampler_state = good
+    driver.run(1, show_progress=False)
+
+
+def test_samples_that_are_put_in_must_belong_to_the_space():
+    driver = driver_of(MetropolisExchange(BALANCED, graph=RING, n_chains=16))
+    for samples, message in (
+        (np.ones((4, 6)), "4 of 4 samples that a callback put in lie outside"),
+        (np.ones((4, 5)), r"must have 6 sites .* \(4, 5\)"),
+    ):
+
+        def put(step, log_data, driver, samples=samples):
+            driver.state._samples = samples
+
+        with pytest.raises(ValueError, match=message):
+            driver.run(
+                1, callback=LambdaCallback(on_compute_update_start=put), show_progress=False
+            )  # fmt: skip
+    assert driver.step_count == 0
+
+
+class HalfSpace(nn.Module):
+    """psi = 0 where the first spin is down."""
+
+    @nn.compact
+    def __call__(self, x):
+        return jnp.where(x[..., 0] > 0, nk.models.RBM(alpha=1, param_dtype=float)(x), -jnp.inf)
+
+
+def test_a_wave_function_with_zeros_is_optimised():
+    """On half of the space, against exact diagonalisation there."""
+    hilbert = nk.hilbert.Spin(0.5, 6)
+    ising = nk.operator.IsingJax(hilbert, RING, h=1.0, J=-1.0)
+    state = mc_state(HalfSpace(), hilbert, n_samples=512, seed=1, sampler_seed=2)
+    driver = VMC(ising, 0.1, variational_state=state, update=SR(1e-2))
+    log = RuntimeLog()
+    driver.run(60, out=log, show_progress=False)
+    assert np.all(np.isfinite(log.data["Energy"]["Mean"]))
+    kept = hilbert.all_states()[:, 0] > 0
+    exact = np.linalg.eigvalsh(ising.to_dense()[np.ix_(kept, kept)])[0]
+    assert driver.loss.mean.real == pytest.approx(exact, abs=0.05)
+
+
+def test_chains_of_netket_that_stay_at_zero_are_told():
+    class Tiny(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            inner = nk.models.Jastrow(param_dtype=float)(x)
+            return jnp.where(jnp.abs(jnp.sum(x, axis=-1)) == 6, inner, -jnp.inf)
+
+    hilbert = nk.hilbert.Spin(0.5, 6)
+    driver = driver_of(nk.sampler.MetropolisLocal(hilbert, n_chains=16), Tiny())
+    with pytest.raises(ValueError, match="of 16 chains of MetropolisSampler.* are where psi = 0"):
+        driver.run(1, show_progress=False)
+
+
+class Table(nn.Module):
+    """A number for each configuration of four sites with up to three bosons."""
+
+    @nn.compact
+    def __call__(self, x):
+        table = self.param("table", nn.initializers.normal(0.3), (4,) * 4, float)
+        return table[tuple(jnp.moveaxis(x.astype(int), -1, 0))]
+
+
+def test_bosons_against_exact_diagonalisation():
+    """The energy of the first state, in standard errors of chains, and the ground state's."""
+    bosons = nk.operator.BoseHubbardJax(BOSONS, FOUR, U=1.0)
+    state = mc_state(
+        Table(), BOSONS, graph=FOUR, n_samples=512, sweep_size=12, seed=1, sampler_seed=2
+    )
+    exact = nk.vqs.FullSumState(BOSONS, Table(), variables=state.variables).expect(bosons)
+    driver = VMC(bosons, 0.03, variational_state=state, update=SR(1e-2))
+    log = RuntimeLog()
+    driver.burn_in(20)
+    driver.run(80, out=log, show_progress=False)
+    energy = log.data["Energy"]
+    assert exact.variance > 1
+    assert abs(energy["Mean"][0].real - exact.mean.real) < 4.5 * energy["Sigma"][0]
+    ground = np.linalg.eigvalsh(bosons.to_dense())[0]
+    assert driver.loss.mean.real == pytest.approx(ground, rel=5e-3)
+
+
+# Operators
+
+
+def test_operators_must_stay_in_the_space():
+    state = mc_state(nk.models.Jastrow(), BALANCED, graph=RING, n_samples=16)
+    heisenberg = nk.operator.Heisenberg(BALANCED, RING)
+    outside = nk.operator.spin.sigmax(BALANCED, 0)
+    with pytest.raises(ValueError, match=r"hamiltonian: .*leads out of .*from \[.*\] to \["):
+        VMC(nk.operator.IsingJax(BALANCED, RING, h=1.0), 0.1, variational_state=state)
+    with pytest.raises(ValueError, match=r"observables\['mx'\]: .*leads out of"):
+        VMC(heisenberg, 0.1, variational_state=state, observables={"mx": outside})
+    strings = nk.operator.PauliStringsJax(BALANCED, ["XXIIII", "YYIIII"], [1.0, 1.0])
+    VMC(heisenberg, 0.1, variational_state=state, observables={"xy": strings})
+
+
+def test_couplings_must_be_numbers():
+    hilbert = SPACES["spins"]
+    ising = nk.operator.IsingJax(hilbert, FOUR, h=np.nan)
+    with pytest.raises(ValueError, match="hamiltonian: .*not finite numbers; check its couplings"):
+        VMC(ising, 0.1, variational_state=mc_state(nk.models.RBM(), hilbert, n_samples=16))
+
+
+@pytest.mark.parametrize("thing", [lambda state: 1.0, 1.0, None, [1.0], "mz"], ids=repr)
+def test_observables_are_operators(thing):
+    hilbert = SPACES["spins"]
+    ising = nk.operator.IsingJax(hilbert, FOUR, h=1.0)
+    state = mc_state(nk.models.RBM(), hilbert, n_samples=16)
+    instead = "for a function of the state use a callback" if callable(thing) else "are made with"
+    with pytest.raises(TypeError, match=rf"observables\['f'\]: operators of NetKet.*{instead}"):
+        VMC(ising, 0.1, variational_state=state, observables={"f": thing})
+    driver = VMC(ising, 0.1, variational_state=state)
+    started = LambdaCallback(on_run_start=lambda *_: pytest.fail("a hook was called"))
+    with pytest.raises(TypeError, match=rf"obs\['f'\]: operators of NetKet.*{instead}"):
+        driver.run(3, obs={"f": thing}, callback=started, show_progress=False)
+    with pytest.raises(TypeError, match="obs takes a dict of name -> observable"):
+        driver.run(3, obs=thing or 1, show_progress=False)
+    other = nk.operator.spin.sigmaz(BALANCED, 0)
+    with pytest.raises(ValueError, match=r"obs\['f'\]: .*build both on the same Hilbert space"):
+        driver.run(3, obs={"f": other}, show_progress=False)
+    with pytest.raises(TypeError, match="observables takes a dict of name -> operator"):
+        VMC(ising, 0.1, variational_state=state, observables=thing or 1)
+    with pytest.raises(TypeError, match="hamiltonian: operators of NetKet"):
+        VMC(thing, 0.1, variational_state=state)
