@@ -42,12 +42,13 @@ def _checked(path: Path, kind: type) -> str:
     """What a file says, as YAML."""
     try:
         text = path.read_text()
-        check_yaml(text, str(path))
-        content = load_yaml(text)
     except OSError as error:
         raise ValueError(f"config: {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
+    check_yaml(text, str(path))
+    try:
+        content = load_yaml(text)
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
     content = normalised({} if content is None else content, kind)

@@ -11,7 +11,6 @@ import jsonargparse
 
 from ritz.cli.config_file import with_checked_files
 from ritz.cli.parts import overridden, part_fields, split_overrides
-from ritz.cli.run_folder import CONFIG, RunFolder
 from ritz.cli.spelling import whole_numbers
 from ritz.cli.yaml_limits import check_yaml
 
@@ -124,6 +123,8 @@ def _resolved(domain: Domain, settings: Any) -> tuple[Any, str]:
 
 def _with_saved_config(domain: Domain, action: str, rest: list[str]) -> list[str]:
     """An action without a configuration of its own takes that of the run folder."""
+    from ritz.cli.run_folder import CONFIG, RunFolder  # which imports JAX
+
     if any(token.startswith("--config") for token in rest):
         return rest
     folder = next((t.partition("=")[2] for t in rest if t.startswith("--folder=")), None)

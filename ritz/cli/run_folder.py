@@ -43,10 +43,11 @@ class RunFolder:
             return None
         try:
             text = file.read_text()
-            check_yaml(text, str(file))
-            found = load_yaml(text)
         except UnicodeDecodeError as error:
             raise ValueError(f"{file} is no text: {error}") from error
+        check_yaml(text, str(file))
+        try:
+            found = load_yaml(text)
         except ValueError as error:
             raise ValueError(f"{file} {error}") from error
         if not isinstance(found, dict):

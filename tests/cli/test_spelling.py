@@ -28,7 +28,7 @@ def test_what_is_no_number_stays_text(text):
     assert load_yaml(text) == text
 
 
-@pytest.mark.parametrize("text", ["[", "2026-13-45", "a: b: c", "[" * 5000])
+@pytest.mark.parametrize("text", ["[", "2026-13-45", "a: b: c", "[" * 1500])
 def test_what_is_no_yaml_is_one_line(text):
     with pytest.raises(ValueError, match="^is no YAML: ") as refused:
         load_yaml(text)
