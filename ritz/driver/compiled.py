@@ -201,6 +201,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         self._step_count = step + counted
         self.loss, self._metrics = to_host(playback.device_row)
         self.doubts = holding(self._metrics)
+        self._divergence = self._retrying = None  # that was later
         if filled and self._clock_start is not None:
             self._elapsed = self._clock() - self._clock_start
         playback.count += counted

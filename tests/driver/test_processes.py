@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.driver import two_processes
+from tests.driver.fragile import FragileDriver
 from tests.driver.two_processes import STEPS
 
 ROOT = Path(__file__).parents[2]
@@ -213,3 +214,20 @@ def test_a_process_that_waits_for_a_failed_one_is_ended():
     assert "told at step 14: broken on purpose" in second and "ValueError" in second_err
     assert all(process.returncode == 1 for process in both)
     assert float(second.split("left after ")[1]) < 20
+
+
+@pytest.mark.parametrize("name", two_processes.DIVERGING)
+def test_what_is_not_finite_ends_or_changes_both_alike(pair, tmp_path, name):
+    callbacks, arguments, kernel = two_processes.DIVERGING[name]
+    callbacks = [act() for act in callbacks]
+    for callback in callbacks:
+        if isinstance(callback, two_processes.Deed):
+            callback.rank = None
+    driver = FragileDriver(**kernel)
+    wanted = two_processes.run(name, callbacks, dict(arguments), tmp_path, driver)
+    # JSON has lists and null where the row was not finite.
+    wanted = json.loads(json.dumps(wanted))
+    for found in pair[name]:
+        for field in ("error", "step", "reason", "rows", "loss", "seen", "parameters"):
+            assert str(found[field]) == str(wanted[field]), field
+    assert wanted["reason"] == {"d": "DIVERGED", "g": "FINISHED", "s": "STOPPED"}[name[0]]

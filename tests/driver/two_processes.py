@@ -19,6 +19,7 @@ from ritz.checkpoint import Checkpoint, shared
 from ritz.driver import watchdog
 from ritz.loggers import CSVLog, JsonLog, RuntimeLog
 from ritz.loggers.files import LineFile
+from tests.driver.fragile import FragileDriver
 from tests.driver.noisy import NoisyDriver
 from tests.driver.tools import Halving
 
@@ -224,7 +225,7 @@ class FullDisk:
 
     def __init__(self, after):
         self.left = after
-        self.write = LineFile._write
+        self.write = LineFile.write_held
 
     def __enter__(self):
         def write(file):
@@ -234,10 +235,32 @@ class FullDisk:
                 raise OSError(errno.ENOSPC, "No space left on device")
             self.write(file)
 
-        LineFile._write = write
+        LineFile.write_held = write
 
     def __exit__(self, *exc_info):
-        LineFile._write = self.write
+        LineFile.write_held = self.write
+
+
+DIVERGING = {
+    "diverges": ((), {}, {"breaks": "loss", "at": 13}),
+    "diverges, live": (
+        (lambda: Deed(None, None, None, live=True),), {}, {"breaks": "update", "at": 13},
+    ),
+    "diverges and is saved": (
+        (lambda: Checkpoint("diverged", every_steps=4),), {}, {"breaks": "loss", "at": 13},
+    ),
+    "goes back": (
+        (), {"on_divergence": "retry"}, {"breaks": "update", "at": 7, "chance": 0.4},
+    ),
+    "goes back, live": (
+        (lambda: Deed(None, None, None, live=True),), {"on_divergence": "retry"},
+        {"breaks": "update", "at": 7, "chance": 0.4},
+    ),
+    "stops before it diverges": (
+        (lambda: Deed(1, "before_parameter_update", stop, step=9),), {},
+        {"breaks": "loss", "at": 13},
+    ),
+}  # fmt: skip
 
 
 def disk_scenarios(folder):
@@ -249,12 +272,15 @@ def disk_scenarios(folder):
     for name, act in (("plain driver stops", stop), ("plain driver rejects", reject)):
         hook = "before_parameter_update" if act is stop else "on_compute_update_end"
         found[name] = run(name, [Deed(1, hook, act)], {}, folder, Halving())
+    for name, (callbacks, arguments, kernel) in DIVERGING.items():
+        acts = [act() for act in callbacks]
+        found[name] = run(name, acts, dict(arguments), folder, FragileDriver(**kernel))
     name = "unshared"
     found[name] = run(name, [Checkpoint(folder / f"checkpoints{rank}")], {}, folder)
     name = "saved"
     checkpoint = Checkpoint(folder / "kept", every_seconds=1e-6 if rank else 1e9)
     found[name] = run(name, [checkpoint], {"max_block": 8, "out": [JsonLog("log")]}, folder)
-    found[name]["saved"] = sorted(p.name for p in (folder / "kept").iterdir())
+    found[name]["saved"] = sorted(p.name for p in (folder / "kept").glob("0*"))
     return found
 
 
