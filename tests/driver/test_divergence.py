@@ -1,12 +1,13 @@
 """Losses, updates and parameters that are not finite: no run goes on with them."""
 
 import logging
+import types
 
 import numpy as np
 import pytest
 
 from ritz.callbacks import BestState, LambdaCallback
-from ritz.driver import StopReason
+from ritz.driver import AbstractDriver, StopReason
 from ritz.loggers import RuntimeLog
 from ritz.testing import QuadraticDriver
 from tests.driver.fragile import FragileDriver
