@@ -239,8 +239,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         if playback.row_filled:
             self._device_row = self._row(*playback.device_row)
             self._observe("before_parameter_update")
-        else:
-            self._load_traced()
+        self._load_traced()
 
     def _undo_attempt(self) -> None:
         """Take back the random numbers of a live step that was not counted.

@@ -17,7 +17,7 @@ class FailedState(NamedTuple):
 
     found: Divergence
     snapshot: Any
-    """As `AbstractDriver.snapshot` gives it."""
+    """As `AbstractDriver.snapshot` gives it; None if the state has no `parameters`."""
     went_back: bool
     """Whether the driver's state is a good one since; if not, there was none to go back to."""
 
@@ -131,7 +131,8 @@ class Guarded:
         found, self._divergence = self._divergence, None
         if found is not None:
             good = found.quantity == "update" or self._good is not None
-            self.failed_state = FailedState(found, self.snapshot(), good)
+            snapshot = self.snapshot() if self._keeps_parameters else None
+            self.failed_state = FailedState(found, snapshot, good)
             self._retreat(found)
 
     def probe(self) -> tuple[Any, frozenset[str]] | None:
@@ -158,8 +159,7 @@ class Guarded:
         Raises:
             DivergedError: If the parameters are not finite afterwards.
         """
-        watches = self.can_go_back and self._guard.watches
-        watches = watches and hasattr(self._variational_state, "parameters")
+        watches = self.can_go_back and self._guard.watches and self._keeps_parameters
         if watches:
             self._good = self.snapshot()
         self.update_parameters(update)
@@ -168,6 +168,11 @@ class Guarded:
             if agree(lost):
                 self._divergence = Divergence("parameters", self._loss_stats)
                 raise self._guard.stop(self, self._divergence)
+
+    @property
+    def _keeps_parameters(self) -> bool:
+        """Whether there are parameters where they are looked for."""
+        return hasattr(self._variational_state, "parameters")
 
     @property
     def _waits_for_next_loss(self) -> bool:

@@ -33,6 +33,7 @@ class Running:
     _after_steps: list[Any]
     adapt: Any
     can_go_back: bool
+    _keeps_parameters: bool
     doubts: frozenset[str]
     guard_run: Any
     begin_run: Any
@@ -99,7 +100,7 @@ class Running:
     def _policy(self, asked: str | None, hooks: HookList) -> str:
         if asked is not None:
             check_choice("on_divergence", asked, POLICIES)
-        if asked == "retry" and not self.can_go_back:
+        if asked == "retry" and not (self.can_go_back and self._keeps_parameters):
             raise ValueError(
                 f'on_divergence="retry" needs a driver that can go back, and {type(self).__name__} '
                 'cannot; use "stop".'

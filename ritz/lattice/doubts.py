@@ -1,7 +1,9 @@
 """Why the numbers of a step cannot be trusted, as part of the compiled step."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 from scipy.stats import chi2
@@ -11,15 +13,23 @@ HIGHEST_R_HAT = 1.1
 LARGEST_JUMP = 1e3
 """By how much the variance may grow over what it was in the last steps."""
 
-GROWTH, FORGETTING = 2.0, 1.05
+GROWTH, FORGETTING, FALL = 2.0, 1.05, 1.1
 """By how much the variance that others are compared with follows in a step: that of a run which
-leaves an eigenstate grows fast, but not at once; one that has jumped is forgotten slowly."""
+leaves an eigenstate grows fast, but not at once; one that has jumped is forgotten slowly, and so is
+what the variance was where few samples give none at many steps."""
+
+SUDDEN = 0.25
+"""How many moves must have been accepted in the step before, for frozen chains to be sudden."""
+
+WAY_BACK = 0.1
+"""What part of the energy that was gained must be lost, for frozen chains to tell of it."""
 
 CHANCE = 1e-4
 """R-hat is judged where independent samples would exceed `HIGHEST_R_HAT` more rarely than this."""
 
-TELLING = frozenset({"acceptance", "chains", "variance"})
-"""Those that tell of parameters that have exploded, if they were not there from the start."""
+TELLING = frozenset({"exploded", "variance"})
+"""Those that tell of parameters that have exploded, if they were not there from the start. Chains
+that are frozen do not: they are so too where a run has converged to a product state."""
 
 REMEDIES = {
     "acceptance": f"the sampler accepts fewer than {LOWEST_ACCEPTANCE:g} of its moves: the chains "
@@ -27,6 +37,9 @@ REMEDIES = {
     "(more than one flip a move, exchange), a smaller learning rate, or begin again",
     "chains": "no chain has moved in this step, although moves were accepted: the samples are "
     "those of the step before; try another sampler or rule, or a larger sweep_size",
+    "exploded": "the chains are frozen at once, or at a much higher energy than before: the "
+    "parameters have exploded; try a smaller learning rate, more damping (diag_shift) or "
+    'on_divergence="retry"',
     "r_hat": f"R-hat is above {HIGHEST_R_HAT:g}: the chains disagree, so that the error bar is too "
     "small; try more sweeps between samples (sweep_size), more discarded ones "
     "(n_discard_per_chain), or more chains",
@@ -45,11 +58,23 @@ class Watch(NamedTuple):
     """What the variance is compared with; infinite before the first step."""
     moved: Bool[Array, ""]
     """Whether any chain has moved since the last step."""
+    lowest: Float[Array, ""]
+    """The lowest energy plus its standard deviation of steps that were sampled well."""
+    highest: Float[Array, ""]
+    """The highest such energy."""
+    acceptance: Float[Array, ""]
+    """The fraction of moves that were accepted in the last step that was sampled well."""
 
     @classmethod
     def begin(cls) -> "Watch":
         """Before the first step."""
-        return cls(jnp.asarray(jnp.inf, float), jnp.ones((), bool))
+        infinite = jnp.asarray(jnp.inf, float)
+        return cls(infinite, jnp.ones((), bool), infinite, -infinite, jnp.zeros((), float))
+
+    def is_lost(self, energy: Any) -> Bool[Array, ""]:
+        """Whether an energy is well above those that were reached before."""
+        back = self.highest - self.lowest
+        return energy > self.lowest + jnp.where(back > 0, WAY_BACK * back, 0)
 
 
 def of_sampling(
@@ -88,12 +113,43 @@ def judges_r_hat(n_chains: int, length: int) -> bool:
     return bool(chi2.sf(ratio * freedom, freedom) < CHANCE)
 
 
+def of_explosion(
+    watch: Watch, stats: Any, acceptance: Any, found: Mapping[str, Any]
+) -> tuple[Watch, Bool[Array, ""]]:
+    """Whether the chains are frozen because the parameters have exploded.
+
+    That is: at once, or at an energy that is lost. Where a run converges to a product state they
+    freeze step by step, at the lowest energy.
+
+    Args:
+        watch: What is known from before.
+        stats: The statistics of the energy.
+        acceptance: As `of_sampling` takes it.
+        found: The other doubts, as `of_sampling` and `of_variance` give them.
+    """
+    no = jnp.zeros((), bool)
+    energy = jnp.real(stats.mean)
+    frozen = found.get("acceptance", no) | found.get("chains", no)
+    exploded = frozen & (watch.is_lost(energy) | (watch.acceptance > SUDDEN))
+    above = energy + jnp.sqrt(jnp.real(stats.variance))
+    well = jnp.isfinite(above) & ~(frozen | found.get("error", no) | found.get("variance", no))
+    seen = watch._replace(
+        lowest=jnp.minimum(above, watch.lowest),
+        highest=jnp.maximum(above, watch.highest),
+        acceptance=watch.acceptance if acceptance is None else acceptance,
+    )
+    seen = jax.tree.map(lambda new, old: jnp.where(well, new, old).astype(old.dtype), seen, watch)
+    return seen, exploded
+
+
 def of_variance(watch: Watch, stats: Any) -> tuple[Watch, Bool[Array, ""]]:
     """Whether the variance has jumped, and what the next one is compared with."""
     variance = stats.variance
     # Below this it is rounding.
     least = 1e-20 * (1 + jnp.abs(stats.mean) ** 2)
-    jumped = variance > LARGEST_JUMP * jnp.maximum(watch.variance, least)
-    allowed = watch.variance * jnp.where(jumped, FORGETTING, GROWTH)
-    reference = jnp.where(jnp.isfinite(variance), jnp.minimum(variance, allowed), allowed)
+    before = jnp.maximum(watch.variance, least)
+    jumped = variance > LARGEST_JUMP * before
+    allowed = before * jnp.where(jumped, FORGETTING, GROWTH)
+    least = jnp.where(jnp.isfinite(before), before / FALL, 0)
+    reference = jnp.where(jnp.isfinite(variance), jnp.clip(variance, least, allowed), allowed)
     return watch._replace(variance=reference.astype(watch.variance.dtype)), jumped

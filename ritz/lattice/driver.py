@@ -263,7 +263,9 @@ class LatticeDriver(CompiledDriver):
         if self.block is None and self._moves_made is not None:
             accepted, made = self._moves_made
             acceptance = accepted / made
-            doubts = {"acceptance": acceptance < LOWEST_ACCEPTANCE}
+            frozen = acceptance < LOWEST_ACCEPTANCE
+            lost = bool(self._watch.is_lost(self.loss.mean.real))
+            doubts = {"acceptance": frozen, "exploded": frozen and lost}
             self._metrics = {
                 **self._metrics, "acceptance": acceptance,
                 "doubts": {**self._metrics.get("doubts", {}), **doubts},

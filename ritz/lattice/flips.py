@@ -132,7 +132,10 @@ def _terms(operator: Any) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], co
     if isinstance(operator, PauliStrings | PauliStringsJax):
         return map(_pauli, operator.operators, operator.weights)
     convert = getattr(operator, "to_local_operator", None)
-    local: Any = operator if convert is None else convert()
+    try:
+        local: Any = operator if convert is None else convert()
+    except TypeError:  # NetKet's, of an Ising model without a field
+        return None
     return _local_terms(local) if isinstance(local, LocalOperator | LocalOperatorJax) else None
 
 

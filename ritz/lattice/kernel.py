@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Inexact, Key, PyTree
 from netket.utils import wrap_afun
 
 from ritz.driver import Kernel, Proposal
-from ritz.lattice.doubts import Watch, of_sampling, of_variance
+from ritz.lattice.doubts import Watch, of_explosion, of_sampling, of_variance
 from ritz.lattice.flips import Flips
 from ritz.lattice.operators import in_chunks, local_energies, v_score
 from ritz.updates import AbstractUpdateRule, Problem
@@ -87,7 +87,10 @@ class LatticeKernel(Kernel):
         accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
         if accepted is not None:
             found["acceptance"] = jnp.sum(accepted) / carry.sampler_state.n_steps_proc
-        doubts |= self.sampling_doubts(watch, batch, stats, found.get("acceptance"))
+        of_samples = self.sampling_doubts(watch, batch, stats, found.get("acceptance"))
+        if of_samples:
+            doubts |= of_samples
+            watch, doubts["exploded"] = of_explosion(watch, stats, found.get("acceptance"), doubts)
         return carry._replace(watch=watch), {**found, "doubts": doubts}
 
     def sampling_doubts(

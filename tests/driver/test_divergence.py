@@ -1,12 +1,13 @@
 """Losses, updates and parameters that are not finite: no run goes on with them."""
 
 import logging
+import types
 
 import numpy as np
 import pytest
 
 from ritz.callbacks import BestState, LambdaCallback
-from ritz.driver import StopReason
+from ritz.driver import AbstractDriver, StopReason
 from ritz.loggers import RuntimeLog
 from ritz.testing import QuadraticDriver
 from tests.driver.fragile import FragileDriver
@@ -158,6 +159,31 @@ def test_a_driver_by_hand_retries(breaks):
     assert driver.stop_reason is StopReason.FINISHED and driver.damping_scale == 10**times
     assert np.isfinite(driver.parameters).all()
     assert sum(log.data["retries"].values) == times
+
+
+class Bare(AbstractDriver):
+    """Its state has no `parameters`."""
+
+    def __init__(self):
+        super().__init__(types.SimpleNamespace(x=1.0))
+
+    def reset_step(self):
+        pass
+
+    def compute_loss_and_update(self):
+        return (np.nan if self.step_count == 3 else self.state.x**2), self.state.x
+
+    def update_parameters(self, update):
+        self.state.x -= 0.1 * update
+
+
+def test_a_state_without_parameters_is_left_as_it_is():
+    driver = Bare()
+    driver.run(6, show_progress=False)
+    assert driver.stop_reason is StopReason.DIVERGED and driver.step_count == 3
+    assert not driver.failed_state.went_back
+    with pytest.raises(ValueError, match="needs a driver that can go back, and Bare cannot"):
+        Bare().run(6, on_divergence="retry")
 
 
 def test_a_policy_that_does_not_exist_is_refused():

@@ -57,6 +57,18 @@ def test_the_best_step_may_be_the_one_that_stops_the_run():
     np.testing.assert_array_equal(best.parameters, driver.parameters)
 
 
+def test_an_average_has_the_steps_before_the_one_that_stops_the_run():
+    averages = []
+    for limit in (1, 100):
+        driver, ema = NoisyDriver(), ParameterEMA(0.5)
+        driver._length._limit = limit
+        stop = at(5, raising(StopRun("here")), order=100)
+        run(driver, 12, ema, stop, *([LiveAt(lambda step: True)] if limit == 1 else []))
+        averages.append((ema.weight, *ema.parameters))
+    assert averages[0][0] == sum(0.5**k for k in range(5))
+    np.testing.assert_allclose(averages[0], averages[1], rtol=1e-13)
+
+
 def test_a_monitor_that_the_kernel_does_not_compute_makes_its_callback_live():
     best = BestState("mine", z=0.0, mode="max")
     mine = LambdaCallback(

@@ -1,5 +1,7 @@
 """Frozen chains, chains that disagree and exploded parameters are told, and are no success."""
 
+from pathlib import Path
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from ritz.callbacks import BestState, LambdaCallback
 from ritz.checkpoint import Checkpoint
 from ritz.driver import StopReason
 from ritz.lattice import VMC, Evaluation, MetropolisExchange, MetropolisLocal
-from ritz.lattice.doubts import Watch, judges_r_hat, of_variance
+from ritz.lattice.doubts import Watch, judges_r_hat, of_explosion, of_variance
 from ritz.loggers import CSVLog, JsonLog, RuntimeLog
 from ritz.plotting import read_log
 from ritz.stages.digest import Digest, read_digest
@@ -141,6 +143,8 @@ def test_a_jump_of_the_variance_by_orders_is_told():
     assert not any(variance_marks([1e-6 * 3.0**k for k in range(15)]))
     assert not any(variance_marks([10.0 ** (1 - k) for k in range(30)]))
     assert not any(variance_marks([0.0, 0.0, 1e-25, 1e-21]))
+    # Few samples, which are all one configuration at most steps.
+    assert not any(variance_marks([0.0, *[0.0, 0.0, 3.0, 0.0, 0.0, 1.0, 0.0] * 20][3:]))
     # What stays large is taken for what it is in the end.
     assert not variance_marks([1.0] + [1e6] * 200)[-1]
 
@@ -172,6 +176,35 @@ def test_garbage_is_neither_the_best_nor_saved_nor_what_stays(chain, callbacks):
     resumed.run(60, callback=[BestState(), *callbacks, again], resume=True, show_progress=False)
     assert resumed.stop_reason is StopReason.FINISHED
     assert abs(resumed.loss.mean.real - exact) < 1
+
+
+def freezing(acceptances, energies):
+    watch, marks = Watch.begin(), []
+    for acceptance, energy in zip(acceptances, energies, strict=True):
+        stats = nk.stats.Stats(mean=jnp.asarray(energy), variance=jnp.asarray(0.01))
+        found = {"acceptance": jnp.asarray(acceptance < 1e-3)}
+        watch, exploded = of_explosion(watch, stats, jnp.asarray(acceptance), found)
+        marks.append(bool(exploded))
+    return marks
+
+
+def test_chains_that_freeze_by_and_by_have_not_exploded():
+    assert not any(freezing([0.5, 0.1, 0.01, 0.0, 0.0], [-1.0, -6.0, -7.9, -8.0, -7.95]))
+    assert not any(freezing([0.0, 0.0], [-1.0, 3.0]))
+    assert freezing([0.5, 0.1, 0.01, 0.0, 0.01], [-1.0, -6.0, -7.9, -4.0, -4.0])[3]
+    assert freezing([0.5, 0.4, 0.0, 0.0], [-1.0, -6.0, -8.0, -8.0]) == [False, False, True, True]
+
+
+def test_a_run_that_converges_to_a_product_state_is_saved():
+    hilbert = nk.hilbert.Spin(0.5, 8)
+    operator = nk.operator.Ising(hilbert, nk.graph.Chain(8), h=0.05)
+    driver = vmc(nk.models.RBM(), MetropolisLocal(hilbert, n_chains=16), rate=0.05,
+                 n_samples=512, hamiltonian=operator)  # fmt: skip
+    log = RuntimeLog()
+    driver.run(60, out=log, callback=Checkpoint("ck", every_steps=20), show_progress=False)
+    assert log.data["acceptance"].values[-1] < 1e-3
+    assert {"exploded", "variance"}.isdisjoint(", ".join(log.data["suspect"].values).split(", "))
+    assert (Path("ck") / "00000060-end").exists() and not (Path("ck") / "failed").exists()
 
 
 def test_retrying_heals_what_stops_by_default():

@@ -142,6 +142,11 @@ def test_what_offers_no_local_update():
     assert flip_operator(bosons) is None
 
 
+def test_an_ising_model_without_a_field():
+    hilbert = nk.hilbert.Spin(0.5, 4)  # which NetKet cannot turn into a local operator
+    assert flip_operator(nk.operator.IsingJax(hilbert, nk.graph.Chain(4), h=0.0)) is None
+
+
 def test_equal_operators_share_compiled_programs():
     first = flip_operator(nk.operator.IsingJax(SPINS, CHAIN, h=1.3))
     assert first == flip_operator(OPERATORS["Ising"])
