@@ -366,7 +366,8 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         if playback is None:
             before, after = self.carry, self._applied(update)
             if not self._is_implausible(self.doubts):
-                self._good = lambda: before
+                good = before, self._held
+                self._good = lambda: good
             self.carry = after
             self._owns_carry, self._undo = False, None
             self._observe("on_step_end")

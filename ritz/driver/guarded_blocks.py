@@ -15,6 +15,7 @@ from ritz.driver.blocks import Block, Playback, run_block, to_host
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.guarded import FailedState, Guarded
+from ritz.driver.traced import Held
 
 
 class GuardedBlocks(Guarded):
@@ -34,8 +35,9 @@ class GuardedBlocks(Guarded):
     _playback: Playback | None
     _undo: tuple[Any, Any] | None
 
-    _good: Callable[[], Any] | None = None
-    """Gives the last carry from which parameters moved whose loss was finite and plausible."""
+    _good: Callable[[], tuple[Any, Held]] | None = None
+    """Gives the last carry from which parameters moved whose loss was finite and plausible, and
+    what the traced parts of callbacks carried then."""
     _accepted: frozenset[str] | None = None
     """The doubts that there were in the first step of the run."""
     _metrics: dict[str, Any]
@@ -91,10 +93,23 @@ class GuardedBlocks(Guarded):
             self._compute_live()  # draws the numbers of the step in the block
         assert self._undo is not None
         before, _ = self._undo
-        self._go_to(before if self._good is None or self._stays(found) else self._good())
+        if self._good is None or self._stays(found):
+            self._go_to(before, self._held)
+        else:
+            self._go_to(*self._good())
 
-    def _go_to(self, carry: Any) -> None:
-        """Take over a carry but for its random numbers."""
+    def _go_to(self, carry: Any, held: Held) -> None:
+        """Take over a carry but for its random numbers.
+
+        Traced parts that look at the end of steps, such as averages of parameters, go back too;
+        those that look before the update have seen the loss of the carry already.
+        """
+        observers = self._observers
+        if observers is not None and held:
+            ends = [part.callback.traced_at == "on_step_end" for part in observers.parts]
+            old = zip(ends, held, self._held, strict=True)
+            self._held = tuple(then if end else now for end, then, now in old)
+            observers.load(self._held)
         snapshot = self._snapshot_of(carry)
         self.restore(snapshot, fresh_samples=True)
         self.batch = self._undo = self._candidate = None
@@ -118,7 +133,7 @@ class GuardedBlocks(Guarded):
         snapshot = self._snapshot_of(failed) if is_other else self.snapshot()
         self.failed_state = FailedState(found, snapshot, stays or self._good is not None)
         if not stays and self._good is not None:
-            self._go_to(self._good())
+            self._go_to(*self._good())
 
     def probe(self) -> tuple[Any, frozenset[str]] | None:
         """The loss and the doubts, by the program that has taken the steps of this run."""
@@ -175,14 +190,19 @@ class GuardedBlocks(Guarded):
             good &= ~np.asarray(playback.doubts[name][:count], bool)
         if good.any():
             last = int(np.flatnonzero(good)[-1])
-            first = playback.arguments[2]
-            self._good = lambda: _taken(playback, last).carry if last else first
+            first = playback.arguments[2], playback.arguments[3]
+            self._good = lambda: _state_after(playback, last) if last else first
 
 
 def _taken(playback: Playback, count: int) -> Block:
     """The first `count` steps of a block once more, which gives the same bits."""
     assert playback.arguments is not None
     return run_block(*playback.arguments, np.int32(count))
+
+
+def _state_after(playback: Playback, count: int) -> tuple[Any, Held]:
+    block = _taken(playback, count)
+    return block.carry, block.held
 
 
 def _culprit(update: Any) -> str:

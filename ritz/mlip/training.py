@@ -290,10 +290,11 @@ class AbstractTraining(OwnPrecision):
         return {"carry": carry, "room": room, "horizon": self._horizon}
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back to `snapshot`; with `fresh_samples` the epoch's structures are drawn anew."""
+        """Go back to `snapshot`; with `fresh_samples` batches go on from where they are."""
         carry = snapshot["carry"]
         if fresh_samples:
-            carry = carry._replace(key=self._carry.key)
+            now = self._carry._replace(plan=(), seen=())
+            carry = now._replace(params=carry.params, optimizer_state=carry.optimizer_state)
         self._room = tuple(
             GroupRoom(int(slots), tuple(map(int, atoms)), bool(supervised), bool(stress))
             for slots, atoms, supervised, stress in snapshot["room"]

@@ -37,6 +37,8 @@ class Fragile(Kernel):
             value = jnp.where(broken, jnp.nan, value)
         elif self.breaks == "update":
             update = jnp.where(broken, jnp.nan, update)
+        elif self.breaks == "leap":
+            update = jnp.where(broken, 1e200, update)  # whose square is infinite
         elif self.breaks == "parameters":
             update = jnp.where(broken, 1e308, update)
         return carry, Proposal(value, update, {})

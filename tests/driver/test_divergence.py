@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from ritz.callbacks import BestState, LambdaCallback
+from ritz.callbacks import BestState, LambdaCallback, ParameterEMA
 from ritz.driver import AbstractDriver, StopReason
 from ritz.loggers import RuntimeLog
 from ritz.testing import QuadraticDriver
@@ -196,3 +196,19 @@ def test_the_end_is_told_as_a_warning(caplog):
     run("blocks", breaks="loss", at=4)
     (record,) = [r for r in caplog.records if "Run ended" in r.message]
     assert record.levelno == logging.WARNING and "not finite at step 4 (nan)" in record.message
+
+
+@pytest.mark.parametrize("on_divergence", ["stop", "retry"])
+@pytest.mark.parametrize("way", ["blocks", "three", "live"])
+def test_averages_leave_out_what_was_given_up(way, on_divergence):
+    """One update is enormous, and the loss after it infinite."""
+    average, options = ParameterEMA(0.5), dict(WAYS[way])
+    callbacks = [average, *([options.pop("callback")] if "callback" in options else [])]
+    driver = FragileDriver(breaks="leap", at=4, chance=0.9)
+    driver.run(12, callback=callbacks, show_progress=False, on_divergence=on_divergence, **options)
+    assert np.abs(driver.parameters).max() < 2 and np.abs(average.parameters).max() < 2
+    if on_divergence == "stop":
+        assert driver.stop_reason is StopReason.DIVERGED and driver.step_count == 5
+        four, steady = FragileDriver(), ParameterEMA(0.5)
+        four.run(4, callback=steady, show_progress=False)
+        assert np.array_equal(average.parameters, steady.parameters)

@@ -67,7 +67,9 @@ def test_no_number_is_inside():
         inside(SPACES["spins"], np.ones((3, 5)))
 
 
-@pytest.mark.parametrize("hilbert", [BALANCED, BOSONS, FERMIONS, FEW], ids=["spins", "bosons", "fermions", "few"])
+@pytest.mark.parametrize(
+    "hilbert", [BALANCED, BOSONS, FERMIONS, FEW], ids=["spins", "bosons", "fermions", "few"]
+)
 def test_local_moves_are_refused_in_constrained_spaces(hilbert):
     with pytest.raises(ValueError, match=r"is constrained: .*use ritz.lattice.MetropolisExchange"):
         MetropolisLocal(hilbert, n_chains=4)
@@ -366,7 +368,11 @@ def test_couplings_must_be_numbers():
         VMC(ising, 0.1, variational_state=mc_state(nk.models.RBM(), hilbert, n_samples=16))
 
 
-@pytest.mark.parametrize("thing", [lambda state: 1.0, 1.0, None, [1.0], "mz"], ids=["function", "number", "none", "list", "text"])
+@pytest.mark.parametrize(
+    "thing",
+    [lambda state: 1.0, 1.0, None, [1.0], "mz"],
+    ids=["function", "number", "none", "list", "text"],
+)
 def test_observables_are_operators(thing):
     hilbert = SPACES["spins"]
     ising = nk.operator.IsingJax(hilbert, FOUR, h=1.0)
