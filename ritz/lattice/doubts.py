@@ -24,6 +24,9 @@ SUDDEN = 0.25
 WAY_BACK = 0.1
 """What part of the energy that was gained must be lost, for frozen chains to tell of it."""
 
+ROUNDING = 1e-20
+"""Variances below this, relative to the square of the energy, are rounding."""
+
 CHANCE = 1e-4
 """R-hat is judged where independent samples would exceed `HIGHEST_R_HAT` more rarely than this."""
 
@@ -37,7 +40,8 @@ REMEDIES = {
     "(more than one flip a move, exchange), a smaller learning rate, or begin again",
     "chains": "no chain has moved in this step, although moves were accepted: the samples are "
     "those of the step before; try another sampler or rule, or a larger sweep_size",
-    "exploded": "the chains are frozen at once, or at a much higher energy than before: the "
+    "exploded": "the chains are frozen at once, or at a much higher energy than before (without "
+    "chains: one configuration has all weight, at a much higher energy than before): the "
     "parameters have exploded; try a smaller learning rate, more damping (diag_shift) or "
     'on_divergence="retry"',
     "r_hat": f"R-hat is above {HIGHEST_R_HAT:g}: the chains disagree, so that the error bar is too "
@@ -119,7 +123,8 @@ def of_explosion(
     """Whether the chains are frozen because the parameters have exploded.
 
     That is: at once, or at an energy that is lost. Where a run converges to a product state they
-    freeze step by step, at the lowest energy.
+    freeze step by step, at the lowest energy. Without chains, all weight on one configuration, at
+    an energy that is lost, tells the same.
 
     Args:
         watch: What is known from before.
@@ -129,7 +134,10 @@ def of_explosion(
     """
     no = jnp.zeros((), bool)
     energy = jnp.real(stats.mean)
-    frozen = found.get("acceptance", no) | found.get("chains", no)
+    if "acceptance" in found:
+        frozen = found["acceptance"] | found["chains"]
+    else:  # nothing moves: all weight is on one configuration
+        frozen = stats.variance <= ROUNDING * (1 + jnp.abs(stats.mean) ** 2)
     exploded = frozen & (watch.is_lost(energy) | (watch.acceptance > SUDDEN))
     above = energy + jnp.sqrt(jnp.real(stats.variance))
     well = jnp.isfinite(above) & ~(frozen | found.get("error", no) | found.get("variance", no))
@@ -145,8 +153,7 @@ def of_explosion(
 def of_variance(watch: Watch, stats: Any) -> tuple[Watch, Bool[Array, ""]]:
     """Whether the variance has jumped, and what the next one is compared with."""
     variance = stats.variance
-    # Below this it is rounding.
-    least = 1e-20 * (1 + jnp.abs(stats.mean) ** 2)
+    least = ROUNDING * (1 + jnp.abs(stats.mean) ** 2)
     before = jnp.maximum(watch.variance, least)
     jumped = variance > LARGEST_JUMP * before
     allowed = before * jnp.where(jumped, FORGETTING, GROWTH)
