@@ -1,5 +1,6 @@
 """One of the two processes of `fuzz.processes`: `PORT RANK`, scenarios on stdin, ends on stdout."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -28,6 +29,7 @@ class Carry(NamedTuple):
 
 
 @jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Walk(Kernel):
     """A noisy descent, so that a step that is lost or taken twice shows."""
 
@@ -89,6 +91,9 @@ class Deed(AbstractCallback):
             return None
         self.used = True
         return getattr(self, f"_{self.given['act']}")(driver)
+
+    def _nothing(self, driver: Any) -> None:
+        return
 
     def _fail(self, driver: Any) -> None:
         raise ValueError("broken on purpose\nin two lines, with an é")

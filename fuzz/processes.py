@@ -82,7 +82,8 @@ class Processes(Kind):
             judge(given, found)
             if given["checkpoint"] and given["again"]:
                 self.done.append("the same again, without events")
-                later = {**given, "deeds": [], "folder": str(folder / "run")}
+                deeds = [{**deed, "act": "nothing"} for deed in given["deeds"]]
+                later = {**given, "deeds": deeds, "folder": str(folder / "run")}
                 judge_again(given, found, self._ask(later, LEAVE))
         except Wrong:
             self.close()  # whatever state they are in
@@ -127,8 +128,9 @@ def judge(given: dict[str, Any], found: list[dict[str, Any]]) -> None:
         Wrong: If they have not.
     """
     first, second = found
-    for field in ("step", "reason", "parameters", "losses"):
-        if first[field] != second[field] and not (field == "reason" and _only_late(given)):
+    fields = ["step", "reason", "parameters"] + ["losses"] * (first["error"] is None)
+    for field in fields:
+        if first[field] != second[field]:
             raise Wrong(f"{field}: {first[field]!r} and {second[field]!r}; {_short(found)}")
     if (first["error"] is None) != (second["error"] is None):
         raise Wrong(f"one process raised: {_short(found)}")
@@ -136,10 +138,6 @@ def judge(given: dict[str, Any], found: list[dict[str, Any]]) -> None:
     if not given["deeds"] and (first["error"] or first["step"] != STEPS):
         raise Wrong(f"nothing happened, and it ended so: {_short(found)}")
     rows_once(first, wanted=first["step"] if not hooks - {"on_run_end"} else None)
-
-
-def _only_late(given: dict[str, Any]) -> bool:
-    return False
 
 
 def rows_once(first: dict[str, Any], wanted: int | None) -> None:
