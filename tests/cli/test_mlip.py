@@ -114,6 +114,13 @@ def test_mistakes_are_told_by_their_key(setting, told, capsys, tmp_path):
     assert not folder.exists()
 
 
+def test_predictions_need_a_file_that_can_hold_them(trained, capsys):
+    files = f"predict.files=[{DATA}/*1.xsf]"
+    for name, told in (("a.none", "tells no format"), ("POSCAR", "can hold one structure, but")):
+        assert main(["mlip", "predict", f"folder={trained}", files, f"predict.output={name}"]) == 2
+        assert f"predict.output: '{name}' {told}" in capsys.readouterr().err
+
+
 def test_without_a_trained_potential(capsys, tmp_path):
     for action in ("evaluate", "predict", "export"):
         assert main(["mlip", action, f"folder={tmp_path}/none"]) == 2
