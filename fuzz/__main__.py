@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 os.environ.update(
-    JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3",
+    JAX_PLATFORMS="cpu",
+    TF_CPP_MIN_LOG_LEVEL="3",
     JAX_COMPILATION_CACHE_DIR=str(Path(tempfile.gettempdir()) / "ritz_fuzz_programs"),
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from fuzz.case import Wrong, traceback_line
 from ritz.cli.main import main
 
-
 logging.getLogger().addHandler(logging.NullHandler())  # nothing goes to stderr but errors
 
 
@@ -77,7 +76,9 @@ def _judge(found: Outcome, arguments: Sequence[str]) -> None:
     if found.error and lines[-1] != found.error:
         raise Wrong(f"{command} told its error in more than one line: {found.err[-600:]!r}")
     if len(found.error) > 3000:
-        raise Wrong(f"{command} told an error of {len(found.error)} characters: {lines[-1][:300]!r}")
+        raise Wrong(
+            f"{command} told an error of {len(found.error)} characters: {lines[-1][:300]!r}"
+        )
 
 
 def strict_json(path: Path) -> Any:

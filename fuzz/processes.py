@@ -54,11 +54,13 @@ class Processes(Kind):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
+        files = [self.folder / f"stderr{rank}" for rank in range(2)]
+        self.errors = [file.open("a") for file in files]
         self.pair = [
             subprocess.Popen(
                 [sys.executable, "-m", "fuzz.process_pair", str(port), str(rank)], cwd=ROOT,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-                stderr=open(self.folder / f"stderr{rank}", "a"),
+                stderr=self.errors[rank],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
             for rank in range(2)
@@ -70,6 +72,8 @@ class Processes(Kind):
         for process in self.pair:
             process.kill()
             process.wait()
+        for file in self.errors:
+            file.close()
 
     def case(self, chance: random.Random, folder: Path) -> None:
         """One run, and in half of the cases the same again without events, which goes on."""

@@ -16,15 +16,16 @@ class Wild(NamedTuple):
 
 
 FLAWS = (
-    "one place", "close", "an image at one place", "positions nan", "positions inf", "positions huge",
-    "energy nan", "energy text", "energy missing", "energy fortran", "energy huge", "energy list",
-    "zero cell", "flat cell", "huge cell", "tiny cell", "left-handed cell", "cell nan", "cell short",
-    "unknown element", "no element", "ghost", "other element", "no atoms", "too few lines",
-    "wrong count", "negative count", "count text", "stress text", "stress six", "stress nine",
-    "stress five", "virial", "stress nan", "forces nan", "forces text", "forces missing",
-    "zero weight", "negative weight", "weight text", "unconverged", "isolated", "pbc text",
-    "columns wrong", "binary", "blank lines", "partial periodicity", "single atom", "occupancy",
-    "fortran positions", "far outside",
+    "one place", "close", "an image at one place", "positions nan", "positions inf",
+    "positions huge", "energy nan", "energy text", "energy missing", "energy fortran",
+    "energy huge", "energy list", "zero cell", "flat cell", "huge cell", "tiny cell",
+    "left-handed cell", "cell nan", "cell short", "unknown element", "no element", "ghost",
+    "other element", "no atoms", "too few lines", "wrong count", "negative count", "count text",
+    "stress text", "stress six", "stress nine", "stress five", "virial", "stress nan",
+    "forces nan", "forces text", "forces missing", "zero weight", "negative weight",
+    "weight text", "unconverged", "isolated", "pbc text", "columns wrong", "binary",
+    "blank lines", "partial periodicity", "single atom", "occupancy", "fortran positions",
+    "far outside",
 )  # fmt: skip
 
 _SAYS_ENERGY = {"energy nan", "energy text", "energy missing", "energy huge", "energy list"}
@@ -33,7 +34,7 @@ _CELLS = {
     "zero cell": "0 0 0 0 0 0 0 0 0", "flat cell": "5 0 0 5 0 0 0 0 5",
     "huge cell": "1e9 0 0 0 1e9 0 0 0 1e9", "tiny cell": "0.3 0 0 0 0.3 0 0 0 0.3",
     "left-handed cell": "0 5 0 5 0 0 0 0 5", "cell nan": "nan 0 0 0 5 0 0 0 5",
-    "cell short": "5 0 0 0 5 0 0 0", "stretched": "5 0 0 0 5 0 0 0 5",
+    "cell short": "5 0 0 0 5 0 0 0",
 }  # fmt: skip
 _INFO = {
     "stress text": 'stress="a b c"', "stress six": 'stress="0.1 0.1 0.1 0 0 0"',
@@ -53,49 +54,59 @@ _PLACES = {
     "positions huge": (1, "1e200 0 0"), "fortran positions": (1, "2.2D+00 0 0"),
     "far outside": (1, "2002.2 1000 -500"),
 }  # fmt: skip
+_PERIODICITY = {
+    "partial periodicity": ["T T F", "F F T", "F F F"], "pbc text": ["yes", "T", "1 2 3", ""],
+}  # fmt: skip
 _SYMBOLS = {"unknown element": "Qq", "no element": "7", "ghost": "X", "other element": "He"}
 
 
 def wild(chance: random.Random, good: bool = False) -> Wild:
     """A frame of three argon atoms; one or two flaws if it is not good."""
     flaws = () if good else tuple(sorted(set(chance.choices(FLAWS, k=chance.choice([1, 1, 2])))))
-    x = 2.0 + 0.4 * chance.random()
-    places = ["0 0 0", f"{x} 0 0", f"0 {2.1 + 0.4 * chance.random()} 0.3"]
-    symbols = ["Ar"] * 3
-    energy, said = round(-3 * chance.random(), 6), ""
+    places, symbols = _atoms(flaws, chance)
+    energy = round(-3 * chance.random(), 6)
     said = f"energy={energy}"
-    cell, info, count, pbc = "5 0 0 0 5 0 0 0 5", [], "3", "T T T"
+    if "energy fortran" in flaws:
+        said = f"energy={energy * 10:.5f}D-01"
+        energy = float(f"{energy * 10:.5f}e-01")
+    cell, count, pbc = "5 0 0 0 5 0 0 0 5", "3", "T T T"
     for flaw in flaws:
         cell, count = _CELLS.get(flaw, cell), _COUNTS.get(flaw, count)
         said = _ENERGIES.get(flaw, said)
-        if flaw in _INFO:
-            info.append(_INFO[flaw])
-        if flaw in _PLACES:
-            which, place = _PLACES[flaw]
-            places[which] = place
-        if flaw in _SYMBOLS:
-            symbols[2] = _SYMBOLS[flaw]
-    if "energy fortran" in flaws and said.startswith("energy=-"):
-        said = f"energy={energy * 10:.5f}D-01"
-        energy = float(f"{energy * 10:.5f}e-01")
-    if "partial periodicity" in flaws:
-        pbc = chance.choice(["T T F", "F F T", "F F F"])
-    if "pbc text" in flaws:
-        pbc = chance.choice(["yes", "T", "1 2 3", ""])
+    info = " ".join([said, *(_INFO[flaw] for flaw in flaws if flaw in _INFO)])
+    for flaw, kinds in _PERIODICITY.items():
+        pbc = chance.choice(kinds) if flaw in flaws else pbc
     columns, rows = _rows(flaws, places, symbols, chance)
     if "single atom" in flaws:
         rows, count = rows[:1], "1"
+    text = f'{count}\nLattice="{cell}" Properties={columns} {info} pbc="{pbc}"\n'
+    text = _torn(text + "\n".join(rows) + "\n", flaws)
+    known = not set(flaws) & (_SAYS_ENERGY | {"binary"})
+    return Wild(text, energy if known else None, flaws)
+
+
+def _atoms(flaws: tuple[str, ...], chance: random.Random) -> tuple[list[str], list[str]]:
+    """Positions, and symbols."""
+    x = 2.0 + 0.4 * chance.random()
+    places = ["0 0 0", f"{x} 0 0", f"0 {2.1 + 0.4 * chance.random()} 0.3"]
+    symbols = ["Ar"] * 3
+    for flaw in flaws:
+        if flaw in _PLACES:
+            which, place = _PLACES[flaw]
+            places[which] = place
+        symbols[2] = _SYMBOLS.get(flaw, symbols[2])
+    return places, symbols
+
+
+def _torn(text: str, flaws: tuple[str, ...]) -> str:
+    """The text, where it is to be damaged as a whole."""
     if "too few lines" in flaws:
-        rows = rows[:-1]
-    info_text = " ".join([said, *info])
-    text = f'{count}\nLattice="{cell}" Properties={columns} {info_text} pbc="{pbc}"\n'
-    text += "\n".join(rows) + "\n"
+        text = text[: text.rstrip().rindex("\n") + 1]
     if "blank lines" in flaws:
         text = text.replace("\n", "\n\n", 1)
     if "binary" in flaws:
         text = text[: len(text) // 2] + "\x00\x01" + text[len(text) // 2 :]
-    known = not set(flaws) & (_SAYS_ENERGY | {"binary"})
-    return Wild(text, energy if known else None, flaws)
+    return text
 
 
 def _rows(
