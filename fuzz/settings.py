@@ -58,7 +58,7 @@ MLIP = ("train.iterations", "train.method", "train.method.mu", "train.method.bat
         "train.max_checkpoints", "members", "potential", "potential.hidden", "potential.rad_order",
         "potential.rad_cutoff", "potential.ang_order", "potential.ang_cutoff", "data.energy_key",
         "data.train", "data.test", "data.energy_unit", "data.length_unit", "data.forces_unit",
-        "data.stress_unit", "data.atomic_energies", "train.run_seed", "train.split_seed",
+        "data.stress_unit", "data.atomic_energies", "train.seed", "train.split_seed",
         "train.on_divergence", "train.normalize_E", "export.format", "predict.files")  # fmt: skip
 RELAX = ("fmax", "optimizer", "optimizer.memory", "optimizer.dt", "cell", "pressure", "max_steps",
          "max_atoms", "output", "table", "trajectory", "every", "log", "model.epsilon",
