@@ -99,6 +99,7 @@ def test_a_committee(tmp_path, capsys):
             "potential=pain",
             "potential: there is no 'pain' in ritz.cli.mlip_potentials",
         ),
+        ("train.seed=1e20", "train.seed must lie between -2^63 and 2^63 - 1, but 100000000"),
         ("data.train=[none.xsf]", "data.train: there is no file 'none.xsf'"),
         ("data.atomic_energies=guess", "data.atomic_energies: 'guess' was given; it is"),
         ("train.memory_mode=mixed", "train.memory_mode='mixed' is reserved"),
