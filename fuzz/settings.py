@@ -17,6 +17,11 @@ NUMBERS = ("0", "1", "-1", "2", "3", "0.5", "1e30", "-1e30", "nan", "inf", "-inf
            "1e-3", "1e400", "1_0", "0x10", "1e-320", "99999999999999999999", "2.5",
            "1,5")  # fmt: skip
 
+HUGE = ("1e30", "99999999999999999999")
+SIZES = ("potential.rad_order", "potential.ang_order", "potential.hidden", "model.alpha",
+         "members", "train.n_samples", "train.sampler.n_chains")  # fmt: skip
+"""Settings for which a huge number is right, and more than any memory holds."""
+
 ODD = (
     "", "null", "~", "true", "[]", "{}", "[[]]", "[1]", "{a: 1}", "[[[[[[1]]]]]]", "'", '"', "[",
     "}", "a: b: c", "- 1", "!!python/object/apply:os.system ['touch canary']",
@@ -111,6 +116,8 @@ def settings(names: tuple[str, ...], chance: random.Random, dashes: bool) -> lis
             given = chance.choice(CALLS)
         else:
             given = value(chance)
+        if name in SIZES and given in HUGE:
+            given = "2"
         prefix = "--" if dashes or chance.random() < 0.2 else ""
         found.append(f"{prefix}{name}={given}")
     return found
