@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constrai
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-newest-jax lint docs bench bench-accuracy clean
+.PHONY: demo test test-all test-newest-jax lint docs bench bench-accuracy fuzz clean
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Ritz needs Python >= 3.11, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -47,6 +47,9 @@ bench: $(STAMP)
 
 bench-accuracy: $(STAMP)
 	$(BIN)/python -m benchmarks.accuracy
+
+fuzz: $(STAMP)
+	$(BIN)/python -m fuzz
 
 # The parts that need no NetKet, with the newest jax that installs.
 test-newest-jax:

@@ -112,7 +112,7 @@ def statistics_name(log: LogColumns) -> str:
     for name in log.quantities:
         if name not in _NO_LOSS:
             return name
-    raise ValueError("the log holds no quantity to draw.")
+    raise ValueError(f"{log.path} holds no quantity to draw.")
 
 
 class _Curve(NamedTuple):

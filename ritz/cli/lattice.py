@@ -14,7 +14,7 @@ from ritz.cli.parts import Part
 from ritz.cli.results import facts, saved_loss, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.cli.yaml_text import load_yaml
-from ritz.driver.arguments import check_count
+from ritz.driver.arguments import check_count, check_seed
 from ritz.driver.consensus import agree
 from ritz.plotting import plot_runs
 from ritz.stages.parts import make
@@ -120,7 +120,7 @@ def _named(key: str, action: Any) -> Any:
     """Do it; errors name the key."""
     try:
         return action()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         if str(error).startswith(key):
             raise ValueError(str(error)) from error
         raise ValueError(f"{key}: {error}") from error
@@ -159,9 +159,10 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
     from ritz.checkpoint import CheckpointError
     from ritz.stages import RunContext
 
+    seed = check_seed("seed", given.seed)
     builder = Builder(given)
     stage = getattr(builder, command)()
-    keys = jax.random.split(jax.random.key(given.seed), 4)
+    keys = jax.random.split(jax.random.key(seed), 4)
     create_key, run_key = keys[:2] if command == "train" else keys[2:]
     folder = Path(given.folder)
     params = None

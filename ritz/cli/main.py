@@ -125,6 +125,9 @@ def _one_line(message: str, domain: str | None) -> str:
     if not found:
         return text
     key, what = found["key"], found["what"]
+    nested = re.search(r"NestedArg\(key='([^']*)'", what)
+    if nested:
+        return f"{key}.{nested[1]}: {key} takes a value without arguments"
     union = re.search(r"Union subtypes Subtypes: \[(.*?)\] Errors: .*Given value: (.*)", what)
     if union:
         return f"{key}: {union[2]!r} was given, but {_kinds(union[1])} is needed"

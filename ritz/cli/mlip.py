@@ -18,6 +18,7 @@ from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
+from ritz.cli.output_format import check_output
 from ritz.cli.results import facts, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
@@ -263,6 +264,7 @@ def _predict(given: MLIPRun, dry_run: bool) -> None:
     if not wanted.files:
         raise ValueError("predict.files: which files? Give predict.files='[new/*.cif]', say.")
     structures = read("predict.files", given, wanted.files, bare=True)
+    check_output("predict.output", wanted.output, len(structures))
     if dry_run:
         sys.stdout.write(f"predict: {len(structures)} structures. Nothing was written.\n")
         return

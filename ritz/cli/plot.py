@@ -9,8 +9,10 @@ from ritz.plotting import plot_runs
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `ritz plot` takes."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, or log file")
-    parser.add_argument("-o", "--output", default="runs.png", help="the picture to write")
-    parser.add_argument("--quantity", help="what to draw; else the first quantity with a mean")
+    parser.add_argument("-o", "--output", type=str, default="runs.png", help="the picture to write")
+    parser.add_argument(
+        "--quantity", type=str, help="what to draw; else the first quantity with a mean"
+    )
     parser.add_argument("--exact", type=float, help="a line at this value")
 
 

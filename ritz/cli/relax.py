@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ritz.cli.output_format import check_output
 from ritz.cli.parts import Override, Part, overridden
 from ritz.loggers.files import atomic_write
 from ritz.potentials.limits import check_declared
@@ -31,12 +32,15 @@ def add_arguments(parser: Any) -> None:
     """Say what `ritz relax` takes."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="structures, as ASE reads them")
     parser.add_argument(
-        "--model", required=True,
+        "--model", type=str, required=True,
         help="lennard-jones or the like, a run folder, a file such as potential.npz, a class path",
     )  # fmt: skip
     parser.add_argument("--fmax", type=float, default=0.05, help="largest force, in eV/Angstrom")
     parser.add_argument(
-        "--optimizer", default="fire", help="fire, fire2, lbfgs, gradient_descent or a class path"
+        "--optimizer",
+        type=str,
+        default="fire",
+        help="fire, fire2, lbfgs, gradient_descent or a class path",
     )
     parser.add_argument("--cell", action="store_true", help="let cells move too")
     parser.add_argument(
@@ -44,12 +48,18 @@ def add_arguments(parser: Any) -> None:
     )
     parser.add_argument("--max_steps", type=int, default=10_000, help="steps of each structure")
     parser.add_argument("--max_atoms", type=int, help="atoms that are treated at once")
-    parser.add_argument("--output", default="relaxed.extxyz", help="where the structures go")
-    parser.add_argument("--table", default="relaxed.csv", help="where the table goes")
-    parser.add_argument("--trajectory", help="write the way there: NAME.traj or NAME.extxyz")
+    parser.add_argument(
+        "--output", type=str, default="relaxed.extxyz", help="where the structures go"
+    )
+    parser.add_argument("--table", type=str, default="relaxed.csv", help="where the table goes")
+    parser.add_argument(
+        "--trajectory", type=str, help="write the way there: NAME.traj or NAME.extxyz"
+    )
     parser.add_argument("--every", type=int, default=10, help="steps between frames of it")
-    parser.add_argument("--log", help="path prefix for a log of all steps")
-    parser.add_argument("--checkpoint", help="folder: save there, and go on from what is saved")
+    parser.add_argument("--log", type=str, help="path prefix for a log of all steps")
+    parser.add_argument(
+        "--checkpoint", type=str, help="folder: save there, and go on from what is saved"
+    )
     parser.add_argument("--progress", type=bool, default=True, help="whether to show a bar")
 
 
@@ -79,6 +89,7 @@ def run(options: argparse.Namespace, overrides: Sequence[Override] = ()) -> int:
     good = [row for row in rows if "structure" in row]
     if not good:
         raise ValueError(f"no structure can be relaxed: {rows[0]['reason']}")
+    check_output("output", options.output, len(good))
     found = _relax(options, [row["structure"] for row in good], model, parts["optimizer"], cell)
     for i, row in enumerate(good):
         row |= {

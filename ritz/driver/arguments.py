@@ -77,6 +77,17 @@ def check_count(name: str, value: Any, least: int) -> int:
     return number
 
 
+def check_seed(name: str, value: int) -> int:
+    """`value`, if JAX takes it as a seed: a whole number of at most 63 bits and a sign.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} must lie between -2^63 and 2^63 - 1, but {value} was given.")
+    return value
+
+
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
     """Refuse a value that is none of those allowed.
 

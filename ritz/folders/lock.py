@@ -226,6 +226,8 @@ def read_lock(folder: str | Path) -> dict[str, Any] | None:
             return None
         try:
             found = _read(file)
+        except OSError:  # a folder is there
+            return None
         finally:
             os.close(file)
         if found is not None:

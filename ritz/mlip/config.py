@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ritz.driver.arguments import check_choice, check_count
+from ritz.driver.arguments import check_choice, check_count, check_seed
 from ritz.mlip.arguments import (
     check_device,
     check_dtype,
@@ -213,6 +213,7 @@ class TrainingConfig:
         for name, least in _COUNTS_OR_NONE.items():
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name), least)
+        check_seed("seed", self.run_seed)
         for name, allowed in _CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         if self.memory_mode == "mixed":

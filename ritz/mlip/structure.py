@@ -130,7 +130,7 @@ def _checked_symbols(species: Any, what: str) -> tuple[str, ...]:
     if isinstance(species, str):
         raise TypeError(f"{what}: species is a list with a symbol for each atom, not {species!r}.")
     symbols = tuple(map(str, species))
-    unknown = sorted({s for s in symbols if s not in atomic_numbers})
+    unknown = sorted({s for s in symbols if not atomic_numbers.get(s)})  # X, number 0, is a ghost
     if unknown:
         raise ValueError(f"{what}: {unknown} are no chemical symbols.")
     if not symbols:

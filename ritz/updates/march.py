@@ -17,7 +17,7 @@ from ritz.updates.base import (
 )
 from ritz.updates.minsr import kernel_solve
 from ritz.updates.problem import Problem
-from ritz.updates.solvers import Cholesky, Solver
+from ritz.updates.solvers import Cholesky, Solver, check_solver
 from ritz.updates.spring import check_momentum
 
 
@@ -57,6 +57,7 @@ class MARCH(AbstractUpdateRule):
     def __post_init__(self) -> None:
         """Check the settings."""
         check_shift(self.diag_shift)
+        check_solver(self.solver)
         check_momentum(self.momentum)
         if not 0 <= self.beta < 1:
             raise ValueError(f"beta must be in [0, 1), but {self.beta!r} was given.")

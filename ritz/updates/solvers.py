@@ -89,6 +89,20 @@ class CG:
         return solution, {"solver_residual": residual}
 
 
+def check_solver(solver: Any) -> None:
+    """Refuse what cannot be called as a solver.
+
+    Raises:
+        TypeError: With what is needed.
+    """
+    if isinstance(solver, type) or not callable(solver):
+        shown = f"the class {solver.__name__}" if isinstance(solver, type) else repr(solver)
+        raise TypeError(
+            "solver must be a function (matrix, rhs) -> solution, such as Cholesky() or CG(), but "
+            f"{shown} was given."
+        )
+
+
 def solve(
     solver: Solver, matrix: Matrix, rhs: Vector, shift: Any = 0.0
 ) -> tuple[Vector, dict[str, Any]]:

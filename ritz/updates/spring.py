@@ -18,7 +18,7 @@ from ritz.updates.base import (
 from ritz.updates.minsr import kernel_solve
 from ritz.updates.problem import Problem
 from ritz.updates.schedules import check_schedule
-from ritz.updates.solvers import Cholesky, Solver
+from ritz.updates.solvers import Cholesky, Solver, check_solver
 
 
 class SpringState(NamedTuple):
@@ -54,6 +54,7 @@ class SPRING(AbstractUpdateRule):
     def __post_init__(self) -> None:
         """Check the settings."""
         check_shift(self.diag_shift)
+        check_solver(self.solver)
         check_momentum(self.momentum)
         if self.norm_cap is not None:
             check_schedule("norm_cap", self.norm_cap, lambda cap: cap > 0, "above 0")

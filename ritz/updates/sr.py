@@ -15,7 +15,7 @@ from ritz.updates.base import (
 )
 from ritz.updates.gram import gram
 from ritz.updates.problem import Problem
-from ritz.updates.solvers import Cholesky, Solver, solve
+from ritz.updates.solvers import Cholesky, Solver, check_solver, solve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,9 @@ class SR(AbstractUpdateRule):
     solver: Solver = Cholesky()
 
     def __post_init__(self) -> None:
-        """Check the shift."""
+        """Check the settings."""
         check_shift(self.diag_shift)
+        check_solver(self.solver)
 
     def init(self, params: PyTree, problem: Problem) -> Any:
         """The step, for schedules."""

@@ -99,6 +99,7 @@ def test_a_committee(tmp_path, capsys):
             "potential=pain",
             "potential: there is no 'pain' in ritz.cli.mlip_potentials",
         ),
+        ("train.seed=1e20", "train.seed must lie between -2^63 and 2^63 - 1, but 100000000"),
         ("data.train=[none.xsf]", "data.train: there is no file 'none.xsf'"),
         ("data.atomic_energies=guess", "data.atomic_energies: 'guess' was given; it is"),
         ("train.memory_mode=mixed", "train.memory_mode='mixed' is reserved"),
@@ -112,6 +113,13 @@ def test_mistakes_are_told_by_their_key(setting, told, capsys, tmp_path):
     assert main(["mlip", "train", *SMALL, f"folder={folder}", setting]) == 2
     assert capsys.readouterr().err.startswith(f"ritz: {told}")
     assert not folder.exists()
+
+
+def test_predictions_need_a_file_that_can_hold_them(trained, capsys):
+    files = f"predict.files=[{DATA}/*1.xsf]"
+    for name, told in (("a.none", "tells no format"), ("POSCAR", "can hold one structure, but")):
+        assert main(["mlip", "predict", f"folder={trained}", files, f"predict.output={name}"]) == 2
+        assert f"predict.output: '{name}' {told}" in capsys.readouterr().err
 
 
 def test_without_a_trained_potential(capsys, tmp_path):

@@ -109,6 +109,10 @@ def test_cells_logs_and_checkpoints(folder, capsys):
             "model: ase.calculators.emt.EMT is no potential that can be used here",
         ),
         (["two.extxyz"], "model"),
+        (["two.extxyz", *MODEL, "--output=a.out.none"], "output: 'a.out.none' tells no format"),
+        (["two.extxyz", *MODEL, "--output=CONTCAR"], "'CONTCAR' can hold one structure, but there"),
+        (["two.extxyz", *MODEL, "--checkpoint.x=a"], "checkpoint.x: checkpoint takes a value with"),
+        (["two.extxyz", *MODEL, "--fmax.x=1"], "fmax.x: fmax takes a value without arguments"),
     ],
 )
 def test_mistakes_are_one_line(folder, capsys, arguments, message):

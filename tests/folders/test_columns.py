@@ -65,6 +65,12 @@ def test_columns_are_those_of_the_log(name, finished):
     log.close()
 
 
+def test_a_log_without_quantities_is_named():
+    Path("a.log").write_text("{}")
+    with pytest.raises(ValueError, match=r"^a\.log holds no quantity to draw"):
+        plot_runs(["a.log"], "a.svg")
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[1]", '{"a": 1}', '{"a": {"iters": [1, 2}', '{"a" [1]}', '{"a": {"iters": [1',

@@ -35,6 +35,13 @@ def finish(process):
     process.stdout.close()
 
 
+def test_a_folder_in_the_place_of_the_lock_tells_nothing(tmp_path):
+    (tmp_path / "run.lock").mkdir()
+    assert read_lock(tmp_path) is None
+    with pytest.raises(OSError, match=r"run\.lock"):
+        FolderLock(tmp_path).acquire()
+
+
 def test_a_second_run_is_refused_with_who_has_the_folder():
     process = holder("a")
     with pytest.raises(FolderInUseError) as refused:

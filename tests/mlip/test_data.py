@@ -128,6 +128,7 @@ def test_labels_of_calculators():
         ({"positions": [[0, 0, np.nan]]}, ValueError, "positions must be finite"),
         ({"species": "Ti"}, TypeError, "a list with a symbol for each atom"),
         ({"species": ["Qq"]}, ValueError, "are no chemical symbols"),
+        ({"species": ["X"]}, ValueError, r"\['X'\] are no chemical symbols"),
         ({"pbc": True}, ValueError, "needs a cell"),
         ({"cell": np.ones((3, 3))}, ValueError, "lie in one plane"),
         ({"forces": [1, 2, 3]}, ValueError, "forces must have the shape"),

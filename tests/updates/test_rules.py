@@ -21,6 +21,14 @@ def test_conformance(rule):
     check_update(rule, tuple(MODES))
 
 
+@pytest.mark.parametrize("kind", [SR, MinSR, SPRING, MARCH])
+def test_a_solver_is_a_function(kind):
+    with pytest.raises(TypeError, match="solver must be a function .*, but 'cholesky' was given"):
+        kind(solver="cholesky")
+    with pytest.raises(TypeError, match=r"such as Cholesky\(\) .*, but the class CG was given"):
+        kind(solver=CG)
+
+
 def direction(rule, problem, state=None):
     """The direction as a vector, and the new state."""
     state = rule.init(problem.params, problem) if state is None else state
