@@ -190,7 +190,7 @@ class Checkpoint(AbstractCallback):
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Judge the state that was taken after the last step, now that its loss is known."""
-        sound = self._probation.passes(driver.loss, driver.doubts)
+        sound = not driver.diverges or self._probation.passes(driver.loss, driver.doubts)
         self._judged[step] = Judgement(sound, "retries" in log_data)
         if len(self._judged) > 2 * MOST_ROWS:
             del self._judged[next(iter(self._judged))]
@@ -314,6 +314,11 @@ class Checkpoint(AbstractCallback):
         pending, self._pending = self._pending, None
         # In a block another process may have stopped at an earlier step than this one came to.
         self._judged = {s: judged for s, judged in self._judged.items() if s <= driver.step_count}
+        if pending is not None and pending.manifest["step"] in self._judged.keys() - {
+            driver.step_count
+        }:
+            self._pending, pending = pending, None
+            self._settle_pending(driver)
         if driver.failed_state is not None:
             self._prepare_diverged(driver)
             return
@@ -350,6 +355,8 @@ class Checkpoint(AbstractCallback):
         if not _is_finite(driver):
             return False
         step = driver.step_count
+        if not driver.diverges:
+            return True
         if step in self._judged:  # the run stopped before the update
             return self._judged[step].sound
         probed = driver.probe()
@@ -394,5 +401,6 @@ def _monitored(entry: Entry) -> float | None:
 
 def _is_finite(driver: Any) -> bool:
     """Whether this process sees nothing but finite numbers in loss and parameters."""
-    diverged = driver.failed_state is not None  # and the loss is that of the failed state
-    return is_finite(driver.parameters) and (diverged or is_finite(loss_parts(driver.loss)))
+    # Of a run that has diverged the loss is that of the state that was given up.
+    other = driver.failed_state is not None or not driver.diverges
+    return is_finite(driver.parameters) and (other or is_finite(loss_parts(driver.loss)))

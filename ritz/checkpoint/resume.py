@@ -129,13 +129,13 @@ def _load(
     for line in check(manifest, driver, accept, str(entry.path)):
         _logger.warning("Going on with a changed setting: %s", line)
     message = ended_by_callback(manifest)
-    extended = message is not None and own is not None and own.extend
-    if extended:
-        _logger.info("The saved run was %s; it is extended.", message)
-        message = None
     if inside:  # the logs of a checkpoint from elsewhere are elsewhere too
         first = entry.step if message is None else sys.maxsize
         recover_logs(manifest.get("rows", ()), driver, hooks.callbacks, first, accept)
+    extended = message is not None and own is not None and own.extend
+    if extended:  # the row of the step that has no update comes again
+        _logger.info("The saved run was %s; it is extended.", message)
+        message = None
     for line in differences(manifest["versions"], versions()):
         _logger.warning("The saved run had other software, so bits may differ: %s", line)
     states = put_back(contents, driver)

@@ -45,7 +45,7 @@ def _checked(path: Path, kind: type) -> str:
     except OSError as error:
         raise ValueError(f"config: {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
+        raise ValueError(f"{path} is no text: {error}") from error
     check_yaml(text, str(path))
     try:
         content = load_yaml(text)

@@ -18,7 +18,7 @@ from ritz.cli.output_format import check_output
 from ritz.cli.parts import Override, Part, overridden
 from ritz.loggers.files import atomic_write
 from ritz.potentials.limits import check_declared
-from ritz.stages.contract import Contract
+from ritz.stages.contract import Contract, ContractError
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -125,7 +125,7 @@ def _model(part: Part) -> Any:
         ValueError: If it is none.
     """
     from ritz.potentials import AbstractPotential, AbstractPotentialSource
-    from ritz.relax.arguments import potential_of
+    from ritz.relax.arguments import CALCULATORS, potential_of
 
     name = part.class_path
     if _is_path(name):
@@ -139,7 +139,15 @@ def _model(part: Part) -> Any:
         camel = "".join(word[:1].upper() + word[1:] for word in name.replace("_", "-").split("-"))
         part = Part(_SHORT.get(name, camel), part.init_args)
     contract = Contract("a potential of ritz.relax", (AbstractPotential, AbstractPotentialSource))
-    made = make("model", part.as_dict(), {}, ("ritz.relax",), contract)
+    try:
+        made = make("model", part.as_dict(), {}, ("ritz.relax",), contract)
+    except ContractError as error:
+        if name.startswith("ase.calculators."):
+            raise ValueError(
+                f"model: {name} is no potential that can be used here: it is a calculator of ASE, "
+                f"{CALCULATORS}"
+            ) from error
+        raise
     return _potential(potential_of, name, made)
 
 

@@ -25,6 +25,9 @@ class FailedState(NamedTuple):
 class Guarded:
     """Looks at each accepted step before the parameters move, see `run(on_divergence=)`."""
 
+    diverges: bool = True
+    """Whether a loss that is not finite says that the run is lost."""
+
     can_go_back: bool = True
     """Whether `restore` brings the driver back to the last good state."""
 
@@ -63,7 +66,7 @@ class Guarded:
 
     def guard_run(self, policy: str) -> None:
         """Begin a run with a policy, one of `ritz.driver.divergence.POLICIES`."""
-        self._guard = Guard(policy)
+        self._guard = Guard(policy if self.diverges else "ignore")
         self._good = self._divergence = self.failed_state = None
         self.doubts = self._told = frozenset()
 

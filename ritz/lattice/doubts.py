@@ -40,8 +40,7 @@ REMEDIES = {
     "(more than one flip a move, exchange), a smaller learning rate, or begin again",
     "chains": "no chain has moved in this step, although moves were accepted: the samples are "
     "those of the step before; try another sampler or rule, or a larger sweep_size",
-    "exploded": "the chains are frozen at once, or at a much higher energy than before (without "
-    "chains: one configuration has all weight, at a much higher energy than before): the "
+    "exploded": "the chains are frozen at once, or at a much higher energy than before: the "
     "parameters have exploded; try a smaller learning rate, more damping (diag_shift) or "
     'on_divergence="retry"',
     "r_hat": f"R-hat is above {HIGHEST_R_HAT:g}: the chains disagree, so that the error bar is too "
@@ -123,8 +122,7 @@ def of_explosion(
     """Whether the chains are frozen because the parameters have exploded.
 
     That is: at once, or at an energy that is lost. Where a run converges to a product state they
-    freeze step by step, at the lowest energy. Without chains, all weight on one configuration, at
-    an energy that is lost, tells the same.
+    freeze step by step, at the lowest energy.
 
     Args:
         watch: What is known from before.
@@ -134,10 +132,7 @@ def of_explosion(
     """
     no = jnp.zeros((), bool)
     energy = jnp.real(stats.mean)
-    if "acceptance" in found:
-        frozen = found["acceptance"] | found["chains"]
-    else:  # nothing moves: all weight is on one configuration
-        frozen = stats.variance <= ROUNDING * (1 + jnp.abs(stats.mean) ** 2)
+    frozen = found.get("acceptance", no) | found.get("chains", no)
     exploded = frozen & (watch.is_lost(energy) | (watch.acceptance > SUDDEN))
     above = energy + jnp.sqrt(jnp.real(stats.variance))
     well = jnp.isfinite(above) & ~(frozen | found.get("error", no) | found.get("variance", no))

@@ -87,8 +87,10 @@ class LatticeKernel(Kernel):
         accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
         if accepted is not None:
             found["acceptance"] = jnp.sum(accepted) / carry.sampler_state.n_steps_proc
-        doubts |= self.sampling_doubts(watch, batch, stats, found.get("acceptance"))
-        watch, doubts["exploded"] = of_explosion(watch, stats, found.get("acceptance"), doubts)
+        of_samples = self.sampling_doubts(watch, batch, stats, found.get("acceptance"))
+        if of_samples:
+            doubts |= of_samples
+            watch, doubts["exploded"] = of_explosion(watch, stats, found.get("acceptance"), doubts)
         return carry._replace(watch=watch), {**found, "doubts": doubts}
 
     def sampling_doubts(

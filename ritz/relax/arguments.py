@@ -12,6 +12,13 @@ from ritz.relax.fire import FIRE
 from ritz.relax.quantities import check_names
 from ritz.relax.stage import AbstractStage, FusedStage, fused
 
+CALCULATORS = (
+    "which computes one structure at a time outside of compiled steps. Relax with ASE's own "
+    "optimisers: atoms.calc = calculator; ase.optimize.FIRE(atoms).run(fmax=0.05). Of an "
+    "MLIPCalculator give the potential itself."
+)
+"""What to do with them."""
+
 
 def potential_of(model: Any) -> AbstractPotential:
     """The potential that is meant: itself, what was trained, or what a path leads to.
@@ -25,12 +32,7 @@ def potential_of(model: Any) -> AbstractPotential:
         return as_potential(model)
     name = getattr(model, "__name__", type(model).__name__)
     if isinstance(model, BaseCalculator):
-        raise TypeError(
-            f"model is a calculator of ASE, {name}, which computes one structure at a time outside "
-            "of compiled steps. Relax with ASE's own optimisers: atoms.calc = calculator; "
-            "ase.optimize.FIRE(atoms).run(fmax=0.05). Of an MLIPCalculator give the potential "
-            "itself."
-        )
+        raise TypeError(f"model is a calculator of ASE, {name}, {CALCULATORS}")
     if isinstance(model, type) and issubclass(model, AbstractPotential):
         raise TypeError(f"model is the class {name}; give a potential of it: {name}(...).")
     raise TypeError(

@@ -176,6 +176,8 @@ class Relaxation(OwnPrecision):
     def carry(self, carry: RelaxCarry) -> None:
         self.state.carry = carry
 
+    diverges = False  # structures fail one by one
+
     batch: Any = None
     """Nothing is drawn."""
 

@@ -1,6 +1,7 @@
 """A run folder says what was damaged, and whether its run goes on."""
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -111,6 +112,8 @@ def test_a_run_that_failed_says_so(capsys):
     assert "ended           failed with ArithmeticError('no')" in said
 
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
 RUN = """
 import time
 from tests.cli.test_run_folder import run
@@ -124,7 +127,9 @@ run(20, LambdaCallback(on_step_end=wait, live=False))
 
 
 def test_status_tells_the_living_from_the_dead(capsys):
-    process = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
     assert process.stdout.readline() == "running\n"
     said = status(capsys)
     assert re.search(rf"alive +process {process.pid} on ", said)
@@ -146,7 +151,7 @@ def test_a_second_command_in_a_folder_is_refused(capsys):
     other = subprocess.Popen(
         [sys.executable, "-c", "import time\nfrom ritz.folders import FolderLock\n"
          "FolderLock('r').acquire()\nprint('taken', flush=True)\ntime.sleep(100)"],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
     )  # fmt: skip
     assert other.stdout.readline() == "taken\n"
     for seed in (0, 1):

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from ritz.callbacks import BestState, LambdaCallback
-from ritz.checkpoint import Checkpoint, load
+from ritz.checkpoint import Checkpoint
 from ritz.driver import StopReason
 from ritz.lattice import VMC, Evaluation, MetropolisExchange, MetropolisLocal
 from ritz.lattice.doubts import Watch, judges_r_hat, of_explosion, of_variance
@@ -241,14 +241,3 @@ def test_the_digest_of_frozen_chains_says_so(caplog):
     digest = Digest(folder=None)
     good.run(20, callback=digest, show_progress=False)
     assert digest.estimates()["Energy"].suspect == ""
-
-
-def test_a_sum_over_all_configurations_explodes_as_well():
-    state = nk.vqs.FullSumState(HILBERT, nk.models.RBM(), seed=1)
-    driver, best, log = VMC(ISING, 1e30, variational_state=state), BestState(), RuntimeLog()
-    driver.run(8, out=log, callback=[best, Checkpoint("ck", every_steps=2)], show_progress=False)
-    assert "exploded" in log.data["suspect"].values[0] and best.best_step == 0
-    good, fresh = VMC(ISING, 0.01, variational_state=state), RuntimeLog()
-    load("ck", good)
-    good.run(3, out=fresh, show_progress=False)
-    assert np.all(np.isfinite(fresh.data["Energy"]["Mean"])) and "suspect" not in fresh.data

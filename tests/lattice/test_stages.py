@@ -73,7 +73,7 @@ def test_training_and_evaluation_one_after_the_other(tmp_path):
         assert 0.9 < estimate.r_hat < 1.1
     assert -5.3 < found["energy"].mean < -4.9
     files = {p.name for p in (tmp_path / "train").iterdir()}
-    assert files == {"checkpoints", "train.log", "train.csv", "train.mpack"}
+    assert files == {"checkpoints", "train.log", "train.csv", "train.mpack", "run.lock"}
 
 
 def test_a_stage_that_was_stopped_goes_on_exactly(tmp_path):
@@ -134,7 +134,7 @@ def test_a_nan_in_part_of_a_quantity_counts(tmp_path, stop_on_nan, steps):
     with pytest.raises(SystemExit, match="stage train: .*values is nan at step 3"):
         stage.run(state, RunContext(tmp_path), key)
     saved = sorted(p.name for p in (tmp_path / "checkpoints/train").iterdir())
-    assert saved == ["00000001", "failed"]
+    assert saved == ["00000001", "failed", "run.lock"]
     stage = training(callbacks=[spoiling], iterations=6, stop_on_nan=stop_on_nan)
     with pytest.raises(StageAbort):
         list(stage.loop(stage.create_state(key), 0, key))
