@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import logging
+import math
 import re
 import sys
 from pathlib import Path
@@ -84,6 +85,7 @@ class Builder:
         builder = _checked("train", lambda: VMCWorkStage.builder(
             _plain(given), self.wavefunction, name="train"))  # fmt: skip
         self._configure(builder, "train")
+        _check_rate(given.optimizer)
         optimizer = _made("train.optimizer", given.optimizer)
         update = _made("train.update", given.update)
         _named("train.optimizer", lambda: builder.configure_optimizer(
@@ -106,6 +108,16 @@ def _plain(given: Any) -> dict[str, Any]:
     names = ("sampler", "optimizer", "update", "single_scores", "callbacks", "loggers")
     fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
     return {name: value for name, value in fields.items() if name not in names}
+
+
+def _check_rate(optimizer: Any) -> None:
+    """Refuse learning rates that lead uphill or nowhere."""
+    rate = getattr(optimizer, "init_args", {}).get("learning_rate")
+    if isinstance(rate, int | float) and not (math.isfinite(rate) and rate >= 0):
+        raise ValueError(
+            "train.optimizer.learning_rate must be a finite number of at least 0, but "
+            f"{rate!r} was given."
+        )
 
 
 def _checked(key: str, action: Any) -> Any:
@@ -279,10 +291,10 @@ def _summarise(command: str, builder: Builder, folder: Path) -> dict[str, Any]:
         if energy is not None:
             result = {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
     if ended["stop_reason"] in ("FAILED", "DIVERGED"):
-        result = dict.fromkeys(result)  # nothing that looks like a result
+        result = dict.fromkeys(result, math.nan)  # nothing that looks like a result
     exact = builder.system.exact
     more: dict[str, Any] = {"exact": exact} if exact is not None else {}
-    if exact is not None and result["energy"] is not None:
+    if exact is not None and result["energy"] is not None and math.isfinite(result["energy"]):
         result["relative_error"] = abs(result["energy"] - exact) / abs(exact)
     summarise(folder, command, {**result, **ended}, **more)
     return result

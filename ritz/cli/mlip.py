@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import logging
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -117,7 +118,12 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
         "callback": [*callbacks, KeepConfig(folder, text)],
         "out": [JsonLog(folder / "train", save_params=False), CSVLog(folder / "train")],
     }  # fmt: skip
-    found, outs = _trained_with(potential, given, config, settings)
+    try:
+        found, outs = _trained_with(potential, given, config, settings)
+    except SystemExit:  # nothing that looks like a result
+        unknown = {"RMSE_train": math.nan}
+        _summarise(folder, "train", {**unknown, **facts(folder / "checkpoints" / "train")})
+        raise
     outs[0].errors.to_csv(folder / "errors.csv")
     outs[0].plot_training_summary(folder / "errors.png")
     _summarise(folder, "train", {**found.stats, **facts(folder / "checkpoints" / "train")})

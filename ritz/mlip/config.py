@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ritz.driver.arguments import check_choice, check_count, check_seed
+from ritz.driver.divergence import POLICIES
 from ritz.mlip.arguments import (
     check_device,
     check_dtype,
@@ -37,6 +38,7 @@ _COUNTS_OR_NONE = {
 }  # fmt: skip
 
 _CHOICES = {
+    "on_divergence": POLICIES,
     "sampling_policy": ("uniform", "energy_weighted", "error_weighted"),
     "force_sampling": ("random", "fixed"),
     "loss": KINDS,
@@ -106,6 +108,9 @@ class TrainingConfig:
         max_checkpoints: How many are kept; None for all.
         accept_changes: What may differ from the saved run where training goes on, such as
             "callbacks" or "config".
+        on_divergence: What happens when the loss, the update or the parameters are not finite:
+            "stop" ends training, "retry" goes back to the last good parameters with half the
+            learning rate, "ignore" goes on; see `AbstractDriver.run`.
         save_best: Whether the parameters that were best in validation are kept, restored at the
             end, and written to `best_model.npz` in `checkpoint_dir`.
         precision: "float32", "float64", or "auto" for that of the descriptor.
@@ -182,6 +187,7 @@ class TrainingConfig:
     checkpoint_interval: int = 1
     max_checkpoints: int | None = None
     accept_changes: Sequence[str] = ()
+    on_divergence: str = "stop"
     save_best: bool = True
     precision: str = "auto"
     device: str | None = None

@@ -53,7 +53,8 @@ def run_training(
     try:
         driver.run(
             n_steps, out=out, callback=[history, *own, *callbacks], show_progress=False,
-            timeit=config.timing, resume=False if resume is None else os.fspath(resume.path),
+            timeit=config.timing, on_divergence=config.on_divergence,
+            resume=False if resume is None else os.fspath(resume.path),
         )  # fmt: skip
     except CheckpointError as error:
         told = str(error).replace("to Checkpoint.", "in the configuration.")

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ritz.callbacks import EarlyStopping
 from ritz.checkpoint import Checkpoint, CheckpointError
 from ritz.checkpoint.folder import CheckpointFolder, read_manifest
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
 from ritz.loggers.tree import to_layout
 from ritz.plotting import read_log
+from ritz.testing import QuadraticDriver
 from tests.driver.noisy import NoisyDriver
 
 FILES = ("log.log", "log.csv", "log.h5")
@@ -165,3 +167,21 @@ def test_the_manifest_knows_the_rows(whole):
     entry = CheckpointFolder(Path("a/ck")).entries()[-1]
     rows = read_manifest(entry.path)["rows"]
     assert [r["file"] for r in rows] == list(FILES) and {r["rows"] for r in rows} == {20}
+
+
+def test_a_run_that_a_callback_stopped_is_extended_with_all_its_rows(caplog):
+    def run(n_iter, extend):
+        driver = QuadraticDriver(noise=0.1)
+        driver.run(
+            n_iter, out=[JsonLog("a/log", save_params=False), CSVLog("a/log")],
+            callback=[EarlyStopping(patience=5), Checkpoint("ck", extend=extend)], resume=True,
+            show_progress=False,
+        )  # fmt: skip
+        return driver.step_count
+
+    stopped = run(200, False)
+    assert run(200, True) > stopped
+    assert "rebuilt" not in caplog.text and not list(Path("a").glob("*.damaged"))
+    for name in ("log.log", "log.csv"):
+        steps = read_log(Path("a") / name)["loss"].iters
+        assert list(steps) == list(range(len(steps)))

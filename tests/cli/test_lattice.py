@@ -206,6 +206,8 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["train.sampler=netket.graph.Chain"], "sampler: netket.graph.Chain returns Lattice, but"),
         (["system.extent=[3.5]"], "system: extent takes the sizes of a lattice"),
         (["model=collections.OrderedDict"], "model: 'collections.OrderedDict' is refused"),
+        (["train.optimizer.learning_rate=-0.1"], "learning_rate must be a finite number of at le"),
+        (["train.optimizer.learning_rate=.nan"], "learning_rate must be a finite number of at le"),
         (["train.save_time_interval=-2"], "train.save_time_interval must be at least 0 seconds"),
         (["--config", "none.yaml"], "config: none.yaml cannot be read: No such file or directory"),
         (["train.optimizer={class_path: 3}"], "train.optimizer: a name such as optax.adam is need"),

@@ -223,4 +223,10 @@ def test_a_run_that_diverges_writes_no_potential(tmp_path, capsys):
     ]
     assert main(["mlip", "train", *SMALL, *settings]) == 1
     assert capsys.readouterr().err.startswith("ritz: ")
-    assert not {"potential.npz", "summary.json"} & {p.name for p in folder.iterdir()}
+    assert "potential.npz" not in {p.name for p in folder.iterdir()}
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["stop_reason"] == "DIVERGED" and "on_divergence" in summary["message"]
+    assert summary["RMSE_train"] is None and summary["finite"] is False
+    # What the message advises is a setting.
+    advised = [*settings[:-1], f"folder={tmp_path / 'other'}", "train.on_divergence=retry"]
+    assert main(["mlip", "train", *SMALL, *advised, "--dry_run"]) == 0
