@@ -400,5 +400,5 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
         log_data.update(self._metrics)
-        if "doubts" in log_data:
+        if "doubts" in self._metrics:
             self._mark(log_data, log_data.pop("doubts"))

@@ -1,7 +1,7 @@
 """The part of every driver that refuses to go on with what is not finite."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ritz.driver.callback import AbstractCallback
@@ -70,20 +70,18 @@ class Guarded:
         self._good = self._divergence = self.failed_state = None
         self.doubts = self._told = frozenset()
 
-    def objections(self, said_no: Iterable[AbstractCallback]) -> list[str]:
+    def objections(self, said_no: Sequence[AbstractCallback]) -> list[str]:
         """Who rejects the attempt: these callbacks, the driver, or the policy."""
-        rejecting = [callback.label for callback in said_no]
+        rejecting = [callback.label for callback in said_no] if said_no else []
         if not rejecting and not self._accept_step():
             rejecting = [type(self).__name__]
-        if not rejecting and self._goes_back():
+        if not rejecting and self._guard.policy == "retry" and self._goes_back():
             rejecting = ["on_divergence"]
         return rejecting
 
     def _goes_back(self) -> bool:
         guard: Guard = self._guard
         self._retrying = None
-        if guard.policy != "retry":
-            return False
         found = self._examine()
         if found is None:
             guard.passed()

@@ -47,6 +47,12 @@ class GuardedBlocks(Guarded):
     _ran_blocks = False
     """Whether any step of this run was part of a block."""
 
+    def check_finite(self) -> None:
+        """See `Guarded.check_finite`; a block was looked through when it was computed."""
+        playback = self._playback
+        if playback is None or playback.lost is not None:
+            super().check_finite()
+
     def _examine(self) -> Divergence | None:
         """What is not finite; the same on all processes, as losses and flags are."""
         playback = self._playback

@@ -133,7 +133,9 @@ class HookList:
         calls = self._calls[hook]
         if self.votes is not None:
             return self.votes.call(hook, calls, self._ask, args)  # type: ignore[arg-type]
-        if not calls and hook != CHECKED:
+        if not calls:
+            if hook == CHECKED:
+                args[-1].check_finite()
             return ()
         stops, said_yes = self._ask(hook, calls, args)
         if stops:

@@ -1,6 +1,5 @@
 """The run loop. docs/run-loop.md shows this file."""
 
-import contextlib
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,8 +58,10 @@ def take_steps(
             if driver.block is None and signals.agreed():
                 return StopReason.INTERRUPTED, signals.message
             driver.begin_step(hooks)  # may compute a block, which the next steps then replay
-            with contextlib.suppress(StepsTakenBack):  # as another process has decided earlier
+            try:
                 yield take_step(driver, hooks, max_attempts, signals)
+            except StepsTakenBack:  # another process has decided earlier
+                continue
         return StopReason.FINISHED, StopReason.FINISHED.value
     except StopRun as stop:
         return stop.reason, str(stop)
