@@ -31,6 +31,9 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     decides = False
     every_process: ClassVar[bool] = False
 
+    flat_names: ClassVar[bool] = True
+    """Whether `write` may look up numbers within statistics by flat names, see `FlatRow`."""
+
     hold = False
     """Whether the next row follows at once, within a block, so that both may be written together.
     The last row of a block is not held."""
@@ -164,7 +167,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         if self._opened is not None:
             block = driver.block
             self.hold = block is not None and step != block[-1]
-            self.write(step, self._row(log_data, driver))
+            self.write(step, self._row(log_data, driver) if self.flat_names else log_data)
 
     def _row(self, log_data: Mapping[str, Any], driver: Any) -> Mapping[str, Any]:
         """The row as `write` gets it."""

@@ -51,6 +51,7 @@ class JournaledLogger(AbstractLogger, abc.ABC):
     """
 
     every_process = True
+    flat_names = False
 
     def __init__(self, path: Path, mode: str, write_every: int, max_cost: float):
         if mode not in MODES:

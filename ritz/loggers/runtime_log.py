@@ -28,6 +28,7 @@ class RuntimeLog(AbstractLogger):
     """
 
     every_process = True
+    flat_names = False
 
     def __init__(self) -> None:
         self._data = HistoryDict()

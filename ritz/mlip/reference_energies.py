@@ -13,6 +13,9 @@ from ritz.mlip.structure import Structure
 Sample = tuple[Mapping[str, int], float]
 """A composition and a total energy in eV."""
 
+LARGEST = 1e100
+"""Energies beyond this, in eV, are none, and their squares overflow."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceEnergies:
@@ -57,6 +60,10 @@ class ReferenceEnergies:
                 right[a] = right.get(a, 0.0) + share * energy / n_atoms
                 for b, other in shares.items():
                     normal[a, b] = normal.get((a, b), 0.0) + share * other
+            if not abs(energy) < LARGEST:
+                raise ValueError(
+                    f"{energy} eV is no energy that energies of atoms can be fitted to."
+                )
             square += (energy / n_atoms) ** 2
             count += 1
         symbols = list(species) if species is not None else sorted(known)

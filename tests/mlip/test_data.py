@@ -177,6 +177,8 @@ def test_reference_energies():
     assert found.rmse == pytest.approx(0, abs=1e-6)
     with pytest.raises(ValueError, match="do not determine the energies"):
         ReferenceEnergies.from_regression(iter_samples(DATA / "*.xsf"))
+    with pytest.raises(ValueError, match="1e\\+300 eV is no energy"):
+        ReferenceEnergies.from_regression([({"Ti": 1}, 1e300)])
     compounds = [("Ti2O4", -62.0), ("TiO2", -30.0), ("O2", -18.0), ("O", -1.0)]
     found = ReferenceEnergies.from_reference_compounds(compounds, ["TiO2", "O2"])
     assert found.atomic_energies == pytest.approx({"O": -9.0, "Ti": -13.0})
