@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 
 from ritz.cli.spelling import normalised
-from ritz.cli.yaml_limits import check_yaml
-from ritz.cli.yaml_text import load_yaml
+from ritz.cli.yaml_text import read_yaml
 
 
 def with_checked_files(arguments: Sequence[str], kind: type) -> list[str]:
@@ -41,16 +40,9 @@ def with_checked_files(arguments: Sequence[str], kind: type) -> list[str]:
 def _checked(path: Path, kind: type) -> str:
     """What a file says, as YAML."""
     try:
-        text = path.read_text()
+        content = read_yaml(path)
     except OSError as error:
         raise ValueError(f"config: {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text: {error}") from error
-    check_yaml(text, str(path))
-    try:
-        content = load_yaml(text)
-    except ValueError as error:
-        raise ValueError(f"{path} {error}") from error
     content = normalised({} if content is None else content, kind)
     _check(f"{path}: ", content, kind)
     return yaml.safe_dump(content, sort_keys=False)

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ritz.cli.yaml_limits import check_yaml
-from ritz.cli.yaml_text import load_yaml
+from ritz.cli.yaml_text import load_yaml, read_yaml
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
 from ritz.loggers.files import atomic_write
@@ -41,15 +40,7 @@ class RunFolder:
         file = self.path / CONFIG
         if not file.is_file():
             return None
-        try:
-            text = file.read_text()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file} is no text: {error}") from error
-        check_yaml(text, str(file))
-        try:
-            found = load_yaml(text)
-        except ValueError as error:
-            raise ValueError(f"{file} {error}") from error
+        found = read_yaml(file)
         if not isinstance(found, dict):
             raise ValueError(f"{file} holds no configuration.")
         return found

@@ -1,9 +1,12 @@
 """YAML as people write numbers in it."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ritz.cli.yaml_limits import check_yaml
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,3 +37,21 @@ def load_yaml(text: str) -> Any:
         raise ValueError(f"is no YAML: {' '.join(str(error).split())}") from error
     except RecursionError:
         raise ValueError("is no YAML: it is nested too deeply") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no text, no YAML, or beyond the limits: one line that names it.
+    """
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text: {error}") from error
+    check_yaml(text, str(path))
+    try:
+        return load_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
