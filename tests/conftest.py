@@ -31,6 +31,13 @@ XLA's compiler crashes."""
 _counter = itertools.count()
 
 
+def pytest_collection_finish():
+    """Keep the garbage collector from walking through all modules again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 @pytest.fixture(autouse=True)
 def _few_programs():
     yield

@@ -54,6 +54,7 @@ class AbstractDriver(Running, Guarded):
         self._dp: Any = jax.tree.map(np.zeros_like, getattr(state, "parameters", None))
         self._step_count = 0
         self._step_attempt = 0
+        self._went_back = False
         self._stop_reason: StopReason | None = None
         self._stop_message = ""
         self._hooks = HookList(())
@@ -339,15 +340,19 @@ class AbstractDriver(Running, Guarded):
     def begin_attempt(self, attempt: int) -> None:
         """Note that attempt number `attempt` of the present step begins."""
         self._step_attempt = attempt
+        self._went_back = False
 
     def count_step(self, counted: bool, whole: bool = True) -> None:
         """Count the step that has ended, and do what waits for that.
 
         Args:
-            counted: Whether its update was applied.
+            counted: Whether its update was applied; it does not count if `take_back` was called
+                since.
             whole: Whether all callbacks got its hooks.
         """
-        self._step_count += int(counted)
+        counted = counted and not self._went_back
+        if counted:
+            self._step_count += 1
         self._guard.in_step = 0
         if self._after_step:
             actions, self._after_step = self._after_step, []

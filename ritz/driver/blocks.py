@@ -47,6 +47,7 @@ def barrier(tree: Any) -> Any:
     return jax.lax.optimization_barrier(tree)
 
 
+@functools.partial(jax.jit, static_argnums=1, inline=True)  # traced once, though used twice
 def _one_step(
     kernel: Kernel, observers: Observers, carry: Any, held: Held, step: Any
 ) -> tuple[Any, Held, Any, Any]:
@@ -80,7 +81,7 @@ def _like(values: Any, model: Any) -> Any:
 def row_shapes(kernel: Kernel, observers: Observers, carry: Any) -> dict[str, Any]:
     """Shapes and types of what a step computes, as `Observers.row` gives it."""
     step = jax.ShapeDtypeStruct((), np.int32)
-    _, _, _, row = jax.eval_shape(functools.partial(_one_step, kernel, observers), carry, (), step)
+    _, _, _, row = _one_step.eval_shape(kernel, observers, carry, (), step)
     return observers.row(step, *row)
 
 
@@ -112,9 +113,8 @@ def _run(
             applied: for blocks that cannot be taken back.
     """
     carry, held = state = _like((carry, held), (carry, held))
-    _, _, update, row = jax.eval_shape(
-        functools.partial(_one_step, kernel, observers), carry, held, first
-    )
+    none = jnp.zeros_like(length)
+    _, _, update, row = _one_step.eval_shape(kernel, observers, carry, held, first + none)
     n_rows = _buffer_rows(row)
     length = jnp.minimum(length, n_rows)
     rows = jax.tree.map(lambda leaf: jnp.zeros((n_rows, *leaf.shape), leaf.dtype), row)
@@ -136,7 +136,7 @@ def _run(
             new = jax.tree.map(lambda moved, old: jnp.where(finite, moved, old), new, state)
         return i + 1, new, _like(new_update, update), rows, finite
 
-    start = (jnp.zeros_like(length), state, update, rows, jnp.ones((), bool))
+    start = (none, state, update, rows, jnp.ones((), bool))
     taken, (carry, held), update, rows, finite = jax.lax.while_loop(goes_on, body, start)
     return Block(carry, held, update, rows, taken, finite & all_finite(carry.params))
 
@@ -226,11 +226,6 @@ class Playback:
     def device_row(self) -> tuple[Any, dict[str, Any]]:
         """The same on the device."""
         return jax.tree.map(lambda buffer: buffer[self.count], self.block.rows)
-
-    @property
-    def clock(self) -> float:
-        """When the present step was done, if all took the same time."""
-        return self.began + self.seconds * (self.count + 1) / self.length
 
 
 class BlockLength:

@@ -198,7 +198,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         if playback is None or playback.arguments is None:
             return False
         playback.count = step - playback.steps[0]
-        self._step_count = step + counted
+        self._step_count, self._went_back = step + counted, True
         self.loss, self._metrics = to_host(playback.device_row)
         self.doubts = holding(self._metrics)
         self._divergence = self._retrying = None  # that was later
@@ -358,7 +358,10 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
             log_data["block"] = playback.length
 
     def _clock(self) -> float:
-        return super()._clock() if self._playback is None else self._playback.clock
+        playback = self._playback
+        if playback is None:
+            return super()._clock()
+        return playback.began + playback.seconds * (playback.count + 1) / playback.length
 
     def update_parameters(self, update: Any) -> None:
         """Apply `update` through the kernel."""
@@ -371,7 +374,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
             self.carry = after
             self._owns_carry, self._undo = False, None
             self._observe("on_step_end")
-        elif playback.count == playback.length - 1:
+        else:
             if self._speculate:
                 self._push(playback.block)
             playback.pushed = True
@@ -379,6 +382,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
     def count_step(self, counted: bool, whole: bool = True) -> None:
         """Count the step; after the last one of a block the state can be read again."""
         playback = self._playback
+        counted = counted and not self._went_back
         if playback is not None and counted:
             playback.count += 1
             playback.row_filled = False

@@ -44,6 +44,8 @@ class Guarded:
     """The state at which the last run diverged; None if it did not."""
 
     _told: frozenset[str] = frozenset()
+    _objects = True
+    """Whether anybody but callbacks may reject a step."""
     _guard = Guard()
     _good: Any = None
     _divergence: Divergence | None = None
@@ -58,6 +60,7 @@ class Guarded:
     update_parameters: Any
     set_stop_reason: Any
     _accept_step: Any
+    may_reject: bool
 
     @property
     def on_divergence(self) -> str:
@@ -67,12 +70,15 @@ class Guarded:
     def guard_run(self, policy: str) -> None:
         """Begin a run with a policy, one of `ritz.driver.divergence.POLICIES`."""
         self._guard = Guard(policy if self.diverges else "ignore")
+        self._objects = self.may_reject or self._guard.policy == "retry"
         self._good = self._divergence = self.failed_state = None
         self.doubts = self._told = frozenset()
 
     def objections(self, said_no: Sequence[AbstractCallback]) -> list[str]:
         """Who rejects the attempt: these callbacks, the driver, or the policy."""
-        rejecting = [callback.label for callback in said_no] if said_no else []
+        if not said_no and not self._objects:
+            return []
+        rejecting = [callback.label for callback in said_no]
         if not rejecting and not self._accept_step():
             rejecting = [type(self).__name__]
         if not rejecting and self._guard.policy == "retry" and self._goes_back():

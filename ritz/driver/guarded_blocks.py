@@ -80,8 +80,10 @@ class GuardedBlocks(Guarded):
         return phases.apply(self.kernel, self.carry, update)[0]
 
     def move(self, update: Any) -> None:
-        """Apply the update, which was found to be good."""
-        self.update_parameters(update)
+        """Apply the update, which was found to be good; within a block it has been applied."""
+        playback = self._playback
+        if playback is None or playback.count == playback.length - 1:
+            self.update_parameters(update)
 
     def _is_implausible(self, doubts: frozenset[str]) -> bool:
         """Whether parameters have exploded; doubts that came with the run do not tell."""

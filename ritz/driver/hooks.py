@@ -144,24 +144,24 @@ class HookList:
 
     def _ask(
         self, hook: str, calls: Iterable[tuple[AbstractCallback, Any]], args: tuple[Any, ...]
-    ) -> tuple[list[tuple[str, StopRun]], list[AbstractCallback]]:
-        stops: list[tuple[str, StopRun]] = []
-        said_yes: list[AbstractCallback] = []
+    ) -> tuple[Sequence[tuple[str, StopRun]], Sequence[AbstractCallback]]:
+        stops: Sequence[tuple[str, StopRun]] = ()
+        said_yes: Sequence[AbstractCallback] = ()
         callback = None
         try:
             for callback, call in calls:
                 try:
                     answer = call(*args)
                 except StopRun as stop:
-                    stops.append((callback.label, stop))
+                    stops = [*stops, (callback.label, stop)]
                     continue
                 if answer is not None and self._is_true(answer, callback, hook):
-                    said_yes.append(callback)
+                    said_yes = [*said_yes, callback]
             if hook == CHECKED:
                 callback = None
                 args[-1].check_finite()
         except DivergedError as stop:
-            stops.insert(0, ("", stop))
+            stops = [("", stop), *stops]
         except BaseException as error:
             if isinstance(error, DeferredAccessError) and callback is not None:
                 error.who = callback.label
@@ -221,18 +221,6 @@ class HookList:
             action()
         else:
             self.votes.act(action, step)
-
-    @property
-    def went_back(self) -> bool:
-        """Whether the present step is one that another process has ended, and not counted yet."""
-        return self.votes is not None and self.votes.went_back
-
-    def rejections(self) -> int:
-        """How often the next step was rejected before, within a block."""
-        if self.votes is None:
-            return 0
-        rejections, self.votes.rejections = self.votes.rejections, 0
-        return rejections
 
     def stop_late(self, stop: StopRun) -> None:
         """Told in `before_parameter_update` what will be raised in `on_step_end`."""

@@ -23,13 +23,11 @@ class StepInfo(NamedTuple):
     """The row that was logged."""
 
 
-def run_loop(
-    driver: "AbstractDriver", n_iter: int, hooks: HookList, max_attempts: int
-) -> Iterator[StepInfo]:
+def run_loop(driver: "AbstractDriver", n_iter: int, hooks: HookList) -> Iterator[StepInfo]:
     """Take `n_iter` steps; however they end, tell every callback once."""
     with SignalGuard() as signals:
         try:
-            reason, message = yield from take_steps(driver, n_iter, hooks, signals, max_attempts)
+            reason, message = yield from take_steps(driver, n_iter, hooks, signals)
             hooks.check()
         except GeneratorExit:
             reason, message = StopReason.CLOSED, StopReason.CLOSED.value
@@ -48,40 +46,41 @@ def run_loop(
 
 
 def take_steps(
-    driver: "AbstractDriver", n_iter: int, hooks: HookList, signals: SignalGuard, max_attempts: int
+    driver: "AbstractDriver", n_iter: int, hooks: HookList, signals: SignalGuard
 ) -> Generator[StepInfo, None, tuple[StopReason, str]]:
     """Take up to `n_iter` steps; return why they ended."""
     try:
         hooks.start(driver.step_count, driver, signals)
-        last = driver.step_count + n_iter
-        while driver.step_count < last:
+        last, attempt = driver.step_count + n_iter, 0
+        while (step := driver.step_count) < last:
             if driver.block is None and signals.agreed():
                 return StopReason.INTERRUPTED, signals.message
             driver.begin_step(hooks)  # may compute a block, which the next steps then replay
             try:
-                yield take_step(driver, hooks, max_attempts, signals)
-            except StepsTakenBack:  # another process has decided earlier
-                continue
+                yield take_step(driver, hooks, signals, step, attempt)
+                attempt = 0
+            except StepsTakenBack as back:  # another process has decided earlier
+                attempt = back.rejections
         return StopReason.FINISHED, StopReason.FINISHED.value
     except StopRun as stop:
         return stop.reason, str(stop)
     finally:
-        with signals.held():
+        with signals.held:
             hooks.announce_error(driver.step_count)  # the others go back to the same step
             driver.settle()
             hooks.settle()
 
 
 def take_step(
-    driver: "AbstractDriver", hooks: HookList, max_attempts: int, signals: SignalGuard
+    driver: "AbstractDriver", hooks: HookList, signals: SignalGuard, step: int, attempt: int
 ) -> StepInfo:
     """Attempt a step until it is accepted, then move the parameters and count it."""
-    step, log_data = driver.step_count, {}
-    compute_step(driver, hooks, log_data, max_attempts)
+    log_data: dict[str, Any] = {}
+    compute_step(driver, hooks, step, log_data, attempt)
     hooks.call("before_parameter_update", step, log_data, driver)
     counted = whole = False
     try:
-        with signals.held():
+        with signals.held:
             driver.move(driver._dp)
             counted = True
         hooks.call("on_step_end", step, log_data, driver)
@@ -90,30 +89,29 @@ def take_step(
         whole = True
         raise
     finally:
-        driver.count_step(counted and not hooks.went_back, whole)
+        driver.count_step(counted, whole)
     return StepInfo(step, driver.loss, log_data)
 
 
 def compute_step(
-    driver: "AbstractDriver", hooks: HookList, log_data: dict[str, Any], max_attempts: int
+    driver: "AbstractDriver", hooks: HookList, step: int, log_data: dict[str, Any], attempt: int
 ) -> None:
     """Compute the loss and the update, again while anybody rejects them, and log the loss."""
-    step, attempt, rejecting = driver.step_count, hooks.rejections(), list[str]()
-    while attempt < max_attempts:
+    rejecting: list[str] = []
+    while attempt < driver.max_attempts:
         driver.begin_attempt(attempt)
         log_data.clear()
         hooks.call("on_step_start", step, log_data, driver)
         driver.reset_step()
         hooks.call("on_compute_update_start", step, log_data, driver)
         driver.loss, driver._dp = driver.compute_loss_and_update()
-        said_no = hooks.call("on_compute_update_end", step, log_data, driver)
-        rejecting = driver.objections(said_no)
+        rejecting = driver.objections(hooks.call("on_compute_update_end", step, log_data, driver))
         if not hooks.rejected(step, rejecting, driver):
             driver.fill_row(log_data)
             return
         attempt += driver.retreat()
     raise StepRejectedError(
-        f"step {step} was rejected {max_attempts} times in a row, last by "
+        f"step {step} was rejected {driver.max_attempts} times in a row, last by "
         f"{', '.join(rejecting) or 'another process'}; the last loss was {driver.loss}. Loosen "
         "what rejects it, make the steps smaller, or raise `max_attempts` in run()."
     )

@@ -43,6 +43,8 @@ class Running:
     _registered: tuple[Any, ...] = ()
     _loggers: tuple[Any, ...] = ()
     _resources = contextlib.ExitStack()
+    max_attempts = 10
+    """How often one step of the present (or last) run may be attempted."""
     _max_block: int | None = None
     _speculate = True
 
@@ -154,13 +156,14 @@ class Running:
             first = resume_run(driver, hooks, resume) if resume else self._step_count
         self._running = True
         self._max_block, self._speculate = max_block, speculate
+        self.max_attempts = max_attempts
         self._target_step = max(first + n_iter, self._step_count)
         self._after_step, self._after_steps = [], []
         self.begin_run()
         try:
             with self._environment():
                 n_left = self._target_step - self._step_count
-                yield from run_loop(driver, n_left, hooks, max_attempts)
+                yield from run_loop(driver, n_left, hooks)
         finally:
             self._running = False
             self.end_run()

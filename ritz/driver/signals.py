@@ -50,7 +50,8 @@ class SignalGuard:
         self._previous: dict[signal.Signals, Any] = {}
         self._holding = False
         self._pending = 0
-        self._hold = _Hold(self)
+        self.held = _Hold(self)
+        """A context that keeps a second signal back until it ends, so that an update is whole."""
 
     @property
     def message(self) -> str:
@@ -104,10 +105,6 @@ class SignalGuard:
                 self._pending = number
             else:
                 raise _interruption(f"second {signal.Signals(number).name}", number)
-
-    def held(self) -> "_Hold":
-        """A context that keeps a second signal back until it ends, so that an update is whole."""
-        return self._hold
 
 
 class _Hold:

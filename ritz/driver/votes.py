@@ -39,7 +39,15 @@ Calls = Sequence[tuple[AbstractCallback, Callable[..., Any]]]
 
 
 class StepsTakenBack(Exception):
-    """Steps of a block were taken back, since another process rejected one or cut the block."""
+    """Steps of a block were taken back, since another process rejected one or cut the block.
+
+    Args:
+        rejections: How often the next step was rejected before.
+    """
+
+    def __init__(self, rejections: int):
+        super().__init__()
+        self.rejections = rejections
 
 
 class Place(NamedTuple):
@@ -69,10 +77,6 @@ class Votes:
         self.signals: SignalGuard | None = None
         self.failure: Failure | None = None
         """The error of this process, until the others know."""
-        self.went_back = False
-        """Whether the present step is one to which this process went back."""
-        self.rejections = 0
-        """How often the next step was rejected already."""
         self._callbacks = callbacks
         self._stateful = {
             c.state_key: c
@@ -122,9 +126,9 @@ class Votes:
         self,
         hook: str,
         calls: Calls,
-        ask: Callable[..., tuple[list[Any], list[AbstractCallback]]],
+        ask: Callable[..., tuple[Sequence[Any], Sequence[AbstractCallback]]],
         args: tuple[int, dict[str, Any], "AbstractDriver"],
-    ) -> list[AbstractCallback]:
+    ) -> Sequence[AbstractCallback]:
         """Call a hook and note what it decides; vote if this is the place.
 
         Args:
@@ -139,9 +143,7 @@ class Votes:
         step, _, driver = args
         place = Place(step, STEP_HOOKS.index(hook))
         block = driver.block
-        said_yes: list[AbstractCallback] = []
-        if place.hook == 0:
-            self.went_back = False
+        said_yes: Sequence[AbstractCallback] = ()
         if self.failure is None:
             if block is not None:
                 self._note_states(place, block, calls)
@@ -261,10 +263,9 @@ class Votes:
             self._stop(reasons[kinds == _STOP].tolist(), own=not back)
         if back:
             self._stops = []
-            self.rejections = int(decision == _REJECT)
             if decision == _CUT:
                 driver.settle()
-            raise StepsTakenBack
+            raise StepsTakenBack(int(decision == _REJECT))
         return decision == _REJECT
 
     def _decision(self, place: Place, driver: "AbstractDriver", kind: int) -> tuple[int, Place]:
@@ -331,7 +332,6 @@ class Votes:
         filled, counted = first.hook >= _LOGGING, first.hook >= _ENDING
         if not driver.take_back(first.step, filled, counted):
             return False
-        self.went_back = True
         states = [states for place, states in self._states if place <= first]
         for key, state in states[-1].items() if states else ():
             self._stateful[key].load_state_dict(state)

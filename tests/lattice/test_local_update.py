@@ -1,5 +1,6 @@
 """Local updates of wave functions against full evaluations."""
 
+import functools
 import itertools
 
 import flax.linen as nn
@@ -48,13 +49,29 @@ OPERATORS = {
 }  # fmt: skip
 
 
-def random_variables(model, x, scale, dtype=None):
-    variables = model.init(jax.random.key(1), x)
+@functools.partial(jax.jit, static_argnums=0)
+def log_psi(model, variables, x):
+    return model.apply(variables, x)
+
+
+def flipped_at(x, flips):
+    """Each row of `x` with the sites of each row of `flips` flipped."""
+    flipped = np.repeat(np.asarray(x)[:, None], len(flips), axis=1)
+    for place, sites in enumerate(flips):
+        flipped[:, place, sites] *= -1
+    return jnp.asarray(flipped)
+
+
+def random_variables(model, x, scale):
+    """Parameters of order `scale`; drawn by NumPy, which compiles nothing."""
+    rng = np.random.default_rng(1)
 
     def noise(leaf):
-        return scale * jax.random.normal(jax.random.key(leaf.size), leaf.shape, dtype or leaf.dtype)
+        values = rng.standard_normal((2, *leaf.shape)) * scale
+        values = values[0] + 1j * values[1] if np.iscomplexobj(leaf) else values[0]
+        return jnp.asarray(values, leaf.dtype)
 
-    return jax.tree.map(noise, variables)
+    return jax.tree.map(noise, jax.jit(model.init)(jax.random.key(1), x))
 
 
 OFTEN = ("Heisenberg",)
@@ -70,12 +87,14 @@ def test_local_energies_are_those_of_the_full_evaluation(model, operator):
     variables = random_variables(model, x, 0.5)
     jitted = traceable(operator, operator.hilbert)
     flips = Flips(flip_operator(jitted), local_update(model, TwoStates.of(operator.hilbert)))
-    psi = np.exp(model.apply(variables, x))
+    psi = np.exp(log_psi(model, variables, x))
     expected = operator.to_dense() @ psi / psi
     for chunk_size in (None, 7):
-        energies = local_energies(
-            model.apply, variables["params"], x, jitted, chunk_size, flips
-        )  # fmt: skip
+        energies = jax.jit(
+            lambda variables, chunk_size=chunk_size: local_energies(
+                model.apply, variables, x, jitted, chunk_size, flips
+            )
+        )(variables["params"])
         np.testing.assert_allclose(energies, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -87,48 +106,55 @@ def test_log_ratios_and_caches(model, k):
     x = jnp.asarray(SPINS.all_states())
     variables = random_variables(model, x, 0.5)
     update = local_update(model, states)
-    tables = update.prepare(variables["params"])
-    cache = update.start(tables, x)
+    start, log_ratio = jax.jit(update.start), jax.jit(update.log_ratio)
+    tables = jax.jit(update.prepare)(variables["params"])
+    cache = start(tables, x)
     flips = np.array(list(itertools.combinations(range(N), k)))
-    flipped = x[:, None].repeat(len(flips), axis=1)
-    for place, sites in enumerate(flips):
-        flipped = flipped.at[:, place, sites].multiply(-1)
-    change = model.apply(variables, flipped) - model.apply(variables, x)[:, None]
+    flipped = flipped_at(x, flips)
+    change = np.asarray(log_psi(model, variables, flipped))
+    change = change - np.asarray(log_psi(model, variables, x))[:, None]
 
-    ratios = update.log_ratios(tables, cache, x, flips)
-    np.testing.assert_allclose(jnp.exp(ratios), jnp.exp(change), rtol=1e-10)
+    ratios = jax.jit(lambda tables, cache: update.log_ratios(tables, cache, x, flips))(tables, cache)
+    np.testing.assert_allclose(np.exp(ratios), np.exp(change), rtol=1e-10)
     for place in (0, len(flips) - 1):
-        sites = jnp.asarray(flips[place])
-        ratio, new_cache = update.log_ratio(tables, cache, x[:, sites].T, sites)
-        np.testing.assert_allclose(jnp.exp(ratio), jnp.exp(change[:, place]), rtol=1e-10)
-        expected = update.start(tables, flipped[:, place])
+        sites = flips[place]
+        ratio, new_cache = log_ratio(tables, cache, np.asarray(x)[:, sites].T, sites)
+        np.testing.assert_allclose(np.exp(ratio), np.exp(change[:, place]), rtol=1e-10)
+        expected = start(tables, np.asarray(flipped)[:, place])
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), new_cache, expected)
+
+
+def single_flips(model, variables, x):
+    """Log ratios after single flips: by the local update, and by full evaluations."""
+    update = local_update(model, TwoStates.of(SPINS))
+    flips = np.arange(N)[:, None]
+
+    @jax.jit
+    def ratios(params):
+        tables = update.prepare(params)
+        return update.log_ratios(tables, update.start(tables, x), x, flips)
+
+    @jax.jit
+    def expected(variables):
+        before = model.apply(variables, x)
+        return model.apply(variables, flipped_at(x, flips)) - before[:, None]
+
+    return ratios(variables["params"]), expected(variables)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 3.0, 20.0])
 def test_nothing_overflows_or_cancels(scale):
     """Also where every hidden unit is saturated, and cosh itself has no float."""
-    model, states = nk.models.RBM(alpha=8), TwoStates.of(SPINS)
+    model = nk.models.RBM(alpha=8)
     x = jnp.asarray(SPINS.all_states())
     variables = random_variables(model, x, scale)
-    update = local_update(model, states)
-    tables = update.prepare(variables["params"])
-    flips = np.arange(N)[:, None]
-    ratios = update.log_ratios(tables, update.start(tables, x), x, flips)
-    flipped = jnp.stack([x.at[:, i].multiply(-1) for i in range(N)], axis=1)
-    expected = model.apply(variables, flipped) - model.apply(variables, x)[:, None]
-    np.testing.assert_allclose(ratios, expected, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(*single_flips(model, variables, x), rtol=1e-10, atol=1e-10)
 
 
 def test_single_precision():
     model, x = nk.models.RBM(alpha=2, param_dtype=np.float32), jnp.asarray(SPINS.all_states())
-    variables = random_variables(model, x, 0.5, np.float32)
-    update = local_update(model, TwoStates.of(SPINS))
-    tables = update.prepare(variables["params"])
-    ratios = update.log_ratios(tables, update.start(tables, x), x, np.arange(N)[:, None])
+    ratios, expected = single_flips(model, random_variables(model, x, 0.5), x)
     assert ratios.dtype == np.float32
-    flipped = jnp.stack([x.at[:, i].multiply(-1) for i in range(N)], axis=1)
-    expected = model.apply(variables, flipped) - model.apply(variables, x)[:, None]
     np.testing.assert_allclose(ratios, expected, atol=2e-5)
 
 
