@@ -11,13 +11,13 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 # A file's tests stay in one process, which shares compiled programs; files come in their order,
 # so that no long one is left for the end.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Compiling is most of what small tests do; these settings of XLA make it four times as fast, and
 # what it makes slower.
 QUICK_COMPILER := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: demo test test-all test-newest-jax lint docs bench bench-accuracy fuzz clean
+.PHONY: demo test test-bits test-all test-newest-jax lint docs bench bench-accuracy fuzz clean
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Ritz needs Python >= 3.11, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -37,6 +37,10 @@ demo: $(DEMO_STAMP)
 
 test: $(STAMP)
 	XLA_FLAGS='$(QUICK_COMPILER)' $(PYTEST)
+
+# With programs compiled as users' are: their bits are what counts.
+test-bits: $(STAMP)
+	$(PYTEST) -m 'bits and not slow'
 
 test-all: $(STAMP)
 	$(PYTEST) -m 'slow or not slow'

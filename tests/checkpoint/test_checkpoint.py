@@ -58,6 +58,7 @@ def test_nothing_depends_on_it():
     assert bits(resumed) == bits(go(NoisyDriver(), 70, resume=False))
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("make", [NoisyDriver, lambda: QuadraticDriver(noise=0.1), Halving])
 @pytest.mark.parametrize("crash", [1, 13, 19])
 def test_a_resumed_run_is_the_uninterrupted_one(make, crash):
@@ -172,6 +173,7 @@ class Deferred(Diary):
         return False
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("live", [True, False])
 def test_a_run_that_timed_out_goes_on_exactly(live):
     whole_log = RuntimeLog()

@@ -69,6 +69,7 @@ def interrupt(folder, number, kills, seed, running=0.8):
     return statuses
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
     ("seed", "kills"),
     [(0, 6), *(pytest.param(seed, 10, marks=pytest.mark.slow) for seed in range(1, 11))],

@@ -52,6 +52,7 @@ def test_a_run_stops_before_the_update_and_keeps_the_last_good_state(way, at, br
     assert np.isfinite(failed.params).all() == (breaks == "loss" or way == "in place")
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("way", WAYS)
 def test_what_does_not_diverge_has_the_same_bits_under_each_policy(way):
     expected = parameters_after(20)

@@ -151,6 +151,7 @@ def assert_exact(program, make=NoisyDriver):
         assert whole["traced"] == reference["traced"]
 
 
+@pytest.mark.bits
 @settings(max_examples=50, deadline=None)
 @given(programs)
 def test_blocks_change_nothing(program):

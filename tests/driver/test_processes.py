@@ -68,6 +68,7 @@ def assert_like(found, wanted, fields=SAME):
         assert found[field] == wanted[field], field
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", ["plain", "live, one hook", "cut", "no speculation"])
 def test_both_go_on_alike(pair, alone, name):
     first, second = pair[name]

@@ -39,6 +39,7 @@ def markov():
     return VMC(ISING, MARKOV, variational_state=state, update=RULE)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("make", [vmc, markov, lambda: vmc(full_state())],
                          ids=["NetKet's sampler", "Ritz's sampler", "full sum"])  # fmt: skip
 @pytest.mark.parametrize("program", PROGRAMS, ids=["split", "rejected and stopped", "failed"])

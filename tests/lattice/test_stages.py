@@ -76,6 +76,7 @@ def test_training_and_evaluation_one_after_the_other(tmp_path):
     assert files == {"checkpoints", "train.log", "train.csv", "train.mpack", "run.lock"}
 
 
+@pytest.mark.bits
 def test_a_stage_that_was_stopped_goes_on_exactly(tmp_path):
     def run(folder, *callbacks):
         stage = training(callbacks=callbacks, save_step_interval=7)

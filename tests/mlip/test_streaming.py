@@ -53,6 +53,7 @@ def same(first, second):
     assert out_a.stats == pytest.approx(out_b.stats, rel=1e-12)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
     "settings",
     [
@@ -68,6 +69,7 @@ def test_streaming_changes_no_bit(usual, settings):
     same(usual, trained(**STREAMED, **settings))
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
@@ -91,6 +93,7 @@ def test_streaming_changes_no_bit_of_other_runs(settings):
         same(usual, trained(**settings))
 
 
+@pytest.mark.bits
 def test_a_streamed_run_goes_on_with_the_same_bits(usual):
     saved = {"checkpoint_dir": "ck", "checkpoint_interval": 1, **STREAMED, "cache_features": True}
     trained(**saved, iterations=2)

@@ -92,6 +92,7 @@ def test_forces_and_stress_are_derivatives(usual):
     assert found.stress[0][0, 1] == pytest.approx(slope, abs=1e-7)
 
 
+@pytest.mark.bits
 def test_seeds_decide_and_blocks_do_not(usual):
     made, out = usual
     again, _ = trained()
@@ -114,6 +115,7 @@ def test_conformance():
     check_driver(lambda: potential().driver(dataset=dataset(), config=settings), steps=4)
 
 
+@pytest.mark.bits
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(usual):
     made, out = usual
     settings = {"checkpoint_dir": "ck", "checkpoint_interval": 1, "save_best": True}

@@ -39,6 +39,7 @@ def test_one_by_one(together):
         np.testing.assert_allclose(one.atoms[0].positions, atoms.positions, atol=1e-9)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("slots", [1, 4])
 def test_refill_changes_no_bit(together, slots):
     refilled = finished(argons(6), slots=slots)
@@ -49,6 +50,7 @@ def test_refill_changes_no_bit(together, slots):
     np.testing.assert_array_equal(refilled.status, together.status)
 
 
+@pytest.mark.bits
 def test_order_of_inputs_changes_no_bit(together):
     backwards = finished(argons(6)[::-1])
 
@@ -63,6 +65,7 @@ def test_memory_bounds_the_slots():
     assert driver.n_rounds == 3
 
 
+@pytest.mark.bits
 def test_what_has_converged_does_not_move_by_one_bit():
     """Nor does anything else of it change, its optimiser's state included."""
     driver = Relaxation(argons(3), lennard_jones(), fire())

@@ -83,6 +83,7 @@ def test_runs_say_why_they_end(uninterrupted):
     assert driver.step_count == steps
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("way", ["one at a time", "in pieces", "live", "in place"])
 def test_blocks_change_no_bit(uninterrupted, way):
     driver, log = mixed_driver(), RuntimeLog()
@@ -112,6 +113,7 @@ def test_live_steps_find_the_same_minima(uninterrupted):
     np.testing.assert_allclose(driver.state.energy, uninterrupted[0].state.energy, atol=1e-12)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("stop_at", [3, 40])
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(uninterrupted, tmp_path, stop_at):
     def go(n, resume):
