@@ -195,6 +195,11 @@ def check(
     return accepted
 
 
+def other_callbacks(manifest: Mapping[str, Any], driver: Any) -> bool:
+    """Whether the saved run had other callbacks on which its results depend."""
+    return manifest["callback set"] != _callback_set(driver.hooks.callbacks)
+
+
 def check_shapes(manifest: Mapping[str, Any], driver: Any, where: str) -> None:
     """Refuse a checkpoint with a state of other shapes.
 

@@ -263,6 +263,28 @@ def test_an_evaluation_needs_a_training(capsys):
     assert error == "ritz: give a command: train, evaluate (see ritz lattice --help)\n"
 
 
+def test_a_run_that_was_stopped_early_is_extended(capsys):
+    stopping = "train.callbacks=[{class_path: EarlyStopping, init_args: {patience: 1}}]"
+
+    def trained(*arguments):
+        status, out, error = ritz(capsys, "train", *SMALL, "folder=r", *arguments)
+        assert status == 0, error
+        return json.loads(Path("r/summary.json").read_text())["steps"], out
+
+    first, out = trained(stopping, "train.iterations=60")
+    assert first < 60 and "has ended" not in out
+    again, out = trained(stopping, "train.iterations=60")
+    assert again == first and out.startswith("the run has ended: stopped by EarlyStopping: mean ")
+    assert "A larger train.iterations goes on.\n" in out
+    longer, out = trained(stopping, "train.iterations=61")
+    assert first < longer < 61 and "has ended" not in out
+    changed = "train.accept_changes=[callbacks]"
+    assert trained(changed, "train.iterations=61")[0] == 61
+    assert trained(changed, "train.iterations=61")[1].startswith("the run has ended: finished all")
+    assert trained("train.iterations=63")[0] == 63
+    assert read_log("r")["Energy"].iters.tolist() == list(range(63))
+
+
 def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):
     Path("bad.py").write_text(
         "import numpy as np\nfrom ritz.callbacks import LambdaCallback\n"
