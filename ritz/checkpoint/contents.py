@@ -122,11 +122,12 @@ def _loss(driver: Any) -> dict[str, Any] | None:
     error = np.asarray(getattr(driver.loss, "error_of_mean", np.nan))
     if mean.size != 1 or mean.dtype.kind not in "biufc":
         return None
-    return {
+    found = {
         "name": driver.loss_name,
         "mean": float(np.real(mean).reshape(())),
         "error": float(np.real(error).reshape(())),
     }
+    return {**found, "suspect": ", ".join(sorted(driver.doubts))} if driver.doubts else found
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ritz.cli.lattice_config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
+from ritz.cli.result_text import value_text
 from ritz.cli.results import facts, saved_loss, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.cli.yaml_text import load_yaml
@@ -274,7 +275,9 @@ def _report(command: str, builder: Builder, folder: Path, had_ended: bool) -> No
             f"the run has ended: {result['message']}. A larger {command}.iterations goes on."
         )
     if command == "evaluate":
-        lines.append(f"energy        {result['energy']:.8g} +- {result['error']:.2g}")
+        energy = f"{result['energy']:.8g}"
+        shown = value_text(energy, result["error"], result.get("suspect", ""))
+        lines.append(f"energy        {shown}")
         if builder.system.exact is not None:
             lines.append(f"exact         {builder.system.exact:.8g}")
             lines.append(f"relative error {result['relative_error']:.1e}")
@@ -292,13 +295,15 @@ def _summarise(command: str, builder: Builder, folder: Path) -> dict[str, Any]:
     """Write what is known of the run into the summary, and return the result."""
     checkpoints = folder / "checkpoints" / command
     ended = facts(checkpoints)
-    result = saved_loss(checkpoints)
+    result: dict[str, Any] = saved_loss(checkpoints)
     if command == "evaluate" and ended["stop_reason"] not in ("FAILED", "DIVERGED"):
         energy = _digested(folder)
         if energy is not None:
             result = {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
+            if energy.suspect:
+                result["suspect"] = energy.suspect
     if ended["stop_reason"] in ("FAILED", "DIVERGED"):
-        result = dict.fromkeys(result, math.nan)  # nothing that looks like a result
+        result = {"energy": math.nan, "error": math.nan}  # nothing that looks like a result
     exact = builder.system.exact
     more: dict[str, Any] = {"exact": exact} if exact is not None else {}
     if exact is not None and result["energy"] is not None and math.isfinite(result["energy"]):

@@ -285,6 +285,27 @@ def test_a_run_that_was_stopped_early_is_extended(capsys):
     assert read_log("r")["Energy"].iters.tolist() == list(range(63))
 
 
+def test_a_frozen_sampler_gets_no_error_bar(capsys):
+    Path("peaked.py").write_text(
+        "import flax.linen as nn\nimport jax.numpy as jnp\n"
+        "class Peaked(nn.Module):\n"
+        "    @nn.compact\n"
+        "    def __call__(self, x):\n"
+        "        weight = self.param('w', lambda key: jnp.asarray(50.0))\n"
+        "        return weight * x.sum(-1)\n"
+    )
+    given = [*SMALL, "model=peaked.Peaked", "folder=r", "train.optimizer.learning_rate=0.0"]
+    status, _, error = ritz(capsys, "train", *given)
+    assert status == 0, error
+    assert "acceptance" in json.loads(Path("r/summary.json").read_text())["suspect"]
+    status, out, error = ritz(capsys, "evaluate", *given)
+    assert status == 0 and re.match(r"energy +-[\d.]+ \(suspect: acceptance.*\)\n", out), out
+    assert "acceptance" in json.loads(Path("r/summary.json").read_text())["suspect"]
+    assert "+-" not in out and main(["status", "r"]) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"energy +-[\d.]+ \(suspect: acceptance", said)) == 2, said
+
+
 def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):
     Path("bad.py").write_text(
         "import numpy as np\nfrom ritz.callbacks import LambdaCallback\n"
