@@ -165,7 +165,8 @@ def plot_runs(
         _draw(axes[0], curve, colour)
         if has_score and "v_score" in log.quantities:
             score = _curve(log, "v_score", Path(paths[place]))
-            axes[1].semilogy(score.steps, score.values, color=colour, lw=1)
+            if np.any(score.values > 0):  # an eigenstate, or frozen chains, have none
+                axes[1].semilogy(score.steps, score.values, color=colour, lw=1)
     if exact is not None:
         axes[0].axhline(exact, color="black", ls="--", lw=1, label=f"exact {exact:.6g}")
     axes[0].set_ylabel(name)

@@ -28,10 +28,10 @@ def _timing():
     return HookTiming()
 
 
-def _resume(driver, hooks, source):
+def _resume(driver, hooks, source, n_iter):
     from ritz.checkpoint.resume import resume_run
 
-    return resume_run(driver, hooks, source)
+    return resume_run(driver, hooks, source, n_iter)
 
 
 set_run_defaults(RunDefaults(_log, _observe, _progress, _timing, _resume))

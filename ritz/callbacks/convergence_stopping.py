@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number, read_finite
+from ritz.callbacks.monitor import check_number, period, read_finite
 
 
 class ConvergenceStopping(StopCondition):
@@ -43,9 +43,10 @@ class ConvergenceStopping(StopCondition):
         self._patience_counter = self._patience_counter + 1 if smooth <= self.target else 0
         if self._patience_counter <= self.patience:
             return None
+        unit, _ = period(self.monitor, driver)
         return (
             f"{self.monitor}, smoothed to {smooth:.8g}, has been at or below {self.target:g} for "
-            f"{self._patience_counter} steps"
+            f"{self._patience_counter} {unit}s"
         )
 
     def rearm(self) -> None:

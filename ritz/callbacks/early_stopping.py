@@ -5,17 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_mode, check_number, improves, read_finite
+from ritz.callbacks.monitor import check_mode, check_number, improves, period, read_finite
 
 
 class EarlyStopping(StopCondition):
     """Stops when the monitored quantity has not improved for more than `patience` steps.
 
-    Rows that are marked as `suspect` are no improvement.
+    Rows that are marked as `suspect` are no improvement. Of a quantity that is logged once in an
+    epoch, such as the errors of a potential, epochs are counted.
 
     Args:
         monitor: A logged quantity such as "Energy.mean", or a part of the loss such as "mean".
-        patience: Steps without improvement that are tolerated.
+        patience: Steps (or epochs) without improvement that are tolerated.
         min_delta: A change by less than this is no improvement.
         min_reldelta: A change by less than this fraction of the best |value| is none either.
         baseline: Improvements only count if they also beat this value.
@@ -74,9 +75,10 @@ class EarlyStopping(StopCondition):
                 self._best_patience_counter = 0
         if self._best_patience_counter <= self.patience:
             return None
+        unit, n_steps = period(self.monitor, driver)
         return (
-            f"{self.monitor} has not improved for {self._best_patience_counter} steps; the best "
-            f"was {self._best_val:.8g} at step {self._best_iter}"
+            f"{self.monitor} has not improved for {self._best_patience_counter} {unit}s; the best "
+            f"was {self._best_val:.8g} at {unit} {self._best_iter // n_steps}"
         )
 
     def rearm(self) -> None:

@@ -97,6 +97,15 @@ def check_expected(monitor: str, log_data: Mapping[str, Any], driver: Any) -> No
         )
 
 
+def period(monitor: str, driver: Any) -> tuple[str, int]:
+    """What lies between two values of a monitored quantity: its name, and how many steps it takes.
+
+    A step, unless it is one of `driver.logs`.
+    """
+    at_times = re.split(r"[./]", monitor)[0] in getattr(driver, "logs", ())
+    return driver.period if at_times else ("step", 1)
+
+
 def read(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[float, float] | None:
     """The monitored number and its error bar, real parts taken.
 

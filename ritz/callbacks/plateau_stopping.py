@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number, read_finite
+from ritz.callbacks.monitor import check_number, period, read_finite
 
 
 class PlateauStopping(StopCondition):
@@ -53,9 +53,10 @@ class PlateauStopping(StopCondition):
         self._patience_counter = self._patience_counter + 1 if abs(change) <= self.z * error else 0
         if self._patience_counter <= self.patience:
             return None
+        unit, _ = period(self.monitor, driver)
         return (
-            f"{self.monitor} changed by {change:.2g} over {self.window} steps, within {self.z:g} x "
-            f"its error of {error:.2g}"
+            f"{self.monitor} changed by {change:.2g} over {self.window} {unit}s, within {self.z:g} "
+            f"x its error of {error:.2g}"
         )
 
     def rearm(self) -> None:

@@ -28,12 +28,13 @@ class ProgressBar(AbstractCallback):
         self._bar: Any = None
         self._drawn = 0.0
         self._loss: Any = None
+        self._mark: str | None = None
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Open the bar."""
         from tqdm.auto import tqdm
 
-        self._start, self._drawn, self._loss = step, 0.0, None
+        self._start, self._drawn, self._loss, self._mark = step, 0.0, None, None
         self._bar = tqdm(
             total=driver.target_step - step,
             disable=jax.process_index() != 0,
@@ -44,7 +45,7 @@ class ProgressBar(AbstractCallback):
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Remember the loss."""
-        self._loss = log_data.get(driver.loss_name)
+        self._loss, self._mark = log_data.get(driver.loss_name), log_data.get("suspect")
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Draw, if it is time."""
@@ -55,7 +56,9 @@ class ProgressBar(AbstractCallback):
 
     def _draw(self, done: int, driver: Any) -> None:
         if self._loss is not None:
-            text = f"{self._loss:.6g}" if isinstance(self._loss, float) else str(self._loss)
+            loss = getattr(self._loss, "mean", self._loss) if self._mark else self._loss
+            text = f"{loss:.6g}" if isinstance(loss, int | float | complex) else str(loss)
+            text += f" (suspect: {self._mark})" if self._mark else ""
             self._bar.set_postfix_str(f"{driver.loss_name}={text}", refresh=False)
         self._bar.n = done - self._start
         self._bar.refresh()

@@ -67,7 +67,8 @@ class Checkpoint(AbstractCallback):
             `AbstractDriver.settings`, such as "optimizer", or "callbacks".
         configuration: Saved with it, for people: anything that JSON can hold.
         extend: Whether a run that a callback had ended goes on when it is resumed, its stop
-            conditions counting anew.
+            conditions counting anew; "longer": if it is asked for more steps than before, or has
+            other callbacks.
 
     Raises:
         ValueError: If an interval or number is not allowed.
@@ -90,7 +91,7 @@ class Checkpoint(AbstractCallback):
         save_on_stop: bool = True,
         accept_changes: Collection[str] = (),
         configuration: Mapping[str, Any] | None = None,
-        extend: bool = False,
+        extend: bool | str = False,
     ):
         self.directory = Path(directory)
         if every_steps is None and every_seconds is None:
@@ -107,6 +108,8 @@ class Checkpoint(AbstractCallback):
             raise ValueError(f"accept_changes takes names in a list, such as [{accept_changes!r}].")
         self.accept_changes = frozenset(accept_changes)
         self.configuration = configuration
+        if not isinstance(extend, bool) and extend != "longer":
+            raise ValueError(f"extend takes True, False or 'longer', but {extend!r} was given.")
         self.extend = extend
         self.last_saved: Entry | None = None
         """The newest checkpoint of this run; it may still be in writing."""

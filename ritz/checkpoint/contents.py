@@ -122,11 +122,12 @@ def _loss(driver: Any) -> dict[str, Any] | None:
     error = np.asarray(getattr(driver.loss, "error_of_mean", np.nan))
     if mean.size != 1 or mean.dtype.kind not in "biufc":
         return None
-    return {
+    found = {
         "name": driver.loss_name,
         "mean": float(np.real(mean).reshape(())),
         "error": float(np.real(error).reshape(())),
     }
+    return {**found, "suspect": ", ".join(sorted(driver.doubts))} if driver.doubts else found
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
@@ -193,6 +194,11 @@ def check(
             f"of the saved run, or another folder.{hint}"
         )
     return accepted
+
+
+def other_callbacks(manifest: Mapping[str, Any], driver: Any) -> bool:
+    """Whether the saved run had other callbacks on which its results depend."""
+    return manifest["callback set"] != _callback_set(driver.hooks.callbacks)
 
 
 def check_shapes(manifest: Mapping[str, Any], driver: Any, where: str) -> None:

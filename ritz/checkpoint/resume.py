@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.checkpoint.checkpoint import Checkpoint
-from ritz.checkpoint.contents import check, check_shapes, ended_by_callback, put_back, versions
+from ritz.checkpoint.contents import (
+    check,
+    check_shapes,
+    ended_by_callback,
+    other_callbacks,
+    put_back,
+    versions,
+)
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry, read
 from ritz.checkpoint.logs import recover_logs
 from ritz.driver.callback import AbstractCallback
@@ -20,7 +27,9 @@ from ritz.loggers.base import AbstractLogger
 _logger = logging.getLogger(__name__)
 
 
-def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[str]) -> int:
+def resume_run(
+    driver: Any, hooks: HookList, source: bool | str | os.PathLike[str], n_iter: int
+) -> int:
     """Go on with a saved run.
 
     Args:
@@ -28,6 +37,7 @@ def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[st
         hooks: The callbacks of the run; none has been started.
         source: True for the newest checkpoint of the first `Checkpoint` among them, if there is
             any; or a checkpoint, or a folder of them.
+        n_iter: How many steps are asked for, from the beginning of the saved run.
 
     Returns:
         The step at which the saved run began.
@@ -54,7 +64,7 @@ def resume_run(driver: Any, hooks: HookList, source: bool | str | os.PathLike[st
     inside = folder is not None and entry.path.parent == folder.path
     if own is not None and not inside:
         own.refuse_another(resume=False)
-    began = _load(entry, contents, driver, hooks, own, inside)
+    began = _load(entry, contents, driver, hooks, own, inside, n_iter)
     if own is not None and inside:
         own.goes_on(entry, began)
     return began
@@ -123,6 +133,7 @@ def _load(
     hooks: HookList,
     own: Checkpoint | None,
     inside: bool,
+    n_iter: int,
 ) -> int:
     manifest = contents.manifest
     accept = own.accept_changes if own is not None else ()
@@ -132,7 +143,7 @@ def _load(
     if inside:  # the logs of a checkpoint from elsewhere are elsewhere too
         first = entry.step if message is None else sys.maxsize
         recover_logs(manifest.get("rows", ()), driver, hooks.callbacks, first, accept)
-    extended = message is not None and own is not None and own.extend
+    extended = message is not None and own is not None and _extends(own, manifest, driver, n_iter)
     if extended:  # the row of the step that has no update comes again
         _logger.info("The saved run was %s; it is extended.", message)
         message = None
@@ -151,6 +162,13 @@ def _load(
         hooks.load({key: dict(known[key].state_dict()) for key in states})
     _logger.info("Going on from %s, saved %s.", entry.path, manifest["saved"])
     return manifest["began"]
+
+
+def _extends(own: Checkpoint, manifest: Any, driver: Any, n_iter: int) -> bool:
+    """Whether a saved run that a callback has ended goes on."""
+    if own.extend != "longer":
+        return bool(own.extend)
+    return n_iter > manifest["target"] - manifest["began"] or other_callbacks(manifest, driver)
 
 
 def _rearm(callback: AbstractCallback) -> None:

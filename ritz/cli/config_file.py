@@ -1,14 +1,14 @@
 """Checks configuration files, so that mistakes in them are told by file and key."""
 
 import dataclasses
-import difflib
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ritz.cli.known_settings import nearest
 from ritz.cli.spelling import normalised
 from ritz.cli.yaml_text import read_yaml
 
@@ -44,24 +44,28 @@ def _checked(path: Path, kind: type) -> str:
     except OSError as error:
         raise ValueError(f"config: {path} cannot be read: {error.strerror}.") from error
     content = normalised({} if content is None else content, kind)
-    _check(f"{path}: ", content, kind)
+    _check(str(path), content, kind, (), kind)
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def _check(name: str, content: Any, kind: type) -> None:
+def _check(file: str, content: Any, whole: type, group: tuple[str, ...], kind: type) -> None:
+    """Refuse what is no setting.
+
+    Args:
+        file: For messages.
+        content: What the file says in a group.
+        whole: The dataclass that the file describes.
+        group: The names of the group and those that it is in.
+        kind: The dataclass of the group.
+    """
     if not isinstance(content, dict):
-        raise ValueError(f"{name.rstrip('.: ')}: settings are needed here, but {content!r} stands.")
+        where = ": ".join([file, ".".join(group)] if group else [file])
+        raise ValueError(f"{where}: settings are needed here, but {content!r} stands.")
     hints = typing.get_type_hints(kind)
     known = [field.name for field in dataclasses.fields(kind)]
     for key, value in content.items():
+        name = ".".join([*group, str(key)])
         if key not in known:
-            raise ValueError(f"{name}{key}: there is no such setting{nearest(str(key), known)}")
+            raise ValueError(f"{file}: {name}: there is no such setting{nearest(name, whole)}")
         if dataclasses.is_dataclass(hints[key]):
-            _check(f"{name}{key}.", value, typing.cast(type, hints[key]))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence: which names are nearly `name`, or all that there are."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; there are: {', '.join(known)}."
+            _check(file, value, whole, (*group, key), typing.cast(type, hints[key]))

@@ -12,11 +12,13 @@ from typing import Any
 
 from ritz.cli.lattice_config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
+from ritz.cli.result_text import value_text
 from ritz.cli.results import facts, saved_loss, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.cli.yaml_text import load_yaml
 from ritz.driver.arguments import check_count, check_seed
 from ritz.driver.consensus import agree
+from ritz.folders.saved import entries
 from ritz.plotting import plot_runs
 from ritz.stages.parts import make
 
@@ -196,6 +198,8 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
         folder, options={"show_progress": options.progress}, configuration=load_yaml(text)
     )
     stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
+    checkpoints = folder / "checkpoints" / command
+    before = entries(checkpoints)[-1:]
     try:
         stage.run(state, context, run_key)
     except CheckpointError as error:
@@ -204,7 +208,7 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
         if jax.process_index() == 0 and folder.is_dir():
             _summarise(command, builder, folder)
         raise
-    _report(command, builder, stage, folder)
+    _report(command, builder, folder, had_ended=entries(checkpoints)[-1:] == before)
 
 
 def _with_setting(message: str, command: str) -> str:
@@ -258,7 +262,7 @@ def _trained_parameters(builder: Builder, folder: Path, dry_run: bool) -> Any:
     return driver.parameters
 
 
-def _report(command: str, builder: Builder, stage: Any, folder: Path) -> None:
+def _report(command: str, builder: Builder, folder: Path, had_ended: bool) -> None:
     """Write the summary and the picture, and say what came out."""
     import jax
 
@@ -266,8 +270,14 @@ def _report(command: str, builder: Builder, stage: Any, folder: Path) -> None:
         return
     result = _summarise(command, builder, folder)
     lines = []
+    if had_ended:
+        lines.append(
+            f"the run has ended: {result['message']}. A larger {command}.iterations goes on."
+        )
     if command == "evaluate":
-        lines.append(f"energy        {result['energy']:.8g} +- {result['error']:.2g}")
+        energy = f"{result['energy']:.8g}"
+        shown = value_text(energy, result["error"], result.get("suspect", ""))
+        lines.append(f"energy        {shown}")
         if builder.system.exact is not None:
             lines.append(f"exact         {builder.system.exact:.8g}")
             lines.append(f"relative error {result['relative_error']:.1e}")
@@ -285,19 +295,22 @@ def _summarise(command: str, builder: Builder, folder: Path) -> dict[str, Any]:
     """Write what is known of the run into the summary, and return the result."""
     checkpoints = folder / "checkpoints" / command
     ended = facts(checkpoints)
-    result = saved_loss(checkpoints)
+    result: dict[str, Any] = saved_loss(checkpoints)
     if command == "evaluate" and ended["stop_reason"] not in ("FAILED", "DIVERGED"):
         energy = _digested(folder)
         if energy is not None:
             result = {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
+            if energy.suspect:
+                result["suspect"] = energy.suspect
     if ended["stop_reason"] in ("FAILED", "DIVERGED"):
-        result = dict.fromkeys(result, math.nan)  # nothing that looks like a result
+        result = {"energy": math.nan, "error": math.nan}  # nothing that looks like a result
     exact = builder.system.exact
     more: dict[str, Any] = {"exact": exact} if exact is not None else {}
     if exact is not None and result["energy"] is not None and math.isfinite(result["energy"]):
         result["relative_error"] = abs(result["energy"] - exact) / abs(exact)
-    summarise(folder, command, {**result, **ended}, **more)
-    return result
+    found = {**result, **ended}
+    summarise(folder, command, found, **more)
+    return found
 
 
 def _digested(folder: Path) -> Any:

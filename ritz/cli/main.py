@@ -11,8 +11,8 @@ import jsonargparse
 
 import ritz
 from ritz.cli import domains
-from ritz.cli.config_file import nearest
-from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
+from ritz.cli.domain import Domain, add_actions, run_domain, subparser
+from ritz.cli.known_settings import nearest
 from ritz.cli.parts import split_overrides
 from ritz.cli.spelling import underscored
 from ritz.extras import MissingExtra
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(given)
     except jsonargparse.ArgumentError as error:
         text = _one_line(str(error), given[0] if given[:1] and given[0] in domains.TEXTS else None)
-        sys.stderr.write(f"ritz: {text} (see ritz --help)\n")
+        sys.stderr.write(f"ritz: {text} (see {_named_command(given)} --help)\n")
         return 2
     except (ValueError, OSError, MissingExtra) as error:
         sys.stderr.write(f"ritz: {error}\n")
@@ -110,6 +110,16 @@ def _run(given: list[str]) -> int:
     return 0
 
 
+def _named_command(given: Sequence[str]) -> str:
+    """The command, of which the help lists the settings that were meant."""
+    first = given[0] if given else ""
+    if first in domains.TEXTS:
+        named = [first, *(word for word in given[1:2] if word in domains.load(first).actions)]
+    else:
+        named = [first] if first in _COMMANDS else []
+    return " ".join(["ritz", *named])
+
+
 def _one_line(message: str, domain: str | None) -> str:
     """What jsonargparse says, as one line that names key, value and what is allowed."""
     text = " ".join(message.split())
@@ -118,9 +128,8 @@ def _one_line(message: str, domain: str | None) -> str:
         return f"give a command: {command[1].replace(',', ', ')}"
     unknown = domain and re.search(r"unrecognized arguments: --?([\w.]+)", text)
     if unknown:
-        actions = action_parser(domains.load(str(domain)), "")._actions
-        known = [action.dest for action in actions if "." in action.dest]
-        return f"{unknown[1]}: there is no such setting{nearest(unknown[1], known)}"
+        near = nearest(unknown[1], domains.load(str(domain)).kind)
+        return f"{unknown[1]}: there is no such setting{near}"
     found = re.search(r'Parser key "(?P<key>[^"]+)": (?P<what>.*)', text)
     if not found:
         return text

@@ -31,14 +31,18 @@ def facts(checkpoints: Path) -> dict[str, Any]:
 
 
 def saved_loss(checkpoints: Path) -> dict[str, Any]:
-    """`energy` and `error` of the last saved step; None for what is not known."""
+    """`energy` and `error` of the last saved step; None for what is not known.
+
+    Where its row was marked, the mark is there as `suspect`.
+    """
     saved = entries(checkpoints)
     try:
         loss = read_manifest(saved[-1].path)["loss"] if saved else None
     except CheckpointError:
         loss = None
     loss = loss or {}
-    return {"energy": loss.get("mean"), "error": loss.get("error")}
+    found = {"energy": loss.get("mean"), "error": loss.get("error")}
+    return {**found, "suspect": loss["suspect"]} if loss.get("suspect") else found
 
 
 def summarise(folder: Path, command: str, found: Mapping[str, Any], **more: Any) -> None:

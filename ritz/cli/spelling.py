@@ -86,7 +86,7 @@ def exact(value: Any, hint: Any) -> Any:
 
 def whole_numbers(arguments: Sequence[str], kind: type) -> list[str]:
     """A command line with 100000 for 1e5 behind the names of whole numbers."""
-    hints = dict(_dotted_hints(kind))
+    hints = dict(dotted_hints(kind))
     found: list[str] = []
     for token in arguments:
         name, equals, value = token.partition("=")
@@ -106,12 +106,13 @@ def _exact_text(text: str) -> str:
     return str(int(number)) if "e" in text.lower() and number.is_integer() else text
 
 
-def _dotted_hints(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def dotted_hints(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted names of all settings of a configuration, with their annotations."""
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint):
-            yield from _dotted_hints(typing.cast(type, hint), f"{prefix}{field.name}.")
+            yield from dotted_hints(typing.cast(type, hint), f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}", hint
 

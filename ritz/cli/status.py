@@ -6,12 +6,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ritz.cli.result_text import value_text
 from ritz.folders.columns import READERS, open_log
 from ritz.folders.lock import owner_is_alive, read_lock
 from ritz.folders.saved import CheckpointError, entries, read_manifest
 
 _STOPPED = "STOPPED"
 """The reason of a run that a callback has ended for good."""
+
+_DIVERGED = "DIVERGED"
 
 
 def add_arguments(parser: Any) -> None:
@@ -127,13 +132,18 @@ def _state(ended: dict[str, Any] | None, owner: dict[str, Any] | None, alive: bo
         who = f"process {owner.get('pid')} on {owner.get('host')}, since {owner.get('began')}"
         return f"{'alive' if alive else 'alive?':<15} {who}"
     if owner is not None and owner.get("ended") is not None:
-        return f"{'ended':<15} {owner['ended']['message']} ({owner['ended']['time']})"
+        return f"{_end(owner['ended'])} ({owner['ended']['time']})"
     if ended is not None:
-        return f"{'ended':<15} {ended['message']}"
+        return _end(ended)
     if owner is not None:
         who = f"process {owner.get('pid')} on {owner.get('host')} is gone"
         return f"{'dead':<15} {who}; the same command goes on from the last checkpoint"
     return f"{'state':<15} not known"
+
+
+def _end(ended: dict[str, Any]) -> str:
+    """How a run ended, and why."""
+    return f"{'diverged' if ended['reason'] == _DIVERGED else 'ended':<15} {ended['message']}"
 
 
 def _logs(path: Path, manifest: Any) -> list[Path]:
@@ -154,7 +164,7 @@ def _last_row(logs: list[Path], manifest: Any) -> tuple[int, float | None, str |
     """Steps taken, their seconds and the loss, from the log, or else from the checkpoint."""
     loss = manifest["loss"] or {}
     quantity = str(loss.get("name"))
-    text = _loss_text(quantity, loss.get("mean"), loss.get("error"))
+    text = _loss_text(quantity, loss.get("mean"), loss.get("error"), loss.get("suspect"))
     saved = manifest["step"] + _stopped_within(manifest), manifest["elapsed"], text
     row = _newest_row(logs)
     if row is None or row[0] < manifest["step"]:
@@ -164,7 +174,10 @@ def _last_row(logs: list[Path], manifest: Any) -> tuple[int, float | None, str |
     mean = next((fields[f] for f in ("Mean", "mean", "value") if f in fields), None)
     error = next((fields[f] for f in ("Sigma", "error_of_mean") if f in fields), None)
     clock = _number(found.get("wallclock", {}).get("value"))
-    return step + 1, clock, _loss_text(quantity, mean, error) or text
+    if mean is not None and not _is_finite(mean):
+        return step + 1, clock, _last_finite(logs, quantity)
+    text = _loss_text(quantity, mean, error, _mark(found)) or text
+    return step + 1, clock, text
 
 
 def _stopped_within(manifest: Any) -> int:
@@ -186,6 +199,35 @@ def _newest_row(logs: list[Path]) -> tuple[int, dict[str, dict[str, Any]]] | Non
     return None
 
 
+def _last_finite(logs: list[Path], quantity: str) -> str:
+    """The last finite value of the loss, with its step, or a dash."""
+    for file in logs:
+        try:
+            log = open_log(file)
+            steps, values = log.column(quantity, log.main_field(quantity) or "value")
+        except (ValueError, OSError, ImportError, LookupError):
+            continue
+        finite = np.flatnonzero(np.isfinite(values))
+        if len(finite):
+            step, value = int(steps[finite[-1]]), values[finite[-1]]
+            return f"{_label(quantity)} {value:.8g} at step {step}, not finite since"
+    return f"{_label(quantity)} -"
+
+
+def _mark(row: dict[str, dict[str, Any]]) -> str:
+    """Why a row cannot be trusted; empty where it can."""
+    if "suspect" not in row:
+        return ""
+    mark = row["suspect"].get("value")
+    mark = mark.decode() if isinstance(mark, bytes) else mark
+    return mark if isinstance(mark, str) else "see the log"
+
+
+def _is_finite(value: Any) -> bool:
+    number = _number(value)
+    return number is not None and math.isfinite(number)
+
+
 def _number(value: Any) -> float | None:
     try:
         return float(getattr(value, "real", value))
@@ -193,12 +235,17 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _loss_text(name: str, mean: Any, error: Any) -> str | None:
+def _loss_text(name: str, mean: Any, error: Any, mark: str | None) -> str | None:
     mean, error = _number(mean), _number(error)
     if mean is None:
         return None
-    band = "" if error is None or math.isnan(error) else f" +- {error:.2g}"
-    return f"{name.lower():<15} {mean:.8g}{band}"
+    if not math.isfinite(mean):
+        return f"{_label(name)} -"
+    return f"{_label(name)} {value_text(f'{mean:.8g}', error, mark or '')}"
+
+
+def _label(name: str) -> str:
+    return f"{name.lower():<15}"
 
 
 def _duration(seconds: float) -> str:

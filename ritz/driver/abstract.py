@@ -35,6 +35,9 @@ class AbstractDriver(Running, Guarded):
     logs: ClassVar[tuple[str, ...]] = ()
     """What is logged, but not at every step."""
 
+    period: tuple[str, int] = ("step", 1)
+    """What lies between two rows that have these: its name, and how many steps it takes."""
+
     rate_scale: float = 1.0
     """Multiplies every step that the optimiser takes, where `adjustable` has it."""
 

@@ -24,8 +24,8 @@ class RunDefaults(NamedTuple):
     """`show_progress=True`."""
     timing: Callable[[], AbstractCallback]
     """`timeit=True`."""
-    resume: Callable[[Any, HookList, bool | str | os.PathLike[str]], int]
-    """`resume=...`: (driver, hooks, resume) -> the step at which the saved run began."""
+    resume: Callable[[Any, HookList, bool | str | os.PathLike[str], int], int]
+    """`resume=...`: (driver, hooks, resume, n_iter) -> the step at which the saved run began."""
 
 
 _registered: list[RunDefaults] = []
@@ -189,15 +189,17 @@ def assemble(
     return callbacks, loggers
 
 
-def resume_run(driver: Any, hooks: HookList, resume: bool | str | os.PathLike[str]) -> int:
-    """Bring driver and callbacks to where a saved run was.
+def resume_run(
+    driver: Any, hooks: HookList, resume: bool | str | os.PathLike[str], n_iter: int
+) -> int:
+    """Bring driver and callbacks to where a saved run was, of which `n_iter` steps are asked for.
 
     Returns:
         The step at which the saved run began, from which its steps are counted.
     """
     if not isinstance(resume, bool | str | os.PathLike):
         raise TypeError(f"resume takes True, False or a path, but {resume!r} was given.")
-    return _defaults().resume(driver, hooks, resume)
+    return _defaults().resume(driver, hooks, resume, n_iter)
 
 
 def _defaults() -> RunDefaults:

@@ -91,8 +91,9 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         self._undo = self._accepted = None
 
     def end_run(self) -> None:
-        """Let go of the traced parts of the callbacks."""
+        """Let go of the traced parts of the callbacks, and of the last good state."""
         self._observers, self._held, self._device_row = None, (), {}
+        self._good = None
 
     def begin_step(self, hooks: HookList) -> None:
         """Compute a block from this step on, unless one is being replayed or the step is live."""

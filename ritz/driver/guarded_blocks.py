@@ -198,8 +198,10 @@ class GuardedBlocks(Guarded):
             good &= ~np.asarray(playback.doubts[name][:count], bool)
         if good.any():
             last = int(np.flatnonzero(good)[-1])
-            first = playback.arguments[2], playback.arguments[3]
-            self._good = lambda: _state_after(playback, last) if last else first
+            arguments = playback.arguments
+            first = arguments[2], arguments[3]
+            # Only what it takes is kept: a kernel may hold data that are about to be replaced.
+            self._good = (lambda: _state_after(arguments, last)) if last else (lambda: first)
 
 
 def _taken(playback: Playback, count: int) -> Block:
@@ -208,8 +210,8 @@ def _taken(playback: Playback, count: int) -> Block:
     return run_block(*playback.arguments, np.int32(count))
 
 
-def _state_after(playback: Playback, count: int) -> tuple[Any, Held]:
-    block = _taken(playback, count)
+def _state_after(arguments: tuple[Any, ...], count: int) -> tuple[Any, Held]:
+    block = run_block(*arguments, np.int32(count))
     return block.carry, block.held
 
 

@@ -150,10 +150,12 @@ class Running:
     ) -> Iterator[StepInfo]:
         driver: Any = self
         self._hooks = hooks
+        first = self._step_count
         with together("before the run"):
             for callback in hooks.callbacks:
                 callback.check_run(driver, bool(resume))
-            first = resume_run(driver, hooks, resume) if resume else self._step_count
+            if resume:
+                first = resume_run(driver, hooks, resume, n_iter)
         self._running = True
         self._max_block, self._speculate = max_block, speculate
         self.max_attempts = max_attempts

@@ -90,6 +90,7 @@ class AbstractTraining(OwnPrecision):
         config, train = self.config, self._data.train
         n = len(train.counts)
         self.n_batches = batches_of(n, config.method.batchsize)
+        self.period = "epoch", self.n_batches
         labelled = np.asarray(train.labels.has_tables)
         self._n_supervised = n_supervised(config, int(labelled.sum()))
         self._weights = self._static_weights(train)

@@ -161,7 +161,9 @@ class WorkStage(abc.ABC):
         """Run the whole loop, or what is left of it.
 
         It goes on from the newest checkpoint in `context.save_path`, or else from
-        `context.restore_path` if that is given. A stage that has ended takes no more steps.
+        `context.restore_path` if that is given. A stage that has ended takes no more steps, unless
+        `iterations` is larger than before (or a callback had stopped it, and the callbacks are
+        others, as `accept_changes` allows).
 
         Args:
             state: From `create_state`.
@@ -189,6 +191,7 @@ class WorkStage(abc.ABC):
             every_steps=self.config.save_step_interval or None,
             every_seconds=self.config.save_time_interval,
             accept_changes=self.config.accept_changes,
+            extend="longer",
             configuration={
                 "stage": self.name,
                 "settings": dataclasses.asdict(self.config),

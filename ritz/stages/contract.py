@@ -42,12 +42,14 @@ class Contract:
         kinds: Base classes.
         packages: Where classes and functions are that fit, such as "optax".
         example: What to write after the arrow in a function of one's own.
+        advice: What to give, said where something else was given.
     """
 
     text: str
     kinds: tuple[type, ...] = ()
     packages: tuple[str, ...] = ()
     example: str = ""
+    advice: str = ""
 
     def check(self, key: str, path: str, target: Any) -> None:
         """Refuse a class or function that does not fit; it is not called.
@@ -59,7 +61,9 @@ class Contract:
         if inspect.isclass(target):
             if self._takes(target):
                 return
-            raise ContractError(f"{key}: {self.text} is needed, but {path} is another class.")
+            raise ContractError(
+                f"{key}: {self.text} is needed, but {path} is another class{self.hint}."
+            )
         if within(module_of(target), self.packages):
             return
         returned = return_kinds(target)
@@ -70,7 +74,14 @@ class Contract:
             raise ContractError(f"{key}: {path} does not say that it returns {self.text}{hint}.")
         if not returned or not all(self._takes(kind) for kind in returned):
             said = " or ".join(kind.__name__ for kind in returned) or "None"
-            raise ContractError(f"{key}: {path} returns {said}, but {self.text} is needed.")
+            raise ContractError(
+                f"{key}: {path} returns {said}, but {self.text} is needed{self.hint}."
+            )
+
+    @property
+    def hint(self) -> str:
+        """The advice as the end of a sentence."""
+        return f"; {self.advice}" if self.advice else ""
 
     def check_made(self, key: str, path: str, made: Any) -> None:
         """Refuse what was made, if it is something else.

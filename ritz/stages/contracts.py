@@ -28,6 +28,8 @@ OPTIMIZER = Contract(
     (optax.GradientTransformation, float, jax.Array, _CALLABLE),
     ("optax", "netket.optimizer"),
     "optax.GradientTransformation",
+    "give the name of an optimiser of optax, such as adam, adamw, lion or sgd, or the class path "
+    "of a function of your own that says `-> optax.GradientTransformation`",
 )
 """Schedules are callables; whether they give numbers is checked when they are used."""
 

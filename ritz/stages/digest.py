@@ -205,10 +205,9 @@ def table(estimates: Mapping[str, Estimate]) -> str:
     lines = []
     for name, e in estimates.items():
         warning = "" if e.reliable or e.error == 0 else "  (too few steps for the error)"
-        if e.suspect:
-            warning += f"  (suspect: {e.suspect})"
+        error = f"(suspect: {e.suspect})" if e.suspect else f"+- {e.error:.2g}"
         lines.append(
-            f"{name:>12}  {e.mean:.8g} +- {e.error:.2g}  variance {e.variance:.3g}  "
+            f"{name:>12}  {e.mean:.8g} {error}  variance {e.variance:.3g}  "
             f"tau {e.autocorrelation_time:.2g}  R-hat {e.r_hat:.4f}{warning}"
         )
     return "\n".join(lines)

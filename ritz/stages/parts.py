@@ -72,7 +72,7 @@ def _make_part(
             f"{key}: {unknown[0]!r} stands beside class_path; arguments go into init_args."
         )
     path = value["class_path"]
-    target = find(key, path, modules)
+    target = find(key, path, modules, "" if takes is None else takes.hint)
     if takes is None:
         check_general(key, path, target)
     else:
@@ -93,8 +93,14 @@ def _looked_through(key: str, value: Any, takes: Contract | None = None) -> Any:
     return value
 
 
-def find(key: str, path: Any, modules: Sequence[str] = ()) -> Any:
+def find(key: str, path: Any, modules: Sequence[str] = (), hint: str = "") -> Any:
     """What a path such as "optax.adam", or a name in one of `modules`, stands for.
+
+    Args:
+        key: The name of the value, for messages.
+        path: The path.
+        modules: Where names without a dot are looked for.
+        hint: What to give, as the end of a sentence; by default the names that there are.
 
     Raises:
         ContractError: If it is of the standard library, which is not even imported.
@@ -107,7 +113,7 @@ def find(key: str, path: Any, modules: Sequence[str] = ()) -> Any:
     if parts[0] in sys.stdlib_module_names or any(part.startswith("__") for part in parts[1:]):
         raise ContractError(
             f"{key}: {path!r} is refused: configurations call nothing of Python's own modules"
-            f" (a module of yours needs another name than {parts[0]!r})."
+            f" (a module of yours needs another name than {parts[0]!r}){hint}."
         )
     tried = [module] if module else list(modules)
     for candidate in tried:
@@ -115,8 +121,8 @@ def find(key: str, path: Any, modules: Sequence[str] = ()) -> Any:
         if hasattr(found, name):
             return getattr(found, name)
     where = f"in {', '.join(tried)}" if tried else "without a module"
-    near = _nearest(name, tried)
-    raise ValueError(f"{key}: there is no {name!r} {where}{near or '.'}")
+    near = _nearest(name, tried) or f"{hint or _listed(tried)}."
+    raise ValueError(f"{key}: there is no {name!r} {where}{near}")
 
 
 def _imported(key: str, path: str, module: str) -> Any:
@@ -141,22 +147,32 @@ def _imported(key: str, path: str, module: str) -> Any:
 
 
 def _nearest(name: str, modules: Sequence[str]) -> str:
+    """Which names in `modules` are nearly `name`, whatever their case, as the end of a sentence."""
     import difflib
 
-    known: set[str] = set()
+    known: dict[str, str] = {}
     for module in modules:
         try:
-            found = importlib.import_module(module)
+            found = vars(importlib.import_module(module))
         except ImportError:
             continue
-        known |= {n for n in dir(found) if callable(getattr(found, n, None)) and n[0] != "_"}
-    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-    if near:
-        return f"; did you mean {' or '.join(near)}?"
+        known |= {n.lower(): n for n, v in sorted(found.items()) if n[0] != "_" and _makes(v)}
+    near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(known[n] for n in near)}?" if near else ""
+
+
+def _makes(value: Any) -> bool:
+    """Whether something can be called to make an object: states of optimisers are results."""
+    is_tuple = inspect.isclass(value) and issubclass(value, tuple)
+    return callable(value) and not is_tuple
+
+
+def _listed(modules: Sequence[str]) -> str:
+    """The names in `modules`, as the end of a sentence."""
     names = _choices(modules)
     if len(names) > _MOST_CHOICES:
-        return f"; there are {len(names)} names, such as {', '.join(names[:3])}."
-    return f"; there are: {', '.join(names)}." if names else ""
+        return f"; there are {len(names)} names, such as {', '.join(names[:3])}"
+    return f"; there are: {', '.join(names)}" if names else ""
 
 
 def _choices(modules: Sequence[str]) -> list[str]:

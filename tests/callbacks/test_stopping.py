@@ -41,6 +41,29 @@ def test_patience_counts_steps_without_improvement():
     assert by_hand(EarlyStopping(patience=10), [1.0] * 50) == 11
 
 
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        (EarlyStopping("error", patience=1), "for 2 epochs; the best was 1 at epoch 0"),
+        (PlateauStopping("error", window=3), "over 3 epochs, within"),
+        (ConvergenceStopping(2.0, patience=1, monitor="error"), "for 2 epochs"),
+        (EarlyStopping("loss", patience=1), "for 2 steps; the best was 0 at step 0"),
+    ],
+)
+def test_what_is_counted_is_told(condition, told):
+    class ByEpochs(Series):
+        logs = ("error",)
+        period = "epoch", 3
+
+        def _log_additional_data(self, log_data):
+            if self.step_count % 3 == 2:
+                log_data["error"] = 1.0
+
+    driver = ByEpochs([0.0] * 20)
+    driver.run(20, callback=condition, show_progress=False)
+    assert told in driver.stop_message
+
+
 def test_improvements_reset_the_counter():
     losses = [3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0]
     stopping = EarlyStopping(patience=2)

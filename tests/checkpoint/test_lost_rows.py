@@ -180,7 +180,12 @@ def test_a_run_that_a_callback_stopped_is_extended_with_all_its_rows(caplog):
         return driver.step_count
 
     stopped = run(200, False)
-    assert run(200, True) > stopped
+    assert run(200, "longer") == stopped  # as many as before: it has ended
+    longer = run(201, "longer")
+    assert stopped < longer == run(201, "longer")
+    assert run(201, True) > longer
+    with pytest.raises(ValueError, match="extend takes True, False or 'longer', but 'always' was"):
+        Checkpoint("ck", extend="always")
     assert "rebuilt" not in caplog.text and not list(Path("a").glob("*.damaged"))
     for name in ("log.log", "log.csv"):
         steps = read_log(Path("a") / name)["loss"].iters

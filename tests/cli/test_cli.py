@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +91,11 @@ BAD = {
         "has no quantity 'x'; it has: E, word.",
     ),
     "unknown format": (["plot", "ok.csv", "-o", "a.xyz"], "cannot draw a.xyz"),
-    "wrong flag": (["plot", "ok.csv", "--colour"], "unrecognized arguments: --colour (see ritz"),
+    "wrong flag": (["plot", "ok.csv", "--colour"], "--colour (see ritz plot --help)"),
+    "no run": (["status"], "are required: status.runs (see ritz status --help)"),
+    "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
     "no command": ([], "give a command: demo, plot, relax, status, lattice"),
-    "unknown command": (["paint"], "invalid choice: 'paint'"),
+    "unknown command": (["paint"], "'status', 'lattice', 'mlip') (see ritz --help)"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),
     "too few": (["demo", "--iterations", "0"], "'0' was given, but a whole number of at least 1"),
 }
@@ -117,6 +121,14 @@ def test_version(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0 and re.fullmatch(r"ritz \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_the_package_can_be_run():
+    done = subprocess.run(
+        [sys.executable, "-m", "ritz", "status", "nowhere"], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "ritz: there is no run folder nowhere.\n"
 
 
 def test_help_lists_everything(capsys):

@@ -184,8 +184,18 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["seed=1e30"], "seed must lie between -2.63 and 2.63 - 1, but 1"),
         (["model.alpha=.inf"], "train: cannot convert float infinity to integer"),
         (["train.update.solver=CG"], "train.update: solver must be a function"),
-        (["nosuch=3"], "nosuch: there is no such setting"),
+        (["nosuch=3"], r"nosuch: there is no such setting; there are: folder, seed, system, mod"),
+        (["sytem.extent=[4]"], r"did you mean system.extent\? \(see ritz lattice train --help\)$"),
+        (["trian.iterations=3"], r"trian.iterations: .*; did you mean train.iterations\? \(see"),
+        (["tran.optimizr.learning_rate=3"], r"did you mean train.optimizer.learning_rate\?"),
+        (["iteratons=3"], r"did you mean train.iterations or evaluate.iterations\?"),
+        (["train.nosuch=3"], "train.nosuch: there is no such setting; train has: burn_in, n_samp"),
         (["train.optimizer=optax.adm"], "train.optimizer: there is no 'adm' in optax; did you mea"),
+        (["train.optimizer=print"], "train.optimizer: there is no 'print' in optax; give the name "
+         "of an optimiser of optax, such as adam, adamw, lion or sgd, or the class path of a fun"),
+        (["train.optimizer=optax.SGD"], "there is no 'SGD' in optax; did you mean sgd or "),
+        (["train.optimizer=builtins.print"], "of Python's own modules .*; give the name of an op"),
+        (["train.optimizer=netket.graph.Chain"], "Chain returns Lattice, but .*; give the name of"),
         (["train.optimizer=adam", "train.optimizer.rate=3"],
          "train.optimizer.rate: adam has no such argument; it takes: learning_rate, b1"),
         (["train.optimizer.learning_rate=abc"], "learning_rate: 'abc' was given, but float"),
@@ -227,6 +237,9 @@ def test_bad_values_get_one_line(capsys, arguments, message):
         ("train: {iterations: [}", "c.yaml is no YAML: while parsing a flow node"),
         ("train: {iteration: 3}", "c.yaml: train.iteration: there is no such setting; did you me"),
         ("nosuch: 3", "c.yaml: nosuch: there is no such setting; there are: folder, seed, system"),
+        ("sytem: {class_path: Heisenberg}", r"c.yaml: sytem: .*; did you mean system\?"),
+        ("optimizer: sgd", r"c.yaml: optimizer: .*; did you mean train.optimizer\?"),
+        ("train: {nosuch: 3}", "c.yaml: train.nosuch: .*; train has: burn_in, n_samples"),
         ("train: 7", "c.yaml: train: settings are needed here, but 7 stands"),
         ("- 3", r"c.yaml: settings are needed here, but \[3\] stands"),
         ("train: {iterations: abc}", "train.iterations: 'abc' was given, but int is needed"),
@@ -246,7 +259,51 @@ def test_an_evaluation_needs_a_training(capsys):
     status, _, error = ritz(capsys, "evaluate", "folder=empty")
     assert status == 2 and "run `ritz lattice train folder=empty` first" in error
     status, _, error = ritz(capsys)
-    assert status == 2 and error == "ritz: give a command: train, evaluate (see ritz --help)\n"
+    assert status == 2
+    assert error == "ritz: give a command: train, evaluate (see ritz lattice --help)\n"
+
+
+def test_a_run_that_was_stopped_early_is_extended(capsys):
+    stopping = "train.callbacks=[{class_path: EarlyStopping, init_args: {patience: 1}}]"
+
+    def trained(*arguments):
+        status, out, error = ritz(capsys, "train", *SMALL, "folder=r", *arguments)
+        assert status == 0, error
+        return json.loads(Path("r/summary.json").read_text())["steps"], out
+
+    first, out = trained(stopping, "train.iterations=60")
+    assert first < 60 and "has ended" not in out
+    again, out = trained(stopping, "train.iterations=60")
+    assert again == first and out.startswith("the run has ended: stopped by EarlyStopping: mean ")
+    assert "A larger train.iterations goes on.\n" in out
+    longer, out = trained(stopping, "train.iterations=61")
+    assert first < longer < 61 and "has ended" not in out
+    changed = "train.accept_changes=[callbacks]"
+    assert trained(changed, "train.iterations=61")[0] == 61
+    assert trained(changed, "train.iterations=61")[1].startswith("the run has ended: finished all")
+    assert trained("train.iterations=63")[0] == 63
+    assert read_log("r")["Energy"].iters.tolist() == list(range(63))
+
+
+def test_a_frozen_sampler_gets_no_error_bar(capsys):
+    Path("peaked.py").write_text(
+        "import flax.linen as nn\nimport jax.numpy as jnp\n"
+        "class Peaked(nn.Module):\n"
+        "    @nn.compact\n"
+        "    def __call__(self, x):\n"
+        "        weight = self.param('w', lambda key: jnp.asarray(50.0))\n"
+        "        return weight * x.sum(-1)\n"
+    )
+    given = [*SMALL, "model=peaked.Peaked", "folder=r", "train.optimizer.learning_rate=0.0"]
+    status, _, error = ritz(capsys, "train", *given)
+    assert status == 0, error
+    assert "acceptance" in json.loads(Path("r/summary.json").read_text())["suspect"]
+    status, out, error = ritz(capsys, "evaluate", *given)
+    assert status == 0 and re.match(r"energy +-[\d.]+ \(suspect: acceptance.*\)\n", out), out
+    assert "acceptance" in json.loads(Path("r/summary.json").read_text())["suspect"]
+    assert "+-" not in out and main(["status", "r"]) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"energy +-[\d.]+ \(suspect: acceptance", said)) == 2, said
 
 
 def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):

@@ -94,6 +94,11 @@ def test_a_committee(tmp_path, capsys):
         ("train.force_weight=7", "train.force_weight must be between 0 and 1, but 7.0 was given."),
         ("train.method=Adamm", "train.method: there is no 'Adamm' in ritz.mlip"),
         ("train.iteration=7", "train.iteration: there is no such setting; did you mean"),
+        (
+            "potntial.rad_cutoff=7",
+            "potntial.rad_cutoff: there is no such setting; did you mean potential.rad_cutoff? "
+            "(see ritz mlip train --help)",
+        ),
         ("potential.foo=1", "potential.foo: chebyshev has no such argument; it takes: hidden,"),
         (
             "potential=pain",

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ritz.checkpoint import Checkpoint
 from ritz.cli.main import main
+from ritz.cli.results import saved_loss
 from ritz.cli.run_folder import CONFIG, HISTORY, RunFolder
 from ritz.driver.stop import StopRun
 from ritz.folders import FolderInUseError
@@ -110,6 +112,37 @@ def test_a_run_that_failed_says_so(capsys):
     said = status(capsys)
     assert "step            12 of 20" in said
     assert "ended           failed with ArithmeticError('no')" in said
+
+
+@pytest.mark.parametrize(
+    ("lost", "energy"), [(12, r"[\d.e-]+ at step 11, not finite since"), (1, "[^n]+ at step 0, .*")]
+)
+def test_a_run_that_diverged_says_so_and_shows_what_it_had_reached(lost, energy, capsys):
+    class Spoilt(QuadraticDriver):
+        def compute_loss_and_update(self):
+            loss, update = super().compute_loss_and_update()
+            return (loss._replace(mean=np.nan) if self.step_count >= lost else loss), update
+
+    saving = Checkpoint("r/checkpoints/train")
+    Spoilt().run(20, out=CSVLog("r/train.csv"), callback=saving, show_progress=False)
+    said = status(capsys)
+    assert re.search(rf"\n    loss +{energy}\n", said), said
+    assert re.search(r"\n    diverged +the loss 'loss' is not finite at step", said), said
+    Path("r/train.csv").unlink()
+    assert re.search(r"\n    loss +-\n", status(capsys))
+
+
+def test_a_suspect_row_has_no_error_bar(capsys):
+    class Doubted(QuadraticDriver):
+        def _log_additional_data(self, log_data):
+            self._mark(log_data, {"r_hat": True, "chains": False})
+
+    saving = Checkpoint("r/checkpoints/train")
+    Doubted(noise=0.1).run(5, out=CSVLog("r/train.csv"), callback=saving, show_progress=False)
+    for _ in range(2):
+        assert re.search(r"\n    loss +-?[\d.e-]+ \(suspect: r_hat\)\n", status(capsys))
+        Path("r/train.csv").unlink(missing_ok=True)  # then it is that of the checkpoint
+    assert saved_loss(Path("r/checkpoints/train"))["suspect"] == "r_hat"
 
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

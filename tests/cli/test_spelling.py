@@ -87,7 +87,7 @@ def test_files_are_spelt_as_freely():
         ("train.chunk_size=x", "train.chunk_size: 'x' was given, but int or null is needed"),
         ("train.n_samples=100.0", "but int is needed; write 100"),
         ("train.n_samples=1.5e0", "train.n_samples: '1.5' was given, but int is needed (see"),
-        ("train.optimizer=zzzq", "names, such as "),
+        ("train.optimizer=zzzq", "such as adam, adamw, lion or sgd, or the class path of a"),
     ],
 )
 def test_what_is_allowed_is_told(argument, message, capsys):

@@ -17,7 +17,7 @@ from ritz.lattice import VMC, Evaluation, MetropolisExchange, MetropolisLocal
 from ritz.lattice.doubts import Watch, judges_r_hat, of_explosion, of_variance
 from ritz.loggers import CSVLog, JsonLog, RuntimeLog
 from ritz.plotting import read_log
-from ritz.stages.digest import Digest, read_digest
+from ritz.stages.digest import Digest, read_digest, table
 from ritz.updates import SR
 
 LIVE = LambdaCallback(on_step_end=lambda step, log_data, driver: None)
@@ -229,15 +229,19 @@ def test_retrying_heals_what_stops_by_default():
     assert abs(healed.loss.mean.real - exact) < 5 * healed.loss.error_of_mean + 0.2
 
 
-def test_the_digest_of_frozen_chains_says_so(caplog):
+def test_the_digest_of_frozen_chains_says_so(caplog, capsys):
     state = vmc(Peaked()).state
     driver = Evaluation(ISING, variational_state=state)
     digest = Digest(moments=lambda driver: driver.chain_moments)
-    driver.run(20, callback=digest, show_progress=False)
+    driver.run(20, callback=digest)
+    assert "(suspect: acceptance" in capsys.readouterr().err
     assert "acceptance" in digest.estimates()["Energy"].suspect
     assert "acceptance" in read_digest(".")["Energy"].suspect
     assert "The evaluation is no result: Energy is suspect by" in caplog.text
+    line = next(line for line in table(digest.estimates()).splitlines() if "Energy" in line)
+    assert "(suspect: acceptance" in line and "+-" not in line
     good = Evaluation(ISING, variational_state=vmc(Peaked(0.1)).state)
     digest = Digest(folder=None)
     good.run(20, callback=digest, show_progress=False)
     assert digest.estimates()["Energy"].suspect == ""
+    assert "suspect" not in table(digest.estimates()) and "+-" in table(digest.estimates())

@@ -1,11 +1,14 @@
 """Training on data that are not all in memory, and what is kept of them."""
 
+import gc
 import logging
+import weakref
 
 import jax
 import numpy as np
 import pytest
 
+from ritz.callbacks import LambdaCallback
 from ritz.mlip import (
     HDF5StructureDataset,
     StructureDataset,
@@ -15,6 +18,7 @@ from ritz.mlip import (
     packing,
     prepare,
     tables,
+    windows,
 )
 from ritz.mlip.chunk import Chunk
 from ritz.mlip.streaming import Kept
@@ -122,6 +126,24 @@ def test_what_is_streamed(monkeypatch, caplog):
     monkeypatch.setattr(prepare, "place_of", lambda *_: memory.HOST)
     larger = potential().driver(dataset=dataset(), config=config())
     assert larger.kernel.settings.window == larger.n_batches
+
+
+def test_a_window_is_let_go_with_its_last_step(monkeypatch):
+    refs, alive, with_known = [], [], windows.with_known
+
+    def noted(window, known):
+        refs.append(weakref.ref(jax.tree.leaves(window.inputs)[0]))
+        return with_known(window, known)
+
+    def count(step, log_data, driver):
+        gc.collect()
+        alive.append(sum(ref() is not None for ref in refs))
+
+    monkeypatch.setattr(windows, "with_known", noted)
+    driver = potential().driver(dataset=dataset(), config=config(**STREAMED))
+    counting = LambdaCallback(on_step_end=count, live=False)
+    driver.run(7, callback=counting, show_progress=False)
+    assert alive == [1] * 7 and len(refs) >= 7
 
 
 @pytest.mark.slow

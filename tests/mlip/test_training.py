@@ -161,7 +161,8 @@ def test_early_stopping_counts_epochs():
         iterations=30, method=Adam(mu=1e-9, batchsize=6), save_best=False,
         callback=EarlyStopping("RMSE_test", patience=2, min_delta=1.0),
     )  # fmt: skip
-    assert len(out.errors) == 4 and "RMSE_test has not improved" in out.stop_message
+    assert len(out.errors) == 4 and out.stop_message.endswith(" at epoch 0")
+    assert "RMSE_test has not improved for 3 epochs; the best was " in out.stop_message
 
 
 @pytest.mark.slow
