@@ -1,5 +1,6 @@
 """Fills the slots of a bucket, first with structures and then with others."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ def n_slots(buckets: Sequence[Bucket], slots: int | None, max_atoms: int) -> lis
     return [min(count, max(1, int(share * count))) for count in counts]
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))  # one program, not one an array
 def first_slots(
     given: Given, n_slots: int, stages: FusedStage, settings: ListSettings
 ) -> tuple[Geometry, Slots]:

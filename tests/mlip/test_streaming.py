@@ -1,6 +1,5 @@
 """Training on data that are not all in memory, and what is kept of them."""
 
-import gc
 import logging
 import weakref
 
@@ -136,7 +135,6 @@ def test_a_window_is_let_go_with_its_last_step(monkeypatch):
         return with_known(window, known)
 
     def count(step, log_data, driver):
-        gc.collect()
         alive.append(sum(ref() is not None for ref in refs))
 
     monkeypatch.setattr(windows, "with_known", noted)
