@@ -28,14 +28,15 @@ def small_problem(mode: str, seed: int = 0, n_samples: int = 24) -> Problem:
     elif mode == "complex":
         params["v"] = jnp.asarray(numbers(5, complex_=True))
 
-    def log_psi(p: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-        hidden = x @ p["w"] + p["b"]
-        value = jnp.log(jnp.cosh(hidden)) + p["b"]
-        return value + jnp.abs(x @ p["v"]) ** 2 * (0.1 + 0.2j) if "v" in p else value
-
     losses = numbers(n_samples, complex_=mode != "real")
-    return Problem(log_psi, params, jnp.asarray(numbers(n_samples, 5)), jnp.asarray(losses),
+    return Problem(_log_psi, params, jnp.asarray(numbers(n_samples, 5)), jnp.asarray(losses),
                    mode=mode)  # fmt: skip
+
+
+def _log_psi(p: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+    hidden = x @ p["w"] + p["b"]
+    value = jnp.log(jnp.cosh(hidden)) + p["b"]
+    return value + jnp.abs(x @ p["v"]) ** 2 * (0.1 + 0.2j) if "v" in p else value
 
 
 def check_update(rule: AbstractUpdateRule, modes: tuple[str, ...] = ("real", "complex")) -> None:

@@ -1,5 +1,7 @@
 """Update rules against dense references in NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,24 +31,42 @@ def test_a_solver_is_a_function(kind):
         kind(solver=CG)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="mode")
+def update(rule, log_psi, state, params, *data, **settings):
+    return rule.update(state, Problem(log_psi, params, *data, **settings), params, KEY)
+
+
+def step(rule, problem, state=None):
+    """What `rule.update` gives, by a program that tests share."""
+    state = rule.init(problem.params, problem) if state is None else state
+    return update(
+        rule, problem.log_psi, state, problem.params, problem.samples, problem.losses,
+        problem.weights, mode=problem.mode, damping_scale=problem.damping_scale,
+    )  # fmt: skip
+
+
 def direction(rule, problem, state=None):
     """The direction as a vector, and the new state."""
-    state = rule.init(problem.params, problem) if state is None else state
-    tree, state, info = rule.update(state, problem, problem.params, KEY)
+    tree, state, info = step(rule, problem, state)
     assert jax.tree.structure(tree) == jax.tree.structure(problem.params)
     return np.asarray(problem.to_vector(tree)), state, info
+
+
+def scores_of(problem):
+    return jax.jit(problem.scores)()
 
 
 def finite_difference_scores(problem, step=1e-6):
     """O and e by their definitions, derivatives by central differences."""
     vector = np.asarray(problem.to_vector(problem.params))
+    log_psi = jax.jit(lambda v: problem.log_psi(problem.to_parameters(v), problem.samples))
     columns = []
     for k in range(len(vector)):
         shift = np.zeros_like(vector)
         shift[k] = step
-        plus = problem.log_psi(problem.to_parameters(jnp.asarray(vector + shift)), problem.samples)
-        minus = problem.log_psi(problem.to_parameters(jnp.asarray(vector - shift)), problem.samples)
-        columns.append(np.asarray(plus - minus) / (2 * step))
+        plus = log_psi(jnp.asarray(vector + shift))
+        minus = log_psi(jnp.asarray(vector - shift))
+        columns.append((np.asarray(plus) - np.asarray(minus)) / (2 * step))
     scores = np.stack(columns, axis=1)
     p = np.full(problem.n_samples, 1 / problem.n_samples)
     if problem.weights is not None:
@@ -75,7 +95,7 @@ def test_scores_and_residuals_are_what_they_say(mode, weights):
     problem = small_problem(mode)
     problem = weighted(problem) if weights else problem
     scores, residuals = finite_difference_scores(problem)
-    np.testing.assert_allclose(problem.scores(), scores, atol=1e-8)
+    np.testing.assert_allclose(scores_of(problem), scores, atol=1e-8)
     np.testing.assert_allclose(problem.residuals, residuals, atol=1e-13)
 
 
@@ -85,13 +105,13 @@ def test_chunks_change_nothing(mode, chunk_size):
     problem = small_problem(mode)
     chunked = Problem(problem.log_psi, problem.params, problem.samples, problem.losses,
                       mode=mode, chunk_size=chunk_size)  # fmt: skip
-    np.testing.assert_allclose(chunked.scores(), problem.scores(), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(scores_of(chunked), scores_of(problem), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_gradient_is_that_of_the_loss(mode):
     problem = weighted(small_problem(mode))
-    expected = problem.to_parameters(problem.scores().conj().T @ problem.residuals)
+    expected = problem.to_parameters(scores_of(problem).conj().T @ problem.residuals)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12),
         problem.gradient(), expected,
@@ -101,7 +121,7 @@ def test_gradient_is_that_of_the_loss(mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_sr_and_minsr_against_a_dense_solve(mode):
     problem = small_problem(mode)
-    o, e = np.asarray(problem.scores()), np.asarray(problem.residuals)
+    o, e = np.asarray(scores_of(problem)), np.asarray(problem.residuals)
     expected = np.linalg.solve(o.conj().T @ o + 1e-3 * np.eye(o.shape[1]), o.conj().T @ e)
     for rule in (SR(1e-3), MinSR(1e-3), SR(1e-3, CG(1e-13)), MinSR(1e-3, PseudoInverse())):
         np.testing.assert_allclose(direction(rule, problem)[0], expected, rtol=1e-7, atol=1e-9)
@@ -118,7 +138,7 @@ def test_spring_against_its_least_squares_problem(mode):
     rule, state, previous = SPRING(1e-2, momentum=0.9), None, 0.0
     for seed in range(4):
         problem = small_problem(mode, seed)
-        o, e = np.asarray(problem.scores()), np.asarray(problem.residuals)
+        o, e = np.asarray(scores_of(problem)), np.asarray(problem.residuals)
         previous = least_squares(o, e, 1e-2, np.ones(o.shape[1]), 0.9 * previous)
         found, state, _ = direction(rule, problem, state)
         np.testing.assert_allclose(found, previous, rtol=1e-8, atol=1e-10)
@@ -130,7 +150,7 @@ def test_march_against_its_least_squares_problem(mode):
     previous, variance, metric = 0.0, 0.0, None
     for seed in range(4):
         problem = small_problem(mode, seed)
-        o, e = np.asarray(problem.scores()), np.asarray(problem.residuals)
+        o, e = np.asarray(scores_of(problem)), np.asarray(problem.residuals)
         metric = np.ones(o.shape[1]) if seed == 0 else np.sqrt(variance / (1 - beta**seed)) + 1e-8
         expected = least_squares(o, e, 1e-2, metric, 0.8 * previous)
         found, state, _ = direction(rule, problem, state)
@@ -151,9 +171,7 @@ def test_holomorphic_equals_complex_where_both_apply():
     problem = small_problem("holomorphic")
     general = Problem(problem.log_psi, problem.params, problem.samples, problem.losses)
     for rule in (SR(), MinSR(), SPRING()):
-        one, two = (
-            rule.update(rule.init(p.params, p), p, p.params, KEY)[0] for p in (problem, general)
-        )
+        one, two = (step(rule, p)[0] for p in (problem, general))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9), one, two)
 
 
@@ -234,10 +252,8 @@ def test_float32_stays_float32():
     )
     problem = Problem(problem.log_psi, *single, mode="real")
     for rule in RULES:
-        update, state, _ = rule.update(
-            rule.init(problem.params, problem), problem, problem.params, KEY
-        )
-        assert {leaf.dtype for leaf in jax.tree.leaves(update)} == {jnp.dtype(jnp.float32)}
+        found, state, _ = step(rule, problem)
+        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(jnp.float32)}
         assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in jax.tree.leaves(state))
 
 
