@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 LOWEST_ACCEPTANCE = 1e-3
 HIGHEST_R_HAT = 1.1
@@ -113,7 +113,7 @@ def judges_r_hat(n_chains: int, length: int) -> bool:
         return False
     freedom = 2 * n_chains - 1
     ratio = (HIGHEST_R_HAT**2 - 1 + 1 / length) * length / 2
-    return bool(chi2.sf(ratio * freedom, freedom) < CHANCE)
+    return bool(chdtrc(freedom, ratio * freedom) < CHANCE)
 
 
 def of_explosion(

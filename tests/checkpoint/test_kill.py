@@ -72,7 +72,7 @@ def interrupt(folder, number, kills, seed, running=0.8):
 @pytest.mark.bits
 @pytest.mark.parametrize(
     ("seed", "kills"),
-    [(0, 6), *(pytest.param(seed, 10, marks=pytest.mark.slow) for seed in range(1, 11))],
+    [(0, 4), *(pytest.param(seed, 10, marks=pytest.mark.slow) for seed in range(1, 11))],
 )
 def test_kills(uninterrupted, seed, kills, record_property):
     whole_folder, whole = uninterrupted

@@ -20,6 +20,7 @@ from ritz.plotting import read_log
 from ritz.stages.digest import Digest, read_digest, table
 from ritz.updates import SR
 
+OF_VARIANCE, OF_EXPLOSION = jax.jit(of_variance), jax.jit(of_explosion)
 LIVE = LambdaCallback(on_step_end=lambda step, log_data, driver: None)
 
 
@@ -132,7 +133,7 @@ def variance_marks(values):
     watch, marks = Watch.begin(), []
     for value in values:
         stats = nk.stats.Stats(mean=jnp.asarray(-3.0), variance=jnp.asarray(float(value)))
-        watch, jumped = of_variance(watch, stats)
+        watch, jumped = OF_VARIANCE(watch, stats)
         marks.append(bool(jumped))
     return marks
 
@@ -183,7 +184,7 @@ def freezing(acceptances, energies):
     for acceptance, energy in zip(acceptances, energies, strict=True):
         stats = nk.stats.Stats(mean=jnp.asarray(energy), variance=jnp.asarray(0.01))
         found = {"acceptance": jnp.asarray(acceptance < 1e-3)}
-        watch, exploded = of_explosion(watch, stats, jnp.asarray(acceptance), found)
+        watch, exploded = OF_EXPLOSION(watch, stats, jnp.asarray(acceptance), found)
         marks.append(bool(exploded))
     return marks
 
