@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-N_STEPS = 3000
+N_STEPS = 2000
 
 pytestmark = pytest.mark.netket
 
