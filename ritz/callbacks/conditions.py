@@ -54,10 +54,13 @@ class StopCondition(AbstractCallback, abc.ABC):
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Decide for this step if that was not done yet."""
-        stop, self._postponed = self._postponed, None
-        if self._decided is None or self._decided != step:
-            stop = self._decide(step, log_data, driver)
-        self._decided = None
+        decided, self._decided = self._decided, None
+        if decided is not None and decided == step:
+            if self._postponed is None:
+                return
+            stop, self._postponed = self._postponed, None
+        else:
+            stop, self._postponed = self._decide(step, log_data, driver), None
         if stop is not None:
             raise stop
 

@@ -1,6 +1,7 @@
 """A progress bar in the terminal or the notebook."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -27,14 +28,13 @@ class ProgressBar(AbstractCallback):
         self.leave = leave
         self._bar: Any = None
         self._drawn = 0.0
-        self._loss: Any = None
-        self._mark: str | None = None
+        self._row: Mapping[str, Any] = {}
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Open the bar."""
         from tqdm.auto import tqdm
 
-        self._start, self._drawn, self._loss, self._mark = step, 0.0, None, None
+        self._start, self._drawn, self._row = step, 0.0, {}
         self._bar = tqdm(
             total=driver.target_step - step,
             disable=jax.process_index() != 0,
@@ -44,8 +44,8 @@ class ProgressBar(AbstractCallback):
         )
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Remember the loss."""
-        self._loss, self._mark = log_data.get(driver.loss_name), log_data.get("suspect")
+        """Remember the row."""
+        self._row = log_data
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Draw, if it is time."""
@@ -55,10 +55,11 @@ class ProgressBar(AbstractCallback):
             self._draw(step + 1, driver)
 
     def _draw(self, done: int, driver: Any) -> None:
-        if self._loss is not None:
-            loss = getattr(self._loss, "mean", self._loss) if self._mark else self._loss
+        loss, mark = self._row.get(driver.loss_name), self._row.get("suspect")
+        if loss is not None:
+            loss = getattr(loss, "mean", loss) if mark else loss
             text = f"{loss:.6g}" if isinstance(loss, int | float | complex) else str(loss)
-            text += f" (suspect: {self._mark})" if self._mark else ""
+            text += f" (suspect: {mark})" if mark else ""
             self._bar.set_postfix_str(f"{driver.loss_name}={text}", refresh=False)
         self._bar.n = done - self._start
         self._bar.refresh()
