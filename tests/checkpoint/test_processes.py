@@ -38,7 +38,6 @@ def launch(folder, case, world=2):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_two_processes_are_saved_and_resumed(tmp_path):
     whole = launch(tmp_path / "whole", "plain")
     assert whole[0]["step"] == 40

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,17 @@ def test_a_process_that_waits_for_a_failed_one_is_ended():
     assert "told at step 14: broken on purpose" in second and "ValueError" in second_err
     assert all(process.returncode == 1 for process in both)
     assert float(second.split("left after ")[1]) < 20
+
+
+def test_a_checkpoint_that_one_process_cannot_finish_ends_both(tmp_path):
+    """Its writer fails in the background, where those of the others wait for it."""
+    both = start("tests.driver.stuck_process", "background", str(tmp_path / "ck"))
+    began = time.monotonic()
+    for process in both:
+        said, _ = process.communicate(timeout=60)
+        assert "could not be written: [Errno 28] No space left on device" in said
+    assert time.monotonic() - began < 40  # Orbax would wait for ten minutes
+    assert all(process.returncode == 1 for process in both)
 
 
 @pytest.mark.parametrize("name", two_processes.DIVERGING)
