@@ -69,9 +69,9 @@ def test_it_is_saved_before_it_is_queued(slurm):
 
 
 def test_a_limit_that_was_extended_counts(slurm):
-    slurm(left=3)
+    slurm(left=4)
     extend = at(2, lambda driver: ends_in(9999), "on_step_end")
-    driver = go(Waiting(), 75, extend, SlurmRequeue(before=2), Checkpoint("ck"))
+    driver = go(Waiting(), 150, extend, SlurmRequeue(before=2), Checkpoint("ck"))
     assert driver.stop_reason is StopReason.FINISHED
     assert len(calls("squeue")) == 2
 
