@@ -8,7 +8,6 @@ os.environ.update(
 )  # fmt: skip
 
 import gc
-import itertools
 import signal
 from pathlib import Path
 
@@ -28,7 +27,18 @@ MOST_MAPS = 45_000
 """Every compiled program maps memory; Linux lets a process have 65,530 maps, and without one more
 XLA's compiler crashes."""
 
-_counter = itertools.count()
+LOOK_EVERY = 250
+"""How many programs are compiled between two looks at the maps, of which each takes some."""
+
+_programs = 0
+
+
+def _count(name, seconds, **facts):
+    global _programs
+    _programs += name.endswith("backend_compile_duration")
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
 
 
 def pytest_collection_finish():
@@ -41,9 +51,11 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def _few_programs():
     yield
+    global _programs
     maps = Path("/proc/self/maps")
-    if next(_counter) % 10 or not maps.exists():
+    if _programs < LOOK_EVERY or not maps.exists():
         return
+    _programs = 0
     if maps.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
         gc.collect()
