@@ -117,6 +117,8 @@ class Checkpoint(AbstractCallback):
         self._began: int | None = None
         """The step at which the run began, from which its steps are counted."""
         self._resumed = False
+        self._extended: Entry | None = None
+        """The end of the saved run that this one extends; its last row is written anew."""
         self._description: dict[str, Any] = {}
         self._kept: dict[Entry, float | None] = {}
         self._last_time = 0.0
@@ -158,13 +160,14 @@ class Checkpoint(AbstractCallback):
                 "another folder."
             )
 
-    def goes_on(self, entry: Entry, began: int) -> None:
-        """Note that the run goes on from `entry`, one of this folder."""
+    def goes_on(self, entry: Entry, began: int, extended: bool) -> None:
+        """Note that the run goes on from `entry` of this folder, or extends what ended there."""
         assert self._folder is not None
         for other in self._folder.entries():
             if other > entry:
                 self._folder.set_aside(other)
         self._began, self.last_saved, self._resumed = began, entry, True
+        self._extended = entry if extended else None
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Look at what is there."""
@@ -327,6 +330,7 @@ class Checkpoint(AbstractCallback):
             return
         last = self.last_saved
         already = last is not None and last.end and last.step == driver.step_count
+        already = already and last != self._extended
         if not self.save_on_stop and pending is not None:
             self._final = pending, not agree(not self._is_good(driver))
         elif self.save_on_stop and not already:
@@ -379,6 +383,10 @@ class Checkpoint(AbstractCallback):
                 self._finish_writing()
             except CheckpointError as error:
                 _logger.error("A checkpoint failed: %s", error)
+            extended, self._extended = self._extended, None
+            if extended is not None and extended.step == step and self._folder is not None:
+                self._folder.set_aside(extended)  # that of the same name takes its place
+                agree(False)  # on all processes after it is gone
             self._write(final[0], ended=final[0].manifest["ended"] is not None, finite=final[1])
         self._finish_writing()
         self._clean()

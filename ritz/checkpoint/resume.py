@@ -64,9 +64,9 @@ def resume_run(
     inside = folder is not None and entry.path.parent == folder.path
     if own is not None and not inside:
         own.refuse_another(resume=False)
-    began = _load(entry, contents, driver, hooks, own, inside, n_iter)
+    began, extended = _load(entry, contents, driver, hooks, own, inside, n_iter)
     if own is not None and inside:
-        own.goes_on(entry, began)
+        own.goes_on(entry, began, extended)
     return began
 
 
@@ -134,7 +134,7 @@ def _load(
     own: Checkpoint | None,
     inside: bool,
     n_iter: int,
-) -> int:
+) -> tuple[int, bool]:
     manifest = contents.manifest
     accept = own.accept_changes if own is not None else ()
     for line in check(manifest, driver, accept, str(entry.path)):
@@ -161,7 +161,7 @@ def _load(
             _rearm(callback)
         hooks.load({key: dict(known[key].state_dict()) for key in states})
     _logger.info("Going on from %s, saved %s.", entry.path, manifest["saved"])
-    return manifest["began"]
+    return manifest["began"], extended
 
 
 def _extends(own: Checkpoint, manifest: Any, driver: Any, n_iter: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ritz.callbacks import EarlyStopping
+from ritz.callbacks import ConvergenceStopping, EarlyStopping
 from ritz.checkpoint import Checkpoint, CheckpointError
 from ritz.checkpoint.folder import CheckpointFolder, read_manifest
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
@@ -167,6 +167,20 @@ def test_the_manifest_knows_the_rows(whole):
     entry = CheckpointFolder(Path("a/ck")).entries()[-1]
     rows = read_manifest(entry.path)["rows"]
     assert [r["file"] for r in rows] == list(FILES) and {r["rows"] for r in rows} == {20}
+
+
+def test_a_run_may_be_extended_and_stop_again_where_it_stopped():
+    def run(n_iter):
+        stopping = ConvergenceStopping(target=1e9, monitor="mean", patience=0, smoothing_window=1)
+        driver = QuadraticDriver(noise=0.1)
+        driver.run(
+            n_iter, out=JsonLog("a/log", save_params=False), resume=True, show_progress=False,
+            callback=[stopping, Checkpoint("ck", extend="longer")],
+        )  # fmt: skip
+        return driver.step_count
+
+    assert [run(n) for n in (20, 30, 30, 40, 40)] == [0] * 5
+    assert list(read_log("a/log.log")["loss"].iters) == [0]
 
 
 def test_a_run_that_a_callback_stopped_is_extended_with_all_its_rows(caplog):
