@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class Checkpoint(AbstractCallback):
         save_on_stop: bool = True,
         accept_changes: Collection[str] = (),
         configuration: Mapping[str, Any] | None = None,
-        extend: bool | str = False,
+        extend: bool | Literal["longer"] = False,
     ):
         self.directory = Path(directory)
         if every_steps is None and every_seconds is None:

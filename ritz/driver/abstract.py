@@ -36,7 +36,10 @@ class AbstractDriver(Running, Guarded):
     """What is logged, but not at every step."""
 
     period: tuple[str, int] = ("step", 1)
-    """What lies between two rows that have these: its name, and how many steps it takes."""
+    """The name of the interval at whose end `logs` appear in a row, and its length in steps.
+
+    Messages of stop conditions speak of it: `("epoch", 40)` gives "no better for 5 epochs".
+    """
 
     rate_scale: float = 1.0
     """Multiplies every step that the optimiser takes, where `adjustable` has it."""
@@ -309,7 +312,8 @@ class AbstractDriver(Running, Guarded):
     @property
     def may_reject(self) -> bool:
         """Whether the driver itself may reject a step."""
-        return type(self)._accept_step is not AbstractDriver._accept_step
+        own = AbstractDriver._accept_step
+        return getattr(self._accept_step, "__func__", self._accept_step) is not own
 
     @property
     def waits_for_step(self) -> bool:

@@ -44,8 +44,8 @@ class Guarded:
     """The state at which the last run diverged; None if it did not."""
 
     _told: frozenset[str] = frozenset()
-    _objects = True
-    """Whether anybody but callbacks may reject a step."""
+    _others_reject = True
+    """Whether the driver or the policy may reject a step, not only callbacks."""
     _guard = Guard()
     _good: Any = None
     _divergence: Divergence | None = None
@@ -70,13 +70,13 @@ class Guarded:
     def guard_run(self, policy: str) -> None:
         """Begin a run with a policy, one of `ritz.driver.divergence.POLICIES`."""
         self._guard = Guard(policy if self.diverges else "ignore")
-        self._objects = self.may_reject or self._guard.policy == "retry"
+        self._others_reject = self.may_reject or self._guard.policy == "retry"
         self._good = self._divergence = self.failed_state = None
         self.doubts = self._told = frozenset()
 
     def objections(self, said_no: Sequence[AbstractCallback]) -> list[str]:
         """Who rejects the attempt: these callbacks, the driver, or the policy."""
-        if not said_no and not self._objects:
+        if not said_no and not self._others_reject:
             return []
         rejecting = [callback.label for callback in said_no]
         if not rejecting and not self._accept_step():

@@ -200,7 +200,8 @@ class GuardedBlocks(Guarded):
             last = int(np.flatnonzero(good)[-1])
             arguments = playback.arguments
             first = arguments[2], arguments[3]
-            # Only what it takes is kept: a kernel may hold data that are about to be replaced.
+            # At the first step the carry alone is kept. For later ones the kernel is too, and with
+            # it the data that it holds, until the next block has ended.
             self._good = (lambda: _state_after(arguments, last)) if last else (lambda: first)
 
 

@@ -90,7 +90,7 @@ def take_step(
         raise
     finally:
         driver.count_step(counted, whole)
-    return tuple.__new__(StepInfo, (step, driver.loss, log_data))  # half the time of StepInfo()
+    return StepInfo(step, driver.loss, log_data)
 
 
 def compute_step(

@@ -20,6 +20,9 @@ _EARLY = (
     StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED, StopReason.DIVERGED,
 )  # fmt: skip
 
+MAX_ATTEMPTS = 10
+"""How often one step may be attempted, unless `run` is told otherwise."""
+
 
 class Running:
     """The part of every driver that runs it."""
@@ -43,7 +46,7 @@ class Running:
     _registered: tuple[Any, ...] = ()
     _loggers: tuple[Any, ...] = ()
     _resources = contextlib.ExitStack()
-    max_attempts = 10
+    max_attempts = MAX_ATTEMPTS
     """How often one step of the present (or last) run may be attempted."""
     _max_block: int | None = None
     _speculate = True
@@ -64,7 +67,7 @@ class Running:
         write_every: int = 50,
         callback: Any = None,
         timeit: bool = False,
-        max_attempts: int = 10,
+        max_attempts: int = MAX_ATTEMPTS,
         max_block: int | None = 1,
         speculate: bool = True,
         resume: bool | str | Path = False,
@@ -203,7 +206,7 @@ class Running:
         write_every: int = 50,
         callback: Any = None,
         timeit: bool = False,
-        max_attempts: int = 10,
+        max_attempts: int = MAX_ATTEMPTS,
         max_block: int | None = None,
         speculate: bool = True,
         resume: bool | str | Path = False,

@@ -168,6 +168,13 @@ def test_the_driver_can_reject():
     assert (driver.resets, list(log.data["attempts"].values)) == (3, [3])
 
 
+def test_a_driver_can_reject_by_what_is_set_on_it():
+    driver = Halving()
+    driver._accept_step = lambda: driver.step_attempt == 1
+    quiet(driver, 1)
+    assert (driver.resets, driver.step_count) == (2, 1)
+
+
 def test_log_data_is_one_dict_emptied_between_attempts():
     ids, sizes = set(), []
 

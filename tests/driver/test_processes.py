@@ -3,6 +3,7 @@
 One pair of processes goes through many scenarios, see `two_processes.py`.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -30,9 +31,11 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start(module, *arguments):
+@contextlib.contextmanager
+def started(module, *arguments):
+    """Two processes; none is left, whatever happens."""
     port = str(free_port())
-    return [
+    processes = [
         subprocess.Popen(
             [sys.executable, "-m", module, port, str(rank), *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
@@ -40,14 +43,20 @@ def start(module, *arguments):
         )
         for rank in range(2)
     ]  # fmt: skip
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """What came of all scenarios in both processes."""
     folder = tmp_path_factory.mktemp("pair")
-    processes = start("tests.driver.two_processes", str(folder))
-    errors = [process.communicate(timeout=280)[1] for process in processes]
+    with started("tests.driver.two_processes", str(folder)) as processes:
+        errors = [process.communicate(timeout=280)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     found = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
     return {name: (found[0][name], found[1][name]) for name in found[0]}
@@ -208,8 +217,8 @@ def test_the_clock_of_one_process_saves_both(pair):
 
 def test_a_process_that_waits_for_a_failed_one_is_ended():
     """They compute together in a hook, and one of them fails before it comes there."""
-    both = start("tests.driver.stuck_process", "raise")
-    outputs = [process.communicate(timeout=60) for process in both]
+    with started("tests.driver.stuck_process", "raise") as both:
+        outputs = [process.communicate(timeout=60) for process in both]
     said = "process 1 of 2 failed at step 13 in Together.on_step_end: ValueError: broken on purpose"
     (first, first_err), (second, second_err) = outputs
     assert f"told at step 13: {said}" in first and said in first_err
@@ -220,11 +229,11 @@ def test_a_process_that_waits_for_a_failed_one_is_ended():
 
 def test_a_checkpoint_that_one_process_cannot_finish_ends_both(tmp_path):
     """Its writer fails in the background, where those of the others wait for it."""
-    both = start("tests.driver.stuck_process", "background", str(tmp_path / "ck"))
     began = time.monotonic()
-    for process in both:
-        said, _ = process.communicate(timeout=60)
-        assert "could not be written: [Errno 28] No space left on device" in said
+    with started("tests.driver.stuck_process", "background", str(tmp_path / "ck")) as both:
+        for process in both:
+            said, _ = process.communicate(timeout=60)
+            assert "could not be written: [Errno 28] No space left on device" in said
     assert time.monotonic() - began < 40  # Orbax would wait for ten minutes
     assert all(process.returncode == 1 for process in both)
 
