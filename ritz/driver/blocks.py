@@ -148,23 +148,6 @@ run_block_in_place = jax.jit(_run, static_argnums=1, static_argnames="careful", 
 """The block program; the old carry is given up."""
 
 
-def to_host(tree: Any) -> Any:
-    """Fetch a tree: scalars as Python's numbers, the rest as NumPy arrays."""
-    leaves, structure = jax.tree.flatten(tree)
-    if _far():  # start all transfers before waiting for any
-        for leaf in leaves:
-            if isinstance(leaf, jax.Array):
-                leaf.copy_to_host_async()
-    arrays = [np.asarray(leaf) for leaf in leaves]
-    return structure.unflatten([a.item() if a.ndim == 0 else a for a in arrays])
-
-
-@functools.cache
-def _far() -> bool:
-    """Whether the device has a memory of its own."""
-    return jax.default_backend() != "cpu"
-
-
 class Rows:
     """Stacked rows on the host, given one after another; each is as `to_host` would give it.
 

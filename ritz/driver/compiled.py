@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ritz.driver import phases
+from ritz.driver import live
 from ritz.driver.abstract import AbstractDriver
 from ritz.driver.blocks import (
     SECONDS,
@@ -20,13 +20,13 @@ from ritz.driver.blocks import (
     row_shapes,
     run_block,
     run_block_in_place,
-    to_host,
 )
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.guarded_blocks import GuardedBlocks, holding
 from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
 from ritz.driver.traced import Held, Observers, gather
+from ritz.driver.transfers import to_host
 
 _logger = logging.getLogger(__name__)
 
@@ -49,11 +49,10 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         self._length = BlockLength()
         self._observers: Observers | None = None
         self._held: Held = ()
-        self._device_row: dict[str, Any] = {}
         self._row_shapes: Any = None
         self._owns_carry = False
         self._compiled_in_run = False
-        self._undo: tuple[Any, Any] | None = None
+        self._attempt: live.Attempt | None = None
 
     @property
     @abc.abstractmethod
@@ -88,12 +87,12 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
     def begin_run(self) -> None:
         """Nothing is known of the callbacks yet, and the carry's arrays may be in use elsewhere."""
         self._owns_carry = self._compiled_in_run = self._ran_blocks = False
-        self._undo = self._accepted = None
+        self._attempt = self._accepted = None
 
     def end_run(self) -> None:
         """Let go of the traced parts of the callbacks, and of the last good state."""
-        self._observers, self._held, self._device_row = None, (), {}
-        self._good = None
+        self._observers, self._held = None, ()
+        self._good = self._attempt = None
 
     def begin_step(self, hooks: HookList) -> None:
         """Compute a block from this step on, unless one is being replayed or the step is live."""
@@ -238,8 +237,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         self._length.cut(playback.count)
         self.batch = None
         if playback.row_filled:
-            self._device_row = self._row(*playback.device_row)
-            self._observe("before_parameter_update")
+            self._observe_row(*playback.device_row)
         self._load_traced()
 
     def _undo_attempt(self) -> None:
@@ -247,13 +245,12 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
         Not if a callback has put other parameters into the state since.
         """
-        undo, self._undo = self._undo, None
-        if undo is None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
             return
-        before, after = undo
-        now, then = jax.tree.leaves(self.carry.params), jax.tree.leaves(after.params)
+        now, then = jax.tree.leaves(self.carry.params), jax.tree.leaves(attempt.carry.params)
         if len(now) == len(then) and all(map(operator.is_, now, then)):
-            self.carry = before
+            self.carry = attempt.before
 
     def _count_the_rest(self, playback: Playback) -> None:
         """Without a carry to go back to, the steps of the block stay as they were taken."""
@@ -270,15 +267,18 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
             missed,
         )
 
-    def _row(self, loss: Any, metrics: dict[str, Any]) -> dict[str, Any]:
-        assert self._observers is not None
-        return self._observers.row(np.int32(self.step_count), loss, metrics)
+    def _observe_row(self, loss: Any, metrics: dict[str, Any]) -> None:
+        """Let the traced parts see the row of a step in a block that ends before its update."""
+        observers, hook = self._observers, "before_parameter_update"
+        assert observers is not None
+        if observers.sees(hook):
+            row = observers.row(np.int32(self.step_count), loss, metrics)
+            self._held = live.observe(observers, hook, self._held, self.carry, row)
 
-    def _observe(self, hook: str) -> None:
-        """Let the traced parts see a live step."""
-        observers = self._observers
-        if observers is not None and observers.sees(hook):
-            self._held = phases.observe(observers, hook, self._held, self.carry, self._device_row)
+    def _hold_as(self, held: Held | None) -> None:
+        """Take over what the traced parts carry after a hook of a live step."""
+        if held:
+            self._held = held
             self._load_traced()
 
     def _load_traced(self) -> None:
@@ -295,7 +295,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         if fresh_samples:
             now = self.carry
             snapshot = jax.tree.map(
-                lambda then, now: now if phases.is_key(now) else then, snapshot, now
+                lambda then, now: now if live.is_key(now) else then, snapshot, now
             )
         self.carry = snapshot
 
@@ -331,28 +331,20 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         return loss, None
 
     def _compute_live(self) -> tuple[Any, Any]:
-        kernel, carry, batch = self.kernel, self.carry, self.batch
-        before = carry
-        if batch is None:
-            carry, proposal, batch = phases.sample_and_propose(kernel, carry)
-        else:
-            carry, proposal = phases.propose(kernel, carry, batch)
-        self.carry, self.batch = carry, batch
-        self._undo = before, carry
-        metrics = proposal.metrics
-        if self._observers is not None:
-            if self._observers.meters:
-                metrics = phases.metrics(self._observers, carry, proposal)
-            self._device_row = self._row(proposal.loss, metrics)
-        loss, self._metrics = to_host((proposal.loss, metrics))
-        return loss, proposal.update
+        observers = self._observers or Observers(self.loss_name)
+        attempt = live.Attempt(
+            self.kernel, observers, self.carry, self._held, step=self.step_count, batch=self.batch
+        )
+        self.carry, self.batch = attempt.carry, attempt.batch
+        self._attempt, self._metrics = attempt, attempt.metrics
+        return attempt.loss, attempt.update
 
     def fill_row(self, log_data: dict[str, Any]) -> None:
         """Add loss and metrics; the first row of a block has its length as `block`."""
         super().fill_row(log_data)
         playback = self._playback
         if playback is None:
-            self._observe("before_parameter_update")
+            self._hold_as(None if self._attempt is None else self._attempt.held)
             return
         playback.row_filled = True
         if playback.count == 0 and playback.length > 1:
@@ -368,13 +360,13 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         """Apply `update` through the kernel."""
         playback = self._playback
         if playback is None:
-            before, after = self.carry, self._applied(update)
+            before, outcome = self.carry, self._outcome_of(update)
             if not self._is_implausible(self.doubts):
                 good = before, self._held
                 self._good = lambda: good
-            self.carry = after
-            self._owns_carry, self._undo = False, None
-            self._observe("on_step_end")
+            self.carry = outcome.carry
+            self._owns_carry, self._attempt = False, None
+            self._hold_as(outcome.held)
         else:
             if self._speculate:
                 self._push(playback.block)
@@ -401,7 +393,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
                 "trial_loss needs the samples of a step; call it in on_compute_update_end or "
                 "before_parameter_update."
             )
-        return to_host(phases.trial(self.kernel, self.carry, self.batch, update))
+        return to_host(live.trial(self.kernel, self.carry, self.batch, update))
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
         log_data.update(self._metrics)

@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from ritz.driver import phases
-from ritz.driver.blocks import Block, Playback, run_block, to_host
+from ritz.driver import live
+from ritz.driver.blocks import Block, Playback, run_block
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.guarded import FailedState, Guarded
-from ritz.driver.traced import Held
+from ritz.driver.traced import Held, Observers
+from ritz.driver.transfers import to_host
 
 
 class GuardedBlocks(Guarded):
@@ -33,7 +34,7 @@ class GuardedBlocks(Guarded):
     _observers: Any
     _held: Any
     _playback: Playback | None
-    _undo: tuple[Any, Any] | None
+    _attempt: live.Attempt | None
 
     _good: Callable[[], tuple[Any, Held]] | None = None
     """Gives the last carry from which parameters moved whose loss was finite and plausible, and
@@ -41,8 +42,9 @@ class GuardedBlocks(Guarded):
     _accepted: frozenset[str] | None = None
     """The doubts that there were in the first step of the run."""
     _metrics: dict[str, Any]
-    _candidate: tuple[Any, Any] | None = None
-    """An update, and the carry after it."""
+    _loss_name: str
+    _candidate: tuple[Any, live.Outcome] | None = None
+    """An update, and what it leads to."""
     _failed_carry: Any = None
     _ran_blocks = False
     """Whether any step of this run was part of a block."""
@@ -65,19 +67,26 @@ class GuardedBlocks(Guarded):
         if not is_finite(loss_parts(self._loss_stats)):
             return Divergence("loss", self._loss_stats)
         update = self._dp
-        carry, finite = phases.apply(self.kernel, self.carry, update)
-        if not finite:
-            self._failed_carry = carry
+        outcome = self._apply(update)
+        if not outcome.finite:
+            self._failed_carry = outcome.carry
             return Divergence(_culprit(update), self._loss_stats)
-        self._candidate = update, carry
+        self._candidate = update, outcome
         return None
 
-    def _applied(self, update: Any) -> Any:
-        """The carry after `update`, as `_examine` has found it or computed now."""
+    def _apply(self, update: Any) -> live.Outcome:
+        kernel, carry = self.kernel, self.carry
+        if self._attempt is not None:
+            return self._attempt.outcome(kernel, carry, update)
+        after, finite = live.apply(kernel, carry, update)
+        return live.Outcome(after, (), finite)
+
+    def _outcome_of(self, update: Any) -> live.Outcome:
+        """What `update` leads to, as `_examine` has found it or as it is now."""
         candidate, self._candidate = self._candidate, None
         if candidate is not None and candidate[0] is update:
             return candidate[1]
-        return phases.apply(self.kernel, self.carry, update)[0]
+        return self._apply(update)
 
     def move(self, update: Any) -> None:
         """Apply the update, which was found to be good; within a block it has been applied."""
@@ -99,10 +108,9 @@ class GuardedBlocks(Guarded):
             self.settle()
             self.reset_step()
             self._compute_live()  # draws the numbers of the step in the block
-        assert self._undo is not None
-        before, _ = self._undo
+        assert self._attempt is not None
         if self._good is None or self._stays(found):
-            self._go_to(before, self._held)
+            self._go_to(self._attempt.before, self._held)
         else:
             self._go_to(*self._good())
 
@@ -120,7 +128,7 @@ class GuardedBlocks(Guarded):
             observers.load(self._held)
         snapshot = self._snapshot_of(carry)
         self.restore(snapshot, fresh_samples=True)
-        self.batch = self._undo = self._candidate = None
+        self.batch = self._attempt = self._candidate = None
 
     def _snapshot_of(self, carry: Any) -> Any:
         """What `snapshot` would give with `carry`."""
@@ -155,8 +163,11 @@ class GuardedBlocks(Guarded):
                 lambda leaf: leaf[0], run_block(*arguments, np.int32(1)).rows
             )
         else:
-            _, proposal, _ = phases.sample_and_propose(self.kernel, self.carry)
-            loss, metrics = proposal.loss, proposal.metrics
+            observers = self._observers or Observers(self._loss_name)
+            attempt = live.Attempt(
+                self.kernel, observers, self.carry, self._held, step=self._step_count, batch=None
+            )
+            loss, metrics = attempt.loss, attempt.metrics
         loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))
         return loss, holding({"doubts": doubts})
 
