@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from ritz.driver.arguments import as_callback
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.guarded import Guarded
 from ritz.driver.hooks import CallbackTable, HookList
+from ritz.driver.loop import StepInfo
 from ritz.driver.running import Running
 from ritz.driver.stop import DeferredAccessError, StopReason
 
@@ -339,6 +340,18 @@ class AbstractDriver(Running, Guarded):
 
     def begin_step(self, hooks: HookList) -> None:
         """Called before each step; a driver with a kernel may compute a block of them."""
+
+    def replay_block(self, hooks: HookList, each: bool) -> Iterator[StepInfo]:
+        """Go through the steps of a block but its last, as far as only rows and hooks matter there.
+
+        Args:
+            hooks: The callbacks.
+            each: Whether somebody waits for each step; if not, steps without hooks are skipped.
+
+        Yields:
+            What `steps` yields.
+        """
+        yield from ()
 
     def settle(self) -> None:
         """Called when a run leaves its steps: bring the state to the steps that were counted."""

@@ -1,9 +1,11 @@
 """A driver made from a kernel."""
 
 import abc
+import itertools
 import logging
 import operator
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -12,23 +14,24 @@ import numpy as np
 
 from ritz.driver import live
 from ritz.driver.abstract import AbstractDriver
-from ritz.driver.blocks import (
-    SECONDS,
-    Block,
-    BlockLength,
-    Playback,
-    row_shapes,
-    run_block,
-    run_block_in_place,
-)
-from ritz.driver.callback import AbstractCallback
+from ritz.driver.blocks import SECONDS, Block, row_shapes, run_block, run_block_in_place
+from ritz.driver.callback import STEP_HOOKS, AbstractCallback
 from ritz.driver.guarded_blocks import GuardedBlocks, holding
 from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
+from ritz.driver.loop import StepInfo
+from ritz.driver.replay import BlockLength, Replay
+from ritz.driver.stop import StopRun
 from ritz.driver.traced import Held, Observers, gather
 from ritz.driver.transfers import to_host
 
 _logger = logging.getLogger(__name__)
+
+_OF_STEPS = (
+    "begin_attempt", "reset_step", "compute_loss_and_update", "objections", "fill_row",
+    "check_finite", "move", "update_parameters", "count_step",
+)  # fmt: skip
+"""The methods by which a subclass could do something of its own in a step of a block."""
 
 
 class CompiledDriver(GuardedBlocks, AbstractDriver):
@@ -45,7 +48,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
     def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
         super().__init__(state, minimized_quantity_name)
         self._metrics: dict[str, Any] = {}
-        self._playback: Playback | None = None
+        self._replay: Replay | None = None
         self._length = BlockLength()
         self._observers: Observers | None = None
         self._held: Held = ()
@@ -96,7 +99,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
     def begin_step(self, hooks: HookList) -> None:
         """Compute a block from this step on, unless one is being replayed or the step is live."""
-        if self._playback is not None:
+        if self._replay is not None:
             return
         if self._observers is None:
             self._gather_traced(hooks)
@@ -116,8 +119,8 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
     def plan_block(self, first: int) -> int:
         """How many steps from `first` on this process would take as a block; 0 if it is live."""
-        if self._playback is not None:
-            self._length.done(self._playback)
+        if self._replay is not None:
+            self._length.done(self._replay)
         guarded, self._block = self._block, None
         try:
             return self._plan(self._hooks, first)
@@ -153,29 +156,29 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         arguments = (kernel, self._observers, carry, self._held, np.int32(self.step_count))
         known, began = program._cache_size(), time.perf_counter()
         block = program(*arguments, np.int32(length), **options)
-        playback = Playback(self.step_count, arguments, block, began)
-        playback.compiled = program._cache_size() > known
-        if playback.compiled:
-            self._log_compilation(playback)
+        replay = Replay(self.step_count, arguments, block, began)
+        replay.compiled = program._cache_size() > known
+        if replay.compiled:
+            self._log_compilation(replay)
         if not self._speculate:
-            playback.arguments = self._good = None
+            replay.arguments = self._good = None
             self._push(block)
-        self._look_at(playback)
+        self._look_at(replay)
         self._ran_blocks = True
-        self._playback, self._block = playback, playback.steps
+        self._replay, self._block = replay, replay.steps
 
-    def _log_compilation(self, playback: Playback) -> None:
+    def _log_compilation(self, replay: Replay) -> None:
         again = self._compiled_in_run
         self._compiled_in_run = True
         level = logging.INFO
         if again:  # calls with arrays that lie elsewhere look like it, but take no time
-            level = logging.WARNING if playback.seconds > SECONDS else logging.DEBUG
+            level = logging.WARNING if replay.seconds > SECONDS else logging.DEBUG
         _logger.log(
             level,
             "Step %d: the block program was compiled%s (%.1f s)%s",
             self.step_count,
             " again" * again,
-            playback.seconds,
+            replay.seconds,
             ": a shape, type or setting of the driver has changed." if again else ".",
         )
 
@@ -186,30 +189,30 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         self._dp, self._held, self._owns_carry = block.update, block.held, True
         self._block = guarded
 
-    def _finish(self, playback: Playback) -> None:
-        self._playback = self._block = None
-        self._length.done(playback)
-        self._note_good(playback, playback.length)
+    def _finish(self, replay: Replay) -> None:
+        self._replay = self._block = None
+        self._length.done(replay)
+        self._note_good(replay, replay.length)
         self._load_traced()
 
     def take_back(self, step: int, filled: bool, counted: bool) -> bool:
         """Go back to an earlier step of the block; `settle` makes the state follow."""
-        playback = self._playback
-        if playback is None or playback.arguments is None:
+        replay = self._replay
+        if replay is None or replay.arguments is None:
             return False
-        playback.count = step - playback.steps[0]
+        replay.count = step - replay.steps[0]
         self._step_count, self._went_back = step + counted, True
-        self.loss, self._metrics = to_host(playback.device_row)
+        self.loss, self._metrics = to_host(replay.device_row)
         self.doubts = holding(self._metrics)
         self._divergence = self._retrying = None  # that was later
         if filled and self._clock_start is not None:
             self._elapsed = self._clock() - self._clock_start
-        playback.count += counted
-        playback.row_filled = filled and not counted
-        if playback.pushed:
-            playback.pushed = False
+        replay.count += counted
+        replay.row_filled = filled and not counted
+        if replay.pushed:
+            replay.pushed = False
             guarded, self._block = self._block, None
-            self.carry, self._held = playback.arguments[2:4]
+            self.carry, self._held = replay.arguments[2:4]
             self._block = guarded
         return True
 
@@ -218,26 +221,26 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
         If it is interrupted, it can be called again.
         """
-        playback = self._playback
-        if playback is None:
+        replay = self._replay
+        if replay is None:
             self._undo_attempt()
-        elif playback.arguments is None:
-            self._count_the_rest(playback)
+        elif replay.arguments is None:
+            self._count_the_rest(replay)
         else:
-            self._take_back(playback)
+            self._take_back(replay)
         self.leave_diverged()
 
-    def _take_back(self, playback: Playback) -> None:
+    def _take_back(self, replay: Replay) -> None:
         """Go back to the steps of a block that were counted."""
-        assert playback.arguments is not None
-        if playback.count:
-            self._push(run_block(*playback.arguments, np.int32(playback.count)))
-            self._note_good(playback, playback.count)
-        self._playback = self._block = None
-        self._length.cut(playback.count)
+        assert replay.arguments is not None
+        if replay.count:
+            self._push(run_block(*replay.arguments, np.int32(replay.count)))
+            self._note_good(replay, replay.count)
+        self._replay = self._block = None
+        self._length.cut(replay.count)
         self.batch = None
-        if playback.row_filled:
-            self._observe_row(*playback.device_row)
+        if replay.row_filled:
+            self._observe_row(*replay.device_row)
         self._load_traced()
 
     def _undo_attempt(self) -> None:
@@ -252,11 +255,11 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         if len(now) == len(then) and all(map(operator.is_, now, then)):
             self.carry = attempt.before
 
-    def _count_the_rest(self, playback: Playback) -> None:
+    def _count_the_rest(self, replay: Replay) -> None:
         """Without a carry to go back to, the steps of the block stay as they were taken."""
-        missed = playback.length - playback.count - (playback.lost is not None)
-        self._playback = self._block = None
-        self._length.cut(playback.count)
+        missed = replay.length - replay.count - (replay.lost is not None)
+        self._replay = self._block = None
+        self._length.cut(replay.count)
         self._step_count += missed
         self._load_traced()
         if not missed:
@@ -304,12 +307,67 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
     @property
     def settled_state(self) -> Any:
         """The state, or None while it is not that of the present step."""
-        playback = self._playback
-        return self._variational_state if playback is None or playback.pushed else None
+        replay = self._replay
+        return self._variational_state if replay is None or replay.pushed else None
+
+    def replay_block(self, hooks: HookList, each: bool) -> Iterator[StepInfo]:
+        """See `AbstractDriver.replay_block`; what subclasses do in a step is left to the loop."""
+        replay = self._replay
+        if replay is None or replay.count or not self._is_plain(replay, hooks):
+            return
+        own_row = type(self)._log_additional_data is not CompiledDriver._log_additional_data
+        updating, ending = hooks.has("before_parameter_update"), hooks.has("on_step_end")
+        first, inner = replay.steps[0], replay.length - 1
+        self._step_attempt, self._went_back = 0, False
+        self._guard.passed()
+        if self._clock_start is None:
+            self._clock_start = replay.clock
+        if not (each or updating or ending or own_row):
+            next(itertools.islice(replay.rows, inner, inner), None)
+            replay.count, self._step_count = inner, first + inner
+            return
+        began, seconds, length = replay.began, replay.seconds, replay.length
+        for step, (loss, metrics) in zip(range(first, first + inner), replay.rows):  # noqa: B905
+            self._loss_stats, self._metrics = loss, metrics
+            log_data = {self._loss_name: loss}
+            if own_row or "doubts" in metrics:
+                self._log_additional_data(log_data)
+            else:
+                log_data.update(metrics)
+            now = began + seconds * (step - first + 1) / length
+            log_data["wallclock"] = self._elapsed = now - self._clock_start
+            if step == first:
+                log_data["block"] = length
+            replay.row_filled = True
+            if updating:
+                hooks.call("before_parameter_update", step, log_data, self)
+            if ending:
+                self._call_step_end(hooks, step, log_data)
+            if self._after_step:
+                self.count_step(True)
+            else:
+                self._step_count, replay.count, replay.row_filled = step + 1, step + 1 - first, False
+            if each:
+                yield StepInfo(step, self._loss_stats, log_data)
+            if self._replay is None:
+                return
+
+    def _is_plain(self, replay: Replay, hooks: HookList) -> bool:
+        """Whether nothing can happen within a block but what its rows and two hooks bring."""
+        own = all(getattr(type(self), name) is getattr(CompiledDriver, name) for name in _OF_STEPS)
+        decided = hooks.votes is not None or hooks.has(*STEP_HOOKS[:3]) or self.may_reject
+        return own and not decided and replay.lost is None and not replay.doubted
+
+    def _call_step_end(self, hooks: HookList, step: int, log_data: dict[str, Any]) -> None:
+        try:
+            hooks.call("on_step_end", step, log_data, self)
+        except BaseException as error:
+            self.count_step(True, isinstance(error, StopRun))
+            raise
 
     def begin_attempt(self, attempt: int) -> None:
         """Leave the block if its step was rejected: further attempts are live."""
-        if attempt and self._playback is not None:
+        if attempt and self._replay is not None:
             self.settle()
             self.reset_step()
             self._compute_live()  # draws the numbers of the rejected attempt
@@ -317,7 +375,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
     def reset_step(self) -> None:
         """Forget the samples, so that the next access draws fresh ones."""
-        if self._playback is None:
+        if self._replay is None:
             self.batch = None
 
     def compute_loss_and_update(self) -> tuple[Any, Any]:
@@ -325,9 +383,9 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
         Loss and metrics come to the host in one transfer; the update stays on the device.
         """
-        if self._playback is None:
+        if self._replay is None:
             return self._compute_live()
-        loss, self._metrics = self._playback.next_row()
+        loss, self._metrics = next(self._replay.rows)
         return loss, None
 
     def _compute_live(self) -> tuple[Any, Any]:
@@ -342,24 +400,24 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
     def fill_row(self, log_data: dict[str, Any]) -> None:
         """Add loss and metrics; the first row of a block has its length as `block`."""
         super().fill_row(log_data)
-        playback = self._playback
-        if playback is None:
+        replay = self._replay
+        if replay is None:
             self._hold_as(None if self._attempt is None else self._attempt.held)
             return
-        playback.row_filled = True
-        if playback.count == 0 and playback.length > 1:
-            log_data["block"] = playback.length
+        replay.row_filled = True
+        if replay.count == 0 and replay.length > 1:
+            log_data["block"] = replay.length
 
     def _clock(self) -> float:
-        playback = self._playback
-        if playback is None:
+        replay = self._replay
+        if replay is None:
             return super()._clock()
-        return playback.began + playback.seconds * (playback.count + 1) / playback.length
+        return replay.clock
 
     def update_parameters(self, update: Any) -> None:
         """Apply `update` through the kernel."""
-        playback = self._playback
-        if playback is None:
+        replay = self._replay
+        if replay is None:
             before, outcome = self.carry, self._outcome_of(update)
             if not self._is_implausible(self.doubts):
                 good = before, self._held
@@ -369,18 +427,18 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
             self._hold_as(outcome.held)
         else:
             if self._speculate:
-                self._push(playback.block)
-            playback.pushed = True
+                self._push(replay.block)
+            replay.pushed = True
 
     def count_step(self, counted: bool, whole: bool = True) -> None:
         """Count the step; after the last one of a block the state can be read again."""
-        playback = self._playback
+        replay = self._replay
         counted = counted and not self._went_back
-        if playback is not None and counted:
-            playback.count += 1
-            playback.row_filled = False
-            if playback.count == playback.length:
-                self._finish(playback)
+        if replay is not None and counted:
+            replay.count += 1
+            replay.row_filled = False
+            if replay.count == replay.length:
+                self._finish(replay)
             elif self._after_step:
                 self.settle()
         super().count_step(counted, whole)

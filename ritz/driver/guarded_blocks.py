@@ -11,10 +11,11 @@ import jax
 import numpy as np
 
 from ritz.driver import live
-from ritz.driver.blocks import Block, Playback, run_block
+from ritz.driver.blocks import Block, run_block
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.guarded import FailedState, Guarded
+from ritz.driver.replay import Replay
 from ritz.driver.traced import Held, Observers
 from ritz.driver.transfers import to_host
 
@@ -33,7 +34,7 @@ class GuardedBlocks(Guarded):
     _speculate: bool
     _observers: Any
     _held: Any
-    _playback: Playback | None
+    _replay: Replay | None
     _attempt: live.Attempt | None
 
     _good: Callable[[], tuple[Any, Held]] | None = None
@@ -51,17 +52,17 @@ class GuardedBlocks(Guarded):
 
     def check_finite(self) -> None:
         """See `Guarded.check_finite`; a block was looked through when it was computed."""
-        playback = self._playback
-        if playback is None or playback.lost is not None:
+        replay = self._replay
+        if replay is None or replay.lost is not None:
             super().check_finite()
 
     def _examine(self) -> Divergence | None:
         """What is not finite; the same on all processes, as losses and flags are."""
-        playback = self._playback
-        if playback is not None:
-            if playback.lost is None or playback.lost[0] != playback.count:
+        replay = self._replay
+        if replay is not None:
+            if replay.lost is None or replay.lost[0] != replay.count:
                 return None
-            return playback.lost[1]._replace(loss=self._loss_stats)
+            return replay.lost[1]._replace(loss=self._loss_stats)
         if self._accepted is None:
             self._accepted = holding(self._metrics)
         if not is_finite(loss_parts(self._loss_stats)):
@@ -90,8 +91,8 @@ class GuardedBlocks(Guarded):
 
     def move(self, update: Any) -> None:
         """Apply the update, which was found to be good; within a block it has been applied."""
-        playback = self._playback
-        if playback is None or playback.count == playback.length - 1:
+        replay = self._replay
+        if replay is None or replay.count == replay.length - 1:
             self.update_parameters(update)
 
     def _is_implausible(self, doubts: frozenset[str]) -> bool:
@@ -104,7 +105,7 @@ class GuardedBlocks(Guarded):
 
     def _retreat(self, found: Divergence) -> None:
         """Go back to the last good carry; random numbers go on after those that were drawn."""
-        if self._playback is not None:
+        if self._replay is not None:
             self.settle()
             self.reset_step()
             self._compute_live()  # draws the numbers of the step in the block
@@ -171,55 +172,55 @@ class GuardedBlocks(Guarded):
         loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))
         return loss, holding({"doubts": doubts})
 
-    def _look_at(self, playback: Playback) -> None:
+    def _look_at(self, replay: Replay) -> None:
         """Find out at which step of a block the run diverges, if it does."""
         if self._accepted is None:
-            first = {name: holds[0] for name, holds in playback.doubts.items()}
+            first = {name: holds[0] for name, holds in replay.doubts.items()}
             self._accepted = holding({"doubts": first})
-        if playback.finite or not self._guard.watches:
+        if replay.finite or not self._guard.watches:
             return
-        if playback.arguments is None:  # the program has stopped there
-            step = playback.length - 1
-            is_loss = playback.first_invalid == step
-            playback.lost = step, Divergence("loss" if is_loss else _culprit(playback.block.update))
+        if replay.arguments is None:  # the program has stopped there
+            step = replay.length - 1
+            is_loss = replay.first_invalid == step
+            replay.lost = step, Divergence("loss" if is_loss else _culprit(replay.block.update))
             return
-        step = playback.first_invalid
-        if step == 0 or (step < playback.length and _taken(playback, step).finite):
-            playback.lost = step, Divergence("loss")
+        step = replay.first_invalid
+        if step == 0 or (step < replay.length and _taken(replay, step).finite):
+            replay.lost = step, Divergence("loss")
             return
         good, lost = 0, step  # after `good` steps the parameters are finite, after `lost` not
         while lost - good > 1:
             middle = (good + lost) // 2
-            if _taken(playback, middle).finite:
+            if _taken(replay, middle).finite:
                 good = middle
             else:
                 lost = middle
-        block = _taken(playback, lost)
+        block = _taken(replay, lost)
         self._failed_carry = block.carry
-        playback.lost = good, Divergence(_culprit(block.update))
+        replay.lost = good, Divergence(_culprit(block.update))
 
-    def _note_good(self, playback: Playback, count: int) -> None:
+    def _note_good(self, replay: Replay, count: int) -> None:
         """Note the last good carry before one of the first `count` steps of a block."""
-        if playback.arguments is None:
+        if replay.arguments is None:
             self._good = None
             return
         telling = self.telling_doubts - (self._accepted or frozenset())
         good = np.ones(count, bool)
-        for name in telling & playback.doubts.keys():
-            good &= ~np.asarray(playback.doubts[name][:count], bool)
+        for name in telling & replay.doubts.keys():
+            good &= ~np.asarray(replay.doubts[name][:count], bool)
         if good.any():
             last = int(np.flatnonzero(good)[-1])
-            arguments = playback.arguments
+            arguments = replay.arguments
             first = arguments[2], arguments[3]
             # At the first step the carry alone is kept. For later ones the kernel is too, and with
             # it the data that it holds, until the next block has ended.
             self._good = (lambda: _state_after(arguments, last)) if last else (lambda: first)
 
 
-def _taken(playback: Playback, count: int) -> Block:
+def _taken(replay: Replay, count: int) -> Block:
     """The first `count` steps of a block once more, which gives the same bits."""
-    assert playback.arguments is not None
-    return run_block(*playback.arguments, np.int32(count))
+    assert replay.arguments is not None
+    return run_block(*replay.arguments, np.int32(count))
 
 
 def _state_after(arguments: tuple[Any, ...], count: int) -> tuple[Any, Held]:

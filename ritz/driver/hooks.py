@@ -120,6 +120,10 @@ class HookList:
         for key, state in self._saved.items():
             stateful[key].load_state_dict(state)
 
+    def has(self, *hooks: str) -> bool:
+        """Whether any callback has one of these hooks."""
+        return any(self._calls[hook] for hook in hooks)
+
     def call(self, hook: str, *args: Any) -> Sequence[AbstractCallback]:
         """Call `hook` on all callbacks.
 

@@ -45,10 +45,7 @@ class Attempt:
         self._kernel, self._observers = kernel, observers
         number = np.int32(step) if observers.parts else None
         arguments = (kernel, observers, carry, held, number)
-        if batch is None:
-            result = draw_and_step(*arguments)
-        else:
-            result = step_with(*arguments, batch)
+        result = draw_and_step(*arguments) if batch is None else step_with(*arguments, batch)
         self.carry, self.batch, self.update, self._row, self.held, self._next, packed = result
         """`carry` and `held` are those before the update."""
         self.loss, self.metrics, self._finite = packed.to_host()

@@ -23,11 +23,13 @@ class StepInfo(NamedTuple):
     """The row that was logged."""
 
 
-def run_loop(driver: "AbstractDriver", n_iter: int, hooks: HookList) -> Iterator[StepInfo]:
-    """Take `n_iter` steps; however they end, tell every callback once."""
+def run_loop(
+    driver: "AbstractDriver", n_iter: int, hooks: HookList, each: bool
+) -> Iterator[StepInfo]:
+    """Take `n_iter` steps; however they end, tell every callback once. See `replay_block`."""
     with SignalGuard() as signals:
         try:
-            reason, message = yield from take_steps(driver, n_iter, hooks, signals)
+            reason, message = yield from take_steps(driver, n_iter, hooks, signals, each)
             hooks.check()
         except GeneratorExit:
             reason, message = StopReason.CLOSED, StopReason.CLOSED.value
@@ -46,7 +48,7 @@ def run_loop(driver: "AbstractDriver", n_iter: int, hooks: HookList) -> Iterator
 
 
 def take_steps(
-    driver: "AbstractDriver", n_iter: int, hooks: HookList, signals: SignalGuard
+    driver: "AbstractDriver", n_iter: int, hooks: HookList, signals: SignalGuard, each: bool
 ) -> Generator[StepInfo, None, tuple[StopReason, str]]:
     """Take up to `n_iter` steps; return why they ended."""
     try:
@@ -56,6 +58,11 @@ def take_steps(
             if driver.block is None and signals.agreed():
                 return StopReason.INTERRUPTED, signals.message
             driver.begin_step(hooks)  # may compute a block, which the next steps then replay
+            if driver.block is not None:
+                yield from driver.replay_block(hooks, each)
+                if driver.block is None:  # a callback has ended it
+                    continue
+                step = driver.step_count
             try:
                 yield take_step(driver, hooks, signals, step, attempt)
                 attempt = 0

@@ -1,6 +1,7 @@
 """How a driver runs: the arguments of `run`, and the loop that they set in motion."""
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,31 @@ _EARLY = (
 
 MAX_ATTEMPTS = 10
 """How often one step may be attempted, unless `run` is told otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How a run takes its steps; see `run`."""
+
+    max_attempts: int = MAX_ATTEMPTS
+    max_block: int | None = None
+    speculate: bool = True
+    resume: bool | str | Path = False
+    on_divergence: str | None = None
+    each: bool = False
+    """Whether somebody waits for each step."""
+
+    def check(self) -> None:
+        """Refuse what is not allowed.
+
+        Raises:
+            ValueError: Naming the argument.
+        """
+        check_count("max_attempts", self.max_attempts, 1)
+        if self.max_block is not None:
+            check_count("max_block", self.max_block, 1)
+        if self.on_divergence is not None:
+            check_choice("on_divergence", self.on_divergence, POLICIES)
 
 
 class Running:
@@ -82,29 +108,23 @@ class Running:
         Yields:
             One `StepInfo` after each step.
         """
-        check_count("n_iter", n_iter, 0)
-        check_count("max_attempts", max_attempts, 1)
-        if max_block is not None:
-            check_count("max_block", max_block, 1)
-        callbacks, self._loggers = assemble(
-            self.adapt,
-            out=out,
-            obs=obs,
-            step_size=step_size,
-            show_progress=show_progress,
-            save_params_every=save_params_every,
-            write_every=write_every,
-            callback=[*self._registered, *listed(callback)],
+        options = RunOptions(max_attempts, max_block, speculate, resume, on_divergence, each=True)
+        return self._start(
+            n_iter, options, out=out, obs=obs, step_size=step_size, show_progress=show_progress,
+            save_params_every=save_params_every, write_every=write_every, callback=callback,
             timeit=timeit,
-        )
+        )  # fmt: skip
+
+    def _start(self, n_iter: int, options: RunOptions, **plugins: Any) -> Iterator[StepInfo]:
+        check_count("n_iter", n_iter, 0)
+        options.check()
+        plugins["callback"] = [*self._registered, *listed(plugins["callback"])]
+        callbacks, self._loggers = assemble(self.adapt, **plugins)
         hooks = HookList(callbacks)
-        policy = self._policy(on_divergence, hooks)
-        steps = self._loop(n_iter, hooks, max_attempts, max_block, speculate, resume, policy)
-        return self._with_resources(steps)
+        policy = self._policy(options.on_divergence, hooks)
+        return self._with_resources(self._loop(n_iter, hooks, options, policy))
 
     def _policy(self, asked: str | None, hooks: HookList) -> str:
-        if asked is not None:
-            check_choice("on_divergence", asked, POLICIES)
         if asked == "retry" and not (self.can_go_back and self._keeps_parameters):
             raise ValueError(
                 f'on_divergence="retry" needs a driver that can go back, and {type(self).__name__} '
@@ -125,14 +145,7 @@ class Running:
             yield from steps
 
     def _loop(
-        self,
-        n_iter: int,
-        hooks: HookList,
-        max_attempts: int,
-        max_block: int | None,
-        speculate: bool,
-        resume: bool | str | Path,
-        policy: str,
+        self, n_iter: int, hooks: HookList, options: RunOptions, policy: str
     ) -> Iterator[StepInfo]:
         if self._running:
             raise RuntimeError(
@@ -140,35 +153,29 @@ class Running:
             )
         self.guard_run(policy)
         with watchdog.guard(self._leave):
-            yield from self._watched_loop(n_iter, hooks, max_attempts, max_block, speculate, resume)
+            yield from self._watched_loop(n_iter, hooks, options)
 
     def _watched_loop(
-        self,
-        n_iter: int,
-        hooks: HookList,
-        max_attempts: int,
-        max_block: int | None,
-        speculate: bool,
-        resume: bool | str | Path,
+        self, n_iter: int, hooks: HookList, options: RunOptions
     ) -> Iterator[StepInfo]:
         driver: Any = self
         self._hooks = hooks
         first = self._step_count
         with together("before the run"):
             for callback in hooks.callbacks:
-                callback.check_run(driver, bool(resume))
-            if resume:
-                first = resume_run(driver, hooks, resume, n_iter)
+                callback.check_run(driver, bool(options.resume))
+            if options.resume:
+                first = resume_run(driver, hooks, options.resume, n_iter)
         self._running = True
-        self._max_block, self._speculate = max_block, speculate
-        self.max_attempts = max_attempts
+        self._max_block, self._speculate = options.max_block, options.speculate
+        self.max_attempts = options.max_attempts
         self._target_step = max(first + n_iter, self._step_count)
         self._after_step, self._after_steps = [], []
         self.begin_run()
         try:
             with self._environment():
                 n_left = self._target_step - self._step_count
-                yield from run_loop(driver, n_left, hooks)
+                yield from run_loop(driver, n_left, hooks, options.each)
         finally:
             self._running = False
             self.end_run()
@@ -254,9 +261,11 @@ class Running:
                 `on_run_end` called, unless Python runs interactively. Where nobody catches it,
                 the process ends with the status of the signal, such as 143.
         """
-        steps = self.steps(
-            n_iter, out, obs, step_size, show_progress, save_params_every, write_every, callback,
-            timeit, max_attempts, max_block, speculate, resume, on_divergence,
+        options = RunOptions(max_attempts, max_block, speculate, resume, on_divergence, each=False)
+        steps = self._start(
+            n_iter, options, out=out, obs=obs, step_size=step_size, show_progress=show_progress,
+            save_params_every=save_params_every, write_every=write_every, callback=callback,
+            timeit=timeit,
         )  # fmt: skip
         # Closes the loop properly too if it is interrupted in between.
         with contextlib.closing(steps):  # type: ignore[type-var]

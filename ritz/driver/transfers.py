@@ -47,7 +47,7 @@ class Packed:
 
     @classmethod
     def pack(cls, tree: Any) -> "Packed":
-        """Pack a tree of arrays; truth values travel as numbers of another type, if there is one."""
+        """Pack a tree of arrays; truth values travel as numbers of another type, if any."""
         leaves, structure = jax.tree.flatten(tree)
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         booleans = tuple(

@@ -220,8 +220,8 @@ class LatticeDriver(CompiledDriver):
         check_sampler(state.sampler)
         check_initial(state.sampler, state.sampler_state)
         super().begin_step(hooks)
-        if self._playback is not None:
-            check_drawn(state.sampler, self._playback.block.carry.sampler_state)
+        if self._replay is not None:
+            check_drawn(state.sampler, self._replay.block.carry.sampler_state)
             self._checked = state.sampler
         return None
 
