@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 
 class ProgressBar(AbstractCallback):
@@ -78,6 +78,4 @@ class ProgressBar(AbstractCallback):
         """Draw the last state and close."""
         self._close(step, driver)
 
-    def is_live(self, step: int) -> bool:
-        """Deferred at all steps."""
-        return False
+    is_live = never_live

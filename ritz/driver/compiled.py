@@ -1,7 +1,6 @@
 """A driver made from a kernel."""
 
 import abc
-import itertools
 import logging
 import operator
 import time
@@ -316,15 +315,16 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         if replay is None or replay.count or not self._is_plain(replay, hooks):
             return
         own_row = type(self)._log_additional_data is not CompiledDriver._log_additional_data
-        updating, ending = hooks.has("before_parameter_update"), hooks.has("on_step_end")
+        update, end = "before_parameter_update", "on_step_end"
+        updating, ending = hooks.in_block(update), hooks.in_block(end)
         first, inner = replay.steps[0], replay.length - 1
         self._step_attempt, self._went_back = 0, False
         self._guard.passed()
         if self._clock_start is None:
             self._clock_start = replay.clock
         if not (each or updating or ending or own_row):
-            next(itertools.islice(replay.rows, inner, inner), None)
-            replay.count, self._step_count = inner, first + inner
+            replay.skip_to(inner)
+            self._step_count = first + inner
             return
         began, seconds, length = replay.began, replay.seconds, replay.length
         for step, (loss, metrics) in zip(range(first, first + inner), replay.rows):  # noqa: B905
@@ -340,9 +340,13 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
                 log_data["block"] = length
             replay.row_filled = True
             if updating:
-                hooks.call("before_parameter_update", step, log_data, self)
+                hooks.call_in_block(update, updating, step, log_data, self)
             if ending:
-                self._call_step_end(hooks, step, log_data)
+                try:
+                    hooks.call_in_block(end, ending, step, log_data, self)
+                except BaseException as error:
+                    self.count_step(True, isinstance(error, StopRun))
+                    raise
             if self._after_step:
                 self.count_step(True)
             else:
@@ -357,13 +361,6 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         own = all(getattr(type(self), name) is getattr(CompiledDriver, name) for name in _OF_STEPS)
         decided = hooks.votes is not None or hooks.has(*STEP_HOOKS[:3]) or self.may_reject
         return own and not decided and replay.lost is None and not replay.doubted
-
-    def _call_step_end(self, hooks: HookList, step: int, log_data: dict[str, Any]) -> None:
-        try:
-            hooks.call("on_step_end", step, log_data, self)
-        except BaseException as error:
-            self.count_step(True, isinstance(error, StopRun))
-            raise
 
     def begin_attempt(self, attempt: int) -> None:
         """Leave the block if its step was rejected: further attempts are live."""

@@ -65,8 +65,10 @@ class GuardedBlocks(Guarded):
             return replay.lost[1]._replace(loss=self._loss_stats)
         if self._accepted is None:
             self._accepted = holding(self._metrics)
-        if not is_finite(loss_parts(self._loss_stats)):
-            return Divergence("loss", self._loss_stats)
+        attempt, loss = self._attempt, self._loss_stats
+        known = attempt is not None and loss is attempt.loss
+        if not (attempt.loss_is_finite if known else is_finite(loss_parts(loss))):
+            return Divergence("loss", loss)
         update = self._dp
         outcome = self._apply(update)
         if not outcome.finite:
@@ -97,7 +99,7 @@ class GuardedBlocks(Guarded):
 
     def _is_implausible(self, doubts: frozenset[str]) -> bool:
         """Whether parameters have exploded; doubts that came with the run do not tell."""
-        return bool(doubts & self.telling_doubts - (self._accepted or frozenset()))
+        return bool(doubts) and bool(doubts & self.telling_doubts - (self._accepted or frozenset()))
 
     def _stays(self, found: Divergence) -> bool:
         """Whether the state itself is good, and only its update is not."""

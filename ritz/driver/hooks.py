@@ -1,11 +1,19 @@
 """Calls one hook on all callbacks, in order, and collects what they decide."""
 
+import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ritz.driver.callback import HOOKS, AbstractCallback, has_state, has_step_hooks, overrides
+from ritz.driver.callback import (
+    HOOKS,
+    AbstractCallback,
+    has_state,
+    has_step_hooks,
+    never_live,
+    overrides,
+)
 from ritz.driver.consensus import Failure, alone, announce, is_shared
 from ritz.driver.divergence import DivergedError
 from ritz.driver.signals import SignalGuard
@@ -16,6 +24,9 @@ _logger = logging.getLogger(__name__)
 
 CHECKED = "before_parameter_update"
 """The hook after which the driver looks whether all is finite."""
+
+Calls = Sequence[tuple[AbstractCallback, Callable[..., Any]]]
+"""Callbacks and what to call of them."""
 
 Wrapper = Callable[[AbstractCallback, str, Callable[..., Any]], Callable[..., Any]]
 
@@ -43,6 +54,18 @@ class StopRequests(StopRun):
         super().__init__("; ".join(said) or "stopped by another process")
 
 
+def joined(calls: Calls) -> Calls:
+    """The same calls, with those of callbacks that follow each other and can be joined as one."""
+    found: list[tuple[AbstractCallback, Callable[..., Any]]] = []
+    for join, group in itertools.groupby(calls, key=lambda pair: pair[0].joint(pair[1])):
+        pairs = list(group)
+        if join is None:
+            found += pairs
+        else:
+            found.append((pairs[0][0], join([callback for callback, _ in pairs])))
+    return found
+
+
 class HookList:
     """The callbacks of one run, sorted by order; ties keep the order in which they were given."""
 
@@ -55,11 +78,13 @@ class HookList:
         self._deciding = any(c.decides and has_step_hooks(c) for c in self.callbacks)
         by_default = [c for c in self.callbacks if not overrides(c, "is_live")]
         self._always_live = any(c.is_live(0) for c in by_default)
-        self._asked = [c for c in self.callbacks if overrides(c, "is_live")]
+        asked = [c for c in self.callbacks if overrides(c, "is_live")]
+        self._asked = [c for c in asked if getattr(c.is_live, "__func__", None) is not never_live]
         self._ending = [c for c in self.callbacks if overrides(c, "ends_block")]
         self._saved: Mapping[str, Mapping[str, Any]] = {}
         self._ended: StopRun | None = None
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
+        self._in_block: dict[str, Calls] = {}
 
     def _overriding(self, hook: str) -> list[tuple[AbstractCallback, Callable[..., Any]]]:
         return [(c, getattr(c, hook)) for c in self.callbacks if overrides(c, hook)]
@@ -119,6 +144,37 @@ class HookList:
         stateful = self.stateful
         for key, state in self._saved.items():
             stateful[key].load_state_dict(state)
+
+    def in_block(self, hook: str) -> Calls:
+        """The calls of a hook at the steps of a block before its last."""
+        found = self._in_block.get(hook)
+        if found is None:
+            calls = [(c, call) for c, call in self._calls[hook] if hook not in c.idle_in_blocks]
+            joins = hook == "before_parameter_update"
+            found = self._in_block[hook] = joined(calls) if joins else calls
+        return found
+
+    def call_in_block(
+        self, hook: str, calls: Calls, step: int, log_data: dict[str, Any], driver: Any
+    ) -> None:
+        """`call` of what `in_block` gave; nothing is answered there.
+
+        Raises:
+            StopRequests: When all were called and at least one raised `StopRun`.
+            BaseException: The first other exception, at once.
+        """
+        stops, left = [], iter(calls)
+        try:
+            for callback, call in left:  # noqa: B007
+                call(step, log_data, driver)
+        except StopRun as stop:
+            stops = [(callback.label, stop)]
+        except DeferredAccessError as error:
+            error.who = callback.label
+            raise
+        if stops:
+            more, _ = self._ask(hook, left, (step, log_data, driver))
+            raise StopRequests([*stops, *more])
 
     def has(self, *hooks: str) -> bool:
         """Whether any callback has one of these hooks."""

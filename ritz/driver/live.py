@@ -1,6 +1,7 @@
 """Live steps: one at a time, so that callbacks may look at and change everything between phases."""
 
 import functools
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ritz.driver.blocks import barrier
-from ritz.driver.finite import all_finite
+from ritz.driver.finite import all_finite, loss_parts
 from ritz.driver.kernel import Kernel
 from ritz.driver.traced import Held, Observers
 from ritz.driver.transfers import Packed
@@ -48,7 +49,7 @@ class Attempt:
         result = draw_and_step(*arguments) if batch is None else step_with(*arguments, batch)
         self.carry, self.batch, self.update, self._row, self.held, self._next, packed = result
         """`carry` and `held` are those before the update."""
-        self.loss, self.metrics, self._finite = packed.to_host()
+        self.loss, self.metrics, self.loss_is_finite, self._finite = packed.to_host()
 
     def outcome(self, kernel: Kernel, carry: Any, update: Any) -> Outcome:
         """What an update leads to.
@@ -71,6 +72,8 @@ def _same(tree: Any, other: Any) -> bool:
     """Whether two trees hold the very same arrays, and equal numbers."""
     if tree is other:
         return True
+    if type(tree) is type(other) and isinstance(tree, tuple) and all(map(operator.is_, tree, other)):
+        return len(tree) == len(other)
     leaves, structure = jax.tree.flatten(tree)
     other_leaves, other_structure = jax.tree.flatten(other)
     return structure == other_structure and all(
@@ -88,7 +91,8 @@ def _attempt(
     held = observers.observe("before_parameter_update", held, carry, row)
     after = barrier(kernel.apply(carry, proposal.update))
     held_after = observers.observe("on_step_end", held, after, row)
-    packed = Packed.pack((proposal.loss, metrics, all_finite(after.params)))
+    finite = all_finite(loss_parts(proposal.loss)), all_finite(after.params)
+    packed = Packed.pack((proposal.loss, metrics, *finite))
     return carry, batch, proposal.update, row, held, (after, held_after), packed
 
 

@@ -13,14 +13,15 @@ from ritz.driver.divergence import Divergence
 from ritz.driver.finite import first_invalid
 
 
-def _each(stacked: Any, length: int) -> Iterator[Any]:
-    """Stacked rows on the host, one after another; each is as `to_host` would give it.
+def _each(stacked: Any, first: int, last: int) -> Iterator[Any]:
+    """Rows `first` to `last` of stacked ones on the host; each is as `to_host` would give it.
 
     Rows are made when they are asked for: thousands of objects kept would wake the garbage
     collector, which then walks through everything that was ever imported.
     """
     leaves, structure = jax.tree.flatten(stacked)
-    columns = [leaf[:length].tolist() if leaf.ndim == 1 else leaf[:length] for leaf in leaves]
+    parts = [leaf[first:last] for leaf in leaves]
+    columns = [part.tolist() if part.ndim == 1 else part for part in parts]
     values = zip(*columns, strict=True) if columns else itertools.repeat(())
     return map(structure.unflatten, values)
 
@@ -60,8 +61,14 @@ class Replay:
         """At which of its steps the run diverges, and how."""
         self.doubts: dict[str, np.ndarray] = rows[1].get("doubts", {})
         """The doubts about each step."""
-        self.rows = _each(rows, self.length)
+        self._stacked = rows
+        self.rows = _each(rows, 0, self.length)
         """Loss and metrics of each step; the next one is asked for once a step."""
+
+    def skip_to(self, count: int) -> None:
+        """Leave out the steps before the one with this number, for which nobody has a hook."""
+        self.count = count
+        self.rows = _each(self._stacked, count, self.length)
 
     @property
     def device_row(self) -> tuple[Any, dict[str, Any]]:

@@ -12,16 +12,12 @@ import numpy as np
 def to_host(tree: Any) -> Any:
     """Fetch a tree: scalars as Python's numbers, the rest as NumPy arrays."""
     leaves, structure = jax.tree.flatten(tree)
-    arrays = _fetch(leaves)
-    return structure.unflatten([a.item() if a.ndim == 0 else a for a in arrays])
-
-
-def _fetch(leaves: Sequence[Any]) -> list[np.ndarray]:
     if _far():  # start all transfers before waiting for any
         for leaf in leaves:
             if isinstance(leaf, jax.Array):
                 leaf.copy_to_host_async()
-    return [np.asarray(leaf) for leaf in leaves]
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    return structure.unflatten([a.item() if a.ndim == 0 else a for a in arrays])
 
 
 @functools.cache
@@ -69,10 +65,13 @@ class Packed:
 
     def to_host(self) -> Any:
         """The tree: scalars as Python's numbers, the rest as NumPy arrays."""
-        arrays = _fetch((*self._vectors, *self._arrays))
-        n_vectors = len(self._vectors)
-        found = [number for vector in arrays[:n_vectors] for number in vector.tolist()]
-        found += arrays[n_vectors:]
+        if _far():
+            for array in (*self._vectors, *self._arrays):
+                array.copy_to_host_async()
+        found: list[Any] = []
+        for vector in self._vectors:
+            found += vector.tolist()
+        found += map(np.asarray, self._arrays)
         leaves = [found[place] for place in self._order]
         for place in self._booleans:
             leaves[place] = bool(leaves[place].real)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.loggers.files import atomic_write
 from ritz.stages.statistics import r_hat, series_statistics
 
@@ -132,9 +132,7 @@ class Digest(AbstractCallback):
             preview = table(self.estimates())
             _logger.info("Evaluation, preview after %d steps:\n%s", len(self._steps), preview)
 
-    def is_live(self, step: int) -> bool:
-        """Never: only the row is read."""
-        return False
+    is_live = never_live
 
     def estimates(self, driver: Any = None) -> dict[str, Estimate]:
         """The estimates so far, by name.
