@@ -101,6 +101,10 @@ def test_a_committee(tmp_path, capsys):
             "potntial.rad_cutoff: there is no such setting; did you mean potential.rad_cutoff? "
             "(see ritz mlip train --help)",
         ),
+        ("potential.rad_cutof=7", "potential.rad_cutof: chebyshev has no such argument; did you"),
+        ("ang_cutof=7", "ang_cutof: there is no such setting; did you mean potential.ang_cutoff?"),
+        ("potential={ang_order: 3}", "potential: class_path is missing beside ang_order; write, f"),
+        ("data=3", "data: '3' was given, but data is a group of settings; give one of them, such"),
         ("potential.foo=1", "potential.foo: chebyshev has no such argument; it takes: hidden,"),
         (
             "potential=pain",
