@@ -13,7 +13,7 @@ from typing import Any
 from ritz.cli.lattice_config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
 from ritz.cli.result_text import value_text
-from ritz.cli.results import facts, saved_loss, summarise
+from ritz.cli.results import facts, longer, saved_loss, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.cli.yaml_text import load_yaml
 from ritz.driver.arguments import check_count, check_seed
@@ -266,14 +266,17 @@ def _report(command: str, builder: Builder, folder: Path, had_ended: bool) -> No
     """Write the summary and the picture, and say what came out."""
     import jax
 
+    from ritz.checkpoint.resume import saved_steps
+
     if jax.process_index() != 0:
         return
     result = _summarise(command, builder, folder)
     lines = []
     if had_ended:
-        lines.append(
-            f"the run has ended: {result['message']}. A larger {command}.iterations goes on."
-        )
+        steps = saved_steps(folder / "checkpoints" / command)
+        given = getattr(builder.run, command).iterations
+        advice = longer(f"{command}.iterations", given, steps.target - steps.began, "steps")
+        lines.append(f"the run has ended: {result['message']}. {advice}")
     if command == "evaluate":
         energy = f"{result['energy']:.8g}"
         shown = value_text(energy, result["error"], result.get("suspect", ""))

@@ -20,7 +20,7 @@ from ritz.checkpoint.resume import saved_steps
 from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
 from ritz.cli.output_format import check_output
-from ritz.cli.results import facts, summarise
+from ritz.cli.results import facts, longer, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
 from ritz.driver.stop import StopReason
@@ -105,10 +105,12 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
     except ValueError as error:
         raise ValueError(f"train.device: {error}") from error
     saved = _saved(folder)
-    if saved is not None and _is_done(given, config, saved, len(train)):
-        sys.stdout.write(
-            f"all epochs are done; everything in {folder}. A larger train.iterations goes on.\n"
-        )
+    n_batches = batches_of(len(train), config.method.batchsize)
+    if saved is not None and _is_done(given, config, saved, n_batches):
+        steps = saved_steps(saved)
+        most = (steps.target - steps.began) // n_batches
+        advice = longer("train.iterations", config.iterations, most, "epochs")
+        sys.stdout.write(f"all epochs are done; everything in {folder}. {advice}\n")
         return
     callbacks = [make(f"train.callbacks.{i}", part.as_dict(), {}, SHORT_NAMES["callbacks"],
                       CONTRACTS["callbacks"])
@@ -193,10 +195,9 @@ def _saved(folder: Path) -> Path | None:
     return saved if CheckpointFolder(saved.absolute()).entries() else None
 
 
-def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_structures: int) -> bool:
+def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_batches: int) -> bool:
     """Whether all epochs were trained, and the result was written."""
     steps = saved_steps(saved)
-    n_batches = batches_of(n_structures, config.method.batchsize)
     left = steps_in_total(config.iterations, n_batches, Resume(saved, in_total=True))
     result = COMMITTEE_FILE if given.members > 1 else MODEL
     return steps.step - steps.began >= left and (Path(given.folder) / result).is_file()

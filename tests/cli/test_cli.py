@@ -91,11 +91,19 @@ BAD = {
         "has no quantity 'x'; it has: E, word.",
     ),
     "unknown format": (["plot", "ok.csv", "-o", "a.xyz"], "cannot draw a.xyz"),
-    "wrong flag": (["plot", "ok.csv", "--colour"], "--colour (see ritz plot --help)"),
-    "no run": (["status"], "are required: status.runs (see ritz status --help)"),
+    "wrong flag": (
+        ["plot", "ok.csv", "--colour"],
+        "--colour: there is no such option; there are: --",
+    ),
+    "flag": (["plot", "ok.csv", "--quantty=x"], "did you mean --quantity? (see ritz plot --help)"),
+    "no run": (["status"], "ritz: runs must be given (see ritz status --help)"),
     "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
-    "no command": ([], "give a command: demo, plot, relax, status, lattice"),
-    "unknown command": (["paint"], "'status', 'lattice', 'mlip') (see ritz --help)"),
+    "no command": ([], "a command: demo, plot, relax, status, lattice, mlip (see ritz --help)"),
+    "unknown command": (
+        ["paint"],
+        "there are: demo, plot, relax, status, lattice, mlip. (see ritz",
+    ),
+    "wrong command": (["statsu"], "ritz: statsu: there is no such command; did you mean status?"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),
     "too few": (["demo", "--iterations", "0"], "'0' was given, but a whole number of at least 1"),
 }

@@ -55,6 +55,8 @@ def test_the_same_command_goes_on(trained, capsys):
     command = ["mlip", "train", *SMALL, f"folder={trained}"]
     assert main([*command, "train.iterations=3"]) == 0
     assert "all epochs are done" in capsys.readouterr().out
+    assert main([*command, "train.iterations=2"]) == 0
+    assert "train.iterations=2 is less than the 3 epochs that" in capsys.readouterr().out
     assert main([*command, "train.iterations=4"]) == 0
     with (trained / "errors.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == list("0123")
@@ -99,6 +101,10 @@ def test_a_committee(tmp_path, capsys):
             "potntial.rad_cutoff: there is no such setting; did you mean potential.rad_cutoff? "
             "(see ritz mlip train --help)",
         ),
+        ("potential.rad_cutof=7", "potential.rad_cutof: chebyshev has no such argument; did you"),
+        ("ang_cutof=7", "ang_cutof: there is no such setting; did you mean potential.ang_cutoff?"),
+        ("potential={ang_order: 3}", "potential: class_path is missing beside ang_order; write, f"),
+        ("data=3", "data: '3' was given, but data is a group of settings; give one of them, such"),
         ("potential.foo=1", "potential.foo: chebyshev has no such argument; it takes: hidden,"),
         (
             "potential=pain",
