@@ -12,6 +12,7 @@ import jsonargparse
 import ritz
 from ritz.cli import domains
 from ritz.cli.domain import Domain, add_actions, run_domain, subparser
+from ritz.cli.interrupts import interruptible
 from ritz.cli.known_settings import nearest
 from ritz.cli.parts import split_overrides
 from ritz.cli.spelling import underscored
@@ -66,7 +67,16 @@ def _module(name: str) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command; returns the exit status.
+
+    Args:
+        arguments: What follows `ritz`; by default the command line of the process.
+    """
+    return interruptible(lambda: command(arguments))
+
+
+def command(arguments: Sequence[str] | None = None) -> int:
+    """What `main` does, without its care for signals."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger = logging.getLogger("ritz")
     level = logger.level
@@ -83,9 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, MissingExtra) as error:
         sys.stderr.write(f"ritz: {error}\n")
         return 2
-    except KeyboardInterrupt as signal:
-        sys.stderr.write(f"ritz: {signal or 'interrupted'}\n")
-        return getattr(signal, "code", 130)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             raise
