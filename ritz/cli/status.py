@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ritz.cli.result_text import value_text
 from ritz.folders.columns import READERS, open_log
 from ritz.folders.lock import owner_is_alive, read_lock
@@ -204,12 +202,11 @@ def _last_finite(logs: list[Path], quantity: str) -> str:
     for file in logs:
         try:
             log = open_log(file)
-            steps, values = log.column(quantity, log.main_field(quantity) or "value")
+            found = log.last_finite(quantity, log.main_field(quantity) or "value")
         except (ValueError, OSError, ImportError, LookupError):
             continue
-        finite = np.flatnonzero(np.isfinite(values))
-        if len(finite):
-            step, value = int(steps[finite[-1]]), values[finite[-1]]
+        if found is not None:
+            step, value = found
             return f"{_label(quantity)} {value:.8g} at step {step}, not finite since"
     return f"{_label(quantity)} -"
 
