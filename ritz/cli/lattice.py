@@ -21,6 +21,7 @@ from ritz.driver.consensus import agree
 from ritz.folders.saved import entries
 from ritz.plotting import plot_runs
 from ritz.stages.parts import make
+from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
@@ -186,8 +187,9 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
     n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
     if options.dry_run:
         sys.stdout.write(
-            f"{command}: {builder.system.hamiltonian}, {n_parameters} parameters, "
-            f"{stage.config.iterations} steps; everything can be built. Nothing was written.\n"
+            f"{command}: {builder.system.hamiltonian}, {counted(n_parameters, 'parameter')}, "
+            f"{counted(stage.config.iterations, 'step')}; everything can be built. "
+            "Nothing was written.\n"
         )
         return
     if command == "evaluate":
@@ -258,7 +260,7 @@ def _trained_parameters(builder: Builder, folder: Path, dry_run: bool) -> Any:
             f"evaluate needs a trained wave function in {folder}; run `ritz lattice train "
             f"folder={folder}` first ({error})"
         ) from error
-    _logger.info("Evaluating the parameters after %d steps of training.", step)
+    _logger.info("Evaluating the parameters after %s of training.", counted(step, "step"))
     return driver.parameters
 
 
