@@ -12,6 +12,7 @@ import ritz
 from ritz.cli import domains
 from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
 from ritz.cli.error_text import Command
+from ritz.cli.interrupts import interruptible
 from ritz.cli.known_settings import owner
 from ritz.cli.parts import split_overrides
 from ritz.cli.spelling import underscored
@@ -66,7 +67,16 @@ def _module(name: str) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command; returns the exit status.
+
+    Args:
+        arguments: What follows `ritz`; by default the command line of the process.
+    """
+    return interruptible(lambda: run_command(arguments))
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """What `main` does, without its care for signals."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger = logging.getLogger("ritz")
     level = logger.level
@@ -77,15 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(given)
     except jsonargparse.ArgumentError as error:
-        command = _command(given)
-        sys.stderr.write(f"ritz: {command.explained(str(error))} (see {command.name} --help)\n")
+        meant = _command(given)
+        sys.stderr.write(f"ritz: {meant.explained(str(error))} (see {meant.name} --help)\n")
         return 2
     except (ValueError, OSError, MissingExtra) as error:
         sys.stderr.write(f"ritz: {error}\n")
         return 2
-    except KeyboardInterrupt as signal:
-        sys.stderr.write(f"ritz: {signal or 'interrupted'}\n")
-        return getattr(signal, "code", 130)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             raise

@@ -278,7 +278,9 @@ def test_a_run_that_was_stopped_early_is_extended(capsys):
     assert again == first and out.startswith("the run has ended: stopped by EarlyStopping: mean ")
     assert "A larger train.iterations goes on.\n" in out
     longer, out = trained(stopping, "train.iterations=61")
-    assert first < longer < 61 and "has ended" not in out
+    assert first < longer < 61
+    told = f"the run went on from step {first} to step {longer}: stopped by EarlyStopping: mean "
+    assert out.startswith(told)
     changed = "train.accept_changes=[callbacks]"
     assert trained(changed, "train.iterations=61")[0] == 61
     assert trained(changed, "train.iterations=61")[1].startswith("the run has ended: finished all")
@@ -287,6 +289,30 @@ def test_a_run_that_was_stopped_early_is_extended(capsys):
     assert "give more than 61 to go on, or another folder to begin anew.\n" in out
     assert trained("train.iterations=63")[0] == 63
     assert read_log("r")["Energy"].iters.tolist() == list(range(63))
+
+
+def test_an_extended_run_that_stops_where_it_had_stopped_is_told(capsys):
+    Path("stop.py").write_text(
+        "from ritz.callbacks import LambdaCallback\nfrom ritz.driver.stop import StopRun\n"
+        "def stop() -> LambdaCallback:\n"
+        "    def act(step, row, driver):\n"
+        "        if step == 2:\n            raise StopRun('enough')\n"
+        "    return LambdaCallback(before_parameter_update=act, live=False)\n"
+    )
+    outs = []
+    for n in (12, 12, 20):
+        status, out, error = ritz(
+            capsys, "train", *SMALL, "train.callbacks=[stop.stop]", f"train.iterations={n}",
+            "folder=r",
+        )  # fmt: skip
+        assert status == 0, error
+        outs.append(out)
+    assert outs[0].startswith("picture in")
+    assert re.match("the run has ended: stopped by .*enough. A larger train.iterations", outs[1])
+    assert re.match(
+        "the run went on, but ended again before the update of step 2: stopped by .*enough. To get "
+        r"further, change train.callbacks and give train.accept_changes=\[callbacks\].\n", outs[2]
+    )  # fmt: skip
 
 
 def test_a_frozen_sampler_gets_no_error_bar(capsys):

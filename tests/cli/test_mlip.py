@@ -116,7 +116,7 @@ def test_a_committee(tmp_path, capsys):
         ("train.memory_mode=mixed", "train.memory_mode='mixed' is reserved"),
         ("train.device=cuda:3", "train.device: there is no device 'cuda:3'; this machine has cpu"),
         ("data.stress_unit=MeV", "data.stress_unit='MeV' is no unit of stress; there are"),
-        ("train.max_energy=-1e6", "train.max_energy, train.max_forces: none of 24 structures"),
+        ("train.max_energy=-1e6", "train.max_energy, train.max_forces: of 24 structures none is"),
     ],
 )
 def test_mistakes_are_told_by_their_key(setting, told, capsys, tmp_path):
@@ -180,7 +180,7 @@ def test_labels_are_asked_for_by_their_settings(capsys, tmp_path):
     assert "train.force_weight is above 0" in told and "data.forces_key; a.extxyz#frame" in told
     frames(tmp_path, 4, "energy={n} weight=0")
     told = refused(capsys, files, "train.force_weight=0")
-    assert "structures have the weight 0" in told and "a.extxyz#frame=" in told
+    assert "structures none has a weight above 0" in told and "a.extxyz#frame=" in told
 
 
 def test_isolated_atoms_give_the_energies(capsys, tmp_path, caplog):
