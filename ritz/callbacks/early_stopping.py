@@ -6,6 +6,7 @@ from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_mode, check_number, improves, period, read_finite
+from ritz.wording import counted
 
 
 class EarlyStopping(StopCondition):
@@ -75,8 +76,8 @@ class EarlyStopping(StopCondition):
             return None
         unit, n_steps = period(self.monitor, driver)
         return (
-            f"{self.monitor} has not improved for {self._best_patience_counter} {unit}s; the best "
-            f"was {self._best_val:.8g} at {unit} {self._best_iter // n_steps}"
+            f"{self.monitor} has not improved for {counted(self._best_patience_counter, unit)}; "
+            f"the best was {self._best_val:.8g} at {unit} {self._best_iter // n_steps}"
         )
 
     def rearm(self) -> None:

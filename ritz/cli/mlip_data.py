@@ -11,6 +11,7 @@ from ritz.mlip.isolated_atoms import energies_of, is_isolated
 from ritz.mlip.label_check import LabelCheck
 from ritz.mlip.labelling import Labelling
 from ritz.mlip.reading import expand, read_files
+from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
@@ -113,7 +114,7 @@ def without_isolated(structures: Sequence[Structure]) -> list[Structure]:
     """Without isolated atoms; that some are left out is told."""
     left, alone = _aside(structures)
     if alone:
-        _logger.info("%d isolated atoms are skipped.", len(alone))
+        _logger.info("%s skipped.", counted(len(alone), "isolated atom", "is"))
     return left
 
 
@@ -141,7 +142,9 @@ def _given_energies(
     wanted = given.data.atomic_energies
     if wanted is None or not isinstance(wanted, str):
         if alone:
-            _logger.info("%d isolated atoms are skipped: data.atomic_energies.", len(alone))
+            _logger.info(
+                "%s skipped: data.atomic_energies.", counted(len(alone), "isolated atom", "is")
+            )
         return wanted or {}
     if wanted != "regression":
         raise ValueError(
@@ -158,8 +161,8 @@ def _given_energies(
         return found
     if alone:
         _logger.warning(
-            "%d isolated atoms are skipped, since there is none of %s; energies of atoms are from "
-            "a regression.", len(alone), ", ".join(missing),
+            "%s skipped, since there is none of %s; energies of atoms are from "
+            "a regression.", counted(len(alone), "isolated atom", "is"), ", ".join(missing),
         )  # fmt: skip
     return None
 

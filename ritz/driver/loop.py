@@ -7,6 +7,7 @@ from ritz.driver.hooks import HookList
 from ritz.driver.signals import SignalGuard, interactive
 from ritz.driver.stop import StepRejectedError, StopReason, StopRun
 from ritz.driver.votes import StepsTakenBack
+from ritz.wording import counted
 
 if TYPE_CHECKING:
     from ritz.driver.abstract import AbstractDriver
@@ -118,7 +119,7 @@ def compute_step(
             return
         attempt += driver.retreat()
     raise StepRejectedError(
-        f"step {step} was rejected {driver.max_attempts} times in a row, last by "
+        f"step {step} was rejected {counted(driver.max_attempts, 'time')} in a row, last by "
         f"{', '.join(rejecting) or 'another process'}; the last loss was {driver.loss}. Loosen "
         "what rejects it, make the steps smaller, or raise `max_attempts` in run()."
     )

@@ -11,6 +11,7 @@ from ritz.mlip.fitted import limit_of
 from ritz.mlip.pairs import Found, find_pairs
 from ritz.mlip.structure import Structure
 from ritz.potentials.close_pairs import ONE_PLACE, ClosePair, closest_of
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -69,6 +70,6 @@ class ClosePairs:
         if len(places) > _TOLD:
             told.append(f"and {len(places) - _TOLD} more")
         _logger.warning(
-            "Of %d structures atoms are closer than the potential can tell, so that %s. %s.",
-            len(places), result, "; ".join(told),
+            "Of %s atoms are closer than the potential can tell, so that %s. %s.",
+            counted(len(places), "structure"), result, "; ".join(told),
         )  # fmt: skip

@@ -33,6 +33,7 @@ from ritz.mlip.run_training import run_training
 from ritz.mlip.start import best_of_member, start_of
 from ritz.mlip.structure import as_structures
 from ritz.potentials import AbstractPotentialSource
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class CommitteePotential(AbstractPotentialSource):
         return iter(self.members)
 
     def __repr__(self) -> str:
-        return f"CommitteePotential of {len(self)} members: {self.template!r}"
+        return f"CommitteePotential of {counted(len(self), 'member')}: {self.template!r}"
 
     def train(
         self,

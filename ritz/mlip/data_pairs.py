@@ -8,6 +8,7 @@ import numpy as np
 from ritz.mlip.chunk import Chunk
 from ritz.mlip.pairs import AT_ONE_PLACE, Dropped, closest_dropped, find_pairs
 from ritz.mlip.structure import Structure
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -67,9 +68,10 @@ class DataPairs:
         told = "; ".join(f"{f}, {f.pair.distance:.3g} Angstrom" for f in closest[:_TOLD])
         more = f"; and {len(closest) - _TOLD} more" if len(closest) > _TOLD else ""
         _logger.warning(
-            "In %d structures atoms are closer than min_cutoff=%g Angstrom, below which the "
+            "In %s atoms are closer than min_cutoff=%g Angstrom, below which the "
             "descriptor sees no pairs, so that training cannot learn what they do: %s%s. Lower "
-            "min_cutoff, or leave them out.", len(closest), self._least, told, more,
+            "min_cutoff, or leave them out.", counted(len(closest), "structure"), self._least,
+            told, more,
         )  # fmt: skip
 
 

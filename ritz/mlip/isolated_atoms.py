@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from ritz.mlip.structure import Structure
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ def without_isolated(
     if atomic_energies is not None:
         if alone:
             _logger.info(
-                "%d isolated atoms are skipped, since atomic_energies are given.", len(alone)
+                "%s skipped, since atomic_energies are given.",
+                counted(len(alone), "isolated atom", "is"),
             )
         return left, dict(atomic_energies)
     found = energies_of(alone)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from ritz.mlip.structure import Structure
+from ritz.wording import counted
 
 
 def listed_keys(keys: Iterable[str]) -> str:
@@ -58,9 +59,9 @@ class LabelCheck:
         """
         if self._first is not None and not self._weighs:
             raise ValueError(
-                f"all {self._count} structures have the weight 0, so that none counts; the first "
-                f"is {self._first.name or 0}. Give some a weight above 0, or take 'weight' out of "
-                "the files."
+                f"of {counted(self._count, 'structure')} none has a weight above 0, so that none "
+                f"counts; the first is {self._first.name or 0}. Give some such a weight, or take "
+                "'weight' out of the files."
             )
         for label, has in self._found.items():
             if not has:

@@ -17,6 +17,7 @@ from ritz.mlip.packing import Survey, Wanted, pack, survey
 from ritz.mlip.persisting import persisted
 from ritz.mlip.split import Split
 from ritz.mlip.streaming import Caches, DataStream
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -189,8 +190,8 @@ def _given_statistics(found: Normalisation, stats: Any) -> Normalisation:
     std = np.asarray(std, float)
     if mean.shape != found.mean.shape or std.shape != found.std.shape:
         raise ValueError(
-            f"feature_stats has arrays of the shapes {mean.shape} and {std.shape}, but there are "
-            f"{len(found.mean)} features."
+            f"feature_stats has arrays of the shapes {mean.shape} and {std.shape}, but the "
+            f"descriptor has {counted(len(found.mean), 'feature')}."
         )
     return found._replace(mean=mean, std=std)
 

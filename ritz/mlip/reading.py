@@ -24,6 +24,7 @@ from ritz.mlip.labels import from_record, labelled
 from ritz.mlip.structure import Structure
 from ritz.mlip.xsf import read_xsf
 from ritz.potentials.limits import check_declared, parse_json, readable_members
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -116,8 +117,8 @@ def read_files(
         yield from _of_file(file, how)
     if how.skipped:
         _logger.warning(
-            "%d frames are skipped, since their electronic structure did not converge: %s",
-            len(how.skipped), _some(how.skipped),
+            "%s skipped, since their electronic structure did not converge: %s",
+            counted(len(how.skipped), "frame", "is"), _some(how.skipped),
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from ase.formula import Formula
 
 from ritz.mlip.reading import Paths, iter_structures
 from ritz.mlip.structure import Structure
+from ritz.wording import counted
 
 Sample = tuple[Mapping[str, int], float]
 """A composition and a total energy in eV."""
@@ -73,8 +74,8 @@ class ReferenceEnergies:
         vector = np.array([right.get(a, 0.0) for a in symbols])
         if np.linalg.matrix_rank(matrix, tol=1e-10 * max(np.abs(matrix).max(), 1)) < len(symbols):
             raise ValueError(
-                f"{count} samples do not determine the energies of {symbols}: their compositions "
-                "are multiples of too few; use from_reference_compounds, or give more."
+                f"{counted(count, 'sample', 'does')} not determine the energies of {symbols}: the "
+                "compositions are multiples of too few; use from_reference_compounds, or give more."
             )
         found = np.linalg.solve(matrix, vector)
         left = square - 2 * found @ vector + found @ matrix @ found

@@ -18,6 +18,7 @@ from ritz.mlip.epochs import EpochHistory, EpochProgress
 from ritz.mlip.start import Start
 from ritz.mlip.train_out import TrainOut
 from ritz.mlip.training import AbstractTraining, PotentialTraining
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -139,7 +140,9 @@ def _checkpoint(
         for entry in there:
             folder.set_aside(entry)
         if there:
-            _logger.info("%d older checkpoints are in %s/set_aside.", len(there), folder.path)
+            _logger.info(
+                "%s in %s/set_aside.", counted(len(there), "older checkpoint", "is"), folder.path
+            )
     elif start.resume is None and there:
         raise CheckpointError(
             f"checkpoint_dir={config.checkpoint_dir!r} holds checkpoints of another run; give "
