@@ -14,36 +14,21 @@ from ritz.driver import live
 from ritz.driver.blocks import Block, run_block
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import is_finite, loss_parts
-from ritz.driver.guarded import FailedState, Guarded
+from ritz.driver.guarded import FailedState
+from ritz.driver.kernel_driver import KernelDriver
 from ritz.driver.replay import Replay
 from ritz.driver.traced import Held, Observers
 from ritz.driver.transfers import to_host
 
 
-class GuardedBlocks(Guarded):
-    """`Guarded` for drivers whose state is a carry."""
-
-    kernel: Any
-    carry: Any
-    batch: Any
-    settle: Any
-    reset_step: Any
-    _compute_live: Any
-    attend: Any
-    runs_blocks: bool
-    _speculate: bool
-    _observers: Any
-    _held: Any
-    _replay: Replay | None
-    _attempt: live.Attempt | None
+class GuardedBlocks(KernelDriver):
+    """What `Guarded` does, for drivers whose state is a carry."""
 
     _good: Callable[[], tuple[Any, Held]] | None = None
     """Gives the last carry from which parameters moved whose loss was finite and plausible, and
     what the traced parts of callbacks carried then."""
     _accepted: frozenset[str] | None = None
     """The doubts that there were in the first step of the run."""
-    _metrics: dict[str, Any]
-    _loss_name: str
     _candidate: tuple[Any, live.Outcome] | None = None
     """An update, and what it leads to."""
     _failed_carry: Any = None
@@ -66,8 +51,11 @@ class GuardedBlocks(Guarded):
         if self._accepted is None:
             self._accepted = holding(self._metrics)
         attempt, loss = self._attempt, self._loss_stats
-        known = attempt is not None and loss is attempt.loss
-        if not (attempt.loss_is_finite if known else is_finite(loss_parts(loss))):
+        if attempt is not None and loss is attempt.loss:
+            finite = attempt.loss_is_finite
+        else:
+            finite = is_finite(loss_parts(loss))
+        if not finite:
             return Divergence("loss", loss)
         update = self._dp
         outcome = self._apply(update)
@@ -91,11 +79,11 @@ class GuardedBlocks(Guarded):
             return candidate[1]
         return self._apply(update)
 
-    def move(self, update: Any) -> None:
+    def move(self) -> None:
         """Apply the update, which was found to be good; within a block it has been applied."""
         replay = self._replay
         if replay is None or replay.count == replay.length - 1:
-            self.update_parameters(update)
+            self.update_parameters(self._dp)
 
     def _is_implausible(self, doubts: frozenset[str]) -> bool:
         """Whether parameters have exploded; doubts that came with the run do not tell."""
@@ -156,11 +144,11 @@ class GuardedBlocks(Guarded):
 
     def probe(self) -> tuple[Any, frozenset[str]] | None:
         """The loss and the doubts, by the program that has taken the steps of this run."""
-        if not (self.runs_blocks and self._speculate):
+        if not (self.runs_blocks and self.run_state.options.speculate):
             return None
         self.attend()
         if self._ran_blocks:
-            step = np.int32(self._step_count)
+            step = np.int32(self.step_count)
             arguments = (self.kernel, self._observers, self.carry, self._held, step)
             loss, metrics = jax.tree.map(
                 lambda leaf: leaf[0], run_block(*arguments, np.int32(1)).rows
@@ -168,7 +156,7 @@ class GuardedBlocks(Guarded):
         else:
             observers = self._observers or Observers(self._loss_name)
             attempt = live.Attempt(
-                self.kernel, observers, self.carry, self._held, step=self._step_count, batch=None
+                self.kernel, observers, self.carry, self._held, step=self.step_count, batch=None
             )
             loss, metrics = attempt.loss, attempt.metrics
         loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))

@@ -1,6 +1,5 @@
 """Calls one hook on all callbacks, in order, and collects what they decide."""
 
-import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,8 +9,6 @@ from ritz.driver.callback import (
     HOOKS,
     AbstractCallback,
     has_state,
-    has_step_hooks,
-    never_live,
     overrides,
 )
 from ritz.driver.consensus import Failure, alone, announce, is_shared
@@ -25,8 +22,9 @@ _logger = logging.getLogger(__name__)
 CHECKED = "before_parameter_update"
 """The hook after which the driver looks whether all is finite."""
 
-Calls = Sequence[tuple[AbstractCallback, Callable[..., Any]]]
-"""Callbacks and what to call of them."""
+Call = tuple[AbstractCallback, Callable[..., Any]]
+"""A callback, and what to call of it."""
+Calls = Sequence[Call]
 
 Wrapper = Callable[[AbstractCallback, str, Callable[..., Any]], Callable[..., Any]]
 
@@ -54,18 +52,6 @@ class StopRequests(StopRun):
         super().__init__("; ".join(said) or "stopped by another process")
 
 
-def joined(calls: Calls) -> Calls:
-    """The same calls, with those of callbacks that follow each other and can be joined as one."""
-    found: list[tuple[AbstractCallback, Callable[..., Any]]] = []
-    for join, group in itertools.groupby(calls, key=lambda pair: pair[0].joint(pair[1])):
-        pairs = list(group)
-        if join is None:
-            found += pairs
-        else:
-            found.append((pairs[0][0], join([callback for callback, _ in pairs])))
-    return found
-
-
 class HookList:
     """The callbacks of one run, sorted by order; ties keep the order in which they were given."""
 
@@ -74,56 +60,17 @@ class HookList:
         self._begun: list[AbstractCallback] = []
         self.votes = None if alone() else Votes(self.callbacks)
         """What several processes decide together; None if there is one process."""
-        self._traced = [c for c in self.callbacks if c.has_traced]
-        self._deciding = any(c.decides and has_step_hooks(c) for c in self.callbacks)
-        by_default = [c for c in self.callbacks if not overrides(c, "is_live")]
-        self._always_live = any(c.is_live(0) for c in by_default)
-        asked = [c for c in self.callbacks if overrides(c, "is_live")]
-        self._asked = [c for c in asked if getattr(c.is_live, "__func__", None) is not never_live]
-        self._ending = [c for c in self.callbacks if overrides(c, "ends_block")]
         self._saved: Mapping[str, Mapping[str, Any]] = {}
         self._ended: StopRun | None = None
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
-        self._in_block: dict[str, Calls] = {}
 
-    def _overriding(self, hook: str) -> list[tuple[AbstractCallback, Callable[..., Any]]]:
+    def _overriding(self, hook: str) -> list[Call]:
         return [(c, getattr(c, hook)) for c in self.callbacks if overrides(c, hook)]
 
     def instrument(self, wrap: Wrapper) -> None:
         """Replace each call by `wrap(callback, hook, call)`, for example to time it."""
         for hook, calls in self._calls.items():
             self._calls[hook] = [(c, wrap(c, hook, call)) for c, call in calls]
-
-    def deferred_steps(
-        self,
-        first: int,
-        most: int,
-        traces: Callable[[AbstractCallback], bool],
-        speculate: bool,
-    ) -> int:
-        """How many steps from `first` on, at most `most`, can run as one block.
-
-        Args:
-            first: The first step.
-            most: The largest answer.
-            traces: Whether the driver compiles the traced part of a callback.
-            speculate: Whether steps may be taken that a callback then takes back.
-        """
-        if self._always_live or (self._deciding and not speculate):
-            return 0
-        if not all(traces(callback) for callback in self._traced):
-            return 0
-        for callback in self._asked:
-            for step in range(first, first + most):
-                if callback.is_live(step):
-                    most = step - first
-                    break
-        for callback in self._ending:
-            for step in range(first, first + most):
-                if callback.ends_block(step):
-                    most = step - first + 1
-                    break
-        return most
 
     @property
     def stateful(self) -> dict[str, AbstractCallback]:
@@ -145,40 +92,9 @@ class HookList:
         for key, state in self._saved.items():
             stateful[key].load_state_dict(state)
 
-    def in_block(self, hook: str) -> Calls:
-        """The calls of a hook at the steps of a block before its last."""
-        found = self._in_block.get(hook)
-        if found is None:
-            calls = [(c, call) for c, call in self._calls[hook] if hook not in c.idle_in_blocks]
-            joins = hook == "before_parameter_update"
-            found = self._in_block[hook] = joined(calls) if joins else calls
-        return found
-
-    def call_in_block(
-        self, hook: str, calls: Calls, step: int, log_data: dict[str, Any], driver: Any
-    ) -> None:
-        """`call` of what `in_block` gave; nothing is answered there.
-
-        Raises:
-            StopRequests: When all were called and at least one raised `StopRun`.
-            BaseException: The first other exception, at once.
-        """
-        stops, left = [], iter(calls)
-        try:
-            for callback, call in left:  # noqa: B007
-                call(step, log_data, driver)
-        except StopRun as stop:
-            stops = [(callback.label, stop)]
-        except DeferredAccessError as error:
-            error.who = callback.label
-            raise
-        if stops:
-            more, _ = self._ask(hook, left, (step, log_data, driver))
-            raise StopRequests([*stops, *more])
-
-    def has(self, *hooks: str) -> bool:
-        """Whether any callback has one of these hooks."""
-        return any(self._calls[hook] for hook in hooks)
+    def calls(self, hook: str) -> Calls:
+        """The callbacks that have a hook, and what to call of them."""
+        return self._calls[hook]
 
     def call(self, hook: str, *args: Any) -> Sequence[AbstractCallback]:
         """Call `hook` on all callbacks.
@@ -192,19 +108,20 @@ class HookList:
         """
         calls = self._calls[hook]
         if self.votes is not None:
-            return self.votes.call(hook, calls, self._ask, args)  # type: ignore[arg-type]
+            return self.votes.call(hook, calls, self.ask, args)  # type: ignore[arg-type]
         if not calls:
             if hook == CHECKED:
                 args[-1].check_finite()
             return ()
-        stops, said_yes = self._ask(hook, calls, args)
+        stops, said_yes = self.ask(hook, calls, args)
         if stops:
             raise StopRequests(stops)
         return said_yes
 
-    def _ask(
-        self, hook: str, calls: Iterable[tuple[AbstractCallback, Any]], args: tuple[Any, ...]
+    def ask(
+        self, hook: str, calls: Iterable[Call], args: tuple[Any, ...]
     ) -> tuple[Sequence[tuple[str, StopRun]], Sequence[AbstractCallback]]:
+        """Make some calls of `hook`: who wants the run to stop, and who said yes."""
         stops: Sequence[tuple[str, StopRun]] = ()
         said_yes: Sequence[AbstractCallback] = ()
         callback = None
@@ -324,7 +241,7 @@ class HookList:
         """Call `on_run_end` for all that were begun, then raise the first error, if any."""
         errors: list[BaseException] = []
         try:
-            driver.leave_steps()
+            driver.run_state.leave_steps()
         except BaseException as error:
             errors.append(error)
         errors += self._finish("on_run_end", step, driver)

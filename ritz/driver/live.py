@@ -60,7 +60,8 @@ class Attempt:
             update: The update.
         """
         if update is self.update and _same(carry, self.carry) and _same(kernel, self._kernel):
-            return Outcome(*self._next, self._finite)
+            carry, held = self._next
+            return Outcome(carry, held, self._finite)
         after, finite = apply(kernel, carry, update)
         held = self.held
         if self._observers.sees("on_step_end"):
@@ -72,8 +73,9 @@ def _same(tree: Any, other: Any) -> bool:
     """Whether two trees hold the very same arrays, and equal numbers."""
     if tree is other:
         return True
-    if type(tree) is type(other) and isinstance(tree, tuple) and all(map(operator.is_, tree, other)):
-        return len(tree) == len(other)
+    named = isinstance(tree, tuple) and type(tree) is type(other) and len(tree) == len(other)
+    if named and all(map(operator.is_, tree, other)):
+        return True
     leaves, structure = jax.tree.flatten(tree)
     other_leaves, other_structure = jax.tree.flatten(other)
     return structure == other_structure and all(

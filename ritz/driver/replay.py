@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ritz.driver.blocks import GROWTH, MOST_ROWS, SECONDS, Block
+from ritz.driver.blocks import Block
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import first_invalid
 
@@ -84,26 +84,3 @@ class Replay:
     def clock(self) -> float:
         """When the loss of the present step was known, as `time.perf_counter` counts."""
         return self.began + self.seconds * (self.count + 1) / self.length
-
-
-class BlockLength:
-    """Chooses how many steps a block takes, from the wall time of those before it."""
-
-    def __init__(self) -> None:
-        self._limit = 1
-        self._fitting = MOST_ROWS
-
-    def next(self, most: int) -> int:
-        """The length of the next block, at most `most`."""
-        return min(most, max(1, min(self._limit, self._fitting)))
-
-    def done(self, replay: Replay) -> None:
-        """Note that a block and its replay are over."""
-        self._limit = min(GROWTH * replay.length, MOST_ROWS)
-        if not replay.compiled:
-            seconds = max(time.perf_counter() - replay.began, 1e-9)
-            self._fitting = int(SECONDS * replay.length / seconds)
-
-    def cut(self, count: int) -> None:
-        """Note that only `count` steps of a block counted."""
-        self._limit = max(1, count)
