@@ -38,9 +38,8 @@ def start_run(
     hooks = HookList(callbacks)
     policy = _policy(driver, options.on_divergence, hooks)
     driver.run_state.loggers = loggers
-    return _with_resources(
-        driver, driver.around(_run(driver, n_iter, hooks, options, policy=policy))
-    )
+    steps = driver.around(_run(driver, n_iter, hooks, options, policy=policy))
+    return _with_resources(driver, steps)
 
 
 def _policy(driver: Stepping, asked: str | None, hooks: HookList) -> str:

@@ -90,7 +90,8 @@ class RuntimeLog(GatheringLogger):
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row."""
-        if self._shared is None and self._plain.add(step, stats):
+        # Called by hand, a step may be a time.
+        if self._shared is None and type(step) is int and self._plain.add(step, stats):
             if self._plain.is_full:
                 self._take_in()
         else:
