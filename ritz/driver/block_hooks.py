@@ -3,8 +3,8 @@
 import itertools
 from typing import Any
 
-from ritz.driver.callback import STEP_HOOKS, AbstractCallback
-from ritz.driver.hooks import Call, Calls, HookList, StopRequests
+from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Call, Calls
+from ritz.driver.hooks import HookList, StopRequests
 from ritz.driver.stop import DeferredAccessError, StopRun
 
 _UPDATE, _END = STEP_HOOKS[3:]
