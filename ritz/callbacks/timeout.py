@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number
+from ritz.checks import check_number
 from ritz.driver.callback import StopReason
 
 

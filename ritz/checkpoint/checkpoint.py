@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ritz.callbacks.monitor import check_expected, check_number, find, mean_and_error
+from ritz.callbacks.monitor import check_expected, find, mean_and_error
 from ritz.checkpoint.contents import describe_run, gather
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry
 from ritz.checkpoint.ownership import ending, take
@@ -16,7 +16,7 @@ from ritz.checkpoint.probation import Judgements, all_finite
 from ritz.checkpoint.retention import Retention
 from ritz.checkpoint.shared import check_shared
 from ritz.checkpoint.writing import Writing
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count, check_number
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 from ritz.driver.consensus import agree, alone, together
 from ritz.driver.stop import StopReason

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ritz.checks import check_count, check_seed
 from ritz.cli.lattice_config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
 from ritz.cli.result_text import value_text
 from ritz.cli.results import facts, longer, saved_loss, summarise
 from ritz.cli.run_folder import KeepConfig, StepsOfCommand
 from ritz.cli.yaml_text import load_yaml
-from ritz.driver.arguments import check_count, check_seed
 from ritz.driver.consensus import agree
 from ritz.folders.saved import entries
 from ritz.plotting import plot_runs

@@ -17,12 +17,12 @@ import numpy as np
 from ritz.checkpoint import CheckpointError
 from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.resume import saved_steps
+from ritz.checks import check_count
 from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
 from ritz.cli.output_format import check_output
 from ritz.cli.results import facts, longer, summarise
 from ritz.cli.run_folder import KeepConfig
-from ritz.driver.arguments import check_count
 from ritz.driver.stop import StopReason
 from ritz.folders.lock import FolderLock
 from ritz.loggers import CSVLog, JsonLog

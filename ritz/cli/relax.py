@@ -107,10 +107,10 @@ def _check(options: Any) -> None:
     Raises:
         ValueError: With the option.
     """
-    from ritz.relax.numbers import finite, positive
+    from ritz.checks import check_finite, check_positive
 
-    positive("fmax", options.fmax)
-    finite("pressure", options.pressure, "GPa")
+    check_positive("fmax", options.fmax)
+    check_finite("pressure", options.pressure, "GPa")
     for name, least in (("max_steps", 0), ("max_atoms", 1), ("every", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
