@@ -157,8 +157,13 @@ def plot_runs(
         exact = exact_value(paths[0])
     has_score = any("v_score" in log.quantities for log in logs)
     figure = Figure(figsize=(7, 5.5 if has_score else 3.8), layout="constrained")
-    axes = figure.subplots(2 if has_score else 1, 1, sharex=True, squeeze=False,
-                           height_ratios=[2, 1] if has_score else [1])[:, 0]  # fmt: skip
+    axes = figure.subplots(
+        2 if has_score else 1,
+        1,
+        sharex=True,
+        squeeze=False,
+        height_ratios=[2, 1] if has_score else [1],
+    )[:, 0]
     colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
     for place, (log, curve) in enumerate(zip(logs, curves, strict=True)):
         colour = colours[place % len(colours)]

@@ -13,8 +13,15 @@ from ritz.driver.rows import leaves
 from ritz.wording import counted
 
 _NO_VALUE = (
-    "R_hat", "TauCorr", "TauCorrMax", "Sigma", "r_hat", "tau_corr", "tau_corr_max", "error_of_mean",
-)  # fmt: skip
+    "R_hat",
+    "TauCorr",
+    "TauCorrMax",
+    "Sigma",
+    "r_hat",
+    "tau_corr",
+    "tau_corr_max",
+    "error_of_mean",
+)
 """Diagnostics that have no value for single chains or few samples."""
 
 

@@ -268,10 +268,8 @@ class Checkpoint(AbstractCallback):
         except CheckpointError as error:
             if self.last_saved is None:
                 raise
-            _logger.error(
-                "A checkpoint failed: %s. The run goes on; the newest is %s.",
-                error, self.last_saved.path,
-            )  # fmt: skip
+            newest = self.last_saved.path
+            _logger.error("A checkpoint failed: %s. The run goes on; newest: %s.", error, newest)
 
     # After it.
 

@@ -110,8 +110,10 @@ class SlurmRequeue(AbstractCallback):
         _logger.warning(
             "SlurmRequeue: the time limit of job %s is not known (squeue said %r), so the run will "
             "not stop in time; SIGUSR1 from `sbatch --signal=USR1@%d` would do.",
-            self._job, text, math.ceil(self.before),
-        )  # fmt: skip
+            self._job,
+            text,
+            math.ceil(self.before),
+        )
         return math.inf
 
 

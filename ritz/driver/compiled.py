@@ -22,9 +22,17 @@ from ritz.driver.transfers import to_host
 _logger = logging.getLogger(__name__)
 
 _OF_STEPS = (
-    "begin_attempt", "reset_step", "compute_loss_and_update", "objections", "fill_row",
-    "check_finite", "move", "update_parameters", "count_step", "_count",
-)  # fmt: skip
+    "begin_attempt",
+    "reset_step",
+    "compute_loss_and_update",
+    "objections",
+    "fill_row",
+    "check_finite",
+    "move",
+    "update_parameters",
+    "count_step",
+    "_count",
+)
 """The methods by which a subclass could do something of its own in a step of a block."""
 
 

@@ -15,9 +15,7 @@ from ritz.driver.stepping import Stepping
 from ritz.driver.stop import StopReason
 
 _logger = logging.getLogger("ritz")
-_EARLY = (
-    StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED, StopReason.DIVERGED,
-)  # fmt: skip
+_EARLY = (StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED, StopReason.DIVERGED)
 
 
 def start_run(

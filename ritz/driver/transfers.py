@@ -34,9 +34,13 @@ class Packed:
     """
 
     def __init__(
-        self, vectors: Sequence[Any], arrays: Sequence[Any], order: tuple[int, ...],
-        booleans: tuple[int, ...], structure: Any,
-    ):  # fmt: skip
+        self,
+        vectors: Sequence[Any],
+        arrays: Sequence[Any],
+        order: tuple[int, ...],
+        booleans: tuple[int, ...],
+        structure: Any,
+    ):
         """Use `pack`."""
         self._vectors, self._arrays = tuple(vectors), tuple(arrays)
         self._order, self._booleans, self._structure = order, booleans, structure

@@ -128,9 +128,11 @@ class CSVLog(AbstractLogger):
             return None
         lines = self._lines if self._lines.last_step < step else self._lines_before
         return {
-            "file": self._file.path.name, "rows": lines.rows, "checksum": lines.checksum,
+            "file": self._file.path.name,
+            "rows": lines.rows,
+            "checksum": lines.checksum,
             "columns": list(self._columns),
-        }  # fmt: skip
+        }
 
     def recover(
         self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]

@@ -64,17 +64,26 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
     def own_settings(self) -> Any:
         """The arguments."""
         return (
-            self.dt, self.dt_max, self.dt_min, self.n_min, self.grow, self.shrink, self.mixing,
+            self.dt,
+            self.dt_max,
+            self.dt_min,
+            self.n_min,
+            self.grow,
+            self.shrink,
+            self.mixing,
             self.mixing_decay,
-        )  # fmt: skip
+        )
 
     def start(self, forces: Float[Array, "m 3"]) -> FireState:
         """At rest."""
         real = forces.dtype
         return FireState(
-            jnp.zeros_like(forces), jnp.asarray(self.dt, real), jnp.asarray(self.mixing, real),
-            jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32),
-        )  # fmt: skip
+            jnp.zeros_like(forces),
+            jnp.asarray(self.dt, real),
+            jnp.asarray(self.mixing, real),
+            jnp.zeros((), jnp.int32),
+            jnp.zeros((), jnp.int32),
+        )
 
     def adapted(
         self, state: FireState, faster: Bool[Array, ""], behind: Bool[Array, ""]
@@ -128,9 +137,19 @@ class FIRE(AbstractFire):
         max_steps: int | None = None,
     ):
         super().__init__(
-            dt, dt_max, 0.0, n_min, grow, shrink, mixing, mixing_decay, max_step=max_step,
-            cell=cell, convergence_hook=convergence_hook, max_steps=max_steps,
-        )  # fmt: skip
+            dt=dt,
+            dt_max=dt_max,
+            dt_min=0.0,
+            n_min=n_min,
+            grow=grow,
+            shrink=shrink,
+            mixing=mixing,
+            mixing_decay=mixing_decay,
+            max_step=max_step,
+            cell=cell,
+            convergence_hook=convergence_hook,
+            max_steps=max_steps,
+        )
 
     def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
         """One step of the dynamics."""

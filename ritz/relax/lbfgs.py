@@ -69,7 +69,14 @@ class LBFGS(AbstractOptimizer):
         nothing = jnp.zeros_like(forces)
         pairs = jnp.zeros((self.memory, *forces.shape), forces.dtype)
         weights = jnp.zeros(self.memory, forces.dtype)
-        return LBFGSState(pairs, pairs, weights, nothing, nothing, jnp.zeros((), jnp.int32))
+        return LBFGSState(
+            steps=pairs,
+            changes=pairs,
+            weights=weights,
+            last_step=nothing,
+            last_forces=nothing,
+            n_steps=jnp.zeros((), jnp.int32),
+        )
 
     def step(self, state: LBFGSState, forces: Any) -> tuple[LBFGSState, Any]:
         """A step of quasi-Newton."""

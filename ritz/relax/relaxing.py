@@ -113,9 +113,12 @@ def relax(
     driver = Relaxation(atoms, model, stage, **settings)
     callbacks = listed(callback) + ([StructureProgress()] if show_progress else [])
     driver.run(
-        steps_needed(driver, max_steps), out=out, callback=callbacks, show_progress=False,
+        steps_needed(driver, max_steps),
+        out=out,
+        callback=callbacks,
+        show_progress=False,
         resume=resume,
-    )  # fmt: skip
+    )
     return result(driver, alone=isinstance(atoms, AseAtoms))
 
 
@@ -165,10 +168,21 @@ def result(driver: Relaxation, alone: bool = False) -> RelaxResult:
     exit_status = driver.stages.exit_status
     names = {exit_status: "converged", FAILED: "failed", UNCONVERGED: "unconverged"}
     status = [names.get(int(code), "running") for code in state.status]
-    found = RelaxResult(state.atoms, state.energy, state.fmax, status, state.steps, state.reasons)
+    found = RelaxResult(
+        atoms=state.atoms,
+        energy=state.energy,
+        fmax=state.fmax,
+        status=status,
+        steps=state.steps,
+        reason=state.reasons,
+    )
     if not alone:
         return found
     return RelaxResult(
-        found.atoms[0], float(found.energy[0]), float(found.fmax[0]), status[0],
-        int(found.steps[0]), found.reason[0],
-    )  # fmt: skip
+        atoms=found.atoms[0],
+        energy=float(found.energy[0]),
+        fmax=float(found.fmax[0]),
+        status=status[0],
+        steps=int(found.steps[0]),
+        reason=found.reason[0],
+    )

@@ -195,8 +195,13 @@ class FusedStage:
             if hook is None:
                 continue
             source, target = hook.source_status, hook.target_status
-            found.append(_placed(hook, place if source is None else source,
-                                 place + 1 if target is None else target))  # fmt: skip
+            found.append(
+                _placed(
+                    hook,
+                    place if source is None else source,
+                    place + 1 if target is None else target,
+                )
+            )
         for hook in self.hooks:
             target = hook.target_status
             if target is None:

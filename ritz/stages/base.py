@@ -201,10 +201,12 @@ class WorkStage(abc.ABC):
         resume = self._source(context, folder)
         try:
             driver.run(
-                self.config.iterations, out=list(self.writers),
-                callback=[FolderOwner("."), *self.run_callbacks(driver), saving], resume=resume,
+                self.config.iterations,
+                out=list(self.writers),
+                callback=[FolderOwner("."), *self.run_callbacks(driver), saving],
+                resume=resume,
                 **{"show_progress": False, **self.run_options(), **context.options},
-            )  # fmt: skip
+            )
         except StageAbort as abort:
             self._keep(abort, folder)
             raise SystemExit(f"stage {self.name}: {abort}") from abort

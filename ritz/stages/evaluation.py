@@ -75,6 +75,5 @@ class EvalStageBuilder(SamplingStageBuilder):
         """
         self.ensure_configured()
         return EvaluationWorkStage(
-            self._parts(), self.wavefunction, self.name, self._writers or (),
-            self._callbacks or (),
-        )  # fmt: skip
+            self._parts(), self.wavefunction, self.name, self._writers or (), self._callbacks or ()
+        )
