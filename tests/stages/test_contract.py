@@ -79,7 +79,7 @@ TOUCH = {"command": "touch called"}
         ("ritz.stages.parts.__builtins__", {}),
         ("ritz.loggers.__class__", {"name": "x"}),
         ("ritz.cli.parts.os.system", TOUCH),
-        ("ritz.loggers.files.atomic_write", {"path": "called", "content": b""}),
+        ("ritz.folders.files.atomic_write", {"path": "called", "content": b""}),
         ("ritz.loggers.files.LineFile", {"path": "called"}),
         ("ritz.driver.arguments.check_count", {"name": "x", "value": 1, "least": 0}),
         ("numpy.save", {"file": "called", "arr": [1]}),

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
-from ritz.cli.mlip_config import MLIPRun
+from ritz.cli.mlip.config import MLIPRun
 from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
 from ritz.mlip.datasets import split_indices
 from ritz.mlip.isolated_atoms import energies_of, is_isolated

@@ -11,7 +11,7 @@ from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK
 
 SHORT_NAMES = {
-    "potential": ["ritz.cli.mlip_potentials"],
+    "potential": ["ritz.cli.mlip.potentials"],
     "method": ["ritz.mlip"],
     "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
 }

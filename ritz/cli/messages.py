@@ -1,0 +1,61 @@
+"""Messages of the library in the words of the command line."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+
+def longer(setting: str, given: int, most: int, unit: str) -> str:
+    """A sentence that says what goes on with a run in which nothing is left to do.
+
+    Args:
+        setting: The name of the number of steps.
+        given: That number now.
+        most: The largest one that the run had.
+        unit: What is counted, such as "epochs".
+    """
+    if given >= most:
+        return f"A larger {setting} goes on."
+    return (
+        f"{setting}={given} is less than the {most} {unit} that the run was given before, so that "
+        f"nothing was done: give more than {most} to go on, or another folder to begin anew."
+    )
+
+
+def with_setting(message: str, group: str) -> str:
+    """A message that advises `accept_changes`, with the setting of the command line instead.
+
+    Args:
+        message: The message.
+        group: The group of the setting; empty if it is in none.
+    """
+
+    name = f"{group}.accept_changes".lstrip(".")
+
+    def setting(found: re.Match[str]) -> str:
+        names = found[1].replace("'", "")
+        return f"give {name}='[{names}]'."
+
+    advised = r"give accept_changes=\[(.*?)\] (?:to Checkpoint|in the configuration)\."
+    return re.sub(advised, setting, message)
+
+
+@contextlib.contextmanager
+def under(key: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Begins the messages of errors with the key of the setting that they are about.
+
+    Args:
+        key: What is put before the message, with all that separates them, such as "train." or
+            "train.sampler: "; a message that begins with the key already stays as it is.
+        *kinds: The errors; by default `ValueError` alone.
+
+    Raises:
+        ValueError: With the message.
+    """
+    try:
+        yield
+    except kinds or ValueError as error:
+        told = str(error)
+        if not told.startswith(key.rstrip(": ")):
+            told = f"{key}{told}"
+        raise ValueError(told) from error
