@@ -17,6 +17,7 @@ from ritz.cli.parts import overridden, part_fields, split_overrides
 from ritz.cli.setting_checks import check_arguments, check_names
 from ritz.cli.spelling import dotted_hints, underscored, whole_numbers, with_files, with_flags
 from ritz.cli.yaml_limits import check_yaml
+from ritz.cli.yaml_text import load_yaml
 
 _logger = logging.getLogger("ritz")
 
@@ -26,20 +27,25 @@ def subparser(text: str) -> Any:
     return jsonargparse.ArgumentParser(description=text, exit_on_error=False, allow_abbrev=False)
 
 
-def domain_command(domain: Domain, text: str) -> Any:
-    """The parser of a domain.
+def add_command(commands: Any, name: str, text: str, domain: Domain | None) -> None:
+    """Add a domain to the commands.
 
     Args:
-        domain: The domain.
+        commands: The subcommands of the whole parser.
+        name: The command.
         text: What it is for.
+        domain: The domain; None leaves out its actions and settings.
     """
-    if "" in domain.actions:
-        return action_parser(domain, domain.actions[""])
+    if domain is not None and "" in domain.actions:
+        commands.add_subcommand(name, action_parser(domain, domain.actions[""]), help=text)
+        return
     command = subparser(text)
+    commands.add_subcommand(name, command, help=text)
+    if domain is None:
+        return
     actions = command.add_subcommands()
-    for name, action in domain.actions.items():
-        actions.add_subcommand(name, action_parser(domain, action), help=action.text)
-    return command
+    for word, action in domain.actions.items():
+        actions.add_subcommand(word, action_parser(domain, action), help=action.text)
 
 
 def action_parser(domain: Domain, action: Action) -> Any:
@@ -113,8 +119,25 @@ def _named(domain: Domain, given: Sequence[str]) -> list[str]:
     name, *rest = given
     flags = [setting for setting, hint in dotted_hints(domain.kind) if hint is bool]
     rest, files = with_files(with_flags(rest, flags), lambda word: _is_setting(word, domain))
+    given_names = [f"{domain.files}=", f"--{domain.files}="]
+    rest = [
+        f"--{domain.files}={_listed(token.partition('=')[2])}"
+        if any(token.startswith(start) for start in given_names) else token
+        for token in underscored(rest, bare=True)
+    ]  # fmt: skip
     listed = [f"--{domain.files}={json.dumps(files)}"] if files else []
-    return [name, *listed, *underscored(rest, bare=True)]
+    return [name, *listed, *rest]
+
+
+def _listed(text: str) -> str:
+    """Files as a list of YAML: one of them, or [a, b], in which YAML would misread a pattern."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return json.dumps([text])
+    try:
+        load_yaml(text)
+    except ValueError:
+        return json.dumps([name.strip() for name in text[1:-1].split(",")])
+    return text
 
 
 def _is_setting(word: str, domain: Domain) -> bool:

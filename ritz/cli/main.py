@@ -11,7 +11,7 @@ import jsonargparse
 import ritz
 from ritz.cli import domains
 from ritz.cli.domain import Domain
-from ritz.cli.domain_parser import action_parser, domain_command, run_domain, subparser
+from ritz.cli.domain_parser import action_parser, add_command, run_domain, subparser
 from ritz.cli.domains import DOMAINS
 from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
@@ -53,12 +53,10 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
         commands.add_subcommand(name, command, help=text)
     meant = None
     for name, entry in DOMAINS.items():
-        command = subparser(entry.text)
-        if given[:1] == [name] or completing:
-            domain = domains.load(name)
-            command = domain_command(domain, entry.text)
-            meant = domain if given[:1] == [name] else meant
-        commands.add_subcommand(name, command, help=entry.text)
+        is_meant = given[:1] == [name]
+        domain = domains.load(name) if is_meant or completing else None
+        add_command(commands, name, entry.text, domain)
+        meant = domain if is_meant else meant
     return parser, meant
 
 

@@ -29,7 +29,6 @@ def with_setting(message: str, group: str) -> str:
         message: The message.
         group: The group of the setting; empty if it is in none.
     """
-
     name = f"{group}.accept_changes".lstrip(".")
 
     def setting(found: re.Match[str]) -> str:
@@ -41,20 +40,20 @@ def with_setting(message: str, group: str) -> str:
 
 
 @contextlib.contextmanager
-def under(key: str, *kinds: type[Exception]) -> Iterator[None]:
+def under(key: str, kinds: tuple[type[Exception], ...] = (ValueError,)) -> Iterator[None]:
     """Begins the messages of errors with the key of the setting that they are about.
 
     Args:
         key: What is put before the message, with all that separates them, such as "train." or
             "train.sampler: "; a message that begins with the key already stays as it is.
-        *kinds: The errors; by default `ValueError` alone.
+        kinds: The errors.
 
     Raises:
         ValueError: With the message.
     """
     try:
         yield
-    except kinds or ValueError as error:
+    except kinds as error:
         told = str(error)
         if not told.startswith(key.rstrip(": ")):
             told = f"{key}{told}"

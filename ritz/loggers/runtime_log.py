@@ -8,8 +8,8 @@ from typing import IO, Any
 import jax
 import orjson
 
-from ritz.loggers.base import AbstractLogger
 from ritz.folders.files import atomic_write
+from ritz.loggers.base import AbstractLogger
 from ritz.loggers.history import HistoryDict
 from ritz.loggers.plain_rows import Gathered, PlainRows
 from ritz.loggers.tree import append_row, from_layout, histories, to_layout

@@ -73,7 +73,7 @@ TOUCH = {"command": "touch called"}
         ("subprocess.Popen", {"args": ["touch", "called"]}),
         ("subprocess:run", {"args": ["touch", "called"]}),
         ("pathlib.Path.touch", {"self": "called"}),
-        ("ritz.cli.relax.Path", {}),
+        ("ritz.cli.relax.domain.Path", {}),
         ("ritz.stages.parts.importlib", {}),
         ("ritz.stages.parts.importlib.import_module", {"name": "this"}),
         ("ritz.stages.parts.__builtins__", {}),

@@ -53,7 +53,7 @@ class Builder:
         samplers = {}
         if given.sampler is not None or not given.full_sum:
             key = f"{name}.sampler"
-            with under(f"{key}: ", *BUILDING):
+            with under(f"{key}: ", BUILDING):
                 samplers["sites"] = self._sampler(key, given.sampler, given.n_samples)
         builder.configure_sample_plan(self.wavefunction.logpsi, samplers)
         builder.configure_estimators(Energy=self.system.hamiltonian, **self.system.observables)
@@ -72,7 +72,7 @@ class Builder:
         _check_rate(given.optimizer)
         optimizer = _PARTS.made("train.optimizer", given.optimizer)
         update = _PARTS.made("train.update", given.update)
-        with under("train.optimizer: ", *BUILDING):
+        with under("train.optimizer: ", BUILDING):
             builder.configure_optimizer(
                 default=optimizer, f_log_psi=self.wavefunction.logpsi, update=update,
                 single_scores=given.single_scores,

@@ -64,7 +64,7 @@ class _Commands:
         keys = jax.random.split(jax.random.key(self.seed), 4)
         create_key, run_key = keys[2:] if self.evaluates else keys[:2]
         params = self._trained_parameters() if self.evaluates else None
-        with under(f"{call.action}: ", *BUILDING):
+        with under(f"{call.action}: ", BUILDING):
             state = stage.create_state(create_key, params=params)
         if call.dry_run:
             self._say_dry(state)

@@ -127,7 +127,7 @@ def _config(given: MLIPRun, energies: Any, checkpoints: Path, progress: bool) ->
     own = {f.name: getattr(given.train, f.name) for f in dataclasses.fields(given.train)}
     del own["callbacks"]
     own["method"] = _PARTS.made("train.method", own["method"])
-    with under("train.", ValueError, TypeError, NotImplementedError):
+    with under("train.", (ValueError, TypeError, NotImplementedError)):
         return TrainingConfig(
             **own, atomic_energies=energies, show_progress=progress, checkpoint_dir=str(checkpoints)
         )

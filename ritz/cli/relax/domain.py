@@ -1,6 +1,6 @@
 """`ritz relax`: relax structures from files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +168,20 @@ class _Relaxing:
         if self.running is None:
             say(*lines)
             return
-        self.running.summarise({"structures": len(rows), **found})
-        self.running.say(*lines, *self.running.picture("fmax.png"))
+        result = self.running.summarise({"structures": len(rows), **found})
+        way = self._way(self.running, result, output)
+        self.running.say(*way, *lines, *self.running.picture("fmax.png"))
+
+    def _way(self, running: CommandRun, result: Mapping[str, Any], output: Path) -> list[str]:
+        """Whether a saved run went on."""
+        if not running.resumed:
+            return []
+        if running.steps.begun:
+            return [running.way("max_steps", self.given.max_steps, result)]
+        return [
+            "the run has ended, and nothing was left to do; to relax the structures further, give "
+            f"{output} and another folder."
+        ]
 
 
 DOMAIN = Domain(
