@@ -218,11 +218,10 @@ def _draw_panel(
     for place, curve in enumerate(curves):
         if curve is not None:
             _draw(ax, curve, colours[place % len(colours)])
-    drawn = [curve.values for curve in curves if curve is not None]
-    if quantity.logarithmic and any(np.any(values > 0) for values in drawn):
-        ax.set_yscale(
-            "log", nonpositive="mask"
-        )  # an eigenstate, or frozen chains, have no V-score above 0
+    drawn = np.concatenate([curve.values for curve in curves if curve is not None])
+    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]  # eigenstates have no V-score above 0
+    if quantity.logarithmic and len(drawn) and np.max(drawn) > 10 * np.min(drawn):
+        ax.set_yscale("log", nonpositive="mask")
     ax.set_ylabel(quantity.title)
     ax.spines[["top", "right"]].set_visible(False)
 

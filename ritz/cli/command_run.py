@@ -142,8 +142,8 @@ class CommandRun:
         return [f"picture in {drawn}"]
 
     def say(self, *lines: str) -> None:
-        """Print lines, and where everything is."""
-        say(*lines, f"everything in {self.folder}")
+        """Print the lines that are not empty, and where everything is."""
+        say(*filter(None, lines), f"everything in {self.folder}")
 
 
 _ON_CHANGES = ("callbacks", "accept_changes")

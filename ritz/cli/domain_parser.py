@@ -126,7 +126,7 @@ def _named(domain: Domain, given: Sequence[str]) -> list[str]:
         for token in underscored(rest, bare=True)
     ]  # fmt: skip
     listed = [f"--{domain.files}={json.dumps(files)}"] if files else []
-    return [name, *listed, *rest]
+    return [name, *rest, *listed]
 
 
 def _listed(text: str) -> str:

@@ -42,15 +42,15 @@ DOMAINS = {
         "ritz.cli.mlip.domain",
         RunView(
             numbers=(
-                Quantity("RMSE_train", "energies, train", "meV/atom RMSE", 1e3),
-                Quantity("RMSE_test", "energies, test", "meV/atom RMSE", 1e3),
-                Quantity("RMSE_force_train", "forces, train", "eV/Angstrom RMSE"),
-                Quantity("RMSE_force_test", "forces, test", "eV/Angstrom RMSE"),
+                Quantity("RMSE_train", "E RMSE, train", "meV/atom", 1e3),
+                Quantity("RMSE_test", "E RMSE, test", "meV/atom", 1e3),
+                Quantity("RMSE_force_train", "F RMSE, train", "eV/Angstrom"),
+                Quantity("RMSE_force_test", "F RMSE, test", "eV/Angstrom"),
             ),
             curves=(
                 Quantity("loss", logarithmic=True),
-                Quantity("RMSE_test", "energies, RMSE", "meV/atom", 1e3, logarithmic=True),
-                Quantity("RMSE_force_test", "forces, RMSE", "eV/Angstrom", logarithmic=True),
+                Quantity("RMSE_test", "energy RMSE, test", "meV/atom", 1e3, logarithmic=True),
+                Quantity("RMSE_force_test", "force RMSE, test", "eV/Angstrom", logarithmic=True),
             ),
         ),
         extra="mlip",

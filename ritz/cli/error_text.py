@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ritz.cli.known_settings import close_to, nearest
+from ritz.cli.known_settings import close_to, nearest, owner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Command:
         if self.kind is not None and token not in self.dashed:
             if token == name:
                 return f"{token!r} was given, but settings are written as NAME=VALUE{self._such_as}"
-            near = nearest(name, self.kind, self.options)
+            others = [option for option in self.options if owner(option[2:], self.kind) is None]
+            near = nearest(name, self.kind, others)
             return f"{name}: there is no such setting{near}"
         if token == name:
             return f"{token!r} was given, but nothing is needed there"

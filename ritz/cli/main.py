@@ -15,7 +15,6 @@ from ritz.cli.domain_parser import action_parser, add_command, run_domain, subpa
 from ritz.cli.domains import DOMAINS
 from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
-from ritz.cli.known_settings import owner
 from ritz.cli.spelling import underscored
 from ritz.extras import MissingExtra
 
@@ -131,8 +130,7 @@ def _command_of(domain: Domain, given: Sequence[str]) -> Command:
         return Command(f"ritz {domain.name}", options, kind=domain.kind, dashed=dashed)
     named = [domain.name, *(word for word in given[:1] if word in domain.actions)]
     some = next(iter(domain.actions.values()))
-    options = [option for option in _options(action_parser(domain, some))
-               if owner(option[2:], domain.kind) is None]  # fmt: skip
+    options = _options(action_parser(domain, some))
     return Command(" ".join(["ritz", *named]), options, list(domain.actions), domain.kind)
 
 

@@ -28,10 +28,14 @@ def facts(checkpoints: Path) -> dict[str, Any]:
     }
 
 
-def saved_loss(checkpoints: Path) -> dict[str, Any]:
-    """`energy` and `error` of the last saved step; None for what is not known.
+def saved_loss(checkpoints: Path, name: str = "energy") -> dict[str, Any]:
+    """The loss and its `error` of the last saved step; None for what is not known.
 
     Where its row was marked, the mark is there as `suspect`.
+
+    Args:
+        checkpoints: The folder of the checkpoints.
+        name: What the loss is called.
     """
     saved = entries(checkpoints)
     try:
@@ -39,5 +43,5 @@ def saved_loss(checkpoints: Path) -> dict[str, Any]:
     except CheckpointError:
         loss = None
     loss = loss or {}
-    found = {"energy": loss.get("mean"), "error": loss.get("error")}
+    found = {name: loss.get("mean"), "error": loss.get("error")}
     return {**found, "suspect": loss["suspect"]} if loss.get("suspect") else found

@@ -300,8 +300,10 @@ def _loss_text(quantity: Quantity, mean: Any, error: Any, mark: str | None) -> s
     if not math.isfinite(mean):
         return f"{_label(quantity)} -"
     error = None if error is None else quantity.scale * error
-    value = value_text(f"{quantity.scale * mean:.8g}", error, mark or "")
-    return f"{_label(quantity)} {_with_unit(value, quantity)}"
+    value = f"{quantity.scale * mean:.8g}"
+    if mark:
+        return f"{_label(quantity)} {value_text(_with_unit(value, quantity), error, mark)}"
+    return f"{_label(quantity)} {_with_unit(value_text(value, error), quantity)}"
 
 
 def _with_unit(value: str, quantity: Quantity) -> str:

@@ -12,7 +12,7 @@ class Quantity:
         label: What it is called; by default its name.
         unit: Such as "meV/atom"; empty for plain numbers.
         scale: What the logged value is multiplied by to have that unit.
-        logarithmic: Whether its axis is.
+        logarithmic: Whether its axis is, where there is more than a decade to see.
     """
 
     name: str = ""
@@ -23,9 +23,9 @@ class Quantity:
 
     @property
     def title(self) -> str:
-        """The label with the unit."""
+        """The label, and the unit in a line of its own."""
         label = self.label or self.name
-        return f"{label} ({self.unit})" if self.unit else label
+        return f"{label}\n({self.unit})" if self.unit else label
 
 
 LOSS = Quantity()

@@ -1,13 +1,12 @@
+"""`ritz lattice`: run folders, settings and parts."""
+
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -15,17 +14,9 @@ from ritz.cli.main import main
 from ritz.cli.parts import Part
 from ritz.plotting import read_log
 from ritz.stages import read_digest
+from tests.cli.lattice_runs import SMALL, ritz
 
 pytestmark = pytest.mark.netket
-
-SMALL = ["system.extent=[4]", "train.n_samples=32", "train.burn_in=2", "progress=false",
-         "train.iterations=12", "evaluate.iterations=40", "evaluate.n_samples=32"]  # fmt: skip
-
-
-def ritz(capsys, *arguments):
-    status = main(["lattice", *arguments])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")
@@ -154,235 +145,12 @@ def test_parts_of_all_kinds_can_be_named(capsys, tmp_path):
     assert "end_value: 0.002" in Path("r/config.yaml").read_text()
 
 
-def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys):
-    Path("rates.py").write_text(
-        "def branching(start):\n    return lambda step: start if step < 10 else 0.01\n"
-    )
-    rate = "{class_path: rates.branching, init_args: {start: 0.1}}"
-    for arguments, message in (
-        (["system=Heisenberg", "system.extent=[4]", "train.sampler=MetropolisLocal"],
-         "ritz: train.sampler: the space Spin(s=1/2, N=4, ordering=new, total_sz=0) is con"),
-        (["train.optimizer=sgd", f"train.optimizer.learning_rate={rate}"],
-         "ritz: train: optimizer: the function <lambda> ("),
-        (["train.update=SR", f"train.update.diag_shift={rate}"],
-         "ritz: train.update: diag_shift: the schedule branching.<locals>.<lambda> ("),
-        (["train.sampler=MetropolisLocal", "train.sampler.n_chains=7", "train.n_samples=16"],
-         "ritz: train: n_samples=16 cannot be shared equally by the 7 chains of the sampler; give "
-         "n_samples=21"),
-    ):  # fmt: skip
-        status, _, err = ritz(capsys, "train", "system.extent=[4]", *arguments)
-        assert status == 2 and err.startswith(message) and err.count("\n") == 1, err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train.iterations=x"], "train.iterations: 'x' was given, but int is needed"),
-        (["train.iterations=-1"], "train.iterations must be a whole number of at least 0, but -1"),
-        (["train.n_samples=0"], "train.n_samples must be a whole number of at least 1, but 0"),
-        (["train.iteration=3"], "train.iteration: there is no such setting; did you mean train.it"),
-        (["seed=1e30"], "seed must lie between -2.63 and 2.63 - 1, but 1"),
-        (["model.alpha=.inf"], "train: cannot convert float infinity to integer"),
-        (["train.update.solver=CG"], "train.update: solver must be a function"),
-        (["nosuch=3"], r"nosuch: there is no such setting; there are: folder, seed, system, mod"),
-        (["sytem.extent=[4]"], r"did you mean system.extent\? \(see ritz lattice train --help\)$"),
-        (["trian.iterations=3"], r"trian.iterations: .*; did you mean train.iterations\? \(see"),
-        (["tran.optimizr.learning_rate=3"], r"did you mean train.optimizer.learning_rate\?"),
-        (["iteratons=3"], r"did you mean train.iterations or evaluate.iterations\?"),
-        (["train.nosuch=3"], "train.nosuch: there is no such setting; train has: burn_in, n_samp"),
-        (["train.optimizer=optax.adm"], "train.optimizer: there is no 'adm' in optax; did you mea"),
-        (["train.optimizer=print"], "train.optimizer: there is no 'print' in optax; give the name "
-         "of an optimiser of optax, such as adam, adamw, lion or sgd, or the class path of a fun"),
-        (["train.optimizer=optax.SGD"], "there is no 'SGD' in optax; did you mean sgd or "),
-        (["train.optimizer=builtins.print"], "of Python's own modules .*; give the name of an op"),
-        (["train.optimizer=netket.graph.Chain"], "Chain returns Lattice, but .*; give the name of"),
-        (["train.optimizer=adam", "train.optimizer.rate=3"],
-         "train.optimizer.rate: adam has no such argument; it takes: learning_rate, b1"),
-        (["train.optimizer.learning_rate=abc"], "learning_rate: 'abc' was given, but float"),
-        (["train.update=SRR"], "train.update: there is no 'SRR' in ritz.updates; did you mean SR"),
-        (["train.update.diag_shift=-1"], "train.update: diag_shift must be at least 0, but -1"),
-        (["train.sampler.n_chains=3"], "train.sampler.n_chains: it is not set; give its class"),
-        (["train.callbacks.0.patience=3"], "train.callbacks has 0 entries, counted from 0"),
-        (["system=math.sqrt", "system.x=3"], "system: 'math.sqrt' is refused: configurations call"),
-        (["system=os.system", "system.command=touch called"], "system: 'os.system' is refused"),
-        (["train.optimizer={class_path: os.system, init_args: {command: touch called}}"],
-         "train.optimizer: 'os.system' is refused"),
-        (["train={class_path: subprocess.Popen, init_args: {args: [touch, called]}}"],
-         "train.class_path: there is no such setting"),
-        (["train.callbacks=[{class_path: LambdaCallback, init_args: {on_run_start: {class_path: "
-          "os.system}}}]"], "train.callbacks.0.on_run_start: 'os.system' is refused"),
-        (["model=RuntimeLog"], "model: there is no 'RuntimeLog' in netket.models"),
-        (["model=netket.logging.RuntimeLog"], "model: a flax module is needed, but netket.logging"),
-        (["train.sampler=netket.graph.Chain"], "sampler: netket.graph.Chain returns Lattice, but"),
-        (["system.extent=[3.5]"], "system: extent takes the sizes of a lattice"),
-        (["model=collections.OrderedDict"], "model: 'collections.OrderedDict' is refused"),
-        (["train.optimizer.learning_rate=-0.1"], "learning_rate must be a finite number of at le"),
-        (["train.optimizer.learning_rate=.nan"], "learning_rate must be a finite number of at le"),
-        (["train.save_time_interval=-2"], "train.save_time_interval must be at least 0 seconds"),
-        (["--config", "none.yaml"], "config: none.yaml cannot be read: No such file or directory"),
-        (["train.optimizer={class_path: 3}"], "train.optimizer.class_path: 3 was given, but a na"),
-        (["train.optimizer.learning_rate"], "learning_rate|unrecognized|train.optimizer"),
-    ],
-)  # fmt: skip
-def test_bad_values_get_one_line(capsys, arguments, message):
-    status, _, error = ritz(capsys, "train", *SMALL, *arguments, "--dry_run")
-    assert status == 2 and re.search(message, error), error
-    assert error.startswith("ritz: ") and error.count("\n") == 1
-    assert not Path("runs").exists() and not Path("called").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("train: {iterations: [}", "c.yaml is no YAML: while parsing a flow node"),
-        ("train: {iteration: 3}", "c.yaml: train.iteration: there is no such setting; did you me"),
-        ("nosuch: 3", "c.yaml: nosuch: there is no such setting; there are: folder, seed, system"),
-        ("sytem: {class_path: Heisenberg}", r"c.yaml: sytem: .*; did you mean system\?"),
-        ("optimizer: sgd", r"c.yaml: optimizer: .*; did you mean train.optimizer\?"),
-        ("train: {nosuch: 3}", "c.yaml: train.nosuch: .*; train has: burn_in, n_samples"),
-        ("train: 7", r"c.yaml: train: 7 was given, .*, such as train: {iterations: 500}"),
-        ("- 3", r"c.yaml: settings .*, such as seed: 0, but \[3\] was given"),
-        ("train: {iterations: abc}", "train.iterations: 'abc' was given, but int is needed"),
-        ("train: {optimizer: {class_path: a.b, rate: 1}}",
-         "c.yaml: train.optimizer: rate stands beside class"),
-        ("train: {callbacks: [{class_path: EarlyStopping, init_args: {patienc: 3}}]}",
-         "train.callbacks.0.patienc: EarlyStopping .*; did you mean train.callbacks.0.patience"),
-    ],
-)  # fmt: skip
-def test_bad_files_get_one_line(capsys, content, message):
-    Path("c.yaml").write_text(content)
-    status, _, error = ritz(capsys, "train", "--config", "c.yaml", "--dry_run")
-    assert status == 2 and re.search(message, error), error
-    assert error.count("\n") == 1
-
-
-def test_an_evaluation_needs_a_training(capsys):
-    status, _, error = ritz(capsys, "evaluate", "folder=empty")
-    assert status == 2 and "run `ritz lattice train folder=empty` first" in error
-    status, _, error = ritz(capsys)
-    assert status == 2
-    assert error == "ritz: give a command: train, evaluate (see ritz lattice --help)\n"
-
-
-def test_a_run_that_was_stopped_early_is_extended(capsys):
-    stopping = "train.callbacks=[{class_path: EarlyStopping, init_args: {patience: 1}}]"
-
-    def trained(*arguments):
-        status, out, error = ritz(capsys, "train", *SMALL, "folder=r", *arguments)
-        assert status == 0, error
-        return json.loads(Path("r/summary.json").read_text())["steps"], out
-
-    first, out = trained(stopping, "train.iterations=60")
-    assert first < 60 and "has ended" not in out
-    again, out = trained(stopping, "train.iterations=60")
-    assert again == first and out.startswith("the run has ended: stopped by EarlyStopping: mean ")
-    assert "A larger train.iterations goes on.\n" in out
-    longer, out = trained(stopping, "train.iterations=61")
-    assert first < longer < 61
-    told = f"the run went on from step {first} to step {longer}: stopped by EarlyStopping: mean "
-    assert out.startswith(told)
-    changed = "train.accept_changes=[callbacks]"
-    assert trained(changed, "train.iterations=61")[0] == 61
-    assert trained(changed, "train.iterations=61")[1].startswith("the run has ended: finished all")
-    out = trained(changed, "train.iterations=7")[1]
-    assert "train.iterations=7 is less than the 61 steps that the run was given before" in out
-    assert "give more than 61 to go on, or another folder to begin anew.\n" in out
-    assert trained("train.iterations=63")[0] == 63
-    assert read_log("r")["Energy"].iters.tolist() == list(range(63))
-
-
-def test_an_extended_run_that_stops_where_it_had_stopped_is_told(capsys):
-    Path("stop.py").write_text(
-        "from ritz.callbacks import LambdaCallback\nfrom ritz.driver.stop import StopRun\n"
-        "def stop() -> LambdaCallback:\n"
-        "    def act(step, row, driver):\n"
-        "        if step == 2:\n            raise StopRun('enough')\n"
-        "    return LambdaCallback(before_parameter_update=act, live=False)\n"
-    )
-    outs = []
-    for n in (12, 12, 20):
-        status, out, error = ritz(
-            capsys, "train", *SMALL, "train.callbacks=[stop.stop]", f"train.iterations={n}",
-            "folder=r",
-        )  # fmt: skip
-        assert status == 0, error
-        outs.append(out)
-    assert outs[0].startswith("picture in")
-    assert re.match("the run has ended: stopped by .*enough. A larger train.iterations", outs[1])
-    assert re.match(
-        "the run went on, but ended again before the update of step 2: stopped by .*enough. To get "
-        r"further, change train.callbacks and give train.accept_changes=\[callbacks\].\n", outs[2]
-    )  # fmt: skip
-
-
-def test_a_frozen_sampler_gets_no_error_bar(capsys):
-    Path("peaked.py").write_text(
-        "import flax.linen as nn\nimport jax.numpy as jnp\n"
-        "class Peaked(nn.Module):\n"
-        "    @nn.compact\n"
-        "    def __call__(self, x):\n"
-        "        weight = self.param('w', lambda key: jnp.asarray(50.0))\n"
-        "        return weight * x.sum(-1)\n"
-    )
-    given = [*SMALL, "model=peaked.Peaked", "folder=r", "train.optimizer.learning_rate=0.0"]
-    status, _, error = ritz(capsys, "train", *given)
-    assert status == 0, error
-    assert "acceptance" in json.loads(Path("r/summary.json").read_text())["suspect"]
-    status, out, error = ritz(capsys, "evaluate", *given)
-    assert status == 0 and re.match(r"energy +-[\d.]+ \(suspect: acceptance.*\)\n", out), out
-    assert "acceptance" in json.loads(Path("r/summary.json").read_text())["suspect"]
-    assert "+-" not in out and main(["status", "r"]) == 0
-    said = capsys.readouterr().out
-    assert len(re.findall(r"energy +-[\d.]+ \(suspect: acceptance", said)) == 2, said
-
-
-def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):
-    Path("bad.py").write_text(
-        "import numpy as np\nfrom ritz.callbacks import LambdaCallback\n"
-        "def spoil() -> LambdaCallback:\n"
-        "    def act(step, row, driver):\n        row['x'] = np.nan if step == 2 else 0.0\n"
-        "    return LambdaCallback(before_parameter_update=act, live=False)\n"
-    )
-    status, _, error = ritz(
-        capsys, "train", *SMALL, "train.callbacks=[bad.spoil]", "train.stop_on_nan=x",
-        f"folder={tmp_path / 'r'}",
-    )  # fmt: skip
-    assert (
-        status == 1 and "stage train: stopped by InvalidLossStopping:x: x is nan at step 2" in error
-    )
-
-
 def test_completion_can_be_printed():
     done = subprocess.run(
         [sys.executable, "-m", "ritz.cli.main", "--print_completion=shtab-bash"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "train.iterations" in done.stdout and "complete" in done.stdout
-
-
-@pytest.mark.slow
-def test_a_signal_saves_the_run_and_the_same_command_goes_on(tmp_path):
-    command = [sys.executable, "-m", "ritz.cli.main", "lattice", "train", *SMALL[:4],
-               "train.iterations=4000"]  # fmt: skip
-
-    def start(folder):
-        return subprocess.Popen([*command, f"folder={folder}"], stderr=subprocess.PIPE, text=True)
-
-    whole, other = start("whole"), start("other")
-    log = Path("other/train.csv")
-    while not log.exists() or log.read_bytes().count(b"\n") < 20:
-        time.sleep(0.02)
-        assert other.poll() is None, other.stderr.read()
-    os.kill(other.pid, signal.SIGTERM)
-    error = other.communicate(timeout=60)[1]
-    assert other.returncode == 143 and error.endswith("ritz: interrupted by SIGTERM\n")
-    assert main(["status", "other"]) == 0
-    again = start("other")
-    assert again.communicate(timeout=120) and again.returncode == 0
-    assert whole.communicate(timeout=120) and whole.returncode == 0
-    first, second = (read_log(f)["Energy"] for f in ("whole", "other"))
-    assert second.iters.tolist() == list(range(4000))
-    np.testing.assert_array_equal(first["Mean"], second["Mean"])
 
 
 @pytest.mark.slow

@@ -170,18 +170,16 @@ class _Relaxing:
             return
         result = self.running.summarise({"structures": len(rows), **found})
         way = self._way(self.running, result, output)
-        self.running.say(*way, *lines, *self.running.picture("fmax.png"))
+        self.running.say(way, *lines, *self.running.picture("fmax.png"))
 
-    def _way(self, running: CommandRun, result: Mapping[str, Any], output: Path) -> list[str]:
-        """Whether a saved run went on."""
-        if not running.resumed:
-            return []
+    def _way(self, running: CommandRun, result: Mapping[str, Any], output: Path) -> str:
+        """Whether a saved run went on; empty for a new one."""
         if running.steps.begun:
-            return [running.way("max_steps", self.given.max_steps, result)]
-        return [
+            return running.way("max_steps", self.given.max_steps, result)
+        return (
             "the run has ended, and nothing was left to do; to relax the structures further, give "
             f"{output} and another folder."
-        ]
+        )
 
 
 DOMAIN = Domain(
