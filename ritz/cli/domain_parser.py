@@ -10,14 +10,20 @@ from typing import Any
 
 import jsonargparse
 
-from ritz.cli.config_file import with_checked_files
 from ritz.cli.domain import Action, Domain, Invocation
-from ritz.cli.known_settings import owner
-from ritz.cli.parts import overridden, part_fields, split_overrides
-from ritz.cli.setting_checks import check_arguments, check_names
-from ritz.cli.spelling import dotted_hints, underscored, whole_numbers, with_files, with_flags
-from ritz.cli.yaml_limits import check_yaml
-from ritz.cli.yaml_text import load_yaml
+from ritz.cli.settings.checks import check_arguments, check_names
+from ritz.cli.settings.config_file import with_checked_files
+from ritz.cli.settings.known import owner
+from ritz.cli.settings.parts import overridden, part_fields, split_overrides
+from ritz.cli.settings.spelling import (
+    dotted_hints,
+    underscored,
+    whole_numbers,
+    with_files,
+    with_flags,
+)
+from ritz.cli.settings.yaml_limits import check_yaml
+from ritz.cli.settings.yaml_text import load_yaml
 
 _logger = logging.getLogger("ritz")
 

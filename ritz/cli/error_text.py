@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ritz.cli.known_settings import close_to, nearest, owner
+from ritz.cli.settings.known import close_to, nearest, owner
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ritz.cli.domain_parser import action_parser, add_command, run_domain, subpa
 from ritz.cli.domains import DOMAINS
 from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
-from ritz.cli.spelling import underscored
+from ritz.cli.settings.spelling import underscored
 from ritz.extras import MissingExtra
 
 _COMMANDS = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ritz.cli.yaml_text import load_yaml, read_yaml
+from ritz.cli.settings.yaml_text import load_yaml, read_yaml
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
 from ritz.folders.config import CONFIG, is_intact, signed

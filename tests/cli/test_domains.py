@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ritz.cli import domains
-from ritz.cli.known_settings import groups
 from ritz.cli.main import main
-from ritz.cli.parts import part_fields
+from ritz.cli.settings.known import groups
+from ritz.cli.settings.parts import part_fields
 from ritz.folders.config import domain_of
 from ritz.folders.view import ANY_RUN, LOSS, Quantity, RunView
 from ritz.stages.parts import find

@@ -7,9 +7,9 @@ from typing import ClassVar
 from ritz.checkpoint import Checkpoint
 from ritz.cli.command_run import in_folder, say_dry
 from ritz.cli.domain import Action, Domain, Invocation
-from ritz.cli.part_factory import PartFactory
-from ritz.cli.parts import Part
 from ritz.cli.results import saved_loss
+from ritz.cli.settings.part_factory import PartFactory
+from ritz.cli.settings.parts import Part
 from ritz.loggers import CSVLog
 from ritz.stages.contracts import CALLBACK
 from ritz.testing import QuadraticDriver

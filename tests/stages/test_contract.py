@@ -78,7 +78,7 @@ TOUCH = {"command": "touch called"}
         ("ritz.stages.parts.importlib.import_module", {"name": "this"}),
         ("ritz.stages.parts.__builtins__", {}),
         ("ritz.loggers.__class__", {"name": "x"}),
-        ("ritz.cli.parts.os.system", TOUCH),
+        ("ritz.cli.settings.parts.os.system", TOUCH),
         ("ritz.folders.files.atomic_write", {"path": "called", "content": b""}),
         ("ritz.loggers.files.LineFile", {"path": "called"}),
         ("ritz.driver.arguments.check_count", {"name": "x", "value": 1, "least": 0}),

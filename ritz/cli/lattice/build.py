@@ -6,8 +6,8 @@ from typing import Any
 
 from ritz.cli.lattice.config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.messages import under
-from ritz.cli.part_factory import PartFactory
-from ritz.cli.parts import Part
+from ritz.cli.settings.part_factory import PartFactory
+from ritz.cli.settings.parts import Part
 from ritz.driver.arguments import check_count
 
 BUILDING = (ValueError, TypeError, ArithmeticError)

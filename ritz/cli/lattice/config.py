@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ritz.cli.parts import Part
+from ritz.cli.settings.parts import Part
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
 

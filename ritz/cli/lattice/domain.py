@@ -11,7 +11,7 @@ from ritz.cli.lattice.config import LatticeRun
 from ritz.cli.messages import under
 from ritz.cli.result_text import value_text
 from ritz.cli.results import facts, saved_loss
-from ritz.cli.yaml_text import load_yaml
+from ritz.cli.settings.yaml_text import load_yaml
 from ritz.driver.arguments import check_seed
 from ritz.driver.consensus import agree
 from ritz.wording import counted

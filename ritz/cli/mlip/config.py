@@ -5,7 +5,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ritz.cli.parts import Part
+from ritz.cli.settings.parts import Part
 from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, TrainingConfig
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK

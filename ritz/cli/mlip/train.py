@@ -11,7 +11,7 @@ from ritz.cli.domain import Invocation
 from ritz.cli.messages import longer, under
 from ritz.cli.mlip.config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip.data import check_labels, splits
-from ritz.cli.part_factory import PartFactory
+from ritz.cli.settings.part_factory import PartFactory
 from ritz.driver.arguments import check_count
 from ritz.driver.stop import StopReason
 from ritz.loggers import CSVLog, JsonLog

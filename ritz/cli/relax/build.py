@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ritz.cli.parts import Part
 from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
+from ritz.cli.settings.parts import Part
 from ritz.stages.contract import Contract, ContractError
 from ritz.stages.parts import make
 

@@ -7,12 +7,12 @@ from typing import Any
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.output_files import check_output, placed
-from ritz.cli.part_factory import PartFactory
 from ritz.cli.relax.build import cell_of, model_of, optimizer_of
 from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
 from ritz.cli.relax.output import as_text, counts, write
 from ritz.cli.relax.structures import Row, read, refuse, tell_skipped
-from ritz.cli.yaml_text import load_yaml
+from ritz.cli.settings.part_factory import PartFactory
+from ritz.cli.settings.yaml_text import load_yaml
 from ritz.wording import counted
 
 TEXT = """Relax structures from files, all at once, as in `ritz relax *.cif --model lennard-jones`.

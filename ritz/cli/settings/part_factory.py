@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ritz.cli.parts import Part
+from ritz.cli.settings.parts import Part
 from ritz.stages.contract import Contract
 from ritz.stages.parts import make
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from ritz.cli.main import main
-from ritz.cli.parts import Part
+from ritz.cli.settings.parts import Part
 from ritz.plotting import read_log
 from ritz.stages import read_digest
-from tests.cli.lattice_runs import SMALL, ritz
+from tests.cli.lattice.runs import SMALL, ritz
 
 pytestmark = pytest.mark.netket
 

@@ -14,7 +14,7 @@ import pytest
 
 from ritz.cli.main import main
 from ritz.plotting import read_log
-from tests.cli.lattice_runs import SMALL, ritz
+from tests.cli.lattice.runs import SMALL, ritz
 
 pytestmark = pytest.mark.netket
 

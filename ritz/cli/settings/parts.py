@@ -7,8 +7,8 @@ from typing import Any
 
 from jsonargparse.typing import register_type
 
-from ritz.cli.yaml_limits import check_yaml
-from ritz.cli.yaml_text import load_yaml
+from ritz.cli.settings.yaml_limits import check_yaml
+from ritz.cli.settings.yaml_text import load_yaml
 
 _OVERRIDE_HINT = "write it as train.optimizer.learning_rate=0.1"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.lattice_runs import SMALL, ritz
+from tests.cli.lattice.runs import SMALL, ritz
 
 pytestmark = pytest.mark.netket
 

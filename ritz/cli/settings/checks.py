@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from ritz.cli.known_settings import close_to, groups, nearest, owner
-from ritz.cli.parts import part_fields, yaml_value
-from ritz.cli.spelling import dotted_hints
+from ritz.cli.settings.known import close_to, groups, nearest, owner
+from ritz.cli.settings.parts import part_fields, yaml_value
+from ritz.cli.settings.spelling import dotted_hints
 
 _PART = ("class_path", "init_args")
 _LONGEST = 200
