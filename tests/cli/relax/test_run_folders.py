@@ -81,11 +81,11 @@ def test_a_run_folder_holds_everything(ritz):
 
 
 def test_the_folder_alone_goes_on(ritz, caplog):
-    Path("mine.py").write_text(STOP)
+    Path("stops_once.py").write_text(STOP)
     given = ["relax", "two.extxyz", "third.vasp", *MODEL, "--fmax", "1e-4"]
     assert ritz(*given, "folder=whole")[0] == 0
     Path("stop").touch()
-    stopped = [*given, "--callbacks=[mine.stop]", "folder=r"]
+    stopped = [*given, "--callbacks=[stops_once.stop]", "folder=r"]
     status, out, error = ritz(*stopped)
     assert status == 143 and error == "ritz: interrupted by SIGTERM\n" and out == ""
     assert json.loads(Path("r/summary.json").read_text())["stop_reason"] == "INTERRUPTED"
