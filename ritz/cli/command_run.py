@@ -106,7 +106,7 @@ class CommandRun:
         add_result(self.folder, self.call.stage, whole, **more)
         return whole
 
-    def way(self, setting: str, given: int, ended: Mapping[str, Any]) -> str:
+    def how_it_went(self, setting: str, given: int, ended: Mapping[str, Any]) -> str:
         """Whether the run went on, and why it ended; empty for a new run, which has said so.
 
         Args:
@@ -125,11 +125,10 @@ class CommandRun:
             return ""
         if steps > self.steps.first:
             return f"the run went on from step {self.steps.first} to step {steps}: {message}."
-        group = setting.rpartition(".")[0]
-        callbacks, accept = (f"{group}.{name}".lstrip(".") for name in _ON_CHANGES)
+        group = setting[: setting.rfind(".") + 1]
         return (
             f"the run went on, but ended again before the update of step {steps}: {message}. To "
-            f"get further, change {callbacks} and give {accept}=[callbacks]."
+            f"get further, change {group}callbacks and give {group}accept_changes=[callbacks]."
         )
 
     def picture(self, name: str) -> list[str]:
@@ -144,9 +143,6 @@ class CommandRun:
     def say(self, *lines: str) -> None:
         """Print the lines that are not empty, and where everything is."""
         say(*filter(None, lines), f"everything in {self.folder}")
-
-
-_ON_CHANGES = ("callbacks", "accept_changes")
 
 
 @contextlib.contextmanager

@@ -1,11 +1,9 @@
 """The command line of a domain."""
 
 import dataclasses
-import json
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jsonargparse
@@ -13,17 +11,10 @@ import jsonargparse
 from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.settings.checks import check_arguments, check_names
 from ritz.cli.settings.config_file import with_checked_files
-from ritz.cli.settings.known import owner
+from ritz.cli.settings.file_arguments import with_named_files
 from ritz.cli.settings.parts import overridden, part_fields, split_overrides
-from ritz.cli.settings.spelling import (
-    dotted_hints,
-    underscored,
-    whole_numbers,
-    with_files,
-    with_flags,
-)
+from ritz.cli.settings.spelling import underscored, whole_numbers
 from ritz.cli.settings.yaml_limits import check_yaml
-from ritz.cli.settings.yaml_text import load_yaml
 
 _logger = logging.getLogger("ritz")
 
@@ -93,7 +84,10 @@ def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
     """
     kind = domain.kind
     fields = part_fields(kind)
-    given = _named(domain, given)
+    if domain.files is None:
+        given = underscored(given, bare=True)
+    else:
+        given = [given[0], *with_named_files(given[1:], kind, domain.files)]
     check_names(given, kind)
     rest, overrides = split_overrides(given, fields)
     rest = _with_saved_config(domain, rest)
@@ -112,44 +106,17 @@ def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
     if printing:
         sys.stdout.write(text)
         return 0
-    return domain.actions[action].run(Invocation(
-        domain.name, action, config, text, domain.view, settings.dry_run, settings.progress,
-        domain.shares_samples and settings.distributed,
-    )) or 0  # fmt: skip
-
-
-def _named(domain: Domain, given: Sequence[str]) -> list[str]:
-    """A command line with one spelling of names, and with those of files."""
-    if domain.files is None:
-        return underscored(given, bare=True)
-    name, *rest = given
-    flags = [setting for setting, hint in dotted_hints(domain.kind) if hint is bool]
-    rest, files = with_files(with_flags(rest, flags), lambda word: _is_setting(word, domain))
-    given_names = [f"{domain.files}=", f"--{domain.files}="]
-    rest = [
-        f"--{domain.files}={_listed(token.partition('=')[2])}"
-        if any(token.startswith(start) for start in given_names) else token
-        for token in underscored(rest, bare=True)
-    ]  # fmt: skip
-    listed = [f"--{domain.files}={json.dumps(files)}"] if files else []
-    return [name, *rest, *listed]
-
-
-def _listed(text: str) -> str:
-    """Files as a list of YAML: one of them, or [a, b], in which YAML would misread a pattern."""
-    if not (text.startswith("[") and text.endswith("]")):
-        return json.dumps([text])
-    try:
-        load_yaml(text)
-    except ValueError:
-        return json.dumps([name.strip() for name in text[1:-1].split(",")])
-    return text
-
-
-def _is_setting(word: str, domain: Domain) -> bool:
-    """Whether an argument such as a=b is a setting, and no file."""
-    name = word.partition("=")[0].replace("-", "_")
-    return owner(name, domain.kind) is not None or not Path(word).exists()
+    call = Invocation(
+        domain=domain.name,
+        action=action,
+        config=config,
+        text=text,
+        view=domain.view,
+        dry_run=settings.dry_run,
+        progress=settings.progress,
+        distributed=domain.shares_samples and settings.distributed,
+    )
+    return domain.actions[action].run(call) or 0
 
 
 def _resolved(kind: Any, settings: Any) -> tuple[Any, str]:

@@ -67,7 +67,7 @@ def train(call: Invocation) -> None:
                 callback=[*callbacks, *running.callbacks(), saving], show_progress=call.progress,
             )  # fmt: skip
         result = running.summarise(saved_loss(running.checkpoints, "loss"))
-        way = running.way("train.iterations", given.iterations, result)
+        way = running.how_it_went("train.iterations", given.iterations, result)
         running.say(way, *running.picture("loss.svg"))
 
 

@@ -138,7 +138,7 @@ class _Commands:
         """Write the summary and the picture, and say what came out."""
         result, action = self._summarise(), self.call.action
         iterations = getattr(self.call.config, action).iterations
-        lines = [self.running.way(f"{action}.iterations", iterations, result)]
+        lines = [self.running.how_it_went(f"{action}.iterations", iterations, result)]
         if self.evaluates:
             energy = f"{result['energy']:.8g}"
             shown = value_text(energy, result["error"], result.get("suspect", ""))

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
+from ritz.cli.messages import under
 from ritz.cli.mlip.config import MLIPRun
 from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
 from ritz.mlip.datasets import split_indices
@@ -42,10 +43,8 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
     if bare:
         labelling = Labelling(bare=True)
     else:
-        try:
+        with under("data.", (ValueError, TypeError)):
             labelling = Labelling(**{name: getattr(given.data, name) for name in _FIELDS})
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"data.{error}") from error
     try:
         found = list(read_files(expand(files), labelling, keep_unconverged=bare))
     except (ValueError, OSError) as error:
@@ -129,10 +128,8 @@ def _aside(structures: Sequence[Structure]) -> tuple[list[Structure], list[Struc
 def _within(
     structures: Sequence[Structure], energies: Energies, *limits: float | None
 ) -> list[Structure]:
-    try:
+    with under("train.max_energy, train.max_forces: "):
         return StructureDataset(list(structures), None, energies or {}, *limits).structures
-    except ValueError as error:
-        raise ValueError(f"train.max_energy, train.max_forces: {error}") from error
 
 
 def _given_energies(
@@ -151,10 +148,8 @@ def _given_energies(
             f"data.atomic_energies: {wanted!r} was given; it is 'regression', null, or energies by "
             "species."
         )
-    try:
+    with under("data.train: "):
         found = energies_of(alone)
-    except ValueError as error:
-        raise ValueError(f"data.train: {error}") from error
     missing = sorted({symbol for s in train for symbol in s.species} - set(found))
     if alone and not missing:
         _tell("isolated ones", found)

@@ -169,13 +169,13 @@ class _Relaxing:
             say(*lines)
             return
         result = self.running.summarise({"structures": len(rows), **found})
-        way = self._way(self.running, result, output)
+        way = self._how_it_went(self.running, result, output)
         self.running.say(way, *lines, *self.running.picture("fmax.png"))
 
-    def _way(self, running: CommandRun, result: Mapping[str, Any], output: Path) -> str:
+    def _how_it_went(self, running: CommandRun, result: Mapping[str, Any], output: Path) -> str:
         """Whether a saved run went on; empty for a new one."""
         if running.steps.begun:
-            return running.way("max_steps", self.given.max_steps, result)
+            return running.how_it_went("max_steps", self.given.max_steps, result)
         return (
             "the run has ended, and nothing was left to do; to relax the structures further, give "
             f"{output} and another folder."

@@ -10,8 +10,6 @@ from jsonargparse.typing import register_type
 from ritz.cli.settings.yaml_limits import check_yaml
 from ritz.cli.settings.yaml_text import load_yaml
 
-_OVERRIDE_HINT = "write it as train.optimizer.learning_rate=0.1"
-
 
 class Part:
     """How to make an object: its class or function, and the arguments.
@@ -127,7 +125,7 @@ def split_overrides(
             continue
         if not equals:
             if not waiting:
-                raise ValueError(f"{name}: a value is missing; {_OVERRIDE_HINT}.")
+                raise ValueError(f"{name}: a value is missing; write it as {name}=VALUE.")
             value = waiting.pop(0)
         way = name[len(owner) + 1 :].split(".")
         if "" in way:

@@ -8,11 +8,12 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_SETTING = re.compile(r"[A-Za-z][\w.-]*=")
-_FLAGS = ("dry_run", "distributed", "print_config", "help")
+SETTING = re.compile(r"[A-Za-z][\w.-]*=")
+"""How a setting without leading dashes begins."""
+FLAGS = ("dry_run", "distributed", "print_config", "help")
 """Options behind which no value follows."""
 
 
@@ -28,51 +29,13 @@ def underscored(arguments: Sequence[str], bare: bool) -> list[str]:
     for token in arguments:
         name, equals, value = token.partition("=")
         option = token.startswith("--")
-        setting = bare and not awaits_value and _SETTING.match(token)
+        setting = bare and not awaits_value and SETTING.match(token)
         if option or setting:
             start = 2 if option else 0
             name = name[:start] + name[start:].replace("-", "_")
         found.append(name + equals + value)
-        awaits_value = option and not equals and name[2:] not in _FLAGS
+        awaits_value = option and not equals and name[2:] not in FLAGS
     return found
-
-
-def with_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
-    """A command line with `--name=true` for `--name`, and `--name=false` for `--name false`.
-
-    Args:
-        arguments: The command line.
-        names: The settings that are true or false.
-    """
-    found: list[str] = []
-    for token in arguments:
-        is_open = found and found[-1][:2] == "--" and found[-1][2:].replace("-", "_") in names
-        if is_open and token in ("true", "false"):
-            found[-1] += f"={token}"
-        else:
-            found += [token]
-    return [f"{token}=true" if token[:2] == "--" and token[2:].replace("-", "_") in names else token
-            for token in found]  # fmt: skip
-
-
-def with_files(
-    arguments: Sequence[str], is_setting: Callable[[str], bool]
-) -> tuple[list[str], list[str]]:
-    """Part a command line into options with settings, and the names of files.
-
-    Args:
-        arguments: The command line.
-        is_setting: Whether an argument such as a=b is a setting.
-    """
-    options: list[str] = []
-    files: list[str] = []
-    awaits_value = False
-    for token in arguments:
-        named = token.startswith("-") or (_SETTING.match(token) and is_setting(token))
-        (options if named or awaits_value else files).append(token)
-        is_open = token.startswith("--") and "=" not in token
-        awaits_value = is_open and token[2:].replace("-", "_") not in _FLAGS
-    return options, files
 
 
 def normalised(content: Any, kind: type) -> Any:
