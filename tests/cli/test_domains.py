@@ -49,7 +49,10 @@ def test_a_toy_domain_has_all_commands(toy):
     height, seconds = re.search(r"height +(\S+) \+- 0 mm\n    seconds +(\S+) s\n", out).groups()
     assert float(height) == pytest.approx(1e3 * loss) and float(seconds) >= 0
     assert toy("plot", "r", "-o", "a.svg")[:2] == (0, "a.svg\n")
-    assert "<svg" in Path("a.svg").read_text()
+    for curve in ("height", "(mm)", "wallclock"):
+        assert f"<!-- {curve} -->" in Path("a.svg").read_text()
+    assert toy("plot", "r", "-o", "a.svg", "--quantity=wallclock")[0] == 0
+    assert "<!-- height -->" not in Path("a.svg").read_text()
 
 
 def test_the_same_command_goes_on_and_tells_mistakes(toy):
