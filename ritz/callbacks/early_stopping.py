@@ -58,9 +58,6 @@ class EarlyStopping(StopCondition):
         """The step of the best value."""
         return self._best_iter
 
-    def _improves(self, value: float, target: float) -> bool:
-        return improves(value, target, self.min_delta, self.min_reldelta, self.mode)
-
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
         """Compare this step with the best."""
         if step < self.start_from_step:
@@ -70,9 +67,10 @@ class EarlyStopping(StopCondition):
             return None
         value = found[0]
         self._best_patience_counter += 1
-        if "suspect" not in log_data and self._improves(value, self._best_val):
+        margins = self.min_delta, self.min_reldelta, self.mode
+        if "suspect" not in log_data and improves(value, self._best_val, *margins):
             self._best_val, self._best_iter = value, step
-            if self.baseline is None or self._improves(value, self.baseline):
+            if self.baseline is None or improves(value, self.baseline, *margins):
                 self._best_patience_counter = 0
         if self._best_patience_counter <= self.patience:
             return None

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 
 class ProgressBar(AbstractCallback):
@@ -78,9 +78,7 @@ class ProgressBar(AbstractCallback):
         """Draw the last state and close."""
         self._close(step, driver)
 
-    def is_live(self, step: int) -> bool:
-        """Deferred at all steps."""
-        return False
+    is_live = never_live
 
 
 def _text(loss: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.folders.files import atomic_write
 from ritz.stages.statistics import r_hat, series_statistics
 from ritz.wording import counted
@@ -135,9 +135,7 @@ class Digest(AbstractCallback):
                 "Evaluation, preview after %s:\n%s", counted(len(self._steps), "step"), preview
             )
 
-    def is_live(self, step: int) -> bool:
-        """Never: only the row is read."""
-        return False
+    is_live = never_live
 
     def estimates(self, driver: Any = None) -> dict[str, Estimate]:
         """The estimates so far, by name.
