@@ -15,7 +15,7 @@ from ritz.cli.domain import Invocation
 from ritz.cli.messages import longer, with_setting
 from ritz.cli.results import facts
 from ritz.cli.run_folder import KeepConfig
-from ritz.driver.callback import AbstractCallback
+from ritz.driver.callback import AbstractCallback, never_live
 from ritz.folders.config import domain_of
 from ritz.folders.saved import CheckpointError, entries
 from ritz.folders.summary import add_result
@@ -28,16 +28,13 @@ class StepsOfCommand(AbstractCallback):
     """Notes from which step on a command runs, and whether it takes any step."""
 
     decides = False
+    is_live = never_live
 
     def __init__(self) -> None:
         self.first = 0
         """Updates that were applied before."""
         self.begun = False
         """Whether a step was begun; it may have been stopped before its update."""
-
-    def is_live(self, step: int) -> bool:
-        """Never."""
-        return False
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Note the step."""
