@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_expected, check_number, find
+from ritz.callbacks.monitor import check_expected, find
+from ritz.checks import check_number
 from ritz.driver.callback import StopReason
 from ritz.driver.rows import leaves
 from ritz.wording import counted

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 
-from ritz.callbacks.monitor import check_number
 from ritz.checkpoint.checkpoint import Checkpoint
+from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.driver.consensus import agree
 

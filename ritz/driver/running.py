@@ -4,8 +4,9 @@ import contextlib
 import logging
 from typing import Any
 
+from ritz.checks import check_count
 from ritz.driver import watchdog
-from ritz.driver.arguments import assemble, check_count, listed, resume_run
+from ritz.driver.arguments import assemble, listed, resume_run
 from ritz.driver.consensus import OtherProcessFailed, together
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import run_loop

@@ -70,7 +70,9 @@ class Packed:
                 array.copy_to_host_async()
         found: list[Any] = []
         for vector in self._vectors:
-            found += vector.tolist()
+            if vector.is_fully_replicated:  # one copy is fetched faster than a sharded array
+                vector = vector.addressable_data(0)
+            found += np.asarray(vector).tolist()
         found += map(np.asarray, self._arrays)
         leaves = [found[place] for place in self._order]
         for place in self._booleans:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import netket as nk
 from threadpoolctl import threadpool_limits
 
+from ritz.checks import named
 from ritz.driver import CompiledDriver
-from ritz.driver.arguments import named
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch

@@ -7,8 +7,8 @@ import jax
 import netket as nk
 from jaxtyping import Array, Inexact, PyTree
 
+from ritz.checks import check_count
 from ritz.driver import AbstractDriver
-from ritz.driver.arguments import check_count
 from ritz.lattice.evaluation import Evaluation
 from ritz.lattice.sweeps import MetropolisLocal
 from ritz.lattice.vmc import VMC

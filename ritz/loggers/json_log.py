@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
 from ritz.loggers.journaled import JournaledLogger

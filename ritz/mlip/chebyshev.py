@@ -11,7 +11,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from jaxtyping import Array, Bool, Float
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.mlip.arguments import check_device, check_dtype, check_positive
 from ritz.mlip.chunk import Chunk
 from ritz.mlip.featurizing import features_of

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ritz.driver.arguments import check_count, listed
+from ritz.checks import check_count
+from ritz.driver.arguments import listed
 from ritz.driver.stop import StopReason
 from ritz.mlip.abstract_mlip import AbstractMLIP, load_potential
 from ritz.mlip.ann_potential import ANNPotential

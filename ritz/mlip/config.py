@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ritz.driver.arguments import check_choice, check_count, check_seed
+from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver.divergence import POLICIES
 from ritz.mlip.arguments import (
     check_device,

@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.extras import needs
 from ritz.mlip.chebyshev import ChebyshevDescriptor
 from ritz.mlip.chunk import Chunk

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.mlip.types import AnyArray
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {

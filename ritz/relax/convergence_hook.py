@@ -11,7 +11,7 @@ import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.relax.criteria import Criterion, check_fields
 
 DEFAULT_FMAX = 0.05

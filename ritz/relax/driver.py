@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.checks import check_choice, check_count, check_positive
 from ritz.driver import OwnPrecision
-from ritz.driver.arguments import check_choice, check_count
 from ritz.driver.callback import AbstractCallback
 from ritz.relax.arguments import checked_stages, potential_of
 from ritz.relax.batch import Outcome, is_running, waiting
@@ -22,7 +22,7 @@ from ritz.relax.finish import AllFinished, Registered
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
 from ritz.relax.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
 from ritz.relax.neighbors import ListSettings
-from ritz.relax.numbers import as_real, positive
+from ritz.relax.numbers import as_real
 from ritz.relax.quantities import check_names
 from ritz.relax.reasons import Reasons
 from ritz.relax.slots import failed, first_slots, made_from, n_slots, remade, widened
@@ -100,7 +100,7 @@ class Relaxation(OwnPrecision):
         seed: int = 0,
     ):
         model = potential_of(model)
-        skin = positive("skin", skin)
+        skin = check_positive("skin", skin)
         check_choice("neighbors", neighbors, ("auto", "device", "host"))
         check_choice("dtype", dtype, ("float64", "float32"))
         structures = checked(atoms, model, skin)

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count, check_positive
 from ritz.relax.cell import FrechetCell
-from ritz.relax.numbers import positive
 from ritz.relax.optimizer import AbstractOptimizer, mixed, within_norm
 
 
@@ -52,14 +51,14 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
         **settings: Any,
     ):
         super().__init__(**settings)
-        self.dt = positive("dt", dt)
-        self.dt_max = positive("dt_max", dt_max)
-        self.dt_min = dt_min if dt_min == 0 else positive("dt_min", dt_min)
+        self.dt = check_positive("dt", dt)
+        self.dt_max = check_positive("dt_max", dt_max)
+        self.dt_min = dt_min if dt_min == 0 else check_positive("dt_min", dt_min)
         self.n_min = check_count("n_min", n_min, 0)
-        self.grow = positive("grow", grow)
-        self.shrink = positive("shrink", shrink)
-        self.mixing = positive("mixing", mixing)
-        self.mixing_decay = positive("mixing_decay", mixing_decay)
+        self.grow = check_positive("grow", grow)
+        self.shrink = check_positive("shrink", shrink)
+        self.mixing = check_positive("mixing", mixing)
+        self.mixing_decay = check_positive("mixing_decay", mixing_decay)
 
     @property
     def own_settings(self) -> Any:

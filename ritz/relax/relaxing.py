@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float
 
-from ritz.driver.arguments import check_count, listed
+from ritz.checks import check_count, check_positive
+from ritz.driver.arguments import listed
 from ritz.relax.batch import FAILED, UNCONVERGED
 from ritz.relax.cell import FrechetCell
 from ritz.relax.convergence_hook import DEFAULT_FMAX, ConvergenceHook
@@ -18,7 +19,6 @@ from ritz.relax.fire import FIRE
 from ritz.relax.fire2 import FIRE2
 from ritz.relax.gradient_descent import GradientDescent
 from ritz.relax.lbfgs import LBFGS
-from ritz.relax.numbers import positive
 from ritz.relax.optimizer import AbstractOptimizer
 from ritz.relax.progress import StructureProgress
 
@@ -103,11 +103,11 @@ def relax(
     """
     check_count("max_steps", max_steps, 0)
     stage = _stage(optimizer, cell).with_max_steps(max_steps)
-    criteria = [Criterion("fmax", positive("fmax", fmax))]
+    criteria = [Criterion("fmax", check_positive("fmax", fmax))]
     if smax is not None:
         if stage.cell is None:
             raise ValueError("smax needs a moving cell: give cell=True.")
-        small = SmallStress(positive("smax", smax), stage.cell)
+        small = SmallStress(check_positive("smax", smax), stage.cell)
         criteria.append(Criterion("stress", smax, custom_op=small))
     stage = stage.with_hook(ConvergenceHook(criteria))
     driver = Relaxation(atoms, model, stage, **settings)

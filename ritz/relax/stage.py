@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.relax.convergence_hook import ConvergenceHook
 
 

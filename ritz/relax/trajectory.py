@@ -14,7 +14,7 @@ from ase import Atoms as AseAtoms
 from ase.io.trajectory import TrajectoryWriter
 from jaxtyping import Array, Bool, Int
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.loggers.base import AbstractLogger
 from ritz.relax.batch import Outcome, Slots, outcome
 from ritz.relax.bucket import unpack

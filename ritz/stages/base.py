@@ -16,8 +16,8 @@ from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents
 from ritz.checkpoint.ownership import FolderOwner
 from ritz.checkpoint.plain import Encoder, pack
 from ritz.checkpoint.resume import load
+from ritz.checks import check_count
 from ritz.driver import AbstractDriver, StopReason
-from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback, StopRun
 from ritz.driver.signals import RunInterrupted, SignalGuard
 

@@ -4,11 +4,11 @@ import dataclasses
 import math
 from typing import Any
 
+from ritz.checks import check_count
 from ritz.cli.lattice.config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.messages import under
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.parts import Part
-from ritz.driver.arguments import check_count
 
 BUILDING = (ValueError, TypeError, ArithmeticError)
 """The errors of what is built with wrong arguments."""

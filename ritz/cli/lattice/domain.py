@@ -4,6 +4,7 @@ import logging
 import math
 from typing import Any
 
+from ritz.checks import check_seed
 from ritz.cli.command_run import CommandRun, in_folder, say_dry
 from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.lattice.build import BUILDING, Builder
@@ -12,7 +13,6 @@ from ritz.cli.messages import under
 from ritz.cli.result_text import value_text
 from ritz.cli.results import facts, saved_loss
 from ritz.cli.settings.yaml_text import load_yaml
-from ritz.driver.arguments import check_seed
 from ritz.driver.consensus import agree
 from ritz.wording import counted
 

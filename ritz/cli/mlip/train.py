@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ritz.checkpoint.resume import saved_steps
+from ritz.checks import check_count
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Invocation
 from ritz.cli.messages import longer, under
 from ritz.cli.mlip.config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip.data import check_labels, splits
 from ritz.cli.settings.part_factory import PartFactory
-from ritz.driver.arguments import check_count
 from ritz.driver.stop import StopReason
 from ritz.loggers import CSVLog, JsonLog
 from ritz.mlip import (

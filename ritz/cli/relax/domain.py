@@ -49,13 +49,13 @@ def _check(given: RelaxRun) -> None:
     Raises:
         ValueError: With the setting.
     """
-    from ritz.relax.numbers import finite, positive
+    from ritz.checks import check_finite, check_positive
 
     missing = ["files"] * (not given.files) + ["--model"] * (given.model is None)
     if missing:
         raise ValueError(f"{' and '.join(missing)} must be given (see ritz relax --help)")
-    positive("fmax", given.fmax)
-    finite("pressure", given.pressure, "GPa")
+    check_positive("fmax", given.fmax)
+    check_finite("pressure", given.pressure, "GPa")
     for name, least in (
         ("max_steps", 0),
         ("max_atoms", 1),
