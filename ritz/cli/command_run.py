@@ -12,12 +12,11 @@ import jax
 from ritz.checkpoint.ownership import take
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
-from ritz.cli.messages import longer, with_setting
+from ritz.cli.messages import advising_settings, longer
 from ritz.cli.results import facts
-from ritz.cli.run_folder import KeepConfig
+from ritz.cli.run_folder import KeepConfig, RunFolder
 from ritz.driver.callback import AbstractCallback, never_live
-from ritz.folders.config import domain_of
-from ritz.folders.saved import CheckpointError, entries
+from ritz.folders.saved import entries
 from ritz.folders.summary import add_result
 from ritz.plotting import plot_runs
 
@@ -80,9 +79,8 @@ class CommandRun:
             ValueError: If what is saved does not fit, in the words of the command line.
         """
         try:
-            yield
-        except CheckpointError as error:
-            raise ValueError(with_setting(str(error), self.call.action)) from error
+            with advising_settings(self.call.action):
+                yield
         except SystemExit:  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
@@ -151,12 +149,7 @@ def in_folder(call: Invocation) -> Iterator[CommandRun]:
         FolderInUseError: If another run goes on in it.
     """
     folder = Path(call.config.folder)
-    other = domain_of(folder)
-    if other not in (None, call.domain):
-        raise ValueError(
-            f"folder: {folder} belongs to a run of `ritz {other}`; give `ritz {call.domain}` "
-            "another one."
-        )
+    RunFolder(folder).check_domain(call.domain)
     with contextlib.ExitStack() as whole_run:
         if not call.dry_run:
             take(folder, whole_run.enter_context)

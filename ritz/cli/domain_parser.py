@@ -143,8 +143,11 @@ def _with_saved_config(domain: Domain, rest: list[str]) -> list[str]:
     if isinstance(takes_saved, str) and _values(takes_saved, rest):
         return rest
     chosen = [*_values("folder", rest), domain.kind().folder][0]
-    folder = None if chosen is None else RunFolder(chosen)
-    if folder is None or folder.config is None:
+    if chosen is None:
+        return rest
+    folder = RunFolder(chosen)
+    folder.check_domain(domain.name)
+    if folder.config is None:
         return rest
     if not folder.is_intact():
         _logger.warning(

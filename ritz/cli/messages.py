@@ -4,6 +4,10 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+from ritz.folders.saved import CheckpointError
+
+_ADVICE = re.compile(r"give accept_changes=\[(.*?)\] (?:to Checkpoint|in the configuration)\.")
+
 
 def longer(setting: str, given: int, most: int, unit: str) -> str:
     """A sentence that says what goes on with a run in which nothing is left to do.
@@ -22,12 +26,15 @@ def longer(setting: str, given: int, most: int, unit: str) -> str:
     )
 
 
-def with_setting(message: str, group: str) -> str:
-    """A message that advises `accept_changes`, with the setting of the command line instead.
+@contextlib.contextmanager
+def advising_settings(group: str) -> Iterator[None]:
+    """Lets errors of checkpoints advise the setting `accept_changes` in the place of an argument.
 
     Args:
-        message: The message.
         group: The group of the setting; empty if it is in none.
+
+    Raises:
+        ValueError: If what is saved does not fit.
     """
     name = f"{group}.accept_changes".lstrip(".")
 
@@ -35,8 +42,10 @@ def with_setting(message: str, group: str) -> str:
         names = found[1].replace("'", "")
         return f"give {name}='[{names}]'."
 
-    advised = r"give accept_changes=\[(.*?)\] (?:to Checkpoint|in the configuration)\."
-    return re.sub(advised, setting, message)
+    try:
+        yield
+    except CheckpointError as error:
+        raise ValueError(_ADVICE.sub(setting, str(error))) from error
 
 
 @contextlib.contextmanager

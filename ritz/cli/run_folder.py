@@ -9,7 +9,7 @@ from typing import Any
 from ritz.cli.settings.yaml_text import load_yaml, read_yaml
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
-from ritz.folders.config import CONFIG, is_intact, signed
+from ritz.folders.config import CONFIG, domain_of, is_intact, signed
 from ritz.folders.files import atomic_write
 
 _logger = logging.getLogger("ritz")
@@ -48,6 +48,22 @@ class RunFolder:
         if not file.is_file():
             return True
         return is_intact(file.read_bytes())
+
+    def check_domain(self, domain: str) -> None:
+        """Refuse the folder of a run of another domain.
+
+        Args:
+            domain: The domain that is to run here, such as "lattice".
+
+        Raises:
+            ValueError: If it is another's.
+        """
+        other = domain_of(self.path)
+        if other not in (None, domain):
+            raise ValueError(
+                f"folder: {self.path} belongs to a run of `ritz {other}`; give `ritz {domain}` "
+                "another one."
+            )
 
     def keep(self, text: str, domain: str = "", expected: bool = False) -> None:
         """Write the configuration; another one before it goes into the history.

@@ -82,6 +82,7 @@ def test_a_folder_belongs_to_one_domain(toy):
     assert error == (
         "ritz: folder: r belongs to a run of `ritz lattice`; give `ritz toy` another one.\n"
     )
+    assert "belongs to a run of `ritz lattice`; give `ritz relax`" in toy("relax", "folder=r")[2]
 
 
 def test_runs_of_unknown_domains_are_shown_by_their_loss(toy, monkeypatch):

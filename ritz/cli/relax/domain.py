@@ -6,6 +6,7 @@ from typing import Any
 
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Action, Domain, Invocation
+from ritz.cli.messages import advising_settings
 from ritz.cli.output_files import check_output, placed
 from ritz.cli.relax.build import cell_of, model_of, optimizer_of
 from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
@@ -101,7 +102,8 @@ class _Relaxing:
         if given.max_atoms is not None:
             settings["max_atoms"] = given.max_atoms
         if self.running is None:
-            self._relax(good, model, optimizer, settings)
+            with advising_settings(""):
+                self._relax(good, model, optimizer, settings)
         else:
             settings["callback"] = [*callbacks, *self.running.callbacks()]
             running = self.running
@@ -144,16 +146,17 @@ class _Relaxing:
 
     def _loggers(self) -> list[Any]:
         """Where rows go."""
-        from ritz.loggers import CSVLog, JsonLog
+        from ritz.loggers import CSVLog
         from ritz.relax import Trajectory
 
-        given, found = self.given, []
+        given = self.given
+        found: list[Any] = []
         if self.running is not None:
             shown = [one.name for one in self.call.view.numbers]
             log = self.folder / f"{self.call.stage}.csv"
             found.append(CSVLog(log, quantities=[*shown, "energy", "wallclock"]))
         if given.log:
-            found.append(JsonLog(placed(self.folder, given.log)))
+            found.append(str(placed(self.folder, given.log)))
         if given.trajectory:
             found.append(Trajectory(placed(self.folder, given.trajectory), every=given.every))
         return found
@@ -182,6 +185,4 @@ class _Relaxing:
         )
 
 
-DOMAIN = Domain(
-    RelaxRun, {"": Action(TEXT, run, takes_saved="files")}, files="files"
-)  # fmt: skip
+DOMAIN = Domain(RelaxRun, {"": Action(TEXT, run, takes_saved="files")}, files="files")
