@@ -36,11 +36,11 @@ class StepsOfCommand(AbstractCallback):
         """Whether a step was begun; it may have been stopped before its update."""
 
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Note the step."""
+        """Note the step at which the run begins."""
         self.first, self.begun = step, False
 
     def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Note that there is one."""
+        """Note that a step was begun."""
         self.begun = True
 
 

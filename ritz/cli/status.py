@@ -84,8 +84,11 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
     entry, manifest, damage = _newest_readable(saved)
     ended = owner["ended"] if owner is not None and alive is False else None
     if entry is None:
-        return [*lines, f"    {_state(ended, owner, alive)}",
-                *(damage or ["    no checkpoint yet"])]  # fmt: skip
+        return [
+            *lines,
+            f"    {_state(ended, owner, alive)}",
+            *(damage or ["    no checkpoint yet"]),
+        ]
     view, logs = _view(path), _logs(path, manifest)
     row = _newest_row(logs)
     if alive is False:

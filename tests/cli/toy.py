@@ -63,9 +63,12 @@ def train(call: Invocation) -> None:
         )
         with running.recorded(lambda: running.summarise({})):
             driver.run(
-                given.iterations, out=CSVLog(running.folder / "train.csv"), resume=True,
-                callback=[*callbacks, *running.callbacks(), saving], show_progress=call.progress,
-            )  # fmt: skip
+                given.iterations,
+                out=CSVLog(running.folder / "train.csv"),
+                resume=True,
+                callback=[*callbacks, *running.callbacks(), saving],
+                show_progress=call.progress,
+            )
         result = running.summarise(saved_loss(running.checkpoints, "loss"))
         way = running.how_it_went("train.iterations", given.iterations, result)
         running.say(way, *running.picture("loss.svg"))

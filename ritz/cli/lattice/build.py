@@ -74,9 +74,11 @@ class Builder:
         update = _PARTS.made("train.update", given.update)
         with under("train.optimizer: ", BUILDING):
             builder.configure_optimizer(
-                default=optimizer, f_log_psi=self.wavefunction.logpsi, update=update,
+                default=optimizer,
+                f_log_psi=self.wavefunction.logpsi,
+                update=update,
                 single_scores=given.single_scores,
-            )  # fmt: skip
+            )
         return builder.build()
 
     def evaluate(self) -> Any:

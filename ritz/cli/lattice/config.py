@@ -39,7 +39,8 @@ CONTRACTS = {
         example="LatticeSystem",
     ),
     "model": Contract(
-        "a flax module", packages=("flax.linen", "flax.nnx", "netket.models", "netket.nn"),
+        "a flax module",
+        packages=("flax.linen", "flax.nnx", "netket.models", "netket.nn"),
         example="flax.linen.Module",
     ),
     "sampler": Contract(
@@ -49,7 +50,7 @@ CONTRACTS = {
     "update": UPDATE,
     "callbacks": CALLBACK,
     "loggers": WRITER,
-}  # fmt: skip
+}
 """What their class paths may name."""
 
 

@@ -89,9 +89,11 @@ class _Commands:
 
         n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
         say_dry(
-            self.call, str(self.builder.system.hamiltonian), counted(n_parameters, "parameter"),
+            self.call,
+            str(self.builder.system.hamiltonian),
+            counted(n_parameters, "parameter"),
             f"{counted(self.stage.config.iterations, 'step')}; everything can be built",
-        )  # fmt: skip
+        )
 
     def _set_aside_old(self, state: Any) -> None:
         """Move away an evaluation of other parameters, so that this one begins anew."""
@@ -185,9 +187,10 @@ DOMAIN = Domain(
     {
         "train": Action("Optimise a wave function on a lattice, or go on with it.", run),
         "evaluate": Action(
-            "Estimate the energy and observables of a trained wave function.", run,
+            "Estimate the energy and observables of a trained wave function.",
+            run,
             takes_saved=True,
         ),
     },
     shares_samples=True,
-)  # fmt: skip
+)

@@ -20,9 +20,15 @@ KEY = "data.{label}_key"
 """The settings under which the keys of labels are given."""
 
 _FIELDS = (
-    "energy_key", "forces_key", "stress_key", "virial_key", "energy_unit", "length_unit",
-    "forces_unit", "stress_unit",
-)  # fmt: skip
+    "energy_key",
+    "forces_key",
+    "stress_key",
+    "virial_key",
+    "energy_unit",
+    "length_unit",
+    "forces_unit",
+    "stress_unit",
+)
 
 Energies = Mapping[str, float] | None
 """Of atoms, by species, in eV."""
@@ -156,9 +162,10 @@ def _given_energies(
         return found
     if alone:
         _logger.warning(
-            "%s skipped, since there is none of %s; energies of atoms are from "
-            "a regression.", counted(len(alone), "isolated atom", "is"), ", ".join(missing),
-        )  # fmt: skip
+            "%s skipped, since there is none of %s; energies of atoms are from a regression.",
+            counted(len(alone), "isolated atom", "is"),
+            ", ".join(missing),
+        )
     return None
 
 

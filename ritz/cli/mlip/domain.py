@@ -10,14 +10,13 @@ DOMAIN = Domain(
     {
         "train": Action("Train a potential on structures from files, or go on with it.", train),
         "evaluate": Action(
-            "Compare a trained potential with structures that have labels.", evaluate,
+            "Compare a trained potential with structures that have labels.",
+            evaluate,
             takes_saved=True,
         ),
         "predict": Action(
             "Predict energies and forces of structures from files.", predict, takes_saved=True
         ),
-        "export": Action(
-            "Write a trained potential in another format.", export, takes_saved=True
-        ),
+        "export": Action("Write a trained potential in another format.", export, takes_saved=True),
     },
-)  # fmt: skip
+)

@@ -64,10 +64,12 @@ def _train(call: Invocation, running: CommandRun) -> None:
         datasets["test_dataset"] = StructureDataset(test, potential.descriptor, energies or {})
     if call.dry_run:
         say_dry(
-            call, repr(potential), f"{counted(len(train), 'structure')} of {', '.join(species)}",
+            call,
+            repr(potential),
+            f"{counted(len(train), 'structure')} of {', '.join(species)}",
             f"{len(test)} held out",
             f"{counted(config.iterations, 'epoch')}; everything can be built",
-        )  # fmt: skip
+        )
         return
     with under("train.device: "):
         find_device(config.device)
@@ -81,11 +83,13 @@ def _train(call: Invocation, running: CommandRun) -> None:
     callbacks = _PARTS.made_list("train.callbacks", given.train.callbacks)
     log = running.folder / call.stage
     settings = {
-        **datasets, "config": config, "in_total": True,
+        **datasets,
+        "config": config,
+        "in_total": True,
         "resume_from": running.checkpoints if running.resumed else None,
         "callback": [*callbacks, *running.callbacks()],
         "out": [JsonLog(log, save_params=False), CSVLog(log)],
-    }  # fmt: skip
+    }
     with running.recorded(lambda: running.summarise({"RMSE_train": math.nan})):
         found, outs = _trained_with(potential, given, config, settings)
     outs[0].errors.to_csv(running.folder / "errors.csv")

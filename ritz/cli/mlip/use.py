@@ -69,9 +69,11 @@ def evaluate(call: Invocation) -> None:
     picture = plot_parity(found, folder / "parity.png")
     running = CommandRun(call)
     running.summarise(errors)
-    lines = [counted(len(structures), "structure"),
-             f"energy  RMSE {1e3 * errors['RMSE_energy']:.3f}, "
-             f"MAE {1e3 * errors['MAE_energy']:.3f} meV/atom"]  # fmt: skip
+    lines = [
+        counted(len(structures), "structure"),
+        f"energy  RMSE {1e3 * errors['RMSE_energy']:.3f}, "
+        f"MAE {1e3 * errors['MAE_energy']:.3f} meV/atom",
+    ]
     if "RMSE_force" in errors:
         lines.append(
             f"forces  RMSE {errors['RMSE_force']:.4f}, MAE {errors['MAE_force']:.4f} eV/Angstrom"
@@ -120,8 +122,15 @@ def predict(call: Invocation) -> None:
         forces = None if found.forces is None else found.forces[n]
         stress = None if found.stress is None else found.stress[n]
         has_stress = stress is not None and bool(np.all(np.isfinite(stress)))
-        bare = Structure(s.positions, s.species, float(found.total_energy[n]), forces, s.cell,
-                         s.pbc, stress if has_stress else None)  # fmt: skip
+        bare = Structure(
+            s.positions,
+            s.species,
+            energy=float(found.total_energy[n]),
+            forces=forces,
+            cell=s.cell,
+            pbc=s.pbc,
+            stress=stress if has_stress else None,
+        )
         atoms = bare.to_ase()
         atoms.info["name"] = found.names[n]
         if len(members) > 1:

@@ -121,9 +121,16 @@ class _Relaxing:
         given, saving = self.given, self._saving()
         settings["callback"] = [*settings["callback"], *saving]
         found = relax(
-            [row.given for row in rows], model, given.fmax, optimizer, given.max_steps,
-            out=self._loggers(), show_progress=self.call.progress, resume=bool(saving), **settings,
-        )  # fmt: skip
+            [row.given for row in rows],
+            model,
+            given.fmax,
+            optimizer,
+            given.max_steps,
+            out=self._loggers(),
+            show_progress=self.call.progress,
+            resume=bool(saving),
+            **settings,
+        )
         for place, row in enumerate(rows):
             row.energy, row.fmax = float(found.energy[place]), float(found.fmax[place])
             row.status, row.steps = found.status[place], int(found.steps[place])
@@ -139,10 +146,14 @@ class _Relaxing:
         folder = given.checkpoint if self.running is None else self.running.checkpoints.absolute()
         if folder is None:
             return []
-        return [Checkpoint(
-            folder, every_seconds=given.save_time_interval, accept_changes=given.accept_changes,
-            configuration={"stage": self.call.stage, "run": load_yaml(self.call.text)},
-        )]  # fmt: skip
+        return [
+            Checkpoint(
+                folder,
+                every_seconds=given.save_time_interval,
+                accept_changes=given.accept_changes,
+                configuration={"stage": self.call.stage, "run": load_yaml(self.call.text)},
+            )
+        ]
 
     def _loggers(self) -> list[Any]:
         """Where rows go."""

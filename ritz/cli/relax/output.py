@@ -46,8 +46,10 @@ def write(rows: Sequence[Row], output: Path, table: Path) -> None:
 def as_text(rows: Sequence[Row]) -> list[str]:
     """The lines of the table for people; only the first ones if it is long."""
     width = max(len(row.name) for row in rows[:_MOST])
-    lines = [f"{'structure':<{width}}  {'atoms':>6}  {'energy/eV':>14}  {'fmax':>9}  "
-             f"{'steps':>6}  status"]  # fmt: skip
+    lines = [
+        f"{'structure':<{width}}  {'atoms':>6}  {'energy/eV':>14}  {'fmax':>9}  "
+        f"{'steps':>6}  status"
+    ]
     for row in rows[:_MOST]:
         why = f": {row.reason}" if row.reason else ""
         if row.relaxed is None:
