@@ -34,9 +34,9 @@ SAYS_LOSS = re.compile(r"rows|damaged|gone|changed by hand|Skipped|no YAML|no te
 
 def killed_run(folder: str) -> None:
     """A run that dies in the middle, with journals that nobody has closed; in its own process."""
-    from ritz.cli import lattice
+    from ritz.cli import command_run
 
-    class Dies(lattice.KeepConfig):
+    class Dies(command_run.KeepConfig):
         def is_live(self, step: int) -> bool:
             return step == KILLED
 
@@ -44,7 +44,7 @@ def killed_run(folder: str) -> None:
             if step == KILLED:
                 os._exit(9)
 
-    lattice.KeepConfig = Dies
+    command_run.KeepConfig = Dies
     ritz("lattice", "train", *SETTINGS, FULL_SUM, f"train.iterations={STEPS}", f"folder={folder}")
 
 

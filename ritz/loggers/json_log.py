@@ -9,7 +9,7 @@ import jax
 
 from ritz.checks import check_count
 from ritz.extras import needs
-from ritz.loggers.files import atomic_write
+from ritz.folders.files import atomic_write
 from ritz.loggers.journaled import JournaledLogger
 from ritz.loggers.runtime_log import RuntimeLog
 

@@ -8,7 +8,7 @@ from typing import IO, Any
 import jax
 import orjson
 
-from ritz.loggers.files import atomic_write
+from ritz.folders.files import atomic_write
 from ritz.loggers.gathering import GatheringLogger
 from ritz.loggers.history import HistoryDict
 from ritz.loggers.plain_rows import Gathered

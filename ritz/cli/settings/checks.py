@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from ritz.cli.known_settings import close_to, groups, nearest, owner
-from ritz.cli.parts import part_fields, yaml_value
-from ritz.cli.spelling import dotted_hints
+from ritz.cli.settings.known import close_to, groups, nearest, owner
+from ritz.cli.settings.parts import part_fields, yaml_value
+from ritz.cli.settings.spelling import dotted_hints
 
 _PART = ("class_path", "init_args")
 _LONGEST = 200
@@ -211,7 +211,8 @@ def _in_line(group: str, kind: Any) -> str:
 def _no_group(group: str, given: str, kind: Any, as_argument: bool) -> str:
     """What to say of a value that is given for a group of settings, or for a whole file."""
     if not group:
-        return f"settings with their values are needed, such as seed: 0, but {given} was given."
+        example = "seed: 0" if hasattr(kind, "seed") else "folder: runs/a"
+        return f"settings with their values are needed, such as {example}, but {given} was given."
     setting, _, value = _example(group, kind).partition("=")
     example = _in_line(group, kind) if as_argument else f"{group}: {{{setting}: {value}}}"
     return (

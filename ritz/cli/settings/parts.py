@@ -7,10 +7,8 @@ from typing import Any
 
 from jsonargparse.typing import register_type
 
-from ritz.cli.yaml_limits import check_yaml
-from ritz.cli.yaml_text import load_yaml
-
-_OVERRIDE_HINT = "write it as train.optimizer.learning_rate=0.1"
+from ritz.cli.settings.yaml_limits import check_yaml
+from ritz.cli.settings.yaml_text import load_yaml
 
 
 class Part:
@@ -127,7 +125,7 @@ def split_overrides(
             continue
         if not equals:
             if not waiting:
-                raise ValueError(f"{name}: a value is missing; {_OVERRIDE_HINT}.")
+                raise ValueError(f"{name}: a value is missing; write it as {name}=VALUE.")
             value = waiting.pop(0)
         way = name[len(owner) + 1 :].split(".")
         if "" in way:

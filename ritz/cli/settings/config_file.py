@@ -5,9 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from ritz.cli.setting_checks import check_group
-from ritz.cli.spelling import normalised
-from ritz.cli.yaml_text import read_yaml
+from ritz.cli.settings.checks import check_group
+from ritz.cli.settings.spelling import normalised
+from ritz.cli.settings.yaml_text import read_yaml
 
 
 def with_checked_files(arguments: Sequence[str], kind: type) -> list[str]:

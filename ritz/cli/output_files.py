@@ -1,6 +1,14 @@
-"""Formats of files of structures that a command is to write."""
+"""Files that a command is to write: where, and in which format."""
 
+from pathlib import Path
 from typing import Any, cast
+
+
+def placed(folder: Path, name: str) -> Path:
+    """A path as it is given, or in the folder if it is only a name; its own folder is made."""
+    path = folder / name if len(Path(name).parts) == 1 else Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def check_output(name: str, path: str, n_structures: int) -> None:

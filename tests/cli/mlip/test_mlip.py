@@ -108,7 +108,7 @@ def test_a_committee(tmp_path, capsys):
         ("potential.foo=1", "potential.foo: chebyshev has no such argument; it takes: hidden,"),
         (
             "potential=pain",
-            "potential: there is no 'pain' in ritz.cli.mlip_potentials",
+            "potential: there is no 'pain' in ritz.cli.mlip.potentials",
         ),
         ("train.seed=1e20", "train.seed must lie between -2^63 and 2^63 - 1, but 100000000"),
         ("data.train=[none.xsf]", "data.train: there is no file 'none.xsf'"),
@@ -195,8 +195,8 @@ def test_isolated_atoms_give_the_energies(capsys, tmp_path, caplog):
 
 
 def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):
-    from ritz.cli.mlip_config import Data, MLIPRun, Train
-    from ritz.cli.mlip_data import splits
+    from ritz.cli.mlip.config import Data, MLIPRun, Train
+    from ritz.cli.mlip.data import splits
     from ritz.mlip import StructureDataset, TrainingConfig, read_structures
     from ritz.mlip.prepare import resolve
 

@@ -11,8 +11,9 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_SETTING = re.compile(r"[A-Za-z][\w.-]*=")
-_FLAGS = ("dry_run", "distributed", "print_config", "help", "cell")
+SETTING = re.compile(r"[A-Za-z][\w.-]*=")
+"""How a setting without leading dashes begins."""
+FLAGS = ("dry_run", "distributed", "print_config", "help")
 """Options behind which no value follows."""
 
 
@@ -28,12 +29,12 @@ def underscored(arguments: Sequence[str], bare: bool) -> list[str]:
     for token in arguments:
         name, equals, value = token.partition("=")
         option = token.startswith("--")
-        setting = bare and not awaits_value and _SETTING.match(token)
+        setting = bare and not awaits_value and SETTING.match(token)
         if option or setting:
             start = 2 if option else 0
             name = name[:start] + name[start:].replace("-", "_")
         found.append(name + equals + value)
-        awaits_value = option and not equals and name[2:] not in _FLAGS
+        awaits_value = option and not equals and name[2:] not in FLAGS
     return found
 
 

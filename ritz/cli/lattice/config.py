@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ritz.cli.parts import Part
+from ritz.cli.settings.parts import Part
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
 
@@ -39,7 +39,8 @@ CONTRACTS = {
         example="LatticeSystem",
     ),
     "model": Contract(
-        "a flax module", packages=("flax.linen", "flax.nnx", "netket.models", "netket.nn"),
+        "a flax module",
+        packages=("flax.linen", "flax.nnx", "netket.models", "netket.nn"),
         example="flax.linen.Module",
     ),
     "sampler": Contract(
@@ -49,7 +50,7 @@ CONTRACTS = {
     "update": UPDATE,
     "callbacks": CALLBACK,
     "loggers": WRITER,
-}  # fmt: skip
+}
 """What their class paths may name."""
 
 

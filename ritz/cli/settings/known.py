@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-from ritz.cli.parts import part_fields
-from ritz.cli.spelling import dotted_hints
+from ritz.cli.settings.parts import part_fields
+from ritz.cli.settings.spelling import dotted_hints
 
 _CLOSE = 0.6
 """The least similarity of names that are taken for each other, as `difflib` counts it."""

@@ -5,13 +5,13 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ritz.cli.parts import Part
+from ritz.cli.settings.parts import Part
 from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, TrainingConfig
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK
 
 SHORT_NAMES = {
-    "potential": ["ritz.cli.mlip_potentials"],
+    "potential": ["ritz.cli.mlip.potentials"],
     "method": ["ritz.mlip"],
     "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
 }
@@ -72,15 +72,26 @@ class Data:
 
 
 _ELSEWHERE = {
-    "method", "atomic_energies", "feature_stats", "checkpoint_dir", "show_progress",
-    "save_energies", "save_forces",
-}  # fmt: skip
+    "method",
+    "atomic_energies",
+    "feature_stats",
+    "checkpoint_dir",
+    "show_progress",
+    "save_energies",
+    "save_forces",
+}
 """Fields that are given in another way, or for which there is a command."""
 
 _DEFAULTS: dict[str, Any] = {
-    "iterations": 300, "force_weight": 0.3, "schedule": "cosine", "final_fraction": 1e-3,
-    "warmup_epochs": None, "checkpoint_interval": 10, "max_checkpoints": 3, "precision": "float32",
-}  # fmt: skip
+    "iterations": 300,
+    "force_weight": 0.3,
+    "schedule": "cosine",
+    "final_fraction": 1e-3,
+    "warmup_epochs": None,
+    "checkpoint_interval": 10,
+    "max_checkpoints": 3,
+    "precision": "float32",
+}
 """Where they differ from those of `TrainingConfig`."""
 
 

@@ -85,6 +85,8 @@ def test_cells_logs_and_checkpoints(folder, capsys):
     np.testing.assert_array_equal(ase.io.read("out/a.extxyz").positions, before.positions)
     assert table("out/a.csv")[0]["status"] == "converged"
     assert "structure/s" not in capsys.readouterr().err
+    assert main([*command, "--pressure=0.2"]) == 2
+    assert capsys.readouterr().err.endswith("give accept_changes='[stages]'.\n")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
-from ritz.cli.mlip_config import MLIPRun
+from ritz.cli.messages import under
+from ritz.cli.mlip.config import MLIPRun
 from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
 from ritz.mlip.datasets import split_indices
 from ritz.mlip.isolated_atoms import energies_of, is_isolated
@@ -19,9 +20,15 @@ KEY = "data.{label}_key"
 """The settings under which the keys of labels are given."""
 
 _FIELDS = (
-    "energy_key", "forces_key", "stress_key", "virial_key", "energy_unit", "length_unit",
-    "forces_unit", "stress_unit",
-)  # fmt: skip
+    "energy_key",
+    "forces_key",
+    "stress_key",
+    "virial_key",
+    "energy_unit",
+    "length_unit",
+    "forces_unit",
+    "stress_unit",
+)
 
 Energies = Mapping[str, float] | None
 """Of atoms, by species, in eV."""
@@ -42,10 +49,8 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
     if bare:
         labelling = Labelling(bare=True)
     else:
-        try:
+        with under("data.", (ValueError, TypeError)):
             labelling = Labelling(**{name: getattr(given.data, name) for name in _FIELDS})
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"data.{error}") from error
     try:
         found = list(read_files(expand(files), labelling, keep_unconverged=bare))
     except (ValueError, OSError) as error:
@@ -129,10 +134,8 @@ def _aside(structures: Sequence[Structure]) -> tuple[list[Structure], list[Struc
 def _within(
     structures: Sequence[Structure], energies: Energies, *limits: float | None
 ) -> list[Structure]:
-    try:
+    with under("train.max_energy, train.max_forces: "):
         return StructureDataset(list(structures), None, energies or {}, *limits).structures
-    except ValueError as error:
-        raise ValueError(f"train.max_energy, train.max_forces: {error}") from error
 
 
 def _given_energies(
@@ -151,19 +154,18 @@ def _given_energies(
             f"data.atomic_energies: {wanted!r} was given; it is 'regression', null, or energies by "
             "species."
         )
-    try:
+    with under("data.train: "):
         found = energies_of(alone)
-    except ValueError as error:
-        raise ValueError(f"data.train: {error}") from error
     missing = sorted({symbol for s in train for symbol in s.species} - set(found))
     if alone and not missing:
         _tell("isolated ones", found)
         return found
     if alone:
         _logger.warning(
-            "%s skipped, since there is none of %s; energies of atoms are from "
-            "a regression.", counted(len(alone), "isolated atom", "is"), ", ".join(missing),
-        )  # fmt: skip
+            "%s skipped, since there is none of %s; energies of atoms are from a regression.",
+            counted(len(alone), "isolated atom", "is"),
+            ", ".join(missing),
+        )
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ritz.cli.yaml_limits import check_yaml
+from ritz.cli.settings.yaml_limits import check_yaml
 
 
 class _Loader(yaml.SafeLoader):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ritz.cli.main import main
-from ritz.cli.yaml_limits import check_yaml
+from ritz.cli.settings.yaml_limits import check_yaml
 
 LAUGHS = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
