@@ -10,7 +10,7 @@ import numpy as np
 from ritz.extras import needs
 from ritz.folders.columns import LogColumns, open_log, thinned
 from ritz.folders.summary import read_summary
-from ritz.folders.view import ANY_RUN, Quantity, RunView
+from ritz.folders.view import ANY_RUN, ERRORS, Quantity, RunView
 
 if TYPE_CHECKING:
     from ritz.loggers.history import HistoryDict
@@ -20,7 +20,6 @@ _SUFFIXES = (".log", ".h5", ".csv")
 _MOST_POINTS = 4000
 """A picture has fewer dots from left to right."""
 _NO_LOSS = ("wallclock", "attempts", "block")
-_ERRORS = ("Sigma", "error_of_mean")
 
 
 def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
@@ -268,7 +267,7 @@ def _curve(log: LogColumns, quantity: Quantity, path: Path) -> _Curve:
         raise ValueError(f"{path} has no rows of {name} yet.")
     places = thinned(values, _MOST_POINTS)
     values = quantity.scale * values
-    error = next((f for f in _ERRORS if f in log.quantities[name]), None)
+    error = next((f for f in ERRORS if f in log.quantities[name]), None)
     band = None
     if error is not None:
         band_steps, errors = log.column(name, error)

@@ -11,10 +11,9 @@ import numpy as np
 
 from ritz.checks import check_choice
 from ritz.driver.divergence import DivergedError
-from ritz.driver.rows import children
+from ritz.driver.rows import children, error_of, mean_of
 
 _NUMBERS = (int, float, complex, np.generic, jax.Array)
-_ERROR_NAMES = ("error_of_mean", "Sigma")
 
 
 def _part(value: Any, name: str) -> Any:
@@ -51,10 +50,7 @@ def find(monitor: str, log_data: Mapping[str, Any], loss_name: str) -> tuple[Any
 
 
 def _number(value: Any, monitor: str) -> float:
-    mean = getattr(value, "mean", None)
-    if mean is not None and not callable(mean):
-        value = mean
-    array = np.asarray(value)
+    array = np.asarray(mean_of(value))
     if array.size != 1 or array.dtype.kind not in "biufc":
         raise ValueError(
             f"monitor {monitor!r} is no single number but {value!r}; name one of its parts, for "
@@ -65,14 +61,10 @@ def _number(value: Any, monitor: str) -> float:
 
 def mean_and_error(value: Any, owner: Any) -> tuple[Any, Any]:
     """Like `read`, from what `find` gave, inside compiled functions; an error of 0 if none."""
-    mean = getattr(value, "mean", None)
-    if mean is not None and not callable(mean):
-        value = mean
+    value, error = mean_of(value), error_of(owner)
     if np.ndim(value):
         raise LookupError("the monitored quantity is no single number")
-    errors = [getattr(owner, name, None) for name in _ERROR_NAMES]
-    error = next((e for e in errors if e is not None), 0.0)
-    return jnp.real(value), jnp.real(error)
+    return jnp.real(value), jnp.real(0.0 if error is None else error)
 
 
 def _names(log_data: Mapping[str, Any]) -> list[str]:
@@ -135,12 +127,8 @@ def read(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[float,
     except LookupError:
         check_expected(monitor, log_data, driver)
         return None
-    error = math.nan
-    for name in _ERROR_NAMES:
-        if getattr(owner, name, None) is not None:
-            error = float(np.real(getattr(owner, name)))
-            break
-    return _number(value, monitor), error
+    error = error_of(owner)
+    return _number(value, monitor), math.nan if error is None else float(np.real(error))
 
 
 def read_finite(

@@ -1,5 +1,6 @@
 """A progress bar in the terminal or the notebook."""
 
+import abc
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -8,40 +9,52 @@ import jax
 import numpy as np
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
+from ritz.driver.rows import mean_of
 
 
-class ProgressBar(AbstractCallback):
-    """Shows steps, speed and the loss on stderr, or as a widget in a notebook.
+class AbstractBar(AbstractCallback, abc.ABC):
+    """A bar on stderr, or a widget in a notebook, that is drawn now and then.
 
-    The bar is drawn at most once every `min_interval` seconds and reads only the row, so that it
-    costs a step next to nothing.
+    A subclass says in `open_bar` how it begins, and in `show` what it says.
 
     Args:
         min_interval: Seconds between two drawings.
-        leave: Whether the bar stays when the run has ended.
     """
 
     callback_order = CallbackOrder.LOG
     decides = False
+    is_live = never_live
 
-    def __init__(self, min_interval: float = 0.1, leave: bool = True):
+    def __init__(self, min_interval: float = 0.1):
         self.min_interval = min_interval
-        self.leave = leave
         self._bar: Any = None
         self._drawn = 0.0
         self._row: Mapping[str, Any] = {}
+
+    @abc.abstractmethod
+    def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
+        """The arguments of `tqdm`, such as `total`; called when a run begins."""
+
+    @abc.abstractmethod
+    def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
+        """Where the bar stands, and the text behind it.
+
+        Args:
+            done: The step count.
+            row: The newest row; empty before the first.
+            driver: The driver.
+        """
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Open the bar."""
         from tqdm.auto import tqdm
 
-        self._start, self._drawn, self._row = step, 0.0, {}
+        self._drawn, self._row = 0.0, {}
         self._bar = tqdm(
-            total=driver.target_step - step,
             disable=jax.process_index() != 0,
             dynamic_ncols=True,
-            leave=self.leave,
             mininterval=0.0,
+            **self.open_bar(step, driver),
         )
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
@@ -56,12 +69,8 @@ class ProgressBar(AbstractCallback):
             self._draw(step + 1, driver)
 
     def _draw(self, done: int, driver: Any) -> None:
-        loss, mark = self._row.get(driver.loss_name), self._row.get("suspect")
-        if loss is not None:
-            text = _text(getattr(loss, "mean", loss) if mark else loss)
-            text += f" (suspect: {mark})" if mark else ""
-            self._bar.set_postfix_str(f"{driver.loss_name}={text}", refresh=False)
-        self._bar.n = done - self._start
+        self._bar.n, text = self.show(done, self._row, driver)
+        self._bar.set_postfix_str(text, refresh=False)
         self._bar.refresh()
 
     def _close(self, step: int, driver: Any) -> None:
@@ -78,7 +87,35 @@ class ProgressBar(AbstractCallback):
         """Draw the last state and close."""
         self._close(step, driver)
 
-    is_live = never_live
+
+class ProgressBar(AbstractBar):
+    """Shows steps, speed and the loss on stderr, or as a widget in a notebook.
+
+    The bar is drawn at most once every `min_interval` seconds and reads only the row, so that it
+    costs a step next to nothing.
+
+    Args:
+        min_interval: Seconds between two drawings.
+        leave: Whether the bar stays when the run has ended.
+    """
+
+    def __init__(self, min_interval: float = 0.1, leave: bool = True):
+        super().__init__(min_interval)
+        self.leave = leave
+        self._start = 0
+
+    def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
+        """Count the steps of this run."""
+        self._start = step
+        return {"total": driver.target_step - step, "leave": self.leave}
+
+    def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
+        """Steps, and the loss with its mark if there is a doubt about it."""
+        loss, mark = row.get(driver.loss_name), row.get("suspect")
+        if loss is None:
+            return done - self._start, ""
+        text = _text(mean_of(loss) if mark else loss) + (f" (suspect: {mark})" if mark else "")
+        return done - self._start, f"{driver.loss_name}={text}"
 
 
 def _text(loss: Any) -> str:

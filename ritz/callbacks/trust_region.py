@@ -7,6 +7,7 @@ import numpy as np
 from ritz.callbacks.scales import require
 from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.rows import error_of, mean_of
 
 _SCALES = {"damping": "damping_scale", "rate": "rate_scale"}
 
@@ -88,8 +89,6 @@ class TrustRegion(AbstractCallback):
 
 
 def _mean_and_error(loss: Any) -> tuple[float, float]:
-    mean = getattr(loss, "mean", None)
-    if mean is None or callable(mean):
-        return float(np.real(loss)), 0.0
-    error = float(np.real(getattr(loss, "error_of_mean", 0.0)))
-    return float(np.real(mean)), error if np.isfinite(error) else 0.0
+    error = error_of(loss)
+    error = 0.0 if error is None else float(np.real(error))
+    return float(np.real(mean_of(loss))), error if np.isfinite(error) else 0.0

@@ -15,6 +15,7 @@ from ritz.checkpoint.logs import accounts
 from ritz.checkpoint.plain import Arrays, Decoder, Encoder, pack
 from ritz.driver.callback import AbstractCallback, has_state, has_step_hooks
 from ritz.driver.description import describe, differences
+from ritz.driver.rows import error_of, mean_of
 from ritz.driver.stop import StopReason
 
 FORMAT = 1
@@ -118,8 +119,8 @@ def _ending(driver: Any) -> dict[str, str]:
 def _loss(driver: Any) -> dict[str, Any] | None:
     if driver.loss is None:
         return None
-    mean = np.asarray(getattr(driver.loss, "mean", driver.loss))
-    error = np.asarray(getattr(driver.loss, "error_of_mean", np.nan))
+    mean, error = np.asarray(mean_of(driver.loss)), error_of(driver.loss)
+    error = np.asarray(np.nan if error is None else error)
     if mean.size != 1 or mean.dtype.kind not in "biufc":
         return None
     found = {

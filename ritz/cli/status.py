@@ -13,7 +13,7 @@ from ritz.folders.columns import READERS, open_log
 from ritz.folders.config import domain_of
 from ritz.folders.lock import owner_is_alive, read_lock
 from ritz.folders.saved import CheckpointError, Entry, entries, read_manifest
-from ritz.folders.view import Quantity, RunView
+from ritz.folders.view import ERRORS, Quantity, RunView
 
 _DIVERGED = "DIVERGED"
 _FINAL = ("STOPPED", _DIVERGED)
@@ -215,7 +215,7 @@ def _clock_and_loss(
     found = row[1]
     fields = found.get(quantity.name, {})
     mean = _main(fields)
-    error = next((fields[f] for f in ("Sigma", "error_of_mean") if f in fields), None)
+    error = next((fields[f] for f in ERRORS if f in fields), None)
     clock = _number(found.get("wallclock", {}).get("value"))
     if mean is not None and not _is_finite(mean):
         return None, _last_finite(logs, quantity)

@@ -4,6 +4,7 @@ import logging
 from typing import Any, NamedTuple
 
 from ritz.driver.finite import is_finite, loss_parts
+from ritz.driver.rows import mean_of
 from ritz.driver.stop import StopReason, StopRun
 from ritz.wording import counted
 
@@ -30,9 +31,7 @@ class Divergence(NamedTuple):
     def sentence(self, loss_name: str, step: int) -> str:
         """What happened."""
         if self.quantity == "loss":
-            value = getattr(self.loss, "mean", None)
-            value = self.loss if value is None or callable(value) else value
-            return f"the loss {loss_name!r} is not finite at step {step} ({value})"
+            return f"the loss {loss_name!r} is not finite at step {step} ({mean_of(self.loss)})"
         if self.quantity == "update":
             return f"the update of step {step} is not finite"
         return f"the parameters are not finite after the update of step {step}"

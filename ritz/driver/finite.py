@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.driver.rows import mean_of
+
 
 def loss_parts(loss: Any) -> list[Any]:
     """The arrays of a loss that must be finite.
 
     Of statistics these are the mean and the variance: diagnostics such as R-hat may have no value.
     """
-    mean = getattr(loss, "mean", None)
-    if mean is None or callable(mean):
+    mean = mean_of(loss)
+    if mean is loss:
         return jax.tree.leaves(loss)
     return jax.tree.leaves((mean, getattr(loss, "variance", None)))
 

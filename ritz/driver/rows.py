@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ritz.folders.view import ERRORS
+
 Path = tuple[str, ...]
 
 
@@ -16,12 +18,33 @@ def children(value: Any) -> dict[str, Any] | None:
     """
     if isinstance(value, Mapping):
         return {str(k): v for k, v in value.items()}
+    fields = fields_of(value)
+    if fields is None and isinstance(value, list | tuple):
+        return {str(i): v for i, v in enumerate(value)}
+    return fields
+
+
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """The fields of statistics and named tuples; None for anything else."""
     if hasattr(value, "to_dict"):
         return value.to_dict()
     if hasattr(value, "_asdict"):
         return value._asdict()
-    if isinstance(value, list | tuple):
-        return {str(i): v for i, v in enumerate(value)}
+    return None
+
+
+def mean_of(value: Any) -> Any:
+    """The mean of statistics; what has none is its own."""
+    mean = getattr(value, "mean", None)
+    return value if mean is None or callable(mean) else mean
+
+
+def error_of(value: Any) -> Any:
+    """The error of the mean of statistics, by the names that Ritz and NetKet use; None if none."""
+    for name in ERRORS:
+        error = getattr(value, name, None)
+        if error is not None:
+            return error
     return None
 
 

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+ERRORS = ("error_of_mean", "Sigma")
+"""How the error of a mean is called: in statistics, and in logs in NetKet's layout."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:

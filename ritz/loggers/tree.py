@@ -5,19 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ritz.driver.rows import fields_of
 from ritz.folders.journal_rows import FIELDS as _FIELDS
 from ritz.folders.journal_rows import SPECIAL as _SPECIAL
 from ritz.loggers.history import History, HistoryDict
 from ritz.wording import counted
-
-
-def fields_of(value: Any) -> dict[str, Any] | None:
-    """The fields of statistics and named tuples, which share one history; None for others."""
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    if hasattr(value, "_asdict"):
-        return value._asdict()
-    return None
 
 
 def append_row(tree: Any, step: int, row: Any) -> Any:
