@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
@@ -12,15 +13,11 @@ from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 @jax.jit
 def _norms(parameters: Any, update: Any) -> dict[str, jax.Array]:
-    def norm(tree: Any) -> jax.Array:
-        squares = [jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(tree)]
-        return jnp.sqrt(sum(squares, start=jnp.zeros(())))
-
-    largest = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(update) if jnp.size(leaf)]
+    filled = [leaf for leaf in jax.tree.leaves(update) if jnp.size(leaf)]
     return {
-        "parameters": norm(parameters),
-        "update": norm(update),
-        "update_max": jnp.max(jnp.stack(largest)),
+        "parameters": optax.tree.norm(parameters),
+        "update": optax.tree.norm(update),
+        "update_max": optax.tree.norm(filled, ord=jnp.inf),
     }
 
 

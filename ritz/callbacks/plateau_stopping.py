@@ -78,13 +78,9 @@ def fitted_change(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]
         The change and its standard error; the change is NaN if any value is.
     """
     n = len(values)
+    if not np.all(np.isfinite(values)):
+        return math.nan, math.nan
     known = bool(np.all(np.isfinite(errors)) and np.all(errors > 0))
-    weights = 1 / errors**2 if known else np.ones(n)
-    x = np.arange(n) - np.average(np.arange(n), weights=weights)
-    curvature = np.sum(weights * x**2)
-    slope = np.sum(weights * x * values) / curvature
-    error = 1 / math.sqrt(curvature)
-    if not known:
-        residuals = values - np.average(values) - slope * x
-        error *= math.sqrt(np.sum(residuals**2) / (n - 2))
-    return float(slope * (n - 1)), float(error * (n - 1))
+    weights, covariance = (1 / errors, "unscaled") if known else (None, True)
+    (slope, _), ((variance, _), _) = np.polyfit(np.arange(n), values, 1, w=weights, cov=covariance)
+    return float(slope * (n - 1)), float(math.sqrt(variance) * (n - 1))

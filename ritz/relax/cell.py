@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase import units
 from jaxtyping import Array, Float
 
 from ritz.checks import check_finite, check_positive
 from ritz.relax.matrices import exponential, inverse, volume
 from ritz.relax.stage import Now
-from ritz.relax.units import GIGAPASCAL
 
 
 class CellState(NamedTuple):
@@ -83,7 +83,7 @@ class FrechetCell:
         return now.n_atoms.astype(now.cell.dtype) if self.factor is None else self.factor
 
     def _virial(self, now: Now) -> Any:
-        outside = self.pressure * GIGAPASCAL
+        outside = self.pressure * units.GPa
         return now.virial + outside * volume(now.cell) * jnp.eye(3, dtype=now.cell.dtype)
 
     def enter(self, now: Now) -> CellState:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 
 from ritz.relax.constraints import movable
-from ritz.relax.units import BOLTZMANN
 
 HOT = 1e5
 """In K, or 13 eV an atom: no bond is left long before."""
@@ -41,4 +40,4 @@ def _temperature(atoms: Atoms) -> float:
         return 0.0
     free = movable(atoms)
     squares = np.where(free, atoms.get_momenta() ** 2, 0) / atoms.get_masses()[:, None]
-    return float(np.sum(squares) / (BOLTZMANN * max(int(free.sum()), 1)))
+    return float(np.sum(squares) / (units.kB * max(int(free.sum()), 1)))

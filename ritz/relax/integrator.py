@@ -4,11 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ase import units
 from jaxtyping import Array, Bool, Float
 
 from ritz.checks import check_positive
 from ritz.relax.stage import AbstractStage, Now
-from ritz.relax.units import BOLTZMANN, FEMTOSECOND
 
 
 class AbstractIntegrator(AbstractStage):
@@ -31,7 +31,7 @@ class AbstractIntegrator(AbstractStage):
 
     @property
     def _dt(self) -> float:
-        return self.dt * FEMTOSECOND
+        return self.dt * units.fs
 
     def _kick(self, velocities: Any, now: Now) -> Any:
         """Half a kick."""
@@ -45,7 +45,7 @@ class AbstractIntegrator(AbstractStage):
 def thermal(now: Now, temperature: float) -> Float[Array, "n 3"]:
     """Velocities drawn from Maxwell's and Boltzmann's distribution at `temperature`, in K."""
     noise = jax.random.normal(now.key, now.velocities.shape, now.velocities.dtype)
-    spread = jnp.sqrt(BOLTZMANN * temperature / now.masses)[:, None]
+    spread = jnp.sqrt(units.kB * temperature / now.masses)[:, None]
     return jnp.where(now.movable, spread * noise, 0)
 
 
@@ -57,7 +57,7 @@ def kinetic_energy(velocities: Any, masses: Any) -> Float[Array, "..."]:
 def temperature_of(kinetic: Any, movable: Bool[Array, "... n 3"]) -> Float[Array, "..."]:
     """In K, from the kinetic energy and the number of directions in which atoms may move."""
     n_free = jnp.sum(movable, axis=(-2, -1))
-    return 2 * kinetic / (BOLTZMANN * jnp.maximum(n_free, 1))
+    return 2 * kinetic / (units.kB * jnp.maximum(n_free, 1))
 
 
 def thermal_if_at_rest(now: Now, temperature: float) -> Float[Array, "n 3"]:

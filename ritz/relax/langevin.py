@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ase import units
 from jaxtyping import Array, Float
 
 from ritz.checks import check_positive
 from ritz.relax.integrator import AbstractIntegrator, thermal_if_at_rest
 from ritz.relax.stage import Moved, Now
-from ritz.relax.units import BOLTZMANN
 
 
 class NVTLangevin(AbstractIntegrator):
@@ -62,6 +62,6 @@ class NVTLangevin(AbstractIntegrator):
         v = self._kick(now.velocities, now)
         x = now.positions + half * v
         noise = jax.random.normal(jax.random.fold_in(now.key, 1), v.shape, v.dtype)
-        spread = jnp.sqrt((1 - decay**2) * BOLTZMANN * self.temperature / now.masses)[:, None]
+        spread = jnp.sqrt((1 - decay**2) * units.kB * self.temperature / now.masses)[:, None]
         v = decay * v + jnp.where(now.movable, spread * noise, 0)
         return x + half * v, v

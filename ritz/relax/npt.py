@@ -4,13 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ase import units
 
 from ritz.checks import check_finite, check_positive
 from ritz.relax.integrator import kinetic_energy
 from ritz.relax.langevin import NVTLangevin
 from ritz.relax.matrices import volume
 from ritz.relax.stage import Moved, Now
-from ritz.relax.units import BOLTZMANN, FEMTOSECOND, GIGAPASCAL
 
 
 class NPT(NVTLangevin):
@@ -63,10 +63,10 @@ class NPT(NVTLangevin):
         size = volume(now.cell)
         kinetic = kinetic_energy(now.velocities, now.masses)
         inside = (2 * kinetic - jnp.trace(now.virial)) / (3 * size)
-        rate = self.compressibility / GIGAPASCAL / (self.relaxation * FEMTOSECOND)
+        rate = self.compressibility / units.GPa / (self.relaxation * units.fs)
         noise = jax.random.normal(jax.random.fold_in(now.key, 2), (), size.dtype)
-        spread = jnp.sqrt(2 * BOLTZMANN * self.temperature * rate * self._dt / size)
-        growth = rate * (inside - self.pressure * GIGAPASCAL) * self._dt + spread * noise
+        spread = jnp.sqrt(2 * units.kB * self.temperature * rate * self._dt / size)
+        growth = rate * (inside - self.pressure * units.GPa) * self._dt + spread * noise
         x, v = self._baoa(now)
         scale = jnp.exp(growth / 3)
         return (), Moved(scale * x, v / scale, scale * now.cell)

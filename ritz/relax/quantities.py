@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from ase import units
 
 from ritz.relax.batch import Atoms, Geometry
 from ritz.relax.integrator import kinetic_energy, temperature_of
 from ritz.relax.matrices import volume
-from ritz.relax.units import GIGAPASCAL
 
 
 class Seen(NamedTuple):
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 def _pressure(seen: Seen) -> Any:
     virial = jnp.trace(seen.virial, axis1=-2, axis2=-1)
-    return (2 * seen.kinetic - virial) / (3 * seen.volume) / GIGAPASCAL
+    return (2 * seen.kinetic - virial) / (3 * seen.volume) / units.GPa
 
 
 QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
@@ -51,7 +51,7 @@ QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
     "energy_per_atom": (False, lambda s: s.energy / s.n_atoms),
     "energy_change": (False, lambda s: s.energy - s.last_energy),
     "energy_change_per_atom": (False, lambda s: (s.energy - s.last_energy) / s.n_atoms),
-    "stress": (False, lambda s: s.virial / s.volume[:, None, None] / GIGAPASCAL),
+    "stress": (False, lambda s: s.virial / s.volume[:, None, None] / units.GPa),
     "pressure": (False, _pressure),
     "volume": (False, lambda s: s.volume),
     "cell": (False, lambda s: s.geometry.cell),

@@ -4,14 +4,13 @@ import math
 from typing import Any
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 
 from ritz.potentials.close_pairs import close_pair
 from ritz.potentials.potential import AbstractPotential
 from ritz.relax.batch import FAILED, Outcome
 from ritz.relax.constraints import movable
 from ritz.relax.list_sizes import collapse
-from ritz.relax.units import BOLTZMANN
 
 _ROUNDING = 1e-5
 """By how much the device, in single precision, may have seen another distance or temperature."""
@@ -69,7 +68,7 @@ class Reasons:
         if math.isinf(self._highest):
             return None
         kinetic = 0.5 * np.sum(given.get_masses()[:, None] * velocities**2)
-        temperature = 2 * kinetic / (BOLTZMANN * max(int(movable(given).sum()), 1))
+        temperature = 2 * kinetic / (units.kB * max(int(movable(given).sum()), 1))
         if temperature <= (1 - _ROUNDING) * self._highest:
             return None
         return (
