@@ -1,9 +1,10 @@
 """A callback made of plain functions."""
 
+import types
 from collections.abc import Callable
 from typing import Any
 
-from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, has_step_hooks
+from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, never_live
 
 
 class LambdaCallback(AbstractCallback):
@@ -32,8 +33,5 @@ class LambdaCallback(AbstractCallback):
                 raise TypeError(f"{hook} must be a function, but {function!r} was given.")
             setattr(self, hook, function)
         self.callback_order = order
-        self.live = live and has_step_hooks(self)
-
-    def is_live(self, step: int) -> bool:
-        """As given."""
-        return self.live
+        if not live:
+            self.is_live = types.MethodType(never_live, self)

@@ -19,7 +19,8 @@ class Deferral:
         self._traced = [c for c in callbacks if c.has_traced]
         self._deciding = any(c.decides and has_step_hooks(c) for c in callbacks)
         by_default = [c for c in callbacks if not overrides(c, "is_live")]
-        self._always_live = any(c.is_live(0) for c in by_default)
+        self.always_live = any(c.is_live(0) for c in by_default)
+        """Whether a callback is live at all steps."""
         asked = [c for c in callbacks if overrides(c, "is_live")]
         self._asked = [c for c in asked if getattr(c.is_live, "__func__", None) is not never_live]
         self._ending = [c for c in callbacks if overrides(c, "ends_block")]
@@ -35,7 +36,7 @@ class Deferral:
             traces: Whether the driver compiles the traced part of a callback.
             speculate: Whether steps may be taken that a callback then takes back.
         """
-        if self._always_live or (self._deciding and not speculate):
+        if self.always_live or (self._deciding and not speculate):
             return 0
         if not all(traces(callback) for callback in self._traced):
             return 0

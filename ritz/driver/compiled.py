@@ -75,6 +75,8 @@ class CompiledDriver(GuardedBlocks):
             self._gather_traced(hooks)
             self._block_hooks = BlockHooks(hooks)  # not before `on_run_start` has wrapped hooks
         self.attend()
+        if self._deferral.always_live and hooks.votes is None:
+            return
         length = hooks.plan(lambda: self._plan(self.step_count))
         if length:
             self._start_block(length)

@@ -41,19 +41,19 @@ class PlainRows:
 
     def add(self, step: int, row: Mapping[str, Any]) -> bool:
         """Take the row, if it is as expected; whether it was."""
-        if tuple(row) != self._names:
-            return False
-        row_values = tuple(row.values())
-        if tuple(map(type, row_values)) != self._kinds or not row_values:
+        if tuple(row) != self._names or not self._names:
             return False
         flat: list[float] = []
-        for value in row_values:
-            if type(value) is float:
+        for value, kind in zip(row.values(), self._kinds, strict=True):
+            if type(value) is not kind:
+                return False
+            if kind is float:
                 flat.append(value)
             else:
                 flat += value
-        if set(map(type, flat)) != _FLOATS:
-            return False
+        for number in flat:
+            if type(number) is not float:
+                return False
         self._values += flat
         self._steps.append(step)
         return True
