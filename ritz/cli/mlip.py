@@ -39,11 +39,11 @@ from ritz.mlip import (
     load_potential,
 )
 from ritz.mlip.arguments import find_device
-from ritz.mlip.committee_results import METADATA
-from ritz.mlip.epoch_count import Resume, batches_of, steps_in_total
-from ritz.mlip.label_check import no_energy
-from ritz.mlip.parity import errors_of, plot_parity
-from ritz.mlip.potential_file import NotFiniteError
+from ritz.mlip.committee.results import METADATA
+from ritz.mlip.data.labelling import no_energy
+from ritz.mlip.potentials.files import NotFiniteError
+from ritz.mlip.potentials.predictions import errors_of, plot_parity
+from ritz.mlip.training.start import Resume, batches_of, steps_in_total
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")

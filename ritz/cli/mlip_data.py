@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from ritz.cli.mlip_config import MLIPRun
 from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
-from ritz.mlip.datasets import split_indices
-from ritz.mlip.isolated_atoms import energies_of, is_isolated
-from ritz.mlip.label_check import LabelCheck
-from ritz.mlip.labelling import Labelling
-from ritz.mlip.reading import expand, read_files
+from ritz.mlip.data.datasets import split_indices
+from ritz.mlip.data.labelling import LabelCheck, Labelling
+from ritz.mlip.data.reading import expand, read_files
+from ritz.mlip.data.reference_energies import energies_of, is_isolated
 
 _logger = logging.getLogger("ritz")
 

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+AnyArray = jax.Array | np.ndarray
+"""An array of JAX, or one of NumPy where one of JAX will be."""
+
 _ALIGNED = 64
 """Bytes; JAX uses arrays that begin at a multiple of this on CPUs as they are, without a copy."""
 

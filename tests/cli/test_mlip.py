@@ -192,7 +192,7 @@ def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):
     from ritz.cli.mlip_config import Data, MLIPRun, Train
     from ritz.cli.mlip_data import splits
     from ritz.mlip import StructureDataset, TrainingConfig, read_structures
-    from ritz.mlip.prepare import resolve
+    from ritz.mlip.training.prepare import resolve
 
     frames(tmp_path, 20, "energy={n}")
     file = str(tmp_path / "a.extxyz")

@@ -5,8 +5,8 @@ import pytest
 from ase import Atoms
 
 from ritz.mlip import MLIPCalculator, Structure
-from ritz.mlip.chunk import Chunk
-from ritz.mlip.least_distances import least_distances, limits, plain
+from ritz.mlip.batching.least_distances import least_distances, limits, plain
+from ritz.mlip.descriptors.chunk import Chunk
 from ritz.potentials.close_pairs import close_pair
 from tests.relax.test_models import random_potential
 

@@ -11,9 +11,8 @@ from ritz.mlip import (
     HDF5StructureDataset,
     load_potential,
 )
-from ritz.mlip.losses import Loss, Residuals
-from ritz.mlip.plain_json import dumps
-from ritz.mlip.potential_file import NotFiniteError
+from ritz.mlip.potentials.files import NotFiniteError, dumps
+from ritz.mlip.training.losses import Loss, Residuals
 from tests.mlip.systems import DATA, config, descriptor, potential, tio2
 
 
@@ -78,7 +77,7 @@ def test_potentials(network, tmp_path):
 def test_networks_of_aenet(tmp_path):
     path = tmp_path / "a.Ti.nn.ascii"
     path.write_bytes((DATA / "reference.Ti.nn.ascii").read_bytes())
-    from ritz.mlip.nn_ascii import read_nn_ascii
+    from ritz.mlip.potentials.files import read_nn_ascii
 
     check(path, read_nn_ascii)
 

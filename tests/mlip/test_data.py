@@ -21,7 +21,7 @@ from ritz.mlip import (
     train_test_split_dataset,
     write_xsf,
 )  # fmt: skip
-from ritz.mlip.chunk import Chunk
+from ritz.mlip.descriptors.chunk import Chunk
 from tests.mlip.systems import ATOMS, DATA, dataset, descriptor, random_structure, tio2
 
 

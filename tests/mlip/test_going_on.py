@@ -16,7 +16,7 @@ from ritz.mlip import (
     TrainingConfig,
     load_potential,
 )
-from ritz.mlip.epoch_count import batches_of, steps_in_total
+from ritz.mlip.training.start import batches_of, steps_in_total
 from tests.mlip.systems import ARCH, config, dataset, descriptor, leaves, potential, tio2
 
 

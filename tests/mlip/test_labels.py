@@ -17,7 +17,7 @@ from ritz.mlip import (
     iter_structures,
     read_structures,
 )
-from ritz.mlip.unit_names import unit_factor
+from ritz.mlip.data.units import unit_factor
 from tests.mlip.systems import config, descriptor, potential
 
 FULL = np.array([[1.0, 6, 5], [6, 2, 4], [5, 4, 3]])
@@ -136,7 +136,7 @@ END = "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n"
     ],
 )  # fmt: skip
 def test_electrons_that_did_not_converge(tmp_path, frames, failed):
-    from ritz.mlip.convergence import unconverged
+    from ritz.mlip.data.convergence import unconverged
 
     path = tmp_path / "OUTCAR"
     path.write_text(OUTCAR + "".join(text + END for text in frames))

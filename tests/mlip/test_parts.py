@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ritz.mlip import SGD, Adam, AdamW, TrainingConfig
-from ritz.mlip.losses import Loss, Residuals, error_sums, weight_at
-from ritz.mlip.methods import Rates, optimizer
-from ritz.mlip.networks import ACTIVATIONS, checked_architecture, evaluate_network
-from ritz.mlip.normalisation import FeatureStatistics, fit_normalisation
-from ritz.mlip.sampling import choose, divide, draw, energy_weights, error_weights, most_atoms
+from ritz.mlip.batching.plan import choose, divide, draw, energy_weights, error_weights, most_atoms
+from ritz.mlip.models.atomic import ACTIVATIONS, checked_architecture, evaluate_network
+from ritz.mlip.models.normalisation import FeatureStatistics, fit_normalisation
+from ritz.mlip.training.losses import Loss, Residuals, error_sums, weight_at
+from ritz.mlip.training.optimisers import Rates, optimizer
 
 
 def test_a_network_by_hand():

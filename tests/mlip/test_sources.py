@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ritz.mlip import HDF5StructureDataset, iter_structures, read_structures
-from ritz.mlip.structure import as_structure
+from ritz.mlip.data.labels import as_structure
 from tests.mlip.systems import DATA, descriptor, tio2
 
 

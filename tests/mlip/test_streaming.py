@@ -12,15 +12,13 @@ from ritz.mlip import (
     HDF5StructureDataset,
     StructureDataset,
     Subset,
-    featurizing,
-    memory,
-    packing,
-    prepare,
-    tables,
-    windows,
 )
-from ritz.mlip.chunk import Chunk
-from ritz.mlip.streaming import Kept
+from ritz.mlip.batching import memory
+from ritz.mlip.batching.memory import Kept
+from ritz.mlip.batching.survey import Wanted
+from ritz.mlip.descriptors import derivatives, featurizing
+from ritz.mlip.descriptors.chunk import Chunk
+from ritz.mlip.training import data, prepare
 from tests.mlip.systems import (
     ATOMS,
     config,
@@ -112,7 +110,7 @@ def test_what_is_streamed(monkeypatch, caplog):
         driver = potential().driver(dataset=dataset(), config=config(memory_limit=1e-4))
     assert "they are streamed" in caplog.text
     # The estimate is that of the arrays which are kept otherwise, but for the few of structures.
-    wanted = packing.Wanted(True, False)
+    wanted = Wanted(True, False)
     model = potential().model
     estimate = memory._estimate(model, plain.prepared.datasets[0], wanted, "float64")
     train = plain.kernel.split
@@ -121,14 +119,17 @@ def test_what_is_streamed(monkeypatch, caplog):
     # Four windows are within the limit, but each has at least one batch.
     assert driver.kernel.settings.window == 1
     monkeypatch.setattr(memory, "CERTAIN", 10)
-    assert memory.place_of(model, [dataset()], config(), wanted, "float64") == memory.DEVICE
+    assert (
+        memory.place_of(model, [dataset()], config().data_settings, wanted, "float64")
+        == memory.DEVICE
+    )
     monkeypatch.setattr(prepare, "place_of", lambda *_: memory.HOST)
     larger = potential().driver(dataset=dataset(), config=config())
     assert larger.kernel.settings.window == larger.n_batches
 
 
 def test_a_window_is_let_go_with_its_last_step(monkeypatch):
-    refs, alive, with_known = [], [], windows.with_known
+    refs, alive, with_known = [], [], data.with_known
 
     def noted(window, known):
         refs.append(weakref.ref(jax.tree.leaves(window.inputs)[0]))
@@ -137,7 +138,7 @@ def test_a_window_is_let_go_with_its_last_step(monkeypatch):
     def count(step, log_data, driver):
         alive.append(sum(ref() is not None for ref in refs))
 
-    monkeypatch.setattr(windows, "with_known", noted)
+    monkeypatch.setattr(data, "with_known", noted)
     driver = potential().driver(dataset=dataset(), config=config(**STREAMED))
     counting = LambdaCallback(on_step_end=count, live=False)
     driver.run(7, callback=counting, show_progress=False)
@@ -190,8 +191,8 @@ def test_derivatives_in_files_are_those_that_are_computed(tmp_path):
         structures, d.species, d.cutoff, d.min_cutoff, None, widths,
         lambda: [file.get_local_derivatives(i) for i in range(4)],
     )  # fmt: skip
-    computed = tables.tables_of(d, chunk, widths, "float64", True)
-    found = tables.tables_of(d, known, widths, "float64", True)
+    computed = derivatives.tables_of(d, chunk, widths, "float64", True)
+    found = derivatives.tables_of(d, known, widths, "float64", True)
     for name in ("kinds", "partners"):
         np.testing.assert_array_equal(getattr(found, name), getattr(computed, name))
     for a, b in zip(found.local, computed.local, strict=True):
@@ -210,7 +211,7 @@ def test_derivatives_in_files_are_those_that_are_computed(tmp_path):
 def test_training_takes_derivatives_from_files(usual, monkeypatch, tmp_path):
     file = HDF5StructureDataset(tmp_path / "data.h5", descriptor(), ATOMS)
     file.build_database(tio2(), persist_features=True, persist_force_derivatives=True)
-    monkeypatch.setattr(tables, "local_derivatives_of", None)
+    monkeypatch.setattr(derivatives, "local_derivatives_of", None)
     monkeypatch.setattr(featurizing, "_features", None)
     for settings in ({}, STREAMED):
         _, out = trained(file, **settings)
@@ -223,7 +224,7 @@ def test_files_are_kept_between_runs(usual, monkeypatch, tmp_path):
     settings = {"cache_persist_dir": str(tmp_path / "kept")}
     trained(**settings, iterations=1)
     assert len(list((tmp_path / "kept").glob("derivatives-*.h5"))) == 2
-    monkeypatch.setattr(tables, "local_derivatives_of", None)
+    monkeypatch.setattr(derivatives, "local_derivatives_of", None)
     _, out = trained(**settings)
     np.testing.assert_allclose(out.errors["loss"], usual[1].errors["loss"], rtol=1e-9)
     _, out = trained(**settings, cache_scope="val", force_weight=0.0, iterations=1)

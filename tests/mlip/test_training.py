@@ -17,11 +17,11 @@ from ritz.mlip import (
     Structure,
     StructureDataset,
     Subset,
-    chunk,
     load_potential,
-    rooms,
 )
-from ritz.mlip.datasets import split_indices
+from ritz.mlip.batching import plan
+from ritz.mlip.data.datasets import split_indices
+from ritz.mlip.descriptors import chunk
 from ritz.testing import check_driver
 from tests.mlip.systems import (
     ARCH,
@@ -214,10 +214,10 @@ def test_a_fraction_of_the_forces():
 @pytest.mark.slow
 def test_room_is_made_where_a_batch_needs_more(monkeypatch):
     usual = potential().driver(dataset=dataset(), config=config(sampling_policy="error_weighted"))
-    monkeypatch.setattr(rooms, "_MARGIN", 0.7)
+    monkeypatch.setattr(plan, "_MARGIN", 0.7)
     driver = potential().driver(dataset=dataset(), config=config(sampling_policy="error_weighted"))
     assert bool(driver.carry.crowded) and not bool(usual.carry.crowded)
-    monkeypatch.setattr(rooms, "_MARGIN", 1.1)
+    monkeypatch.setattr(plan, "_MARGIN", 1.1)
     driver.run(4 * driver.n_batches, show_progress=False)
     drawn = np.asarray(driver.carry.plan[0])
     assert np.sum(drawn >= 0) == 18 and not bool(driver.carry.crowded)

@@ -1,0 +1,208 @@
+"""How much memory data take, where they are kept, and what is kept of them between uses."""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Hashable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ritz.mlip.arguments import find_device
+from ritz.mlip.batching.survey import Wanted, chunk_of, digest_of
+from ritz.mlip.data.datasets import AbstractDataset
+from ritz.mlip.data.hdf5_dataset import HDF5StructureDataset
+from ritz.mlip.models.abstract_model import AbstractModel
+
+_logger = logging.getLogger(__name__)
+
+SAMPLE = 32
+"""From how many structures the size of a data set is estimated."""
+
+CERTAIN = 256
+"""Data sets that are not larger are kept without an estimate."""
+
+WINDOW = 256e6
+"""Bytes of a window where no limit is given."""
+
+DEVICE, HOST, NOWHERE = "device", "host", "nowhere"
+"""Where packed data are kept: streamed from the host if there, computed again if nowhere."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Where packed data are kept, and how they are streamed."""
+
+    mode: str
+    """"gpu" for the device that trains, "cpu" for the memory of the host."""
+    limit: float | None
+    """How much memory the data may take there, in GB; None for half of what is free."""
+    device: str | None
+    """The device that trains; None for JAX's default."""
+    n_workers: int
+    """How many threads prepare streamed data; 0 for one that prepares one window ahead."""
+    prefetch_factor: int
+    """How many windows each thread prepares ahead."""
+    persistent_workers: bool
+    """Whether the threads live on between epochs."""
+
+    @property
+    def windows_ahead(self) -> int:
+        """How many windows are prepared before they are needed."""
+        return self.prefetch_factor * self.n_workers if self.n_workers else 1
+
+    @property
+    def window_bytes(self) -> float:
+        """How large a window may be, so that those in use and those ahead keep within the limit."""
+        if self.limit is None:
+            return WINDOW
+        return self.limit * 1e9 / (self.windows_ahead + 3)
+
+    def bytes_on(self, device: Any) -> float:
+        """How many bytes the data may take on a device of JAX; on the host if it is None."""
+        if self.limit is not None:
+            return self.limit * 1e9
+        stats = (None if device is None else device.memory_stats()) or {}
+        if "bytes_limit" in stats:
+            return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) / 2
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+
+
+def place_of(
+    model: AbstractModel,
+    datasets: Sequence[AbstractDataset],
+    settings: DataSettings,
+    wanted: Wanted,
+    dtype: str,
+) -> str:
+    """Where packed data are kept: where the settings say, unless they would take too much.
+
+    The size is that of `SAMPLE` structures, evenly taken from each data set, times the number of
+    all.
+    """
+    device = find_device(settings.device) or jax.devices()[0]
+    place = HOST if settings.mode == "cpu" and device.platform != "cpu" else DEVICE
+    count = sum(map(len, datasets))
+    if settings.limit is None and count <= CERTAIN:
+        return place
+    limit = settings.bytes_on(None if place == HOST else device)
+    size = sum(_estimate(model, dataset, wanted, dtype) for dataset in datasets)
+    if size <= limit:
+        return place
+    _logger.info(
+        "The data would take %.2g GB, and memory_limit is %.2g GB: they are streamed, and what "
+        "training needs of them is computed in each epoch again.", size / 1e9, limit / 1e9,
+    )  # fmt: skip
+    return NOWHERE
+
+
+def _estimate(model: AbstractModel, dataset: AbstractDataset, wanted: Wanted, dtype: str) -> float:
+    places = np.unique(np.linspace(0, len(dataset) - 1, SAMPLE).astype(int))
+    chunk = chunk_of(model, dataset, [int(place) for place in places])
+    tabled = np.array([wanted.of(s) for s in chunk.structures], bool)
+    widths = model.widths(chunk, bool(np.any(tabled)))
+    itemsize = np.dtype(dtype).itemsize
+    each = [
+        size * model.row_bytes(widths, bool(forced), itemsize)
+        for size, forced in zip(chunk.sizes, tabled, strict=True)
+    ]
+    return float(np.mean(each)) * len(dataset)
+
+
+class Kept:
+    """The last entries that were used; safe between threads.
+
+    Args:
+        size: How many there are at the most; None for any number.
+    """
+
+    def __init__(self, size: int | None):
+        self.size = size
+        self._entries: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further entry would push out another."""
+        return self.size is not None and len(self) >= self.size
+
+    def get(self, key: Hashable) -> Any:
+        """An entry, or None."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
+    def put(self, key: Hashable, entry: Any) -> None:
+        """Keep an entry: copies of arrays, so that what they are parts of can be let go."""
+        if self.size == 0:
+            return
+        entry = jax.tree.map(np.copy, entry)
+        with self._lock:
+            self._entries[key] = entry
+            while self.size is not None and len(self._entries) > self.size:
+                self._entries.popitem(last=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Caches:
+    """How many structures' data are kept in memory: None for all of them, 0 for none."""
+
+    features: int | None = 0
+    neighbors: int | None = 0
+    derivatives: int | None = 0
+
+
+def persisted(
+    model: AbstractModel,
+    dataset: AbstractDataset,
+    folder: str | PathLike[str] | None,
+    wanted: Wanted,
+) -> AbstractDataset:
+    """The same structures, with features and derivatives in a folder if one is given.
+
+    Files are named by what is in them, so that other data or another descriptor make others.
+
+    Args:
+        model: For which features are kept.
+        dataset: The structures.
+        folder: Where; None for nowhere.
+        wanted: Whether derivatives are needed too.
+
+    Raises:
+        ValueError: If the model has no features.
+    """
+    if folder is None:
+        return dataset
+    descriptor = dataset.descriptor
+    if descriptor is None or not model.n_features:
+        raise ValueError(
+            "cache_persist_dir keeps features, which this potential does not have; leave it out."
+        )
+    has_features = len(dataset) > 0 and dataset.get_features(0) is not None
+    if has_features and (not wanted.any or dataset.local_widths is not None):
+        return dataset
+    digest = hashlib.sha256(
+        json.dumps({**descriptor.header(), "device": None}, sort_keys=True).encode()
+    )
+    for structure in dataset:
+        digest_of(digest, structure)
+    kind = "derivatives" if wanted.any else "features"
+    path = Path(folder) / f"{kind}-{digest.hexdigest()[:20]}.h5"
+    kept = HDF5StructureDataset(path, descriptor, dataset.atomic_energies)
+    if not path.exists():
+        _logger.info("%s of the data are written to %s.", kind.capitalize(), path)
+        kept.build_database(
+            iter(dataset), persist_features=True, persist_force_derivatives=wanted.any
+        )
+    return kept

@@ -1,0 +1,172 @@
+"""What training asks of a model of energies, and the batches that it is given."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from ritz.mlip.arrays import AnyArray
+from ritz.mlip.descriptors.chunk import Chunk
+from ritz.mlip.models.normalisation import Normalisation
+from ritz.potentials import Structure
+
+
+class Labels(NamedTuple):
+    """What is known of each structure."""
+
+    energy: Float[AnyArray, " structures"]
+    """In eV, less the energies of the atoms and the shift of the normalisation."""
+    weight: Float[AnyArray, " structures"]
+    stress: Float[AnyArray, "structures 3 3"]
+    """In eV/Angstrom^3; zero where it is not known."""
+    volume: Float[AnyArray, " structures"]
+    has_stress: Bool[AnyArray, " structures"]
+    has_forces: Bool[AnyArray, " structures"]
+    has_tables: Bool[AnyArray, " structures"]
+    """For which structures forces and stress can be predicted."""
+
+
+class Batch(NamedTuple):
+    """Some structures of a split; atoms are ordered by species, and by structure within it."""
+
+    ids: Int[AnyArray, " slots"]
+    """The structure in each slot; -1 for none."""
+    n_atoms: Float[AnyArray, " slots"]
+    """How many atoms each has; 1 for none."""
+    labels: Labels
+    """Weights of empty slots are zero."""
+    slot: Int[AnyArray, " atoms"]
+    """The structure of each atom."""
+    valid: Bool[AnyArray, " atoms"]
+    inputs: Any
+    forces: Float[AnyArray, "atoms 3"] | None
+    tables: Any | None
+    """With neighbours counted within the batch; None where forces are not asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRoom:
+    """How many structures of a group fit into a batch; hashable."""
+
+    slots: int
+    atoms: tuple[int, ...]
+    """Of each species."""
+    supervised: bool
+    """Whether forces of this group's structures are predicted."""
+    stress: bool = False
+    """Whether their stress is too."""
+
+
+Widths = tuple[int, ...]
+"""How long the rows of neighbours are that a model packs."""
+
+
+class Prediction(NamedTuple):
+    """What is predicted for a batch, less the energies of the atoms."""
+
+    energy: Float[Array, " slots"]
+    """In eV, less the shift of the normalisation."""
+    forces: Float[Array, "atoms 3"] | None = None
+    stress: Float[Array, "slots 3 3"] | None = None
+    """In eV/Angstrom^3; of structures without three lattice vectors it means nothing."""
+
+    def with_forces(self, forces: Any, virial: Any | None, batch: Batch) -> "Prediction":
+        """With forces, and with stress if the atoms' shares of the virial are given."""
+        if virial is None:
+            return self._replace(forces=forces)
+        virial = jax.ops.segment_sum(virial, batch.slot, len(batch.ids))
+        return self._replace(forces=forces, stress=virial / batch.labels.volume[:, None, None])
+
+
+class AbstractModel(abc.ABC):
+    """Energies of atoms in their surroundings, as a function of parameters; hashable.
+
+    Structures are packed on the host: `inputs` of all atoms, from which energies follow, and
+    `tables` of those in structures whose forces are asked for, with what these need besides. Both
+    are pytrees of arrays whose first axis is the atom, in the order of the chunk. Batches are
+    gathered from them on the device, and `predict` takes these.
+    """
+
+    species: tuple[str, ...]
+    """The chemical symbols that it knows; atoms are ordered by them."""
+
+    cutoff: float
+    """How far neighbours reach, in Angstrom."""
+
+    least: float = 0.0
+    """Closer pairs are left out, in Angstrom."""
+
+    n_features: int = 0
+    """How many features of an atom are normalised."""
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""]) -> Any:
+        """The first parameters."""
+
+    # On the host.
+
+    def features(
+        self, chunk: Chunk, widths: Widths = (0, 0)
+    ) -> Float[np.ndarray, "atoms n_features"]:
+        """The features of all atoms of a chunk, which are to be normalised.
+
+        With rows of given lengths their bits do not depend on what else is in the chunk.
+        """
+        return np.zeros((chunk.n_atoms, 0))
+
+    @abc.abstractmethod
+    def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
+        """How long the rows of a chunk must be."""
+
+    @abc.abstractmethod
+    def row_bytes(self, widths: Widths, with_forces: bool, itemsize: int) -> int:
+        """How many bytes the inputs of an atom take, and its tables if forces are asked for."""
+
+    @abc.abstractmethod
+    def inputs(
+        self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
+    ) -> Any:
+        """What energies need; without a normalisation features stay as they are."""
+
+    @abc.abstractmethod
+    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
+        """What forces need besides."""
+
+    # In compiled programs.
+
+    @abc.abstractmethod
+    def localised(self, inputs: Any, tables: Any | None, begins: Sequence[Any]) -> tuple[Any, Any]:
+        """Inputs and tables of the atoms of a batch, with neighbours counted within the batch.
+
+        Args:
+            inputs: Those of the atoms.
+            tables: The same, or None if forces are not asked for.
+            begins: For each species and atom, where that species begins in the atom's structure.
+        """
+
+    @abc.abstractmethod
+    def predict(
+        self,
+        params: Any,
+        normalisation: Normalisation,
+        batch: Batch,
+        room: GroupRoom,
+    ) -> Prediction:
+        """Energies of a batch, and forces if it has what they need."""
+
+    @abc.abstractmethod
+    def atomic_energies(
+        self, params: Any, normalisation: Normalisation, structure: Structure, kinds: Any
+    ) -> Float[Array, " n_atoms"]:
+        """The energy of each atom of one structure, less the shift and that of the free atom.
+
+        Args:
+            params: The parameters.
+            normalisation: The scales.
+            structure: As potentials see it; some neighbours may be farther than the cutoff.
+            kinds: The place of each atom's species.
+        """

@@ -1,0 +1,358 @@
+"""The driver that trains a potential."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ritz.callbacks import BestState
+from ritz.driver import OwnPrecision
+from ritz.driver.callback import AbstractCallback
+from ritz.mlip.arrays import on_device
+from ritz.mlip.batching.pack import Split
+from ritz.mlip.batching.plan import (
+    Plan,
+    Room,
+    energy_weights,
+    first_room,
+    first_supervised,
+    wider,
+)
+from ritz.mlip.models.abstract_model import AbstractModel, GroupRoom
+from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.data import TrainedState, TrainingData
+from ritz.mlip.training.kernel import Scores, Seen, Settings, TrainingCarry, TrainingKernel
+from ritz.mlip.training.losses import Loss, OfEach, alone, named_errors, zero_sums
+from ritz.mlip.training.optimisers import Rates, optimizer
+from ritz.mlip.training.prepare import Prepared
+from ritz.mlip.training.start import batches_of
+
+
+class AbstractTraining(OwnPrecision):
+    """What training of one potential and of a committee share.
+
+    A step is one batch; `n_batches` of them are an epoch. Rows have the loss and the `epoch`, and
+    in the last step of an epoch the true errors of both splits: `RMSE_train` and `MAE_train` in
+    eV/atom over the batches of the epoch, `RMSE_test` and `MAE_test` over the whole validation
+    split before that step's update, `RMSE_force_train` and so on in eV/Angstrom, and
+    `validation_loss`, (1 - alpha) RMSE_test + alpha RMSE_force_test.
+
+    Args:
+        model: What is trained.
+        networks: The first parameters; of a committee, the first axis is the member.
+        prepared: The data; the driver keeps those that are on the device.
+        config: How it is trained.
+        dtype: "float32" or "float64".
+    """
+
+    adjustable = frozenset({"rate_scale"})
+    logs = (
+        "RMSE_train", "MAE_train", "RMSE_test", "MAE_test", "RMSE_force_train", "MAE_force_train",
+        "RMSE_force_test", "MAE_force_test", "RMSE_stress_train", "MAE_stress_train",
+        "RMSE_stress_test", "MAE_stress_test", "validation_loss", "members",
+    )  # fmt: skip
+    """What is logged in the last step of each epoch."""
+
+    def __init__(
+        self,
+        model: AbstractModel,
+        networks: Any,
+        prepared: Prepared,
+        config: TrainingConfig,
+        dtype: str,
+    ):
+        self.dtype = dtype
+        self.config = config
+        self.model = model
+        self.prepared = prepared.without_splits()
+        """What is known of the data besides."""
+        self._horizon = config.iterations
+        with self._precision():
+            real = jnp.dtype(dtype)
+            self._data = TrainingData(model, prepared, config, real, self._of_each)
+            networks, normalisation = on_device((networks, prepared.normalisation), real)
+            super().__init__(TrainedState(networks, normalisation), minimized_quantity_name="loss")
+            self._prepare()
+
+    def _prepare(self) -> None:
+        config, train = self.config, self._data.train
+        n = len(train.counts)
+        self.n_batches = batches_of(n, config.method.batchsize)
+        self.period = "epoch", self.n_batches
+        labelled = np.asarray(train.labels.has_tables)
+        self._n_supervised = config.n_supervised(int(labelled.sum()))
+        counts = np.asarray(train.counts)
+        self._weights = np.ones(n)
+        if config.sampling_policy == "energy_weighted":
+            self._weights = energy_weights(np.asarray(train.labels.energy) / counts.sum(axis=1))
+        supervised = first_supervised(labelled, self._n_supervised, config.run_seed)
+        resampled = config.resample_every and 0 < supervised.sum() < n
+        self._room = first_room(
+            counts,
+            supervised,
+            self.n_batches,
+            varies=bool(config.sampling_policy != "uniform" or resampled),
+            with_stress=config.uses_stress,
+        )
+        self._test_room: Room = ()
+        self._test_plan: Plan = ()
+        if self._data.test is not None:
+            self._test_room, self._test_plan = self._data.whole_plan("test")
+        self._member = self._member_kernel()
+        self._carry = self._first_carry(supervised)
+        if config.cache_warmup:
+            self._data.warm_up()
+        self._supply()
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation split."""
+        return self._data.test is not None
+
+    def _member_kernel(self) -> TrainingKernel:
+        config = self.config
+        settings = Settings(
+            self.model,
+            optimizer(config.method, self._rates, config.gradient_clip),
+            Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
+            config.sampling_policy, self.n_batches, self._n_supervised, config.resample_every,
+            self._room, self._test_room, self._weight_schedule,
+            self._data.window_size(self._room, self.n_batches),
+        )  # fmt: skip
+        real = jnp.dtype(self.dtype)
+        test = self._data.test
+        test = test if isinstance(test, Split) else None
+        return self._spread(TrainingKernel(
+            self._data.train, test, () if test is None else self._test_plan,
+            self.state.normalisation,
+            jnp.asarray(self._weights, real), jnp.asarray(config.weights, real),
+            jnp.asarray(self._horizon, real), settings,
+        ), False)  # fmt: skip
+
+    @property
+    def _weight_schedule(self) -> str | None:
+        first, last = self.config.weights
+        return None if first == last else self.config.weight_schedule
+
+    def _spread(self, tree: Any, by_member: bool) -> Any:
+        """A tree on all devices that are used; here there is one.
+
+        Args:
+            tree: Arrays.
+            by_member: Whether the first axis is the member.
+        """
+        return tree
+
+    def _spread_carry(self, carry: TrainingCarry) -> TrainingCarry:
+        """The carry on all devices that are used."""
+        seen = carry.seen
+        own = ("params", "optimizer_state", "sums", "validation")
+        placed = {name: self._spread(value, name in own) for name, value in carry._asdict().items()}
+        if isinstance(seen, Seen):
+            placed["seen"] = self._spread(seen, False)._replace(sums=self._spread(seen.sums, True))
+        return TrainingCarry(**placed)
+
+    def _first_carry(self, supervised: np.ndarray) -> TrainingCarry:
+        real, n = jnp.dtype(self.dtype), len(supervised)
+        ones, none = jnp.ones(n, real), jnp.zeros(n, real)
+        return self._planned(TrainingCarry(
+            params=self.state.parameters,
+            optimizer_state=self._of_each(
+                self._member.settings.optimizer.init, self.state.parameters
+            ),
+            key=jax.random.key(self.config.run_seed),
+            rate_scale=jnp.ones((), real),
+            epoch=jnp.zeros((), jnp.int32),
+            position=jnp.zeros((), jnp.int32),
+            plan=(),
+            supervised=jnp.asarray(supervised),
+            sums=self._of_each(lambda _: zero_sums(real, self._room), self.state.parameters),
+            seen=(),
+            scores=Scores(ones, none, none),
+            validation=self._no_validation(),
+            crowded=jnp.zeros((), bool),
+        ))  # fmt: skip
+
+    def _no_validation(self) -> Any:
+        """Errors of a streamed validation split, before there are any."""
+        if not self._test_room or not self._data.is_streamed:
+            return ()
+        real = jnp.dtype(self.dtype)
+        return self._of_each(lambda _: zero_sums(real, self._test_room), self.state.parameters)
+
+    n_members = 1
+    """How many potentials are trained."""
+
+    def best_parameters(self, monitor: str, score: Any = None) -> AbstractCallback:
+        """A callback that keeps the best parameters, and restores them when a run ends.
+
+        Args:
+            monitor: What they are compared by, such as "validation_loss".
+            score: What the present parameters have; None if they are not to be compared with.
+        """
+        best = BestState(monitor, z=0, restore=True)
+        if score is not None:
+            best.parameters = self.snapshot_parameters()
+            best.best_score = best.best_value = float(score)
+        return best
+
+    _of_each: OfEach
+    """Applies a function to the networks, or to those of each member."""
+
+    def _planned(self, carry: TrainingCarry) -> TrainingCarry:
+        """With the plan of its epoch, for the room that there is."""
+        slots = sum(group.slots for group in self._room)
+        seen = Seen(
+            jax.tree.map(jnp.zeros_like, carry.sums), jnp.full(slots, -1, jnp.int32),
+            jnp.zeros(slots, self.dtype),
+        )  # fmt: skip
+        return _plan_epoch(self._member, self._spread_carry(carry._replace(plan=(), seen=seen)))
+
+    @property
+    def _rates(self) -> Rates:
+        config, n = self.config, self.n_batches
+        warmup = config.warmup(self._horizon)
+        if config.schedule == "constant" and not warmup:
+            return Rates()  # whatever the number of epochs, so that programs are shared
+        return Rates(config.schedule, warmup * n, self._horizon * n, config.final_fraction)
+
+    def learning_rate(self, scale: float = 1.0) -> float:
+        """The learning rate of the present step.
+
+        Args:
+            scale: The `rate_scale` that a callback has logged for the step.
+        """
+        method = self.config.method
+        return scale * float(self._rates.of(method.learning_rate)(self.step_count))
+
+    # What the loop needs.
+
+    @property
+    def carry(self) -> TrainingCarry:
+        """Parameters, optimiser, and which structures are next."""
+        return self._carry._replace(params=self.state.parameters)
+
+    @carry.setter
+    def carry(self, carry: TrainingCarry) -> None:
+        self.state.parameters = carry.params
+        self._carry = carry
+
+    batch: Any = None
+    """The structures of this step, or None."""
+
+    def attend(self) -> None:
+        """Make room for batches that need more, and bring their data to the device."""
+        while bool(self._carry.crowded):
+            self._room = wider(self._room)
+            with self._precision():
+                self._member = self._member_kernel()
+                self._carry = self._planned(self._carry)
+            self._compiled_in_run = False
+            self._data.forget()
+        self._supply()
+
+    def _supply(self) -> None:
+        """Bring the data of the next batches to the device, and validate before an epoch ends."""
+        if not self._data.is_streamed:
+            return
+        with self._precision():
+            found = self._data.load(self._member, self._carry)
+            if found is not None:
+                found = self._spread(found, False)
+                self._member = dataclasses.replace(self._member, split=found)
+            if self._test_room and int(self._carry.position) == self.n_batches - 1:
+                sums = self._data.error_sums("test", self.state, self._test_room, self._test_plan)
+                self._carry = self._carry._replace(validation=sums)
+
+    def end_run(self) -> None:
+        """Let go of what was prepared ahead."""
+        super().end_run()
+        self._data.close()
+
+    def errors(self) -> dict[str, Any]:
+        """The errors of both splits at the present parameters, each over all of its structures.
+
+        `RMSE_train`, `MAE_train` and so on, as they are logged at the end of epochs; of a
+        committee, arrays with those of each member.
+        """
+        found: dict[str, Any] = {}
+        for name in ("train", "test") if self.has_validation else ("train",):
+            with self._precision():
+                sums = self._data.error_sums(name, self.state, *self._data.whole_plan(name))
+                found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
+        return found
+
+    # Checkpoints.
+
+    def snapshot(self) -> Any:
+        """The carry without what the plan is, which follows from it, and how much room there is."""
+        carry = super().snapshot()._replace(plan=(), seen=(), validation=())
+        room = [[g.slots, list(g.atoms), g.supervised, g.stress] for g in self._room]
+        return {"carry": carry, "room": room, "horizon": self._horizon}
+
+    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; with `fresh_samples` batches go on from where they are."""
+        carry = snapshot["carry"]
+        if fresh_samples:
+            now = self._carry._replace(plan=(), seen=())
+            carry = now._replace(params=carry.params, optimizer_state=carry.optimizer_state)
+        self._room = tuple(
+            GroupRoom(int(slots), tuple(map(int, atoms)), bool(supervised), bool(stress))
+            for slots, atoms, supervised, stress in snapshot["room"]
+        )
+        self._horizon = int(snapshot["horizon"])
+        with self._precision():
+            self._member = self._member_kernel()
+            self.carry = self._planned(carry._replace(validation=self._no_validation()))
+            self._data.forget()
+            self._supply()
+
+    @property
+    def rate_scale(self) -> float:  # type: ignore[override]
+        """Multiplies every step of the optimiser."""
+        return float(self._carry.rate_scale)
+
+    @rate_scale.setter
+    def rate_scale(self, scale: float) -> None:
+        self._refuse_deferred("set driver.rate_scale")
+        self._carry = self._carry._replace(rate_scale=jnp.asarray(scale, self.dtype))
+
+    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+        """Leave out the errors where no epoch ends."""
+        found = dict(self._metrics)
+        if not found.pop("epoch_ends"):
+            found = {name: value for name, value in found.items() if name not in self.logs}
+            found.pop("members", None)
+        log_data.update(found)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All on which the results depend besides the state."""
+        return {
+            **super().settings,
+            "model": self.model,
+            "config": self.config.of_steps,
+            "structures": f"{len(self._data.train.counts)} structures {self.prepared.digest}",
+            "dtype": self.dtype,
+        }
+
+
+class PotentialTraining(AbstractTraining):
+    """Training of a potential = batches + gradient of a loss on energies and forces + an optimiser.
+
+    See `AbstractTraining`.
+    """
+
+    _of_each = staticmethod(alone)
+
+    @property
+    def kernel(self) -> TrainingKernel:
+        """The kernel; it changes when batches need more room."""
+        return self._member
+
+
+@jax.jit
+def _plan_epoch(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
+    return kernel.planned(carry)

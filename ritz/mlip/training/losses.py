@@ -1,0 +1,259 @@
+"""What training minimises, and the errors that it reports."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from ritz.mlip.arrays import AnyArray
+from ritz.mlip.batching.pack import Split, gather
+from ritz.mlip.batching.plan import Plan, Room
+from ritz.mlip.models.abstract_model import AbstractModel, Batch, Prediction
+from ritz.mlip.models.normalisation import Normalisation
+
+KINDS = ("rmse", "mse", "huber")
+"""The forms of the loss."""
+
+WEIGHT_SCHEDULES = ("linear", "cosine", "step")
+"""How the weights of the parts of the loss change in a run."""
+
+
+def weight_at(schedule: str, first: Any, last: Any, progress: Any) -> Any:
+    """A weight that goes from `first` to `last` as `progress` goes from 0 to 1."""
+    progress = jnp.clip(progress, 0, 1)
+    if schedule == "cosine":
+        progress = (1 - jnp.cos(jnp.pi * progress)) / 2
+    elif schedule == "step":
+        progress = jnp.where(progress < 0.75, 0, 1)
+    return first + (last - first) * progress
+
+
+class Residuals(NamedTuple):
+    """Errors of predictions, and how much each counts; zero where nothing is known."""
+
+    energy: Float[AnyArray, " structures"]
+    """Per atom, in eV."""
+    energy_weight: Float[AnyArray, " structures"]
+    forces: Float[AnyArray, "atoms 3"] | None = None
+    """In eV/Angstrom."""
+    force_weight: Float[AnyArray, " atoms"] | None = None
+    stress: Float[AnyArray, "structures 3 3"] | None = None
+    """In eV/Angstrom^3."""
+    stress_weight: Float[AnyArray, " structures"] | None = None
+    supervised: Float[AnyArray, ""] | float = 1.0
+    """Which fraction of the atoms with known forces has weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """(1 - alpha) L_E + alpha L_F + beta L_S, with L the RMSE, mean square or Huber's loss.
+
+    L_E is of energies per atom in eV, L_F of force components in eV/Angstrom, L_S of stress
+    components in eV/Angstrom^3. A batch without forces gives (1 - alpha) L_E.
+    """
+
+    kind: str = "rmse"
+    huber_delta: float = 0.01
+    scale_unbiased: bool = False
+    """Whether L_F is divided by the root of the fraction of atoms with forces that it is of."""
+
+    def __call__(self, residuals: Residuals, alpha: Any, beta: Any) -> Any:
+        """The loss of a batch."""
+        total = (1 - alpha) * self._part(residuals.energy, residuals.energy_weight)
+        if residuals.forces is not None:
+            part = self._part(residuals.forces, residuals.force_weight)
+            if self.scale_unbiased:
+                part /= jnp.sqrt(jnp.where(residuals.supervised > 0, residuals.supervised, 1))
+            total += alpha * part
+        if residuals.stress is not None:
+            total += beta * self._part(residuals.stress, residuals.stress_weight)
+        return total
+
+    def _part(self, errors: Any, weights: Any) -> Any:
+        if self.kind == "huber":
+            size = jnp.abs(errors)
+            values = jnp.where(
+                size <= self.huber_delta,
+                errors**2 / 2,
+                self.huber_delta * (size - self.huber_delta / 2),
+            )
+        else:
+            values = errors**2
+        mean = weighted_mean(values, weights)
+        if self.kind == "rmse":
+            positive: Any = jnp.where(mean == 0, 1, mean)  # so that the derivative is finite
+            return jnp.where(mean == 0, 0, jnp.sqrt(positive))
+        return mean
+
+
+def weighted_mean(values: Any, weights: Any) -> Any:
+    """The mean over all axes, with weights along the first; 0 if all of them are."""
+    components = values[0].size
+    total = jnp.sum(weights) * components
+    weights = weights.reshape(-1, *[1] * (values.ndim - 1))
+    divisor: Any = jnp.where(total > 0, total, 1)
+    return jnp.sum(values * weights) / divisor
+
+
+class Sums(NamedTuple):
+    """Sums over the errors of one quantity."""
+
+    count: Float[AnyArray, ""]
+    square: Float[AnyArray, ""]
+    absolute: Float[AnyArray, ""]
+
+    @property
+    def rmse(self) -> Any:
+        """The root of the mean square; NaN of none."""
+        return jnp.sqrt(self.square / self.count)
+
+    @property
+    def mae(self) -> Any:
+        """The mean magnitude; NaN of none."""
+        return self.absolute / self.count
+
+
+class ErrorSums(NamedTuple):
+    """Sums over the errors of a split, from which its true RMSE and MAE follow."""
+
+    energy: Sums
+    forces: Sums | None
+    stress: Sums | None
+
+
+def error_sums(residuals: Residuals) -> ErrorSums:
+    """Those of a batch; weights only say what counts."""
+    return ErrorSums(
+        _sums(residuals.energy, residuals.energy_weight),
+        None if residuals.forces is None else _sums(residuals.forces, residuals.force_weight),
+        None if residuals.stress is None else _sums(residuals.stress, residuals.stress_weight),
+    )
+
+
+def _sums(errors: Any, weights: Any) -> Sums:
+    there = (weights > 0).astype(errors.dtype)
+    mask = there.reshape(-1, *[1] * (errors.ndim - 1))
+    return Sums(
+        jnp.sum(there) * errors[0].size, jnp.sum(mask * errors**2), jnp.sum(mask * jnp.abs(errors))
+    )
+
+
+def added(sums: ErrorSums, others: ErrorSums) -> ErrorSums:
+    """The sums of two sets of errors."""
+    return jax.tree.map(jnp.add, sums, others)
+
+
+def residuals(prediction: Prediction, batch: Batch) -> Residuals:
+    """The errors of a prediction."""
+    labels = batch.labels
+    energy = (prediction.energy - labels.energy) / batch.n_atoms
+    if prediction.forces is None:
+        return Residuals(energy, labels.weight)
+    weight = jnp.where(labels.has_forces, labels.weight, 0)
+    weight = jnp.where(batch.valid, weight[batch.slot], 0)
+    assert batch.forces is not None
+    found = Residuals(energy, labels.weight, prediction.forces - batch.forces, weight)
+    if prediction.stress is None:
+        return found
+    return found._replace(
+        stress=prediction.stress - labels.stress,
+        stress_weight=jnp.where(labels.has_stress, labels.weight, 0),
+    )
+
+
+OfEach = Callable[[Callable[[Any], Any], Any], Any]
+"""Applies a function to a network, or to each of several; the results of these are stacked."""
+
+
+def alone(function: Callable[[Any], Any], networks: Any) -> Any:
+    """Of one network."""
+    return function(networks)
+
+
+def one_by_one(function: Callable[[Any], Any], networks: Any) -> Any:
+    """Of several networks, one after another."""
+    return jax.lax.map(function, networks)
+
+
+def gather_groups(
+    model: AbstractModel, split: Split, ids: Sequence[Any], room: Room
+) -> tuple[Batch, ...]:
+    """The structures of a batch, by group."""
+    return tuple(gather(model, split, own, group) for own, group in zip(ids, room, strict=True))
+
+
+def batch_residuals(
+    model: AbstractModel,
+    room: Room,
+    normalisation: Normalisation,
+    networks: Any,
+    batch: tuple[Batch, ...],
+) -> Residuals:
+    """The errors of networks on a batch."""
+    found, labelled, supervised = [], jnp.zeros(()), jnp.zeros(())
+    for group, own in zip(batch, room, strict=True):
+        prediction = model.predict(networks, normalisation, group, own)
+        found.append(residuals(prediction, group))
+        there = (group.ids >= 0) & group.labels.has_forces
+        count = jnp.sum(jnp.where(there, group.n_atoms, 0))
+        labelled += count
+        supervised += count if own.supervised else 0
+    fraction = supervised / jnp.maximum(labelled, 1)
+    return joined(found)._replace(supervised=fraction.astype(found[0].energy.dtype))
+
+
+def sums_of(
+    model: AbstractModel,
+    room: Room,
+    of_each: OfEach,
+    normalisation: Normalisation,
+    networks: Any,
+    split: Split,
+    plan: Plan,
+) -> ErrorSums:
+    """The errors of networks on a split, batch by batch, each of which is gathered once."""
+
+    def more(i: Any, sums: ErrorSums) -> ErrorSums:
+        batch = gather_groups(model, split, [group[i] for group in plan], room)
+        return added(sums, of_each(
+            lambda own: error_sums(batch_residuals(model, room, normalisation, own, batch)),
+            networks,
+        ))  # fmt: skip
+
+    zero = of_each(lambda _: zero_sums(split.labels.energy.dtype, room), networks)
+    return jax.lax.fori_loop(0, len(plan[0]), more, zero)
+
+
+def zero_sums(dtype: Any, room: Room) -> ErrorSums:
+    """Nothing summed yet."""
+    zero = Sums(*[jnp.zeros((), dtype)] * 3)
+    return ErrorSums(
+        zero, zero if any(group.supervised for group in room) else None,
+        zero if any(group.stress for group in room) else None,
+    )  # fmt: skip
+
+
+def joined(found: Sequence[Residuals]) -> Residuals:
+    """The residuals of all groups together; those with forces come first."""
+    first = found[0]
+    return first._replace(
+        energy=jnp.concatenate([group.energy for group in found]),
+        energy_weight=jnp.concatenate([group.energy_weight for group in found]),
+    )
+
+
+def named_errors(sums: ErrorSums, split: str, ends: Any) -> dict[str, Any]:
+    """RMSE and MAE by name; NaN where no epoch ends."""
+    found = {f"RMSE_{split}": sums.energy.rmse, f"MAE_{split}": sums.energy.mae}
+    if sums.forces is not None:
+        found |= {
+            f"RMSE_force_{split}": sums.forces.rmse, f"MAE_force_{split}": sums.forces.mae
+        }  # fmt: skip
+    if sums.stress is not None:
+        found |= {
+            f"RMSE_stress_{split}": sums.stress.rmse, f"MAE_stress_{split}": sums.stress.mae
+        }  # fmt: skip
+    return {name: jnp.where(ends, value, jnp.nan) for name, value in found.items()}
