@@ -96,7 +96,7 @@ def find_device(device: str | None) -> Any:
         raise ValueError(f"there is no device {device!r}; this machine has {there}.") from error
 
 
-def placed(device: str | None) -> contextlib.AbstractContextManager[Any]:
+def default_device(device: str | None) -> contextlib.AbstractContextManager[Any]:
     """Within it, new arrays go to a device; see `find_device`."""
     found = find_device(device)
     return contextlib.nullcontext() if found is None else jax.default_device(found)

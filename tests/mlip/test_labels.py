@@ -136,19 +136,19 @@ END = "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n"
     ],
 )  # fmt: skip
 def test_electrons_that_did_not_converge(tmp_path, frames, failed):
-    from ritz.mlip.data.convergence import unconverged
+    from ritz.mlip.data.convergence import unconverged_frames
 
     path = tmp_path / "OUTCAR"
     path.write_text(OUTCAR + "".join(text + END for text in frames))
-    assert unconverged(path, None) == failed
-    assert unconverged(tmp_path / "other.xyz", None) == ()
+    assert unconverged_frames(path, None) == failed
+    assert unconverged_frames(tmp_path / "other.xyz", None) == ()
     xml = "<i name='NELM'>2</i><i name='EDIFF'>1e-5</i>"
     step = "<scstep><energy><i name='e_fr_energy'>{}</i></energy></scstep>"
     for energies, wanted in (((1, 2), True), ((1, 1.000001), False), ((1,), False)):
         steps = "".join(step.format(energy) for energy in energies)
         path = tmp_path / "vasprun.xml"
         path.write_text(f"<modeling>{xml}<calculation>{steps}</calculation></modeling>")
-        assert unconverged(path, None) == [wanted]
+        assert unconverged_frames(path, None) == [wanted]
 
 
 def test_frames_that_did_not_converge_are_skipped(tmp_path, caplog):

@@ -14,8 +14,8 @@ from ritz.mlip import (
     Subset,
 )
 from ritz.mlip.batching import memory
-from ritz.mlip.batching.memory import Kept
-from ritz.mlip.batching.survey import Wanted
+from ritz.mlip.batching.memory import LRUCache
+from ritz.mlip.batching.survey import Targets
 from ritz.mlip.descriptors import derivatives, featurizing
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.training import data, prepare
@@ -110,7 +110,7 @@ def test_what_is_streamed(monkeypatch, caplog):
         driver = potential().driver(dataset=dataset(), config=config(memory_limit=1e-4))
     assert "they are streamed" in caplog.text
     # The estimate is that of the arrays which are kept otherwise, but for the few of structures.
-    wanted = Wanted(True, False)
+    wanted = Targets(True, False)
     model = potential().model
     estimate = memory._estimate(model, plain.prepared.datasets[0], wanted, "float64")
     train = plain.kernel.split
@@ -129,16 +129,16 @@ def test_what_is_streamed(monkeypatch, caplog):
 
 
 def test_a_window_is_let_go_with_its_last_step(monkeypatch):
-    refs, alive, with_known = [], [], data.with_known
+    refs, alive, with_labels = [], [], data.with_labels
 
     def noted(window, known):
         refs.append(weakref.ref(jax.tree.leaves(window.inputs)[0]))
-        return with_known(window, known)
+        return with_labels(window, known)
 
     def count(step, log_data, driver):
         alive.append(sum(ref() is not None for ref in refs))
 
-    monkeypatch.setattr(data, "with_known", noted)
+    monkeypatch.setattr(data, "with_labels", noted)
     driver = potential().driver(dataset=dataset(), config=config(**STREAMED))
     counting = LambdaCallback(on_step_end=count, live=False)
     driver.run(7, callback=counting, show_progress=False)
@@ -165,14 +165,14 @@ def test_features_are_computed_once_where_they_are_kept(monkeypatch):
 
 
 def test_entries_that_were_not_used_go_first():
-    kept = Kept(2)
+    kept = LRUCache(2)
     for name in "ab":
         kept.put(name, name)
     assert kept.get("a") == "a"
     kept.put("c", "c")
     assert kept.get("b") is None and kept.get("a") == "a" and kept.is_full
-    assert len(Kept(None)) == 0 and Kept(0).is_full
-    none = Kept(0)
+    assert len(LRUCache(None)) == 0 and LRUCache(0).is_full
+    none = LRUCache(0)
     none.put("a", 1)
     assert none.get("a") is None
 

@@ -216,11 +216,11 @@ def test_room_is_made_where_a_batch_needs_more(monkeypatch):
     usual = potential().driver(dataset=dataset(), config=config(sampling_policy="error_weighted"))
     monkeypatch.setattr(plan, "_MARGIN", 0.7)
     driver = potential().driver(dataset=dataset(), config=config(sampling_policy="error_weighted"))
-    assert bool(driver.carry.crowded) and not bool(usual.carry.crowded)
+    assert bool(driver.carry.overflow) and not bool(usual.carry.overflow)
     monkeypatch.setattr(plan, "_MARGIN", 1.1)
     driver.run(4 * driver.n_batches, show_progress=False)
     drawn = np.asarray(driver.carry.plan[0])
-    assert np.sum(drawn >= 0) == 18 and not bool(driver.carry.crowded)
+    assert np.sum(drawn >= 0) == 18 and not bool(driver.carry.overflow)
     assert driver.kernel.settings.room[0].slots > 7
 
 

@@ -87,7 +87,7 @@ class _Close(NamedTuple):
         return f"{self.name}, atoms {first} ({symbols[first]}) and {other}"
 
 
-class DataPairs:
+class ClosePairCheck:
     """Refuses data with two atoms at one place, and warns of pairs that a model does not see.
 
     Args:

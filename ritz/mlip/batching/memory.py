@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from ritz.mlip.arguments import find_device
-from ritz.mlip.batching.survey import Wanted, chunk_of, digest_of
+from ritz.mlip.batching.survey import Targets, chunk_of, digest_of
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.hdf5_dataset import HDF5StructureDataset
 from ritz.mlip.models.abstract_model import AbstractModel
@@ -79,7 +79,7 @@ def place_of(
     model: AbstractModel,
     datasets: Sequence[AbstractDataset],
     settings: DataSettings,
-    wanted: Wanted,
+    wanted: Targets,
     dtype: str,
 ) -> str:
     """Where packed data are kept: where the settings say, unless they would take too much.
@@ -103,7 +103,7 @@ def place_of(
     return NOWHERE
 
 
-def _estimate(model: AbstractModel, dataset: AbstractDataset, wanted: Wanted, dtype: str) -> float:
+def _estimate(model: AbstractModel, dataset: AbstractDataset, wanted: Targets, dtype: str) -> float:
     places = np.unique(np.linspace(0, len(dataset) - 1, SAMPLE).astype(int))
     chunk = chunk_of(model, dataset, [int(place) for place in places])
     tabled = np.array([wanted.of(s) for s in chunk.structures], bool)
@@ -116,7 +116,7 @@ def _estimate(model: AbstractModel, dataset: AbstractDataset, wanted: Wanted, dt
     return float(np.mean(each)) * len(dataset)
 
 
-class Kept:
+class LRUCache:
     """The last entries that were used; safe between threads.
 
     Args:
@@ -163,11 +163,11 @@ class Caches:
     derivatives: int | None = 0
 
 
-def persisted(
+def persistent_dataset(
     model: AbstractModel,
     dataset: AbstractDataset,
     folder: str | PathLike[str] | None,
-    wanted: Wanted,
+    wanted: Targets,
 ) -> AbstractDataset:
     """The same structures, with features and derivatives in a folder if one is given.
 

@@ -1,5 +1,6 @@
 """Structures of a data set as arrays on the host, and batches gathered from them on the device."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -7,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ritz.mlip.arrays import AnyArray, Filled
+from ritz.mlip.arrays import AnyArray, RowBuffer
 from ritz.mlip.descriptors.chunk import Chunk, starts_of
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupRoom, Labels, Widths
+from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Labels, Widths
 from ritz.mlip.models.normalisation import Normalisation
 
 
@@ -68,7 +69,7 @@ def pack(
     table_starts = np.zeros_like(counts)
     table_starts[tabled] = starts_of(counts[tabled])
     sizes = counts.sum(axis=1)
-    inputs, tables, begin = Filled(int(sizes.sum())), Filled(int(sizes[tabled].sum())), 0
+    inputs, tables, begin = RowBuffer(int(sizes.sum())), RowBuffer(int(sizes[tabled].sum())), 0
     while chunks:
         chunk = chunks.pop(0)
         own = tabled[begin : begin + len(chunk.sizes)]
@@ -83,8 +84,8 @@ def pack(
     return Split(counts, labels, starts_of(counts), inputs.rows, table_starts, forces, rows)
 
 
-class Ragged(NamedTuple):
-    """Which atoms of which structures are where in a row of so many places."""
+class _Ragged(NamedTuple):
+    """Which atom of which structure each place of a row holds."""
 
     slot: Int[Array, " places"]
     """The structure of the batch; the last one in empty places."""
@@ -96,31 +97,36 @@ class Ragged(NamedTuple):
     """The place of each structure's first atom."""
 
 
-def ragged(counts: Int[Array, " slots"], capacity: int) -> Ragged:
-    """Put `counts[i]` atoms of each structure i one after another into `capacity` places."""
+def _ragged(counts: Int[Array, " slots"], n_places: int) -> _Ragged:
+    """Put `counts[i]` atoms of each structure i one after another into `n_places` places."""
     ends = jnp.cumsum(counts)
-    places = jnp.arange(capacity, dtype=ends.dtype)
+    places = jnp.arange(n_places, dtype=ends.dtype)
     slot = jnp.sum(places[:, None] >= ends, axis=-1, dtype=ends.dtype)
     valid = places < ends[-1]
     slot = jnp.minimum(slot, len(counts) - 1)
     begins: Any = ends - counts
     within: Any = jnp.where(valid, places - begins[slot], 0)
-    return Ragged(slot, within, valid, begins)
+    return _Ragged(slot, within, valid, begins)
 
 
-def gather(model: AbstractModel, split: Split, ids: Int[Array, " slots"], room: GroupRoom) -> Batch:
-    """The structures `ids` of a split.
+def gather(
+    split: Split, groups: Sequence[Int[Array, " slots"]], capacity: Sequence[GroupCapacity]
+) -> tuple[Batch, ...]:
+    """Some structures of a split, by group.
 
     Args:
-        model: What the split was packed for.
         split: Where they are from.
-        ids: Which structures; -1 for none.
-        room: How many atoms there is room for, and whether forces are asked for.
+        groups: The structures of each group; -1 for none.
+        capacity: The capacity of each group, and whether its forces are predicted.
     """
+    return tuple(_gathered(split, *group) for group in zip(groups, capacity, strict=True))
+
+
+def _gathered(split: Split, ids: Int[Array, " slots"], capacity: GroupCapacity) -> Batch:
     there = ids >= 0
     at = jnp.maximum(ids, 0)
     counts = jnp.where(there[:, None], split.counts[at], 0)
-    places = [ragged(counts[:, kind], capacity) for kind, capacity in enumerate(room.atoms)]
+    places = [_ragged(counts[:, kind], n_places) for kind, n_places in enumerate(capacity.atoms)]
     slot = jnp.concatenate([place.slot for place in places])
     valid = jnp.concatenate([place.valid for place in places])
 
@@ -131,15 +137,24 @@ def gather(model: AbstractModel, split: Split, ids: Int[Array, " slots"], room: 
     labels = jax.tree.map(lambda label: label[at], split.labels)
     labels = labels._replace(weight=jnp.where(there, labels.weight, 0))
     n_atoms = jnp.maximum(jnp.sum(counts, axis=-1), 1).astype(labels.energy.dtype)
-    firsts = np.cumsum([0, *room.atoms[:-1]])
+    firsts = np.cumsum([0, *capacity.atoms[:-1]])
     begins = [first + place.begins for first, place in zip(firsts, places, strict=True)]
-    own = rows(split.starts)
-    inputs = jax.tree.map(lambda row: row[own], split.inputs)
+    atoms = rows(split.starts)
+    inputs = jax.tree.map(lambda row: row[atoms], split.inputs)
     forces, tables = None, None
-    if room.supervised:
+    if capacity.supervised:
         assert split.forces is not None
-        atoms = rows(split.table_starts)
-        forces = split.forces[atoms]
-        tables = jax.tree.map(lambda row: row[atoms], split.tables)
-    inputs, tables = model.localised(inputs, tables, [begin[slot] for begin in begins])
-    return Batch(ids, n_atoms, labels, slot, valid, inputs, forces, tables)
+        tabled = rows(split.table_starts)
+        forces = split.forces[tabled]
+        tables = jax.tree.map(lambda row: row[tabled], split.tables)
+    return Batch(
+        ids=ids,
+        n_atoms=n_atoms,
+        labels=labels,
+        slot=slot,
+        valid=valid,
+        begins=tuple(begin[slot] for begin in begins),
+        inputs=inputs,
+        forces=forces,
+        tables=tables,
+    )

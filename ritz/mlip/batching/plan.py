@@ -10,13 +10,13 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.batching.pack import Split
-from ritz.mlip.models.abstract_model import GroupRoom
+from ritz.mlip.models.abstract_model import GroupCapacity
 
 Plan = tuple[Int[Array, "n_batches n_slots"], ...]
 """The structures of each batch of an epoch, by group; -1 for none."""
 
-Room = tuple[GroupRoom, ...]
-"""How much fits into a batch: structures whose forces are predicted, and others."""
+Capacity = tuple[GroupCapacity, ...]
+"""Padded capacity of a batch: of structures whose forces are predicted, and of the others."""
 
 
 def most_atoms(counts: np.ndarray, n_batches: int) -> tuple[int, ...]:
@@ -34,25 +34,25 @@ def most_atoms(counts: np.ndarray, n_batches: int) -> tuple[int, ...]:
 
 
 _MARGIN = 1.1
-"""How much more room than the fullest batch needs is made, where batches vary."""
+"""Capacity over what the fullest batch needs, where batches vary from epoch to epoch."""
 
 
-def first_room(
+def first_capacity(
     counts: np.ndarray,
     supervised: np.ndarray,
     n_batches: int,
     *,
     varies: bool,
     with_stress: bool,
-) -> Room:
-    """Room for every batch there can be, if each structure is once in an epoch.
+) -> Capacity:
+    """Capacity for every batch there can be, if each structure is once in an epoch.
 
     Args:
         counts: How many atoms of each species each structure has.
         supervised: Which structures add to the force loss.
         n_batches: How many batches an epoch has.
         varies: Whether epochs differ in the structures of either group; then there is a margin,
-            and room is made when it is too little.
+            and the capacity grows when it is too small.
         with_stress: Whether stress is predicted where forces are.
     """
     margin = _MARGIN if varies else 1.0
@@ -62,7 +62,7 @@ def first_room(
         if len(own):
             slots = -(-len(own) // n_batches) + varies
             atoms = (int(np.ceil(margin * n)) for n in most_atoms(own, n_batches))
-            groups.append(GroupRoom(slots, tuple(atoms), forced, forced and with_stress))
+            groups.append(GroupCapacity(slots, tuple(atoms), forced, forced and with_stress))
     return tuple(groups)
 
 
@@ -74,24 +74,24 @@ def first_supervised(labelled: np.ndarray, count: int, seed: int) -> np.ndarray:
     return supervised
 
 
-def wider(room: Room) -> Room:
-    """More room."""
+def enlarged(capacity: Capacity) -> Capacity:
+    """A larger capacity of every group, after a batch has exceeded it."""
     return tuple(
         dataclasses.replace(
             group,
             slots=group.slots + max(1, group.slots // 8),
             atoms=tuple(int(np.ceil(_MARGIN * n)) + 1 for n in group.atoms),
         )
-        for group in room
+        for group in capacity
     )
 
 
-def fixed_plan(split: Split, batchsize: int, with_stress: bool) -> tuple[Room, Plan]:
-    """Room and plan of batches that have each structure once, always in the same order."""
+def fixed_plan(split: Split, batchsize: int, with_stress: bool) -> tuple[Capacity, Plan]:
+    """Capacity and plan of batches that have each structure once, always in the same order."""
     counts = np.asarray(split.counts)
     labelled = np.asarray(split.labels.has_tables)
     n_batches = -(-len(counts) // batchsize)
-    room, plan = [], []
+    capacity, plan = [], []
     for forced in (True, False):
         own = np.flatnonzero(labelled == forced)
         if not len(own):
@@ -101,9 +101,9 @@ def fixed_plan(split: Split, batchsize: int, with_stress: bool) -> tuple[Room, P
         ids = np.full(slots * n_batches, -1, np.int32)
         ids[: len(own)] = own
         atoms = most_atoms(counts[own], n_batches)
-        room.append(GroupRoom(slots, atoms, forced, forced and with_stress))
+        capacity.append(GroupCapacity(slots, atoms, forced, forced and with_stress))
         plan.append(jnp.asarray(ids.reshape(slots, n_batches).T))
-    return tuple(room), tuple(plan)
+    return tuple(capacity), tuple(plan)
 
 
 SMALLEST = 1e-12
@@ -150,7 +150,7 @@ def divide(
 
     Structures are ordered by size and cut into strata of `n_batches`; each batch gets one of each
     stratum, at random. So every structure is equally likely in every batch, and batches need
-    about the same room.
+    about the same capacity.
 
     Args:
         key: The random numbers.
@@ -165,8 +165,8 @@ def divide(
     """
     order = jnp.argsort(jnp.where(chosen, -sizes[drawn], 1), stable=True)
     ordered = jnp.where(chosen, drawn, -1)[order]
-    room = n_batches * n_slots
-    ordered = jnp.pad(ordered, (0, max(0, room - len(ordered))), constant_values=-1)[:room]
+    count = n_batches * n_slots
+    ordered = jnp.pad(ordered, (0, max(0, count - len(ordered))), constant_values=-1)[:count]
     strata = ordered.reshape(n_slots, n_batches)
     return jax.random.permutation(key, strata, axis=1, independent=True).T
 

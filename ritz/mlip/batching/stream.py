@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ritz.mlip.arguments import placed
-from ritz.mlip.arrays import Filled, on_device
-from ritz.mlip.batching.memory import Caches, Kept
+from ritz.mlip.arguments import default_device
+from ritz.mlip.arrays import RowBuffer, on_device
+from ritz.mlip.batching.memory import Caches, LRUCache
 from ritz.mlip.batching.pack import Split, forces_of
-from ritz.mlip.batching.plan import Room
+from ritz.mlip.batching.plan import Capacity
 from ritz.mlip.batching.survey import Survey, chunk_of
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import starts_of
-from ritz.mlip.descriptors.pairs import Found, find_pairs
+from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 
@@ -25,7 +25,7 @@ AT_ONCE = 128
 """How many structures are packed at once; bounds the memory that it takes."""
 
 Ids = Sequence[np.ndarray]
-"""The structures of some batches, by group of the room; -1 for none."""
+"""The structures of some batches, by group; -1 for none."""
 
 
 class DataStream:
@@ -60,9 +60,9 @@ class DataStream:
         self.dtype = dtype
         self.with_stress = with_stress
         self.device = device
-        self._inputs = Kept(caches.features)
-        self._pairs = Kept(caches.neighbors)
-        self._tables = Kept(caches.derivatives)
+        self._inputs = LRUCache(caches.features)
+        self._pairs = LRUCache(caches.neighbors)
+        self._tables = LRUCache(caches.derivatives)
 
     @property
     def split(self) -> Split:
@@ -70,13 +70,13 @@ class DataStream:
         starts = np.zeros_like(self.survey.counts)
         return Split(self.survey.counts, self.survey.labels, starts, (), starts, None, None)
 
-    def batch_bytes(self, room: Room) -> int:
+    def batch_bytes(self, capacity: Capacity) -> int:
         """How many bytes a batch takes on the device."""
         itemsize = np.dtype(self.dtype).itemsize
         size = self.model.row_bytes
         return sum(
             sum(group.atoms) * size(self.survey.widths, group.supervised, itemsize)
-            for group in room
+            for group in capacity
         )
 
     def warm_up(self) -> None:
@@ -90,28 +90,31 @@ class DataStream:
             for _ in self._rows(list(places), tabled):
                 pass
 
-    def window(self, ids: Ids, room: Room) -> Split:
+    def window(self, ids: Ids, capacity: Capacity) -> Split:
         """The rows of some batches on the device; what is known of structures is left out.
 
-        Its shapes depend on the room and the number of batches alone.
+        Its shapes depend on the capacity and the number of batches alone.
 
         Args:
             ids: The structures of the batches.
-            room: How much fits into a batch.
+            capacity: The capacity of a batch.
         """
         n_batches = len(ids[0])
         several = [np.unique(group[group >= 0]) for group in ids]
         tabled = np.concatenate(
-            [np.full(len(own), group.supervised) for own, group in zip(several, room, strict=True)]
+            [
+                np.full(len(own), group.supervised)
+                for own, group in zip(several, capacity, strict=True)
+            ]
         )
         places = np.concatenate(several)
         counts = self.survey.counts
         starts, table_starts = np.zeros_like(counts), np.zeros_like(counts)
         starts[places] = starts_of(counts[places])
         table_starts[places[tabled]] = starts_of(counts[places[tabled]])
-        n_rows = n_batches * sum(sum(group.atoms) for group in room)
-        n_tabled = n_batches * sum(sum(group.atoms) for group in room if group.supervised)
-        inputs, tables = Filled(n_rows), Filled(n_tabled)
+        n_rows = n_batches * sum(sum(group.atoms) for group in capacity)
+        n_tabled = n_batches * sum(sum(group.atoms) for group in capacity if group.supervised)
+        inputs, tables = RowBuffer(n_rows), RowBuffer(n_tabled)
         for begin in range(0, len(places), AT_ONCE):
             part = slice(begin, begin + AT_ONCE)
             for own, more in self._rows(list(map(int, places[part])), tabled[part]):
@@ -123,7 +126,7 @@ class DataStream:
         nothing: Any = ()
         forces, own = (None, None) if tables.rows is None else tables.rows
         found = Split(nothing, nothing, starts, inputs.rows, table_starts, forces, own)
-        with jax.enable_x64(self.dtype == "float64"), placed(self.device):
+        with jax.enable_x64(self.dtype == "float64"), default_device(self.device):
             return on_device(found, jnp.dtype(self.dtype))
 
     def _no_tables(self) -> Any:
@@ -158,7 +161,7 @@ class DataStream:
     ) -> None:
         """Pack structures that are in no cache, and put them into the lists."""
 
-        def search(number: int, structure: Structure, cutoff: float) -> Found:
+        def search(number: int, structure: Structure, cutoff: float) -> PairArrays:
             place = places[number]
             found = self._pairs.get(place)
             if found is None:
@@ -194,12 +197,12 @@ class Prefetch:
     """Makes windows ahead of time, in threads.
 
     Args:
-        make: Makes a window, given the structures of its batches and the room.
+        make: Makes a window, given the structures of its batches and the capacity.
         workers: How many threads there are.
         persistent: Whether they live on when nothing is asked of them.
     """
 
-    def __init__(self, make: Callable[[Ids, Room], Split], workers: int, persistent: bool):
+    def __init__(self, make: Callable[[Ids, Capacity], Split], workers: int, persistent: bool):
         self._make = make
         self._workers = workers
         self._persistent = persistent
@@ -207,14 +210,18 @@ class Prefetch:
         self._jobs: dict[Hashable, concurrent.futures.Future[Split]] = {}
 
     def get(
-        self, key: Hashable, ids: Ids, room: Room, following: dict[Hashable, Ids] | None = None
+        self,
+        key: Hashable,
+        ids: Ids,
+        capacity: Capacity,
+        following: dict[Hashable, Ids] | None = None,
     ) -> Split:
         """A window, and begin to make those that follow.
 
         Args:
             key: Names the window; the same key always means the same one.
             ids: The structures of its batches.
-            room: How much fits into a batch.
+            capacity: The capacity of a batch.
             following: The windows that will be asked for next.
         """
         job = self._jobs.pop(key, None)
@@ -225,8 +232,8 @@ class Prefetch:
             self._pool = concurrent.futures.ThreadPoolExecutor(self._workers, "ritz-data")
         for name, own in wanted.items():
             if name not in self._jobs and self._pool is not None:
-                self._jobs[name] = self._pool.submit(self._make, own, room)
-        found = self._make(ids, room) if job is None else job.result()
+                self._jobs[name] = self._pool.submit(self._make, own, capacity)
+        found = self._make(ids, capacity) if job is None else job.result()
         if not wanted and not self._persistent:
             self.close()
         return found

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ritz.mlip.batching.least_distances import DataPairs, least_distances
-from ritz.mlip.data.datasets import AbstractDataset, referenced
+from ritz.mlip.batching.least_distances import ClosePairCheck, least_distances
+from ritz.mlip.data.datasets import AbstractDataset, referenced_energy
 from ritz.mlip.data.labelling import LabelCheck
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import Chunk
@@ -39,7 +39,7 @@ class Survey:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class Targets:
     """What is asked for of the structures of a data set that have it."""
 
     forces: bool
@@ -78,7 +78,7 @@ def chunks_of(model: AbstractModel, dataset: AbstractDataset) -> Iterator[Chunk]
 
 
 def survey(
-    model: AbstractModel, dataset: AbstractDataset, wanted: Wanted, keep: bool, strict: bool
+    model: AbstractModel, dataset: AbstractDataset, wanted: Targets, keep: bool, strict: bool
 ) -> Survey:
     """Look at all structures once.
 
@@ -94,7 +94,7 @@ def survey(
             atoms are at one place.
     """
     check = LabelCheck(strict and wanted.forces, strict and wanted.stress)
-    distances = DataPairs(model.least)
+    distances = ClosePairCheck(model.least)
     statistics, digest = FeatureStatistics(model.n_features), hashlib.sha256()
     counts, labels, chunks, widths = [], [], [], ()
     n_species = len(model.species)
@@ -142,7 +142,7 @@ def labels_of(
         tabled: For which of them forces will be asked.
     """
     return Labels(
-        np.array([referenced(s, atomic_energies) for s in structures]),
+        np.array([referenced_energy(s, atomic_energies) for s in structures]),
         np.array([s.weight for s in structures]),
         np.array([np.zeros((3, 3)) if s.stress is None else s.stress for s in structures]),
         np.array([s.volume for s in structures]),

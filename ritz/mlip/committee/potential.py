@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ritz.driver.arguments import listed
 from ritz.driver.stop import StopReason
-from ritz.mlip.arguments import placed
+from ritz.mlip.arguments import default_device
 from ritz.mlip.committee.fitted import FittedCommittee
 from ritz.mlip.committee.results import (
     METADATA,
@@ -125,7 +125,7 @@ class CommitteePotential(AbstractPotentialSource):
             raise ValueError(f"{folder} holds a committee already; choose another output_dir.")
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
         start.check_energies(data[0].atomic_energies)
-        with placed(config.device):
+        with default_device(config.device):
             driver = self._driver(data, config, committee)
             found = run_training(driver, config, start, listed(callback), out)
         if folder is not None and driver.stop_reason is StopReason.DIVERGED:
@@ -167,7 +167,7 @@ class CommitteePotential(AbstractPotentialSource):
         config = TrainingConfig() if config is None else config
         committee = CommitteeConfig() if committee_config is None else committee_config
         data = resolve(self.descriptor, config, structures)
-        with placed(config.device):
+        with default_device(config.device):
             return self._driver(data, config, committee)
 
     def _driver(

@@ -15,8 +15,8 @@ from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback
 from ritz.mlip.models.abstract_model import Batch
 from ritz.mlip.training.driver import AbstractTraining
-from ritz.mlip.training.kernel import Seen, TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import one_by_one
+from ritz.mlip.training.evaluation import map_in_turn
+from ritz.mlip.training.kernel import BatchErrors, TrainingCarry, TrainingKernel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class CommitteeConfig:
         base_seed: Member i has the seed `base_seed + i`, from which its first parameters are
             drawn. Batches are drawn from `TrainingConfig.seed`, the same for all.
         member_seeds: The seeds of the members, in place of `base_seed`.
-        max_parallel: Kept for scripts written for aenet; all members are trained together.
+        max_parallel: LRUCache for scripts written for aenet; all members are trained together.
         output_dir: Where members and their histories are written; None for nowhere.
 
     Raises:
@@ -66,14 +66,14 @@ class CommitteeConfig:
 class CommitteeKernel(Kernel):
     """Trains several networks on the same batches; of each, the first axis is the member.
 
-    In the carry, `params`, `optimizer_state`, `sums` and the sums of `seen` are those of all
+    In the carry, `params`, `optimizer_state`, `sums` and the sums of `last_batch` are those of all
     members; what is drawn is common to them, so that data are gathered once.
     """
 
     member: TrainingKernel
     n_members: int = dataclasses.field(metadata={"static": True})
     at_once: int = dataclasses.field(metadata={"static": True})
-    """How many members are computed side by side."""
+    """Number of members that are computed side by side."""
 
     def _map(self, function: Any, members: Any) -> Any:
         if self.at_once == self.n_members:
@@ -93,44 +93,45 @@ class CommitteeKernel(Kernel):
         Errors are means over the members too, and those of each are in `members`.
         """
 
-        def one(own: Any) -> Any:
-            networks, sums, errors = own
-            alone = carry._replace(params=networks, sums=sums)
-            found, proposal = self.member.proposed(alone, batch, errors)
-            assert isinstance(found.seen, Seen)
-            return found.seen, proposal
+        def propose_member(parts: Any) -> Any:
+            networks, sums, errors = parts
+            member = carry._replace(params=networks, sums=sums)
+            proposed, proposal = self.member.propose_given(member, batch, errors)
+            assert isinstance(proposed.last_batch, BatchErrors)
+            return proposed.last_batch, proposal
 
-        validation = self.member.validated(carry, self._map)
-        seen, proposal = self._map(one, (carry.params, carry.sums, validation))
-        shared = Seen(seen.sums, seen.ids[0], jnp.mean(seen.errors, axis=0))
+        validation = self.member.validate(carry, self._map)
+        each_batch, proposal = self._map(propose_member, (carry.params, carry.sums, validation))
+        last_batch = BatchErrors(
+            each_batch.sums, each_batch.ids[0], jnp.mean(each_batch.errors, axis=0)
+        )
         common = {name: proposal.metrics.pop(name)[0] for name in ("epoch", "epoch_ends")}
         each = {"loss": proposal.loss, **proposal.metrics}
         means = {name: jnp.mean(values) for name, values in proposal.metrics.items()}
         metrics = {**common, **means, "members": each}
-        return carry._replace(seen=shared), Proposal(
+        return carry._replace(last_batch=last_batch), Proposal(
             jnp.mean(proposal.loss), proposal.update, metrics
         )
 
     def apply(self, carry: TrainingCarry, update: Any) -> TrainingCarry:
         """The optimiser's step of all members."""
-        params, state = jax.vmap(self.member.moved, in_axes=(0, 0, 0, None))(
+        params, state = jax.vmap(self.member.optimizer_step, in_axes=(0, 0, 0, None))(
             carry.params, carry.optimizer_state, update, carry.rate_scale
         )
-        return self.member.counted(carry._replace(params=params, optimizer_state=state))
+        return self.member.count_batch(carry._replace(params=params, optimizer_state=state))
 
     def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Any) -> Any:
         """The mean loss of the same batch after `update`."""
         params = self.apply(carry, update).params
         member, settings = self.member, self.member.settings
 
-        def one(networks: Any) -> Any:
-            found = member.residuals(networks, batch, settings.room)
-            return settings.loss(found, *member.weights(carry))
+        def member_loss(networks: Any) -> Any:
+            return settings.loss(member.residuals(networks, batch), *member.weights(carry))
 
-        return jnp.mean(self._map(one, params))
+        return jnp.mean(self._map(member_loss, params))
 
     def pauses(self, carry: TrainingCarry) -> Any:
-        """If a batch needs more room than there is, or data that are not on the device."""
+        """Whether the next batch exceeds the capacity, or needs data that are not on the device."""
         return self.member.pauses(carry)
 
 
@@ -201,7 +202,7 @@ class CommitteeTraining(AbstractTraining):
     computed for one member after another. See `AbstractTraining`.
     """
 
-    _of_each = staticmethod(one_by_one)
+    _map_members = staticmethod(map_in_turn)
 
     def best_parameters(self, monitor: str, score: Any = None) -> AbstractCallback:
         """Keeps the best parameters of each member by its own errors."""
@@ -217,8 +218,8 @@ class CommitteeTraining(AbstractTraining):
 
     @property
     def kernel(self) -> CommitteeKernel:
-        """The kernel; it changes when batches need more room."""
-        forces = any(group.supervised for group in self._room)
+        """The kernel; it changes when batches need more capacity."""
+        forces = any(group.supervised for group in self._capacity)
         in_turn = forces and self.n_devices == 1 and jax.default_backend() == "cpu"
         return CommitteeKernel(self._member, self.n_members, 1 if in_turn else self.n_members)
 

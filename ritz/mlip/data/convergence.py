@@ -24,7 +24,7 @@ _LIMITS = {
 }  # fmt: skip
 
 
-def unconverged(path: Path, format: str | None) -> Sequence[bool]:
+def unconverged_frames(path: Path, format: str | None) -> Sequence[bool]:
     """Frame by frame, whether a file of VASP tells that its electrons did not converge.
 
     ASE reads energies and forces of such frames as of any others. A frame did not converge if its

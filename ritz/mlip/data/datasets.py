@@ -137,7 +137,7 @@ class StructureDataset(AbstractDataset):
         self.descriptor = descriptor
         found, self.atomic_energies = without_isolated(as_structures(structures), atomic_energies)
         self.structures = [
-            s for s in found if is_wanted(s, self.atomic_energies, max_energy, max_forces)
+            s for s in found if within_limits(s, self.atomic_energies, max_energy, max_forces)
         ]
         if len(self.structures) < len(found):
             _logger.info(
@@ -226,7 +226,7 @@ class Subset(AbstractDataset):
         return self.dataset.source_index(self.indices[index])
 
 
-def referenced(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
+def referenced_energy(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
     """The energy of a structure less that of its atoms, in eV; NaN if it is not known."""
     energy = np.nan if structure.energy is None else structure.energy
     return energy - sum(
@@ -234,7 +234,7 @@ def referenced(structure: Structure, atomic_energies: Mapping[str, float]) -> fl
     )
 
 
-def is_wanted(
+def within_limits(
     structure: Structure,
     atomic_energies: Mapping[str, float],
     max_energy: float | None,
@@ -248,7 +248,7 @@ def is_wanted(
         max_energy: The most energy per atom, in eV and less that of the atoms.
         max_forces: The largest force on an atom, in eV/Angstrom.
     """
-    energy = referenced(structure, atomic_energies) / len(structure)
+    energy = referenced_energy(structure, atomic_energies) / len(structure)
     if max_energy is not None and energy > max_energy:  # not if it is NaN
         return False
     if max_forces is None or structure.forces is None:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from ritz.driver.arguments import check_count
 from ritz.extras import needs
-from ritz.mlip.data.datasets import AbstractDataset, Featurizer, is_wanted
+from ritz.mlip.data.datasets import AbstractDataset, Featurizer, within_limits
 from ritz.mlip.data.hdf5_columns import (
     FEATURES,
     STRUCTURES,
@@ -131,12 +131,14 @@ class HDF5StructureDataset(AbstractDataset):
         labelling = Labelling(energy_key, forces_key, stress_key, **more)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
-        alone: list[Structure] = []
-        found = self._taken(read_sources(sources, labelling, build_workers), alone)
+        isolated: list[Structure] = []
+        to_write = self._structures_to_write(
+            read_sources(sources, labelling, build_workers), isolated
+        )
         try:
             with h5py.File(partial, "w") as file:
                 widths = (0, 0)
-                while structures := list(itertools.islice(found, CHUNK)):
+                while structures := list(itertools.islice(to_write, CHUNK)):
                     widths = self._append(
                         file, structures, persist_features, persist_force_derivatives, widths
                     )
@@ -147,7 +149,7 @@ class HDF5StructureDataset(AbstractDataset):
                     )
                 file.attrs["format"] = FORMAT
                 file.attrs["widths"] = widths
-                _, energies = without_isolated(alone, self._given_energies)
+                _, energies = without_isolated(isolated, self._given_energies)
                 file.attrs["atomic_energies"] = json.dumps(energies)
                 file.attrs["descriptor"] = json.dumps(self.descriptor.header())
             partial.rename(self.path)
@@ -155,8 +157,8 @@ class HDF5StructureDataset(AbstractDataset):
             partial.unlink(missing_ok=True)
         return self
 
-    def _taken(
-        self, structures: Iterable[Structure], alone: list[Structure]
+    def _structures_to_write(
+        self, structures: Iterable[Structure], isolated: list[Structure]
     ) -> Iterator[Structure]:
         """Those that are written; isolated atoms are put aside."""
         energies = self._given_energies or {}
@@ -165,8 +167,8 @@ class HDF5StructureDataset(AbstractDataset):
             energies = energies_of([s for s in structures if is_isolated(s)])
         for structure in structures:
             if is_isolated(structure):
-                alone.append(structure)
-            elif is_wanted(structure, energies, self.max_energy, self.max_forces):
+                isolated.append(structure)
+            elif within_limits(structure, energies, self.max_energy, self.max_forces):
                 yield structure
 
     def _append(

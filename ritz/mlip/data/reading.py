@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, cast
 import ase.io
 from ase.utils import string2index
 
-from ritz.mlip.data.convergence import says_unconverged, unconverged
+from ritz.mlip.data.convergence import says_unconverged, unconverged_frames
 from ritz.mlip.data.labelling import Labelling
 from ritz.mlip.data.labels import as_structure, from_record, labelled
 from ritz.mlip.data.structure import Structure
@@ -43,7 +43,7 @@ _MOST_TOLD = 5
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
-class _How(NamedTuple):
+class ReadOptions(NamedTuple):
     """How files are read."""
 
     labelling: Labelling
@@ -113,7 +113,7 @@ def read_files(
     keep_unconverged: bool = False,
 ) -> Iterator[Structure]:
     """The structures of files, one after another, see `read_structures`."""
-    how = _How(labelling, format, index, keep_unconverged, [])
+    how = ReadOptions(labelling, format, index, keep_unconverged, [])
     for file in files:
         yield from _of_file(file, how)
     if how.skipped:
@@ -128,7 +128,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_TOLD]) + (f" and {left} more." if left > 0 else ".")
 
 
-def _of_file(path: Path, how: _How) -> Iterator[Structure]:
+def _of_file(path: Path, how: ReadOptions) -> Iterator[Structure]:
     if path.name.endswith(_ARCHIVES):
         yield from _archived(path, how)
     elif how.format is None and path.suffix == ".jsonl":
@@ -142,13 +142,13 @@ def _of_file(path: Path, how: _How) -> Iterator[Structure]:
         yield from _of_ase(path, how)
 
 
-def _of_ase(path: Path, how: _How) -> Iterator[Structure]:
+def _of_ase(path: Path, how: ReadOptions) -> Iterator[Structure]:
     failed: Sequence[bool] | None = None
     for frame, atoms in enumerate(_frames(path, how.index, how.format)):
         name = f"{path.name}#frame={frame}"
         if not how.keep_unconverged:
             if failed is None:
-                failed = _chosen(unconverged(path, how.format), how.index)
+                failed = _chosen(unconverged_frames(path, how.format), how.index)
             if (frame < len(failed) and failed[frame]) or says_unconverged(atoms):
                 how.skipped.append(f"{path}, frame {frame}")
                 continue
@@ -165,7 +165,7 @@ def _chosen(flags: Sequence[bool], index: str) -> Sequence[bool]:
     return flags[wanted] if isinstance(wanted, slice) else [flags[wanted]]
 
 
-def _archived(path: Path, how: _How) -> Iterator[Structure]:
+def _archived(path: Path, how: ReadOptions) -> Iterator[Structure]:
     """The structures of all files of an archive, one after another."""
     try:
         with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
@@ -192,7 +192,7 @@ def _archived(path: Path, how: _How) -> Iterator[Structure]:
         raise ValueError(f"{path} cannot be read as an archive: {told}") from error
 
 
-def _records(path: Path, how: _How) -> Iterator[Structure]:
+def _records(path: Path, how: ReadOptions) -> Iterator[Structure]:
     """The structures of a file with a record in each line."""
     number = 0
     try:

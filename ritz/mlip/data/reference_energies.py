@@ -40,16 +40,16 @@ def without_isolated(
     Raises:
         ValueError: If isolated atoms are needed and have no energy, or disagree.
     """
-    left, alone = [], []
+    left, isolated = [], []
     for structure in structures:
-        (alone if is_isolated(structure) else left).append(structure)
+        (isolated if is_isolated(structure) else left).append(structure)
     if atomic_energies is not None:
-        if alone:
+        if isolated:
             _logger.info(
-                "%d isolated atoms are skipped, since atomic_energies are given.", len(alone)
+                "%d isolated atoms are skipped, since atomic_energies are given.", len(isolated)
             )
         return left, dict(atomic_energies)
-    found = energies_of(alone)
+    found = energies_of(isolated)
     if found:
         told = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in found.items())
         _logger.info("Energies of atoms from isolated ones, in eV: %s", told)

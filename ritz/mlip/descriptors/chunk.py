@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ritz.mlip.data.structure import Structure
-from ritz.mlip.descriptors.pairs import Found, PairTable, kinds_of, pair_table
+from ritz.mlip.descriptors.pairs import PairArrays, PairTable, kinds_of, pair_table
 
 
 class Chunk:
@@ -40,7 +40,7 @@ class Chunk:
         features: Sequence[np.ndarray] | None = None,
         widths: tuple[int, int] | None = None,
         derivatives: Callable[[], Sequence[Mapping[str, np.ndarray]]] | None = None,
-        search: Callable[[int, Structure, float], Found] | None = None,
+        search: Callable[[int, Structure, float], PairArrays] | None = None,
     ):
         self.structures = list(structures)
         self.species = species

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ritz.mlip.arguments import placed
+from ritz.mlip.arguments import default_device
 from ritz.mlip.descriptors.pairs import PairTable, Rows
 
 ROWS = 1024
@@ -55,7 +55,7 @@ def _in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(descriptor: Any, near: int, rows: Rows) -> Any:
-        with jax.enable_x64(True), placed(descriptor.device):
+        with jax.enable_x64(True), default_device(descriptor.device):
             return jax.tree.map(np.asarray, compiled(descriptor, near, rows))
 
     return call

@@ -108,11 +108,11 @@ class PairTable:
         return found
 
 
-Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+PairArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 """The pairs of a structure: first atoms, second atoms, and shifts by lattice vectors."""
 
 
-def find_pairs(structure: Structure, cutoff: float) -> Found:
+def find_pairs(structure: Structure, cutoff: float) -> PairArrays:
     """All pairs of a structure that are at most `cutoff` apart."""
     positions, pbc = np.asarray(structure.positions), np.asarray(structure.pbc)
     return pairs_on_host(positions, structure.box, pbc, cutoff)
@@ -123,7 +123,7 @@ def pair_table(
     kinds: np.ndarray,
     cutoff: float,
     least: float = 0.0,
-    pairs: Sequence[Found] | None = None,
+    pairs: Sequence[PairArrays] | None = None,
 ) -> PairTable:
     """All pairs of the structures that are at most `cutoff` and at least `least` apart.
 

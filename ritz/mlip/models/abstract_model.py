@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -42,19 +41,25 @@ class Batch(NamedTuple):
     slot: Int[AnyArray, " atoms"]
     """The structure of each atom."""
     valid: Bool[AnyArray, " atoms"]
+    """Which places hold an atom."""
+    begins: Sequence[Int[AnyArray, " atoms"]]
+    """For each species and atom, the place of the first atom of that species in the structure."""
     inputs: Any
+    """What energies need of each atom, see `AbstractModel.inputs`."""
     forces: Float[AnyArray, "atoms 3"] | None
+    """Labels, in eV/Angstrom; None where forces are not asked for."""
     tables: Any | None
-    """With neighbours counted within the batch; None where forces are not asked for."""
+    """What forces need besides, see `AbstractModel.tables`; None where they are not asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
-class GroupRoom:
-    """How many structures of a group fit into a batch; hashable."""
+class GroupCapacity:
+    """Padded capacity of one group of a batch; hashable."""
 
     slots: int
+    """Number of structures."""
     atoms: tuple[int, ...]
-    """Of each species."""
+    """Number of atoms of each species."""
     supervised: bool
     """Whether forces of this group's structures are predicted."""
     stress: bool = False
@@ -71,15 +76,9 @@ class Prediction(NamedTuple):
     energy: Float[Array, " slots"]
     """In eV, less the shift of the normalisation."""
     forces: Float[Array, "atoms 3"] | None = None
-    stress: Float[Array, "slots 3 3"] | None = None
-    """In eV/Angstrom^3; of structures without three lattice vectors it means nothing."""
-
-    def with_forces(self, forces: Any, virial: Any | None, batch: Batch) -> "Prediction":
-        """With forces, and with stress if the atoms' shares of the virial are given."""
-        if virial is None:
-            return self._replace(forces=forces)
-        virial = jax.ops.segment_sum(virial, batch.slot, len(batch.ids))
-        return self._replace(forces=forces, stress=virial / batch.labels.volume[:, None, None])
+    """In eV/Angstrom."""
+    virial: Float[Array, "atoms 3 3"] | None = None
+    """The atoms' shares of stress times volume, in eV."""
 
 
 class AbstractModel(abc.ABC):
@@ -139,24 +138,18 @@ class AbstractModel(abc.ABC):
     # In compiled programs.
 
     @abc.abstractmethod
-    def localised(self, inputs: Any, tables: Any | None, begins: Sequence[Any]) -> tuple[Any, Any]:
-        """Inputs and tables of the atoms of a batch, with neighbours counted within the batch.
-
-        Args:
-            inputs: Those of the atoms.
-            tables: The same, or None if forces are not asked for.
-            begins: For each species and atom, where that species begins in the atom's structure.
-        """
-
-    @abc.abstractmethod
     def predict(
         self,
         params: Any,
         normalisation: Normalisation,
         batch: Batch,
-        room: GroupRoom,
+        capacity: GroupCapacity,
     ) -> Prediction:
-        """Energies of a batch, and forces if it has what they need."""
+        """Energies of a batch, and forces if it has what they need.
+
+        Neighbours in inputs and tables are counted within their structure and species; adding
+        `batch.begins` gives their places in the batch.
+        """
 
     @abc.abstractmethod
     def atomic_energies(

@@ -16,7 +16,7 @@ from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.descriptors.derivatives import environments, forces, tables_of
 from ritz.mlip.descriptors.featurizing import features_of, widths_of
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupRoom, Prediction, Widths
+from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
 from ritz.mlip.models.normalisation import SMALLEST, Normalisation
 from ritz.potentials import Structure
 
@@ -186,21 +186,15 @@ class AtomicModel(AbstractModel):
         """Derivatives of the features."""
         return tables_of(self.descriptor, chunk, widths, dtype, with_stress)
 
-    def localised(self, inputs: Any, tables: Any | None, begins: Sequence[Any]) -> tuple[Any, Any]:
-        """Features as they are, and `Environments`."""
-        if tables is None:
-            return inputs, None
-        return inputs, environments(tables, begins, self.descriptor.species_weights)
-
     def predict(
         self,
         params: Networks,
         normalisation: Normalisation,
         batch: Batch,
-        room: GroupRoom,
+        capacity: GroupCapacity,
     ) -> Prediction:
         """Energies of a batch, and forces if it has what they need."""
-        bounds = np.cumsum([0, *room.atoms])
+        bounds = np.cumsum([0, *capacity.atoms])
         energies, by_feature = [], []
         for kind, (symbol, hidden) in enumerate(self.arch):
             own = batch.inputs[bounds[kind] : bounds[kind + 1]]
@@ -221,10 +215,10 @@ class AtomicModel(AbstractModel):
         scale = 1 / (normalisation.e_scaling * jnp.maximum(normalisation.std, SMALLEST))
         slopes = jnp.concatenate(by_feature) * scale
         slopes = jnp.where(batch.valid[:, None], slopes, 0)
-        around = batch.tables
-        if not room.stress:
+        around = environments(batch.tables, batch.begins, self.descriptor.species_weights)
+        if not capacity.stress:
             around = around._replace(local=around.local._replace(distances=None))
-        return Prediction(total).with_forces(*forces(self.descriptor, slopes, around), batch)
+        return Prediction(total, *forces(self.descriptor, slopes, around))
 
     def atomic_energies(
         self, params: Networks, normalisation: Normalisation, structure: Structure, kinds: Any

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.chunk import Chunk, columns_of, indices
 from ritz.mlip.descriptors.pairs import partners_in_batch, with_partners
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupRoom, Prediction, Widths
+from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.potentials import Structure
 
@@ -89,13 +89,6 @@ class GraphModel(AbstractModel):
         """Nothing."""
         return ()
 
-    def localised(
-        self, inputs: Graph, tables: Any | None, begins: Sequence[Any]
-    ) -> tuple[Graph, Any]:
-        """With partners counted within the batch."""
-        partners = partners_in_batch(inputs.kinds, inputs.partners, begins)
-        return inputs._replace(partners=partners), tables
-
     def _structure(self, graph: Any, valid: Any, atoms: Sequence[int]) -> Structure:
         """A batch as one structure; `atoms` says how many places each species has."""
         known = [atomic_numbers[symbol] for symbol in self.species[: len(atoms)]]
@@ -109,10 +102,12 @@ class GraphModel(AbstractModel):
         )  # fmt: skip
 
     def predict(
-        self, params: Any, normalisation: Normalisation, batch: Batch, room: GroupRoom
+        self, params: Any, normalisation: Normalisation, batch: Batch, capacity: GroupCapacity
     ) -> Prediction:
         """Energies of a batch, and forces if they are asked for."""
-        structure = self._structure(batch.inputs, batch.valid, room.atoms)
+        partners = partners_in_batch(batch.inputs.kinds, batch.inputs.partners, batch.begins)
+        graph = batch.inputs._replace(partners=partners)
+        structure = self._structure(graph, batch.valid, capacity.atoms)
 
         def energies(vectors: Any) -> tuple[Any, Any]:
             each = self.module.apply(params, structure._replace(vectors=vectors))
@@ -126,13 +121,12 @@ class GraphModel(AbstractModel):
         slopes, each = jax.grad(energies, has_aux=True)(structure.vectors)
         total = jax.ops.segment_sum(each, batch.slot, len(batch.ids))
         slopes: Any = jnp.where(structure.pairs[..., None], slopes, 0)
-        partners = batch.inputs.partners
         forces = [jnp.sum(with_partners(slopes[..., x], partners, -1), axis=1) for x in range(3)]
         virial = None
-        if room.stress:
+        if capacity.stress:
             virial = jnp.einsum("akx,aky->axy", slopes, structure.vectors)
             virial = (virial + jnp.swapaxes(virial, -1, -2)) / 2
-        return Prediction(total).with_forces(jnp.stack(forces, axis=-1), virial, batch)
+        return Prediction(total, jnp.stack(forces, axis=-1), virial)
 
     def atomic_energies(
         self, params: Any, normalisation: Normalisation, structure: Structure, kinds: Any

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ritz.driver.arguments import listed
-from ritz.mlip.arguments import check_dtype, placed
+from ritz.mlip.arguments import check_dtype, default_device
 from ritz.mlip.batching.least_distances import limits
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.labels import as_structures
@@ -132,7 +132,7 @@ class AbstractMLIP(AbstractPotentialSource):
         config = start.config(config, structures is not None)
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
         start.check_energies(data[0].atomic_energies)
-        with placed(config.device):
+        with default_device(config.device):
             driver = self._driver(data, config)
             ready = time.perf_counter()
             (found,) = run_training(driver, config, start, listed(callback), out)
@@ -161,7 +161,7 @@ class AbstractMLIP(AbstractPotentialSource):
         """
         config = TrainingConfig() if config is None else config
         data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
-        with placed(config.device):
+        with default_device(config.device):
             return self._driver(data, config)
 
     def take_from(self, driver: AbstractTraining, member: int | None = None) -> None:

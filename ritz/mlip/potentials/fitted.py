@@ -11,7 +11,7 @@ from ase.data import atomic_numbers as numbers_by_symbol
 from jaxtyping import Array, Float
 
 from ritz.mlip.data.structure import Structure as LabelledStructure
-from ritz.mlip.descriptors.pairs import Found, find_pairs
+from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.potentials import AbstractPotential, Structure
@@ -81,8 +81,8 @@ def total_energies(
     normalisation, dtype = params["normalisation"], structure.vectors.dtype
     kinds = jnp.asarray(_kinds(model.species))[structure.numbers]
     found = model.atomic_energies(params["networks"], normalisation, structure, kinds)
-    alone = params["atomic_energies"][kinds] + normalisation.e_shift
-    total: Any = jnp.where(kinds < 0, jnp.nan, found + alone)
+    free_atoms = params["atomic_energies"][kinds] + normalisation.e_shift
+    total: Any = jnp.where(kinds < 0, jnp.nan, found + free_atoms)
     return jnp.asarray(jnp.where(structure.mask, total, 0), dtype)
 
 
@@ -131,7 +131,7 @@ class ClosePairs:
         self.found: dict[int, ClosePair] = {}
         """The closest pair of each structure that has one, by its place."""
 
-    def find(self, place: int, structure: LabelledStructure, cutoff: float) -> Found:
+    def find(self, place: int, structure: LabelledStructure, cutoff: float) -> PairArrays:
         """`find_pairs`, as `Chunk` calls it."""
         first, second, shifts = find_pairs(structure, cutoff)
         positions = np.asarray(structure.positions)

@@ -20,13 +20,14 @@ from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.pack import Split, gather, pack
 from ritz.mlip.batching.plan import fixed_plan
 from ritz.mlip.batching.survey import labels_of
-from ritz.mlip.data.datasets import AbstractDataset, referenced
+from ritz.mlip.data.datasets import AbstractDataset, referenced_energy
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.models.abstract_model import AbstractModel, GroupRoom, Prediction
+from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.potentials.fitted import ClosePairs
 from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.losses import stress_of
 
 
 @dataclasses.dataclass
@@ -209,18 +210,21 @@ def _predict(
         energies = np.empty(len(bare))
         forces: list[Any] = [None] * len(bare)
         stress = np.full((len(bare), 3, 3), np.nan)
-        (room,), (plan,) = fixed_plan(split, BATCH, eval_forces)
+        (capacity,), (plan,) = fixed_plan(split, BATCH, eval_forces)
         for ids in np.asarray(plan):
-            found, slot, valid = _predicted(model, room, split, parameters, normalisation, ids)
+            found, stresses, batch = _predicted(
+                model, capacity, split, parameters, normalisation, ids
+            )
             there = ids >= 0
             energies[ids[there]] = np.asarray(found.energy)[there]
             if eval_forces:
-                stress[ids[there]] = np.asarray(found.stress)[there]
-                _scatter(forces, found.forces, ids, np.where(valid, slot, -1), bare, model.species)
+                stress[ids[there]] = np.asarray(stresses)[there]
+                slots = np.where(batch.valid, batch.slot, -1)
+                _scatter(forces, found.forces, ids, slots, bare, model.species)
     stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
     sizes = np.array([len(s) for s in structures])
-    alone = np.array([-referenced(_zero(s), potential.atomic_energies) for s in structures])
-    total = energies + float(potential.normalisation.e_shift) * sizes + alone
+    free_atoms = [-referenced_energy(_zero(s), potential.atomic_energies) for s in structures]
+    total = energies + float(potential.normalisation.e_shift) * sizes + np.array(free_atoms)
     for place in watch.report(names):
         total[place] = stress[place] = np.nan
         if eval_forces:
@@ -241,14 +245,16 @@ def _zero(structure: Structure) -> Structure:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _predicted(
     model: AbstractModel,
-    room: GroupRoom,
+    capacity: GroupCapacity,
     split: Split,
     parameters: Any,
     normalisation: Normalisation,
     ids: Any,
-) -> tuple[Prediction, Any, Any]:
-    batch = gather(model, split, ids, room)
-    return model.predict(parameters, normalisation, batch, room), batch.slot, batch.valid
+) -> tuple[Prediction, Any, Batch]:
+    (batch,) = gather(split, [ids], [capacity])
+    prediction = model.predict(parameters, normalisation, batch, capacity)
+    stress = None if prediction.virial is None else stress_of(prediction.virial, batch)
+    return prediction, stress, batch
 
 
 def _scatter(

@@ -10,19 +10,22 @@ import numpy as np
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.memory import DataSettings
 from ritz.mlip.batching.pack import Split
-from ritz.mlip.batching.plan import Plan, Room, fixed_plan
+from ritz.mlip.batching.plan import Capacity, Plan, fixed_plan
 from ritz.mlip.batching.stream import DataStream, Ids, Prefetch
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.evaluation import MapMembers, split_error_sums
 from ritz.mlip.training.kernel import TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import ErrorSums, OfEach, added, sums_of
-from ritz.mlip.training.prepare import Prepared
+from ritz.mlip.training.losses import ErrorSums, add_sums
+from ritz.mlip.training.prepare import PreparedData
 
 
-def window_size(stream: DataStream, room: Room, settings: DataSettings, n_batches: int) -> int:
+def window_size(
+    stream: DataStream, capacity: Capacity, settings: DataSettings, n_batches: int
+) -> int:
     """Of how many batches a window has the data."""
-    fitting = settings.window_bytes // max(stream.batch_bytes(room), 1)
+    fitting = settings.window_bytes // max(stream.batch_bytes(capacity), 1)
     return int(np.clip(fitting, 1, n_batches))
 
 
@@ -68,16 +71,16 @@ class Windows:
                 for start in range(0, n_batches, size)[: self._ahead - len(following)]
             }
         self._present = epoch, begin
-        room, own = kernel.settings.room, _part(plan, begin, size)
-        found = self._prefetch.get(self._present, own, room, following)
-        return with_known(found, kernel.split)
+        capacity, own = kernel.settings.capacity, _part(plan, begin, size)
+        found = self._prefetch.get(self._present, own, capacity, following)
+        return with_labels(found, kernel.split)
 
     def close(self) -> None:
         """End the threads."""
         self._prefetch.close()
 
 
-def with_known(window: Split, known: Split) -> Split:
+def with_labels(window: Split, known: Split) -> Split:
     """The rows of a window with what is known of all structures."""
     return window._replace(counts=known.counts, labels=known.labels)
 
@@ -99,7 +102,9 @@ def _next_plan(kernel: TrainingKernel, carry: TrainingCarry) -> Plan:
     return kernel.next_epoch(carry).plan
 
 
-def parts(stream: DataStream, room: Room, plan: Plan, size: int) -> Iterator[tuple[Split, Plan]]:
+def parts(
+    stream: DataStream, capacity: Capacity, plan: Plan, size: int
+) -> Iterator[tuple[Split, Plan]]:
     """The data of a whole plan, window by window, each made while the one before is used."""
     groups = list(map(np.asarray, plan))
     begins = range(0, len(groups[0]), size)
@@ -109,17 +114,17 @@ def parts(stream: DataStream, room: Room, plan: Plan, size: int) -> Iterator[tup
         later: dict[Hashable, Ids] = {
             start: _part(groups, start, size) for start in begins[number + 1 : number + 2]
         }
-        yield prefetch.get(begin, own, room, later), tuple(map(jnp.asarray, own))
+        yield prefetch.get(begin, own, capacity, later), tuple(map(jnp.asarray, own))
     prefetch.close()
 
 
 def error_sums_of(
     model: Any,
     data: Split | DataStream,
-    room: Room,
+    capacity: Capacity,
     plan: Plan,
     settings: DataSettings,
-    of_each: OfEach,
+    map_members: MapMembers,
     normalisation: Any,
     networks: Any,
 ) -> ErrorSums:
@@ -128,29 +133,29 @@ def error_sums_of(
     Args:
         model: The model.
         data: The data.
-        room: How much fits into a batch.
+        capacity: The capacity of a batch.
         plan: The structures of each batch.
         settings: How large windows are.
-        of_each: Applies a function to the networks, or to those of each member.
+        map_members: Applies a function to the networks, or to those of each member.
         normalisation: How features and energies are scaled.
         networks: The parameters.
     """
 
     def of_part(split: Split, plan: Plan) -> ErrorSums:
-        return _sums(model, room, of_each, normalisation, networks, split, plan)
+        return _sums(model, capacity, map_members, normalisation, networks, split, plan)
 
     if isinstance(data, Split):
         return of_part(data, plan)
     found: Any = None
-    size = window_size(data, room, settings, len(plan[0]))
+    size = window_size(data, capacity, settings, len(plan[0]))
     known = on_device(data.split, np.dtype(data.dtype))
-    for window, own in parts(data, room, plan, size):
-        more = of_part(with_known(window, known), own)
-        found = more if found is None else added(found, more)
+    for window, own in parts(data, capacity, plan, size):
+        more = of_part(with_labels(window, known), own)
+        found = more if found is None else add_sums(found, more)
     return found
 
 
-_sums = jax.jit(sums_of, static_argnums=(0, 1, 2))
+_sums = jax.jit(split_error_sums, static_argnums=(0, 1, 2))
 
 
 class TrainedState:
@@ -169,19 +174,19 @@ class TrainingData:
         prepared: The splits.
         config: Batch size, and how data are streamed.
         real: The precision on the device.
-        of_each: Applies a function to the networks, or to those of each member.
+        map_members: Applies a function to the networks, or to those of each member.
     """
 
     def __init__(
         self,
         model: AbstractModel,
-        prepared: Prepared,
+        prepared: PreparedData,
         config: TrainingConfig,
         real: Any,
-        of_each: OfEach,
+        map_members: MapMembers,
     ):
         assert prepared.train is not None
-        self._model, self._config, self._of_each = model, config, of_each
+        self._model, self._config, self._map_members = model, config, map_members
         train = prepared.train
         self._windows = Windows(train, config) if isinstance(train, DataStream) else None
         self.train: Split = on_device(_known(train), real)
@@ -196,11 +201,11 @@ class TrainingData:
         """Whether the device has some of the data at a time."""
         return self._windows is not None
 
-    def window_size(self, room: Room, n_batches: int) -> int:
+    def window_size(self, capacity: Capacity, n_batches: int) -> int:
         """Of how many batches data are on the device at a time; 0 for all."""
         if self._windows is None:
             return 0
-        return window_size(self._windows.stream, room, self._config.data_settings, n_batches)
+        return window_size(self._windows.stream, capacity, self._config.data_settings, n_batches)
 
     def load(self, kernel: TrainingKernel, carry: TrainingCarry) -> Split | None:
         """The data of the next batches, or None if they are there already."""
@@ -228,15 +233,16 @@ class TrainingData:
         assert self.test is not None
         return self.test
 
-    def whole_plan(self, name: str) -> tuple[Room, Plan]:
+    def whole_plan(self, name: str) -> tuple[Capacity, Plan]:
         """Batches that have each structure of "train" or "test" once."""
         known = _known(self._split(name))
         return fixed_plan(known, self._config.method.batchsize, self._config.uses_stress)
 
-    def error_sums(self, name: str, state: Any, room: Room, plan: Plan) -> ErrorSums:
+    def error_sums(self, name: str, state: Any, capacity: Capacity, plan: Plan) -> ErrorSums:
         """The errors of a state's networks on the batches of a plan."""
         return error_sums_of(
-            self._model, self._split(name), room, plan, self._config.data_settings, self._of_each,
+            self._model, self._split(name), capacity, plan, self._config.data_settings,
+            self._map_members,
             state.normalisation, state.parameters,
         )  # fmt: skip
 

@@ -13,21 +13,28 @@ from ritz.driver.callback import AbstractCallback
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.pack import Split
 from ritz.mlip.batching.plan import (
+    Capacity,
     Plan,
-    Room,
     energy_weights,
-    first_room,
+    enlarged,
+    first_capacity,
     first_supervised,
-    wider,
 )
-from ritz.mlip.models.abstract_model import AbstractModel, GroupRoom
+from ritz.mlip.models.abstract_model import AbstractModel, GroupCapacity
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.data import TrainedState, TrainingData
-from ritz.mlip.training.kernel import Scores, Seen, Settings, TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import Loss, OfEach, alone, named_errors, zero_sums
+from ritz.mlip.training.evaluation import MapMembers, map_single
+from ritz.mlip.training.kernel import BatchErrors, Scores, Settings, TrainingCarry, TrainingKernel
+from ritz.mlip.training.losses import ErrorSums, Loss, named_errors, zero_sums
 from ritz.mlip.training.optimisers import Rates, optimizer
-from ritz.mlip.training.prepare import Prepared
+from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of
+
+_NOT_SAVED = ("plan", "last_batch", "validation")
+"""What follows from the rest of the carry."""
+
+_OVERFLOW, _CAPACITY = "crowded", "room"
+"""What checkpoints call the overflow and the capacity of batches."""
 
 
 class AbstractTraining(OwnPrecision):
@@ -59,7 +66,7 @@ class AbstractTraining(OwnPrecision):
         self,
         model: AbstractModel,
         networks: Any,
-        prepared: Prepared,
+        prepared: PreparedData,
         config: TrainingConfig,
         dtype: str,
     ):
@@ -71,7 +78,7 @@ class AbstractTraining(OwnPrecision):
         self._horizon = config.iterations
         with self._precision():
             real = jnp.dtype(dtype)
-            self._data = TrainingData(model, prepared, config, real, self._of_each)
+            self._data = TrainingData(model, prepared, config, real, self._map_members)
             networks, normalisation = on_device((networks, prepared.normalisation), real)
             super().__init__(TrainedState(networks, normalisation), minimized_quantity_name="loss")
             self._prepare()
@@ -89,17 +96,17 @@ class AbstractTraining(OwnPrecision):
             self._weights = energy_weights(np.asarray(train.labels.energy) / counts.sum(axis=1))
         supervised = first_supervised(labelled, self._n_supervised, config.run_seed)
         resampled = config.resample_every and 0 < supervised.sum() < n
-        self._room = first_room(
+        self._capacity = first_capacity(
             counts,
             supervised,
             self.n_batches,
             varies=bool(config.sampling_policy != "uniform" or resampled),
             with_stress=config.uses_stress,
         )
-        self._test_room: Room = ()
+        self._test_capacity: Capacity = ()
         self._test_plan: Plan = ()
         if self._data.test is not None:
-            self._test_room, self._test_plan = self._data.whole_plan("test")
+            self._test_capacity, self._test_plan = self._data.whole_plan("test")
         self._member = self._member_kernel()
         self._carry = self._first_carry(supervised)
         if config.cache_warmup:
@@ -118,8 +125,8 @@ class AbstractTraining(OwnPrecision):
             optimizer(config.method, self._rates, config.gradient_clip),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
             config.sampling_policy, self.n_batches, self._n_supervised, config.resample_every,
-            self._room, self._test_room, self._weight_schedule,
-            self._data.window_size(self._room, self.n_batches),
+            self._capacity, self._test_capacity, self._weight_schedule,
+            self._data.window_size(self._capacity, self.n_batches),
         )  # fmt: skip
         real = jnp.dtype(self.dtype)
         test = self._data.test
@@ -147,19 +154,21 @@ class AbstractTraining(OwnPrecision):
 
     def _spread_carry(self, carry: TrainingCarry) -> TrainingCarry:
         """The carry on all devices that are used."""
-        seen = carry.seen
-        own = ("params", "optimizer_state", "sums", "validation")
-        placed = {name: self._spread(value, name in own) for name, value in carry._asdict().items()}
-        if isinstance(seen, Seen):
-            placed["seen"] = self._spread(seen, False)._replace(sums=self._spread(seen.sums, True))
-        return TrainingCarry(**placed)
+        by_member = ("params", "optimizer_state", "sums", "validation")
+        fields = carry._asdict()
+        spread = {name: self._spread(value, name in by_member) for name, value in fields.items()}
+        batch = carry.last_batch
+        if isinstance(batch, BatchErrors):
+            sums = self._spread(batch.sums, True)
+            spread["last_batch"] = self._spread(batch, False)._replace(sums=sums)
+        return TrainingCarry(**spread)
 
     def _first_carry(self, supervised: np.ndarray) -> TrainingCarry:
         real, n = jnp.dtype(self.dtype), len(supervised)
-        ones, none = jnp.ones(n, real), jnp.zeros(n, real)
-        return self._planned(TrainingCarry(
+        ones, zeros = jnp.ones(n, real), jnp.zeros(n, real)
+        return self._with_plan(TrainingCarry(
             params=self.state.parameters,
-            optimizer_state=self._of_each(
+            optimizer_state=self._map_members(
                 self._member.settings.optimizer.init, self.state.parameters
             ),
             key=jax.random.key(self.config.run_seed),
@@ -168,19 +177,22 @@ class AbstractTraining(OwnPrecision):
             position=jnp.zeros((), jnp.int32),
             plan=(),
             supervised=jnp.asarray(supervised),
-            sums=self._of_each(lambda _: zero_sums(real, self._room), self.state.parameters),
-            seen=(),
-            scores=Scores(ones, none, none),
+            sums=self._zero_sums(self._capacity),
+            last_batch=(),
+            scores=Scores(ones, zeros, zeros),
             validation=self._no_validation(),
-            crowded=jnp.zeros((), bool),
+            overflow=jnp.zeros((), bool),
         ))  # fmt: skip
 
     def _no_validation(self) -> Any:
         """Errors of a streamed validation split, before there are any."""
-        if not self._test_room or not self._data.is_streamed:
+        if not self._test_capacity or not self._data.is_streamed:
             return ()
+        return self._zero_sums(self._test_capacity)
+
+    def _zero_sums(self, capacity: Capacity) -> ErrorSums:
         real = jnp.dtype(self.dtype)
-        return self._of_each(lambda _: zero_sums(real, self._test_room), self.state.parameters)
+        return self._map_members(lambda _: zero_sums(real, capacity), self.state.parameters)
 
     n_members = 1
     """How many potentials are trained."""
@@ -198,17 +210,16 @@ class AbstractTraining(OwnPrecision):
             best.best_score = best.best_value = float(score)
         return best
 
-    _of_each: OfEach
+    _map_members: MapMembers
     """Applies a function to the networks, or to those of each member."""
 
-    def _planned(self, carry: TrainingCarry) -> TrainingCarry:
-        """With the plan of its epoch, for the room that there is."""
-        slots = sum(group.slots for group in self._room)
-        seen = Seen(
-            jax.tree.map(jnp.zeros_like, carry.sums), jnp.full(slots, -1, jnp.int32),
-            jnp.zeros(slots, self.dtype),
-        )  # fmt: skip
-        return _plan_epoch(self._member, self._spread_carry(carry._replace(plan=(), seen=seen)))
+    def _with_plan(self, carry: TrainingCarry) -> TrainingCarry:
+        """The carry with the plan of its epoch, for the present capacity."""
+        slots = sum(group.slots for group in self._capacity)
+        zeros = jax.tree.map(jnp.zeros_like, carry.sums)
+        batch = BatchErrors(zeros, jnp.full(slots, -1, jnp.int32), jnp.zeros(slots, self.dtype))
+        carry = carry._replace(plan=(), last_batch=batch)
+        return _jitted_plan(self._member, self._spread_carry(carry))
 
     @property
     def _rates(self) -> Rates:
@@ -243,12 +254,12 @@ class AbstractTraining(OwnPrecision):
     """The structures of this step, or None."""
 
     def attend(self) -> None:
-        """Make room for batches that need more, and bring their data to the device."""
-        while bool(self._carry.crowded):
-            self._room = wider(self._room)
+        """Enlarge the capacity if a batch exceeds it, and bring the next data to the device."""
+        while bool(self._carry.overflow):
+            self._capacity = enlarged(self._capacity)
             with self._precision():
                 self._member = self._member_kernel()
-                self._carry = self._planned(self._carry)
+                self._carry = self._with_plan(self._carry)
             self._compiled_in_run = False
             self._data.forget()
         self._supply()
@@ -262,8 +273,10 @@ class AbstractTraining(OwnPrecision):
             if found is not None:
                 found = self._spread(found, False)
                 self._member = dataclasses.replace(self._member, split=found)
-            if self._test_room and int(self._carry.position) == self.n_batches - 1:
-                sums = self._data.error_sums("test", self.state, self._test_room, self._test_plan)
+            if self._test_capacity and int(self._carry.position) == self.n_batches - 1:
+                sums = self._data.error_sums(
+                    "test", self.state, self._test_capacity, self._test_plan
+                )
                 self._carry = self._carry._replace(validation=sums)
 
     def end_run(self) -> None:
@@ -287,25 +300,29 @@ class AbstractTraining(OwnPrecision):
     # Checkpoints.
 
     def snapshot(self) -> Any:
-        """The carry without what the plan is, which follows from it, and how much room there is."""
-        carry = super().snapshot()._replace(plan=(), seen=(), validation=())
-        room = [[g.slots, list(g.atoms), g.supervised, g.stress] for g in self._room]
-        return {"carry": carry, "room": room, "horizon": self._horizon}
+        """The carry without the plan, which follows from it, and the capacity of batches."""
+        carry = super().snapshot()._asdict()
+        for name in _NOT_SAVED:
+            del carry[name]
+        capacity = [[g.slots, list(g.atoms), g.supervised, g.stress] for g in self._capacity]
+        carry[_OVERFLOW] = carry.pop("overflow")
+        return {"carry": carry, _CAPACITY: capacity, "horizon": self._horizon}
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; with `fresh_samples` batches go on from where they are."""
-        carry = snapshot["carry"]
+        saved = dict(snapshot["carry"])
+        saved["overflow"] = saved.pop(_OVERFLOW)
         if fresh_samples:
-            now = self._carry._replace(plan=(), seen=())
-            carry = now._replace(params=carry.params, optimizer_state=carry.optimizer_state)
-        self._room = tuple(
-            GroupRoom(int(slots), tuple(map(int, atoms)), bool(supervised), bool(stress))
-            for slots, atoms, supervised, stress in snapshot["room"]
+            saved = {name: saved[name] for name in ("params", "optimizer_state")}
+        carry = self._carry._replace(plan=(), last_batch=(), **saved)
+        self._capacity = tuple(
+            GroupCapacity(int(slots), tuple(map(int, atoms)), bool(supervised), bool(stress))
+            for slots, atoms, supervised, stress in snapshot[_CAPACITY]
         )
         self._horizon = int(snapshot["horizon"])
         with self._precision():
             self._member = self._member_kernel()
-            self.carry = self._planned(carry._replace(validation=self._no_validation()))
+            self.carry = self._with_plan(carry._replace(validation=self._no_validation()))
             self._data.forget()
             self._supply()
 
@@ -345,14 +362,14 @@ class PotentialTraining(AbstractTraining):
     See `AbstractTraining`.
     """
 
-    _of_each = staticmethod(alone)
+    _map_members = staticmethod(map_single)
 
     @property
     def kernel(self) -> TrainingKernel:
-        """The kernel; it changes when batches need more room."""
+        """The kernel; it changes when batches need more capacity."""
         return self._member
 
 
 @jax.jit
-def _plan_epoch(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
-    return kernel.planned(carry)
+def _jitted_plan(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
+    return kernel.plan_epoch(carry)

@@ -9,22 +9,19 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from ritz.driver import Kernel, Proposal
-from ritz.mlip.batching.pack import Split
-from ritz.mlip.batching.plan import Plan, Room, choose, divide, draw, error_weights
+from ritz.mlip.batching.pack import Split, gather
+from ritz.mlip.batching.plan import Capacity, Plan, choose, divide, draw, error_weights
 from ritz.mlip.models.abstract_model import AbstractModel, Batch
 from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.training.evaluation import MapMembers, map_single, split_error_sums
 from ritz.mlip.training.losses import (
     ErrorSums,
     Loss,
-    OfEach,
     Residuals,
-    added,
-    alone,
-    batch_residuals,
+    add_sums,
     error_sums,
-    gather_groups,
     named_errors,
-    sums_of,
+    residuals,
     weight_at,
     zero_sums,
 )
@@ -40,7 +37,7 @@ class Scores(NamedTuple):
     """How often each was in a batch of this epoch."""
 
 
-class Seen(NamedTuple):
+class BatchErrors(NamedTuple):
     """The errors of a batch."""
 
     sums: ErrorSums
@@ -66,13 +63,13 @@ class TrainingCarry(NamedTuple):
     """Which structures add to the force loss."""
     sums: ErrorSums
     """Of the batches of this epoch that were applied."""
-    seen: Seen | tuple[()]
-    """Of the last batch that was proposed."""
+    last_batch: BatchErrors | tuple[()]
+    """The errors of the last batch that was proposed."""
     scores: Scores
     validation: ErrorSums | tuple[()]
     """Of the validation split, where it is streamed; set by the driver before an epoch ends."""
-    crowded: Bool[Array, ""]
-    """Whether a batch of the plan needs more room than there is."""
+    overflow: Bool[Array, ""]
+    """Whether a batch of the plan exceeds the capacity."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +85,12 @@ class Settings:
     """How many structures add to the force loss."""
     resample_every: int
     """After how many epochs others do; 0 for never."""
-    room: Room
-    validation_room: Room
+    capacity: Capacity
+    validation_capacity: Capacity
     weight_schedule: str | None = None
     """How the weights of the loss change; None if they do not."""
     window: int = 0
-    """Of how many batches data are on the device at a time; 0 for all of them."""
+    """Number of batches whose data are on the device at a time; 0 for all of them."""
 
 
 @jax.tree_util.register_dataclass
@@ -117,55 +114,56 @@ class TrainingKernel(Kernel):
 
     def sample(self, carry: TrainingCarry) -> tuple[TrainingCarry, tuple[Batch, ...]]:
         """The next batch of the epoch."""
-        ids = [group[carry.position] for group in carry.plan]
-        s = self.settings
-        return carry, gather_groups(s.model, self.split, ids, s.room)
+        groups = [group[carry.position] for group in carry.plan]
+        return carry, gather(self.split, groups, self.settings.capacity)
 
     def propose(
         self, carry: TrainingCarry, batch: tuple[Batch, ...]
     ) -> tuple[TrainingCarry, Proposal]:
         """The loss of the batch and its gradient; the errors of both splits in the last one."""
-        return self.proposed(carry, batch, self.validated(carry, alone))
+        return self.propose_given(carry, batch, self.validate(carry, map_single))
 
-    def proposed(
+    def propose_given(
         self, carry: TrainingCarry, batch: tuple[Batch, ...], validation: Any
     ) -> tuple[TrainingCarry, Proposal]:
-        """`propose`, given what `validated` has found."""
+        """`propose`, given the errors of the validation split from `validate`."""
         s = self.settings
 
         def loss(networks: Any) -> tuple[Any, Residuals]:
-            found = self.residuals(networks, batch, s.room)
-            return s.loss(found, *self.weights(carry)), found
+            errors = self.residuals(networks, batch)
+            return s.loss(errors, *self.weights(carry)), errors
 
-        (value, found), gradient = jax.value_and_grad(loss, has_aux=True)(carry.params)
+        (value, errors), gradient = jax.value_and_grad(loss, has_aux=True)(carry.params)
         ids = jnp.concatenate([group.ids for group in batch])
-        seen = Seen(error_sums(found), ids, jnp.abs(found.energy))
+        last_batch = BatchErrors(error_sums(errors), ids, jnp.abs(errors.energy))
         ends = self.ends_epoch(carry)
         metrics = {"epoch": carry.epoch, "epoch_ends": ends}
-        metrics |= named_errors(added(carry.sums, seen.sums), "train", ends)
-        if s.validation_room:
+        metrics |= named_errors(add_sums(carry.sums, last_batch.sums), "train", ends)
+        if s.validation_capacity:
             metrics |= named_errors(validation, "test", ends)
             metrics["validation_loss"] = self._validation_loss(validation, ends)
-        return carry._replace(seen=seen), Proposal(value, gradient, metrics)
+        return carry._replace(last_batch=last_batch), Proposal(value, gradient, metrics)
 
     def ends_epoch(self, carry: TrainingCarry) -> Any:
         """Whether the step is the last one of an epoch."""
         return carry.position == self.settings.n_batches - 1
 
-    def validated(self, carry: TrainingCarry, of_each: OfEach) -> Any:
+    def validate(self, carry: TrainingCarry, map_members: MapMembers) -> Any:
         """The errors of the validation split in the last step of an epoch.
 
         Args:
             carry: With one network, or those of all members.
-            of_each: Applies a function to it, or to each of them.
+            map_members: Applies a function to it, or to each of them.
         """
         s = self.settings
         if s.window or self.validation is None:
             return carry.validation
         return jax.lax.cond(
             self.ends_epoch(carry),
-            lambda networks: self.validation_sums(networks, of_each),
-            lambda networks: of_each(lambda _: zero_sums(self.dtype, s.validation_room), networks),
+            lambda networks: self.validation_sums(networks, map_members),
+            lambda networks: map_members(
+                lambda _: zero_sums(self.dtype, s.validation_capacity), networks
+            ),
             carry.params,
         )
 
@@ -181,58 +179,64 @@ class TrainingKernel(Kernel):
             weight_at(schedule, stress, last[1], progress),
         )
 
-    def residuals(self, networks: Any, batch: tuple[Batch, ...], room: Room) -> Residuals:
+    def residuals(self, networks: Any, batch: tuple[Batch, ...]) -> Residuals:
         """The errors of the networks on a batch."""
-        return batch_residuals(self.settings.model, room, self.normalisation, networks, batch)
+        s = self.settings
+        predictions = [
+            s.model.predict(networks, self.normalisation, *group)
+            for group in zip(batch, s.capacity, strict=True)
+        ]
+        return residuals(predictions, batch, s.capacity)
 
     def apply(self, carry: TrainingCarry, update: Any) -> TrainingCarry:
         """The optimiser's step; after the last batch the next epoch is planned."""
-        params, optimizer_state = self.moved(
+        params, optimizer_state = self.optimizer_step(
             carry.params, carry.optimizer_state, update, carry.rate_scale
         )
-        return self.counted(carry._replace(params=params, optimizer_state=optimizer_state))
+        return self.count_batch(carry._replace(params=params, optimizer_state=optimizer_state))
 
-    def moved(
+    def optimizer_step(
         self, networks: Any, optimizer_state: Any, update: Any, scale: Any
     ) -> tuple[Any, Any]:
         """The networks and the state of the optimiser after its step."""
         steps, optimizer_state = self.settings.optimizer.update(update, optimizer_state, networks)
-        moved = jax.tree.map(lambda p, s: (p + scale * s).astype(p.dtype), networks, steps)
-        return moved, optimizer_state
+        networks = jax.tree.map(lambda p, s: (p + scale * s).astype(p.dtype), networks, steps)
+        return networks, optimizer_state
 
-    def counted(self, carry: TrainingCarry) -> TrainingCarry:
+    def count_batch(self, carry: TrainingCarry) -> TrainingCarry:
         """Count the batch; after the last one the next epoch is planned."""
-        s, seen, scores = self.settings, carry.seen, carry.scores
-        assert isinstance(seen, Seen)
+        s, batch, scores = self.settings, carry.last_batch, carry.scores
+        assert isinstance(batch, BatchErrors)
         if s.policy == "error_weighted":
-            there = (seen.ids >= 0).astype(scores.total.dtype)
-            at = jnp.maximum(seen.ids, 0)
+            is_filled = (batch.ids >= 0).astype(scores.total.dtype)
+            at = jnp.maximum(batch.ids, 0)
             scores = scores._replace(
-                total=scores.total.at[at].add(there * seen.errors),
-                count=scores.count.at[at].add(there),
+                total=scores.total.at[at].add(is_filled * batch.errors),
+                count=scores.count.at[at].add(is_filled),
             )
         carry = carry._replace(
-            position=carry.position + 1, sums=added(carry.sums, seen.sums), scores=scores
+            position=carry.position + 1,
+            sums=jax.tree.map(jnp.add, carry.sums, batch.sums),
+            scores=scores,
         )
         return jax.lax.cond(
             carry.position == s.n_batches, self.next_epoch, lambda carry: carry, carry
         )
 
     def pauses(self, carry: TrainingCarry) -> Any:
-        """If a batch needs more room than there is, or data that are not on the device."""
+        """Whether the next batch exceeds the capacity, or needs data that are not on the device."""
         s = self.settings
         if not s.window:
-            return carry.crowded
+            return carry.overflow
         done = carry.position % s.window == 0
-        if s.validation_room:
+        if s.validation_capacity:
             done |= carry.position == s.n_batches - 1
-        return carry.crowded | done
+        return carry.overflow | done
 
     def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Any) -> Any:
         """The loss of the same batch after `update`."""
         params = self.apply(carry, update).params
-        found = self.residuals(params, batch, self.settings.room)
-        return self.settings.loss(found, *self.weights(carry))
+        return self.settings.loss(self.residuals(params, batch), *self.weights(carry))
 
     # Epochs.
 
@@ -247,16 +251,16 @@ class TrainingKernel(Kernel):
             position=jnp.zeros_like(carry.position),
             sums=jax.tree.map(jnp.zeros_like, carry.sums), scores=Scores(latest, none, none),
         )  # fmt: skip
-        return self.planned(carry)
+        return self.plan_epoch(carry)
 
-    def planned(self, carry: TrainingCarry) -> TrainingCarry:
+    def plan_epoch(self, carry: TrainingCarry) -> TrainingCarry:
         """Choose whose forces count, draw structures, and divide them among batches.
 
-        Called again in the same epoch, it gives the same, unless there is more room.
+        Called again in the same epoch, it gives the same, unless the capacity has grown.
         """
         s = self.settings
         choosing, drawing, *dividing = jax.random.split(
-            jax.random.fold_in(carry.key, 1), 2 + len(s.room)
+            jax.random.fold_in(carry.key, 1), 2 + len(s.capacity)
         )
         if s.resample_every:
             again = (carry.epoch > 0) & (carry.epoch % s.resample_every == 0)
@@ -269,15 +273,15 @@ class TrainingKernel(Kernel):
             if s.policy == "error_weighted":
                 weights = error_weights(carry.scores.latest)
             drawn = draw(drawing, weights).astype(drawn.dtype)
-        plan, crowded = [], jnp.zeros((), bool)
-        for own, group in zip(dividing, s.room, strict=True):
+        plan, overflow = [], jnp.zeros((), bool)
+        for own, group in zip(dividing, s.capacity, strict=True):
             chosen = carry.supervised[drawn] == group.supervised
             ids = divide(own, drawn, chosen, sizes, s.n_batches, group.slots)
             plan.append(ids.astype(jnp.int32))
             taken = jnp.where(ids[..., None] >= 0, self.split.counts[ids], 0)
-            crowded |= jnp.any(jnp.sum(taken, axis=1) > jnp.array(group.atoms))
-            crowded |= jnp.sum(chosen) > ids.size
-        return carry._replace(plan=tuple(plan), crowded=crowded)
+            overflow |= jnp.any(jnp.sum(taken, axis=1) > jnp.array(group.atoms))
+            overflow |= jnp.sum(chosen) > ids.size
+        return carry._replace(plan=tuple(plan), overflow=overflow)
 
     # Errors.
 
@@ -286,14 +290,19 @@ class TrainingKernel(Kernel):
         """The precision."""
         return self.split.labels.energy.dtype
 
-    def validation_sums(self, networks: Any, of_each: OfEach) -> ErrorSums:
+    def validation_sums(self, networks: Any, map_members: MapMembers) -> ErrorSums:
         """The errors of the validation split, all of it."""
         assert self.validation is not None
         s = self.settings
-        return sums_of(
-            s.model, s.validation_room, of_each, self.normalisation, networks, self.validation,
-            self.validation_plan,
-        )  # fmt: skip
+        return split_error_sums(
+            s.model,
+            s.validation_capacity,
+            map_members,
+            normalisation=self.normalisation,
+            networks=networks,
+            split=self.validation,
+            plan=self.validation_plan,
+        )
 
     def _validation_loss(self, sums: ErrorSums, ends: Any) -> Any:
         alpha = self.loss_weights[1, 0]

@@ -1,18 +1,16 @@
 """What training minimises, and the errors that it reports."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ritz.mlip.arrays import AnyArray
-from ritz.mlip.batching.pack import Split, gather
-from ritz.mlip.batching.plan import Plan, Room
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, Prediction
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.batching.plan import Capacity
+from ritz.mlip.models.abstract_model import Batch, Prediction
 
 KINDS = ("rmse", "mse", "huber")
 """The forms of the loss."""
@@ -125,7 +123,7 @@ class ErrorSums(NamedTuple):
 
 
 def error_sums(residuals: Residuals) -> ErrorSums:
-    """Those of a batch; weights only say what counts."""
+    """The sums of a batch; weights only say which errors count."""
     return ErrorSums(
         _sums(residuals.energy, residuals.energy_weight),
         None if residuals.forces is None else _sums(residuals.forces, residuals.force_weight),
@@ -141,13 +139,34 @@ def _sums(errors: Any, weights: Any) -> Sums:
     )
 
 
-def added(sums: ErrorSums, others: ErrorSums) -> ErrorSums:
+def add_sums(sums: ErrorSums, others: ErrorSums) -> ErrorSums:
     """The sums of two sets of errors."""
     return jax.tree.map(jnp.add, sums, others)
 
 
-def residuals(prediction: Prediction, batch: Batch) -> Residuals:
-    """The errors of a prediction."""
+def residuals(
+    predictions: Sequence[Prediction], batch: Sequence[Batch], capacity: Capacity
+) -> Residuals:
+    """The errors of predictions for a batch; one prediction for each of its groups.
+
+    Groups with forces come first.
+    """
+    groups = [_group_residuals(*group) for group in zip(predictions, batch, strict=True)]
+    labelled, supervised = jnp.zeros(()), jnp.zeros(())
+    for group, own in zip(batch, capacity, strict=True):
+        counts = (group.ids >= 0) & group.labels.has_forces
+        n_atoms = jnp.sum(jnp.where(counts, group.n_atoms, 0))
+        labelled += n_atoms
+        supervised += n_atoms if own.supervised else 0
+    fraction = supervised / jnp.maximum(labelled, 1)
+    return groups[0]._replace(
+        energy=jnp.concatenate([group.energy for group in groups]),
+        energy_weight=jnp.concatenate([group.energy_weight for group in groups]),
+        supervised=fraction.astype(groups[0].energy.dtype),
+    )
+
+
+def _group_residuals(prediction: Prediction, batch: Batch) -> Residuals:
     labels = batch.labels
     energy = (prediction.energy - labels.energy) / batch.n_atoms
     if prediction.forces is None:
@@ -156,104 +175,42 @@ def residuals(prediction: Prediction, batch: Batch) -> Residuals:
     weight = jnp.where(batch.valid, weight[batch.slot], 0)
     assert batch.forces is not None
     found = Residuals(energy, labels.weight, prediction.forces - batch.forces, weight)
-    if prediction.stress is None:
+    if prediction.virial is None:
         return found
     return found._replace(
-        stress=prediction.stress - labels.stress,
+        stress=stress_of(prediction.virial, batch) - labels.stress,
         stress_weight=jnp.where(labels.has_stress, labels.weight, 0),
     )
 
 
-OfEach = Callable[[Callable[[Any], Any], Any], Any]
-"""Applies a function to a network, or to each of several; the results of these are stacked."""
+def stress_of(virial: Float[Array, "atoms 3 3"], batch: Batch) -> Float[Array, "slots 3 3"]:
+    """The stress of each structure, in eV/Angstrom^3, from the atoms' shares of the virial in eV.
+
+    Of structures without three lattice vectors it means nothing.
+    """
+    total = jax.ops.segment_sum(virial, batch.slot, len(batch.ids))
+    return total / batch.labels.volume[:, None, None]
 
 
-def alone(function: Callable[[Any], Any], networks: Any) -> Any:
-    """Of one network."""
-    return function(networks)
+def zero_sums(dtype: Any, capacity: Capacity) -> ErrorSums:
+    """Sums over no errors.
 
-
-def one_by_one(function: Callable[[Any], Any], networks: Any) -> Any:
-    """Of several networks, one after another."""
-    return jax.lax.map(function, networks)
-
-
-def gather_groups(
-    model: AbstractModel, split: Split, ids: Sequence[Any], room: Room
-) -> tuple[Batch, ...]:
-    """The structures of a batch, by group."""
-    return tuple(gather(model, split, own, group) for own, group in zip(ids, room, strict=True))
-
-
-def batch_residuals(
-    model: AbstractModel,
-    room: Room,
-    normalisation: Normalisation,
-    networks: Any,
-    batch: tuple[Batch, ...],
-) -> Residuals:
-    """The errors of networks on a batch."""
-    found, labelled, supervised = [], jnp.zeros(()), jnp.zeros(())
-    for group, own in zip(batch, room, strict=True):
-        prediction = model.predict(networks, normalisation, group, own)
-        found.append(residuals(prediction, group))
-        there = (group.ids >= 0) & group.labels.has_forces
-        count = jnp.sum(jnp.where(there, group.n_atoms, 0))
-        labelled += count
-        supervised += count if own.supervised else 0
-    fraction = supervised / jnp.maximum(labelled, 1)
-    return joined(found)._replace(supervised=fraction.astype(found[0].energy.dtype))
-
-
-def sums_of(
-    model: AbstractModel,
-    room: Room,
-    of_each: OfEach,
-    normalisation: Normalisation,
-    networks: Any,
-    split: Split,
-    plan: Plan,
-) -> ErrorSums:
-    """The errors of networks on a split, batch by batch, each of which is gathered once."""
-
-    def more(i: Any, sums: ErrorSums) -> ErrorSums:
-        batch = gather_groups(model, split, [group[i] for group in plan], room)
-        return added(sums, of_each(
-            lambda own: error_sums(batch_residuals(model, room, normalisation, own, batch)),
-            networks,
-        ))  # fmt: skip
-
-    zero = of_each(lambda _: zero_sums(split.labels.energy.dtype, room), networks)
-    return jax.lax.fori_loop(0, len(plan[0]), more, zero)
-
-
-def zero_sums(dtype: Any, room: Room) -> ErrorSums:
-    """Nothing summed yet."""
+    Args:
+        dtype: Their precision.
+        capacity: That of the batches; it says whether there are forces and stress.
+    """
     zero = Sums(*[jnp.zeros((), dtype)] * 3)
     return ErrorSums(
-        zero, zero if any(group.supervised for group in room) else None,
-        zero if any(group.stress for group in room) else None,
-    )  # fmt: skip
-
-
-def joined(found: Sequence[Residuals]) -> Residuals:
-    """The residuals of all groups together; those with forces come first."""
-    first = found[0]
-    return first._replace(
-        energy=jnp.concatenate([group.energy for group in found]),
-        energy_weight=jnp.concatenate([group.energy_weight for group in found]),
+        energy=zero,
+        forces=zero if any(group.supervised for group in capacity) else None,
+        stress=zero if any(group.stress for group in capacity) else None,
     )
 
 
 def named_errors(sums: ErrorSums, split: str, ends: Any) -> dict[str, Any]:
     """RMSE and MAE by name; NaN where no epoch ends."""
-    found = {f"RMSE_{split}": sums.energy.rmse, f"MAE_{split}": sums.energy.mae}
-    if sums.forces is not None:
-        found |= {
-            f"RMSE_force_{split}": sums.forces.rmse, f"MAE_force_{split}": sums.forces.mae
-        }  # fmt: skip
-    if sums.stress is not None:
-        found |= {
-            f"RMSE_stress_{split}": sums.stress.rmse, f"MAE_stress_{split}": sums.stress.mae
-        }  # fmt: skip
+    found = {}
+    for name, part in (("", sums.energy), ("force_", sums.forces), ("stress_", sums.stress)):
+        if part is not None:
+            found |= {f"RMSE_{name}{split}": part.rmse, f"MAE_{name}{split}": part.mae}
     return {name: jnp.where(ends, value, jnp.nan) for name, value in found.items()}

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ritz.mlip.batching.least_distances import plain
-from ritz.mlip.batching.memory import DEVICE, HOST, Caches, persisted, place_of
+from ritz.mlip.batching.memory import DEVICE, HOST, Caches, persistent_dataset, place_of
 from ritz.mlip.batching.pack import Split, pack
 from ritz.mlip.batching.stream import DataStream
-from ritz.mlip.batching.survey import Survey, Wanted, survey
+from ritz.mlip.batching.survey import Survey, Targets, survey
 from ritz.mlip.data.datasets import AbstractDataset, StructureDataset, Subset, split_indices
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.models.abstract_model import AbstractModel
@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """Splits of a data set, packed, and their statistics."""
 
     train: Split | DataStream | None
@@ -33,7 +33,7 @@ class Prepared:
     digest: str
     """Tells training splits apart."""
 
-    def without_splits(self) -> "Prepared":
+    def without_splits(self) -> "PreparedData":
         """What is left when the splits are on the device, so that they are in memory once."""
         return dataclasses.replace(self, train=None, test=None)
 
@@ -104,7 +104,7 @@ def prepare(
     test: AbstractDataset | None,
     config: TrainingConfig,
     dtype: str,
-) -> Prepared:
+) -> PreparedData:
     """Featurise and pack both splits, or make ready to stream them.
 
     Raises:
@@ -116,12 +116,12 @@ def prepare(
             "sampling_policy='energy_weighted' without atomic_energies: energies per atom are "
             "compared as they are."
         )
-    wanted = Wanted(config.uses_forces, config.uses_stress)
+    wanted = Targets(config.uses_forces, config.uses_stress)
     datasets = train, test if test is not None and len(test) else None
-    train = persisted(model, train, _persist_folder(config, "train"), wanted)
+    train = persistent_dataset(model, train, _persist_folder(config, "train"), wanted)
     sources = [train]
     if datasets[1] is not None:
-        test = persisted(model, datasets[1], _persist_folder(config, "val"), wanted)
+        test = persistent_dataset(model, datasets[1], _persist_folder(config, "val"), wanted)
         sources.append(test)
     place = place_of(model, sources, config.data_settings, wanted, dtype)
     first = survey(model, train, wanted, place == DEVICE, True)
@@ -139,7 +139,7 @@ def prepare(
             model, known.chunks, known.labels, normalisation, known.widths, dtype, wanted.stress
         )
 
-    return Prepared(
+    return PreparedData(
         made(train, first, "train"),
         None if test is None or second is None else made(test, second, "val"),
         normalisation, _statistics(first), datasets, first.digest,

@@ -121,12 +121,12 @@ class Start:
                     f"the data {dict(atomic_energies)}; give the same."
                 )
 
-    def put_into(self, driver: Any, alone: bool) -> None:
+    def put_into(self, driver: Any, single: bool) -> None:
         """Give a driver the parameters of the potentials.
 
         Args:
             driver: The driver.
-            alone: Whether it trains one potential, and no committee.
+            single: Whether it trains one potential, and no committee.
 
         Raises:
             ValueError: If they have other shapes, or are not as many.
@@ -135,7 +135,7 @@ class Start:
             return
         trees = [potential.parameters for potential in self.potentials]
         with driver._precision():
-            if alone and len(trees) == 1:
+            if single and len(trees) == 1:
                 found = jax.tree.map(lambda x: jnp.asarray(x, driver.dtype), trees[0])
             else:
                 found = jax.tree.map(
