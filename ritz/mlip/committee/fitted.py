@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ritz.mlip.potentials.fitted import FittedPotential, limit_of, total_energies
-from ritz.potentials import AbstractPotential, Structure
+from ritz.potentials import AbstractPotential, AtomicGraph
 
 
 class FittedCommittee(AbstractPotential):
@@ -45,7 +45,7 @@ class FittedCommittee(AbstractPotential):
         limits = self.params["limits"].max(axis=0)
         return limit_of(self.model.species, limits, first, second)
 
-    def __call__(self, params: Any, structure: Structure) -> Float[Array, ""]:
+    def __call__(self, params: Any, structure: AtomicGraph) -> Float[Array, ""]:
         """The mean of the members' energies."""
         each = jax.vmap(lambda own: total_energies(self.model, own, structure))(params)
         return jnp.mean(jnp.sum(each, axis=-1))

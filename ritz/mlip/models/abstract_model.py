@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.models.normalisation import Normalisation
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 
 
 class Labels(NamedTuple):
@@ -153,7 +153,7 @@ class AbstractModel(abc.ABC):
 
     @abc.abstractmethod
     def atomic_energies(
-        self, params: Any, normalisation: Normalisation, structure: Structure, kinds: Any
+        self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
     ) -> Float[Array, " n_atoms"]:
         """The energy of each atom of one structure, less the shift and that of the free atom.
 

@@ -18,7 +18,7 @@ from ritz.mlip.descriptors.derivatives import environments, forces, tables_of
 from ritz.mlip.descriptors.featurizing import features_of, widths_of
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
 from ritz.mlip.models.normalisation import SMALLEST, Normalisation
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda x: x,
@@ -221,7 +221,7 @@ class AtomicModel(AbstractModel):
         return Prediction(total, *forces(self.descriptor, slopes, around))
 
     def atomic_energies(
-        self, params: Networks, normalisation: Normalisation, structure: Structure, kinds: Any
+        self, params: Networks, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
     ) -> Float[Array, " n_atoms"]:
         """The outputs of the networks, in eV."""
         dtype = structure.vectors.dtype

@@ -15,7 +15,7 @@ from ritz.mlip.descriptors.chunk import Chunk, columns_of, indices
 from ritz.mlip.descriptors.pairs import partners_in_batch, with_partners
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
 from ritz.mlip.models.normalisation import Normalisation
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 
 
 class EnergyModule(Protocol):
@@ -35,7 +35,7 @@ class EnergyModule(Protocol):
         Only `numbers`, `mask`, `neighbors`, `vectors` and `pairs` mean something; positions and
         cell are NaN. Neighbours may be farther than the cutoff, so contributions must go to zero
         there; forces are derivatives by `vectors`, which must be finite also in empty entries, see
-        `Structure.squared_distances`.
+        `AtomicGraph.squared_distances`.
         """
         ...
 
@@ -89,12 +89,12 @@ class GraphModel(AbstractModel):
         """Nothing."""
         return ()
 
-    def _structure(self, graph: Any, valid: Any, atoms: Sequence[int]) -> Structure:
+    def _structure(self, graph: Any, valid: Any, atoms: Sequence[int]) -> AtomicGraph:
         """A batch as one structure; `atoms` says how many places each species has."""
         known = [atomic_numbers[symbol] for symbol in self.species[: len(atoms)]]
         numbers = jnp.where(valid, jnp.asarray(np.repeat(known, atoms)), 0)
         nowhere = jnp.full((), jnp.nan, graph.vectors.dtype)
-        return Structure(
+        return AtomicGraph(
             positions=jnp.broadcast_to(nowhere, (len(valid), 3)),
             cell=jnp.broadcast_to(nowhere, (3, 3)), pbc=jnp.zeros(3, bool), numbers=numbers,
             mask=valid, neighbors=graph.partners // graph.partners.shape[1],
@@ -129,7 +129,7 @@ class GraphModel(AbstractModel):
         return Prediction(total, jnp.stack(forces, axis=-1), virial)
 
     def atomic_energies(
-        self, params: Any, normalisation: Normalisation, structure: Structure, kinds: Any
+        self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
     ) -> Float[Array, " n_atoms"]:
         """What the module gives, in eV."""
         return self.module.apply(params, structure) / normalisation.e_scaling

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ritz.mlip.descriptors.polynomials import cosine_cutoff
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 
 
 class PaiNN(nn.Module):
@@ -29,7 +29,7 @@ class PaiNN(nn.Module):
     """How many functions of the distance there are."""
 
     @nn.compact
-    def __call__(self, structure: Structure) -> Float[Array, " n_atoms"]:
+    def __call__(self, structure: AtomicGraph) -> Float[Array, " n_atoms"]:
         """An energy for each atom."""
         n = self.n_features
         squares = structure.squared_distances()

@@ -7,14 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers
-from ase.data import atomic_numbers as numbers_by_symbol
 from jaxtyping import Array, Float
 
-from ritz.mlip.data.structure import Structure as LabelledStructure
+from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
-from ritz.potentials import AbstractPotential, Structure
+from ritz.potentials import AbstractPotential, AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE, ClosePair, closest_of
 
 
@@ -59,17 +58,17 @@ class FittedPotential(AbstractPotential):
         """The limits of the two species, see `ritz.mlip.least_distances.limits`."""
         return limit_of(self.model.species, self.params["limits"], first, second)
 
-    def atomic_energies(self, params: Any, structure: Structure) -> Float[Array, " n_atoms"]:
+    def atomic_energies(self, params: Any, structure: AtomicGraph) -> Float[Array, " n_atoms"]:
         """The energy of each atom; NaN for species that the potential does not know."""
         return total_energies(self.model, params, structure)
 
-    def __call__(self, params: Any, structure: Structure) -> Float[Array, ""]:
+    def __call__(self, params: Any, structure: AtomicGraph) -> Float[Array, ""]:
         """The sum of the energies of the atoms."""
         return jnp.sum(self.atomic_energies(params, structure))
 
 
 def total_energies(
-    model: AbstractModel, params: Any, structure: Structure
+    model: AbstractModel, params: Any, structure: AtomicGraph
 ) -> Float[Array, " n_atoms"]:
     """The energy of each atom, that of the free atom included; NaN for unknown species.
 
@@ -100,14 +99,14 @@ def limit_of(species: Sequence[str], limits: Any, first: Any, second: Any) -> An
         return np.asarray(limits)[kinds[first], kinds[second]]
     rows, found = limits[jnp.asarray(kinds)[first]], jnp.zeros((), limits.dtype)
     for kind, symbol in enumerate(species):  # compilers are faster at this than at look-ups
-        found: Any = jnp.where(second == numbers_by_symbol[symbol], rows[..., kind], found)
+        found: Any = jnp.where(second == atomic_numbers[symbol], rows[..., kind], found)
     return found
 
 
 def _kinds(species: Sequence[str]) -> np.ndarray:
     """The place of each species by its atomic number; -1 for those that are not known."""
-    kinds = np.full(len(numbers_by_symbol), -1)
-    kinds[[numbers_by_symbol[s] for s in species]] = range(len(species))
+    kinds = np.full(len(atomic_numbers), -1)
+    kinds[[atomic_numbers[s] for s in species]] = range(len(species))
     return kinds
 
 
@@ -125,13 +124,13 @@ class ClosePairs:
         structures: The structures.
     """
 
-    def __init__(self, potential: Any, structures: Sequence[LabelledStructure]):
+    def __init__(self, potential: Any, structures: Sequence[Structure]):
         self._model, self._limits = potential.model, potential.limits
         self._structures = structures
         self.found: dict[int, ClosePair] = {}
         """The closest pair of each structure that has one, by its place."""
 
-    def find(self, place: int, structure: LabelledStructure, cutoff: float) -> PairArrays:
+    def find(self, place: int, structure: Structure, cutoff: float) -> PairArrays:
         """`find_pairs`, as `Chunk` calls it."""
         first, second, shifts = find_pairs(structure, cutoff)
         positions = np.asarray(structure.positions)

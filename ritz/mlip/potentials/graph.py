@@ -16,7 +16,7 @@ class GraphPotential(AbstractMLIP):
     """A potential of a module of flax, or of anything else that gives energies of atoms.
 
     The energy is the sum of what the module gives for each atom; forces and stress are its
-    derivatives. The module is called with a `ritz.potentials.Structure`, see `EnergyModule`.
+    derivatives. The module is called with a `ritz.potentials.AtomicGraph`, see `EnergyModule`.
 
     Args:
         module: The module; by default `PaiNN()`.
