@@ -16,7 +16,6 @@ import numpy as np
 
 from ritz.checkpoint import CheckpointError
 from ritz.checkpoint.folder import CheckpointFolder
-from ritz.checkpoint.resume import saved_steps
 from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
 from ritz.cli.output_format import check_output
@@ -43,7 +42,7 @@ from ritz.mlip.committee.results import METADATA
 from ritz.mlip.data.labelling import no_energy
 from ritz.mlip.potentials.files import NotFiniteError
 from ritz.mlip.potentials.predictions import errors_of, plot_parity
-from ritz.mlip.training.start import Resume, batches_of, steps_in_total
+from ritz.mlip.training.start import Resume, batches_of
 from ritz.stages.parts import make
 
 _logger = logging.getLogger("ritz")
@@ -195,11 +194,10 @@ def _saved(folder: Path) -> Path | None:
 
 def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_structures: int) -> bool:
     """Whether all epochs were trained, and the result was written."""
-    steps = saved_steps(saved)
-    n_batches = batches_of(n_structures, config.method.batchsize)
-    left = steps_in_total(config.iterations, n_batches, Resume(saved, in_total=True))
+    n_batches = batches_of(n_structures, config.batch_size)
     result = COMMITTEE_FILE if given.members > 1 else MODEL
-    return steps.step - steps.began >= left and (Path(given.folder) / result).is_file()
+    is_trained = Resume(saved, in_total=True).has_completed(config.iterations, n_batches)
+    return is_trained and (Path(given.folder) / result).is_file()
 
 
 # With a trained potential.

@@ -228,3 +228,15 @@ def test_bad_optimisers(make, message):
 def test_every_field_of_the_configuration_is_documented():
     for field in dataclasses.fields(TrainingConfig):
         assert f"\n        {field.name}: " in TrainingConfig.__doc__, field.name
+
+
+def test_every_field_says_what_it_allows_and_belongs_to():
+    groups = [field.metadata["group"] for field in dataclasses.fields(TrainingConfig)]
+    assert set(groups) == {
+        "run", "data", "loss", "forces", "batches", "normalisation", "optimiser", "scheduler",
+        "checkpoints", "memory", "caches", "output",
+    }  # fmt: skip
+    config = TrainingConfig(memory_limit=2.0, num_workers=3)
+    assert config.data_settings.windows_ahead == 6
+    assert config.data_settings.bytes_on(None) == 2e9
+    assert "method" in config.of_steps and "iterations" not in config.of_steps

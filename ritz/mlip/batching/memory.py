@@ -40,13 +40,13 @@ DEVICE, HOST, NOWHERE = "device", "host", "nowhere"
 class DataSettings:
     """Where packed data are kept, and how they are streamed."""
 
-    mode: str
+    memory_mode: str
     """"gpu" for the device that trains, "cpu" for the memory of the host."""
-    limit: float | None
+    memory_limit: float | None
     """How much memory the data may take there, in GB; None for half of what is free."""
     device: str | None
     """The device that trains; None for JAX's default."""
-    n_workers: int
+    num_workers: int
     """How many threads prepare streamed data; 0 for one that prepares one window ahead."""
     prefetch_factor: int
     """How many windows each thread prepares ahead."""
@@ -56,19 +56,19 @@ class DataSettings:
     @property
     def windows_ahead(self) -> int:
         """How many windows are prepared before they are needed."""
-        return self.prefetch_factor * self.n_workers if self.n_workers else 1
+        return self.prefetch_factor * self.num_workers if self.num_workers else 1
 
     @property
     def window_bytes(self) -> float:
         """How large a window may be, so that those in use and those ahead keep within the limit."""
-        if self.limit is None:
+        if self.memory_limit is None:
             return WINDOW
-        return self.limit * 1e9 / (self.windows_ahead + 3)
+        return self.memory_limit * 1e9 / (self.windows_ahead + 3)
 
     def bytes_on(self, device: Any) -> float:
         """How many bytes the data may take on a device of JAX; on the host if it is None."""
-        if self.limit is not None:
-            return self.limit * 1e9
+        if self.memory_limit is not None:
+            return self.memory_limit * 1e9
         stats = (None if device is None else device.memory_stats()) or {}
         if "bytes_limit" in stats:
             return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) / 2
@@ -88,9 +88,9 @@ def place_of(
     all.
     """
     device = find_device(settings.device) or jax.devices()[0]
-    place = HOST if settings.mode == "cpu" and device.platform != "cpu" else DEVICE
+    place = HOST if settings.memory_mode == "cpu" and device.platform != "cpu" else DEVICE
     count = sum(map(len, datasets))
-    if settings.limit is None and count <= CERTAIN:
+    if settings.memory_limit is None and count <= CERTAIN:
         return place
     limit = settings.bytes_on(None if place == HOST else device)
     size = sum(_estimate(model, dataset, wanted, dtype) for dataset in datasets)

@@ -211,6 +211,8 @@ class CommitteeTraining(AbstractTraining):
             best.parameters, best.scores = self.snapshot_parameters(), np.asarray(score)
         return best
 
+    is_committee = True
+
     @property
     def n_members(self) -> int:  # type: ignore[override]
         """How many potentials are trained."""

@@ -1,17 +1,14 @@
 """Base class of trainable potentials."""
 
 import abc
-import time
 from os import PathLike
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from ritz.driver.arguments import listed
-from ritz.mlip.arguments import check_dtype, default_device
+from ritz.mlip.arguments import check_dtype
 from ritz.mlip.batching.least_distances import limits
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.labels import as_structures
@@ -20,13 +17,12 @@ from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.potentials.files import NotFiniteError, read_potential, write_potential
 from ritz.mlip.potentials.fitted import FittedPotential
-from ritz.mlip.potentials.predictions import PredictOut, predict, predict_dataset, save_predictions
+from ritz.mlip.potentials.predictions import PredictOut, predict, predict_dataset
+from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
-from ritz.mlip.training.prepare import prepare, resolve
+from ritz.mlip.training.prepare import GivenData, Splits, prepare
 from ritz.mlip.training.result import TrainOut
-from ritz.mlip.training.run import run_training
-from ritz.mlip.training.start import BEST, start_of
 from ritz.potentials import AbstractPotentialSource
 
 
@@ -126,23 +122,17 @@ class AbstractMLIP(AbstractPotentialSource):
             ValueError: If data, potential and configuration do not fit, or labels are missing.
             CheckpointError: If `resume_from` is no checkpoint of such a run.
         """
-        began = time.perf_counter()
+        given = GivenData(structures, dataset, train_dataset, test_dataset)
         config = TrainingConfig() if config is None else config
-        start = start_of(resume_from, in_total, load_potential, False)
-        config = start.config(config, structures is not None)
-        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
-        start.check_energies(data[0].atomic_energies)
-        with default_device(config.device):
-            driver = self._driver(data, config)
-            ready = time.perf_counter()
-            (found,) = run_training(driver, config, start, listed(callback), out)
-        self.take_from(driver)
-        if config.save_best and config.checkpoint_dir is not None and driver.has_validation:
-            self.save(Path(driver.working_dir) / config.checkpoint_dir / BEST)
-        if config.save_energies or config.save_forces:
-            found.energies = save_predictions(self, data, config, driver.working_dir)
-        found.timing["preparation"] = ready - began
-        found.timing["total"] = time.perf_counter() - began
+        (found,) = train(
+            self._trainee,
+            given,
+            config,
+            resume_from=resume_from,
+            in_total=in_total,
+            callback=callback,
+            out=out,
+        )
         return found
 
     def driver(
@@ -159,10 +149,18 @@ class AbstractMLIP(AbstractPotentialSource):
         It takes the data as `train` does. A run of `n` epochs is
         `driver.run(n * driver.n_batches)`; afterwards `take_from(driver)` takes the parameters.
         """
-        config = TrainingConfig() if config is None else config
-        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
-        with default_device(config.device):
-            return self._driver(data, config)
+        given = GivenData(structures, dataset, train_dataset, test_dataset)
+        driver = self._trainee.driver(given, config)
+        assert isinstance(driver, PotentialTraining)
+        return driver
+
+    @property
+    def _trainee(self) -> Trainee:
+        def take(driver: AbstractTraining) -> list[AbstractMLIP]:
+            self.take_from(driver)
+            return [self]
+
+        return Trainee(self.descriptor, self._driver, take, load_potential)
 
     def take_from(self, driver: AbstractTraining, member: int | None = None) -> None:
         """Take parameters and statistics from a driver, for example one that `driver` has made.
@@ -188,7 +186,7 @@ class AbstractMLIP(AbstractPotentialSource):
         with jax.enable_x64(True):
             return self.model.init(jax.random.key(seed))
 
-    def _driver(self, data: tuple[Any, Any], config: TrainingConfig) -> PotentialTraining:
+    def _driver(self, data: Splits, config: TrainingConfig) -> PotentialTraining:
         dtype = self.precision(config)
         first = self.first_parameters(config.run_seed)
         return PotentialTraining(

@@ -17,7 +17,7 @@ from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.evaluation import MapMembers, split_error_sums
 from ritz.mlip.training.kernel import TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import ErrorSums, add_sums
+from ritz.mlip.training.losses import ErrorSums, add_sums, named_errors
 from ritz.mlip.training.prepare import PreparedData
 
 
@@ -42,7 +42,7 @@ class Windows:
         settings = config.data_settings
         self._ahead = settings.windows_ahead
         self._prefetch = Prefetch(
-            stream.window, max(1, settings.n_workers), settings.persistent_workers
+            stream.window, max(1, settings.num_workers), settings.persistent_workers
         )
         self._knows_next = config.sampling_policy != "error_weighted"
         self._present: Any = None
@@ -236,15 +236,25 @@ class TrainingData:
     def whole_plan(self, name: str) -> tuple[Capacity, Plan]:
         """Batches that have each structure of "train" or "test" once."""
         known = _known(self._split(name))
-        return fixed_plan(known, self._config.method.batchsize, self._config.uses_stress)
+        return fixed_plan(known, self._config.batch_size, self._config.uses_stress)
 
-    def error_sums(self, name: str, state: Any, capacity: Capacity, plan: Plan) -> ErrorSums:
+    def error_sums(
+        self, name: str, state: TrainedState, capacity: Capacity, plan: Plan
+    ) -> ErrorSums:
         """The errors of a state's networks on the batches of a plan."""
         return error_sums_of(
             self._model, self._split(name), capacity, plan, self._config.data_settings,
             self._map_members,
             state.normalisation, state.parameters,
         )  # fmt: skip
+
+    def errors(self, state: TrainedState) -> dict[str, Any]:
+        """The errors of a state on all structures of both splits, by name."""
+        found: dict[str, Any] = {}
+        for name in ("train",) if self.test is None else ("train", "test"):
+            sums = self.error_sums(name, state, *self.whole_plan(name))
+            found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
+        return found
 
 
 def _known(data: Split | DataStream) -> Split:

@@ -240,6 +240,42 @@ class TrainingKernel(Kernel):
 
     # Epochs.
 
+    def first_carry(
+        self, networks: Any, supervised: Any, seed: int, map_members: MapMembers
+    ) -> TrainingCarry:
+        """The carry before the first step, without a plan.
+
+        Args:
+            networks: The first parameters, of one network or of all members.
+            supervised: Which structures add to the force loss.
+            seed: Seeds the batches.
+            map_members: Applies a function to the network, or to each of them.
+        """
+        s, n = self.settings, len(supervised)
+        ones, zeros = jnp.ones(n, self.dtype), jnp.zeros(n, self.dtype)
+        return TrainingCarry(
+            params=networks,
+            optimizer_state=map_members(s.optimizer.init, networks),
+            key=jax.random.key(seed),
+            rate_scale=jnp.ones((), self.dtype),
+            epoch=jnp.zeros((), jnp.int32),
+            position=jnp.zeros((), jnp.int32),
+            plan=(),
+            supervised=jnp.asarray(supervised),
+            sums=map_members(lambda _: zero_sums(self.dtype, s.capacity), networks),
+            last_batch=(),
+            scores=Scores(ones, zeros, zeros),
+            validation=self.no_validation(networks, map_members),
+            overflow=jnp.zeros((), bool),
+        )
+
+    def no_validation(self, networks: Any, map_members: MapMembers) -> ErrorSums | tuple[()]:
+        """Sums over no errors where the validation split is streamed; otherwise nothing."""
+        s = self.settings
+        if not s.validation_capacity or not s.window:
+            return ()
+        return map_members(lambda _: zero_sums(self.dtype, s.validation_capacity), networks)
+
     def next_epoch(self, carry: TrainingCarry) -> TrainingCarry:
         """Take the errors of the epoch into the scores, and plan the next one."""
         scores = carry.scores

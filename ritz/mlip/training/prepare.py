@@ -11,8 +11,13 @@ from ritz.mlip.batching.memory import DEVICE, HOST, Caches, persistent_dataset, 
 from ritz.mlip.batching.pack import Split, pack
 from ritz.mlip.batching.stream import DataStream
 from ritz.mlip.batching.survey import Survey, Targets, survey
-from ritz.mlip.data.datasets import AbstractDataset, StructureDataset, Subset, split_indices
-from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
+from ritz.mlip.data.datasets import (
+    AbstractDataset,
+    Featurizer,
+    StructureDataset,
+    Subset,
+    split_indices,
+)
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation, fit_normalisation
 from ritz.mlip.training.config import TrainingConfig
@@ -38,43 +43,65 @@ class PreparedData:
         return dataclasses.replace(self, train=None, test=None)
 
 
-def resolve(
-    descriptor: ChebyshevDescriptor | None,
-    config: TrainingConfig,
-    structures: Any = None,
-    dataset: AbstractDataset | None = None,
-    train_dataset: AbstractDataset | None = None,
-    test_dataset: AbstractDataset | None = None,
-) -> tuple[AbstractDataset, AbstractDataset | None]:
+Splits = tuple[AbstractDataset, AbstractDataset | None]
+"""What is trained on, and what is held out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenData:
+    """The data that `train` is given, in one of three ways.
+
+    Raises:
+        TypeError: If none or several of them are used.
+    """
+
+    structures: Any = None
+    """Structures that are divided by `testpercent`."""
+    dataset: AbstractDataset | None = None
+    """Or a data set that is divided in the same way."""
+    train_dataset: AbstractDataset | None = None
+    """Or one to train on,"""
+    test_dataset: AbstractDataset | None = None
+    """and one to hold out, or None."""
+
+    def __post_init__(self) -> None:
+        ways = (self.structures, self.dataset, self.train_dataset)
+        given = sum(way is not None for way in ways)
+        if given != 1 or (self.test_dataset is not None and self.train_dataset is None):
+            raise TypeError(
+                "train takes structures=..., or dataset=..., or train_dataset=... with or without "
+                "test_dataset=...; give exactly one of the three."
+            )
+
+
+def resolve(descriptor: Featurizer | None, config: TrainingConfig, given: GivenData) -> Splits:
     """What to train on and what to hold out.
 
     Raises:
-        TypeError: If none or several of the three ways to give data are used.
         ValueError: If a data set and the configuration disagree, or nothing is left.
     """
-    given = [structures is not None, dataset is not None, train_dataset is not None]
-    if sum(given) != 1 or (test_dataset is not None and train_dataset is None):
-        raise TypeError(
-            "train takes structures=..., or dataset=..., or train_dataset=... with or without "
-            "test_dataset=...; give exactly one of the three."
-        )
-    if structures is not None:
+    dataset = given.dataset
+    if given.structures is not None:
         dataset = StructureDataset(
-            structures, descriptor, config.atomic_energies, config.max_energy, config.max_forces
+            given.structures,
+            descriptor,
+            config.atomic_energies,
+            max_energy=config.max_energy,
+            max_forces=config.max_forces,
         )
     else:
-        for own in (dataset, train_dataset, test_dataset):
-            if own is not None:
-                _check_dataset(own, descriptor, config)
-    if train_dataset is not None:
-        return train_dataset, test_dataset
+        for known in (dataset, given.train_dataset, given.test_dataset):
+            if known is not None:
+                _check_dataset(known, descriptor, config)
+    if given.train_dataset is not None:
+        return given.train_dataset, given.test_dataset
     assert dataset is not None
     train, test = split_indices(len(dataset), config.testpercent, config.seed_of_split)
     return Subset(dataset, train), Subset(dataset, test) if test else None
 
 
 def _check_dataset(
-    dataset: AbstractDataset, descriptor: ChebyshevDescriptor | None, config: TrainingConfig
+    dataset: AbstractDataset, descriptor: Featurizer | None, config: TrainingConfig
 ) -> None:
     if not isinstance(dataset, AbstractDataset):
         raise TypeError(f"a data set of ritz.mlip is needed, but {dataset!r} was given.")

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from ritz.checkpoint import Checkpoint, CheckpointError
 from ritz.driver.callback import AbstractCallback
 from ritz.mlip.training.callbacks import EpochHistory, EpochProgress
 from ritz.mlip.training.config import TrainingConfig
-from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
+from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.result import TrainOut
-from ritz.mlip.training.start import Start, extends, steps_in_total
+from ritz.mlip.training.start import Start, steps_in_total
 
 _logger = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ def run_training(
     resume = start.resume
     n_steps = steps_in_total(config.iterations, driver.n_batches, resume)
     began_at = time.perf_counter()
-    start.put_into(driver, isinstance(driver, PotentialTraining))
-    own = _callbacks(driver, config, start, extends(n_steps, config, resume))
+    start.put_into(driver)
+    own = _callbacks(driver, config, start, resume is not None and resume.extend(n_steps))
     try:
         driver.run(
             n_steps, out=out, callback=[history, *own, *callbacks], show_progress=False,
@@ -66,7 +66,7 @@ def run_training(
     counts = {"n_epochs": len(history.rows)}
     for split, data in zip(("train", "test"), driver.prepared.datasets, strict=True):
         counts[f"n_structures_{split}"] = 0 if data is None else len(data)
-    members = [None] if isinstance(driver, PotentialTraining) else range(driver.n_members)
+    members = range(driver.n_members) if driver.is_committee else [None]
     found = []
     for member in members:
         own = {
@@ -82,12 +82,12 @@ def run_training(
 
 
 def _callbacks(
-    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool
+    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool | Literal["longer"]
 ) -> list[AbstractCallback]:
     found: list[AbstractCallback] = []
     if driver.has_validation:
         if config.use_scheduler:
-            rate = config.method.learning_rate
+            rate = config.optimiser.learning_rate
             found.append(ReduceLROnPlateau(
                 MONITOR, config.scheduler_factor, config.scheduler_patience,
                 min_scale=min(1.0, config.scheduler_min_lr / rate),
@@ -118,7 +118,7 @@ def _best(driver: AbstractTraining, config: TrainingConfig, start: Start) -> Abs
 
 
 def _checkpoint(
-    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool
+    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool | Literal["longer"]
 ) -> Checkpoint:
     assert config.checkpoint_dir is not None
     checkpoint = Checkpoint(
