@@ -8,8 +8,8 @@ from ritz.cli.mlip_config import MLIPRun
 from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
 from ritz.mlip.data.datasets import split_indices
 from ritz.mlip.data.labelling import LabelCheck, Labelling
-from ritz.mlip.data.reading import expand, read_files
-from ritz.mlip.data.reference_energies import energies_of, is_isolated
+from ritz.mlip.data.reading import expand_paths, read_files
+from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies
 
 _logger = logging.getLogger("ritz")
 
@@ -45,7 +45,7 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
         except (ValueError, TypeError) as error:
             raise ValueError(f"data.{error}") from error
     try:
-        found = list(read_files(expand(files), labelling, keep_unconverged=bare))
+        found = list(read_files(expand_paths(files), labelling, keep_unconverged=bare))
     except (ValueError, OSError) as error:
         missing = re.search(r"has no (\w+) under the key", str(error))
         setting = KEY.format(label=missing[1]) if missing else key
@@ -104,7 +104,7 @@ def check_labels(config: TrainingConfig, structures: Sequence[Structure]) -> Non
     """
     check = LabelCheck(config.uses_forces, config.uses_stress, KEY, "train.")
     for structure in structures:
-        check.see(structure)
+        check.add(structure)
     check.finish()
 
 
@@ -148,7 +148,7 @@ def _given_energies(
             "species."
         )
     try:
-        found = energies_of(alone)
+        found = isolated_atom_energies(alone)
     except ValueError as error:
         raise ValueError(f"data.train: {error}") from error
     missing = sorted({symbol for s in train for symbol in s.species} - set(found))
@@ -166,7 +166,7 @@ def _given_energies(
 def _fitted(train: Sequence[Structure]) -> dict[str, float]:
     check = LabelCheck(False, False, KEY)
     for structure in train:
-        check.see(structure)
+        check.add(structure)
     try:
         found = ReferenceEnergies.from_regression(train)
     except ValueError as error:

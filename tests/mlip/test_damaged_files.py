@@ -11,7 +11,7 @@ from ritz.mlip import (
     HDF5StructureDataset,
     load_potential,
 )
-from ritz.mlip.potentials.files import NotFiniteError, dumps
+from ritz.mlip.potentials.files import NotFiniteError, dump_json
 from ritz.mlip.training.losses import Loss, Residuals
 from tests.mlip.systems import DATA, config, descriptor, potential, tio2
 
@@ -122,7 +122,7 @@ def test_what_is_not_finite_is_not_written(tmp_path):
         "d": None,
         "e": np.array([np.nan]),
     }
-    assert dumps(found) == '{"a": null, "b": [null, 1.0], "c": 2.0, "d": null, "e": [null]}'
+    assert dump_json(found) == '{"a": null, "b": [null, 1.0], "c": 2.0, "d": null, "e": [null]}'
 
 
 @pytest.mark.parametrize("kind", ["rmse", "mse", "huber"])

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from ritz.mlip import SGD, Adam, AdamW, TrainingConfig
-from ritz.mlip.batching.plan import choose, divide, draw, energy_weights, error_weights, most_atoms
+from ritz.mlip.batching.plan import (
+    divide_into_batches,
+    draw_with_replacement,
+    energy_weights,
+    error_weights,
+    most_atoms,
+    random_subset,
+)
 from ritz.mlip.models.atomic import ACTIVATIONS, checked_architecture, evaluate_network
 from ritz.mlip.models.normalisation import FeatureStatistics, fit_normalisation
 from ritz.mlip.training.losses import Loss, Residuals, error_sums, weight_at
@@ -86,7 +93,7 @@ def test_normalisation():
     statistics = FeatureStatistics(3)
     for part in np.split(features, [7, 30]):
         statistics.add(part)
-    np.testing.assert_allclose(statistics.least, features.min(axis=0))
+    np.testing.assert_allclose(statistics.minimum, features.min(axis=0))
     found = fit_normalisation(statistics, np.array([-10.0, -30.0, -25.0]), np.array([1, 2, 2]))
     assert (found.e_scaling, found.e_shift) == (2 / 5, -12.5)
     scaled = found.features(features)
@@ -106,7 +113,7 @@ def test_sampling_weights():
 
 def test_draws_have_their_probabilities():
     weights = jnp.tile(jnp.array([1.0, 3.0, 0.0]), 2000)
-    kinds = np.asarray(draw(jax.random.key(0), weights)) % 3
+    kinds = np.asarray(draw_with_replacement(jax.random.key(0), weights)) % 3
     counts = np.bincount(kinds, minlength=3)
     assert counts[2] == 0
     expected, error = 6000 * 0.75, np.sqrt(6000 * 0.75 * 0.25)
@@ -117,7 +124,9 @@ def test_every_structure_is_once_in_an_epoch_and_batches_are_alike():
     sizes = jnp.asarray(np.random.default_rng(0).integers(2, 60, 41))
     everybody = jnp.ones(41, bool)
     plans = [
-        np.asarray(divide(jax.random.key(seed), jnp.arange(41), everybody, sizes, 6, 7))
+        np.asarray(
+            divide_into_batches(jax.random.key(seed), jnp.arange(41), everybody, sizes, 6, 7)
+        )
         for seed in range(40)
     ]
     for plan in plans:
@@ -132,7 +141,7 @@ def test_every_structure_is_once_in_an_epoch_and_batches_are_alike():
 
 def test_a_chosen_subset():
     allowed = jnp.asarray(np.arange(20) % 2 == 0)
-    found = np.asarray(choose(jax.random.key(1), allowed, 4))
+    found = np.asarray(random_subset(jax.random.key(1), allowed, 4))
     assert found.sum() == 4 and not np.any(found & ~np.asarray(allowed))
 
 

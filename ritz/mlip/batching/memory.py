@@ -75,11 +75,11 @@ class DataSettings:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
 
 
-def place_of(
+def data_location(
     model: AbstractModel,
     datasets: Sequence[AbstractDataset],
     settings: DataSettings,
-    wanted: Targets,
+    targets: Targets,
     dtype: str,
 ) -> str:
     """Where packed data are kept: where the settings say, unless they would take too much.
@@ -93,7 +93,7 @@ def place_of(
     if settings.memory_limit is None and count <= CERTAIN:
         return place
     limit = settings.bytes_on(None if place == HOST else device)
-    size = sum(_estimate(model, dataset, wanted, dtype) for dataset in datasets)
+    size = sum(_estimate_bytes(model, dataset, targets, dtype) for dataset in datasets)
     if size <= limit:
         return place
     _logger.info(
@@ -103,10 +103,12 @@ def place_of(
     return NOWHERE
 
 
-def _estimate(model: AbstractModel, dataset: AbstractDataset, wanted: Targets, dtype: str) -> float:
+def _estimate_bytes(
+    model: AbstractModel, dataset: AbstractDataset, targets: Targets, dtype: str
+) -> float:
     places = np.unique(np.linspace(0, len(dataset) - 1, SAMPLE).astype(int))
     chunk = chunk_of(model, dataset, [int(place) for place in places])
-    tabled = np.array([wanted.of(s) for s in chunk.structures], bool)
+    tabled = np.array([targets.of(s) for s in chunk.structures], bool)
     widths = model.widths(chunk, bool(np.any(tabled)))
     itemsize = np.dtype(dtype).itemsize
     each = [
@@ -167,7 +169,7 @@ def persistent_dataset(
     model: AbstractModel,
     dataset: AbstractDataset,
     folder: str | PathLike[str] | None,
-    wanted: Targets,
+    targets: Targets,
 ) -> AbstractDataset:
     """The same structures, with features and derivatives in a folder if one is given.
 
@@ -177,7 +179,7 @@ def persistent_dataset(
         model: For which features are kept.
         dataset: The structures.
         folder: Where; None for nowhere.
-        wanted: Whether derivatives are needed too.
+        targets: Whether derivatives are needed too.
 
     Raises:
         ValueError: If the model has no features.
@@ -190,19 +192,19 @@ def persistent_dataset(
             "cache_persist_dir keeps features, which this potential does not have; leave it out."
         )
     has_features = len(dataset) > 0 and dataset.get_features(0) is not None
-    if has_features and (not wanted.any or dataset.local_widths is not None):
+    if has_features and (not targets.any or dataset.local_widths is not None):
         return dataset
     digest = hashlib.sha256(
         json.dumps({**descriptor.header(), "device": None}, sort_keys=True).encode()
     )
     for structure in dataset:
         digest_of(digest, structure)
-    kind = "derivatives" if wanted.any else "features"
+    kind = "derivatives" if targets.any else "features"
     path = Path(folder) / f"{kind}-{digest.hexdigest()[:20]}.h5"
     kept = HDF5StructureDataset(path, descriptor, dataset.atomic_energies)
     if not path.exists():
         _logger.info("%s of the data are written to %s.", kind.capitalize(), path)
         kept.build_database(
-            iter(dataset), persist_features=True, persist_force_derivatives=wanted.any
+            iter(dataset), persist_features=True, persist_force_derivatives=targets.any
         )
     return kept

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from ritz.driver.stop import StopReason
-from ritz.mlip.committee.fitted import FittedCommittee
 from ritz.mlip.committee.results import (
     METADATA,
     CommitteePredictResult,
@@ -24,10 +23,11 @@ from ritz.mlip.data.labels import as_structures
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.potentials.ann import ANNPotential
 from ritz.mlip.potentials.base import AbstractMLIP, load_potential
+from ritz.mlip.potentials.fitted import FittedCommittee
 from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining
-from ritz.mlip.training.prepare import GivenData, Splits, prepare
+from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
 from ritz.mlip.training.start import BEST
 from ritz.potentials import AbstractPotentialSource
 
@@ -135,7 +135,7 @@ class CommitteePotential(AbstractPotentialSource):
             for n, seed in enumerate(committee.seeds)
         ]
         result = CommitteeTrainResult(members, folder)
-        result.write({"config": _plain(config), "committee_config": _plain(committee)})
+        result.write({"config": _as_json(config), "committee_config": _as_json(committee)})
         return result
 
     def driver(
@@ -172,7 +172,7 @@ class CommitteePotential(AbstractPotentialSource):
             each = [template.first_parameters(seed) for seed in committee.seeds]
             with jax.enable_x64(True):
                 first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-            prepared = prepare(template.model, *data, config, dtype)
+            prepared = prepare_data(template.model, *data, config, dtype)
             return CommitteeTraining(template.model, first, prepared, config, dtype)
 
         return Trainee(
@@ -278,7 +278,7 @@ class CommitteePotential(AbstractPotentialSource):
         ]
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def _as_json(config: Any) -> dict[str, Any]:
     """A configuration as JSON can hold it, without the device, which is no part of files."""
     fields = dataclasses.asdict(config)
     fields.pop("device", None)

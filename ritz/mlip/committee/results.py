@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ritz.mlip.potentials.files import dumps
+from ritz.mlip.potentials.files import dump_json
 from ritz.mlip.potentials.predictions import PredictOut
 from ritz.mlip.training.result import TrainOut
 
@@ -77,12 +77,12 @@ class CommitteeTrainResult:
             path.mkdir(parents=True, exist_ok=True)
             out.errors.reset_index().to_csv(path / "history.csv", index=False)
             history = {"errors": out.errors.reset_index().to_dict("list"), "stats": out.stats}
-            (path / "history.json").write_text(dumps(history))
+            (path / "history.json").write_text(dump_json(history))
             summary = {"seed": member.seed, "stats": out.stats, "timing": out.timing,
                        "stop_message": out.stop_message}  # fmt: skip
-            (path / "summary.json").write_text(dumps(summary, indent=2))
+            (path / "summary.json").write_text(dump_json(summary, indent=2))
             entries.append({"index": member.index, "seed": member.seed, "folder": path.name})
-        text = dumps({**metadata, "members": entries}, indent=2)
+        text = dump_json({**metadata, "members": entries}, indent=2)
         (self.output_dir / METADATA).write_text(text)
 
 

@@ -229,7 +229,12 @@ class Subset(AbstractDataset):
 def referenced_energy(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
     """The energy of a structure less that of its atoms, in eV; NaN if it is not known."""
     energy = np.nan if structure.energy is None else structure.energy
-    return energy - sum(
+    return energy - free_atoms_energy(structure, atomic_energies)
+
+
+def free_atoms_energy(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
+    """The sum of the energies of a structure's atoms, in eV."""
+    return sum(
         count * atomic_energies.get(symbol, 0.0) for symbol, count in structure.composition.items()
     )
 

@@ -30,7 +30,7 @@ from ritz.mlip.data.hdf5_columns import (
 )
 from ritz.mlip.data.labelling import Labelling
 from ritz.mlip.data.reading import Sources, read_sources
-from ritz.mlip.data.reference_energies import energies_of, is_isolated, without_isolated
+from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies, without_isolated
 from ritz.mlip.data.structure import Structure
 
 FORMAT = "ritz.mlip structures 1"
@@ -164,7 +164,7 @@ class HDF5StructureDataset(AbstractDataset):
         energies = self._given_energies or {}
         if self.max_energy is not None and self._given_energies is None:
             structures = list(structures)  # the limit goes by energies that may be among them
-            energies = energies_of([s for s in structures if is_isolated(s)])
+            energies = isolated_atom_energies([s for s in structures if is_isolated(s)])
         for structure in structures:
             if is_isolated(structure):
                 isolated.append(structure)

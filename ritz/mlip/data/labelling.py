@@ -124,7 +124,7 @@ class LabelCheck:
         self._weighs = False
         self._first: Structure | None = None
 
-    def see(self, structure: Structure) -> None:
+    def add(self, structure: Structure) -> None:
         """Look at the next structure.
 
         Raises:

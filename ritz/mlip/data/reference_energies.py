@@ -49,7 +49,7 @@ def without_isolated(
                 "%d isolated atoms are skipped, since atomic_energies are given.", len(isolated)
             )
         return left, dict(atomic_energies)
-    found = energies_of(isolated)
+    found = isolated_atom_energies(isolated)
     if found:
         told = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in found.items())
         _logger.info("Energies of atoms from isolated ones, in eV: %s", told)
@@ -61,7 +61,7 @@ def without_isolated(
     return left, found
 
 
-def energies_of(atoms: Sequence[Structure]) -> dict[str, float]:
+def isolated_atom_energies(atoms: Sequence[Structure]) -> dict[str, float]:
     """The energy of each species, in eV, from isolated atoms.
 
     Raises:
@@ -167,25 +167,26 @@ class ReferenceEnergies:
         Raises:
             ValueError: If a compound has no sample, or they do not determine the energies.
         """
-        wanted = [_reduced(_composition(compound)) for compound in compounds]
-        symbols = sorted({symbol for composition in wanted for symbol in composition})
+        reduced_compounds = [_reduced(_composition(compound)) for compound in compounds]
+        symbols = sorted({symbol for composition in reduced_compounds for symbol in composition})
         best: dict[int, float] = {}
         for composition, energy in map(_sample, samples):
             reduced = _reduced(composition)
-            for place, compound in enumerate(wanted):
+            for place, compound in enumerate(reduced_compounds):
                 if reduced == compound:
                     each = energy / sum(composition.values())
                     best[place] = min(each, best.get(place, np.inf))
-        missing = [compounds[place] for place in range(len(wanted)) if place not in best]
+        missing = [compounds[place] for place in range(len(reduced_compounds)) if place not in best]
         if missing:
             raise ValueError(f"there is no sample of {missing}.")
-        matrix = np.array([[c.get(s, 0) for s in symbols] for c in wanted], float)
+        matrix = np.array([[c.get(s, 0) for s in symbols] for c in reduced_compounds], float)
         if matrix.shape[0] != matrix.shape[1] or abs(np.linalg.det(matrix)) < 1e-10:
             raise ValueError(
                 f"{list(compounds)} do not determine the energies of {symbols}: give as many "
                 "compounds as species, none a mixture of others."
             )
-        energies = np.array([best[place] for place in range(len(wanted))]) * matrix.sum(axis=1)
+        each = np.array([best[place] for place in range(len(reduced_compounds))])
+        energies = each * matrix.sum(axis=1)
         found = np.linalg.solve(matrix, energies)
         return cls(dict(zip(symbols, map(float, found), strict=True)))
 

@@ -96,7 +96,7 @@ class AbstractModel(abc.ABC):
     cutoff: float
     """How far neighbours reach, in Angstrom."""
 
-    least: float = 0.0
+    min_distance: float = 0.0
     """Closer pairs are left out, in Angstrom."""
 
     n_features: int = 0

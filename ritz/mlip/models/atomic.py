@@ -138,7 +138,7 @@ class AtomicModel(AbstractModel):
         return self.descriptor.n_features
 
     @property
-    def least(self) -> float:  # type: ignore[override]
+    def min_distance(self) -> float:  # type: ignore[override]
         """That of the descriptor, in Angstrom."""
         return self.descriptor.min_cutoff
 

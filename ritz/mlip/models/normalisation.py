@@ -40,8 +40,8 @@ class FeatureStatistics:
         self.mean = np.zeros(n_features)
         self.squares = np.zeros(n_features)
         """Sums of squared distances from the mean."""
-        self.least = np.full(n_features, np.inf)
-        self.most = np.full(n_features, -np.inf)
+        self.minimum = np.full(n_features, np.inf)
+        self.maximum = np.full(n_features, -np.inf)
 
     def add(self, features: Float[np.ndarray, "atoms n_features"]) -> None:
         """Take in the features of more atoms."""
@@ -51,8 +51,8 @@ class FeatureStatistics:
         self.squares += np.sum((features - mean) ** 2, axis=0) + apart**2 * self.count * n / total
         self.mean = self.mean + apart * n / total
         self.count = total
-        self.least = np.minimum(self.least, features.min(axis=0))
-        self.most = np.maximum(self.most, features.max(axis=0))
+        self.minimum = np.minimum(self.minimum, features.min(axis=0))
+        self.maximum = np.maximum(self.maximum, features.max(axis=0))
 
     @property
     def std(self) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ritz.mlip.arguments import check_dtype
-from ritz.mlip.batching.least_distances import limits
+from ritz.mlip.batching.survey import pair_limits
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.labels import as_structures
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
@@ -21,7 +21,7 @@ from ritz.mlip.potentials.predictions import PredictOut, predict, predict_datase
 from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
-from ritz.mlip.training.prepare import GivenData, Splits, prepare
+from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
 from ritz.mlip.training.result import TrainOut
 from ritz.potentials import AbstractPotentialSource
 
@@ -190,7 +190,7 @@ class AbstractMLIP(AbstractPotentialSource):
         dtype = self.precision(config)
         first = self.first_parameters(config.run_seed)
         return PotentialTraining(
-            self.model, first, prepare(self.model, *data, config, dtype), config, dtype
+            self.model, first, prepare_data(self.model, *data, config, dtype), config, dtype
         )
 
     # Prediction.
@@ -213,7 +213,7 @@ class AbstractMLIP(AbstractPotentialSource):
     @property
     def limits(self) -> Float[np.ndarray, "species species"]:
         """How far apart atoms of each two species must be, in Angstrom, see `limits`."""
-        return limits(self.statistics, self.model.least, len(self.species))
+        return pair_limits(self.statistics, self.model.min_distance, len(self.species))
 
     def check_trained(self) -> Normalisation:
         """How features and energies are scaled.
@@ -231,7 +231,7 @@ class AbstractMLIP(AbstractPotentialSource):
         Raises:
             NotFiniteError: With the first of them.
         """
-        for name, value in _flat((self.parameters, self.normalisation)).items():
+        for name, value in _named_leaves((self.parameters, self.normalisation)).items():
             if not np.all(np.isfinite(np.asarray(value, float))):
                 raise NotFiniteError(
                     f"the potential is no good: its parameters ({name}) are not finite, since "
@@ -273,7 +273,7 @@ class AbstractMLIP(AbstractPotentialSource):
             "kind": type(self).__name__, **self._header(), "dtype": self.dtype,
             "atomic_energies": self.atomic_energies, "statistics": self.statistics,
         }  # fmt: skip
-        arrays = {name: np.asarray(value) for name, value in _flat(self.parameters).items()}
+        arrays = {name: np.asarray(value) for name, value in _named_leaves(self.parameters).items()}
         arrays |= {
             f"normalisation.{name}": np.asarray(value)
             for name, value in normalisation._asdict().items()
@@ -310,7 +310,7 @@ class AbstractMLIP(AbstractPotentialSource):
     def _take(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take over what a file holds."""
         template = jax.eval_shape(self.model.init, jax.random.key(0))
-        shapes = _flat(template)
+        shapes = _named_leaves(template)
         for name, leaf in shapes.items():
             if name not in arrays:
                 raise ValueError(f"it does not fit this potential: it has no {name}.")
@@ -336,7 +336,7 @@ def load_potential(path: str | PathLike[str], **given: Any) -> Any:
     return AbstractMLIP.load(path, **given)
 
 
-def _flat(parameters: Any) -> dict[str, Any]:
+def _named_leaves(parameters: Any) -> dict[str, Any]:
     """Leaves by their place in the tree."""
     found, _ = jax.tree.flatten_with_path(parameters)
     return {

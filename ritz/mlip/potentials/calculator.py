@@ -82,7 +82,7 @@ class MLIPCalculator(Calculator):
                 f"{others}."
             )
         with jax.enable_x64(True):
-            found, energies = _evaluated(self._params, self._model, self._structure(atoms))
+            found, energies = _evaluate_members(self._params, self._model, self._structure(atoms))
             found, energies = jax.device_get((found, energies))
         n = len(atoms)
         self.results = {
@@ -126,7 +126,7 @@ class MLIPCalculator(Calculator):
 
 
 @jax.jit
-def _evaluated(
+def _evaluate_members(
     params: Any, potential: FittedPotential, structure: AtomicGraph
 ) -> tuple[Evaluated, Any]:
     """Of all members, whose parameters are stacked."""

@@ -17,18 +17,18 @@ from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.models.atomic import Layer
 
 
-def dumps(value: Any, **how: Any) -> str:
+def dump_json(value: Any, **how: Any) -> str:
     """JSON that every reader takes: NaN and infinities, which JSON does not have, become null."""
-    return json.dumps(_plain(value), allow_nan=False, **how)
+    return json.dumps(_finite_or_null(value), allow_nan=False, **how)
 
 
-def _plain(value: Any) -> Any:
+def _finite_or_null(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): _finite_or_null(part) for name, part in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return _finite_or_null(value.tolist())
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(part) for part in value]
+        return [_finite_or_null(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -51,7 +51,7 @@ def write_potential(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    text = dumps({"format": FORMAT, **header})
+    text = dump_json({"format": FORMAT, **header})
     with partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **{_HEADER: np.array(text)}, **arrays)
     partial.replace(path)

@@ -47,12 +47,12 @@ def check_fields(config: Any) -> None:
             check(field.name, getattr(config, field.name))
 
 
-def fields_where(config: Any, **wanted: Any) -> dict[str, Any]:
+def fields_where(config: Any, **metadata: Any) -> dict[str, Any]:
     """The fields whose metadata have some values, such as `group="memory"` or `fixed=True`."""
     return {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
-        if all(field.metadata[key] == value for key, value in wanted.items())
+        if all(field.metadata[key] == value for key, value in metadata.items())
     }
 
 

@@ -61,17 +61,17 @@ class Windows:
             return None
         plan = list(map(np.asarray, carry.plan))
         following: dict[Hashable, Ids] = {
-            (epoch, start): _part(plan, start, size)
+            (epoch, start): _batches_of_plan(plan, start, size)
             for start in range(begin + size, n_batches, size)[: self._ahead]
         }
         if len(following) < self._ahead and self._knows_next:
             upcoming = list(map(np.asarray, _next_plan(kernel, carry)))
             following |= {
-                (epoch + 1, start): _part(upcoming, start, size)
+                (epoch + 1, start): _batches_of_plan(upcoming, start, size)
                 for start in range(0, n_batches, size)[: self._ahead - len(following)]
             }
         self._present = epoch, begin
-        capacity, own = kernel.settings.capacity, _part(plan, begin, size)
+        capacity, own = kernel.settings.capacity, _batches_of_plan(plan, begin, size)
         found = self._prefetch.get(self._present, own, capacity, following)
         return with_labels(found, kernel.split)
 
@@ -85,7 +85,7 @@ def with_labels(window: Split, known: Split) -> Split:
     return window._replace(counts=known.counts, labels=known.labels)
 
 
-def _part(plan: list[np.ndarray], begin: int, size: int) -> Ids:
+def _batches_of_plan(plan: list[np.ndarray], begin: int, size: int) -> Ids:
     """Some batches of a plan; empty ones after the last."""
     found = []
     for group in plan:
@@ -102,7 +102,7 @@ def _next_plan(kernel: TrainingKernel, carry: TrainingCarry) -> Plan:
     return kernel.next_epoch(carry).plan
 
 
-def parts(
+def plan_windows(
     stream: DataStream, capacity: Capacity, plan: Plan, size: int
 ) -> Iterator[tuple[Split, Plan]]:
     """The data of a whole plan, window by window, each made while the one before is used."""
@@ -110,9 +110,10 @@ def parts(
     begins = range(0, len(groups[0]), size)
     prefetch = Prefetch(stream.window, 1, True)
     for number, begin in enumerate(begins):
-        own = _part(groups, begin, size)
+        own = _batches_of_plan(groups, begin, size)
         later: dict[Hashable, Ids] = {
-            start: _part(groups, start, size) for start in begins[number + 1 : number + 2]
+            start: _batches_of_plan(groups, start, size)
+            for start in begins[number + 1 : number + 2]
         }
         yield prefetch.get(begin, own, capacity, later), tuple(map(jnp.asarray, own))
     prefetch.close()
@@ -149,7 +150,7 @@ def error_sums_of(
     found: Any = None
     size = window_size(data, capacity, settings, len(plan[0]))
     known = on_device(data.split, np.dtype(data.dtype))
-    for window, own in parts(data, capacity, plan, size):
+    for window, own in plan_windows(data, capacity, plan, size):
         more = of_part(with_labels(window, known), own)
         found = more if found is None else add_sums(found, more)
     return found
@@ -189,7 +190,7 @@ class TrainingData:
         self._model, self._config, self._map_members = model, config, map_members
         train = prepared.train
         self._windows = Windows(train, config) if isinstance(train, DataStream) else None
-        self.train: Split = on_device(_known(train), real)
+        self.train: Split = on_device(_without_rows(train), real)
         """The split to train on; without rows of atoms if it is streamed."""
         self.test = prepared.test
         """The validation split, or None."""
@@ -235,7 +236,7 @@ class TrainingData:
 
     def whole_plan(self, name: str) -> tuple[Capacity, Plan]:
         """Batches that have each structure of "train" or "test" once."""
-        known = _known(self._split(name))
+        known = _without_rows(self._split(name))
         return fixed_plan(known, self._config.batch_size, self._config.uses_stress)
 
     def error_sums(
@@ -257,6 +258,6 @@ class TrainingData:
         return found
 
 
-def _known(data: Split | DataStream) -> Split:
+def _without_rows(data: Split | DataStream) -> Split:
     """The split, without rows of atoms if it is streamed."""
     return data.split if isinstance(data, DataStream) else data

@@ -10,7 +10,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from ritz.driver import Kernel, Proposal
 from ritz.mlip.batching.pack import Split, gather
-from ritz.mlip.batching.plan import Capacity, Plan, choose, divide, draw, error_weights
+from ritz.mlip.batching.plan import (
+    Capacity,
+    Plan,
+    divide_into_batches,
+    draw_with_replacement,
+    error_weights,
+    random_subset,
+)
 from ritz.mlip.models.abstract_model import AbstractModel, Batch
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.training.evaluation import MapMembers, map_single, split_error_sums
@@ -300,7 +307,7 @@ class TrainingKernel(Kernel):
         )
         if s.resample_every:
             again = (carry.epoch > 0) & (carry.epoch % s.resample_every == 0)
-            other = choose(choosing, self.split.labels.has_tables, s.n_supervised)
+            other = random_subset(choosing, self.split.labels.has_tables, s.n_supervised)
             carry = carry._replace(supervised=jnp.where(again, other, carry.supervised))
         sizes = jnp.sum(self.split.counts, axis=1)
         drawn = jnp.arange(len(sizes))
@@ -308,11 +315,11 @@ class TrainingKernel(Kernel):
             weights = self.energy_weights
             if s.policy == "error_weighted":
                 weights = error_weights(carry.scores.latest)
-            drawn = draw(drawing, weights).astype(drawn.dtype)
+            drawn = draw_with_replacement(drawing, weights).astype(drawn.dtype)
         plan, overflow = [], jnp.zeros((), bool)
         for own, group in zip(dividing, s.capacity, strict=True):
             chosen = carry.supervised[drawn] == group.supervised
-            ids = divide(own, drawn, chosen, sizes, s.n_batches, group.slots)
+            ids = divide_into_batches(own, drawn, chosen, sizes, s.n_batches, group.slots)
             plan.append(ids.astype(jnp.int32))
             taken = jnp.where(ids[..., None] >= 0, self.split.counts[ids], 0)
             overflow |= jnp.any(jnp.sum(taken, axis=1) > jnp.array(group.atoms))

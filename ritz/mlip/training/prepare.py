@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ritz.mlip.batching.least_distances import plain
-from ritz.mlip.batching.memory import DEVICE, HOST, Caches, persistent_dataset, place_of
+from ritz.mlip.batching.memory import DEVICE, HOST, Caches, data_location, persistent_dataset
 from ritz.mlip.batching.pack import Split, pack
 from ritz.mlip.batching.stream import DataStream
-from ritz.mlip.batching.survey import Survey, Targets, survey
+from ritz.mlip.batching.survey import Survey, Targets, distances_as_json, survey_dataset
 from ritz.mlip.data.datasets import (
     AbstractDataset,
     Featurizer,
@@ -112,11 +111,11 @@ def _check_dataset(
             f"the data set was made for {dataset.descriptor}, but the potential has {descriptor}."
         )
     known = {k: v for k, v in dataset.atomic_energies.items() if v}
-    wanted = {k: v for k, v in (config.atomic_energies or {}).items() if v}
-    if wanted and wanted != known:
+    configured = {k: v for k, v in (config.atomic_energies or {}).items() if v}
+    if configured and configured != known:
         raise ValueError(
             f"atomic_energies are those of the data set, {known}, but the configuration has "
-            f"{wanted}; leave them out, or make the data set with them."
+            f"{configured}; leave them out, or make the data set with them."
         )
     for name in ("max_energy", "max_forces"):
         if getattr(config, name) is not None:
@@ -125,7 +124,7 @@ def _check_dataset(
             )
 
 
-def prepare(
+def prepare_data(
     model: AbstractModel,
     train: AbstractDataset,
     test: AbstractDataset | None,
@@ -143,27 +142,27 @@ def prepare(
             "sampling_policy='energy_weighted' without atomic_energies: energies per atom are "
             "compared as they are."
         )
-    wanted = Targets(config.uses_forces, config.uses_stress)
+    targets = Targets(config.uses_forces, config.uses_stress)
     datasets = train, test if test is not None and len(test) else None
-    train = persistent_dataset(model, train, _persist_folder(config, "train"), wanted)
+    train = persistent_dataset(model, train, _persist_folder(config, "train"), targets)
     sources = [train]
     if datasets[1] is not None:
-        test = persistent_dataset(model, datasets[1], _persist_folder(config, "val"), wanted)
+        test = persistent_dataset(model, datasets[1], _persist_folder(config, "val"), targets)
         sources.append(test)
-    place = place_of(model, sources, config.data_settings, wanted, dtype)
-    first = survey(model, train, wanted, place == DEVICE, True)
-    second = None if test is None else survey(model, test, wanted, place == DEVICE, False)
+    place = data_location(model, sources, config.data_settings, targets, dtype)
+    first = survey_dataset(model, train, targets, place == DEVICE, True)
+    second = None if test is None else survey_dataset(model, test, targets, place == DEVICE, False)
     normalisation = _normalisation(first, config)
 
     def made(data: AbstractDataset, known: Survey, scope: str) -> Split | DataStream:
-        known = _shifted(known, normalisation)
+        known = _with_shifted_energies(known, normalisation)
         if known.chunks is None:
             return DataStream(
-                model, data, known, normalisation, dtype, wanted.stress,
+                model, data, known, normalisation, dtype, targets.stress,
                 _caches(config, scope, place), config.device,
             )  # fmt: skip
         return pack(
-            model, known.chunks, known.labels, normalisation, known.widths, dtype, wanted.stress
+            model, known.chunks, known.labels, normalisation, known.widths, dtype, targets.stress
         )
 
     return PreparedData(
@@ -173,7 +172,7 @@ def prepare(
     )  # fmt: skip
 
 
-def _shifted(known: Survey, normalisation: Normalisation) -> Survey:
+def _with_shifted_energies(known: Survey, normalisation: Normalisation) -> Survey:
     """With energies less the shift, which are small enough for single precision."""
     energy = known.labels.energy - normalisation.e_shift * known.counts.sum(axis=1)
     return dataclasses.replace(known, labels=known.labels._replace(energy=energy))
@@ -235,7 +234,7 @@ def _statistics(known: Survey) -> dict[str, Any]:
         "e_min": float(per_atom.min()),
         "e_max": float(per_atom.max()),
         "e_mean": float(per_atom.mean()),
-        "feature_min": known.statistics.least.tolist(),
-        "feature_max": known.statistics.most.tolist(),
-        "least_distances": None if known.closest is None else plain(known.closest),
+        "feature_min": known.statistics.minimum.tolist(),
+        "feature_max": known.statistics.maximum.tolist(),
+        "least_distances": None if known.closest is None else distances_as_json(known.closest),
     }

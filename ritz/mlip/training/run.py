@@ -93,7 +93,7 @@ def _callbacks(
                 min_scale=min(1.0, config.scheduler_min_lr / rate),
             ))  # fmt: skip
         if config.save_best:
-            found.append(_best(driver, config, start))
+            found.append(_best_parameters(driver, config, start))
     elif config.use_scheduler:
         raise ValueError(
             "use_scheduler=True goes by the validation split, but there is none; set testpercent "
@@ -106,7 +106,9 @@ def _callbacks(
     return found
 
 
-def _best(driver: AbstractTraining, config: TrainingConfig, start: Start) -> AbstractCallback:
+def _best_parameters(
+    driver: AbstractTraining, config: TrainingConfig, start: Start
+) -> AbstractCallback:
     """Keeps the best parameters; what training begins with is the first to compare with."""
     score = None
     if start.potentials:
