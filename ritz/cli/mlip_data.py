@@ -10,6 +10,7 @@ from ritz.mlip.data.datasets import split_indices
 from ritz.mlip.data.labelling import LabelCheck, Labelling
 from ritz.mlip.data.reading import expand_paths, read_files
 from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies
+from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
@@ -112,7 +113,7 @@ def without_isolated(structures: Sequence[Structure]) -> list[Structure]:
     """Without isolated atoms; that some are left out is told."""
     left, alone = _aside(structures)
     if alone:
-        _logger.info("%d isolated atoms are skipped.", len(alone))
+        _logger.info("%s skipped.", counted(len(alone), "isolated atom", "is"))
     return left
 
 
@@ -140,7 +141,9 @@ def _given_energies(
     wanted = given.data.atomic_energies
     if wanted is None or not isinstance(wanted, str):
         if alone:
-            _logger.info("%d isolated atoms are skipped: data.atomic_energies.", len(alone))
+            _logger.info(
+                "%s skipped: data.atomic_energies.", counted(len(alone), "isolated atom", "is")
+            )
         return wanted or {}
     if wanted != "regression":
         raise ValueError(
@@ -157,8 +160,8 @@ def _given_energies(
         return found
     if alone:
         _logger.warning(
-            "%d isolated atoms are skipped, since there is none of %s; energies of atoms are from "
-            "a regression.", len(alone), ", ".join(missing),
+            "%s skipped, since there is none of %s; energies of atoms are from "
+            "a regression.", counted(len(alone), "isolated atom", "is"), ", ".join(missing),
         )  # fmt: skip
     return None
 

@@ -136,5 +136,7 @@ def test_weights_that_are_all_zero_are_refused():
     structures = tio2(4)
     for structure in structures:
         structure.weight = 0.0
-    with pytest.raises(ValueError, match="all 3 structures have the weight 0.*structure0001.xsf"):
+    with pytest.raises(
+        ValueError, match="of 3 structures none has a weight above 0.*structure0001.xsf"
+    ):
         potential().driver(structures, config(testpercent=25, split_seed=0))

@@ -309,7 +309,7 @@ def test_normalisation_can_be_given(caplog):
     )
     found = plain.prepared.normalisation
     assert (found.e_shift, found.e_scaling) == (0, 1) and np.all(found.std == 1)
-    with pytest.raises(ValueError, match="there are 14 features"):
+    with pytest.raises(ValueError, match="the descriptor has 14 features"):
         stats["mean"] = np.zeros(3)
         potential().driver(dataset=dataset(), config=config(feature_stats=stats))
     with caplog.at_level(logging.WARNING):

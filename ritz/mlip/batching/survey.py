@@ -17,6 +17,7 @@ from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.descriptors.pairs import AT_ONE_PLACE, Dropped, closest_dropped, find_pairs
 from ritz.mlip.models.abstract_model import AbstractModel, Labels, Widths
 from ritz.mlip.models.normalisation import FeatureStatistics
+from ritz.wording import counted
 
 CHUNK = 256
 """How many structures are looked at at once."""
@@ -271,9 +272,10 @@ class ClosePairCheck:
         told = "; ".join(f"{f}, {f.pair.distance:.3g} Angstrom" for f in closest[:_TOLD])
         more = f"; and {len(closest) - _TOLD} more" if len(closest) > _TOLD else ""
         _logger.warning(
-            "In %d structures atoms are closer than min_cutoff=%g Angstrom, below which the "
+            "In %s atoms are closer than min_cutoff=%g Angstrom, below which the "
             "descriptor sees no pairs, so that training cannot learn what they do: %s%s. Lower "
-            "min_cutoff, or leave them out.", len(closest), self._least, told, more,
+            "min_cutoff, or leave them out.", counted(len(closest), "structure"), self._least,
+            told, more,
         )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
 from ritz.mlip.training.start import BEST
 from ritz.potentials import AbstractPotentialSource
+from ritz.wording import counted
 
 
 class CommitteePotential(AbstractPotentialSource):
@@ -75,7 +76,7 @@ class CommitteePotential(AbstractPotentialSource):
         return iter(self.members)
 
     def __repr__(self) -> str:
-        return f"CommitteePotential of {len(self)} members: {self.template!r}"
+        return f"CommitteePotential of {counted(len(self), 'member')}: {self.template!r}"
 
     def train(
         self,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ritz.mlip.potentials.files import dump_json
 from ritz.mlip.potentials.predictions import PredictOut
 from ritz.mlip.training.result import TrainOut
+from ritz.wording import counted
 
 METADATA = "committee_metadata.json"
 """The file of a committee's folder that lists its members."""
@@ -62,7 +63,7 @@ class CommitteeTrainResult:
         return pd.DataFrame(rows).set_index("member")
 
     def __str__(self) -> str:
-        lines = [f"Committee of {len(self.members)} members, trained together."]
+        lines = [f"Committee of {counted(len(self.members), 'member')}, trained together."]
         lines += [f"{name}: {s['mean']:.6g} +- {s['std']:.2g}" for name, s in self.stats.items()]
         return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from ritz.mlip.arguments import check_fraction
 from ritz.mlip.data.labels import as_structures
 from ritz.mlip.data.reference_energies import without_isolated
 from ritz.mlip.data.structure import Structure
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -141,15 +142,15 @@ class StructureDataset(AbstractDataset):
         ]
         if len(self.structures) < len(found):
             _logger.info(
-                "%d of %d structures are left out: their energies or forces are larger than "
-                "max_energy or max_forces.", len(found) - len(self.structures), len(found),
+                "%d of %s left out: energies or forces are larger than max_energy or max_forces.",
+                len(found) - len(self.structures), counted(len(found), "structure"),
             )  # fmt: skip
         if not self.structures:
             if not found:
                 raise ValueError("there are no structures but isolated atoms.")
             raise ValueError(
-                f"none of {len(found)} structures is within max_energy={max_energy!r} eV per atom "
-                f"and max_forces={max_forces!r} eV/Angstrom."
+                f"of {counted(len(found), 'structure')} none is within max_energy={max_energy!r} "
+                f"eV per atom and max_forces={max_forces!r} eV/Angstrom."
             )
 
     def __len__(self) -> int:

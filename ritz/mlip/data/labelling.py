@@ -6,6 +6,7 @@ from typing import Any
 
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.units import unit_factor
+from ritz.wording import counted
 
 LABELS = ("energy", "forces", "stress", "virial")
 """What a structure may be labelled with."""
@@ -146,9 +147,9 @@ class LabelCheck:
         """
         if self._first is not None and not self._weighs:
             raise ValueError(
-                f"all {self._count} structures have the weight 0, so that none counts; the first "
-                f"is {self._first.name or 0}. Give some a weight above 0, or take 'weight' out of "
-                "the files."
+                f"of {counted(self._count, 'structure')} none has a weight above 0, so that none "
+                f"counts; the first is {self._first.name or 0}. Give some such a weight, or take "
+                "'weight' out of the files."
             )
         for label, has in self._found.items():
             if not has:

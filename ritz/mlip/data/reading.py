@@ -26,6 +26,7 @@ from ritz.mlip.data.labels import as_structure, from_record, structure_from_atom
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.xsf import read_xsf
 from ritz.potentials.limits import check_declared, parse_json, readable_members
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -118,8 +119,8 @@ def read_files(
         yield from _read_file_structures(file, how)
     if how.skipped:
         _logger.warning(
-            "%d frames are skipped, since their electronic structure did not converge: %s",
-            len(how.skipped), _listed(how.skipped),
+            "%s skipped, since their electronic structure did not converge: %s",
+            counted(len(how.skipped), "frame", "is"), _listed(how.skipped),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from ase.formula import Formula
 
 from ritz.mlip.data.reading import Paths, iter_structures
 from ritz.mlip.data.structure import Structure
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def without_isolated(
     if atomic_energies is not None:
         if isolated:
             _logger.info(
-                "%d isolated atoms are skipped, since atomic_energies are given.", len(isolated)
+                "%s skipped, since atomic_energies are given.",
+                counted(len(isolated), "isolated atom", "is"),
             )
         return left, dict(atomic_energies)
     found = isolated_atom_energies(isolated)
@@ -144,8 +146,8 @@ class ReferenceEnergies:
         vector = np.array([right.get(a, 0.0) for a in symbols])
         if np.linalg.matrix_rank(matrix, tol=1e-10 * max(np.abs(matrix).max(), 1)) < len(symbols):
             raise ValueError(
-                f"{count} samples do not determine the energies of {symbols}: their compositions "
-                "are multiples of too few; use from_reference_compounds, or give more."
+                f"{counted(count, 'sample', 'does')} not determine the energies of {symbols}: the "
+                "compositions are multiples of too few; use from_reference_compounds, or give more."
             )
         found = np.linalg.solve(matrix, vector)
         left = square - 2 * found @ vector + found @ matrix @ found

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from ritz.mlip.data.units import to_float
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.models.atomic import Layer
+from ritz.wording import counted
 
 
 def dump_json(value: Any, **how: Any) -> str:
@@ -165,7 +166,9 @@ class _Values:
 
     def numbers(self, count: int) -> Float[np.ndarray, " count"]:
         if count < 0:
-            raise ValueError(f"{self._path}, line {self._line}: {count} values cannot be read.")
+            raise ValueError(
+                f"{self._path}, line {self._line}: {counted(count, 'value')} cannot be read."
+            )
         return np.array([self.number() for _ in range(count)])
 
     def integers(self, count: int) -> Int[np.ndarray, " count"]:
@@ -226,7 +229,10 @@ def _read(path: Path) -> AenetNetwork:
         raise ValueError(f"{path} has the descriptor {kind!r}; only Chebyshev can be read.")
     n_features, n_parameters = values.integers(2)
     if n_features < 1 or n_parameters < 4:
-        raise ValueError(f"{path} claims {n_features} features with {n_parameters} parameters.")
+        raise ValueError(
+            f"{path} claims {counted(n_features, 'feature')} with "
+            f"{counted(n_parameters, 'parameter')}."
+        )
     values.integers(n_features)
     parameters = values.numbers(n_parameters * n_features)
     values.integers(2 * n_features)
@@ -237,7 +243,8 @@ def _read(path: Path) -> AenetNetwork:
     )  # fmt: skip
     if descriptor.n_features != n_features or nodes[0] != n_features:
         raise ValueError(
-            f"{path}: {n_features} features and {nodes[0]} inputs do not fit to {descriptor}."
+            f"{path}: {counted(n_features, 'feature')} and {counted(nodes[0], 'input')} do not "
+            f"fit to {descriptor}."
         )
     n_evaluations = values.integer()
     low, high, mean, square = (values.numbers(n_features) for _ in range(4))

@@ -16,6 +16,7 @@ from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.potentials import AbstractPotential, AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE, ClosePair, closest_of
+from ritz.wording import counted
 
 
 class FittedPotential(AbstractPotential):
@@ -168,8 +169,8 @@ class ClosePairs:
         if len(places) > _TOLD:
             told.append(f"and {len(places) - _TOLD} more")
         _logger.warning(
-            "Of %d structures atoms are closer than the potential can tell, so that %s. %s.",
-            len(places), result, "; ".join(told),
+            "Of %s atoms are closer than the potential can tell, so that %s. %s.",
+            counted(len(places), "structure"), result, "; ".join(told),
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 
 class EpochCallback(AbstractCallback):
@@ -94,9 +94,7 @@ class EpochHistory(AbstractCallback):
             "seconds": float(log_data["wallclock"]),
         })  # fmt: skip
 
-    def is_live(self, step: int) -> bool:
-        """Deferred: only rows are read."""
-        return False
+    is_live = never_live
 
     def table(self, member: int | None = None) -> pd.DataFrame:
         """The errors by epoch, of one member if there are several."""

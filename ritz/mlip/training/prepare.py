@@ -20,6 +20,7 @@ from ritz.mlip.data.datasets import (
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation, fit_normalisation
 from ritz.mlip.training.config import TrainingConfig
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -219,8 +220,8 @@ def _given_statistics(found: Normalisation, stats: Any) -> Normalisation:
     std = np.asarray(std, float)
     if mean.shape != found.mean.shape or std.shape != found.std.shape:
         raise ValueError(
-            f"feature_stats has arrays of the shapes {mean.shape} and {std.shape}, but there are "
-            f"{len(found.mean)} features."
+            f"feature_stats has arrays of the shapes {mean.shape} and {std.shape}, but the "
+            f"descriptor has {counted(len(found.mean), 'feature')}."
         )
     return found._replace(mean=mean, std=std)
 

@@ -16,6 +16,7 @@ from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.result import TrainOut
 from ritz.mlip.training.start import Start, steps_in_total
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -133,7 +134,9 @@ def _checkpoint(
         for entry in there:
             folder.set_aside(entry)
         if there:
-            _logger.info("%d older checkpoints are in %s/set_aside.", len(there), folder.path)
+            _logger.info(
+                "%s in %s/set_aside.", counted(len(there), "older checkpoint", "is"), folder.path
+            )
     elif start.resume is None and there:
         raise CheckpointError(
             f"checkpoint_dir={config.checkpoint_dir!r} holds checkpoints of another run; give "

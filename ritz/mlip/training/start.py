@@ -40,6 +40,12 @@ class Resume:
         saved = saved_steps(self.path)
         return saved.step - saved.began
 
+    @property
+    def asked_for(self) -> int:
+        """How many steps the saved run was to take."""
+        saved = saved_steps(self.path)
+        return saved.target - saved.began
+
     def has_completed(self, iterations: int, n_batches: int) -> bool:
         """Whether nothing is left of `iterations` epochs of `n_batches` steps."""
         return self.completed >= steps_in_total(iterations, n_batches, self)
