@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 PRECISIONS = ("float32", "float64")
-"""What features and networks can be computed in."""
+"""Precisions of features and networks."""
 
 
 def check_positive(name: str, value: Any, or_zero: bool = False) -> float:

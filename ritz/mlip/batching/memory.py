@@ -1,4 +1,4 @@
-"""How much memory data take, where they are kept, and what is kept of them between uses."""
+"""Memory that data take, where they are kept, and caches."""
 
 import collections
 import dataclasses
@@ -43,30 +43,30 @@ class DataSettings:
     memory_mode: str
     """"gpu" for the device that trains, "cpu" for the memory of the host."""
     memory_limit: float | None
-    """How much memory the data may take there, in GB; None for half of what is free."""
+    """Memory that the data may take there, in GB; None for half of what is free."""
     device: str | None
     """The device that trains; None for JAX's default."""
     num_workers: int
-    """How many threads prepare streamed data; 0 for one that prepares one window ahead."""
+    """Number of threads that prepare streamed data; 0 for one that prepares one window ahead."""
     prefetch_factor: int
-    """How many windows each thread prepares ahead."""
+    """Number of windows that each thread prepares ahead."""
     persistent_workers: bool
     """Whether the threads live on between epochs."""
 
     @property
     def windows_ahead(self) -> int:
-        """How many windows are prepared before they are needed."""
+        """Number of windows that are prepared ahead."""
         return self.prefetch_factor * self.num_workers if self.num_workers else 1
 
     @property
     def window_bytes(self) -> float:
-        """How large a window may be, so that those in use and those ahead keep within the limit."""
+        """Largest size of a window, so that those in use and those ahead keep within the limit."""
         if self.memory_limit is None:
             return WINDOW
         return self.memory_limit * 1e9 / (self.windows_ahead + 3)
 
     def bytes_on(self, device: Any) -> float:
-        """How many bytes the data may take on a device of JAX; on the host if it is None."""
+        """Bytes that the data may take on a device of JAX; on the host if it is None."""
         if self.memory_limit is not None:
             return self.memory_limit * 1e9
         stats = (None if device is None else device.memory_stats()) or {}
@@ -119,7 +119,7 @@ def _estimate_bytes(
 
 
 class LRUCache:
-    """The last entries that were used; safe between threads.
+    """Cache of the entries that were used last; safe between threads.
 
     Args:
         size: How many there are at the most; None for any number.
@@ -146,7 +146,7 @@ class LRUCache:
             return self._entries.get(key)
 
     def put(self, key: Hashable, entry: Any) -> None:
-        """Keep an entry: copies of arrays, so that what they are parts of can be let go."""
+        """Store copies of an entry's arrays, so that larger arrays around them can be freed."""
         if self.size == 0:
             return
         entry = jax.tree.map(np.copy, entry)
@@ -158,7 +158,7 @@ class LRUCache:
 
 @dataclasses.dataclass(frozen=True)
 class Caches:
-    """How many structures' data are kept in memory: None for all of them, 0 for none."""
+    """Number of structures whose data are kept in memory: None for all of them, 0 for none."""
 
     features: int | None = 0
     neighbors: int | None = 0
@@ -171,7 +171,7 @@ def persistent_dataset(
     folder: str | PathLike[str] | None,
     targets: Targets,
 ) -> AbstractDataset:
-    """The same structures, with features and derivatives in a folder if one is given.
+    """The data set with features and derivatives in a file of a folder, if one is given.
 
     Files are named by what is in them, so that other data or another descriptor make others.
 

@@ -20,7 +20,7 @@ Capacity = tuple[GroupCapacity, ...]
 
 
 def most_atoms(counts: np.ndarray, n_batches: int) -> tuple[int, ...]:
-    """How many atoms of each species any batch of `divide` can have, given those of each structure.
+    """Largest number of atoms of each species in any batch of `divide_into_batches`.
 
     Args:
         counts: By structure and species.

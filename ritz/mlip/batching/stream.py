@@ -22,7 +22,7 @@ from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 
 AT_ONCE = 128
-"""How many structures are packed at once; bounds the memory that it takes."""
+"""Number of structures that are packed at once; bounds the memory."""
 
 Ids = Sequence[np.ndarray]
 """The structures of some batches, by group; -1 for none."""
@@ -71,7 +71,7 @@ class DataStream:
         return Split(self.survey.counts, self.survey.labels, starts, (), starts, None, None)
 
     def batch_bytes(self, capacity: Capacity) -> int:
-        """How many bytes a batch takes on the device."""
+        """Bytes of a batch on the device."""
         itemsize = np.dtype(self.dtype).itemsize
         size = self.model.row_bytes
         return sum(

@@ -20,21 +20,21 @@ from ritz.mlip.models.normalisation import FeatureStatistics
 from ritz.wording import counted
 
 CHUNK = 256
-"""How many structures are looked at at once."""
+"""Number of structures that are looked at together."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What one pass through a data set tells."""
+    """Result of one pass through a data set."""
 
     counts: np.ndarray
-    """How many atoms of each species each structure has."""
+    """Number of atoms of each species in each structure."""
     labels: Labels
     widths: Widths
-    """How long rows of neighbours must be."""
+    """Lengths that rows of neighbours need."""
     statistics: FeatureStatistics
     digest: str
-    """Tells data sets apart."""
+    """Hash of the data set."""
     chunks: list[Chunk] | None
     """The structures, if they were kept."""
     closest: np.ndarray | None = None
@@ -43,7 +43,7 @@ class Survey:
 
 @dataclasses.dataclass(frozen=True)
 class Targets:
-    """What is asked for of the structures of a data set that have it."""
+    """Which labels are trained on, where structures have them."""
 
     forces: bool
     stress: bool
@@ -83,7 +83,7 @@ def chunks_of(model: AbstractModel, dataset: AbstractDataset) -> Iterator[Chunk]
 def survey_dataset(
     model: AbstractModel, dataset: AbstractDataset, targets: Targets, keep: bool, strict: bool
 ) -> Survey:
-    """Look at all structures once.
+    """Pass through all structures of a data set once.
 
     Args:
         model: What they are packed for.
@@ -127,7 +127,7 @@ def survey_dataset(
 
 
 def digest_of(digest: Any, structure: Structure) -> None:
-    """Take a structure with all its labels into a hash."""
+    """Add a structure with all its labels to a hash."""
     digest.update(" ".join(structure.species).encode())
     for value in (structure.positions, structure.forces, structure.cell, structure.stress,
                   structure.energy, structure.weight):  # fmt: skip
@@ -137,7 +137,7 @@ def digest_of(digest: Any, structure: Structure) -> None:
 def labels_of(
     structures: Sequence[Structure], atomic_energies: Mapping[str, float], tabled: np.ndarray
 ) -> Labels:
-    """What is known of each structure.
+    """Labels of structures as arrays.
 
     Args:
         structures: The structures.
@@ -220,7 +220,7 @@ _SEARCHED = 0.5
 """Pairs are searched up to this distance at least, in Angstrom; cell lists need some width."""
 
 _TOLD = 3
-"""How many structures a warning names."""
+"""Number of structures that a warning names."""
 
 
 class _Close(NamedTuple):

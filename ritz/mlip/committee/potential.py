@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ritz.driver.description import describe
 from ritz.driver.stop import StopReason
 from ritz.mlip.committee.results import (
     METADATA,
@@ -27,6 +28,7 @@ from ritz.mlip.potentials.fitted import FittedCommittee
 from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining
+from ritz.mlip.training.optimisers import OptaxMethod
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
 from ritz.mlip.training.start import BEST
 from ritz.potentials import AbstractPotentialSource
@@ -49,7 +51,7 @@ class CommitteePotential(AbstractPotentialSource):
         self, arch: Mapping[str, Sequence[tuple[int, str]]], descriptor: ChebyshevDescriptor
     ):
         self.template: AbstractMLIP = ANNPotential(arch, descriptor)
-        """What the members are like."""
+        """Untrained potential of the same form as the members."""
         self.members: list[AbstractMLIP] = []
         """The potentials; empty before training."""
 
@@ -283,6 +285,8 @@ def _as_json(config: Any) -> dict[str, Any]:
     """A configuration as JSON can hold it, without the device, which is no part of files."""
     fields = dataclasses.asdict(config)
     fields.pop("device", None)
+    if isinstance(config, TrainingConfig) and isinstance(config.optimiser, OptaxMethod):
+        fields["method"] = describe(config.optimiser)
     return json.loads(json.dumps(fields, default=str))
 
 

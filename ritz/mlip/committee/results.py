@@ -1,4 +1,4 @@
-"""What training and prediction with a committee give back."""
+"""Results of training and prediction with a committee."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -89,7 +89,7 @@ class CommitteeTrainResult:
 
 @dataclasses.dataclass(frozen=True)
 class EnsembleResult:
-    """What the members of a committee predict for one structure."""
+    """Prediction of a committee for one structure."""
 
     energy_mean: float
     """In eV."""
@@ -120,7 +120,7 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
     def __init__(self, results: Sequence[EnsembleResult], member_outputs: Sequence[PredictOut]):
         self._results = list(results)
         self.member_outputs = list(member_outputs)
-        """What each member predicts, for all structures in the order in which they were given."""
+        """Predictions of each member for all structures, in the order in which they were given."""
 
     @classmethod
     def of(cls, outputs: Sequence[PredictOut], sources: Sequence[int]) -> "CommitteePredictResult":

@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Featurizer(Protocol):
-    """What data sets ask of a descriptor."""
+    """Protocol of the descriptors that data sets take."""
 
     def header(self) -> dict[str, Any]:
         """All that features depend on, as JSON can hold it."""
@@ -37,7 +37,7 @@ class Featurizer(Protocol):
         with_features: bool,
         with_derivatives: bool,
     ) -> "FileRows":
-        """What files keep of some structures.
+        """Rows that files keep of some structures.
 
         Args:
             structures: The structures.
@@ -55,21 +55,21 @@ class Featurizer(Protocol):
 
 
 class FileRows(NamedTuple):
-    """What files keep of some structures, besides the structures themselves."""
+    """Rows that files keep besides the structures themselves."""
 
     features: Sequence[np.ndarray] | None
     """By structure, of shape (n_atoms, n_features)."""
     derivatives: Sequence[tuple[np.ndarray, np.ndarray]] | None
     """By structure, real numbers and integers, each in one row."""
     widths: tuple[int, int]
-    """How long rows of neighbours must be by now."""
+    """Lengths that rows of neighbours need so far."""
 
 
 class AbstractDataset(abc.ABC):
-    """Structures that can be had one by one, and the energies of atoms that go with them."""
+    """Structures that are read one by one, and the energies of free atoms that go with them."""
 
     descriptor: Featurizer | None
-    """What features are computed with; None for potentials that have none."""
+    """Computes the features; None for potentials without features."""
 
     atomic_energies: Mapping[str, float]
     """By species, in eV; what is taken off total energies. Others have 0."""
@@ -87,7 +87,7 @@ class AbstractDataset(abc.ABC):
 
     @property
     def local_widths(self) -> tuple[int, int] | None:
-        """How many neighbours atoms have at the most, of all and within the angular cutoff.
+        """Largest numbers of neighbours of an atom, as the descriptor counts them.
 
         None where derivatives of features are not kept.
         """
@@ -215,7 +215,7 @@ class Subset(AbstractDataset):
 
     @property
     def local_widths(self) -> tuple[int, int] | None:
-        """Those of the whole data set."""
+        """Widths of the whole data set."""
         return self.dataset.local_widths
 
     def get_local_derivatives(self, index: int) -> Mapping[str, np.ndarray]:

@@ -34,10 +34,10 @@ from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energie
 from ritz.mlip.data.structure import Structure
 
 FORMAT = "ritz.mlip structures 1"
-"""What a file says it is."""
+"""Format tag of a file."""
 
 CHUNK = 256
-"""How many structures are featurised and written at once."""
+"""Number of structures that are featurised and written at once."""
 
 
 class HDF5StructureDataset(AbstractDataset):
@@ -275,7 +275,7 @@ class HDF5StructureDataset(AbstractDataset):
 
     @property
     def local_widths(self) -> tuple[int, int] | None:
-        """How many neighbours atoms have at the most, if derivatives are kept."""
+        """Largest numbers of neighbours of an atom; None if no derivatives are kept."""
         if not self.has_force_derivatives:
             return None
         width, near = map(int, self._open().attrs["widths"])

@@ -9,7 +9,7 @@ from ritz.mlip.data.units import unit_factor
 from ritz.wording import counted
 
 LABELS = ("energy", "forces", "stress", "virial")
-"""What a structure may be labelled with."""
+"""Labels that a structure may have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +165,7 @@ class LabelCheck:
 def no_energy(
     structure: Structure, place: int, key: str = "read_structures(..., {label}_key=...)"
 ) -> str:
-    """What is wrong with a structure without energy; the keys that its file has are listed."""
+    """Error message for a structure without energy; it lists the keys in its file."""
     how = key.format(label="energy")
     has = f" Its file has {listed_keys(structure.keys)}." if structure.keys else ""
     return (

@@ -13,10 +13,10 @@ from ritz.mlip.data.units import to_floats
 from ritz.potentials.occupancy import check_occupancy
 
 _TOLERANCE = 0.02
-"""How far stress and virial of one structure may be apart, as a fraction of the largest."""
+"""Largest difference of stress and virial, as a fraction of the largest component."""
 
 _ASYMMETRY = 0.05
-"""How far a stress may be from symmetric, in the same way: programs leave some noise."""
+"""Largest asymmetry of a stress, as a fraction: programs leave some noise."""
 
 
 def from_ase(
@@ -63,7 +63,7 @@ def from_ase(
 
 
 def structure_from_atoms(atoms: Atoms, labelling: Labelling, name: str | None = None) -> Structure:
-    """What `from_ase` gives, with keys and units as one argument."""
+    """A structure from `ase.Atoms`, as `from_ase`, with keys and units in one argument."""
     check_occupancy(atoms)
     given = _candidate_labels(atoms)
     if name is None and "name" in atoms.info:
@@ -147,7 +147,7 @@ def _symmetric(value: Any, label: str) -> np.ndarray:
 
 
 def _candidate_labels(atoms: Atoms) -> dict[str, Any]:
-    """All that might be a label, by its key: results, `info` and `arrays`, the first first."""
+    """Candidates for labels by key: results first, then `info` and `arrays`."""
     results = {} if atoms.calc is None else dict(atoms.calc.results)
     arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
     found = {**arrays, **atoms.info, **results}

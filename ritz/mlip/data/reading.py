@@ -39,13 +39,13 @@ _SIX = re.compile(r"""\b(stress|virial)=["'{]([^"'}]*)["'}]""")
 """Where XYZ files have stress or virial."""
 
 _MOST_TOLD = 5
-"""How many files or frames a message lists."""
+"""Number of files or frames that a message lists."""
 
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 class ReadOptions(NamedTuple):
-    """How files are read."""
+    """Options of reading."""
 
     labelling: Labelling
     format: str | None
@@ -101,7 +101,7 @@ def iter_structures(
     keep_unconverged: bool = False,
     **more: Any,
 ) -> Iterator[Structure]:
-    """The same, one structure after another, for data larger than memory."""
+    """Read structures one after another, for data larger than memory; see `read_structures`."""
     labelling = Labelling(energy_key, forces_key, stress_key, **more)
     return read_files(expand_paths(paths), labelling, format, index, keep_unconverged)
 
@@ -252,7 +252,7 @@ def _nine_numbers(found: re.Match[str]) -> str:
 
 
 def _one_line(path: Path, error: BaseException, kind: str = "") -> str:
-    """What an error says, in one line that names the file."""
+    """The text of an error, in one line that names the file."""
     told = " ".join(str(error).split())
     if told.startswith(str(path)):
         return told

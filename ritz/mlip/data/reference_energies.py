@@ -15,10 +15,10 @@ from ritz.wording import counted
 _logger = logging.getLogger(__name__)
 
 _NAMES = ("isolatedatom", "isolated_atom")
-"""What `config_type` says of them, whatever the case."""
+"""Values of `config_type` that mark them, in lower case."""
 
 _TOLERANCE = 1e-5
-"""How far energies of one atom may be apart, in eV."""
+"""Largest difference between energies of one species, in eV."""
 
 
 def is_isolated(structure: Structure) -> bool:

@@ -19,7 +19,7 @@ from ritz.potentials import AtomicGraph
 
 
 class EnergyModule(Protocol):
-    """What a `GraphPotential` takes: for example a module of flax.
+    """Protocol of the modules that a `GraphPotential` takes, such as modules of flax.
 
     It must be hashable, and equal to others that compute the same.
     """
@@ -64,7 +64,7 @@ class GraphModel(AbstractModel):
     cutoff: float
 
     def init(self, key: Key[Array, ""]) -> Any:
-        """What the module begins with."""
+        """First parameters of the module."""
         return self.module.init(key, self._structure(_tiny(), jnp.ones(2, bool), (2,)))
 
     def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
@@ -86,7 +86,7 @@ class GraphModel(AbstractModel):
         return Graph(rows.vectors[order].astype(dtype), rows.pairs[order], kinds, partners)
 
     def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> tuple[()]:
-        """Nothing."""
+        """An empty tuple: forces need nothing besides the inputs."""
         return ()
 
     def _structure(self, graph: Any, valid: Any, atoms: Sequence[int]) -> AtomicGraph:
@@ -131,7 +131,7 @@ class GraphModel(AbstractModel):
     def atomic_energies(
         self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
     ) -> Float[Array, " n_atoms"]:
-        """What the module gives, in eV."""
+        """Outputs of the module, in eV."""
         return self.module.apply(params, structure) / normalisation.e_scaling
 
 

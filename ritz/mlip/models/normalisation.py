@@ -1,4 +1,4 @@
-"""How features and energies are scaled for networks, from the statistics of a training split."""
+"""Scales of features and energies, from the statistics of a training split."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ SMALLEST = 1e-12
 
 
 class Normalisation(NamedTuple):
-    """How features and energies are scaled for the networks.
+    """Scales of features and energies for the networks.
 
     Features are (G - mean) / max(std, 1e-12); E = sum of the networks / e_scaling + e_shift n.
     """
@@ -44,7 +44,7 @@ class FeatureStatistics:
         self.maximum = np.full(n_features, -np.inf)
 
     def add(self, features: Float[np.ndarray, "atoms n_features"]) -> None:
-        """Take in the features of more atoms."""
+        """Add the features of more atoms."""
         n = len(features)
         mean = features.mean(axis=0)
         apart, total = mean - self.mean, self.count + n

@@ -42,11 +42,11 @@ class AbstractMLIP(AbstractPotentialSource):
         self.parameters: Any = None
         """The parameters; None before training."""
         self.normalisation: Normalisation | None = None
-        """How features and energies are scaled; None before training."""
+        """Scales of features and energies; None before training."""
         self.atomic_energies: dict[str, float] = {}
-        """By species, in eV; what is added for each atom."""
+        """Energies of free atoms by species, in eV."""
         self.statistics: dict[str, Any] = {}
-        """What aenet's files say of the training split."""
+        """Statistics of the training split, as aenet's files have them."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the kind known to `load_potential`."""
@@ -64,7 +64,7 @@ class AbstractMLIP(AbstractPotentialSource):
 
     @abc.abstractmethod
     def _header(self) -> dict[str, Any]:
-        """What `_from_header` needs, as JSON can hold it."""
+        """Settings that `_from_header` takes, as JSON."""
 
     @classmethod
     @abc.abstractmethod
@@ -182,7 +182,7 @@ class AbstractMLIP(AbstractPotentialSource):
         """In which precision it would be trained: "float32" or "float64"."""
 
     def first_parameters(self, seed: int) -> Any:
-        """What training begins with."""
+        """First parameters of training."""
         with jax.enable_x64(True):
             return self.model.init(jax.random.key(seed))
 
@@ -212,11 +212,11 @@ class AbstractMLIP(AbstractPotentialSource):
 
     @property
     def limits(self) -> Float[np.ndarray, "species species"]:
-        """How far apart atoms of each two species must be, in Angstrom, see `limits`."""
+        """Smallest allowed distance of each two species, in Angstrom, see `pair_limits`."""
         return pair_limits(self.statistics, self.model.min_distance, len(self.species))
 
     def check_trained(self) -> Normalisation:
-        """How features and energies are scaled.
+        """The scales of a trained potential.
 
         Raises:
             RuntimeError: If it was not trained.
@@ -308,7 +308,7 @@ class AbstractMLIP(AbstractPotentialSource):
         return potential
 
     def _take(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take over what a file holds."""
+        """Set parameters and statistics from a file."""
         template = jax.eval_shape(self.model.init, jax.random.key(0))
         shapes = _named_leaves(template)
         for name, leaf in shapes.items():

@@ -129,7 +129,7 @@ class MLIPCalculator(Calculator):
 def _evaluate_members(
     params: Any, potential: FittedPotential, structure: AtomicGraph
 ) -> tuple[Evaluated, Any]:
-    """Of all members, whose parameters are stacked."""
+    """Evaluate all members, whose parameters are stacked."""
 
     def one(params: Any) -> tuple[Evaluated, Any]:
         _, static = jax.tree.flatten(potential)

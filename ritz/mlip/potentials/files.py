@@ -94,7 +94,7 @@ _LARGEST = 1e15
 
 @dataclasses.dataclass(frozen=True)
 class AenetNetwork:
-    """What a `.nn.ascii` file holds."""
+    """Contents of a `.nn.ascii` file."""
 
     species: str
     hidden: tuple[tuple[int, str], ...]

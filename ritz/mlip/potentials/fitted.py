@@ -53,7 +53,7 @@ class FittedPotential(AbstractPotential):
 
     @property
     def species(self) -> tuple[str, ...]:
-        """Those of the model."""
+        """Chemical symbols that the model knows."""
         return self.model.species
 
     def least_distance(self, first: Any, second: Any) -> Any:
@@ -200,7 +200,7 @@ class FittedCommittee(AbstractPotential):
 
     @property
     def species(self) -> tuple[str, ...]:
-        """Those of the members."""
+        """Chemical symbols that the members know."""
         return self.model.species
 
     def least_distance(self, first: Any, second: Any) -> Any:

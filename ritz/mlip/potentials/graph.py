@@ -55,7 +55,7 @@ class GraphPotential(AbstractMLIP):
 
     @property
     def module(self) -> Any:
-        """What gives the energies of atoms."""
+        """The module that gives the energies of atoms."""
         return self.model.module
 
     @property

@@ -143,10 +143,10 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
 
 
 BATCH = 32
-"""How many structures are predicted at once."""
+"""Number of structures that are predicted at once."""
 
 AT_ONCE = 1024
-"""How many are packed at once; bounds the memory that it takes."""
+"""Number of structures that are packed at once; bounds the memory."""
 
 
 def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) -> PredictOut:
@@ -161,7 +161,7 @@ def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) 
 
 
 def predict_dataset(potential: Any, dataset: AbstractDataset, eval_forces: bool) -> PredictOut:
-    """The same for a data set, whose structures are read some at a time."""
+    """Predict for a data set, whose structures are read some at a time."""
     found = []
     for begin in range(0, len(dataset), AT_ONCE):
         places = range(begin, min(begin + AT_ONCE, len(dataset)))

@@ -28,7 +28,7 @@ class Trainee:
     """What is trained: a potential, or the members of a committee."""
 
     descriptor: Featurizer | None
-    """What features are computed with; None if there are none."""
+    """Computes the features; None for potentials without features."""
     make_driver: Callable[[Splits, TrainingConfig], AbstractTraining]
     """Makes the driver that trains it."""
     take: Callable[[AbstractTraining], Sequence[Any]]

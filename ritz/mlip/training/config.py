@@ -1,4 +1,4 @@
-"""How a potential is trained."""
+"""Configuration of training."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from ritz.mlip.training.losses import KINDS, WEIGHT_SCHEDULES
 from ritz.mlip.training.optimisers import SCHEDULES, Adam, Method, Rates, as_method
 
 SAMPLING_POLICIES = ("uniform", "energy_weighted", "error_weighted")
-"""How structures are drawn into batches."""
+"""Ways to draw structures into batches."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How a potential is trained; every field is checked when it is made.
+    """Configuration of training; every field is checked on construction.
 
     Args:
         iterations: How many epochs are trained. With `train(resume_from=...)`, how many more than
@@ -192,7 +192,7 @@ class TrainingConfig:
         check_fields(self)
 
     def check_beginning(self) -> None:
-        """Refuse what a run that goes on may have, but not a new one.
+        """Check what only a new run must fulfil.
 
         Raises:
             ValueError: If the learning rate would still rise when the run ends.
@@ -207,7 +207,7 @@ class TrainingConfig:
         return min(5, n_epochs // 4) if self.warmup_epochs is None else self.warmup_epochs
 
     def rates(self, n_epochs: int, n_batches: int) -> Rates:
-        """How the learning rate changes in a run.
+        """Schedule of the learning rate.
 
         Args:
             n_epochs: How many epochs it has.
@@ -225,7 +225,7 @@ class TrainingConfig:
 
     @property
     def batch_size(self) -> int:
-        """How many structures a batch has at the most."""
+        """Largest number of structures in a batch."""
         return self.optimiser.batchsize
 
     @property
@@ -249,7 +249,7 @@ class TrainingConfig:
         return 0 if self.force_sampling == "fixed" else self.force_resample_num_epochs
 
     def n_supervised(self, n_labelled: int) -> int:
-        """How many of the structures with forces or stress add to the force loss."""
+        """Number of structures, out of `n_labelled` with forces, that add to the force loss."""
         if not self.uses_forces and not self.uses_stress:
             return 0
         least = self.force_min_structures_per_epoch
@@ -268,7 +268,7 @@ class TrainingConfig:
 
     @property
     def of_steps(self) -> dict[str, Any]:
-        """The fields on which the steps of training depend."""
+        """Fields that a resumed run must share with the saved one."""
         return fields_where(self, fixed=True)
 
     @property
@@ -283,10 +283,10 @@ class TrainingConfig:
 
     @property
     def run_seed(self) -> int:
-        """What seeds all but the split."""
+        """Seed of everything but the split."""
         return 0 if self.seed is None else self.seed
 
     @property
     def seed_of_split(self) -> int:
-        """What seeds the split."""
+        """Seed of the split into training and validation."""
         return self.run_seed if self.split_seed is None else self.split_seed

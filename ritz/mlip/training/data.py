@@ -24,7 +24,7 @@ from ritz.mlip.training.prepare import PreparedData
 def window_size(
     stream: DataStream, capacity: Capacity, settings: DataSettings, n_batches: int
 ) -> int:
-    """Of how many batches a window has the data."""
+    """Number of batches whose data a window holds."""
     fitting = settings.window_bytes // max(stream.batch_bytes(capacity), 1)
     return int(np.clip(fitting, 1, n_batches))
 
@@ -48,7 +48,7 @@ class Windows:
         self._present: Any = None
 
     def forget(self) -> None:
-        """What is on the device is no longer right."""
+        """Forget the window on the device, and those made ahead: the plan has changed."""
         self._present = None
         self._prefetch.close()
 
@@ -98,7 +98,7 @@ def _batches_of_plan(plan: list[np.ndarray], begin: int, size: int) -> Ids:
 
 @jax.jit
 def _next_plan(kernel: TrainingKernel, carry: TrainingCarry) -> Plan:
-    """That of the next epoch, which does not depend on what happens in this one."""
+    """The plan of the next epoch, which does not depend on the steps of this one."""
     return kernel.next_epoch(carry).plan
 
 
@@ -203,7 +203,7 @@ class TrainingData:
         return self._windows is not None
 
     def window_size(self, capacity: Capacity, n_batches: int) -> int:
-        """Of how many batches data are on the device at a time; 0 for all."""
+        """Number of batches whose data are on the device at a time; 0 for all."""
         if self._windows is None:
             return 0
         return window_size(self._windows.stream, capacity, self._config.data_settings, n_batches)
@@ -219,7 +219,7 @@ class TrainingData:
                 data.warm_up()
 
     def forget(self) -> None:
-        """What was prepared is no longer right."""
+        """Forget the windows: the plan has changed."""
         if self._windows is not None:
             self._windows.forget()
 

@@ -31,14 +31,14 @@ from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of
 
 _NOT_SAVED = ("plan", "last_batch", "validation")
-"""What follows from the rest of the carry."""
+"""Fields of the carry that follow from the others."""
 
 _OVERFLOW, _CAPACITY = "crowded", "room"
-"""What checkpoints call the overflow and the capacity of batches."""
+"""Names of overflow and capacity in checkpoints."""
 
 
 class AbstractTraining(OwnPrecision):
-    """What training of one potential and of a committee share.
+    """Base class of the drivers that train one potential or a committee.
 
     A step is one batch; `n_batches` of them are an epoch. Rows have the loss and the `epoch`, and
     in the last step of an epoch the true errors of both splits: `RMSE_train` and `MAE_train` in
@@ -60,7 +60,7 @@ class AbstractTraining(OwnPrecision):
         "RMSE_force_test", "MAE_force_test", "RMSE_stress_train", "MAE_stress_train",
         "RMSE_stress_test", "MAE_stress_test", "validation_loss", "members",
     )  # fmt: skip
-    """What is logged in the last step of each epoch."""
+    """Metrics that are logged in the last step of each epoch."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class AbstractTraining(OwnPrecision):
         self.config = config
         self.model = model
         self.prepared = prepared.without_splits()
-        """What is known of the data besides."""
+        """Statistics and data sets."""
         self._horizon = config.iterations
         with self._precision():
             real = jnp.dtype(dtype)
@@ -166,7 +166,7 @@ class AbstractTraining(OwnPrecision):
     """Whether the first axis of parameters and errors is the member of a committee."""
 
     n_members = 1
-    """How many potentials are trained."""
+    """Number of potentials that are trained."""
 
     def best_parameters(self, monitor: str, score: Any = None) -> AbstractCallback:
         """A callback that keeps the best parameters, and restores them when a run ends.
@@ -247,7 +247,7 @@ class AbstractTraining(OwnPrecision):
                 self._carry = self._carry._replace(validation=sums)
 
     def end_run(self) -> None:
-        """Let go of what was prepared ahead."""
+        """End the threads that prepare data."""
         super().end_run()
         self._data.close()
 
@@ -301,7 +301,7 @@ class AbstractTraining(OwnPrecision):
         self._carry = self._carry._replace(rate_scale=jnp.asarray(scale, self.dtype))
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
-        """Leave out the errors where no epoch ends."""
+        """Log errors only in the last step of an epoch."""
         found = dict(self._metrics)
         if not found.pop("epoch_ends"):
             found = {name: value for name, value in found.items() if name not in self.logs}
@@ -310,7 +310,7 @@ class AbstractTraining(OwnPrecision):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state."""
+        """What the results depend on besides the state."""
         return {
             **super().settings,
             "model": self.model,

@@ -41,7 +41,7 @@ class Scores(NamedTuple):
     total: Float[Array, " structures"]
     """Sums of |energy error| per atom in this epoch."""
     count: Float[Array, " structures"]
-    """How often each was in a batch of this epoch."""
+    """Number of batches of this epoch that had the structure."""
 
 
 class BatchErrors(NamedTuple):
@@ -54,34 +54,34 @@ class BatchErrors(NamedTuple):
 
 
 class TrainingCarry(NamedTuple):
-    """All that the next step needs."""
+    """State that a step passes on to the next one."""
 
     params: Any
     optimizer_state: Any
     key: Key[Array, ""]
-    """From which the plan of this epoch was drawn."""
+    """Random key of the plan of this epoch."""
     rate_scale: Float[Array, ""]
     """Multiplies the optimiser's step."""
     epoch: Int[Array, ""]
     position: Int[Array, ""]
-    """Which batch of the epoch is next."""
+    """Index of the next batch in the epoch."""
     plan: Plan
     supervised: Bool[Array, " structures"]
     """Which structures add to the force loss."""
     sums: ErrorSums
-    """Of the batches of this epoch that were applied."""
+    """Errors of the batches of this epoch that were applied."""
     last_batch: BatchErrors | tuple[()]
     """The errors of the last batch that was proposed."""
     scores: Scores
     validation: ErrorSums | tuple[()]
-    """Of the validation split, where it is streamed; set by the driver before an epoch ends."""
+    """Errors of a streamed validation split; set by the driver before an epoch ends."""
     overflow: Bool[Array, ""]
     """Whether a batch of the plan exceeds the capacity."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is fixed in a compiled step; hashable."""
+    """Static settings of a compiled step; hashable."""
 
     model: AbstractModel
     optimizer: optax.GradientTransformation
@@ -89,13 +89,13 @@ class Settings:
     policy: str
     n_batches: int
     n_supervised: int
-    """How many structures add to the force loss."""
+    """Number of structures that add to the force loss."""
     resample_every: int
-    """After how many epochs others do; 0 for never."""
+    """Number of epochs after which others are chosen; 0 for never."""
     capacity: Capacity
     validation_capacity: Capacity
     weight_schedule: str | None = None
-    """How the weights of the loss change; None if they do not."""
+    """Schedule of the weights of the loss; None for constant ones."""
     window: int = 0
     """Number of batches whose data are on the device at a time; 0 for all of them."""
 
@@ -112,9 +112,9 @@ class TrainingKernel(Kernel):
     energy_weights: Float[Array, " structures"]
     """The weights of `sampling_policy="energy_weighted"`."""
     loss_weights: Float[Array, "2 2"]
-    """Those of forces and stress, first and last."""
+    """Weights of forces and stress in the loss, first and last."""
     n_epochs: Float[Array, ""]
-    """In how many epochs these change."""
+    """Number of epochs in which these change."""
     settings: Settings = dataclasses.field(metadata={"static": True})
 
     # The three parts of a step.
@@ -175,7 +175,7 @@ class TrainingKernel(Kernel):
         )
 
     def weights(self, carry: TrainingCarry) -> tuple[Any, Any]:
-        """Those of forces and stress in the loss."""
+        """Weights of forces and stress in the loss of this epoch."""
         (force, stress), last = self.loss_weights
         schedule = self.settings.weight_schedule
         if schedule is None:
@@ -211,7 +211,7 @@ class TrainingKernel(Kernel):
         return networks, optimizer_state
 
     def count_batch(self, carry: TrainingCarry) -> TrainingCarry:
-        """Count the batch; after the last one the next epoch is planned."""
+        """Add the batch to the sums of the epoch, and plan the next epoch after the last batch."""
         s, batch, scores = self.settings, carry.last_batch, carry.scores
         assert isinstance(batch, BatchErrors)
         if s.policy == "error_weighted":
@@ -284,7 +284,7 @@ class TrainingKernel(Kernel):
         return map_members(lambda _: zero_sums(self.dtype, s.validation_capacity), networks)
 
     def next_epoch(self, carry: TrainingCarry) -> TrainingCarry:
-        """Take the errors of the epoch into the scores, and plan the next one."""
+        """Update the scores with the errors of the epoch, and plan the next one."""
         scores = carry.scores
         mean = scores.total / jnp.maximum(scores.count, 1)
         latest = jnp.where(scores.count > 0, mean, scores.latest)
@@ -297,7 +297,7 @@ class TrainingKernel(Kernel):
         return self.plan_epoch(carry)
 
     def plan_epoch(self, carry: TrainingCarry) -> TrainingCarry:
-        """Choose whose forces count, draw structures, and divide them among batches.
+        """Choose structures with supervised forces, draw structures, divide them into batches.
 
         Called again in the same epoch, it gives the same, unless the capacity has grown.
         """

@@ -16,7 +16,7 @@ Schedule = Callable[[Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class _MomentMethod:
-    """What both forms of Adam are told."""
+    """Settings that both forms of Adam share."""
 
     mu: float = 0.001
     batchsize: int = 32
@@ -197,12 +197,12 @@ def _check(
 
 
 SCHEDULES = ("constant", "cosine", "exponential")
-"""How the learning rate changes in a run."""
+"""Schedules of the learning rate."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """How the learning rate changes: it rises from zero, and falls to a fraction of itself.
+    """Schedule of the learning rate: a rise from zero, then a fall to a fraction.
 
     Args:
         schedule: How it falls: one of `SCHEDULES`.

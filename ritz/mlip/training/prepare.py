@@ -33,18 +33,18 @@ class PreparedData:
     test: Split | DataStream | None
     normalisation: Normalisation
     statistics: dict[str, Any]
-    """What aenet's files say of the training split."""
+    """Statistics of the training split, as aenet's files have them."""
     datasets: tuple[AbstractDataset, AbstractDataset | None]
     digest: str
-    """Tells training splits apart."""
+    """Hash of the training split."""
 
     def without_splits(self) -> "PreparedData":
-        """What is left when the splits are on the device, so that they are in memory once."""
+        """A copy without the splits, for when they are on the device."""
         return dataclasses.replace(self, train=None, test=None)
 
 
 Splits = tuple[AbstractDataset, AbstractDataset | None]
-"""What is trained on, and what is held out."""
+"""The training split and the validation split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ class GivenData:
 
 
 def resolve(descriptor: Featurizer | None, config: TrainingConfig, given: GivenData) -> Splits:
-    """What to train on and what to hold out.
+    """Training and validation split.
 
     Raises:
         ValueError: If a data set and the configuration disagree, or nothing is left.
@@ -185,7 +185,7 @@ def _persist_folder(config: TrainingConfig, scope: str) -> str | None:
 
 
 def _caches(config: TrainingConfig, scope: str, place: str) -> Caches:
-    """What is kept in memory of a split that is streamed."""
+    """Sizes of the caches of a streamed split."""
     if place == HOST:
         return Caches(features=None, derivatives=None)
     if config.cache_scope not in ("all", scope):

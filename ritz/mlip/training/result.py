@@ -1,4 +1,4 @@
-"""What training gives back."""
+"""Result of training."""
 
 import dataclasses
 from collections.abc import Sequence

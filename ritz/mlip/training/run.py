@@ -21,7 +21,7 @@ from ritz.wording import counted
 _logger = logging.getLogger(__name__)
 
 MONITOR = "validation_loss"
-"""What the scheduler and the choice of the best parameters go by."""
+"""Metric by which the rate is lowered and the best parameters are chosen."""
 
 
 def run_training(
@@ -110,7 +110,7 @@ def _callbacks(
 def _best_parameters(
     driver: AbstractTraining, config: TrainingConfig, start: Start
 ) -> AbstractCallback:
-    """Keeps the best parameters; what training begins with is the first to compare with."""
+    """Keeps the best parameters, beginning with those of a potential that was given."""
     score = None
     if start.potentials:
         errors = driver.errors()

@@ -16,13 +16,13 @@ from ritz.mlip.training.config import TrainingConfig
 
 
 def batches_of(n_structures: int, batchsize: int) -> int:
-    """How many batches, and so steps, an epoch has."""
+    """Number of batches, and so of steps, in an epoch."""
     return -(-n_structures // batchsize)
 
 
 @dataclasses.dataclass(frozen=True)
 class Resume:
-    """How training goes on with a saved run: the one place where its steps are counted."""
+    """A saved run to go on with, and its step counts."""
 
     path: str | PathLike[str]
     """A checkpoint, or a folder of them."""
@@ -32,7 +32,7 @@ class Resume:
 
     @property
     def completed(self) -> int:
-        """How many steps the saved run has completed.
+        """Number of steps that the saved run has completed.
 
         Raises:
             CheckpointError: If there is no checkpoint.
@@ -42,7 +42,7 @@ class Resume:
 
     @property
     def asked_for(self) -> int:
-        """How many steps the saved run was to take."""
+        """Number of steps that the saved run was to take."""
         saved = saved_steps(self.path)
         return saved.target - saved.began
 
@@ -56,7 +56,7 @@ class Resume:
 
 
 def steps_in_total(iterations: int, n_batches: int, resume: Resume | None) -> int:
-    """Up to which step training goes, counted from the beginning of the run.
+    """Step at which training ends, counted from the beginning of the run.
 
     Runs end with whole epochs: a run that was saved in the middle of an epoch has completed those
     before it.

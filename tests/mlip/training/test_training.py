@@ -435,3 +435,12 @@ def test_a_committee_has_a_driver_for_data_sets():
         for one, other in zip(leaves(a), leaves(b), strict=True):
             np.testing.assert_array_equal(one, other)
     assert {"preparation", "total"} <= set(out.trainouts[0].timing)
+
+
+def test_the_folder_of_a_committee_names_a_method_of_optax(tmp_path):
+    committee = CommitteePotential(ARCH, descriptor())
+    members = CommitteeConfig(2, output_dir=tmp_path / "committee")
+    settings = config(iterations=0, method=optax.adam(0.1), save_best=False)
+    result = committee.train(None, settings, members, dataset=dataset())
+    text = result.metadata_path.read_text()
+    assert "OptaxMethod" in text and " at 0x" not in text
