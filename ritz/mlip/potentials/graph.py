@@ -77,9 +77,10 @@ class GraphPotential(AbstractMLIP):
 
     def _header(self) -> dict[str, Any]:
         header = {
-            "module": type(self.module).__name__, "species": self.species,
+            "module": type(self.module).__name__,
+            "species": self.species,
             "cutoff": self.model.cutoff,
-        }  # fmt: skip
+        }
         if type(self.module) is PaiNN:
             fields = {f.name for f in dataclasses.fields(self.module)} - {"parent", "name"}
             header["fields"] = {name: getattr(self.module, name) for name in sorted(fields)}
