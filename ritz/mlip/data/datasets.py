@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from ritz.mlip.arguments import check_fraction
+from ritz.checks import check_fraction
 from ritz.mlip.data.labels import as_structures
 from ritz.mlip.data.reference_energies import without_isolated
 from ritz.mlip.data.structure import Structure

@@ -11,8 +11,8 @@ import numpy as np
 from ase.data import atomic_numbers
 from jaxtyping import Array, Bool, Float
 
-from ritz.driver.arguments import check_count
-from ritz.mlip.arguments import check_device, check_dtype, check_positive
+from ritz.checks import check_count, check_positive
+from ritz.mlip.arguments import check_device, check_dtype
 from ritz.mlip.data.datasets import FileRows
 from ritz.mlip.data.labels import as_structure, as_structures
 from ritz.mlip.data.structure import Structure, checked_species
