@@ -18,9 +18,8 @@ from ritz.mlip import (
     TrainingConfig,
     read_structures,
 )
-from ritz.mlip.best_members import BestMembers
-from ritz.mlip.committee_training import CommitteeTraining
-from ritz.mlip.epochs import EpochHistory
+from ritz.mlip.committee.training import BestMembers, CommitteeTraining
+from ritz.mlip.training.callbacks import EpochHistory
 
 ROUNDS = 5
 HIDDEN = [(20, "tanh"), (20, "tanh")]

@@ -54,7 +54,7 @@ PLURAL = re.compile(
 EXEMPT = {
     "ritz/cli/demo.py",  # 16 samples or more
     "ritz/lattice/wavefunction.py",  # any number is shared equally by 1 chain
-    "ritz/mlip/training.py",  # texts that checkpoints keep and compare
+    "ritz/mlip/training/driver.py",  # texts that checkpoints keep and compare
     "ritz/relax/driver.py",
     "ritz/testing/drivers.py",  # even numbers
 }

@@ -6,11 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+AnyArray = jax.Array | np.ndarray
+"""An array of JAX, or one of NumPy where one of JAX will be."""
+
 _ALIGNED = 64
 """Bytes; JAX uses arrays that begin at a multiple of this on CPUs as they are, without a copy."""
 
 
-class Filled:
+class RowBuffer:
     """Arrays that are filled with rows, one part after another.
 
     Args:
@@ -38,9 +41,9 @@ class Filled:
 
 def _zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    room = np.zeros(size + _ALIGNED, np.uint8)
-    begin = -room.ctypes.data % _ALIGNED
-    return room[begin : begin + size].view(dtype).reshape(shape)
+    buffer = np.zeros(size + _ALIGNED, np.uint8)
+    begin = -buffer.ctypes.data % _ALIGNED
+    return buffer[begin : begin + size].view(dtype).reshape(shape)
 
 
 def on_device(tree: Any, real: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ritz.potentials.potential import AbstractPotential
 
-READERS = ["ritz.mlip.saved"]
+READERS = ["ritz.mlip.committee.potential"]
 """Modules that read potentials from disk, imported where a path is given; each has a function
 `load_saved(path)` that returns an `AbstractPotentialSource`, and raises `ValueError` if it reads no
 such file or folder."""

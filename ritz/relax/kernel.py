@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ritz.driver import Kernel, Proposal
+from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
-from ritz.potentials.structure import Structure
 from ritz.relax.batch import (
     FAILED,
     Evaluation,
@@ -24,7 +24,7 @@ from ritz.relax.batch import (
 from ritz.relax.integrator import temperature_of
 from ritz.relax.matrices import volume
 from ritz.relax.neighbors import ListSettings, entries, refresh, vectors
-from ritz.relax.quantities import VIRIAL, Seen
+from ritz.relax.quantities import VIRIAL, Observables
 from ritz.relax.rows import row
 from ritz.relax.slots import refilled
 from ritz.relax.stage import FusedStage, Moved, Now, select
@@ -104,26 +104,26 @@ class RelaxKernel(Kernel):
 
     def propose(self, carry: RelaxCarry, batch: Any) -> tuple[RelaxCarry, Proposal]:
         """Energies and forces, and what becomes of each structure."""
-        verdicts, seen = [], []
+        verdicts, observables = [], []
         for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True):
             verdict, view = self._judge(geometry, slots, given)
             verdicts.append(verdict)
-            seen.append(view)
+            observables.append(view)
         shown = ["temperature"] * self.integrates + ["volume", "pressure"] * self.needs_virial
         ended = [verdict.status for verdict in verdicts]
         loss, metrics = row(
-            carry.slots, self.given, seen, ended, n_stages=len(self.stages), shown=shown
+            carry.slots, self.given, observables, ended, n_stages=len(self.stages), shown=shown
         )
         return carry, Proposal(loss, tuple(verdicts), metrics)
 
-    def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Seen]:
+    def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Observables]:
         active = is_running(slots, len(self.stages)) & ~slots.lists.overflow
         evaluated = self._evaluated(geometry, slots, active)
         now = self._now(geometry, slots, given, evaluated)
         velocities = self._full_velocities(slots, now, active)
         now = now._replace(velocities=velocities)
         fmax: Any = jnp.where(active, self._fmax(slots, now), slots.fmax)
-        seen = Seen(
+        observables = Observables(
             geometry=geometry,
             atoms=slots.atoms,
             velocities=velocities,
@@ -137,8 +137,8 @@ class RelaxKernel(Kernel):
         finite = jnp.isfinite(evaluated.energy) & jnp.all(jnp.isfinite(now.forces), axis=(1, 2))
         finite &= jnp.isfinite(fmax)
         if math.isfinite(self.highest):
-            finite &= temperature_of(seen.kinetic, slots.atoms.movable) <= self.highest
-        status, counters = statuses(self.stages, slots, seen, active, finite)
+            finite &= temperature_of(observables.kinetic, slots.atoms.movable) <= self.highest
+        status, counters = statuses(self.stages, slots, observables, active, finite)
         return Verdict(
             evaluated=evaluated,
             fmax=fmax,
@@ -146,14 +146,14 @@ class RelaxKernel(Kernel):
             active=active,
             status=status,
             counters=counters,
-        ), seen
+        ), observables
 
     def _evaluated(self, geometry: Geometry, slots: Slots, active: Any) -> Evaluated:
         last = Evaluated(slots.energy, slots.forces, slots.virial)
 
         def compute() -> Evaluated:
             def one(geometry: Any, atoms: Any, neighbors: Any, shifts: Any, pairs: Any) -> Any:
-                structure = Structure(
+                structure = AtomicGraph(
                     positions=geometry.positions,
                     cell=geometry.cell,
                     pbc=atoms.pbc,

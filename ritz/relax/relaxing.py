@@ -119,7 +119,7 @@ def relax(
         show_progress=False,
         resume=resume,
     )
-    return result(driver, alone=isinstance(atoms, AseAtoms))
+    return result(driver, single=isinstance(atoms, AseAtoms))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +157,12 @@ def steps_needed(driver: Relaxation, max_steps: int) -> int:
     return (max_steps + 1) * driver.n_rounds + _SPARE_STEPS
 
 
-def result(driver: Relaxation, alone: bool = False) -> RelaxResult:
+def result(driver: Relaxation, single: bool = False) -> RelaxResult:
     """How the structures of a driver stand.
 
     Args:
         driver: The driver.
-        alone: Whether the only structure is given as it is, not in a list.
+        single: Whether the only structure is given as it is, not in a list.
     """
     state = driver.state
     exit_status = driver.stages.exit_status
@@ -176,7 +176,7 @@ def result(driver: Relaxation, alone: bool = False) -> RelaxResult:
         steps=state.steps,
         reason=state.reasons,
     )
-    if not alone:
+    if not single:
         return found
     return RelaxResult(
         atoms=found.atoms[0],

@@ -5,19 +5,19 @@ from typing import Any
 import jax.numpy as jnp
 
 from ritz.relax.batch import FAILED, UNCONVERGED, Slots
-from ritz.relax.quantities import Seen, quantity
+from ritz.relax.quantities import Observables, quantity
 from ritz.relax.stage import FusedStage
 
 
 def statuses(
-    stages: FusedStage, slots: Slots, seen: Seen, active: Any, finite: Any
+    stages: FusedStage, slots: Slots, observables: Observables, active: Any, finite: Any
 ) -> tuple[Any, Any]:
     """The status of each structure after a step, and its counters; at most one transition a step.
 
     Args:
         stages: The stages.
         slots: The structures, with the counters of their criteria.
-        seen: What the criteria look at.
+        observables: What the criteria look at.
         active: Which structures were evaluated.
         finite: Which of them have numbers to go on with.
     """
@@ -29,7 +29,7 @@ def statuses(
         looked = active & (slots.steps % rule.frequency == 0)
         if rule.source is not None:
             looked &= old == rule.source
-        met, nan = rule.evaluate(lambda name: quantity(name, seen))
+        met, nan = rule.evaluate(lambda name: quantity(name, observables))
         failed |= looked & nan
         counter = jnp.where(
             looked, jnp.where(met, slots.counters[:, i] + 1, 0), slots.counters[:, i]

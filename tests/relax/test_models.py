@@ -7,8 +7,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from ritz.mlip import ANNPotential, ChebyshevDescriptor, CommitteePotential
-from ritz.mlip.committee_results import METADATA
-from ritz.mlip.normalisation import Normalisation
+from ritz.mlip.committee.results import METADATA
+from ritz.mlip.models.normalisation import Normalisation
 from ritz.potentials import as_potential
 from ritz.relax import LennardJones, Relaxation, relax
 from tests.relax.systems import argon

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from ritz.cli.messages import under
 from ritz.cli.mlip.config import MLIPRun
 from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
-from ritz.mlip.datasets import split_indices
-from ritz.mlip.isolated_atoms import energies_of, is_isolated
-from ritz.mlip.label_check import LabelCheck
-from ritz.mlip.labelling import Labelling
-from ritz.mlip.reading import expand, read_files
+from ritz.mlip.data.datasets import split_indices
+from ritz.mlip.data.labelling import LabelCheck, Labelling
+from ritz.mlip.data.reading import expand_paths, read_files
+from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies
 from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
@@ -52,7 +51,7 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
         with under("data.", (ValueError, TypeError)):
             labelling = Labelling(**{name: getattr(given.data, name) for name in _FIELDS})
     try:
-        found = list(read_files(expand(files), labelling, keep_unconverged=bare))
+        found = list(read_files(expand_paths(files), labelling, keep_unconverged=bare))
     except (ValueError, OSError) as error:
         missing = re.search(r"has no (\w+) under the key", str(error))
         setting = KEY.format(label=missing[1]) if missing else key
@@ -111,7 +110,7 @@ def check_labels(config: TrainingConfig, structures: Sequence[Structure]) -> Non
     """
     check = LabelCheck(config.uses_forces, config.uses_stress, KEY, "train.")
     for structure in structures:
-        check.see(structure)
+        check.add(structure)
     check.finish()
 
 
@@ -155,7 +154,7 @@ def _given_energies(
             "species."
         )
     with under("data.train: "):
-        found = energies_of(alone)
+        found = isolated_atom_energies(alone)
     missing = sorted({symbol for s in train for symbol in s.species} - set(found))
     if alone and not missing:
         _tell("isolated ones", found)
@@ -172,7 +171,7 @@ def _given_energies(
 def _fitted(train: Sequence[Structure]) -> dict[str, float]:
     check = LabelCheck(False, False, KEY)
     for structure in train:
-        check.see(structure)
+        check.add(structure)
     try:
         found = ReferenceEnergies.from_regression(train)
     except ValueError as error:

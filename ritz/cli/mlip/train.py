@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ritz.checkpoint.resume import saved_steps
 from ritz.checks import check_count
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Invocation
@@ -24,9 +23,9 @@ from ritz.mlip import (
     TrainOut,
 )
 from ritz.mlip.arguments import find_device
-from ritz.mlip.committee_results import METADATA
-from ritz.mlip.epoch_count import Resume, batches_of, steps_in_total
-from ritz.mlip.potential_file import NotFiniteError
+from ritz.mlip.committee.results import METADATA
+from ritz.mlip.potentials.files import NotFiniteError
+from ritz.mlip.training.start import Resume, batches_of
 from ritz.wording import counted
 
 MODEL = "potential.npz"
@@ -73,10 +72,9 @@ def _train(call: Invocation, running: CommandRun) -> None:
         return
     with under("train.device: "):
         find_device(config.device)
-    n_batches = batches_of(len(train), config.method.batchsize)
+    n_batches = batches_of(len(train), config.batch_size)
     if running.resumed and _is_done(given, config, running.checkpoints, n_batches):
-        steps = saved_steps(running.checkpoints)
-        most = (steps.target - steps.began) // n_batches
+        most = Resume(running.checkpoints).asked_for // n_batches
         advice = longer("train.iterations", config.iterations, most, "epochs")
         say(f"all epochs are done; everything in {running.folder}. {advice}")
         return
@@ -139,7 +137,6 @@ def _config(given: MLIPRun, energies: Any, checkpoints: Path, progress: bool) ->
 
 def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_batches: int) -> bool:
     """Whether all epochs were trained, and the result was written."""
-    steps = saved_steps(saved)
-    left = steps_in_total(config.iterations, n_batches, Resume(saved, in_total=True))
     result = COMMITTEE_FILE if given.members > 1 else MODEL
-    return steps.step - steps.began >= left and (Path(given.folder) / result).is_file()
+    is_trained = Resume(saved, in_total=True).has_completed(config.iterations, n_batches)
+    return is_trained and (Path(given.folder) / result).is_file()

@@ -22,8 +22,8 @@ from ritz.mlip import (
     Structure,
     load_potential,
 )
-from ritz.mlip.label_check import no_energy
-from ritz.mlip.parity import errors_of, plot_parity
+from ritz.mlip.data.labelling import no_energy
+from ritz.mlip.potentials.predictions import errors_of, plot_parity
 from ritz.wording import counted
 
 

@@ -198,7 +198,7 @@ def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):
     from ritz.cli.mlip.config import Data, MLIPRun, Train
     from ritz.cli.mlip.data import splits
     from ritz.mlip import StructureDataset, TrainingConfig, read_structures
-    from ritz.mlip.prepare import resolve
+    from ritz.mlip.training.prepare import GivenData, resolve
 
     frames(tmp_path, 20, "energy={n}")
     file = str(tmp_path / "a.extxyz")
@@ -206,7 +206,8 @@ def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):
     given = MLIPRun(data=Data(train=[file], atomic_energies=None), train=Train(**limits))
     ours = [[s.name for s in part] for part in splits(given)[:2]]
     config = TrainingConfig(**limits)
-    theirs = [[s.name for s in part] for part in resolve(None, config, read_structures(file))]
+    theirs = resolve(None, config, GivenData(read_structures(file)))
+    theirs = [[s.name for s in part] for part in theirs]
     assert ours == theirs and [len(part) for part in ours] == [11, 2]
     assert len(StructureDataset(read_structures(file))) == 20
 

@@ -1,0 +1,1 @@
+"""Structures as padded batches: capacity, plan, packing, streaming."""

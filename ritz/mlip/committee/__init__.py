@@ -1,0 +1,1 @@
+"""Committees: several potentials that differ in their first parameters."""

@@ -1,0 +1,1 @@
+"""Labelled structures: readers, labels, data sets, energies of atoms."""

@@ -1,0 +1,1 @@
+"""Neighbour pairs of structures, and the features computed from them."""

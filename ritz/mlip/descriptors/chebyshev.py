@@ -1,0 +1,334 @@
+"""The Chebyshev descriptor of atomic environments."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.data import atomic_numbers
+from jaxtyping import Array, Bool, Float
+
+from ritz.checks import check_count, check_positive
+from ritz.mlip.arguments import check_device, check_dtype
+from ritz.mlip.data.datasets import FileRows
+from ritz.mlip.data.labels import as_structure, as_structures
+from ritz.mlip.data.structure import Structure, checked_species
+from ritz.mlip.descriptors.chunk import Chunk
+from ritz.mlip.descriptors.derivatives import (
+    LocalDerivatives,
+    packed_derivatives,
+    pair_derivatives,
+    unpacked_derivatives,
+)
+from ritz.mlip.descriptors.featurizing import features_of, widths_of
+from ritz.mlip.descriptors.polynomials import (
+    chebyshev_polynomials,
+    contraction_of,
+    cosine_cutoff,
+    differentiation_of,
+    monomials_of,
+    unit_vectors,
+)
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class ChebyshevDescriptor:
+    """Features of atomic environments: radial and angular distributions in Chebyshev polynomials.
+
+    With T_n the polynomials, f(d) = (cos(pi d / Rc) + 1) / 2 below the cutoff Rc and 0 beyond:
+
+    - radial, n = 0..rad_order: R_n = sum_j T_n(2 d_j / Rc - 1) f(d_j);
+    - angular, n = 0..ang_order: A_n = sum_{j<k} T_n(cos theta_jk) f(d_j) f(d_k);
+    - with several species both once more, weighted by s_j and s_j s_k, where s is -1, 1 for two
+      species, -1, 0, 1 for three, and so on in the order given, without 0 for even counts.
+
+    Features are ordered [R, A, Rw, Aw] (Artrith, Urban and Ceder, Phys. Rev. B 96, 014112 (2017),
+    in the convention of aenet). Angular sums over pairs are taken as squares of moments
+    sum_j f(d_j) u_x^a u_y^b u_z^c, in a time linear in the number of neighbours.
+
+    Args:
+        species: Chemical symbols; their order fixes the weights s.
+        rad_order: The highest radial order.
+        rad_cutoff: In Angstrom.
+        ang_order: The highest angular order.
+        ang_cutoff: In Angstrom.
+        min_cutoff: Neighbours closer than this, in Angstrom, are left out.
+        dtype: "float64" or "float32", in which features are returned; they are computed in
+            float64. `TrainingConfig(precision="auto")` trains in it.
+        device: "cpu", "gpu" or "cuda", with a number as in "cuda:1", where features are
+            computed; None for JAX's default. It is looked for when it is used, and is no part of
+            files.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+
+    species: tuple[str, ...]
+    rad_order: int
+    rad_cutoff: float
+    ang_order: int
+    ang_cutoff: float
+    min_cutoff: float
+    dtype: str
+    device: str | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __init__(
+        self,
+        species: Sequence[str],
+        rad_order: int,
+        rad_cutoff: float,
+        ang_order: int,
+        ang_cutoff: float,
+        min_cutoff: float = 0.55,
+        dtype: Any = "float64",
+        device: str | None = None,
+    ):
+        check_count("rad_order", rad_order, 0)
+        check_count("ang_order", ang_order, 0)
+        values = {
+            "species": checked_species(species),
+            "rad_order": rad_order,
+            "rad_cutoff": check_positive("rad_cutoff", rad_cutoff),
+            "ang_order": ang_order,
+            "ang_cutoff": check_positive("ang_cutoff", ang_cutoff),
+            "min_cutoff": check_positive("min_cutoff", min_cutoff, or_zero=True),
+            "dtype": check_dtype("dtype", dtype),
+            "device": check_device("device", device),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if self.min_cutoff >= self.cutoff:
+            raise ValueError(
+                f"min_cutoff must be below the cutoffs, but {min_cutoff!r} was given with "
+                f"rad_cutoff={rad_cutoff!r} and ang_cutoff={ang_cutoff!r}."
+            )
+
+    def header(self) -> dict[str, Any]:
+        """What files hold of it, as JSON can: all that features depend on."""
+        fields = dataclasses.asdict(self)
+        del fields["device"]
+        return {**fields, "species": list(self.species)}
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any]) -> "ChebyshevDescriptor":
+        """The descriptor that `header` is of, on JAX's default device."""
+        return cls(**{name: value for name, value in header.items() if name != "device"})
+
+    @property
+    def cutoff(self) -> float:
+        """How far neighbours reach, in Angstrom."""
+        return max(self.rad_cutoff, self.ang_cutoff)
+
+    @property
+    def n_features(self) -> int:
+        """How many features an atom has."""
+        return (self.rad_order + self.ang_order + 2) * (1 + self.is_weighted)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether there are features weighted by species: if there are several."""
+        return len(self.species) > 1
+
+    @property
+    def species_to_idx(self) -> dict[str, int]:
+        """The place of each species."""
+        return {symbol: index for index, symbol in enumerate(self.species)}
+
+    @property
+    def species_weights(self) -> np.ndarray:
+        """The weight s of each species."""
+        n = len(self.species)
+        if n % 2:
+            return np.arange(n) - n // 2.0
+        half = np.arange(1, n // 2 + 1.0)
+        return np.concatenate([-half[::-1], half])
+
+    @property
+    def atomic_numbers(self) -> tuple[int, ...]:
+        """The atomic number of each species."""
+        return tuple(atomic_numbers[symbol] for symbol in self.species)
+
+    @property
+    def parts(self) -> tuple[slice, slice, slice, slice]:
+        """Where R, A, Rw and Aw are among the features; the last two are empty for one species."""
+        ends = np.cumsum([self.rad_order + 1, self.ang_order + 1] * (1 + self.is_weighted))
+        bounds = [0, *map(int, ends), *[int(ends[-1])] * (2 - 2 * self.is_weighted)]
+        a, b, c, d = itertools.starmap(slice, itertools.pairwise(bounds))
+        return a, b, c, d
+
+    # Features as functions of the vectors to the neighbours.
+
+    def radial_basis(self, distances: Any) -> Float[Array, "*batch rad_order+1 n_neighbors"]:
+        """The terms of the radial sums, (..., n) -> (..., rad_order + 1, n)."""
+        x = jnp.minimum(2 * distances / self.rad_cutoff - 1, 1)
+        envelope = cosine_cutoff(distances, self.rad_cutoff)
+        return jnp.stack([t * envelope for t in chebyshev_polynomials(x, self.rad_order)], axis=-2)
+
+    def radial(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_radial"]:
+        """R, and Rw after it if there are several species; arguments as for `features`."""
+        distances, pairs = self._distances(vectors, pairs)
+        terms: Any = jnp.where(pairs[..., None, :], self.radial_basis(distances), 0)
+        plain = jnp.sum(terms, axis=-1)
+        if not self.is_weighted:
+            return plain
+        weighted = jnp.sum(terms * weights[..., None, :], axis=-1)
+        return jnp.concatenate([plain, weighted], axis=-1)
+
+    def angular(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_angular"]:
+        """A, and Aw after it if there are several species; arguments as for `features`."""
+        distances, pairs = self._distances(vectors, pairs)
+        envelope: Any = jnp.where(pairs, cosine_cutoff(distances, self.ang_cutoff), 0)
+        monomials = monomials_of(unit_vectors(vectors, distances, pairs), self.ang_order)
+
+        factors = jnp.stack([jnp.ones_like(weights), weights][: 1 + self.is_weighted], axis=-1)
+        terms = envelope[..., None] * factors
+        moments = jnp.moveaxis(monomials @ terms, -1, -2)
+        alone = jnp.moveaxis(jnp.sum(terms**2, axis=-2, keepdims=True), -1, -2)
+        contraction = jnp.asarray(contraction_of(self.ang_order), vectors.dtype)
+        sums = (moments**2 @ contraction.T - alone) / 2
+        return sums.reshape(*sums.shape[:-2], -1)
+
+    def features(
+        self,
+        vectors: Float[Array, "*batch n_neighbors 3"],
+        pairs: Bool[Array, "*batch n_neighbors"],
+        weights: Float[Array, "*batch n_neighbors"],
+    ) -> Float[Array, "*batch n_features"]:
+        """The features of atoms.
+
+        Args:
+            vectors: From each atom to its neighbours, in Angstrom.
+            pairs: Which entries hold a neighbour; it may be farther than the cutoff.
+            weights: The weight s of each neighbour's species.
+        """
+        return self.ordered(
+            self.radial(vectors, pairs, weights), self.angular(vectors, pairs, weights)
+        )
+
+    def ordered(self, radial: Any, angular: Any) -> Any:
+        """[R, A, Rw, Aw] from [R, Rw] and [A, Aw]."""
+        n_radial, n_angular = self.rad_order + 1, self.ang_order + 1
+        return jnp.concatenate(
+            [radial[..., :n_radial], angular[..., :n_angular],
+             radial[..., n_radial:], angular[..., n_angular:]], axis=-1,
+        )  # fmt: skip
+
+    def _distances(self, vectors: Any, pairs: Any) -> tuple[Any, Any]:
+        squares = jnp.where(pairs, jnp.sum(vectors**2, axis=-1), 1)
+        distances = jnp.sqrt(jnp.where(squares > 0, squares, 1))
+        return distances, pairs & (squares > 0) & (distances >= self.min_cutoff)
+
+    def local_derivatives(
+        self, vectors: Any, pairs: Any, weights: Any, n_near: int
+    ) -> LocalDerivatives:
+        """How the features of atoms change with the vectors to their neighbours.
+
+        Args:
+            vectors: As for `features`, nearest first.
+            pairs: As for `features`.
+            weights: As for `features`.
+            n_near: How many of the nearest are in reach of the angular part, at the most.
+        """
+        distances, near = self._distances(vectors, pairs)
+        _, by_distance = jax.jvp(self.radial_basis, (distances,), (jnp.ones_like(distances),))
+        slopes: Any = jnp.where(near[..., None, :], by_distance, 0)
+        units = jnp.moveaxis(unit_vectors(vectors, distances, near), -1, -2)
+        angular = self._angular_derivatives(
+            distances[..., :n_near], near[..., :n_near], weights[..., :n_near], units[..., :n_near]
+        )
+        return LocalDerivatives(slopes, units, angular, distances)
+
+    def _angular_derivatives(self, distances: Any, pairs: Any, weights: Any, units: Any) -> Any:
+        """Derivatives of A and Aw by the vectors v_j.
+
+        With P_n(u) = sum_k f_k T_n(u . u_k), a polynomial in u whose coefficients the moments
+        give, dA_n/dv_j = u_j f'_j (P_n(u_j) - f_j) + (1 - u_j u_j) grad P_n(u_j) f_j / d_j.
+        """
+        order = self.ang_order
+        monomials = monomials_of(jnp.moveaxis(units, -2, -1), order)
+        envelope, slope = jax.jvp(
+            lambda d: cosine_cutoff(d, self.ang_cutoff), (distances,), (jnp.ones_like(distances),)
+        )
+        contraction = jnp.asarray(contraction_of(order), distances.dtype)
+        lower, factors = differentiation_of(order)
+        n_lower = lower.shape[1]
+        parts = []
+        for factor in (1.0, weights)[: 1 + self.is_weighted]:
+            f: Any = jnp.where(pairs, envelope * factor, 0)
+            by_distance: Any = jnp.where(pairs, slope * factor, 0)
+            f, by_distance = f[..., None, :], by_distance[..., None, :]
+            moments = jnp.sum(monomials * f, axis=-1)
+            coefficients = contraction * moments[..., None, :]  # of P_n
+            values = coefficients @ monomials
+            gradients = [
+                (coefficients[..., lower[axis]] * factors[axis]) @ monomials[..., :n_lower, :]
+                for axis in range(3)
+            ]
+            along = sum(gradients[axis] * units[..., axis, None, :] for axis in range(3))
+            radial = by_distance * (values - f)
+            parts.append(jnp.stack([
+                units[..., axis, None, :] * (radial - along * f / distances[..., None, :])
+                + gradients[axis] * f / distances[..., None, :]
+                for axis in range(3)
+            ], axis=-2))  # fmt: skip
+        return jnp.concatenate(parts, axis=-3)
+
+    # Features of structures.
+
+    def weights_of(self, kinds: Any) -> Any:
+        """The weights s, by the places of the species."""
+        return jnp.asarray(self.species_weights)[kinds]
+
+    def featurize(self, structure: Any) -> np.ndarray:
+        """The features of a structure, of shape (n_atoms, n_features).
+
+        Args:
+            structure: A `Structure` or an `ase.Atoms`. Atoms may be outside the cell.
+
+        Raises:
+            ValueError: If a species is none of the descriptor's.
+        """
+        return self.featurize_all([as_structure(structure)])[0]
+
+    def featurize_all(self, structures: Iterable[Any]) -> list[np.ndarray]:
+        """`featurize` for many structures at once."""
+        chunk = Chunk(as_structures(structures), self.species, self.cutoff, self.min_cutoff)
+        features = features_of(self, chunk.pairs).astype(self.dtype)
+        return np.split(features, np.cumsum(chunk.sizes)[:-1])
+
+    def file_rows(
+        self,
+        structures: Sequence[Structure],
+        widths: tuple[int, int] = (0, 0),
+        *,
+        with_features: bool,
+        with_derivatives: bool,
+    ) -> FileRows:
+        """What files keep of some structures.
+
+        Args:
+            structures: The structures.
+            widths: The least lengths of rows of neighbours, as given back for others before.
+            with_features: Whether features are asked for.
+            with_derivatives: Whether their derivatives are.
+        """
+        chunk = Chunk(structures, self.species, self.cutoff, self.min_cutoff)
+        features, derivatives = None, None
+        if with_features:
+            found = features_of(self, chunk.pairs, *widths).astype(self.dtype)
+            features = np.split(found, np.cumsum(chunk.sizes)[:-1])
+        if with_derivatives:
+            derivatives = [packed_derivatives(own) for own in pair_derivatives(self, chunk)]
+        if with_features or with_derivatives:
+            widths = widths_of(self, chunk.pairs, *widths)
+        return FileRows(features, derivatives, widths)
+
+    def unpack_derivatives(
+        self, values: np.ndarray, indices: np.ndarray, n_atoms: int
+    ) -> dict[str, np.ndarray]:
+        """The derivatives of a structure, from what `file_rows` has given of it."""
+        return unpacked_derivatives(self, values, indices, n_atoms)

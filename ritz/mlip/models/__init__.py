@@ -1,0 +1,1 @@
+"""Energies of atoms as functions of parameters: networks of features, graph networks."""

@@ -1,0 +1,165 @@
+"""Abstract model of atomic energies, and the batches that it predicts."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from ritz.mlip.arrays import AnyArray
+from ritz.mlip.descriptors.chunk import Chunk
+from ritz.mlip.models.normalisation import Normalisation
+from ritz.potentials import AtomicGraph
+
+
+class Labels(NamedTuple):
+    """Labels of structures."""
+
+    energy: Float[AnyArray, " structures"]
+    """In eV, less the energies of the atoms and the shift of the normalisation."""
+    weight: Float[AnyArray, " structures"]
+    stress: Float[AnyArray, "structures 3 3"]
+    """In eV/Angstrom^3; zero where it is not known."""
+    volume: Float[AnyArray, " structures"]
+    has_stress: Bool[AnyArray, " structures"]
+    has_forces: Bool[AnyArray, " structures"]
+    has_tables: Bool[AnyArray, " structures"]
+    """For which structures forces and stress can be predicted."""
+
+
+class Batch(NamedTuple):
+    """Some structures of a split; atoms are ordered by species, and by structure within it."""
+
+    ids: Int[AnyArray, " slots"]
+    """The structure in each slot; -1 for none."""
+    n_atoms: Float[AnyArray, " slots"]
+    """Number of atoms; 1 in empty slots."""
+    labels: Labels
+    """Weights of empty slots are zero."""
+    slot: Int[AnyArray, " atoms"]
+    """The structure of each atom."""
+    valid: Bool[AnyArray, " atoms"]
+    """Which places hold an atom."""
+    begins: Sequence[Int[AnyArray, " atoms"]]
+    """For each species and atom, the place of the first atom of that species in the structure."""
+    inputs: Any
+    """What energies need of each atom, see `AbstractModel.inputs`."""
+    forces: Float[AnyArray, "atoms 3"] | None
+    """Labels, in eV/Angstrom; None where forces are not asked for."""
+    tables: Any | None
+    """What forces need besides, see `AbstractModel.tables`; None where they are not asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupCapacity:
+    """Padded capacity of one group of a batch; hashable."""
+
+    slots: int
+    """Number of structures."""
+    atoms: tuple[int, ...]
+    """Number of atoms of each species."""
+    supervised: bool
+    """Whether forces of this group's structures are predicted."""
+    stress: bool = False
+    """Whether their stress is too."""
+
+
+Widths = tuple[int, ...]
+"""Lengths of the rows of neighbours that a model packs."""
+
+
+class Prediction(NamedTuple):
+    """Prediction for a batch, less the energies of the free atoms."""
+
+    energy: Float[Array, " slots"]
+    """In eV, less the shift of the normalisation."""
+    forces: Float[Array, "atoms 3"] | None = None
+    """In eV/Angstrom."""
+    virial: Float[Array, "atoms 3 3"] | None = None
+    """The atoms' shares of stress times volume, in eV."""
+
+
+class AbstractModel(abc.ABC):
+    """Energies of atoms in their surroundings, as a function of parameters; hashable.
+
+    Structures are packed on the host: `inputs` of all atoms, from which energies follow, and
+    `tables` of those in structures whose forces are asked for, with what these need besides. Both
+    are pytrees of arrays whose first axis is the atom, in the order of the chunk. Batches are
+    gathered from them on the device, and `predict` takes these.
+    """
+
+    species: tuple[str, ...]
+    """Chemical symbols that the model knows; atoms are ordered by them."""
+
+    cutoff: float
+    """Cutoff of the neighbours, in Angstrom."""
+
+    min_distance: float = 0.0
+    """Distance in Angstrom below which pairs are left out."""
+
+    n_features: int = 0
+    """Number of normalised features of an atom."""
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""]) -> Any:
+        """The first parameters."""
+
+    # On the host.
+
+    def features(
+        self, chunk: Chunk, widths: Widths = (0, 0)
+    ) -> Float[np.ndarray, "atoms n_features"]:
+        """The features of all atoms of a chunk, which are to be normalised.
+
+        With rows of given lengths their bits do not depend on what else is in the chunk.
+        """
+        return np.zeros((chunk.n_atoms, 0))
+
+    @abc.abstractmethod
+    def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
+        """Lengths that the rows of a chunk need."""
+
+    @abc.abstractmethod
+    def row_bytes(self, widths: Widths, with_forces: bool, itemsize: int) -> int:
+        """Bytes of the inputs of an atom, with its tables if forces are predicted."""
+
+    @abc.abstractmethod
+    def inputs(
+        self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
+    ) -> Any:
+        """Inputs of the energies; without a normalisation features stay as they are."""
+
+    @abc.abstractmethod
+    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
+        """Tables: what forces need besides the inputs."""
+
+    # In compiled programs.
+
+    @abc.abstractmethod
+    def predict(
+        self,
+        params: Any,
+        normalisation: Normalisation,
+        batch: Batch,
+        capacity: GroupCapacity,
+    ) -> Prediction:
+        """Energies of a batch, and forces if it has what they need.
+
+        Neighbours in inputs and tables are counted within their structure and species; adding
+        `batch.begins` gives their places in the batch.
+        """
+
+    @abc.abstractmethod
+    def atomic_energies(
+        self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
+    ) -> Float[Array, " n_atoms"]:
+        """The energy of each atom of one structure, less the shift and that of the free atom.
+
+        Args:
+            params: The parameters.
+            normalisation: The scales.
+            structure: As potentials see it; some neighbours may be farther than the cutoff.
+            kinds: The place of each atom's species.
+        """

@@ -1,0 +1,1 @@
+"""Trainable potentials: training, prediction, files, and the calculator of ASE."""

@@ -1,0 +1,101 @@
+"""A potential whose energies of atoms are any function of their neighbours."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from ritz.checks import check_positive
+from ritz.mlip.arguments import check_dtype
+from ritz.mlip.data.structure import checked_species
+from ritz.mlip.models.graph import EnergyModule, GraphModel
+from ritz.mlip.models.painn import PaiNN
+from ritz.mlip.potentials.base import AbstractMLIP
+from ritz.mlip.training.config import TrainingConfig
+
+
+class GraphPotential(AbstractMLIP):
+    """A potential of a module of flax, or of anything else that gives energies of atoms.
+
+    The energy is the sum of what the module gives for each atom; forces and stress are its
+    derivatives. The module is called with a `ritz.potentials.AtomicGraph`, see `EnergyModule`.
+
+    Args:
+        module: The module; by default `PaiNN()`.
+        species: Chemical symbols.
+        cutoff: How far neighbours reach, in Angstrom; by default `module.cutoff`.
+        dtype: "float32" or "float64", the precision in which it is trained by default.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+
+    model: GraphModel
+
+    def __init__(
+        self,
+        module: EnergyModule | None = None,
+        species: Sequence[str] = (),
+        cutoff: float | None = None,
+        dtype: Any = "float32",
+    ):
+        module = PaiNN() if module is None else module
+        for name in ("init", "apply"):
+            if not callable(getattr(module, name, None)):
+                raise TypeError(
+                    f"module must have the methods init(key, structure) and apply(params, "
+                    f"structure), as modules of flax do, but {module!r} was given."
+                )
+        cutoff = getattr(module, "cutoff", None) if cutoff is None else cutoff
+        if cutoff is None:
+            raise ValueError("the module has no cutoff; give cutoff=... in Angstrom.")
+        reach = check_positive("cutoff", cutoff)
+        super().__init__(
+            GraphModel(module, checked_species(species), reach), check_dtype("dtype", dtype)
+        )
+
+    @property
+    def module(self) -> Any:
+        """The module that gives the energies of atoms."""
+        return self.model.module
+
+    @property
+    def descriptor(self) -> None:
+        """There is none."""
+        return None
+
+    def __repr__(self) -> str:
+        state = "trained" if self.is_trained else "not trained"
+        return f"GraphPotential({self.module!r}, {list(self.species)}; {state})"
+
+    def untrained(self) -> "GraphPotential":
+        """Another one with the same module, without parameters."""
+        return GraphPotential(self.module, self.species, self.model.cutoff, self.dtype)
+
+    def precision(self, config: TrainingConfig) -> str:
+        """That of the configuration; "auto" is `dtype`."""
+        return self.dtype if config.precision == "auto" else config.precision
+
+    def _header(self) -> dict[str, Any]:
+        header = {
+            "module": type(self.module).__name__,
+            "species": self.species,
+            "cutoff": self.model.cutoff,
+        }
+        if type(self.module) is PaiNN:
+            fields = {f.name for f in dataclasses.fields(self.module)} - {"parent", "name"}
+            header["fields"] = {name: getattr(self.module, name) for name in sorted(fields)}
+        return header
+
+    @classmethod
+    def _from_header(
+        cls, header: dict[str, Any], module: EnergyModule | None = None
+    ) -> "GraphPotential":
+        """With the module of the file if it is one of Ritz, or the one that is given."""
+        if module is None and "fields" not in header:
+            raise ValueError(
+                f"the potential was made of a {header['module']}, which is not part of Ritz; give "
+                "it: GraphPotential.load(path, module=...)."
+            )
+        made = PaiNN(**header["fields"]) if module is None else module
+        return cls(made, header["species"], header["cutoff"], header["dtype"])

@@ -1,0 +1,320 @@
+"""Predictions of a trained potential for many structures."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from ritz.extras import needs
+from ritz.mlip.arrays import on_device
+from ritz.mlip.batching.pack import Split, gather, pack
+from ritz.mlip.batching.plan import fixed_plan
+from ritz.mlip.batching.survey import labels_of
+from ritz.mlip.data.datasets import AbstractDataset, free_atoms_energy
+from ritz.mlip.data.structure import Structure
+from ritz.mlip.descriptors.chunk import Chunk
+from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction
+from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.potentials.fitted import ClosePairs
+from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.losses import stress_of
+
+
+@dataclasses.dataclass
+class PredictOut:
+    """Energies of structures, and forces if they were asked for, in the order of the structures."""
+
+    total_energy: Float[np.ndarray, " structures"]
+    """In eV."""
+    n_atoms: np.ndarray
+    names: Sequence[str]
+    forces: list[Float[np.ndarray, "n_atoms 3"]] | None = None
+    """In eV/Angstrom."""
+    stress: Float[np.ndarray, "structures 3 3"] | None = None
+    """In eV/Angstrom^3, with forces; NaN for structures without three lattice vectors."""
+    reference_energy: Float[np.ndarray, " structures"] | None = None
+    """The energies that the structures are labelled with, in eV; NaN where they are not."""
+    reference_forces: list[Float[np.ndarray, "n_atoms 3"] | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.total_energy)
+
+    @property
+    def energy_per_atom(self) -> Float[np.ndarray, " structures"]:
+        """In eV."""
+        return self.total_energy / self.n_atoms
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row for each structure."""
+        columns = {
+            "Path-of-input-file": list(self.names),
+            "n_atoms": self.n_atoms,
+            "energy": self.total_energy,
+            "energy_per_atom": self.energy_per_atom,
+        }
+        if self.reference_energy is not None:
+            columns["reference_energy"] = self.reference_energy
+            error = (self.total_energy - self.reference_energy) / self.n_atoms
+            columns["error_per_atom"] = error
+        return pd.DataFrame(columns)
+
+
+def _known_and_predicted(found: PredictOut) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Known and predicted energies per atom, and components of forces if there are any."""
+    pairs = {}
+    if found.reference_energy is not None:
+        known = np.isfinite(found.reference_energy)
+        sizes = np.asarray(found.n_atoms)[known]
+        pairs["energy"] = (found.reference_energy[known] / sizes, found.total_energy[known] / sizes)
+    both = [
+        (np.asarray(known).ravel(), np.asarray(own).ravel())
+        for known, own in zip(found.reference_forces or [], found.forces or [], strict=False)
+        if known is not None
+    ]
+    if both:
+        known, own = (np.concatenate(part) for part in zip(*both, strict=True))
+        pairs["force"] = known, own
+    return pairs
+
+
+def errors_of(found: PredictOut) -> dict[str, float]:
+    """True errors of predictions for structures with labels.
+
+    `RMSE_energy` and `MAE_energy` are per atom in eV, `RMSE_force` and `MAE_force` of components in
+    eV/Angstrom; the latter are there if forces were predicted and some are known.
+    """
+    errors = {"RMSE_energy": np.nan, "MAE_energy": np.nan}
+    for name, (known, own) in _known_and_predicted(found).items():
+        if len(known):
+            errors[f"RMSE_{name}"] = float(np.sqrt(np.mean((own - known) ** 2)))
+            errors[f"MAE_{name}"] = float(np.mean(np.abs(own - known)))
+    return errors
+
+
+def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
+    """Draw predicted against known energies, and forces if there are any.
+
+    Args:
+        found: Predictions for structures with labels.
+        outfile: The picture.
+
+    Raises:
+        ValueError: If no labels are known.
+    """
+    with needs("A plot", "plot"):
+        from matplotlib.figure import Figure
+
+    pairs, errors = _known_and_predicted(found), errors_of(found)
+    pairs = {name: both for name, both in pairs.items() if len(both[0])}
+    if not pairs:
+        raise ValueError("the structures have neither energies nor forces to compare with.")
+    labels = {
+        "energy": ("energy", "eV/atom", 1e3, "meV/atom"),
+        "force": ("force", "eV/Å", 1, "eV/Å"),
+    }
+    figure = Figure((4.6 * len(pairs), 4.3), layout="constrained")
+    for number, (name, (known, own)) in enumerate(pairs.items()):
+        what, unit, scale, error_unit = labels[name]
+        axes: Any = figure.add_subplot(1, len(pairs), number + 1)
+        ends = [min(known.min(), own.min()), max(known.max(), own.max())]
+        axes.plot(ends, ends, color="black", lw=0.8)
+        axes.plot(known, own, ".", ms=3 if len(known) > 1000 else 5, alpha=0.5, rasterized=True)
+        axes.set_xlabel(f"known {what} ({unit})")
+        axes.set_ylabel(f"predicted {what} ({unit})")
+        rmse, mae = scale * errors[f"RMSE_{name}"], scale * errors[f"MAE_{name}"]
+        axes.set_title(f"RMSE {rmse:.3g}, MAE {mae:.3g} {error_unit}", fontsize="medium")
+        axes.set_aspect("equal", adjustable="datalim")
+    path = Path(outfile)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+BATCH = 32
+"""Number of structures that are predicted at once."""
+
+AT_ONCE = 1024
+"""Number of structures that are packed at once; bounds the memory."""
+
+
+def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) -> PredictOut:
+    """Energies of structures, and forces if they are asked for."""
+    found = [
+        _predict_some(
+            potential, structures[begin : begin + AT_ONCE], eval_forces, itertools.count(begin)
+        )
+        for begin in range(0, len(structures), AT_ONCE)
+    ]
+    return found[0] if len(found) == 1 else concatenated(found)
+
+
+def predict_dataset(potential: Any, dataset: AbstractDataset, eval_forces: bool) -> PredictOut:
+    """Predict for a data set, whose structures are read some at a time."""
+    found = []
+    for begin in range(0, len(dataset), AT_ONCE):
+        places = range(begin, min(begin + AT_ONCE, len(dataset)))
+        structures = [dataset.get_structure(place) for place in places]
+        numbers = map(dataset.source_index, places)
+        found.append(_predict_some(potential, structures, eval_forces, numbers))
+    return found[0] if len(found) == 1 else concatenated(found)
+
+
+def concatenated(parts: Sequence[PredictOut]) -> PredictOut:
+    """The predictions of all parts, one after another."""
+
+    def together(values: list[Any]) -> Any:
+        if values[0] is None:
+            return None
+        if isinstance(values[0], np.ndarray):
+            return np.concatenate(values)
+        return list(itertools.chain.from_iterable(values))
+
+    fields = (field.name for field in dataclasses.fields(PredictOut))
+    return PredictOut(*(together([getattr(part, name) for part in parts]) for name in fields))
+
+
+def _predict_some(
+    potential: Any, structures: Sequence[Structure], eval_forces: bool, numbers: Iterable[int]
+) -> PredictOut:
+    """Some structures; those without a name are called by their numbers."""
+    model = potential.model
+    numbered = zip(numbers, structures, strict=False)  # of the numbers there may be no end
+    names = [s.name or f"structure_{number:06d}" for number, s in numbered]
+    bare = [
+        Structure(s.positions, s.species, cell=s.cell, pbc=s.pbc, name=name)
+        for s, name in zip(structures, names, strict=True)
+    ]
+    watch = ClosePairs(potential, bare)
+    chunk = Chunk(bare, model.species, model.cutoff, model.min_distance, search=watch.find)
+    labels = labels_of(bare, {}, np.full(len(bare), eval_forces))
+    widths = model.widths(chunk, eval_forces)
+    split = pack(
+        model,
+        [chunk],
+        labels,
+        normalisation=potential.normalisation,
+        widths=widths,
+        dtype=potential.dtype,
+        with_stress=eval_forces,
+    )
+    with jax.enable_x64(potential.dtype == "float64"):
+        split, parameters, normalisation = on_device(
+            (split, potential.parameters, potential.normalisation), jnp.dtype(potential.dtype)
+        )
+        energies = np.empty(len(bare))
+        forces: list[Any] = [None] * len(bare)
+        stress = np.full((len(bare), 3, 3), np.nan)
+        (capacity,), (plan,) = fixed_plan(split, BATCH, eval_forces)
+        for ids in np.asarray(plan):
+            found, stresses, batch = _predict_batch(
+                model, capacity, split, parameters=parameters, normalisation=normalisation, ids=ids
+            )
+            there = ids >= 0
+            energies[ids[there]] = np.asarray(found.energy)[there]
+            if eval_forces:
+                stress[ids[there]] = np.asarray(stresses)[there]
+                slots = np.where(batch.valid, batch.slot, -1)
+                _scatter(
+                    forces, found.forces, ids, slots=slots, structures=bare, species=model.species
+                )
+    stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
+    sizes = np.array([len(s) for s in structures])
+    free_atoms = [free_atoms_energy(s, potential.atomic_energies) for s in structures]
+    total = energies + float(potential.normalisation.e_shift) * sizes + np.array(free_atoms)
+    for place in watch.report(names):
+        total[place] = stress[place] = np.nan
+        if eval_forces:
+            forces[place] = np.full_like(forces[place], np.nan)
+    return PredictOut(
+        total,
+        sizes,
+        names,
+        forces=forces if eval_forces else None,
+        stress=stress if eval_forces else None,
+        reference_energy=np.array([np.nan if s.energy is None else s.energy for s in structures]),
+        reference_forces=[s.forces for s in structures],
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _predict_batch(
+    model: AbstractModel,
+    capacity: GroupCapacity,
+    split: Split,
+    parameters: Any,
+    normalisation: Normalisation,
+    ids: Any,
+) -> tuple[Prediction, Any, Batch]:
+    (batch,) = gather(split, [ids], [capacity])
+    prediction = model.predict(parameters, normalisation, batch, capacity)
+    stress = None if prediction.virial is None else stress_of(prediction.virial, batch)
+    return prediction, stress, batch
+
+
+def _scatter(
+    forces: list[Any], found: Any, ids: Any, slots: Any, structures: Any, species: Any
+) -> None:
+    """Put forces, ordered by species, into the order of the structures' atoms."""
+    found = np.asarray(found, float)
+    for slot, index in enumerate(ids):
+        if index >= 0:
+            kinds = [species.index(s) for s in structures[index].species]
+            order = np.argsort(kinds, kind="stable")
+            forces[index] = np.empty((len(order), 3))
+            forces[index][order] = found[slots == slot]
+
+
+def save_predictions(
+    potential: Any,
+    datasets: Sequence[AbstractDataset | None],
+    config: TrainingConfig,
+    folder: Path,
+) -> dict[str, pd.DataFrame]:
+    """Write what is predicted for both splits, and return the tables of energies by split.
+
+    `energies_train.csv` has a row for each structure; `forces_train.extxyz` has the structures
+    with what is predicted, and the forces that were given as `reference_forces`.
+    """
+    tables = {}
+    for split, dataset in zip(("train", "test"), datasets, strict=True):
+        if dataset is None:
+            continue
+        found = potential.predict_dataset(dataset, config.save_forces)
+        tables[split] = found.to_dataframe()
+        if config.save_energies:
+            tables[split].to_csv(folder / f"energies_{split}.csv", index=False)
+        if config.save_forces:
+            ase.io.write(folder / f"forces_{split}.extxyz", _predicted_atoms(dataset, found))
+    return tables
+
+
+def _predicted_atoms(dataset: AbstractDataset, found: PredictOut) -> list[Any]:
+    listed = []
+    assert found.forces is not None
+    for place, structure in enumerate(dataset):
+        bare = Structure(
+            structure.positions,
+            structure.species,
+            float(found.total_energy[place]),
+            forces=found.forces[place],
+            cell=structure.cell,
+            pbc=structure.pbc,
+        )
+        atoms = bare.to_ase()
+        if structure.forces is not None:
+            atoms.set_array("reference_forces", np.asarray(structure.forces))
+        if structure.energy is not None:
+            atoms.info["reference_energy"] = structure.energy
+        atoms.info["name"] = found.names[place]
+        listed.append(atoms)
+    return listed

@@ -1,0 +1,1 @@
+"""Training: configuration, optimisers, losses, the step, the driver, its callbacks."""

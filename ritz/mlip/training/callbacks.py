@@ -1,0 +1,169 @@
+"""Callbacks that go by epochs."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
+
+
+class EpochCallback(AbstractCallback):
+    """A callback with hooks for epochs of training, besides those for steps.
+
+    Subclasses implement `on_epoch_start` or `on_epoch_end`. They are deferred as others are: steps
+    run in blocks, and the driver's state can be read in `on_epoch_end` only if `live_epochs` is
+    set, which makes the last step of each epoch a live one.
+    """
+
+    more_hooks = ("on_epoch_start", "on_epoch_end")
+
+    live_epochs = False
+    """Whether the last step of each epoch is live."""
+
+    _n_batches = 0
+
+    def check_run(self, driver: Any, resume: bool) -> None:
+        """Note the number of batches: a resumed run asks for live steps before it starts.
+
+        Raises:
+            TypeError: If the driver has no epochs.
+        """
+        n_batches = getattr(driver, "n_batches", None)
+        if n_batches is None:
+            raise TypeError(
+                f"{self.label} goes by epochs, which {type(driver).__name__} does not have."
+            )
+        self._n_batches = n_batches
+
+    def on_epoch_start(self, epoch: int, driver: Any) -> None:
+        """Called before the first step of an epoch; they are counted from 0."""
+
+    def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Called after the last step of an epoch, whose row has the errors of both splits."""
+
+    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Call `on_epoch_start` at the first step of an epoch."""
+        if step % driver.n_batches == 0:
+            self.on_epoch_start(step // driver.n_batches, driver)
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Call `on_epoch_end` at the last step of an epoch."""
+        self._n_batches = driver.n_batches
+        if (step + 1) % driver.n_batches == 0:
+            self.on_epoch_end(step // driver.n_batches, log_data, driver)
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Note the number of batches in an epoch."""
+        self._n_batches = driver.n_batches
+
+    def is_live(self, step: int) -> bool:
+        """Only at the end of epochs, and only if that is asked for."""
+        return self.live_epochs and self._n_batches > 0 and (step + 1) % self._n_batches == 0
+
+    def ends_block(self, step: int) -> bool:
+        """Never by itself."""
+        return False
+
+
+class EpochHistory(AbstractCallback):
+    """Keeps the errors of every epoch; of a committee, lists of those of its members."""
+
+    callback_order = CallbackOrder.LOG
+    state_fields = ("rows",)
+    decides = False
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        """Epoch, errors, learning rate and seconds."""
+
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Store the errors of the row, if it has any."""
+        if "RMSE_train" not in log_data:
+            return
+        source = log_data.get("members", log_data)
+        found = {k: np.asarray(source[k]).tolist() for k in ("loss", *driver.logs) if k in source}
+        found.pop("members", None)
+        epoch = int(log_data["epoch"])
+        while self.rows and self.rows[-1]["epoch"] >= epoch:  # of a run that was stopped there
+            self.rows.pop()
+        self.rows.append(
+            {
+                "epoch": epoch,
+                **found,
+                "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
+                "seconds": float(log_data["wallclock"]),
+            }
+        )
+
+    is_live = never_live
+
+    def table(self, member: int | None = None) -> pd.DataFrame:
+        """The errors by epoch, of one member if there are several."""
+        rows = [
+            {
+                k: v if member is None or not isinstance(v, list) else v[member]
+                for k, v in row.items()
+            }
+            for row in self.rows
+        ]
+        return pd.DataFrame(rows).set_index("epoch") if rows else pd.DataFrame()
+
+
+class EpochProgress(EpochCallback):
+    """Shows a bar of epochs with the latest errors, and one of batches if that is asked for.
+
+    Args:
+        batches: Whether the batches of each epoch are shown too.
+    """
+
+    decides = False
+
+    def __init__(self, batches: bool = False):
+        self.batches = batches
+        self._bar: Any = None
+        self._inner: Any = None
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Open the bars."""
+        super().on_run_start(step, driver)
+        total, done = (s // driver.n_batches for s in (driver.target_step, step))
+        self._bar = tqdm(total=total, initial=done, unit="epoch")
+        if self.batches:
+            self._inner = tqdm(total=driver.n_batches, unit="batch", leave=False)
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Advance the bar of batches."""
+        super().on_step_end(step, log_data, driver)
+        if self._inner is not None:
+            self._inner.update()
+
+    def on_epoch_start(self, epoch: int, driver: Any) -> None:
+        """Reset the bar of batches."""
+        if self._inner is not None:
+            self._inner.reset()
+
+    def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Advance the bar of epochs and show the errors."""
+        shown = {
+            name: f"{log_data[name]:.4g}"
+            for name in ("RMSE_train", "RMSE_test", "RMSE_force_train", "RMSE_force_test")
+            if name in log_data
+        }
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update()
+
+    def _close(self) -> None:
+        for bar in (self._inner, self._bar):
+            if bar is not None:
+                bar.close()
+        self._bar = self._inner = None
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Close the bars."""
+        self._close()
+
+    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+        """Close the bars."""
+        self._close()

@@ -1,0 +1,349 @@
+"""A step of training: a batch, its gradient, and the optimiser's step."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from ritz.driver import Kernel, Proposal
+from ritz.mlip.batching.pack import Split, gather
+from ritz.mlip.batching.plan import (
+    Capacity,
+    Plan,
+    divide_into_batches,
+    draw_with_replacement,
+    error_weights,
+    random_subset,
+)
+from ritz.mlip.models.abstract_model import AbstractModel, Batch
+from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.training.evaluation import MapMembers, map_single, split_error_sums
+from ritz.mlip.training.losses import (
+    ErrorSums,
+    Loss,
+    Residuals,
+    add_sums,
+    error_sums,
+    named_errors,
+    residuals,
+    validation_loss,
+    weight_at,
+    zero_sums,
+)
+
+
+class Scores(NamedTuple):
+    """The latest errors of structures, for `sampling_policy="error_weighted"`."""
+
+    latest: Float[Array, " structures"]
+    total: Float[Array, " structures"]
+    """Sums of |energy error| per atom in this epoch."""
+    count: Float[Array, " structures"]
+    """Number of batches of this epoch that had the structure."""
+
+
+class BatchErrors(NamedTuple):
+    """The errors of a batch."""
+
+    sums: ErrorSums
+    ids: Int[Array, " slots"]
+    errors: Float[Array, " slots"]
+    """|energy error| per atom."""
+
+
+class TrainingCarry(NamedTuple):
+    """State that a step passes on to the next one."""
+
+    params: Any
+    optimizer_state: Any
+    key: Key[Array, ""]
+    """Random key of the plan of this epoch."""
+    rate_scale: Float[Array, ""]
+    """Multiplies the optimiser's step."""
+    epoch: Int[Array, ""]
+    position: Int[Array, ""]
+    """Index of the next batch in the epoch."""
+    plan: Plan
+    supervised: Bool[Array, " structures"]
+    """Which structures add to the force loss."""
+    sums: ErrorSums
+    """Errors of the batches of this epoch that were applied."""
+    last_batch: BatchErrors | tuple[()]
+    """The errors of the last batch that was proposed."""
+    scores: Scores
+    validation: ErrorSums | tuple[()]
+    """Errors of a streamed validation split; set by the driver before an epoch ends."""
+    overflow: Bool[Array, ""]
+    """Whether a batch of the plan exceeds the capacity."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Static settings of a compiled step; hashable."""
+
+    model: AbstractModel
+    optimizer: optax.GradientTransformation
+    loss: Loss
+    policy: str
+    n_batches: int
+    n_supervised: int
+    """Number of structures that add to the force loss."""
+    resample_every: int
+    """Number of epochs after which others are chosen; 0 for never."""
+    capacity: Capacity
+    validation_capacity: Capacity
+    weight_schedule: str | None = None
+    """Schedule of the weights of the loss; None for constant ones."""
+    window: int = 0
+    """Number of batches whose data are on the device at a time; 0 for all of them."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainingKernel(Kernel):
+    """Training = batches of structures + the gradient of a loss + an optimiser."""
+
+    split: Split
+    validation: Split | None
+    validation_plan: Plan
+    normalisation: Normalisation
+    energy_weights: Float[Array, " structures"]
+    """The weights of `sampling_policy="energy_weighted"`."""
+    loss_weights: Float[Array, "2 2"]
+    """Weights of forces and stress in the loss, first and last."""
+    n_epochs: Float[Array, ""]
+    """Number of epochs in which these change."""
+    settings: Settings = dataclasses.field(metadata={"static": True})
+
+    # The three parts of a step.
+
+    def sample(self, carry: TrainingCarry) -> tuple[TrainingCarry, tuple[Batch, ...]]:
+        """The next batch of the epoch."""
+        groups = [group[carry.position] for group in carry.plan]
+        return carry, gather(self.split, groups, self.settings.capacity)
+
+    def propose(
+        self, carry: TrainingCarry, batch: tuple[Batch, ...]
+    ) -> tuple[TrainingCarry, Proposal]:
+        """The loss of the batch and its gradient; the errors of both splits in the last one."""
+        return self.propose_given(carry, batch, self.validate(carry, map_single))
+
+    def propose_given(
+        self, carry: TrainingCarry, batch: tuple[Batch, ...], validation: Any
+    ) -> tuple[TrainingCarry, Proposal]:
+        """`propose`, given the errors of the validation split from `validate`."""
+        s = self.settings
+
+        def loss(networks: Any) -> tuple[Any, Residuals]:
+            errors = self.residuals(networks, batch)
+            return s.loss(errors, *self.weights(carry)), errors
+
+        (value, errors), gradient = jax.value_and_grad(loss, has_aux=True)(carry.params)
+        ids = jnp.concatenate([group.ids for group in batch])
+        last_batch = BatchErrors(error_sums(errors), ids, jnp.abs(errors.energy))
+        ends = self.ends_epoch(carry)
+        metrics = {"epoch": carry.epoch, "epoch_ends": ends}
+        metrics |= named_errors(add_sums(carry.sums, last_batch.sums), "train", ends)
+        if s.validation_capacity:
+            metrics |= named_errors(validation, "test", ends)
+            metrics["validation_loss"] = validation_loss(validation, self.loss_weights[1, 0], ends)
+        return carry._replace(last_batch=last_batch), Proposal(value, gradient, metrics)
+
+    def ends_epoch(self, carry: TrainingCarry) -> Any:
+        """Whether the step is the last one of an epoch."""
+        return carry.position == self.settings.n_batches - 1
+
+    def validate(self, carry: TrainingCarry, map_members: MapMembers) -> Any:
+        """The errors of the validation split in the last step of an epoch.
+
+        Args:
+            carry: With one network, or those of all members.
+            map_members: Applies a function to it, or to each of them.
+        """
+        s = self.settings
+        if s.window or self.validation is None:
+            return carry.validation
+        return jax.lax.cond(
+            self.ends_epoch(carry),
+            lambda networks: self.validation_sums(networks, map_members),
+            lambda networks: map_members(
+                lambda _: zero_sums(self.dtype, s.validation_capacity), networks
+            ),
+            carry.params,
+        )
+
+    def weights(self, carry: TrainingCarry) -> tuple[Any, Any]:
+        """Weights of forces and stress in the loss of this epoch."""
+        (force, stress), last = self.loss_weights
+        schedule = self.settings.weight_schedule
+        if schedule is None:
+            return force, stress
+        progress = carry.epoch.astype(self.dtype) / jnp.maximum(self.n_epochs - 1, 1)
+        force = weight_at(schedule, force, last[0], progress)
+        return force, weight_at(schedule, stress, last[1], progress)
+
+    def residuals(self, networks: Any, batch: tuple[Batch, ...]) -> Residuals:
+        """The errors of the networks on a batch."""
+        s = self.settings
+        predictions = [
+            s.model.predict(networks, self.normalisation, *group)
+            for group in zip(batch, s.capacity, strict=True)
+        ]
+        return residuals(predictions, batch, s.capacity)
+
+    def apply(self, carry: TrainingCarry, update: Any) -> TrainingCarry:
+        """The optimiser's step; after the last batch the next epoch is planned."""
+        params, optimizer_state = self.optimizer_step(
+            carry.params, carry.optimizer_state, update, carry.rate_scale
+        )
+        return self.count_batch(carry._replace(params=params, optimizer_state=optimizer_state))
+
+    def optimizer_step(
+        self, networks: Any, optimizer_state: Any, update: Any, scale: Any
+    ) -> tuple[Any, Any]:
+        """The networks and the state of the optimiser after its step."""
+        steps, optimizer_state = self.settings.optimizer.update(update, optimizer_state, networks)
+        networks = jax.tree.map(lambda p, s: (p + scale * s).astype(p.dtype), networks, steps)
+        return networks, optimizer_state
+
+    def count_batch(self, carry: TrainingCarry) -> TrainingCarry:
+        """Add the batch to the sums of the epoch, and plan the next epoch after the last batch."""
+        s, batch, scores = self.settings, carry.last_batch, carry.scores
+        assert isinstance(batch, BatchErrors)
+        if s.policy == "error_weighted":
+            is_filled = (batch.ids >= 0).astype(scores.total.dtype)
+            at = jnp.maximum(batch.ids, 0)
+            scores = scores._replace(
+                total=scores.total.at[at].add(is_filled * batch.errors),
+                count=scores.count.at[at].add(is_filled),
+            )
+        carry = carry._replace(
+            position=carry.position + 1,
+            sums=jax.tree.map(jnp.add, carry.sums, batch.sums),
+            scores=scores,
+        )
+        return jax.lax.cond(
+            carry.position == s.n_batches, self.next_epoch, lambda carry: carry, carry
+        )
+
+    def pauses(self, carry: TrainingCarry) -> Any:
+        """Whether the next batch exceeds the capacity, or needs data that are not on the device."""
+        s = self.settings
+        if not s.window:
+            return carry.overflow
+        done = carry.position % s.window == 0
+        if s.validation_capacity:
+            done |= carry.position == s.n_batches - 1
+        return carry.overflow | done
+
+    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Any) -> Any:
+        """The loss of the same batch after `update`."""
+        params = self.apply(carry, update).params
+        return self.settings.loss(self.residuals(params, batch), *self.weights(carry))
+
+    # Epochs.
+
+    def first_carry(
+        self, networks: Any, supervised: Any, seed: int, map_members: MapMembers
+    ) -> TrainingCarry:
+        """The carry before the first step, without a plan.
+
+        Args:
+            networks: The first parameters, of one network or of all members.
+            supervised: Which structures add to the force loss.
+            seed: Seeds the batches.
+            map_members: Applies a function to the network, or to each of them.
+        """
+        s, n = self.settings, len(supervised)
+        ones, zeros = jnp.ones(n, self.dtype), jnp.zeros(n, self.dtype)
+        return TrainingCarry(
+            params=networks,
+            optimizer_state=map_members(s.optimizer.init, networks),
+            key=jax.random.key(seed),
+            rate_scale=jnp.ones((), self.dtype),
+            epoch=jnp.zeros((), jnp.int32),
+            position=jnp.zeros((), jnp.int32),
+            plan=(),
+            supervised=jnp.asarray(supervised),
+            sums=map_members(lambda _: zero_sums(self.dtype, s.capacity), networks),
+            last_batch=(),
+            scores=Scores(ones, zeros, zeros),
+            validation=self.no_validation(networks, map_members),
+            overflow=jnp.zeros((), bool),
+        )
+
+    def no_validation(self, networks: Any, map_members: MapMembers) -> ErrorSums | tuple[()]:
+        """Sums over no errors where the validation split is streamed; otherwise nothing."""
+        s = self.settings
+        if not s.validation_capacity or not s.window:
+            return ()
+        return map_members(lambda _: zero_sums(self.dtype, s.validation_capacity), networks)
+
+    def next_epoch(self, carry: TrainingCarry) -> TrainingCarry:
+        """Update the scores with the errors of the epoch, and plan the next one."""
+        scores = carry.scores
+        mean = scores.total / jnp.maximum(scores.count, 1)
+        latest = jnp.where(scores.count > 0, mean, scores.latest)
+        none = jnp.zeros_like(latest)
+        carry = carry._replace(
+            key=jax.random.fold_in(carry.key, 0),
+            epoch=carry.epoch + 1,
+            position=jnp.zeros_like(carry.position),
+            sums=jax.tree.map(jnp.zeros_like, carry.sums),
+            scores=Scores(latest, none, none),
+        )
+        return self.plan_epoch(carry)
+
+    def plan_epoch(self, carry: TrainingCarry) -> TrainingCarry:
+        """Choose structures with supervised forces, draw structures, divide them into batches.
+
+        Called again in the same epoch, it gives the same, unless the capacity has grown.
+        """
+        s = self.settings
+        choosing, drawing, *dividing = jax.random.split(
+            jax.random.fold_in(carry.key, 1), 2 + len(s.capacity)
+        )
+        if s.resample_every:
+            again = (carry.epoch > 0) & (carry.epoch % s.resample_every == 0)
+            other = random_subset(choosing, self.split.labels.has_tables, s.n_supervised)
+            carry = carry._replace(supervised=jnp.where(again, other, carry.supervised))
+        sizes = jnp.sum(self.split.counts, axis=1)
+        drawn = jnp.arange(len(sizes))
+        if s.policy != "uniform":
+            weights = self.energy_weights
+            if s.policy == "error_weighted":
+                weights = error_weights(carry.scores.latest)
+            drawn = draw_with_replacement(drawing, weights).astype(drawn.dtype)
+        plan, overflow = [], jnp.zeros((), bool)
+        for own, group in zip(dividing, s.capacity, strict=True):
+            chosen = carry.supervised[drawn] == group.supervised
+            ids = divide_into_batches(
+                own, drawn, chosen, sizes=sizes, n_batches=s.n_batches, n_slots=group.slots
+            )
+            plan.append(ids.astype(jnp.int32))
+            taken = jnp.where(ids[..., None] >= 0, self.split.counts[ids], 0)
+            overflow |= jnp.any(jnp.sum(taken, axis=1) > jnp.array(group.atoms))
+            overflow |= jnp.sum(chosen) > ids.size
+        return carry._replace(plan=tuple(plan), overflow=overflow)
+
+    @property
+    def dtype(self) -> Any:
+        """The precision."""
+        return self.split.labels.energy.dtype
+
+    def validation_sums(self, networks: Any, map_members: MapMembers) -> ErrorSums:
+        """The errors of the validation split, all of it."""
+        assert self.validation is not None
+        s = self.settings
+        return split_error_sums(
+            s.model,
+            s.validation_capacity,
+            map_members,
+            normalisation=self.normalisation,
+            networks=networks,
+            split=self.validation,
+            plan=self.validation_plan,
+        )

@@ -1,0 +1,160 @@
+"""Runs the driver with the callbacks that a configuration asks for."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ritz.callbacks import ReduceLROnPlateau
+from ritz.checkpoint import Checkpoint, CheckpointError
+from ritz.driver.callback import AbstractCallback
+from ritz.mlip.training.callbacks import EpochHistory, EpochProgress
+from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.driver import AbstractTraining
+from ritz.mlip.training.result import TrainOut
+from ritz.mlip.training.start import Start, steps_in_total
+from ritz.wording import counted
+
+_logger = logging.getLogger(__name__)
+
+MONITOR = "validation_loss"
+"""Metric by which the rate is lowered and the best parameters are chosen."""
+
+
+def run_training(
+    driver: AbstractTraining,
+    config: TrainingConfig,
+    start: Start,
+    callbacks: Sequence[Any],
+    out: Any,
+) -> list[TrainOut]:
+    """Train for `config.iterations` epochs, and evaluate what came out, member by member.
+
+    Args:
+        driver: The driver.
+        config: How to train.
+        start: Where it begins.
+        callbacks: Besides those that the configuration asks for.
+        out: Where rows go.
+
+    Raises:
+        CheckpointError: If the saved run is another one, or there is one that is not to go on.
+    """
+    history = EpochHistory()
+    resume = start.resume
+    n_steps = steps_in_total(config.iterations, driver.n_batches, resume)
+    began_at = time.perf_counter()
+    start.put_into(driver)
+    own = _callbacks(driver, config, start, resume is not None and resume.extend(n_steps))
+    try:
+        driver.run(
+            n_steps,
+            out=out,
+            callback=[history, *own, *callbacks],
+            show_progress=False,
+            timeit=config.timing,
+            on_divergence=config.on_divergence,
+            resume=False if resume is None else os.fspath(resume.path),
+        )
+    except CheckpointError as error:
+        told = str(error).replace("to Checkpoint.", "in the configuration.")
+        raise CheckpointError(told) from error
+    trained_at = time.perf_counter()
+    errors = driver.errors()
+    now = time.perf_counter()
+    timing = {"training": trained_at - began_at, "evaluation": now - trained_at}
+    if history.rows:
+        timing["epoch"] = timing["training"] / len(history.rows)
+    counts = {"n_epochs": len(history.rows)}
+    for split, data in zip(("train", "test"), driver.prepared.datasets, strict=True):
+        counts[f"n_structures_{split}"] = 0 if data is None else len(data)
+    members = range(driver.n_members) if driver.is_committee else [None]
+    found = []
+    for member in members:
+        own = {
+            f"final_{name}": float(value if member is None else value[member])
+            for name, value in errors.items()
+        }
+        found.append(
+            TrainOut(
+                history.table(member),
+                {**own, **counts},
+                dict(timing),
+                stop_message=driver.stop_message,
+                stop_reason="" if driver.stop_reason is None else driver.stop_reason.name,
+            )
+        )
+    return found
+
+
+def _callbacks(
+    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool | Literal["longer"]
+) -> list[AbstractCallback]:
+    found: list[AbstractCallback] = []
+    if driver.has_validation:
+        if config.use_scheduler:
+            rate = config.optimiser.learning_rate
+            found.append(
+                ReduceLROnPlateau(
+                    MONITOR,
+                    config.scheduler_factor,
+                    config.scheduler_patience,
+                    min_scale=min(1.0, config.scheduler_min_lr / rate),
+                )
+            )
+        if config.save_best:
+            found.append(_best_parameters(driver, config, start))
+    elif config.use_scheduler:
+        raise ValueError(
+            "use_scheduler=True goes by the validation split, but there is none; set testpercent "
+            "above 0, or give test_dataset=..."
+        )
+    if config.show_progress:
+        found.append(EpochProgress(config.show_batch_progress))
+    if config.checkpoint_dir is not None and config.checkpoint_interval:
+        found.append(_checkpoint(driver, config, start, extend))
+    return found
+
+
+def _best_parameters(
+    driver: AbstractTraining, config: TrainingConfig, start: Start
+) -> AbstractCallback:
+    """Keeps the best parameters, beginning with those of a potential that was given."""
+    score = None
+    if start.potentials:
+        errors = driver.errors()
+        alpha = config.weights[1][0]
+        score = (1 - alpha) * errors["RMSE_test"]
+        score = score + alpha * np.nan_to_num(errors.get("RMSE_force_test", 0.0), nan=0.0)
+    return driver.best_parameters(MONITOR, score)
+
+
+def _checkpoint(
+    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool | Literal["longer"]
+) -> Checkpoint:
+    assert config.checkpoint_dir is not None
+    checkpoint = Checkpoint(
+        config.checkpoint_dir,
+        every_steps=config.checkpoint_interval * driver.n_batches,
+        max_to_keep=config.max_checkpoints,
+        accept_changes=config.accept_changes,
+        extend=extend,
+    )
+    folder = checkpoint.folder(driver)
+    there = folder.entries()
+    if start.potentials:
+        for entry in there:
+            folder.set_aside(entry)
+        if there:
+            _logger.info(
+                "%s in %s/set_aside.", counted(len(there), "older checkpoint", "is"), folder.path
+            )
+    elif start.resume is None and there:
+        raise CheckpointError(
+            f"checkpoint_dir={config.checkpoint_dir!r} holds checkpoints of another run; give "
+            f"resume_from={config.checkpoint_dir!r} to go on with it, another folder, or None."
+        )
+    return checkpoint
