@@ -50,7 +50,6 @@ class CompiledDriver(GuardedBlocks):
     def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
         super().__init__(state, minimized_quantity_name)
         self._length = BlockLength()
-        self._compiled_in_run = False
         self._deferral = Deferral(())
         self._block_hooks = BlockHooks(self.hooks)
 

@@ -28,7 +28,7 @@ class KernelDriver(AbstractDriver):
         self._metrics: dict[str, Any] = {}
         self._observers: Observers | None = None
         self._held: Held = ()
-        self._owns_carry = False
+        self._owns_carry = self._compiled_in_run = False
         self._row_shapes: Any = None
         self._attempt: live.Attempt | None = None
         self._replay: Replay | None = None
@@ -71,7 +71,15 @@ class KernelDriver(AbstractDriver):
             self.run_state.block = block
 
     def attend(self) -> None:
-        """Called before a live step or block; what a kernel paused for is done here."""
+        """Called before a live step or block; what a kernel paused for is done here.
+
+        Here arrays that were too small get more room: the driver makes its kernel and carry anew
+        and calls `note_growth`. `snapshot` holds the sizes, and `restore` begins with them.
+        """
+
+    def note_growth(self) -> None:
+        """Note that shapes have grown, so that the block program will be compiled once more."""
+        self._compiled_in_run = False
 
     # Traced parts of callbacks.
 
@@ -108,7 +116,7 @@ class KernelDriver(AbstractDriver):
 
     def snapshot(self) -> Any:
         """The whole carry; its arrays are never changed in place."""
-        self._owns_carry = False
+        self._owns_carry = self._compiled_in_run = False
         return self.carry
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:

@@ -16,6 +16,7 @@ from ritz.lattice.doubts import Watch, of_explosion, of_sampling, of_variance
 from ritz.lattice.flips import Flips
 from ritz.lattice.operators import in_chunks, local_energies, v_score
 from ritz.updates import AbstractUpdateRule, Problem
+from ritz.updates.optimizer_step import optimizer_step
 
 
 class LatticeCarry(NamedTuple):
@@ -127,11 +128,8 @@ class LatticeKernel(Kernel):
     def apply(self, carry: LatticeCarry, update: PyTree) -> LatticeCarry:
         """The optimiser's step along `update`."""
         assert self.settings.optimizer is not None
-        steps, optimizer_state = self.settings.optimizer.update(
-            update, carry.optimizer_state, carry.params
-        )
-        params = jax.tree.map(
-            lambda p, s: (p + carry.rate_scale * s).astype(p.dtype), carry.params, steps
+        params, optimizer_state = optimizer_step(
+            self.settings.optimizer, carry.params, carry.optimizer_state, update, carry.rate_scale
         )
         return carry._replace(params=params, optimizer_state=optimizer_state)
 

@@ -228,7 +228,7 @@ class Relaxation(OwnPrecision):
             with self._precision():
                 pairs = zip(found, self._widths, strict=True)
                 found = [widened(own, width) for own, width in pairs]
-            self._compiled_in_run = False
+            self.note_growth()
         self.carry = carry._replace(slots=tuple(found))
 
     def _most_neighbors(self, bucket: int) -> int:

@@ -1,13 +1,11 @@
 """Memory that data take, where they are kept, and caches."""
 
-import collections
 import dataclasses
 import hashlib
 import json
 import logging
 import os
-import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -118,44 +116,6 @@ def _estimate_bytes(
         for size, forced in zip(chunk.sizes, tabled, strict=True)
     ]
     return float(np.mean(each)) * len(dataset)
-
-
-class LRUCache:
-    """Cache of the entries that were used last; safe between threads.
-
-    Args:
-        size: How many there are at the most; None for any number.
-    """
-
-    def __init__(self, size: int | None):
-        self.size = size
-        self._entries: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a further entry would push out another."""
-        return self.size is not None and len(self) >= self.size
-
-    def get(self, key: Hashable) -> Any:
-        """An entry, or None."""
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
-
-    def put(self, key: Hashable, entry: Any) -> None:
-        """Store copies of an entry's arrays, so that larger arrays around them can be freed."""
-        if self.size == 0:
-            return
-        entry = jax.tree.map(np.copy, entry)
-        with self._lock:
-            self._entries[key] = entry
-            while self.size is not None and len(self._entries) > self.size:
-                self._entries.popitem(last=False)
 
 
 @dataclasses.dataclass(frozen=True)

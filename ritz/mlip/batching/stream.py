@@ -10,7 +10,7 @@ import numpy as np
 
 from ritz.mlip.arguments import default_device
 from ritz.mlip.arrays import RowBuffer, on_device
-from ritz.mlip.batching.memory import Caches, LRUCache
+from ritz.mlip.batching.memory import Caches
 from ritz.mlip.batching.pack import Split, forces_of
 from ritz.mlip.batching.plan import Capacity
 from ritz.mlip.batching.survey import Survey, chunk_of
@@ -18,6 +18,7 @@ from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import starts_of
 from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
+from ritz.mlip.lru_cache import LRUCache
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 
@@ -26,6 +27,11 @@ AT_ONCE = 128
 
 Ids = Sequence[np.ndarray]
 """The structures of some batches, by group; -1 for none."""
+
+
+def _copied(entry: Any) -> Any:
+    """Copies of an entry's arrays, so that larger arrays around them can be freed."""
+    return jax.tree.map(np.copy, entry)
 
 
 class DataStream:
@@ -183,7 +189,7 @@ class DataStream:
             found = self._pairs.get(place)
             if found is None:
                 found = find_pairs(structure, cutoff)
-                self._pairs.put(place, found)
+                self._pairs.put(place, _copied(found))
             return found
 
         chunk = chunk_of(self.model, self.dataset, places, search)
@@ -191,14 +197,14 @@ class DataStream:
         rows = self.model.inputs(chunk, self.normalisation, widths, dtype)
         for number, place, own in zip(numbers, places, _split_rows(rows, chunk.sizes), strict=True):
             inputs[number] = own
-            self._inputs.put(place, own)
+            self._inputs.put(place, _copied(own))
         chosen = tabled[numbers]
         if np.any(chosen):
             part = chunk.only(chosen)
             found = forces_of(part), self.model.tables(part, widths, dtype, self.with_stress)
             for n, own in zip(np.flatnonzero(chosen), _split_rows(found, part.sizes), strict=True):
                 tables[numbers[n]] = own
-                self._tables.put(places[n], own)
+                self._tables.put(places[n], _copied(own))
 
 
 def _split_rows(rows: Any, sizes: np.ndarray) -> list[Any]:

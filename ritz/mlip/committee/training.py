@@ -28,7 +28,7 @@ class CommitteeConfig:
         base_seed: Member i has the seed `base_seed + i`, from which its first parameters are
             drawn. Batches are drawn from `TrainingConfig.seed`, the same for all.
         member_seeds: The seeds of the members, in place of `base_seed`.
-        max_parallel: LRUCache for scripts written for aenet; all members are trained together.
+        max_parallel: Kept for scripts written for aenet; all members are trained together.
         output_dir: Where members and their histories are written; None for nowhere.
 
     Raises:

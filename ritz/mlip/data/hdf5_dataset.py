@@ -1,6 +1,5 @@
 """A data set in one HDF5 file, read structure by structure."""
 
-import collections
 import contextlib
 import itertools
 import json
@@ -32,6 +31,7 @@ from ritz.mlip.data.labelling import Labelling
 from ritz.mlip.data.reading import Sources, read_sources
 from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies, without_isolated
 from ritz.mlip.data.structure import Structure
+from ritz.mlip.lru_cache import LRUCache
 
 FORMAT = "ritz.mlip structures 1"
 """Format tag of a file."""
@@ -78,8 +78,8 @@ class HDF5StructureDataset(AbstractDataset):
         self.max_energy = max_energy
         self.max_forces = max_forces
         self._given_energies = None if atomic_energies is None else dict(atomic_energies)
-        self._size = check_count("in_memory_cache_size", in_memory_cache_size, 0)
-        self._cache: collections.OrderedDict[int, Structure] = collections.OrderedDict()
+        size = check_count("in_memory_cache_size", in_memory_cache_size, 0)
+        self._cache = LRUCache(size)
         self._lock = threading.RLock()
         self._file: Any = None
         self._ends: Ends | None = None
@@ -239,7 +239,6 @@ class HDF5StructureDataset(AbstractDataset):
             "_file": None,
             "_ends": None,
             "_columns": {},
-            "_cache": collections.OrderedDict(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -312,13 +311,10 @@ class HDF5StructureDataset(AbstractDataset):
         """One of the structures; its name is that of its source."""
         index = self._checked(index)
         with self._lock:
-            found = self._cache.pop(index, None)
+            found = self._cache.get(index)
             if found is None:
                 found = self._read_structure(index)
-            if self._size:
-                self._cache[index] = found  # the last one is the newest
-                while len(self._cache) > self._size:
-                    self._cache.popitem(last=False)
+                self._cache.put(index, found)
         return found
 
     def _checked(self, index: int) -> int:

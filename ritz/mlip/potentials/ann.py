@@ -92,7 +92,7 @@ class ANNPotential(AbstractMLIP):
         Args:
             folder: Where the files go; it is made if it is not there.
             prefix: How their names begin.
-            structures: LRUCache for scripts written for aenet, where statistics are computed from
+            structures: Kept for scripts written for aenet, where statistics are computed from
                 them; here they are known from training.
             descriptor_stats: The least and largest value of each feature, as "min" and "max", in
                 place of those of training. Others under "mean", "std" or "cov" are compared with

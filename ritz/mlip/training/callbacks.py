@@ -1,11 +1,14 @@
 """Callbacks that go by epochs."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ritz.callbacks.progress_bar import AbstractBar
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 
@@ -111,59 +114,46 @@ class EpochHistory(AbstractCallback):
         return pd.DataFrame(rows).set_index("epoch") if rows else pd.DataFrame()
 
 
-class EpochProgress(EpochCallback):
+class EpochProgress(AbstractBar):
     """Shows a bar of epochs with the latest errors, and one of batches if that is asked for.
 
     Args:
         batches: Whether the batches of each epoch are shown too.
     """
 
-    decides = False
-
     def __init__(self, batches: bool = False):
+        super().__init__()
         self.batches = batches
-        self._bar: Any = None
-        self._inner: Any = None
+        self._batch_bar: Any = None
+        self._errors = ""
 
-    def on_run_start(self, step: int, driver: Any) -> None:
-        """Open the bars."""
-        super().on_run_start(step, driver)
-        total, done = (s // driver.n_batches for s in (driver.target_step, step))
-        self._bar = tqdm(total=total, initial=done, unit="epoch")
+    def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
+        """Count epochs."""
+        self._errors, n_batches = "", driver.n_batches
         if self.batches:
-            self._inner = tqdm(total=driver.n_batches, unit="batch", leave=False)
+            self._batch_bar = tqdm(
+                total=n_batches, unit="batch", leave=False, disable=jax.process_index() != 0
+            )
+        total, done = driver.target_step // n_batches, step // n_batches
+        return {"total": total, "initial": done, "unit": "epoch"}
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Advance the bar of batches."""
-        super().on_step_end(step, log_data, driver)
-        if self._inner is not None:
-            self._inner.update()
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Remember the errors, which are in the last row of an epoch."""
+        super().before_parameter_update(step, log_data, driver)
+        names = ("RMSE_train", "RMSE_test", "RMSE_force_train", "RMSE_force_test")
+        if names[0] in log_data:
+            shown = [f"{name}={log_data[name]:.4g}" for name in names if name in log_data]
+            self._errors = ", ".join(shown)
 
-    def on_epoch_start(self, epoch: int, driver: Any) -> None:
-        """Reset the bar of batches."""
-        if self._inner is not None:
-            self._inner.reset()
+    def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
+        """How many epochs have ended, and the errors after the last."""
+        if self._batch_bar is not None:
+            self._batch_bar.n = done % driver.n_batches
+            self._batch_bar.refresh()
+        return done // driver.n_batches, self._errors
 
-    def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Advance the bar of epochs and show the errors."""
-        shown = {
-            name: f"{log_data[name]:.4g}"
-            for name in ("RMSE_train", "RMSE_test", "RMSE_force_train", "RMSE_force_test")
-            if name in log_data
-        }
-        self._bar.set_postfix(shown, refresh=False)
-        self._bar.update()
-
-    def _close(self) -> None:
-        for bar in (self._inner, self._bar):
-            if bar is not None:
-                bar.close()
-        self._bar = self._inner = None
-
-    def on_run_end(self, step: int, driver: Any) -> None:
-        """Close the bars."""
-        self._close()
-
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Close the bars."""
-        self._close()
+    def _close(self, step: int, driver: Any) -> None:
+        super()._close(step, driver)
+        bar, self._batch_bar = self._batch_bar, None
+        if bar is not None:
+            bar.close()

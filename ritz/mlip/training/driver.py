@@ -239,7 +239,7 @@ class AbstractTraining(OwnPrecision):
             with self._precision():
                 self._member = self._member_kernel()
                 self._carry = self._with_plan(self._carry)
-            self._compiled_in_run = False
+            self.note_growth()
             self._data.forget()
         self._supply()
 

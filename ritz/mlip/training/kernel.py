@@ -33,6 +33,7 @@ from ritz.mlip.training.losses import (
     weight_at,
     zero_sums,
 )
+from ritz.updates.optimizer_step import optimizer_step
 
 
 class Scores(NamedTuple):
@@ -205,9 +206,7 @@ class TrainingKernel(Kernel):
         self, networks: Any, optimizer_state: Any, update: Any, scale: Any
     ) -> tuple[Any, Any]:
         """The networks and the state of the optimiser after its step."""
-        steps, optimizer_state = self.settings.optimizer.update(update, optimizer_state, networks)
-        networks = jax.tree.map(lambda p, s: (p + scale * s).astype(p.dtype), networks, steps)
-        return networks, optimizer_state
+        return optimizer_step(self.settings.optimizer, networks, optimizer_state, update, scale)
 
     def count_batch(self, carry: TrainingCarry) -> TrainingCarry:
         """Add the batch to the sums of the epoch, and plan the next epoch after the last batch."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from ritz.mlip.arrays import AnyArray
@@ -72,12 +73,7 @@ class Loss:
 
     def _part(self, errors: Any, weights: Any) -> Any:
         if self.kind == "huber":
-            size = jnp.abs(errors)
-            values = jnp.where(
-                size <= self.huber_delta,
-                errors**2 / 2,
-                self.huber_delta * (size - self.huber_delta / 2),
-            )
+            values = optax.losses.huber_loss(errors, delta=self.huber_delta)
         else:
             values = errors**2
         mean = weighted_mean(values, weights)

@@ -14,10 +14,10 @@ from ritz.mlip import (
     Subset,
 )
 from ritz.mlip.batching import memory
-from ritz.mlip.batching.memory import LRUCache
 from ritz.mlip.batching.survey import Targets
 from ritz.mlip.descriptors import derivatives, featurizing
 from ritz.mlip.descriptors.chunk import Chunk
+from ritz.mlip.lru_cache import LRUCache
 from ritz.mlip.training import data, prepare
 from tests.mlip.systems import (
     ATOMS,
