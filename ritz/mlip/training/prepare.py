@@ -12,7 +12,7 @@ from ritz.mlip.batching.pack import Split, pack
 from ritz.mlip.batching.stream import DataStream
 from ritz.mlip.batching.survey import Survey, Targets, survey
 from ritz.mlip.data.datasets import AbstractDataset, StructureDataset, Subset, split_indices
-from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
+from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation, fit_normalisation
 from ritz.mlip.training.config import TrainingConfig
@@ -39,7 +39,7 @@ class PreparedData:
 
 
 def resolve(
-    descriptor: ChebyshevDescriptor | None,
+    descriptor: AbstractDescriptor | None,
     config: TrainingConfig,
     structures: Any = None,
     dataset: AbstractDataset | None = None,
@@ -74,7 +74,7 @@ def resolve(
 
 
 def _check_dataset(
-    dataset: AbstractDataset, descriptor: ChebyshevDescriptor | None, config: TrainingConfig
+    dataset: AbstractDataset, descriptor: AbstractDescriptor | None, config: TrainingConfig
 ) -> None:
     if not isinstance(dataset, AbstractDataset):
         raise TypeError(f"a data set of ritz.mlip is needed, but {dataset!r} was given.")
