@@ -24,6 +24,7 @@ from ritz.mlip.descriptors.derivatives import (
     tables_of,
     unpacked_derivatives,
 )
+from ritz.mlip.descriptors.directions import lengths, unit_vectors
 from ritz.mlip.descriptors.featurizing import features_of, widths_of
 from ritz.mlip.descriptors.pairs import PairTable
 
@@ -121,14 +122,13 @@ class AbstractDescriptor(abc.ABC):
             near: How many of the nearest are within `near_cutoff`, at the most.
         """
 
-        def one(vectors: Any, *rest: Any) -> Any:
-            return self.features(vectors[None], *(part[None] for part in rest), near)[0]
+        def one(v: Any, p: Any, k: Any, c: Any) -> Any:
+            return self.features(v[None], p[None], k[None], c[None], near)[0]
 
         jacobian: Any = jax.vmap(jax.jacrev(one))(vectors, pairs, kinds, centres)
         slopes: Any = jnp.where(pairs[:, None, :, None], jacobian, 0)
-        squares = jnp.sum(vectors**2, axis=-1)
-        distances: Any = jnp.sqrt(jnp.where(pairs & (squares > 0), squares, 1))
-        units: Any = jnp.where(pairs[..., None], vectors / distances[..., None], 0)
+        distances, there = lengths(vectors, pairs)
+        units = unit_vectors(vectors, distances, there)
         radial = jnp.einsum("ankx,akx->ank", slopes[:, : self.n_radial], units)
         angular = jnp.moveaxis(slopes[:, self.n_radial :, :near], -1, -2)
         return LocalDerivatives(radial, jnp.moveaxis(units, -1, -2), angular, distances)

@@ -18,13 +18,13 @@ from ritz.mlip.data.structure import checked_species
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.cutoffs import cosine_cutoff
 from ritz.mlip.descriptors.derivatives import LocalDerivatives
+from ritz.mlip.descriptors.directions import unit_vectors
 from ritz.mlip.descriptors.pairs import by_kind
 from ritz.mlip.descriptors.polynomials import (
     chebyshev_polynomials,
     contraction_of,
     differentiation_of,
     monomials_of,
-    unit_vectors,
 )
 
 

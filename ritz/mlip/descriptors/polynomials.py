@@ -17,11 +17,6 @@ def chebyshev_polynomials(x: Any, order: int) -> list[Any]:
     return found[: order + 1]
 
 
-def unit_vectors(vectors: Any, distances: Any, pairs: Any) -> Any:
-    """Vectors over their lengths; zero where there is no pair."""
-    return jnp.where(pairs[..., None], vectors / distances[..., None], 0)
-
-
 @functools.cache
 def exponents_up_to(order: int) -> tuple[tuple[int, int, int], ...]:
     """Exponents (a, b, c) of monomials in three variables, by degree."""
