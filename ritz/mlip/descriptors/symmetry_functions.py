@@ -86,7 +86,7 @@ def G5(
 ) -> SymmetryFunction:
     """2^(1-zeta) sum_{j<k} (1 + lambda cos theta)^zeta exp(-eta (r_ij^2 + r_ik^2)) f_c f_c.
 
-    The sum is over pairs of neighbours, each once; theta is between r_ij and r_ik, of which f_c are.
+    The sum is over pairs of neighbours, each once. f_c is of r_ij and of r_ik.
 
     Args:
         elements: The chemical symbols of the two neighbours, in any order.
@@ -98,7 +98,7 @@ def G5(
     return SymmetryFunction("G5", elements, eta, r_c, lambda_=lambda_, zeta=zeta)
 
 
-_Settings = collections.namedtuple(_Settings, "first second eta r_s lambda_ zeta r_c is_g4")
+_Settings = collections.namedtuple("_Settings", "first second eta r_s lambda_ zeta r_c is_g4")
 """The numbers of functions; elements by their places."""
 
 _NOTHING = _Settings(-1, -1, 0, 0, 1, 1, 1, 0)
@@ -110,7 +110,7 @@ def _of(f: SymmetryFunction, species: Sequence[str]) -> _Settings:
     return _Settings(first, second, f.eta, f.r_s, f.lambda_, f.zeta, f.r_c, f.kind == "G4")
 
 
-_Geometry = collections.namedtuple(_Geometry, "kinds vectors units r cosines r_jk triples")
+_Geometry = collections.namedtuple("_Geometry", "kinds vectors units r cosines r_jk triples")
 """The neighbours of an atom, and pairs of them."""
 
 
