@@ -61,6 +61,9 @@ class AbstractDescriptor(abc.ABC):
     device: str | None = None
     """Where features are computed; None for JAX's default. It is no part of files."""
 
+    atoms_at_once: ClassVar[int] = 1024
+    """How many atoms are featurised at once; bounds the memory that it takes."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the descriptor known to `from_header`."""
         super().__init_subclass__(**kwargs)

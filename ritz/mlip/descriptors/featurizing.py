@@ -13,9 +13,6 @@ from ritz.mlip.descriptors.pairs import PairTable, Rows
 if TYPE_CHECKING:
     from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 
-ROWS = 1024
-"""How many atoms are featurised at once; bounds the memory that it takes."""
-
 
 def features_of(
     descriptor: "AbstractDescriptor", table: PairTable, width: int = 0, near: int = 0
@@ -29,7 +26,10 @@ def features_of(
         near: The same for those within `near_cutoff`.
     """
     width, near = widths_of(descriptor, table, width, near)
-    found = [_features(descriptor, near, rows) for _, rows in row_blocks(table, width)]
+    found = [
+        _features(descriptor, near, rows)
+        for _, rows in row_blocks(table, width, descriptor.atoms_at_once)
+    ]
     return np.concatenate(found)[: table.n_atoms]
 
 
@@ -38,7 +38,7 @@ def local_derivatives_of(
 ) -> Iterator[tuple[slice, Any]]:
     """`local_derivatives` of the atoms of a table in float64, block by block; see `features_of`."""
     width, near = widths_of(descriptor, table, width, near)
-    for atoms, rows in row_blocks(table, width):
+    for atoms, rows in row_blocks(table, width, descriptor.atoms_at_once):
         found = _local_derivatives(descriptor, near, rows)
         yield atoms, type(found)(*(part[: atoms.stop - atoms.start] for part in found))
 
@@ -50,11 +50,11 @@ def widths_of(
     return max(width, table.width()), max(near, table.width(descriptor.near_cutoff))
 
 
-def row_blocks(table: PairTable, width: int) -> Iterator[tuple[slice, Rows]]:
-    """The rows of all atoms, in blocks of `ROWS` that are filled up with empty ones."""
-    for start in range(0, table.n_atoms, ROWS):
-        stop = min(start + ROWS, table.n_atoms)
-        yield slice(start, stop), table.rows(start, stop, width, ROWS)
+def row_blocks(table: PairTable, width: int, n_rows: int) -> Iterator[tuple[slice, Rows]]:
+    """The rows of all atoms, in blocks of `n_rows` that are filled up with empty ones."""
+    for start in range(0, table.n_atoms, n_rows):
+        stop = min(start + n_rows, table.n_atoms)
+        yield slice(start, stop), table.rows(start, stop, width, n_rows)
 
 
 def _in_float64(function: Callable[..., Any]) -> Callable[..., Any]:

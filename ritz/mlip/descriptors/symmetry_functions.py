@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -21,18 +21,10 @@ from ritz.mlip.descriptors.directions import lengths, unit_vectors
 CUTOFFS = {"cosine": cosine_cutoff, "tanh3": tanh3_cutoff}
 """Cutoff functions by name; n2p2's types 1 and 2."""
 
-_ATOMS_AT_ONCE = 64
-"""How many atoms' pairs of neighbours are in memory at once."""
-
 
 @dataclasses.dataclass(frozen=True)
 class SymmetryFunction:
-    """One function of the neighbours of an atom; `G2`, `G4` and `G5` make them.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If a value is not allowed.
-    """
+    """One function of the neighbours of an atom; `G2`, `G4` and `G5` make them."""
 
     kind: Literal["G2", "G4", "G5"]
     elements: tuple[str, ...]
@@ -47,14 +39,14 @@ class SymmetryFunction:
     zeta: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.kind not in ("G2", "G4", "G5"):
+            raise ValueError(f"kind must be G2, G4 or G5, but {self.kind!r} was given.")
         for name in ("eta", "r_s", "zeta"):
             check_positive(f"{name} of {self.kind}", getattr(self, name), or_zero=True)
         check_positive(f"r_c of {self.kind}", self.r_c)
         object.__setattr__(self, "elements", tuple(self.elements))
         if len(self.elements) != (1 if self.kind == "G2" else 2):
-            raise ValueError(
-                f"{self.kind} has not the elements {self.elements}; see its docstring."
-            )
+            raise ValueError(f"G2 has one element, G4 and G5 have two; {self.elements} was given.")
         if self.lambda_ not in (1, -1) or self.zeta < 1:
             raise ValueError(
                 f"lambda_ of {self.kind} must be 1 or -1 and zeta at least 1, but "
@@ -148,6 +140,7 @@ class SymmetryFunctions(AbstractDescriptor):
     cutoff_function: str
     dtype: str
     device: str | None = dataclasses.field(default=None, compare=False)
+    atoms_at_once: ClassVar[int] = 64
 
     def __init__(
         self,
@@ -267,8 +260,8 @@ class SymmetryFunctions(AbstractDescriptor):
             [_of(f, self.species) for f in own if f.kind in kinds] for _, own in self.functions
         ]
         filled = [own + [_NOTHING] * (self._most(kinds) - len(own)) for own in lists]
-        numbers = np.moveaxis(np.array(filled, float), -1, 0)
-        return _Settings(*(jnp.asarray(part, dtype)[centres] for part in numbers))
+        numbers = np.array(filled, float).reshape(len(lists), -1, len(_NOTHING))
+        return _Settings(*jnp.moveaxis(jnp.asarray(numbers, dtype)[centres], -1, 0))
 
     def _cut(self, r: Any, r_c: Any) -> tuple[Any, Any]:
         """The cutoff function, and its derivative."""
@@ -290,41 +283,46 @@ class SymmetryFunctions(AbstractDescriptor):
         """G4 and G5, (atoms, n_angular), and their derivatives, (atoms, n_angular, 3, n_near)."""
 
         def of_atom(atom: Any) -> Any:
-            vectors, pairs, kinds, settings = atom
-            geometry = _geometry(vectors, pairs, kinds)
-            one = jax.checkpoint(lambda s: self._triples(geometry, s, derive))
-            return jax.lax.map(one, settings)
+            *neighbors, settings = atom
+            geometry = _geometry(*neighbors)
+            cut = self._cut(geometry.r_jk, self.near_cutoff) if one_cutoff else None
+            triples = jax.checkpoint(lambda s: self._triples(geometry, cut, s, derive))
+            return jax.lax.map(triples, settings)
 
+        one_cutoff = len({f.r_c for _, own in self.functions for f in own if f.kind != "G2"}) == 1
         settings = self._settings(("G4", "G5"), centres, vectors.dtype)
+        if not self.n_angular:
+            return settings.eta, jnp.zeros((*settings.eta.shape, 3, pairs.shape[1]), vectors.dtype)
         atoms = vectors, pairs, kinds, settings
-        return jax.lax.map(of_atom, atoms, batch_size=_ATOMS_AT_ONCE)
+        return jax.lax.map(of_atom, atoms, batch_size=self.atoms_at_once)
 
-    def _triples(self, g: _Geometry, s: _Settings, derive: bool) -> tuple[Any, Any]:
-        """One of the G4 and G5 of an atom, and its derivatives.
+    def _triples(self, g: _Geometry, cut: Any, s: _Settings, derive: bool) -> tuple[Any, Any]:
+        """One of the G4 and G5 of an atom, and its derivatives; `cut` is f_c of r_jk if known.
 
         With c = cos theta, the derivative of a term T by the vector v_j is
         dT/dc (u_k - c u_j) / r_ij + dT/dr_ij u_j - dT/dr_jk (v_k - v_j) / r_jk.
         """
         first, second = g.kinds == s.first, g.kinds == s.second
         either = (first[:, None] & second) | (second[:, None] & first)
-        (f, f_slope), (f_jk, jk_slope) = self._cut(g.r, s.r_c), self._cut(g.r_jk, s.r_c)
+        f, f_slope = self._cut(g.r, s.r_c)
+        f_jk, jk_slope = self._cut(g.r_jk, s.r_c) if cut is None else cut
         f_jk: Any = jnp.where(s.is_g4 > 0, f_jk, 1)
         squares = g.r[:, None] ** 2 + g.r**2 + s.is_g4 * g.r_jk**2
         gaussian: Any = jnp.where(g.triples & either, jnp.exp(-s.eta * squares), 0)
         half = jnp.maximum(1 + s.lambda_ * g.cosines, 0) / 2
-        angle = 2 * half**s.zeta
         both = gaussian * f[:, None] * f
-        total = jnp.sum(angle * both * f_jk) / 2  # each pair is there twice
         if not derive:
-            return total, ()
-        by_cosine = s.lambda_ * s.zeta * half ** (s.zeta - 1) * both * f_jk
+            return jnp.sum(half**s.zeta * both * f_jk), ()  # each pair is there twice
+        power = half ** (s.zeta - 1)
+        angle = 2 * half * power
+        by_cosine = s.lambda_ * s.zeta * power * both * f_jk
         slope = (f_slope - 2 * s.eta * g.r * f)[:, None]
         by_r = angle * gaussian * slope * f * f_jk
         by_jk = s.is_g4 * angle * both * (jk_slope - 2 * s.eta * g.r_jk * f_jk) / g.r_jk
         towards = (by_cosine @ g.units) / g.r[:, None] - by_jk @ g.vectors
         along = jnp.sum(by_r - by_cosine * g.cosines / g.r[:, None], axis=1)
         found = towards + along[:, None] * g.units + jnp.sum(by_jk, axis=1)[:, None] * g.vectors
-        return total, found.T
+        return (), found.T
 
     @override
     def features(

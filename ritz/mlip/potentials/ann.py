@@ -104,11 +104,12 @@ class ANNPotential(AbstractMLIP):
 
         Raises:
             RuntimeError: If the potential was not trained.
-            ValueError: If aenet has no such activation, `descriptor_stats` are not those of
-                training, or parameters are not finite.
+            ValueError: If aenet has no such descriptor or activation, `descriptor_stats` are not
+                those of training, or parameters are not finite.
         """
         mean, std, e_scaling, e_shift = self.check_trained()
         self.check_finite()
+        self.descriptor.aenet_parameters()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         std = np.where(np.isfinite(std), np.maximum(std, SMALLEST), 0.0)
