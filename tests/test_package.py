@@ -1,7 +1,12 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import ritz
+from ritz.wording import counted
 
 
 def in_a_new_process(code):
@@ -30,9 +35,38 @@ def test_only_the_lattice_domain_imports_netket():
 
 
 def test_the_loop_is_short():
-    from pathlib import Path
-
     import ritz.driver
 
     loop = Path(ritz.driver.__file__).with_name("loop.py")
     assert len(loop.read_text().splitlines()) < 120
+
+
+def test_counts_agree_with_their_nouns():
+    assert counted(1, "step") == "1 step" and counted(0, "step") == "0 steps"
+    assert counted(1, "isolated atom", "is") == "1 isolated atom is"
+    assert counted(3, "line", "follows") == "3 lines follow"
+
+
+PLURAL = re.compile(
+    r"(\{[^{}]*\}|%d) ((more|isolated|older) )?(steps|epochs|structures|samples|atoms|frames|"
+    r"chains|members|checkpoints|parameters|features|iterations|rows|lines)\b"
+)
+EXEMPT = {
+    "ritz/cli/demo.py",  # 16 samples or more
+    "ritz/lattice/wavefunction.py",  # any number is shared equally by 1 chain
+    "ritz/mlip/training/driver.py",  # texts that checkpoints keep and compare
+    "ritz/relax/driver.py",
+    "ritz/testing/drivers.py",  # even numbers
+}
+
+
+def test_counts_in_messages_are_written_by_one_helper():
+    root = Path(ritz.__file__).parents[1]
+    found = {
+        f"{path.relative_to(root)}: {line.strip()}"
+        for path in (root / "ritz").rglob("*.py")
+        for line in path.read_text().splitlines()
+        if PLURAL.search(line) and not line.lstrip().startswith(('"""', "#"))
+    }
+    found = {line for line in found if line.partition(":")[0] not in EXEMPT}
+    assert not found

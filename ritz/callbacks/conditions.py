@@ -4,7 +4,7 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
 
 
 class StopCondition(AbstractCallback, abc.ABC):
@@ -46,11 +46,12 @@ class StopCondition(AbstractCallback, abc.ABC):
         """Decide for this step."""
         self._decided = step
         stop = self._decide(step, log_data, driver)
-        if stop is not None and stop.reason is StopReason.TIMED_OUT:
-            self._postponed = stop
-            driver.hooks.stop_late(stop)
-        elif stop is not None:
+        if stop is None:
+            return
+        if stop.reason is not StopReason.TIMED_OUT:
             raise stop
+        self._postponed = stop
+        driver.hooks.stop_late(stop)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Decide for this step if that was not done yet."""
@@ -77,9 +78,7 @@ class StopCondition(AbstractCallback, abc.ABC):
         stop.reason = self.reason
         return stop
 
-    def is_live(self, step: int) -> bool:
-        """Deferred at all steps: only the row is read."""
-        return False
+    is_live = never_live
 
     @property
     def deciding_hooks(self) -> tuple[str, ...]:

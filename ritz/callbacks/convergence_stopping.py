@@ -5,6 +5,7 @@ from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_number, period, read_finite
+from ritz.wording import counted
 
 
 class ConvergenceStopping(StopCondition):
@@ -46,7 +47,7 @@ class ConvergenceStopping(StopCondition):
         unit, _ = period(self.monitor, driver)
         return (
             f"{self.monitor}, smoothed to {smooth:.8g}, has been at or below {self.target:g} for "
-            f"{self._patience_counter} {unit}s"
+            f"{counted(self._patience_counter, unit)}"
         )
 
     def rearm(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_mode, check_number, improves, period, read_finite
+from ritz.wording import counted
 
 
 class EarlyStopping(StopCondition):
@@ -57,9 +58,6 @@ class EarlyStopping(StopCondition):
         """The step of the best value."""
         return self._best_iter
 
-    def _improves(self, value: float, target: float) -> bool:
-        return improves(value, target, self.min_delta, self.min_reldelta, self.mode)
-
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
         """Compare this step with the best."""
         if step < self.start_from_step:
@@ -69,16 +67,17 @@ class EarlyStopping(StopCondition):
             return None
         value = found[0]
         self._best_patience_counter += 1
-        if "suspect" not in log_data and self._improves(value, self._best_val):
+        margins = self.min_delta, self.min_reldelta, self.mode
+        if "suspect" not in log_data and improves(value, self._best_val, *margins):
             self._best_val, self._best_iter = value, step
-            if self.baseline is None or self._improves(value, self.baseline):
+            if self.baseline is None or improves(value, self.baseline, *margins):
                 self._best_patience_counter = 0
         if self._best_patience_counter <= self.patience:
             return None
         unit, n_steps = period(self.monitor, driver)
         return (
-            f"{self.monitor} has not improved for {self._best_patience_counter} {unit}s; the best "
-            f"was {self._best_val:.8g} at {unit} {self._best_iter // n_steps}"
+            f"{self.monitor} has not improved for {counted(self._best_patience_counter, unit)}; "
+            f"the best was {self._best_val:.8g} at {unit} {self._best_iter // n_steps}"
         )
 
     def rearm(self) -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from ritz.driver.callback import AbstractCallback
+from ritz.driver.callback import AbstractCallback, never_live
 
 
 class HookTiming(AbstractCallback):
@@ -64,9 +64,7 @@ class HookTiming(AbstractCallback):
         """Write the table."""
         self._finish()
 
-    def is_live(self, step: int) -> bool:
-        """Deferred: it has no hook of a step."""
-        return False
+    is_live = never_live
 
     def table(self) -> str:
         """Callback, hook, calls, seconds and share of the run, longest first."""

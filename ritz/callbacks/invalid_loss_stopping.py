@@ -9,6 +9,7 @@ from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, check_number, find
 from ritz.driver.callback import StopReason
 from ritz.driver.rows import leaves
+from ritz.wording import counted
 
 _NO_VALUE = (
     "R_hat", "TauCorr", "TauCorrMax", "Sigma", "r_hat", "tau_corr", "tau_corr_max", "error_of_mean",
@@ -77,7 +78,7 @@ class InvalidLossStopping(StopCondition):
         name, value = invalid[0]
         if not self.patience:
             return f"{name} is {value} at step {driver.step_count}"
-        return f"{name} is {value}, for {invalid_for} steps since the last valid one"
+        return f"{name} is {value}, for {counted(invalid_for, 'step')} since the last valid one"
 
 
 def _invalid(value: Any) -> Any:

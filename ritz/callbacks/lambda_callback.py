@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder
+from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, has_step_hooks
 
 
 class LambdaCallback(AbstractCallback):
@@ -32,8 +32,8 @@ class LambdaCallback(AbstractCallback):
                 raise TypeError(f"{hook} must be a function, but {function!r} was given.")
             setattr(self, hook, function)
         self.callback_order = order
-        self.live = live
+        self.live = live and has_step_hooks(self)
 
     def is_live(self, step: int) -> bool:
         """As given."""
-        return self.live and super().is_live(step)
+        return self.live

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ritz.driver.arguments import check_count
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 
 @jax.jit
@@ -57,6 +57,4 @@ class NormMonitor(AbstractCallback):
             norms = jax.device_get(_norms(driver.parameters, driver.update))
             log_data["norms"] = {name: float(value) for name, value in norms.items()}
 
-    def is_live(self, step: int) -> bool:
-        """Deferred: where there are blocks, the norms are measured in them."""
-        return False
+    is_live = never_live

@@ -8,6 +8,7 @@ import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_number, period, read_finite
+from ritz.wording import counted
 
 
 class PlateauStopping(StopCondition):
@@ -55,8 +56,8 @@ class PlateauStopping(StopCondition):
             return None
         unit, _ = period(self.monitor, driver)
         return (
-            f"{self.monitor} changed by {change:.2g} over {self.window} {unit}s, within {self.z:g} "
-            f"x its error of {error:.2g}"
+            f"{self.monitor} changed by {change:.2g} over {counted(self.window, unit)}, within "
+            f"{self.z:g} x its error of {error:.2g}"
         )
 
     def rearm(self) -> None:

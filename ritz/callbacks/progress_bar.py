@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 
 class ProgressBar(AbstractCallback):
@@ -57,8 +58,7 @@ class ProgressBar(AbstractCallback):
     def _draw(self, done: int, driver: Any) -> None:
         loss, mark = self._row.get(driver.loss_name), self._row.get("suspect")
         if loss is not None:
-            loss = getattr(loss, "mean", loss) if mark else loss
-            text = f"{loss:.6g}" if isinstance(loss, int | float | complex) else str(loss)
+            text = _text(getattr(loss, "mean", loss) if mark else loss)
             text += f" (suspect: {mark})" if mark else ""
             self._bar.set_postfix_str(f"{driver.loss_name}={text}", refresh=False)
         self._bar.n = done - self._start
@@ -78,6 +78,14 @@ class ProgressBar(AbstractCallback):
         """Draw the last state and close."""
         self._close(step, driver)
 
-    def is_live(self, step: int) -> bool:
-        """Deferred at all steps."""
-        return False
+    is_live = never_live
+
+
+def _text(loss: Any) -> str:
+    """A number of any type with six digits; statistics as they show themselves."""
+    if not isinstance(loss, int | float | complex | np.generic | np.ndarray | jax.Array):
+        return str(loss)
+    if np.size(loss) != 1 or np.asarray(loss).dtype.kind not in "biufc":
+        return str(loss)
+    number = np.asarray(loss).item()
+    return f"{number:.6g}" if isinstance(number, complex) else f"{float(number):.6g}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ritz.callbacks.monitor import check_mode, check_number, improves, read_finite
 from ritz.callbacks.scales import require
-from ritz.driver.callback import AbstractCallback
+from ritz.driver.callback import AbstractCallback, never_live
 
 _logger = logging.getLogger(__name__)
 
@@ -75,9 +75,7 @@ class ReduceLROnPlateau(AbstractCallback):
             driver.after_step(functools.partial(setattr, driver, "rate_scale", self._scale))
             _logger.info("Step %d: rate scale lowered to %g.", step, self._scale)
 
-    def is_live(self, step: int) -> bool:
-        """Deferred: only the row is read, and the rate changes between steps."""
-        return False
+    is_live = never_live
 
     def _is_due(self, value: float, scale: float, suspect: bool) -> bool:
         if not suspect and improves(

@@ -19,6 +19,7 @@ from ritz.folders.saved import MANIFEST, entries, manifest_checksum, verified
 from ritz.folders.saved import CheckpointError as CheckpointError
 from ritz.folders.saved import Entry as Entry
 from ritz.folders.saved import read_manifest as read_manifest
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -137,8 +138,8 @@ class CheckpointFolder:
             )
         if entries:
             raise CheckpointError(
-                f"none of the {len(entries)} checkpoints in {self.path} can be read; move them "
-                "away to start anew."
+                f"{self.path} holds {counted(len(entries), 'checkpoint')}, none of which can be "
+                "read; move them away to start anew."
             )
         return None
 

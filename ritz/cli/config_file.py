@@ -1,14 +1,11 @@
 """Checks configuration files, so that mistakes in them are told by file and key."""
 
-import dataclasses
-import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from ritz.cli.known_settings import nearest
+from ritz.cli.setting_checks import check_group
 from ritz.cli.spelling import normalised
 from ritz.cli.yaml_text import read_yaml
 
@@ -44,28 +41,8 @@ def _checked(path: Path, kind: type) -> str:
     except OSError as error:
         raise ValueError(f"config: {path} cannot be read: {error.strerror}.") from error
     content = normalised({} if content is None else content, kind)
-    _check(str(path), content, kind, (), kind)
+    try:
+        check_group(content, kind, (), kind)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return yaml.safe_dump(content, sort_keys=False)
-
-
-def _check(file: str, content: Any, whole: type, group: tuple[str, ...], kind: type) -> None:
-    """Refuse what is no setting.
-
-    Args:
-        file: For messages.
-        content: What the file says in a group.
-        whole: The dataclass that the file describes.
-        group: The names of the group and those that it is in.
-        kind: The dataclass of the group.
-    """
-    if not isinstance(content, dict):
-        where = ": ".join([file, ".".join(group)] if group else [file])
-        raise ValueError(f"{where}: settings are needed here, but {content!r} stands.")
-    hints = typing.get_type_hints(kind)
-    known = [field.name for field in dataclasses.fields(kind)]
-    for key, value in content.items():
-        name = ".".join([*group, str(key)])
-        if key not in known:
-            raise ValueError(f"{file}: {name}: there is no such setting{nearest(name, whole)}")
-        if dataclasses.is_dataclass(hints[key]):
-            _check(file, value, whole, (*group, key), typing.cast(type, hints[key]))

@@ -15,6 +15,7 @@ from ritz.folders.lock import FolderLock
 from ritz.folders.summary import write_summary
 from ritz.loggers import CSVLog, JsonLog
 from ritz.plotting import plot_runs
+from ritz.wording import counted
 
 _EVALUATION_CHAINS = 256
 
@@ -89,7 +90,7 @@ def _run(options: argparse.Namespace) -> None:
     folder: Path = options.folder
     sys.stdout.write(
         f"Transverse-field Ising chain of {options.sites} spins, h = {options.field:g}; RBM with "
-        f"{state.n_parameters} parameters, {options.samples} samples a step.\n"
+        f"{counted(state.n_parameters, 'parameter')}, {options.samples} samples a step.\n"
     )
     driver.run(
         options.iterations,

@@ -11,6 +11,7 @@ import jsonargparse
 
 from ritz.cli.config_file import with_checked_files
 from ritz.cli.parts import overridden, part_fields, split_overrides
+from ritz.cli.setting_checks import check_arguments, check_names
 from ritz.cli.spelling import whole_numbers
 from ritz.cli.yaml_limits import check_yaml
 
@@ -87,6 +88,7 @@ def run_domain(domain: Domain, given: list[str], parser: Any) -> None:
         ValueError: If a setting is wrong: one line that names it.
     """
     fields = part_fields(domain.kind)
+    check_names(given, domain.kind)
     rest, overrides = split_overrides(given, fields)
     action = next((name for name in domain.saved if name in rest[:2]), None)
     if action is not None:
@@ -95,6 +97,7 @@ def run_domain(domain: Domain, given: list[str], parser: Any) -> None:
         key, equals, value = token.partition("=")
         check_yaml(value if equals else token, key.lstrip("-")[:40])
     rest = whole_numbers(with_checked_files(rest, domain.kind), domain.kind)
+    check_arguments(rest, domain.kind)
     printing = [token for token in rest if token.startswith("--print_config")]
     options = parser.parse_args([token for token in rest if token not in printing])
     command = options[domain.name].subcommand

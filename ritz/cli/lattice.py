@@ -13,14 +13,15 @@ from typing import Any
 from ritz.cli.lattice_config import CONTRACTS, SHORT_NAMES, LatticeRun
 from ritz.cli.parts import Part
 from ritz.cli.result_text import value_text
-from ritz.cli.results import facts, saved_loss, summarise
-from ritz.cli.run_folder import KeepConfig
+from ritz.cli.results import facts, longer, saved_loss, summarise
+from ritz.cli.run_folder import KeepConfig, StepsOfCommand
 from ritz.cli.yaml_text import load_yaml
 from ritz.driver.arguments import check_count, check_seed
 from ritz.driver.consensus import agree
 from ritz.folders.saved import entries
 from ritz.plotting import plot_runs
 from ritz.stages.parts import make
+from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
@@ -186,8 +187,9 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
     n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
     if options.dry_run:
         sys.stdout.write(
-            f"{command}: {builder.system.hamiltonian}, {n_parameters} parameters, "
-            f"{stage.config.iterations} steps; everything can be built. Nothing was written.\n"
+            f"{command}: {builder.system.hamiltonian}, {counted(n_parameters, 'parameter')}, "
+            f"{counted(stage.config.iterations, 'step')}; everything can be built. "
+            "Nothing was written.\n"
         )
         return
     if command == "evaluate":
@@ -197,9 +199,9 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
     context = RunContext(
         folder, options={"show_progress": options.progress}, configuration=load_yaml(text)
     )
-    stage.callbacks = (*stage.callbacks, KeepConfig(folder, text))
-    checkpoints = folder / "checkpoints" / command
-    before = entries(checkpoints)[-1:]
+    progress = StepsOfCommand()
+    stage.callbacks = (*stage.callbacks, KeepConfig(folder, text), progress)
+    resumed = bool(entries(folder / "checkpoints" / command))
     try:
         stage.run(state, context, run_key)
     except CheckpointError as error:
@@ -208,7 +210,7 @@ def _run(command: str, given: LatticeRun, text: str, options: argparse.Namespace
         if jax.process_index() == 0 and folder.is_dir():
             _summarise(command, builder, folder)
         raise
-    _report(command, builder, folder, had_ended=entries(checkpoints)[-1:] == before)
+    _report(command, builder, folder, progress, resumed)
 
 
 def _with_setting(message: str, command: str) -> str:
@@ -258,22 +260,45 @@ def _trained_parameters(builder: Builder, folder: Path, dry_run: bool) -> Any:
             f"evaluate needs a trained wave function in {folder}; run `ritz lattice train "
             f"folder={folder}` first ({error})"
         ) from error
-    _logger.info("Evaluating the parameters after %d steps of training.", step)
+    _logger.info("Evaluating the parameters after %s of training.", counted(step, "step"))
     return driver.parameters
 
 
-def _report(command: str, builder: Builder, folder: Path, had_ended: bool) -> None:
+def _way(
+    command: str, builder: Builder, result: dict[str, Any], progress: StepsOfCommand, resumed: bool
+) -> str:
+    """Whether the run went on, and why it ended; empty for a new run, which has said so."""
+    from ritz.checkpoint.resume import saved_steps
+
+    steps, message = result["steps"], result["message"]
+    if not progress.begun:
+        if result["stop_reason"] in ("FINISHED", "STOPPED"):
+            saved = saved_steps(Path(builder.run.folder) / "checkpoints" / command)
+            given = getattr(builder.run, command).iterations
+            advice = longer(f"{command}.iterations", given, saved.target - saved.began, "steps")
+            return f"the run has ended: {message}. {advice}"
+        return f"the run took no step: {message}. The same command goes on."
+    if not resumed:
+        return ""
+    if steps > progress.first:
+        return f"the run went on from step {progress.first} to step {steps}: {message}."
+    return (
+        f"the run went on, but ended again before the update of step {steps}: {message}. To get "
+        f"further, change {command}.callbacks and give {command}.accept_changes=[callbacks]."
+    )
+
+
+def _report(
+    command: str, builder: Builder, folder: Path, progress: StepsOfCommand, resumed: bool
+) -> None:
     """Write the summary and the picture, and say what came out."""
     import jax
 
     if jax.process_index() != 0:
         return
     result = _summarise(command, builder, folder)
-    lines = []
-    if had_ended:
-        lines.append(
-            f"the run has ended: {result['message']}. A larger {command}.iterations goes on."
-        )
+    way = _way(command, builder, result, progress, resumed)
+    lines = [way] if way else []
     if command == "evaluate":
         energy = f"{result['energy']:.8g}"
         shown = value_text(energy, result["error"], result.get("suspect", ""))

@@ -1,6 +1,8 @@
 """The configuration of runs on lattices."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from ritz.cli.parts import Part
 from ritz.stages.contract import Contract
@@ -16,6 +18,19 @@ SHORT_NAMES = {
     "loggers": ["ritz.loggers"],
 }
 """Where names without a module are looked for."""
+
+EXAMPLES = {
+    "system": "TransverseIsing",
+    "model": "RBM",
+    "sampler": "MetropolisLocal",
+    "optimizer": "adam",
+    "update": "SR",
+    "callbacks": "EarlyStopping",
+    "loggers": "CSVLog",
+    "train": "iterations=500",
+    "evaluate": "iterations=200",
+}
+"""What can be written for a class path, and a setting of each group."""
 
 CONTRACTS = {
     "system": Contract(
@@ -122,6 +137,9 @@ class LatticeRun:
         train: How to optimise.
         evaluate: How to estimate.
     """
+
+    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
 
     folder: str = "runs/lattice"
     seed: int = 0

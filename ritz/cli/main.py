@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +10,10 @@ import jsonargparse
 
 import ritz
 from ritz.cli import domains
-from ritz.cli.domain import Domain, add_actions, run_domain, subparser
-from ritz.cli.known_settings import nearest
+from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
+from ritz.cli.error_text import Command
+from ritz.cli.interrupts import interruptible
+from ritz.cli.known_settings import owner
 from ritz.cli.parts import split_overrides
 from ritz.cli.spelling import underscored
 from ritz.extras import MissingExtra
@@ -66,7 +67,16 @@ def _module(name: str) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command; returns the exit status.
+
+    Args:
+        arguments: What follows `ritz`; by default the command line of the process.
+    """
+    return interruptible(lambda: run_command(arguments))
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """What `main` does, without its care for signals."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger = logging.getLogger("ritz")
     level = logger.level
@@ -77,15 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(given)
     except jsonargparse.ArgumentError as error:
-        text = _one_line(str(error), given[0] if given[:1] and given[0] in domains.TEXTS else None)
-        sys.stderr.write(f"ritz: {text} (see {_named_command(given)} --help)\n")
+        meant = _command(given)
+        sys.stderr.write(f"ritz: {meant.explained(str(error))} (see {meant.name} --help)\n")
         return 2
     except (ValueError, OSError, MissingExtra) as error:
         sys.stderr.write(f"ritz: {error}\n")
         return 2
-    except KeyboardInterrupt as signal:
-        sys.stderr.write(f"ritz: {signal or 'interrupted'}\n")
-        return getattr(signal, "code", 130)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             raise
@@ -110,56 +117,26 @@ def _run(given: list[str]) -> int:
     return 0
 
 
-def _named_command(given: Sequence[str]) -> str:
-    """The command, of which the help lists the settings that were meant."""
+def _command(given: Sequence[str]) -> Command:
+    """The command that is meant, for messages."""
     first = given[0] if given else ""
     if first in domains.TEXTS:
-        named = [first, *(word for word in given[1:2] if word in domains.load(first).actions)]
-    else:
-        named = [first] if first in _COMMANDS else []
-    return " ".join(["ritz", *named])
+        domain = domains.load(first)
+        named = [first, *(word for word in given[1:2] if word in domain.actions)]
+        options = [option for option in _options(action_parser(domain, ""))
+                   if owner(option[2:], domain.kind) is None]  # fmt: skip
+        return Command(" ".join(["ritz", *named]), options, list(domain.actions), domain.kind)
+    if first not in _COMMANDS:
+        return Command("ritz", choices=[*_COMMANDS, *domains.TEXTS])
+    parser = subparser("")
+    _module(first).add_arguments(parser)
+    return Command(f"ritz {first}", _options(parser))
 
 
-def _one_line(message: str, domain: str | None) -> str:
-    """What jsonargparse says, as one line that names key, value and what is allowed."""
-    text = " ".join(message.split())
-    command = re.search(r'expected "[\w.]*subcommand" to be one of {([^}]*)}', text)
-    if command:
-        return f"give a command: {command[1].replace(',', ', ')}"
-    unknown = domain and re.search(r"unrecognized arguments: --?([\w.]+)", text)
-    if unknown:
-        near = nearest(unknown[1], domains.load(str(domain)).kind)
-        return f"{unknown[1]}: there is no such setting{near}"
-    found = re.search(r'Parser key "(?P<key>[^"]+)": (?P<what>.*)', text)
-    if not found:
-        return text
-    key, what = found["key"], found["what"]
-    nested = re.search(r"NestedArg\(key='([^']*)'", what)
-    if nested:
-        return f"{key}.{nested[1]}: {key} takes a value without arguments"
-    union = re.search(r"Union subtypes Subtypes: \[(.*?)\] Errors: .*Given value: (.*)", what)
-    if union:
-        return f"{key}: {union[2]!r} was given, but {_kinds(union[1])} is needed"
-    wanted = re.search(r"Expected an? <class '(\w+)'>\. Got value: (.*)", what)
-    if wanted:
-        whole = re.fullmatch(r"-?(\d+)\.0", wanted[2]) if wanted[1] == "int" else None
-        hint = f"; write {wanted[2][:-2]}" if whole else ""
-        return f"{key}: {wanted[2]!r} was given, but {wanted[1]} is needed{hint}"
-    choice = re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", what)
-    if choice:
-        return f"{key}: {choice[2]!r} was given, but it must be one of: {choice[1]}"
-    part = re.search(r"Not of type Part: (.*)", what)
-    return f"{key}: {part[1] if part else what}"
-
-
-def _kinds(subtypes: str) -> str:
-    """The types of a union in the words of YAML."""
-    names = [
-        re.sub(r"<class '([\w.]+)'>", lambda m: m[1].split(".")[-1], text).strip()
-        for text in re.split(r", (?![^\[]*\])", subtypes)
-    ]
-    words = ["null" if name == "NoneType" else name for name in names]
-    return " or ".join(words)
+def _options(parser: Any) -> list[str]:
+    """What a parser takes with leading dashes, in full."""
+    names = [name for action in parser._actions for name in action.option_strings]
+    return [name for name in names if name.startswith("--")]
 
 
 if __name__ == "__main__":

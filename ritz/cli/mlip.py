@@ -16,11 +16,10 @@ import numpy as np
 
 from ritz.checkpoint import CheckpointError
 from ritz.checkpoint.folder import CheckpointFolder
-from ritz.checkpoint.resume import saved_steps
 from ritz.cli.mlip_config import CONTRACTS, SHORT_NAMES, MLIPRun
 from ritz.cli.mlip_data import KEY, check_labels, read, splits, without_isolated
 from ritz.cli.output_format import check_output
-from ritz.cli.results import facts, summarise
+from ritz.cli.results import facts, longer, summarise
 from ritz.cli.run_folder import KeepConfig
 from ritz.driver.arguments import check_count
 from ritz.driver.stop import StopReason
@@ -43,8 +42,9 @@ from ritz.mlip.committee.results import METADATA
 from ritz.mlip.data.labelling import no_energy
 from ritz.mlip.potentials.files import NotFiniteError
 from ritz.mlip.potentials.predictions import errors_of, plot_parity
-from ritz.mlip.training.start import Resume, batches_of, steps_in_total
+from ritz.mlip.training.start import Resume, batches_of
 from ritz.stages.parts import make
+from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
@@ -96,8 +96,9 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
         datasets["test_dataset"] = StructureDataset(test, potential.descriptor, energies or {})
     if options.dry_run:
         sys.stdout.write(
-            f"train: {potential!r}, {len(train)} structures of {', '.join(species)}, {len(test)} "
-            f"held out, {config.iterations} epochs; everything can be built. Nothing was written.\n"
+            f"train: {potential!r}, {counted(len(train), 'structure')} of {', '.join(species)}, "
+            f"{len(test)} held out, {counted(config.iterations, 'epoch')}; everything can be "
+            "built. Nothing was written.\n"
         )
         return
     try:
@@ -105,10 +106,11 @@ def _train(given: MLIPRun, text: str, options: argparse.Namespace) -> None:
     except ValueError as error:
         raise ValueError(f"train.device: {error}") from error
     saved = _saved(folder)
-    if saved is not None and _is_done(given, config, saved, len(train)):
-        sys.stdout.write(
-            f"all epochs are done; everything in {folder}. A larger train.iterations goes on.\n"
-        )
+    n_batches = batches_of(len(train), config.batch_size)
+    if saved is not None and _is_done(given, config, saved, n_batches):
+        most = Resume(saved).asked_for // n_batches
+        advice = longer("train.iterations", config.iterations, most, "epochs")
+        sys.stdout.write(f"all epochs are done; everything in {folder}. {advice}\n")
         return
     callbacks = [make(f"train.callbacks.{i}", part.as_dict(), {}, SHORT_NAMES["callbacks"],
                       CONTRACTS["callbacks"])
@@ -193,13 +195,11 @@ def _saved(folder: Path) -> Path | None:
     return saved if CheckpointFolder(saved.absolute()).entries() else None
 
 
-def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_structures: int) -> bool:
+def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_batches: int) -> bool:
     """Whether all epochs were trained, and the result was written."""
-    steps = saved_steps(saved)
-    n_batches = batches_of(n_structures, config.method.batchsize)
-    left = steps_in_total(config.iterations, n_batches, Resume(saved, in_total=True))
     result = COMMITTEE_FILE if given.members > 1 else MODEL
-    return steps.step - steps.began >= left and (Path(given.folder) / result).is_file()
+    is_trained = Resume(saved, in_total=True).has_completed(config.iterations, n_batches)
+    return is_trained and (Path(given.folder) / result).is_file()
 
 
 # With a trained potential.
@@ -230,7 +230,9 @@ def _evaluate(given: MLIPRun, dry_run: bool) -> None:
     if not structures:
         raise ValueError("evaluate.files: nothing was held out; say which files.")
     if dry_run:
-        sys.stdout.write(f"evaluate: {len(structures)} structures. Nothing was written.\n")
+        sys.stdout.write(
+            f"evaluate: {counted(len(structures), 'structure')}. Nothing was written.\n"
+        )
         return
     if all(s.energy is None for s in structures):
         raise ValueError(f"evaluate.files: {no_energy(structures[0], 0, KEY)}")
@@ -240,7 +242,7 @@ def _evaluate(given: MLIPRun, dry_run: bool) -> None:
     table.to_csv(folder / "evaluate.csv", index=False)
     picture = plot_parity(found, folder / "parity.png")
     _summarise(folder, "evaluate", errors)
-    lines = [f"{len(structures)} structures",
+    lines = [counted(len(structures), "structure"),
              f"energy  RMSE {1e3 * errors['RMSE_energy']:.3f}, "
              f"MAE {1e3 * errors['MAE_energy']:.3f} meV/atom"]  # fmt: skip
     if "RMSE_force" in errors:
@@ -272,7 +274,9 @@ def _predict(given: MLIPRun, dry_run: bool) -> None:
     structures = read("predict.files", given, wanted.files, bare=True)
     check_output("predict.output", wanted.output, len(structures))
     if dry_run:
-        sys.stdout.write(f"predict: {len(structures)} structures. Nothing was written.\n")
+        sys.stdout.write(
+            f"predict: {counted(len(structures), 'structure')}. Nothing was written.\n"
+        )
         return
     found, spread = _mean(members, structures, wanted.forces)
     table = found.to_dataframe()
@@ -293,7 +297,7 @@ def _predict(given: MLIPRun, dry_run: bool) -> None:
             atoms.info["energy_std"] = float(spread[n])
         listed.append(atoms)
     ase.io.write(output, listed)
-    sys.stdout.write(f"{len(structures)} structures; {output}, {path}\n")
+    sys.stdout.write(f"{counted(len(structures), 'structure')}; {output}, {path}\n")
 
 
 def _export(given: MLIPRun, dry_run: bool) -> None:

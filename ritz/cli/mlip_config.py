@@ -2,7 +2,8 @@
 
 import dataclasses
 import typing
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from ritz.cli.parts import Part
 from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, TrainingConfig
@@ -15,6 +16,18 @@ SHORT_NAMES = {
     "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
 }
 """Where names without a module are looked for."""
+
+EXAMPLES = {
+    "potential": "chebyshev",
+    "method": "Adam",
+    "callbacks": "EarlyStopping",
+    "data": "train=[structures.extxyz]",
+    "train": "iterations=300",
+    "evaluate": "files=[test.extxyz]",
+    "predict": "files=[new.extxyz]",
+    "export": "prefix=potential",
+}
+"""What can be written for a class path, and a setting of each group."""
 
 CONTRACTS = {
     "potential": Contract("a potential of ritz.mlip", (AbstractMLIP,)),
@@ -153,6 +166,9 @@ class MLIPRun:
         predict: What is predicted.
         export: How they are written.
     """
+
+    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
 
     folder: str = "runs/mlip"
     data: Data = dataclasses.field(default_factory=Data)

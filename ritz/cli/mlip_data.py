@@ -8,8 +8,9 @@ from ritz.cli.mlip_config import MLIPRun
 from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
 from ritz.mlip.data.datasets import split_indices
 from ritz.mlip.data.labelling import LabelCheck, Labelling
-from ritz.mlip.data.reading import expand, read_files
-from ritz.mlip.data.reference_energies import energies_of, is_isolated
+from ritz.mlip.data.reading import expand_paths, read_files
+from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies
+from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
@@ -45,7 +46,7 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
         except (ValueError, TypeError) as error:
             raise ValueError(f"data.{error}") from error
     try:
-        found = list(read_files(expand(files), labelling, keep_unconverged=bare))
+        found = list(read_files(expand_paths(files), labelling, keep_unconverged=bare))
     except (ValueError, OSError) as error:
         missing = re.search(r"has no (\w+) under the key", str(error))
         setting = KEY.format(label=missing[1]) if missing else key
@@ -104,7 +105,7 @@ def check_labels(config: TrainingConfig, structures: Sequence[Structure]) -> Non
     """
     check = LabelCheck(config.uses_forces, config.uses_stress, KEY, "train.")
     for structure in structures:
-        check.see(structure)
+        check.add(structure)
     check.finish()
 
 
@@ -112,7 +113,7 @@ def without_isolated(structures: Sequence[Structure]) -> list[Structure]:
     """Without isolated atoms; that some are left out is told."""
     left, alone = _aside(structures)
     if alone:
-        _logger.info("%d isolated atoms are skipped.", len(alone))
+        _logger.info("%s skipped.", counted(len(alone), "isolated atom", "is"))
     return left
 
 
@@ -140,7 +141,9 @@ def _given_energies(
     wanted = given.data.atomic_energies
     if wanted is None or not isinstance(wanted, str):
         if alone:
-            _logger.info("%d isolated atoms are skipped: data.atomic_energies.", len(alone))
+            _logger.info(
+                "%s skipped: data.atomic_energies.", counted(len(alone), "isolated atom", "is")
+            )
         return wanted or {}
     if wanted != "regression":
         raise ValueError(
@@ -148,7 +151,7 @@ def _given_energies(
             "species."
         )
     try:
-        found = energies_of(alone)
+        found = isolated_atom_energies(alone)
     except ValueError as error:
         raise ValueError(f"data.train: {error}") from error
     missing = sorted({symbol for s in train for symbol in s.species} - set(found))
@@ -157,8 +160,8 @@ def _given_energies(
         return found
     if alone:
         _logger.warning(
-            "%d isolated atoms are skipped, since there is none of %s; energies of atoms are from "
-            "a regression.", len(alone), ", ".join(missing),
+            "%s skipped, since there is none of %s; energies of atoms are from "
+            "a regression.", counted(len(alone), "isolated atom", "is"), ", ".join(missing),
         )  # fmt: skip
     return None
 
@@ -166,7 +169,7 @@ def _given_energies(
 def _fitted(train: Sequence[Structure]) -> dict[str, float]:
     check = LabelCheck(False, False, KEY)
     for structure in train:
-        check.see(structure)
+        check.add(structure)
     try:
         found = ReferenceEnergies.from_regression(train)
     except ValueError as error:

@@ -44,7 +44,8 @@ class Part:
             if isinstance(value.get("class_path"), str) and isinstance(arguments, Mapping):
                 return cls(value["class_path"], arguments)
         raise ValueError(
-            f"a name such as optax.adam is needed, or class_path and init_args, not {value!r}"
+            f"{value!r} was given, but the name of a class or function is needed, or a mapping "
+            "with class_path and init_args"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,8 +89,10 @@ def part_fields(kind: type, prefix: str = "") -> dict[str, bool]:
         name = f"{prefix}{field.name}"
         if dataclasses.is_dataclass(hint):
             found |= part_fields(typing.cast(type, hint), f"{name}.")
-        elif hint is Part or Part in typing.get_args(hint):
-            found[name] = typing.get_origin(hint) is list
+        else:
+            kinds = {hint, *typing.get_args(hint)}
+            if Part in kinds or list[Part] in kinds:
+                found[name] = list[Part] in kinds
     return found
 
 
@@ -126,11 +129,22 @@ def split_overrides(
             if not waiting:
                 raise ValueError(f"{name}: a value is missing; {_OVERRIDE_HINT}.")
             value = waiting.pop(0)
-        overrides.append((owner, name[len(owner) + 1 :].split("."), _yaml(name, value)))
+        way = name[len(owner) + 1 :].split(".")
+        if "" in way:
+            raise ValueError(
+                f"{name}: a word is missing before or behind a dot; arguments are written as "
+                f"{owner}.ARGUMENT=VALUE."
+            )
+        overrides.append((owner, way, yaml_value(name, value)))
     return rest, overrides
 
 
-def _yaml(name: str, text: str) -> Any:
+def yaml_value(name: str, text: str) -> Any:
+    """What the text of a setting says as YAML.
+
+    Raises:
+        ValueError: If it is none: one line that names the setting.
+    """
     check_yaml(text, name)
     try:
         return load_yaml(text)
@@ -145,9 +159,9 @@ def overridden(name: str, value: Any, way: Sequence[str], new: Any, is_list: boo
         ValueError: If there is no such part.
     """
     try:
+        if value is None:
+            raise ValueError("it is not set; give its class path first")
         if not is_list:
-            if value is None:
-                raise ValueError("it is not set; give its class path first")
             return value.with_argument(way, new)
         parts = list(value)
         place = int(way[0]) if way[0].isdigit() else len(parts)

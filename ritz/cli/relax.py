@@ -87,8 +87,7 @@ def run(options: argparse.Namespace, overrides: Sequence[Override] = ()) -> int:
     cell = _cell(options)
     _refuse(rows, model, cell)
     good = [row for row in rows if "structure" in row]
-    if not good:
-        raise ValueError(f"no structure can be relaxed: {rows[0]['reason']}")
+    _tell_skipped(rows, nothing_left=not good)
     check_output("output", options.output, len(good))
     found = _relax(options, [row["structure"] for row in good], model, parts["optimizer"], cell)
     for i, row in enumerate(good):
@@ -201,7 +200,6 @@ def _read(files: list[str]) -> list[dict[str, Any]]:
         except Exception as error:  # readers of a hundred formats fail in as many ways
             told = " ".join(str(error).split())
             reason = f"it cannot be read ({type(error).__name__}{': ' * bool(told)}{told})"
-            _logger.warning("%s is skipped: %s", file, reason)
             rows.append({"file": file, "status": "skipped", "reason": reason})
             continue
         rows += [
@@ -226,11 +224,37 @@ def _refuse(rows: list[dict[str, Any]], model: Any, cell: Any) -> None:
             continue
         try:
             check_structure(atoms, model)
+            _check_cell(atoms, cell)
             stage.check(atoms)
         except ValueError as error:
             del row["structure"]
             row |= {"status": "skipped", "reason": str(error)}
-            _logger.warning("%s is skipped: %s", _name(row), error)
+
+
+def _check_cell(atoms: Any, cell: Any) -> None:
+    if cell is None or all(atoms.pbc):
+        return
+    raise ValueError(
+        "--cell was given, but only a cell that is periodic in all 3 directions can move, and this "
+        f"one is periodic in {int(sum(atoms.pbc))}; relax it without --cell."
+    )
+
+
+def _tell_skipped(rows: list[dict[str, Any]], nothing_left: bool) -> None:
+    """Say which structures are skipped, and why.
+
+    Raises:
+        ValueError: If no others are left; a reason that all of them share is said there alone.
+    """
+    skipped = [row for row in rows if "reason" in row]
+    shared = nothing_left and len({row["reason"] for row in skipped}) == 1
+    if shared:
+        names = _name(skipped[0]) if len(skipped) == 1 else f"all {len(skipped)} are refused"
+        raise ValueError(f"no structure can be relaxed: {names}: {skipped[0]['reason']}")
+    for row in skipped:
+        _logger.warning("%s is skipped: %s", _name(row), row["reason"])
+    if nothing_left:
+        raise ValueError("no structure can be relaxed, for the reasons above.")
 
 
 def _relax(options: Any, structures: Any, model: Any, optimizer: Part, cell: Any) -> Any:

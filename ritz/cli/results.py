@@ -45,6 +45,23 @@ def saved_loss(checkpoints: Path) -> dict[str, Any]:
     return {**found, "suspect": loss["suspect"]} if loss.get("suspect") else found
 
 
+def longer(setting: str, given: int, most: int, unit: str) -> str:
+    """A sentence that says what goes on with a run in which nothing is left to do.
+
+    Args:
+        setting: The name of the number of steps.
+        given: That number now.
+        most: The largest one that the run had.
+        unit: What is counted, such as "epochs".
+    """
+    if given >= most:
+        return f"A larger {setting} goes on."
+    return (
+        f"{setting}={given} is less than the {most} {unit} that the run was given before, so that "
+        f"nothing was done: give more than {most} to go on, or another folder to begin anew."
+    )
+
+
 def summarise(folder: Path, command: str, found: Mapping[str, Any], **more: Any) -> None:
     """Put the result of a command into the summary of a run folder.
 

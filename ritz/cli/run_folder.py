@@ -119,3 +119,27 @@ class KeepConfig(AbstractCallback):
 
         if jax.process_index() == 0:
             self._folder.keep(self._text, expected=step > 0)
+
+
+class StepsOfCommand(AbstractCallback):
+    """Notes from which step on a command runs, and whether it takes any step."""
+
+    decides = False
+
+    def __init__(self) -> None:
+        self.first = 0
+        """Updates that were applied before."""
+        self.begun = False
+        """Whether a step was begun; it may have been stopped before its update."""
+
+    def is_live(self, step: int) -> bool:
+        """Never."""
+        return False
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Note the step."""
+        self.first, self.begun = step, False
+
+    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Note that there is one."""
+        self.begun = True

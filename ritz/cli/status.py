@@ -6,17 +6,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ritz.cli.result_text import value_text
 from ritz.folders.columns import READERS, open_log
 from ritz.folders.lock import owner_is_alive, read_lock
-from ritz.folders.saved import CheckpointError, entries, read_manifest
-
-_STOPPED = "STOPPED"
-"""The reason of a run that a callback has ended for good."""
+from ritz.folders.saved import CheckpointError, Entry, entries, read_manifest
 
 _DIVERGED = "DIVERGED"
+_FINAL = ("STOPPED", _DIVERGED)
+"""The reasons of runs that the same command does not prolong; they may end within a step, whose
+row is in the log."""
+
+Row = tuple[int, dict[str, dict[str, Any]]]
+"""Step and quantities of a row."""
 
 
 def add_arguments(parser: Any) -> None:
@@ -69,25 +70,27 @@ def _began(path: Path) -> float:
 
 
 def _stage_lines(folder: Path, path: Path) -> list[str]:
-    saved = entries(path)
     owner = read_lock(path)
-    alive = owner_is_alive(owner, path) if owner is not None else False
-    if not saved:
-        return [f"  {_name(folder, path)}", f"    {_state(None, owner, alive)}",
-                "    no checkpoint yet"]  # fmt: skip
-    entry = saved[-1]
-    try:
-        manifest = read_manifest(entry.path)
-    except CheckpointError as error:
-        return [f"  {_name(folder, path)}: {error}"]
-    step, clock, energy = _last_row(_logs(path, manifest), manifest)
+    alive = owner is not None and owner_is_alive(owner, path)
+    lines = [f"  {_name(folder, path)}"]
+    saved = entries(path)
+    entry, manifest, damage = _newest_readable(saved)
+    ended = owner["ended"] if owner is not None and alive is False else None
+    if entry is None:
+        return [*lines, f"    {_state(ended, owner, alive)}",
+                *(damage or ["    no checkpoint yet"])]  # fmt: skip
+    row = _newest_row(_logs(path, manifest))
+    if alive is False:
+        ended = ended or _end_in_manifest(manifest, row)
+    step = _steps_taken(manifest, row, ended)
     target = manifest["target"]
-    ended = manifest["ended"] if entry.step >= step or _stopped(manifest) else None
-    lines = [f"  {_name(folder, path)}", f"    step            {step} of {target}"]
+    clock, energy = _clock_and_loss(_logs(path, manifest), row, manifest)
+    lines.append(f"    step            {step} of {target}")
     if energy is not None:
         lines.append(f"    {energy}")
     lines.append(f"    {_state(ended, owner, alive)}")
-    if step < target and not _stopped(manifest) and clock is not None and step > manifest["began"]:
+    final = ended is not None and ended["reason"] in _FINAL
+    if step < target and not final and clock is not None and step > manifest["began"]:
         left = (target - step) * clock / (step - manifest["began"])
         lines.append(
             f"    time left       {_duration(left)}{'' if alive else ' (when it goes on)'}"
@@ -96,7 +99,37 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
     lines.append(
         f"    last checkpoint step {entry.step}, {_duration(age)} ago ({manifest['saved']})"
     )
-    return lines
+    return [*lines, *damage]
+
+
+def _newest_readable(saved: list[Entry]) -> tuple[Entry | None, dict[str, Any], list[str]]:
+    """The newest checkpoint that can be read, and lines that tell of newer ones."""
+    lines: list[str] = []
+    for entry in reversed(saved):
+        try:
+            return entry, read_manifest(entry.path), lines
+        except CheckpointError as error:
+            advice = "the same command goes on from an older one"
+            if entry is saved[0]:
+                advice = f"no older one is left: move {entry.path.parent} away to begin anew"
+            lines.append(f"    {'damaged':<15} checkpoint of step {entry.step}: {error}; {advice}")
+    return None, {}, lines
+
+
+def _end_in_manifest(manifest: dict[str, Any], row: Row | None) -> dict[str, Any] | None:
+    """How the run ended that wrote a checkpoint, unless it went on since, as its rows tell."""
+    ended, step = manifest["ended"], manifest["step"]
+    if ended is None:
+        return None
+    last_row = step if ended["reason"] in _FINAL else step - 1  # that of a step without an update
+    return {**ended, "step": step} if row is None or row[0] <= last_row else None
+
+
+def _steps_taken(manifest: dict[str, Any], row: Row | None, ended: dict[str, Any] | None) -> int:
+    """Updates that were applied; while a run goes on, each row has had one."""
+    if ended is not None:
+        return ended["step"]
+    return manifest["step"] if row is None else max(manifest["step"], row[0] + 1)
 
 
 def _name(folder: Path, path: Path) -> str:
@@ -115,35 +148,25 @@ def _run_of(folder: Path, path: Path) -> str:
     return parts[0]
 
 
-def _stopped(manifest: dict[str, Any]) -> bool:
-    ended = manifest["ended"]
-    return ended is not None and ended["reason"] == _STOPPED
-
-
 def _state(ended: dict[str, Any] | None, owner: dict[str, Any] | None, alive: bool | None) -> str:
     """Whether a run goes on, has ended, or was killed.
 
     Args:
-        ended: How it ended, from its last checkpoint.
+        ended: How it ended; None if that is not known.
         owner: From the lock of its folder.
         alive: Whether that process still runs.
     """
     if owner is not None and alive is not False:
         who = f"process {owner.get('pid')} on {owner.get('host')}, since {owner.get('began')}"
         return f"{'alive' if alive else 'alive?':<15} {who}"
-    if owner is not None and owner.get("ended") is not None:
-        return f"{_end(owner['ended'])} ({owner['ended']['time']})"
     if ended is not None:
-        return _end(ended)
+        label = "diverged" if ended["reason"] == _DIVERGED else "ended"
+        when = f" ({ended['time']})" if "time" in ended else ""
+        return f"{label:<15} {ended['message']}{when}"
     if owner is not None:
         who = f"process {owner.get('pid')} on {owner.get('host')} is gone"
         return f"{'dead':<15} {who}; the same command goes on from the last checkpoint"
     return f"{'state':<15} not known"
-
-
-def _end(ended: dict[str, Any]) -> str:
-    """How a run ended, and why."""
-    return f"{'diverged' if ended['reason'] == _DIVERGED else 'ended':<15} {ended['message']}"
 
 
 def _logs(path: Path, manifest: Any) -> list[Path]:
@@ -160,34 +183,30 @@ def _logs(path: Path, manifest: Any) -> list[Path]:
     return sorted(found, key=lambda file: file.suffix != ".csv")
 
 
-def _last_row(logs: list[Path], manifest: Any) -> tuple[int, float | None, str | None]:
-    """Steps taken, their seconds and the loss, from the log, or else from the checkpoint."""
+def _clock_and_loss(
+    logs: list[Path], row: Row | None, manifest: Any
+) -> tuple[float | None, str | None]:
+    """Seconds of the run and its loss, from the log, or else from the checkpoint.
+
+    The seconds are None where they are not known, and where the loss is no longer finite, since no
+    time is left to be told then.
+    """
     loss = manifest["loss"] or {}
     quantity = str(loss.get("name"))
     text = _loss_text(quantity, loss.get("mean"), loss.get("error"), loss.get("suspect"))
-    saved = manifest["step"] + _stopped_within(manifest), manifest["elapsed"], text
-    row = _newest_row(logs)
     if row is None or row[0] < manifest["step"]:
-        return saved
-    step, found = row
+        return manifest["elapsed"], text
+    found = row[1]
     fields = found.get(quantity, {})
     mean = next((fields[f] for f in ("Mean", "mean", "value") if f in fields), None)
     error = next((fields[f] for f in ("Sigma", "error_of_mean") if f in fields), None)
     clock = _number(found.get("wallclock", {}).get("value"))
     if mean is not None and not _is_finite(mean):
-        return step + 1, clock, _last_finite(logs, quantity)
-    text = _loss_text(quantity, mean, error, _mark(found)) or text
-    return step + 1, clock, text
+        return None, _last_finite(logs, quantity)
+    return clock, _loss_text(quantity, mean, error, _mark(found)) or text
 
 
-def _stopped_within(manifest: Any) -> int:
-    """1 if a callback ended the run in a step whose row was written and whose update was not."""
-    rows = [account["rows"] for account in manifest.get("rows", ())]
-    taken = manifest["step"] - manifest["began"]
-    return int(_stopped(manifest) and any(n == taken + 1 for n in rows))
-
-
-def _newest_row(logs: list[Path]) -> tuple[int, dict[str, dict[str, Any]]] | None:
+def _newest_row(logs: list[Path]) -> Row | None:
     """The last row of the first log that can be read."""
     for file in logs:
         try:
@@ -204,12 +223,11 @@ def _last_finite(logs: list[Path], quantity: str) -> str:
     for file in logs:
         try:
             log = open_log(file)
-            steps, values = log.column(quantity, log.main_field(quantity) or "value")
+            found = log.last_finite(quantity, log.main_field(quantity) or "value")
         except (ValueError, OSError, ImportError, LookupError):
             continue
-        finite = np.flatnonzero(np.isfinite(values))
-        if len(finite):
-            step, value = int(steps[finite[-1]]), values[finite[-1]]
+        if found is not None:
+            step, value = found
             return f"{_label(quantity)} {value:.8g} at step {step}, not finite since"
     return f"{_label(quantity)} -"
 

@@ -1,16 +1,13 @@
 """Blocks: many steps as one compiled program, and the replay of their hooks."""
 
 import functools
-import itertools
-import time
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ritz.driver.divergence import Divergence
-from ritz.driver.finite import all_finite, first_invalid, loss_parts
+from ritz.driver.finite import all_finite, loss_parts
 from ritz.driver.kernel import Kernel
 from ritz.driver.traced import Held, Observers
 
@@ -146,106 +143,3 @@ run_block = jax.jit(_run, static_argnums=1)
 
 run_block_in_place = jax.jit(_run, static_argnums=1, static_argnames="careful", donate_argnums=2)
 """The block program; the old carry is given up."""
-
-
-def to_host(tree: Any) -> Any:
-    """Fetch a tree: scalars as Python's numbers, the rest as NumPy arrays."""
-    leaves, structure = jax.tree.flatten(tree)
-    if _far():  # start all transfers before waiting for any
-        for leaf in leaves:
-            if isinstance(leaf, jax.Array):
-                leaf.copy_to_host_async()
-    arrays = [np.asarray(leaf) for leaf in leaves]
-    return structure.unflatten([a.item() if a.ndim == 0 else a for a in arrays])
-
-
-@functools.cache
-def _far() -> bool:
-    """Whether the device has a memory of its own."""
-    return jax.default_backend() != "cpu"
-
-
-class Rows:
-    """Stacked rows on the host, given one after another; each is as `to_host` would give it.
-
-    Rows are made when they are asked for: thousands of objects kept would wake the garbage
-    collector, which then walks through everything that was ever imported.
-    """
-
-    def __init__(self, stacked: Any, length: int):
-        leaves, self._structure = jax.tree.flatten(stacked)
-        columns = [leaf[:length].tolist() if leaf.ndim == 1 else leaf[:length] for leaf in leaves]
-        self._values = zip(*columns, strict=True) if columns else itertools.repeat(())
-
-    def __next__(self) -> Any:
-        return self._structure.unflatten(next(self._values))
-
-
-class Playback:
-    """A block that was computed, while its hooks are called.
-
-    Args:
-        first: Its first step.
-        arguments: Those of the program but for the length.
-        block: What the program returned, on the device.
-        began: When it was dispatched, as `time.perf_counter` counts.
-    """
-
-    def __init__(self, first: int, arguments: tuple[Any, ...], block: Block, began: float):
-        rows, length, finite = jax.device_get((block.rows, block.length, block.finite))
-        self.seconds = time.perf_counter() - began
-        self.began = began
-        self.compiled = False
-        """Whether `seconds` have a compilation in them."""
-        self.length = int(length)
-        self.steps = range(first, first + self.length)
-        self.arguments: tuple[Any, ...] | None = arguments
-        """What it takes to run fewer steps of the block; None if the carry was given up."""
-        self.block = block
-        self.count = 0
-        """How many of its steps were accepted and counted."""
-        self.row_filled = False
-        """Whether the row of the present step was filled."""
-        self.pushed = False
-        """Whether the driver's state is that after the present step."""
-        self.first_invalid = first_invalid(rows[0], self.length)
-        """The first step, counted from 0, whose loss is not finite; `length` if all are."""
-        self.finite = bool(finite) and self.first_invalid == self.length
-        """Whether losses and parameters are finite."""
-        self.lost: tuple[int, Divergence] | None = None
-        """At which of its steps the run diverges, and how."""
-        self.doubts: dict[str, np.ndarray] = rows[1].get("doubts", {})
-        """The doubts about each step."""
-        self._rows = Rows(rows, self.length)
-
-    def next_row(self) -> tuple[Any, dict[str, Any]]:
-        """Loss and metrics of the present step; asked for once a step."""
-        return next(self._rows)
-
-    @property
-    def device_row(self) -> tuple[Any, dict[str, Any]]:
-        """The same on the device."""
-        return jax.tree.map(lambda buffer: buffer[self.count], self.block.rows)
-
-
-class BlockLength:
-    """Chooses how many steps a block takes, from the wall time of those before it."""
-
-    def __init__(self) -> None:
-        self._limit = 1
-        self._fitting = MOST_ROWS
-
-    def next(self, most: int) -> int:
-        """The length of the next block, at most `most`."""
-        return min(most, max(1, min(self._limit, self._fitting)))
-
-    def done(self, playback: Playback) -> None:
-        """Note that a block and its replay are over."""
-        self._limit = min(GROWTH * playback.length, MOST_ROWS)
-        if not playback.compiled:
-            seconds = max(time.perf_counter() - playback.began, 1e-9)
-            self._fitting = int(SECONDS * playback.length / seconds)
-
-    def cut(self, count: int) -> None:
-        """Note that only `count` steps of a block counted."""
-        self._limit = max(1, count)

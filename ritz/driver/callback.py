@@ -3,7 +3,7 @@
 import difflib
 import enum
 import inspect
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ritz.driver.signatures import check_arguments, parameters_of
@@ -185,6 +185,20 @@ class AbstractCallback:
             return ()
         return tuple(hook for hook in STEP_HOOKS if overrides(self, hook))
 
+    idle_in_blocks: ClassVar[tuple[str, ...]] = ()
+    """Hooks that have nothing to do at the steps of a block before its last: not called there."""
+
+    def joint(self, call: Callable[..., Any]) -> Callable[[Sequence[Any]], Any] | None:
+        """What makes one function of this hook and those of the callbacks that follow.
+
+        Asked about `before_parameter_update` for the steps of a block before its last; what is the
+        same for callbacks that follow each other is called with them.
+
+        Args:
+            call: The hook, maybe wrapped by another callback.
+        """
+        return None
+
     # The traced part: an optional pair of pure functions that is compiled into blocks.
 
     traced_at: ClassVar[str] = "on_step_end"
@@ -280,6 +294,11 @@ class AbstractCallback:
             )
         for field, value in state.items():
             setattr(self, field, value)
+
+
+def never_live(self: AbstractCallback, step: int) -> bool:
+    """Deferred at all steps: the state is not looked at. For `is_live = never_live` in a class."""
+    return False
 
 
 def overrides(callback: AbstractCallback, method: str) -> bool:

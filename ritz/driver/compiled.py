@@ -1,37 +1,34 @@
 """A driver made from a kernel."""
 
-import abc
 import logging
-import operator
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ritz.driver import phases
-from ritz.driver.abstract import AbstractDriver
-from ritz.driver.blocks import (
-    SECONDS,
-    Block,
-    BlockLength,
-    Playback,
-    row_shapes,
-    run_block,
-    run_block_in_place,
-    to_host,
-)
-from ritz.driver.callback import AbstractCallback
+from ritz.driver.block_hooks import BlockHooks
+from ritz.driver.block_plan import BlockLength, Deferral
+from ritz.driver.blocks import SECONDS, Block, run_block, run_block_in_place
 from ritz.driver.guarded_blocks import GuardedBlocks, holding
 from ritz.driver.hooks import HookList
-from ritz.driver.kernel import Kernel
-from ritz.driver.traced import Held, Observers, gather
+from ritz.driver.replay import Replay
+from ritz.driver.run_state import StepInfo
+from ritz.driver.stop import StopRun
+from ritz.driver.transfers import to_host
 
 _logger = logging.getLogger(__name__)
 
+_OF_STEPS = (
+    "begin_attempt", "reset_step", "compute_loss_and_update", "objections", "fill_row",
+    "check_finite", "move", "update_parameters", "count_step", "_count",
+)  # fmt: skip
+"""The methods by which a subclass could do something of its own in a step of a block."""
 
-class CompiledDriver(GuardedBlocks, AbstractDriver):
+
+class CompiledDriver(GuardedBlocks):
     """Implements the three methods of a step from a `Kernel`.
 
     Steps at which no callback is live run as blocks: one compiled program takes many of them, and
@@ -44,101 +41,52 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
     def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
         super().__init__(state, minimized_quantity_name)
-        self._metrics: dict[str, Any] = {}
-        self._playback: Playback | None = None
         self._length = BlockLength()
-        self._observers: Observers | None = None
-        self._held: Held = ()
-        self._device_row: dict[str, Any] = {}
-        self._row_shapes: Any = None
-        self._owns_carry = False
         self._compiled_in_run = False
-        self._undo: tuple[Any, Any] | None = None
-
-    @property
-    @abc.abstractmethod
-    def kernel(self) -> Kernel:
-        """The kernel, with the present settings of the driver's state."""
-
-    @property
-    @abc.abstractmethod
-    def carry(self) -> Any:
-        """What the next step needs, read from the driver and its state; may be set."""
-
-    @carry.setter
-    @abc.abstractmethod
-    def carry(self, carry: Any) -> None: ...
-
-    @property
-    @abc.abstractmethod
-    def batch(self) -> Any:
-        """The samples of this step, or None if none were drawn since `reset_step`."""
-
-    @batch.setter
-    @abc.abstractmethod
-    def batch(self, batch: Any) -> None: ...
-
-    @property
-    def runs_blocks(self) -> bool:
-        """Whether all phases of a step can be compiled; otherwise every step is live."""
-        return True
+        self._deferral = Deferral(())
+        self._block_hooks = BlockHooks(self.hooks)
 
     # Planning.
 
     def begin_run(self) -> None:
         """Nothing is known of the callbacks yet, and the carry's arrays may be in use elsewhere."""
         self._owns_carry = self._compiled_in_run = self._ran_blocks = False
-        self._undo = self._accepted = None
+        self._attempt = self._accepted = None
+        self._deferral = Deferral(self.hooks.callbacks)
 
     def end_run(self) -> None:
         """Let go of the traced parts of the callbacks, and of the last good state."""
-        self._observers, self._held, self._device_row = None, (), {}
-        self._good = None
+        self._observers, self._held = None, ()
+        self._good = self._attempt = None
 
     def begin_step(self, hooks: HookList) -> None:
         """Compute a block from this step on, unless one is being replayed or the step is live."""
-        if self._playback is not None:
+        if self._replay is not None:
             return
         if self._observers is None:
             self._gather_traced(hooks)
+            self._block_hooks = BlockHooks(hooks)  # not before `on_run_start` has wrapped hooks
         self.attend()
-        length = hooks.plan(lambda: self._plan(hooks, self.step_count))
+        length = hooks.plan(lambda: self._plan(self.step_count))
         if length:
             self._start_block(length)
 
-    def _gather_traced(self, hooks: HookList) -> None:
-        self._observers = Observers(self.loss_name)
-        traced = [c for c in hooks.callbacks if c.has_traced or c.has_traced_metrics]
-        if traced and self.runs_blocks:
-            carry = self.carry
-            if self._row_shapes is None:
-                self._row_shapes = row_shapes(self.kernel, self._observers, carry)
-            self._observers, self._held = gather(traced, carry, self._row_shapes, self.loss_name)
-
     def plan_block(self, first: int) -> int:
         """How many steps from `first` on this process would take as a block; 0 if it is live."""
-        if self._playback is not None:
-            self._length.done(self._playback)
-        guarded, self._block = self._block, None
-        try:
-            return self._plan(self._hooks, first)
-        finally:
-            self._block = guarded
+        if self._replay is not None:
+            self._length.done(self._replay)
+        with self._outside_of_block():
+            return self._plan(first)
 
-    def _plan(self, hooks: HookList, first: int) -> int:
+    def _plan(self, first: int) -> int:
         if not self.runs_blocks:
             return 0
+        options = self.run_state.options
         most = self.target_step - first
-        if self._max_block is not None:
-            most = min(most, self._max_block)
-        return hooks.deferred_steps(first, self._length.next(most), self.traces, self._speculate)
-
-    def attend(self) -> None:
-        """Called before a live step or block; what a kernel paused for is done here."""
-
-    def traces(self, callback: AbstractCallback) -> bool:
-        """Whether the traced part of `callback` sees the steps of this run."""
-        return self._observers is not None and self._observers.has(callback)
+        if options.max_block is not None:
+            most = min(most, options.max_block)
+        most = self._length.next(most)
+        return self._deferral.steps(first, most, self.traces, options.speculate)
 
     # Blocks.
 
@@ -147,71 +95,70 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
         kernel, carry = self.kernel, self.carry
         program: Any = run_block
         options = {}
-        if not self._speculate:
+        if not self.run_state.options.speculate:
             program, options = run_block_in_place, {"careful": self._guard.watches}
             if not self._owns_carry:  # others may hold these arrays
                 carry = jax.tree.map(jnp.copy, carry)
         arguments = (kernel, self._observers, carry, self._held, np.int32(self.step_count))
         known, began = program._cache_size(), time.perf_counter()
         block = program(*arguments, np.int32(length), **options)
-        playback = Playback(self.step_count, arguments, block, began)
-        playback.compiled = program._cache_size() > known
-        if playback.compiled:
-            self._log_compilation(playback)
-        if not self._speculate:
-            playback.arguments = self._good = None
+        replay = Replay(self.step_count, arguments, block, began)
+        replay.compiled = program._cache_size() > known
+        if replay.compiled:
+            self._log_compilation(replay)
+        if not self.run_state.options.speculate:
+            replay.arguments = self._good = None
             self._push(block)
-        self._look_at(playback)
+        self._look_at(replay)
         self._ran_blocks = True
-        self._playback, self._block = playback, playback.steps
+        self._replay, self.run_state.block = replay, replay.steps
 
-    def _log_compilation(self, playback: Playback) -> None:
+    def _log_compilation(self, replay: Replay) -> None:
         again = self._compiled_in_run
         self._compiled_in_run = True
         level = logging.INFO
         if again:  # calls with arrays that lie elsewhere look like it, but take no time
-            level = logging.WARNING if playback.seconds > SECONDS else logging.DEBUG
+            level = logging.WARNING if replay.seconds > SECONDS else logging.DEBUG
         _logger.log(
             level,
             "Step %d: the block program was compiled%s (%.1f s)%s",
             self.step_count,
             " again" * again,
-            playback.seconds,
+            replay.seconds,
             ": a shape, type or setting of the driver has changed." if again else ".",
         )
 
     def _push(self, block: Block) -> None:
         """Put the results of a block into the driver's state."""
-        guarded, self._block = self._block, None
-        self.carry, self.batch = block.carry, None
+        with self._outside_of_block():
+            self.carry, self.batch = block.carry, None
         self._dp, self._held, self._owns_carry = block.update, block.held, True
-        self._block = guarded
 
-    def _finish(self, playback: Playback) -> None:
-        self._playback = self._block = None
-        self._length.done(playback)
-        self._note_good(playback, playback.length)
+    def _finish(self, replay: Replay) -> None:
+        self._replay = self.run_state.block = None
+        self._length.done(replay)
+        self._note_good(replay, replay.length)
         self._load_traced()
 
     def take_back(self, step: int, filled: bool, counted: bool) -> bool:
         """Go back to an earlier step of the block; `settle` makes the state follow."""
-        playback = self._playback
-        if playback is None or playback.arguments is None:
+        replay = self._replay
+        if replay is None or replay.arguments is None:
             return False
-        playback.count = step - playback.steps[0]
-        self._step_count, self._went_back = step + counted, True
-        self.loss, self._metrics = to_host(playback.device_row)
+        replay.count = step - replay.steps[0]
+        state = self.run_state
+        state.step_count, state.went_back = step + counted, True
+        self._loss_stats, self._metrics = to_host(replay.device_row)
         self.doubts = holding(self._metrics)
         self._divergence = self._retrying = None  # that was later
-        if filled and self._clock_start is not None:
-            self._elapsed = self._clock() - self._clock_start
-        playback.count += counted
-        playback.row_filled = filled and not counted
-        if playback.pushed:
-            playback.pushed = False
-            guarded, self._block = self._block, None
-            self.carry, self._held = playback.arguments[2:4]
-            self._block = guarded
+        if filled:
+            state.tick(replay.clock)
+        replay.count += counted
+        replay.row_filled = filled and not counted
+        if replay.pushed:
+            replay.pushed = False
+            with self._outside_of_block():
+                self.carry, self._held = replay.arguments[2:4]
         return True
 
     def settle(self) -> None:
@@ -219,48 +166,34 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
         If it is interrupted, it can be called again.
         """
-        playback = self._playback
-        if playback is None:
+        replay = self._replay
+        if replay is None:
             self._undo_attempt()
-        elif playback.arguments is None:
-            self._count_the_rest(playback)
+        elif replay.arguments is None:
+            self._count_the_rest(replay)
         else:
-            self._take_back(playback)
+            self._take_back(replay)
         self.leave_diverged()
 
-    def _take_back(self, playback: Playback) -> None:
+    def _take_back(self, replay: Replay) -> None:
         """Go back to the steps of a block that were counted."""
-        assert playback.arguments is not None
-        if playback.count:
-            self._push(run_block(*playback.arguments, np.int32(playback.count)))
-            self._note_good(playback, playback.count)
-        self._playback = self._block = None
-        self._length.cut(playback.count)
+        assert replay.arguments is not None
+        if replay.count:
+            self._push(run_block(*replay.arguments, np.int32(replay.count)))
+            self._note_good(replay, replay.count)
+        self._replay = self.run_state.block = None
+        self._length.cut(replay.count)
         self.batch = None
-        if playback.row_filled:
-            self._device_row = self._row(*playback.device_row)
-            self._observe("before_parameter_update")
+        if replay.row_filled:
+            self._observe_row(*replay.device_row)
         self._load_traced()
 
-    def _undo_attempt(self) -> None:
-        """Take back the random numbers of a live step that was not counted.
-
-        Not if a callback has put other parameters into the state since.
-        """
-        undo, self._undo = self._undo, None
-        if undo is None:
-            return
-        before, after = undo
-        now, then = jax.tree.leaves(self.carry.params), jax.tree.leaves(after.params)
-        if len(now) == len(then) and all(map(operator.is_, now, then)):
-            self.carry = before
-
-    def _count_the_rest(self, playback: Playback) -> None:
+    def _count_the_rest(self, replay: Replay) -> None:
         """Without a carry to go back to, the steps of the block stay as they were taken."""
-        missed = playback.length - playback.count - (playback.lost is not None)
-        self._playback = self._block = None
-        self._length.cut(playback.count)
-        self._step_count += missed
+        missed = replay.length - replay.count - (replay.lost is not None)
+        self._replay = self.run_state.block = None
+        self._length.cut(replay.count)
+        self.run_state.step_count += missed
         self._load_traced()
         if not missed:
             return
@@ -270,46 +203,74 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
             missed,
         )
 
-    def _row(self, loss: Any, metrics: dict[str, Any]) -> dict[str, Any]:
-        assert self._observers is not None
-        return self._observers.row(np.int32(self.step_count), loss, metrics)
-
-    def _observe(self, hook: str) -> None:
-        """Let the traced parts see a live step."""
-        observers = self._observers
-        if observers is not None and observers.sees(hook):
-            self._held = phases.observe(observers, hook, self._held, self.carry, self._device_row)
-            self._load_traced()
-
-    def _load_traced(self) -> None:
-        if self._observers is not None:
-            self._observers.load(self._held)
-
-    def snapshot(self) -> Any:
-        """The whole carry; its arrays are never changed in place."""
-        self._owns_carry = False
-        return self.carry
-
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back to `snapshot`; with `fresh_samples` the random keys stay those of now."""
-        if fresh_samples:
-            now = self.carry
-            snapshot = jax.tree.map(
-                lambda then, now: now if phases.is_key(now) else then, snapshot, now
-            )
-        self.carry = snapshot
-
     # The steps.
 
     @property
     def settled_state(self) -> Any:
         """The state, or None while it is not that of the present step."""
-        playback = self._playback
-        return self._variational_state if playback is None or playback.pushed else None
+        replay = self._replay
+        return self._variational_state if replay is None or replay.pushed else None
+
+    def replay_block(self, hooks: HookList) -> Iterator[StepInfo]:
+        """See `Stepping.replay_block`; what subclasses do in a step is left to the loop."""
+        replay, state = self._replay, self.run_state
+        if replay is None or replay.count or not self._is_plain(replay, hooks):
+            return
+        state.attempt, state.went_back = 0, False
+        self._guard.passed()
+        if state.began is None:
+            state.began = replay.clock
+        own_row = type(self)._log_additional_data is not CompiledDriver._log_additional_data
+        if state.options.each or self._block_hooks.has_any or own_row:
+            yield from self._inner_steps(replay, not own_row and not replay.doubts)
+        else:
+            replay.skip_to(replay.length - 1)
+            state.step_count = replay.steps[-1]
+
+    def _is_plain(self, replay: Replay, hooks: HookList) -> bool:
+        """Whether nothing can happen within a block but what its rows and two hooks bring."""
+        own = all(getattr(type(self), name) is getattr(CompiledDriver, name) for name in _OF_STEPS)
+        decided = hooks.votes is not None or not self._block_hooks.suffice or self.may_reject
+        return own and not decided and replay.lost is None and not replay.doubted
+
+    def _inner_steps(self, replay: Replay, rows_are_metrics: bool) -> Iterator[StepInfo]:
+        """The steps of a block but its last; ends early if a callback ends the block."""
+        state, hooks, each = self.run_state, self._block_hooks, self.run_state.options.each
+        first, length, began = replay.steps[0], replay.length, replay.began - (state.began or 0.0)
+        for step, (loss, metrics) in zip(replay.steps[:-1], replay.rows):  # noqa: B905
+            self._loss_stats, self._metrics = loss, metrics
+            log_data = {self._loss_name: loss}
+            if rows_are_metrics:
+                log_data.update(metrics)
+            else:
+                self._log_additional_data(log_data)
+            done = step + 1 - first
+            log_data["wallclock"] = state.elapsed = began + replay.seconds * done / length
+            if step == first:
+                log_data["block"] = length
+            replay.row_filled = True
+            hooks.before_parameter_update(step, log_data, self)
+            if hooks.has_ending:
+                self._end_inner_step(step, log_data)
+            if state.after_step:
+                self.count_step(True)
+            else:
+                state.step_count, replay.count, replay.row_filled = step + 1, done, False
+            if each:
+                yield StepInfo(step, self._loss_stats, log_data)
+            if self._replay is None:
+                return
+
+    def _end_inner_step(self, step: int, log_data: dict[str, Any]) -> None:
+        try:
+            self._block_hooks.on_step_end(step, log_data, self)
+        except BaseException as error:
+            self.count_step(True, isinstance(error, StopRun))
+            raise
 
     def begin_attempt(self, attempt: int) -> None:
         """Leave the block if its step was rejected: further attempts are live."""
-        if attempt and self._playback is not None:
+        if attempt and self._replay is not None:
             self.settle()
             self.reset_step()
             self._compute_live()  # draws the numbers of the rejected attempt
@@ -317,7 +278,7 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
     def reset_step(self) -> None:
         """Forget the samples, so that the next access draws fresh ones."""
-        if self._playback is None:
+        if self._replay is None:
             self.batch = None
 
     def compute_loss_and_update(self) -> tuple[Any, Any]:
@@ -325,83 +286,56 @@ class CompiledDriver(GuardedBlocks, AbstractDriver):
 
         Loss and metrics come to the host in one transfer; the update stays on the device.
         """
-        if self._playback is None:
+        if self._replay is None:
             return self._compute_live()
-        loss, self._metrics = self._playback.next_row()
+        loss, self._metrics = next(self._replay.rows)
         return loss, None
-
-    def _compute_live(self) -> tuple[Any, Any]:
-        kernel, carry, batch = self.kernel, self.carry, self.batch
-        before = carry
-        if batch is None:
-            carry, proposal, batch = phases.sample_and_propose(kernel, carry)
-        else:
-            carry, proposal = phases.propose(kernel, carry, batch)
-        self.carry, self.batch = carry, batch
-        self._undo = before, carry
-        metrics = proposal.metrics
-        if self._observers is not None:
-            if self._observers.meters:
-                metrics = phases.metrics(self._observers, carry, proposal)
-            self._device_row = self._row(proposal.loss, metrics)
-        loss, self._metrics = to_host((proposal.loss, metrics))
-        return loss, proposal.update
 
     def fill_row(self, log_data: dict[str, Any]) -> None:
         """Add loss and metrics; the first row of a block has its length as `block`."""
         super().fill_row(log_data)
-        playback = self._playback
-        if playback is None:
-            self._observe("before_parameter_update")
+        replay = self._replay
+        if replay is None:
+            self._hold_as(None if self._attempt is None else self._attempt.held)
             return
-        playback.row_filled = True
-        if playback.count == 0 and playback.length > 1:
-            log_data["block"] = playback.length
+        replay.row_filled = True
+        if replay.count == 0 and replay.length > 1:
+            log_data["block"] = replay.length
 
     def _clock(self) -> float:
-        playback = self._playback
-        if playback is None:
+        replay = self._replay
+        if replay is None:
             return super()._clock()
-        return playback.began + playback.seconds * (playback.count + 1) / playback.length
+        return replay.clock
 
     def update_parameters(self, update: Any) -> None:
         """Apply `update` through the kernel."""
-        playback = self._playback
-        if playback is None:
-            before, after = self.carry, self._applied(update)
+        replay = self._replay
+        if replay is None:
+            before, outcome = self.carry, self._outcome_of(update)
             if not self._is_implausible(self.doubts):
                 good = before, self._held
                 self._good = lambda: good
-            self.carry = after
-            self._owns_carry, self._undo = False, None
-            self._observe("on_step_end")
+            self.carry = outcome.carry
+            self._owns_carry, self._attempt = False, None
+            self._hold_as(outcome.held)
         else:
-            if self._speculate:
-                self._push(playback.block)
-            playback.pushed = True
+            if self.run_state.options.speculate:
+                self._push(replay.block)
+            replay.pushed = True
 
-    def count_step(self, counted: bool, whole: bool = True) -> None:
+    def _count(self) -> None:
         """Count the step; after the last one of a block the state can be read again."""
-        playback = self._playback
-        counted = counted and not self._went_back
-        if playback is not None and counted:
-            playback.count += 1
-            playback.row_filled = False
-            if playback.count == playback.length:
-                self._finish(playback)
-            elif self._after_step:
-                self.settle()
-        super().count_step(counted, whole)
-
-    def trial_loss(self, update: Any) -> Any:
-        """The loss after `update`, on this step's samples, reweighted where they depend on it."""
-        self._refuse_deferred("asked for a trial loss")
-        if self.batch is None:
-            raise RuntimeError(
-                "trial_loss needs the samples of a step; call it in on_compute_update_end or "
-                "before_parameter_update."
-            )
-        return to_host(phases.trial(self.kernel, self.carry, self.batch, update))
+        super()._count()
+        replay = self._replay
+        if replay is None:
+            return
+        replay.count += 1
+        replay.row_filled = False
+        if replay.count == replay.length:
+            self._finish(replay)
+        elif self.run_state.after_step:
+            self.settle()
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
         log_data.update(self._metrics)

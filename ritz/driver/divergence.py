@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.stop import StopReason, StopRun
+from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
@@ -100,7 +101,7 @@ class Guard:
     def stop(self, driver: Any, found: Divergence) -> DivergedError:
         """What ends the run."""
         said = found.sentence(driver.loss_name, driver.step_count)
-        tried = f" after going back {self._in_a_row} times" if self._in_a_row else ""
+        tried = f" after going back {counted(self._in_a_row, 'time')}" if self._in_a_row else ""
         return DivergedError(f"{said}{tried}; {self._advice(driver)}")
 
     def _advice(self, driver: Any) -> str:

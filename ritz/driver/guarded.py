@@ -8,6 +8,7 @@ from ritz.driver.callback import AbstractCallback
 from ritz.driver.consensus import agree
 from ritz.driver.divergence import Divergence, Guard, examine
 from ritz.driver.finite import is_finite
+from ritz.driver.step_provider import StepProvider
 
 _logger = logging.getLogger("ritz")
 
@@ -22,23 +23,11 @@ class FailedState(NamedTuple):
     """Whether the driver's state is a good one since; if not, there was none to go back to."""
 
 
-class Guarded:
+class Guarded(StepProvider):
     """Looks at each accepted step before the parameters move, see `run(on_divergence=)`."""
-
-    diverges: bool = True
-    """Whether a loss that is not finite says that the run is lost."""
-
-    can_go_back: bool = True
-    """Whether `restore` brings the driver back to the last good state."""
 
     doubts: frozenset[str] = frozenset()
     """Why the numbers of the present step cannot be trusted; empty where they can."""
-
-    telling_doubts: frozenset[str] = frozenset()
-    """Those of the doubts that tell of parameters that have exploded."""
-
-    doubt_remedies: Mapping[str, str] = {}
-    """Doubt -> what it means and what to try."""
 
     failed_state: FailedState | None = None
     """The state at which the last run diverged; None if it did not."""
@@ -50,17 +39,12 @@ class Guarded:
     _good: Any = None
     _divergence: Divergence | None = None
     _retrying: Divergence | None = None
-    _variational_state: Any
-    _loss_stats: Any
-    _dp: Any
-    _step_count: int
-    _target_step: int
-    snapshot: Any
-    restore: Any
-    update_parameters: Any
-    set_stop_reason: Any
-    _accept_step: Any
-    may_reject: bool
+
+    @property
+    def may_reject(self) -> bool:
+        """Whether the driver itself may reject a step."""
+        own = StepProvider._accept_step
+        return getattr(self._accept_step, "__func__", self._accept_step) is not own
 
     @property
     def on_divergence(self) -> str:
@@ -138,7 +122,7 @@ class Guarded:
         found, self._divergence = self._divergence, None
         if found is not None:
             good = found.quantity == "update" or self._good is not None
-            snapshot = self.snapshot() if self._keeps_parameters else None
+            snapshot = self.snapshot() if self.keeps_parameters else None
             self.failed_state = FailedState(found, snapshot, good)
             self._retreat(found)
 
@@ -158,18 +142,18 @@ class Guarded:
         self._divergence = Divergence("loss", loss)
         reason = self._guard.stop(self, self._divergence)
         self.leave_diverged()
-        self.set_stop_reason(reason.reason, str(reason))
+        self.run_state.stop(reason.reason, str(reason))
 
-    def move(self, update: Any) -> None:
-        """Apply the update, and take it back if it leads nowhere.
+    def move(self) -> None:
+        """Apply the update of the step, and take it back if it leads nowhere.
 
         Raises:
             DivergedError: If the parameters are not finite afterwards.
         """
-        watches = self.can_go_back and self._guard.watches and self._keeps_parameters
+        watches = self.can_go_back and self._guard.watches and self.keeps_parameters
         if watches:
             self._good = self.snapshot()
-        self.update_parameters(update)
+        self.update_parameters(self._dp)
         if watches and not self._waits_for_next_loss:
             lost = not is_finite(self._variational_state.parameters)
             if agree(lost):
@@ -177,14 +161,14 @@ class Guarded:
                 raise self._guard.stop(self, self._divergence)
 
     @property
-    def _keeps_parameters(self) -> bool:
+    def keeps_parameters(self) -> bool:
         """Whether there are parameters where they are looked for."""
         return hasattr(self._variational_state, "parameters")
 
     @property
     def _waits_for_next_loss(self) -> bool:
         """Whether the next step is the one that goes back, if the parameters are lost."""
-        return self._guard.may_retry and self._step_count + 1 < self._target_step
+        return self._guard.may_retry and self.step_count + 1 < self.target_step
 
     def _mark(self, log_data: dict[str, Any], doubts: Mapping[str, Any]) -> None:
         """Mark a row as `suspect`, and tell why at the first one.
@@ -200,6 +184,6 @@ class Guarded:
         for name in sorted(self.doubts - self._told):
             _logger.warning(
                 "Step %d: %s. Such rows are marked as `suspect`.",
-                self._step_count, self.doubt_remedies.get(name, name),
+                self.step_count, self.doubt_remedies.get(name, name),
             )  # fmt: skip
         self._told |= self.doubts

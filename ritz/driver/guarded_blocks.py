@@ -10,84 +10,84 @@ from typing import Any
 import jax
 import numpy as np
 
-from ritz.driver import phases
-from ritz.driver.blocks import Block, Playback, run_block, to_host
+from ritz.driver import live
+from ritz.driver.blocks import Block, run_block
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import is_finite, loss_parts
-from ritz.driver.guarded import FailedState, Guarded
-from ritz.driver.traced import Held
+from ritz.driver.guarded import FailedState
+from ritz.driver.kernel_driver import KernelDriver
+from ritz.driver.replay import Replay
+from ritz.driver.traced import Held, Observers
+from ritz.driver.transfers import to_host
 
 
-class GuardedBlocks(Guarded):
-    """`Guarded` for drivers whose state is a carry."""
-
-    kernel: Any
-    carry: Any
-    batch: Any
-    settle: Any
-    reset_step: Any
-    _compute_live: Any
-    attend: Any
-    runs_blocks: bool
-    _speculate: bool
-    _observers: Any
-    _held: Any
-    _playback: Playback | None
-    _undo: tuple[Any, Any] | None
+class GuardedBlocks(KernelDriver):
+    """What `Guarded` does, for drivers whose state is a carry."""
 
     _good: Callable[[], tuple[Any, Held]] | None = None
     """Gives the last carry from which parameters moved whose loss was finite and plausible, and
     what the traced parts of callbacks carried then."""
     _accepted: frozenset[str] | None = None
     """The doubts that there were in the first step of the run."""
-    _metrics: dict[str, Any]
-    _candidate: tuple[Any, Any] | None = None
-    """An update, and the carry after it."""
+    _candidate: tuple[Any, live.Outcome] | None = None
+    """An update, and what it leads to."""
     _failed_carry: Any = None
     _ran_blocks = False
     """Whether any step of this run was part of a block."""
 
     def check_finite(self) -> None:
         """See `Guarded.check_finite`; a block was looked through when it was computed."""
-        playback = self._playback
-        if playback is None or playback.lost is not None:
+        replay = self._replay
+        if replay is None or replay.lost is not None:
             super().check_finite()
 
     def _examine(self) -> Divergence | None:
         """What is not finite; the same on all processes, as losses and flags are."""
-        playback = self._playback
-        if playback is not None:
-            if playback.lost is None or playback.lost[0] != playback.count:
+        replay = self._replay
+        if replay is not None:
+            if replay.lost is None or replay.lost[0] != replay.count:
                 return None
-            return playback.lost[1]._replace(loss=self._loss_stats)
+            return replay.lost[1]._replace(loss=self._loss_stats)
         if self._accepted is None:
             self._accepted = holding(self._metrics)
-        if not is_finite(loss_parts(self._loss_stats)):
-            return Divergence("loss", self._loss_stats)
-        update = self._dp
-        carry, finite = phases.apply(self.kernel, self.carry, update)
+        attempt, loss = self._attempt, self._loss_stats
+        if attempt is not None and loss is attempt.loss:
+            finite = attempt.loss_is_finite
+        else:
+            finite = is_finite(loss_parts(loss))
         if not finite:
-            self._failed_carry = carry
+            return Divergence("loss", loss)
+        update = self._dp
+        outcome = self._apply(update)
+        if not outcome.finite:
+            self._failed_carry = outcome.carry
             return Divergence(_culprit(update), self._loss_stats)
-        self._candidate = update, carry
+        self._candidate = update, outcome
         return None
 
-    def _applied(self, update: Any) -> Any:
-        """The carry after `update`, as `_examine` has found it or computed now."""
+    def _apply(self, update: Any) -> live.Outcome:
+        kernel, carry = self.kernel, self.carry
+        if self._attempt is not None:
+            return self._attempt.outcome(kernel, carry, update)
+        after, finite = live.apply(kernel, carry, update)
+        return live.Outcome(after, (), finite)
+
+    def _outcome_of(self, update: Any) -> live.Outcome:
+        """What `update` leads to, as `_examine` has found it or as it is now."""
         candidate, self._candidate = self._candidate, None
         if candidate is not None and candidate[0] is update:
             return candidate[1]
-        return phases.apply(self.kernel, self.carry, update)[0]
+        return self._apply(update)
 
-    def move(self, update: Any) -> None:
+    def move(self) -> None:
         """Apply the update, which was found to be good; within a block it has been applied."""
-        playback = self._playback
-        if playback is None or playback.count == playback.length - 1:
-            self.update_parameters(update)
+        replay = self._replay
+        if replay is None or replay.count == replay.length - 1:
+            self.update_parameters(self._dp)
 
     def _is_implausible(self, doubts: frozenset[str]) -> bool:
         """Whether parameters have exploded; doubts that came with the run do not tell."""
-        return bool(doubts & self.telling_doubts - (self._accepted or frozenset()))
+        return bool(doubts) and bool(doubts & self.telling_doubts - (self._accepted or frozenset()))
 
     def _stays(self, found: Divergence) -> bool:
         """Whether the state itself is good, and only its update is not."""
@@ -95,14 +95,13 @@ class GuardedBlocks(Guarded):
 
     def _retreat(self, found: Divergence) -> None:
         """Go back to the last good carry; random numbers go on after those that were drawn."""
-        if self._playback is not None:
+        if self._replay is not None:
             self.settle()
             self.reset_step()
             self._compute_live()  # draws the numbers of the step in the block
-        assert self._undo is not None
-        before, _ = self._undo
+        assert self._attempt is not None
         if self._good is None or self._stays(found):
-            self._go_to(before, self._held)
+            self._go_to(self._attempt.before, self._held)
         else:
             self._go_to(*self._good())
 
@@ -120,7 +119,7 @@ class GuardedBlocks(Guarded):
             observers.load(self._held)
         snapshot = self._snapshot_of(carry)
         self.restore(snapshot, fresh_samples=True)
-        self.batch = self._undo = self._candidate = None
+        self.batch = self._attempt = self._candidate = None
 
     def _snapshot_of(self, carry: Any) -> Any:
         """What `snapshot` would give with `carry`."""
@@ -145,70 +144,73 @@ class GuardedBlocks(Guarded):
 
     def probe(self) -> tuple[Any, frozenset[str]] | None:
         """The loss and the doubts, by the program that has taken the steps of this run."""
-        if not (self.runs_blocks and self._speculate):
+        if not (self.runs_blocks and self.run_state.options.speculate):
             return None
         self.attend()
         if self._ran_blocks:
-            step = np.int32(self._step_count)
+            step = np.int32(self.step_count)
             arguments = (self.kernel, self._observers, self.carry, self._held, step)
             loss, metrics = jax.tree.map(
                 lambda leaf: leaf[0], run_block(*arguments, np.int32(1)).rows
             )
         else:
-            _, proposal, _ = phases.sample_and_propose(self.kernel, self.carry)
-            loss, metrics = proposal.loss, proposal.metrics
+            observers = self._observers or Observers(self._loss_name)
+            attempt = live.Attempt(
+                self.kernel, observers, self.carry, self._held, step=self.step_count, batch=None
+            )
+            loss, metrics = attempt.loss, attempt.metrics
         loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))
         return loss, holding({"doubts": doubts})
 
-    def _look_at(self, playback: Playback) -> None:
+    def _look_at(self, replay: Replay) -> None:
         """Find out at which step of a block the run diverges, if it does."""
         if self._accepted is None:
-            first = {name: holds[0] for name, holds in playback.doubts.items()}
+            first = {name: holds[0] for name, holds in replay.doubts.items()}
             self._accepted = holding({"doubts": first})
-        if playback.finite or not self._guard.watches:
+        if replay.finite or not self._guard.watches:
             return
-        if playback.arguments is None:  # the program has stopped there
-            step = playback.length - 1
-            is_loss = playback.first_invalid == step
-            playback.lost = step, Divergence("loss" if is_loss else _culprit(playback.block.update))
+        if replay.arguments is None:  # the program has stopped there
+            step = replay.length - 1
+            is_loss = replay.first_invalid == step
+            replay.lost = step, Divergence("loss" if is_loss else _culprit(replay.block.update))
             return
-        step = playback.first_invalid
-        if step == 0 or (step < playback.length and _taken(playback, step).finite):
-            playback.lost = step, Divergence("loss")
+        step = replay.first_invalid
+        if step == 0 or (step < replay.length and _taken(replay, step).finite):
+            replay.lost = step, Divergence("loss")
             return
         good, lost = 0, step  # after `good` steps the parameters are finite, after `lost` not
         while lost - good > 1:
             middle = (good + lost) // 2
-            if _taken(playback, middle).finite:
+            if _taken(replay, middle).finite:
                 good = middle
             else:
                 lost = middle
-        block = _taken(playback, lost)
+        block = _taken(replay, lost)
         self._failed_carry = block.carry
-        playback.lost = good, Divergence(_culprit(block.update))
+        replay.lost = good, Divergence(_culprit(block.update))
 
-    def _note_good(self, playback: Playback, count: int) -> None:
+    def _note_good(self, replay: Replay, count: int) -> None:
         """Note the last good carry before one of the first `count` steps of a block."""
-        if playback.arguments is None:
+        if replay.arguments is None:
             self._good = None
             return
         telling = self.telling_doubts - (self._accepted or frozenset())
         good = np.ones(count, bool)
-        for name in telling & playback.doubts.keys():
-            good &= ~np.asarray(playback.doubts[name][:count], bool)
+        for name in telling & replay.doubts.keys():
+            good &= ~np.asarray(replay.doubts[name][:count], bool)
         if good.any():
             last = int(np.flatnonzero(good)[-1])
-            arguments = playback.arguments
+            arguments = replay.arguments
             first = arguments[2], arguments[3]
             # At the first step the carry alone is kept. For later ones the kernel is too, and with
             # it the data that it holds, until the next block has ended.
             self._good = (lambda: _state_after(arguments, last)) if last else (lambda: first)
 
 
-def _taken(playback: Playback, count: int) -> Block:
+def _taken(replay: Replay, count: int) -> Block:
     """The first `count` steps of a block once more, which gives the same bits."""
-    assert playback.arguments is not None
-    return run_block(*playback.arguments, np.int32(count))
+    assert replay.arguments is not None
+    return run_block(*replay.arguments, np.int32(count))
 
 
 def _state_after(arguments: tuple[Any, ...], count: int) -> tuple[Any, Held]:

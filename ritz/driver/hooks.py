@@ -5,7 +5,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ritz.driver.callback import HOOKS, AbstractCallback, has_state, has_step_hooks, overrides
+from ritz.driver.callback import (
+    HOOKS,
+    AbstractCallback,
+    has_state,
+    overrides,
+)
 from ritz.driver.consensus import Failure, alone, announce, is_shared
 from ritz.driver.divergence import DivergedError
 from ritz.driver.signals import SignalGuard
@@ -16,6 +21,10 @@ _logger = logging.getLogger(__name__)
 
 CHECKED = "before_parameter_update"
 """The hook after which the driver looks whether all is finite."""
+
+Call = tuple[AbstractCallback, Callable[..., Any]]
+"""A callback, and what to call of it."""
+Calls = Sequence[Call]
 
 Wrapper = Callable[[AbstractCallback, str, Callable[..., Any]], Callable[..., Any]]
 
@@ -51,54 +60,17 @@ class HookList:
         self._begun: list[AbstractCallback] = []
         self.votes = None if alone() else Votes(self.callbacks)
         """What several processes decide together; None if there is one process."""
-        self._traced = [c for c in self.callbacks if c.has_traced]
-        self._deciding = any(c.decides and has_step_hooks(c) for c in self.callbacks)
-        by_default = [c for c in self.callbacks if not overrides(c, "is_live")]
-        self._always_live = any(c.is_live(0) for c in by_default)
-        self._asked = [c for c in self.callbacks if overrides(c, "is_live")]
-        self._ending = [c for c in self.callbacks if overrides(c, "ends_block")]
         self._saved: Mapping[str, Mapping[str, Any]] = {}
         self._ended: StopRun | None = None
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
 
-    def _overriding(self, hook: str) -> list[tuple[AbstractCallback, Callable[..., Any]]]:
+    def _overriding(self, hook: str) -> list[Call]:
         return [(c, getattr(c, hook)) for c in self.callbacks if overrides(c, hook)]
 
     def instrument(self, wrap: Wrapper) -> None:
         """Replace each call by `wrap(callback, hook, call)`, for example to time it."""
         for hook, calls in self._calls.items():
             self._calls[hook] = [(c, wrap(c, hook, call)) for c, call in calls]
-
-    def deferred_steps(
-        self,
-        first: int,
-        most: int,
-        traces: Callable[[AbstractCallback], bool],
-        speculate: bool,
-    ) -> int:
-        """How many steps from `first` on, at most `most`, can run as one block.
-
-        Args:
-            first: The first step.
-            most: The largest answer.
-            traces: Whether the driver compiles the traced part of a callback.
-            speculate: Whether steps may be taken that a callback then takes back.
-        """
-        if self._always_live or (self._deciding and not speculate):
-            return 0
-        if not all(traces(callback) for callback in self._traced):
-            return 0
-        for callback in self._asked:
-            for step in range(first, first + most):
-                if callback.is_live(step):
-                    most = step - first
-                    break
-        for callback in self._ending:
-            for step in range(first, first + most):
-                if callback.ends_block(step):
-                    most = step - first + 1
-                    break
-        return most
 
     @property
     def stateful(self) -> dict[str, AbstractCallback]:
@@ -120,6 +92,10 @@ class HookList:
         for key, state in self._saved.items():
             stateful[key].load_state_dict(state)
 
+    def calls(self, hook: str) -> Calls:
+        """The callbacks that have a hook, and what to call of them."""
+        return self._calls[hook]
+
     def call(self, hook: str, *args: Any) -> Sequence[AbstractCallback]:
         """Call `hook` on all callbacks.
 
@@ -132,19 +108,20 @@ class HookList:
         """
         calls = self._calls[hook]
         if self.votes is not None:
-            return self.votes.call(hook, calls, self._ask, args)  # type: ignore[arg-type]
+            return self.votes.call(hook, calls, self.ask, args)  # type: ignore[arg-type]
         if not calls:
             if hook == CHECKED:
                 args[-1].check_finite()
             return ()
-        stops, said_yes = self._ask(hook, calls, args)
+        stops, said_yes = self.ask(hook, calls, args)
         if stops:
             raise StopRequests(stops)
         return said_yes
 
-    def _ask(
-        self, hook: str, calls: Iterable[tuple[AbstractCallback, Any]], args: tuple[Any, ...]
+    def ask(
+        self, hook: str, calls: Iterable[Call], args: tuple[Any, ...]
     ) -> tuple[Sequence[tuple[str, StopRun]], Sequence[AbstractCallback]]:
+        """Make some calls of `hook`: who wants the run to stop, and who said yes."""
         stops: Sequence[tuple[str, StopRun]] = ()
         said_yes: Sequence[AbstractCallback] = ()
         callback = None
@@ -264,7 +241,7 @@ class HookList:
         """Call `on_run_end` for all that were begun, then raise the first error, if any."""
         errors: list[BaseException] = []
         try:
-            driver.leave_steps()
+            driver.run_state.leave_steps()
         except BaseException as error:
             errors.append(error)
         errors += self._finish("on_run_end", step, driver)

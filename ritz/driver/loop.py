@@ -1,29 +1,18 @@
 """The run loop. docs/run-loop.md shows this file."""
 
-from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Generator
+from typing import Any
 
 from ritz.driver.hooks import HookList
+from ritz.driver.run_state import StepInfo, Steps
 from ritz.driver.signals import SignalGuard, interactive
+from ritz.driver.stepping import Stepping
 from ritz.driver.stop import StepRejectedError, StopReason, StopRun
 from ritz.driver.votes import StepsTakenBack
-
-if TYPE_CHECKING:
-    from ritz.driver.abstract import AbstractDriver
+from ritz.wording import counted
 
 
-class StepInfo(NamedTuple):
-    """What `AbstractDriver.steps` yields after each step."""
-
-    step: int
-    """The step that has ended; `driver.step_count` is one more."""
-    loss: Any
-    """The loss at the parameters before this step's update."""
-    log_data: dict[str, Any]
-    """The row that was logged."""
-
-
-def run_loop(driver: "AbstractDriver", n_iter: int, hooks: HookList) -> Iterator[StepInfo]:
+def run_loop(driver: Stepping, n_iter: int, hooks: HookList) -> Steps:
     """Take `n_iter` steps; however they end, tell every callback once."""
     with SignalGuard() as signals:
         try:
@@ -32,32 +21,36 @@ def run_loop(driver: "AbstractDriver", n_iter: int, hooks: HookList) -> Iterator
         except GeneratorExit:
             reason, message = StopReason.CLOSED, StopReason.CLOSED.value
         except BaseException as error:
-            driver.set_stop_reason(StopReason.FAILED, f"failed with {error!r}")
+            driver.run_state.stop(StopReason.FAILED, f"failed with {error!r}")
             hooks.fail(driver.step_count, error, driver)
             raise
-        driver.set_stop_reason(reason, message)
+        driver.run_state.stop(reason, message)
         try:
             hooks.end(driver.step_count, driver)
         except BaseException as error:
-            driver.set_stop_reason(StopReason.FAILED, f"failed with {error!r}")
+            driver.run_state.stop(StopReason.FAILED, f"failed with {error!r}")
             raise
     if (signals.received or signals.agreed_on) and not interactive():
         raise signals.interruption()
 
 
 def take_steps(
-    driver: "AbstractDriver", n_iter: int, hooks: HookList, signals: SignalGuard
+    driver: Stepping, n_iter: int, hooks: HookList, signals: SignalGuard
 ) -> Generator[StepInfo, None, tuple[StopReason, str]]:
     """Take up to `n_iter` steps; return why they ended."""
     try:
         hooks.start(driver.step_count, driver, signals)
         last, attempt = driver.step_count + n_iter, 0
-        while (step := driver.step_count) < last:
+        while driver.step_count < last:
             if driver.block is None and signals.agreed():
                 return StopReason.INTERRUPTED, signals.message
             driver.begin_step(hooks)  # may compute a block, which the next steps then replay
+            if driver.block is not None:
+                yield from driver.replay_block(hooks)
+                if driver.block is None:  # a callback has ended it
+                    continue
             try:
-                yield take_step(driver, hooks, signals, step, attempt)
+                yield take_step(driver, hooks, signals, driver.step_count, attempt)
                 attempt = 0
             except StepsTakenBack as back:  # another process has decided earlier
                 attempt = back.rejections
@@ -72,7 +65,7 @@ def take_steps(
 
 
 def take_step(
-    driver: "AbstractDriver", hooks: HookList, signals: SignalGuard, step: int, attempt: int
+    driver: Stepping, hooks: HookList, signals: SignalGuard, step: int, attempt: int
 ) -> StepInfo:
     """Attempt a step until it is accepted, then move the parameters and count it."""
     log_data: dict[str, Any] = {}
@@ -81,7 +74,7 @@ def take_step(
     counted = whole = False
     try:
         with signals.held:
-            driver.move(driver._dp)
+            driver.move()
             counted = True
         hooks.call("on_step_end", step, log_data, driver)
         whole = True
@@ -94,7 +87,7 @@ def take_step(
 
 
 def compute_step(
-    driver: "AbstractDriver", hooks: HookList, step: int, log_data: dict[str, Any], attempt: int
+    driver: Stepping, hooks: HookList, step: int, log_data: dict[str, Any], attempt: int
 ) -> None:
     """Compute the loss and the update, again while anybody rejects them, and log the loss."""
     rejecting: list[str] = []
@@ -104,14 +97,14 @@ def compute_step(
         hooks.call("on_step_start", step, log_data, driver)
         driver.reset_step()
         hooks.call("on_compute_update_start", step, log_data, driver)
-        driver.loss, driver._dp = driver.compute_loss_and_update()
+        driver.propose()
         rejecting = driver.objections(hooks.call("on_compute_update_end", step, log_data, driver))
         if not hooks.rejected(step, rejecting, driver):
             driver.fill_row(log_data)
             return
         attempt += driver.retreat()
     raise StepRejectedError(
-        f"step {step} was rejected {driver.max_attempts} times in a row, last by "
+        f"step {step} was rejected {counted(driver.max_attempts, 'time')} in a row, last by "
         f"{', '.join(rejecting) or 'another process'}; the last loss was {driver.loss}. Loosen "
         "what rejects it, make the steps smaller, or raise `max_attempts` in run()."
     )

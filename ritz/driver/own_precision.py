@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from ritz.driver.compiled import CompiledDriver
+from ritz.driver.run_state import Steps
 
 
 class OwnPrecision(CompiledDriver):
@@ -18,18 +19,16 @@ class OwnPrecision(CompiledDriver):
         """Within it, JAX computes in the driver's precision."""
         return jax.enable_x64(self.dtype == "float64")
 
-    def _loop(self, *args: Any) -> Any:
-        """The loop in the driver's precision; what its consumer does in between is not."""
-        with self._precision():
-            loop: Any = super()._loop(*args)
+    def around(self, steps: Steps) -> Steps:
+        """The steps in the driver's precision; what their consumer does in between is not."""
         try:
             while True:
                 with self._precision():
                     try:
-                        info = next(loop)
+                        info = next(steps)
                     except StopIteration:
                         return
                 yield info
         finally:
             with self._precision():
-                loop.close()
+                steps.close()

@@ -1,18 +1,16 @@
-"""How a driver runs: the arguments of `run`, and the loop that they set in motion."""
+"""How a run begins and ends, around the loop."""
 
 import contextlib
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ritz.driver import watchdog
-from ritz.driver.arguments import assemble, check_choice, check_count, listed, resume_run
+from ritz.driver.arguments import assemble, check_count, listed, resume_run
 from ritz.driver.consensus import OtherProcessFailed, together
-from ritz.driver.divergence import POLICIES
 from ritz.driver.hooks import HookList
-from ritz.driver.loop import StepInfo, run_loop
-from ritz.driver.signatures import suggests_names
+from ritz.driver.loop import run_loop
+from ritz.driver.run_state import RunOptions, Steps
+from ritz.driver.stepping import Stepping
 from ritz.driver.stop import StopReason
 
 _logger = logging.getLogger("ritz")
@@ -20,246 +18,91 @@ _EARLY = (
     StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED, StopReason.DIVERGED,
 )  # fmt: skip
 
-MAX_ATTEMPTS = 10
-"""How often one step may be attempted, unless `run` is told otherwise."""
+
+def start_run(
+    driver: Stepping, n_iter: int, options: RunOptions, *, callback: tuple[Any, Any], **plugins: Any
+) -> Steps:
+    """Check all arguments at once, and return the generator that takes the steps.
+
+    Args:
+        driver: The driver.
+        n_iter: The number of steps.
+        options: How they are taken.
+        callback: The registered callbacks, and what was given to `run`.
+        **plugins: The other arguments of `run` that stand for callbacks.
+    """
+    check_count("n_iter", n_iter, 0)
+    options.check()
+    registered, given = callback
+    callbacks, loggers = assemble(driver.adapt, callback=[*registered, *listed(given)], **plugins)
+    hooks = HookList(callbacks)
+    policy = _policy(driver, options.on_divergence, hooks)
+    driver.run_state.loggers = loggers
+    steps = driver.around(_run(driver, n_iter, hooks, options, policy=policy))
+    return _with_resources(driver, steps)
 
 
-class Running:
-    """The part of every driver that runs it."""
-
-    _hooks: HookList
-    _target_step: int
-    _step_count: int
-    _stop_reason: StopReason | None
-    _stop_message: str
-    _after_step: list[Any]
-    _after_steps: list[Any]
-    adapt: Any
-    can_go_back: bool
-    _keeps_parameters: bool
-    doubts: frozenset[str]
-    guard_run: Any
-    begin_run: Any
-    end_run: Any
-    _block: range | None = None
-    _running = False
-    _registered: tuple[Any, ...] = ()
-    _loggers: tuple[Any, ...] = ()
-    _resources = contextlib.ExitStack()
-    max_attempts = MAX_ATTEMPTS
-    """How often one step of the present (or last) run may be attempted."""
-    _max_block: int | None = None
-    _speculate = True
-
-    def register_hook(self, callback: Any) -> None:
-        """Let a callback take part in every run, besides those given to `run`."""
-        self._registered = (*self._registered, self.adapt(callback, "callback"))
-
-    @suggests_names
-    def steps(
-        self,
-        n_iter: int,
-        out: Any = None,
-        obs: Any = None,
-        step_size: int = 1,
-        show_progress: bool | None = False,
-        save_params_every: int = 50,
-        write_every: int = 50,
-        callback: Any = None,
-        timeit: bool = False,
-        max_attempts: int = MAX_ATTEMPTS,
-        max_block: int | None = 1,
-        speculate: bool = True,
-        resume: bool | str | Path = False,
-        on_divergence: str | None = None,
-    ) -> Iterator[StepInfo]:
-        """The run loop as a generator; takes the arguments of `run` and checks them at once.
-
-        Leaving the loop early (`break`) ends the run well: callbacks get `on_run_end`. Blocks have
-        one step unless `max_block` says otherwise, so that the driver's state is there after each;
-        in longer ones it can be read after the last step only.
-
-        Yields:
-            One `StepInfo` after each step.
-        """
-        check_count("n_iter", n_iter, 0)
-        check_count("max_attempts", max_attempts, 1)
-        if max_block is not None:
-            check_count("max_block", max_block, 1)
-        callbacks, self._loggers = assemble(
-            self.adapt,
-            out=out,
-            obs=obs,
-            step_size=step_size,
-            show_progress=show_progress,
-            save_params_every=save_params_every,
-            write_every=write_every,
-            callback=[*self._registered, *listed(callback)],
-            timeit=timeit,
+def _policy(driver: Stepping, asked: str | None, hooks: HookList) -> str:
+    if asked == "retry" and not (driver.can_go_back and driver.keeps_parameters):
+        raise ValueError(
+            f'on_divergence="retry" needs a driver that can go back, and {type(driver).__name__} '
+            'cannot; use "stop".'
         )
-        hooks = HookList(callbacks)
-        policy = self._policy(on_divergence, hooks)
-        steps = self._loop(n_iter, hooks, max_attempts, max_block, speculate, resume, policy)
-        return self._with_resources(steps)
+    tolerated = any(callback.tolerates_divergence for callback in hooks.callbacks)
+    return asked or ("ignore" if tolerated else "stop")
 
-    def _policy(self, asked: str | None, hooks: HookList) -> str:
-        if asked is not None:
-            check_choice("on_divergence", asked, POLICIES)
-        if asked == "retry" and not (self.can_go_back and self._keeps_parameters):
-            raise ValueError(
-                f'on_divergence="retry" needs a driver that can go back, and {type(self).__name__} '
-                'cannot; use "stop".'
-            )
-        tolerated = any(callback.tolerates_divergence for callback in hooks.callbacks)
-        return asked or ("ignore" if tolerated else "stop")
 
-    def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:
-        """Enter a context manager until the run is over, in whatever way, also if it is refused.
+def _with_resources(driver: Stepping, steps: Steps) -> Steps:
+    with contextlib.ExitStack() as driver.run_state.resources:
+        yield from steps
 
-        For callbacks that need something before the run is accepted, in `check_run`.
-        """
-        self._resources.enter_context(resource)
 
-    def _with_resources(self, steps: Iterator[StepInfo]) -> Iterator[StepInfo]:
-        with contextlib.ExitStack() as self._resources:
-            yield from steps
+def _run(
+    driver: Stepping, n_iter: int, hooks: HookList, options: RunOptions, *, policy: str
+) -> Steps:
+    if driver.run_state.is_running:
+        raise RuntimeError(
+            "this driver is running already; finish or close its loop before a second run."
+        )
+    driver.guard_run(policy)
+    with watchdog.guard(lambda failed: _leave(driver, failed)):
+        yield from _watched(driver, n_iter, hooks, options)
 
-    def _loop(
-        self,
-        n_iter: int,
-        hooks: HookList,
-        max_attempts: int,
-        max_block: int | None,
-        speculate: bool,
-        resume: bool | str | Path,
-        policy: str,
-    ) -> Iterator[StepInfo]:
-        if self._running:
-            raise RuntimeError(
-                "this driver is running already; finish or close its loop before a second run."
-            )
-        self.guard_run(policy)
-        with watchdog.guard(self._leave):
-            yield from self._watched_loop(n_iter, hooks, max_attempts, max_block, speculate, resume)
 
-    def _watched_loop(
-        self,
-        n_iter: int,
-        hooks: HookList,
-        max_attempts: int,
-        max_block: int | None,
-        speculate: bool,
-        resume: bool | str | Path,
-    ) -> Iterator[StepInfo]:
-        driver: Any = self
-        self._hooks = hooks
-        first = self._step_count
-        with together("before the run"):
-            for callback in hooks.callbacks:
-                callback.check_run(driver, bool(resume))
-            if resume:
-                first = resume_run(driver, hooks, resume, n_iter)
-        self._running = True
-        self._max_block, self._speculate = max_block, speculate
-        self.max_attempts = max_attempts
-        self._target_step = max(first + n_iter, self._step_count)
-        self._after_step, self._after_steps = [], []
-        self.begin_run()
-        try:
-            with self._environment():
-                n_left = self._target_step - self._step_count
-                yield from run_loop(driver, n_left, hooks)
-        finally:
-            self._running = False
-            self.end_run()
-            self._log_end()
+def _watched(driver: Stepping, n_iter: int, hooks: HookList, options: RunOptions) -> Steps:
+    state = driver.run_state
+    state.hooks = hooks
+    first = state.step_count
+    with together("before the run"):
+        for callback in hooks.callbacks:
+            callback.check_run(driver, bool(options.resume))
+        if options.resume:
+            first = resume_run(driver, hooks, options.resume, n_iter)
+    state.begin(options, max(first + n_iter, state.step_count))
+    driver.begin_run()
+    try:
+        with driver.environment():
+            yield from run_loop(driver, state.target_step - state.step_count, hooks)
+    finally:
+        state.is_running = False
+        driver.end_run()
+        _log_end(driver)
 
-    def _leave(self, failed: str) -> None:
-        """End the run while its thread waits in vain for a process that has failed."""
-        error = OtherProcessFailed(failed)
-        self._stop_reason, self._stop_message = StopReason.FAILED, f"failed with {error!r}"
-        self._hooks.leave(self._step_count, error, self)
 
-    def _environment(self) -> contextlib.AbstractContextManager[Any]:
-        """Settings of the process that hold while the driver runs."""
-        return contextlib.nullcontext()
+def _leave(driver: Stepping, failed: str) -> None:
+    """End the run while its thread waits in vain for a process that has failed."""
+    error = OtherProcessFailed(failed)
+    driver.run_state.stop(StopReason.FAILED, f"failed with {error!r}")
+    driver.hooks.leave(driver.step_count, error, driver)
 
-    def _log_end(self) -> None:
-        early = self._stop_reason in _EARLY
-        doubts = ", ".join(sorted(self.doubts))
-        _logger.log(
-            logging.WARNING if early or doubts else logging.INFO,
-            "Run ended at step %d: %s.%s",
-            self._step_count, self._stop_message,
-            f" Its last row is suspect: {doubts}." * bool(doubts),
-        )  # fmt: skip
 
-    @suggests_names
-    def run(
-        self,
-        n_iter: int,
-        out: Any = None,
-        obs: Any = None,
-        step_size: int = 1,
-        show_progress: bool | None = True,
-        save_params_every: int = 50,
-        write_every: int = 50,
-        callback: Any = None,
-        timeit: bool = False,
-        max_attempts: int = MAX_ATTEMPTS,
-        max_block: int | None = None,
-        speculate: bool = True,
-        resume: bool | str | Path = False,
-        on_divergence: str | None = None,
-    ) -> tuple[Any, ...]:
-        """Take `n_iter` steps, fewer if a callback or a signal ends the run.
-
-        Args:
-            n_iter: The number of steps, counted from the present `step_count`.
-            out: Where rows go: a path prefix (written by `JsonLog`), a logger, or several.
-            obs: Name -> observable, estimated every `step_size` steps and logged.
-            step_size: See `obs`.
-            show_progress: Whether to show a progress bar on stderr.
-            save_params_every: For a path in `out`: steps between saves of the parameters.
-            write_every: For a path in `out`: steps between rewrites of the log file.
-            callback: A callback or several. A plain function `(step, log_data, driver) -> bool`
-                stops the run when it returns a false value other than None.
-            timeit: Whether to measure hooks and callbacks and show a table at the end.
-            max_attempts: How often one step may be attempted.
-            max_block: The most steps that a compiled block takes at once; None for as many as
-                take about 0.2 s. 1 calls the hooks of each step right after it. Only drivers with
-                a kernel run blocks. The results do not depend on it, bit for bit.
-            speculate: Whether a block may take steps that a stop or a rejection takes back. If
-                not, the memory for the state before the block is saved, and steps at which a
-                callback may do so (`AbstractCallback.decides`) are not part of blocks.
-            resume: True goes on from the newest readable checkpoint of the `Checkpoint` in
-                `callback`, if there is one, and takes the steps that are left of the `n_iter` that
-                were asked for when the saved run began. A path demands a checkpoint there.
-            on_divergence: What happens when the loss, the update or the parameters after it are not
-                finite. "stop", the default, ends the run before the update, with
-                `StopReason.DIVERGED` and the last good state in the driver. "retry" goes back to it
-                with other samples and ten times the damping (half the learning rate where there is
-                no damping), at most five times in a row. "ignore" goes on.
-
-        Returns:
-            The loggers in `out`.
-
-        Raises:
-            ValueError: If an argument has a bad value; no hook has run then.
-            TypeError: If `out` or `callback` hold something else; no hook has run then.
-            StepRejectedError: If one step was rejected `max_attempts` times.
-            CheckpointError: If a checkpoint is demanded and cannot be had, or does not fit this
-                driver and these callbacks; no hook has run then.
-            KeyboardInterrupt: After Ctrl-C, SIGTERM or SIGUSR1, when the step was finished and
-                `on_run_end` called, unless Python runs interactively. Where nobody catches it,
-                the process ends with the status of the signal, such as 143.
-        """
-        steps = self.steps(
-            n_iter, out, obs, step_size, show_progress, save_params_every, write_every, callback,
-            timeit, max_attempts, max_block, speculate, resume, on_divergence,
-        )  # fmt: skip
-        # Closes the loop properly too if it is interrupted in between.
-        with contextlib.closing(steps):  # type: ignore[type-var]
-            for _ in steps:
-                pass
-        return self._loggers
+def _log_end(driver: Stepping) -> None:
+    early = driver.stop_reason in _EARLY
+    doubts = ", ".join(sorted(driver.doubts))
+    _logger.log(
+        logging.WARNING if early or doubts else logging.INFO,
+        "Run ended at step %d: %s.%s",
+        driver.step_count,
+        driver.stop_message,
+        f" Its last row is suspect: {doubts}." * bool(doubts),
+    )

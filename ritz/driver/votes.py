@@ -12,7 +12,7 @@ decided is noted, and gathered where it must act at the latest.
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from ritz.driver.stop import StopReason, StopRun
 from ritz.driver.watchdog import publish
 
 if TYPE_CHECKING:
-    from ritz.driver.abstract import AbstractDriver
     from ritz.driver.signals import SignalGuard
 
 _logger = logging.getLogger(__name__)
@@ -36,6 +35,22 @@ _MOST_WISHES = 31
 _REASONS = list(StopReason)
 
 Calls = Sequence[tuple[AbstractCallback, Callable[..., Any]]]
+
+
+class Voter(Protocol):
+    """What votes ask of a driver; see `ritz.driver.stepping.Stepping`."""
+
+    @property
+    def block(self) -> range | None: ...  # noqa: D102
+    @property
+    def step_count(self) -> int: ...  # noqa: D102
+    @property
+    def may_reject(self) -> bool: ...  # noqa: D102
+    @property
+    def waits_for_step(self) -> bool: ...  # noqa: D102
+    def plan_block(self, first: int) -> int: ...  # noqa: D102
+    def take_back(self, step: int, filled: bool, counted: bool) -> bool: ...  # noqa: D102
+    def settle(self) -> None: ...  # noqa: D102
 
 
 class StepsTakenBack(Exception):
@@ -94,7 +109,7 @@ class Votes:
 
     # Before the steps.
 
-    def begin(self, driver: "AbstractDriver", stops: Sequence[Any]) -> bool:
+    def begin(self, driver: Voter, stops: Sequence[Any]) -> bool:
         """Gather what happened in `on_run_start`, and learn where live steps need a vote.
 
         Returns:
@@ -127,7 +142,7 @@ class Votes:
         hook: str,
         calls: Calls,
         ask: Callable[..., tuple[Sequence[Any], Sequence[AbstractCallback]]],
-        args: tuple[int, dict[str, Any], "AbstractDriver"],
+        args: tuple[int, dict[str, Any], Voter],
     ) -> Sequence[AbstractCallback]:
         """Call a hook and note what it decides; vote if this is the place.
 
@@ -159,14 +174,14 @@ class Votes:
             self._vote(place, driver, _NONE)
         return said_yes
 
-    def rejected(self, step: int, by: Sequence[str], driver: "AbstractDriver") -> bool:
+    def rejected(self, step: int, by: Sequence[str], driver: Voter) -> bool:
         """Whether any process rejects the attempt; called after `on_compute_update_end`."""
         place = Place(step, _REJECTING)
         if by or self._must_vote(place, driver):
             return self._vote(place, driver, _REJECT if by else _NONE)
         return False
 
-    def _must_vote(self, place: Place, driver: "AbstractDriver") -> bool:
+    def _must_vote(self, place: Place, driver: Voter) -> bool:
         decided = bool(self._stops) or self.failure is not None
         block = driver.block
         if block is not None:
@@ -223,7 +238,7 @@ class Votes:
 
     # The vote.
 
-    def _vote(self, place: Place, driver: "AbstractDriver", kind: int) -> bool:
+    def _vote(self, place: Place, driver: Voter, kind: int) -> bool:
         """Gather what the processes decided, and act on the first of it.
 
         Returns:
@@ -268,7 +283,7 @@ class Votes:
             raise StepsTakenBack(int(decision == _REJECT))
         return decision == _REJECT
 
-    def _decision(self, place: Place, driver: "AbstractDriver", kind: int) -> tuple[int, Place]:
+    def _decision(self, place: Place, driver: Voter, kind: int) -> tuple[int, Place]:
         if self.failure is not None:
             return _FAIL, place
         if self._stops:
@@ -327,7 +342,7 @@ class Votes:
         states = {key: _copy(c.state_dict()) for key, c in self._stateful.items()}
         self._states.append((place, states))
 
-    def _go_back(self, first: Place, driver: "AbstractDriver") -> bool:
+    def _go_back(self, first: Place, driver: Voter) -> bool:
         """Go back to `first`; whether that was possible."""
         filled, counted = first.hook >= _LOGGING, first.hook >= _ENDING
         if not driver.take_back(first.step, filled, counted):

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import numpy as np
 
 from ritz.folders.journal_rows import journal_rows, last_journal_row
 from ritz.folders.json_columns import JSONColumns, Span
-from ritz.folders.tail import first_line, last_line, sampled_lines
+from ritz.folders.tail import blocks_backwards, first_line, last_line, sampled_lines
 
 MOST_POINTS = 4000
 """How many rows of a long CSV file are looked at."""
+
+_NOT_FINITE = frozenset(("", "nan", "inf", "-inf"))
+"""Cells that are passed over at once."""
 
 Column = tuple[np.ndarray, np.ndarray]
 """Steps and real values."""
@@ -38,6 +42,12 @@ class LogColumns(ABC):
     @abstractmethod
     def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
         """Step and quantities of the last row, as far as a row is there; None without rows."""
+
+    def last_finite(self, name: str, field: str) -> tuple[int, float] | None:
+        """Step and value of the last row in which a field is finite; None if it never was."""
+        steps, values = self.column(name, field)
+        finite = np.flatnonzero(np.isfinite(values))
+        return (int(steps[finite[-1]]), float(values[finite[-1]])) if len(finite) else None
 
     def _add_quantities(self, journal: Path) -> None:
         """Those that are in the journal only, as far as its last row tells."""
@@ -190,6 +200,24 @@ class CSVLogColumns(LogColumns):
                 steps.append(float(row[0]))
                 values.append(float(row[place]))
         return np.array(steps), np.array(values)
+
+    def last_finite(self, name: str, field: str) -> tuple[int, float] | None:
+        """Search all lines, from the last one back."""
+        place = self._places[name, field]
+        for block in blocks_backwards(self.path):
+            for line in reversed(block.decode(errors="replace").split("\n")):
+                quoted = '"' in line
+                row = next(csv.reader([line])) if quoted else line.split(",", place + 1)
+                cell = row[place] if place < len(row) else ""
+                if cell in _NOT_FINITE:
+                    continue
+                try:
+                    step, value = int(row[0]), float(cell)
+                except ValueError:  # the header, or a damaged line
+                    continue
+                if math.isfinite(value):
+                    return step, value
+        return None
 
     def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
         """From the last line."""

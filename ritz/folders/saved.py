@@ -44,10 +44,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If it is missing or damaged.
     """
+    file = path / MANIFEST / "metadata"
     try:
-        return verified(json.loads((path / MANIFEST / "metadata").read_text()))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        return verified(json.loads(file.read_text()))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} is missing") from error
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(f"{file} is damaged") from error
 
 
 def verified(signed: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _STEP = 1 << 16
+_BLOCK = 1 << 20
 
 
 def first_line(path: Path) -> bytes:
@@ -29,6 +30,28 @@ def last_line(path: Path) -> bytes | None:
     except FileNotFoundError:
         pass
     return None
+
+
+def blocks_backwards(path: Path) -> Iterator[bytes]:
+    """The complete lines of a file in blocks, of which the last one comes first.
+
+    Yields:
+        Whole lines in their order, each with its newline.
+    """
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        rest, complete = b"", False
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            block = os.pread(file.fileno(), end - start, start) + rest
+            end = start
+            if not complete:  # a last line that was cut off
+                block = block[: block.rfind(b"\n") + 1]
+                complete = bool(block)
+            begin = block.find(b"\n") + 1 if start > 0 else 0  # before it, the end of a line
+            rest, block = block[:begin], block[begin:]
+            if block:
+                yield block
 
 
 def complete_lines(path: Path) -> Iterator[bytes]:

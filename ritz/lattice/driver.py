@@ -114,7 +114,8 @@ class LatticeDriver(CompiledDriver):
         operator = None if update is None else flip_operator(self._operator)
         return None if update is None or operator is None else Flips(operator, update)
 
-    def _environment(self) -> contextlib.AbstractContextManager[Any]:
+    def environment(self) -> contextlib.AbstractContextManager[Any]:
+        """BLAS is held to `blas_threads`."""
         if self.blas_threads is None:
             return contextlib.nullcontext()
         return threadpool_limits(self.blas_threads, user_api="blas")
@@ -220,15 +221,15 @@ class LatticeDriver(CompiledDriver):
         check_sampler(state.sampler)
         check_initial(state.sampler, state.sampler_state)
         super().begin_step(hooks)
-        if self._playback is not None:
-            check_drawn(state.sampler, self._playback.block.carry.sampler_state)
+        if self._replay is not None:
+            check_drawn(state.sampler, self._replay.block.carry.sampler_state)
             self._checked = state.sampler
         return None
 
-    def _plan(self, hooks: HookList, first: int) -> int:
+    def _plan(self, first: int) -> int:
         # Samples that no state of the sampler shows are checked in a live step.
         hidden = not self._is_checked and not hasattr(self.state.sampler_state, "σ")
-        return 0 if hidden else super()._plan(hooks, first)
+        return 0 if hidden else super()._plan(first)
 
     def _compute_live(self) -> tuple[Any, Any]:
         if self._sums:

@@ -11,6 +11,7 @@ from ritz.driver.consensus import agree
 from ritz.lattice.moves import check_site_moves, exchange_transfers
 from ritz.lattice.space import inside
 from ritz.lattice.sweeps import SweepSampler
+from ritz.wording import counted
 
 
 def check_sampler(sampler: Any) -> None:
@@ -111,8 +112,8 @@ def check_drawn(sampler: Any, sampler_state: Any) -> None:
     at_zero = np.isneginf(_on_this_process(log_prob))
     if agree(at_zero.any()):
         raise ValueError(
-            f"{at_zero.sum()} of {at_zero.size} chains of {_name(sampler)} are where psi = 0, and "
-            "have found no way out: local energies do not exist there. Use "
+            f"of {counted(at_zero.size, 'chain')} of {_name(sampler)} {at_zero.sum()} began where "
+            "psi = 0 and found no way out: local energies do not exist there. Use "
             "ritz.lattice.MetropolisLocal or MetropolisExchange, whose chains walk freely until "
             "they leave, raise sweep_size, or begin with other configurations: "
             "state.sampler_state = state.sampler_state.replace(σ=...)."

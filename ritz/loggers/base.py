@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import jax
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.loggers.checksums import RowsLostError
 from ritz.loggers.flat_row import FlatRow, as_number
 from ritz.loggers.series import Series
@@ -181,9 +181,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """Leave `open`."""
         self.close()
 
-    def is_live(self, step: int) -> bool:
-        """Deferred: only the row is read."""
-        return False
+    is_live = never_live
 
     def __call__(self, step: int, item: Mapping[str, Any], state: Any = None) -> None:
         """Write a row by hand."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ritz.loggers.history import History
+from ritz.wording import counted
 
 
 class RowsLostError(ValueError):
@@ -65,7 +66,7 @@ def check_rows(path: Path, found: Mapping[str, Any], account: Mapping[str, Any])
     if not found["rows"] and account["rows"] and not path.exists():
         raise RowsLostError(f"{path} is gone")
     if found["rows"] != account["rows"]:
-        raise RowsLostError(f"{path} has {found['rows']} of {account['rows']} rows")
+        raise RowsLostError(f"{path} has {found['rows']} of {counted(account['rows'], 'row')}")
     if found["checksum"] != account["checksum"]:
         raise RowsLostError(f"{path} was changed: the checksum of its rows is wrong")
 

@@ -11,12 +11,11 @@ from typing import Any
 import jax
 
 from ritz.driver.arguments import check_count
-from ritz.loggers.base import AbstractLogger
 from ritz.loggers.checksums import RowsLostError, RowSums, check_rows
 from ritz.loggers.files import set_aside
+from ritz.loggers.gathering import GatheringLogger
 from ritz.loggers.history import HistoryDict
 from ritz.loggers.journal import Journal, read_journal
-from ritz.loggers.plain_rows import PlainRows
 from ritz.loggers.runtime_log import RuntimeLog
 from ritz.loggers.series import Series, flat_series, layout_of, tree_from
 
@@ -33,7 +32,7 @@ LONGEST_WAIT = 2.0
 """Seconds after which a document is rewritten although few rows were added, if that is cheap."""
 
 
-class JournaledLogger(AbstractLogger, abc.ABC):
+class JournaledLogger(GatheringLogger, abc.ABC):
     """Writes a whole document now and then, and each row at once into a journal beside it.
 
     Rewriting a document costs more the longer it is. So it is rewritten (to a temporary name, then
@@ -50,20 +49,17 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         max_cost: The fraction of the time that rewriting may take.
     """
 
-    every_process = True
-    flat_names = False
-
     def __init__(self, path: Path, mode: str, write_every: int, max_cost: float):
         if mode not in MODES:
             raise ValueError(
                 f"mode must be one of 'write', 'append', 'fail' (w, a, x), but {mode!r} was given."
             )
+        super().__init__()
         self.mode = MODES[mode]
         self.path = path
         self.write_every = check_count("write_every", write_every, 1)
         self.max_cost = max_cost
         self._memory = RuntimeLog()
-        self._plain = PlainRows()
         self._rows_since = 0
         self._first_open = True
         self._recovered = False
@@ -83,8 +79,8 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     def _take_in(self) -> None:
         """Append the rows that were gathered."""
-        gathered = self._plain.take()
-        if gathered is not None:
+        for gathered in self._gathered():
+            self._rows_since += len(gathered.steps)
             self._memory.write_all(gathered)
             if self._journal is not None:
                 self._journal.write_all(gathered)
@@ -203,10 +199,10 @@ class JournaledLogger(AbstractLogger, abc.ABC):
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row, and rewrite the document if that is due."""
-        self._rows_since += 1
-        if self.hold and self._plain.add(step, stats):
+        if self._gather(step, stats):
             return
         self._take_in()
+        self._rows_since += 1
         self._memory.write(step, stats)
         self._plain.expect(stats)
         if self._journal is None:
@@ -229,6 +225,10 @@ class JournaledLogger(AbstractLogger, abc.ABC):
         self._rewritten = time.monotonic()
         self._cost = self._rewritten - start
         self._rows_since = 0
+
+    @property
+    def _gathers(self) -> bool:
+        return type(self).write is JournaledLogger.write
 
     def sync(self) -> None:
         """Hand the journal to the disk."""

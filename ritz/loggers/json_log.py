@@ -41,6 +41,8 @@ class JsonLog(JournaledLogger):
         ValueError: For an unknown mode, or an existing file in mode "fail".
     """
 
+    idle_in_blocks = ("on_step_end",)
+
     def __init__(
         self,
         output_prefix: str | Path,

@@ -17,6 +17,9 @@ class Gathered(NamedTuple):
 
 _FLOATS = {float}
 
+MOST = 1000
+"""After how many rows it is time to take them."""
+
 
 class PlainRows:
     """Gathers rows of floats, and of named tuples of floats, that look like an expected one."""
@@ -54,6 +57,11 @@ class PlainRows:
         self._values += flat
         self._steps.append(step)
         return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to take the rows."""
+        return len(self._steps) >= MOST
 
     def take(self) -> Gathered | None:
         """All rows since the last call, or None if there are none."""

@@ -8,10 +8,10 @@ from typing import IO, Any
 import jax
 import orjson
 
-from ritz.loggers.base import AbstractLogger
 from ritz.loggers.files import atomic_write
+from ritz.loggers.gathering import GatheringLogger
 from ritz.loggers.history import HistoryDict
-from ritz.loggers.plain_rows import Gathered, PlainRows
+from ritz.loggers.plain_rows import Gathered
 from ritz.loggers.tree import append_row, from_layout, histories, to_layout
 
 
@@ -20,20 +20,17 @@ def _log_path(path: str | Path) -> Path:
     return path if path.suffix in (".log", ".json") else path.with_name(path.name + ".json")
 
 
-class RuntimeLog(AbstractLogger):
+class RuntimeLog(GatheringLogger):
     """Keeps all rows in memory: `log.data["Energy"]["Mean"]` is an array.
 
     Appending is O(1) however long the log is. `serialize` saves it in the JSON layout of NetKet
     and `deserialize` loads such a file.
     """
 
-    every_process = True
-    flat_names = False
-
     def __init__(self) -> None:
+        super().__init__()
         self._data = HistoryDict()
         self._old_step = 0
-        self._plain = PlainRows()
 
     @property
     def data(self) -> HistoryDict:
@@ -43,13 +40,15 @@ class RuntimeLog(AbstractLogger):
 
     def _take_in(self) -> None:
         """Append the rows that were gathered."""
-        gathered = self._plain.take()
-        if gathered is not None:
-            self.write_all(gathered)
+        for gathered in self._gathered():
+            self._append(gathered)
 
     def write_all(self, gathered: Gathered) -> None:
         """Append rows that look like the last one."""
         self._take_in()
+        self._append(gathered)
+
+    def _append(self, gathered: Gathered) -> None:
         for name, fields in gathered.columns.items():
             self._data[name].extend(gathered.steps, fields)
         self._old_step = int(gathered.steps[-1])
@@ -63,7 +62,7 @@ class RuntimeLog(AbstractLogger):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the rows."""
-        self._plain.take()
+        self._gathered()
         self._data = HistoryDict(from_layout(state["data"]))
         self._note_last_step()
 
@@ -91,11 +90,19 @@ class RuntimeLog(AbstractLogger):
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row."""
-        if not (self.hold and self._plain.add(step, stats)):
+        # Called by hand, a step may be a time.
+        if self._shared is None and type(step) is int and self._plain.add(step, stats):
+            if self._plain.is_full:
+                self._take_in()
+        else:
             self._take_in()
             append_row(self._data, step, stats)
             self._plain.expect(stats)
         self._old_step = step
+
+    @property
+    def _gathers(self) -> bool:
+        return type(self).write is RuntimeLog.write
 
     def serialize(self, path: str | Path | IO[bytes]) -> None:
         """Save to a file, through a temporary one; `.json` is added unless it has `.log`."""

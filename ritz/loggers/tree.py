@@ -8,6 +8,7 @@ import numpy as np
 from ritz.folders.journal_rows import FIELDS as _FIELDS
 from ritz.folders.journal_rows import SPECIAL as _SPECIAL
 from ritz.loggers.history import History, HistoryDict
+from ritz.wording import counted
 
 
 def fields_of(value: Any) -> dict[str, Any] | None:
@@ -42,8 +43,8 @@ def append_row(tree: Any, step: int, row: Any) -> Any:
         tree = [None] * len(row) if tree is None else tree
         if len(tree) != len(row):
             raise ValueError(
-                f"a list of {len(row)} values cannot follow lists of {len(tree)}; log an array, or "
-                "use another name."
+                f"a list of {counted(len(row), 'value')} cannot follow lists of {len(tree)}; log "
+                "an array, or use another name."
             )
         return [t if v is None else append_row(t, step, v) for t, v in zip(tree, row, strict=True)]
     _check_kind(tree, History, row)

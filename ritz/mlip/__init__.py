@@ -43,4 +43,5 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.training.optimisers import SGD as SGD
     from ritz.mlip.training.optimisers import Adam as Adam
     from ritz.mlip.training.optimisers import AdamW as AdamW
+    from ritz.mlip.training.optimisers import OptaxMethod as OptaxMethod
     from ritz.mlip.training.result import TrainOut as TrainOut

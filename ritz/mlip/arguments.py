@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 PRECISIONS = ("float32", "float64")
-"""What features and networks can be computed in."""
+"""Precisions of features and networks."""
 
 
 def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
@@ -22,8 +22,8 @@ def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{name} must be a number, but {value!r} was given.")
     if not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
-        wanted = "not be negative" if or_zero else "be above zero"
-        raise ValueError(f"{name} must {wanted} and finite, but {value!r} was given.")
+        condition = "not be negative" if or_zero else "be above zero"
+        raise ValueError(f"{name} must {condition} and finite, but {value!r} was given.")
     return float(value)
 
 

@@ -1,7 +1,7 @@
 """What all domains of atoms share: structures as potentials see them, and potentials."""
 
+from ritz.potentials.atomic_graph import AtomicGraph as AtomicGraph
 from ritz.potentials.potential import AbstractPotential as AbstractPotential
 from ritz.potentials.potential import Potential as Potential
 from ritz.potentials.sources import AbstractPotentialSource as AbstractPotentialSource
 from ritz.potentials.sources import as_potential as as_potential
-from ritz.potentials.structure import Structure as Structure

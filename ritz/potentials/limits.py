@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from ritz.wording import counted
+
 MOST_EXPANSION = 100
 """How many times its own size a compressed file may unpack to; text of numbers takes 3 to 20."""
 
@@ -126,7 +128,8 @@ class _Lines:
         collections.deque(itertools.islice(self, declared), maxlen=0)
         if declared > self.n_bytes:
             raise ValueError(
-                f"{what}: {declared} atoms are declared, but {self.n_lines - before} lines follow."
+                f"{what}: {counted(declared, 'atom', 'is')} declared, but "
+                f"{counted(self.n_lines - before, 'line', 'follows')}."
             )
 
 
@@ -138,7 +141,7 @@ def _check_xyz(path: Path, lines: _Lines) -> None:
         except ValueError:  # the end, or something that the reader tells
             return
         if declared < 0:
-            raise ValueError(f"{path}, frame {frame}: {declared} atoms are declared.")
+            raise ValueError(f"{path}, frame {frame}: {counted(declared, 'atom', 'is')} declared.")
         next(lines, b"")
         lines.check(f"{path}, frame {frame}", declared)
 

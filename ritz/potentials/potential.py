@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE
-from ritz.potentials.structure import Structure
 
 
 class AbstractPotential(abc.ABC):
@@ -57,10 +57,10 @@ class AbstractPotential(abc.ABC):
         jax.tree_util.register_pytree_node(cls, _flatten, functools.partial(_unflatten, cls))
 
     @abc.abstractmethod
-    def __call__(self, params: PyTree, structure: Structure) -> Float[Array, ""]:
+    def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
         """The energy of a structure; empty places and entries without a neighbour add nothing.
 
-        The derivative must be finite there too: see `Structure.squared_distances`.
+        The derivative must be finite there too: see `AtomicGraph.squared_distances`.
         """
 
     @property
@@ -97,7 +97,7 @@ class Potential(AbstractPotential):
 
     def __init__(
         self,
-        function: Callable[[Any, Structure], Any],
+        function: Callable[[Any, AtomicGraph], Any],
         params: PyTree = (),
         cutoff: float | None = None,
     ):
@@ -111,7 +111,7 @@ class Potential(AbstractPotential):
         self.params = params
         self.cutoff = cutoff
 
-    def __call__(self, params: PyTree, structure: Structure) -> Float[Array, ""]:
+    def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
         """The function's energy."""
         return self.function(params, structure)
 
@@ -127,7 +127,7 @@ class Evaluated(NamedTuple):
 
 
 def evaluate(
-    potential: AbstractPotential, structure: Structure, with_virial: bool = True
+    potential: AbstractPotential, structure: AtomicGraph, with_virial: bool = True
 ) -> Evaluated:
     """Energy, forces and virial of one structure.
 
@@ -160,7 +160,7 @@ def evaluate(
     return Evaluated(value, forces, virial)
 
 
-def _has_close_pair(potential: AbstractPotential, structure: Structure) -> Any:
+def _has_close_pair(potential: AbstractPotential, structure: AtomicGraph) -> Any:
     mine, theirs = structure.numbers[:, None], structure.numbers[structure.neighbors]
     limit = potential.least_distance(mine, theirs)
     return jnp.any(structure.pairs & (structure.squared_distances() < limit**2))

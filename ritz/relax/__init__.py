@@ -3,9 +3,9 @@
 from ritz.extras import needs as _needs
 
 with _needs("ritz.relax", "relax"):
+    from ritz.potentials.atomic_graph import AtomicGraph as AtomicGraph
     from ritz.potentials.potential import AbstractPotential as AbstractPotential
     from ritz.potentials.potential import Potential as Potential
-    from ritz.potentials.structure import Structure as Structure
     from ritz.relax.cell import FrechetCell as FrechetCell
     from ritz.relax.convergence_hook import ConvergenceHook as ConvergenceHook
     from ritz.relax.criteria import Criterion as Criterion

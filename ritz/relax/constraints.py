@@ -6,6 +6,8 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixScaled
 
+from ritz.wording import counted
+
 HELD = "FixAtoms, FixCartesian, and along the axes FixScaled, FixedPlane and FixedLine"
 """The constraints that are held."""
 
@@ -25,7 +27,10 @@ def movable(atoms: Atoms) -> np.ndarray:
         index: Any = constraint.index
         if len(index) and not -len(atoms) <= min(index) <= max(index) < len(atoms):
             name = type(constraint).__name__
-            raise ValueError(f"{name} holds atom {max(index)}, but there are {len(atoms)} atoms.")
+            raise ValueError(
+                f"{name} holds atom {max(index)}, but the structure has "
+                f"{counted(len(atoms), 'atom')}."
+            )
         free[index] &= own
     return free
 

@@ -28,6 +28,7 @@ from ritz.relax.reasons import Reasons
 from ritz.relax.slots import failed, first_slots, made_from, n_slots, remade, widened
 from ritz.relax.stage import FusedStage
 from ritz.relax.state import Structures
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -232,8 +233,9 @@ class Relaxation(OwnPrecision):
         many = width > _MANY * max(self._buckets[bucket].width, 1)
         _logger.log(
             logging.WARNING if many else logging.INFO,
-            "Step %d: neighbour lists of %d atoms overflowed; they now hold %d neighbours an atom "
-            "instead of %d.%s", self.step_count, self._buckets[bucket].n_atoms, width, old,
+            "Step %d: neighbour lists of %s overflowed; they now hold %d neighbours an atom "
+            "instead of %d.%s",
+            self.step_count, counted(self._buckets[bucket].n_atoms, "atom"), width, old,
             " Something is collapsing." * many,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.relax.convergence_hook import ConvergenceHook
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class AllFinished(AbstractCallback):
                 place, state.given[place].get_chemical_formula(), reasons[place],
             )  # fmt: skip
         if len(new) > _TOLD:
-            _logger.warning("%d more structures have failed.", len(new) - _TOLD)
+            _logger.warning("%s failed.", counted(len(new) - _TOLD, "more structure", "has"))
 
     def is_live(self, step: int) -> bool:
         """Deferred: only the row is read."""

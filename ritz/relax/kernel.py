@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ritz.driver import Kernel, Proposal
+from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
-from ritz.potentials.structure import Structure
 from ritz.relax.batch import (
     FAILED,
     UNCONVERGED,
@@ -26,7 +26,7 @@ from ritz.relax.batch import (
 from ritz.relax.integrator import temperature_of
 from ritz.relax.matrices import volume
 from ritz.relax.neighbors import ListSettings, entries, refresh, vectors
-from ritz.relax.quantities import VIRIAL, Seen, quantity
+from ritz.relax.quantities import VIRIAL, Observables, quantity
 from ritz.relax.rows import row
 from ritz.relax.slots import fill, select_slots
 from ritz.relax.stage import FusedStage, Moved, Now, select
@@ -134,41 +134,46 @@ class RelaxKernel(Kernel):
 
     def propose(self, carry: RelaxCarry, batch: Any) -> tuple[RelaxCarry, Proposal]:
         """Energies and forces, and what becomes of each structure."""
-        verdicts, seen = [], []
+        verdicts, observables = [], []
         for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True):
             verdict, view = self._judge(geometry, slots, given)
             verdicts.append(verdict)
-            seen.append(view)
+            observables.append(view)
         shown = ["temperature"] * self.integrates + ["volume", "pressure"] * self.needs_virial
         loss, metrics = row(
-            carry.slots, self.given, seen, [v.status for v in verdicts], len(self.stages), shown
+            carry.slots,
+            self.given,
+            observables,
+            [v.status for v in verdicts],
+            len(self.stages),
+            shown,
         )
         return carry, Proposal(loss, tuple(verdicts), metrics)
 
-    def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Seen]:
+    def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Observables]:
         active = is_running(slots, len(self.stages)) & ~slots.lists.overflow
         evaluated = self._evaluated(geometry, slots, active)
         now = self._now(geometry, slots, given, evaluated)
         velocities = self._full_velocities(slots, now, active)
         now = now._replace(velocities=velocities)
         fmax: Any = jnp.where(active, self._fmax(slots, now), slots.fmax)
-        seen = Seen(
+        observables = Observables(
             geometry, slots.atoms, velocities, evaluated.energy, slots.energy, now.forces,
             evaluated.virial, fmax, slots.steps,
         )  # fmt: skip
         finite = jnp.isfinite(evaluated.energy) & jnp.all(jnp.isfinite(now.forces), axis=(1, 2))
         finite &= jnp.isfinite(fmax)
         if math.isfinite(self.highest):
-            finite &= temperature_of(seen.kinetic, slots.atoms.movable) <= self.highest
-        status, counters = self._statuses(slots, seen, active, finite)
-        return Verdict(evaluated, fmax, velocities, active, status, counters), seen
+            finite &= temperature_of(observables.kinetic, slots.atoms.movable) <= self.highest
+        status, counters = self._statuses(slots, observables, active, finite)
+        return Verdict(evaluated, fmax, velocities, active, status, counters), observables
 
     def _evaluated(self, geometry: Geometry, slots: Slots, active: Any) -> Evaluated:
         last = Evaluated(slots.energy, slots.forces, slots.virial)
 
         def compute() -> Evaluated:
             def one(geometry: Any, atoms: Any, neighbors: Any, shifts: Any, pairs: Any) -> Any:
-                structure = Structure(
+                structure = AtomicGraph(
                     geometry.positions, geometry.cell, atoms.pbc, atoms.numbers, atoms.mask,
                     neighbors, vectors(geometry.positions, geometry.cell, neighbors, shifts), pairs,
                 )  # fmt: skip
@@ -215,7 +220,9 @@ class RelaxKernel(Kernel):
                 squared = jnp.where(mine, jnp.maximum(squared, jnp.max(rows, -1)), squared)
         return jnp.sqrt(squared)
 
-    def _statuses(self, slots: Slots, seen: Seen, active: Any, finite: Any) -> tuple[Any, Any]:
+    def _statuses(
+        self, slots: Slots, observables: Observables, active: Any, finite: Any
+    ) -> tuple[Any, Any]:
         """What becomes of each structure; one transition a step at the most."""
         n_stages = len(self.stages)
         old, status, failed = slots.status, slots.status, active & ~finite
@@ -225,7 +232,7 @@ class RelaxKernel(Kernel):
             looked = active & (slots.steps % rule.frequency == 0)
             if rule.source is not None:
                 looked &= old == rule.source
-            met, nan = rule.evaluate(lambda name: quantity(name, seen))
+            met, nan = rule.evaluate(lambda name: quantity(name, observables))
             failed |= looked & nan
             counter = jnp.where(looked, jnp.where(met, slots.counters[:, i] + 1, 0),
                                 slots.counters[:, i])  # fmt: skip

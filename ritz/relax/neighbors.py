@@ -47,7 +47,7 @@ class NeighborLists(NamedTuple):
     """Whether a list did not fit, and is of no use."""
 
 
-class Found(NamedTuple):
+class NeighborList(NamedTuple):
     """The list of one structure, see `NeighborLists`."""
 
     neighbors: Int[Array, "n k"]
@@ -118,7 +118,7 @@ def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
     return jnp.floor(2 * cells_within(cell, pbc, reach)).astype(int) + 1
 
 
-def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings) -> Found:
+def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings) -> NeighborList:
     """Look at all pairs of one structure, and at as many images of them as `settings` has.
 
     Each atom's candidates are ordered by image, counted from the first that can be within reach,
@@ -154,7 +154,7 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
         neighbors, shifts, count = jax.lax.map(row, everyone, batch_size=size)
     missing = images_needed(cell, pbc, settings.reach) > jnp.array(settings.images)
     overflow = jnp.any(count > width) | jnp.any(missing) | _far(fractional, pbc, mask)
-    return Found(neighbors, shifts, count, overflow)
+    return NeighborList(neighbors, shifts, count, overflow)
 
 
 def _far(fractional: Any, pbc: Any, mask: Any) -> Any:
@@ -164,7 +164,9 @@ def _far(fractional: Any, pbc: Any, mask: Any) -> Any:
     return jnp.any(pbc & (apart > MOST_CELLS))
 
 
-def search_on_host(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings) -> Found:
+def search_on_host(
+    positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings
+) -> NeighborList:
     """The same by vesin's cell lists, in a call to the host; for large structures."""
     n, width = len(positions), settings.width
     shapes = (
@@ -178,7 +180,7 @@ def search_on_host(positions: Any, cell: Any, pbc: Any, mask: Any, settings: Lis
         shapes, positions, cell, pbc, mask, vmap_method="sequential",
     )  # fmt: skip
     overflow = jnp.any(count > width) | _far(positions @ inverse(cell), pbc, mask)
-    return Found(neighbors, shifts, count, overflow)
+    return NeighborList(neighbors, shifts, count, overflow)
 
 
 def _padded(
@@ -244,8 +246,8 @@ def outdated(lists: NeighborLists, positions: Any, cell: Any, settings: ListSett
         reach *= 1 - strain
     moved = jnp.max(jnp.sum((positions - old) ** 2, axis=-1), axis=-1)
     assert settings.cutoff is not None
-    room = reach - settings.cutoff
-    return lists.stale | (room < 0) | (4 * moved > room**2)
+    skin = reach - settings.cutoff
+    return lists.stale | (skin < 0) | (4 * moved > skin**2)
 
 
 def refresh(

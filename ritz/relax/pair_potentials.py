@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE
 from ritz.potentials.potential import AbstractPotential
-from ritz.potentials.structure import Structure
 from ritz.relax.numbers import positive
 
 
@@ -42,11 +42,11 @@ class PairPotential(AbstractPotential, abc.ABC):
     def pair_energy(self, params: Any, squared: Any) -> Any:
         """The energy of pairs at squared distances `squared`; `params` broadcast against them."""
 
-    def pair_params(self, params: PyTree, structure: Structure) -> Any:
+    def pair_params(self, params: PyTree, structure: AtomicGraph) -> Any:
         """The parameters of each pair; by default those of all."""
         return params
 
-    def __call__(self, params: PyTree, structure: Structure) -> Float[Array, ""]:
+    def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
         """Half the sum over all entries of the neighbour list."""
         squared = structure.squared_distances()
         params = self.pair_params(params, structure)
@@ -122,7 +122,7 @@ class LennardJones(PairPotential):
             return None
         return tuple(chemical_symbols[n] for n in np.flatnonzero(np.all(known, axis=0)))
 
-    def pair_params(self, params: PyTree, structure: Structure) -> dict[str, Any]:
+    def pair_params(self, params: PyTree, structure: AtomicGraph) -> dict[str, Any]:
         """Combined parameters, where they differ between elements."""
         epsilon, sigma = params["epsilon"], params["sigma"]
         mine, theirs = structure.numbers[:, None], structure.numbers[structure.neighbors]

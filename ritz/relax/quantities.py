@@ -11,8 +11,8 @@ from ritz.relax.matrices import volume
 from ritz.relax.units import GIGAPASCAL
 
 
-class Seen(NamedTuple):
-    """What is known of all slots at a step."""
+class Observables(NamedTuple):
+    """What criteria and rows can ask about the structures of all slots at a step."""
 
     geometry: Geometry
     atoms: Atoms
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
     @property
     def volume(self) -> Any:
-        """That of each cell."""
+        """The volume of each cell."""
         return volume(self.geometry.cell)
 
     @property
@@ -40,12 +40,12 @@ class Seen(NamedTuple):
         return kinetic_energy(self.velocities, self.atoms.masses)
 
 
-def _pressure(seen: Seen) -> Any:
-    virial = jnp.trace(seen.virial, axis1=-2, axis2=-1)
-    return (2 * seen.kinetic - virial) / (3 * seen.volume) / GIGAPASCAL
+def _pressure(observables: Observables) -> Any:
+    virial = jnp.trace(observables.virial, axis1=-2, axis2=-1)
+    return (2 * observables.kinetic - virial) / (3 * observables.volume) / GIGAPASCAL
 
 
-QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
+QUANTITIES: dict[str, tuple[bool, Callable[[Observables], Any]]] = {
     "fmax": (False, lambda s: s.fmax),
     "energy": (False, lambda s: s.energy),
     "energy_per_atom": (False, lambda s: s.energy / s.n_atoms),
@@ -62,7 +62,7 @@ QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
     "positions": (True, lambda s: s.geometry.positions),
     "velocities": (True, lambda s: s.velocities),
 }
-"""name -> (whether each atom has a value, how to get it from what is seen).
+"""name -> (whether each atom has a value, how to get it from the observables).
 
 Energies are in eV, lengths in Angstrom, forces in eV/Angstrom, stress and pressure in
 GPa, temperatures in K, velocities in ASE's unit. `energy_change` is infinite at a
@@ -74,10 +74,10 @@ VIRIAL = ("stress", "pressure")
 """Those that need the virial."""
 
 
-def quantity(name: str, seen: Seen) -> tuple[Any, Any]:
+def quantity(name: str, observables: Observables) -> tuple[Any, Any]:
     """Values of all slots, and which places hold an atom if each atom has one."""
     per_atom, get = QUANTITIES[name]
-    return get(seen), seen.atoms.mask if per_atom else None
+    return get(observables), observables.atoms.mask if per_atom else None
 
 
 def check_names(names: Any) -> None:

@@ -116,7 +116,7 @@ def relax(
         steps_needed(driver, max_steps), out=out, callback=callbacks, show_progress=False,
         resume=resume,
     )  # fmt: skip
-    return result(driver, alone=isinstance(atoms, AseAtoms))
+    return result(driver, single=isinstance(atoms, AseAtoms))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,19 +154,19 @@ def steps_needed(driver: Relaxation, max_steps: int) -> int:
     return (max_steps + 1) * driver.n_rounds + _SPARE_STEPS
 
 
-def result(driver: Relaxation, alone: bool = False) -> RelaxResult:
+def result(driver: Relaxation, single: bool = False) -> RelaxResult:
     """How the structures of a driver stand.
 
     Args:
         driver: The driver.
-        alone: Whether the only structure is given as it is, not in a list.
+        single: Whether the only structure is given as it is, not in a list.
     """
     state = driver.state
     exit_status = driver.stages.exit_status
     names = {exit_status: "converged", FAILED: "failed", UNCONVERGED: "unconverged"}
     status = [names.get(int(code), "running") for code in state.status]
     found = RelaxResult(state.atoms, state.energy, state.fmax, status, state.steps, state.reasons)
-    if not alone:
+    if not single:
         return found
     return RelaxResult(
         found.atoms[0], float(found.energy[0]), float(found.fmax[0]), status[0],

@@ -6,13 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from ritz.relax.batch import FAILED, UNCONVERGED, Given, Outcome, Slots, waiting
-from ritz.relax.quantities import QUANTITIES, Seen
+from ritz.relax.quantities import QUANTITIES, Observables
 
 
 def row(
     slots: Sequence[Slots],
     given: Sequence[Given],
-    seen: Sequence[Seen],
+    observables: Sequence[Observables],
     statuses: Sequence[Any],
     n_stages: int,
     shown: Sequence[str],
@@ -22,7 +22,7 @@ def row(
     Args:
         slots: The slots of each bucket.
         given: The structures of each.
-        seen: What was computed for each.
+        observables: What was computed for each.
         statuses: What the statuses of each become.
         n_stages: How many stages there are.
         shown: Which further quantities of each structure are logged.
@@ -35,10 +35,10 @@ def row(
         )
     }  # fmt: skip
     for name in ("energy", "fmax"):
-        by_slot[name] = jnp.concatenate([getattr(view, name) for view in seen])
+        by_slot[name] = jnp.concatenate([getattr(view, name) for view in observables])
     by_slot["status"] = status
     for name in shown:
-        by_slot[name] = jnp.concatenate([QUANTITIES[name][1](view) for view in seen])
+        by_slot[name] = jnp.concatenate([QUANTITIES[name][1](view) for view in observables])
     energy = by_slot["energy"]
     forces: Any = jnp.where(running, by_slot["fmax"], 0)
     energies: Any = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)

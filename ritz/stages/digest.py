@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.loggers.files import atomic_write
 from ritz.stages.statistics import r_hat, series_statistics
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -130,11 +131,11 @@ class Digest(AbstractCallback):
             self._suspects[step] = log_data["suspect"]
         if self.interval and (step + 1) % self.interval == 0:
             preview = table(self.estimates())
-            _logger.info("Evaluation, preview after %d steps:\n%s", len(self._steps), preview)
+            _logger.info(
+                "Evaluation, preview after %s:\n%s", counted(len(self._steps), "step"), preview
+            )
 
-    def is_live(self, step: int) -> bool:
-        """Never: only the row is read."""
-        return False
+    is_live = never_live
 
     def estimates(self, driver: Any = None) -> dict[str, Estimate]:
         """The estimates so far, by name.
@@ -184,7 +185,7 @@ class Digest(AbstractCallback):
                 "The evaluation is no result: %s. Its digest says so as `suspect`.",
                 "; ".join(f"{name} is suspect by {why}" for name, why in doubtful.items()),
             )
-        _logger.info("Evaluation, %d steps:\n%s", len(self._steps), table(estimates))
+        _logger.info("Evaluation, %s:\n%s", counted(len(self._steps), "step"), table(estimates))
         if self.folder is not None and jax.process_index() == 0:
             self._write(driver.working_dir / self.folder / FILE, estimates)
 

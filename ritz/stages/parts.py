@@ -1,5 +1,6 @@
 """Objects that a configuration names: a class path with arguments."""
 
+import difflib
 import importlib
 import inspect
 import sys
@@ -148,8 +149,6 @@ def _imported(key: str, path: str, module: str) -> Any:
 
 def _nearest(name: str, modules: Sequence[str]) -> str:
     """Which names in `modules` are nearly `name`, whatever their case, as the end of a sentence."""
-    import difflib
-
     known: dict[str, str] = {}
     for module in modules:
         try:
@@ -216,9 +215,9 @@ def call(
     if wrong and not open_ended:
         known = [n for n in parameters if n not in (context or {}) and n not in _NOT_SETTINGS]
         label = getattr(function, "__name__", repr(function))
-        raise ValueError(
-            f"{key}.{wrong[0]}: {label} has no such argument; it takes: {', '.join(known)}."
-        )
+        near = difflib.get_close_matches(str(wrong[0]), known, n=1)
+        hint = f"did you mean {key}.{near[0]}?" if near else f"it takes: {', '.join(known)}."
+        raise ValueError(f"{key}.{wrong[0]}: {label} has no such argument; {hint}")
     _refuse_missing(key, function, parameters, {**arguments, **given})
     hints = _parameter_hints(function)
     made = {

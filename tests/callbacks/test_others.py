@@ -3,6 +3,7 @@ import math
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -286,6 +287,34 @@ def test_no_bar(monkeypatch, show):
     monkeypatch.setattr(sys, "stderr", stream)
     QuadraticDriver().run(3, show_progress=show)
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (np.float32(-1.23456789), "-1.23457"), (np.float32("nan"), "nan"), (3, "3"),
+        (np.complex64(-1.23456789 + 0.5j), "-1.23457+0.5j"), (complex("nan+infj"), "nan+infj"),
+        (jnp.asarray(-1.23456789, jnp.float32), "-1.23457"), (np.array([2.0]), "2"),
+    ],
+)  # fmt: skip
+def test_bar_shows_numbers_of_any_type(monkeypatch, loss, text):
+    class Typed(QuadraticDriver):
+        bare = True
+
+        def compute_loss_and_update(self):
+            stats, update = super().compute_loss_and_update()
+            return loss if self.bare else stats._replace(mean=loss), update
+
+        def _log_additional_data(self, log_data):
+            if not self.bare:
+                self._mark(log_data, {"r_hat": True})
+
+    driver = Typed()
+    for driver.bare, mark in ((True, ""), (False, " (suspect: r_hat)")):
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        driver.run(2, show_progress=True, on_divergence="ignore")
+        assert f"loss={text}{mark}]" in stream.getvalue()
 
 
 def test_bar_is_drawn_by_time(monkeypatch):

@@ -1,7 +1,11 @@
+import gc
+import importlib
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from ritz.driver.signals import RunInterrupted
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
 from ritz.plotting import exact_value, plot_runs, read_log
 from ritz.testing import QuadraticDriver
+from tests.driver.tools import at
 
 QUICK = ["--sites", "6", "--iterations", "60", "--samples", "64"]
 
@@ -91,11 +96,19 @@ BAD = {
         "has no quantity 'x'; it has: E, word.",
     ),
     "unknown format": (["plot", "ok.csv", "-o", "a.xyz"], "cannot draw a.xyz"),
-    "wrong flag": (["plot", "ok.csv", "--colour"], "--colour (see ritz plot --help)"),
-    "no run": (["status"], "are required: status.runs (see ritz status --help)"),
+    "wrong flag": (
+        ["plot", "ok.csv", "--colour"],
+        "--colour: there is no such option; there are: --",
+    ),
+    "flag": (["plot", "ok.csv", "--quantty=x"], "did you mean --quantity? (see ritz plot --help)"),
+    "no run": (["status"], "ritz: runs must be given (see ritz status --help)"),
     "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
-    "no command": ([], "give a command: demo, plot, relax, status, lattice"),
-    "unknown command": (["paint"], "'status', 'lattice', 'mlip') (see ritz --help)"),
+    "no command": ([], "a command: demo, plot, relax, status, lattice, mlip (see ritz --help)"),
+    "unknown command": (
+        ["paint"],
+        "there are: demo, plot, relax, status, lattice, mlip. (see ritz",
+    ),
+    "wrong command": (["statsu"], "ritz: statsu: there is no such command; did you mean status?"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),
     "too few": (["demo", "--iterations", "0"], "'0' was given, but a whole number of at least 1"),
 }
@@ -140,15 +153,109 @@ def test_help_lists_everything(capsys):
         assert flag in text
 
 
-@pytest.mark.parametrize(("signal", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_signals_give_the_conventional_status(monkeypatch, capsys, signal, status):
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (KeyboardInterrupt("interrupted by SIGINT"), 130),
+        (KeyboardInterrupt(), 130),
+        (RunInterrupted("interrupted by SIGTERM", 15), 143),
+    ],
+)
+def test_signals_give_the_conventional_status(monkeypatch, capsys, error, status):
     from ritz.cli import plot
 
     def interrupted(options):
-        if signal == "SIGINT":
-            raise KeyboardInterrupt("interrupted by SIGINT")
-        raise RunInterrupted("interrupted by SIGTERM", 15)
+        raise error
 
     monkeypatch.setattr(plot, "run", interrupted)
     assert main(["plot", "x"]) == status
-    assert capsys.readouterr().err == f"ritz: interrupted by {signal}\n"
+    assert capsys.readouterr().err == f"ritz: {str(error) or 'interrupted'}\n"
+
+
+def interrupted_command(monkeypatch, act):
+    """The status of a command that does `act` and then waits for 5 s."""
+    from ritz.cli import plot
+
+    def run(options):
+        act()
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(plot, "run", run)
+    handlers = [signal.getsignal(number) for number in SIGNALS]
+    hook = sys.unraisablehook
+    try:
+        return main(["plot", "x"])
+    finally:
+        assert [signal.getsignal(number) for number in SIGNALS] == handlers
+        assert sys.unraisablehook is hook
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+EARLY = {
+    signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "interrupted by SIGTERM"),
+    signal.SIGUSR1: (138, "interrupted by SIGUSR1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_before_the_run_ends_the_command(monkeypatch, capsys, number):
+    status, said = EARLY[number]
+    assert interrupted_command(monkeypatch, lambda: signal.raise_signal(number)) == status
+    assert capsys.readouterr().err == f"ritz: {said}\n"
+
+
+def test_a_signal_that_something_swallows_is_not_lost(monkeypatch, capsys):
+    calls = []
+
+    def swallow(phase, info):
+        if phase == "start" and not calls:
+            calls.append(phase)
+            signal.raise_signal(signal.SIGTERM)
+
+    gc.callbacks.append(swallow)
+    try:
+        assert interrupted_command(monkeypatch, gc.collect) == 143
+    finally:
+        gc.callbacks.remove(swallow)
+    assert calls and capsys.readouterr().err == "ritz: interrupted by SIGTERM\n"
+
+
+def test_a_signal_waits_for_the_end_of_an_import(monkeypatch, capsys):
+    Path("slow_module.py").write_text(
+        "import signal\nsignal.raise_signal(signal.SIGINT)\ncomplete = True\n"
+    )
+    try:
+        status = interrupted_command(monkeypatch, lambda: importlib.import_module("slow_module"))
+        assert status == 130 and sys.modules["slow_module"].complete
+    finally:
+        sys.modules.pop("slow_module", None)
+    assert capsys.readouterr().err == "ritz: interrupted\n"
+
+
+def test_a_signal_during_a_run_is_that_of_the_run(monkeypatch, capsys):
+    driver = QuadraticDriver()
+    act = at(3, lambda driver: signal.raise_signal(signal.SIGTERM))
+    status = interrupted_command(
+        monkeypatch, lambda: driver.run(20, callback=act, max_block=1, show_progress=False)
+    )
+    assert status == 143 and driver.step_count == 4
+    assert capsys.readouterr().err == "ritz: interrupted by SIGTERM\n"
+
+
+def test_handlers_of_a_program_stay(monkeypatch):
+    seen = []
+    given = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: lambda *_: seen.append("SIGTERM")}
+    before = {number: signal.signal(number, handler) for number, handler in given.items()}
+
+    def act():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        raise ValueError("done")
+
+    try:
+        assert interrupted_command(monkeypatch, act) == 2 and seen == ["SIGTERM"]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -208,7 +208,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["train.optimizer={class_path: os.system, init_args: {command: touch called}}"],
          "train.optimizer: 'os.system' is refused"),
         (["train={class_path: subprocess.Popen, init_args: {args: [touch, called]}}"],
-         "train: "),
+         "train.class_path: there is no such setting"),
         (["train.callbacks=[{class_path: LambdaCallback, init_args: {on_run_start: {class_path: "
           "os.system}}}]"], "train.callbacks.0.on_run_start: 'os.system' is refused"),
         (["model=RuntimeLog"], "model: there is no 'RuntimeLog' in netket.models"),
@@ -220,7 +220,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["train.optimizer.learning_rate=.nan"], "learning_rate must be a finite number of at le"),
         (["train.save_time_interval=-2"], "train.save_time_interval must be at least 0 seconds"),
         (["--config", "none.yaml"], "config: none.yaml cannot be read: No such file or directory"),
-        (["train.optimizer={class_path: 3}"], "train.optimizer: a name such as optax.adam is need"),
+        (["train.optimizer={class_path: 3}"], "train.optimizer.class_path: 3 was given, but a na"),
         (["train.optimizer.learning_rate"], "learning_rate|unrecognized|train.optimizer"),
     ],
 )  # fmt: skip
@@ -240,12 +240,13 @@ def test_bad_values_get_one_line(capsys, arguments, message):
         ("sytem: {class_path: Heisenberg}", r"c.yaml: sytem: .*; did you mean system\?"),
         ("optimizer: sgd", r"c.yaml: optimizer: .*; did you mean train.optimizer\?"),
         ("train: {nosuch: 3}", "c.yaml: train.nosuch: .*; train has: burn_in, n_samples"),
-        ("train: 7", "c.yaml: train: settings are needed here, but 7 stands"),
-        ("- 3", r"c.yaml: settings are needed here, but \[3\] stands"),
+        ("train: 7", r"c.yaml: train: 7 was given, .*, such as train: {iterations: 500}"),
+        ("- 3", r"c.yaml: settings .*, such as seed: 0, but \[3\] was given"),
         ("train: {iterations: abc}", "train.iterations: 'abc' was given, but int is needed"),
-        ("train: {optimizer: {class_path: a.b, rate: 1}}", "train.optimizer: a name such as optax"),
+        ("train: {optimizer: {class_path: a.b, rate: 1}}",
+         "c.yaml: train.optimizer: rate stands beside class"),
         ("train: {callbacks: [{class_path: EarlyStopping, init_args: {patienc: 3}}]}",
-         "train.callbacks.0.patienc: EarlyStopping has no such argument; it takes: monitor, pati"),
+         "train.callbacks.0.patienc: EarlyStopping .*; did you mean train.callbacks.0.patience"),
     ],
 )  # fmt: skip
 def test_bad_files_get_one_line(capsys, content, message):
@@ -277,12 +278,41 @@ def test_a_run_that_was_stopped_early_is_extended(capsys):
     assert again == first and out.startswith("the run has ended: stopped by EarlyStopping: mean ")
     assert "A larger train.iterations goes on.\n" in out
     longer, out = trained(stopping, "train.iterations=61")
-    assert first < longer < 61 and "has ended" not in out
+    assert first < longer < 61
+    told = f"the run went on from step {first} to step {longer}: stopped by EarlyStopping: mean "
+    assert out.startswith(told)
     changed = "train.accept_changes=[callbacks]"
     assert trained(changed, "train.iterations=61")[0] == 61
     assert trained(changed, "train.iterations=61")[1].startswith("the run has ended: finished all")
+    out = trained(changed, "train.iterations=7")[1]
+    assert "train.iterations=7 is less than the 61 steps that the run was given before" in out
+    assert "give more than 61 to go on, or another folder to begin anew.\n" in out
     assert trained("train.iterations=63")[0] == 63
     assert read_log("r")["Energy"].iters.tolist() == list(range(63))
+
+
+def test_an_extended_run_that_stops_where_it_had_stopped_is_told(capsys):
+    Path("stop.py").write_text(
+        "from ritz.callbacks import LambdaCallback\nfrom ritz.driver.stop import StopRun\n"
+        "def stop() -> LambdaCallback:\n"
+        "    def act(step, row, driver):\n"
+        "        if step == 2:\n            raise StopRun('enough')\n"
+        "    return LambdaCallback(before_parameter_update=act, live=False)\n"
+    )
+    outs = []
+    for n in (12, 12, 20):
+        status, out, error = ritz(
+            capsys, "train", *SMALL, "train.callbacks=[stop.stop]", f"train.iterations={n}",
+            "folder=r",
+        )  # fmt: skip
+        assert status == 0, error
+        outs.append(out)
+    assert outs[0].startswith("picture in")
+    assert re.match("the run has ended: stopped by .*enough. A larger train.iterations", outs[1])
+    assert re.match(
+        "the run went on, but ended again before the update of step 2: stopped by .*enough. To get "
+        r"further, change train.callbacks and give train.accept_changes=\[callbacks\].\n", outs[2]
+    )  # fmt: skip
 
 
 def test_a_frozen_sampler_gets_no_error_bar(capsys):

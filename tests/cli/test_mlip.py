@@ -55,6 +55,8 @@ def test_the_same_command_goes_on(trained, capsys):
     command = ["mlip", "train", *SMALL, f"folder={trained}"]
     assert main([*command, "train.iterations=3"]) == 0
     assert "all epochs are done" in capsys.readouterr().out
+    assert main([*command, "train.iterations=2"]) == 0
+    assert "train.iterations=2 is less than the 3 epochs that" in capsys.readouterr().out
     assert main([*command, "train.iterations=4"]) == 0
     with (trained / "errors.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == list("0123")
@@ -99,6 +101,10 @@ def test_a_committee(tmp_path, capsys):
             "potntial.rad_cutoff: there is no such setting; did you mean potential.rad_cutoff? "
             "(see ritz mlip train --help)",
         ),
+        ("potential.rad_cutof=7", "potential.rad_cutof: chebyshev has no such argument; did you"),
+        ("ang_cutof=7", "ang_cutof: there is no such setting; did you mean potential.ang_cutoff?"),
+        ("potential={ang_order: 3}", "potential: class_path is missing beside ang_order; write, f"),
+        ("data=3", "data: '3' was given, but data is a group of settings; give one of them, such"),
         ("potential.foo=1", "potential.foo: chebyshev has no such argument; it takes: hidden,"),
         (
             "potential=pain",
@@ -110,7 +116,7 @@ def test_a_committee(tmp_path, capsys):
         ("train.memory_mode=mixed", "train.memory_mode='mixed' is reserved"),
         ("train.device=cuda:3", "train.device: there is no device 'cuda:3'; this machine has cpu"),
         ("data.stress_unit=MeV", "data.stress_unit='MeV' is no unit of stress; there are"),
-        ("train.max_energy=-1e6", "train.max_energy, train.max_forces: none of 24 structures"),
+        ("train.max_energy=-1e6", "train.max_energy, train.max_forces: of 24 structures none is"),
     ],
 )
 def test_mistakes_are_told_by_their_key(setting, told, capsys, tmp_path):
@@ -174,7 +180,7 @@ def test_labels_are_asked_for_by_their_settings(capsys, tmp_path):
     assert "train.force_weight is above 0" in told and "data.forces_key; a.extxyz#frame" in told
     frames(tmp_path, 4, "energy={n} weight=0")
     told = refused(capsys, files, "train.force_weight=0")
-    assert "structures have the weight 0" in told and "a.extxyz#frame=" in told
+    assert "structures none has a weight above 0" in told and "a.extxyz#frame=" in told
 
 
 def test_isolated_atoms_give_the_energies(capsys, tmp_path, caplog):
@@ -192,7 +198,7 @@ def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):
     from ritz.cli.mlip_config import Data, MLIPRun, Train
     from ritz.cli.mlip_data import splits
     from ritz.mlip import StructureDataset, TrainingConfig, read_structures
-    from ritz.mlip.training.prepare import resolve
+    from ritz.mlip.training.prepare import GivenData, resolve
 
     frames(tmp_path, 20, "energy={n}")
     file = str(tmp_path / "a.extxyz")
@@ -200,7 +206,8 @@ def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):
     given = MLIPRun(data=Data(train=[file], atomic_energies=None), train=Train(**limits))
     ours = [[s.name for s in part] for part in splits(given)[:2]]
     config = TrainingConfig(**limits)
-    theirs = [[s.name for s in part] for part in resolve(None, config, read_structures(file))]
+    theirs = resolve(None, config, GivenData(read_structures(file)))
+    theirs = [[s.name for s in part] for part in theirs]
     assert ours == theirs and [len(part) for part in ours] == [11, 2]
     assert len(StructureDataset(read_structures(file))) == 20
 

@@ -90,7 +90,7 @@ def test_cells_logs_and_checkpoints(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing.xyz", *MODEL], "no structure can be relaxed: it cannot be read"),
+        (["nothing.xyz", *MODEL], "no structure can be relaxed: nothing.xyz: it cannot be r"),
         (["two.extxyz", "--model", "lj"], "it is periodic, so that the potential needs a cutoff"),
         (["two.extxyz", "--model", "leonard-jones"], "did you mean LennardJones"),
         (["two.extxyz", *MODEL, "--model.depth=3"], "model.depth: LennardJones has no such"),
@@ -108,7 +108,16 @@ def test_cells_logs_and_checkpoints(folder, capsys):
             ["two.extxyz", "--model", "ase.calculators.emt.EMT"],
             "model: ase.calculators.emt.EMT is no potential that can be used here",
         ),
-        (["two.extxyz"], "model"),
+        ([], "ritz: files and --model must be given (see ritz relax --help)"),
+        (["two.extxyz"], "ritz: --model must be given (see"),
+        (
+            ["two.extxyz", *MODEL, "--fmx", "0.1"],
+            "--fmx: there is no such option; did you mean --fm",
+        ),
+        (["two.extxyz", *MODEL, "--modl.sigma=1"], "did you mean --model.sigma? (see ritz relax"),
+        (["two.extxyz", *MODEL, "--model.sgma=1"], "did you mean model.sigma?"),
+        (["two.extxyz", *MODEL, "--model.=1"], "arguments are written as model.ARGUMENT=VALUE"),
+        (["two.extxyz", *MODEL, "--xyzzy"], "--xyzzy: there is no such option; there are: --h"),
         (["two.extxyz", *MODEL, "--output=a.out.none"], "output: 'a.out.none' tells no format"),
         (["two.extxyz", *MODEL, "--output=CONTCAR"], "'CONTCAR' can hold one structure, but there"),
         (["two.extxyz", *MODEL, "--checkpoint.x=a"], "checkpoint.x: checkpoint takes a value with"),
@@ -120,6 +129,25 @@ def test_mistakes_are_one_line(folder, capsys, arguments, message):
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("ritz: ") and message in last
     assert not (folder / "relaxed.csv").exists()
+
+
+def test_a_reason_is_said_once_and_in_the_words_of_the_command_line(folder, capsys, caplog):
+    ase.io.write("molecule.xyz", Atoms("Ar2", [[0, 0, 0], [0, 0, 3.8]]))
+    (folder / "bad.cif").write_text("nonsense")
+    command = ["relax", *MODEL, "--cell", "molecule.xyz"]
+    assert main(command) == 2
+    assert capsys.readouterr().err == (
+        "ritz: no structure can be relaxed: molecule.xyz: --cell was given, but only a cell that "
+        "is periodic in all 3 directions can move, and this one is periodic in 0; relax it without "
+        "--cell.\n"
+    )
+    assert main([*command, "molecule.xyz"]) == 2
+    assert "no structure can be relaxed: all 2 are refused: --cell was" in capsys.readouterr().err
+    assert caplog.text == ""
+    assert main([*command, "bad.cif"]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("ritz: no structure can be relaxed, for the reasons above.\n")
+    assert caplog.text.count("is skipped") == 2 and "molecule.xyz is skipped: --cell" in caplog.text
 
 
 DISORDERED = """data_x

@@ -97,10 +97,40 @@ def test_status_says_how_a_run_ended(capsys):
     assert "step            30 of 30" in status(capsys)
 
 
-def test_a_run_stopped_within_its_last_step_counts_its_row(capsys):
-    run(20, at(19, raising(StopRun("enough"))))
+@pytest.mark.parametrize(("hook", "steps"), [("before_parameter_update", 12), ("on_step_end", 13)])
+def test_the_steps_of_a_stopped_run_are_its_updates(capsys, hook, steps):
+    run(20, at(12, raising(StopRun("enough")), hook))
+    for lock in ("run.lock", "nothing"):  # without its lock, the folder was copied
+        said = status(capsys)
+        assert f"step            {steps} of 20" in said and ": enough" in said
+        assert "time left" not in said
+        Path("r/checkpoints/train", lock).unlink(missing_ok=True)
+
+
+def test_a_run_that_went_on_after_it_was_stopped_has_not_ended(capsys):
+    run(20, at(12, raising(StopRun("enough"))))
+    Path("r/checkpoints/train/run.lock").unlink()
+    with open("r/train.csv", "a") as file:
+        file.write(Path("r/train.csv").read_text().splitlines()[-1].replace("12,", "13,", 1) + "\n")
     said = status(capsys)
-    assert "step            20 of 20" in said and "enough" in said
+    assert "step            14 of 20" in said and "enough" not in said and "time left" in said
+
+
+def test_a_damaged_checkpoint_is_named_with_what_to_do(capsys):
+    run()
+    newest = Path("r/checkpoints/train/00000020-end/manifest/metadata")
+    newest.write_bytes(newest.read_bytes()[:500])
+    said = status(capsys)
+    assert (
+        f"\n    damaged         checkpoint of step 20: {newest} is damaged; the same command goes "
+        "on from an older one\n" in said
+    )
+    assert "step            20 of 20" in said and "last checkpoint step 15" in said
+    for path in Path("r/checkpoints/train").glob("*/manifest/metadata"):
+        path.unlink()
+    said = status(capsys)
+    assert f"20: {newest} is missing; the same" in said and "ended           finished all" in said
+    assert "is missing; no older one is left: move r/checkpoints/train away to begin anew" in said
 
 
 def test_a_run_that_failed_says_so(capsys):
@@ -128,6 +158,10 @@ def test_a_run_that_diverged_says_so_and_shows_what_it_had_reached(lost, energy,
     said = status(capsys)
     assert re.search(rf"\n    loss +{energy}\n", said), said
     assert re.search(r"\n    diverged +the loss 'loss' is not finite at step", said), said
+    assert f"step            {lost} of 20" in said and "time left" not in said
+    lock = Path("r/checkpoints/train/run.lock").rename("run.lock")
+    assert "time left" not in status(capsys)  # nor of a copy, which has no lock
+    lock.rename("r/checkpoints/train/run.lock")
     Path("r/train.csv").unlink()
     assert re.search(r"\n    loss +-\n", status(capsys))
 

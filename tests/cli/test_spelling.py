@@ -1,14 +1,19 @@
 """However a setting is spelt, it means the same; wrong ones are told with what is allowed."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from ritz.cli.config_file import with_checked_files
+from ritz.cli.known_settings import groups
 from ritz.cli.lattice_config import LatticeRun
 from ritz.cli.main import main
+from ritz.cli.mlip_config import MLIPRun
+from ritz.cli.parts import part_fields
 from ritz.cli.spelling import normalised, underscored, whole_numbers
 from ritz.cli.yaml_text import load_yaml
+from ritz.stages.parts import find
 
 
 @pytest.mark.parametrize(
@@ -93,3 +98,77 @@ def test_files_are_spelt_as_freely():
 def test_what_is_allowed_is_told(argument, message, capsys):
     assert main(["lattice", "train", "system.extent=[4]", argument, "--dry-run"]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.netket
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("learning_rte=1", "learning_rte: there is no such setting; did you mean train.optim"),
+        ("train.system.extent=[4]", "train.system.extent: .*; did you mean system.extent[?]"),
+        ("field=2", "did you mean system.field[?]"),
+        ("system.extnt=[4]", "system.extnt: TransverseIsing has no .*; did you mean system.extent"),
+        ("--dry-rn", "dry_rn: there is no such setting; did you mean --dry_run[?]"),
+        ("train.=3", "train.: a word is missing .*; train is a group .* train.iterations=500[.]"),
+        (".train=3", ".train: a word is missing .*; train is a group .* train.iterations=500[.]"),
+        ("train..iterations=5", "train..iterations: a word is missing .*; write train.iterations="),
+        ("train..iteratons=5", "train..iteratons: a word is missing .*; did you mean train.iterat"),
+        ("train.update.=5", "train.update.: a word is missing .* as train.update.ARGUMENT=VALUE"),
+        ("train=5", "train: '5' was given, but train is a group .*, such as train.iterations=500"),
+        (f"train={'x' * 9000}", "train: 'xxx.* [.]{3} was given, but train is a group of settings"),
+        ("train=null", "train: 'null' was given, but train is a group of settings; give one"),
+        ("train", "'train' was given, but settings are written as NAME=VALUE, such as train.it"),
+        ("train={iteratons: 5}", "train.iteratons: there is no such setting; did you mean tr"),
+        ("train.sampler={n_chains: 3}", "class_path is missing beside n_chains; write, for example"
+         ", {class_path: MetropolisLocal, init_args: {n_chains: 3}}"),
+        ("train.loggers={path: a}", r"list is needed, such as \[{class_path: CSVLog, init_args: "),
+        ("train.loggers.0.path=a", "train.loggers.0.path: it is not set; give its class pa"),
+    ],
+)  # fmt: skip
+def test_what_was_meant_is_suggested(argument, message, capsys):
+    assert main(["lattice", "train", argument, "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert re.match(f"ritz: .*{message}", told) and told.count("\n") == 1, told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train.iterations: 5", "train.iterations: .* nested; write train: {iterations: 5}[.]$"),
+        ("train: {save-step.interval: 5}", "train.save_step.interval: there is no such setting"),
+        ("train: {update.diag-shift: 5}", "train.update.diag_shift: names .*; write train: "
+         "{update: {class_path: SR, init_args: {diag_shift: 5}}}[.]$"),
+        ("train.callbacks.0.patience: 3", "; write train: {callbacks: .{class_path: EarlyStopping, "
+         "init_args: {patience: 3}}.}[.]$"),
+        ("train.optimizer.class_path: adam", "; write train: {optimizer: adam}[.]$"),
+        ("train.: {iterations: 5}", "; write train: {iterations: 5}[.]$"),
+        ("train:", "train: nothing was given, but train is a group of .* train: {iterations: 500}"),
+        ("system: {extent: [5]}", "system: class_path is missing beside extent; write, for "
+         "example, {class_path: TransverseIsing, init_args: {extent: .5.}}[.]$"),
+        ("train: {update: {diag-shft: 1}}", "train.update: class_path is missing .*class_path: SR"),
+        ("model: {class_pth: RBM}", "model.class_pth: there is no such key; did you mean class"),
+        ("model: {class_path: RBM, alpha: 1}", "alpha stands beside class_path, but .*; write "
+         "{class_path: RBM, init_args: {alpha: 1}}[.]$"),
+        ("model: {class_path: RBM, init_args: 3}", "model.init_args: 3 was given, but names with"),
+        ("model: 3", "model: 3 was given, but the name of a class .*, such as RBM, or with arg"),
+        ("train: {callbacks: EarlyStopping}", r"a list is needed, such as .EarlyStopping.[.]$"),
+        ("train: {loggers: [{path: a}]}", "train.loggers.0: class_path is missing .*: CSVLog, in"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_form_in_files_are_told_with_what_to_write(text, message):
+    Path("c.yaml").write_text(text)
+    with pytest.raises(ValueError, match=f"^c.yaml: .*{message}") as refused:
+        with_checked_files(["--config", "c.yaml"], LatticeRun)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.netket
+@pytest.mark.parametrize("kind", [LatticeRun, MLIPRun])
+def test_what_messages_tell_to_write_can_be_written(kind):
+    for part in part_fields(kind):
+        word = part.rpartition(".")[2]
+        assert callable(find(part, kind.examples[word], kind.short_names[word]))
+    for group in groups(kind):
+        setting, _, value = kind.examples[group].partition("=")
+        Path("c.yaml").write_text(f"{group}: {{{setting}: {value}}}")
+        with_checked_files(["--config", "c.yaml"], kind)

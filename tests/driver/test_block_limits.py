@@ -15,7 +15,7 @@ from ritz.callbacks import (
     StopRun,
     Timeout,
 )
-from ritz.driver import StopReason, blocks
+from ritz.driver import StopReason, block_plan, blocks, replay
 from tests.driver.noisy import Carry, NoisyDriver, NoisyKernel
 from tests.driver.tools import at, raising, run
 
@@ -99,16 +99,16 @@ def test_time_limits_act_within_half_a_second():
 
 
 def test_blocks_are_as_long_as_fits_into_a_fifth_of_a_second():
-    length = blocks.BlockLength()
+    length = block_plan.BlockLength()
     block = blocks.Block(None, (), None, (np.zeros(64), {}), np.int32(64), True)
-    playback = blocks.Playback(0, (), block, time.perf_counter() - 1.0)
+    played = replay.Replay(0, (), block, time.perf_counter() - 1.0)
     assert length.next(1000) == 1
-    length.done(playback)
+    length.done(played)
     assert 10 <= length.next(1000) <= 13  # 64 steps took one second
     length.cut(3)
     assert length.next(1000) == 3
-    playback.compiled = True
-    length.done(playback)
+    played.compiled = True
+    length.done(played)
     assert length.next(5) == 5
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ritz.callbacks import LambdaCallback
-from ritz.driver import CompiledDriver, Kernel, Proposal, phases
+from ritz.driver import CompiledDriver, Kernel, Proposal, live
 from ritz.driver.blocks import run_block
 from ritz.loggers import RuntimeLog
 from ritz.testing import check_driver
@@ -109,7 +109,7 @@ def test_a_batch_put_in_is_used(kernel):
 
 
 def test_kernels_of_one_kind_share_programs(kernel):
-    programs = (phases.sample_and_propose, phases.apply, run_block)
+    programs = (live.draw_and_step, live.apply, run_block)
     RegressionDriver(kernel).run(1, show_progress=False)
     sizes = [p._cache_size() for p in programs]
     other = dataclasses.replace(kernel, targets=kernel.targets + 1)

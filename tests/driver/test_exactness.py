@@ -120,7 +120,7 @@ def outcome(program, max_block, runs=None, make=NoisyDriver):
         except (ValueError, SystemExit, StepRejectedError, DeferredAccessError) as caught:
             # A deferred access names the block, whose length may differ.
             error = type(caught) if isinstance(caught, DeferredAccessError) else repr(caught)
-            driver._stop_message = ""
+            driver.run_state.stop_message = ""
         ends.append((error, driver.stop_reason, driver.stop_message, driver.step_count))
     diaries = [plain([x for x in c.diary if "DeferredAccess" not in x]) for c in callbacks]
     rows = {k: (h.iters.tolist(), plain(list(h.to_dict().values())))

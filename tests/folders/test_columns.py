@@ -11,7 +11,7 @@ import pytest
 
 from ritz.folders.columns import open_log, thinned
 from ritz.folders.json_columns import JSONColumns
-from ritz.folders.tail import last_line, sampled_lines
+from ritz.folders.tail import blocks_backwards, last_line, sampled_lines
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
 from ritz.plotting import plot_runs
 
@@ -121,6 +121,32 @@ def test_ends_of_files():
     assert steps == sorted(set(steps)) and 90 < len(steps) <= 102 and steps[-1] == 49_999
     path.write_text("h\n1\n2\n3")
     assert sampled_lines(path, 100) == [b"1", b"2"]
+
+
+def test_blocks_from_the_end_hold_each_complete_line_once(monkeypatch):
+    path = Path("a.csv")
+    for size in (1, 3, 7, 1000):
+        monkeypatch.setattr("ritz.folders.tail._BLOCK", size)
+        for text in ("", "a", "a\n", "\n\nb\n", "one\ntwo\nthree\ncut", "long line\nb\n"):
+            path.write_text(text)
+            blocks = list(blocks_backwards(path))
+            assert all(block.endswith(b"\n") for block in blocks)
+            assert b"".join(reversed(blocks)).decode() == text[: text.rfind("\n") + 1]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_last_finite_value_of_a_long_log_is_found(name):
+    kinds = {"log.log": JsonLog, "log.csv": CSVLog, "log.h5": HDF5Log}
+    log = kinds[name]("log.csv" if name == "log.csv" else "log")
+    for step in range(12_000):  # more than the rows of a CSV file that are drawn
+        value = step / 8 if step <= 9011 else float("nan")
+        log(step, {"a": ',a",', "loss": Statistics({"Mean": value}), "never": float("inf")})
+    log.flush()
+    log.close()
+    columns = open_log(Path(name))
+    field = columns.main_field("loss")
+    assert columns.last_finite("loss", field) == (9011, 9011 / 8)
+    assert columns.last_finite("never", "value") is None
 
 
 def test_thinning_keeps_the_look():

@@ -321,7 +321,7 @@ def test_chains_of_netket_that_stay_at_zero_are_told():
 
     hilbert = nk.hilbert.Spin(0.5, 6)
     driver = driver_of(nk.sampler.MetropolisLocal(hilbert, n_chains=16), Tiny())
-    with pytest.raises(ValueError, match="of 16 chains of MetropolisSampler.* are where psi = 0"):
+    with pytest.raises(ValueError, match="of 16 chains of MetropolisSampler.* began where psi = 0"):
         driver.run(1, show_progress=False)
 
 

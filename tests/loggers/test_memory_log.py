@@ -72,7 +72,7 @@ def test_another_shape_is_refused():
     log.write(0, {"a": np.ones(2)})
     with pytest.raises(ValueError, match=r"shape \(3,\) cannot follow values of shape \(2,\)"):
         log.write(1, {"a": np.ones(3)})
-    with pytest.raises(ValueError, match="a list of 1 values cannot follow lists of 2"):
+    with pytest.raises(ValueError, match="a list of 1 value cannot follow lists of 2"):
         log.write(0, {"b": [1, 2]})
         log.write(1, {"b": [1]})
 

@@ -58,7 +58,7 @@ def test_coordinates_are_held(constraint, cell, expected):
         (FixedPlane([1], [1, 1, 0]), CUBE, "FixedPlane cannot be held: its normal"),
         (FixBondLength(0, 1), CUBE, "FixBondLengths cannot be held; these can: FixAtoms"),
         (FixCom(), CUBE, "FixCom cannot be held"),
-        (FixAtoms([7]), CUBE, "FixAtoms holds atom 7, but there are 3"),
+        (FixAtoms([7]), CUBE, "FixAtoms holds atom 7, but the structure has 3 atoms"),
     ],
 )
 def test_others_are_refused_by_name(constraint, cell, message):

@@ -191,6 +191,7 @@ def sgd(**arguments):
         ("nosuch.thing", r"train.o: there is no 'thing' in nosuch\."),
         ({**sgd(), "learning_rate": 1}, "'learning_rate' stands beside class_path"),
         (sgd(rate=1), r"train.o.rate: sgd has no such argument; it takes: learning_rate"),
+        (sgd(learn_rate=1), r"learn_rate: sgd has no .*; did you mean train.o.learning_rate\?$"),
         (sgd(learning_rate="x"), r"train.o.learning_rate: 'x' was given, but float"),
         ({"class_path": 3}, "class_path must be a name"),
         (sgd(), r"train.o: .*learning_rate"),

@@ -1,4 +1,4 @@
-"""How much memory data take, where they are kept, and what is kept of them between uses."""
+"""Memory that data take, where they are kept, and caches."""
 
 import collections
 import dataclasses
@@ -40,46 +40,46 @@ DEVICE, HOST, NOWHERE = "device", "host", "nowhere"
 class DataSettings:
     """Where packed data are kept, and how they are streamed."""
 
-    mode: str
+    memory_mode: str
     """"gpu" for the device that trains, "cpu" for the memory of the host."""
-    limit: float | None
-    """How much memory the data may take there, in GB; None for half of what is free."""
+    memory_limit: float | None
+    """Memory that the data may take there, in GB; None for half of what is free."""
     device: str | None
     """The device that trains; None for JAX's default."""
-    n_workers: int
-    """How many threads prepare streamed data; 0 for one that prepares one window ahead."""
+    num_workers: int
+    """Number of threads that prepare streamed data; 0 for one that prepares one window ahead."""
     prefetch_factor: int
-    """How many windows each thread prepares ahead."""
+    """Number of windows that each thread prepares ahead."""
     persistent_workers: bool
     """Whether the threads live on between epochs."""
 
     @property
     def windows_ahead(self) -> int:
-        """How many windows are prepared before they are needed."""
-        return self.prefetch_factor * self.n_workers if self.n_workers else 1
+        """Number of windows that are prepared ahead."""
+        return self.prefetch_factor * self.num_workers if self.num_workers else 1
 
     @property
     def window_bytes(self) -> float:
-        """How large a window may be, so that those in use and those ahead keep within the limit."""
-        if self.limit is None:
+        """Largest size of a window, so that those in use and those ahead keep within the limit."""
+        if self.memory_limit is None:
             return WINDOW
-        return self.limit * 1e9 / (self.windows_ahead + 3)
+        return self.memory_limit * 1e9 / (self.windows_ahead + 3)
 
     def bytes_on(self, device: Any) -> float:
-        """How many bytes the data may take on a device of JAX; on the host if it is None."""
-        if self.limit is not None:
-            return self.limit * 1e9
+        """Bytes that the data may take on a device of JAX; on the host if it is None."""
+        if self.memory_limit is not None:
+            return self.memory_limit * 1e9
         stats = (None if device is None else device.memory_stats()) or {}
         if "bytes_limit" in stats:
             return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) / 2
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
 
 
-def place_of(
+def data_location(
     model: AbstractModel,
     datasets: Sequence[AbstractDataset],
     settings: DataSettings,
-    wanted: Targets,
+    targets: Targets,
     dtype: str,
 ) -> str:
     """Where packed data are kept: where the settings say, unless they would take too much.
@@ -88,12 +88,12 @@ def place_of(
     all.
     """
     device = find_device(settings.device) or jax.devices()[0]
-    place = HOST if settings.mode == "cpu" and device.platform != "cpu" else DEVICE
+    place = HOST if settings.memory_mode == "cpu" and device.platform != "cpu" else DEVICE
     count = sum(map(len, datasets))
-    if settings.limit is None and count <= CERTAIN:
+    if settings.memory_limit is None and count <= CERTAIN:
         return place
     limit = settings.bytes_on(None if place == HOST else device)
-    size = sum(_estimate(model, dataset, wanted, dtype) for dataset in datasets)
+    size = sum(_estimate_bytes(model, dataset, targets, dtype) for dataset in datasets)
     if size <= limit:
         return place
     _logger.info(
@@ -103,10 +103,12 @@ def place_of(
     return NOWHERE
 
 
-def _estimate(model: AbstractModel, dataset: AbstractDataset, wanted: Targets, dtype: str) -> float:
+def _estimate_bytes(
+    model: AbstractModel, dataset: AbstractDataset, targets: Targets, dtype: str
+) -> float:
     places = np.unique(np.linspace(0, len(dataset) - 1, SAMPLE).astype(int))
     chunk = chunk_of(model, dataset, [int(place) for place in places])
-    tabled = np.array([wanted.of(s) for s in chunk.structures], bool)
+    tabled = np.array([targets.of(s) for s in chunk.structures], bool)
     widths = model.widths(chunk, bool(np.any(tabled)))
     itemsize = np.dtype(dtype).itemsize
     each = [
@@ -117,7 +119,7 @@ def _estimate(model: AbstractModel, dataset: AbstractDataset, wanted: Targets, d
 
 
 class LRUCache:
-    """The last entries that were used; safe between threads.
+    """Cache of the entries that were used last; safe between threads.
 
     Args:
         size: How many there are at the most; None for any number.
@@ -144,7 +146,7 @@ class LRUCache:
             return self._entries.get(key)
 
     def put(self, key: Hashable, entry: Any) -> None:
-        """Keep an entry: copies of arrays, so that what they are parts of can be let go."""
+        """Store copies of an entry's arrays, so that larger arrays around them can be freed."""
         if self.size == 0:
             return
         entry = jax.tree.map(np.copy, entry)
@@ -156,7 +158,7 @@ class LRUCache:
 
 @dataclasses.dataclass(frozen=True)
 class Caches:
-    """How many structures' data are kept in memory: None for all of them, 0 for none."""
+    """Number of structures whose data are kept in memory: None for all of them, 0 for none."""
 
     features: int | None = 0
     neighbors: int | None = 0
@@ -167,9 +169,9 @@ def persistent_dataset(
     model: AbstractModel,
     dataset: AbstractDataset,
     folder: str | PathLike[str] | None,
-    wanted: Targets,
+    targets: Targets,
 ) -> AbstractDataset:
-    """The same structures, with features and derivatives in a folder if one is given.
+    """The data set with features and derivatives in a file of a folder, if one is given.
 
     Files are named by what is in them, so that other data or another descriptor make others.
 
@@ -177,7 +179,7 @@ def persistent_dataset(
         model: For which features are kept.
         dataset: The structures.
         folder: Where; None for nowhere.
-        wanted: Whether derivatives are needed too.
+        targets: Whether derivatives are needed too.
 
     Raises:
         ValueError: If the model has no features.
@@ -190,19 +192,19 @@ def persistent_dataset(
             "cache_persist_dir keeps features, which this potential does not have; leave it out."
         )
     has_features = len(dataset) > 0 and dataset.get_features(0) is not None
-    if has_features and (not wanted.any or dataset.local_widths is not None):
+    if has_features and (not targets.any or dataset.local_widths is not None):
         return dataset
     digest = hashlib.sha256(
         json.dumps({**descriptor.header(), "device": None}, sort_keys=True).encode()
     )
     for structure in dataset:
         digest_of(digest, structure)
-    kind = "derivatives" if wanted.any else "features"
+    kind = "derivatives" if targets.any else "features"
     path = Path(folder) / f"{kind}-{digest.hexdigest()[:20]}.h5"
     kept = HDF5StructureDataset(path, descriptor, dataset.atomic_energies)
     if not path.exists():
         _logger.info("%s of the data are written to %s.", kind.capitalize(), path)
         kept.build_database(
-            iter(dataset), persist_features=True, persist_force_derivatives=wanted.any
+            iter(dataset), persist_features=True, persist_force_derivatives=targets.any
         )
     return kept

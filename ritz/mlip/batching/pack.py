@@ -22,7 +22,7 @@ class Split(NamedTuple):
     """
 
     counts: Int[AnyArray, "structures n_species"]
-    """How many atoms of each species a structure has."""
+    """Number of atoms of each species."""
     labels: Labels
     starts: Int[AnyArray, "structures n_species"]
     """The row of the first atom of each species."""

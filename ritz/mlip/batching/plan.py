@@ -20,7 +20,7 @@ Capacity = tuple[GroupCapacity, ...]
 
 
 def most_atoms(counts: np.ndarray, n_batches: int) -> tuple[int, ...]:
-    """How many atoms of each species any batch of `divide` can have, given those of each structure.
+    """Largest number of atoms of each species in any batch of `divide_into_batches`.
 
     Args:
         counts: By structure and species.
@@ -110,7 +110,7 @@ SMALLEST = 1e-12
 """The least weight of a structure that is not left out."""
 
 
-def draw(key: Key[Array, ""], weights: Float[AnyArray, " n"]) -> Int[Array, " n"]:
+def draw_with_replacement(key: Key[Array, ""], weights: Float[AnyArray, " n"]) -> Int[Array, " n"]:
     """As many structures as there are, with replacement, with probabilities by `weights`."""
     ends = jnp.cumsum(weights)
     numbers = jax.random.uniform(key, weights.shape, weights.dtype) * ends[-1]
@@ -138,7 +138,7 @@ def error_weights(scores: Float[AnyArray, " n"]) -> Float[AnyArray, " n"]:
     return jnp.where(jnp.any(usable > 0), clamped / jnp.mean(clamped), jnp.ones_like(scores))
 
 
-def divide(
+def divide_into_batches(
     key: Key[Array, ""],
     drawn: Int[AnyArray, " n"],
     chosen: Bool[AnyArray, " n"],
@@ -171,7 +171,9 @@ def divide(
     return jax.random.permutation(key, strata, axis=1, independent=True).T
 
 
-def choose(key: Key[Array, ""], allowed: Bool[AnyArray, " n"], count: int) -> Bool[AnyArray, " n"]:
+def random_subset(
+    key: Key[Array, ""], allowed: Bool[AnyArray, " n"], count: int
+) -> Bool[AnyArray, " n"]:
     """A random subset of `count` of those that are allowed."""
     numbers = jnp.where(allowed, jax.random.uniform(key, allowed.shape), 2)
     ranks = jnp.argsort(jnp.argsort(numbers))

@@ -22,7 +22,7 @@ from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 
 AT_ONCE = 128
-"""How many structures are packed at once; bounds the memory that it takes."""
+"""Number of structures that are packed at once; bounds the memory."""
 
 Ids = Sequence[np.ndarray]
 """The structures of some batches, by group; -1 for none."""
@@ -71,7 +71,7 @@ class DataStream:
         return Split(self.survey.counts, self.survey.labels, starts, (), starts, None, None)
 
     def batch_bytes(self, capacity: Capacity) -> int:
-        """How many bytes a batch takes on the device."""
+        """Bytes of a batch on the device."""
         itemsize = np.dtype(self.dtype).itemsize
         size = self.model.row_bytes
         return sum(
@@ -139,8 +139,8 @@ class DataStream:
         """Inputs of structures, and forces and tables of those whose forces are asked for."""
         inputs: list[Any] = [self._inputs.get(place) for place in places]
         tables: list[Any] = [
-            self._tables.get(place) if wanted else ()
-            for place, wanted in zip(places, tabled, strict=True)
+            self._tables.get(place) if has_tables else ()
+            for place, has_tables in zip(places, tabled, strict=True)
         ]
         missing = [
             number for number, parts in enumerate(zip(inputs, tables, strict=True))
@@ -148,8 +148,8 @@ class DataStream:
         ]  # fmt: skip
         if missing:
             self._compute([places[number] for number in missing], missing, tabled, inputs, tables)
-        for own, more, wanted in zip(inputs, tables, tabled, strict=True):
-            yield own, more if wanted else None
+        for rows, table_rows, has_tables in zip(inputs, tables, tabled, strict=True):
+            yield rows, table_rows if has_tables else None
 
     def _compute(
         self,
@@ -172,19 +172,19 @@ class DataStream:
         chunk = chunk_of(self.model, self.dataset, places, search)
         widths, dtype = self.survey.widths, self.dtype
         rows = self.model.inputs(chunk, self.normalisation, widths, dtype)
-        for number, place, own in zip(numbers, places, _apart(rows, chunk.sizes), strict=True):
+        for number, place, own in zip(numbers, places, _split_rows(rows, chunk.sizes), strict=True):
             inputs[number] = own
             self._inputs.put(place, own)
         chosen = tabled[numbers]
         if np.any(chosen):
             part = chunk.only(chosen)
             found = forces_of(part), self.model.tables(part, widths, dtype, self.with_stress)
-            for n, own in zip(np.flatnonzero(chosen), _apart(found, part.sizes), strict=True):
+            for n, own in zip(np.flatnonzero(chosen), _split_rows(found, part.sizes), strict=True):
                 tables[numbers[n]] = own
                 self._tables.put(places[n], own)
 
 
-def _apart(rows: Any, sizes: np.ndarray) -> list[Any]:
+def _split_rows(rows: Any, sizes: np.ndarray) -> list[Any]:
     """The rows of each structure."""
     ends = np.cumsum(sizes)
     return [
@@ -225,16 +225,16 @@ class Prefetch:
             following: The windows that will be asked for next.
         """
         job = self._jobs.pop(key, None)
-        wanted = following or {}
-        for old in [k for k in self._jobs if k not in wanted]:
+        upcoming = following or {}
+        for old in [k for k in self._jobs if k not in upcoming]:
             self._jobs.pop(old).cancel()
-        if wanted and self._pool is None:
+        if upcoming and self._pool is None:
             self._pool = concurrent.futures.ThreadPoolExecutor(self._workers, "ritz-data")
-        for name, own in wanted.items():
+        for name, own in upcoming.items():
             if name not in self._jobs and self._pool is not None:
                 self._jobs[name] = self._pool.submit(self._make, own, capacity)
         found = self._make(ids, capacity) if job is None else job.result()
-        if not wanted and not self._persistent:
+        if not upcoming and not self._persistent:
             self.close()
         return found
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,10 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ritz.driver.arguments import listed
+from ritz.driver.description import describe
 from ritz.driver.stop import StopReason
-from ritz.mlip.arguments import default_device
-from ritz.mlip.committee.fitted import FittedCommittee
 from ritz.mlip.committee.results import (
     METADATA,
     CommitteePredictResult,
@@ -27,14 +24,15 @@ from ritz.mlip.data.labels import as_structures
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.potentials.ann import ANNPotential
 from ritz.mlip.potentials.base import AbstractMLIP, load_potential
-from ritz.mlip.potentials.predictions import save_predictions
+from ritz.mlip.potentials.fitted import FittedCommittee
+from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
-from ritz.mlip.training.prepare import prepare, resolve
-from ritz.mlip.training.run import run_training
-from ritz.mlip.training.start import BEST, best_of_member, start_of
+from ritz.mlip.training.driver import AbstractTraining
+from ritz.mlip.training.optimisers import OptaxMethod
+from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
+from ritz.mlip.training.start import BEST
 from ritz.potentials import AbstractPotentialSource
-
-_logger = logging.getLogger(__name__)
+from ritz.wording import counted
 
 
 class CommitteePotential(AbstractPotentialSource):
@@ -53,7 +51,7 @@ class CommitteePotential(AbstractPotentialSource):
         self, arch: Mapping[str, Sequence[tuple[int, str]]], descriptor: AbstractDescriptor
     ):
         self.template: AbstractMLIP = ANNPotential(arch, descriptor)
-        """What the members are like."""
+        """Untrained potential of the same form as the members."""
         self.members: list[AbstractMLIP] = []
         """The potentials; empty before training."""
 
@@ -80,7 +78,7 @@ class CommitteePotential(AbstractPotentialSource):
         return iter(self.members)
 
     def __repr__(self) -> str:
-        return f"CommitteePotential of {len(self)} members: {self.template!r}"
+        return f"CommitteePotential of {counted(len(self), 'member')}: {self.template!r}"
 
     def train(
         self,
@@ -118,67 +116,71 @@ class CommitteePotential(AbstractPotentialSource):
         """
         config = TrainingConfig() if config is None else config
         committee = CommitteeConfig() if committee_config is None else committee_config
-        start = start_of(resume_from, in_total, load_potential, True)
-        config = start.config(config, structures is not None)
         folder = None if committee.output_dir is None else Path(committee.output_dir)
         if folder is not None and (folder / METADATA).exists() and resume_from is None:
             raise ValueError(f"{folder} holds a committee already; choose another output_dir.")
-        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
-        start.check_energies(data[0].atomic_energies)
-        with default_device(config.device):
-            driver = self._driver(data, config, committee)
-            found = run_training(driver, config, start, listed(callback), out)
-        if folder is not None and driver.stop_reason is StopReason.DIVERGED:
-            _logger.warning("Training diverged, so that nothing is written to %s.", folder)
-            folder = None
-        self.members, members = [], []
-        for number in range(len(found)):
-            self.members.append(self.template.untrained())
-            self.members[-1].take_from(driver, number)
-        saves_best = (
-            config.save_best and config.checkpoint_dir is not None and driver.has_validation
+        numbers = range(committee.num_members)
+        folders = [] if folder is None else [folder / f"member_{n:03d}" for n in numbers]
+        outs = train(
+            self._trainee(committee),
+            GivenData(structures, dataset, train_dataset, test_dataset),
+            config,
+            resume_from=resume_from,
+            in_total=in_total,
+            callback=callback,
+            out=out,
+            folders=folders,
         )
-        for member in self.members if folder is not None or saves_best else ():
-            member.check_finite()  # before any is written
-        for number, (seed, trainout) in enumerate(zip(committee.seeds, found, strict=True)):
-            member = self.members[number]
-            path = None if folder is None else folder / f"member_{number:03d}"
-            members.append(Member(number, seed, trainout, path))
-            if path is not None:
-                member.save(path / "model.npz")
-            if saves_best:
-                best = Path(driver.working_dir) / str(config.checkpoint_dir)
-                member.save(best / best_of_member(number))
-            if config.save_energies or config.save_forces:
-                inside = path or Path(driver.working_dir) / f"member_{number:03d}"
-                inside.mkdir(parents=True, exist_ok=True)
-                trainout.energies = save_predictions(member, data, config, inside)
+        if outs[0].stop_reason == StopReason.DIVERGED.name:
+            folder, folders = None, []
+        members = [
+            Member(n, seed, outs[n], folders[n] if folders else None)
+            for n, seed in enumerate(committee.seeds)
+        ]
         result = CommitteeTrainResult(members, folder)
-        result.write({"config": _plain(config), "committee_config": _plain(committee)})
+        result.write({"config": _as_json(config), "committee_config": _as_json(committee)})
         return result
 
     def driver(
         self,
-        structures: Any,
+        structures: Any = None,
         config: TrainingConfig | None = None,
         committee_config: CommitteeConfig | None = None,
+        *,
+        dataset: AbstractDataset | None = None,
+        train_dataset: AbstractDataset | None = None,
+        test_dataset: AbstractDataset | None = None,
     ) -> CommitteeTraining:
         """The driver that `train` runs, see `ANNPotential.driver`."""
-        config = TrainingConfig() if config is None else config
         committee = CommitteeConfig() if committee_config is None else committee_config
-        data = resolve(self.descriptor, config, structures)
-        with default_device(config.device):
-            return self._driver(data, config, committee)
+        given = GivenData(structures, dataset, train_dataset, test_dataset)
+        driver = self._trainee(committee).driver(given, config)
+        assert isinstance(driver, CommitteeTraining)
+        return driver
 
-    def _driver(
-        self, data: tuple[Any, Any], config: TrainingConfig, committee: CommitteeConfig
-    ) -> Any:
-        dtype = self.template.precision(config)
-        each = [self.template.first_parameters(seed) for seed in committee.seeds]
-        with jax.enable_x64(True):
-            first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-        prepared = prepare(self.template.model, *data, config, dtype)
-        return CommitteeTraining(self.template.model, first, prepared, config, dtype)
+    def take_from(self, driver: AbstractTraining) -> list[AbstractMLIP]:
+        """Take the parameters of all members from a driver, for example one of `driver`.
+
+        Returns:
+            The members.
+        """
+        self.members = [self.template.untrained() for _ in range(driver.n_members)]
+        for number, member in enumerate(self.members):
+            member.take_from(driver, number)
+        return self.members
+
+    def _trainee(self, committee: CommitteeConfig) -> Trainee:
+        def make_driver(data: Splits, config: TrainingConfig) -> CommitteeTraining:
+            template, dtype = self.template, self.template.precision(config)
+            each = [template.first_parameters(seed) for seed in committee.seeds]
+            with jax.enable_x64(True):
+                first = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+            prepared = prepare_data(template.model, *data, config, dtype)
+            return CommitteeTraining(template.model, first, prepared, config, dtype)
+
+        return Trainee(
+            self.descriptor, make_driver, self.take_from, load_potential, is_committee=True
+        )
 
     def frozen(self) -> FittedCommittee:
         """The mean of the members as a pure function of a structure, as `ritz.relax` takes it.
@@ -279,10 +281,12 @@ class CommitteePotential(AbstractPotentialSource):
         ]
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def _as_json(config: Any) -> dict[str, Any]:
     """A configuration as JSON can hold it, without the device, which is no part of files."""
     fields = dataclasses.asdict(config)
     fields.pop("device", None)
+    if isinstance(config, TrainingConfig) and isinstance(config.optimiser, OptaxMethod):
+        fields["method"] = describe(config.optimiser)
     return json.loads(json.dumps(fields, default=str))
 
 

@@ -1,4 +1,4 @@
-"""What training and prediction with a committee give back."""
+"""Results of training and prediction with a committee."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ritz.mlip.potentials.files import dumps
+from ritz.mlip.potentials.files import dump_json
 from ritz.mlip.potentials.predictions import PredictOut
 from ritz.mlip.training.result import TrainOut
+from ritz.wording import counted
 
 METADATA = "committee_metadata.json"
 """The file of a committee's folder that lists its members."""
@@ -62,7 +63,7 @@ class CommitteeTrainResult:
         return pd.DataFrame(rows).set_index("member")
 
     def __str__(self) -> str:
-        lines = [f"Committee of {len(self.members)} members, trained together."]
+        lines = [f"Committee of {counted(len(self.members), 'member')}, trained together."]
         lines += [f"{name}: {s['mean']:.6g} +- {s['std']:.2g}" for name, s in self.stats.items()]
         return "\n".join(lines)
 
@@ -77,18 +78,18 @@ class CommitteeTrainResult:
             path.mkdir(parents=True, exist_ok=True)
             out.errors.reset_index().to_csv(path / "history.csv", index=False)
             history = {"errors": out.errors.reset_index().to_dict("list"), "stats": out.stats}
-            (path / "history.json").write_text(dumps(history))
+            (path / "history.json").write_text(dump_json(history))
             summary = {"seed": member.seed, "stats": out.stats, "timing": out.timing,
                        "stop_message": out.stop_message}  # fmt: skip
-            (path / "summary.json").write_text(dumps(summary, indent=2))
+            (path / "summary.json").write_text(dump_json(summary, indent=2))
             entries.append({"index": member.index, "seed": member.seed, "folder": path.name})
-        text = dumps({**metadata, "members": entries}, indent=2)
+        text = dump_json({**metadata, "members": entries}, indent=2)
         (self.output_dir / METADATA).write_text(text)
 
 
 @dataclasses.dataclass(frozen=True)
 class EnsembleResult:
-    """What the members of a committee predict for one structure."""
+    """Prediction of a committee for one structure."""
 
     energy_mean: float
     """In eV."""
@@ -119,7 +120,7 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
     def __init__(self, results: Sequence[EnsembleResult], member_outputs: Sequence[PredictOut]):
         self._results = list(results)
         self.member_outputs = list(member_outputs)
-        """What each member predicts, for all structures in the order in which they were given."""
+        """Predictions of each member for all structures, in the order in which they were given."""
 
     @classmethod
     def of(cls, outputs: Sequence[PredictOut], sources: Sequence[int]) -> "CommitteePredictResult":

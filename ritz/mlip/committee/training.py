@@ -21,7 +21,7 @@ from ritz.mlip.training.kernel import BatchErrors, TrainingCarry, TrainingKernel
 
 @dataclasses.dataclass(frozen=True)
 class CommitteeConfig:
-    """How many members a committee has, and how they differ.
+    """Number of members of a committee, and their seeds.
 
     Args:
         num_members: How many there are.
@@ -136,7 +136,7 @@ class CommitteeKernel(Kernel):
 
 
 class BestMembers(AbstractCallback):
-    """What `BestState` does, for each member by its own errors; restores them when the run ends.
+    """Keeps the best parameters of each member, as `BestState`, and restores them when a run ends.
 
     Args:
         monitor: An error that is logged by member, such as "validation_loss".
@@ -155,11 +155,11 @@ class BestMembers(AbstractCallback):
 
     @property
     def traced_settings(self) -> Hashable:
-        """What is compared."""
+        """The monitored metric."""
         return self.monitor
 
     def init_traced(self, carry: Any) -> Any:
-        """The best so far."""
+        """Scores and parameters of the best state so far."""
         first = jax.tree.leaves(carry.params)[0]
         best = carry.params
         if self.parameters is not None:
@@ -168,7 +168,7 @@ class BestMembers(AbstractCallback):
         return {"scores": jnp.asarray(scores, first.dtype), "parameters": best}
 
     def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
-        """Compare; errors are NaN where no epoch ends, and then no better."""
+        """Keep better parameters; errors are NaN, and so never better, where no epoch ends."""
         scores = metrics["members"][self.monitor]
         better = scores < callback_carry["scores"]
 
@@ -179,18 +179,18 @@ class BestMembers(AbstractCallback):
         return jax.tree.map(chosen, {**found, "parameters": carry.params}, callback_carry)
 
     def load_traced(self, callback_carry: Any) -> None:
-        """Take over the best."""
+        """Store the best parameters and scores."""
         scores = np.asarray(callback_carry["scores"])
         if np.any(np.isfinite(scores)):
             self.scores, self.parameters = scores, callback_carry["parameters"]
 
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Restore."""
+        """Restore the best parameters."""
         if self.parameters is not None:
             driver.parameters = self.parameters
 
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Restore."""
+        """Restore the best parameters."""
         self.on_run_end(step, driver)
 
 
@@ -211,9 +211,11 @@ class CommitteeTraining(AbstractTraining):
             best.parameters, best.scores = self.snapshot_parameters(), np.asarray(score)
         return best
 
+    is_committee = True
+
     @property
     def n_members(self) -> int:  # type: ignore[override]
-        """How many potentials are trained."""
+        """Number of members."""
         return len(jax.tree.leaves(self.state.parameters)[0])
 
     @property
@@ -225,7 +227,7 @@ class CommitteeTraining(AbstractTraining):
 
     @property
     def n_devices(self) -> int:
-        """How many devices members are divided among: all that get equally many."""
+        """Number of devices that share the members equally."""
         if self.config.device is not None:
             return 1
         most = min(jax.local_device_count(), self.n_members)

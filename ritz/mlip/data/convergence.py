@@ -40,9 +40,9 @@ def unconverged_frames(path: Path, format: str | None) -> Sequence[bool]:
     """
     name = path.name.lower()
     if format == "vasp-out" or (format is None and "outcar" in name):
-        return _of_outcar(path)
+        return _outcar_failures(path)
     if format == "vasp-xml" or (format is None and "vasprun" in name and ".xml" in name):
-        return _of_vasprun(path)
+        return _vasprun_failures(path)
     return ()
 
 
@@ -51,10 +51,10 @@ def says_unconverged(atoms: Any) -> bool:
     results = {} if atoms.calc is None else atoms.calc.results
     found = [getattr(atoms.calc, "converged", None)]
     found += [where[flag] for where in (results, atoms.info) for flag in _FLAGS if flag in where]
-    return any(map(_is_no, found))
+    return any(map(_means_no, found))
 
 
-def _is_no(value: Any) -> bool:
+def _means_no(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in _NO
     return isinstance(value, bool | int | np.bool_ | np.integer) and not bool(value)
@@ -80,7 +80,7 @@ class _Loop(NamedTuple):
         return abs(self.change) > limits.get("EDIFF", 0.0)  # VASP 5 says "is reached" even so
 
 
-def _of_outcar(path: Path) -> list[bool]:
+def _outcar_failures(path: Path) -> list[bool]:
     limits: dict[str, float] = {}
     loop, found = _Loop(), []
     with path.open(errors="replace") as file:
@@ -100,7 +100,7 @@ def _of_outcar(path: Path) -> list[bool]:
     return [loop.failed(limits) for loop in found]
 
 
-def _of_vasprun(path: Path) -> list[bool]:
+def _vasprun_failures(path: Path) -> list[bool]:
     limits: dict[str, float] = {}
     found = []
     try:

@@ -13,12 +13,13 @@ from ritz.mlip.arguments import check_fraction
 from ritz.mlip.data.labels import as_structures
 from ritz.mlip.data.reference_energies import without_isolated
 from ritz.mlip.data.structure import Structure
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
 
 class Featurizer(Protocol):
-    """What data sets ask of a descriptor."""
+    """Protocol of the descriptors that data sets take."""
 
     def header(self) -> dict[str, Any]:
         """All that features depend on, as JSON can hold it."""
@@ -36,7 +37,7 @@ class Featurizer(Protocol):
         with_features: bool,
         with_derivatives: bool,
     ) -> "FileRows":
-        """What files keep of some structures.
+        """Rows that files keep of some structures.
 
         Args:
             structures: The structures.
@@ -54,21 +55,21 @@ class Featurizer(Protocol):
 
 
 class FileRows(NamedTuple):
-    """What files keep of some structures, besides the structures themselves."""
+    """Rows that files keep besides the structures themselves."""
 
     features: Sequence[np.ndarray] | None
     """By structure, of shape (n_atoms, n_features)."""
     derivatives: Sequence[tuple[np.ndarray, np.ndarray]] | None
     """By structure, real numbers and integers, each in one row."""
     widths: tuple[int, int]
-    """How long rows of neighbours must be by now."""
+    """Lengths that rows of neighbours need so far."""
 
 
 class AbstractDataset(abc.ABC):
-    """Structures that can be had one by one, and the energies of atoms that go with them."""
+    """Structures that are read one by one, and the energies of free atoms that go with them."""
 
     descriptor: Featurizer | None
-    """What features are computed with; None for potentials that have none."""
+    """Computes the features; None for potentials without features."""
 
     atomic_energies: Mapping[str, float]
     """By species, in eV; what is taken off total energies. Others have 0."""
@@ -86,7 +87,7 @@ class AbstractDataset(abc.ABC):
 
     @property
     def local_widths(self) -> tuple[int, int] | None:
-        """How many neighbours atoms have at the most, of all and within the angular cutoff.
+        """Largest numbers of neighbours of an atom, as the descriptor counts them.
 
         None where derivatives of features are not kept.
         """
@@ -141,15 +142,15 @@ class StructureDataset(AbstractDataset):
         ]
         if len(self.structures) < len(found):
             _logger.info(
-                "%d of %d structures are left out: their energies or forces are larger than "
-                "max_energy or max_forces.", len(found) - len(self.structures), len(found),
+                "%d of %s left out: energies or forces are larger than max_energy or max_forces.",
+                len(found) - len(self.structures), counted(len(found), "structure"),
             )  # fmt: skip
         if not self.structures:
             if not found:
                 raise ValueError("there are no structures but isolated atoms.")
             raise ValueError(
-                f"none of {len(found)} structures is within max_energy={max_energy!r} eV per atom "
-                f"and max_forces={max_forces!r} eV/Angstrom."
+                f"of {counted(len(found), 'structure')} none is within max_energy={max_energy!r} "
+                f"eV per atom and max_forces={max_forces!r} eV/Angstrom."
             )
 
     def __len__(self) -> int:
@@ -214,7 +215,7 @@ class Subset(AbstractDataset):
 
     @property
     def local_widths(self) -> tuple[int, int] | None:
-        """Those of the whole data set."""
+        """Widths of the whole data set."""
         return self.dataset.local_widths
 
     def get_local_derivatives(self, index: int) -> Mapping[str, np.ndarray]:
@@ -229,7 +230,12 @@ class Subset(AbstractDataset):
 def referenced_energy(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
     """The energy of a structure less that of its atoms, in eV; NaN if it is not known."""
     energy = np.nan if structure.energy is None else structure.energy
-    return energy - sum(
+    return energy - free_atoms_energy(structure, atomic_energies)
+
+
+def free_atoms_energy(structure: Structure, atomic_energies: Mapping[str, float]) -> float:
+    """The sum of the energies of a structure's atoms, in eV."""
+    return sum(
         count * atomic_energies.get(symbol, 0.0) for symbol, count in structure.composition.items()
     )
 

@@ -1,4 +1,4 @@
-"""What is in a data set's HDF5 file: few reads for each structure, since each takes its time."""
+"""Columns of a data set's HDF5 file; few reads per structure, since each takes its time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ number, a position and a force. Plain matrices are read faster than records."""
 
 
 class Ends(NamedTuple):
-    """Where the entries of each structure end, in each of the columns."""
+    """Ends of the entries of each structure in each column."""
 
     atoms: np.ndarray
     names: np.ndarray
@@ -25,7 +25,7 @@ class Ends(NamedTuple):
     indices: np.ndarray
 
     def of(self, column: str, index: int) -> slice:
-        """Where those of one structure are."""
+        """The entries of one structure."""
         ends = getattr(self, column)
         return slice(0 if index == 0 else int(ends[index - 1]), int(ends[index]))
 
@@ -36,7 +36,7 @@ def append(
     features: Sequence[np.ndarray] | None,
     derivatives: Sequence[tuple[np.ndarray, np.ndarray]] | None,
 ) -> None:
-    """Write structures behind those that are there."""
+    """Append structures."""
     last = Ends(*(file[ENDS][-1] if ENDS in file else np.zeros(len(Ends._fields), int)))
     names = [(s.name or "").encode() for s in structures]
     lengths = {"atoms": list(map(len, structures)), "names": list(map(len, names))}
@@ -110,7 +110,7 @@ def read_structure(columns: Mapping[str, Any], ends: Ends, index: int) -> dict[s
 def read_derivatives(
     columns: Mapping[str, Any], ends: Ends, index: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """What was kept of one structure: real numbers, integers, and its number of atoms."""
+    """Derivatives of one structure: real numbers, integers, and its number of atoms."""
     atoms = ends.of("atoms", index)
     values = columns[VALUES][ends.of("values", index)]
     return values, columns[INDICES][ends.of("indices", index)], atoms.stop - atoms.start

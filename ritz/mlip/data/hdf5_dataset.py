@@ -30,14 +30,14 @@ from ritz.mlip.data.hdf5_columns import (
 )
 from ritz.mlip.data.labelling import Labelling
 from ritz.mlip.data.reading import Sources, read_sources
-from ritz.mlip.data.reference_energies import energies_of, is_isolated, without_isolated
+from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies, without_isolated
 from ritz.mlip.data.structure import Structure
 
 FORMAT = "ritz.mlip structures 1"
-"""What a file says it is."""
+"""Format tag of a file."""
 
 CHUNK = 256
-"""How many structures are featurised and written at once."""
+"""Number of structures that are featurised and written at once."""
 
 
 class HDF5StructureDataset(AbstractDataset):
@@ -164,7 +164,7 @@ class HDF5StructureDataset(AbstractDataset):
         energies = self._given_energies or {}
         if self.max_energy is not None and self._given_energies is None:
             structures = list(structures)  # the limit goes by energies that may be among them
-            energies = energies_of([s for s in structures if is_isolated(s)])
+            energies = isolated_atom_energies([s for s in structures if is_isolated(s)])
         for structure in structures:
             if is_isolated(structure):
                 isolated.append(structure)
@@ -275,7 +275,7 @@ class HDF5StructureDataset(AbstractDataset):
 
     @property
     def local_widths(self) -> tuple[int, int] | None:
-        """How many neighbours atoms have at the most, if derivatives are kept."""
+        """Largest numbers of neighbours of an atom; None if no derivatives are kept."""
         if not self.has_force_derivatives:
             return None
         width, near = map(int, self._open().attrs["widths"])

@@ -6,9 +6,10 @@ from typing import Any
 
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.units import unit_factor
+from ritz.wording import counted
 
 LABELS = ("energy", "forces", "stress", "virial")
-"""What a structure may be labelled with."""
+"""Labels that a structure may have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ class LabelCheck:
         self._weighs = False
         self._first: Structure | None = None
 
-    def see(self, structure: Structure) -> None:
+    def add(self, structure: Structure) -> None:
         """Look at the next structure.
 
         Raises:
@@ -146,9 +147,9 @@ class LabelCheck:
         """
         if self._first is not None and not self._weighs:
             raise ValueError(
-                f"all {self._count} structures have the weight 0, so that none counts; the first "
-                f"is {self._first.name or 0}. Give some a weight above 0, or take 'weight' out of "
-                "the files."
+                f"of {counted(self._count, 'structure')} none has a weight above 0, so that none "
+                f"counts; the first is {self._first.name or 0}. Give some such a weight, or take "
+                "'weight' out of the files."
             )
         for label, has in self._found.items():
             if not has:
@@ -164,7 +165,7 @@ class LabelCheck:
 def no_energy(
     structure: Structure, place: int, key: str = "read_structures(..., {label}_key=...)"
 ) -> str:
-    """What is wrong with a structure without energy; the keys that its file has are listed."""
+    """Error message for a structure without energy; it lists the keys in its file."""
     how = key.format(label="energy")
     has = f" Its file has {listed_keys(structure.keys)}." if structure.keys else ""
     return (

@@ -13,10 +13,10 @@ from ritz.mlip.data.units import to_floats
 from ritz.potentials.occupancy import check_occupancy
 
 _TOLERANCE = 0.02
-"""How far stress and virial of one structure may be apart, as a fraction of the largest."""
+"""Largest difference of stress and virial, as a fraction of the largest component."""
 
 _ASYMMETRY = 0.05
-"""How far a stress may be from symmetric, in the same way: programs leave some noise."""
+"""Largest asymmetry of a stress, as a fraction: programs leave some noise."""
 
 
 def from_ase(
@@ -59,13 +59,13 @@ def from_ase(
         energy_key, forces_key, stress_key, virial_key, energy_unit, length_unit, forces_unit,
         stress_unit,
     )  # fmt: skip
-    return labelled(atoms, labelling, name)
+    return structure_from_atoms(atoms, labelling, name)
 
 
-def labelled(atoms: Atoms, labelling: Labelling, name: str | None = None) -> Structure:
-    """What `from_ase` gives, with keys and units as one argument."""
+def structure_from_atoms(atoms: Atoms, labelling: Labelling, name: str | None = None) -> Structure:
+    """A structure from `ase.Atoms`, as `from_ase`, with keys and units in one argument."""
     check_occupancy(atoms)
-    given = _given(atoms)
+    given = _candidate_labels(atoms)
     if name is None and "name" in atoms.info:
         name = str(atoms.info["name"])
     found: dict[str, Any] = {}
@@ -80,13 +80,13 @@ def labelled(atoms: Atoms, labelling: Labelling, name: str | None = None) -> Str
             continue  # by atom, for example
         key = label if key is None else key
         if given.get(key) is not None:
-            found[label] = labelling.scales[label] * _checked(label, key, given[key])
+            found[label] = labelling.scales[label] * _number_label(label, key, given[key])
     cell = np.asarray(atoms.cell) if np.any(np.asarray(atoms.cell)) else None
     cell = None if cell is None else labelling.length * cell
     return Structure(
         positions=labelling.length * atoms.positions, species=atoms.get_chemical_symbols(),
         cell=cell, pbc=tuple(map(bool, atoms.pbc)), name=name,
-        weight=_checked("weight", "weight", atoms.info.get("weight", 1.0)),  # type: ignore[arg-type]
+        weight=_number_label("weight", "weight", atoms.info.get("weight", 1.0)),  # type: ignore[arg-type]
         energy=found.get("energy"), forces=found.get("forces"),
         stress=_stress(found, labelling, cell),
         config_type=_text(atoms.info.get("config_type")), keys=tuple(sorted(_numeric(given))),
@@ -102,14 +102,14 @@ def from_record(given: Mapping[str, Any], labelling: Labelling) -> Structure:
     """
     record = labelling.record(dict(given))
     found = {
-        label: labelling.scales[label] * _checked(label, label, record.pop(label))
+        label: labelling.scales[label] * _number_label(label, label, record.pop(label))
         for label in LABELS
         if record.get(label) is not None
     }
     cell = record.get("cell")
     for name, value in (("positions", record.get("positions")), ("cell", cell)):
         if value is not None and labelling.length != 1:
-            record[name] = labelling.length * _checked(name, name, value)
+            record[name] = labelling.length * _number_label(name, name, value)
     stress = _stress(found, labelling, None if cell is None else np.asarray(record["cell"], float))
     labels = {"energy": found.get("energy"), "forces": found.get("forces"), "stress": stress}
     return as_structure({**record, **labels, "keys": tuple(sorted(_numeric(given)))})
@@ -146,8 +146,8 @@ def _symmetric(value: Any, label: str) -> np.ndarray:
     return found
 
 
-def _given(atoms: Atoms) -> dict[str, Any]:
-    """All that might be a label, by its key: results, `info` and `arrays`, the first first."""
+def _candidate_labels(atoms: Atoms) -> dict[str, Any]:
+    """Candidates for labels by key: results first, then `info` and `arrays`."""
     results = {} if atoms.calc is None else dict(atoms.calc.results)
     arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
     found = {**arrays, **atoms.info, **results}
@@ -160,19 +160,19 @@ def _numeric(given: Mapping[str, Any]) -> list[str]:
     return [str(key) for key, value in given.items() if to_floats(value) is not None]
 
 
-def _checked(label: str, key: str, value: Any) -> np.ndarray:
+def _number_label(label: str, key: str, value: Any) -> np.ndarray:
     found = to_floats(value)
     if found is None:
         under = "" if key == label else f" (under the key {key!r})"
-        raise ValueError(f"{label}{under} must be numbers, but {_short(value)} was given.")
+        raise ValueError(f"{label}{under} must be numbers, but {_abbreviated(value)} was given.")
     if label in ("energy", "weight"):
         if found.size != 1:
-            raise ValueError(f"{label} must be one number, but {_short(value)} was given.")
+            raise ValueError(f"{label} must be one number, but {_abbreviated(value)} was given.")
         return found.reshape(())
     return found
 
 
-def _short(value: Any) -> str:
+def _abbreviated(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -22,10 +22,11 @@ from ase.utils import string2index
 
 from ritz.mlip.data.convergence import says_unconverged, unconverged_frames
 from ritz.mlip.data.labelling import Labelling
-from ritz.mlip.data.labels import as_structure, from_record, labelled
+from ritz.mlip.data.labels import as_structure, from_record, structure_from_atoms
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.xsf import read_xsf
 from ritz.potentials.limits import check_declared, parse_json, readable_members
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -38,13 +39,13 @@ _SIX = re.compile(r"""\b(stress|virial)=["'{]([^"'}]*)["'}]""")
 """Where XYZ files have stress or virial."""
 
 _MOST_TOLD = 5
-"""How many files or frames a message lists."""
+"""Number of files or frames that a message lists."""
 
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 class ReadOptions(NamedTuple):
-    """How files are read."""
+    """Options of reading."""
 
     labelling: Labelling
     format: str | None
@@ -100,9 +101,9 @@ def iter_structures(
     keep_unconverged: bool = False,
     **more: Any,
 ) -> Iterator[Structure]:
-    """The same, one structure after another, for data larger than memory."""
+    """Read structures one after another, for data larger than memory; see `read_structures`."""
     labelling = Labelling(energy_key, forces_key, stress_key, **more)
-    return read_files(expand(paths), labelling, format, index, keep_unconverged)
+    return read_files(expand_paths(paths), labelling, format, index, keep_unconverged)
 
 
 def read_files(
@@ -115,57 +116,57 @@ def read_files(
     """The structures of files, one after another, see `read_structures`."""
     how = ReadOptions(labelling, format, index, keep_unconverged, [])
     for file in files:
-        yield from _of_file(file, how)
+        yield from _read_file_structures(file, how)
     if how.skipped:
         _logger.warning(
-            "%d frames are skipped, since their electronic structure did not converge: %s",
-            len(how.skipped), _some(how.skipped),
+            "%s skipped, since their electronic structure did not converge: %s",
+            counted(len(how.skipped), "frame", "is"), _listed(how.skipped),
         )  # fmt: skip
 
 
-def _some(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     left = len(names) - _MOST_TOLD
     return ", ".join(names[:_MOST_TOLD]) + (f" and {left} more." if left > 0 else ".")
 
 
-def _of_file(path: Path, how: ReadOptions) -> Iterator[Structure]:
+def _read_file_structures(path: Path, how: ReadOptions) -> Iterator[Structure]:
     if path.name.endswith(_ARCHIVES):
-        yield from _archived(path, how)
+        yield from _read_archive(path, how)
     elif how.format is None and path.suffix == ".jsonl":
-        yield from _records(path, how)
+        yield from _read_records(path, how)
     elif how.format == "xsf" or (how.format is None and path.suffix == ".xsf"):
         try:
             yield read_xsf(path)
         except (ValueError, TypeError) as error:
-            raise ValueError(_named(path, error)) from error
+            raise ValueError(_one_line(path, error)) from error
     else:
-        yield from _of_ase(path, how)
+        yield from _read_with_ase(path, how)
 
 
-def _of_ase(path: Path, how: ReadOptions) -> Iterator[Structure]:
+def _read_with_ase(path: Path, how: ReadOptions) -> Iterator[Structure]:
     failed: Sequence[bool] | None = None
     for frame, atoms in enumerate(_frames(path, how.index, how.format)):
         name = f"{path.name}#frame={frame}"
         if not how.keep_unconverged:
             if failed is None:
-                failed = _chosen(unconverged_frames(path, how.format), how.index)
+                failed = _flags_of_index(unconverged_frames(path, how.format), how.index)
             if (frame < len(failed) and failed[frame]) or says_unconverged(atoms):
                 how.skipped.append(f"{path}, frame {frame}")
                 continue
         try:
-            yield labelled(atoms, how.labelling, name)
+            yield structure_from_atoms(atoms, how.labelling, name)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}, frame {frame}: {error}") from error
 
 
-def _chosen(flags: Sequence[bool], index: str) -> Sequence[bool]:
+def _flags_of_index(flags: Sequence[bool], index: str) -> Sequence[bool]:
     if not flags:
         return flags
-    wanted: Any = string2index(index) if isinstance(index, str) else index
-    return flags[wanted] if isinstance(wanted, slice) else [flags[wanted]]
+    chosen: Any = string2index(index) if isinstance(index, str) else index
+    return flags[chosen] if isinstance(chosen, slice) else [flags[chosen]]
 
 
-def _archived(path: Path, how: ReadOptions) -> Iterator[Structure]:
+def _read_archive(path: Path, how: ReadOptions) -> Iterator[Structure]:
     """The structures of all files of an archive, one after another."""
     try:
         with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
@@ -179,7 +180,7 @@ def _archived(path: Path, how: ReadOptions) -> Iterator[Structure]:
                     shutil.copyfileobj(cast(Any, archive.extractfile(member)), copy)
                 inner = how._replace(skipped=[])
                 try:
-                    yield from _of_file(file, inner)
+                    yield from _read_file_structures(file, inner)
                 except ValueError as error:
                     told = str(error).replace(str(file), file.name)
                     raise ValueError(f"{path}, {member.name}: {told}") from error
@@ -192,7 +193,7 @@ def _archived(path: Path, how: ReadOptions) -> Iterator[Structure]:
         raise ValueError(f"{path} cannot be read as an archive: {told}") from error
 
 
-def _records(path: Path, how: ReadOptions) -> Iterator[Structure]:
+def _read_records(path: Path, how: ReadOptions) -> Iterator[Structure]:
     """The structures of a file with a record in each line."""
     number = 0
     try:
@@ -220,13 +221,13 @@ def _frames(path: Path, index: str, format: str | None) -> Iterator[Any]:
             yield atoms
             count += 1
     except Exception as error:  # ASE's readers raise whatever the parsing of a bad file gives
-        left = _mended(path, index, format)
+        left = _repaired_frames(path, index, format)
         if left is None:
-            raise ValueError(_named(path, error, f"{type(error).__name__}: ")) from error
+            raise ValueError(_one_line(path, error, f"{type(error).__name__}: ")) from error
         yield from left[count:]
 
 
-def _mended(path: Path, index: str, format: str | None) -> list[Any] | None:
+def _repaired_frames(path: Path, index: str, format: str | None) -> list[Any] | None:
     """The frames of an XYZ file with what ASE does not read in another form; None if it has none.
 
     That is numbers in Fortran's notation, and `stress` or `virial` with the 6 numbers of Voigt.
@@ -235,14 +236,14 @@ def _mended(path: Path, index: str, format: str | None) -> list[Any] | None:
         return None
     try:
         text, count = _FORTRAN.subn(r"\1E\2", path.read_text())
-        text, more = _SIX.subn(_as_nine, text)
+        text, more = _SIX.subn(_nine_numbers, text)
         known = format or "extxyz"
         return list(ase.io.iread(io.StringIO(text), index, known)) if count + more else None
     except Exception:  # the first error tells more
         return None
 
 
-def _as_nine(found: re.Match[str]) -> str:
+def _nine_numbers(found: re.Match[str]) -> str:
     numbers = found[2].split()
     if len(numbers) != 6:
         return found[0]
@@ -250,15 +251,15 @@ def _as_nine(found: re.Match[str]) -> str:
     return f'{found[1]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
 
 
-def _named(path: Path, error: BaseException, kind: str = "") -> str:
-    """What an error says, in one line that names the file."""
+def _one_line(path: Path, error: BaseException, kind: str = "") -> str:
+    """The text of an error, in one line that names the file."""
     told = " ".join(str(error).split())
     if told.startswith(str(path)):
         return told
     return f"{path} cannot be read: {kind}{told}"
 
 
-def expand(paths: Paths) -> list[Path]:
+def expand_paths(paths: Paths) -> list[Path]:
     """All files that are meant, in order.
 
     Raises:
@@ -297,7 +298,7 @@ def read_sources(sources: Sources, labelling: Labelling, workers: int) -> Iterat
     if isinstance(listed, Iterator) or not all(isinstance(s, str | PathLike) for s in listed):
         yield from map(as_structure, listed)
         return
-    files = expand(listed)
+    files = expand_paths(listed)
     if not workers:
         yield from read_files(files, labelling)
         return

@@ -10,14 +10,15 @@ from ase.formula import Formula
 
 from ritz.mlip.data.reading import Paths, iter_structures
 from ritz.mlip.data.structure import Structure
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
 _NAMES = ("isolatedatom", "isolated_atom")
-"""What `config_type` says of them, whatever the case."""
+"""Values of `config_type` that mark them, in lower case."""
 
 _TOLERANCE = 1e-5
-"""How far energies of one atom may be apart, in eV."""
+"""Largest difference between energies of one species, in eV."""
 
 
 def is_isolated(structure: Structure) -> bool:
@@ -46,10 +47,11 @@ def without_isolated(
     if atomic_energies is not None:
         if isolated:
             _logger.info(
-                "%d isolated atoms are skipped, since atomic_energies are given.", len(isolated)
+                "%s skipped, since atomic_energies are given.",
+                counted(len(isolated), "isolated atom", "is"),
             )
         return left, dict(atomic_energies)
-    found = energies_of(isolated)
+    found = isolated_atom_energies(isolated)
     if found:
         told = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in found.items())
         _logger.info("Energies of atoms from isolated ones, in eV: %s", told)
@@ -61,7 +63,7 @@ def without_isolated(
     return left, found
 
 
-def energies_of(atoms: Sequence[Structure]) -> dict[str, float]:
+def isolated_atom_energies(atoms: Sequence[Structure]) -> dict[str, float]:
     """The energy of each species, in eV, from isolated atoms.
 
     Raises:
@@ -144,8 +146,8 @@ class ReferenceEnergies:
         vector = np.array([right.get(a, 0.0) for a in symbols])
         if np.linalg.matrix_rank(matrix, tol=1e-10 * max(np.abs(matrix).max(), 1)) < len(symbols):
             raise ValueError(
-                f"{count} samples do not determine the energies of {symbols}: their compositions "
-                "are multiples of too few; use from_reference_compounds, or give more."
+                f"{counted(count, 'sample', 'does')} not determine the energies of {symbols}: the "
+                "compositions are multiples of too few; use from_reference_compounds, or give more."
             )
         found = np.linalg.solve(matrix, vector)
         left = square - 2 * found @ vector + found @ matrix @ found
@@ -167,25 +169,26 @@ class ReferenceEnergies:
         Raises:
             ValueError: If a compound has no sample, or they do not determine the energies.
         """
-        wanted = [_reduced(_composition(compound)) for compound in compounds]
-        symbols = sorted({symbol for composition in wanted for symbol in composition})
+        reduced_compounds = [_reduced(_composition(compound)) for compound in compounds]
+        symbols = sorted({symbol for composition in reduced_compounds for symbol in composition})
         best: dict[int, float] = {}
         for composition, energy in map(_sample, samples):
             reduced = _reduced(composition)
-            for place, compound in enumerate(wanted):
+            for place, compound in enumerate(reduced_compounds):
                 if reduced == compound:
                     each = energy / sum(composition.values())
                     best[place] = min(each, best.get(place, np.inf))
-        missing = [compounds[place] for place in range(len(wanted)) if place not in best]
+        missing = [compounds[place] for place in range(len(reduced_compounds)) if place not in best]
         if missing:
             raise ValueError(f"there is no sample of {missing}.")
-        matrix = np.array([[c.get(s, 0) for s in symbols] for c in wanted], float)
+        matrix = np.array([[c.get(s, 0) for s in symbols] for c in reduced_compounds], float)
         if matrix.shape[0] != matrix.shape[1] or abs(np.linalg.det(matrix)) < 1e-10:
             raise ValueError(
                 f"{list(compounds)} do not determine the energies of {symbols}: give as many "
                 "compounds as species, none a mixture of others."
             )
-        energies = np.array([best[place] for place in range(len(wanted))]) * matrix.sum(axis=1)
+        each = np.array([best[place] for place in range(len(reduced_compounds))])
+        energies = each * matrix.sum(axis=1)
         found = np.linalg.solve(matrix, energies)
         return cls(dict(zip(symbols, map(float, found), strict=True)))
 

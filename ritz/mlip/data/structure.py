@@ -1,4 +1,4 @@
-"""Atomic structures with what is known of them."""
+"""Atomic structures with their labels."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ class Structure:
 
     @property
     def n_atoms(self) -> int:
-        """How many atoms there are."""
+        """Number of atoms."""
         return len(self.species)
 
     @property
@@ -97,7 +97,7 @@ class Structure:
 
     @property
     def composition(self) -> dict[str, int]:
-        """How many atoms of each species there are."""
+        """Number of atoms of each species."""
         symbols, counts = np.unique(np.asarray(self.species), return_counts=True)
         return {str(symbol): int(count) for symbol, count in zip(symbols, counts, strict=True)}
 
@@ -112,7 +112,7 @@ class Structure:
         return abs(float(np.linalg.det(self.box)))
 
     def to_ase(self) -> Atoms:
-        """The same as `ase.Atoms`, with energy, forces and stress in a calculator."""
+        """The structure as `ase.Atoms`, with energy, forces and stress in a calculator."""
         from ase.calculators.singlepoint import SinglePointCalculator
         from ase.stress import full_3x3_to_voigt_6_stress
 

@@ -88,9 +88,9 @@ def unit_factor(kind: str, name: str, setting: str = "") -> float:
     Raises:
         ValueError: If it is no unit of that kind; examples are given.
     """
-    wanted, examples = _KINDS[kind]
+    powers, examples = _KINDS[kind]
     found = _parse(name) if isinstance(name, str) else None
-    if found is None or found[1:] != wanted:
+    if found is None or found[1:] != powers:
         raise ValueError(
             f"{setting or f'{kind}_unit'}={name!r} is no unit of {kind}; there are, for example, "
             f"{examples}."

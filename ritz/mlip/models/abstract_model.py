@@ -1,4 +1,4 @@
-"""What training asks of a model of energies, and the batches that it is given."""
+"""Abstract model of atomic energies, and the batches that it predicts."""
 
 import abc
 import dataclasses
@@ -11,11 +11,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.models.normalisation import Normalisation
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 
 
 class Labels(NamedTuple):
-    """What is known of each structure."""
+    """Labels of structures."""
 
     energy: Float[AnyArray, " structures"]
     """In eV, less the energies of the atoms and the shift of the normalisation."""
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     ids: Int[AnyArray, " slots"]
     """The structure in each slot; -1 for none."""
     n_atoms: Float[AnyArray, " slots"]
-    """How many atoms each has; 1 for none."""
+    """Number of atoms; 1 in empty slots."""
     labels: Labels
     """Weights of empty slots are zero."""
     slot: Int[AnyArray, " atoms"]
@@ -67,11 +67,11 @@ class GroupCapacity:
 
 
 Widths = tuple[int, ...]
-"""How long the rows of neighbours are that a model packs."""
+"""Lengths of the rows of neighbours that a model packs."""
 
 
 class Prediction(NamedTuple):
-    """What is predicted for a batch, less the energies of the atoms."""
+    """Prediction for a batch, less the energies of the free atoms."""
 
     energy: Float[Array, " slots"]
     """In eV, less the shift of the normalisation."""
@@ -91,16 +91,16 @@ class AbstractModel(abc.ABC):
     """
 
     species: tuple[str, ...]
-    """The chemical symbols that it knows; atoms are ordered by them."""
+    """Chemical symbols that the model knows; atoms are ordered by them."""
 
     cutoff: float
-    """How far neighbours reach, in Angstrom."""
+    """Cutoff of the neighbours, in Angstrom."""
 
-    least: float = 0.0
-    """Closer pairs are left out, in Angstrom."""
+    min_distance: float = 0.0
+    """Distance in Angstrom below which pairs are left out."""
 
     n_features: int = 0
-    """How many features of an atom are normalised."""
+    """Number of normalised features of an atom."""
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""]) -> Any:
@@ -119,21 +119,21 @@ class AbstractModel(abc.ABC):
 
     @abc.abstractmethod
     def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
-        """How long the rows of a chunk must be."""
+        """Lengths that the rows of a chunk need."""
 
     @abc.abstractmethod
     def row_bytes(self, widths: Widths, with_forces: bool, itemsize: int) -> int:
-        """How many bytes the inputs of an atom take, and its tables if forces are asked for."""
+        """Bytes of the inputs of an atom, with its tables if forces are predicted."""
 
     @abc.abstractmethod
     def inputs(
         self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
     ) -> Any:
-        """What energies need; without a normalisation features stay as they are."""
+        """Inputs of the energies; without a normalisation features stay as they are."""
 
     @abc.abstractmethod
     def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
-        """What forces need besides."""
+        """Tables: what forces need besides the inputs."""
 
     # In compiled programs.
 
@@ -153,7 +153,7 @@ class AbstractModel(abc.ABC):
 
     @abc.abstractmethod
     def atomic_energies(
-        self, params: Any, normalisation: Normalisation, structure: Structure, kinds: Any
+        self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
     ) -> Float[Array, " n_atoms"]:
         """The energy of each atom of one structure, less the shift and that of the free atom.
 

@@ -16,7 +16,7 @@ from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
 from ritz.mlip.models.normalisation import SMALLEST, Normalisation
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda x: x,
@@ -136,7 +136,7 @@ class AtomicModel(AbstractModel):
         return self.descriptor.n_features
 
     @property
-    def least(self) -> float:  # type: ignore[override]
+    def min_distance(self) -> float:  # type: ignore[override]
         """That of the descriptor, in Angstrom."""
         return self.descriptor.min_cutoff
 
@@ -216,7 +216,7 @@ class AtomicModel(AbstractModel):
         )
 
     def atomic_energies(
-        self, params: Networks, normalisation: Normalisation, structure: Structure, kinds: Any
+        self, params: Networks, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
     ) -> Float[Array, " n_atoms"]:
         """The outputs of the networks, in eV."""
         dtype = structure.vectors.dtype

@@ -15,11 +15,11 @@ from ritz.mlip.descriptors.chunk import Chunk, columns_of, indices
 from ritz.mlip.descriptors.pairs import partners_in_batch, with_partners
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
 from ritz.mlip.models.normalisation import Normalisation
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 
 
 class EnergyModule(Protocol):
-    """What a `GraphPotential` takes: for example a module of flax.
+    """Protocol of the modules that a `GraphPotential` takes, such as modules of flax.
 
     It must be hashable, and equal to others that compute the same.
     """
@@ -35,7 +35,7 @@ class EnergyModule(Protocol):
         Only `numbers`, `mask`, `neighbors`, `vectors` and `pairs` mean something; positions and
         cell are NaN. Neighbours may be farther than the cutoff, so contributions must go to zero
         there; forces are derivatives by `vectors`, which must be finite also in empty entries, see
-        `Structure.squared_distances`.
+        `AtomicGraph.squared_distances`.
         """
         ...
 
@@ -64,7 +64,7 @@ class GraphModel(AbstractModel):
     cutoff: float
 
     def init(self, key: Key[Array, ""]) -> Any:
-        """What the module begins with."""
+        """First parameters of the module."""
         return self.module.init(key, self._structure(_tiny(), jnp.ones(2, bool), (2,)))
 
     def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
@@ -86,15 +86,15 @@ class GraphModel(AbstractModel):
         return Graph(rows.vectors[order].astype(dtype), rows.pairs[order], kinds, partners)
 
     def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> tuple[()]:
-        """Nothing."""
+        """An empty tuple: forces need nothing besides the inputs."""
         return ()
 
-    def _structure(self, graph: Any, valid: Any, atoms: Sequence[int]) -> Structure:
+    def _structure(self, graph: Any, valid: Any, atoms: Sequence[int]) -> AtomicGraph:
         """A batch as one structure; `atoms` says how many places each species has."""
         known = [atomic_numbers[symbol] for symbol in self.species[: len(atoms)]]
         numbers = jnp.where(valid, jnp.asarray(np.repeat(known, atoms)), 0)
         nowhere = jnp.full((), jnp.nan, graph.vectors.dtype)
-        return Structure(
+        return AtomicGraph(
             positions=jnp.broadcast_to(nowhere, (len(valid), 3)),
             cell=jnp.broadcast_to(nowhere, (3, 3)), pbc=jnp.zeros(3, bool), numbers=numbers,
             mask=valid, neighbors=graph.partners // graph.partners.shape[1],
@@ -129,9 +129,9 @@ class GraphModel(AbstractModel):
         return Prediction(total, jnp.stack(forces, axis=-1), virial)
 
     def atomic_energies(
-        self, params: Any, normalisation: Normalisation, structure: Structure, kinds: Any
+        self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
     ) -> Float[Array, " n_atoms"]:
-        """What the module gives, in eV."""
+        """Outputs of the module, in eV."""
         return self.module.apply(params, structure) / normalisation.e_scaling
 
 

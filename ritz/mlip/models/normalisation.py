@@ -1,4 +1,4 @@
-"""How features and energies are scaled for networks, from the statistics of a training split."""
+"""Scales of features and energies, from the statistics of a training split."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ SMALLEST = 1e-12
 
 
 class Normalisation(NamedTuple):
-    """How features and energies are scaled for the networks.
+    """Scales of features and energies for the networks.
 
     Features are (G - mean) / max(std, 1e-12); E = sum of the networks / e_scaling + e_shift n.
     """
@@ -40,19 +40,19 @@ class FeatureStatistics:
         self.mean = np.zeros(n_features)
         self.squares = np.zeros(n_features)
         """Sums of squared distances from the mean."""
-        self.least = np.full(n_features, np.inf)
-        self.most = np.full(n_features, -np.inf)
+        self.minimum = np.full(n_features, np.inf)
+        self.maximum = np.full(n_features, -np.inf)
 
     def add(self, features: Float[np.ndarray, "atoms n_features"]) -> None:
-        """Take in the features of more atoms."""
+        """Add the features of more atoms."""
         n = len(features)
         mean = features.mean(axis=0)
         apart, total = mean - self.mean, self.count + n
         self.squares += np.sum((features - mean) ** 2, axis=0) + apart**2 * self.count * n / total
         self.mean = self.mean + apart * n / total
         self.count = total
-        self.least = np.minimum(self.least, features.min(axis=0))
-        self.most = np.maximum(self.most, features.max(axis=0))
+        self.minimum = np.minimum(self.minimum, features.min(axis=0))
+        self.maximum = np.maximum(self.maximum, features.max(axis=0))
 
     @property
     def std(self) -> np.ndarray:

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ritz.mlip.descriptors.cutoffs import cosine_cutoff
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 
 
 class PaiNN(nn.Module):
@@ -20,16 +20,16 @@ class PaiNN(nn.Module):
     """
 
     cutoff: float = 5.0
-    """How far neighbours reach, in Angstrom."""
+    """Cutoff of the neighbours, in Angstrom."""
     n_features: int = 32
-    """How many features of each sort an atom has."""
+    """Number of scalar and of vector features of an atom."""
     n_layers: int = 2
-    """How often messages are passed."""
+    """Number of message-passing layers."""
     n_radial: int = 8
-    """How many functions of the distance there are."""
+    """Number of radial basis functions."""
 
     @nn.compact
-    def __call__(self, structure: Structure) -> Float[Array, " n_atoms"]:
+    def __call__(self, structure: AtomicGraph) -> Float[Array, " n_atoms"]:
         """An energy for each atom."""
         n = self.n_features
         squares = structure.squared_distances()

@@ -1,18 +1,15 @@
 """Base class of trainable potentials."""
 
 import abc
-import time
 from os import PathLike
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from ritz.driver.arguments import listed
-from ritz.mlip.arguments import check_dtype, default_device
-from ritz.mlip.batching.least_distances import limits
+from ritz.mlip.arguments import check_dtype
+from ritz.mlip.batching.survey import pair_limits
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.labels import as_structures
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
@@ -20,13 +17,12 @@ from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.potentials.files import NotFiniteError, read_potential, write_potential
 from ritz.mlip.potentials.fitted import FittedPotential
-from ritz.mlip.potentials.predictions import PredictOut, predict, predict_dataset, save_predictions
+from ritz.mlip.potentials.predictions import PredictOut, predict, predict_dataset
+from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
-from ritz.mlip.training.prepare import prepare, resolve
+from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
 from ritz.mlip.training.result import TrainOut
-from ritz.mlip.training.run import run_training
-from ritz.mlip.training.start import BEST, start_of
 from ritz.potentials import AbstractPotentialSource
 
 
@@ -46,11 +42,11 @@ class AbstractMLIP(AbstractPotentialSource):
         self.parameters: Any = None
         """The parameters; None before training."""
         self.normalisation: Normalisation | None = None
-        """How features and energies are scaled; None before training."""
+        """Scales of features and energies; None before training."""
         self.atomic_energies: dict[str, float] = {}
-        """By species, in eV; what is added for each atom."""
+        """Energies of free atoms by species, in eV."""
         self.statistics: dict[str, Any] = {}
-        """What aenet's files say of the training split."""
+        """Statistics of the training split, as aenet's files have them."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the kind known to `load_potential`."""
@@ -68,7 +64,7 @@ class AbstractMLIP(AbstractPotentialSource):
 
     @abc.abstractmethod
     def _header(self) -> dict[str, Any]:
-        """What `_from_header` needs, as JSON can hold it."""
+        """Settings that `_from_header` takes, as JSON."""
 
     @classmethod
     @abc.abstractmethod
@@ -126,23 +122,17 @@ class AbstractMLIP(AbstractPotentialSource):
             ValueError: If data, potential and configuration do not fit, or labels are missing.
             CheckpointError: If `resume_from` is no checkpoint of such a run.
         """
-        began = time.perf_counter()
+        given = GivenData(structures, dataset, train_dataset, test_dataset)
         config = TrainingConfig() if config is None else config
-        start = start_of(resume_from, in_total, load_potential, False)
-        config = start.config(config, structures is not None)
-        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
-        start.check_energies(data[0].atomic_energies)
-        with default_device(config.device):
-            driver = self._driver(data, config)
-            ready = time.perf_counter()
-            (found,) = run_training(driver, config, start, listed(callback), out)
-        self.take_from(driver)
-        if config.save_best and config.checkpoint_dir is not None and driver.has_validation:
-            self.save(Path(driver.working_dir) / config.checkpoint_dir / BEST)
-        if config.save_energies or config.save_forces:
-            found.energies = save_predictions(self, data, config, driver.working_dir)
-        found.timing["preparation"] = ready - began
-        found.timing["total"] = time.perf_counter() - began
+        (found,) = train(
+            self._trainee,
+            given,
+            config,
+            resume_from=resume_from,
+            in_total=in_total,
+            callback=callback,
+            out=out,
+        )
         return found
 
     def driver(
@@ -159,10 +149,18 @@ class AbstractMLIP(AbstractPotentialSource):
         It takes the data as `train` does. A run of `n` epochs is
         `driver.run(n * driver.n_batches)`; afterwards `take_from(driver)` takes the parameters.
         """
-        config = TrainingConfig() if config is None else config
-        data = resolve(self.descriptor, config, structures, dataset, train_dataset, test_dataset)
-        with default_device(config.device):
-            return self._driver(data, config)
+        given = GivenData(structures, dataset, train_dataset, test_dataset)
+        driver = self._trainee.driver(given, config)
+        assert isinstance(driver, PotentialTraining)
+        return driver
+
+    @property
+    def _trainee(self) -> Trainee:
+        def take(driver: AbstractTraining) -> list[AbstractMLIP]:
+            self.take_from(driver)
+            return [self]
+
+        return Trainee(self.descriptor, self._driver, take, load_potential)
 
     def take_from(self, driver: AbstractTraining, member: int | None = None) -> None:
         """Take parameters and statistics from a driver, for example one that `driver` has made.
@@ -184,15 +182,15 @@ class AbstractMLIP(AbstractPotentialSource):
         """In which precision it would be trained: "float32" or "float64"."""
 
     def first_parameters(self, seed: int) -> Any:
-        """What training begins with."""
+        """First parameters of training."""
         with jax.enable_x64(True):
             return self.model.init(jax.random.key(seed))
 
-    def _driver(self, data: tuple[Any, Any], config: TrainingConfig) -> PotentialTraining:
+    def _driver(self, data: Splits, config: TrainingConfig) -> PotentialTraining:
         dtype = self.precision(config)
         first = self.first_parameters(config.run_seed)
         return PotentialTraining(
-            self.model, first, prepare(self.model, *data, config, dtype), config, dtype
+            self.model, first, prepare_data(self.model, *data, config, dtype), config, dtype
         )
 
     # Prediction.
@@ -214,11 +212,11 @@ class AbstractMLIP(AbstractPotentialSource):
 
     @property
     def limits(self) -> Float[np.ndarray, "species species"]:
-        """How far apart atoms of each two species must be, in Angstrom, see `limits`."""
-        return limits(self.statistics, self.model.least, len(self.species))
+        """Smallest allowed distance of each two species, in Angstrom, see `pair_limits`."""
+        return pair_limits(self.statistics, self.model.min_distance, len(self.species))
 
     def check_trained(self) -> Normalisation:
-        """How features and energies are scaled.
+        """The scales of a trained potential.
 
         Raises:
             RuntimeError: If it was not trained.
@@ -233,7 +231,7 @@ class AbstractMLIP(AbstractPotentialSource):
         Raises:
             NotFiniteError: With the first of them.
         """
-        for name, value in _flat((self.parameters, self.normalisation)).items():
+        for name, value in _named_leaves((self.parameters, self.normalisation)).items():
             if not np.all(np.isfinite(np.asarray(value, float))):
                 raise NotFiniteError(
                     f"the potential is no good: its parameters ({name}) are not finite, since "
@@ -275,7 +273,7 @@ class AbstractMLIP(AbstractPotentialSource):
             "kind": type(self).__name__, **self._header(), "dtype": self.dtype,
             "atomic_energies": self.atomic_energies, "statistics": self.statistics,
         }  # fmt: skip
-        arrays = {name: np.asarray(value) for name, value in _flat(self.parameters).items()}
+        arrays = {name: np.asarray(value) for name, value in _named_leaves(self.parameters).items()}
         arrays |= {
             f"normalisation.{name}": np.asarray(value)
             for name, value in normalisation._asdict().items()
@@ -310,9 +308,9 @@ class AbstractMLIP(AbstractPotentialSource):
         return potential
 
     def _take(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take over what a file holds."""
+        """Set parameters and statistics from a file."""
         template = jax.eval_shape(self.model.init, jax.random.key(0))
-        shapes = _flat(template)
+        shapes = _named_leaves(template)
         for name, leaf in shapes.items():
             if name not in arrays:
                 raise ValueError(f"it does not fit this potential: it has no {name}.")
@@ -338,7 +336,7 @@ def load_potential(path: str | PathLike[str], **given: Any) -> Any:
     return AbstractMLIP.load(path, **given)
 
 
-def _flat(parameters: Any) -> dict[str, Any]:
+def _named_leaves(parameters: Any) -> dict[str, Any]:
     """Leaves by their place in the tree."""
     found, _ = jax.tree.flatten_with_path(parameters)
     return {

@@ -11,7 +11,7 @@ from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ritz.mlip.potentials.fitted import FittedPotential
-from ritz.potentials import Structure
+from ritz.potentials import AtomicGraph
 from ritz.potentials.close_pairs import closest_of
 from ritz.potentials.pairs import pairs_on_host
 from ritz.potentials.potential import Evaluated, evaluate
@@ -82,7 +82,7 @@ class MLIPCalculator(Calculator):
                 f"{others}."
             )
         with jax.enable_x64(True):
-            found, energies = _evaluated(self._params, self._model, self._structure(atoms))
+            found, energies = _evaluate_members(self._params, self._model, self._structure(atoms))
             found, energies = jax.device_get((found, energies))
         n = len(atoms)
         self.results = {
@@ -99,7 +99,7 @@ class MLIPCalculator(Calculator):
                 "force_uncertainty": np.mean(spread, axis=1),
             }  # fmt: skip
 
-    def _structure(self, atoms: Any) -> Structure:
+    def _structure(self, atoms: Any) -> AtomicGraph:
         positions, pbc = np.asarray(atoms.positions), np.asarray(atoms.pbc)
         cell = np.asarray(complete_cell(atoms.cell))
         first, second, shifts = pairs_on_host(positions, cell, pbc, self._model.cutoff or 0.0)
@@ -122,14 +122,14 @@ class MLIPCalculator(Calculator):
             positions, cell, pbc, np.asarray(atoms.numbers), np.ones(len(positions), bool),
             neighbors, vectors, pairs,
         )  # fmt: skip
-        return Structure(*map(jnp.asarray, fields))
+        return AtomicGraph(*map(jnp.asarray, fields))
 
 
 @jax.jit
-def _evaluated(
-    params: Any, potential: FittedPotential, structure: Structure
+def _evaluate_members(
+    params: Any, potential: FittedPotential, structure: AtomicGraph
 ) -> tuple[Evaluated, Any]:
-    """Of all members, whose parameters are stacked."""
+    """Evaluate all members, whose parameters are stacked."""
 
     def one(params: Any) -> tuple[Evaluated, Any]:
         _, static = jax.tree.flatten(potential)

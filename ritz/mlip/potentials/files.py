@@ -16,20 +16,21 @@ from ritz.mlip.data.units import to_float
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.models.atomic import Layer
+from ritz.wording import counted
 
 
-def dumps(value: Any, **how: Any) -> str:
+def dump_json(value: Any, **how: Any) -> str:
     """JSON that every reader takes: NaN and infinities, which JSON does not have, become null."""
-    return json.dumps(_plain(value), allow_nan=False, **how)
+    return json.dumps(_finite_or_null(value), allow_nan=False, **how)
 
 
-def _plain(value: Any) -> Any:
+def _finite_or_null(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): _finite_or_null(part) for name, part in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return _finite_or_null(value.tolist())
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(part) for part in value]
+        return [_finite_or_null(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -52,7 +53,7 @@ def write_potential(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    text = dumps({"format": FORMAT, **header})
+    text = dump_json({"format": FORMAT, **header})
     with partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **{_HEADER: np.array(text)}, **arrays)
     partial.replace(path)
@@ -94,7 +95,7 @@ _LARGEST = 1e15
 
 @dataclasses.dataclass(frozen=True)
 class AenetNetwork:
-    """What a `.nn.ascii` file holds."""
+    """Contents of a `.nn.ascii` file."""
 
     species: str
     hidden: tuple[tuple[int, str], ...]
@@ -166,7 +167,9 @@ class _Values:
 
     def numbers(self, count: int) -> Float[np.ndarray, " count"]:
         if count < 0:
-            raise ValueError(f"{self._path}, line {self._line}: {count} values cannot be read.")
+            raise ValueError(
+                f"{self._path}, line {self._line}: {counted(count, 'value')} cannot be read."
+            )
         return np.array([self.number() for _ in range(count)])
 
     def integers(self, count: int) -> Int[np.ndarray, " count"]:
@@ -227,14 +230,18 @@ def _read(path: Path) -> AenetNetwork:
         raise ValueError(f"{path} has the descriptor {kind!r}; only Chebyshev can be read.")
     n_features, n_parameters = values.integers(2)
     if n_features < 1 or n_parameters < 4:
-        raise ValueError(f"{path} claims {n_features} features with {n_parameters} parameters.")
+        raise ValueError(
+            f"{path} claims {counted(n_features, 'feature')} with "
+            f"{counted(n_parameters, 'parameter')}."
+        )
     values.integers(n_features)
     parameters = values.numbers(n_parameters * n_features)
     values.integers(2 * n_features)
     descriptor = ChebyshevDescriptor.from_aenet(environment, float(rc_min), list(parameters[:4]))
     if descriptor.n_features != n_features or nodes[0] != n_features:
         raise ValueError(
-            f"{path}: {n_features} features and {nodes[0]} inputs do not fit to {descriptor}."
+            f"{path}: {counted(n_features, 'feature')} and {counted(nodes[0], 'input')} do not "
+            f"fit to {descriptor}."
         )
     n_evaluations = values.integer()
     low, high, mean, square = (values.numbers(n_features) for _ in range(4))

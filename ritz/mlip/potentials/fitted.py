@@ -4,18 +4,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers
-from ase.data import atomic_numbers as numbers_by_symbol
 from jaxtyping import Array, Float
 
-from ritz.mlip.data.structure import Structure as LabelledStructure
+from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
-from ritz.potentials import AbstractPotential, Structure
+from ritz.potentials import AbstractPotential, AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE, ClosePair, closest_of
+from ritz.wording import counted
 
 
 class FittedPotential(AbstractPotential):
@@ -39,7 +40,7 @@ class FittedPotential(AbstractPotential):
         limits: Float[np.ndarray, "species species"] | None = None,
     ):
         if limits is None:
-            limits = np.full((len(model.species), len(model.species)), model.least)
+            limits = np.full((len(model.species), len(model.species)), model.min_distance)
         limits = np.maximum(limits, ONE_PLACE)
         self.params = {
             "networks": parameters,
@@ -52,24 +53,24 @@ class FittedPotential(AbstractPotential):
 
     @property
     def species(self) -> tuple[str, ...]:
-        """Those of the model."""
+        """Chemical symbols that the model knows."""
         return self.model.species
 
     def least_distance(self, first: Any, second: Any) -> Any:
         """The limits of the two species, see `ritz.mlip.least_distances.limits`."""
-        return limit_of(self.model.species, self.params["limits"], first, second)
+        return pair_limit(self.model.species, self.params["limits"], first, second)
 
-    def atomic_energies(self, params: Any, structure: Structure) -> Float[Array, " n_atoms"]:
+    def atomic_energies(self, params: Any, structure: AtomicGraph) -> Float[Array, " n_atoms"]:
         """The energy of each atom; NaN for species that the potential does not know."""
         return total_energies(self.model, params, structure)
 
-    def __call__(self, params: Any, structure: Structure) -> Float[Array, ""]:
+    def __call__(self, params: Any, structure: AtomicGraph) -> Float[Array, ""]:
         """The sum of the energies of the atoms."""
         return jnp.sum(self.atomic_energies(params, structure))
 
 
 def total_energies(
-    model: AbstractModel, params: Any, structure: Structure
+    model: AbstractModel, params: Any, structure: AtomicGraph
 ) -> Float[Array, " n_atoms"]:
     """The energy of each atom, that of the free atom included; NaN for unknown species.
 
@@ -79,14 +80,14 @@ def total_energies(
         structure: The structure.
     """
     normalisation, dtype = params["normalisation"], structure.vectors.dtype
-    kinds = jnp.asarray(_kinds(model.species))[structure.numbers]
+    kinds = jnp.asarray(_kinds_by_number(model.species))[structure.numbers]
     found = model.atomic_energies(params["networks"], normalisation, structure, kinds)
     free_atoms = params["atomic_energies"][kinds] + normalisation.e_shift
     total: Any = jnp.where(kinds < 0, jnp.nan, found + free_atoms)
     return jnp.asarray(jnp.where(structure.mask, total, 0), dtype)
 
 
-def limit_of(species: Sequence[str], limits: Any, first: Any, second: Any) -> Any:
+def pair_limit(species: Sequence[str], limits: Any, first: Any, second: Any) -> Any:
     """The limits of pairs by their atomic numbers; unknown species have that of the first one.
 
     Args:
@@ -95,19 +96,19 @@ def limit_of(species: Sequence[str], limits: Any, first: Any, second: Any) -> An
         first: Atomic numbers.
         second: The same of the other atoms.
     """
-    kinds = np.maximum(_kinds(species), 0)
+    kinds = np.maximum(_kinds_by_number(species), 0)
     if isinstance(first, np.ndarray):
         return np.asarray(limits)[kinds[first], kinds[second]]
     rows, found = limits[jnp.asarray(kinds)[first]], jnp.zeros((), limits.dtype)
     for kind, symbol in enumerate(species):  # compilers are faster at this than at look-ups
-        found: Any = jnp.where(second == numbers_by_symbol[symbol], rows[..., kind], found)
+        found: Any = jnp.where(second == atomic_numbers[symbol], rows[..., kind], found)
     return found
 
 
-def _kinds(species: Sequence[str]) -> np.ndarray:
+def _kinds_by_number(species: Sequence[str]) -> np.ndarray:
     """The place of each species by its atomic number; -1 for those that are not known."""
-    kinds = np.full(len(numbers_by_symbol), -1)
-    kinds[[numbers_by_symbol[s] for s in species]] = range(len(species))
+    kinds = np.full(len(atomic_numbers), -1)
+    kinds[[atomic_numbers[s] for s in species]] = range(len(species))
     return kinds
 
 
@@ -125,13 +126,13 @@ class ClosePairs:
         structures: The structures.
     """
 
-    def __init__(self, potential: Any, structures: Sequence[LabelledStructure]):
+    def __init__(self, potential: Any, structures: Sequence[Structure]):
         self._model, self._limits = potential.model, potential.limits
         self._structures = structures
         self.found: dict[int, ClosePair] = {}
         """The closest pair of each structure that has one, by its place."""
 
-    def find(self, place: int, structure: LabelledStructure, cutoff: float) -> PairArrays:
+    def find(self, place: int, structure: Structure, cutoff: float) -> PairArrays:
         """`find_pairs`, as `Chunk` calls it."""
         first, second, shifts = find_pairs(structure, cutoff)
         positions = np.asarray(structure.positions)
@@ -139,7 +140,7 @@ class ClosePairs:
         numbers = np.array([atomic_numbers[symbol] for symbol in structure.species])
         close = closest_of(
             first, second, np.sqrt(np.sum(vectors**2, axis=-1)), numbers,
-            lambda a, b: limit_of(self._model.species, self._limits, a, b),
+            lambda a, b: pair_limit(self._model.species, self._limits, a, b),
         )  # fmt: skip
         if close is not None:
             self.found[place] = close
@@ -151,7 +152,7 @@ class ClosePairs:
         Args:
             names: What the structures are called.
         """
-        dropped = max(self._model.least, ONE_PLACE)
+        dropped = max(self._model.min_distance, ONE_PLACE)
         lost = [place for place, pair in self.found.items() if pair.distance < dropped]
         guessed = [place for place in self.found if place not in lost]
         self._warn(lost, names, "their energies are not known (NaN)")
@@ -168,6 +169,46 @@ class ClosePairs:
         if len(places) > _TOLD:
             told.append(f"and {len(places) - _TOLD} more")
         _logger.warning(
-            "Of %d structures atoms are closer than the potential can tell, so that %s. %s.",
-            len(places), result, "; ".join(told),
+            "Of %s atoms are closer than the potential can tell, so that %s. %s.",
+            counted(len(places), "structure"), result, "; ".join(told),
         )  # fmt: skip
+
+
+class FittedCommittee(AbstractPotential):
+    """The mean energy of several trained potentials of one form, as `ritz.relax` takes potentials.
+
+    Args:
+        members: The potentials.
+
+    Raises:
+        ValueError: If there is none, or they differ in more than their parameters.
+    """
+
+    def __init__(self, members: Sequence[FittedPotential]):
+        if not members:
+            raise ValueError("a committee needs at least one member.")
+        if any(other.model != members[0].model for other in members):
+            raise ValueError(
+                "the members of a committee must have one architecture and one descriptor."
+            )
+        self.params = jax.tree.map(
+            lambda *leaves: jnp.stack([jnp.asarray(x, float) for x in leaves]),
+            *[member.params for member in members],
+        )
+        self.model = members[0].model
+        self.cutoff = members[0].cutoff
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols that the members know."""
+        return self.model.species
+
+    def least_distance(self, first: Any, second: Any) -> Any:
+        """The largest limit of any member."""
+        limits = self.params["limits"].max(axis=0)
+        return pair_limit(self.model.species, limits, first, second)
+
+    def __call__(self, params: Any, structure: AtomicGraph) -> Float[Array, ""]:
+        """The mean of the members' energies."""
+        each = jax.vmap(lambda own: total_energies(self.model, own, structure))(params)
+        return jnp.mean(jnp.sum(each, axis=-1))

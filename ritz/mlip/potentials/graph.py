@@ -16,7 +16,7 @@ class GraphPotential(AbstractMLIP):
     """A potential of a module of flax, or of anything else that gives energies of atoms.
 
     The energy is the sum of what the module gives for each atom; forces and stress are its
-    derivatives. The module is called with a `ritz.potentials.Structure`, see `EnergyModule`.
+    derivatives. The module is called with a `ritz.potentials.AtomicGraph`, see `EnergyModule`.
 
     Args:
         module: The module; by default `PaiNN()`.
@@ -55,7 +55,7 @@ class GraphPotential(AbstractMLIP):
 
     @property
     def module(self) -> Any:
-        """What gives the energies of atoms."""
+        """The module that gives the energies of atoms."""
         return self.model.module
 
     @property

@@ -20,7 +20,7 @@ from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.pack import Split, gather, pack
 from ritz.mlip.batching.plan import fixed_plan
 from ritz.mlip.batching.survey import labels_of
-from ritz.mlip.data.datasets import AbstractDataset, referenced_energy
+from ritz.mlip.data.datasets import AbstractDataset, free_atoms_energy
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction
@@ -69,7 +69,7 @@ class PredictOut:
         return pd.DataFrame(columns)
 
 
-def _pairs(found: PredictOut) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _known_and_predicted(found: PredictOut) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Known and predicted energies per atom, and components of forces if there are any."""
     pairs = {}
     if found.reference_energy is not None:
@@ -96,7 +96,7 @@ def errors_of(found: PredictOut) -> dict[str, float]:
     eV/Angstrom; the latter are there if forces were predicted and some are known.
     """
     errors = {"RMSE_energy": np.nan, "MAE_energy": np.nan}
-    for name, (known, own) in _pairs(found).items():
+    for name, (known, own) in _known_and_predicted(found).items():
         if len(known):
             errors[f"RMSE_{name}"] = float(np.sqrt(np.mean((own - known) ** 2)))
             errors[f"MAE_{name}"] = float(np.mean(np.abs(own - known)))
@@ -116,7 +116,7 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
     with needs("A plot", "plot"):
         from matplotlib.figure import Figure
 
-    pairs, errors = _pairs(found), errors_of(found)
+    pairs, errors = _known_and_predicted(found), errors_of(found)
     pairs = {name: both for name, both in pairs.items() if len(both[0])}
     if not pairs:
         raise ValueError("the structures have neither energies nor forces to compare with.")
@@ -143,35 +143,35 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
 
 
 BATCH = 32
-"""How many structures are predicted at once."""
+"""Number of structures that are predicted at once."""
 
 AT_ONCE = 1024
-"""How many are packed at once; bounds the memory that it takes."""
+"""Number of structures that are packed at once; bounds the memory."""
 
 
 def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) -> PredictOut:
     """Energies of structures, and forces if they are asked for."""
     found = [
-        _predict(
+        _predict_some(
             potential, structures[begin : begin + AT_ONCE], eval_forces, itertools.count(begin)
         )
         for begin in range(0, len(structures), AT_ONCE)
     ]
-    return found[0] if len(found) == 1 else joined(found)
+    return found[0] if len(found) == 1 else concatenated(found)
 
 
 def predict_dataset(potential: Any, dataset: AbstractDataset, eval_forces: bool) -> PredictOut:
-    """The same for a data set, whose structures are read some at a time."""
+    """Predict for a data set, whose structures are read some at a time."""
     found = []
     for begin in range(0, len(dataset), AT_ONCE):
         places = range(begin, min(begin + AT_ONCE, len(dataset)))
         structures = [dataset.get_structure(place) for place in places]
         numbers = map(dataset.source_index, places)
-        found.append(_predict(potential, structures, eval_forces, numbers))
-    return found[0] if len(found) == 1 else joined(found)
+        found.append(_predict_some(potential, structures, eval_forces, numbers))
+    return found[0] if len(found) == 1 else concatenated(found)
 
 
-def joined(parts: Sequence[PredictOut]) -> PredictOut:
+def concatenated(parts: Sequence[PredictOut]) -> PredictOut:
     """The predictions of all parts, one after another."""
 
     def together(values: list[Any]) -> Any:
@@ -185,7 +185,7 @@ def joined(parts: Sequence[PredictOut]) -> PredictOut:
     return PredictOut(*(together([getattr(part, name) for part in parts]) for name in fields))
 
 
-def _predict(
+def _predict_some(
     potential: Any, structures: Sequence[Structure], eval_forces: bool, numbers: Iterable[int]
 ) -> PredictOut:
     """Some structures; those without a name are called by their numbers."""
@@ -197,7 +197,7 @@ def _predict(
         for s, name in zip(structures, names, strict=True)
     ]
     watch = ClosePairs(potential, bare)
-    chunk = Chunk(bare, model.species, model.cutoff, model.least, search=watch.find)
+    chunk = Chunk(bare, model.species, model.cutoff, model.min_distance, search=watch.find)
     labels = labels_of(bare, {}, np.full(len(bare), eval_forces))
     widths = model.widths(chunk, eval_forces)
     split = pack(
@@ -212,7 +212,7 @@ def _predict(
         stress = np.full((len(bare), 3, 3), np.nan)
         (capacity,), (plan,) = fixed_plan(split, BATCH, eval_forces)
         for ids in np.asarray(plan):
-            found, stresses, batch = _predicted(
+            found, stresses, batch = _predict_batch(
                 model, capacity, split, parameters, normalisation, ids
             )
             there = ids >= 0
@@ -223,7 +223,7 @@ def _predict(
                 _scatter(forces, found.forces, ids, slots, bare, model.species)
     stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
     sizes = np.array([len(s) for s in structures])
-    free_atoms = [-referenced_energy(_zero(s), potential.atomic_energies) for s in structures]
+    free_atoms = [free_atoms_energy(s, potential.atomic_energies) for s in structures]
     total = energies + float(potential.normalisation.e_shift) * sizes + np.array(free_atoms)
     for place in watch.report(names):
         total[place] = stress[place] = np.nan
@@ -237,13 +237,8 @@ def _predict(
     )  # fmt: skip
 
 
-def _zero(structure: Structure) -> Structure:
-    return Structure(structure.positions, structure.species, energy=0.0, cell=structure.cell,
-                     pbc=structure.pbc)  # fmt: skip
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _predicted(
+def _predict_batch(
     model: AbstractModel,
     capacity: GroupCapacity,
     split: Split,
@@ -290,11 +285,11 @@ def save_predictions(
         if config.save_energies:
             tables[split].to_csv(folder / f"energies_{split}.csv", index=False)
         if config.save_forces:
-            ase.io.write(folder / f"forces_{split}.extxyz", _labelled(dataset, found))
+            ase.io.write(folder / f"forces_{split}.extxyz", _predicted_atoms(dataset, found))
     return tables
 
 
-def _labelled(dataset: AbstractDataset, found: PredictOut) -> list[Any]:
+def _predicted_atoms(dataset: AbstractDataset, found: PredictOut) -> list[Any]:
     listed = []
     assert found.forces is not None
     for place, structure in enumerate(dataset):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 
 class EpochCallback(AbstractCallback):
@@ -25,7 +25,7 @@ class EpochCallback(AbstractCallback):
     _n_batches = 0
 
     def check_run(self, driver: Any, resume: bool) -> None:
-        """Learn how long epochs are: a run that goes on asks which steps are live before it starts.
+        """Note the number of batches: a resumed run asks for live steps before it starts.
 
         Raises:
             TypeError: If the driver has no epochs.
@@ -44,18 +44,18 @@ class EpochCallback(AbstractCallback):
         """Called after the last step of an epoch, whose row has the errors of both splits."""
 
     def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Tell when an epoch begins."""
+        """Call `on_epoch_start` at the first step of an epoch."""
         if step % driver.n_batches == 0:
             self.on_epoch_start(step // driver.n_batches, driver)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Tell when an epoch has ended."""
+        """Call `on_epoch_end` at the last step of an epoch."""
         self._n_batches = driver.n_batches
         if (step + 1) % driver.n_batches == 0:
             self.on_epoch_end(step // driver.n_batches, log_data, driver)
 
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Learn how long epochs are."""
+        """Note the number of batches in an epoch."""
         self._n_batches = driver.n_batches
 
     def is_live(self, step: int) -> bool:
@@ -79,7 +79,7 @@ class EpochHistory(AbstractCallback):
         """Epoch, errors, learning rate and seconds."""
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Take the errors of the row, if it has any."""
+        """Store the errors of the row, if it has any."""
         if "RMSE_train" not in log_data:
             return
         source = log_data.get("members", log_data)
@@ -94,9 +94,7 @@ class EpochHistory(AbstractCallback):
             "seconds": float(log_data["wallclock"]),
         })  # fmt: skip
 
-    def is_live(self, step: int) -> bool:
-        """Deferred: only rows are read."""
-        return False
+    is_live = never_live
 
     def table(self, member: int | None = None) -> pd.DataFrame:
         """The errors by epoch, of one member if there are several."""
@@ -133,18 +131,18 @@ class EpochProgress(EpochCallback):
             self._inner = tqdm(total=driver.n_batches, unit="batch", leave=False)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Count."""
+        """Advance the bar of batches."""
         super().on_step_end(step, log_data, driver)
         if self._inner is not None:
             self._inner.update()
 
     def on_epoch_start(self, epoch: int, driver: Any) -> None:
-        """Begin with the first batch."""
+        """Reset the bar of batches."""
         if self._inner is not None:
             self._inner.reset()
 
     def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Count, and show the errors."""
+        """Advance the bar of epochs and show the errors."""
         shown = {
             name: f"{log_data[name]:.4g}"
             for name in ("RMSE_train", "RMSE_test", "RMSE_force_train", "RMSE_force_test")

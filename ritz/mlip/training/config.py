@@ -1,70 +1,32 @@
-"""How a potential is trained."""
+"""Configuration of training."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import optax
 
-from ritz.driver.arguments import check_choice, check_count, check_seed
 from ritz.driver.divergence import POLICIES
-from ritz.mlip.arguments import (
-    check_device,
-    check_dtype,
-    check_flag,
-    check_fraction,
-    check_positive,
-)
+from ritz.mlip.arguments import check_device, check_flag
 from ritz.mlip.batching.memory import DataSettings
+from ritz.mlip.training import config_fields as allow
+from ritz.mlip.training.config_fields import check_fields, fields_where, setting
 from ritz.mlip.training.losses import KINDS, WEIGHT_SCHEDULES
-from ritz.mlip.training.optimisers import SCHEDULES, SGD, Adam, AdamW, Method
+from ritz.mlip.training.optimisers import SCHEDULES, Adam, Method, Rates, as_method
 
-_FLAGS = (
-    "force_scale_unbiased", "use_scheduler", "save_best", "normalize_features", "normalize_energy",
-    "save_energies", "save_forces", "timing", "show_progress", "show_batch_progress",
-    "cache_features", "cache_neighbors", "cache_force_triplets", "cache_warmup",
-    "persistent_workers",
-)  # fmt: skip
-
-_COUNTS = {
-    "iterations": 0, "checkpoint_interval": 0, "scheduler_patience": 0,
-    "force_resample_num_epochs": 0, "force_min_structures_per_epoch": 0,
-    "num_workers": 0, "prefetch_factor": 1,
-}  # fmt: skip
-
-_COUNTS_OR_NONE = {
-    "max_checkpoints": 1, "warmup_epochs": 0, "seed": 0, "split_seed": 0,
-    "cache_feature_max_entries": 0, "cache_neighbor_max_entries": 0,
-    "cache_force_triplet_max_entries": 0,
-}  # fmt: skip
-
-_CHOICES = {
-    "on_divergence": POLICIES,
-    "sampling_policy": ("uniform", "energy_weighted", "error_weighted"),
-    "force_sampling": ("random", "fixed"),
-    "loss": KINDS,
-    "schedule": SCHEDULES,
-    "weight_schedule": WEIGHT_SCHEDULES,
-    "cache_scope": ("all", "train", "val"),
-    "memory_mode": ("gpu", "cpu", "mixed"),
-}
-
-_OF_STEPS = (
-    "method", "seed", "force_weight", "stress_weight", "loss", "huber_delta", "force_fraction",
-    "force_sampling", "force_resample_num_epochs", "force_min_structures_per_epoch",
-    "force_scale_unbiased", "sampling_policy", "schedule", "final_fraction", "warmup_epochs",
-    "gradient_clip", "final_force_weight", "final_stress_weight", "weight_schedule",
-)  # fmt: skip
+SAMPLING_POLICIES = ("uniform", "energy_weighted", "error_weighted")
+"""Ways to draw structures into batches."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How a potential is trained; every field is checked when it is made.
+    """Configuration of training; every field is checked on construction.
 
     Args:
         iterations: How many epochs are trained. With `train(resume_from=...)`, how many more than
             the saved run has completed; `ritz mlip train` counts them from its beginning.
-        method: `Adam`, `AdamW` or `SGD`, with learning rate and batch size.
+        method: `Adam`, `AdamW` or `SGD`, with learning rate and batch size; or any
+            `optax.GradientTransformation`, with 32 structures in a batch, see `OptaxMethod`.
         testpercent: Which percentage of the structures is held out for validation.
         seed: Seeds first parameters, batches, weighted sampling and force subsets; None for 0.
         split_seed: Seeds which structures are held out; None takes `seed`.
@@ -150,129 +112,87 @@ class TrainingConfig:
         NotImplementedError: If `memory_mode` is "mixed".
     """
 
-    iterations: int = 100
-    method: Method = dataclasses.field(default_factory=Adam)
-    testpercent: float = 10
-    seed: int | None = None
-    split_seed: int | None = None
-    force_weight: float = 0.0
-    stress_weight: float = 0.0
-    final_force_weight: float | None = None
-    final_stress_weight: float | None = None
-    weight_schedule: str = "linear"
-    loss: str = "rmse"
-    huber_delta: float = 0.01
-    force_fraction: float = 1.0
-    force_sampling: str = "random"
-    force_resample_num_epochs: int = 0
-    force_min_structures_per_epoch: int = 1
-    force_scale_unbiased: bool = False
-    sampling_policy: str = "uniform"
-    max_energy: float | None = None
-    max_forces: float | None = None
-    atomic_energies: Mapping[str, float] | None = None
-    normalize_features: bool = True
-    normalize_energy: bool = True
-    E_shift: float | None = None
-    E_scaling: float | None = None
-    feature_stats: Mapping[str, Any] | None = None
-    schedule: str = "constant"
-    final_fraction: float = 0.01
-    warmup_epochs: int | None = 0
-    gradient_clip: float | None = None
-    use_scheduler: bool = False
-    scheduler_patience: int = 10
-    scheduler_factor: float = 0.5
-    scheduler_min_lr: float = 1e-6
-    checkpoint_dir: str | None = "checkpoints"
-    checkpoint_interval: int = 1
-    max_checkpoints: int | None = None
-    accept_changes: Sequence[str] = ()
-    on_divergence: str = "stop"
-    save_best: bool = True
-    precision: str = "auto"
-    device: str | None = None
-    memory_mode: str = "gpu"
-    memory_limit: float | None = None
-    cache_features: bool = False
-    cache_feature_max_entries: int | None = 1024
-    cache_neighbors: bool = False
-    cache_neighbor_max_entries: int | None = 512
-    cache_force_triplets: bool = False
-    cache_force_triplet_max_entries: int | None = 256
-    cache_persist_dir: str | None = None
-    cache_scope: str = "all"
-    cache_warmup: bool = False
-    num_workers: int = 0
-    prefetch_factor: int = 2
-    persistent_workers: bool = True
-    save_energies: bool = False
-    save_forces: bool = False
-    timing: bool = False
-    show_progress: bool = True
-    show_batch_progress: bool = False
+    iterations: int = setting(100, allow.count(0), "run")
+    method: Method | optax.GradientTransformation = setting(
+        None, allow.optimiser, "optimiser", fixed=True, make=Adam
+    )
+    testpercent: float = setting(10, allow.percentage_left_out, "data")
+    seed: int | None = setting(None, allow.seed, "run", fixed=True)
+    split_seed: int | None = setting(None, allow.optional(allow.count(0)), "data")
+    force_weight: float = setting(0.0, allow.fraction, "loss", fixed=True)
+    stress_weight: float = setting(0.0, allow.not_negative, "loss", fixed=True)
+    final_force_weight: float | None = setting(
+        None, allow.optional(allow.fraction), "loss", fixed=True
+    )
+    final_stress_weight: float | None = setting(
+        None, allow.optional(allow.not_negative), "loss", fixed=True
+    )
+    weight_schedule: str = setting("linear", allow.one_of(*WEIGHT_SCHEDULES), "loss", fixed=True)
+    loss: str = setting("rmse", allow.one_of(*KINDS), "loss", fixed=True)
+    huber_delta: float = setting(0.01, allow.positive, "loss", fixed=True)
+    force_fraction: float = setting(1.0, allow.fraction, "forces", fixed=True)
+    force_sampling: str = setting("random", allow.one_of("random", "fixed"), "forces", fixed=True)
+    force_resample_num_epochs: int = setting(0, allow.count(0), "forces", fixed=True)
+    force_min_structures_per_epoch: int = setting(1, allow.count(0), "forces", fixed=True)
+    force_scale_unbiased: bool = setting(False, check_flag, "forces", fixed=True)
+    sampling_policy: str = setting(
+        "uniform", allow.one_of(*SAMPLING_POLICIES), "batches", fixed=True
+    )
+    max_energy: float | None = setting(None, None, "data")
+    max_forces: float | None = setting(None, allow.optional(allow.positive), "data")
+    atomic_energies: Mapping[str, float] | None = setting(None, allow.energies, "data")
+    normalize_features: bool = setting(True, check_flag, "normalisation")
+    normalize_energy: bool = setting(True, check_flag, "normalisation")
+    E_shift: float | None = setting(None, None, "normalisation")
+    E_scaling: float | None = setting(None, allow.optional(allow.positive), "normalisation")
+    feature_stats: Mapping[str, Any] | None = setting(
+        None, allow.feature_statistics, "normalisation"
+    )
+    schedule: str = setting("constant", allow.one_of(*SCHEDULES), "optimiser", fixed=True)
+    final_fraction: float = setting(0.01, allow.fraction, "optimiser", fixed=True)
+    warmup_epochs: int | None = setting(0, allow.optional(allow.count(0)), "optimiser", fixed=True)
+    gradient_clip: float | None = setting(
+        None, allow.optional(allow.positive), "optimiser", fixed=True
+    )
+    use_scheduler: bool = setting(False, check_flag, "scheduler")
+    scheduler_patience: int = setting(10, allow.count(0), "scheduler")
+    scheduler_factor: float = setting(0.5, allow.below_one, "scheduler")
+    scheduler_min_lr: float = setting(1e-6, allow.not_negative, "scheduler")
+    checkpoint_dir: str | None = setting("checkpoints", None, "checkpoints")
+    checkpoint_interval: int = setting(1, allow.count(0), "checkpoints")
+    max_checkpoints: int | None = setting(None, allow.optional(allow.count(1)), "checkpoints")
+    accept_changes: Sequence[str] = setting((), allow.names, "checkpoints")
+    on_divergence: str = setting("stop", allow.one_of(*POLICIES), "run")
+    save_best: bool = setting(True, check_flag, "checkpoints")
+    precision: str = setting("auto", allow.precision, "run")
+    device: str | None = setting(None, check_device, "memory")
+    memory_mode: str = setting("gpu", allow.memory_mode, "memory")
+    memory_limit: float | None = setting(None, allow.optional(allow.positive), "memory")
+    cache_features: bool = setting(False, check_flag, "caches")
+    cache_feature_max_entries: int | None = setting(1024, allow.optional(allow.count(0)), "caches")
+    cache_neighbors: bool = setting(False, check_flag, "caches")
+    cache_neighbor_max_entries: int | None = setting(512, allow.optional(allow.count(0)), "caches")
+    cache_force_triplets: bool = setting(False, check_flag, "caches")
+    cache_force_triplet_max_entries: int | None = setting(
+        256, allow.optional(allow.count(0)), "caches"
+    )
+    cache_persist_dir: str | None = setting(None, None, "caches")
+    cache_scope: str = setting("all", allow.one_of("all", "train", "val"), "caches")
+    cache_warmup: bool = setting(False, check_flag, "caches")
+    num_workers: int = setting(0, allow.count(0), "memory")
+    prefetch_factor: int = setting(2, allow.count(1), "memory")
+    persistent_workers: bool = setting(True, check_flag, "memory")
+    save_energies: bool = setting(False, check_flag, "output")
+    save_forces: bool = setting(False, check_flag, "output")
+    timing: bool = setting(False, check_flag, "output")
+    show_progress: bool = setting(True, check_flag, "output")
+    show_batch_progress: bool = setting(False, check_flag, "output")
 
     def __post_init__(self) -> None:
-        for name in _FLAGS:
-            check_flag(name, getattr(self, name))
-        for name, least in _COUNTS.items():
-            check_count(name, getattr(self, name), least)
-        for name, least in _COUNTS_OR_NONE.items():
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name), least)
-        check_seed("seed", self.run_seed)
-        for name, allowed in _CHOICES.items():
-            check_choice(name, getattr(self, name), allowed)
-        if self.memory_mode == "mixed":
-            raise NotImplementedError(
-                "memory_mode='mixed' is reserved; 'gpu' keeps data on the device and 'cpu' on the "
-                "host, as far as memory_limit allows."
-            )
-        self._check_numbers()
-        self._check_data()
-        if isinstance(self.accept_changes, str):
-            raise ValueError(
-                f"accept_changes takes names in a list, such as [{self.accept_changes!r}]."
-            )
-        if not isinstance(self.method, Adam | AdamW | SGD):
-            raise TypeError(f"method must be Adam, AdamW or SGD, but {self.method!r} was given.")
-        if self.precision != "auto":
-            check_dtype("precision", self.precision)
-        check_device("device", self.device)
-
-    def _check_numbers(self) -> None:
-        if check_fraction("testpercent", self.testpercent, 100) == 100:
-            raise ValueError("testpercent must be below 100, or nothing is left to train on.")
-        for name in ("force_weight", "force_fraction", "final_fraction"):
-            check_fraction(name, getattr(self, name))
-        for name in ("stress_weight", "scheduler_min_lr"):
-            check_positive(name, getattr(self, name), or_zero=True)
-        check_positive("huber_delta", self.huber_delta)
-        factor = check_positive("scheduler_factor", self.scheduler_factor)
-        if factor >= 1:
-            raise ValueError(f"scheduler_factor must be below 1, but {factor!r} was given.")
-        if self.final_force_weight is not None:
-            check_fraction("final_force_weight", self.final_force_weight)
-        if self.final_stress_weight is not None:
-            check_positive("final_stress_weight", self.final_stress_weight, or_zero=True)
-        for name in ("max_forces", "gradient_clip", "E_scaling", "memory_limit"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
-
-    def _check_data(self) -> None:
-        for symbol, energy in (self.atomic_energies or {}).items():
-            if not isinstance(energy, int | float | np.number) or not np.isfinite(energy):
-                raise ValueError(
-                    f"atomic_energies must be finite numbers in eV, but {symbol} has {energy!r}."
-                )
-        stats = self.feature_stats
-        if stats is not None and not (
-            isinstance(stats, Mapping) and "mean" in stats and {"std", "cov"} & set(stats)
-        ):
-            raise ValueError("feature_stats needs arrays under 'mean' and 'std'.")
+        check_fields(self)
 
     def check_beginning(self) -> None:
-        """Refuse what a run that goes on may have, but not a new one.
+        """Check what only a new run must fulfil.
 
         Raises:
             ValueError: If the learning rate would still rise when the run ends.
@@ -285,6 +205,28 @@ class TrainingConfig:
     def warmup(self, n_epochs: int) -> int:
         """In how many epochs of a run of `n_epochs` the learning rate rises from zero."""
         return min(5, n_epochs // 4) if self.warmup_epochs is None else self.warmup_epochs
+
+    def rates(self, n_epochs: int, n_batches: int) -> Rates:
+        """Schedule of the learning rate.
+
+        Args:
+            n_epochs: How many epochs it has.
+            n_batches: Steps of an epoch.
+        """
+        warmup = self.warmup(n_epochs)
+        if self.schedule == "constant" and not warmup:
+            return Rates()  # whatever the number of epochs, so that programs are shared
+        return Rates(self.schedule, warmup * n_batches, n_epochs * n_batches, self.final_fraction)
+
+    @property
+    def optimiser(self) -> Method:
+        """`method`, with a batch size and a learning rate where it is one of optax."""
+        return as_method(self.method)
+
+    @property
+    def batch_size(self) -> int:
+        """Largest number of structures in a batch."""
+        return self.optimiser.batchsize
 
     @property
     def alpha(self) -> float:
@@ -307,7 +249,7 @@ class TrainingConfig:
         return 0 if self.force_sampling == "fixed" else self.force_resample_num_epochs
 
     def n_supervised(self, n_labelled: int) -> int:
-        """How many of the structures with forces or stress add to the force loss."""
+        """Number of structures, out of `n_labelled` with forces, that add to the force loss."""
         if not self.uses_forces and not self.uses_stress:
             return 0
         least = self.force_min_structures_per_epoch
@@ -316,19 +258,18 @@ class TrainingConfig:
     @property
     def data_settings(self) -> DataSettings:
         """Where packed data are kept, and how they are streamed."""
-        return DataSettings(
-            mode=self.memory_mode,
-            limit=self.memory_limit,
-            device=self.device,
-            n_workers=self.num_workers,
-            prefetch_factor=self.prefetch_factor,
-            persistent_workers=self.persistent_workers,
-        )
+        return DataSettings(**fields_where(self, group="memory"))
+
+    @property
+    def changing_weights(self) -> str | None:
+        """`weight_schedule`, or None if the weights stay as they are."""
+        first, last = self.weights
+        return None if first == last else self.weight_schedule
 
     @property
     def of_steps(self) -> dict[str, Any]:
-        """The fields on which the steps of training depend."""
-        return {name: getattr(self, name) for name in _OF_STEPS}
+        """Fields that a resumed run must share with the saved one."""
+        return fields_where(self, fixed=True)
 
     @property
     def uses_forces(self) -> bool:
@@ -342,10 +283,10 @@ class TrainingConfig:
 
     @property
     def run_seed(self) -> int:
-        """What seeds all but the split."""
+        """Seed of everything but the split."""
         return 0 if self.seed is None else self.seed
 
     @property
     def seed_of_split(self) -> int:
-        """What seeds the split."""
+        """Seed of the split into training and validation."""
         return self.run_seed if self.split_seed is None else self.split_seed

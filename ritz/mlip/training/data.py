@@ -17,14 +17,14 @@ from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.evaluation import MapMembers, split_error_sums
 from ritz.mlip.training.kernel import TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import ErrorSums, add_sums
+from ritz.mlip.training.losses import ErrorSums, add_sums, named_errors
 from ritz.mlip.training.prepare import PreparedData
 
 
 def window_size(
     stream: DataStream, capacity: Capacity, settings: DataSettings, n_batches: int
 ) -> int:
-    """Of how many batches a window has the data."""
+    """Number of batches whose data a window holds."""
     fitting = settings.window_bytes // max(stream.batch_bytes(capacity), 1)
     return int(np.clip(fitting, 1, n_batches))
 
@@ -42,13 +42,13 @@ class Windows:
         settings = config.data_settings
         self._ahead = settings.windows_ahead
         self._prefetch = Prefetch(
-            stream.window, max(1, settings.n_workers), settings.persistent_workers
+            stream.window, max(1, settings.num_workers), settings.persistent_workers
         )
         self._knows_next = config.sampling_policy != "error_weighted"
         self._present: Any = None
 
     def forget(self) -> None:
-        """What is on the device is no longer right."""
+        """Forget the window on the device, and those made ahead: the plan has changed."""
         self._present = None
         self._prefetch.close()
 
@@ -61,17 +61,17 @@ class Windows:
             return None
         plan = list(map(np.asarray, carry.plan))
         following: dict[Hashable, Ids] = {
-            (epoch, start): _part(plan, start, size)
+            (epoch, start): _batches_of_plan(plan, start, size)
             for start in range(begin + size, n_batches, size)[: self._ahead]
         }
         if len(following) < self._ahead and self._knows_next:
             upcoming = list(map(np.asarray, _next_plan(kernel, carry)))
             following |= {
-                (epoch + 1, start): _part(upcoming, start, size)
+                (epoch + 1, start): _batches_of_plan(upcoming, start, size)
                 for start in range(0, n_batches, size)[: self._ahead - len(following)]
             }
         self._present = epoch, begin
-        capacity, own = kernel.settings.capacity, _part(plan, begin, size)
+        capacity, own = kernel.settings.capacity, _batches_of_plan(plan, begin, size)
         found = self._prefetch.get(self._present, own, capacity, following)
         return with_labels(found, kernel.split)
 
@@ -85,7 +85,7 @@ def with_labels(window: Split, known: Split) -> Split:
     return window._replace(counts=known.counts, labels=known.labels)
 
 
-def _part(plan: list[np.ndarray], begin: int, size: int) -> Ids:
+def _batches_of_plan(plan: list[np.ndarray], begin: int, size: int) -> Ids:
     """Some batches of a plan; empty ones after the last."""
     found = []
     for group in plan:
@@ -98,11 +98,11 @@ def _part(plan: list[np.ndarray], begin: int, size: int) -> Ids:
 
 @jax.jit
 def _next_plan(kernel: TrainingKernel, carry: TrainingCarry) -> Plan:
-    """That of the next epoch, which does not depend on what happens in this one."""
+    """The plan of the next epoch, which does not depend on the steps of this one."""
     return kernel.next_epoch(carry).plan
 
 
-def parts(
+def plan_windows(
     stream: DataStream, capacity: Capacity, plan: Plan, size: int
 ) -> Iterator[tuple[Split, Plan]]:
     """The data of a whole plan, window by window, each made while the one before is used."""
@@ -110,9 +110,10 @@ def parts(
     begins = range(0, len(groups[0]), size)
     prefetch = Prefetch(stream.window, 1, True)
     for number, begin in enumerate(begins):
-        own = _part(groups, begin, size)
+        own = _batches_of_plan(groups, begin, size)
         later: dict[Hashable, Ids] = {
-            start: _part(groups, start, size) for start in begins[number + 1 : number + 2]
+            start: _batches_of_plan(groups, start, size)
+            for start in begins[number + 1 : number + 2]
         }
         yield prefetch.get(begin, own, capacity, later), tuple(map(jnp.asarray, own))
     prefetch.close()
@@ -149,7 +150,7 @@ def error_sums_of(
     found: Any = None
     size = window_size(data, capacity, settings, len(plan[0]))
     known = on_device(data.split, np.dtype(data.dtype))
-    for window, own in parts(data, capacity, plan, size):
+    for window, own in plan_windows(data, capacity, plan, size):
         more = of_part(with_labels(window, known), own)
         found = more if found is None else add_sums(found, more)
     return found
@@ -189,7 +190,7 @@ class TrainingData:
         self._model, self._config, self._map_members = model, config, map_members
         train = prepared.train
         self._windows = Windows(train, config) if isinstance(train, DataStream) else None
-        self.train: Split = on_device(_known(train), real)
+        self.train: Split = on_device(_without_rows(train), real)
         """The split to train on; without rows of atoms if it is streamed."""
         self.test = prepared.test
         """The validation split, or None."""
@@ -202,7 +203,7 @@ class TrainingData:
         return self._windows is not None
 
     def window_size(self, capacity: Capacity, n_batches: int) -> int:
-        """Of how many batches data are on the device at a time; 0 for all."""
+        """Number of batches whose data are on the device at a time; 0 for all."""
         if self._windows is None:
             return 0
         return window_size(self._windows.stream, capacity, self._config.data_settings, n_batches)
@@ -218,7 +219,7 @@ class TrainingData:
                 data.warm_up()
 
     def forget(self) -> None:
-        """What was prepared is no longer right."""
+        """Forget the windows: the plan has changed."""
         if self._windows is not None:
             self._windows.forget()
 
@@ -235,10 +236,12 @@ class TrainingData:
 
     def whole_plan(self, name: str) -> tuple[Capacity, Plan]:
         """Batches that have each structure of "train" or "test" once."""
-        known = _known(self._split(name))
-        return fixed_plan(known, self._config.method.batchsize, self._config.uses_stress)
+        known = _without_rows(self._split(name))
+        return fixed_plan(known, self._config.batch_size, self._config.uses_stress)
 
-    def error_sums(self, name: str, state: Any, capacity: Capacity, plan: Plan) -> ErrorSums:
+    def error_sums(
+        self, name: str, state: TrainedState, capacity: Capacity, plan: Plan
+    ) -> ErrorSums:
         """The errors of a state's networks on the batches of a plan."""
         return error_sums_of(
             self._model, self._split(name), capacity, plan, self._config.data_settings,
@@ -246,7 +249,15 @@ class TrainingData:
             state.normalisation, state.parameters,
         )  # fmt: skip
 
+    def errors(self, state: TrainedState) -> dict[str, Any]:
+        """The errors of a state on all structures of both splits, by name."""
+        found: dict[str, Any] = {}
+        for name in ("train",) if self.test is None else ("train", "test"):
+            sums = self.error_sums(name, state, *self.whole_plan(name))
+            found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
+        return found
 
-def _known(data: Split | DataStream) -> Split:
+
+def _without_rows(data: Split | DataStream) -> Split:
     """The split, without rows of atoms if it is streamed."""
     return data.split if isinstance(data, DataStream) else data

@@ -24,21 +24,21 @@ from ritz.mlip.models.abstract_model import AbstractModel, GroupCapacity
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.data import TrainedState, TrainingData
 from ritz.mlip.training.evaluation import MapMembers, map_single
-from ritz.mlip.training.kernel import BatchErrors, Scores, Settings, TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import ErrorSums, Loss, named_errors, zero_sums
+from ritz.mlip.training.kernel import BatchErrors, Settings, TrainingCarry, TrainingKernel
+from ritz.mlip.training.losses import Loss
 from ritz.mlip.training.optimisers import Rates, optimizer
 from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of
 
 _NOT_SAVED = ("plan", "last_batch", "validation")
-"""What follows from the rest of the carry."""
+"""Fields of the carry that follow from the others."""
 
 _OVERFLOW, _CAPACITY = "crowded", "room"
-"""What checkpoints call the overflow and the capacity of batches."""
+"""Names of overflow and capacity in checkpoints."""
 
 
 class AbstractTraining(OwnPrecision):
-    """What training of one potential and of a committee share.
+    """Base class of the drivers that train one potential or a committee.
 
     A step is one batch; `n_batches` of them are an epoch. Rows have the loss and the `epoch`, and
     in the last step of an epoch the true errors of both splits: `RMSE_train` and `MAE_train` in
@@ -60,7 +60,7 @@ class AbstractTraining(OwnPrecision):
         "RMSE_force_test", "MAE_force_test", "RMSE_stress_train", "MAE_stress_train",
         "RMSE_stress_test", "MAE_stress_test", "validation_loss", "members",
     )  # fmt: skip
-    """What is logged in the last step of each epoch."""
+    """Metrics that are logged in the last step of each epoch."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class AbstractTraining(OwnPrecision):
         self.config = config
         self.model = model
         self.prepared = prepared.without_splits()
-        """What is known of the data besides."""
+        """Statistics and data sets."""
         self._horizon = config.iterations
         with self._precision():
             real = jnp.dtype(dtype)
@@ -86,7 +86,7 @@ class AbstractTraining(OwnPrecision):
     def _prepare(self) -> None:
         config, train = self.config, self._data.train
         n = len(train.counts)
-        self.n_batches = batches_of(n, config.method.batchsize)
+        self.n_batches = batches_of(n, config.batch_size)
         self.period = "epoch", self.n_batches
         labelled = np.asarray(train.labels.has_tables)
         self._n_supervised = config.n_supervised(int(labelled.sum()))
@@ -108,7 +108,11 @@ class AbstractTraining(OwnPrecision):
         if self._data.test is not None:
             self._test_capacity, self._test_plan = self._data.whole_plan("test")
         self._member = self._member_kernel()
-        self._carry = self._first_carry(supervised)
+        self._carry = self._with_plan(
+            self._member.first_carry(
+                self.state.parameters, supervised, config.run_seed, self._map_members
+            )
+        )
         if config.cache_warmup:
             self._data.warm_up()
         self._supply()
@@ -122,10 +126,10 @@ class AbstractTraining(OwnPrecision):
         config = self.config
         settings = Settings(
             self.model,
-            optimizer(config.method, self._rates, config.gradient_clip),
+            optimizer(config.optimiser, self._rates, config.gradient_clip),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
             config.sampling_policy, self.n_batches, self._n_supervised, config.resample_every,
-            self._capacity, self._test_capacity, self._weight_schedule,
+            self._capacity, self._test_capacity, config.changing_weights,
             self._data.window_size(self._capacity, self.n_batches),
         )  # fmt: skip
         real = jnp.dtype(self.dtype)
@@ -137,11 +141,6 @@ class AbstractTraining(OwnPrecision):
             jnp.asarray(self._weights, real), jnp.asarray(config.weights, real),
             jnp.asarray(self._horizon, real), settings,
         ), False)  # fmt: skip
-
-    @property
-    def _weight_schedule(self) -> str | None:
-        first, last = self.config.weights
-        return None if first == last else self.config.weight_schedule
 
     def _spread(self, tree: Any, by_member: bool) -> Any:
         """A tree on all devices that are used; here there is one.
@@ -163,39 +162,11 @@ class AbstractTraining(OwnPrecision):
             spread["last_batch"] = self._spread(batch, False)._replace(sums=sums)
         return TrainingCarry(**spread)
 
-    def _first_carry(self, supervised: np.ndarray) -> TrainingCarry:
-        real, n = jnp.dtype(self.dtype), len(supervised)
-        ones, zeros = jnp.ones(n, real), jnp.zeros(n, real)
-        return self._with_plan(TrainingCarry(
-            params=self.state.parameters,
-            optimizer_state=self._map_members(
-                self._member.settings.optimizer.init, self.state.parameters
-            ),
-            key=jax.random.key(self.config.run_seed),
-            rate_scale=jnp.ones((), real),
-            epoch=jnp.zeros((), jnp.int32),
-            position=jnp.zeros((), jnp.int32),
-            plan=(),
-            supervised=jnp.asarray(supervised),
-            sums=self._zero_sums(self._capacity),
-            last_batch=(),
-            scores=Scores(ones, zeros, zeros),
-            validation=self._no_validation(),
-            overflow=jnp.zeros((), bool),
-        ))  # fmt: skip
-
-    def _no_validation(self) -> Any:
-        """Errors of a streamed validation split, before there are any."""
-        if not self._test_capacity or not self._data.is_streamed:
-            return ()
-        return self._zero_sums(self._test_capacity)
-
-    def _zero_sums(self, capacity: Capacity) -> ErrorSums:
-        real = jnp.dtype(self.dtype)
-        return self._map_members(lambda _: zero_sums(real, capacity), self.state.parameters)
+    is_committee = False
+    """Whether the first axis of parameters and errors is the member of a committee."""
 
     n_members = 1
-    """How many potentials are trained."""
+    """Number of potentials that are trained."""
 
     def best_parameters(self, monitor: str, score: Any = None) -> AbstractCallback:
         """A callback that keeps the best parameters, and restores them when a run ends.
@@ -223,11 +194,7 @@ class AbstractTraining(OwnPrecision):
 
     @property
     def _rates(self) -> Rates:
-        config, n = self.config, self.n_batches
-        warmup = config.warmup(self._horizon)
-        if config.schedule == "constant" and not warmup:
-            return Rates()  # whatever the number of epochs, so that programs are shared
-        return Rates(config.schedule, warmup * n, self._horizon * n, config.final_fraction)
+        return self.config.rates(self._horizon, self.n_batches)
 
     def learning_rate(self, scale: float = 1.0) -> float:
         """The learning rate of the present step.
@@ -235,7 +202,7 @@ class AbstractTraining(OwnPrecision):
         Args:
             scale: The `rate_scale` that a callback has logged for the step.
         """
-        method = self.config.method
+        method = self.config.optimiser
         return scale * float(self._rates.of(method.learning_rate)(self.step_count))
 
     # What the loop needs.
@@ -280,7 +247,7 @@ class AbstractTraining(OwnPrecision):
                 self._carry = self._carry._replace(validation=sums)
 
     def end_run(self) -> None:
-        """Let go of what was prepared ahead."""
+        """End the threads that prepare data."""
         super().end_run()
         self._data.close()
 
@@ -290,12 +257,8 @@ class AbstractTraining(OwnPrecision):
         `RMSE_train`, `MAE_train` and so on, as they are logged at the end of epochs; of a
         committee, arrays with those of each member.
         """
-        found: dict[str, Any] = {}
-        for name in ("train", "test") if self.has_validation else ("train",):
-            with self._precision():
-                sums = self._data.error_sums(name, self.state, *self._data.whole_plan(name))
-                found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
-        return found
+        with self._precision():
+            return self._data.errors(self.state)
 
     # Checkpoints.
 
@@ -322,7 +285,8 @@ class AbstractTraining(OwnPrecision):
         self._horizon = int(snapshot["horizon"])
         with self._precision():
             self._member = self._member_kernel()
-            self.carry = self._with_plan(carry._replace(validation=self._no_validation()))
+            validation = self._member.no_validation(carry.params, self._map_members)
+            self.carry = self._with_plan(carry._replace(validation=validation))
             self._data.forget()
             self._supply()
 
@@ -337,7 +301,7 @@ class AbstractTraining(OwnPrecision):
         self._carry = self._carry._replace(rate_scale=jnp.asarray(scale, self.dtype))
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
-        """Leave out the errors where no epoch ends."""
+        """Log errors only in the last step of an epoch."""
         found = dict(self._metrics)
         if not found.pop("epoch_ends"):
             found = {name: value for name, value in found.items() if name not in self.logs}
@@ -346,7 +310,7 @@ class AbstractTraining(OwnPrecision):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state."""
+        """What the results depend on besides the state."""
         return {
             **super().settings,
             "model": self.model,

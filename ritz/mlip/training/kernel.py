@@ -10,7 +10,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from ritz.driver import Kernel, Proposal
 from ritz.mlip.batching.pack import Split, gather
-from ritz.mlip.batching.plan import Capacity, Plan, choose, divide, draw, error_weights
+from ritz.mlip.batching.plan import (
+    Capacity,
+    Plan,
+    divide_into_batches,
+    draw_with_replacement,
+    error_weights,
+    random_subset,
+)
 from ritz.mlip.models.abstract_model import AbstractModel, Batch
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.training.evaluation import MapMembers, map_single, split_error_sums
@@ -34,7 +41,7 @@ class Scores(NamedTuple):
     total: Float[Array, " structures"]
     """Sums of |energy error| per atom in this epoch."""
     count: Float[Array, " structures"]
-    """How often each was in a batch of this epoch."""
+    """Number of batches of this epoch that had the structure."""
 
 
 class BatchErrors(NamedTuple):
@@ -47,34 +54,34 @@ class BatchErrors(NamedTuple):
 
 
 class TrainingCarry(NamedTuple):
-    """All that the next step needs."""
+    """State that a step passes on to the next one."""
 
     params: Any
     optimizer_state: Any
     key: Key[Array, ""]
-    """From which the plan of this epoch was drawn."""
+    """Random key of the plan of this epoch."""
     rate_scale: Float[Array, ""]
     """Multiplies the optimiser's step."""
     epoch: Int[Array, ""]
     position: Int[Array, ""]
-    """Which batch of the epoch is next."""
+    """Index of the next batch in the epoch."""
     plan: Plan
     supervised: Bool[Array, " structures"]
     """Which structures add to the force loss."""
     sums: ErrorSums
-    """Of the batches of this epoch that were applied."""
+    """Errors of the batches of this epoch that were applied."""
     last_batch: BatchErrors | tuple[()]
     """The errors of the last batch that was proposed."""
     scores: Scores
     validation: ErrorSums | tuple[()]
-    """Of the validation split, where it is streamed; set by the driver before an epoch ends."""
+    """Errors of a streamed validation split; set by the driver before an epoch ends."""
     overflow: Bool[Array, ""]
     """Whether a batch of the plan exceeds the capacity."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is fixed in a compiled step; hashable."""
+    """Static settings of a compiled step; hashable."""
 
     model: AbstractModel
     optimizer: optax.GradientTransformation
@@ -82,13 +89,13 @@ class Settings:
     policy: str
     n_batches: int
     n_supervised: int
-    """How many structures add to the force loss."""
+    """Number of structures that add to the force loss."""
     resample_every: int
-    """After how many epochs others do; 0 for never."""
+    """Number of epochs after which others are chosen; 0 for never."""
     capacity: Capacity
     validation_capacity: Capacity
     weight_schedule: str | None = None
-    """How the weights of the loss change; None if they do not."""
+    """Schedule of the weights of the loss; None for constant ones."""
     window: int = 0
     """Number of batches whose data are on the device at a time; 0 for all of them."""
 
@@ -105,9 +112,9 @@ class TrainingKernel(Kernel):
     energy_weights: Float[Array, " structures"]
     """The weights of `sampling_policy="energy_weighted"`."""
     loss_weights: Float[Array, "2 2"]
-    """Those of forces and stress, first and last."""
+    """Weights of forces and stress in the loss, first and last."""
     n_epochs: Float[Array, ""]
-    """In how many epochs these change."""
+    """Number of epochs in which these change."""
     settings: Settings = dataclasses.field(metadata={"static": True})
 
     # The three parts of a step.
@@ -168,7 +175,7 @@ class TrainingKernel(Kernel):
         )
 
     def weights(self, carry: TrainingCarry) -> tuple[Any, Any]:
-        """Those of forces and stress in the loss."""
+        """Weights of forces and stress in the loss of this epoch."""
         (force, stress), last = self.loss_weights
         schedule = self.settings.weight_schedule
         if schedule is None:
@@ -204,7 +211,7 @@ class TrainingKernel(Kernel):
         return networks, optimizer_state
 
     def count_batch(self, carry: TrainingCarry) -> TrainingCarry:
-        """Count the batch; after the last one the next epoch is planned."""
+        """Add the batch to the sums of the epoch, and plan the next epoch after the last batch."""
         s, batch, scores = self.settings, carry.last_batch, carry.scores
         assert isinstance(batch, BatchErrors)
         if s.policy == "error_weighted":
@@ -240,8 +247,44 @@ class TrainingKernel(Kernel):
 
     # Epochs.
 
+    def first_carry(
+        self, networks: Any, supervised: Any, seed: int, map_members: MapMembers
+    ) -> TrainingCarry:
+        """The carry before the first step, without a plan.
+
+        Args:
+            networks: The first parameters, of one network or of all members.
+            supervised: Which structures add to the force loss.
+            seed: Seeds the batches.
+            map_members: Applies a function to the network, or to each of them.
+        """
+        s, n = self.settings, len(supervised)
+        ones, zeros = jnp.ones(n, self.dtype), jnp.zeros(n, self.dtype)
+        return TrainingCarry(
+            params=networks,
+            optimizer_state=map_members(s.optimizer.init, networks),
+            key=jax.random.key(seed),
+            rate_scale=jnp.ones((), self.dtype),
+            epoch=jnp.zeros((), jnp.int32),
+            position=jnp.zeros((), jnp.int32),
+            plan=(),
+            supervised=jnp.asarray(supervised),
+            sums=map_members(lambda _: zero_sums(self.dtype, s.capacity), networks),
+            last_batch=(),
+            scores=Scores(ones, zeros, zeros),
+            validation=self.no_validation(networks, map_members),
+            overflow=jnp.zeros((), bool),
+        )
+
+    def no_validation(self, networks: Any, map_members: MapMembers) -> ErrorSums | tuple[()]:
+        """Sums over no errors where the validation split is streamed; otherwise nothing."""
+        s = self.settings
+        if not s.validation_capacity or not s.window:
+            return ()
+        return map_members(lambda _: zero_sums(self.dtype, s.validation_capacity), networks)
+
     def next_epoch(self, carry: TrainingCarry) -> TrainingCarry:
-        """Take the errors of the epoch into the scores, and plan the next one."""
+        """Update the scores with the errors of the epoch, and plan the next one."""
         scores = carry.scores
         mean = scores.total / jnp.maximum(scores.count, 1)
         latest = jnp.where(scores.count > 0, mean, scores.latest)
@@ -254,7 +297,7 @@ class TrainingKernel(Kernel):
         return self.plan_epoch(carry)
 
     def plan_epoch(self, carry: TrainingCarry) -> TrainingCarry:
-        """Choose whose forces count, draw structures, and divide them among batches.
+        """Choose structures with supervised forces, draw structures, divide them into batches.
 
         Called again in the same epoch, it gives the same, unless the capacity has grown.
         """
@@ -264,7 +307,7 @@ class TrainingKernel(Kernel):
         )
         if s.resample_every:
             again = (carry.epoch > 0) & (carry.epoch % s.resample_every == 0)
-            other = choose(choosing, self.split.labels.has_tables, s.n_supervised)
+            other = random_subset(choosing, self.split.labels.has_tables, s.n_supervised)
             carry = carry._replace(supervised=jnp.where(again, other, carry.supervised))
         sizes = jnp.sum(self.split.counts, axis=1)
         drawn = jnp.arange(len(sizes))
@@ -272,11 +315,11 @@ class TrainingKernel(Kernel):
             weights = self.energy_weights
             if s.policy == "error_weighted":
                 weights = error_weights(carry.scores.latest)
-            drawn = draw(drawing, weights).astype(drawn.dtype)
+            drawn = draw_with_replacement(drawing, weights).astype(drawn.dtype)
         plan, overflow = [], jnp.zeros((), bool)
         for own, group in zip(dividing, s.capacity, strict=True):
             chosen = carry.supervised[drawn] == group.supervised
-            ids = divide(own, drawn, chosen, sizes, s.n_batches, group.slots)
+            ids = divide_into_batches(own, drawn, chosen, sizes, s.n_batches, group.slots)
             plan.append(ids.astype(jnp.int32))
             taken = jnp.where(ids[..., None] >= 0, self.split.counts[ids], 0)
             overflow |= jnp.any(jnp.sum(taken, axis=1) > jnp.array(group.atoms))

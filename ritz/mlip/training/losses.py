@@ -1,4 +1,4 @@
-"""What training minimises, and the errors that it reports."""
+"""The loss, and the errors that training reports."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from ritz.mlip.batching.plan import Capacity
 from ritz.mlip.models.abstract_model import Batch, Prediction
 
 KINDS = ("rmse", "mse", "huber")
-"""The forms of the loss."""
+"""Forms of the loss."""
 
 WEIGHT_SCHEDULES = ("linear", "cosine", "step")
-"""How the weights of the parts of the loss change in a run."""
+"""Schedules of the weights in the loss."""
 
 
 def weight_at(schedule: str, first: Any, last: Any, progress: Any) -> Any:
@@ -42,7 +42,7 @@ class Residuals(NamedTuple):
     """In eV/Angstrom^3."""
     stress_weight: Float[AnyArray, " structures"] | None = None
     supervised: Float[AnyArray, ""] | float = 1.0
-    """Which fraction of the atoms with known forces has weights."""
+    """Fraction of the atoms with known forces that are supervised."""
 
 
 @dataclasses.dataclass(frozen=True)

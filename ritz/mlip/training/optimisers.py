@@ -16,7 +16,7 @@ Schedule = Callable[[Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class _MomentMethod:
-    """What both forms of Adam are told."""
+    """Settings that both forms of Adam share."""
 
     mu: float = 0.001
     batchsize: int = 32
@@ -126,7 +126,61 @@ class SGD:
         )
 
 
-Method = Adam | AdamW | SGD
+@dataclasses.dataclass(frozen=True)
+class OptaxMethod:
+    """Any optimiser of optax; as `method`, a bare transformation is taken as one of these.
+
+    The schedule of the learning rate, warm-up included, multiplies its steps, and `learning_rate`
+    in histories is that factor.
+
+    Args:
+        optimizer: The transformation of gradients, with its own learning rate.
+        batchsize: How many structures a batch has at the most.
+
+    Raises:
+        TypeError: If `optimizer` is no transformation.
+        ValueError: If a value is not allowed.
+    """
+
+    method_name: ClassVar[str] = "optax"
+    optimizer: optax.GradientTransformation
+    batchsize: int = 32
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, optax.GradientTransformation):
+            raise TypeError(
+                "optimizer must be a GradientTransformation such as optax.lion(1e-3), but "
+                f"{self.optimizer!r} was given."
+            )
+        check_count("batchsize", self.batchsize, 1)
+
+    @property
+    def learning_rate(self) -> float:
+        """1: what multiplies the steps of the transformation."""
+        return 1.0
+
+    def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
+        """The optimiser with steps that are scaled."""
+        return optax.chain(self.optimizer, optax.scale_by_schedule(schedule))
+
+
+Method = Adam | AdamW | SGD | OptaxMethod
+
+
+def as_method(given: Any, name: str = "method") -> Method:
+    """An optimiser of Ritz as it is, and one of optax in an `OptaxMethod`.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if isinstance(given, optax.GradientTransformation):
+        return OptaxMethod(given)
+    if not isinstance(given, Adam | AdamW | SGD | OptaxMethod):
+        raise TypeError(
+            f"{name} must be Adam, AdamW or SGD of ritz.mlip, or a GradientTransformation such as "
+            f"optax.lion(1e-3), but {given!r} was given."
+        )
+    return given
 
 
 def _check(
@@ -143,12 +197,12 @@ def _check(
 
 
 SCHEDULES = ("constant", "cosine", "exponential")
-"""How the learning rate changes in a run."""
+"""Schedules of the learning rate."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """How the learning rate changes: it rises from zero, and falls to a fraction of itself.
+    """Schedule of the learning rate: a rise from zero, then a fall to a fraction.
 
     Args:
         schedule: How it falls: one of `SCHEDULES`.
@@ -185,7 +239,7 @@ def optimizer(
     """The optimiser of a run; equal arguments give one object, and so one compiled program.
 
     Args:
-        method: Adam, AdamW or SGD.
+        method: The optimiser.
         rates: How its learning rate changes.
         gradient_clip: The largest norm of a gradient, or None.
     """

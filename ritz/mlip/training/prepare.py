@@ -6,16 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from ritz.mlip.batching.least_distances import plain
-from ritz.mlip.batching.memory import DEVICE, HOST, Caches, persistent_dataset, place_of
+from ritz.mlip.batching.memory import DEVICE, HOST, Caches, data_location, persistent_dataset
 from ritz.mlip.batching.pack import Split, pack
 from ritz.mlip.batching.stream import DataStream
-from ritz.mlip.batching.survey import Survey, Targets, survey
-from ritz.mlip.data.datasets import AbstractDataset, StructureDataset, Subset, split_indices
-from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
+from ritz.mlip.batching.survey import Survey, Targets, distances_as_json, survey_dataset
+from ritz.mlip.data.datasets import (
+    AbstractDataset,
+    Featurizer,
+    StructureDataset,
+    Subset,
+    split_indices,
+)
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation, fit_normalisation
 from ritz.mlip.training.config import TrainingConfig
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -28,53 +33,75 @@ class PreparedData:
     test: Split | DataStream | None
     normalisation: Normalisation
     statistics: dict[str, Any]
-    """What aenet's files say of the training split."""
+    """Statistics of the training split, as aenet's files have them."""
     datasets: tuple[AbstractDataset, AbstractDataset | None]
     digest: str
-    """Tells training splits apart."""
+    """Hash of the training split."""
 
     def without_splits(self) -> "PreparedData":
-        """What is left when the splits are on the device, so that they are in memory once."""
+        """A copy without the splits, for when they are on the device."""
         return dataclasses.replace(self, train=None, test=None)
 
 
-def resolve(
-    descriptor: AbstractDescriptor | None,
-    config: TrainingConfig,
-    structures: Any = None,
-    dataset: AbstractDataset | None = None,
-    train_dataset: AbstractDataset | None = None,
-    test_dataset: AbstractDataset | None = None,
-) -> tuple[AbstractDataset, AbstractDataset | None]:
-    """What to train on and what to hold out.
+Splits = tuple[AbstractDataset, AbstractDataset | None]
+"""The training split and the validation split."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenData:
+    """The data that `train` is given, in one of three ways.
 
     Raises:
-        TypeError: If none or several of the three ways to give data are used.
+        TypeError: If none or several of them are used.
+    """
+
+    structures: Any = None
+    """Structures that are divided by `testpercent`."""
+    dataset: AbstractDataset | None = None
+    """Or a data set that is divided in the same way."""
+    train_dataset: AbstractDataset | None = None
+    """Or one to train on,"""
+    test_dataset: AbstractDataset | None = None
+    """and one to hold out, or None."""
+
+    def __post_init__(self) -> None:
+        ways = (self.structures, self.dataset, self.train_dataset)
+        given = sum(way is not None for way in ways)
+        if given != 1 or (self.test_dataset is not None and self.train_dataset is None):
+            raise TypeError(
+                "train takes structures=..., or dataset=..., or train_dataset=... with or without "
+                "test_dataset=...; give exactly one of the three."
+            )
+
+
+def resolve(descriptor: Featurizer | None, config: TrainingConfig, given: GivenData) -> Splits:
+    """Training and validation split.
+
+    Raises:
         ValueError: If a data set and the configuration disagree, or nothing is left.
     """
-    given = [structures is not None, dataset is not None, train_dataset is not None]
-    if sum(given) != 1 or (test_dataset is not None and train_dataset is None):
-        raise TypeError(
-            "train takes structures=..., or dataset=..., or train_dataset=... with or without "
-            "test_dataset=...; give exactly one of the three."
-        )
-    if structures is not None:
+    dataset = given.dataset
+    if given.structures is not None:
         dataset = StructureDataset(
-            structures, descriptor, config.atomic_energies, config.max_energy, config.max_forces
+            given.structures,
+            descriptor,
+            config.atomic_energies,
+            max_energy=config.max_energy,
+            max_forces=config.max_forces,
         )
     else:
-        for own in (dataset, train_dataset, test_dataset):
-            if own is not None:
-                _check_dataset(own, descriptor, config)
-    if train_dataset is not None:
-        return train_dataset, test_dataset
+        for known in (dataset, given.train_dataset, given.test_dataset):
+            if known is not None:
+                _check_dataset(known, descriptor, config)
+    if given.train_dataset is not None:
+        return given.train_dataset, given.test_dataset
     assert dataset is not None
     train, test = split_indices(len(dataset), config.testpercent, config.seed_of_split)
     return Subset(dataset, train), Subset(dataset, test) if test else None
 
 
 def _check_dataset(
-    dataset: AbstractDataset, descriptor: AbstractDescriptor | None, config: TrainingConfig
+    dataset: AbstractDataset, descriptor: Featurizer | None, config: TrainingConfig
 ) -> None:
     if not isinstance(dataset, AbstractDataset):
         raise TypeError(f"a data set of ritz.mlip is needed, but {dataset!r} was given.")
@@ -85,11 +112,11 @@ def _check_dataset(
             f"the data set was made for {dataset.descriptor}, but the potential has {descriptor}."
         )
     known = {k: v for k, v in dataset.atomic_energies.items() if v}
-    wanted = {k: v for k, v in (config.atomic_energies or {}).items() if v}
-    if wanted and wanted != known:
+    configured = {k: v for k, v in (config.atomic_energies or {}).items() if v}
+    if configured and configured != known:
         raise ValueError(
             f"atomic_energies are those of the data set, {known}, but the configuration has "
-            f"{wanted}; leave them out, or make the data set with them."
+            f"{configured}; leave them out, or make the data set with them."
         )
     for name in ("max_energy", "max_forces"):
         if getattr(config, name) is not None:
@@ -98,7 +125,7 @@ def _check_dataset(
             )
 
 
-def prepare(
+def prepare_data(
     model: AbstractModel,
     train: AbstractDataset,
     test: AbstractDataset | None,
@@ -116,27 +143,27 @@ def prepare(
             "sampling_policy='energy_weighted' without atomic_energies: energies per atom are "
             "compared as they are."
         )
-    wanted = Targets(config.uses_forces, config.uses_stress)
+    targets = Targets(config.uses_forces, config.uses_stress)
     datasets = train, test if test is not None and len(test) else None
-    train = persistent_dataset(model, train, _persist_folder(config, "train"), wanted)
+    train = persistent_dataset(model, train, _persist_folder(config, "train"), targets)
     sources = [train]
     if datasets[1] is not None:
-        test = persistent_dataset(model, datasets[1], _persist_folder(config, "val"), wanted)
+        test = persistent_dataset(model, datasets[1], _persist_folder(config, "val"), targets)
         sources.append(test)
-    place = place_of(model, sources, config.data_settings, wanted, dtype)
-    first = survey(model, train, wanted, place == DEVICE, True)
-    second = None if test is None else survey(model, test, wanted, place == DEVICE, False)
+    place = data_location(model, sources, config.data_settings, targets, dtype)
+    first = survey_dataset(model, train, targets, place == DEVICE, True)
+    second = None if test is None else survey_dataset(model, test, targets, place == DEVICE, False)
     normalisation = _normalisation(first, config)
 
     def made(data: AbstractDataset, known: Survey, scope: str) -> Split | DataStream:
-        known = _shifted(known, normalisation)
+        known = _with_shifted_energies(known, normalisation)
         if known.chunks is None:
             return DataStream(
-                model, data, known, normalisation, dtype, wanted.stress,
+                model, data, known, normalisation, dtype, targets.stress,
                 _caches(config, scope, place), config.device,
             )  # fmt: skip
         return pack(
-            model, known.chunks, known.labels, normalisation, known.widths, dtype, wanted.stress
+            model, known.chunks, known.labels, normalisation, known.widths, dtype, targets.stress
         )
 
     return PreparedData(
@@ -146,7 +173,7 @@ def prepare(
     )  # fmt: skip
 
 
-def _shifted(known: Survey, normalisation: Normalisation) -> Survey:
+def _with_shifted_energies(known: Survey, normalisation: Normalisation) -> Survey:
     """With energies less the shift, which are small enough for single precision."""
     energy = known.labels.energy - normalisation.e_shift * known.counts.sum(axis=1)
     return dataclasses.replace(known, labels=known.labels._replace(energy=energy))
@@ -158,7 +185,7 @@ def _persist_folder(config: TrainingConfig, scope: str) -> str | None:
 
 
 def _caches(config: TrainingConfig, scope: str, place: str) -> Caches:
-    """What is kept in memory of a split that is streamed."""
+    """Sizes of the caches of a streamed split."""
     if place == HOST:
         return Caches(features=None, derivatives=None)
     if config.cache_scope not in ("all", scope):
@@ -193,8 +220,8 @@ def _given_statistics(found: Normalisation, stats: Any) -> Normalisation:
     std = np.asarray(std, float)
     if mean.shape != found.mean.shape or std.shape != found.std.shape:
         raise ValueError(
-            f"feature_stats has arrays of the shapes {mean.shape} and {std.shape}, but there are "
-            f"{len(found.mean)} features."
+            f"feature_stats has arrays of the shapes {mean.shape} and {std.shape}, but the "
+            f"descriptor has {counted(len(found.mean), 'feature')}."
         )
     return found._replace(mean=mean, std=std)
 
@@ -208,7 +235,7 @@ def _statistics(known: Survey) -> dict[str, Any]:
         "e_min": float(per_atom.min()),
         "e_max": float(per_atom.max()),
         "e_mean": float(per_atom.mean()),
-        "feature_min": known.statistics.least.tolist(),
-        "feature_max": known.statistics.most.tolist(),
-        "least_distances": None if known.closest is None else plain(known.closest),
+        "feature_min": known.statistics.minimum.tolist(),
+        "feature_max": known.statistics.maximum.tolist(),
+        "least_distances": None if known.closest is None else distances_as_json(known.closest),
     }

@@ -1,4 +1,4 @@
-"""What training gives back."""
+"""Result of training."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ritz.extras import needs
+from ritz.wording import counted
 
 _LABELS = {
     "RMSE_train": "energy, training", "RMSE_test": "energy, validation",
@@ -45,7 +46,9 @@ class TrainOut:
         return "RMSE_force_train" in self.errors
 
     def __str__(self) -> str:
-        lines = [f"Training: {len(self.errors)} epochs; {self.stop_message or 'no message'}."]
+        lines = [
+            f"Training: {counted(len(self.errors), 'epoch')}; {self.stop_message or 'no message'}."
+        ]
         for split in ("train", "test"):
             energy = self.stats.get(f"final_RMSE_{split}")
             if energy is None:

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,14 +13,15 @@ from ritz.checkpoint import Checkpoint, CheckpointError
 from ritz.driver.callback import AbstractCallback
 from ritz.mlip.training.callbacks import EpochHistory, EpochProgress
 from ritz.mlip.training.config import TrainingConfig
-from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
+from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.result import TrainOut
-from ritz.mlip.training.start import Start, extends, steps_in_total
+from ritz.mlip.training.start import Start, steps_in_total
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
 MONITOR = "validation_loss"
-"""What the scheduler and the choice of the best parameters go by."""
+"""Metric by which the rate is lowered and the best parameters are chosen."""
 
 
 def run_training(
@@ -46,8 +47,8 @@ def run_training(
     resume = start.resume
     n_steps = steps_in_total(config.iterations, driver.n_batches, resume)
     began_at = time.perf_counter()
-    start.put_into(driver, isinstance(driver, PotentialTraining))
-    own = _callbacks(driver, config, start, extends(n_steps, config, resume))
+    start.put_into(driver)
+    own = _callbacks(driver, config, start, resume is not None and resume.extend(n_steps))
     try:
         driver.run(
             n_steps, out=out, callback=[history, *own, *callbacks], show_progress=False,
@@ -66,7 +67,7 @@ def run_training(
     counts = {"n_epochs": len(history.rows)}
     for split, data in zip(("train", "test"), driver.prepared.datasets, strict=True):
         counts[f"n_structures_{split}"] = 0 if data is None else len(data)
-    members = [None] if isinstance(driver, PotentialTraining) else range(driver.n_members)
+    members = range(driver.n_members) if driver.is_committee else [None]
     found = []
     for member in members:
         own = {
@@ -82,18 +83,18 @@ def run_training(
 
 
 def _callbacks(
-    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool
+    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool | Literal["longer"]
 ) -> list[AbstractCallback]:
     found: list[AbstractCallback] = []
     if driver.has_validation:
         if config.use_scheduler:
-            rate = config.method.learning_rate
+            rate = config.optimiser.learning_rate
             found.append(ReduceLROnPlateau(
                 MONITOR, config.scheduler_factor, config.scheduler_patience,
                 min_scale=min(1.0, config.scheduler_min_lr / rate),
             ))  # fmt: skip
         if config.save_best:
-            found.append(_best(driver, config, start))
+            found.append(_best_parameters(driver, config, start))
     elif config.use_scheduler:
         raise ValueError(
             "use_scheduler=True goes by the validation split, but there is none; set testpercent "
@@ -106,8 +107,10 @@ def _callbacks(
     return found
 
 
-def _best(driver: AbstractTraining, config: TrainingConfig, start: Start) -> AbstractCallback:
-    """Keeps the best parameters; what training begins with is the first to compare with."""
+def _best_parameters(
+    driver: AbstractTraining, config: TrainingConfig, start: Start
+) -> AbstractCallback:
+    """Keeps the best parameters, beginning with those of a potential that was given."""
     score = None
     if start.potentials:
         errors = driver.errors()
@@ -118,7 +121,7 @@ def _best(driver: AbstractTraining, config: TrainingConfig, start: Start) -> Abs
 
 
 def _checkpoint(
-    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool
+    driver: AbstractTraining, config: TrainingConfig, start: Start, extend: bool | Literal["longer"]
 ) -> Checkpoint:
     assert config.checkpoint_dir is not None
     checkpoint = Checkpoint(
@@ -131,7 +134,9 @@ def _checkpoint(
         for entry in there:
             folder.set_aside(entry)
         if there:
-            _logger.info("%d older checkpoints are in %s/set_aside.", len(there), folder.path)
+            _logger.info(
+                "%s in %s/set_aside.", counted(len(there), "older checkpoint", "is"), folder.path
+            )
     elif start.resume is None and there:
         raise CheckpointError(
             f"checkpoint_dir={config.checkpoint_dir!r} holds checkpoints of another run; give "

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,14 @@ from ritz.checkpoint.resume import saved_steps
 from ritz.mlip.training.config import TrainingConfig
 
 
+def batches_of(n_structures: int, batchsize: int) -> int:
+    """Number of batches, and so of steps, in an epoch."""
+    return -(-n_structures // batchsize)
+
+
 @dataclasses.dataclass(frozen=True)
 class Resume:
-    """How training goes on with a saved run."""
+    """A saved run to go on with, and its step counts."""
 
     path: str | PathLike[str]
     """A checkpoint, or a folder of them."""
@@ -25,38 +30,44 @@ class Resume:
     """Whether `iterations` counts epochs from the beginning of the saved run, instead of those that
     are added to the ones that it has completed."""
 
+    @property
+    def completed(self) -> int:
+        """Number of steps that the saved run has completed.
 
-def batches_of(n_structures: int, batchsize: int) -> int:
-    """How many batches, and so steps, an epoch has."""
-    return -(-n_structures // batchsize)
+        Raises:
+            CheckpointError: If there is no checkpoint.
+        """
+        saved = saved_steps(self.path)
+        return saved.step - saved.began
+
+    @property
+    def asked_for(self) -> int:
+        """Number of steps that the saved run was to take."""
+        saved = saved_steps(self.path)
+        return saved.target - saved.began
+
+    def has_completed(self, iterations: int, n_batches: int) -> bool:
+        """Whether nothing is left of `iterations` epochs of `n_batches` steps."""
+        return self.completed >= steps_in_total(iterations, n_batches, self)
+
+    def extend(self, n_steps: int) -> bool | Literal["longer"]:
+        """Whether a saved run that a callback has ended goes on, as `Checkpoint` is told."""
+        return "longer" if self.in_total else n_steps > self.completed
 
 
 def steps_in_total(iterations: int, n_batches: int, resume: Resume | None) -> int:
-    """Up to which step training goes, counted from the beginning of the run.
+    """Step at which training ends, counted from the beginning of the run.
 
-    Runs end with whole epochs: what is saved in
-    the middle of one has completed those before it.
+    Runs end with whole epochs: a run that was saved in the middle of an epoch has completed those
+    before it.
 
     Args:
         iterations: As many epochs as are asked for.
         n_batches: Steps of an epoch.
         resume: The saved run, if there is one.
     """
-    done = 0
-    if resume is not None and not resume.in_total:
-        saved = saved_steps(resume.path)
-        done = (saved.step - saved.began) // n_batches
+    done = 0 if resume is None or resume.in_total else resume.completed // n_batches
     return (done + iterations) * n_batches
-
-
-def extends(n_steps: int, config: TrainingConfig, resume: Resume | None) -> bool:
-    """Whether a saved run that a callback has ended is to go on."""
-    if resume is None:
-        return False
-    saved = saved_steps(resume.path)
-    if not resume.in_total:
-        return n_steps > saved.step - saved.began
-    return n_steps > saved.target - saved.began or "callbacks" in config.accept_changes
 
 
 BEST = "best_model.npz"
@@ -65,9 +76,14 @@ BEST = "best_model.npz"
 _BEST_OF = re.compile(r"best_model_\d+\.npz")
 
 
-def best_of_member(number: int) -> str:
-    """The same file for a member of a committee."""
-    return f"best_model_{number:03d}.npz"
+def best_files(driver: Any, config: TrainingConfig, of_committee: bool) -> list[Path]:
+    """Where the potential that was best in validation is written, or that of each member."""
+    if not config.save_best or config.checkpoint_dir is None or not driver.has_validation:
+        return []
+    folder = Path(driver.working_dir) / config.checkpoint_dir
+    if not of_committee:
+        return [folder / BEST]
+    return [folder / f"best_model_{number:03d}.npz" for number in range(driver.n_members)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +137,8 @@ class Start:
                     f"the data {dict(atomic_energies)}; give the same."
                 )
 
-    def put_into(self, driver: Any, single: bool) -> None:
+    def put_into(self, driver: Any) -> None:
         """Give a driver the parameters of the potentials.
-
-        Args:
-            driver: The driver.
-            single: Whether it trains one potential, and no committee.
 
         Raises:
             ValueError: If they have other shapes, or are not as many.
@@ -135,7 +147,7 @@ class Start:
             return
         trees = [potential.parameters for potential in self.potentials]
         with driver._precision():
-            if single and len(trees) == 1:
+            if not driver.is_committee and len(trees) == 1:
                 found = jax.tree.map(lambda x: jnp.asarray(x, driver.dtype), trees[0])
             else:
                 found = jax.tree.map(

@@ -155,8 +155,8 @@ def test_frames_that_did_not_converge_are_skipped(tmp_path, caplog):
     text = frame("energy=1.0") + frame("energy=2.0 converged=F") + frame("energy=3.0 converged=T")
     found = read(tmp_path, text)
     assert [s.name for s in found] == ["a.extxyz#frame=0", "a.extxyz#frame=2"]
-    assert f"1 frames are skipped, .*converge: {tmp_path}/a.extxyz, frame 1." in caplog.text or (
-        "a.extxyz, frame 1." in caplog.text and "1 frames are skipped" in caplog.text
+    assert f"1 frame is skipped, .*converge: {tmp_path}/a.extxyz, frame 1." in caplog.text or (
+        "a.extxyz, frame 1." in caplog.text and "1 frame is skipped" in caplog.text
     )
     assert len(read(tmp_path, text, keep_unconverged=True)) == 3
     assert [s.energy for s in read(tmp_path, text, index="1:")] == [3.0]

@@ -1,4 +1,4 @@
-"""What a potential sees of one structure."""
+"""What a potential sees of one structure: positions, cell and the graph of neighbours."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 
-class Structure(NamedTuple):
+class AtomicGraph(NamedTuple):
     """One structure, padded with empty places to the size of its bucket.
 
     Lengths are in Angstrom where energies are in eV; any other consistent units will do.

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 
 from ritz.mlip import MLIPCalculator, Structure
-from ritz.mlip.batching.least_distances import least_distances, limits, plain
+from ritz.mlip.batching.survey import distances_as_json, least_distances, pair_limits
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.potentials.close_pairs import close_pair
 from tests.relax.test_models import random_potential
@@ -26,16 +26,16 @@ def test_the_data_tell_the_smallest_distances():
         structures, ["Cu", "Au", "Pt"], 4.0, features=[np.zeros((3, 1)), np.zeros((2, 1))]
     )
     np.testing.assert_array_equal(least_distances(known), found)
-    assert plain(found) == [[2.5, 2.0, None], [2.0, None, None], [None, None, None]]
+    assert distances_as_json(found) == [[2.5, 2.0, None], [2.0, None, None], [None, None, None]]
 
 
 def test_limits_of_pairs():
     statistics = {"least_distances": [[2.5, 2.0], [2.0, None]]}
-    np.testing.assert_allclose(limits(statistics, 0.5, 2), [[2.0, 1.6], [1.6, 1.6]])
-    np.testing.assert_allclose(limits(statistics, 1.9, 2), [[2.0, 1.9], [1.9, 1.9]])
-    np.testing.assert_allclose(limits({}, 0.5, 2), 0.5)
+    np.testing.assert_allclose(pair_limits(statistics, 0.5, 2), [[2.0, 1.6], [1.6, 1.6]])
+    np.testing.assert_allclose(pair_limits(statistics, 1.9, 2), [[2.0, 1.9], [1.9, 1.9]])
+    np.testing.assert_allclose(pair_limits({}, 0.5, 2), 0.5)
     nothing = {"least_distances": [[None]]}
-    np.testing.assert_allclose(limits(nothing, 0.5, 1), 0.5)
+    np.testing.assert_allclose(pair_limits(nothing, 0.5, 1), 0.5)
 
 
 def test_training_notes_them():

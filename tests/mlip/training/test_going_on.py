@@ -195,3 +195,12 @@ def test_the_warm_up_is_that_of_the_run_that_goes_on(inside):
     _, out = trained(StopAt(99), "ck", True, iterations=8, **quick)
     np.testing.assert_array_equal(out.errors["learning_rate"], uncut.errors["learning_rate"])
     assert out.errors["learning_rate"][0] < out.errors["learning_rate"][2]
+
+
+def test_checkpoints_have_the_names_that_earlier_versions_gave():
+    snapshot = potential().driver(dataset=dataset(), config=settings()).snapshot()
+    assert set(snapshot) == {"carry", "room", "horizon"}
+    assert set(snapshot["carry"]) == {
+        "params", "optimizer_state", "key", "rate_scale", "epoch", "position", "supervised",
+        "sums", "scores", "crowded",
+    }  # fmt: skip

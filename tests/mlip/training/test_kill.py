@@ -35,7 +35,7 @@ if epochs:
 
 def start(folder):
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder)], cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", PROGRAM, str(folder)], cwd=Path(__file__).parents[3]
     )
 
 

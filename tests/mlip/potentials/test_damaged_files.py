@@ -11,7 +11,7 @@ from ritz.mlip import (
     HDF5StructureDataset,
     load_potential,
 )
-from ritz.mlip.potentials.files import NotFiniteError, dumps
+from ritz.mlip.potentials.files import NotFiniteError, dump_json
 from ritz.mlip.training.losses import Loss, Residuals
 from tests.mlip.systems import DATA, config, descriptor, potential, tio2
 
@@ -122,7 +122,7 @@ def test_what_is_not_finite_is_not_written(tmp_path):
         "d": None,
         "e": np.array([np.nan]),
     }
-    assert dumps(found) == '{"a": null, "b": [null, 1.0], "c": 2.0, "d": null, "e": [null]}'
+    assert dump_json(found) == '{"a": null, "b": [null, 1.0], "c": 2.0, "d": null, "e": [null]}'
 
 
 @pytest.mark.parametrize("kind", ["rmse", "mse", "huber"])
@@ -136,5 +136,7 @@ def test_weights_that_are_all_zero_are_refused():
     structures = tio2(4)
     for structure in structures:
         structure.weight = 0.0
-    with pytest.raises(ValueError, match="all 3 structures have the weight 0.*structure0001.xsf"):
+    with pytest.raises(
+        ValueError, match="of 3 structures none has a weight above 0.*structure0001.xsf"
+    ):
         potential().driver(structures, config(testpercent=25, split_seed=0))

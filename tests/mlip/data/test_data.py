@@ -151,7 +151,7 @@ def test_filters_go_by_norms_and_referenced_energies():
     limit = float(np.median(energies))
     found = StructureDataset(structures, descriptor(), ATOMS, max_energy=limit)
     assert len(found) == sum(e <= limit for e in energies)
-    with pytest.raises(ValueError, match="none of 24 structures is within max_energy=-100"):
+    with pytest.raises(ValueError, match="of 24 structures none is within max_energy=-100"):
         StructureDataset(structures, descriptor(), ATOMS, max_energy=-100)
 
 

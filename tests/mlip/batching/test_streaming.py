@@ -90,7 +90,7 @@ def test_streaming_changes_no_bit_of_other_runs(settings):
     usual = trained(**settings)
     same(usual, trained(**settings, memory_limit=1e-4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "place_of", lambda *_: memory.HOST)  # as on other devices
+        patch.setattr(prepare, "data_location", lambda *_: memory.HOST)  # as on other devices
         same(usual, trained(**settings))
 
 
@@ -110,9 +110,9 @@ def test_what_is_streamed(monkeypatch, caplog):
         driver = potential().driver(dataset=dataset(), config=config(memory_limit=1e-4))
     assert "they are streamed" in caplog.text
     # The estimate is that of the arrays which are kept otherwise, but for the few of structures.
-    wanted = Targets(True, False)
+    targets = Targets(True, False)
     model = potential().model
-    estimate = memory._estimate(model, plain.prepared.datasets[0], wanted, "float64")
+    estimate = memory._estimate_bytes(model, plain.prepared.datasets[0], targets, "float64")
     train = plain.kernel.split
     kept = jax.tree.leaves((train.inputs, train.tables, train.forces))
     assert estimate == pytest.approx(sum(leaf.nbytes for leaf in kept), rel=0.15)
@@ -120,10 +120,10 @@ def test_what_is_streamed(monkeypatch, caplog):
     assert driver.kernel.settings.window == 1
     monkeypatch.setattr(memory, "CERTAIN", 10)
     assert (
-        memory.place_of(model, [dataset()], config().data_settings, wanted, "float64")
+        memory.data_location(model, [dataset()], config().data_settings, targets, "float64")
         == memory.DEVICE
     )
-    monkeypatch.setattr(prepare, "place_of", lambda *_: memory.HOST)
+    monkeypatch.setattr(prepare, "data_location", lambda *_: memory.HOST)
     larger = potential().driver(dataset=dataset(), config=config())
     assert larger.kernel.settings.window == larger.n_batches
 

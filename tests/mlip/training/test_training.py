@@ -3,6 +3,7 @@ import logging
 import ase.io
 import jax
 import numpy as np
+import optax
 import pytest
 
 from ritz.callbacks import EarlyStopping, ParameterEMA
@@ -13,7 +14,10 @@ from ritz.mlip import (
     ANNPotential,
     CachedStructureDataset,
     ChebyshevDescriptor,
+    CommitteeConfig,
+    CommitteePotential,
     EpochCallback,
+    OptaxMethod,
     Structure,
     StructureDataset,
     Subset,
@@ -305,7 +309,7 @@ def test_normalisation_can_be_given(caplog):
     )
     found = plain.prepared.normalisation
     assert (found.e_shift, found.e_scaling) == (0, 1) and np.all(found.std == 1)
-    with pytest.raises(ValueError, match="there are 14 features"):
+    with pytest.raises(ValueError, match="the descriptor has 14 features"):
         stats["mean"] = np.zeros(3)
         potential().driver(dataset=dataset(), config=config(feature_stats=stats))
     with caplog.at_level(logging.WARNING):
@@ -392,3 +396,51 @@ def test_files_of_aenet(usual, tmp_path):
     (tmp_path / "other.nn.ascii").write_text(text)
     with pytest.raises(ValueError, match="only Chebyshev can be read"):
         ANNPotential.from_aenet_ascii([tmp_path / "other.nn.ascii"])
+
+
+def test_any_optimiser_of_optax_is_a_method():
+    lion = optax.lion(1e-3)
+    made = potential()
+    out = made.train(dataset=dataset(), config=config(method=lion, iterations=2))
+    assert np.all(np.diff(out.errors["loss"]) < 0) and list(out.errors["learning_rate"]) == [1, 1]
+    same = potential()
+    same.train(dataset=dataset(), config=config(method=OptaxMethod(lion, 32), iterations=2))
+    for a, b in zip(leaves(made), leaves(same), strict=True):
+        np.testing.assert_array_equal(a, b)
+    driver = potential().driver(dataset=dataset(), config=config(method=OptaxMethod(lion, 6)))
+    assert driver.n_batches == 3
+    with pytest.raises(TypeError, match=r"GradientTransformation such as optax.lion\(1e-3\)"):
+        OptaxMethod("lion")
+
+
+def test_adam_of_optax_takes_the_steps_of_adam():
+    adams = Adam(mu=0.01, batchsize=6), OptaxMethod(optax.adam(0.01), 6)
+    schedule = {"schedule": "cosine", "warmup_epochs": 1, "iterations": 3}
+    first, second = potential(), potential()
+    for made, method in zip((first, second), adams, strict=True):
+        made.train(dataset=dataset(), config=config(method=method, **schedule))
+    for a, b in zip(leaves(first), leaves(second), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
+
+
+def test_a_committee_has_a_driver_for_data_sets():
+    committee = CommitteePotential(ARCH, descriptor())
+    members = CommitteeConfig(2, base_seed=3)
+    driver = committee.driver(None, config(iterations=1), members, dataset=dataset())
+    driver.run(driver.n_batches, show_progress=False)
+    taken = committee.take_from(driver)
+    trained = CommitteePotential(ARCH, descriptor())
+    out = trained.train(None, config(iterations=1, save_best=False), members, dataset=dataset())
+    for a, b in zip(taken, trained, strict=True):
+        for one, other in zip(leaves(a), leaves(b), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert {"preparation", "total"} <= set(out.trainouts[0].timing)
+
+
+def test_the_folder_of_a_committee_names_a_method_of_optax(tmp_path):
+    committee = CommitteePotential(ARCH, descriptor())
+    members = CommitteeConfig(2, output_dir=tmp_path / "committee")
+    settings = config(iterations=0, method=optax.adam(0.1), save_best=False)
+    result = committee.train(None, settings, members, dataset=dataset())
+    text = result.metadata_path.read_text()
+    assert "OptaxMethod" in text and " at 0x" not in text

@@ -1,0 +1,177 @@
+"""What callbacks and users see of a driver."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ritz.driver.callback import AbstractCallback
+from ritz.driver.hooks import CallbackTable, HookList
+from ritz.driver.run_state import RunState
+from ritz.driver.stop import DeferredAccessError, StopReason
+
+
+class DriverView:
+    """What callbacks read and change in a step, and users after a run.
+
+    The attributes `_variational_state`, `_loss_name`, `_loss_stats`, `_dp`, `_step_count` and
+    `_step_attempt` have the names that callbacks written for NetKet look for.
+    """
+
+    def __init__(self, state: Any, minimized_quantity_name: str):
+        self.run_state = RunState()
+        self._variational_state = state
+        self._loss_name = minimized_quantity_name
+        self._loss_stats: Any = None
+        self._dp: Any = jax.tree.map(np.zeros_like, getattr(state, "parameters", None))
+
+    @property
+    def state(self) -> Any:
+        """What is optimised.
+
+        Raises:
+            DeferredAccessError: In a deferred hook of a step that ran within a block.
+        """
+        self._refuse_deferred("asked for driver.state")
+        return self._variational_state
+
+    @property
+    def settled_state(self) -> Any:
+        """The state where it is that of the present step, also in a block; None elsewhere.
+
+        For callbacks that take the state whenever it can be had: within a block that is in
+        `on_step_end` of its last step, in other steps always.
+        """
+        return self.state
+
+    @property
+    def block(self) -> range | None:
+        """The steps of the block whose hooks are being called; None in a live step."""
+        return self.run_state.block
+
+    def _refuse_deferred(self, what: str) -> None:
+        block = self.run_state.block
+        if block is not None:
+            raise DeferredAccessError(what, self.step_count, block)
+
+    def after_step(self, action: Callable[[], None]) -> None:
+        """Call `action` when the present step has ended and all callbacks got its hooks.
+
+        So a deferred callback can change the driver for the steps that follow: a block ends here.
+        The action is dropped if the update is not applied, or if a callback fails.
+        """
+        self.run_state.after_step.append(action)
+
+    def after_steps(self, action: Callable[[], None]) -> None:
+        """Call `action` when the run ends well, before any callback gets `on_run_end`.
+
+        Asked for in `on_run_start`, for what must see the state as the steps left it.
+        """
+        self.run_state.after_steps.append(action)
+
+    def traces(self, callback: AbstractCallback) -> bool:
+        """Whether the traced part of `callback` sees the steps of this run, see `CompiledDriver`.
+
+        If not, its hooks do all the work.
+        """
+        return False
+
+    @property
+    def parameters(self) -> Any:
+        """The parameters of `state`, a pytree of arrays; may be set."""
+        return self.state.parameters
+
+    @parameters.setter
+    def parameters(self, parameters: Any) -> None:
+        self.state.parameters = parameters
+
+    @property
+    def step_count(self) -> int:
+        """How many updates were applied since the driver was made."""
+        return self.run_state.step_count
+
+    @property
+    def step_attempt(self) -> int:
+        """How many attempts at the present step were rejected so far."""
+        return self.run_state.attempt
+
+    @property
+    def loss(self) -> Any:
+        """The loss of the present step; None before the first."""
+        return self._loss_stats
+
+    @loss.setter
+    def loss(self, loss: Any) -> None:
+        self._loss_stats = loss
+
+    @property
+    def loss_name(self) -> str:
+        """The key of the loss in `log_data`."""
+        return self._loss_name
+
+    @property
+    def update(self) -> Any:
+        """The update of the present step; a callback may set another before it is applied.
+
+        Raises:
+            DeferredAccessError: In a deferred hook of a step that ran within a block.
+        """
+        self._refuse_deferred("asked for driver.update")
+        return self._dp
+
+    @update.setter
+    def update(self, update: Any) -> None:
+        self._refuse_deferred("set driver.update")
+        self._dp = update
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why the last run ended; None while the first one goes on."""
+        return self.run_state.stop_reason
+
+    @property
+    def stop_message(self) -> str:
+        """Why the last run ended, with who stopped it and what they said."""
+        return self.run_state.stop_message
+
+    @property
+    def target_step(self) -> int:
+        """The step count at which the present (or last) run ends if nothing stops it."""
+        return self.run_state.target_step
+
+    @property
+    def callbacks(self) -> CallbackTable:
+        """The callbacks of the present (or last) run in calling order; prints as a table."""
+        return CallbackTable(self.run_state.hooks.callbacks)
+
+    @property
+    def hooks(self) -> HookList:
+        """The dispatcher of the present (or last) run."""
+        return self.run_state.hooks
+
+    @property
+    def _step_count(self) -> int:
+        return self.run_state.step_count
+
+    @property
+    def _step_attempt(self) -> int:
+        return self.run_state.attempt
+
+    @property
+    def elapsed(self) -> float:
+        """The `wallclock` of the last row, in seconds."""
+        return self.run_state.elapsed
+
+    @property
+    def max_attempts(self) -> int:
+        """How often one step of the present (or last) run may be attempted."""
+        return self.run_state.options.max_attempts
+
+    def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:
+        """Enter a context manager until the run is over, in whatever way, also if it is refused.
+
+        For callbacks that need something before the run is accepted, in `check_run`.
+        """
+        self.run_state.resources.enter_context(resource)

@@ -1,0 +1,154 @@
+"""What drivers with a kernel have in common: the carry, the batch, and live steps."""
+
+import abc
+import contextlib
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from ritz.driver import live
+from ritz.driver.abstract import AbstractDriver
+from ritz.driver.blocks import row_shapes
+from ritz.driver.callback import AbstractCallback
+from ritz.driver.hooks import HookList
+from ritz.driver.kernel import Kernel
+from ritz.driver.replay import Replay
+from ritz.driver.traced import Held, Observers, gather
+from ritz.driver.transfers import to_host
+
+
+class KernelDriver(AbstractDriver):
+    """Takes live steps with a `Kernel`; a subclass says where kernel, carry and batch live."""
+
+    def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
+        super().__init__(state, minimized_quantity_name)
+        self._metrics: dict[str, Any] = {}
+        self._observers: Observers | None = None
+        self._held: Held = ()
+        self._owns_carry = False
+        self._row_shapes: Any = None
+        self._attempt: live.Attempt | None = None
+        self._replay: Replay | None = None
+
+    @property
+    @abc.abstractmethod
+    def kernel(self) -> Kernel:
+        """The kernel, with the present settings of the driver's state."""
+
+    @property
+    @abc.abstractmethod
+    def carry(self) -> Any:
+        """What the next step needs, read from the driver and its state; may be set."""
+
+    @carry.setter
+    @abc.abstractmethod
+    def carry(self, carry: Any) -> None: ...
+
+    @property
+    @abc.abstractmethod
+    def batch(self) -> Any:
+        """The samples of this step, or None if none were drawn since `reset_step`."""
+
+    @batch.setter
+    @abc.abstractmethod
+    def batch(self, batch: Any) -> None: ...
+
+    @property
+    def runs_blocks(self) -> bool:
+        """Whether all phases of a step can be compiled; otherwise every step is live."""
+        return True
+
+    @contextlib.contextmanager
+    def _outside_of_block(self) -> Iterator[None]:
+        """Allow access to the state although the hooks of a block are being called."""
+        block, self.run_state.block = self.run_state.block, None
+        try:
+            yield
+        finally:
+            self.run_state.block = block
+
+    def attend(self) -> None:
+        """Called before a live step or block; what a kernel paused for is done here."""
+
+    # Traced parts of callbacks.
+
+    def traces(self, callback: AbstractCallback) -> bool:
+        """Whether the traced part of `callback` sees the steps of this run."""
+        return self._observers is not None and self._observers.has(callback)
+
+    def _gather_traced(self, hooks: HookList) -> None:
+        self._observers = Observers(self.loss_name)
+        traced = [c for c in hooks.callbacks if c.has_traced or c.has_traced_metrics]
+        if traced and self.runs_blocks:
+            carry = self.carry
+            if self._row_shapes is None:
+                self._row_shapes = row_shapes(self.kernel, self._observers, carry)
+            self._observers, self._held = gather(traced, carry, self._row_shapes, self.loss_name)
+
+    def _observe_row(self, loss: Any, metrics: dict[str, Any]) -> None:
+        """Let the traced parts see the row of a step in a block that ends before its update."""
+        observers, hook = self._observers, "before_parameter_update"
+        assert observers is not None
+        if observers.sees(hook):
+            row = observers.row(np.int32(self.step_count), loss, metrics)
+            self._held = live.observe(observers, hook, self._held, self.carry, row)
+
+    def _hold_as(self, held: Held | None) -> None:
+        """Take over what the traced parts carry after a hook of a live step."""
+        if held:
+            self._held = held
+            self._load_traced()
+
+    def _load_traced(self) -> None:
+        if self._observers is not None:
+            self._observers.load(self._held)
+
+    def snapshot(self) -> Any:
+        """The whole carry; its arrays are never changed in place."""
+        self._owns_carry = False
+        return self.carry
+
+    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; with `fresh_samples` the random keys stay those of now."""
+        if fresh_samples:
+            now = self.carry
+            snapshot = jax.tree.map(
+                lambda then, now: now if live.is_key(now) else then, snapshot, now
+            )
+        self.carry = snapshot
+
+    # Live steps.
+
+    def _compute_live(self) -> tuple[Any, Any]:
+        observers = self._observers or Observers(self.loss_name)
+        attempt = live.Attempt(
+            self.kernel, observers, self.carry, self._held, step=self.step_count, batch=self.batch
+        )
+        self.carry, self.batch = attempt.carry, attempt.batch
+        self._attempt, self._metrics = attempt, attempt.metrics
+        return attempt.loss, attempt.update
+
+    def _undo_attempt(self) -> None:
+        """Take back the random numbers of a live step that was not counted.
+
+        Not if a callback has put other parameters into the state since.
+        """
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return
+        now, then = jax.tree.leaves(self.carry.params), jax.tree.leaves(attempt.carry.params)
+        if len(now) == len(then) and all(map(operator.is_, now, then)):
+            self.carry = attempt.before
+
+    def trial_loss(self, update: Any) -> Any:
+        """The loss after `update`, on this step's samples, reweighted where they depend on it."""
+        self._refuse_deferred("asked for a trial loss")
+        if self.batch is None:
+            raise RuntimeError(
+                "trial_loss needs the samples of a step; call it in on_compute_update_end or "
+                "before_parameter_update."
+            )
+        return to_host(live.trial(self.kernel, self.carry, self.batch, update))

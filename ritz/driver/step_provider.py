@@ -1,0 +1,158 @@
+"""What a driver provides: how a step of its optimisation is taken."""
+
+import contextlib
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+
+from ritz.driver.arguments import as_callback
+from ritz.driver.callback import AbstractCallback
+from ritz.driver.driver_view import DriverView
+
+
+class StepProvider(DriverView):
+    """What a subclass of `AbstractDriver` implements; three of the methods it must."""
+
+    adjustable: ClassVar[frozenset[str]] = frozenset()
+    """Which of the settings `rate_scale`, `damping_scale` and `chunk_sizes` the driver obeys."""
+
+    logs: ClassVar[tuple[str, ...]] = ()
+    """What is logged, but not at every step."""
+
+    period: tuple[str, int] = ("step", 1)
+    """The name of the interval at whose end `logs` appear in a row, and its length in steps.
+
+    Messages of stop conditions speak of it: `("epoch", 40)` gives "no better for 5 epochs".
+    """
+
+    rate_scale: float = 1.0
+    """Multiplies every step that the optimiser takes, where `adjustable` has it."""
+
+    damping_scale: float = 1.0
+    """Multiplies the diagonal shift of the update rule, where `adjustable` has it."""
+
+    working_dir: Path = Path()
+    """The folder in which loggers place what has a relative path."""
+
+    stage_name: str = "run"
+    """How loggers call this run where they were given no name."""
+
+    diverges: bool = True
+    """Whether a loss that is not finite says that the run is lost."""
+
+    can_go_back: bool = True
+    """Whether `restore` brings the driver back to the last good state."""
+
+    doubt_remedies: Mapping[str, str] = {}
+    """Doubt about the numbers of a step -> what it means and what to try."""
+
+    telling_doubts: frozenset[str] = frozenset()
+    """Those of the doubts that tell of parameters that have exploded."""
+
+    def reset_step(self) -> None:
+        """Forget the samples of the last attempt; called before each attempt."""
+        raise NotImplementedError(f"{type(self).__name__} must define reset_step(self).")
+
+    def compute_loss_and_update(self) -> tuple[Any, Any]:
+        """Compute the loss at the present parameters and the update, and move nothing.
+
+        Returns:
+            The loss (a number, or an object with attributes such as `mean`), and the update in
+            the form that `update_parameters` takes.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define compute_loss_and_update(self) -> loss, update."
+        )
+
+    def update_parameters(self, update: Any) -> None:
+        """Move the parameters by `update`; the loop counts the step."""
+        raise NotImplementedError(f"{type(self).__name__} must define update_parameters(self, dp).")
+
+    def trial_loss(self, update: Any) -> Any:
+        """The loss after `update`, on the samples of this step; changes nothing.
+
+        Raises:
+            NotImplementedError: If the driver cannot evaluate it.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot evaluate a trial loss; define trial_loss(self, update)."
+        )
+
+    def estimate(self, observables: Any, fullsum: bool = False) -> Any:
+        """Expectation values in the present state.
+
+        Args:
+            observables: One observable, or a dict or list of them.
+            fullsum: Whether to sum over all configurations instead of the samples.
+
+        Returns:
+            The same structure with statistics in place of observables.
+        """
+        if isinstance(observables, Mapping):
+            return {k: self.estimate(v, fullsum) for k, v in observables.items()}
+        if isinstance(observables, list | tuple):
+            return [self.estimate(v, fullsum) for v in observables]
+        return self._estimate_one(observables, fullsum)
+
+    def check_observable(self, observable: Any) -> None:
+        """Refuse what `estimate` cannot take; asked before a run.
+
+        Raises:
+            TypeError: If it is no observable of this driver.
+            ValueError: If it does not fit the state.
+        """
+
+    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+        if fullsum:
+            raise NotImplementedError(f"{type(self).__name__} cannot sum over all configurations.")
+        return self.state.expect(observable)
+
+    def _accept_step(self) -> bool:
+        """Asked once no callback has rejected the attempt; False rejects it."""
+        return True
+
+    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+        """Add to an accepted row; called before `before_parameter_update`."""
+
+    def snapshot_parameters(self) -> Any:
+        """A copy of the parameters that later updates leave alone."""
+        return jax.tree.map(copy.copy, self.parameters)
+
+    def snapshot(self) -> Any:
+        """All that `restore` needs to undo later updates."""
+        return self.snapshot_parameters()
+
+    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+        """Go back to `snapshot`; `step_count` keeps counting the updates that were applied.
+
+        Args:
+            snapshot: What `snapshot` gave.
+            fresh_samples: Whether random numbers go on from where they are, instead of
+                repeating what followed the snapshot.
+        """
+        self.parameters = jax.tree.map(copy.copy, snapshot)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All on which the results depend besides the state: name -> value.
+
+        A run is resumed only with the same settings, as `ritz.driver.description` tells them.
+        """
+        return {"driver": type(self)}
+
+    def begin_run(self) -> None:
+        """Called before a run."""
+
+    def end_run(self) -> None:
+        """Called after a run, however it ended."""
+
+    def environment(self) -> contextlib.AbstractContextManager[Any]:
+        """Settings of the process that hold while the driver runs."""
+        return contextlib.nullcontext()
+
+    def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
+        """Turn what was given to `run` as `argument` into a callback, or raise TypeError."""
+        return as_callback(plugin, argument)

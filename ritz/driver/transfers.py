@@ -1,0 +1,87 @@
+"""How trees of numbers come to the host."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def to_host(tree: Any) -> Any:
+    """Fetch a tree: scalars as Python's numbers, the rest as NumPy arrays."""
+    leaves, structure = jax.tree.flatten(tree)
+    if _far():  # start all transfers before waiting for any
+        for leaf in leaves:
+            if isinstance(leaf, jax.Array):
+                leaf.copy_to_host_async()
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    return structure.unflatten([a.item() if a.ndim == 0 else a for a in arrays])
+
+
+@functools.cache
+def _far() -> bool:
+    """Whether the device has a memory of its own."""
+    return jax.default_backend() != "cpu"
+
+
+@jax.tree_util.register_pytree_node_class
+class Packed:
+    """A tree whose scalars lie in one vector for each type; made within compiled functions.
+
+    A transfer to the host takes several microseconds, however little it brings.
+    """
+
+    def __init__(
+        self, vectors: Sequence[Any], arrays: Sequence[Any], order: tuple[int, ...],
+        booleans: tuple[int, ...], structure: Any,
+    ):  # fmt: skip
+        """Use `pack`."""
+        self._vectors, self._arrays = tuple(vectors), tuple(arrays)
+        self._order, self._booleans, self._structure = order, booleans, structure
+
+    @classmethod
+    def pack(cls, tree: Any) -> "Packed":
+        """Pack a tree of arrays; truth values travel as numbers of another type, if any."""
+        leaves, structure = jax.tree.flatten(tree)
+        leaves = [jnp.asarray(leaf) for leaf in leaves]
+        booleans = tuple(
+            i for i, leaf in enumerate(leaves) if leaf.ndim == 0 and leaf.dtype == bool
+        )
+        kinds: dict[Any, list[int]] = {}
+        for i, leaf in enumerate(leaves):
+            if leaf.ndim == 0 and i not in booleans:
+                kinds.setdefault(leaf.dtype, []).append(i)
+        if booleans:
+            kinds.setdefault(next(iter(kinds), np.dtype(bool)), []).extend(booleans)
+        vectors = [
+            jnp.stack([leaves[i].astype(dtype) for i in places]) for dtype, places in kinds.items()
+        ]
+        arrays = [i for i, leaf in enumerate(leaves) if leaf.ndim]
+        place_of = [i for places in kinds.values() for i in places] + arrays
+        order = tuple(place_of.index(i) for i in range(len(leaves)))
+        return cls(vectors, [leaves[i] for i in arrays], order, booleans, structure)
+
+    def to_host(self) -> Any:
+        """The tree: scalars as Python's numbers, the rest as NumPy arrays."""
+        if _far():
+            for array in (*self._vectors, *self._arrays):
+                array.copy_to_host_async()
+        found: list[Any] = []
+        for vector in self._vectors:
+            found += vector.tolist()
+        found += map(np.asarray, self._arrays)
+        leaves = [found[place] for place in self._order]
+        for place in self._booleans:
+            leaves[place] = bool(leaves[place].real)
+        return self._structure.unflatten(leaves)
+
+    def tree_flatten(self) -> tuple[Any, Any]:
+        """As JAX asks for it."""
+        return (self._vectors, self._arrays), (self._order, self._booleans, self._structure)
+
+    @classmethod
+    def tree_unflatten(cls, static: Any, children: Any) -> "Packed":
+        """As JAX asks for it."""
+        return cls(*children, *static)

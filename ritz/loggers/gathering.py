@@ -1,0 +1,82 @@
+"""Loggers that take in the rows of a block together."""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ritz.loggers.base import AbstractLogger
+from ritz.loggers.plain_rows import Gathered, PlainRows
+
+
+class GatheringLogger(AbstractLogger, abc.ABC):
+    """Appends rows that are nothing but floats together, when somebody looks or the block ends."""
+
+    every_process = True
+    flat_names = False
+
+    def __init__(self) -> None:
+        self._plain = PlainRows()
+        self._shared: SharedRows | None = None
+        self._handed: list[Gathered] = []
+
+    def _gather(self, step: int, stats: Mapping[str, Any]) -> bool:
+        """Put the row aside, if that is possible; whether it was."""
+        return self.hold and self._shared is None and self._plain.add(step, stats)
+
+    def _gathered(self) -> list[Gathered]:
+        """What was put aside, in order; it is then up to the caller."""
+        if self._shared is not None:
+            self._shared.hand_out()
+        own = self._plain.take()
+        handed, self._handed = self._handed, []
+        return handed if own is None else [own, *handed]
+
+    def share(self, rows: "SharedRows") -> None:
+        """Let the rows of blocks be gathered elsewhere until the run ends."""
+        self._shared = rows
+
+    def joint(self, call: Callable[..., Any]) -> Any:
+        """`SharedRows`, unless a subclass wants to see each row."""
+        own = getattr(call, "__func__", None) is AbstractLogger.before_parameter_update
+        return SharedRows if own and self._gathers else None
+
+    @property
+    @abc.abstractmethod
+    def _gathers(self) -> bool:
+        """Whether `write` is the one that gathers rows."""
+
+    def close(self) -> None:
+        """Leave `open`, if it was entered."""
+        super().close()
+        self._shared = None
+
+
+class SharedRows:
+    """`before_parameter_update` of several loggers that follow each other, within a block.
+
+    A row that looks like the last one is gathered once for all of them.
+
+    Args:
+        loggers: The loggers, in calling order.
+    """
+
+    def __init__(self, loggers: Sequence[GatheringLogger]):
+        self._loggers = loggers
+        self._plain = PlainRows()
+        for logger in loggers:
+            logger.share(self)
+
+    def __call__(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Take the row of a step."""
+        if self._plain.add(step, log_data):
+            return
+        for logger in self._loggers:
+            logger.before_parameter_update(step, log_data, driver)
+        self._plain.expect(log_data)
+
+    def hand_out(self) -> None:
+        """Give each logger the rows that were gathered."""
+        gathered = self._plain.take()
+        if gathered is not None:
+            for logger in self._loggers:
+                logger._handed.append(gathered)
