@@ -308,6 +308,10 @@ def _export(given: MLIPRun, dry_run: bool) -> None:
             f"export.format: aenet has no potentials such as {type(members[0]).__name__}; only "
             "networks of Chebyshev features can be exported."
         )
+    try:
+        members[0].descriptor.aenet_parameters()
+    except ValueError as error:
+        raise ValueError(f"export.format: {error}") from error
     if dry_run:
         sys.stdout.write(f"export: {potential!r}. Nothing was written.\n")
         return
