@@ -84,7 +84,7 @@ def test_symmetry_functions(tmp_path, capsys):
     functions = ["potential=symmetry_functions", "potential.hidden=[[4,tanh]]"]
     functions += ["potential.r_c=4", "potential.n_radial=3"]
     functions += ["potential.angular_r_c=3", "potential.zetas=[1,2]"]
-    command = ["mlip", "train", *small, *functions, "train.iterations=1", f"folder={folder}"]
+    command = ["mlip", "train", *small, *functions, "train.iterations=2", f"folder={folder}"]
     assert main(command) == 0
     descriptor = load_potential(folder / "potential.npz").descriptor
     assert (descriptor.n_features, descriptor.cutoff, descriptor.near_cutoff) == (18, 4.0, 3.0)
