@@ -34,7 +34,6 @@ class SymmetryFunction:
     r_c: float
     """The cutoff, in Angstrom."""
     r_s: float = 0.0
-    """In Angstrom."""
     lambda_: float = 1.0
     zeta: float = 1.0
 
@@ -90,18 +89,6 @@ def G5(
     return SymmetryFunction("G5", elements, eta, r_c, lambda_=lambda_, zeta=zeta)
 
 
-_Settings = collections.namedtuple("_Settings", "first second eta r_s lambda_ zeta r_c is_g4")
-"""The numbers of functions; elements by their places."""
-
-_NOTHING = _Settings(-1, -1, 0, 0, 1, 1, 1, 0)
-"""A function of no neighbours."""
-
-
-def _of(f: SymmetryFunction, species: Sequence[str]) -> _Settings:
-    first, second = species.index(f.elements[0]), species.index(f.elements[-1])
-    return _Settings(first, second, f.eta, f.r_s, f.lambda_, f.zeta, f.r_c, f.kind == "G4")
-
-
 _Geometry = collections.namedtuple("_Geometry", "kinds vectors units r cosines r_jk triples")
 """The neighbours of an atom, and pairs of them."""
 
@@ -112,6 +99,33 @@ def _geometry(vectors: Any, pairs: Any, kinds: Any) -> _Geometry:
     triples = pairs[:, None] & pairs & ~np.eye(len(pairs), dtype=bool)
     r_jk, _ = lengths(vectors - vectors[:, None], triples)
     return _Geometry(kinds, vectors, units, r, units @ units.T, r_jk, triples)
+
+
+def _angle(g: _Geometry, lambda_: float, zeta: float) -> tuple[Any, Any]:
+    """2^(1-zeta) (1 + lambda cos theta)^zeta, and its derivative by the cosine."""
+    half = jnp.maximum(1 + lambda_ * g.cosines, 0) / 2
+    zeta = int(zeta) if zeta == int(zeta) else zeta  # such powers are products
+    return 2 * half**zeta, lambda_ * zeta * half ** (zeta - 1)
+
+
+def _sums(g: _Geometry, stacks: Any, own: Any, derive: bool) -> Any:
+    """One of the G4 and G5 of an atom, or its derivatives.
+
+    With c = cos theta, the derivative of a term T by the vector v_j is
+    dT/dc (u_k - c u_j) / r_ij + dT/dr_ij u_j - dT/dr_jk (v_k - v_j) / r_jk.
+    """
+    first, second = g.kinds == own[0], g.kinds == own[1]
+    either = (first[:, None] & second) | (second[:, None] & first)
+    angle, *by_cosine = (part[own[2]] for part in stacks[0])
+    envelope, *slopes = (part[own[3]] for part in stacks[1])
+    angle: Any = jnp.where(either, angle, 0)
+    if not derive:
+        return jnp.sum(angle * envelope) / 2  # each pair is there twice
+    by_cosine: Any = jnp.where(either, by_cosine[0] * envelope, 0) / g.r[:, None]
+    by_r, by_jk = angle * slopes[0], angle * slopes[1]
+    along = jnp.sum(by_r - by_cosine * g.cosines, axis=1)
+    found = by_cosine @ g.units + along[:, None] * g.units
+    return (found + jnp.sum(by_jk, axis=1)[:, None] * g.vectors - by_jk @ g.vectors).T
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
@@ -163,10 +177,8 @@ class SymmetryFunctions(AbstractDescriptor):
                 f"for {', '.join(species)} only; give one for each element."
             )
         if cutoff_function not in CUTOFFS:
-            raise ValueError(
-                f"cutoff_function must be one of {', '.join(CUTOFFS)}, but {cutoff_function!r} was "
-                "given."
-            )
+            allowed = " or ".join(CUTOFFS)
+            raise ValueError(f"cutoff_function must be {allowed}, not {cutoff_function!r}.")
         lists = tuple((element, tuple(own)) for element, own in functions.items())
         object.__setattr__(self, "functions", lists)
         object.__setattr__(self, "cutoff_function", cutoff_function)
@@ -201,8 +213,8 @@ class SymmetryFunctions(AbstractDescriptor):
         width = check_positive("r_c - 1", r_c - 1) / steps
         near = check_positive("angular_r_c", r_c if angular_r_c is None else angular_r_c)
         functions = [
-            G2(element, 1 / (2 * width**2), 0.5 + n * width, r_c)
-            for element in symbols
+            G2(s, 1 / (2 * width**2), 0.5 + n * width, r_c)
+            for s in symbols
             for n in range(n_radial)
         ] + [
             G4((first, second), 1 / (2 * near**2), lambda_, zeta, near)
@@ -249,19 +261,15 @@ class SymmetryFunctions(AbstractDescriptor):
     @classmethod
     @override
     def _of_header(cls, fields: dict[str, Any]) -> Self:
-        lists = {
-            element: [SymmetryFunction(**f) for f in own] for element, own in fields["functions"]
-        }
-        return cls(**{**fields, "functions": lists})
+        lists = fields["functions"]
+        functions = {element: [SymmetryFunction(**f) for f in own] for element, own in lists}
+        return cls(**{**fields, "functions": functions})
 
-    def _settings(self, kinds: Sequence[str], centres: Any, dtype: Any) -> _Settings:
-        """The functions of each atom, (atoms, n_functions); where there is none, of no element."""
-        lists = [
-            [_of(f, self.species) for f in own if f.kind in kinds] for _, own in self.functions
-        ]
-        filled = [own + [_NOTHING] * (self._most(kinds) - len(own)) for own in lists]
-        numbers = np.array(filled, float).reshape(len(lists), -1, len(_NOTHING))
-        return _Settings(*jnp.moveaxis(jnp.asarray(numbers, dtype)[centres], -1, 0))
+    def _table(self, kinds: Sequence[str], row: Any, centres: Any, dtype: Any) -> Any:
+        """Rows of each atom's functions, (atoms, n_functions, 4), and some of no element, -1."""
+        lists = [[row(f) for f in own if f.kind in kinds] for _, own in self.functions]
+        filled = [own + [(-1, 1, 0, 0)] * (self._most(kinds) - len(own)) for own in lists]
+        return jnp.asarray(np.array(filled).reshape(len(lists), -1, 4), dtype)[centres]
 
     def _cut(self, r: Any, r_c: Any) -> tuple[Any, Any]:
         """The cutoff function, and its derivative."""
@@ -270,59 +278,56 @@ class SymmetryFunctions(AbstractDescriptor):
 
     def _radial(self, distances: Any, pairs: Any, kinds: Any, centres: Any) -> tuple[Any, Any]:
         """The terms of G2, (atoms, n_radial, n_neighbors), and their derivatives by r."""
-        settings = self._settings(("G2",), centres, distances.dtype)
-        s = _Settings(*(part[..., None] for part in settings))
-        r, here = distances[:, None], pairs[:, None] & (kinds[:, None] == s.first)
-        f, slope = self._cut(r, s.r_c)
-        gaussian: Any = jnp.where(here, jnp.exp(-s.eta * (r - s.r_s) ** 2), 0)
-        return gaussian * f, gaussian * (slope - 2 * s.eta * (r - s.r_s) * f)
 
-    def _angular(
-        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, derive: bool
-    ) -> tuple[Any, Any]:
-        """G4 and G5, (atoms, n_angular), and their derivatives, (atoms, n_angular, 3, n_near)."""
+        def row(f: SymmetryFunction) -> tuple[float, ...]:
+            return self.species.index(f.elements[0]), f.r_c, f.eta, f.r_s
+
+        table = self._table(("G2",), row, centres, distances.dtype)
+        element, r_c, eta, r_s = jnp.moveaxis(table[:, :, None], -1, 0)
+        r, here = distances[:, None], pairs[:, None] & (kinds[:, None] == element)
+        f, slope = self._cut(r, r_c)
+        gaussian: Any = jnp.where(here, jnp.exp(-eta * (r - r_s) ** 2), 0)
+        return gaussian * f, gaussian * (slope - 2 * eta * (r - r_s) * f)
+
+    def _angular(self, closest: tuple[Any, ...], centres: Any, derive: bool) -> Any:
+        """G4 and G5, (atoms, n_angular), or their derivatives, (atoms, n_angular, 3, n_near).
+
+        What functions share, the power of the cosine or all else, is computed once.
+        """
+        functions = [f for _, own in self.functions for f in own if f.kind != "G2"]
+        angles = sorted({(f.lambda_, f.zeta) for f in functions})
+        envelopes = sorted({(f.kind, f.eta, f.r_c) for f in functions})
+
+        def row(f: SymmetryFunction) -> tuple[int, ...]:
+            first, second = map(self.species.index, f.elements)
+            angle, envelope = (f.lambda_, f.zeta), (f.kind, f.eta, f.r_c)
+            return first, second, angles.index(angle), envelopes.index(envelope)
 
         def of_atom(atom: Any) -> Any:
-            *neighbors, settings = atom
-            geometry = _geometry(*neighbors)
-            cut = self._cut(geometry.r_jk, self.near_cutoff) if one_cutoff else None
-            triples = jax.checkpoint(lambda s: self._triples(geometry, cut, s, derive))
-            return jax.lax.map(triples, settings)
+            *neighbors, table = atom
+            g = _geometry(*neighbors)
+            factors = [_angle(g, *f) for f in angles], [self._envelope(g, *f) for f in envelopes]
+            if not derive:
+                factors = [[values[:1] for values in several] for several in factors]
+            stacks = [[jnp.stack(part) for part in zip(*f, strict=True)] for f in factors]
+            return jax.lax.map(jax.checkpoint(lambda own: _sums(g, stacks, own, derive)), table)
 
-        one_cutoff = len({f.r_c for _, own in self.functions for f in own if f.kind != "G2"}) == 1
-        settings = self._settings(("G4", "G5"), centres, vectors.dtype)
-        if not self.n_angular:
-            return settings.eta, jnp.zeros((*settings.eta.shape, 3, pairs.shape[1]), vectors.dtype)
-        atoms = vectors, pairs, kinds, settings
+        if not functions:
+            n_atoms, near = closest[1].shape
+            return jnp.zeros((n_atoms, 0, 3, near) if derive else (n_atoms, 0), closest[0].dtype)
+        atoms = *closest, self._table(("G4", "G5"), row, centres, int)
         return jax.lax.map(of_atom, atoms, batch_size=self.atoms_at_once)
 
-    def _triples(self, g: _Geometry, cut: Any, s: _Settings, derive: bool) -> tuple[Any, Any]:
-        """One of the G4 and G5 of an atom, and its derivatives; `cut` is f_c of r_jk if known.
-
-        With c = cos theta, the derivative of a term T by the vector v_j is
-        dT/dc (u_k - c u_j) / r_ij + dT/dr_ij u_j - dT/dr_jk (v_k - v_j) / r_jk.
-        """
-        first, second = g.kinds == s.first, g.kinds == s.second
-        either = (first[:, None] & second) | (second[:, None] & first)
-        f, f_slope = self._cut(g.r, s.r_c)
-        f_jk, jk_slope = self._cut(g.r_jk, s.r_c) if cut is None else cut
-        f_jk: Any = jnp.where(s.is_g4 > 0, f_jk, 1)
-        squares = g.r[:, None] ** 2 + g.r**2 + s.is_g4 * g.r_jk**2
-        gaussian: Any = jnp.where(g.triples & either, jnp.exp(-s.eta * squares), 0)
-        half = jnp.maximum(1 + s.lambda_ * g.cosines, 0) / 2
+    def _envelope(self, g: _Geometry, kind: str, eta: float, r_c: float) -> tuple[Any, ...]:
+        """The factor of terms without the angle; its derivatives by r_ij, and by r_jk over r_jk."""
+        (f, slope), r_jk = self._cut(g.r, r_c), g.r_jk
+        far, far_slope = self._cut(r_jk, r_c) if kind == "G4" else (1.0, 0.0)
+        squares = g.r[:, None] ** 2 + g.r**2 + (r_jk**2 if kind == "G4" else 0)
+        gaussian: Any = jnp.where(g.triples, jnp.exp(-eta * squares), 0)
         both = gaussian * f[:, None] * f
-        if not derive:
-            return jnp.sum(half**s.zeta * both * f_jk), ()  # each pair is there twice
-        power = half ** (s.zeta - 1)
-        angle = 2 * half * power
-        by_cosine = s.lambda_ * s.zeta * power * both * f_jk
-        slope = (f_slope - 2 * s.eta * g.r * f)[:, None]
-        by_r = angle * gaussian * slope * f * f_jk
-        by_jk = s.is_g4 * angle * both * (jk_slope - 2 * s.eta * g.r_jk * f_jk) / g.r_jk
-        towards = (by_cosine @ g.units) / g.r[:, None] - by_jk @ g.vectors
-        along = jnp.sum(by_r - by_cosine * g.cosines / g.r[:, None], axis=1)
-        found = towards + along[:, None] * g.units + jnp.sum(by_jk, axis=1)[:, None] * g.vectors
-        return (), found.T
+        by_r = gaussian * (slope - 2 * eta * g.r * f)[:, None] * f * far
+        by_jk = both * (far_slope - 2 * eta * r_jk * far) / r_jk if kind == "G4" else 0 * both
+        return both * far, by_r, by_jk
 
     @override
     def features(
@@ -331,7 +336,7 @@ class SymmetryFunctions(AbstractDescriptor):
         distances, pairs = lengths(vectors, pairs)
         radial = jnp.sum(self._radial(distances, pairs, kinds, centres)[0], axis=-1)
         closest = vectors[:, :near], pairs[:, :near], kinds[:, :near]
-        angular, _ = self._angular(*closest, centres, derive=False)
+        angular = self._angular(closest, centres, derive=False)
         return jnp.concatenate([radial, angular], axis=-1)
 
     @override
@@ -342,5 +347,5 @@ class SymmetryFunctions(AbstractDescriptor):
         _, radial = self._radial(distances, pairs, kinds, centres)
         units = unit_vectors(vectors, distances, pairs)
         closest = vectors[:, :near], pairs[:, :near], kinds[:, :near]
-        _, angular = self._angular(*closest, centres, derive=True)
+        angular = self._angular(closest, centres, derive=True)
         return LocalDerivatives(radial, jnp.moveaxis(units, -1, -2), angular, distances)

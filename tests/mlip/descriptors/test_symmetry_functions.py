@@ -176,6 +176,10 @@ def test_calculator_predictions_and_files(trained, tmp_path):
     assert atoms.get_potential_energy() == pytest.approx(found.total_energy[0], abs=1e-8)
     np.testing.assert_allclose(atoms.get_forces(), found.forces[0], atol=1e-10)
     np.testing.assert_allclose(atoms.get_stress(voigt=False), found.stress[0], atol=1e-10)
+    many = structure.to_ase().repeat((1, 1, 3))  # more atoms than are evaluated at once
+    many.calc = MLIPCalculator(potential)
+    assert many.get_potential_energy() == pytest.approx(3 * found.total_energy[0], abs=1e-6)
+    np.testing.assert_allclose(many.get_forces()[:24], found.forces[0], atol=1e-10)
     potential.save(tmp_path / "potential.npz")
     again = load_potential(tmp_path / "potential.npz")
     assert again.descriptor == potential.descriptor
@@ -207,7 +211,7 @@ def test_bad_arguments():
         SymmetryFunctions({"O": []})
     with pytest.raises(ValueError, match="neighbours Ti, but lists of functions for O only"):
         SymmetryFunctions({"O": [G2("Ti", 0.1)]})
-    with pytest.raises(ValueError, match="one of cosine, tanh3"):
+    with pytest.raises(ValueError, match="must be cosine or tanh3, not 'tanh'"):
         SymmetryFunctions({"O": [G2("O", 0.1)]}, cutoff_function="tanh")
     with pytest.raises(ValueError, match="lambda_ of G4 must be 1 or -1 and zeta at least 1"):
         G4(("O", "O"), 0.1, 0.5, 1)
