@@ -304,8 +304,7 @@ class SymmetryFunctions(AbstractDescriptor):
             return first, second, angles.index(angle), envelopes.index(envelope)
 
         def of_atom(atom: Any) -> Any:
-            *neighbors, table = atom
-            g = _geometry(*neighbors)
+            g, table = _geometry(*atom[:3]), atom[3]
             factors = [_angle(g, *f) for f in angles], [self._envelope(g, *f) for f in envelopes]
             if not derive:
                 factors = [[values[:1] for values in several] for several in factors]
