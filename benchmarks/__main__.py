@@ -11,9 +11,19 @@ from benchmarks.data import has_data
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 NAMES = (
-    "loop", "lattice", "ablation", "time_to_error", "deep", "logging_rows", "checkpoints", "relax",
-    "relax_scaling", "potentials", "potential_memory", "potential_accuracy",
-)  # fmt: skip
+    "loop",
+    "lattice",
+    "ablation",
+    "time_to_error",
+    "deep",
+    "logging_rows",
+    "checkpoints",
+    "relax",
+    "relax_scaling",
+    "potentials",
+    "potential_memory",
+    "potential_accuracy",
+)
 
 NEED_DATA = ("potentials", "potential_memory", "potential_accuracy")
 

@@ -17,9 +17,13 @@ def contenders(system: System) -> dict[str, Any]:
     def ours(**options: Any) -> VMC:
         hilbert = system.hamiltonian.hilbert
         state = mc_state(
-            system.model, hilbert, n_samples=system.n_samples, graph=system.graph, seed=1,
+            system.model,
+            hilbert,
+            n_samples=system.n_samples,
+            graph=system.graph,
+            seed=1,
             sampler_seed=2,
-        )  # fmt: skip
+        )
         return system.driver(state, **options)
 
     return {
@@ -54,11 +58,13 @@ def measure() -> Table:
         reference = timings["everything"].median
         rows += [
             [
-                system.name, what, *(1e3 * x / system.steps for x in timings[what].spread),
+                system.name,
+                what,
+                *(1e3 * x / system.steps for x in timings[what].spread),
                 timings[what].median / reference,
             ]
             for what in drivers
-        ]  # fmt: skip
+        ]
     return Table(
         "ablation",
         "What each measure brings",

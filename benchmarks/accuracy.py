@@ -31,9 +31,13 @@ def ising_20() -> tuple[VMC, float, int, float]:
     hamiltonian = ising_chain(20, 1.0)
     sampler = nk.sampler.MetropolisLocal(hamiltonian.hilbert, n_chains=1024)
     state = nk.vqs.MCState(
-        sampler, nk.models.RBM(alpha=1), n_samples=1024, n_discard_per_chain=0, seed=1,
+        sampler,
+        nk.models.RBM(alpha=1),
+        n_samples=1024,
+        n_discard_per_chain=0,
+        seed=1,
         sampler_seed=2,
-    )  # fmt: skip
+    )
     rate = optax.linear_schedule(0.05, 0.005, 800)
     driver = VMC(hamiltonian, rate, variational_state=state, update=SR(SHIFT))
     return driver, ising_chain_energy(20, 1.0), 800, 1e-4
@@ -76,9 +80,17 @@ def measure(name: str) -> list[Any]:
     error = (energy - exact) / abs(exact)
     v_score = float(driver._metrics["v_score"])
     return [
-        name, energy, exact, error, target, error <= target, v_score, n_iter, done - compiled,
+        name,
+        energy,
+        exact,
+        error,
+        target,
+        error <= target,
+        v_score,
+        n_iter,
+        done - compiled,
         compiled - start,
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:
@@ -86,11 +98,19 @@ def main() -> None:
         "accuracy",
         "Frozen parameters by full summation",
         [
-            "system", "energy", "exact", "relative error", "target", "met", "V-score", "steps",
-            "seconds", "first step (s)",
+            "system",
+            "energy",
+            "exact",
+            "relative error",
+            "target",
+            "met",
+            "V-score",
+            "steps",
+            "seconds",
+            "first step (s)",
         ],
         [measure(name) for name in CASES],
-    )  # fmt: skip
+    )
     report(table)
     if has_data():
         report(potential_accuracy.measure())

@@ -74,10 +74,13 @@ def measure() -> Table:
         blocked, written, worked = time_saves(drivers["none"], folder / "alone")
     plain = float(np.median(times["none"]))
     rows = [
-        [contender, *(1e3 * f(found) for f in (np.median, np.min, np.max)),
-         100 * (float(np.median(found)) / plain - 1)]
+        [
+            contender,
+            *(1e3 * f(found) for f in (np.median, np.min, np.max)),
+            100 * (float(np.median(found)) / plain - 1),
+        ]
         for contender, found in times.items()
-    ]  # fmt: skip
+    ]
     often = float(np.median(times[f"every {EVERY} steps"]))
     return Table(
         "checkpoints",
@@ -91,7 +94,8 @@ def measure() -> Table:
         f"{1e3 * worked:.1f} ms of CPU time on all cores.",
         {
             f"Every {EVERY} steps, per cent (target: below 10)": 100 * (often / plain - 1),
-            "Once a minute, per cent, if all of its CPU time were lost (target: below 1)":
-                100 * worked / 60,
+            "Once a minute, per cent, if all of its CPU time were lost (target: below 1)": 100
+            * worked
+            / 60,
         },
-    )  # fmt: skip
+    )

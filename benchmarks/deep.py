@@ -78,11 +78,12 @@ def floor(state: nk.vqs.MCState, operator: Any) -> dict[str, float]:
     rows = jax.jit(derivatives)(params, x)
     return {
         f"{x.shape[1]} moves of {n} chains": x.shape[1] * best_time(forward, params, x),
-        f"{needed} connected configurations":
-            best_time(forward, params, batch) * needed / len(batch),
+        f"{needed} connected configurations": best_time(forward, params, batch)
+        * needed
+        / len(batch),
         "derivatives": best_time(derivatives, params, x),
         "Gram matrix": best_time(lambda o: o @ o.T, rows),
-    }  # fmt: skip
+    }
 
 
 def measure() -> Table:
@@ -94,25 +95,39 @@ def measure() -> Table:
     def state(make: Any) -> nk.vqs.MCState:
         sampler = make(hilbert, graph=graph, n_chains=N_SAMPLES)
         return nk.vqs.MCState(
-            sampler, ConvNet(), n_samples=N_SAMPLES, n_discard_per_chain=0, chunk_size=CHUNK,
-            seed=1, sampler_seed=2,
-        )  # fmt: skip
+            sampler,
+            ConvNet(),
+            n_samples=N_SAMPLES,
+            n_discard_per_chain=0,
+            chunk_size=CHUNK,
+            seed=1,
+            sampler_seed=2,
+        )
 
     peer = nk.driver.VMC_SR(
-        hamiltonian, optax.sgd(0.02), variational_state=state(nk.sampler.MetropolisExchange),
-        diag_shift=0.1, chunk_size_bwd=N_SAMPLES,
-    )  # fmt: skip
+        hamiltonian,
+        optax.sgd(0.02),
+        variational_state=state(nk.sampler.MetropolisExchange),
+        diag_shift=0.1,
+        chunk_size_bwd=N_SAMPLES,
+    )
     drivers: dict[str, Any] = {
         "NetKet": peer,
         "Ritz, NetKet's sampler": VMC(
-            hamiltonian, 0.02, variational_state=state(nk.sampler.MetropolisExchange),
-            update=MinSR(0.1), chunk_size_bwd=N_SAMPLES,
+            hamiltonian,
+            0.02,
+            variational_state=state(nk.sampler.MetropolisExchange),
+            update=MinSR(0.1),
+            chunk_size_bwd=N_SAMPLES,
         ),
         "Ritz": VMC(
-            hamiltonian, 0.02, variational_state=state(MetropolisExchange),
-            update=MinSR(0.1), chunk_size_bwd=N_SAMPLES,
+            hamiltonian,
+            0.02,
+            variational_state=state(MetropolisExchange),
+            update=MinSR(0.1),
+            chunk_size_bwd=N_SAMPLES,
         ),
-    }  # fmt: skip
+    }
     timings = interleaved({name: runner(d, STEPS) for name, d in drivers.items()}, ROUNDS)
     parts = floor(drivers["Ritz"].state, hamiltonian)
     least = sum(parts.values())
@@ -120,27 +135,42 @@ def measure() -> Table:
     for name, driver in drivers.items():
         energy = driver._loss_stats
         per_step = [x / STEPS for x in timings[name].spread]
-        rows.append([
-            name, *per_step, timings["NetKet"].median / timings[name].median,
-            per_step[0] / least, timings[name].first, driver.step_count,
-            float(energy.mean.real), float(energy.error_of_mean),
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                *per_step,
+                timings["NetKet"].median / timings[name].median,
+                per_step[0] / least,
+                timings[name].first,
+                driver.step_count,
+                float(energy.mean.real),
+                float(energy.error_of_mean),
+            ]
+        )
     return Table(
         "deep",
         "A deep network: 4 convolutions of 16 channels, 8x8 Heisenberg, minSR",
         [
-            "driver", "s a step", "fastest", "slowest", "speed", "times the floor",
-            "first turn (s)", "steps", "energy", "error bar",
+            "driver",
+            "s a step",
+            "fastest",
+            "slowest",
+            "speed",
+            "times the floor",
+            "first turn (s)",
+            "steps",
+            "energy",
+            "error bar",
         ],
         rows,
         f"{N_SAMPLES} samples, one chain each, {peer.state.n_parameters} parameters in single "
         f"precision, chunks of {CHUNK}. Median of {ROUNDS} turns of {STEPS} steps. The floor is "
         "the sum of its parts, each timed alone: "
-        + ", ".join(f"{what} {seconds:.3g} s" for what, seconds in parts.items()) + ".",
+        + ", ".join(f"{what} {seconds:.3g} s" for what, seconds in parts.items())
+        + ".",
         {
-            "Speed against NetKet (target: 1.0)":
-                timings["NetKet"].median / timings["Ritz"].median,
-            "The same with NetKet's sampler":
-                timings["NetKet"].median / timings["Ritz, NetKet's sampler"].median,
+            "Speed against NetKet (target: 1.0)": timings["NetKet"].median / timings["Ritz"].median,
+            "The same with NetKet's sampler": timings["NetKet"].median
+            / timings["Ritz, NetKet's sampler"].median,
         },
-    )  # fmt: skip
+    )

@@ -63,24 +63,34 @@ class System:
     def driver(self, state: nk.vqs.MCState, **options: Any) -> VMC:
         """Ritz's driver of a state."""
         return VMC(
-            self.hamiltonian, self.rate, variational_state=state, update=self.update(SHIFT),
+            self.hamiltonian,
+            self.rate,
+            variational_state=state,
+            update=self.update(SHIFT),
             **options,
-        )  # fmt: skip
+        )
 
     def netket(self) -> nk.driver.VMC_SR:
         """NetKet's driver."""
         return nk.driver.VMC_SR(
-            self.hamiltonian, optax.sgd(self.rate), variational_state=self.state(False),
+            self.hamiltonian,
+            optax.sgd(self.rate),
+            variational_state=self.state(False),
             diag_shift=SHIFT,
-        )  # fmt: skip
+        )
 
 
 def ising(n: int, n_samples: int, n_chains: int, **options: Any) -> System:
     """Critical transverse-field Ising chain."""
     return System(
-        f"TFIM {n}", ising_chain(n, 1.0), None, ising_chain_energy(n, 1.0), n_samples, n_chains,
+        f"TFIM {n}",
+        ising_chain(n, 1.0),
+        None,
+        ising_chain_energy(n, 1.0),
+        n_samples,
+        n_chains,
         **options,
-    )  # fmt: skip
+    )
 
 
 def heisenberg() -> System:
@@ -88,9 +98,7 @@ def heisenberg() -> System:
     graph = nk.graph.Square(4)
     hilbert = nk.hilbert.Spin(0.5, 16, total_sz=0)
     hamiltonian = nk.operator.Heisenberg(hilbert, graph, sign_rule=True).to_jax_operator()
-    return System(
-        "Heisenberg 4x4", hamiltonian, graph, -44.91393283371539, 512, 16, SR, 100, 1.8,
-    )  # fmt: skip
+    return System("Heisenberg 4x4", hamiltonian, graph, -44.91393283371539, 512, 16, SR, 100, 1.8)
 
 
 SYSTEMS: dict[str, Callable[[], System]] = {
@@ -122,9 +130,15 @@ def scored(driver: Any) -> tuple[float, float]:
         state.hilbert, state.sampler.rule, n_chains=1024, sweep_size=state.hilbert.size
     )
     fresh = nk.vqs.MCState(
-        sampler, state.model, variables=state.variables, n_samples=N_SCORED,
-        n_discard_per_chain=30, chunk_size=1024, seed=5, sampler_seed=6,
-    )  # fmt: skip
+        sampler,
+        state.model,
+        variables=state.variables,
+        n_samples=N_SCORED,
+        n_discard_per_chain=30,
+        chunk_size=1024,
+        seed=5,
+        sampler_seed=6,
+    )
     energy = fresh.expect(driver._ham if hasattr(driver, "_ham") else driver.hamiltonian)
     return float(energy.mean.real), float(energy.error_of_mean)
 
@@ -147,20 +161,29 @@ def measure_system(system: System) -> tuple[list[list[Any]], dict[str, float]]:
     for name, (driver, _) in drivers.items():
         energy, error = scored(driver)
         per_step = [1e3 * x / system.steps for x in timings[name].spread]
-        rows.append([
-            system.name, name, *per_step, peer / timings[name].median, timings[name].first,
-            driver.step_count, energy, error, (energy - system.exact) / abs(system.exact),
-        ])  # fmt: skip
+        rows.append(
+            [
+                system.name,
+                name,
+                *per_step,
+                peer / timings[name].median,
+                timings[name].first,
+                driver.step_count,
+                energy,
+                error,
+                (energy - system.exact) / abs(system.exact),
+            ]
+        )
     one_thread = timings["NetKet, BLAS on 1 thread"].median
     same = timings["Ritz, NetKet's sampler"].median
     name, target = system.name, system.target
     ratios = {
         f"{name}: speed against NetKet (target: {target})": peer / timings["Ritz"].median,
         f"{name}: the same with NetKet's sampler, so on the same samples": peer / same,
-        f"{name}: NetKet's BLAS on one thread too (target: 1.3)":
-            one_thread / timings["Ritz"].median,
+        f"{name}: NetKet's BLAS on one thread too (target: 1.3)": one_thread
+        / timings["Ritz"].median,
         f"{name}: both, one thread and the same samples": one_thread / same,
-    }  # fmt: skip
+    }
     if system.target_single is not None:
         ratios[
             f"{system.name}: with scores in single precision (target: {system.target_single})"
@@ -179,8 +202,17 @@ def measure() -> Table:
         "lattice",
         "A step of lattice VMC, against netket.driver.VMC_SR",
         [
-            "system", "driver", "ms a step", "fastest", "slowest", "speed", "first turn (s)",
-            "steps", "energy", "error bar", "relative error",
+            "system",
+            "driver",
+            "ms a step",
+            "fastest",
+            "slowest",
+            "speed",
+            "first turn (s)",
+            "steps",
+            "energy",
+            "error bar",
+            "relative error",
         ],
         rows,
         "RBM with alpha = 1 in double precision, 16 chains, NetKet's default discards, one sweep "
@@ -191,4 +223,4 @@ def measure() -> Table:
         "exchange moves, for Heisenberg, also pick pairs of equal spins, which do nothing). "
         f"Energies are of the final parameters on {N_SCORED} fresh samples.",
         ratios,
-    )  # fmt: skip
+    )

@@ -154,9 +154,11 @@ def measure() -> Table:
             callbacks = [nk.callbacks.EarlyStopping(**limits), nk.callbacks.Timeout(1e6)]
             logs = [nk.logging.RuntimeLog(), nk.logging.JsonLog("netket")]
             peer.run(
-                PEER_STEPS, out=logs if full else (), callback=callbacks if full else (),
+                PEER_STEPS,
+                out=logs if full else (),
+                callback=callbacks if full else (),
                 show_progress=full,
-            )  # fmt: skip
+            )
             jax.block_until_ready(peer.state.parameters)
 
         return run
@@ -169,12 +171,10 @@ def measure() -> Table:
         "Ritz, no callbacks": (with_ritz(full=False), STEPS),
         "Ritz, 5 callbacks": (with_ritz(), STEPS),
         "Ritz, 5 callbacks and a live one": (with_ritz(live(), steps=PEER_STEPS), PEER_STEPS),
-        "Ritz, a live callback only": (
-            with_ritz(live(), full=False, steps=PEER_STEPS), PEER_STEPS,
-        ),
+        "Ritz, a live callback only": (with_ritz(live(), full=False, steps=PEER_STEPS), PEER_STEPS),
         "NetKet, no callbacks": (with_netket(False), PEER_STEPS),
         "NetKet, 5 callbacks": (with_netket(True), PEER_STEPS),
-    }  # fmt: skip
+    }
     before = os.getcwd()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         os.chdir(folder)
@@ -199,7 +199,8 @@ def measure() -> Table:
         {
             "Ritz with 5 callbacks over lax.scan, us a step (target: at most 10)": over_scan,
             "NetKet's overhead in multiples of it (target: at least 50)": ratio,
-            "NetKet without callbacks, in multiples of Ritz with 5 and a live one (target: 1)":
-                live_ratio,
+            "NetKet without callbacks, in multiples of Ritz with 5 and a live one (target: 1)": (
+                live_ratio
+            ),
         },
-    )  # fmt: skip
+    )

@@ -15,12 +15,14 @@ from ritz.mlip import (
     StructureDataset,
     TrainingConfig,
     read_structures,
-)  # fmt: skip
+)
 
 EPOCHS = {
-    ("TiO2", "Chebyshev"): 500, ("Si", "Chebyshev"): 2000, ("Li", "Chebyshev"): 2000,
+    ("TiO2", "Chebyshev"): 500,
+    ("Si", "Chebyshev"): 2000,
+    ("Li", "Chebyshev"): 2000,
     ("TiO2", "PaiNN"): 350,
-}  # fmt: skip
+}
 
 PUBLISHED = {
     "TiO2": ("aenet-PyTorch, 3,191 s", 7.74, 0.388),
@@ -46,10 +48,17 @@ def splits(name: str) -> tuple[list[Structure], list[Structure]]:
 def config(epochs: int) -> TrainingConfig:
     """The same for all data sets."""
     return TrainingConfig(
-        iterations=epochs, method=Adam(mu=3e-3, batchsize=16), force_weight=0.3,
-        schedule="cosine", final_fraction=1e-3, warmup_epochs=5, precision="float32",
-        checkpoint_dir=None, save_best=False, show_progress=False,
-    )  # fmt: skip
+        iterations=epochs,
+        method=Adam(mu=3e-3, batchsize=16),
+        force_weight=0.3,
+        schedule="cosine",
+        final_fraction=1e-3,
+        warmup_epochs=5,
+        precision="float32",
+        checkpoint_dir=None,
+        save_best=False,
+        show_progress=False,
+    )
 
 
 def potential_of(model: str, species: list[str]) -> ANNPotential | GraphPotential:
@@ -76,11 +85,21 @@ def row(name: str, model: str) -> list[Any]:
     stats = out.stats
     who, energy, force = PUBLISHED[name]
     return [
-        name, model, len(train), len(test), 1e3 * stats["final_RMSE_train"],
-        1e3 * stats["final_RMSE_test"], 1e3 * stats["final_MAE_test"], energy,
-        stats["final_RMSE_force_train"], stats["final_RMSE_force_test"], force, who, epochs,
+        name,
+        model,
+        len(train),
+        len(test),
+        1e3 * stats["final_RMSE_train"],
+        1e3 * stats["final_RMSE_test"],
+        1e3 * stats["final_MAE_test"],
+        energy,
+        stats["final_RMSE_force_train"],
+        stats["final_RMSE_force_test"],
+        force,
+        who,
+        epochs,
         seconds,
-    ]  # fmt: skip
+    ]
 
 
 def measure() -> Table:
@@ -89,9 +108,20 @@ def measure() -> Table:
         "potential_accuracy",
         "Potentials: errors in test",
         (
-            "data", "model", "structures", "in test", "meV/atom in training", "meV/atom in test",
-            "MAE meV/atom in test", "meV/atom published", "eV/Å in training", "eV/Å in test",
-            "eV/Å published", "by", "epochs", "s",
+            "data",
+            "model",
+            "structures",
+            "in test",
+            "meV/atom in training",
+            "meV/atom in test",
+            "MAE meV/atom in test",
+            "meV/atom published",
+            "eV/Å in training",
+            "eV/Å in test",
+            "eV/Å published",
+            "by",
+            "epochs",
+            "s",
         ),
         [row(name, model) for name, model in EPOCHS],
         "Networks of Chebyshev features: radial order 15 to 6 Å, angular 6 to 4.5 Å, two hidden "
@@ -99,4 +129,4 @@ def measure() -> Table:
         "One configuration for all, chosen with these errors known: Adam from 3e-3 by a cosine, "
         "batches of 16, alpha = 0.3, single precision; RMSE of the last parameters, from one seed. "
         "Seconds are from reading files to the end, compilation included.",
-    )  # fmt: skip
+    )

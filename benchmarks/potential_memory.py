@@ -23,9 +23,7 @@ EPOCHS = 2
 
 def descriptor() -> ChebyshevDescriptor:
     """That of the comparison of speed: 30 features."""
-    return ChebyshevDescriptor(
-        ["Ti", "O"], 10, 6.0, 3, 3.5, min_cutoff=0.5, dtype="float32"
-    )  # fmt: skip
+    return ChebyshevDescriptor(["Ti", "O"], 10, 6.0, 3, 3.5, min_cutoff=0.5, dtype="float32")
 
 
 def displaced(count: int) -> Iterator[Structure]:

@@ -17,7 +17,7 @@ from ritz.mlip import (
     Structure,
     TrainingConfig,
     read_structures,
-)  # fmt: skip
+)
 from ritz.mlip.committee.training import BestMembers, CommitteeTraining
 from ritz.mlip.training.callbacks import EpochHistory
 
@@ -37,9 +37,14 @@ def descriptor() -> ChebyshevDescriptor:
 def config(force_weight: float) -> TrainingConfig:
     """180 structures to train on and 20 to validate with, in batches of 32, all forces."""
     return TrainingConfig(
-        method=Adam(mu=1e-3, batchsize=32), testpercent=10, split_seed=0, precision="float64",
-        force_weight=force_weight, atomic_energies=TIO2_ATOMS, checkpoint_dir=None,
-    )  # fmt: skip
+        method=Adam(mu=1e-3, batchsize=32),
+        testpercent=10,
+        split_seed=0,
+        precision="float64",
+        force_weight=force_weight,
+        atomic_energies=TIO2_ATOMS,
+        checkpoint_dir=None,
+    )
 
 
 class Timed:
@@ -57,9 +62,11 @@ class Timed:
         """Seconds of so many epochs."""
         began = time.perf_counter()
         self.driver.run(
-            epochs * self.driver.n_batches, out=self.log, callback=self.callbacks,
+            epochs * self.driver.n_batches,
+            out=self.log,
+            callback=self.callbacks,
             show_progress=False,
-        )  # fmt: skip
+        )
         return time.perf_counter() - began
 
     @property
@@ -99,9 +106,18 @@ def measure() -> Table:
         times.append(time.perf_counter() - began)
     median = statistics.median(times)
     rows: list[Any] = [
-        ("featurise 200 structures", median, min(times), max(times), AENET["featurise"],
-         AENET["featurise"] / median, first, "", "")
-    ]  # fmt: skip
+        (
+            "featurise 200 structures",
+            median,
+            min(times),
+            max(times),
+            AENET["featurise"],
+            AENET["featurise"] / median,
+            first,
+            "",
+            "",
+        )
+    ]
     for name, weight, epochs in (("energy", 0.0, 300), ("forces", 0.1, 30)):
         potential = ANNPotential({"Ti": HIDDEN, "O": HIDDEN}, descriptor())
         settings = config(weight)
@@ -113,12 +129,19 @@ def measure() -> Table:
         for timed, members in ((one, 1), (four, 4)):
             peer = AENET[name] * members
             forces = timed.log.data.get("RMSE_force_test")
-            rows.append((
-                label + (f", {members} members ({ratio:.2f} x one)" if members > 1 else ""),
-                timed.median, min(timed.times), max(timed.times), peer, peer / timed.median,
-                timed.first, 1e3 * float(timed.log.data["RMSE_test"].values[-1]),
-                "" if forces is None else float(forces.values[-1]),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    label + (f", {members} members ({ratio:.2f} x one)" if members > 1 else ""),
+                    timed.median,
+                    min(timed.times),
+                    max(timed.times),
+                    peer,
+                    peer / timed.median,
+                    timed.first,
+                    1e3 * float(timed.log.data["RMSE_test"].values[-1]),
+                    "" if forces is None else float(forces.values[-1]),
+                )
+            )
     return Table(
         "potentials",
         "Training of interatomic potentials",

@@ -58,7 +58,7 @@ def ase_steps(structures: list[Atoms]) -> Callable[[], None]:
         atoms = atoms.copy()
         atoms.calc = ase.calculators.lj.LennardJones(**ARGON, rc=CUTOFF)
         runs.append(ase.optimize.FIRE(atoms, logfile=None))
-    return lambda: [run.step() for run in runs for _ in range(2)] and None  # fmt: skip
+    return lambda: [run.step() for run in runs for _ in range(2)] and None
 
 
 def torch_sim_model() -> Any:
@@ -100,11 +100,15 @@ def torch_sim_relaxed(structures: list[Atoms]) -> list[Atoms]:
         model=potential, memory_scales_with="n_atoms", max_memory_scaler=SLOTS * 27
     )
     ended = torch_sim.optimize(
-        state, potential, optimizer=torch_sim.optimizers.fire, autobatcher=batcher,
+        state,
+        potential,
+        optimizer=torch_sim.optimizers.fire,
+        autobatcher=batcher,
         convergence_fn=torch_sim.generate_force_convergence_fn(
             force_tol=FMAX, include_cell_forces=False
-        ), md_flavor="ase_fire",
-    )  # fmt: skip
+        ),
+        md_flavor="ase_fire",
+    )
     return torch_sim.io.state_to_atoms(ended)
 
 
@@ -162,8 +166,18 @@ def measure() -> Table:
     return Table(
         "relax",
         f"Relaxation: {SLOTS} structures of 27 argon atoms",
-        ("", "ms a step", "shortest", "longest", "first call s", "structures/s", "highest",
-         "lowest", "first call s ", "energy eV"),
+        (
+            "",
+            "ms a step",
+            "shortest",
+            "longest",
+            "first call s",
+            "structures/s",
+            "highest",
+            "lowest",
+            "first call s ",
+            "energy eV",
+        ),
         rows,
         f"Lennard-Jones with a cutoff of {CUTOFF} Angstrom, double precision. Left: one FIRE step "
         f"of {SLOTS} structures, in Ritz with criteria, a `RuntimeLog` of every structure at every "
@@ -176,7 +190,7 @@ def measure() -> Table:
             "Ritz, ms a step (target 0.7)": rows[0][1],
             "Ritz, structures/s with refill (target 879)": rows[0][5],
         },
-    )  # fmt: skip
+    )
 
 
 def timed(action: Callable[[], Any]) -> float:

@@ -21,9 +21,15 @@ def row(n_atoms: int, n_structures: int) -> tuple[object, ...]:
     peer = len(theirs) / timed(lambda: ase_relaxed(theirs))
     rate = n_structures / sorted(seconds)[ROUNDS // 2]
     return (
-        n_atoms, n_structures, rate, peer, rate / peer, float(last.steps.mean()),
-        float(last.fmax.max()), first,
-    )  # fmt: skip
+        n_atoms,
+        n_structures,
+        rate,
+        peer,
+        rate / peer,
+        float(last.steps.mean()),
+        float(last.fmax.max()),
+        first,
+    )
 
 
 def measure() -> Table:

@@ -13,9 +13,19 @@ from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
-    "ritz", "jax", "netket", "optax", "numpy", "orjson", "orbax-checkpoint", "threadpoolctl",
-    "ase", "vesin", "torch-sim-atomistic", "torch",
-)  # fmt: skip
+    "ritz",
+    "jax",
+    "netket",
+    "optax",
+    "numpy",
+    "orjson",
+    "orbax-checkpoint",
+    "threadpoolctl",
+    "ase",
+    "vesin",
+    "torch-sim-atomistic",
+    "torch",
+)
 
 
 class Table(NamedTuple):

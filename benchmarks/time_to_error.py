@@ -35,10 +35,7 @@ class Settings:
     single_scores: bool = False
 
 
-BEST = {
-    "NetKet": Settings(768, 768, 0.1),
-    "Ritz": Settings(768, 768, 0.1, single_scores=True),
-}
+BEST = {"NetKet": Settings(768, 768, 0.1), "Ritz": Settings(768, 768, 0.1, single_scores=True)}
 
 
 def driver(library: str, settings: Settings, seed: int) -> Any:
@@ -49,9 +46,12 @@ def driver(library: str, settings: Settings, seed: int) -> Any:
     if library == "Ritz":
         state = mc_state(model, hamiltonian.hilbert, n_samples=settings.n_samples, **seeds)
         return VMC(
-            hamiltonian, settings.rate, variational_state=state, update=SR(SHIFT),
+            hamiltonian,
+            settings.rate,
+            variational_state=state,
+            update=SR(SHIFT),
             single_scores=settings.single_scores,
-        )  # fmt: skip
+        )
     sampler = nk.sampler.MetropolisLocal(hamiltonian.hilbert, n_chains=settings.n_chains)
     state = nk.vqs.MCState(
         sampler, model, n_samples=settings.n_samples, n_discard_per_chain=0, **seeds
@@ -112,18 +112,32 @@ def measure() -> Table:
             raise RuntimeError(f"{library} never reached an error of {TARGET}")
         seconds = [s for _, s, _ in good]
         medians[library] = statistics.median(seconds)
-        rows.append([
-            library, f"{settings.n_samples}, one chain each", settings.rate,
-            f"{len(good)} of {len(SEEDS)}", statistics.median(n for n, _, _ in good),
-            medians[library], min(seconds), max(seconds),
-            statistics.median(e for _, _, e in good),
-        ])  # fmt: skip
+        rows.append(
+            [
+                library,
+                f"{settings.n_samples}, one chain each",
+                settings.rate,
+                f"{len(good)} of {len(SEEDS)}",
+                statistics.median(n for n, _, _ in good),
+                medians[library],
+                min(seconds),
+                max(seconds),
+                statistics.median(e for _, _, e in good),
+            ]
+        )
     return Table(
         "time_to_error",
         f"Time to a relative error of {TARGET:g}: TFIM chain of {N_SITES}, RBM alpha = 1",
         [
-            "driver", "samples", "rate", "seeds that reached it", "steps", "seconds", "fastest",
-            "slowest", "error there",
+            "driver",
+            "samples",
+            "rate",
+            "seeds that reached it",
+            "steps",
+            "seconds",
+            "fastest",
+            "slowest",
+            "error there",
         ],
         rows,
         "Medians over the seeds that reached it. Compilation is not counted. Errors are of frozen "
@@ -133,4 +147,4 @@ def measure() -> Table:
         "samples and rates of 0.05 and 0.1 for both (0.15 failed for Ritz and was not tried for "
         "NetKet); Ritz computes scores in single precision.",
         {"Time against NetKet's (target: 3.0 times less)": medians["NetKet"] / medians["Ritz"]},
-    )  # fmt: skip
+    )

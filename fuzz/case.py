@@ -111,7 +111,9 @@ def traceback_line(error: BaseException) -> str:
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    where = "" if place is None else (
-        f" in {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}"
-    )  # fmt: skip
+    where = (
+        ""
+        if place is None
+        else (f" in {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}")
+    )
     return f"{type(error).__name__}{where}: {' '.join(str(error).split())[:400]}"

@@ -65,9 +65,18 @@ def change_digit(data: bytes, chance: random.Random) -> bytes:
 
 
 OF_BYTES = (
-    flip, cut, cut_front, empty, zeros, garbage, replaced, duplicate_line, drop_line, swap_lines,
+    flip,
+    cut,
+    cut_front,
+    empty,
+    zeros,
+    garbage,
+    replaced,
+    duplicate_line,
+    drop_line,
+    swap_lines,
     change_digit,
-)  # fmt: skip
+)
 
 
 def damage(folder: Path, chance: random.Random) -> str:

@@ -155,10 +155,14 @@ def go(given: dict[str, Any]) -> dict[str, Any]:
     error = None
     try:
         driver.run(
-            STEPS, out=loggers, callback=callbacks, show_progress=False,
-            resume=bool(given["checkpoint"]), max_block=given["max_block"],
+            STEPS,
+            out=loggers,
+            callback=callbacks,
+            show_progress=False,
+            resume=bool(given["checkpoint"]),
+            max_block=given["max_block"],
             speculate=given["speculate"],
-        )  # fmt: skip
+        )
     except BaseException as raised:
         error = f"{type(raised).__name__}: {raised}"
     losses = memory.data.get("loss")
@@ -167,12 +171,16 @@ def go(given: dict[str, Any]) -> dict[str, Any]:
         rows |= files(folder, given["loggers"])
     reason = driver.stop_reason
     return {
-        "error": error, "step": driver.step_count, "reason": reason and reason.name,
-        "message": driver.stop_message, "rows": rows, "began": reason is not None,
+        "error": error,
+        "step": driver.step_count,
+        "reason": reason and reason.name,
+        "message": driver.stop_message,
+        "rows": rows,
+        "began": reason is not None,
         "losses": [] if losses is None else np.asarray(losses["value"]).tolist(),
         "parameters": np.asarray(driver.state.parameters).tolist(),
         "undisturbed": undisturbed(given["seed"]),
-    }  # fmt: skip
+    }
 
 
 def files(folder: Path, names: list[str]) -> dict[str, list[int]]:

@@ -17,8 +17,16 @@ STEPS = 24
 LEAVE = 20.0
 """Seconds within which both processes must have left a run."""
 
-HOOKS = ("on_run_start", "on_step_start", "on_compute_update_start", "on_compute_update_end",
-         "before_parameter_update", "on_step_end", "on_run_end", "check_run")  # fmt: skip
+HOOKS = (
+    "on_run_start",
+    "on_step_start",
+    "on_compute_update_start",
+    "on_compute_update_end",
+    "before_parameter_update",
+    "on_step_end",
+    "on_run_end",
+    "check_run",
+)
 ACTS = ("fail", "fail", "fail", "stop", "reject", "signal", "cut", "exit", "interrupt")
 ROOT = Path(__file__).parents[1]
 
@@ -27,11 +35,16 @@ def scenario(chance: random.Random) -> dict[str, Any]:
     """What happens in a run; as JSON holds it."""
     deeds = []
     for _ in range(chance.choice([0, 1, 1, 1, 2, 3])):
-        deeds.append({
-            "rank": chance.choice([0, 1, 1, None]), "hook": chance.choice(HOOKS),
-            "act": chance.choice(ACTS), "step": chance.randrange(STEPS),
-            "live": chance.random() < 0.4, "order": chance.choice([-10, 0, 5, 10, 15, 20, 25, 100]),
-        })  # fmt: skip
+        deeds.append(
+            {
+                "rank": chance.choice([0, 1, 1, None]),
+                "hook": chance.choice(HOOKS),
+                "act": chance.choice(ACTS),
+                "step": chance.randrange(STEPS),
+                "live": chance.random() < 0.4,
+                "order": chance.choice([-10, 0, 5, 10, 15, 20, 25, 100]),
+            }
+        )
     for deed in deeds:  # a signal before the run has taken signals over ends any process
         if (deed["hook"], deed["act"]) == ("check_run", "signal"):
             deed["act"] = "fail"
@@ -61,13 +74,17 @@ class Processes(Kind):
         self.errors = [file.open("a") for file in files]
         self.pair = [
             subprocess.Popen(
-                [sys.executable, "-m", "fuzz.process_pair", str(port), str(rank)], cwd=ROOT,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+                [sys.executable, "-m", "fuzz.process_pair", str(port), str(rank)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
                 stderr=self.errors[rank],
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
             for rank in range(2)
-        ]  # fmt: skip
+        ]
         self._ask({"ready": True}, 60.0)
 
     def close(self) -> None:
@@ -114,8 +131,10 @@ class Processes(Kind):
             while len(answers) < 2:
                 ready = selector.select(max(0.0, until - time.monotonic()))
                 if not ready:
-                    raise Wrong(f"processes {set(range(2)) - set(answers)} had not left the run "
-                                f"after {seconds:g} s; {list(answers.values())}")  # fmt: skip
+                    raise Wrong(
+                        f"processes {set(range(2)) - set(answers)} had not left the run "
+                        f"after {seconds:g} s; {list(answers.values())}"
+                    )
                 for key, _ in ready:
                     line = self.pair[key.data].stdout.readline()  # type: ignore[union-attr]
                     if not line:

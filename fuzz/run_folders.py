@@ -16,10 +16,15 @@ from fuzz.command import Outcome, ritz
 from fuzz.damage import damage
 
 SETTINGS = (
-    "system.extent=[4]", "train.n_samples=32", "train.burn_in=2", "progress=false",
-    "train.save_step_interval=4", "evaluate.n_samples=32", "evaluate.burn_in=2",
+    "system.extent=[4]",
+    "train.n_samples=32",
+    "train.burn_in=2",
+    "progress=false",
+    "train.save_step_interval=4",
+    "evaluate.n_samples=32",
+    "evaluate.burn_in=2",
     "evaluate.iterations=6",
-)  # fmt: skip
+)
 FULL_SUM = "train.full_sum=true"
 STEPS, MORE, KILLED = 12, 18, 10
 
@@ -29,9 +34,9 @@ SAYS_LOSS = re.compile(r"rows|damaged|gone|changed by hand|Skipped|no YAML|no te
 
 def killed_run(folder: str) -> None:
     """A run that dies in the middle, with journals that nobody has closed; in its own process."""
-    from ritz.cli import lattice
+    from ritz.cli import command_run
 
-    class Dies(lattice.KeepConfig):
+    class Dies(command_run.KeepConfig):
         def is_live(self, step: int) -> bool:
             return step == KILLED
 
@@ -39,7 +44,7 @@ def killed_run(folder: str) -> None:
             if step == KILLED:
                 os._exit(9)
 
-    lattice.KeepConfig = Dies
+    command_run.KeepConfig = Dies
     ritz("lattice", "train", *SETTINGS, FULL_SUM, f"train.iterations={STEPS}", f"folder={folder}")
 
 
@@ -67,8 +72,14 @@ class RunFolders(Kind):
                 environment = {**os.environ, "PYTHONPATH": path}
                 subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
             else:
-                ritz("lattice", "train", *SETTINGS, *settings, f"train.iterations={STEPS}",
-                     "folder=run")  # fmt: skip
+                ritz(
+                    "lattice",
+                    "train",
+                    *SETTINGS,
+                    *settings,
+                    f"train.iterations={STEPS}",
+                    "folder=run",
+                )
             shutil.copytree("run", "again")
             shutil.move("again", self.folder / "run")
             os.chdir(self.folder)
@@ -92,8 +103,9 @@ class RunFolders(Kind):
         self._judge(name, self._go_on(self.bases[name]), folder)
 
     def _go_on(self, settings: tuple[str, ...]) -> Outcome:
-        return ritz("lattice", "train", *SETTINGS, *settings, f"train.iterations={MORE}",
-                    "folder=run")  # fmt: skip
+        return ritz(
+            "lattice", "train", *SETTINGS, *settings, f"train.iterations={MORE}", "folder=run"
+        )
 
     def _judge(self, name: str, told: Outcome, folder: Path) -> None:
         if told.status:
@@ -105,8 +117,11 @@ class RunFolders(Kind):
             raise Wrong(f"rows of the steps {found['steps']} without a warning: {told.warnings}")
         if len(set(found["steps"])) != len(found["steps"]):
             raise Wrong(f"rows twice: {found['steps']}")
-        other = sorted(k for k in found.keys() | self.wanted[name].keys()
-                       if found.get(k) != self.wanted[name].get(k))  # fmt: skip
+        other = sorted(
+            k
+            for k in found.keys() | self.wanted[name].keys()
+            if found.get(k) != self.wanted[name].get(k)
+        )
         if other and not any(SAYS_LOSS.search(text) for text in told.warnings):
             raise Wrong(f"{', '.join(other[:6])} differ, with the warnings {told.warnings}")
         if told.warnings:

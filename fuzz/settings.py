@@ -67,7 +67,8 @@ MLIP = ("train.iterations", "train.method", "train.method.mu", "train.method.bat
         "train.on_divergence", "train.normalize_E", "export.format", "predict.files")  # fmt: skip
 RELAX = ("fmax", "optimizer", "optimizer.memory", "optimizer.dt", "cell", "pressure", "max_steps",
          "max_atoms", "output", "table", "trajectory", "every", "log", "model.epsilon",
-         "model.sigma", "model.cutoff", "model.onset", "model", "checkpoint",
+         "model.sigma", "model.cutoff", "model.onset", "model", "checkpoint", "folder", "files",
+         "callbacks", "save_time_interval", "accept_changes", "config", "dry_run",
          "progress")  # fmt: skip
 
 LATTICE_BASE = ("system.extent=[4]", "train.full_sum=true", "progress=false", "folder=run")
@@ -168,8 +169,8 @@ class Settings(Kind):
 
 
 PLAIN = ("train.iterations", "train.n_samples", "seed", "members", "train.force_weight", "fmax",
-         "pressure", "max_steps", "checkpoint", "output", "table", "log", "every",
-         "data.energy_unit", "train.full_sum")  # fmt: skip
+         "pressure", "max_steps", "checkpoint", "folder", "save_time_interval", "output", "table",
+         "log", "every", "data.energy_unit", "train.full_sum")  # fmt: skip
 
 
 def _has_no_arguments(token: str) -> bool:

@@ -12,8 +12,16 @@ from fuzz.command import ritz
 from fuzz.settings import MLIP_BASE, results
 from fuzz.wild import Wild, direct_energy, wild
 
-RELAX = ("--model", "lennard-jones", "--model.epsilon=0.01", "--model.sigma=2.0",
-         "--model.cutoff=4.0", "--progress=false", "--max_steps=30", "--fmax=0.02")  # fmt: skip
+RELAX = (
+    "--model",
+    "lennard-jones",
+    "--model.epsilon=0.01",
+    "--model.sigma=2.0",
+    "--model.cutoff=4.0",
+    "--progress=false",
+    "--max_steps=30",
+    "--fmax=0.02",
+)
 
 
 class Structures(Kind):
@@ -32,9 +40,13 @@ class Structures(Kind):
         chance = random.Random(0)
         file.write_text("".join(wild(chance, good=True).text for _ in range(6)))
         told = ritz(
-            "mlip", "train", *MLIP_BASE, f"folder={self.folder / 'run'}",
-            f"data.train=[{file}]", "train.iterations=2",
-        )  # fmt: skip
+            "mlip",
+            "train",
+            *MLIP_BASE,
+            f"folder={self.folder / 'run'}",
+            f"data.train=[{file}]",
+            "train.iterations=2",
+        )
         if told.status:
             raise Wrong(f"a good potential cannot be trained: {told.err}")
 
@@ -96,9 +108,13 @@ class Structures(Kind):
     def _train(self, given: list[Wild], chance: random.Random) -> None:
         weight = chance.choice(["0", "0.3"])
         told = ritz(
-            "mlip", "train", *MLIP_BASE, "data.train=[some.extxyz]", "train.iterations=2",
+            "mlip",
+            "train",
+            *MLIP_BASE,
+            "data.train=[some.extxyz]",
+            "train.iterations=2",
             f"train.force_weight={weight}",
-        )  # fmt: skip
+        )
         if told.status and not _names(told.error):
             raise Wrong(f"the error names nothing: {told.error!r}")
         bad = {flaw for one in given for flaw in one.flaws} & NEVER_TRAINED
@@ -108,10 +124,13 @@ class Structures(Kind):
     def _predict(self, given: list[Wild], chance: random.Random) -> None:
         run = self.folder / "run"
         told = ritz(
-            "mlip", "predict", f"folder={run}", "predict.files=[some.extxyz]",
+            "mlip",
+            "predict",
+            f"folder={run}",
+            "predict.files=[some.extxyz]",
             f"predict.output={Path.cwd() / 'out.extxyz'}",
             f"predict.table={Path.cwd() / 'out.csv'}",
-        )  # fmt: skip
+        )
         if told.status:
             if not _names(told.error):
                 raise Wrong(f"the error names nothing: {told.error!r}")
@@ -135,8 +154,15 @@ class Structures(Kind):
                 raise Wrong(f"{energy} is predicted, alone {single}")
 
 
-NEVER_TRAINED = {"one place", "an image at one place", "energy nan", "positions nan", "zero weight",
-                 "flat cell", "forces nan"}  # fmt: skip
+NEVER_TRAINED = {
+    "one place",
+    "an image at one place",
+    "energy nan",
+    "positions nan",
+    "zero weight",
+    "flat cell",
+    "forces nan",
+}
 """Flaws on which no potential may be trained without a word."""
 
 

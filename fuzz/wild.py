@@ -16,47 +16,105 @@ class Wild(NamedTuple):
 
 
 FLAWS = (
-    "one place", "close", "an image at one place", "positions nan", "positions inf",
-    "positions huge", "energy nan", "energy text", "energy missing", "energy fortran",
-    "energy huge", "energy list", "zero cell", "flat cell", "huge cell", "tiny cell",
-    "left-handed cell", "cell nan", "cell short", "unknown element", "no element", "ghost",
-    "other element", "no atoms", "too few lines", "wrong count", "negative count", "count text",
-    "stress text", "stress six", "stress nine", "stress five", "virial", "stress nan",
-    "forces nan", "forces text", "forces missing", "zero weight", "negative weight",
-    "weight text", "unconverged", "isolated", "pbc text", "columns wrong", "binary",
-    "blank lines", "partial periodicity", "single atom", "occupancy", "fortran positions",
+    "one place",
+    "close",
+    "an image at one place",
+    "positions nan",
+    "positions inf",
+    "positions huge",
+    "energy nan",
+    "energy text",
+    "energy missing",
+    "energy fortran",
+    "energy huge",
+    "energy list",
+    "zero cell",
+    "flat cell",
+    "huge cell",
+    "tiny cell",
+    "left-handed cell",
+    "cell nan",
+    "cell short",
+    "unknown element",
+    "no element",
+    "ghost",
+    "other element",
+    "no atoms",
+    "too few lines",
+    "wrong count",
+    "negative count",
+    "count text",
+    "stress text",
+    "stress six",
+    "stress nine",
+    "stress five",
+    "virial",
+    "stress nan",
+    "forces nan",
+    "forces text",
+    "forces missing",
+    "zero weight",
+    "negative weight",
+    "weight text",
+    "unconverged",
+    "isolated",
+    "pbc text",
+    "columns wrong",
+    "binary",
+    "blank lines",
+    "partial periodicity",
+    "single atom",
+    "occupancy",
+    "fortran positions",
     "far outside",
-)  # fmt: skip
+)
 
 _SAYS_ENERGY = {"energy nan", "energy text", "energy missing", "energy huge", "energy list"}
 _COUNTS = {"wrong count": "5", "negative count": "-3", "count text": "many", "no atoms": "0"}
 _CELLS = {
-    "zero cell": "0 0 0 0 0 0 0 0 0", "flat cell": "5 0 0 5 0 0 0 0 5",
-    "huge cell": "1e9 0 0 0 1e9 0 0 0 1e9", "tiny cell": "0.3 0 0 0 0.3 0 0 0 0.3",
-    "left-handed cell": "0 5 0 5 0 0 0 0 5", "cell nan": "nan 0 0 0 5 0 0 0 5",
+    "zero cell": "0 0 0 0 0 0 0 0 0",
+    "flat cell": "5 0 0 5 0 0 0 0 5",
+    "huge cell": "1e9 0 0 0 1e9 0 0 0 1e9",
+    "tiny cell": "0.3 0 0 0 0.3 0 0 0 0.3",
+    "left-handed cell": "0 5 0 5 0 0 0 0 5",
+    "cell nan": "nan 0 0 0 5 0 0 0 5",
     "cell short": "5 0 0 0 5 0 0 0",
-}  # fmt: skip
+}
 _INFO = {
-    "stress text": 'stress="a b c"', "stress six": 'stress="0.1 0.1 0.1 0 0 0"',
-    "stress nine": 'stress="0.1 0 0 0 0.1 0 0 0 0.1"', "stress five": 'stress="1 2 3 4 5"',
-    "virial": 'virial="1 0 0 0 1 0 0 0 1"', "stress nan": 'stress="nan 0 0 0 0 0 0 0 0"',
-    "zero weight": "weight=0", "negative weight": "weight=-1", "weight text": "weight=much",
-    "unconverged": "converged=F", "isolated": "config_type=IsolatedAtom",
+    "stress text": 'stress="a b c"',
+    "stress six": 'stress="0.1 0.1 0.1 0 0 0"',
+    "stress nine": 'stress="0.1 0 0 0 0.1 0 0 0 0.1"',
+    "stress five": 'stress="1 2 3 4 5"',
+    "virial": 'virial="1 0 0 0 1 0 0 0 1"',
+    "stress nan": 'stress="nan 0 0 0 0 0 0 0 0"',
+    "zero weight": "weight=0",
+    "negative weight": "weight=-1",
+    "weight text": "weight=much",
+    "unconverged": "converged=F",
+    "isolated": "config_type=IsolatedAtom",
     "occupancy": 'occupancy="_JSON {\\"0\\": {\\"Ar\\": 0.5, \\"Kr\\": 0.5}}"',
-}  # fmt: skip
+}
 _ENERGIES = {
-    "energy nan": "energy=nan", "energy text": "energy=low", "energy missing": "",
-    "energy huge": "energy=1e300", "energy list": 'energy="1 2 3"',
-}  # fmt: skip
+    "energy nan": "energy=nan",
+    "energy text": "energy=low",
+    "energy missing": "",
+    "energy huge": "energy=1e300",
+    "energy list": 'energy="1 2 3"',
+}
 _PLACES = {
-    "one place": (1, "0 0 0"), "close": (1, "0.05 0 0"), "an image at one place": (1, "5 5 0"),
-    "positions nan": (1, "nan 0 0"), "positions inf": (1, "inf 0 0"),
-    "positions huge": (1, "1e200 0 0"), "fortran positions": (1, "2.2D+00 0 0"),
+    "one place": (1, "0 0 0"),
+    "close": (1, "0.05 0 0"),
+    "an image at one place": (1, "5 5 0"),
+    "positions nan": (1, "nan 0 0"),
+    "positions inf": (1, "inf 0 0"),
+    "positions huge": (1, "1e200 0 0"),
+    "fortran positions": (1, "2.2D+00 0 0"),
     "far outside": (1, "2002.2 1000 -500"),
-}  # fmt: skip
+}
 _PERIODICITY = {
-    "partial periodicity": ["T T F", "F F T", "F F F"], "pbc text": ["yes", "T", "1 2 3", ""],
-}  # fmt: skip
+    "partial periodicity": ["T T F", "F F T", "F F F"],
+    "pbc text": ["yes", "T", "1 2 3", ""],
+}
 _SYMBOLS = {"unknown element": "Qq", "no element": "7", "ghost": "X", "other element": "He"}
 
 
@@ -132,14 +190,16 @@ def _rows(
 def direct_energy(atoms: Any, epsilon: float, sigma: float, cutoff: float) -> float:
     """The Lennard-Jones energy, shifted to 0 at the cutoff, as a plain sum over all images."""
     cell, pbc = np.asarray(atoms.cell), np.asarray(atoms.pbc)
-    reach = [
-        int(np.ceil(cutoff / _height(cell, i))) + 1 if pbc[i] else 0 for i in range(3)
-    ]  # fmt: skip
+    reach = [int(np.ceil(cutoff / _height(cell, i))) + 1 if pbc[i] else 0 for i in range(3)]
     positions = atoms.get_positions(wrap=True) if pbc.any() else atoms.positions
     steps = np.array(
-        [[a, b, c] for a in range(-reach[0], reach[0] + 1) for b in range(-reach[1], reach[1] + 1)
-         for c in range(-reach[2], reach[2] + 1)]
-    )  # fmt: skip
+        [
+            [a, b, c]
+            for a in range(-reach[0], reach[0] + 1)
+            for b in range(-reach[1], reach[1] + 1)
+            for c in range(-reach[2], reach[2] + 1)
+        ]
+    )
     offsets = steps @ cell
     difference = positions[:, None, None] - positions[None, :, None] + offsets
     distance = np.linalg.norm(difference, axis=-1).ravel()

@@ -1,7 +1,6 @@
 """Pictures of runs, from any log that Ritz or NetKet writes."""
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,20 +9,26 @@ import numpy as np
 
 from ritz.extras import needs
 from ritz.folders.columns import LogColumns, open_log, thinned
-from ritz.folders.summary import SUMMARY as SUMMARY
+from ritz.folders.summary import read_summary
+from ritz.folders.view import ANY_RUN, Quantity, RunView
 
 if TYPE_CHECKING:
     from ritz.loggers.history import HistoryDict
 
 _READERS = {".log", ".json", ".csv", ".h5", ".hdf5"}
+_SUFFIXES = (".log", ".h5", ".csv")
 _MOST_POINTS = 4000
 """A picture has fewer dots from left to right."""
 _NO_LOSS = ("wallclock", "attempts", "block")
 _ERRORS = ("Sigma", "error_of_mean")
 
 
-def find_log(path: Path) -> Path:
+def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
     """The log behind a path: the file itself, a file with a known suffix added, or in a folder.
+
+    Args:
+        path: A file or folder.
+        names: Which logs are looked for first in a folder, without their suffix.
 
     Raises:
         ValueError: If there is none.
@@ -31,12 +36,12 @@ def find_log(path: Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        names = ["train.log", "train.h5", "train.csv", "run.log", "run.h5", "run.csv"]
-        found = [path / n for n in names if (path / n).is_file()]
-        found += sorted(p for p in path.iterdir() if p.suffix in (".log", ".h5", ".csv"))
+        files = [f"{name}{suffix}" for name in names for suffix in _SUFFIXES]
+        found = [path / file for file in files if (path / file).is_file()]
+        found += sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES)
         if found:
             return found[0]
-        raise ValueError(f"no log in the folder {path}; one of {', '.join(names)} is looked for.")
+        raise ValueError(f"no log in the folder {path}; one of {', '.join(files)} is looked for.")
     for suffix in sorted(_READERS):
         if path.with_name(path.name + suffix).is_file():
             return path.with_name(path.name + suffix)
@@ -97,10 +102,9 @@ def _numbers(cells: dict[str, str]) -> dict[str, Any]:
 def exact_value(path: str | Path) -> float | None:
     """The exact energy noted in a run folder, if it is."""
     path = Path(path)
-    summary = (path if path.is_dir() else path.parent) / SUMMARY
     try:
-        return float(json.loads(summary.read_text())["exact"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return float(read_summary(path if path.is_dir() else path.parent)["exact"])
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -131,14 +135,17 @@ def plot_runs(
     output: str | Path,
     quantity: str | None = None,
     exact: float | None = None,
+    view: RunView = ANY_RUN,
 ) -> Path:
-    """Draw one or several runs: the loss with its error band, and the V-score below it.
+    """Draw the curves of one or several runs over each other, with error bands.
 
     Args:
         paths: Log files or run folders.
         output: The picture; its suffix says the format.
-        quantity: What to draw; by default the first logged quantity that has a mean.
-        exact: A line at this value; by default what the first run folder's summary tells.
+        quantity: What to draw at the top; by default the first curve of `view`.
+        exact: A line at this value there; by default what the first run folder's summary tells.
+        view: The curves; by default the loss, which is the first logged quantity that has a mean,
+            and the V-score.
 
     Returns:
         `output`.
@@ -150,33 +157,24 @@ def plot_runs(
         import matplotlib
         from matplotlib.figure import Figure
 
-    logs = [open_log(find_log(Path(path))) for path in paths]
-    name = quantity or statistics_name(logs[0])
-    curves = [_curve(log, name, Path(path)) for log, path in zip(logs, paths, strict=True)]
+    logs = [open_log(find_log(Path(path), view.logs)) for path in paths]
+    shown = _shown(logs, quantity, view)
+    panels = [_panel(logs, one, paths, demanded=one == shown[0]) for one in shown]
     if exact is None:
         exact = exact_value(paths[0])
-    has_score = any("v_score" in log.quantities for log in logs)
-    figure = Figure(figsize=(7, 5.5 if has_score else 3.8), layout="constrained")
-    axes = figure.subplots(2 if has_score else 1, 1, sharex=True, squeeze=False,
-                           height_ratios=[2, 1] if has_score else [1])[:, 0]  # fmt: skip
+    extra = len(shown) - 1
+    figure = Figure(figsize=(7, 3.8 + 1.7 * extra), layout="constrained")
+    heights = [2, *[1] * extra]
+    axes = figure.subplots(1 + extra, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
-    for place, (log, curve) in enumerate(zip(logs, curves, strict=True)):
-        colour = colours[place % len(colours)]
-        _draw(axes[0], curve, colour)
-        if has_score and "v_score" in log.quantities:
-            score = _curve(log, "v_score", Path(paths[place]))
-            if np.any(score.values > 0):  # an eigenstate, or frozen chains, have none
-                axes[1].semilogy(score.steps, score.values, color=colour, lw=1)
+    for ax, one, curves in zip(axes, shown, panels, strict=True):
+        _draw_panel(ax, one, curves, colours)
     if exact is not None:
         axes[0].axhline(exact, color="black", ls="--", lw=1, label=f"exact {exact:.6g}")
-    axes[0].set_ylabel(name)
     axes[0].legend(frameon=False, loc="upper right")
-    _draw_end(axes[0], curves, exact, colours)
-    if has_score:
-        axes[1].set_ylabel("V-score")
+    if not shown[0].logarithmic:
+        _draw_end(axes[0], [c for c in panels[0] if c is not None], exact, colours)
     axes[-1].set_xlabel("step")
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -184,6 +182,48 @@ def plot_runs(
     except ValueError as error:
         raise ValueError(f"cannot draw {output}: {error}") from error
     return output
+
+
+def _shown(logs: Sequence[LogColumns], quantity: str | None, view: RunView) -> list[Quantity]:
+    """What is drawn: the curves that a log has, with the one that is asked for at the top."""
+    logged = {name for log in logs for name in log.quantities}
+    curves = [one for one in view.curves if one.name in logged or not one.name]
+    if quantity is not None:
+        curves = [view.quantity(quantity), *(c for c in curves[1:] if c.name != quantity)]
+    elif not curves or curves[0] != view.curves[0]:
+        curves = [Quantity(), *curves]
+    if curves[0].name:
+        return curves
+    return [view.quantity(statistics_name(logs[0])), *curves[1:]]
+
+
+def _panel(
+    logs: Sequence[LogColumns], quantity: Quantity, paths: Sequence[str | Path], demanded: bool
+) -> list["_Curve | None"]:
+    """A quantity of several logs; None for those without it, unless it is demanded."""
+    curves: list[_Curve | None] = []
+    for log, path in zip(logs, paths, strict=True):
+        try:
+            curves.append(_curve(log, quantity, Path(path)))
+        except ValueError:
+            if demanded:
+                raise
+            curves.append(None)
+    return curves
+
+
+def _draw_panel(
+    ax: Any, quantity: Quantity, curves: Sequence["_Curve | None"], colours: Any
+) -> None:
+    for place, curve in enumerate(curves):
+        if curve is not None:
+            _draw(ax, curve, colours[place % len(colours)])
+    drawn = np.concatenate([curve.values for curve in curves if curve is not None])
+    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]  # eigenstates have no V-score above 0
+    if quantity.logarithmic and len(drawn) and np.max(drawn) > 10 * np.min(drawn):
+        ax.set_yscale("log", nonpositive="mask")
+    ax.set_ylabel(quantity.title)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_end(ax: Any, curves: list[_Curve], exact: float | None, colours: Any) -> None:
@@ -207,12 +247,13 @@ def _draw_end(ax: Any, curves: list[_Curve], exact: float | None, colours: Any) 
     inset.set_title("second half", fontsize="small")
 
 
-def _curve(log: LogColumns, name: str, path: Path) -> _Curve:
-    """A quantity of a log, with as many points as a picture can show.
+def _curve(log: LogColumns, quantity: Quantity, path: Path) -> _Curve:
+    """A quantity of a log in its unit, with as many points as a picture can show.
 
     Raises:
         ValueError: If the log does not have it, or it holds no numbers.
     """
+    name = quantity.name
     if name not in log.quantities:
         raise ValueError(f"{path} has no quantity {name!r}; it has: {', '.join(log.quantities)}.")
     field = log.main_field(name)
@@ -226,11 +267,12 @@ def _curve(log: LogColumns, name: str, path: Path) -> _Curve:
     if not len(steps):
         raise ValueError(f"{path} has no rows of {name} yet.")
     places = thinned(values, _MOST_POINTS)
+    values = quantity.scale * values
     error = next((f for f in _ERRORS if f in log.quantities[name]), None)
     band = None
     if error is not None:
         band_steps, errors = log.column(name, error)
-        band = errors[places] if np.array_equal(band_steps, steps) else None
+        band = quantity.scale * errors[places] if np.array_equal(band_steps, steps) else None
     label = path.name if path.is_dir() else f"{path.parent.name}/{path.stem}".lstrip("/")
     return _Curve(label, steps[places], values[places], band, float(steps[len(steps) // 2]))
 

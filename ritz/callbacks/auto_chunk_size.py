@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from ritz.callbacks.scales import require
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback
 
 _logger = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ritz.callbacks.monitor import check_mode, check_number, find, mean_and_error, read
+from ritz.callbacks.monitor import check_mode, find, mean_and_error, read
+from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number, period, read_finite
+from ritz.callbacks.monitor import period, read_finite
+from ritz.checks import check_number
 from ritz.wording import counted
 
 

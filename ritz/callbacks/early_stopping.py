@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_mode, check_number, improves, period, read_finite
+from ritz.callbacks.monitor import check_mode, improves, period, read_finite
+from ritz.checks import check_number
 from ritz.wording import counted
 
 

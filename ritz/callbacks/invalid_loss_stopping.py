@@ -6,14 +6,22 @@ from typing import Any
 import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_expected, check_number, find
+from ritz.callbacks.monitor import check_expected, find
+from ritz.checks import check_number
 from ritz.driver.callback import StopReason
 from ritz.driver.rows import leaves
 from ritz.wording import counted
 
 _NO_VALUE = (
-    "R_hat", "TauCorr", "TauCorrMax", "Sigma", "r_hat", "tau_corr", "tau_corr_max", "error_of_mean",
-)  # fmt: skip
+    "R_hat",
+    "TauCorr",
+    "TauCorrMax",
+    "Sigma",
+    "r_hat",
+    "tau_corr",
+    "tau_corr_max",
+    "error_of_mean",
+)
 """Diagnostics that have no value for single chains or few samples."""
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.checks import check_choice
 from ritz.driver.divergence import DivergedError
 from ritz.driver.rows import children
 
@@ -178,16 +179,4 @@ def improves(
 
 def check_mode(mode: str) -> str:
     """`mode`, if it is "min" or "max"."""
-    if mode not in ("min", "max"):
-        raise ValueError(f"mode must be 'min' or 'max', but {mode!r} was given.")
-    return mode
-
-
-def check_number(name: str, value: float, least: float, *, strict: bool = False) -> float:
-    """`value`, if it is a number of at least `least` (above it if `strict`)."""
-    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, but {value!r} was given.")
-    if not (value > least if strict else value >= least):
-        bound = "above" if strict else "at least"
-        raise ValueError(f"{name} must be {bound} {least:g}, but {value!r} was given.")
-    return value
+    return check_choice("mode", mode, ("min", "max"))

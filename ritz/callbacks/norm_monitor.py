@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 
 

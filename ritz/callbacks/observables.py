@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from ritz.driver.arguments import check_count, named
+from ritz.checks import check_count, named
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 
 

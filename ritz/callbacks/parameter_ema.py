@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ritz.callbacks.monitor import check_number
+from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback
 
 

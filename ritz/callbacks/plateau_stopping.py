@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number, period, read_finite
+from ritz.callbacks.monitor import period, read_finite
+from ritz.checks import check_number
 from ritz.wording import counted
 
 

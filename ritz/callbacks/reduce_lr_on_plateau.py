@@ -5,8 +5,9 @@ import logging
 import math
 from typing import Any
 
-from ritz.callbacks.monitor import check_mode, check_number, improves, read_finite
+from ritz.callbacks.monitor import check_mode, improves, read_finite
 from ritz.callbacks.scales import require
+from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback, never_live
 
 _logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_number
+from ritz.checks import check_number
 from ritz.driver.callback import StopReason
 
 
@@ -40,7 +40,7 @@ class Timeout(StopCondition):
 
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
         """Look at the clock."""
-        elapsed = self.elapsed
+        elapsed = 0.0 if self._started is None else time.monotonic() - self._started
         if self.per_run is not None and elapsed >= self.per_run:
             return f"this run has taken {elapsed:.1f} s of {self.per_run:g} s"
         if self.total is not None and self.elapsed_before + elapsed >= self.total:

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ritz.callbacks.monitor import check_number
 from ritz.callbacks.scales import require
+from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 
 _SCALES = {"damping": "damping_scale", "rate": "rate_scale"}

@@ -8,24 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ritz.callbacks.monitor import check_expected, check_number, find, mean_and_error
+from ritz.callbacks.monitor import check_expected, find, mean_and_error
 from ritz.checkpoint.contents import describe_run, gather
-from ritz.checkpoint.folder import (
-    CheckpointError,
-    CheckpointFolder,
-    Contents,
-    Entry,
-    read_manifest,
-)
+from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry
 from ritz.checkpoint.ownership import ending, take
-from ritz.checkpoint.probation import Judgement, Probation
+from ritz.checkpoint.probation import Judgements, all_finite
 from ritz.checkpoint.retention import Retention
 from ritz.checkpoint.shared import check_shared
-from ritz.driver.arguments import check_count
-from ritz.driver.blocks import MOST_ROWS
+from ritz.checkpoint.writing import Writing
+from ritz.checks import check_count, check_number
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 from ritz.driver.consensus import agree, alone, together
-from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
 
@@ -111,26 +104,27 @@ class Checkpoint(AbstractCallback):
         if not isinstance(extend, bool) and extend != "longer":
             raise ValueError(f"extend takes True, False or 'longer', but {extend!r} was given.")
         self.extend = extend
-        self.last_saved: Entry | None = None
-        """The newest checkpoint of this run; it may still be in writing."""
         self._folder: CheckpointFolder | None = None
+        self._writing: Writing | None = None
+        self._resumed_from: Entry | None = None
         self._began: int | None = None
         """The step at which the run began, from which its steps are counted."""
         self._resumed = False
         self._extended: Entry | None = None
         """The end of the saved run that this one extends; its last row is written anew."""
         self._description: dict[str, Any] = {}
-        self._kept: dict[Entry, float | None] = {}
         self._last_time = 0.0
-        self._failed = False
         self._started = False
         self._final: tuple[Contents, bool] | None = None
-        self._probation = Probation()
+        self._judgements = Judgements()
         self._pending: Contents | None = None
         """Taken, and written once the next loss is known to be good."""
         self._overdue = False
-        self._judged: dict[int, Judgement] = {}
-        """The last rows, by step."""
+
+    @property
+    def last_saved(self) -> Entry | None:
+        """The newest checkpoint of this run; it may still be in writing."""
+        return self._resumed_from if self._writing is None else self._writing.newest
 
     # Before the run.
 
@@ -138,7 +132,8 @@ class Checkpoint(AbstractCallback):
         """The folder, for a run of `driver`."""
         path = (driver.working_dir / self.directory).absolute()
         if self._folder is None or self._folder.path != path:
-            self._folder, self._began, self.last_saved = CheckpointFolder(path), None, None
+            self._folder, self._began = CheckpointFolder(path), None
+            self._writing = self._resumed_from = None
         return self._folder
 
     def check_run(self, driver: Any, resume: bool) -> None:
@@ -166,7 +161,8 @@ class Checkpoint(AbstractCallback):
         for other in self._folder.entries():
             if other > entry:
                 self._folder.set_aside(other)
-        self._began, self.last_saved, self._resumed = began, entry, True
+        self._began, self._resumed = began, True
+        self._writing, self._resumed_from = None, entry
         self._extended = entry if extended else None
 
     def on_run_start(self, step: int, driver: Any) -> None:
@@ -175,12 +171,12 @@ class Checkpoint(AbstractCallback):
         self._started = True
         resumed, self._resumed = self._resumed, False
         if not resumed or self._began is None:
-            self._began, self.last_saved = step, None
-        self._kept = {entry: _monitored(entry) for entry in folder.entries()}
+            self._began, self._resumed_from = step, None
+        self._writing = Writing(folder, self.retention, self._resumed_from)
         self._last_time = time.monotonic()
-        self._failed, self._final = False, None
-        self._probation = Probation(driver.telling_doubts)
-        self._pending, self._overdue, self._judged = None, False, {}
+        self._final = None
+        self._judgements = Judgements(driver.telling_doubts)
+        self._pending, self._overdue = None, False
         self._description = describe_run(driver, self._began, self.configuration)
         driver.after_steps(lambda: self._prepare_final(driver))
 
@@ -196,17 +192,14 @@ class Checkpoint(AbstractCallback):
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Judge the state that was taken after the last step, now that its loss is known."""
-        sound = not driver.diverges or self._probation.passes(driver.loss, driver.doubts)
-        self._judged[step] = Judgement(sound, "retries" in log_data)
-        if len(self._judged) > 2 * MOST_ROWS:
-            del self._judged[next(iter(self._judged))]
+        self._judgements.judge(step, driver, went_back="retries" in log_data)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Take the state when the step has ended, if that is due and the state is there."""
         if driver.settled_state is None:
             return
         pending = self._pending
-        if pending is not None and pending.manifest["step"] in self._judged:
+        if pending is not None and pending.manifest["step"] in self._judgements:
             driver.after_step(lambda: self._settle_pending(driver))
         if self._due(step):
             monitored = self._read(log_data, driver)
@@ -218,9 +211,18 @@ class Checkpoint(AbstractCallback):
                 monitored = self._read(log_data, driver)
                 driver.after_step(lambda: self._take(driver, monitored) if agreed() else None)
 
+    @property
+    def _written(self) -> Writing:
+        assert self._writing is not None
+        return self._writing
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._written.has_failed_state
+
     def _due(self, step: int) -> bool:
         """Whether the step is one to save at, as all processes know."""
-        nothing = self.last_saved is None and self._pending is None and not self._failed
+        nothing = self.last_saved is None and self._pending is None and not self._has_failed
         return self._overdue or nothing or self.ends_block(step)
 
     def _read(self, log_data: Mapping[str, Any], driver: Any) -> float | None:
@@ -247,13 +249,13 @@ class Checkpoint(AbstractCallback):
         """Write what was taken, now that the loss of its state is known."""
         pending, self._pending = self._pending, None
         assert pending is not None
-        judgement = self._judged[pending.manifest["step"]]
+        judgement = self._judgements[pending.manifest["step"]]
         if judgement.sound and not judgement.went_back:
             self._release(pending, driver)
         else:
             self._overdue = True
-            if not self._failed:
-                self._write_failed(pending)
+            if not self._has_failed:
+                self._written.write_failed(pending)
 
     def _release(self, contents: Contents, driver: Any) -> None:
         """Write in the background; a failure is told, and tried again when the next is due."""
@@ -262,56 +264,12 @@ class Checkpoint(AbstractCallback):
                 if isinstance(callback, AbstractLogger):
                     callback.sync()
         try:
-            self._write(contents, ended=False, finite=True)
+            self._written.write(contents, ended=False)
         except CheckpointError as error:
             if self.last_saved is None:
                 raise
-            _logger.error(
-                "A checkpoint failed: %s. The run goes on; the newest is %s.",
-                error, self.last_saved.path,
-            )  # fmt: skip
-
-    def _write(self, contents: Contents, ended: bool, finite: bool) -> None:
-        assert self._folder is not None
-        if not finite:
-            self._write_failed(contents)
-            return
-        self._finish_writing()
-        self._clean()
-        entry = self._folder.save(contents.manifest["step"], ended, contents)
-        self._kept[entry] = contents.manifest["monitored"]
-        self.last_saved = entry
-
-    def _write_failed(self, contents: Contents) -> None:
-        assert self._folder is not None
-        self._failed = True
-        folder = CheckpointFolder(self._folder.path / "failed")
-        for old in folder.entries():
-            folder.remove(old)
-        entry = folder.save(contents.manifest["step"], False, contents)
-        folder.wait()
-        _logger.warning(
-            "Step %d: the state is no good to go on from; saved for inspection only: %s",
-            entry.step, entry.path,
-        )  # fmt: skip
-
-    def _finish_writing(self) -> None:
-        """Wait for the checkpoint in writing; forget it if it failed."""
-        assert self._folder is not None
-        try:
-            self._folder.wait()
-        except CheckpointError:
-            if self.last_saved is not None:
-                self._kept.pop(self.last_saved, None)
-            self.last_saved = max(self._kept, default=None)
-            raise
-
-    def _clean(self) -> None:
-        """Delete what need not be kept; all that is there is complete."""
-        assert self._folder is not None
-        for entry in self.retention.superfluous(self._kept):
-            self._folder.remove(entry)
-            del self._kept[entry]
+            newest = self.last_saved.path
+            _logger.error("A checkpoint failed: %s. The run goes on; newest: %s.", error, newest)
 
     # After it.
 
@@ -319,10 +277,9 @@ class Checkpoint(AbstractCallback):
         """Take the state before other callbacks change it at the end of the run."""
         pending, self._pending = self._pending, None
         # In a block another process may have stopped at an earlier step than this one came to.
-        self._judged = {s: judged for s, judged in self._judged.items() if s <= driver.step_count}
-        if pending is not None and pending.manifest["step"] in self._judged.keys() - {
-            driver.step_count
-        }:
+        self._judgements.forget_after(driver.step_count)
+        step = None if pending is None else pending.manifest["step"]
+        if step in self._judgements and step != driver.step_count:
             self._pending, pending = pending, None
             self._settle_pending(driver)
         if driver.failed_state is not None:
@@ -332,15 +289,15 @@ class Checkpoint(AbstractCallback):
         already = last is not None and last.end and last.step == driver.step_count
         already = already and last != self._extended
         if not self.save_on_stop and pending is not None:
-            self._final = pending, not agree(not self._is_good(driver))
+            self._final = pending, not agree(not self._judgements.is_good(driver))
         elif self.save_on_stop and not already:
             monitored = None
             if pending is not None:
                 monitored = pending.manifest["monitored"]
             elif last is not None and last.step == driver.step_count:
-                monitored = self._kept.get(last)
+                monitored = self._written.monitored(last)
             failed = driver.stop_reason in (StopReason.FAILED, StopReason.DIVERGED)
-            good = not agree(failed or not self._is_good(driver))
+            good = not agree(failed or not self._judgements.is_good(driver))
             if driver.failed_state is not None:  # found just now
                 self._prepare_diverged(driver)
             else:
@@ -349,69 +306,43 @@ class Checkpoint(AbstractCallback):
     def _prepare_diverged(self, driver: Any) -> None:
         """Take the state that the run would not go on from, and the last good one."""
         found, snapshot, went_back = driver.failed_state
-        if not self._failed:
-            self._write_failed(gather(driver, self._description, False, None, snapshot))
+        if not self._has_failed:
+            self._written.write_failed(gather(driver, self._description, False, None, snapshot))
         # A driver that knows no doubts goes back by one step, whatever the loss was there.
         step = driver.step_count - (found.quantity == "loss")
-        sound = bool(driver.telling_doubts) or self._judged.get(step, Judgement(False)).sound
-        if self.save_on_stop and went_back and sound and _is_finite(driver):
+        sound = bool(driver.telling_doubts) or self._judgements.sound(step, unknown=False)
+        if self.save_on_stop and went_back and sound and all_finite(driver):
             self._final = self._contents(driver, None, ended=False), True
-
-    def _is_good(self, driver: Any) -> bool:
-        """Whether the present state is good to go on from."""
-        if not _is_finite(driver):
-            return False
-        step = driver.step_count
-        if not driver.diverges:
-            return True
-        if step in self._judged:  # the run stopped before the update
-            return self._judged[step].sound
-        probed = driver.probe()
-        if probed is None:
-            return self._judged.get(step - 1, Judgement(True)).sound
-        loss, doubts = probed
-        if not is_finite(loss_parts(loss)) and driver.on_divergence != "ignore":
-            driver.refuse_last(loss)
-            return False
-        return self._probation.passes(loss, doubts)
 
     def on_run_end(self, step: int, driver: Any) -> None:
         """Save, and wait until it is written."""
         final, self._final = self._final, None
+        writing = self._written
         if final is not None:
             try:
-                self._finish_writing()
+                writing.finish()
             except CheckpointError as error:
                 _logger.error("A checkpoint failed: %s", error)
             extended, self._extended = self._extended, None
-            if extended is not None and extended.step == step and self._folder is not None:
-                self._folder.set_aside(extended)  # that of the same name takes its place
+            if extended is not None and extended.step == step:
+                writing.folder.set_aside(extended)  # that of the same name takes its place
                 agree(False)  # on all processes after it is gone
-            self._write(final[0], ended=final[0].manifest["ended"] is not None, finite=final[1])
-        self._finish_writing()
-        self._clean()
+            contents, good = final
+            if good:
+                writing.write(contents, ended=contents.manifest["ended"] is not None)
+            else:
+                writing.write_failed(contents)
+        writing.finish()
+        writing.clean()
 
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
         """Wait for what is in writing; the state, maybe in the middle of a step, is not saved."""
         pending, self._pending = self._pending, None
         try:
-            if pending is not None and alone() and pending.manifest["step"] in self._judged:
+            if pending is not None and alone() and pending.manifest["step"] in self._judgements:
                 self._pending = pending
                 self._settle_pending(driver)
-            self._finish_writing()
+            if self._writing is not None:
+                self._writing.finish()
         except CheckpointError as failure:
             _logger.error("A checkpoint failed: %s", failure)
-
-
-def _monitored(entry: Entry) -> float | None:
-    try:
-        return read_manifest(entry.path)["monitored"]
-    except CheckpointError:
-        return None
-
-
-def _is_finite(driver: Any) -> bool:
-    """Whether this process sees nothing but finite numbers in loss and parameters."""
-    # Of a run that has diverged the loss is that of the state that was given up.
-    other = driver.failed_state is not None or not driver.diverges
-    return is_finite(driver.parameters) and (other or is_finite(loss_parts(driver.loss)))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ritz.driver.blocks import MOST_ROWS
 from ritz.driver.finite import is_finite, loss_parts
 
 JUMP = 1e6
@@ -54,6 +55,65 @@ class Probation:
             return False
         self._largest = max(self._largest, size)
         return True
+
+
+class Judgements:
+    """What the last rows of a run say of its states.
+
+    Args:
+        telling: See `Probation`.
+    """
+
+    def __init__(self, telling: Collection[str] = ()):
+        self._probation = Probation(telling)
+        self._by_step: dict[int, Judgement] = {}
+
+    def judge(self, step: int, driver: Any, went_back: bool) -> None:
+        """Judge the state with which a step began, now that its loss is known."""
+        sound = not driver.diverges or self._probation.passes(driver.loss, driver.doubts)
+        self._by_step[step] = Judgement(sound, went_back)
+        if len(self._by_step) > 2 * MOST_ROWS:
+            del self._by_step[next(iter(self._by_step))]
+
+    def __contains__(self, step: object) -> bool:
+        return step in self._by_step
+
+    def __getitem__(self, step: int) -> Judgement:
+        return self._by_step[step]
+
+    def sound(self, step: int, unknown: bool) -> bool:
+        """Whether the state at `step` is good; `unknown` if it was not judged."""
+        judgement = self._by_step.get(step)
+        return unknown if judgement is None else judgement.sound
+
+    def forget_after(self, step: int) -> None:
+        """Forget the rows after `step`, which were taken back."""
+        self._by_step = {s: judged for s, judged in self._by_step.items() if s <= step}
+
+    def is_good(self, driver: Any) -> bool:
+        """Whether the present state is good to go on from, at the end of a run."""
+        if not all_finite(driver):
+            return False
+        step = driver.step_count
+        if not driver.diverges:
+            return True
+        if step in self._by_step:  # the run stopped before the update
+            return self._by_step[step].sound
+        probed = driver.probe()
+        if probed is None:
+            return self.sound(step - 1, unknown=True)
+        loss, doubts = probed
+        if not is_finite(loss_parts(loss)) and driver.on_divergence != "ignore":
+            driver.refuse_last(loss)
+            return False
+        return self._probation.passes(loss, doubts)
+
+
+def all_finite(driver: Any) -> bool:
+    """Whether this process sees nothing but finite numbers in loss and parameters."""
+    # Of a run that has diverged the loss is that of the state that was given up.
+    other = driver.failed_state is not None or not driver.diverges
+    return is_finite(driver.parameters) and (other or is_finite(loss_parts(driver.loss)))
 
 
 def _size(loss: Any) -> float:

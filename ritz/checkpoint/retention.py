@@ -6,7 +6,7 @@ from typing import Any
 
 from ritz.callbacks.monitor import check_mode
 from ritz.checkpoint.folder import Entry
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 
 
 class Retention:

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 
-from ritz.callbacks.monitor import check_number
 from ritz.checkpoint.checkpoint import Checkpoint
+from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.driver.consensus import agree
 
@@ -110,8 +110,10 @@ class SlurmRequeue(AbstractCallback):
         _logger.warning(
             "SlurmRequeue: the time limit of job %s is not known (squeue said %r), so the run will "
             "not stop in time; SIGUSR1 from `sbatch --signal=USR1@%d` would do.",
-            self._job, text, math.ceil(self.before),
-        )  # fmt: skip
+            self._job,
+            text,
+            math.ceil(self.before),
+        )
         return math.inf
 
 

@@ -79,9 +79,13 @@ def _run(options: argparse.Namespace) -> None:
     # One short chain for every sample: on a CPU the depth of sequential moves costs most.
     sampler = nk.sampler.MetropolisLocal(hamiltonian.hilbert, n_chains=options.samples)
     state = nk.vqs.MCState(
-        sampler, nk.models.RBM(alpha=1), n_samples=options.samples, n_discard_per_chain=0,
-        seed=options.seed, sampler_seed=options.seed + 1,
-    )  # fmt: skip
+        sampler,
+        nk.models.RBM(alpha=1),
+        n_samples=options.samples,
+        n_discard_per_chain=0,
+        seed=options.seed,
+        sampler_seed=options.seed + 1,
+    )
     # Careful first steps: the chains follow the wave function by one sweep a step.
     shift = optax.exponential_decay(0.1, 10, 0.5, end_value=1e-3)
     rate = optax.linear_schedule(0.05, 0.01, options.iterations)
@@ -125,7 +129,12 @@ def evaluate(state: Any, hamiltonian: Any, seed: int) -> Any:
 
     sampler = nk.sampler.MetropolisLocal(hamiltonian.hilbert, n_chains=_EVALUATION_CHAINS)
     fresh = nk.vqs.MCState(
-        sampler, state.model, variables=state.variables, n_samples=128 * _EVALUATION_CHAINS,
-        n_discard_per_chain=64, sampler_seed=seed, chunk_size=2**14,
-    )  # fmt: skip
+        sampler,
+        state.model,
+        variables=state.variables,
+        n_samples=128 * _EVALUATION_CHAINS,
+        n_discard_per_chain=64,
+        sampler_seed=seed,
+        chunk_size=2**14,
+    )
     return fresh.expect(hamiltonian)

@@ -1,13 +1,71 @@
-"""The domains that are run from a configuration."""
+"""The domains of the command line. A new one is a module with `DOMAIN`, and an entry here."""
+
+import dataclasses
+import importlib
+from pathlib import Path
 
 from ritz.cli.domain import Domain
 from ritz.extras import needs
+from ritz.folders.config import domain_of
+from ritz.folders.view import ANY_RUN, V_SCORE, Quantity, RunView
 
-TEXTS = {
-    "lattice": "Train and evaluate wave functions on lattices, from a configuration.",
-    "mlip": "Train, evaluate and use machine-learning interatomic potentials.",
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A domain, before it is imported.
+
+    Args:
+        text: What it is for, in a sentence.
+        module: The module with its `DOMAIN`.
+        view: What `ritz status` and `ritz plot` show of its runs.
+        extra: The extra of Ritz that it needs; by default that of the package that is missing.
+    """
+
+    text: str
+    module: str
+    view: RunView
+    extra: str | None = None
+
+
+_ENERGY = Quantity("Energy", "energy")
+_FMAX = Quantity("fmax", "largest force", "eV/Angstrom", logarithmic=True)
+_COUNTS = ("running", "waiting", "converged", "unconverged", "failed")
+
+DOMAINS = {
+    "lattice": Entry(
+        "Train and evaluate wave functions on lattices, from a configuration.",
+        "ritz.cli.lattice.domain",
+        RunView(numbers=(_ENERGY, V_SCORE), curves=(_ENERGY, V_SCORE)),
+    ),
+    "mlip": Entry(
+        "Train, evaluate and use machine-learning interatomic potentials.",
+        "ritz.cli.mlip.domain",
+        RunView(
+            numbers=(
+                Quantity("RMSE_train", "E RMSE, train", "meV/atom", 1e3),
+                Quantity("RMSE_test", "E RMSE, test", "meV/atom", 1e3),
+                Quantity("RMSE_force_train", "F RMSE, train", "eV/Angstrom"),
+                Quantity("RMSE_force_test", "F RMSE, test", "eV/Angstrom"),
+            ),
+            curves=(
+                Quantity("loss", logarithmic=True),
+                Quantity("RMSE_test", "energy RMSE, test", "meV/atom", 1e3, logarithmic=True),
+                Quantity("RMSE_force_test", "force RMSE, test", "eV/Angstrom", logarithmic=True),
+            ),
+        ),
+        extra="mlip",
+    ),
+    "relax": Entry(
+        "Relax structures from files, all at once.",
+        "ritz.cli.relax.domain",
+        RunView(
+            numbers=(_FMAX, *map(Quantity, _COUNTS)),
+            curves=(_FMAX, Quantity("running", "running structures")),
+            logs=("relax",),
+        ),
+    ),
 }
-"""What they are for, by name."""
+"""By the name of the command."""
 
 
 def load(name: str) -> Domain:
@@ -16,29 +74,13 @@ def load(name: str) -> Domain:
     Raises:
         MissingExtra: If a package is missing.
     """
-    if name == "lattice":
-        from ritz.cli import lattice
-        from ritz.cli.lattice_config import LatticeRun
+    entry = DOMAINS[name]
+    with needs(f"ritz {name}", entry.extra):
+        domain: Domain = importlib.import_module(entry.module).DOMAIN
+    return dataclasses.replace(domain, name=name, view=entry.view)
 
-        return Domain(
-            name, TEXTS[name],
-            {
-                "train": "Optimise a wave function on a lattice, or go on with it.",
-                "evaluate": "Estimate the energy and observables of a trained wave function.",
-            },
-            LatticeRun, lattice.run, frozenset({"evaluate"}), shares_samples=True,
-        )  # fmt: skip
-    with needs("ritz mlip", "mlip"):
-        from ritz.cli import mlip
-        from ritz.cli.mlip_config import MLIPRun
 
-    return Domain(
-        name, TEXTS[name],
-        {
-            "train": "Train a potential on structures from files, or go on with it.",
-            "evaluate": "Compare a trained potential with structures that have labels.",
-            "predict": "Predict energies and forces of structures from files.",
-            "export": "Write a trained potential in another format.",
-        },
-        MLIPRun, mlip.run, frozenset({"evaluate", "predict", "export"}),
-    )  # fmt: skip
+def view_of(folder: str | Path) -> RunView:
+    """What is shown of the run in a folder, by the domain that its configuration tells."""
+    entry = DOMAINS.get(domain_of(folder) or "")
+    return ANY_RUN if entry is None else entry.view

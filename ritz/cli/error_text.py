@@ -2,10 +2,10 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from ritz.cli.known_settings import close_to, nearest
+from ritz.cli.settings.known import close_to, nearest, owner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +17,14 @@ class Command:
         options: What it takes, such as "--fmax".
         choices: The commands that can follow; none where it is complete.
         kind: The `Configuration` of which it takes settings, or None.
+        dashed: The settings that were given with leading dashes, and are spoken of so too.
     """
 
     name: str
     options: Sequence[str] = ()
     choices: Sequence[str] = ()
     kind: Any = None
+    dashed: Collection[str] = ()
 
     def explained(self, message: str) -> str:
         """A message as one line that names key, value and what is allowed."""
@@ -50,15 +52,19 @@ class Command:
         written = [f"--{word}" if f"--{word}" in self.options else word for word in words]
         return f"{' and '.join(written)} must be given"
 
+    @property
+    def _such_as(self) -> str:
+        """The end of a sentence, with a setting of a group."""
+        known = [f"{group}.{one}" for group, one in self.kind.examples.items() if "=" in one]
+        return "".join(f", such as {one}" for one in known[:1])
+
     def _unknown(self, token: str) -> str:
         name = token.lstrip("-")
-        if self.kind is not None:
+        if self.kind is not None and token not in self.dashed:
             if token == name:
-                return (
-                    f"{token!r} was given, but settings are written as NAME=VALUE, such as "
-                    f"train.{self.kind.examples['train']}"
-                )
-            near = nearest(name, self.kind, self.options)
+                return f"{token!r} was given, but settings are written as NAME=VALUE{self._such_as}"
+            others = [option for option in self.options if owner(option[2:], self.kind) is None]
+            near = nearest(name, self.kind, others)
             return f"{name}: there is no such setting{near}"
         if token == name:
             return f"{token!r} was given, but nothing is needed there"

@@ -10,20 +10,19 @@ import jsonargparse
 
 import ritz
 from ritz.cli import domains
-from ritz.cli.domain import Domain, action_parser, add_actions, run_domain, subparser
+from ritz.cli.domain import Domain
+from ritz.cli.domain_parser import action_parser, add_command, run_domain, subparser
+from ritz.cli.domains import DOMAINS
 from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
-from ritz.cli.known_settings import owner
-from ritz.cli.parts import split_overrides
-from ritz.cli.spelling import underscored
+from ritz.cli.settings.spelling import underscored
 from ritz.extras import MissingExtra
 
 _COMMANDS = {
     "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
     "exact energy.",
     "plot": "Draw the logs of one or several runs over each other.",
-    "relax": "Relax structures from files, all at once.",
-    "status": "Show how far runs are: step, energy, time left and last checkpoint.",
+    "status": "Show how far runs are: step, loss, time left and last checkpoint.",
 }
 """What they are for, by the name of their module; it is imported when it is needed."""
 
@@ -52,13 +51,11 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
             module.add_arguments(command)
         commands.add_subcommand(name, command, help=text)
     meant = None
-    for name, text in domains.TEXTS.items():
-        command = subparser(text)
-        commands.add_subcommand(name, command, help=text)
-        if given[:1] == [name] or completing:
-            own = domains.load(name)
-            add_actions(command, own)
-            meant = own if given[:1] == [name] else meant
+    for name, entry in DOMAINS.items():
+        is_meant = given[:1] == [name]
+        domain = domains.load(name) if is_meant or completing else None
+        add_command(commands, name, entry.text, domain)
+        meant = domain if is_meant else meant
     return parser, meant
 
 
@@ -82,7 +79,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     level = logger.level
     logger.setLevel(logging.INFO)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    given = underscored(given, bare=given[:1] != [] and given[0] in domains.TEXTS)
+    given = underscored(given, bare=False)
     sys.path.insert(0, "")  # functions in the present folder can be named
     try:
         return _run(given)
@@ -106,12 +103,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 def _run(given: list[str]) -> int:
     parser, domain = _parser(given)
     if domain is not None:
-        run_domain(domain, given, parser)
-        return 0
-    if given[:1] == ["relax"]:
-        relax = _module("relax")
-        rest, overrides = split_overrides(given, relax.PARTS)
-        return relax.run(parser.parse_args(rest).relax, overrides)
+        return run_domain(domain, given, parser)
     options = parser.parse_args(given)
     _module(options.subcommand).run(options[options.subcommand])
     return 0
@@ -120,17 +112,26 @@ def _run(given: list[str]) -> int:
 def _command(given: Sequence[str]) -> Command:
     """The command that is meant, for messages."""
     first = given[0] if given else ""
-    if first in domains.TEXTS:
-        domain = domains.load(first)
-        named = [first, *(word for word in given[1:2] if word in domain.actions)]
-        options = [option for option in _options(action_parser(domain, ""))
-                   if owner(option[2:], domain.kind) is None]  # fmt: skip
-        return Command(" ".join(["ritz", *named]), options, list(domain.actions), domain.kind)
+    if first in DOMAINS:
+        return _command_of(domains.load(first), given[1:])
     if first not in _COMMANDS:
-        return Command("ritz", choices=[*_COMMANDS, *domains.TEXTS])
+        return Command("ritz", choices=[*_COMMANDS, *DOMAINS])
     parser = subparser("")
     _module(first).add_arguments(parser)
     return Command(f"ritz {first}", _options(parser))
+
+
+def _command_of(domain: Domain, given: Sequence[str]) -> Command:
+    """A command of a domain, for messages."""
+    whole = domain.actions.get("")
+    if whole is not None:
+        options = _options(action_parser(domain, whole))
+        dashed = {token.partition("=")[0] for token in given if token.startswith("--")}
+        return Command(f"ritz {domain.name}", options, kind=domain.kind, dashed=dashed)
+    named = [domain.name, *(word for word in given[:1] if word in domain.actions)]
+    some = next(iter(domain.actions.values()))
+    options = _options(action_parser(domain, some))
+    return Command(" ".join(["ritz", *named]), options, list(domain.actions), domain.kind)
 
 
 def _options(parser: Any) -> list[str]:

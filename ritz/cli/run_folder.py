@@ -1,23 +1,20 @@
 """A folder with everything of a run."""
 
 import logging
-import re
 import time
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ritz.cli.yaml_text import load_yaml, read_yaml
+from ritz.cli.settings.yaml_text import load_yaml, read_yaml
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
-from ritz.loggers.files import atomic_write
+from ritz.folders.config import CONFIG, domain_of, is_intact, signed
+from ritz.folders.files import atomic_write
 
 _logger = logging.getLogger("ritz")
 
-CONFIG = "config.yaml"
 HISTORY = "config_history"
-_SIGNED = re.compile(rb"# Written by ritz; checksum ([0-9a-f]{8})\.\n")
 
 
 class RunFolder:
@@ -50,15 +47,30 @@ class RunFolder:
         file = self.path / CONFIG
         if not file.is_file():
             return True
-        content = file.read_bytes()
-        head = _SIGNED.match(content)
-        return head is not None and _signed(content[head.end() :]) == content
+        return is_intact(file.read_bytes())
 
-    def keep(self, text: str, expected: bool = False) -> None:
+    def check_domain(self, domain: str) -> None:
+        """Refuse the folder of a run of another domain.
+
+        Args:
+            domain: The domain that is to run here, such as "lattice".
+
+        Raises:
+            ValueError: If it is another's.
+        """
+        other = domain_of(self.path)
+        if other not in (None, domain):
+            raise ValueError(
+                f"folder: {self.path} belongs to a run of `ritz {other}`; give `ritz {domain}` "
+                "another one."
+            )
+
+    def keep(self, text: str, domain: str = "", expected: bool = False) -> None:
         """Write the configuration; another one before it goes into the history.
 
         Args:
             text: The resolved configuration as YAML.
+            domain: Whose configuration it is, such as "lattice".
             expected: Whether there must be one, since the run goes on.
         """
         file = self.path / CONFIG
@@ -76,8 +88,9 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if changes:
             self._note(file, changes)
-        if old is None or changes or not self.is_intact():
-            atomic_write(file, _signed(text.encode()))
+        content = signed(text.encode(), domain)
+        if not file.is_file() or file.read_bytes() != content:
+            atomic_write(file, content)
 
     def _note(self, file: Path, changes: list[str]) -> None:
         """Put what is replaced into the history, with what has changed."""
@@ -91,10 +104,6 @@ class RunFolder:
             _logger.warning("The configuration has changed: %s", line)
 
 
-def _signed(content: bytes) -> bytes:
-    return f"# Written by ritz; checksum {zlib.crc32(content):08x}.\n".encode() + content
-
-
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two configurations, a line for each key."""
     return differences(describe(old), describe(new))
@@ -106,40 +115,17 @@ class KeepConfig(AbstractCallback):
     Args:
         folder: The run folder.
         text: The configuration as YAML.
+        domain: Whose configuration it is, such as "lattice".
     """
 
     callback_order = -100
 
-    def __init__(self, folder: Path, text: str):
-        self._folder, self._text = RunFolder(folder), text
+    def __init__(self, folder: Path, text: str, domain: str = ""):
+        self._folder, self._text, self._domain = RunFolder(folder), text, domain
 
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Write."""
+        """Write the configuration."""
         import jax
 
         if jax.process_index() == 0:
-            self._folder.keep(self._text, expected=step > 0)
-
-
-class StepsOfCommand(AbstractCallback):
-    """Notes from which step on a command runs, and whether it takes any step."""
-
-    decides = False
-
-    def __init__(self) -> None:
-        self.first = 0
-        """Updates that were applied before."""
-        self.begun = False
-        """Whether a step was begun; it may have been stopped before its update."""
-
-    def is_live(self, step: int) -> bool:
-        """Never."""
-        return False
-
-    def on_run_start(self, step: int, driver: Any) -> None:
-        """Note the step."""
-        self.first, self.begun = step, False
-
-    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Note that there is one."""
-        self.begun = True
+            self._folder.keep(self._text, self._domain, expected=step > 0)

@@ -1,20 +1,26 @@
-"""Show how far runs are: step, energy, time left and last checkpoint."""
+"""Show how far runs are: step, loss and other numbers, time left and last checkpoint."""
 
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ritz.cli.domains import DOMAINS, view_of
 from ritz.cli.result_text import value_text
 from ritz.folders.columns import READERS, open_log
+from ritz.folders.config import domain_of
 from ritz.folders.lock import owner_is_alive, read_lock
 from ritz.folders.saved import CheckpointError, Entry, entries, read_manifest
+from ritz.folders.view import Quantity, RunView
 
 _DIVERGED = "DIVERGED"
 _FINAL = ("STOPPED", _DIVERGED)
 """The reasons of runs that the same command does not prolong; they may end within a step, whose
 row is in the log."""
+_OVER = (*_FINAL, "FINISHED")
+"""The reasons of runs for which no time is left to be told."""
 
 Row = tuple[int, dict[str, dict[str, Any]]]
 """Step and quantities of a row."""
@@ -42,8 +48,9 @@ def describe_run(folder: Path) -> str:
     stages.sort(key=lambda path: (_run_of(folder, path), _began(path)))
     if not stages:
         raise ValueError(
-            f"{folder} has no checkpoints; `ritz status` knows folders of `ritz lattice` and "
-            "`ritz mlip`, of work stages, and of `Checkpoint`."
+            f"{folder} has no checkpoints; `ritz status` knows folders of "
+            f"{', '.join(f'`ritz {name}`' for name in DOMAINS)}, of work stages, and of "
+            "`Checkpoint`."
         )
     lines = [str(folder)]
     for path in stages:
@@ -77,20 +84,23 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
     entry, manifest, damage = _newest_readable(saved)
     ended = owner["ended"] if owner is not None and alive is False else None
     if entry is None:
-        return [*lines, f"    {_state(ended, owner, alive)}",
-                *(damage or ["    no checkpoint yet"])]  # fmt: skip
-    row = _newest_row(_logs(path, manifest))
+        return [
+            *lines,
+            f"    {_state(ended, owner, alive)}",
+            *(damage or ["    no checkpoint yet"]),
+        ]
+    view, logs = _view(path), _logs(path, manifest)
+    row = _newest_row(logs)
     if alive is False:
         ended = ended or _end_in_manifest(manifest, row)
     step = _steps_taken(manifest, row, ended)
     target = manifest["target"]
-    clock, energy = _clock_and_loss(_logs(path, manifest), row, manifest)
+    clock, loss = _clock_and_loss(logs, row, manifest, view)
     lines.append(f"    step            {step} of {target}")
-    if energy is not None:
-        lines.append(f"    {energy}")
+    lines += [f"    {line}" for line in (loss, *_numbers(logs, row, manifest, view)) if line]
     lines.append(f"    {_state(ended, owner, alive)}")
-    final = ended is not None and ended["reason"] in _FINAL
-    if step < target and not final and clock is not None and step > manifest["began"]:
+    over = ended is not None and ended["reason"] in _OVER
+    if step < target and not over and clock is not None and step > manifest["began"]:
         left = (target - step) * clock / (step - manifest["began"])
         lines.append(
             f"    time left       {_duration(left)}{'' if alive else ' (when it goes on)'}"
@@ -169,6 +179,12 @@ def _state(ended: dict[str, Any] | None, owner: dict[str, Any] | None, alive: bo
     return f"{'state':<15} not known"
 
 
+def _view(path: Path) -> RunView:
+    """What is shown of a stage, whose run folder is one or two above its checkpoints."""
+    folders = [path.parent.parent, path.parent]
+    return view_of(next((f for f in folders if domain_of(f) is not None), folders[0]))
+
+
 def _logs(path: Path, manifest: Any) -> list[Path]:
     """The logs of a run; first those of which the last row is found at once."""
     known = [account["file"] for account in manifest.get("rows", ())]
@@ -184,7 +200,7 @@ def _logs(path: Path, manifest: Any) -> list[Path]:
 
 
 def _clock_and_loss(
-    logs: list[Path], row: Row | None, manifest: Any
+    logs: list[Path], row: Row | None, manifest: Any, view: RunView
 ) -> tuple[float | None, str | None]:
     """Seconds of the run and its loss, from the log, or else from the checkpoint.
 
@@ -192,18 +208,37 @@ def _clock_and_loss(
     time is left to be told then.
     """
     loss = manifest["loss"] or {}
-    quantity = str(loss.get("name"))
+    quantity = view.quantity(str(loss.get("name")))
     text = _loss_text(quantity, loss.get("mean"), loss.get("error"), loss.get("suspect"))
     if row is None or row[0] < manifest["step"]:
         return manifest["elapsed"], text
     found = row[1]
-    fields = found.get(quantity, {})
-    mean = next((fields[f] for f in ("Mean", "mean", "value") if f in fields), None)
+    fields = found.get(quantity.name, {})
+    mean = _main(fields)
     error = next((fields[f] for f in ("Sigma", "error_of_mean") if f in fields), None)
     clock = _number(found.get("wallclock", {}).get("value"))
     if mean is not None and not _is_finite(mean):
         return None, _last_finite(logs, quantity)
     return clock, _loss_text(quantity, mean, error, _mark(found)) or text
+
+
+def _numbers(logs: list[Path], row: Row | None, manifest: Any, view: RunView) -> Iterator[str]:
+    """The newest values of what is shown besides the loss, a line for each."""
+    loss = (manifest["loss"] or {}).get("name")
+    for quantity in view.numbers:
+        if quantity.name == loss:
+            continue
+        value = _number(_main(row[1].get(quantity.name, {}))) if row is not None else None
+        if value is None:
+            found = _last_value(logs, quantity.name)
+            value = None if found is None else found[1]
+        if value is not None and math.isfinite(value):
+            yield f"{_label(quantity)} {_with_unit(f'{quantity.scale * value:.8g}', quantity)}"
+
+
+def _main(fields: dict[str, Any]) -> Any:
+    """The main value of a quantity; None if it has none."""
+    return next((fields[f] for f in ("Mean", "mean", "value") if f in fields), None)
 
 
 def _newest_row(logs: list[Path]) -> Row | None:
@@ -218,18 +253,26 @@ def _newest_row(logs: list[Path]) -> Row | None:
     return None
 
 
-def _last_finite(logs: list[Path], quantity: str) -> str:
+def _last_finite(logs: list[Path], quantity: Quantity) -> str:
     """The last finite value of the loss, with its step, or a dash."""
+    found = _last_value(logs, quantity.name)
+    if found is None:
+        return f"{_label(quantity)} -"
+    value = _with_unit(f"{quantity.scale * found[1]:.8g}", quantity)
+    return f"{_label(quantity)} {value} at step {found[0]}, not finite since"
+
+
+def _last_value(logs: list[Path], name: str) -> tuple[int, float] | None:
+    """The last finite value of a quantity, with its step."""
     for file in logs:
         try:
             log = open_log(file)
-            found = log.last_finite(quantity, log.main_field(quantity) or "value")
+            found = log.last_finite(name, log.main_field(name) or "value")
         except (ValueError, OSError, ImportError, LookupError):
             continue
         if found is not None:
-            step, value = found
-            return f"{_label(quantity)} {value:.8g} at step {step}, not finite since"
-    return f"{_label(quantity)} -"
+            return found
+    return None
 
 
 def _mark(row: dict[str, dict[str, Any]]) -> str:
@@ -253,17 +296,25 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _loss_text(name: str, mean: Any, error: Any, mark: str | None) -> str | None:
+def _loss_text(quantity: Quantity, mean: Any, error: Any, mark: str | None) -> str | None:
     mean, error = _number(mean), _number(error)
     if mean is None:
         return None
     if not math.isfinite(mean):
-        return f"{_label(name)} -"
-    return f"{_label(name)} {value_text(f'{mean:.8g}', error, mark or '')}"
+        return f"{_label(quantity)} -"
+    error = None if error is None else quantity.scale * error
+    value = f"{quantity.scale * mean:.8g}"
+    if mark:
+        return f"{_label(quantity)} {value_text(_with_unit(value, quantity), error, mark)}"
+    return f"{_label(quantity)} {_with_unit(value_text(value, error), quantity)}"
 
 
-def _label(name: str) -> str:
-    return f"{name.lower():<15}"
+def _with_unit(value: str, quantity: Quantity) -> str:
+    return f"{value} {quantity.unit}".rstrip()
+
+
+def _label(quantity: Quantity) -> str:
+    return f"{quantity.label or quantity.name.lower():<15}"
 
 
 def _duration(seconds: float) -> str:

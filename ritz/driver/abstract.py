@@ -92,10 +92,18 @@ class AbstractDriver(Stepping):
         """
         options = RunOptions(max_attempts, max_block, speculate, resume, on_divergence, each=False)
         steps = start_run(
-            self, n_iter, options, out=out, obs=obs, step_size=step_size,
-            show_progress=show_progress, save_params_every=save_params_every,
-            write_every=write_every, callback=(self._registered, callback), timeit=timeit,
-        )  # fmt: skip
+            self,
+            n_iter,
+            options,
+            out=out,
+            obs=obs,
+            step_size=step_size,
+            show_progress=show_progress,
+            save_params_every=save_params_every,
+            write_every=write_every,
+            callback=(self._registered, callback),
+            timeit=timeit,
+        )
         # Closes the loop properly too if it is interrupted in between.
         with contextlib.closing(steps):
             for _ in steps:
@@ -131,10 +139,18 @@ class AbstractDriver(Stepping):
         """
         options = RunOptions(max_attempts, max_block, speculate, resume, on_divergence, each=True)
         return start_run(
-            self, n_iter, options, out=out, obs=obs, step_size=step_size,
-            show_progress=show_progress, save_params_every=save_params_every,
-            write_every=write_every, callback=(self._registered, callback), timeit=timeit,
-        )  # fmt: skip
+            self,
+            n_iter,
+            options,
+            out=out,
+            obs=obs,
+            step_size=step_size,
+            show_progress=show_progress,
+            save_params_every=save_params_every,
+            write_every=write_every,
+            callback=(self._registered, callback),
+            timeit=timeit,
+        )
 
     def resume_at(self, step: int, elapsed: float) -> None:
         """Count steps from `step` on, and `wallclock` from `elapsed` seconds on."""

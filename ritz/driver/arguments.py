@@ -2,11 +2,11 @@
 
 import importlib
 import inspect
-import operator
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, check_hooks, has_state
 from ritz.driver.hooks import HookList
 from ritz.driver.signatures import check_arguments
@@ -56,60 +56,6 @@ class PlainCallback(AbstractCallback):
         answer = self.function(step, log_data, driver)
         if answer is not None and not answer:
             raise StopRun(f"returned {answer!r}")
-
-
-def check_count(name: str, value: Any, least: int) -> int:
-    """`value` as an int, if it is a whole number of at least `least`.
-
-    Raises:
-        ValueError: Otherwise.
-    """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < least:
-        raise ValueError(
-            f"{name} must be a whole number of at least {least}, but {value!r} was given."
-        ) from None
-    return number
-
-
-def check_seed(name: str, value: int) -> int:
-    """`value`, if JAX takes it as a seed: a whole number of at most 63 bits and a sign.
-
-    Raises:
-        ValueError: Otherwise.
-    """
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name} must lie between -2^63 and 2^63 - 1, but {value} was given.")
-    return value
-
-
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
-    """Refuse a value that is none of those allowed.
-
-    Raises:
-        ValueError: With those that are.
-    """
-    if value not in allowed:
-        names = ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}"
-        raise ValueError(f"{name} must be {names}, but {value!r} was given.")
-
-
-def named(key: str, action: Callable[[], Any]) -> Any:
-    """Do it; errors of type and value begin with the name of the argument.
-
-    Raises:
-        TypeError: If the action does.
-        ValueError: If the action does.
-    """
-    try:
-        return action()
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{key}: {error}") from error
 
 
 def as_callback(plugin: Any, argument: str) -> AbstractCallback:

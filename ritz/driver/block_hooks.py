@@ -1,10 +1,11 @@
 """The hooks of the steps of a block before its last, where only rows can be seen."""
 
 import itertools
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
-from ritz.driver.callback import STEP_HOOKS, AbstractCallback
-from ritz.driver.hooks import Call, Calls, HookList, StopRequests
+from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Call, Calls
+from ritz.driver.hooks import HookList, StopRequests
 from ritz.driver.stop import DeferredAccessError, StopRun
 
 _UPDATE, _END = STEP_HOOKS[3:]
@@ -24,7 +25,6 @@ class BlockHooks:
         self.suffice = not any(hooks.calls(hook) for hook in STEP_HOOKS[:3])
         """Whether a step has no other hooks."""
         self.has_any = bool(self._updating or self._ending)
-        self.has_ending = bool(self._ending)
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Call the hook of this name.
@@ -33,28 +33,34 @@ class BlockHooks:
             StopRequests: When all were called and at least one raised `StopRun`.
             BaseException: The first other exception, at once.
         """
-        self._call(_UPDATE, self._updating, step, log_data, driver=driver)
-
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """The same."""
-        self._call(_END, self._ending, step, log_data, driver=driver)
-
-    def _call(
-        self, hook: str, calls: Calls, step: int, log_data: dict[str, Any], *, driver: Any
-    ) -> None:
-        stops, left = [], iter(calls)
         callback: Any = None
+        left = iter(self._updating)
         try:
             for callback, call in left:  # noqa: B007
                 call(step, log_data, driver)
-        except StopRun as stop:
-            stops = [(callback.label, stop)]
-        except DeferredAccessError as error:
-            error.who = callback.label
-            raise
-        if stops:
-            more, _ = self._hooks.ask(hook, left, (step, log_data, driver))
-            raise StopRequests([*stops, *more])
+        except (StopRun, DeferredAccessError) as error:
+            self._ask_rest(_UPDATE, callback, error, left, (step, log_data, driver))
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """The same."""
+        callback: Any = None
+        left = iter(self._ending)
+        try:
+            for callback, call in left:  # noqa: B007
+                call(step, log_data, driver)
+        except (StopRun, DeferredAccessError) as error:
+            self._ask_rest(_END, callback, error, left, (step, log_data, driver))
+
+    def _ask_rest(
+        self, hook: str, who: Any, error: Exception, left: Iterator[Call], args: tuple[Any, ...]
+    ) -> NoReturn:
+        """Call what is left after a callback has raised `error`, if that was to stop the run."""
+        if isinstance(error, DeferredAccessError):
+            error.who = who.label
+            raise error
+        assert isinstance(error, StopRun)
+        more, _ = self._hooks.ask(hook, left, args)
+        raise StopRequests([(who.label, error), *more])
 
 
 def _without_idle(hook: str, calls: Calls) -> Calls:

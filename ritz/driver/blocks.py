@@ -135,7 +135,14 @@ def _run(
 
     start = (none, state, update, rows, jnp.ones((), bool))
     taken, (carry, held), update, rows, finite = jax.lax.while_loop(goes_on, body, start)
-    return Block(carry, held, update, rows, taken, finite & all_finite(carry.params))
+    return Block(
+        carry=carry,
+        held=held,
+        update=update,
+        rows=rows,
+        length=taken,
+        finite=finite & all_finite(carry.params),
+    )
 
 
 run_block = jax.jit(_run, static_argnums=1)

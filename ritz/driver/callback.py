@@ -296,6 +296,11 @@ class AbstractCallback:
             setattr(self, field, value)
 
 
+Call = tuple[AbstractCallback, Callable[..., Any]]
+"""A callback, and what to call of it."""
+Calls = Sequence[Call]
+
+
 def never_live(self: AbstractCallback, step: int) -> bool:
     """Deferred at all steps: the state is not looked at. For `is_live = never_live` in a class."""
     return False

@@ -22,9 +22,17 @@ from ritz.driver.transfers import to_host
 _logger = logging.getLogger(__name__)
 
 _OF_STEPS = (
-    "begin_attempt", "reset_step", "compute_loss_and_update", "objections", "fill_row",
-    "check_finite", "move", "update_parameters", "count_step", "_count",
-)  # fmt: skip
+    "begin_attempt",
+    "reset_step",
+    "compute_loss_and_update",
+    "objections",
+    "fill_row",
+    "check_finite",
+    "move",
+    "update_parameters",
+    "count_step",
+    "_count",
+)
 """The methods by which a subclass could do something of its own in a step of a block."""
 
 
@@ -250,8 +258,11 @@ class CompiledDriver(GuardedBlocks):
                 log_data["block"] = length
             replay.row_filled = True
             hooks.before_parameter_update(step, log_data, self)
-            if hooks.has_ending:
-                self._end_inner_step(step, log_data)
+            try:
+                hooks.on_step_end(step, log_data, self)
+            except BaseException as error:
+                self.count_step(True, isinstance(error, StopRun))
+                raise
             if state.after_step:
                 self.count_step(True)
             else:
@@ -260,13 +271,6 @@ class CompiledDriver(GuardedBlocks):
                 yield StepInfo(step, self._loss_stats, log_data)
             if self._replay is None:
                 return
-
-    def _end_inner_step(self, step: int, log_data: dict[str, Any]) -> None:
-        try:
-            self._block_hooks.on_step_end(step, log_data, self)
-        except BaseException as error:
-            self.count_step(True, isinstance(error, StopRun))
-            raise
 
     def begin_attempt(self, attempt: int) -> None:
         """Leave the block if its step was rejected: further attempts are live."""

@@ -84,9 +84,12 @@ class Guard:
         _logger.warning(
             "Step %d: %s; back to the last good state with other samples%s (%d of at most %d times "
             "in a row).",
-            driver.step_count, found.sentence(driver.loss_name, driver.step_count), changed,
-            self._in_a_row, MOST_RETRIES,
-        )  # fmt: skip
+            driver.step_count,
+            found.sentence(driver.loss_name, driver.step_count),
+            changed,
+            self._in_a_row,
+            MOST_RETRIES,
+        )
 
     @staticmethod
     def _calm(driver: Any) -> str:

@@ -184,6 +184,7 @@ class Guarded(StepProvider):
         for name in sorted(self.doubts - self._told):
             _logger.warning(
                 "Step %d: %s. Such rows are marked as `suspect`.",
-                self.step_count, self.doubt_remedies.get(name, name),
-            )  # fmt: skip
+                self.step_count,
+                self.doubt_remedies.get(name, name),
+            )
         self._told |= self.doubts

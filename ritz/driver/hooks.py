@@ -5,12 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ritz.driver.callback import (
-    HOOKS,
-    AbstractCallback,
-    has_state,
-    overrides,
-)
+from ritz.driver.callback import HOOKS, AbstractCallback, Call, Calls, has_state, overrides
 from ritz.driver.consensus import Failure, alone, announce, is_shared
 from ritz.driver.divergence import DivergedError
 from ritz.driver.signals import SignalGuard
@@ -21,10 +16,6 @@ _logger = logging.getLogger(__name__)
 
 CHECKED = "before_parameter_update"
 """The hook after which the driver looks whether all is finite."""
-
-Call = tuple[AbstractCallback, Callable[..., Any]]
-"""A callback, and what to call of it."""
-Calls = Sequence[Call]
 
 Wrapper = Callable[[AbstractCallback, str, Callable[..., Any]], Callable[..., Any]]
 

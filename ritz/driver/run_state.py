@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ritz.driver.arguments import check_choice, check_count
+from ritz.checks import check_choice, check_count
 from ritz.driver.divergence import POLICIES
 from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopReason

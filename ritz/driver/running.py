@@ -4,8 +4,9 @@ import contextlib
 import logging
 from typing import Any
 
+from ritz.checks import check_count
 from ritz.driver import watchdog
-from ritz.driver.arguments import assemble, check_count, listed, resume_run
+from ritz.driver.arguments import assemble, listed, resume_run
 from ritz.driver.consensus import OtherProcessFailed, together
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import run_loop
@@ -14,9 +15,7 @@ from ritz.driver.stepping import Stepping
 from ritz.driver.stop import StopReason
 
 _logger = logging.getLogger("ritz")
-_EARLY = (
-    StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED, StopReason.DIVERGED,
-)  # fmt: skip
+_EARLY = (StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED, StopReason.DIVERGED)
 
 
 def start_run(

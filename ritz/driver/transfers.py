@@ -34,9 +34,13 @@ class Packed:
     """
 
     def __init__(
-        self, vectors: Sequence[Any], arrays: Sequence[Any], order: tuple[int, ...],
-        booleans: tuple[int, ...], structure: Any,
-    ):  # fmt: skip
+        self,
+        vectors: Sequence[Any],
+        arrays: Sequence[Any],
+        order: tuple[int, ...],
+        booleans: tuple[int, ...],
+        structure: Any,
+    ):
         """Use `pack`."""
         self._vectors, self._arrays = tuple(vectors), tuple(arrays)
         self._order, self._booleans, self._structure = order, booleans, structure
@@ -70,7 +74,9 @@ class Packed:
                 array.copy_to_host_async()
         found: list[Any] = []
         for vector in self._vectors:
-            found += vector.tolist()
+            if vector.is_fully_replicated:  # one copy is fetched faster than a sharded array
+                vector = vector.addressable_data(0)
+            found += np.asarray(vector).tolist()
         found += map(np.asarray, self._arrays)
         leaves = [found[place] for place in self._order]
         for place in self._booleans:

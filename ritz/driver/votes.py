@@ -9,17 +9,17 @@ In a live step all processes call the same hooks, since some of them compute tog
 decided is noted, and gathered where it must act at the latest.
 """
 
-import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ritz.driver.callback import STEP_HOOKS, AbstractCallback, has_state
+from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Calls
 from ritz.driver.consensus import NEVER, Failure, agree_on_least, blame, gather, is_shared, poll
 from ritz.driver.stop import StopReason, StopRun
 from ritz.driver.watchdog import publish
+from ritz.driver.withheld import Place, Withheld
 
 if TYPE_CHECKING:
     from ritz.driver.signals import SignalGuard
@@ -33,8 +33,6 @@ _REJECTING, _LOGGING, _ENDING = (STEP_HOOKS.index(hook) for hook in STEP_HOOKS[2
 _CUTTING, _LAST = _ENDING + 1, _ENDING + 2
 _MOST_WISHES = 31
 _REASONS = list(StopReason)
-
-Calls = Sequence[tuple[AbstractCallback, Callable[..., Any]]]
 
 
 class Voter(Protocol):
@@ -65,22 +63,6 @@ class StepsTakenBack(Exception):
         self.rejections = rejections
 
 
-class Place(NamedTuple):
-    """A point of a run; they sort by time."""
-
-    step: int
-    hook: int
-    """The place among `STEP_HOOKS`; greater for the end of the step."""
-
-
-class Held(NamedTuple):
-    """A call of a logger that waits for the others to agree."""
-
-    place: Place
-    callback: AbstractCallback
-    call: Callable[[], Any]
-
-
 class Votes:
     """The decisions of one run in several processes.
 
@@ -93,19 +75,13 @@ class Votes:
         self.failure: Failure | None = None
         """The error of this process, until the others know."""
         self._callbacks = callbacks
-        self._stateful = {
-            c.state_key: c
-            for c in callbacks
-            if has_state(c) and c.run_argument != "out" and not c.has_traced
-        }
+        self._withheld = Withheld(callbacks)
         self._at: frozenset[int] = frozenset()
         self._stops: list[tuple[str, StopRun]] = []
         self._late: StopRun | None = None
         self._late_reasons: list[int] = []
         self._wishes = self._granted = 0
         self._plan: int | None = None
-        self._held: list[Held] = []
-        self._states: list[tuple[Place, dict[str, Mapping[str, Any]]]] = []
 
     # Before the steps.
 
@@ -161,15 +137,15 @@ class Votes:
         said_yes: Sequence[AbstractCallback] = ()
         if self.failure is None:
             if block is not None:
-                self._note_states(place, block, calls)
-                calls = self._hold(place, calls)
+                self._withheld.note_states(place, block, calls)
+                calls = self._withheld.hold(place, calls)
             try:
                 stops, said_yes = ask(hook, calls, args)
                 self._stops += stops
             except Exception as error:
                 self._fail(error, step, error.__dict__["_callback"])
             if block is not None:
-                self._note_states(place, None, calls)
+                self._withheld.note_states(place, None, calls)
         if place.hook != _REJECTING and self._must_vote(place, driver):
             self._vote(place, driver, _NONE)
         return said_yes
@@ -305,51 +281,19 @@ class Votes:
             request.reason = _REASONS[reasons[0]]
         raise request
 
-    # What has to wait or is taken back.
-
-    def _hold(self, place: Place, calls: Calls) -> Calls:
-        """The same calls, with those of loggers put off."""
-
-        def put_off(callback: AbstractCallback, call: Callable[..., Any], *args: Any) -> None:
-            step, log_data, driver = args
-            later = functools.partial(call, step, dict(log_data), driver)
-            self._held.append(Held(place, callback, later))
-
-        return [
-            (c, functools.partial(put_off, c, call) if c.run_argument == "out" else call)
-            for c, call in calls
-        ]
-
     def _commit(self, until: Place) -> None:
         """Let the loggers write what was agreed on; an error is told at the next gather."""
-        held, self._held, self._states = self._held, [], []
-        for place, callback, call in held:
-            if place > until or self.failure is not None:
-                continue
-            try:
-                call()
-            except Exception as error:
-                self._fail(error, place.step, f"{callback.label}.{STEP_HOOKS[place.hook]}")
-
-    def _note_states(self, place: Place, block: range | None, calls: Calls) -> None:
-        """Remember the states of callbacks at the begin of a block and after a hook."""
-        if block is not None and (place.hook or place.step != block[0]):
-            return
-        if block is not None:
-            place = Place(place.step, -1)
-        elif not any(c is s for c, _ in calls for s in self._stateful.values()):
-            return
-        states = {key: _copy(c.state_dict()) for key, c in self._stateful.items()}
-        self._states.append((place, states))
+        failed = self._withheld.commit(until, self.failure is None)
+        if failed is not None:
+            error, step, where = failed
+            self._fail(error, step, where)
 
     def _go_back(self, first: Place, driver: Voter) -> bool:
         """Go back to `first`; whether that was possible."""
         filled, counted = first.hook >= _LOGGING, first.hook >= _ENDING
         if not driver.take_back(first.step, filled, counted):
             return False
-        states = [states for place, states in self._states if place <= first]
-        for key, state in states[-1].items() if states else ():
-            self._stateful[key].load_state_dict(state)
+        self._withheld.go_back(first)
         _logger.debug("Went back to step %d, where another process decided.", driver.step_count)
         return True
 
@@ -357,7 +301,7 @@ class Votes:
 
     def settle(self) -> None:
         """Write what was held when the steps are left without a vote."""
-        if self._held:
+        if self._withheld:
             self._commit(Place(NEVER, _LAST))
 
     def check(self) -> None:
@@ -368,12 +312,3 @@ class Votes:
     def end(self, failure: Failure | None) -> None:
         """Tell the others how `on_run_end` went, and learn of signals since the last vote."""
         self._take_signal(gather((self._signal,), failure))
-
-
-def _copy(state: Any) -> Any:
-    """A state whose parts do not change when the callback's do."""
-    if isinstance(state, Mapping):
-        return {key: _copy(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return [_copy(value) for value in state]
-    return state.copy() if isinstance(state, np.ndarray) else state

@@ -235,9 +235,12 @@ class CSVLogColumns(LogColumns):
 
 
 READERS = {
-    ".log": JSONLog, ".json": JSONLog, ".csv": CSVLogColumns,
-    ".h5": HDF5LogColumns, ".hdf5": HDF5LogColumns,
-}  # fmt: skip
+    ".log": JSONLog,
+    ".json": JSONLog,
+    ".csv": CSVLogColumns,
+    ".h5": HDF5LogColumns,
+    ".hdf5": HDF5LogColumns,
+}
 """By the end of a file's name."""
 
 

@@ -193,8 +193,10 @@ class FolderLock:
             return False
         _logger.info(
             "Looking for up to %g s whether the run in %s, on %s, is alive.",
-            PATIENCE, self.folder, owner.get("host"),
-        )  # fmt: skip
+            PATIENCE,
+            self.folder,
+            owner.get("host"),
+        )
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             time.sleep(min(INTERVAL / 5, PATIENCE / 10))

@@ -2,10 +2,11 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ritz.folders.files import atomic_write
 
 SUMMARY = "summary.json"
 """The file of a run folder with its result; `exact` in it is drawn as a line."""
@@ -15,7 +16,7 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
     """The summary of a run folder; empty if there is none, or if it cannot be read."""
     try:
         found = json.loads((Path(folder) / SUMMARY).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -23,10 +24,24 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
 def write_summary(folder: str | Path, content: Mapping[str, Any]) -> None:
     """Write a summary: numbers that are not finite become null, and `finite` says so."""
     bare, finite = _without_nan({k: v for k, v in content.items() if k != "finite"})
-    file = Path(folder) / SUMMARY
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(json.dumps({**bare, "finite": finite}, indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, file)
+    text = json.dumps({**bare, "finite": finite}, indent=2, allow_nan=False)
+    atomic_write(Path(folder) / SUMMARY, text.encode() + b"\n")
+
+
+def add_result(folder: str | Path, command: str, result: Mapping[str, Any], **more: Any) -> None:
+    """Put the result of a command into the summary of a run folder.
+
+    Args:
+        folder: The run folder.
+        command: Its name: the key of its result, which is also at the top as the newest.
+        result: Its result.
+        **more: What goes beside it.
+    """
+    before = read_summary(folder)
+    others = {k: v for k, v in before.items() if isinstance(v, dict) and k != command}
+    kept = {"exact": before["exact"]} if "exact" in before else {}
+    top = {"result_of": command, **result, **kept, **more}
+    write_summary(folder, {**top, **others, command: dict(result)})
 
 
 def _without_nan(value: Any) -> tuple[Any, bool]:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import netket as nk
 from threadpoolctl import threadpool_limits
 
+from ritz.checks import named
 from ritz.driver import CompiledDriver
-from ritz.driver.arguments import named
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch
@@ -27,6 +27,7 @@ from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, Settings
 from ritz.lattice.local_update import TwoStates, local_update
+from ritz.lattice.move_counts import moves, moves_since
 from ritz.lattice.operators import (
     check_operator,
     check_space,
@@ -34,14 +35,10 @@ from ritz.lattice.operators import (
     sparse_matrix,
     traceable,
 )
-from ritz.lattice.sampling import samples_compiled
+from ritz.lattice.row_names import checked_name, checked_observables
+from ritz.lattice.sampling import burnt_in, in_double, samples_compiled
 
 State = nk.vqs.MCState | nk.vqs.FullSumState
-
-_ROW_NAMES = (
-    "v_score", "acceptance", "info", "wallclock", "attempts", "block", "retries",
-    "doubts", "suspect",
-)  # fmt: skip
 
 
 class LatticeDriver(CompiledDriver):
@@ -84,11 +81,11 @@ class LatticeDriver(CompiledDriver):
         self._sums = isinstance(variational_state, nk.vqs.FullSumState)
         if isinstance(variational_state, nk.vqs.MCState):
             check_sampler(variational_state.sampler)
-        super().__init__(variational_state, minimized_quantity_name=_checked_name(loss_name))
+        super().__init__(variational_state, minimized_quantity_name=checked_name(loss_name))
         hilbert: Any = variational_state.hilbert
         self._hamiltonian = hamiltonian
         self._operator = named("hamiltonian", lambda: traceable(hamiltonian, hilbert))
-        self._observables = _checked_observables(observables, hilbert, loss_name)
+        self._observables = checked_observables(observables, hilbert, loss_name)
         self._checked: Any = None
         self._checked_batch: Any = None
         self.energy_offset = energy_offset
@@ -140,10 +137,14 @@ class LatticeDriver(CompiledDriver):
             return FullSumKernel(*self._full_sum, settings)
         compiled = self._samples_compiled
         return SamplingKernel(
-            self._operator, self._observables, state.sampler if compiled else None, settings,
-            state._sampler_model if compiled else None, state.chain_length,
-            state.n_discard_per_chain,
-        )  # fmt: skip
+            operator=self._operator,
+            observables=self._observables,
+            sampler=state.sampler if compiled else None,
+            settings=settings,
+            model=state._sampler_model if compiled else None,
+            chain_length=state.chain_length,
+            n_discard=state.n_discard_per_chain,
+        )
 
     @property
     def _carried_sampler(self) -> Any:
@@ -240,9 +241,9 @@ class LatticeDriver(CompiledDriver):
             self._checked_batch = self.batch
         drawn = self.batch is None
         if drawn and not self._samples_compiled:
-            before = _moves(self.state.sampler_state)
+            before = moves(self.state.sampler_state)
             self.state.sample()
-            self._moves_made = _moves_since(before, self.state.sampler_state)
+            self._moves_made = moves_since(before, self.state.sampler_state)
         result = super()._compute_live()
         if drawn and not self._is_checked:
             check_configurations(sampler, self.batch, "samples", True)
@@ -257,7 +258,7 @@ class LatticeDriver(CompiledDriver):
         for _ in range(0 if self._samples_compiled else n_steps):
             self.state.sample()
         if self._samples_compiled and n_steps:
-            self.carry = _burn_in(self.kernel, self.carry, n_steps)
+            self.carry = burnt_in(self.kernel, self.carry, n_steps)
         self.batch = None
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:
@@ -268,9 +269,10 @@ class LatticeDriver(CompiledDriver):
             lost = bool(self._watch.is_lost(self.loss.mean.real))
             doubts = {"acceptance": frozen, "exploded": frozen and lost}
             self._metrics = {
-                **self._metrics, "acceptance": acceptance,
+                **self._metrics,
+                "acceptance": acceptance,
                 "doubts": {**self._metrics.get("doubts", {}), **doubts},
-            }  # fmt: skip
+            }
         super()._log_additional_data(log_data)
 
     @functools.cached_property
@@ -305,7 +307,7 @@ class LatticeDriver(CompiledDriver):
         if self._sums or self._samples_compiled:
             return carry
         # Exact samplers begin with probabilities of another type than they go on with.
-        state = jax.tree.map(_double, copy.deepcopy(self.state.sampler_state))
+        state = jax.tree.map(in_double, copy.deepcopy(self.state.sampler_state))
         return carry._replace(sampler_state=state)
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
@@ -346,49 +348,3 @@ class LatticeDriver(CompiledDriver):
     def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
         """Take callbacks and loggers of NetKet too."""
         return adapt_netket(plugin, argument) or super().adapt(plugin, argument)
-
-
-def _moves(sampler_state: Any) -> tuple[int, int]:
-    """How many moves were accepted, and made, as the state of a sampler on the host counts them."""
-    accepted = getattr(sampler_state, "n_accepted", None)
-    made = getattr(sampler_state, "n_steps", None)
-    return (0, 0) if accepted is None or made is None else (int(accepted), int(made))
-
-
-def _moves_since(before: tuple[int, int], sampler_state: Any) -> tuple[int, int] | None:
-    """Those of one step, whether or not the sampler counts from zero in each; None of none."""
-    accepted, made = _moves(sampler_state)
-    if made > before[1]:
-        accepted, made = accepted - before[0], made - before[1]
-    return (accepted, made) if made else None
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _burn_in(kernel: LatticeKernel, carry: Any, n_steps: int) -> Any:
-    return jax.lax.fori_loop(0, n_steps, lambda _, carry: kernel.sample(carry)[0], carry)
-
-
-def _double(leaf: Any) -> Any:
-    is_float = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
-    return leaf.astype(float) if is_float else leaf
-
-
-def _checked_name(name: str) -> str:
-    if name in _ROW_NAMES:
-        raise ValueError(f"the energy cannot be called {name!r}; rows have that already.")
-    return name
-
-
-def _checked_observables(
-    observables: Mapping[str, Any] | None, hilbert: Any, loss_name: str
-) -> dict[str, Any]:
-    if observables is not None and not isinstance(observables, Mapping):
-        raise TypeError(
-            f"observables takes a dict of name -> operator, but {observables!r} was given."
-        )
-    found = {}
-    for name, operator in (observables or {}).items():
-        if name in (loss_name, *_ROW_NAMES):
-            raise ValueError(f"an observable cannot be called {name!r}; rows have that already.")
-        found[name] = named(f"observables[{name!r}]", lambda: traceable(operator, hilbert))  # noqa: B023
-    return found

@@ -125,9 +125,15 @@ class Evaluation(LatticeDriver):
         loss_name: str = "Energy",
     ):
         super().__init__(
-            hamiltonian, variational_state, observables, energy_offset, n_dof, local_updates,
-            blas_threads, loss_name,
-        )  # fmt: skip
+            hamiltonian=hamiltonian,
+            variational_state=variational_state,
+            observables=observables,
+            energy_offset=energy_offset,
+            n_dof=n_dof,
+            local_updates=local_updates,
+            blas_threads=blas_threads,
+            loss_name=loss_name,
+        )
         self._moments: dict[str, ChainMoments] = {}
         if not self._sums:
             state: Any = variational_state
@@ -140,9 +146,17 @@ class Evaluation(LatticeDriver):
         """The kernel, with the present settings of the state."""
         state = self.state
         settings = Settings(
-            state._apply_fun, None, None, "", state.chunk_size, None, self.n_dof,
-            self.energy_offset, False, self._flips,
-        )  # fmt: skip
+            apply_fun=state._apply_fun,
+            rule=None,
+            optimizer=None,
+            mode="",
+            chunk_size=state.chunk_size,
+            chunk_size_bwd=None,
+            n_dof=self.n_dof,
+            energy_offset=self.energy_offset,
+            single_scores=False,
+            flips=self._flips,
+        )
         return EvaluationKernel(self._lattice_kernel(settings), self.loss_name)
 
     @property

@@ -105,9 +105,16 @@ class LatticeKernel(Kernel):
         assert s.rule is not None
         stats, samples, energies, probabilities = self.evaluate(carry, batch)
         problem = Problem(
-            self.log_psi(carry), carry.params, samples, energies, probabilities, s.mode,
-            s.chunk_size_bwd, carry.damping_scale, s.single_scores,
-        )  # fmt: skip
+            log_psi=self.log_psi(carry),
+            params=carry.params,
+            samples=samples,
+            losses=energies,
+            weights=probabilities,
+            mode=s.mode,
+            chunk_size=s.chunk_size_bwd,
+            damping_scale=carry.damping_scale,
+            single_scores=s.single_scores,
+        )
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
         carry, metrics = self.metrics(carry, batch, stats)
@@ -169,8 +176,14 @@ class SamplingKernel(LatticeKernel):
         return of_sampling(watch, batch, stats, acceptance, batch.shape[:2] if is_markov else None)
 
     def _energies(self, carry: LatticeCarry, params: PyTree, x: Array) -> Array:
-        return local_energies(self.log_psi(carry), params, x, self.operator,
-                              self.settings.chunk_size, self.settings.flips)  # fmt: skip
+        return local_energies(
+            self.log_psi(carry),
+            params,
+            x,
+            self.operator,
+            self.settings.chunk_size,
+            self.settings.flips,
+        )
 
     def observe(self, carry: Any, batch: Array) -> dict[str, tuple[nk.stats.Stats, Any]]:
         """Local values of the observables on the samples, shape (n_chains, chain_length)."""

@@ -126,8 +126,9 @@ def exchange_transfers(hilbert: Any, pairs: Any) -> bool:
         _logger.warning(
             "Exchanges between sites of %s keep the number of sites in each state, but the space "
             "has no such constraint: each chain stays in the sector in which it began. Use "
-            "MetropolisLocal, or fix the sum in the space, for example total_sz=0.", hilbert,
-        )  # fmt: skip
+            "MetropolisLocal, or fix the sum in the space, for example total_sz=0.",
+            hilbert,
+        )
         return False
     group = np.full(hilbert.size, -1)
     for number, (sites, _) in enumerate(sums):

@@ -1,11 +1,14 @@
-"""Which of NetKet's samplers work inside compiled programs."""
+"""NetKet's samplers inside of compiled programs."""
 
+import functools
 import logging
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import netket as nk
 
+from ritz.driver import Kernel
 from ritz.lattice.sweeps import SweepSampler
 
 _logger = logging.getLogger(__name__)
@@ -32,3 +35,15 @@ def samples_compiled(state: nk.vqs.MCState) -> bool:
         _logger.info("%s samples outside of compiled programs: %s", type(sampler).__name__, error)
         return False
     return True
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def burnt_in(kernel: Kernel, carry: Any, n_steps: int) -> Any:
+    """The carry after the samples of `n_steps` steps were drawn and thrown away."""
+    return jax.lax.fori_loop(0, n_steps, lambda _, carry: kernel.sample(carry)[0], carry)
+
+
+def in_double(leaf: Any) -> Any:
+    """An array with floating-point numbers in double precision; anything else as it is."""
+    is_float = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf.astype(float) if is_float else leaf

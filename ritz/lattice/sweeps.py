@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, PyTree
 from netket.sampler.rules import ExchangeRule, LocalRule
 from netket.utils import struct
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update, select
 from ritz.lattice.moves import (
     Moves,

@@ -79,9 +79,15 @@ class VMC(LatticeDriver):
         loss_name: str = "Energy",
     ):
         super().__init__(
-            hamiltonian, variational_state, observables, energy_offset, n_dof, local_updates,
-            blas_threads, loss_name,
-        )  # fmt: skip
+            hamiltonian=hamiltonian,
+            variational_state=variational_state,
+            observables=observables,
+            energy_offset=energy_offset,
+            n_dof=n_dof,
+            local_updates=local_updates,
+            blas_threads=blas_threads,
+            loss_name=loss_name,
+        )
         state: Any = variational_state
         n_samples = state.hilbert.n_states if self._sums else state.n_samples
         if update is None:
@@ -121,10 +127,17 @@ class VMC(LatticeDriver):
         """The kernel, with the present settings of the state."""
         state = self.state
         settings = Settings(
-            state._apply_fun, self.rule, self.optimizer, self.mode, state.chunk_size,
-            self.chunk_size_bwd or state.chunk_size, self.n_dof, self.energy_offset,
-            self.single_scores, self._flips,
-        )  # fmt: skip
+            apply_fun=state._apply_fun,
+            rule=self.rule,
+            optimizer=self.optimizer,
+            mode=self.mode,
+            chunk_size=state.chunk_size,
+            chunk_size_bwd=self.chunk_size_bwd or state.chunk_size,
+            n_dof=self.n_dof,
+            energy_offset=self.energy_offset,
+            single_scores=self.single_scores,
+            flips=self._flips,
+        )
         return self._lattice_kernel(settings)
 
     @property

@@ -7,8 +7,8 @@ import jax
 import netket as nk
 from jaxtyping import Array, Inexact, PyTree
 
+from ritz.checks import check_count
 from ritz.driver import AbstractDriver
-from ritz.driver.arguments import check_count
 from ritz.lattice.evaluation import Evaluation
 from ritz.lattice.sweeps import MetropolisLocal
 from ritz.lattice.vmc import VMC
@@ -61,9 +61,13 @@ class LatticeWavefunction(AbstractWavefunction):
             sampler = self._sampler(parts, n_samples)
             _check_shared(n_samples, sampler.n_chains)
             state = nk.vqs.MCState(
-                sampler, self.model, n_samples=n_samples, n_discard_per_chain=n_discard,
-                sampler_seed=seeds[1], **shared,
-            )  # fmt: skip
+                sampler,
+                self.model,
+                n_samples=n_samples,
+                n_discard_per_chain=n_discard,
+                sampler_seed=seeds[1],
+                **shared,
+            )
         if params is not None:
             state.parameters = params
         return state
@@ -77,9 +81,11 @@ class LatticeWavefunction(AbstractWavefunction):
         for sampler in parts.samplers.values():
             return sampler
         return parts.cfg.get(
-            "sampler", lambda: MetropolisLocal(self.hilbert, n_chains=n_samples),
-            takes=SAMPLER, hilbert=self.hilbert,
-        )  # fmt: skip
+            "sampler",
+            lambda: MetropolisLocal(self.hilbert, n_chains=n_samples),
+            takes=SAMPLER,
+            hilbert=self.hilbert,
+        )
 
     def training_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
         """A `VMC` driver."""
@@ -87,11 +93,14 @@ class LatticeWavefunction(AbstractWavefunction):
         observables = dict(parts.estimators)
         hamiltonian = observables.pop(str(parts.loss))
         return VMC(
-            hamiltonian, parts.optimizer, variational_state=self._state(parts, state_key, params),
-            observables=observables, loss_name=str(parts.loss),
+            hamiltonian,
+            parts.optimizer,
+            variational_state=self._state(parts, state_key, params),
+            observables=observables,
+            loss_name=str(parts.loss),
             seed=int(jax.random.randint(rule_key, (), 0, 2**31 - 1)),
             **parts.optimizer_options,
-        )  # fmt: skip
+        )
 
     def evaluation_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
         """An `Evaluation` driver; the energy is the estimator "total" or "energy", or the first."""
@@ -100,9 +109,11 @@ class LatticeWavefunction(AbstractWavefunction):
         loss = (standard or list(observables))[0]
         hamiltonian = observables.pop(loss)
         return Evaluation(
-            hamiltonian, variational_state=self._state(parts, rngs, params),
-            observables=observables, loss_name=loss,
-        )  # fmt: skip
+            hamiltonian,
+            variational_state=self._state(parts, rngs, params),
+            observables=observables,
+            loss_name=loss,
+        )
 
     def state_of(self, driver: Any, kind: type[Any]) -> Any:
         """The stage's state, from its driver."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.driver.rows import scalars
 from ritz.loggers.base import AbstractLogger
 

@@ -5,16 +5,17 @@ import csv
 import io
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ritz.driver.rows import leaves, scalars
+from ritz.folders.files import atomic_write
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.checksums import RowsLostError, check_rows
-from ritz.loggers.files import LineFile, atomic_write, complete_lines, set_aside
+from ritz.loggers.files import LineFile, complete_lines, set_aside
 from ritz.loggers.series import Series
 
 
@@ -49,13 +50,20 @@ class CSVLog(AbstractLogger):
         path: The file, relative to the run's working folder; `.csv` is added if it has no suffix.
             By default the stage's name.
         mode: "append" (the default) keeps the rows before the run's first step, "write" none.
+        quantities: The names of those that are written; all by default.
     """
 
-    def __init__(self, path: str | Path | None = None, mode: str = "append"):
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        mode: str = "append",
+        quantities: Collection[str] | None = None,
+    ):
         if mode not in ("append", "write", "a", "w"):
             raise ValueError(f"mode must be 'append' or 'write', but {mode!r} was given.")
         self.path = None if path is None else Path(path)
         self.mode = mode[0]
+        self.quantities = None if quantities is None else frozenset(quantities)
         self._columns: dict[str, int] = {}
         self._file: LineFile | None = None
         self._first_open = True
@@ -91,6 +99,8 @@ class CSVLog(AbstractLogger):
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Write one line, after new columns if there are any."""
         assert self._file is not None, "write outside of open"
+        if self.quantities is not None:
+            stats = {name: stats[name] for name in stats if name in self.quantities}
         cells = {"step": str(step)}
         cells.update((name, repr(number)) for name, number in scalars(stats, "."))
         # One line a step: line breaks within a string become spaces.
@@ -128,9 +138,11 @@ class CSVLog(AbstractLogger):
             return None
         lines = self._lines if self._lines.last_step < step else self._lines_before
         return {
-            "file": self._file.path.name, "rows": lines.rows, "checksum": lines.checksum,
+            "file": self._file.path.name,
+            "rows": lines.rows,
+            "checksum": lines.checksum,
             "columns": list(self._columns),
-        }  # fmt: skip
+        }
 
     def recover(
         self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]

@@ -21,7 +21,12 @@ class GatheringLogger(AbstractLogger, abc.ABC):
 
     def _gather(self, step: int, stats: Mapping[str, Any]) -> bool:
         """Put the row aside, if that is possible; whether it was."""
-        return self.hold and self._shared is None and self._plain.add(step, stats)
+        return self.hold and self._in_order and self._plain.add(step, stats)
+
+    @property
+    def _in_order(self) -> bool:
+        """Whether no rows wait elsewhere that come before the next one."""
+        return self._shared is None or not (self._handed or self._shared.wait)
 
     def _gathered(self) -> list[Gathered]:
         """What was put aside, in order; it is then up to the caller."""
@@ -73,6 +78,11 @@ class SharedRows:
         for logger in self._loggers:
             logger.before_parameter_update(step, log_data, driver)
         self._plain.expect(log_data)
+
+    @property
+    def wait(self) -> bool:
+        """Whether any rows wait."""
+        return not self._plain.is_empty
 
     def hand_out(self) -> None:
         """Give each logger the rows that were gathered."""

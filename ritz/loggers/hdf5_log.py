@@ -106,8 +106,9 @@ def _write_column(group: Any, name: str, values: np.ndarray) -> None:
         with needs("HDF5Log", "hdf5"):
             import h5py
 
-        group.create_dataset(name, data=["" if v is None else v for v in values],
-                             dtype=h5py.string_dtype())  # fmt: skip
+        group.create_dataset(
+            name, data=["" if v is None else v for v in values], dtype=h5py.string_dtype()
+        )
         return
     row_bytes = max(1, values[:1].nbytes)
     rows = max(2, min(1024, _CHUNK_BYTES // row_bytes))

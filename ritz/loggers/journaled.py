@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.loggers.checksums import RowsLostError, RowSums, check_rows
 from ritz.loggers.files import set_aside
 from ritz.loggers.gathering import GatheringLogger

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.extras import needs
-from ritz.loggers.files import atomic_write
+from ritz.folders.files import atomic_write
 from ritz.loggers.journaled import JournaledLogger
 from ritz.loggers.runtime_log import RuntimeLog
 
@@ -93,8 +93,10 @@ class JsonLog(JournaledLogger):
             self.save_params = False
             _logger.warning(
                 "%s saves no parameters: %s. Install flax (it comes with the extra `lattice`), or "
-                "give save_params=False.", self, error,
-            )  # fmt: skip
+                "give save_params=False.",
+                self,
+                error,
+            )
             return
         atomic_write(self._document.with_suffix(".mpack"), content)
         self._saved_at = time.monotonic()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.driver.rows import scalars
 from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger

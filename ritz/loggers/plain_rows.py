@@ -59,6 +59,11 @@ class PlainRows:
         return True
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there are no rows."""
+        return not self._steps
+
+    @property
     def is_full(self) -> bool:
         """Whether it is time to take the rows."""
         return len(self._steps) >= MOST

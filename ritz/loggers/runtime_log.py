@@ -8,7 +8,7 @@ from typing import IO, Any
 import jax
 import orjson
 
-from ritz.loggers.files import atomic_write
+from ritz.folders.files import atomic_write
 from ritz.loggers.gathering import GatheringLogger
 from ritz.loggers.history import HistoryDict
 from ritz.loggers.plain_rows import Gathered
@@ -91,7 +91,7 @@ class RuntimeLog(GatheringLogger):
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
         """Append the row."""
         # Called by hand, a step may be a time.
-        if self._shared is None and type(step) is int and self._plain.add(step, stats):
+        if type(step) is int and self._in_order and self._plain.add(step, stats):
             if self._plain.is_full:
                 self._take_in()
         else:

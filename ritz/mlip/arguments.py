@@ -1,7 +1,6 @@
-"""Checks of arguments that several parts of the domain take."""
+"""Precisions and devices by name."""
 
 import contextlib
-import math
 import re
 from typing import Any
 
@@ -10,33 +9,6 @@ import numpy as np
 
 PRECISIONS = ("float32", "float64")
 """Precisions of features and networks."""
-
-
-def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
-    """A finite number above zero, or zero if that is allowed.
-
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not finite or too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} must be a number, but {value!r} was given.")
-    if not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
-        condition = "not be negative" if or_zero else "be above zero"
-        raise ValueError(f"{name} must {condition} and finite, but {value!r} was given.")
-    return float(value)
-
-
-def check_fraction(name: str, value: Any, most: float = 1.0) -> float:
-    """A number from 0 to `most`.
-
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is outside.
-    """
-    if check_positive(name, value, or_zero=True) > most:
-        raise ValueError(f"{name} must be between 0 and {most:g}, but {value!r} was given.")
-    return float(value)
 
 
 def check_dtype(name: str, value: Any) -> str:
@@ -52,16 +24,6 @@ def check_dtype(name: str, value: Any) -> str:
     if found not in PRECISIONS:
         raise ValueError(f"{name} must be 'float32' or 'float64', but {value!r} was given.")
     return found
-
-
-def check_flag(name: str, value: Any) -> None:
-    """True or False.
-
-    Raises:
-        TypeError: If it is something else.
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, but {value!r} was given.")
 
 
 def check_device(name: str, value: Any) -> str | None:

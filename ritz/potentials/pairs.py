@@ -13,9 +13,11 @@ def _vesin(positions: Any, cell: Any, pbc: Any, reach: float, wanted: str) -> li
         from vesin import NeighborList
 
     found = NeighborList(cutoff=reach, full_list=True).compute(
-        points=np.asarray(positions, float), box=np.asarray(cell, float),
-        periodic=np.asarray(pbc, bool), quantities=wanted,
-    )  # fmt: skip
+        points=np.asarray(positions, float),
+        box=np.asarray(cell, float),
+        periodic=np.asarray(pbc, bool),
+        quantities=wanted,
+    )
     return [np.asarray(x).astype(int) for x in found]
 
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+import jax
 from ase.calculators.calculator import BaseCalculator
 
+from ritz.checks import check_count
 from ritz.potentials.potential import AbstractPotential
 from ritz.potentials.sources import AbstractPotentialSource, as_potential
 from ritz.relax.fire import FIRE
@@ -18,6 +20,27 @@ CALCULATORS = (
     "MLIPCalculator give the potential itself."
 )
 """What to do with them."""
+
+
+MAX_ATOMS = {"cpu": 2048}
+"""How many atoms, empty places counted, are in the slots of all buckets together by default, by
+the device's kind: on CPUs the neighbour lists of a step should stay in the caches."""
+
+_FAR_MAX_ATOMS = 2**16
+"""The same for devices that have a memory of their own."""
+
+
+def checked_atoms(max_atoms: int | None, slots: int | None) -> int:
+    """How many atoms are treated at once: as given, or as suits the device.
+
+    Raises:
+        ValueError: If `max_atoms` or `slots` is no whole number above zero.
+    """
+    if slots is not None:
+        check_count("slots", slots, 1)
+    if max_atoms is None:
+        return MAX_ATOMS.get(jax.default_backend(), _FAR_MAX_ATOMS)
+    return check_count("max_atoms", max_atoms, 1)
 
 
 def potential_of(model: Any) -> AbstractPotential:

@@ -96,7 +96,13 @@ class Slots(NamedTuple):
 def outcome(slots: Slots) -> Outcome:
     """How the structures in the slots stood at their last evaluation."""
     return Outcome(
-        slots.at, slots.energy, slots.forces, slots.virial, slots.fmax, slots.status, slots.steps
+        at=slots.at,
+        energy=slots.energy,
+        forces=slots.forces,
+        virial=slots.virial,
+        fmax=slots.fmax,
+        status=slots.status,
+        steps=slots.steps,
     )
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ritz.checks import check_finite, check_positive
 from ritz.relax.matrices import exponential, inverse, volume
-from ritz.relax.numbers import finite, positive
 from ritz.relax.stage import Now
 from ritz.relax.units import GIGAPASCAL
 
@@ -59,9 +59,9 @@ class FrechetCell:
                 )
         if self.hydrostatic and self.constant_volume:
             raise ValueError("a cell that keeps its shape and its volume cannot move.")
-        finite("pressure", self.pressure, "GPa")
+        check_finite("pressure", self.pressure, "GPa")
         if self.factor is not None:
-            positive("factor", self.factor)
+            check_positive("factor", self.factor)
 
     @property
     def _mask(self) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.relax.criteria import Criterion, check_fields
 
 DEFAULT_FMAX = 0.05
@@ -117,9 +117,13 @@ class ConvergenceHook(StopCondition):
     def rule(self) -> "Rule":
         """What a compiled step needs of it."""
         return Rule(
-            self.criteria, self.mode, self.patience, self.frequency,
-            self.source_status, self.target_status,
-        )  # fmt: skip
+            criteria=self.criteria,
+            mode=self.mode,
+            patience=self.patience,
+            frequency=self.frequency,
+            source=self.source_status,
+            target=self.target_status,
+        )
 
     def __repr__(self) -> str:
         joint = " and " if self.mode == "all" else " or "

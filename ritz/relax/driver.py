@@ -1,6 +1,5 @@
 """The driver of batched relaxation and dynamics."""
 
-import hashlib
 import logging
 import math
 from typing import Any
@@ -9,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.checks import check_choice, check_positive
 from ritz.driver import OwnPrecision
-from ritz.driver.arguments import check_choice, check_count
 from ritz.driver.callback import AbstractCallback
-from ritz.relax.arguments import checked_stages, potential_of
+from ritz.relax.arguments import checked_atoms, checked_stages, potential_of
 from ritz.relax.batch import Outcome, is_running, waiting
-from ritz.relax.bucket import as_images, pack
+from ritz.relax.bucket import as_images, digest, pack
 from ritz.relax.checks import SKIN, checked
 from ritz.relax.convergence_hook import ConvergenceHook
 from ritz.relax.explosion import highest_temperature
@@ -22,24 +21,29 @@ from ritz.relax.finish import AllFinished, Registered
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
 from ritz.relax.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
 from ritz.relax.neighbors import ListSettings
-from ritz.relax.numbers import as_real, positive
+from ritz.relax.numbers import as_real
 from ritz.relax.quantities import check_names
 from ritz.relax.reasons import Reasons
-from ritz.relax.slots import failed, first_slots, made_from, n_slots, remade, widened
+from ritz.relax.slots import (
+    failed,
+    first_slots,
+    made_from,
+    n_slots,
+    remade,
+    widened,
+    with_counters,
+)
 from ritz.relax.stage import FusedStage
 from ritz.relax.state import Structures
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
-MAX_ATOMS = {"cpu": 2048}
-"""How many atoms, empty places counted, are in the slots of all buckets together by default, by
-the device's kind: on CPUs the neighbour lists of a step should stay in the caches."""
-
-_FAR_MAX_ATOMS = 2**16
-"""The same for devices that have a memory of their own."""
-
 _MANY = 4  # lists that have grown by so much are worth a warning
+_GROWN = (
+    "Step %d: neighbour lists of %s overflowed; they now hold %d neighbours an atom instead of "
+    "%d.%s"
+)
 _PRESENT = jax.jit(RelaxKernel.present)
 
 
@@ -100,15 +104,11 @@ class Relaxation(OwnPrecision):
         seed: int = 0,
     ):
         model = potential_of(model)
-        skin = positive("skin", skin)
+        skin = check_positive("skin", skin)
         check_choice("neighbors", neighbors, ("auto", "device", "host"))
         check_choice("dtype", dtype, ("float64", "float32"))
         structures = checked(atoms, model, skin)
-        if max_atoms is None:
-            max_atoms = MAX_ATOMS.get(jax.default_backend(), _FAR_MAX_ATOMS)
-        check_count("max_atoms", max_atoms, 1)
-        if slots is not None:
-            check_count("slots", slots, 1)
+        max_atoms = checked_atoms(max_atoms, slots)
         self.dtype = dtype
         self.skin = skin
         self.seed = seed
@@ -131,7 +131,12 @@ class Relaxation(OwnPrecision):
             self._kernel = self._make_kernel()
             carry = self._first_carry()
         state = Structures(
-            structures, self._buckets, self._stages, carry, self._present, self._reason
+            given=structures,
+            buckets=self._buckets,
+            stages=self._stages,
+            carry=carry,
+            present=self._present,
+            reason=self._reason,
         )
         super().__init__(state, "fmax")
         super().register_hook(AllFinished())
@@ -144,14 +149,17 @@ class Relaxation(OwnPrecision):
         on_host = made_on_host(self._neighbors, self._model.cutoff, n_atoms, sizes)
         chunk = 1 if on_host or jax.default_backend() == "cpu" else 16
         cell_moves = any(stage.moves_cell for stage in self._stages.stages)
-        return ListSettings(
-            self._model.cutoff, self.skin, *sizes, on_host, chunk, cell_moves
-        )  # fmt: skip
+        return ListSettings(self._model.cutoff, self.skin, *sizes, on_host, chunk, cell_moves)
 
     def _make_kernel(self) -> RelaxKernel:
         settings = tuple(map(self._list_settings, range(len(self._buckets))))
         return RelaxKernel(
-            self._potential, self._given, self._key, self._stages, settings, self._highest
+            potential=self._potential,
+            given=self._given,
+            key=self._key,
+            stages=self._stages,
+            lists=settings,
+            highest=self._highest,
         )
 
     def _first_carry(self) -> RelaxCarry:
@@ -231,13 +239,9 @@ class Relaxation(OwnPrecision):
         width, images = grown(geometry, atoms, rows, reach, (old, self._images[bucket]))
         self._widths[bucket], self._images[bucket] = width, images
         many = width > _MANY * max(self._buckets[bucket].width, 1)
-        _logger.log(
-            logging.WARNING if many else logging.INFO,
-            "Step %d: neighbour lists of %s overflowed; they now hold %d neighbours an atom "
-            "instead of %d.%s",
-            self.step_count, counted(self._buckets[bucket].n_atoms, "atom"), width, old,
-            " Something is collapsing." * many,
-        )  # fmt: skip
+        level = logging.WARNING if many else logging.INFO
+        size, more = self._buckets[bucket].n_atoms, " Something is collapsing." * many
+        _logger.log(level, _GROWN, self.step_count, counted(size, "atom"), width, old, more)
 
     def _reason(self, bucket: int, outcome: Outcome, row: int, place: int) -> str:
         reasons = Reasons(self._model, self._kernel.lists[bucket].reach, self._highest)
@@ -276,12 +280,9 @@ class Relaxation(OwnPrecision):
     def settings(self) -> dict[str, Any]:
         """All on which the results depend besides the state."""
         hooks = tuple(hook.rule for hook in self._stages.all_hooks)
-        digest = hashlib.sha256()
-        for leaf in jax.tree.leaves([bucket.given for bucket in self._buckets]):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
         return {
             **super().settings,
-            "structures": f"{len(self.state)} structures {digest.hexdigest()[:12]}",
+            "structures": f"{len(self.state)} structures {digest(self._buckets)}",
             "model": {
                 "kind": type(self._model),
                 "params": self._model.params,
@@ -309,12 +310,8 @@ class Relaxation(OwnPrecision):
             self._hooked.append(callback)
             self._stages = self.state.stages = stages
             with self._precision():
-                self.carry = self.carry._replace(slots=tuple(
-                    own._replace(counters=jnp.pad(
-                        own.counters, ((0, 0), (0, n_hooks - own.counters.shape[1]))
-                    ))
-                    for own in self.carry.slots
-                ))  # fmt: skip
+                slots = tuple(with_counters(own, n_hooks) for own in self.carry.slots)
+                self.carry = self.carry._replace(slots=slots)
                 self._kernel = self._make_kernel()
 
     def adapt(self, plugin: Any, argument: str) -> AbstractCallback:

@@ -58,8 +58,10 @@ class AllFinished(AbstractCallback):
         for place in new[:_TOLD]:
             _logger.warning(
                 "Structure %d (%s) has failed: %s.",
-                place, state.given[place].get_chemical_formula(), reasons[place],
-            )  # fmt: skip
+                place,
+                state.given[place].get_chemical_formula(),
+                reasons[place],
+            )
         if len(new) > _TOLD:
             _logger.warning("%s failed.", counted(len(new) - _TOLD, "more structure", "has"))
 

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count, check_positive
 from ritz.relax.cell import FrechetCell
-from ritz.relax.numbers import positive
 from ritz.relax.optimizer import AbstractOptimizer, mixed, within_norm
 
 
@@ -52,30 +51,39 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
         **settings: Any,
     ):
         super().__init__(**settings)
-        self.dt = positive("dt", dt)
-        self.dt_max = positive("dt_max", dt_max)
-        self.dt_min = dt_min if dt_min == 0 else positive("dt_min", dt_min)
+        self.dt = check_positive("dt", dt)
+        self.dt_max = check_positive("dt_max", dt_max)
+        self.dt_min = dt_min if dt_min == 0 else check_positive("dt_min", dt_min)
         self.n_min = check_count("n_min", n_min, 0)
-        self.grow = positive("grow", grow)
-        self.shrink = positive("shrink", shrink)
-        self.mixing = positive("mixing", mixing)
-        self.mixing_decay = positive("mixing_decay", mixing_decay)
+        self.grow = check_positive("grow", grow)
+        self.shrink = check_positive("shrink", shrink)
+        self.mixing = check_positive("mixing", mixing)
+        self.mixing_decay = check_positive("mixing_decay", mixing_decay)
 
     @property
     def own_settings(self) -> Any:
         """The arguments."""
         return (
-            self.dt, self.dt_max, self.dt_min, self.n_min, self.grow, self.shrink, self.mixing,
+            self.dt,
+            self.dt_max,
+            self.dt_min,
+            self.n_min,
+            self.grow,
+            self.shrink,
+            self.mixing,
             self.mixing_decay,
-        )  # fmt: skip
+        )
 
     def start(self, forces: Float[Array, "m 3"]) -> FireState:
         """At rest."""
         real = forces.dtype
         return FireState(
-            jnp.zeros_like(forces), jnp.asarray(self.dt, real), jnp.asarray(self.mixing, real),
-            jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32),
-        )  # fmt: skip
+            jnp.zeros_like(forces),
+            jnp.asarray(self.dt, real),
+            jnp.asarray(self.mixing, real),
+            jnp.zeros((), jnp.int32),
+            jnp.zeros((), jnp.int32),
+        )
 
     def adapted(
         self, state: FireState, faster: Bool[Array, ""], behind: Bool[Array, ""]
@@ -129,9 +137,19 @@ class FIRE(AbstractFire):
         max_steps: int | None = None,
     ):
         super().__init__(
-            dt, dt_max, 0.0, n_min, grow, shrink, mixing, mixing_decay, max_step=max_step,
-            cell=cell, convergence_hook=convergence_hook, max_steps=max_steps,
-        )  # fmt: skip
+            dt=dt,
+            dt_max=dt_max,
+            dt_min=0.0,
+            n_min=n_min,
+            grow=grow,
+            shrink=shrink,
+            mixing=mixing,
+            mixing_decay=mixing_decay,
+            max_step=max_step,
+            cell=cell,
+            convergence_hook=convergence_hook,
+            max_steps=max_steps,
+        )
 
     def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
         """One step of the dynamics."""

@@ -47,9 +47,19 @@ class FIRE2(AbstractFire):
         max_steps: int | None = None,
     ):
         super().__init__(
-            dt, dt_max, dt_min, n_min, grow, shrink, mixing, mixing_decay, max_step=max_step,
-            cell=cell, convergence_hook=convergence_hook, max_steps=max_steps,
-        )  # fmt: skip
+            dt=dt,
+            dt_max=dt_max,
+            dt_min=dt_min,
+            n_min=n_min,
+            grow=grow,
+            shrink=shrink,
+            mixing=mixing,
+            mixing_decay=mixing_decay,
+            max_step=max_step,
+            cell=cell,
+            convergence_hook=convergence_hook,
+            max_steps=max_steps,
+        )
 
     def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
         """One step of the dynamics."""

@@ -4,8 +4,8 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
+from ritz.checks import check_positive
 from ritz.relax.cell import FrechetCell
-from ritz.relax.numbers import positive
 from ritz.relax.optimizer import AbstractOptimizer, within_longest
 
 
@@ -30,7 +30,7 @@ class GradientDescent(AbstractOptimizer):
         max_steps: int | None = None,
     ):
         super().__init__(max_step, cell, convergence_hook, max_steps)
-        self.rate = positive("rate", rate)
+        self.rate = check_positive("rate", rate)
 
     @property
     def own_settings(self) -> Any:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ritz.relax.numbers import positive
+from ritz.checks import check_positive
 from ritz.relax.stage import AbstractStage, Now
 from ritz.relax.units import BOLTZMANN, FEMTOSECOND
 
@@ -27,7 +27,7 @@ class AbstractIntegrator(AbstractStage):
 
     def __init__(self, dt: float, convergence_hook: Any, max_steps: int | None):
         super().__init__(convergence_hook, max_steps)
-        self.dt = positive("dt", dt)
+        self.dt = check_positive("dt", dt)
 
     @property
     def _dt(self) -> float:

@@ -13,23 +13,22 @@ from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
 from ritz.relax.batch import (
     FAILED,
-    UNCONVERGED,
     Evaluation,
     Geometry,
     Given,
     Outcome,
     Slots,
     is_running,
-    outcome,
     waiting,
 )
 from ritz.relax.integrator import temperature_of
 from ritz.relax.matrices import volume
 from ritz.relax.neighbors import ListSettings, entries, refresh, vectors
-from ritz.relax.quantities import VIRIAL, Observables, quantity
+from ritz.relax.quantities import VIRIAL, Observables
 from ritz.relax.rows import row
-from ritz.relax.slots import fill, select_slots
+from ritz.relax.slots import refilled
 from ritz.relax.stage import FusedStage, Moved, Now, select
+from ritz.relax.statuses import statuses
 
 
 class RelaxCarry(NamedTuple):
@@ -82,53 +81,24 @@ class RelaxKernel(Kernel):
 
     def sample(self, carry: RelaxCarry) -> tuple[RelaxCarry, tuple[()]]:
         """Let waiting structures in, and renew neighbour lists that are outdated."""
-        filled = [
-            self._refill(geometry, slots, given)
-            for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True)
-        ]
-        params, slots = [], []
-        for (geometry, own), settings in zip(filled, self.lists, strict=True):
-            lists = refresh(
-                own.lists, geometry.positions, geometry.cell, own.atoms.pbc, own.atoms.mask,
-                is_running(own, len(self.stages)), settings,
-            )  # fmt: skip
-            params.append(geometry)
-            slots.append(own._replace(lists=lists))
-        return RelaxCarry(tuple(params), tuple(slots)), ()
+        buckets = zip(carry.params, carry.slots, self.given, self.lists, strict=True)
+        found = []
+        for geometry, slots, given, settings in buckets:
+            entered, own = refilled(self.stages, geometry, slots, given)
+            found.append((entered, self._with_lists(entered, own, settings)))
+        return RelaxCarry(tuple(g for g, _ in found), tuple(own for _, own in found)), ()
 
-    def _refill(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Geometry, Slots]:
-        n_structures = len(given.place)
-        if isinstance(slots.finished, tuple) and not slots.finished:
-            return geometry, slots
-        free = ~is_running(slots, len(self.stages))
-
-        def refill(geometry: Geometry, slots: Slots) -> tuple[Geometry, Slots]:
-            rank = jnp.cumsum(free).astype(slots.next.dtype)
-            new = slots.next + rank - 1
-            enters = free & (new < n_structures)
-            # Those that leave are written where they belong; the others, out of bounds, nowhere.
-            leaves = jnp.where(enters, slots.member, n_structures)
-            finished = jax.tree.map(
-                lambda all, own: all.at[leaves].set(own, mode="drop"),
-                slots.finished,
-                outcome(slots),
-            )
-            member = jnp.where(enters, new, slots.member)
-            entering, fresh = fill(given, member, self.stages, slots.lists, slots.stages)
-            geometry = select(enters, entering, geometry)
-            fresh = fresh._replace(next=slots.next, finished=())
-            kept = slots._replace(finished=(), lists=slots.lists)
-            lists = slots.lists._replace(
-                stale=slots.lists.stale | enters, overflow=slots.lists.overflow & ~enters
-            )
-            changed = select_slots(enters, fresh, kept)
-            n_entered = jnp.sum(enters).astype(slots.next.dtype)
-            return geometry, changed._replace(
-                lists=lists, next=slots.next + n_entered, finished=finished
-            )
-
-        wanted = jnp.any(free) & (slots.next < n_structures)
-        return jax.lax.cond(wanted, refill, lambda *unchanged: unchanged, geometry, slots)
+    def _with_lists(self, geometry: Geometry, slots: Slots, settings: ListSettings) -> Slots:
+        lists = refresh(
+            slots.lists,
+            geometry.positions,
+            geometry.cell,
+            pbc=slots.atoms.pbc,
+            mask=slots.atoms.mask,
+            active=is_running(slots, len(self.stages)),
+            settings=settings,
+        )
+        return slots._replace(lists=lists)
 
     # A step: evaluate, judge, move.
 
@@ -140,13 +110,9 @@ class RelaxKernel(Kernel):
             verdicts.append(verdict)
             observables.append(view)
         shown = ["temperature"] * self.integrates + ["volume", "pressure"] * self.needs_virial
+        ended = [verdict.status for verdict in verdicts]
         loss, metrics = row(
-            carry.slots,
-            self.given,
-            observables,
-            [v.status for v in verdicts],
-            len(self.stages),
-            shown,
+            carry.slots, self.given, observables, ended, n_stages=len(self.stages), shown=shown
         )
         return carry, Proposal(loss, tuple(verdicts), metrics)
 
@@ -158,15 +124,29 @@ class RelaxKernel(Kernel):
         now = now._replace(velocities=velocities)
         fmax: Any = jnp.where(active, self._fmax(slots, now), slots.fmax)
         observables = Observables(
-            geometry, slots.atoms, velocities, evaluated.energy, slots.energy, now.forces,
-            evaluated.virial, fmax, slots.steps,
-        )  # fmt: skip
+            geometry=geometry,
+            atoms=slots.atoms,
+            velocities=velocities,
+            energy=evaluated.energy,
+            last_energy=slots.energy,
+            forces=now.forces,
+            virial=evaluated.virial,
+            fmax=fmax,
+            steps=slots.steps,
+        )
         finite = jnp.isfinite(evaluated.energy) & jnp.all(jnp.isfinite(now.forces), axis=(1, 2))
         finite &= jnp.isfinite(fmax)
         if math.isfinite(self.highest):
             finite &= temperature_of(observables.kinetic, slots.atoms.movable) <= self.highest
-        status, counters = self._statuses(slots, observables, active, finite)
-        return Verdict(evaluated, fmax, velocities, active, status, counters), observables
+        status, counters = statuses(self.stages, slots, observables, active, finite)
+        return Verdict(
+            evaluated=evaluated,
+            fmax=fmax,
+            velocities=velocities,
+            active=active,
+            status=status,
+            counters=counters,
+        ), observables
 
     def _evaluated(self, geometry: Geometry, slots: Slots, active: Any) -> Evaluated:
         last = Evaluated(slots.energy, slots.forces, slots.virial)
@@ -174,9 +154,15 @@ class RelaxKernel(Kernel):
         def compute() -> Evaluated:
             def one(geometry: Any, atoms: Any, neighbors: Any, shifts: Any, pairs: Any) -> Any:
                 structure = AtomicGraph(
-                    geometry.positions, geometry.cell, atoms.pbc, atoms.numbers, atoms.mask,
-                    neighbors, vectors(geometry.positions, geometry.cell, neighbors, shifts), pairs,
-                )  # fmt: skip
+                    positions=geometry.positions,
+                    cell=geometry.cell,
+                    pbc=atoms.pbc,
+                    numbers=atoms.numbers,
+                    mask=atoms.mask,
+                    neighbors=neighbors,
+                    vectors=vectors(geometry.positions, geometry.cell, neighbors, shifts),
+                    pairs=pairs,
+                )
                 return evaluate(self.potential, structure, self.needs_virial)
 
             lists = slots.lists
@@ -197,10 +183,17 @@ class RelaxKernel(Kernel):
         keys = jax.vmap(key)(given.place[slots.member], slots.steps)
         atoms = slots.atoms
         return Now(
-            geometry.positions, slots.velocities, geometry.cell, evaluated.energy,
-            jnp.where(atoms.movable, evaluated.forces, 0), evaluated.virial, atoms.masses,
-            atoms.movable, jnp.sum(atoms.mask, axis=-1), keys,
-        )  # fmt: skip
+            positions=geometry.positions,
+            velocities=slots.velocities,
+            cell=geometry.cell,
+            energy=evaluated.energy,
+            forces=jnp.where(atoms.movable, evaluated.forces, 0),
+            virial=evaluated.virial,
+            masses=atoms.masses,
+            movable=atoms.movable,
+            n_atoms=jnp.sum(atoms.mask, axis=-1),
+            key=keys,
+        )
 
     def _full_velocities(self, slots: Slots, now: Now, active: Any) -> Any:
         found = slots.velocities
@@ -220,37 +213,6 @@ class RelaxKernel(Kernel):
                 squared = jnp.where(mine, jnp.maximum(squared, jnp.max(rows, -1)), squared)
         return jnp.sqrt(squared)
 
-    def _statuses(
-        self, slots: Slots, observables: Observables, active: Any, finite: Any
-    ) -> tuple[Any, Any]:
-        """What becomes of each structure; one transition a step at the most."""
-        n_stages = len(self.stages)
-        old, status, failed = slots.status, slots.status, active & ~finite
-        counters = []
-        for i, hook in enumerate(self.stages.all_hooks):
-            rule = hook.rule
-            looked = active & (slots.steps % rule.frequency == 0)
-            if rule.source is not None:
-                looked &= old == rule.source
-            met, nan = rule.evaluate(lambda name: quantity(name, observables))
-            failed |= looked & nan
-            counter = jnp.where(looked, jnp.where(met, slots.counters[:, i] + 1, 0),
-                                slots.counters[:, i])  # fmt: skip
-            counters.append(counter)
-            target = jnp.asarray(rule.target, old.dtype)
-            moves = looked & met & (counter > rule.patience) & (status == old)
-            status = jnp.where(moves, target, status)
-        for place, stage in enumerate(self.stages.stages):
-            if stage.max_steps is not None:
-                last = place == n_stages - 1
-                beaten = last and stage.convergence_hook is not None
-                after = UNCONVERGED if beaten else place + 1
-                spent = active & (old == place) & (slots.stage_steps >= stage.max_steps)
-                status = jnp.where(spent & (status == old), after, status)
-        status = jnp.where(failed, FAILED, status).astype(old.dtype)
-        kept = jnp.stack(counters, axis=-1) if counters else slots.counters
-        return status, jnp.where((status != old)[:, None], 0, kept).astype(slots.counters.dtype)
-
     def apply(self, carry: RelaxCarry, update: tuple[Verdict, ...]) -> RelaxCarry:
         """Note what was found, and move the structures that go on."""
         moved = [
@@ -268,13 +230,16 @@ class RelaxKernel(Kernel):
         entered = verdict.status != slots.status
         at = Evaluation(geometry, verdict.velocities)
         slots = slots._replace(
-            at=select(verdict.active, at, slots.at), energy=verdict.evaluated.energy,
-            forces=verdict.evaluated.forces, virial=verdict.evaluated.virial,
-            fmax=verdict.fmax, status=verdict.status,
+            at=select(verdict.active, at, slots.at),
+            energy=verdict.evaluated.energy,
+            forces=verdict.evaluated.forces,
+            virial=verdict.evaluated.virial,
+            fmax=verdict.fmax,
+            status=verdict.status,
             velocities=select(verdict.active, verdict.velocities, slots.velocities),
             counters=verdict.counters,
             stage_steps=jnp.where(entered, 0, slots.stage_steps),
-        )  # fmt: skip
+        )
         goes_on = verdict.active & is_running(slots, n_stages)
         now = self._now(geometry, slots, given, verdict.evaluated)
         moved = Moved(geometry.positions, slots.velocities, geometry.cell)
@@ -305,8 +270,10 @@ class RelaxKernel(Kernel):
         return new, slots._replace(
             velocities=select(goes_on, moved.velocities, slots.velocities),
             status=jnp.where(lost, FAILED, slots.status).astype(slots.status.dtype),
-            stages=states, steps=slots.steps + one, stage_steps=slots.stage_steps + one,
-        )  # fmt: skip
+            stages=states,
+            steps=slots.steps + one,
+            stage_steps=slots.stage_steps + one,
+        )
 
     # Between steps.
 
@@ -320,18 +287,21 @@ class RelaxKernel(Kernel):
         for geometry, slots, given, settings in zip(
             carry.params, carry.slots, self.given, self.lists, strict=True
         ):
-            lists = refresh(
-                slots.lists, geometry.positions, geometry.cell, slots.atoms.pbc,
-                slots.atoms.mask, is_running(slots, len(self.stages)), settings,
-            )  # fmt: skip
-            own = slots._replace(lists=lists)
+            own = self._with_lists(geometry, slots, settings)
             verdict, _ = self._judge(geometry, own, given)
             at = select(verdict.active, Evaluation(geometry, verdict.velocities), own.at)
             evaluated = verdict.evaluated
-            found.append(Outcome(
-                at, evaluated.energy, evaluated.forces, evaluated.virial, verdict.fmax,
-                own.status, own.steps,
-            ))  # fmt: skip
+            found.append(
+                Outcome(
+                    at=at,
+                    energy=evaluated.energy,
+                    forces=evaluated.forces,
+                    virial=evaluated.virial,
+                    fmax=verdict.fmax,
+                    status=own.status,
+                    steps=own.steps,
+                )
+            )
             kept.append(own)
         return RelaxCarry(carry.params, tuple(kept)), tuple(found)
 

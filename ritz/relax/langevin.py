@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ritz.checks import check_positive
 from ritz.relax.integrator import AbstractIntegrator, thermal_if_at_rest
-from ritz.relax.numbers import positive
 from ritz.relax.stage import Moved, Now
 from ritz.relax.units import BOLTZMANN
 
@@ -39,8 +39,8 @@ class NVTLangevin(AbstractIntegrator):
         max_steps: int | None = None,
     ):
         super().__init__(dt, convergence_hook, max_steps)
-        self.temperature = positive("temperature", temperature)
-        self.friction = positive("friction", friction)
+        self.temperature = check_positive("temperature", temperature)
+        self.friction = check_positive("friction", friction)
 
     @property
     def settings(self) -> Any:

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count, check_positive
 from ritz.relax.cell import FrechetCell
-from ritz.relax.numbers import positive
 from ritz.relax.optimizer import AbstractOptimizer, within_longest
 
 _CURVATURE = 1e-8
@@ -57,8 +56,8 @@ class LBFGS(AbstractOptimizer):
     ):
         super().__init__(max_step, cell, convergence_hook, max_steps)
         self.memory = check_count("memory", memory, 1)
-        self.hessian = positive("hessian", hessian)
-        self.damping = positive("damping", damping)
+        self.hessian = check_positive("hessian", hessian)
+        self.damping = check_positive("damping", damping)
 
     @property
     def own_settings(self) -> Any:
@@ -70,7 +69,14 @@ class LBFGS(AbstractOptimizer):
         nothing = jnp.zeros_like(forces)
         pairs = jnp.zeros((self.memory, *forces.shape), forces.dtype)
         weights = jnp.zeros(self.memory, forces.dtype)
-        return LBFGSState(pairs, pairs, weights, nothing, nothing, jnp.zeros((), jnp.int32))
+        return LBFGSState(
+            steps=pairs,
+            changes=pairs,
+            weights=weights,
+            last_step=nothing,
+            last_forces=nothing,
+            n_steps=jnp.zeros((), jnp.int32),
+        )
 
     def step(self, state: LBFGSState, forces: Any) -> tuple[LBFGSState, Any]:
         """A step of quasi-Newton."""

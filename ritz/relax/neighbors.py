@@ -82,13 +82,13 @@ def empty_lists(slots: int, n_atoms: int, settings: ListSettings, dtype: Any) ->
     """Lists that must be made before they can be used."""
     width = settings.width
     return NeighborLists(
-        jnp.zeros((slots, n_atoms, width), jnp.int32),
-        jnp.zeros((slots, n_atoms, width, 3), jnp.int16),
-        jnp.zeros((slots, n_atoms), jnp.int32),
-        jnp.zeros((slots, n_atoms, 3), dtype),
-        jnp.zeros((slots, 3, 3), dtype),
-        jnp.ones(slots, bool),
-        jnp.zeros(slots, bool),
+        neighbors=jnp.zeros((slots, n_atoms, width), jnp.int32),
+        shifts=jnp.zeros((slots, n_atoms, width, 3), jnp.int16),
+        counts=jnp.zeros((slots, n_atoms), jnp.int32),
+        positions=jnp.zeros((slots, n_atoms, 3), dtype),
+        cell=jnp.zeros((slots, 3, 3), dtype),
+        stale=jnp.ones(slots, bool),
+        overflow=jnp.zeros(slots, bool),
     )
 
 
@@ -177,8 +177,13 @@ def search_on_host(
     call: Callable[..., Any] = jax.pure_callback
     neighbors, shifts, count = call(
         lambda x, c, periodic, there: _padded(x, c, periodic, there, settings.reach, width),
-        shapes, positions, cell, pbc, mask, vmap_method="sequential",
-    )  # fmt: skip
+        shapes,
+        positions,
+        cell,
+        pbc,
+        mask,
+        vmap_method="sequential",
+    )
     overflow = jnp.any(count > width) | _far(positions @ inverse(cell), pbc, mask)
     return NeighborList(neighbors, shifts, count, overflow)
 
@@ -276,9 +281,14 @@ def refresh(
                 positions[slots], cell[slots], pbc[slots], mask[slots]
             )
             new = NeighborLists(
-                found.neighbors, found.shifts, jnp.minimum(found.counts, settings.width),
-                positions[slots], cell[slots], found.overflow, found.overflow,
-            )  # fmt: skip
+                neighbors=found.neighbors,
+                shifts=found.shifts,
+                counts=jnp.minimum(found.counts, settings.width),
+                positions=positions[slots],
+                cell=cell[slots],
+                stale=found.overflow,
+                overflow=found.overflow,
+            )
             valid = wanted[slots]
             return jax.tree.map(
                 lambda old, new: old.at[slots].set(

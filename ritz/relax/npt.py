@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ritz.checks import check_finite, check_positive
 from ritz.relax.integrator import kinetic_energy
 from ritz.relax.langevin import NVTLangevin
 from ritz.relax.matrices import volume
-from ritz.relax.numbers import finite, positive
 from ritz.relax.stage import Moved, Now
 from ritz.relax.units import BOLTZMANN, FEMTOSECOND, GIGAPASCAL
 
@@ -49,9 +49,9 @@ class NPT(NVTLangevin):
         max_steps: int | None = None,
     ):
         super().__init__(temperature, dt, friction, convergence_hook, max_steps)
-        self.pressure = finite("pressure", pressure, "GPa")
-        self.relaxation = positive("relaxation", relaxation)
-        self.compressibility = positive("compressibility", compressibility)
+        self.pressure = check_finite("pressure", pressure, "GPa")
+        self.relaxation = check_positive("relaxation", relaxation)
+        self.compressibility = check_positive("compressibility", compressibility)
 
     @property
     def settings(self) -> Any:

@@ -1,37 +1,8 @@
-"""Checks and converts numbers that are given."""
+"""Arrays in the precision of a run."""
 
-import math
-import numbers
 from typing import Any
 
 import jax.numpy as jnp
-
-
-def positive(name: str, value: Any) -> float:
-    """`value` as a float, if it is finite and above zero.
-
-    Raises:
-        ValueError: Otherwise.
-    """
-    if not _is_number(value) or not value > 0:
-        raise ValueError(f"{name} must be a positive number, but {value!r} was given.")
-    return float(value)
-
-
-def finite(name: str, value: Any, unit: str) -> float:
-    """`value` as a float, if it is finite.
-
-    Raises:
-        ValueError: Otherwise, with its unit.
-    """
-    if not _is_number(value):
-        raise ValueError(f"{name} must be a number, in {unit}, but {value!r} was given.")
-    return float(value)
-
-
-def _is_number(value: Any) -> bool:
-    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)
 
 
 def as_real(leaf: Any, real: Any) -> Any:

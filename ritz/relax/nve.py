@@ -4,8 +4,8 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
+from ritz.checks import check_positive
 from ritz.relax.integrator import AbstractIntegrator, thermal
-from ritz.relax.numbers import positive
 from ritz.relax.stage import Moved, Now
 
 
@@ -28,7 +28,9 @@ class NVE(AbstractIntegrator):
         max_steps: int | None = None,
     ):
         super().__init__(dt, convergence_hook, max_steps)
-        self.temperature = None if temperature is None else positive("temperature", temperature)
+        self.temperature = (
+            None if temperature is None else check_positive("temperature", temperature)
+        )
 
     @property
     def settings(self) -> Any:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Self
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ritz.checks import check_positive
 from ritz.relax.cell import CellState, FrechetCell
 from ritz.relax.convergence_hook import ConvergenceHook
-from ritz.relax.numbers import positive
 from ritz.relax.stage import AbstractStage, Moved, Now
 
 
@@ -40,7 +40,7 @@ class AbstractOptimizer(AbstractStage):
         if convergence_hook is None:
             convergence_hook = ConvergenceHook()
         super().__init__(convergence_hook, max_steps)
-        self.max_step = positive("max_step", max_step)
+        self.max_step = check_positive("max_step", max_step)
         if cell is True:
             cell = FrechetCell()
         if cell and not isinstance(cell, FrechetCell):

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ritz.checks import check_positive
 from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE
 from ritz.potentials.potential import AbstractPotential
-from ritz.relax.numbers import positive
 
 
 def _check_reach(cutoff: float | None, onset: float | None) -> tuple[float, float | None]:
     """The cutoff, infinite for None, and the onset of the switching function."""
-    reach = math.inf if cutoff in (None, math.inf) else positive("cutoff", cutoff)
+    reach = math.inf if cutoff in (None, math.inf) else check_positive("cutoff", cutoff)
     if onset is not None and not 0 < onset < reach:
         raise ValueError(f"onset must lie between 0 and the cutoff {reach:g}, not at {onset!r}.")
     if onset is not None and math.isinf(reach):
@@ -77,14 +77,14 @@ def _switch(x: Any, start: float, end: float) -> Any:
 def _table(name: str, value: float | Mapping[str, float]) -> Any:
     """A number, or an array by atomic number; NaN for elements that were not given."""
     if not isinstance(value, Mapping):
-        return positive(name, value)
+        return check_positive(name, value)
     from ase.data import atomic_numbers
 
     table = np.full(119, np.nan)
     for symbol, number in value.items():
         if symbol not in atomic_numbers:
             raise ValueError(f"{name} names {symbol!r}, which is no chemical element.")
-        table[atomic_numbers[symbol]] = positive(f"{name}[{symbol!r}]", number)
+        table[atomic_numbers[symbol]] = check_positive(f"{name}[{symbol!r}]", number)
     return table
 
 
@@ -160,7 +160,7 @@ class Morse(PairPotential):
         onset: float | None = None,
     ):
         given = {"depth": depth, "stiffness": stiffness, "r0": r0}
-        self.params = {name: positive(name, value) for name, value in given.items()}
+        self.params = {name: check_positive(name, value) for name, value in given.items()}
         self.cutoff, self.onset = _check_reach(cutoff, onset)
 
     def pair_energy(self, params: Any, squared: Any) -> Any:
@@ -179,11 +179,11 @@ class SoftSphere(PairPotential):
     """
 
     def __init__(self, epsilon: float = 1.0, sigma: float = 1.0, exponent: float = 2.0):
-        if positive("exponent", exponent) < 2:
+        if check_positive("exponent", exponent) < 2:
             raise ValueError(f"exponent must be at least 2, but {exponent!r} was given.")
         self.params = {
-            "epsilon": positive("epsilon", epsilon),
-            "sigma": positive("sigma", sigma),
+            "epsilon": check_positive("epsilon", epsilon),
+            "sigma": check_positive("sigma", sigma),
         }
         self.cutoff, self.onset = _check_reach(sigma, None)
         self.exponent = float(exponent)

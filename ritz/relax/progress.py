@@ -30,9 +30,12 @@ class StructureProgress(AbstractCallback):
 
         self._drawn, self._row = 0.0, {}
         self._bar = tqdm(
-            total=len(driver.settled_state), disable=jax.process_index() != 0, unit="structure",
-            dynamic_ncols=True, mininterval=0.0,
-        )  # fmt: skip
+            total=len(driver.settled_state),
+            disable=jax.process_index() != 0,
+            unit="structure",
+            dynamic_ncols=True,
+            mininterval=0.0,
+        )
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Draw, if it is time."""

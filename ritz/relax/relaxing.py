@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float
 
-from ritz.driver.arguments import check_count, listed
+from ritz.checks import check_count, check_positive
+from ritz.driver.arguments import listed
 from ritz.relax.batch import FAILED, UNCONVERGED
 from ritz.relax.cell import FrechetCell
 from ritz.relax.convergence_hook import DEFAULT_FMAX, ConvergenceHook
@@ -18,7 +19,6 @@ from ritz.relax.fire import FIRE
 from ritz.relax.fire2 import FIRE2
 from ritz.relax.gradient_descent import GradientDescent
 from ritz.relax.lbfgs import LBFGS
-from ritz.relax.numbers import positive
 from ritz.relax.optimizer import AbstractOptimizer
 from ritz.relax.progress import StructureProgress
 
@@ -103,19 +103,22 @@ def relax(
     """
     check_count("max_steps", max_steps, 0)
     stage = _stage(optimizer, cell).with_max_steps(max_steps)
-    criteria = [Criterion("fmax", positive("fmax", fmax))]
+    criteria = [Criterion("fmax", check_positive("fmax", fmax))]
     if smax is not None:
         if stage.cell is None:
             raise ValueError("smax needs a moving cell: give cell=True.")
-        small = SmallStress(positive("smax", smax), stage.cell)
+        small = SmallStress(check_positive("smax", smax), stage.cell)
         criteria.append(Criterion("stress", smax, custom_op=small))
     stage = stage.with_hook(ConvergenceHook(criteria))
     driver = Relaxation(atoms, model, stage, **settings)
     callbacks = listed(callback) + ([StructureProgress()] if show_progress else [])
     driver.run(
-        steps_needed(driver, max_steps), out=out, callback=callbacks, show_progress=False,
+        steps_needed(driver, max_steps),
+        out=out,
+        callback=callbacks,
+        show_progress=False,
         resume=resume,
-    )  # fmt: skip
+    )
     return result(driver, single=isinstance(atoms, AseAtoms))
 
 
@@ -165,10 +168,21 @@ def result(driver: Relaxation, single: bool = False) -> RelaxResult:
     exit_status = driver.stages.exit_status
     names = {exit_status: "converged", FAILED: "failed", UNCONVERGED: "unconverged"}
     status = [names.get(int(code), "running") for code in state.status]
-    found = RelaxResult(state.atoms, state.energy, state.fmax, status, state.steps, state.reasons)
+    found = RelaxResult(
+        atoms=state.atoms,
+        energy=state.energy,
+        fmax=state.fmax,
+        status=status,
+        steps=state.steps,
+        reason=state.reasons,
+    )
     if not single:
         return found
     return RelaxResult(
-        found.atoms[0], float(found.energy[0]), float(found.fmax[0]), status[0],
-        int(found.steps[0]), found.reason[0],
-    )  # fmt: skip
+        atoms=found.atoms[0],
+        energy=float(found.energy[0]),
+        fmax=float(found.fmax[0]),
+        status=status[0],
+        steps=int(found.steps[0]),
+        reason=found.reason[0],
+    )

@@ -30,10 +30,8 @@ def row(
     status = jnp.concatenate(list(statuses))
     running = (status >= 0) & (status < n_stages)
     by_slot = {
-        "place": jnp.concatenate(
-            [g.place[s.member] for g, s in zip(given, slots, strict=True)]
-        )
-    }  # fmt: skip
+        "place": jnp.concatenate([g.place[s.member] for g, s in zip(given, slots, strict=True)])
+    }
     for name in ("energy", "fmax"):
         by_slot[name] = jnp.concatenate([getattr(view, name) for view in observables])
     by_slot["status"] = status

@@ -7,7 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ritz.relax.batch import EMPTY, FAILED, Evaluation, Geometry, Given, Outcome, Slots
+from ritz.relax.batch import (
+    EMPTY,
+    FAILED,
+    Evaluation,
+    Geometry,
+    Given,
+    Outcome,
+    Slots,
+    is_running,
+    outcome,
+)
 from ritz.relax.bucket import Bucket
 from ritz.relax.neighbors import ListSettings, NeighborLists, empty_lists, refresh
 from ritz.relax.stage import FusedStage, Now, select
@@ -34,10 +44,17 @@ def first_slots(
     lists = empty_lists(n_slots, n_atoms, settings, real)
     geometry, slots = fill(given, member, stages, lists, ())
     now = Now(
-        geometry.positions, slots.velocities, geometry.cell, slots.energy, slots.forces,
-        slots.virial, slots.atoms.masses, slots.atoms.movable,
-        jnp.sum(slots.atoms.mask, axis=-1), jax.random.split(jax.random.key(0), n_slots),
-    )  # fmt: skip
+        positions=geometry.positions,
+        velocities=slots.velocities,
+        cell=geometry.cell,
+        energy=slots.energy,
+        forces=slots.forces,
+        virial=slots.virial,
+        masses=slots.atoms.masses,
+        movable=slots.atoms.movable,
+        n_atoms=jnp.sum(slots.atoms.mask, axis=-1),
+        key=jax.random.split(jax.random.key(0), n_slots),
+    )
     states = tuple(
         jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda n, s=s: jax.vmap(s.enter)(n)[0], now))
         for s in stages.stages
@@ -49,9 +66,14 @@ def first_slots(
         matrices = jnp.zeros((n_structures, 3, 3), real)
         counts = jnp.zeros(n_structures, jnp.int32)
         finished = Outcome(
-            Evaluation(Geometry(all_positions, matrices), all_positions), numbers, all_positions,
-            matrices, numbers, jnp.full(n_structures, EMPTY, jnp.int32), counts,
-        )  # fmt: skip
+            at=Evaluation(Geometry(all_positions, matrices), all_positions),
+            energy=numbers,
+            forces=all_positions,
+            virial=matrices,
+            fmax=numbers,
+            status=jnp.full(n_structures, EMPTY, jnp.int32),
+            steps=counts,
+        )
     return geometry, slots._replace(stages=states, finished=finished)
 
 
@@ -95,9 +117,11 @@ def remade(slots: Slots, made_from: Sequence[Any], settings: ListSettings) -> Ne
         lists, positions, cell, slots.atoms.pbc, slots.atoms.mask, ~stale, settings
     )
     return made._replace(
-        positions=jnp.asarray(positions), cell=jnp.asarray(cell), stale=jnp.asarray(stale),
+        positions=jnp.asarray(positions),
+        cell=jnp.asarray(cell),
+        stale=jnp.asarray(stale),
         overflow=jnp.asarray(overflow),
-    )  # fmt: skip
+    )
 
 
 def fill(
@@ -111,14 +135,23 @@ def fill(
     nothing = jnp.zeros(n_slots, jnp.int32)
     forces = jnp.zeros_like(geometry.positions)
     return geometry, Slots(
-        member=member, atoms=atoms, velocities=given.velocities[take],
+        member=member,
+        atoms=atoms,
+        velocities=given.velocities[take],
         at=Evaluation(geometry, given.velocities[take]),
-        energy=jnp.full(n_slots, jnp.inf, real), forces=forces,
-        virial=jnp.zeros((n_slots, 3, 3), real), fmax=jnp.full(n_slots, jnp.inf, real),
-        status=nothing, steps=nothing, stage_steps=nothing, stages=states,
-        counters=jnp.zeros((n_slots, len(stages.all_hooks)), jnp.int32), lists=lists,
-        next=jnp.asarray(n_slots, jnp.int32), finished=(),
-    )  # fmt: skip
+        energy=jnp.full(n_slots, jnp.inf, real),
+        forces=forces,
+        virial=jnp.zeros((n_slots, 3, 3), real),
+        fmax=jnp.full(n_slots, jnp.inf, real),
+        status=nothing,
+        steps=nothing,
+        stage_steps=nothing,
+        stages=states,
+        counters=jnp.zeros((n_slots, len(stages.all_hooks)), jnp.int32),
+        lists=lists,
+        next=jnp.asarray(n_slots, jnp.int32),
+        finished=(),
+    )
 
 
 def select_slots(chosen: Any, new: Slots, old: Slots) -> Slots:
@@ -126,3 +159,45 @@ def select_slots(chosen: Any, new: Slots, old: Slots) -> Slots:
     bare = {"next": (), "lists": ()}
     picked = select(chosen, new._replace(**bare), old._replace(**bare))
     return picked._replace(next=old.next, lists=old.lists)
+
+
+def with_counters(slots: Slots, n_hooks: int) -> Slots:
+    """The slots with a counter for each of `n_hooks` hooks; new ones begin at zero."""
+    more = n_hooks - slots.counters.shape[1]
+    return slots._replace(counters=jnp.pad(slots.counters, ((0, 0), (0, more))))
+
+
+def refilled(
+    stages: FusedStage, geometry: Geometry, slots: Slots, given: Given
+) -> tuple[Geometry, Slots]:
+    """Let waiting structures into the slots of those that have ended."""
+    n_structures = len(given.place)
+    if isinstance(slots.finished, tuple) and not slots.finished:
+        return geometry, slots
+    free = ~is_running(slots, len(stages))
+
+    def refill(geometry: Geometry, slots: Slots) -> tuple[Geometry, Slots]:
+        rank = jnp.cumsum(free).astype(slots.next.dtype)
+        new = slots.next + rank - 1
+        enters = free & (new < n_structures)
+        # Those that leave are written where they belong; the others, out of bounds, nowhere.
+        leaves = jnp.where(enters, slots.member, n_structures)
+        finished = jax.tree.map(
+            lambda all, own: all.at[leaves].set(own, mode="drop"), slots.finished, outcome(slots)
+        )
+        member = jnp.where(enters, new, slots.member)
+        entering, fresh = fill(given, member, stages, slots.lists, slots.stages)
+        geometry = select(enters, entering, geometry)
+        fresh = fresh._replace(next=slots.next, finished=())
+        kept = slots._replace(finished=(), lists=slots.lists)
+        lists = slots.lists._replace(
+            stale=slots.lists.stale | enters, overflow=slots.lists.overflow & ~enters
+        )
+        changed = select_slots(enters, fresh, kept)
+        n_entered = jnp.sum(enters).astype(slots.next.dtype)
+        return geometry, changed._replace(
+            lists=lists, next=slots.next + n_entered, finished=finished
+        )
+
+    wanted = jnp.any(free) & (slots.next < n_structures)
+    return jax.lax.cond(wanted, refill, lambda *unchanged: unchanged, geometry, slots)

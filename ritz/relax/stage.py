@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.relax.convergence_hook import ConvergenceHook
 
 
@@ -195,8 +195,13 @@ class FusedStage:
             if hook is None:
                 continue
             source, target = hook.source_status, hook.target_status
-            found.append(_placed(hook, place if source is None else source,
-                                 place + 1 if target is None else target))  # fmt: skip
+            found.append(
+                _placed(
+                    hook,
+                    place if source is None else source,
+                    place + 1 if target is None else target,
+                )
+            )
         for hook in self.hooks:
             target = hook.target_status
             if target is None:

@@ -14,7 +14,7 @@ from ase import Atoms as AseAtoms
 from ase.io.trajectory import TrajectoryWriter
 from jaxtyping import Array, Bool, Int
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.loggers.base import AbstractLogger
 from ritz.relax.batch import Outcome, Slots, outcome
 from ritz.relax.bucket import unpack
@@ -110,10 +110,14 @@ class Trajectory(AbstractLogger):
     def _empty(self, slots: Slots) -> Frames:
         n, rows = len(slots.member), self._rows
         return Frames(
-            jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), outcome(slots)),
-            jnp.zeros((rows, n), slots.member.dtype), jnp.zeros((rows, n), bool),
-            jnp.full(rows, -1, jnp.int32), self._runs(slots), slots.member, slots.steps,
-        )  # fmt: skip
+            outcome=jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), outcome(slots)),
+            member=jnp.zeros((rows, n), slots.member.dtype),
+            wanted=jnp.zeros((rows, n), bool),
+            step=jnp.full(rows, -1, jnp.int32),
+            running=self._runs(slots),
+            last_member=slots.member,
+            last_steps=slots.steps,
+        )
 
     def _runs(self, slots: Slots) -> Any:
         return (slots.status >= 0) & (slots.status < len(slots.stages))
@@ -141,10 +145,16 @@ class Trajectory(AbstractLogger):
         wanted = (frames.running | new) & ((moved & (step % self.every == 0)) | ~runs)
         row = step % self._rows
         return Frames(
-            jax.tree.map(lambda ring, new: ring.at[row].set(new), frames.outcome, outcome(slots)),
-            frames.member.at[row].set(slots.member), frames.wanted.at[row].set(wanted),
-            frames.step.at[row].set(step), runs, slots.member, slots.steps,
-        )  # fmt: skip
+            outcome=jax.tree.map(
+                lambda ring, new: ring.at[row].set(new), frames.outcome, outcome(slots)
+            ),
+            member=frames.member.at[row].set(slots.member),
+            wanted=frames.wanted.at[row].set(wanted),
+            step=frames.step.at[row].set(step),
+            running=runs,
+            last_member=slots.member,
+            last_steps=slots.steps,
+        )
 
     # On the host.
 
@@ -167,10 +177,13 @@ class Trajectory(AbstractLogger):
             state = driver.structures
             outcomes, places = state.present()
             found = unpack(state.given, outcomes, places, state.stages)
-            self._write([
-                _labelled(image, step, place)
-                for place, image in enumerate(found) if image is not None
-            ])  # fmt: skip
+            self._write(
+                [
+                    _labelled(image, step, place)
+                    for place, image in enumerate(found)
+                    if image is not None
+                ]
+            )
         super().on_run_end(step, driver)
 
     def _write(self, images: Iterable[AseAtoms]) -> None:

@@ -16,8 +16,8 @@ from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents
 from ritz.checkpoint.ownership import FolderOwner
 from ritz.checkpoint.plain import Encoder, pack
 from ritz.checkpoint.resume import load
+from ritz.checks import check_count
 from ritz.driver import AbstractDriver, StopReason
-from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback, StopRun
 from ritz.driver.signals import RunInterrupted, SignalGuard
 
@@ -201,10 +201,12 @@ class WorkStage(abc.ABC):
         resume = self._source(context, folder)
         try:
             driver.run(
-                self.config.iterations, out=list(self.writers),
-                callback=[FolderOwner("."), *self.run_callbacks(driver), saving], resume=resume,
+                self.config.iterations,
+                out=list(self.writers),
+                callback=[FolderOwner("."), *self.run_callbacks(driver), saving],
+                resume=resume,
                 **{"show_progress": False, **self.run_options(), **context.options},
-            )  # fmt: skip
+            )
         except StageAbort as abort:
             self._keep(abort, folder)
             raise SystemExit(f"stage {self.name}: {abort}") from abort

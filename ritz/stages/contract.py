@@ -14,16 +14,31 @@ from typing import Any, cast
 _FIELD = ("ritz", "netket", "flax", "optax", "jax")
 
 _MAKERS = (
-    "optax", "jax.nn", "jax._src.nn", "flax.linen", "flax.nnx", "netket.graph", "netket.hilbert",
-    "netket.models", "netket.nn", "netket.operator", "netket.optimizer", "netket.sampler",
-)  # fmt: skip
+    "optax",
+    "jax.nn",
+    "jax._src.nn",
+    "flax.linen",
+    "flax.nnx",
+    "netket.graph",
+    "netket.hilbert",
+    "netket.models",
+    "netket.nn",
+    "netket.operator",
+    "netket.optimizer",
+    "netket.sampler",
+)
 """Packages whose classes and functions do nothing but make an object."""
 
 _UNIONS = (typing.Union, types.UnionType)
 _BARE = (Any, object, inspect.Parameter.empty)
 _CONTAINERS = (
-    list, tuple, dict, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Mapping,
-)  # fmt: skip
+    list,
+    tuple,
+    dict,
+    collections.abc.Sequence,
+    collections.abc.Iterable,
+    collections.abc.Mapping,
+)
 
 
 class ContractError(ValueError):

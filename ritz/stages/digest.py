@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
-from ritz.loggers.files import atomic_write
+from ritz.folders.files import atomic_write
 from ritz.stages.statistics import r_hat, series_statistics
 from ritz.wording import counted
 

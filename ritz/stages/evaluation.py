@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ritz.checks import check_count
 from ritz.driver import AbstractDriver
-from ritz.driver.arguments import check_count
 from ritz.stages.base import WorkStageConfig
 from ritz.stages.digest import Digest, Estimate, read_digest
 from ritz.stages.sampling import AbstractWavefunction, SamplingStage, SamplingStageBuilder
@@ -75,6 +75,5 @@ class EvalStageBuilder(SamplingStageBuilder):
         """
         self.ensure_configured()
         return EvaluationWorkStage(
-            self._parts(), self.wavefunction, self.name, self._writers or (),
-            self._callbacks or (),
-        )  # fmt: skip
+            self._parts(), self.wavefunction, self.name, self._writers or (), self._callbacks or ()
+        )

@@ -183,9 +183,10 @@ def _choices(modules: Sequence[str]) -> list[str]:
         except ImportError:
             continue
         owners = {
-            name: value.__module__ for name, value in found.items()
+            name: value.__module__
+            for name, value in found.items()
             if name[0] != "_" and (inspect.isclass(value) or inspect.isfunction(value))
-        }  # fmt: skip
+        }
         defined = {name for name, owner in owners.items() if owner == module}
         root = module.partition(".")[0]
         exported = {name for name, owner in owners.items() if owner.partition(".")[0] == root}
@@ -239,9 +240,10 @@ def _refuse_missing(
     needed = [
         name
         for name, p in parameters.items()
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        if p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         and name not in given
-    ]  # fmt: skip
+    ]
     if needed:
         label = getattr(function, "__name__", repr(function))
         example = ", ".join(f"{name}: ..." for name in needed)

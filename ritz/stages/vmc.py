@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 import optax
 
 from ritz.callbacks import InvalidLossStopping
+from ritz.checks import check_choice
 from ritz.driver import AbstractDriver
-from ritz.driver.arguments import check_choice
 from ritz.driver.divergence import POLICIES
 from ritz.stages.base import WorkStageConfig
 from ritz.stages.contract import ContractError

@@ -29,8 +29,9 @@ def small_problem(mode: str, seed: int = 0, n_samples: int = 24) -> Problem:
         params["v"] = jnp.asarray(numbers(5, complex_=True))
 
     losses = numbers(n_samples, complex_=mode != "real")
-    return Problem(_log_psi, params, jnp.asarray(numbers(n_samples, 5)), jnp.asarray(losses),
-                   mode=mode)  # fmt: skip
+    return Problem(
+        _log_psi, params, jnp.asarray(numbers(n_samples, 5)), jnp.asarray(losses), mode=mode
+    )
 
 
 def _log_psi(p: dict[str, jax.Array], x: jax.Array) -> jax.Array:
@@ -54,8 +55,13 @@ def check_update(rule: AbstractUpdateRule, modes: tuple[str, ...] = ("real", "co
         first = small_problem(mode)
         traces = []
 
-        def step(state: object, losses: jax.Array, key: jax.Array, first: Problem = first,
-                 traces: list[int] = traces) -> object:  # fmt: skip
+        def step(
+            state: object,
+            losses: jax.Array,
+            key: jax.Array,
+            first: Problem = first,
+            traces: list[int] = traces,
+        ) -> object:
             traces.append(1)
             problem = Problem(first.log_psi, first.params, first.samples, losses, mode=first.mode)
             return rule.update(state, problem, first.params, key)

@@ -82,9 +82,11 @@ class MARCH(AbstractUpdateRule):
         root = jnp.sqrt(self.metric(state))
         change, info = kernel_solve(
             scores / root.astype(scores.dtype),
-            problem.residuals - scores @ kept.astype(scores.dtype), shift, self.solver,
+            problem.residuals - scores @ kept.astype(scores.dtype),
+            shift,
+            self.solver,
             row_blocks=2 if problem.mode == "complex" else 1,
-        )  # fmt: skip
+        )
         direction = (kept + change / root).astype(state.previous.dtype)
         variance = (
             self.beta * state.variance + (1 - self.beta) * jnp.abs(direction - state.previous) ** 2

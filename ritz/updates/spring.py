@@ -71,9 +71,12 @@ class SPRING(AbstractUpdateRule):
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         kept = at_step(self.momentum, state.step) * state.previous
         change, info = kernel_solve(
-            scores, problem.residuals - scores @ kept.astype(scores.dtype), shift, self.solver,
+            scores,
+            problem.residuals - scores @ kept.astype(scores.dtype),
+            shift,
+            self.solver,
             row_blocks=2 if problem.mode == "complex" else 1,
-        )  # fmt: skip
+        )
         direction = (kept + change).astype(state.previous.dtype)
         new_state = SpringState(state.step + 1, direction)
         if self.norm_cap is not None:

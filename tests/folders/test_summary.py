@@ -3,8 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ritz.cli.results import summarise
-from ritz.folders.summary import SUMMARY, read_summary, write_summary
+from ritz.folders.summary import SUMMARY, add_result, read_summary, write_summary
 
 
 def test_what_is_not_finite_is_null_and_said():
@@ -19,14 +18,14 @@ def test_what_is_not_finite_is_null_and_said():
 
 
 def test_a_damaged_summary_is_none():
-    for text in ("", "[1]", "{", "\x00"):
+    for text in ("", "[1]", "{", "\x00", "[" * 100_000):
         Path(SUMMARY).write_text(text)
         assert read_summary(".") == {}
 
 
 def test_the_newest_result_is_at_the_top():
-    summarise(Path(), "train", {"energy": -1.0, "steps": 5}, exact=-2.0)
-    summarise(Path(), "evaluate", {"energy": -1.5, "r_hat": 1.0})
+    add_result(Path(), "train", {"energy": -1.0, "steps": 5}, exact=-2.0)
+    add_result(Path(), "evaluate", {"energy": -1.5, "r_hat": 1.0})
     found = read_summary(".")
     assert found["energy"] == -1.5 and found["result_of"] == "evaluate" and found["exact"] == -2.0
     assert found["train"] == {"energy": -1.0, "steps": 5} and "steps" not in found

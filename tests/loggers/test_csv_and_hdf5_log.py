@@ -35,6 +35,14 @@ def test_csv_columns_may_come_later():
     ]
 
 
+def test_csv_takes_only_what_is_asked_for():
+    log = CSVLog("run", quantities=["b", "missing"])
+    with log.open(Path("."), "run"):
+        log.write(0, {"a": 1.0, "b": {"mean": 2.0, "error": 0.5}})
+        log.write(1, {"a": 1.0})
+    assert read_csv() == [["step", "b.mean", "b.error"], ["0", "2.0", "0.5"], ["1", "", ""]]
+
+
 def test_csv_columns_may_come_while_rows_are_held():
     log = CSVLog("run")
     with log.open(Path("."), "run"):

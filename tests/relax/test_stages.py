@@ -142,7 +142,7 @@ def test_conformance(make):
         (lambda: LBFGS(memory=0), ValueError, "memory"),
         (lambda: GradientDescent(rate=0.0), ValueError, "rate must be a positive number"),
         (lambda: NVTLangevin(-3.0), ValueError, "temperature must be a positive number"),
-        (lambda: NPT(300.0, pressure="high"), ValueError, "pressure must be a number"),
+        (lambda: NPT(300.0, pressure="high"), TypeError, "pressure must be a finite number, in"),
         (lambda: FrechetCell(mask=(True,)), ValueError, "six booleans"),
         (lambda: FrechetCell(hydrostatic=True, constant_volume=True), ValueError, "cannot move"),
         (lambda: FIRE(convergence_hook={"criteria": []}), ValueError, "criteria is empty"),

@@ -98,8 +98,10 @@ def data_location(
         return place
     _logger.info(
         "The data would take %.2g GB, and memory_limit is %.2g GB: they are streamed, and what "
-        "training needs of them is computed in each epoch again.", size / 1e9, limit / 1e9,
-    )  # fmt: skip
+        "training needs of them is computed in each epoch again.",
+        size / 1e9,
+        limit / 1e9,
+    )
     return NOWHERE
 
 

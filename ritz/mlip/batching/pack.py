@@ -81,7 +81,15 @@ def pack(
                 (forces_of(part).astype(dtype), model.tables(part, widths, dtype, with_stress))
             )
     forces, rows = (None, None) if tables.rows is None else tables.rows
-    return Split(counts, labels, starts_of(counts), inputs.rows, table_starts, forces, rows)
+    return Split(
+        counts,
+        labels,
+        starts_of(counts),
+        inputs=inputs.rows,
+        table_starts=table_starts,
+        forces=forces,
+        tables=rows,
+    )
 
 
 class _Ragged(NamedTuple):

@@ -68,7 +68,15 @@ class DataStream:
     def split(self) -> Split:
         """The split without any rows of atoms."""
         starts = np.zeros_like(self.survey.counts)
-        return Split(self.survey.counts, self.survey.labels, starts, (), starts, None, None)
+        return Split(
+            self.survey.counts,
+            self.survey.labels,
+            starts,
+            inputs=(),
+            table_starts=starts,
+            forces=None,
+            tables=None,
+        )
 
     def batch_bytes(self, capacity: Capacity) -> int:
         """Bytes of a batch on the device."""
@@ -125,7 +133,15 @@ class DataStream:
             tables.add(self._no_tables())
         nothing: Any = ()
         forces, own = (None, None) if tables.rows is None else tables.rows
-        found = Split(nothing, nothing, starts, inputs.rows, table_starts, forces, own)
+        found = Split(
+            nothing,
+            nothing,
+            starts,
+            inputs=inputs.rows,
+            table_starts=table_starts,
+            forces=forces,
+            tables=own,
+        )
         with jax.enable_x64(self.dtype == "float64"), default_device(self.device):
             return on_device(found, jnp.dtype(self.dtype))
 
@@ -143,9 +159,10 @@ class DataStream:
             for place, has_tables in zip(places, tabled, strict=True)
         ]
         missing = [
-            number for number, parts in enumerate(zip(inputs, tables, strict=True))
+            number
+            for number, parts in enumerate(zip(inputs, tables, strict=True))
             if any(part is None for part in parts)
-        ]  # fmt: skip
+        ]
         if missing:
             self._compute([places[number] for number in missing], missing, tabled, inputs, tables)
         for rows, table_rows, has_tables in zip(inputs, tables, tabled, strict=True):

@@ -67,11 +67,17 @@ def chunk_of(
     known: Any = None if any(own is None for own in features) else features
     kept = dataset.local_widths
     return Chunk(
-        [dataset.get_structure(place) for place in places], model.species, model.cutoff,
-        model.min_distance, known, kept,
-        None if kept is None else lambda: [dataset.get_local_derivatives(p) for p in places],
-        search,
-    )  # fmt: skip
+        [dataset.get_structure(place) for place in places],
+        model.species,
+        model.cutoff,
+        least=model.min_distance,
+        features=known,
+        widths=kept,
+        derivatives=None
+        if kept is None
+        else lambda: [dataset.get_local_derivatives(p) for p in places],
+        search=search,
+    )
 
 
 def chunks_of(model: AbstractModel, dataset: AbstractDataset) -> Iterator[Chunk]:
@@ -121,16 +127,27 @@ def survey_dataset(
     check.finish()
     close_pairs.report()
     return Survey(
-        np.concatenate(counts), _concatenated(labels), widths, statistics, digest.hexdigest()[:12],
-        chunks if keep else None, closest if strict else None,
-    )  # fmt: skip
+        np.concatenate(counts),
+        _concatenated(labels),
+        widths,
+        statistics=statistics,
+        digest=digest.hexdigest()[:12],
+        chunks=chunks if keep else None,
+        closest=closest if strict else None,
+    )
 
 
 def digest_of(digest: Any, structure: Structure) -> None:
     """Add a structure with all its labels to a hash."""
     digest.update(" ".join(structure.species).encode())
-    for value in (structure.positions, structure.forces, structure.cell, structure.stress,
-                  structure.energy, structure.weight):  # fmt: skip
+    for value in (
+        structure.positions,
+        structure.forces,
+        structure.cell,
+        structure.stress,
+        structure.energy,
+        structure.weight,
+    ):
         digest.update(b"-" if value is None else np.ascontiguousarray(value, float).tobytes())
 
 
@@ -148,10 +165,10 @@ def labels_of(
         np.array([referenced_energy(s, atomic_energies) for s in structures]),
         np.array([s.weight for s in structures]),
         np.array([np.zeros((3, 3)) if s.stress is None else s.stress for s in structures]),
-        np.array([s.volume for s in structures]),
-        np.array([s.stress is not None for s in structures]),
-        np.array([s.forces is not None for s in structures]),
-        tabled,
+        volume=np.array([s.volume for s in structures]),
+        has_stress=np.array([s.stress is not None for s in structures]),
+        has_forces=np.array([s.forces is not None for s in structures]),
+        has_tables=tabled,
     )
 
 
@@ -274,9 +291,12 @@ class ClosePairCheck:
         _logger.warning(
             "In %s atoms are closer than min_cutoff=%g Angstrom, below which the "
             "descriptor sees no pairs, so that training cannot learn what they do: %s%s. Lower "
-            "min_cutoff, or leave them out.", counted(len(closest), "structure"), self._least,
-            told, more,
-        )  # fmt: skip
+            "min_cutoff, or leave them out.",
+            counted(len(closest), "structure"),
+            self._least,
+            told,
+            more,
+        )
 
 
 def _dropped(chunk: Chunk, least: float) -> dict[int, Dropped]:

@@ -79,8 +79,12 @@ class CommitteeTrainResult:
             out.errors.reset_index().to_csv(path / "history.csv", index=False)
             history = {"errors": out.errors.reset_index().to_dict("list"), "stats": out.stats}
             (path / "history.json").write_text(dump_json(history))
-            summary = {"seed": member.seed, "stats": out.stats, "timing": out.timing,
-                       "stop_message": out.stop_message}  # fmt: skip
+            summary = {
+                "seed": member.seed,
+                "stats": out.stats,
+                "timing": out.timing,
+                "stop_message": out.stop_message,
+            }
             (path / "summary.json").write_text(dump_json(summary, indent=2))
             entries.append({"index": member.index, "seed": member.seed, "folder": path.name})
         text = dump_json({**metadata, "members": entries}, indent=2)
@@ -133,13 +137,22 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
                 each = np.array([out.forces[index] for out in outputs if out.forces is not None])
                 spread = each.std(axis=0)
                 more = {
-                    "forces_mean": each.mean(axis=0), "forces_std": spread,
+                    "forces_mean": each.mean(axis=0),
+                    "forces_std": spread,
                     "force_uncertainty": spread.mean(axis=1),
-                }  # fmt: skip
-            results.append(EnsembleResult(
-                float(energies.mean()), float(energies.std()), energies, index, source,
-                outputs[0].names[index], int(outputs[0].n_atoms[index]), **more,
-            ))  # fmt: skip
+                }
+            results.append(
+                EnsembleResult(
+                    float(energies.mean()),
+                    float(energies.std()),
+                    energies,
+                    index=index,
+                    source_index=source,
+                    name=outputs[0].names[index],
+                    n_atoms=int(outputs[0].n_atoms[index]),
+                    **more,
+                )
+            )
         return cls(results, outputs)
 
     def __len__(self) -> int:
@@ -164,11 +177,14 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
         rows = []
         for result in self._results:
             row = {
-                "index": result.index, "source_index": result.source_index, "name": result.name,
-                "n_atoms": result.n_atoms, "energy_mean": result.energy_mean,
+                "index": result.index,
+                "source_index": result.source_index,
+                "name": result.name,
+                "n_atoms": result.n_atoms,
+                "energy_mean": result.energy_mean,
                 "energy_std": result.energy_std,
                 "energy_std_per_atom": result.energy_std / result.n_atoms,
-            }  # fmt: skip
+            }
             if result.force_uncertainty is not None:
                 row["force_uncertainty_max"] = float(result.force_uncertainty.max())
                 row["force_uncertainty_mean"] = float(result.force_uncertainty.mean())

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ritz.checks import check_count
 from ritz.driver import Kernel, Proposal
-from ritz.driver.arguments import check_count
 from ritz.driver.callback import AbstractCallback
 from ritz.mlip.models.abstract_model import Batch
 from ritz.mlip.training.driver import AbstractTraining

@@ -20,8 +20,9 @@ _ITERATION = re.compile(r"Iteration\s+\d+\(\s*(\d+)\s*\)")
 _CHANGE = re.compile(r"energy-change.*:\s*(\S+)\s*\(")
 
 _LIMITS = {
-    "NELM": re.compile(r"NELM\s*=\s*(\d+)"), "EDIFF": re.compile(r"EDIFF\s*=\s*(\S+)"),
-}  # fmt: skip
+    "NELM": re.compile(r"NELM\s*=\s*(\d+)"),
+    "EDIFF": re.compile(r"EDIFF\s*=\s*(\S+)"),
+}
 
 
 def unconverged_frames(path: Path, format: str | None) -> Sequence[bool]:
@@ -110,10 +111,13 @@ def _vasprun_failures(path: Path) -> list[bool]:
             elif element.tag == "calculation":
                 way = [i.text for i in element.findall("scstep/energy/i[@name='e_fr_energy']")]
                 last = [to_float(text or "nan") for text in way[-2:]]
-                found.append(_Loop(
-                    len(element.findall("scstep")),
-                    last[1] - last[0] if len(last) == 2 else np.inf, True,
-                ))  # fmt: skip
+                found.append(
+                    _Loop(
+                        len(element.findall("scstep")),
+                        last[1] - last[0] if len(last) == 2 else np.inf,
+                        True,
+                    )
+                )
                 element.clear()
     except (ET.ParseError, ValueError):  # it is ASE that tells what is wrong, frame by frame
         pass

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from ritz.mlip.arguments import check_fraction
+from ritz.checks import check_fraction
 from ritz.mlip.data.labels import as_structures
 from ritz.mlip.data.reference_energies import without_isolated
 from ritz.mlip.data.structure import Structure
@@ -143,8 +143,9 @@ class StructureDataset(AbstractDataset):
         if len(self.structures) < len(found):
             _logger.info(
                 "%d of %s left out: energies or forces are larger than max_energy or max_forces.",
-                len(found) - len(self.structures), counted(len(found), "structure"),
-            )  # fmt: skip
+                len(found) - len(self.structures),
+                counted(len(found), "structure"),
+            )
         if not self.structures:
             if not found:
                 raise ValueError("there are no structures but isolated atoms.")

@@ -44,10 +44,13 @@ def append(
     for s in structures:
         known = (s.cell, s.energy, s.forces, s.stress)
         parts = (
-            s.energy or 0.0, s.weight, np.zeros(9) if s.cell is None else s.cell,
-            np.zeros(9) if s.stress is None else s.stress, s.pbc,
+            s.energy or 0.0,
+            s.weight,
+            np.zeros(9) if s.cell is None else s.cell,
+            np.zeros(9) if s.stress is None else s.stress,
+            s.pbc,
             [value is not None for value in known],
-        )  # fmt: skip
+        )
         rows.append(np.concatenate([np.ravel(np.asarray(part, float)) for part in parts]))
     atoms = np.zeros((sum(lengths["atoms"]), 7))
     atoms[:, 0] = np.concatenate([s.to_ase().numbers for s in structures])
@@ -56,9 +59,10 @@ def append(
         [np.zeros((len(s), 3)) if s.forces is None else s.forces for s in structures]
     )
     columns = {
-        STRUCTURES: np.array(rows), ATOMS: atoms,
+        STRUCTURES: np.array(rows),
+        ATOMS: atoms,
         NAMES: np.frombuffer(b"".join(names), np.uint8),
-    }  # fmt: skip
+    }
     if features is not None:
         columns[FEATURES] = np.concatenate(features)
     if derivatives is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.extras import needs
 from ritz.mlip.data.datasets import AbstractDataset, Featurizer, within_limits
 from ritz.mlip.data.hdf5_columns import (

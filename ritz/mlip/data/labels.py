@@ -56,9 +56,15 @@ def from_ase(
             value is no number; or if sites are occupied in part.
     """
     labelling = Labelling(
-        energy_key, forces_key, stress_key, virial_key, energy_unit, length_unit, forces_unit,
-        stress_unit,
-    )  # fmt: skip
+        energy_key,
+        forces_key,
+        stress_key,
+        virial_key=virial_key,
+        energy_unit=energy_unit,
+        length_unit=length_unit,
+        forces_unit=forces_unit,
+        stress_unit=stress_unit,
+    )
     return structure_from_atoms(atoms, labelling, name)
 
 
@@ -84,13 +90,18 @@ def structure_from_atoms(atoms: Atoms, labelling: Labelling, name: str | None = 
     cell = np.asarray(atoms.cell) if np.any(np.asarray(atoms.cell)) else None
     cell = None if cell is None else labelling.length * cell
     return Structure(
-        positions=labelling.length * atoms.positions, species=atoms.get_chemical_symbols(),
-        cell=cell, pbc=tuple(map(bool, atoms.pbc)), name=name,
+        positions=labelling.length * atoms.positions,
+        species=atoms.get_chemical_symbols(),
+        cell=cell,
+        pbc=tuple(map(bool, atoms.pbc)),
+        name=name,
         weight=_number_label("weight", "weight", atoms.info.get("weight", 1.0)),  # type: ignore[arg-type]
-        energy=found.get("energy"), forces=found.get("forces"),
+        energy=found.get("energy"),
+        forces=found.get("forces"),
         stress=_stress(found, labelling, cell),
-        config_type=_text(atoms.info.get("config_type")), keys=tuple(sorted(_numeric(given))),
-    )  # fmt: skip
+        config_type=_text(atoms.info.get("config_type")),
+        keys=tuple(sorted(_numeric(given))),
+    )
 
 
 def from_record(given: Mapping[str, Any], labelling: Labelling) -> Structure:

@@ -87,7 +87,11 @@ def read_structures(
         ValueError: If a file cannot be read, or lacks a label under a key that was given; it is
             named.
     """
-    return list(iter_structures(paths, energy_key, forces_key, stress_key, format, index, **more))
+    return list(
+        iter_structures(
+            paths, energy_key, forces_key, stress_key=stress_key, format=format, index=index, **more
+        )
+    )
 
 
 def iter_structures(
@@ -120,8 +124,9 @@ def read_files(
     if how.skipped:
         _logger.warning(
             "%s skipped, since their electronic structure did not converge: %s",
-            counted(len(how.skipped), "frame", "is"), _listed(how.skipped),
-        )  # fmt: skip
+            counted(len(how.skipped), "frame", "is"),
+            _listed(how.skipped),
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -58,8 +58,9 @@ def without_isolated(
         if missing := sorted({s for each in left for s in each.species} - set(found)):
             _logger.warning(
                 "There is no isolated atom of %s, whose energy is taken as 0; give "
-                "atomic_energies for all species.", ", ".join(missing),
-            )  # fmt: skip
+                "atomic_energies for all species.",
+                ", ".join(missing),
+            )
     return left, found
 
 

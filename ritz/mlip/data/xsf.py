@@ -55,9 +55,13 @@ def read_xsf(path: str | PathLike[str]) -> Structure:
         )
     table = np.array(columns)
     return Structure(
-        table[:, :3], species, energy, table[:, 3:] if widths == {6} else None, cell,
+        table[:, :3],
+        species,
+        energy,
+        table[:, 3:] if widths == {6} else None,
+        cell,
         name=path.name,
-    )  # fmt: skip
+    )
 
 
 def write_xsf(path: str | PathLike[str], structure: Structure) -> None:

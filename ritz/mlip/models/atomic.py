@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from ritz.driver.arguments import check_count
+from ritz.checks import check_count
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chunk import Chunk

@@ -96,10 +96,14 @@ class GraphModel(AbstractModel):
         nowhere = jnp.full((), jnp.nan, graph.vectors.dtype)
         return AtomicGraph(
             positions=jnp.broadcast_to(nowhere, (len(valid), 3)),
-            cell=jnp.broadcast_to(nowhere, (3, 3)), pbc=jnp.zeros(3, bool), numbers=numbers,
-            mask=valid, neighbors=graph.partners // graph.partners.shape[1],
-            vectors=graph.vectors, pairs=graph.pairs & valid[:, None],
-        )  # fmt: skip
+            cell=jnp.broadcast_to(nowhere, (3, 3)),
+            pbc=jnp.zeros(3, bool),
+            numbers=numbers,
+            mask=valid,
+            neighbors=graph.partners // graph.partners.shape[1],
+            vectors=graph.vectors,
+            pairs=graph.pairs & valid[:, None],
+        )
 
     def predict(
         self, params: Any, normalisation: Normalisation, batch: Batch, capacity: GroupCapacity

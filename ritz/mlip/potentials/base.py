@@ -270,9 +270,12 @@ class AbstractMLIP(AbstractPotentialSource):
         normalisation = self.check_trained()
         self.check_finite()
         header = {
-            "kind": type(self).__name__, **self._header(), "dtype": self.dtype,
-            "atomic_energies": self.atomic_energies, "statistics": self.statistics,
-        }  # fmt: skip
+            "kind": type(self).__name__,
+            **self._header(),
+            "dtype": self.dtype,
+            "atomic_energies": self.atomic_energies,
+            "statistics": self.statistics,
+        }
         arrays = {name: np.asarray(value) for name, value in _named_leaves(self.parameters).items()}
         arrays |= {
             f"normalisation.{name}": np.asarray(value)

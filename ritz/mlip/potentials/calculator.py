@@ -36,9 +36,15 @@ class MLIPCalculator(Calculator):
     """
 
     implemented_properties: ClassVar[list[str]] = [
-        "energy", "free_energy", "energies", "forces", "stress", "energy_std", "forces_std",
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+        "energy_std",
+        "forces_std",
         "force_uncertainty",
-    ]  # fmt: skip
+    ]
 
     def __init__(self, potentials: Any, **kwargs: Any):
         super().__init__(**kwargs)
@@ -86,18 +92,21 @@ class MLIPCalculator(Calculator):
             found, energies = jax.device_get((found, energies))
         n = len(atoms)
         self.results = {
-            "energy": float(np.mean(found.energy)), "free_energy": float(np.mean(found.energy)),
-            "energies": np.mean(energies, axis=0), "forces": np.mean(found.forces, axis=0)[:n],
-        }  # fmt: skip
+            "energy": float(np.mean(found.energy)),
+            "free_energy": float(np.mean(found.energy)),
+            "energies": np.mean(energies, axis=0),
+            "forces": np.mean(found.forces, axis=0)[:n],
+        }
         if atoms.cell.rank == 3:
             stress = np.mean(found.virial, axis=0) / atoms.get_volume()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
         if len(self.members) > 1:
             spread = np.std(found.forces, axis=0)
             self.results |= {
-                "energy_std": float(np.std(found.energy)), "forces_std": spread,
+                "energy_std": float(np.std(found.energy)),
+                "forces_std": spread,
                 "force_uncertainty": np.mean(spread, axis=1),
-            }  # fmt: skip
+            }
 
     def _structure(self, atoms: Any) -> AtomicGraph:
         positions, pbc = np.asarray(atoms.positions), np.asarray(atoms.pbc)
@@ -119,9 +128,15 @@ class MLIPCalculator(Calculator):
         neighbors[first, places], pairs[first, places] = second, True
         vectors[first, places] = apart
         fields = (
-            positions, cell, pbc, np.asarray(atoms.numbers), np.ones(len(positions), bool),
-            neighbors, vectors, pairs,
-        )  # fmt: skip
+            positions,
+            cell,
+            pbc,
+            np.asarray(atoms.numbers),
+            np.ones(len(positions), bool),
+            neighbors,
+            vectors,
+            pairs,
+        )
         return AtomicGraph(*map(jnp.asarray, fields))
 
 

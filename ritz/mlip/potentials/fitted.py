@@ -139,9 +139,12 @@ class ClosePairs:
         vectors = positions[second] - positions[first] + shifts @ structure.box
         numbers = np.array([atomic_numbers[symbol] for symbol in structure.species])
         close = closest_of(
-            first, second, np.sqrt(np.sum(vectors**2, axis=-1)), numbers,
+            first,
+            second,
+            np.sqrt(np.sum(vectors**2, axis=-1)),
+            numbers,
             lambda a, b: pair_limit(self._model.species, self._limits, a, b),
-        )  # fmt: skip
+        )
         if close is not None:
             self.found[place] = close
         return first, second, shifts
@@ -170,8 +173,10 @@ class ClosePairs:
             told.append(f"and {len(places) - _TOLD} more")
         _logger.warning(
             "Of %s atoms are closer than the potential can tell, so that %s. %s.",
-            counted(len(places), "structure"), result, "; ".join(told),
-        )  # fmt: skip
+            counted(len(places), "structure"),
+            result,
+            "; ".join(told),
+        )
 
 
 class FittedCommittee(AbstractPotential):

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from ritz.mlip.arguments import check_dtype, check_positive
+from ritz.checks import check_positive
+from ritz.mlip.arguments import check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.models.graph import EnergyModule, GraphModel
 from ritz.mlip.models.painn import PaiNN
@@ -77,9 +78,10 @@ class GraphPotential(AbstractMLIP):
 
     def _header(self) -> dict[str, Any]:
         header = {
-            "module": type(self.module).__name__, "species": self.species,
+            "module": type(self.module).__name__,
+            "species": self.species,
             "cutoff": self.model.cutoff,
-        }  # fmt: skip
+        }
         if type(self.module) is PaiNN:
             fields = {f.name for f in dataclasses.fields(self.module)} - {"parent", "name"}
             header["fields"] = {name: getattr(self.module, name) for name in sorted(fields)}

@@ -75,9 +75,7 @@ def _known_and_predicted(found: PredictOut) -> dict[str, tuple[np.ndarray, np.nd
     if found.reference_energy is not None:
         known = np.isfinite(found.reference_energy)
         sizes = np.asarray(found.n_atoms)[known]
-        pairs["energy"] = (
-            found.reference_energy[known] / sizes, found.total_energy[known] / sizes
-        )  # fmt: skip
+        pairs["energy"] = (found.reference_energy[known] / sizes, found.total_energy[known] / sizes)
     both = [
         (np.asarray(known).ravel(), np.asarray(own).ravel())
         for known, own in zip(found.reference_forces or [], found.forces or [], strict=False)
@@ -201,7 +199,13 @@ def _predict_some(
     labels = labels_of(bare, {}, np.full(len(bare), eval_forces))
     widths = model.widths(chunk, eval_forces)
     split = pack(
-        model, [chunk], labels, potential.normalisation, widths, potential.dtype, eval_forces
+        model,
+        [chunk],
+        labels,
+        normalisation=potential.normalisation,
+        widths=widths,
+        dtype=potential.dtype,
+        with_stress=eval_forces,
     )
     with jax.enable_x64(potential.dtype == "float64"):
         split, parameters, normalisation = on_device(
@@ -213,14 +217,16 @@ def _predict_some(
         (capacity,), (plan,) = fixed_plan(split, BATCH, eval_forces)
         for ids in np.asarray(plan):
             found, stresses, batch = _predict_batch(
-                model, capacity, split, parameters, normalisation, ids
+                model, capacity, split, parameters=parameters, normalisation=normalisation, ids=ids
             )
             there = ids >= 0
             energies[ids[there]] = np.asarray(found.energy)[there]
             if eval_forces:
                 stress[ids[there]] = np.asarray(stresses)[there]
                 slots = np.where(batch.valid, batch.slot, -1)
-                _scatter(forces, found.forces, ids, slots, bare, model.species)
+                _scatter(
+                    forces, found.forces, ids, slots=slots, structures=bare, species=model.species
+                )
     stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
     sizes = np.array([len(s) for s in structures])
     free_atoms = [free_atoms_energy(s, potential.atomic_energies) for s in structures]
@@ -230,11 +236,14 @@ def _predict_some(
         if eval_forces:
             forces[place] = np.full_like(forces[place], np.nan)
     return PredictOut(
-        total, sizes, names,
-        forces if eval_forces else None, stress if eval_forces else None,
-        np.array([np.nan if s.energy is None else s.energy for s in structures]),
-        [s.forces for s in structures],
-    )  # fmt: skip
+        total,
+        sizes,
+        names,
+        forces=forces if eval_forces else None,
+        stress=stress if eval_forces else None,
+        reference_energy=np.array([np.nan if s.energy is None else s.energy for s in structures]),
+        reference_forces=[s.forces for s in structures],
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -293,8 +302,14 @@ def _predicted_atoms(dataset: AbstractDataset, found: PredictOut) -> list[Any]:
     listed = []
     assert found.forces is not None
     for place, structure in enumerate(dataset):
-        bare = Structure(structure.positions, structure.species, float(found.total_energy[place]),
-                         found.forces[place], structure.cell, structure.pbc)  # fmt: skip
+        bare = Structure(
+            structure.positions,
+            structure.species,
+            float(found.total_energy[place]),
+            forces=found.forces[place],
+            cell=structure.cell,
+            pbc=structure.pbc,
+        )
         atoms = bare.to_ase()
         if structure.forces is not None:
             atoms.set_array("reference_forces", np.asarray(structure.forces))

@@ -88,11 +88,14 @@ class EpochHistory(AbstractCallback):
         epoch = int(log_data["epoch"])
         while self.rows and self.rows[-1]["epoch"] >= epoch:  # of a run that was stopped there
             self.rows.pop()
-        self.rows.append({
-            "epoch": epoch, **found,
-            "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
-            "seconds": float(log_data["wallclock"]),
-        })  # fmt: skip
+        self.rows.append(
+            {
+                "epoch": epoch,
+                **found,
+                "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
+                "seconds": float(log_data["wallclock"]),
+            }
+        )
 
     is_live = never_live
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ritz.driver.arguments import check_choice, check_count, check_seed
-from ritz.mlip.arguments import check_dtype, check_fraction, check_positive
+from ritz.checks import check_choice, check_count, check_fraction, check_positive, check_seed
+from ritz.mlip.arguments import check_dtype
 from ritz.mlip.training.optimisers import as_method
 
 Check = Callable[[str, Any], Any]

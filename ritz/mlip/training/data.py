@@ -143,7 +143,15 @@ def error_sums_of(
     """
 
     def of_part(split: Split, plan: Plan) -> ErrorSums:
-        return _sums(model, capacity, map_members, normalisation, networks, split, plan)
+        return _sums(
+            model,
+            capacity,
+            map_members,
+            normalisation=normalisation,
+            networks=networks,
+            split=split,
+            plan=plan,
+        )
 
     if isinstance(data, Split):
         return of_part(data, plan)
@@ -244,10 +252,15 @@ class TrainingData:
     ) -> ErrorSums:
         """The errors of a state's networks on the batches of a plan."""
         return error_sums_of(
-            self._model, self._split(name), capacity, plan, self._config.data_settings,
-            self._map_members,
-            state.normalisation, state.parameters,
-        )  # fmt: skip
+            self._model,
+            self._split(name),
+            capacity,
+            plan=plan,
+            settings=self._config.data_settings,
+            map_members=self._map_members,
+            normalisation=state.normalisation,
+            networks=state.parameters,
+        )
 
     def errors(self, state: TrainedState) -> dict[str, Any]:
         """The errors of a state on all structures of both splits, by name."""

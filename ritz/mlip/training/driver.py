@@ -56,10 +56,15 @@ class AbstractTraining(OwnPrecision):
 
     adjustable = frozenset({"rate_scale"})
     logs = (
-        "RMSE_train", "MAE_train", "RMSE_test", "MAE_test", "RMSE_force_train", "MAE_force_train",
-        "RMSE_force_test", "MAE_force_test", "RMSE_stress_train", "MAE_stress_train",
-        "RMSE_stress_test", "MAE_stress_test", "validation_loss", "members",
-    )  # fmt: skip
+        *(
+            f"{kind}_{quantity}{split}"
+            for quantity in ("", "force_", "stress_")
+            for split in ("train", "test")
+            for kind in ("RMSE", "MAE")
+        ),
+        "validation_loss",
+        "members",
+    )
     """Metrics that are logged in the last step of each epoch."""
 
     def __init__(
@@ -108,11 +113,8 @@ class AbstractTraining(OwnPrecision):
         if self._data.test is not None:
             self._test_capacity, self._test_plan = self._data.whole_plan("test")
         self._member = self._member_kernel()
-        self._carry = self._with_plan(
-            self._member.first_carry(
-                self.state.parameters, supervised, config.run_seed, self._map_members
-            )
-        )
+        first = self.state.parameters, supervised, config.run_seed, self._map_members
+        self._carry = self._with_plan(self._member.first_carry(*first))
         if config.cache_warmup:
             self._data.warm_up()
         self._supply()
@@ -128,19 +130,29 @@ class AbstractTraining(OwnPrecision):
             self.model,
             optimizer(config.optimiser, self._rates, config.gradient_clip),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
-            config.sampling_policy, self.n_batches, self._n_supervised, config.resample_every,
-            self._capacity, self._test_capacity, config.changing_weights,
-            self._data.window_size(self._capacity, self.n_batches),
-        )  # fmt: skip
+            policy=config.sampling_policy,
+            n_batches=self.n_batches,
+            n_supervised=self._n_supervised,
+            resample_every=config.resample_every,
+            capacity=self._capacity,
+            validation_capacity=self._test_capacity,
+            weight_schedule=config.changing_weights,
+            window=self._data.window_size(self._capacity, self.n_batches),
+        )
         real = jnp.dtype(self.dtype)
         test = self._data.test
         test = test if isinstance(test, Split) else None
-        return self._spread(TrainingKernel(
-            self._data.train, test, () if test is None else self._test_plan,
-            self.state.normalisation,
-            jnp.asarray(self._weights, real), jnp.asarray(config.weights, real),
-            jnp.asarray(self._horizon, real), settings,
-        ), False)  # fmt: skip
+        kernel = TrainingKernel(
+            self._data.train,
+            test,
+            () if test is None else self._test_plan,
+            normalisation=self.state.normalisation,
+            energy_weights=jnp.asarray(self._weights, real),
+            loss_weights=jnp.asarray(config.weights, real),
+            n_epochs=jnp.asarray(self._horizon, real),
+            settings=settings,
+        )
+        return self._spread(kernel, False)
 
     def _spread(self, tree: Any, by_member: bool) -> Any:
         """A tree on all devices that are used; here there is one.
@@ -264,9 +276,8 @@ class AbstractTraining(OwnPrecision):
 
     def snapshot(self) -> Any:
         """The carry without the plan, which follows from it, and the capacity of batches."""
-        carry = super().snapshot()._asdict()
-        for name in _NOT_SAVED:
-            del carry[name]
+        fields = super().snapshot()._asdict().items()
+        carry = {name: value for name, value in fields if name not in _NOT_SAVED}
         capacity = [[g.slots, list(g.atoms), g.supervised, g.stress] for g in self._capacity]
         carry[_OVERFLOW] = carry.pop("overflow")
         return {"carry": carry, _CAPACITY: capacity, "horizon": self._horizon}

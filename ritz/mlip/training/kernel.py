@@ -29,6 +29,7 @@ from ritz.mlip.training.losses import (
     error_sums,
     named_errors,
     residuals,
+    validation_loss,
     weight_at,
     zero_sums,
 )
@@ -148,7 +149,7 @@ class TrainingKernel(Kernel):
         metrics |= named_errors(add_sums(carry.sums, last_batch.sums), "train", ends)
         if s.validation_capacity:
             metrics |= named_errors(validation, "test", ends)
-            metrics["validation_loss"] = self._validation_loss(validation, ends)
+            metrics["validation_loss"] = validation_loss(validation, self.loss_weights[1, 0], ends)
         return carry._replace(last_batch=last_batch), Proposal(value, gradient, metrics)
 
     def ends_epoch(self, carry: TrainingCarry) -> Any:
@@ -181,10 +182,8 @@ class TrainingKernel(Kernel):
         if schedule is None:
             return force, stress
         progress = carry.epoch.astype(self.dtype) / jnp.maximum(self.n_epochs - 1, 1)
-        return (
-            weight_at(schedule, force, last[0], progress),
-            weight_at(schedule, stress, last[1], progress),
-        )
+        force = weight_at(schedule, force, last[0], progress)
+        return force, weight_at(schedule, stress, last[1], progress)
 
     def residuals(self, networks: Any, batch: tuple[Batch, ...]) -> Residuals:
         """The errors of the networks on a batch."""
@@ -290,10 +289,12 @@ class TrainingKernel(Kernel):
         latest = jnp.where(scores.count > 0, mean, scores.latest)
         none = jnp.zeros_like(latest)
         carry = carry._replace(
-            key=jax.random.fold_in(carry.key, 0), epoch=carry.epoch + 1,
+            key=jax.random.fold_in(carry.key, 0),
+            epoch=carry.epoch + 1,
             position=jnp.zeros_like(carry.position),
-            sums=jax.tree.map(jnp.zeros_like, carry.sums), scores=Scores(latest, none, none),
-        )  # fmt: skip
+            sums=jax.tree.map(jnp.zeros_like, carry.sums),
+            scores=Scores(latest, none, none),
+        )
         return self.plan_epoch(carry)
 
     def plan_epoch(self, carry: TrainingCarry) -> TrainingCarry:
@@ -319,14 +320,14 @@ class TrainingKernel(Kernel):
         plan, overflow = [], jnp.zeros((), bool)
         for own, group in zip(dividing, s.capacity, strict=True):
             chosen = carry.supervised[drawn] == group.supervised
-            ids = divide_into_batches(own, drawn, chosen, sizes, s.n_batches, group.slots)
+            ids = divide_into_batches(
+                own, drawn, chosen, sizes=sizes, n_batches=s.n_batches, n_slots=group.slots
+            )
             plan.append(ids.astype(jnp.int32))
             taken = jnp.where(ids[..., None] >= 0, self.split.counts[ids], 0)
             overflow |= jnp.any(jnp.sum(taken, axis=1) > jnp.array(group.atoms))
             overflow |= jnp.sum(chosen) > ids.size
         return carry._replace(plan=tuple(plan), overflow=overflow)
-
-    # Errors.
 
     @property
     def dtype(self) -> Any:
@@ -346,11 +347,3 @@ class TrainingKernel(Kernel):
             split=self.validation,
             plan=self.validation_plan,
         )
-
-    def _validation_loss(self, sums: ErrorSums, ends: Any) -> Any:
-        alpha = self.loss_weights[1, 0]
-        found = (1 - alpha) * sums.energy.rmse
-        if sums.forces is not None:
-            there = sums.forces.count > 0
-            found += alpha * jnp.where(there, sums.forces.rmse, 0)
-        return jnp.where(ends, found, jnp.nan)

@@ -207,6 +207,14 @@ def zero_sums(dtype: Any, capacity: Capacity) -> ErrorSums:
     )
 
 
+def validation_loss(sums: ErrorSums, alpha: Any, ends: Any) -> Any:
+    """(1 - alpha) RMSE of energies + alpha RMSE of forces, if any; NaN where no epoch ends."""
+    found = (1 - alpha) * sums.energy.rmse
+    if sums.forces is not None:
+        found += alpha * jnp.where(sums.forces.count > 0, sums.forces.rmse, 0)
+    return jnp.where(ends, found, jnp.nan)
+
+
 def named_errors(sums: ErrorSums, split: str, ends: Any) -> dict[str, Any]:
     """RMSE and MAE by name; NaN where no epoch ends."""
     found = {}

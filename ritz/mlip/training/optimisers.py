@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 import optax
 
-from ritz.driver.arguments import check_count
-from ritz.mlip.arguments import check_fraction, check_positive
+from ritz.checks import check_count, check_fraction, check_positive
 
 Schedule = Callable[[Any], Any]
 """From the number of steps taken to the learning rate."""

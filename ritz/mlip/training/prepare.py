@@ -159,18 +159,33 @@ def prepare_data(
         known = _with_shifted_energies(known, normalisation)
         if known.chunks is None:
             return DataStream(
-                model, data, known, normalisation, dtype, targets.stress,
-                _caches(config, scope, place), config.device,
-            )  # fmt: skip
+                model,
+                data,
+                known,
+                normalisation=normalisation,
+                dtype=dtype,
+                with_stress=targets.stress,
+                caches=_caches(config, scope, place),
+                device=config.device,
+            )
         return pack(
-            model, known.chunks, known.labels, normalisation, known.widths, dtype, targets.stress
+            model,
+            known.chunks,
+            known.labels,
+            normalisation=normalisation,
+            widths=known.widths,
+            dtype=dtype,
+            with_stress=targets.stress,
         )
 
     return PreparedData(
         made(train, first, "train"),
         None if test is None or second is None else made(test, second, "val"),
-        normalisation, _statistics(first), datasets, first.digest,
-    )  # fmt: skip
+        normalisation,
+        statistics=_statistics(first),
+        datasets=datasets,
+        digest=first.digest,
+    )
 
 
 def _with_shifted_energies(known: Survey, normalisation: Normalisation) -> Survey:

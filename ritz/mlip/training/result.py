@@ -12,9 +12,11 @@ from ritz.extras import needs
 from ritz.wording import counted
 
 _LABELS = {
-    "RMSE_train": "energy, training", "RMSE_test": "energy, validation",
-    "RMSE_force_train": "forces, training", "RMSE_force_test": "forces, validation",
-}  # fmt: skip
+    "RMSE_train": "energy, training",
+    "RMSE_test": "energy, validation",
+    "RMSE_force_train": "forces, training",
+    "RMSE_force_test": "forces, validation",
+}
 
 
 @dataclasses.dataclass

@@ -51,10 +51,14 @@ def run_training(
     own = _callbacks(driver, config, start, resume is not None and resume.extend(n_steps))
     try:
         driver.run(
-            n_steps, out=out, callback=[history, *own, *callbacks], show_progress=False,
-            timeit=config.timing, on_divergence=config.on_divergence,
+            n_steps,
+            out=out,
+            callback=[history, *own, *callbacks],
+            show_progress=False,
+            timeit=config.timing,
+            on_divergence=config.on_divergence,
             resume=False if resume is None else os.fspath(resume.path),
-        )  # fmt: skip
+        )
     except CheckpointError as error:
         told = str(error).replace("to Checkpoint.", "in the configuration.")
         raise CheckpointError(told) from error
@@ -74,11 +78,15 @@ def run_training(
             f"final_{name}": float(value if member is None else value[member])
             for name, value in errors.items()
         }
-        found.append(TrainOut(
-            history.table(member), {**own, **counts}, dict(timing),
-            stop_message=driver.stop_message,
-            stop_reason="" if driver.stop_reason is None else driver.stop_reason.name,
-        ))  # fmt: skip
+        found.append(
+            TrainOut(
+                history.table(member),
+                {**own, **counts},
+                dict(timing),
+                stop_message=driver.stop_message,
+                stop_reason="" if driver.stop_reason is None else driver.stop_reason.name,
+            )
+        )
     return found
 
 
@@ -89,10 +97,14 @@ def _callbacks(
     if driver.has_validation:
         if config.use_scheduler:
             rate = config.optimiser.learning_rate
-            found.append(ReduceLROnPlateau(
-                MONITOR, config.scheduler_factor, config.scheduler_patience,
-                min_scale=min(1.0, config.scheduler_min_lr / rate),
-            ))  # fmt: skip
+            found.append(
+                ReduceLROnPlateau(
+                    MONITOR,
+                    config.scheduler_factor,
+                    config.scheduler_patience,
+                    min_scale=min(1.0, config.scheduler_min_lr / rate),
+                )
+            )
         if config.save_best:
             found.append(_best_parameters(driver, config, start))
     elif config.use_scheduler:
@@ -125,9 +137,12 @@ def _checkpoint(
 ) -> Checkpoint:
     assert config.checkpoint_dir is not None
     checkpoint = Checkpoint(
-        config.checkpoint_dir, every_steps=config.checkpoint_interval * driver.n_batches,
-        max_to_keep=config.max_checkpoints, accept_changes=config.accept_changes, extend=extend,
-    )  # fmt: skip
+        config.checkpoint_dir,
+        every_steps=config.checkpoint_interval * driver.n_batches,
+        max_to_keep=config.max_checkpoints,
+        accept_changes=config.accept_changes,
+        extend=extend,
+    )
     folder = checkpoint.folder(driver)
     there = folder.entries()
     if start.potentials:

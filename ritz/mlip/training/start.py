@@ -111,8 +111,9 @@ class Start:
             return config
         known = self.potentials[0].check_trained()
         changes: dict[str, Any] = {
-            "E_shift": float(known.e_shift), "E_scaling": float(known.e_scaling),
-        }  # fmt: skip
+            "E_shift": float(known.e_shift),
+            "E_scaling": float(known.e_scaling),
+        }
         if np.size(known.mean):
             stats = {"mean": np.asarray(known.mean), "std": np.asarray(known.std)}
             changes |= {"normalize_features": True, "feature_stats": stats}

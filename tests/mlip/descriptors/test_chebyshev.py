@@ -122,7 +122,7 @@ def test_bad_arguments():
         ChebyshevDescriptor("Ti", 1, 3, 1, 3)
     with pytest.raises(ValueError, match="different chemical symbols"):
         ChebyshevDescriptor(["Xx"], 1, 3, 1, 3)
-    with pytest.raises(ValueError, match="rad_cutoff must be above zero"):
+    with pytest.raises(ValueError, match="rad_cutoff must be a positive number"):
         ChebyshevDescriptor(["H"], 1, -3, 1, 3)
     with pytest.raises(ValueError, match="min_cutoff must be below"):
         ChebyshevDescriptor(["H"], 1, 3, 1, 3, min_cutoff=4)

@@ -167,7 +167,7 @@ def test_anything_with_init_and_apply_is_trained(tmp_path):
     [
         ((3, ["O"]), TypeError, "methods init\\(key, structure\\) and apply"),
         ((PaiNN(), []), ValueError, "different chemical symbols"),
-        ((PaiNN(), ["O"], -1.0), ValueError, "cutoff must be above zero"),
+        ((PaiNN(), ["O"], -1.0), ValueError, "cutoff must be a positive number"),
         ((PaiNN(), ["O"], 4.0, "float16"), ValueError, "'float32' or 'float64'"),
     ],
 )

@@ -1,0 +1,90 @@
+"""The checkpoints that a run writes into its folder, and which of them it keeps."""
+
+import logging
+
+from ritz.checkpoint.folder import (
+    CheckpointError,
+    CheckpointFolder,
+    Contents,
+    Entry,
+    read_manifest,
+)
+from ritz.checkpoint.retention import Retention
+
+_logger = logging.getLogger(__name__)
+
+
+class Writing:
+    """Writes into one folder during one run.
+
+    Args:
+        folder: The folder.
+        retention: What is kept.
+        newest: The checkpoint with which the run begins, if it goes on from one.
+    """
+
+    def __init__(self, folder: CheckpointFolder, retention: Retention, newest: Entry | None):
+        self.folder = folder
+        self.newest = newest
+        """The newest checkpoint of this run; it may still be in writing."""
+        self.has_failed_state = False
+        """Whether a state was put into `failed/`."""
+        self._retention = retention
+        self._kept = {entry: _monitored(entry) for entry in folder.entries()}
+
+    def monitored(self, entry: Entry) -> float | None:
+        """The monitored quantity of a checkpoint."""
+        return self._kept.get(entry)
+
+    def write(self, contents: Contents, ended: bool) -> None:
+        """Write in the background, when what was in writing is complete.
+
+        Raises:
+            CheckpointError: If that could not be written.
+        """
+        self.finish()
+        self.clean()
+        entry = self.folder.save(contents.manifest["step"], ended, contents)
+        self._kept[entry] = contents.manifest["monitored"]
+        self.newest = entry
+
+    def write_failed(self, contents: Contents) -> None:
+        """Put a state that is no good to go on from into `failed/`, for inspection."""
+        self.has_failed_state = True
+        folder = CheckpointFolder(self.folder.path / "failed")
+        for old in folder.entries():
+            folder.remove(old)
+        entry = folder.save(contents.manifest["step"], False, contents)
+        folder.wait()
+        _logger.warning(
+            "Step %d: the state is no good to go on from; saved for inspection only: %s",
+            entry.step,
+            entry.path,
+        )
+
+    def finish(self) -> None:
+        """Wait for the checkpoint in writing; forget it if it failed.
+
+        Raises:
+            CheckpointError: If it failed.
+        """
+        try:
+            self.folder.wait()
+        except CheckpointError:
+            if self.newest is not None:
+                self._kept.pop(self.newest, None)
+            self.newest = max(self._kept, default=None)
+            raise
+
+    def clean(self) -> None:
+        """Delete what need not be kept; all that is there is complete."""
+        for entry in self._retention.superfluous(self._kept):
+            self.folder.remove(entry)
+            del self._kept[entry]
+
+
+def _monitored(entry: Entry) -> float | None:
+    try:
+        return read_manifest(entry.path)["monitored"]
+    except CheckpointError:
+        return None

@@ -1,0 +1,166 @@
+"""What all commands do that run in a folder: take it, go on in it, and tell how it went."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ritz.checkpoint.ownership import take
+from ritz.checkpoint.resume import saved_steps
+from ritz.cli.domain import Invocation
+from ritz.cli.messages import advising_settings, longer
+from ritz.cli.results import facts
+from ritz.cli.run_folder import KeepConfig, RunFolder
+from ritz.driver.callback import AbstractCallback, never_live
+from ritz.folders.saved import entries
+from ritz.folders.summary import add_result
+from ritz.plotting import plot_runs
+
+_logger = logging.getLogger("ritz")
+
+
+class StepsOfCommand(AbstractCallback):
+    """Notes from which step on a command runs, and whether it takes any step."""
+
+    decides = False
+    is_live = never_live
+
+    def __init__(self) -> None:
+        self.first = 0
+        """Updates that were applied before."""
+        self.begun = False
+        """Whether a step was begun; it may have been stopped before its update."""
+
+    def on_run_start(self, step: int, driver: Any) -> None:
+        """Note the step at which the run begins."""
+        self.first, self.begun = step, False
+
+    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Note that a step was begun."""
+        self.begun = True
+
+
+class CommandRun:
+    """A command at work in its run folder.
+
+    Args:
+        call: The command.
+    """
+
+    def __init__(self, call: Invocation):
+        self.call = call
+        self.folder = Path(call.config.folder)
+        self.checkpoints = self.folder / "checkpoints" / call.stage
+        self.resumed = bool(entries(self.checkpoints))
+        """Whether there is a run to go on with."""
+        self.steps = StepsOfCommand()
+
+    @property
+    def is_first_process(self) -> bool:
+        """Whether this process is the one that writes."""
+        return jax.process_index() == 0
+
+    def callbacks(self) -> list[AbstractCallback]:
+        """Those that the run needs for this object."""
+        return [KeepConfig(self.folder, self.call.text, self.call.domain), self.steps]
+
+    @contextlib.contextmanager
+    def recorded(self, unfinished: Callable[[], Any]) -> Iterator[None]:
+        """The run itself, as a context manager.
+
+        Args:
+            unfinished: Writes the summary where the run gives up or is interrupted.
+
+        Raises:
+            ValueError: If what is saved does not fit, in the words of the command line.
+        """
+        try:
+            with advising_settings(self.call.action):
+                yield
+        except SystemExit:  # it gave up, or was interrupted
+            if self.is_first_process and self.folder.is_dir():
+                unfinished()
+            raise
+
+    def summarise(self, result: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """Put the result into the summary, with steps and stop reason if there were steps.
+
+        Args:
+            result: Numbers and text by name.
+            **more: What goes beside it.
+
+        Returns:
+            What was written of this command.
+        """
+        ended = facts(self.checkpoints) if self.checkpoints.is_dir() else {}
+        whole = {**result, **ended}
+        add_result(self.folder, self.call.stage, whole, **more)
+        return whole
+
+    def how_it_went(self, setting: str, given: int, ended: Mapping[str, Any]) -> str:
+        """Whether the run went on, and why it ended; empty for a new run, which has said so.
+
+        Args:
+            setting: The name of the number of steps.
+            given: That number.
+            ended: The result, from `summarise`.
+        """
+        steps, message = ended["steps"], ended["message"]
+        if not self.steps.begun:
+            if ended["stop_reason"] in ("FINISHED", "STOPPED"):
+                saved = saved_steps(self.checkpoints)
+                advice = longer(setting, given, saved.target - saved.began, "steps")
+                return f"the run has ended: {message}. {advice}"
+            return f"the run took no step: {message}. The same command goes on."
+        if not self.resumed:
+            return ""
+        if steps > self.steps.first:
+            return f"the run went on from step {self.steps.first} to step {steps}: {message}."
+        group = setting[: setting.rfind(".") + 1]
+        return (
+            f"the run went on, but ended again before the update of step {steps}: {message}. To "
+            f"get further, change {group}callbacks and give {group}accept_changes=[callbacks]."
+        )
+
+    def picture(self, name: str) -> list[str]:
+        """A line that tells where the curves of the run were drawn; none if they could not be."""
+        try:
+            drawn = plot_runs([self.folder], self.folder / name, view=self.call.view)
+        except (ImportError, ValueError) as error:
+            _logger.warning("No picture was drawn: %s", error)
+            return []
+        return [f"picture in {drawn}"]
+
+    def say(self, *lines: str) -> None:
+        """Print the lines that are not empty, and where everything is."""
+        say(*filter(None, lines), f"everything in {self.folder}")
+
+
+@contextlib.contextmanager
+def in_folder(call: Invocation) -> Iterator[CommandRun]:
+    """The run folder of a command, which belongs to it meanwhile unless nothing is written.
+
+    Raises:
+        ValueError: If it is the folder of another domain.
+        FolderInUseError: If another run goes on in it.
+    """
+    folder = Path(call.config.folder)
+    RunFolder(folder).check_domain(call.domain)
+    with contextlib.ExitStack() as whole_run:
+        if not call.dry_run:
+            take(folder, whole_run.enter_context)
+        yield CommandRun(call)
+
+
+def say(*lines: str) -> None:
+    """Print lines."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def say_dry(call: Invocation, *parts: str) -> None:
+    """Print what a dry run has found, and that nothing was written."""
+    say(f"{call.stage}: {', '.join(parts)}. Nothing was written.")

@@ -1,0 +1,168 @@
+"""The command line of a domain."""
+
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jsonargparse
+
+from ritz.cli.domain import Action, Domain, Invocation
+from ritz.cli.settings.checks import check_arguments, check_names
+from ritz.cli.settings.config_file import with_checked_files
+from ritz.cli.settings.file_arguments import with_named_files
+from ritz.cli.settings.parts import overridden, part_fields, split_overrides
+from ritz.cli.settings.spelling import underscored, whole_numbers
+from ritz.cli.settings.yaml_limits import check_yaml
+
+_logger = logging.getLogger("ritz")
+
+
+def subparser(text: str) -> Any:
+    """A parser that raises its errors."""
+    return jsonargparse.ArgumentParser(description=text, exit_on_error=False, allow_abbrev=False)
+
+
+def add_command(commands: Any, name: str, text: str, domain: Domain | None) -> None:
+    """Add a domain to the commands.
+
+    Args:
+        commands: The subcommands of the whole parser.
+        name: The command.
+        text: What it is for.
+        domain: The domain; None leaves out its actions and settings.
+    """
+    if domain is not None and "" in domain.actions:
+        commands.add_subcommand(name, action_parser(domain, domain.actions[""]), help=text)
+        return
+    command = subparser(text)
+    commands.add_subcommand(name, command, help=text)
+    if domain is None:
+        return
+    actions = command.add_subcommands()
+    for word, action in domain.actions.items():
+        actions.add_subcommand(word, action_parser(domain, action), help=action.text)
+
+
+def action_parser(domain: Domain, action: Action) -> Any:
+    """The parser of an action."""
+    command = subparser(
+        f"{action.text} Settings are given as NAME=VALUE, arguments of class paths as "
+        "NAME.ARGUMENT=VALUE."
+    )
+    command.add_argument("--config", action="config", help="a YAML file with settings")
+    command.add_argument(
+        "--dry_run", action="store_true", help="build everything, run nothing, write nothing"
+    )
+    if domain.shares_samples:
+        command.add_argument(
+            "--distributed",
+            action="store_true",
+            help="several processes share the samples: call jax.distributed.initialize() first",
+        )
+    command.add_argument(
+        "--progress", type=bool, default=True, help="whether to show a progress bar"
+    )
+    command.add_class_arguments(domain.kind)
+    return command
+
+
+def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
+    """Read the command line of a domain, and run its action.
+
+    Args:
+        domain: The domain.
+        given: The command line.
+        parser: The parser of all commands.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: If a setting is wrong: one line that names it.
+    """
+    kind = domain.kind
+    fields = part_fields(kind)
+    if domain.files is None:
+        given = underscored(given, bare=True)
+    else:
+        given = [given[0], *with_named_files(given[1:], kind, domain.files)]
+    check_names(given, kind)
+    rest, overrides = split_overrides(given, fields)
+    rest = _with_saved_config(domain, rest)
+    for token in rest:
+        key, equals, value = token.partition("=")
+        check_yaml(value if equals else token, key.lstrip("-")[:40])
+    rest = whole_numbers(with_checked_files(rest, kind), kind)
+    check_arguments(rest, kind)
+    printing = [token for token in rest if token.startswith("--print_config")]
+    options = parser.parse_args([token for token in rest if token not in printing])[domain.name]
+    action = "" if "" in domain.actions else options.subcommand
+    settings = options[action] if action else options
+    for field, way, value in overrides:
+        settings[field] = overridden(field, settings[field], way, value, fields[field])
+    config, text = _resolved(kind, settings)
+    if printing:
+        sys.stdout.write(text)
+        return 0
+    call = Invocation(
+        domain=domain.name,
+        action=action,
+        config=config,
+        text=text,
+        view=domain.view,
+        dry_run=settings.dry_run,
+        progress=settings.progress,
+        distributed=domain.shares_samples and settings.distributed,
+    )
+    return domain.actions[action].run(call) or 0
+
+
+def _resolved(kind: Any, settings: Any) -> tuple[Any, str]:
+    """The configuration, and the same as YAML."""
+    parser = subparser("")
+    parser.add_class_arguments(kind)
+    chosen = parser.get_defaults()
+    names = [field.name for field in dataclasses.fields(kind)]
+    for name in names:
+        chosen[name] = settings[name]
+    made = parser.instantiate(chosen)
+    config = kind(**{name: made[name] for name in names})
+    return config, parser.dump(chosen, skip_validation=True)
+
+
+def _with_saved_config(domain: Domain, rest: list[str]) -> list[str]:
+    """Where an action is given no configuration of its own, that of the run folder."""
+    from ritz.cli.run_folder import CONFIG, RunFolder  # which imports JAX
+
+    name = next((name for name in domain.actions if name in rest[1:2] or not name), None)
+    takes_saved = name is not None and domain.actions[name].takes_saved
+    if not takes_saved or _values("config", rest):
+        return rest
+    if isinstance(takes_saved, str) and _values(takes_saved, rest):
+        return rest
+    chosen = [*_values("folder", rest), domain.kind().folder][0]
+    if chosen is None:
+        return rest
+    folder = RunFolder(chosen)
+    folder.check_domain(domain.name)
+    if folder.config is None:
+        return rest
+    if not folder.is_intact():
+        _logger.warning(
+            "%s was damaged, or changed by hand, since it was written.", folder.path / CONFIG
+        )
+    place = 2 if name else 1
+    return [*rest[:place], "--config", str(folder.path / CONFIG), *rest[place:]]
+
+
+def _values(name: str, arguments: Sequence[str]) -> list[str]:
+    """The values that a setting is given on a command line, the last one first."""
+    found = []
+    for place, token in enumerate(arguments):
+        if token.startswith(f"--{name}="):
+            found.append(token.partition("=")[2])
+        elif token == f"--{name}":
+            found += arguments[place + 1 : place + 2]
+    return found[::-1]

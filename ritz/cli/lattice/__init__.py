@@ -1,0 +1,1 @@
+"""`ritz lattice`: wave functions on lattices."""

@@ -1,0 +1,109 @@
+"""Builds what the configuration of a run on a lattice describes."""
+
+import dataclasses
+import math
+from typing import Any
+
+from ritz.checks import check_count
+from ritz.cli.lattice.config import CONTRACTS, SHORT_NAMES, LatticeRun
+from ritz.cli.messages import under
+from ritz.cli.settings.part_factory import PartFactory
+from ritz.cli.settings.parts import Part
+
+BUILDING = (ValueError, TypeError, ArithmeticError)
+"""The errors of what is built with wrong arguments."""
+
+_PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+
+
+class Builder:
+    """Builds what a configuration describes.
+
+    Args:
+        run: The configuration.
+
+    Raises:
+        ValueError: If a part of it is wrong: one line that names the key.
+    """
+
+    def __init__(self, run: LatticeRun):
+        from ritz.lattice import LatticeWavefunction
+
+        self.run = run
+        self.system = _PARTS.made("system", run.system)
+        model = _PARTS.made("model", run.model)
+        if not hasattr(model, "apply"):
+            raise ValueError(f"model: {run.model!r} has no method `apply`.")
+        self.wavefunction = LatticeWavefunction(model, self.system.hilbert)
+
+    def _sampler(self, key: str, part: Part | None, n_samples: int) -> Any:
+        from ritz.lattice import MetropolisExchange, MetropolisLocal
+
+        hilbert, graph = self.system.hilbert, self.system.graph
+        if part is not None:
+            return _PARTS.made(key, part, hilbert=hilbert, graph=graph, n_chains=n_samples)
+        if hilbert.constrained:
+            return MetropolisExchange(hilbert, graph=graph, n_chains=n_samples)
+        return MetropolisLocal(hilbert, n_chains=n_samples)
+
+    def _configure(self, builder: Any, name: str) -> None:
+        given: Any = getattr(self.run, name)
+        with under(f"{name}."):
+            check_count("n_samples", given.n_samples, 1)
+        samplers = {}
+        if given.sampler is not None or not given.full_sum:
+            key = f"{name}.sampler"
+            with under(f"{key}: ", BUILDING):
+                samplers["sites"] = self._sampler(key, given.sampler, given.n_samples)
+        builder.configure_sample_plan(self.wavefunction.logpsi, samplers)
+        builder.configure_estimators(Energy=self.system.hamiltonian, **self.system.observables)
+        loggers = _PARTS.made_list(f"{name}.loggers", given.loggers)
+        builder.configure_writers(None if given.loggers is None else loggers)
+        builder.configure_callbacks(_PARTS.made_list(f"{name}.callbacks", given.callbacks))
+
+    def train(self) -> Any:
+        """The training stage."""
+        from ritz.stages import VMCWorkStage
+
+        given = self.run.train
+        with under("train."):
+            builder = VMCWorkStage.builder(_plain(given), self.wavefunction, name="train")
+        self._configure(builder, "train")
+        _check_rate(given.optimizer)
+        optimizer = _PARTS.made("train.optimizer", given.optimizer)
+        update = _PARTS.made("train.update", given.update)
+        with under("train.optimizer: ", BUILDING):
+            builder.configure_optimizer(
+                default=optimizer,
+                f_log_psi=self.wavefunction.logpsi,
+                update=update,
+                single_scores=given.single_scores,
+            )
+        return builder.build()
+
+    def evaluate(self) -> Any:
+        """The evaluation stage."""
+        from ritz.stages import EvaluationWorkStage
+
+        settings = _plain(self.run.evaluate)
+        with under("evaluate."):
+            builder = EvaluationWorkStage.builder(settings, self.wavefunction, name="evaluate")
+        self._configure(builder, "evaluate")
+        return builder.build()
+
+
+def _plain(given: Any) -> dict[str, Any]:
+    """The settings that are no parts; those are made here."""
+    names = ("sampler", "optimizer", "update", "single_scores", "callbacks", "loggers")
+    fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def _check_rate(optimizer: Any) -> None:
+    """Refuse learning rates that lead uphill or nowhere."""
+    rate = getattr(optimizer, "init_args", {}).get("learning_rate")
+    if isinstance(rate, int | float) and not (math.isfinite(rate) and rate >= 0):
+        raise ValueError(
+            "train.optimizer.learning_rate must be a finite number of at least 0, but "
+            f"{rate!r} was given."
+        )

@@ -1,0 +1,152 @@
+"""The configuration of runs on lattices."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from ritz.cli.settings.parts import Part
+from ritz.stages.contract import Contract
+from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
+
+SHORT_NAMES = {
+    "system": ["ritz.lattice.systems"],
+    "model": ["netket.models"],
+    "sampler": ["ritz.lattice", "netket.sampler"],
+    "optimizer": ["optax"],
+    "update": ["ritz.updates"],
+    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
+    "loggers": ["ritz.loggers"],
+}
+"""Where names without a module are looked for."""
+
+EXAMPLES = {
+    "system": "TransverseIsing",
+    "model": "RBM",
+    "sampler": "MetropolisLocal",
+    "optimizer": "adam",
+    "update": "SR",
+    "callbacks": "EarlyStopping",
+    "loggers": "CSVLog",
+    "train": "iterations=500",
+    "evaluate": "iterations=200",
+}
+"""What can be written for a class path, and a setting of each group."""
+
+CONTRACTS = {
+    "system": Contract(
+        "a ritz.lattice.systems.LatticeSystem",
+        packages=("ritz.lattice.systems",),
+        example="LatticeSystem",
+    ),
+    "model": Contract(
+        "a flax module",
+        packages=("flax.linen", "flax.nnx", "netket.models", "netket.nn"),
+        example="flax.linen.Module",
+    ),
+    "sampler": Contract(
+        "a sampler of NetKet", packages=("netket.sampler",), example="netket.sampler.Sampler"
+    ),
+    "optimizer": OPTIMIZER,
+    "update": UPDATE,
+    "callbacks": CALLBACK,
+    "loggers": WRITER,
+}
+"""What their class paths may name."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Sampling:
+    """How samples are drawn, and what happens with them.
+
+    Args:
+        burn_in: Steps of sampling before the first one.
+        n_samples: Samples in each step.
+        n_discard_per_chain: Sweeps that each chain makes in every step without being looked at.
+        chunk_size: Configurations that are evaluated at once.
+        full_sum: Sum over all configurations instead of sampling.
+        sampler: The sampler; by default one chain for each sample.
+        callbacks: Callbacks.
+        loggers: Where rows go; by default a JSON file (.log) and a CSV file.
+        save_time_interval: Seconds between checkpoints.
+        save_step_interval: Steps between checkpoints; 0 leaves it to the time.
+        accept_changes: What may differ when the run goes on, such as optimizer.
+    """
+
+    burn_in: int = 20
+    n_samples: int = 1024
+    n_discard_per_chain: int = 0
+    chunk_size: int | None = None
+    full_sum: bool = False
+    sampler: Part | None = None
+    callbacks: list[Part] = dataclasses.field(default_factory=list)
+    loggers: list[Part] | None = None
+    save_time_interval: float = 60.0
+    save_step_interval: int = 0
+    accept_changes: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Train(Sampling):
+    """How to optimise.
+
+    Args:
+        iterations: Optimisation steps.
+        optimizer: A transformation of optax.
+        update: The rule that turns samples into a direction.
+        single_scores: Whether derivatives of log psi are computed in single precision.
+        stop_on_nan: true, false, or the names of the quantities that must be finite.
+        on_divergence: What happens when energy, update or parameters are not finite: "stop" ends
+            the run, "retry" goes back to the last good state with more damping, "ignore" goes on.
+    """
+
+    iterations: int = 300
+    optimizer: Part = dataclasses.field(
+        default_factory=lambda: Part("optax.sgd", {"learning_rate": 0.02})
+    )
+    update: Part = dataclasses.field(
+        default_factory=lambda: Part("ritz.updates.SR", {"diag_shift": 0.01})
+    )
+    single_scores: bool = False
+    stop_on_nan: bool | str = "loss"
+    on_divergence: str = "stop"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Evaluate(Sampling):
+    """How to estimate the energy and the system's observables.
+
+    Args:
+        iterations: Steps of sampling.
+        burn_in: Steps of sampling before the first one.
+        digest_step_interval: Steps between previews of the result; 0 for none.
+    """
+
+    iterations: int = 200
+    burn_in: int = 100
+    digest_step_interval: int = 0
+
+
+@dataclasses.dataclass
+class LatticeRun:
+    """A run on a lattice.
+
+    Args:
+        folder: Everything is written here; the same command again goes on with it.
+        seed: Seeds all random numbers.
+        system: What is to be solved: a function that returns a LatticeSystem.
+        model: log psi, a flax module.
+        train: How to optimise.
+        evaluate: How to estimate.
+    """
+
+    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
+
+    folder: str = "runs/lattice"
+    seed: int = 0
+    system: Part = dataclasses.field(
+        default_factory=lambda: Part("ritz.lattice.systems.TransverseIsing", {"extent": [20]})
+    )
+    model: Part = dataclasses.field(default_factory=lambda: Part("netket.models.RBM", {"alpha": 1}))
+    train: Train = dataclasses.field(default_factory=Train)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)

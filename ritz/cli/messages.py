@@ -1,0 +1,69 @@
+"""Messages of the library in the words of the command line."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from ritz.folders.saved import CheckpointError
+
+_ADVICE = re.compile(r"give accept_changes=\[(.*?)\] (?:to Checkpoint|in the configuration)\.")
+
+
+def longer(setting: str, given: int, most: int, unit: str) -> str:
+    """A sentence that says what goes on with a run in which nothing is left to do.
+
+    Args:
+        setting: The name of the number of steps.
+        given: That number now.
+        most: The largest one that the run had.
+        unit: What is counted, such as "epochs".
+    """
+    if given >= most:
+        return f"A larger {setting} goes on."
+    return (
+        f"{setting}={given} is less than the {most} {unit} that the run was given before, so that "
+        f"nothing was done: give more than {most} to go on, or another folder to begin anew."
+    )
+
+
+@contextlib.contextmanager
+def advising_settings(group: str) -> Iterator[None]:
+    """Lets errors of checkpoints advise the setting `accept_changes` in the place of an argument.
+
+    Args:
+        group: The group of the setting; empty if it is in none.
+
+    Raises:
+        ValueError: If what is saved does not fit.
+    """
+    name = f"{group}.accept_changes".lstrip(".")
+
+    def setting(found: re.Match[str]) -> str:
+        names = found[1].replace("'", "")
+        return f"give {name}='[{names}]'."
+
+    try:
+        yield
+    except CheckpointError as error:
+        raise ValueError(_ADVICE.sub(setting, str(error))) from error
+
+
+@contextlib.contextmanager
+def under(key: str, kinds: tuple[type[Exception], ...] = (ValueError,)) -> Iterator[None]:
+    """Begins the messages of errors with the key of the setting that they are about.
+
+    Args:
+        key: What is put before the message, with all that separates them, such as "train." or
+            "train.sampler: "; a message that begins with the key already stays as it is.
+        kinds: The errors.
+
+    Raises:
+        ValueError: With the message.
+    """
+    try:
+        yield
+    except kinds as error:
+        told = str(error)
+        if not told.startswith(key.rstrip(": ")):
+            told = f"{key}{told}"
+        raise ValueError(told) from error

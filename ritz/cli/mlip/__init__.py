@@ -1,0 +1,1 @@
+"""`ritz mlip`: interatomic potentials."""

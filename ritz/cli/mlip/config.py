@@ -1,0 +1,192 @@
+"""The configuration of training potentials."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from ritz.cli.settings.parts import Part
+from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, TrainingConfig
+from ritz.stages.contract import Contract
+from ritz.stages.contracts import CALLBACK
+
+SHORT_NAMES = {
+    "potential": ["ritz.cli.mlip.potentials"],
+    "method": ["ritz.mlip"],
+    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
+}
+"""Where names without a module are looked for."""
+
+EXAMPLES = {
+    "potential": "chebyshev",
+    "method": "Adam",
+    "callbacks": "EarlyStopping",
+    "data": "train=[structures.extxyz]",
+    "train": "iterations=300",
+    "evaluate": "files=[test.extxyz]",
+    "predict": "files=[new.extxyz]",
+    "export": "prefix=potential",
+}
+"""What can be written for a class path, and a setting of each group."""
+
+CONTRACTS = {
+    "potential": Contract("a potential of ritz.mlip", (AbstractMLIP,)),
+    "method": Contract("Adam, AdamW or SGD", (Adam, AdamW, SGD)),
+    "callbacks": CALLBACK,
+}
+"""What their class paths may name."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Data:
+    """Where structures are, and under which names their labels are.
+
+    Args:
+        train: Files, patterns, folders or archives to train on.
+        test: The same to validate with; none takes train.testpercent of those to train on.
+        energy_key: Where the total energy is; null takes "energy".
+        forces_key: Where the forces are; null takes "forces".
+        stress_key: Where the stress is, in 6 or 9 numbers, positive where the structure pulls
+            inwards; null takes "stress".
+        virial_key: Where the virial is, -stress times the volume; null takes "virial".
+        energy_unit: Of energies and virials: eV, meV, Ha, Ry, kcal/mol, kJ/mol.
+        length_unit: Of positions and cells: Angstrom, bohr, nm.
+        forces_unit: Such as Ha/bohr; null takes energy_unit over length_unit.
+        stress_unit: Such as GPa, kbar, eV/A^3; null takes energy_unit over length_unit^3.
+        atomic_energies: By species, in eV; "regression" takes those of isolated atoms
+            (config_type=IsolatedAtom) among the structures, and fits them where there are none;
+            null takes 0.
+    """
+
+    train: list[str] = dataclasses.field(default_factory=list)
+    test: list[str] = dataclasses.field(default_factory=list)
+    energy_key: str | None = None
+    forces_key: str | None = None
+    stress_key: str | None = None
+    virial_key: str | None = None
+    energy_unit: str = "eV"
+    length_unit: str = "Angstrom"
+    forces_unit: str | None = None
+    stress_unit: str | None = None
+    atomic_energies: str | dict[str, float] | None = "regression"
+
+
+_ELSEWHERE = {
+    "method",
+    "atomic_energies",
+    "feature_stats",
+    "checkpoint_dir",
+    "show_progress",
+    "save_energies",
+    "save_forces",
+}
+"""Fields that are given in another way, or for which there is a command."""
+
+_DEFAULTS: dict[str, Any] = {
+    "iterations": 300,
+    "force_weight": 0.3,
+    "schedule": "cosine",
+    "final_fraction": 1e-3,
+    "warmup_epochs": None,
+    "checkpoint_interval": 10,
+    "max_checkpoints": 3,
+    "precision": "float32",
+}
+"""Where they differ from those of `TrainingConfig`."""
+
+
+def _train_kind() -> Any:
+    """The fields of `TrainingConfig` that are settings, and some more."""
+    hints = typing.get_type_hints(TrainingConfig)
+    method = Part("Adam", {"mu": 0.003, "batchsize": 16})
+    fields: list[Any] = [
+        ("method", Part, dataclasses.field(default_factory=lambda: method)),
+        ("callbacks", list[Part], dataclasses.field(default_factory=list)),
+    ]
+    fields += [
+        (f.name, hints[f.name], dataclasses.field(default=_DEFAULTS.get(f.name, f.default)))
+        for f in dataclasses.fields(TrainingConfig)
+        if f.name not in _ELSEWHERE
+    ]
+    return dataclasses.make_dataclass(
+        "Train", fields, kw_only=True, namespace={"__doc__": TrainingConfig.__doc__}
+    )
+
+
+if typing.TYPE_CHECKING:
+    Train = Any
+else:
+    Train = _train_kind()
+    """How a potential is trained: the fields of `TrainingConfig`, and `callbacks`."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Evaluate:
+    """What a trained potential is compared with.
+
+    Args:
+        files: Structures with labels; none takes those of the validation split.
+    """
+
+    files: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Predict:
+    """What is predicted.
+
+    Args:
+        files: Structures.
+        forces: Whether forces and stress are predicted too.
+        output: The structures with what was predicted; in the run folder if it is only a name.
+        table: Their energies, as CSV.
+    """
+
+    files: list[str] = dataclasses.field(default_factory=list)
+    forces: bool = True
+    output: str = "predictions.extxyz"
+    table: str = "predictions.csv"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Export:
+    """How a potential is written.
+
+    Args:
+        format: "aenet": a .nn.ascii file for each species.
+        output: The folder; in the run folder if it is only a name.
+        prefix: How the names of the files begin.
+    """
+
+    format: typing.Literal["aenet"] = "aenet"
+    output: str = "aenet"
+    prefix: str = "potential"
+
+
+@dataclasses.dataclass
+class MLIPRun:
+    """Training of an interatomic potential, and what is done with it.
+
+    Args:
+        folder: Everything is written here; the same command again goes on with it.
+        data: Where structures are.
+        potential: What is trained: chebyshev, symmetry_functions, painn, or a function that takes
+            the species.
+        members: How many potentials are trained; several are a committee.
+        train: How they are trained.
+        evaluate: What they are compared with.
+        predict: What is predicted.
+        export: How they are written.
+    """
+
+    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
+
+    folder: str = "runs/mlip"
+    data: Data = dataclasses.field(default_factory=Data)
+    potential: Part = dataclasses.field(default_factory=lambda: Part("chebyshev"))
+    members: int = 1
+    train: Train = dataclasses.field(default_factory=Train)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
+    predict: Predict = dataclasses.field(default_factory=Predict)
+    export: Export = dataclasses.field(default_factory=Export)

@@ -1,0 +1,142 @@
+"""`ritz mlip train`: train a potential, or a committee."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from ritz.checks import check_count
+from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
+from ritz.cli.domain import Invocation
+from ritz.cli.messages import longer, under
+from ritz.cli.mlip.config import CONTRACTS, SHORT_NAMES, MLIPRun
+from ritz.cli.mlip.data import check_labels, splits
+from ritz.cli.settings.part_factory import PartFactory
+from ritz.driver.stop import StopReason
+from ritz.loggers import CSVLog, JsonLog
+from ritz.mlip import (
+    AbstractMLIP,
+    CommitteeConfig,
+    CommitteePotential,
+    StructureDataset,
+    TrainingConfig,
+    TrainOut,
+)
+from ritz.mlip.arguments import find_device
+from ritz.mlip.committee.results import METADATA
+from ritz.mlip.potentials.files import NotFiniteError
+from ritz.mlip.training.start import Resume, batches_of
+from ritz.wording import counted
+
+MODEL = "potential.npz"
+COMMITTEE = "committee"
+COMMITTEE_FILE = f"{COMMITTEE}/{METADATA}"
+
+_PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+
+
+def train(call: Invocation) -> None:
+    """Train on structures from files, or go on with that.
+
+    Raises:
+        ValueError: If the configuration is wrong, or files cannot be read.
+        SystemExit: If training has diverged.
+        FolderInUseError: If another run goes on in the folder.
+    """
+    with in_folder(call) as running:
+        _train(call, running)
+
+
+def _train(call: Invocation, running: CommandRun) -> None:
+    given: MLIPRun = call.config
+    check_count("members", given.members, 1)
+    train, test, energies = splits(given)
+    species = sorted({symbol for s in train for symbol in s.species})
+    potential = _PARTS.made("potential", given.potential, species=species)
+    config = _config(given, energies, running.checkpoints, call.progress)
+    check_labels(config, train)
+    datasets: dict[str, Any] = {
+        "train_dataset": StructureDataset(train, potential.descriptor, energies or {}),
+        "test_dataset": None,
+    }
+    if test:
+        datasets["test_dataset"] = StructureDataset(test, potential.descriptor, energies or {})
+    if call.dry_run:
+        say_dry(
+            call,
+            repr(potential),
+            f"{counted(len(train), 'structure')} of {', '.join(species)}",
+            f"{len(test)} held out",
+            f"{counted(config.iterations, 'epoch')}; everything can be built",
+        )
+        return
+    with under("train.device: "):
+        find_device(config.device)
+    n_batches = batches_of(len(train), config.batch_size)
+    if running.resumed and _is_done(given, config, running.checkpoints, n_batches):
+        most = Resume(running.checkpoints).asked_for // n_batches
+        advice = longer("train.iterations", config.iterations, most, "epochs")
+        say(f"all epochs are done; everything in {running.folder}. {advice}")
+        return
+    callbacks = _PARTS.made_list("train.callbacks", given.train.callbacks)
+    log = running.folder / call.stage
+    settings = {
+        **datasets,
+        "config": config,
+        "in_total": True,
+        "resume_from": running.checkpoints if running.resumed else None,
+        "callback": [*callbacks, *running.callbacks()],
+        "out": [JsonLog(log, save_params=False), CSVLog(log)],
+    }
+    with running.recorded(lambda: running.summarise({"RMSE_train": math.nan})):
+        found, outs = _trained_with(potential, given, config, settings)
+    outs[0].errors.to_csv(running.folder / "errors.csv")
+    picture = running.folder / "errors.png"
+    outs[0].plot_training_summary(picture)
+    running.summarise(found.stats)
+    running.say(str(found), f"picture in {picture}")
+
+
+def _trained_with(
+    potential: AbstractMLIP, given: MLIPRun, config: TrainingConfig, settings: dict[str, Any]
+) -> tuple[Any, list[TrainOut]]:
+    """Train a potential or a committee of it, and write it."""
+    folder = Path(given.folder)
+    try:
+        if given.members > 1:
+            committee = CommitteePotential.of(potential)
+            members = CommitteeConfig(
+                given.members, base_seed=config.run_seed, output_dir=folder / COMMITTEE
+            )
+            result = committee.train(committee_config=members, **settings)
+            _check_end(result.trainouts[0])
+            return result, result.trainouts
+        found = potential.train(**settings)
+        _check_end(found)
+        potential.save(folder / MODEL)
+    except NotFiniteError as error:
+        raise SystemExit(str(error)) from error
+    return found, [found]
+
+
+def _check_end(out: TrainOut) -> None:
+    """End a run that has diverged with the status 1, before anything of it is written."""
+    if out.stop_reason == StopReason.DIVERGED.name:
+        raise SystemExit(f"training diverged, and no potential is written: {out.stop_message}")
+
+
+def _config(given: MLIPRun, energies: Any, checkpoints: Path, progress: bool) -> TrainingConfig:
+    own = {f.name: getattr(given.train, f.name) for f in dataclasses.fields(given.train)}
+    del own["callbacks"]
+    own["method"] = _PARTS.made("train.method", own["method"])
+    with under("train.", (ValueError, TypeError, NotImplementedError)):
+        return TrainingConfig(
+            **own, atomic_energies=energies, show_progress=progress, checkpoint_dir=str(checkpoints)
+        )
+
+
+def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_batches: int) -> bool:
+    """Whether all epochs were trained, and the result was written."""
+    result = COMMITTEE_FILE if given.members > 1 else MODEL
+    is_trained = Resume(saved, in_total=True).has_completed(config.iterations, n_batches)
+    return is_trained and (Path(given.folder) / result).is_file()

@@ -1,0 +1,1 @@
+"""`ritz relax`: relaxation of structures from files."""

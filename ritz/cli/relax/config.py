@@ -1,0 +1,76 @@
+"""The configuration of relaxations of structures from files."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from ritz.cli.settings.parts import Part
+from ritz.potentials import AbstractPotential, AbstractPotentialSource
+from ritz.stages.contract import Contract
+from ritz.stages.contracts import CALLBACK
+
+SHORT_NAMES = {
+    "model": ["ritz.relax"],
+    "optimizer": ["ritz.relax"],
+    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
+}
+"""Where names without a module are looked for."""
+
+EXAMPLES = {"model": "LennardJones", "optimizer": "LBFGS", "callbacks": "Timeout"}
+"""What can be written for a class path."""
+
+MODEL = Contract("a potential of ritz.relax", (AbstractPotential, AbstractPotentialSource))
+"""What the class path of a model may name."""
+
+CONTRACTS = {"model": MODEL, "callbacks": CALLBACK}
+"""What class paths may name."""
+
+
+@dataclasses.dataclass
+class RelaxRun:
+    """Relaxation of structures from files, in eV, Angstrom and GPa.
+
+    Args:
+        folder: Everything is written here, and the same command again goes on with it; null writes
+            output and table alone.
+        files: Structures, as ASE reads them: files, or patterns such as new/*.cif.
+        model: The potential: a run folder of ritz mlip train, a file such as potential.npz,
+            lennard-jones or another one of ritz.relax, or a class path.
+        fmax: A structure has converged when no force is larger, in eV/Angstrom.
+        optimizer: fire, fire2, lbfgs, gradient_descent or a class path.
+        cell: Whether cells move too.
+        pressure: From outside, on moving cells, in GPa.
+        max_steps: Steps of each structure.
+        max_atoms: Atoms that are treated at once.
+        output: Where the structures go; in the run folder if it is only a name.
+        table: The same of the table.
+        trajectory: Where the way there goes, as NAME.traj or NAME.extxyz.
+        every: Steps between frames of it.
+        log: The beginning of the path of a log of all steps of all structures.
+        checkpoint: Without a run folder: save in this folder, and go on from what is saved.
+        callbacks: Callbacks.
+        save_time_interval: Seconds between checkpoints.
+        accept_changes: What may differ when the run goes on, such as convergence.
+    """
+
+    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
+
+    folder: str | None = None
+    files: list[str] = dataclasses.field(default_factory=list)
+    model: Part | None = None
+    fmax: float = 0.05
+    optimizer: Part = dataclasses.field(default_factory=lambda: Part("fire"))
+    cell: bool = False
+    pressure: float = 0.0
+    max_steps: int = 10_000
+    max_atoms: int | None = None
+    output: str = "relaxed.extxyz"
+    table: str = "relaxed.csv"
+    trajectory: str | None = None
+    every: int = 10
+    log: str | None = None
+    checkpoint: str | None = None
+    callbacks: list[Part] = dataclasses.field(default_factory=list)
+    save_time_interval: float = 60.0
+    accept_changes: list[str] = dataclasses.field(default_factory=list)

@@ -1,0 +1,199 @@
+"""`ritz relax`: relax structures from files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
+from ritz.cli.domain import Action, Domain, Invocation
+from ritz.cli.messages import advising_settings
+from ritz.cli.output_files import check_output, placed
+from ritz.cli.relax.build import cell_of, model_of, optimizer_of
+from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
+from ritz.cli.relax.output import as_text, counts, write
+from ritz.cli.relax.structures import Row, read, refuse, tell_skipped
+from ritz.cli.settings.part_factory import PartFactory
+from ritz.cli.settings.yaml_text import load_yaml
+from ritz.wording import counted
+
+TEXT = """Relax structures from files, all at once, as in `ritz relax *.cif --model lennard-jones`.
+The model is a trained potential, as its file or the run folder of ritz mlip train; or a class of
+ritz.relax or any class path. With a folder, everything is written there, and the same command goes
+on with it. Energies are in eV, lengths in Angstrom, pressures in GPa. The exit status is 0 if all
+have converged, otherwise 1."""
+
+_PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+
+
+def run(call: Invocation) -> int:
+    """Read, relax and write.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: If a setting is wrong, or no structure can be read.
+        FolderInUseError: If another run goes on in the folder.
+    """
+    import ritz.relax  # noqa: F401
+
+    _check(call.config)
+    if call.config.folder is None:
+        return _Relaxing(call, None).run()
+    with in_folder(call) as running:
+        return _Relaxing(call, running).run()
+
+
+def _check(given: RelaxRun) -> None:
+    """Refuse what is missing or out of range, before anything is read.
+
+    Raises:
+        ValueError: With the setting.
+    """
+    from ritz.checks import check_finite, check_positive
+
+    missing = ["files"] * (not given.files) + ["--model"] * (given.model is None)
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} must be given (see ritz relax --help)")
+    check_positive("fmax", given.fmax)
+    check_finite("pressure", given.pressure, "GPa")
+    for name, least in (
+        ("max_steps", 0),
+        ("max_atoms", 1),
+        ("every", 1),
+        ("save_time_interval", 0),
+    ):
+        value = getattr(given, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} must be at least {least}, but {value} was given.")
+    if given.folder is not None and given.checkpoint is not None:
+        raise ValueError("checkpoint: the run folder has the checkpoints; leave out one of them.")
+
+
+class _Relaxing:
+    """Relaxes the structures of a command.
+
+    Args:
+        call: The command.
+        running: The command in its folder; None if it has none.
+    """
+
+    def __init__(self, call: Invocation, running: CommandRun | None):
+        self.call, self.running = call, running
+        self.given: RelaxRun = call.config
+        self.folder = Path() if running is None else running.folder
+
+    def run(self) -> int:
+        """Do it, and tell what came out; returns the exit status."""
+        given = self.given
+        assert given.model is not None
+        model = model_of(given.model)
+        optimizer, cell = optimizer_of(given.optimizer), cell_of(given)
+        callbacks = _PARTS.made_list("callbacks", given.callbacks)
+        rows = read(given.files)
+        refuse(rows, model, cell)
+        tell_skipped(rows)
+        good = [row for row in rows if row.given is not None]
+        check_output("output", given.output, len(good))
+        if self.call.dry_run:
+            say_dry(self.call, f"{counted(len(good), 'structure')}; everything can be built")
+            return 0
+        settings: dict[str, Any] = {"cell": cell, "callback": callbacks}
+        if given.max_atoms is not None:
+            settings["max_atoms"] = given.max_atoms
+        if self.running is None:
+            with advising_settings(""):
+                self._relax(good, model, optimizer, settings)
+        else:
+            settings["callback"] = [*callbacks, *self.running.callbacks()]
+            running = self.running
+            with running.recorded(lambda: running.summarise({})):
+                self._relax(good, model, optimizer, settings)
+        self._report(rows)
+        return 0 if all(row.status == "converged" for row in rows) else 1
+
+    def _relax(
+        self, rows: Sequence[Row], model: Any, optimizer: Any, settings: dict[str, Any]
+    ) -> None:
+        """Relax, and put what came out into the rows."""
+        from ritz.relax import relax
+
+        given, saving = self.given, self._saving()
+        settings["callback"] = [*settings["callback"], *saving]
+        found = relax(
+            [row.given for row in rows],
+            model,
+            given.fmax,
+            optimizer,
+            given.max_steps,
+            out=self._loggers(),
+            show_progress=self.call.progress,
+            resume=bool(saving),
+            **settings,
+        )
+        for place, row in enumerate(rows):
+            row.energy, row.fmax = float(found.energy[place]), float(found.fmax[place])
+            row.status, row.steps = found.status[place], int(found.steps[place])
+            row.relaxed = found.atoms[place]
+            if row.status == "failed":
+                row.reason = found.reason[place]
+
+    def _saving(self) -> list[Any]:
+        """What saves the run: in its folder, or in the one that is given."""
+        from ritz.checkpoint import Checkpoint
+
+        given = self.given
+        folder = given.checkpoint if self.running is None else self.running.checkpoints.absolute()
+        if folder is None:
+            return []
+        return [
+            Checkpoint(
+                folder,
+                every_seconds=given.save_time_interval,
+                accept_changes=given.accept_changes,
+                configuration={"stage": self.call.stage, "run": load_yaml(self.call.text)},
+            )
+        ]
+
+    def _loggers(self) -> list[Any]:
+        """Where rows go."""
+        from ritz.loggers import CSVLog
+        from ritz.relax import Trajectory
+
+        given = self.given
+        found: list[Any] = []
+        if self.running is not None:
+            shown = [one.name for one in self.call.view.numbers]
+            log = self.folder / f"{self.call.stage}.csv"
+            found.append(CSVLog(log, quantities=[*shown, "energy", "wallclock"]))
+        if given.log:
+            found.append(str(placed(self.folder, given.log)))
+        if given.trajectory:
+            found.append(Trajectory(placed(self.folder, given.trajectory), every=given.every))
+        return found
+
+    def _report(self, rows: Sequence[Row]) -> None:
+        """Write structures, table and summary, and say what came out."""
+        output, table = (placed(self.folder, n) for n in (self.given.output, self.given.table))
+        write(rows, output, table)
+        found = counts(rows)
+        told = ", ".join(f"{number} {status}" for status, number in found.items())
+        lines = [*as_text(rows), f"{told}; {output}, {table}"]
+        if self.running is None:
+            say(*lines)
+            return
+        result = self.running.summarise({"structures": len(rows), **found})
+        way = self._how_it_went(self.running, result, output)
+        self.running.say(way, *lines, *self.running.picture("fmax.png"))
+
+    def _how_it_went(self, running: CommandRun, result: Mapping[str, Any], output: Path) -> str:
+        """Whether a saved run went on; empty for a new one."""
+        if running.steps.begun:
+            return running.how_it_went("max_steps", self.given.max_steps, result)
+        return (
+            "the run has ended, and nothing was left to do; to relax the structures further, give "
+            f"{output} and another folder."
+        )
+
+
+DOMAIN = Domain(RelaxRun, {"": Action(TEXT, run, takes_saved="files")}, files="files")

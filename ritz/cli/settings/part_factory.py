@@ -1,0 +1,38 @@
+"""Makes the parts of a configuration."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ritz.cli.settings.parts import Part
+from ritz.stages.contract import Contract
+from ritz.stages.parts import make
+
+
+class PartFactory:
+    """Makes what the class paths of a configuration name.
+
+    Args:
+        short_names: Where names without a module are looked for, by the last word of the setting.
+        contracts: What class paths may name, by the same.
+    """
+
+    def __init__(self, short_names: Mapping[str, Sequence[str]], contracts: Mapping[str, Contract]):
+        self.short_names, self.contracts = short_names, contracts
+
+    def made(self, key: str, part: Part, **context: Any) -> Any:
+        """What a part names.
+
+        Args:
+            key: The setting, with dots; a number at its end is the place in a list.
+            part: The part.
+            **context: Arguments that it is given if it takes them.
+
+        Raises:
+            ValueError: If it cannot be made: one line that names the key.
+        """
+        word = next(word for word in reversed(key.split(".")) if not word.isdigit())
+        return make(key, part.as_dict(), context, self.short_names[word], self.contracts[word])
+
+    def made_list(self, key: str, parts: Sequence[Part] | None) -> list[Any]:
+        """What the parts of a list name; an empty list where there is none."""
+        return [self.made(f"{key}.{place}", part) for place, part in enumerate(parts or ())]

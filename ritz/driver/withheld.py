@@ -1,0 +1,104 @@
+"""What waits until the processes of a run agree on a block, or is taken back."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Calls, has_state
+
+
+class Place(NamedTuple):
+    """A point of a run; they sort by time."""
+
+    step: int
+    hook: int
+    """The place among `STEP_HOOKS`; greater for the end of the step."""
+
+
+class Held(NamedTuple):
+    """A call of a logger that waits for the others to agree."""
+
+    place: Place
+    callback: AbstractCallback
+    call: Callable[[], Any]
+
+
+class Withheld:
+    """Calls of loggers that wait, and the states that callbacks had at the steps of a block.
+
+    Args:
+        callbacks: All callbacks of the run.
+    """
+
+    def __init__(self, callbacks: Sequence[AbstractCallback]):
+        self._stateful = {
+            c.state_key: c
+            for c in callbacks
+            if has_state(c) and c.run_argument != "out" and not c.has_traced
+        }
+        self._held: list[Held] = []
+        self._states: list[tuple[Place, dict[str, Mapping[str, Any]]]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def hold(self, place: Place, calls: Calls) -> Calls:
+        """The same calls, with those of loggers put off."""
+
+        def put_off(callback: AbstractCallback, call: Callable[..., Any], *args: Any) -> None:
+            step, log_data, driver = args
+            later = functools.partial(call, step, dict(log_data), driver)
+            self._held.append(Held(place, callback, later))
+
+        return [
+            (c, functools.partial(put_off, c, call) if c.run_argument == "out" else call)
+            for c, call in calls
+        ]
+
+    def commit(self, until: Place, well: bool) -> tuple[Exception, int, str] | None:
+        """Make the calls that waited, up to a place, and forget the others.
+
+        Args:
+            until: The place.
+            well: Whether nothing has failed yet; after a failure nothing more is written.
+
+        Returns:
+            The first error, its step, and the hook in which it happened.
+        """
+        held, self._held, self._states = self._held, [], []
+        for place, callback, call in held if well else ():
+            if place > until:
+                continue
+            try:
+                call()
+            except Exception as error:
+                return error, place.step, f"{callback.label}.{STEP_HOOKS[place.hook]}"
+        return None
+
+    def note_states(self, place: Place, block: range | None, calls: Calls) -> None:
+        """Remember the states of callbacks at the begin of a block and after a hook."""
+        if block is not None and (place.hook or place.step != block[0]):
+            return
+        if block is not None:
+            place = Place(place.step, -1)
+        elif not any(c is s for c, _ in calls for s in self._stateful.values()):
+            return
+        states = {key: _copy(c.state_dict()) for key, c in self._stateful.items()}
+        self._states.append((place, states))
+
+    def go_back(self, first: Place) -> None:
+        """Give the callbacks the states that they had at a place."""
+        states = [states for place, states in self._states if place <= first]
+        for key, state in states[-1].items() if states else ():
+            self._stateful[key].load_state_dict(state)
+
+
+def _copy(state: Any) -> Any:
+    """A state whose parts do not change when the callback's do."""
+    if isinstance(state, Mapping):
+        return {key: _copy(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [_copy(value) for value in state]
+    return state.copy() if isinstance(state, np.ndarray) else state
