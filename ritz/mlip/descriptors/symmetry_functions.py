@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from typing_extensions import override
 
-from ritz.checks import check_count, check_positive
+from ritz.checks import check_count, check_number, check_positive
 from ritz.mlip.arguments import check_device, check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
@@ -210,7 +210,7 @@ class SymmetryFunctions(AbstractDescriptor):
             settings: See `SymmetryFunctions`.
         """
         symbols, steps = checked_species(species), check_count("n_radial", n_radial, 2) - 1
-        width = check_positive("r_c - 1", r_c - 1) / steps
+        width = (check_number("r_c", r_c, 1, strict=True) - 1) / steps
         near = check_positive("angular_r_c", r_c if angular_r_c is None else angular_r_c)
         functions = [
             G2(s, 1 / (2 * width**2), 0.5 + n * width, r_c)

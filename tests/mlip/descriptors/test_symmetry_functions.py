@@ -215,10 +215,12 @@ def test_bad_arguments():
         SymmetryFunctions({"O": [G2("O", 0.1)]}, cutoff_function="tanh")
     with pytest.raises(ValueError, match="lambda_ of G4 must be 1 or -1 and zeta at least 1"):
         G4(("O", "O"), 0.1, 0.5, 1)
-    with pytest.raises(ValueError, match="eta of G2 must not be negative"):
+    with pytest.raises(ValueError, match="eta of G2 must be a number of at least 0"):
         G2("O", -1)
     with pytest.raises(ValueError, match="G4 and G5 have two"):
         G5(("O",), 0.1, 1, 1)
+    with pytest.raises(ValueError, match="r_c must be above 1, but 0.5 was given"):
+        SymmetryFunctions.on_grid(["O"], 0.5)
     with pytest.raises(ValueError, match="kind must be"):
         SymmetryFunction("G3", ("O",), 0.1, 3.0)
     with pytest.raises(ValueError, match="structure 0 has atoms of H, but"):
