@@ -213,8 +213,6 @@ def as_structure(given: Any) -> Structure:
             )
         return Structure(**given)
     if isinstance(given, Atoms):
-        from ritz.mlip.data.labels import from_ase
-
         return from_ase(given)
     raise TypeError(
         f"structures are ritz.mlip.Structure, ase.Atoms or records, but {given!r} was given."
