@@ -21,7 +21,13 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.data.reference_energies import iter_samples as iter_samples
     from ritz.mlip.data.structure import Structure as Structure
     from ritz.mlip.data.xsf import write_xsf as write_xsf
+    from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor as AbstractDescriptor
     from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor as ChebyshevDescriptor
+    from ritz.mlip.descriptors.symmetry_functions import G2 as G2
+    from ritz.mlip.descriptors.symmetry_functions import G4 as G4
+    from ritz.mlip.descriptors.symmetry_functions import G5 as G5
+    from ritz.mlip.descriptors.symmetry_functions import SymmetryFunction as SymmetryFunction
+    from ritz.mlip.descriptors.symmetry_functions import SymmetryFunctions as SymmetryFunctions
     from ritz.mlip.models.graph import EnergyModule as EnergyModule
     from ritz.mlip.models.painn import PaiNN as PaiNN
     from ritz.mlip.potentials.ann import ANNPotential as ANNPotential

@@ -1,9 +1,10 @@
-"""Conformance checks for drivers, callbacks, loggers, update rules and potentials, yours included.
+"""Conformance checks for drivers, callbacks, loggers, update rules, potentials and so on.
 
-Each raises AssertionError with what is wrong.
+They run on what you wrote too. Each raises AssertionError with what is wrong.
 """
 
 from ritz.testing.callbacks import check_callback as check_callback
+from ritz.testing.descriptors import check_descriptor as check_descriptor
 from ritz.testing.drivers import check_driver as check_driver
 from ritz.testing.loggers import check_logger as check_logger
 from ritz.testing.potentials import check_potential as check_potential

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ritz.mlip import ANNPotential, ChebyshevDescriptor, GraphPotential, PaiNN
+from ritz.mlip import ANNPotential, ChebyshevDescriptor, GraphPotential, PaiNN, SymmetryFunctions
 
 
 def chebyshev(
@@ -28,6 +28,32 @@ def chebyshev(
     """
     descriptor = ChebyshevDescriptor(
         species, rad_order, rad_cutoff, ang_order, ang_cutoff, min_cutoff
+    )
+    return ANNPotential({symbol: list(map(tuple, hidden)) for symbol in species}, descriptor)
+
+
+def symmetry_functions(
+    species: Sequence[str],
+    hidden: Sequence[Any] = ((40, "tanh"), (40, "tanh")),
+    r_c: float = 6.0,
+    n_radial: int = 8,
+    angular_r_c: float | None = 4.5,
+    zetas: Sequence[float] = (1, 4, 16),
+    cutoff_function: str = "cosine",
+) -> ANNPotential:
+    """Networks of the symmetry functions of Behler and Parrinello, on the usual grid.
+
+    Args:
+        species: Chemical symbols.
+        hidden: The hidden layers of all networks: nodes and activation.
+        r_c: See `SymmetryFunctions.on_grid`, as for the others.
+        n_radial: How many G2 there are for each element of neighbours.
+        angular_r_c: The cutoff of G4, in Angstrom; null takes r_c.
+        zetas: Exponents of G4.
+        cutoff_function: cosine or tanh3.
+    """
+    descriptor = SymmetryFunctions.on_grid(
+        species, r_c, n_radial, angular_r_c, zetas, cutoff_function=cutoff_function
     )
     return ANNPotential({symbol: list(map(tuple, hidden)) for symbol in species}, descriptor)
 

@@ -154,6 +154,10 @@ def export(call: Invocation) -> None:
             f"export.format: aenet has no potentials such as {type(members[0]).__name__}; only "
             "networks of Chebyshev features can be exported."
         )
+    try:
+        members[0].descriptor.aenet_parameters()
+    except ValueError as error:
+        raise ValueError(f"export.format: {error}") from error
     if call.dry_run:
         say_dry(call, repr(potential))
         return

@@ -21,7 +21,7 @@ from ritz.mlip.committee.results import (
 from ritz.mlip.committee.training import CommitteeConfig, CommitteeTraining
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.labels import as_structures
-from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
+from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.potentials.ann import ANNPotential
 from ritz.mlip.potentials.base import AbstractMLIP, load_potential
 from ritz.mlip.potentials.fitted import FittedCommittee
@@ -48,7 +48,7 @@ class CommitteePotential(AbstractPotentialSource):
     """
 
     def __init__(
-        self, arch: Mapping[str, Sequence[tuple[int, str]]], descriptor: ChebyshevDescriptor
+        self, arch: Mapping[str, Sequence[tuple[int, str]]], descriptor: AbstractDescriptor
     ):
         self.template: AbstractMLIP = ANNPotential(arch, descriptor)
         """Untrained potential of the same form as the members."""
@@ -67,7 +67,7 @@ class CommitteePotential(AbstractPotentialSource):
         return committee
 
     @property
-    def descriptor(self) -> ChebyshevDescriptor | None:
+    def descriptor(self) -> AbstractDescriptor | None:
         """What features are computed with; None if there are none."""
         return self.template.descriptor
 

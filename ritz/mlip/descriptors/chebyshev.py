@@ -2,40 +2,34 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ritz.checks import check_count, check_positive
 from ritz.mlip.arguments import check_device, check_dtype
-from ritz.mlip.data.datasets import FileRows
-from ritz.mlip.data.labels import as_structure, as_structures
-from ritz.mlip.data.structure import Structure, checked_species
-from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.descriptors.derivatives import (
-    LocalDerivatives,
-    packed_derivatives,
-    pair_derivatives,
-    unpacked_derivatives,
-)
-from ritz.mlip.descriptors.featurizing import features_of, widths_of
+from ritz.mlip.data.structure import checked_species
+from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
+from ritz.mlip.descriptors.cutoffs import cosine_cutoff
+from ritz.mlip.descriptors.derivatives import LocalDerivatives
+from ritz.mlip.descriptors.directions import unit_vectors
+from ritz.mlip.descriptors.pairs import by_kind
 from ritz.mlip.descriptors.polynomials import (
     chebyshev_polynomials,
     contraction_of,
-    cosine_cutoff,
     differentiation_of,
     monomials_of,
-    unit_vectors,
 )
 
 
 @dataclasses.dataclass(frozen=True, init=False)
-class ChebyshevDescriptor:
+class ChebyshevDescriptor(AbstractDescriptor):
     """Features of atomic environments: radial and angular distributions in Chebyshev polynomials.
 
     With T_n the polynomials, f(d) = (cos(pi d / Rc) + 1) / 2 below the cutoff Rc and 0 beyond:
@@ -107,36 +101,60 @@ class ChebyshevDescriptor:
                 f"rad_cutoff={rad_cutoff!r} and ang_cutoff={ang_cutoff!r}."
             )
 
+    @override
     def header(self) -> dict[str, Any]:
-        """What files hold of it, as JSON can: all that features depend on."""
-        fields = dataclasses.asdict(self)
-        del fields["device"]
+        fields = super().header()
+        del fields["descriptor"]  # files have none if it is this one
         return {**fields, "species": list(self.species)}
 
+    @override
+    def aenet_parameters(self) -> tuple[str, Float[np.ndarray, " n_parameters"]]:
+        values = self.rad_cutoff, self.rad_order, self.ang_cutoff, self.ang_order
+        return "Chebyshev", np.array(values, float)
+
     @classmethod
-    def from_header(cls, header: Mapping[str, Any]) -> "ChebyshevDescriptor":
-        """The descriptor that `header` is of, on JAX's default device."""
-        return cls(**{name: value for name, value in header.items() if name != "device"})
+    def from_aenet(
+        cls, species: Sequence[str], min_cutoff: float, parameters: Sequence[float]
+    ) -> "ChebyshevDescriptor":
+        """The descriptor of one of ænet's files.
+
+        Args:
+            species: The chemical symbols.
+            min_cutoff: In Angstrom.
+            parameters: The first four: radial cutoff and order, angular cutoff and order.
+        """
+        rad_cutoff, rad_order, ang_cutoff, ang_order = map(float, parameters)
+        return cls(species, int(rad_order), rad_cutoff, int(ang_order), ang_cutoff, min_cutoff)
 
     @property
-    def cutoff(self) -> float:
-        """How far neighbours reach, in Angstrom."""
+    def cutoff(self) -> float:  # type: ignore[override]
+        """The larger of both cutoffs, in Angstrom."""
         return max(self.rad_cutoff, self.ang_cutoff)
 
     @property
-    def n_features(self) -> int:
-        """How many features an atom has."""
+    def n_features(self) -> int:  # type: ignore[override]
+        """Those of both parts, and once more if there are several species."""
         return (self.rad_order + self.ang_order + 2) * (1 + self.is_weighted)
+
+    @property
+    @override
+    def near_cutoff(self) -> float:
+        return self.ang_cutoff
+
+    @property
+    @override
+    def n_radial(self) -> int:
+        return self.rad_order + 1
+
+    @property
+    @override
+    def n_angular(self) -> int:
+        return (self.ang_order + 1) * (1 + self.is_weighted)
 
     @property
     def is_weighted(self) -> bool:
         """Whether there are features weighted by species: if there are several."""
         return len(self.species) > 1
-
-    @property
-    def species_to_idx(self) -> dict[str, int]:
-        """The place of each species."""
-        return {symbol: index for index, symbol in enumerate(self.species)}
 
     @property
     def species_weights(self) -> np.ndarray:
@@ -169,7 +187,13 @@ class ChebyshevDescriptor:
         return jnp.stack([t * envelope for t in chebyshev_polynomials(x, self.rad_order)], axis=-2)
 
     def radial(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_radial"]:
-        """R, and Rw after it if there are several species; arguments as for `features`."""
+        """R, and Rw after it if there are several species.
+
+        Args:
+            vectors: From each atom to its neighbours, in Angstrom.
+            pairs: Which entries hold a neighbour; it may be farther than the cutoff.
+            weights: The weight s of each neighbour's species.
+        """
         distances, pairs = self._distances(vectors, pairs)
         terms: Any = jnp.where(pairs[..., None, :], self.radial_basis(distances), 0)
         plain = jnp.sum(terms, axis=-1)
@@ -179,7 +203,7 @@ class ChebyshevDescriptor:
         return jnp.concatenate([plain, weighted], axis=-1)
 
     def angular(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_angular"]:
-        """A, and Aw after it if there are several species; arguments as for `features`."""
+        """A, and Aw after it if there are several species; arguments as for `radial`."""
         distances, pairs = self._distances(vectors, pairs)
         envelope: Any = jnp.where(pairs, cosine_cutoff(distances, self.ang_cutoff), 0)
         monomials = monomials_of(unit_vectors(vectors, distances, pairs), self.ang_order)
@@ -192,22 +216,17 @@ class ChebyshevDescriptor:
         sums = (moments**2 @ contraction.T - alone) / 2
         return sums.reshape(*sums.shape[:-2], -1)
 
+    @override
     def features(
-        self,
-        vectors: Float[Array, "*batch n_neighbors 3"],
-        pairs: Bool[Array, "*batch n_neighbors"],
-        weights: Float[Array, "*batch n_neighbors"],
+        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int | None = None
     ) -> Float[Array, "*batch n_features"]:
-        """The features of atoms.
+        weights = self.weights_of(kinds).astype(vectors.dtype)
+        closest = vectors[..., :near, :], pairs[..., :near], weights[..., :near]
+        return self.ordered(self.radial(vectors, pairs, weights), self.angular(*closest))
 
-        Args:
-            vectors: From each atom to its neighbours, in Angstrom.
-            pairs: Which entries hold a neighbour; it may be farther than the cutoff.
-            weights: The weight s of each neighbour's species.
-        """
-        return self.ordered(
-            self.radial(vectors, pairs, weights), self.angular(vectors, pairs, weights)
-        )
+    def weights_of(self, kinds: Any) -> Any:
+        """The weights s, by the places of the species."""
+        return jnp.asarray(self.species_weights)[kinds]
 
     def ordered(self, radial: Any, angular: Any) -> Any:
         """[R, A, Rw, Aw] from [R, Rw] and [A, Aw]."""
@@ -222,25 +241,33 @@ class ChebyshevDescriptor:
         distances = jnp.sqrt(jnp.where(squares > 0, squares, 1))
         return distances, pairs & (squares > 0) & (distances >= self.min_cutoff)
 
+    @override
     def local_derivatives(
-        self, vectors: Any, pairs: Any, weights: Any, n_near: int
+        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int
     ) -> LocalDerivatives:
-        """How the features of atoms change with the vectors to their neighbours.
-
-        Args:
-            vectors: As for `features`, nearest first.
-            pairs: As for `features`.
-            weights: As for `features`.
-            n_near: How many of the nearest are in reach of the angular part, at the most.
-        """
-        distances, near = self._distances(vectors, pairs)
+        weights = self.weights_of(kinds)
+        distances, pairs = self._distances(vectors, pairs)
         _, by_distance = jax.jvp(self.radial_basis, (distances,), (jnp.ones_like(distances),))
-        slopes: Any = jnp.where(near[..., None, :], by_distance, 0)
-        units = jnp.moveaxis(unit_vectors(vectors, distances, near), -1, -2)
+        slopes: Any = jnp.where(pairs[..., None, :], by_distance, 0)
+        units = jnp.moveaxis(unit_vectors(vectors, distances, pairs), -1, -2)
         angular = self._angular_derivatives(
-            distances[..., :n_near], near[..., :n_near], weights[..., :n_near], units[..., :n_near]
+            distances[..., :near], pairs[..., :near], weights[..., :near], units[..., :near]
         )
         return LocalDerivatives(slopes, units, angular, distances)
+
+    @override
+    def pullback(self, by_feature: Any, local: LocalDerivatives, kinds: Any) -> tuple[Any, Any]:
+        dtype = local.slopes.dtype  # selection, since a lookup for each pair takes longer
+        weights = by_kind(kinds, [jnp.asarray(s, dtype) for s in self.species_weights])
+        weights = jnp.broadcast_to(weights, kinds.shape)
+        radial, angular, radial_w, angular_w = (by_feature[:, part] for part in self.parts)
+        pull = jnp.einsum("ank,an->ak", local.slopes, radial)
+        if self.is_weighted:
+            pull += weights * jnp.einsum("ank,an->ak", local.slopes, radial_w)
+            angular = jnp.concatenate([angular, angular_w], axis=-1)
+        n_atoms, n_angular, _, near = local.angular.shape
+        push = jnp.einsum("amp,am->ap", local.angular.reshape(n_atoms, n_angular, -1), angular)
+        return pull, push.reshape(n_atoms, 3, near)
 
     def _angular_derivatives(self, distances: Any, pairs: Any, weights: Any, units: Any) -> Any:
         """Derivatives of A and Aw by the vectors v_j.
@@ -276,59 +303,3 @@ class ChebyshevDescriptor:
                 for axis in range(3)
             ], axis=-2))  # fmt: skip
         return jnp.concatenate(parts, axis=-3)
-
-    # Features of structures.
-
-    def weights_of(self, kinds: Any) -> Any:
-        """The weights s, by the places of the species."""
-        return jnp.asarray(self.species_weights)[kinds]
-
-    def featurize(self, structure: Any) -> np.ndarray:
-        """The features of a structure, of shape (n_atoms, n_features).
-
-        Args:
-            structure: A `Structure` or an `ase.Atoms`. Atoms may be outside the cell.
-
-        Raises:
-            ValueError: If a species is none of the descriptor's.
-        """
-        return self.featurize_all([as_structure(structure)])[0]
-
-    def featurize_all(self, structures: Iterable[Any]) -> list[np.ndarray]:
-        """`featurize` for many structures at once."""
-        chunk = Chunk(as_structures(structures), self.species, self.cutoff, self.min_cutoff)
-        features = features_of(self, chunk.pairs).astype(self.dtype)
-        return np.split(features, np.cumsum(chunk.sizes)[:-1])
-
-    def file_rows(
-        self,
-        structures: Sequence[Structure],
-        widths: tuple[int, int] = (0, 0),
-        *,
-        with_features: bool,
-        with_derivatives: bool,
-    ) -> FileRows:
-        """What files keep of some structures.
-
-        Args:
-            structures: The structures.
-            widths: The least lengths of rows of neighbours, as given back for others before.
-            with_features: Whether features are asked for.
-            with_derivatives: Whether their derivatives are.
-        """
-        chunk = Chunk(structures, self.species, self.cutoff, self.min_cutoff)
-        features, derivatives = None, None
-        if with_features:
-            found = features_of(self, chunk.pairs, *widths).astype(self.dtype)
-            features = np.split(found, np.cumsum(chunk.sizes)[:-1])
-        if with_derivatives:
-            derivatives = [packed_derivatives(own) for own in pair_derivatives(self, chunk)]
-        if with_features or with_derivatives:
-            widths = widths_of(self, chunk.pairs, *widths)
-        return FileRows(features, derivatives, widths)
-
-    def unpack_derivatives(
-        self, values: np.ndarray, indices: np.ndarray, n_atoms: int
-    ) -> dict[str, np.ndarray]:
-        """The derivatives of a structure, from what `file_rows` has given of it."""
-        return unpacked_derivatives(self, values, indices, n_atoms)

@@ -22,8 +22,8 @@ class Chunk:
         cutoff: Up to which pairs are found, in Angstrom.
         least: Closer pairs, in Angstrom, are left out.
         features: By structure, in the structure's order of atoms, if they are known.
-        widths: How many neighbours an atom has at the most, of all and within the angular cutoff,
-            if it is known.
+        widths: How many neighbours an atom has at the most, of all and of those within the
+            descriptor's `near_cutoff`, if it is known.
         derivatives: Reads what `pair_derivatives` has given for each structure, if it was kept.
         search: Finds the pairs of a structure, given its place, the structure and the cutoff.
 

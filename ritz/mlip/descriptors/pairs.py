@@ -27,6 +27,8 @@ class Rows(NamedTuple):
     """Which entries hold a neighbour."""
     kinds: Int[np.ndarray, "atoms width"]
     """The species of the neighbours."""
+    centres: Int[np.ndarray, " atoms"]
+    """The species of the atoms."""
 
 
 class Dropped(NamedTuple):
@@ -101,10 +103,12 @@ class PairTable:
             np.zeros((n_rows, width, 3)),
             np.zeros((n_rows, width), bool),
             np.zeros((n_rows, width), np.int8),
+            np.zeros(n_rows, np.int8),
         )
         found.vectors[at] = self.vectors[chosen]
         found.pairs[at] = True
         found.kinds[at] = self.kinds[self.second[chosen]]
+        found.centres[: stop - start] = self.kinds[start:stop]
         return found
 
 

@@ -9,23 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def cosine_cutoff(distances: Any, cutoff: float) -> Any:
-    """(cos(pi d / Rc) + 1) / 2 below the cutoff, 0 beyond."""
-    inside = jnp.minimum(distances / cutoff, 1)
-    return jnp.where(distances < cutoff, (jnp.cos(math.pi * inside) + 1) / 2, 0)
-
-
 def chebyshev_polynomials(x: Any, order: int) -> list[Any]:
     """Chebyshev polynomials of the first kind up to `order`."""
     found = [jnp.ones_like(x), x]
     for _ in range(order - 1):
         found.append(2 * x * found[-1] - found[-2])
     return found[: order + 1]
-
-
-def unit_vectors(vectors: Any, distances: Any, pairs: Any) -> Any:
-    """Vectors over their lengths; zero where there is no pair."""
-    return jnp.where(pairs[..., None], vectors / distances[..., None], 0)
 
 
 @functools.cache

@@ -12,10 +12,8 @@ from jaxtyping import Array, Float, Key
 
 from ritz.checks import check_count
 from ritz.mlip.arrays import AnyArray
-from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
+from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.descriptors.derivatives import environments, forces, tables_of
-from ritz.mlip.descriptors.featurizing import features_of, widths_of
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
 from ritz.mlip.models.normalisation import SMALLEST, Normalisation
 from ritz.potentials import AtomicGraph
@@ -120,7 +118,7 @@ class AtomicModel(AbstractModel):
     """
 
     arch: Architecture
-    descriptor: ChebyshevDescriptor
+    descriptor: AbstractDescriptor
 
     @property
     def species(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -149,27 +147,24 @@ class AtomicModel(AbstractModel):
     def features(
         self, chunk: Chunk, widths: Widths = (0, 0)
     ) -> Float[np.ndarray, "atoms n_features"]:
-        """Chebyshev features in float64."""
+        """The descriptor's, in float64."""
         if chunk.features is None:
-            chunk.features = features_of(self.descriptor, chunk.pairs, *widths)
+            chunk.features = self.descriptor.features_of(chunk.pairs, widths)
         return chunk.features[chunk.order]
 
     def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
-        """The lengths of rows of all neighbours, and of those within the angular cutoff."""
+        """Those of the descriptor."""
         if chunk.known_widths is not None:
             return chunk.known_widths
         if chunk.features is not None and not with_forces:
             return 0, 0
-        return widths_of(self.descriptor, chunk.pairs)
+        return self.descriptor.widths_of(chunk.pairs)
 
     def row_bytes(self, widths: Widths, with_forces: bool, itemsize: int) -> int:
         """Features, and their derivatives with the partners of all neighbours."""
-        d, (width, near) = self.descriptor, widths
-        size = d.n_features * itemsize
+        size = self.n_features * itemsize
         if with_forces:
-            n_angular = (d.ang_order + 1) * (1 + d.is_weighted)
-            size += itemsize * ((d.rad_order + 5) * width + 3 * n_angular * near)
-            size += 5 * (width + near) + 3 * itemsize
+            size += self.descriptor.table_bytes(widths, itemsize) + 3 * itemsize
         return size
 
     def inputs(
@@ -184,7 +179,7 @@ class AtomicModel(AbstractModel):
 
     def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
         """Derivatives of the features."""
-        return tables_of(self.descriptor, chunk, widths, dtype, with_stress)
+        return self.descriptor.tables(chunk, widths, dtype, with_stress)
 
     def predict(
         self,
@@ -215,18 +210,19 @@ class AtomicModel(AbstractModel):
         scale = 1 / (normalisation.e_scaling * jnp.maximum(normalisation.std, SMALLEST))
         slopes = jnp.concatenate(by_feature) * scale
         slopes = jnp.where(batch.valid[:, None], slopes, 0)
-        around = environments(batch.tables, batch.begins, self.descriptor.species_weights)
-        if not capacity.stress:
-            around = around._replace(local=around.local._replace(distances=None))
-        return Prediction(total, *forces(self.descriptor, slopes, around))
+        return Prediction(
+            total,
+            *self.descriptor.forces(slopes, batch.tables, batch.begins, capacity.stress),
+        )
 
     def atomic_energies(
         self, params: Networks, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
     ) -> Float[Array, " n_atoms"]:
         """The outputs of the networks, in eV."""
         dtype = structure.vectors.dtype
-        weights = self.descriptor.weights_of(kinds).astype(dtype)[structure.neighbors]
-        features = self.descriptor.features(structure.vectors, structure.pairs, weights)
+        features = self.descriptor.features(
+            structure.vectors, structure.pairs, kinds[structure.neighbors], kinds
+        )
         features = normalisation.features(features).astype(dtype)
         total = jnp.zeros(len(kinds), dtype)
         for kind, (symbol, hidden) in enumerate(self.arch):

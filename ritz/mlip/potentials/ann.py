@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
+from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.models.atomic import AtomicModel, checked_architecture
 from ritz.mlip.models.normalisation import SMALLEST, Normalisation
 from ritz.mlip.potentials.base import AbstractMLIP
@@ -34,11 +34,12 @@ class ANNPotential(AbstractMLIP):
     def __init__(
         self,
         arch: Mapping[str, Sequence[tuple[int, str]]],
-        descriptor: ChebyshevDescriptor,
+        descriptor: AbstractDescriptor,
     ):
-        if not isinstance(descriptor, ChebyshevDescriptor):
+        if not isinstance(descriptor, AbstractDescriptor):
             raise TypeError(
-                f"descriptor must be a ChebyshevDescriptor, but {descriptor!r} was given."
+                "descriptor must be a descriptor such as ChebyshevDescriptor(...), but "
+                f"{descriptor!r} was given."
             )
         super().__init__(
             AtomicModel(checked_architecture(arch, descriptor.species), descriptor),
@@ -53,7 +54,7 @@ class ANNPotential(AbstractMLIP):
         return {symbol: list(hidden) for symbol, hidden in self.model.arch}
 
     @property
-    def descriptor(self) -> ChebyshevDescriptor:
+    def descriptor(self) -> AbstractDescriptor:
         """What features are computed with."""
         return self.model.descriptor
 
@@ -74,7 +75,7 @@ class ANNPotential(AbstractMLIP):
 
     @classmethod
     def _from_header(cls, header: dict[str, Any], **given: Any) -> "ANNPotential":
-        return cls(header["arch"], ChebyshevDescriptor.from_header(header["descriptor"]))
+        return cls(header["arch"], AbstractDescriptor.from_header(header["descriptor"]))
 
     # Files of aenet.
 
@@ -103,11 +104,12 @@ class ANNPotential(AbstractMLIP):
 
         Raises:
             RuntimeError: If the potential was not trained.
-            ValueError: If aenet has no such activation, `descriptor_stats` are not those of
-                training, or parameters are not finite.
+            ValueError: If aenet has no such descriptor or activation, `descriptor_stats` are not
+                those of training, or parameters are not finite.
         """
         mean, std, e_scaling, e_shift = self.check_trained()
         self.check_finite()
+        self.descriptor.aenet_parameters()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         std = np.where(np.isfinite(std), np.maximum(std, SMALLEST), 0.0)

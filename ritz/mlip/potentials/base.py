@@ -12,7 +12,7 @@ from ritz.mlip.arguments import check_dtype
 from ritz.mlip.batching.survey import pair_limits
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.labels import as_structures
-from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
+from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.models.normalisation import Normalisation
 from ritz.mlip.potentials.files import NotFiniteError, read_potential, write_potential
@@ -55,7 +55,7 @@ class AbstractMLIP(AbstractPotentialSource):
 
     @property
     @abc.abstractmethod
-    def descriptor(self) -> ChebyshevDescriptor | None:
+    def descriptor(self) -> AbstractDescriptor | None:
         """What features are computed with; None if there are none."""
 
     @abc.abstractmethod

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ritz.mlip.data.units import to_float
+from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.models.atomic import Layer
 from ritz.wording import counted
@@ -100,7 +101,7 @@ class AenetNetwork:
     hidden: tuple[tuple[int, str], ...]
     layers: list[Layer]
     """`weights` of shape (inputs, outputs) and `bias`, the output layer last."""
-    descriptor: ChebyshevDescriptor
+    descriptor: AbstractDescriptor
     description: str
     feature_min: Float[np.ndarray, " n_features"]
     feature_max: Float[np.ndarray, " n_features"]
@@ -236,11 +237,7 @@ def _read(path: Path) -> AenetNetwork:
     values.integers(n_features)
     parameters = values.numbers(n_parameters * n_features)
     values.integers(2 * n_features)
-    rad_cutoff, rad_order, ang_cutoff, ang_order = parameters[:4]
-    descriptor = ChebyshevDescriptor(
-        environment, int(rad_order), float(rad_cutoff), int(ang_order), float(ang_cutoff),
-        min_cutoff=float(rc_min),
-    )  # fmt: skip
+    descriptor = ChebyshevDescriptor.from_aenet(environment, float(rc_min), list(parameters[:4]))
     if descriptor.n_features != n_features or nodes[0] != n_features:
         raise ValueError(
             f"{path}: {counted(n_features, 'feature')} and {counted(nodes[0], 'input')} do not "
@@ -266,8 +263,9 @@ def write_nn_ascii(path: str | PathLike[str], network: AenetNetwork) -> None:
     """Write a network as aenet reads it.
 
     Raises:
-        ValueError: If aenet has no such activation.
+        ValueError: If aenet has no such activation or descriptor.
     """
+    name, setup = network.descriptor.aenet_parameters()
     unknown = sorted({name for _, name in network.hidden} - set(_CODES))
     if unknown:
         raise ValueError(
@@ -280,16 +278,16 @@ def write_nn_ascii(path: str | PathLike[str], network: AenetNetwork) -> None:
     weights = np.concatenate([
         np.vstack([layer["weights"], layer["bias"][None]]).reshape(-1) for layer in network.layers
     ])  # fmt: skip
-    parameters = np.zeros((d.n_features, 4))
-    parameters.reshape(-1)[:4] = d.rad_cutoff, d.rad_order, d.ang_cutoff, d.ang_order
+    parameters = np.zeros((d.n_features, len(setup)))
+    parameters.reshape(-1)[: len(setup)] = setup
     lines = [
         *_integers([len(nodes)]), *_integers([max(nodes)]), *_integers([sum(sizes)]),
         *_integers([sum(nodes) + len(nodes) - 1]),
         *_integers(nodes), *_integers(codes), *_integers(np.cumsum([0, *sizes])),
         *_integers(np.cumsum([0, *(n + 1 for n in nodes[:-1])])), *_numbers(weights),
         network.description, network.species, *_integers([len(d.species)]), " ".join(d.species),
-        *_numbers([d.min_cutoff]), *_numbers([d.cutoff]), "Chebyshev",
-        *_integers([d.n_features]), *_integers([4]), *_integers([0] * d.n_features),
+        *_numbers([d.min_cutoff]), *_numbers([d.cutoff]), name,
+        *_integers([d.n_features]), *_integers([len(setup)]), *_integers([0] * d.n_features),
         *_numbers(parameters.reshape(-1)), *_integers([0] * (2 * d.n_features)),
         *_integers([network.n_evaluations]),
         *_numbers(network.feature_min), *_numbers(network.feature_max),

@@ -186,13 +186,13 @@ def test_derivatives_in_files_are_those_that_are_computed(tmp_path):
     assert file.has_force_derivatives and file.has_features
     chunk = Chunk(structures, d.species, d.cutoff, d.min_cutoff)
     widths = file.local_widths
-    assert widths == featurizing.widths_of(d, chunk.pairs)
+    assert widths == d.widths_of(chunk.pairs)
     known = Chunk(
         structures, d.species, d.cutoff, d.min_cutoff, None, widths,
         lambda: [file.get_local_derivatives(i) for i in range(4)],
     )  # fmt: skip
-    computed = derivatives.tables_of(d, chunk, widths, "float64", True)
-    found = derivatives.tables_of(d, known, widths, "float64", True)
+    computed = d.tables(chunk, widths, "float64", True)
+    found = d.tables(known, widths, "float64", True)
     for name in ("kinds", "partners"):
         np.testing.assert_array_equal(getattr(found, name), getattr(computed, name))
     for a, b in zip(found.local, computed.local, strict=True):

@@ -98,8 +98,9 @@ def test_local_derivatives_are_those_of_the_features(species):
     rng = np.random.default_rng(0)
     vectors = jnp.asarray(rng.normal(size=(3, 8, 3)) * 2)
     pairs = jnp.asarray(rng.random((3, 8)) < 0.8)
-    weights = descriptor.weights_of(rng.integers(0, len(species), (3, 8)))
-    found = descriptor.local_derivatives(vectors, pairs, weights, 8)
+    kinds = rng.integers(0, len(species), (3, 8))
+    weights = descriptor.weights_of(kinds)
+    found = descriptor.local_derivatives(vectors, pairs, kinds, kinds[:, 0], 8)
     angular = jax.vmap(jax.jacfwd(descriptor.angular))(vectors, pairs, weights)
     np.testing.assert_allclose(found.angular, jnp.moveaxis(angular, -1, -2), atol=1e-12)
     radial = jax.vmap(jax.jacfwd(descriptor.radial))(vectors, pairs, weights)[:, :4]
