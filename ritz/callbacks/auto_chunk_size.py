@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import jax
+from typing_extensions import override
 
 from ritz.callbacks.scales import require
 from ritz.checks import check_count
@@ -36,8 +37,8 @@ class AutoChunkSize(AbstractCallback):
         self.sizes: dict[str, int | None] = {}
         """The sizes that fitted; None is everything at once."""
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Try, and halve."""
         require(driver, "chunk_sizes", "AutoChunkSize")
         if self.sizes:
             driver.chunk_sizes = self.sizes

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from typing_extensions import override
 
 from ritz.callbacks.monitor import check_mode, find, mean_and_error, read
 from ritz.checks import check_number
@@ -48,8 +49,8 @@ class BestState(AbstractCallback):
         """The best parameters; None before the first step."""
         self._loss_name = ""
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Learn the name of the loss."""
         self._loss_name = driver.loss_name
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
@@ -68,12 +69,12 @@ class BestState(AbstractCallback):
             self.parameters = driver.snapshot_parameters()
 
     @property
+    @override
     def traced_settings(self) -> Hashable:
-        """What is compared, and how."""
         return self.monitor, self.z, self.mode, self._loss_name
 
+    @override
     def init_traced(self, carry: Any) -> Any:
-        """The best so far."""
         best = carry.params
         if self.parameters is not None:
             best = jax.tree.map(lambda b, p: jnp.asarray(b, p.dtype), self.parameters, best)
@@ -84,8 +85,8 @@ class BestState(AbstractCallback):
             "parameters": best,
         }
 
+    @override
     def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
-        """Compare."""
         value, error = mean_and_error(*find(self.monitor, metrics, self._loss_name))
         penalty = self.z * jnp.asarray(jnp.where(jnp.isfinite(error), error, 0))
         score = (value if self.mode == "min" else -value) + penalty
@@ -102,8 +103,8 @@ class BestState(AbstractCallback):
             lambda new, old: jnp.where(better, new, old).astype(old.dtype), found, callback_carry
         )
 
+    @override
     def load_traced(self, callback_carry: Any) -> None:
-        """Take over the best."""
         best = jax.device_get({k: v for k, v in callback_carry.items() if k != "parameters"})
         if best["step"] >= 0:
             self.best_score, self.best_value = float(best["score"]), float(best["value"])
@@ -114,12 +115,12 @@ class BestState(AbstractCallback):
         if self.parameters is not None:
             driver.parameters = self.parameters
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Restore if asked to."""
         if self.restore:
             self.load_into(driver)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Restore if asked to."""
         if self.restore:
             self.load_into(driver)

@@ -4,6 +4,8 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
 
 
@@ -42,8 +44,8 @@ class StopCondition(AbstractCallback, abc.ABC):
             self._stopped = False
             self.rearm()
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Decide for this step."""
         self._decided = step
         stop = self._decide(step, log_data, driver)
         if stop is None:
@@ -106,8 +108,8 @@ class _Combination(StopCondition):
         self.conditions = conditions
 
     @property
+    @override
     def state_key(self) -> str:
-        """The keys of the conditions, joined."""
         return "(" + f" {self.joint} ".join(c.state_key for c in self.conditions) + ")"
 
     def on_run_start(self, step: int, driver: Any) -> None:
@@ -117,22 +119,22 @@ class _Combination(StopCondition):
             condition.on_run_start(step, driver)
         super().on_run_start(step, driver)
 
+    @override
     def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
-        """Ask all conditions; reject if any does."""
         answers = [c.on_compute_update_end(step, log_data, driver) for c in self.conditions]
         return any(bool(answer) for answer in answers)
 
+    @override
     def is_live(self, step: int) -> bool:
-        """Live where any of the conditions is."""
         return any(c.is_live(step) for c in self.conditions)
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Pass on."""
         for condition in self.conditions:
             condition.on_run_end(step, driver)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Pass on."""
         for condition in self.conditions:
             condition.on_run_error(step, error, driver)
 
@@ -142,12 +144,12 @@ class _Combination(StopCondition):
         self.reason = met[0][0].reason if met else StopReason.STOPPED
         return [f"{c.state_key}: {why}" for c, why in met]
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The states of the conditions, in order."""
         return {"conditions": [c.state_dict() for c in self.conditions]}
 
+    @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give each condition its state."""
         for condition, saved in zip(self.conditions, state["conditions"], strict=True):
             condition.load_state_dict(saved)
 
@@ -157,8 +159,8 @@ class AllOf(_Combination):
 
     joint = "&"
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """All reasons, or None."""
         messages = self._messages(step, log_data, driver)
         return " and ".join(messages) if len(messages) == len(self.conditions) else None
 
@@ -168,6 +170,6 @@ class AnyOf(_Combination):
 
     joint = "|"
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """The reasons given, or None."""
         return " and ".join(self._messages(step, log_data, driver)) or None

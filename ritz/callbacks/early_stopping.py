@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_mode, improves, period, read_finite
 from ritz.checks import check_number
@@ -59,8 +61,8 @@ class EarlyStopping(StopCondition):
         """The step of the best value."""
         return self._best_iter
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Compare this step with the best."""
         if step < self.start_from_step:
             return None
         found = read_finite(self.monitor, log_data, driver)

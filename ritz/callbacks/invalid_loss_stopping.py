@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
@@ -70,8 +71,8 @@ class InvalidLossStopping(StopCondition):
             return {}
         return {self.monitor: value}
 
+    @override
     def should_stop(self, step: int | None, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Look whether the quantity is finite, and for how long it has not been."""
         if driver.step_count < self._last_valid_iter:  # another driver, or one that went back
             self._last_valid_iter = 0
         watched = self._watched(log_data, driver)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, has_step_hooks
 
 
@@ -34,6 +36,6 @@ class LambdaCallback(AbstractCallback):
         self.callback_order = order
         self.live = live and has_step_hooks(self)
 
+    @override
     def is_live(self, step: int) -> bool:
-        """As given."""
         return self.live

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.checks import check_count, named
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 
@@ -36,11 +38,11 @@ class Observables(AbstractCallback):
             check = functools.partial(driver.check_observable, observable)
             named(f"obs[{name!r}]", check)
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Estimate at the present parameters."""
         if self.is_live(step):
             log_data.update(driver.estimate(self.observables, fullsum=self.fullsum))
 
+    @override
     def is_live(self, step: int) -> bool:
-        """Live at the multiples of `interval`."""
         return step % self.interval == 0

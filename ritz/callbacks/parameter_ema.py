@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from typing_extensions import override
 
 from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback
@@ -50,8 +51,8 @@ class ParameterEMA(AbstractCallback):
         """The average; None before the first step."""
         self.weight = 0.0
 
+    @override
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Take the new parameters in."""
         if step < self.start_from_step or driver.traces(self):
             return
         new_weight = self.decay * self.weight + 1
@@ -63,19 +64,19 @@ class ParameterEMA(AbstractCallback):
         self.weight = new_weight
 
     @property
+    @override
     def traced_settings(self) -> Hashable:
-        """How it averages."""
         return self.decay, self.start_from_step
 
+    @override
     def init_traced(self, carry: Any) -> Any:
-        """The average and its weight so far."""
         average = carry.params
         if self.parameters is not None:
             average = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), self.parameters, average)
         return average, jnp.asarray(self.weight, float)
 
+    @override
     def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
-        """Take the new parameters in."""
         average, weight = callback_carry
         new_weight = self.decay * weight + 1
         blended = _blend(average, carry.params, self.decay * weight / new_weight)
@@ -86,8 +87,8 @@ class ParameterEMA(AbstractCallback):
             callback_carry,
         )
 
+    @override
     def load_traced(self, callback_carry: Any) -> None:
-        """Take over the average."""
         average, weight = callback_carry
         self.weight = float(weight)
         self.parameters = average if self.weight else None

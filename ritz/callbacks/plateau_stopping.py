@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import period, read_finite
@@ -42,8 +43,8 @@ class PlateauStopping(StopCondition):
         self._errors: list[float] = []
         self._patience_counter = 0
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Fit the window."""
         found = read_finite(self.monitor, log_data, driver)
         if found is None:
             return None
@@ -61,8 +62,8 @@ class PlateauStopping(StopCondition):
             f"{self.z:g} x its error of {error:.2g}"
         )
 
+    @override
     def rearm(self) -> None:
-        """Fill the window with steps of the new run."""
         self._values, self._errors, self._patience_counter = [], [], 0
 
 

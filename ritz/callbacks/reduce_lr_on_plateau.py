@@ -5,6 +5,8 @@ import logging
 import math
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.callbacks.monitor import check_mode, improves, read_finite
 from ritz.callbacks.scales import require
 from ritz.checks import check_number
@@ -60,8 +62,8 @@ class ReduceLROnPlateau(AbstractCallback):
         self._cooling = 0
         self._scale: float | None = None
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Check that the driver obeys, and put back the scale of an earlier run."""
         require(driver, "rate_scale", "ReduceLROnPlateau")
         if self._scale is not None:
             driver.rate_scale = self._scale

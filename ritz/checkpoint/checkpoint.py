@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.monitor import check_expected, find, mean_and_error
 from ritz.checkpoint.contents import describe_run, gather
@@ -165,8 +166,8 @@ class Checkpoint(AbstractCallback):
         self._writing, self._resumed_from = None, entry
         self._extended = entry if extended else None
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Look at what is there."""
         folder = self.folder(driver)
         self._started = True
         resumed, self._resumed = self._resumed, False
@@ -186,8 +187,8 @@ class Checkpoint(AbstractCallback):
         """Never: the state is read between steps."""
         return False
 
+    @override
     def ends_block(self, step: int) -> bool:
-        """Where `every_steps` says so."""
         return self.every_steps is not None and (step + 1) % self.every_steps == 0
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:

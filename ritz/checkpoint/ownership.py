@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from typing_extensions import override
 
 from ritz.checkpoint.folder import CheckpointError
 from ritz.driver.callback import AbstractCallback
@@ -28,18 +29,18 @@ class FolderOwner(AbstractCallback):
         self.folder = Path(folder)
         self._started = False
 
+    @override
     def check_run(self, driver: Any, resume: bool) -> None:
-        """Take the folder."""
         self._started = False
         folder = driver.working_dir / self.folder
         take(folder, driver.hold, lambda: ending(driver) if self._started else None, within=True)
 
+    @override
     def is_live(self, step: int) -> bool:
-        """Never."""
         return False
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Note that the run was accepted."""
         self._started = True
 
 

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import jax
+from typing_extensions import override
 
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checks import check_number
@@ -56,8 +57,8 @@ class SlurmRequeue(AbstractCallback):
         """Never: only the clock is read."""
         return False
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Ask Slurm how much time is left."""
         self._job = os.environ.get("SLURM_JOB_ID")
         self._longest, self._last, self._due = 0.0, None, False
         self._deadline = math.inf

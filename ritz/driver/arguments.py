@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from typing_extensions import override
+
 from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, check_hooks, has_state
 from ritz.driver.hooks import HookList
@@ -47,12 +49,12 @@ class PlainCallback(AbstractCallback):
         self.function = function
 
     @property
+    @override
     def label(self) -> str:
-        """The function's name."""
         return getattr(self.function, "__qualname__", repr(self.function))
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Ask the function."""
         answer = self.function(step, log_data, driver)
         if answer is not None and not answer:
             raise StopRun(f"returned {answer!r}")

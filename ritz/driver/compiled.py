@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver.block_hooks import BlockHooks
 from ritz.driver.block_plan import BlockLength, Deferral
@@ -219,8 +220,8 @@ class CompiledDriver(GuardedBlocks):
         replay = self._replay
         return self._variational_state if replay is None or replay.pushed else None
 
+    @override
     def replay_block(self, hooks: HookList) -> Iterator[StepInfo]:
-        """See `Stepping.replay_block`; what subclasses do in a step is left to the loop."""
         replay, state = self._replay, self.run_state
         if replay is None or replay.count or not self._is_plain(replay, hooks):
             return
@@ -312,8 +313,8 @@ class CompiledDriver(GuardedBlocks):
             return super()._clock()
         return replay.clock
 
+    @override
     def update_parameters(self, update: Any) -> None:
-        """Apply `update` through the kernel."""
         replay = self._replay
         if replay is None:
             before, outcome = self.carry, self._outcome_of(update)

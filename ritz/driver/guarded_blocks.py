@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver import live
 from ritz.driver.blocks import Block, run_block
@@ -35,8 +36,8 @@ class GuardedBlocks(KernelDriver):
     _ran_blocks = False
     """Whether any step of this run was part of a block."""
 
+    @override
     def check_finite(self) -> None:
-        """See `Guarded.check_finite`; a block was looked through when it was computed."""
         replay = self._replay
         if replay is None or replay.lost is not None:
             super().check_finite()
@@ -129,8 +130,8 @@ class GuardedBlocks(KernelDriver):
         finally:
             self.carry = now
 
+    @override
     def leave_diverged(self) -> None:
-        """Leave the last good carry in the driver."""
         found, self._divergence = self._divergence, None
         if found is None:
             return

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver import live
 from ritz.driver.abstract import AbstractDriver
@@ -75,8 +76,8 @@ class KernelDriver(AbstractDriver):
 
     # Traced parts of callbacks.
 
+    @override
     def traces(self, callback: AbstractCallback) -> bool:
-        """Whether the traced part of `callback` sees the steps of this run."""
         return self._observers is not None and self._observers.has(callback)
 
     def _gather_traced(self, hooks: HookList) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.folders.journal_rows import journal_rows, last_journal_row
 from ritz.folders.json_columns import JSONColumns, Span
@@ -75,8 +76,8 @@ class JSONLog(LogColumns):
                 self.quantities[name] = tuple(f for f in node if f != "iters")
         self._add_quantities(self._journal)
 
+    @override
     def column(self, name: str, field: str) -> Column:
-        """Read the two arrays, and the journal."""
         node: Any = self._document.tree.get(name)  # type: ignore[union-attr]
         steps = values = np.empty(0)
         if node is not None and field in node:
@@ -135,8 +136,8 @@ class HDF5LogColumns(LogColumns):
             raise ValueError(f"{path} is no HDF5 log: {error}") from error
         self._add_quantities(self._journal)
 
+    @override
     def column(self, name: str, field: str) -> Column:
-        """Read the two data sets, and the journal."""
         import h5py
 
         column = np.empty(0), np.empty(0)
@@ -188,8 +189,8 @@ class CSVLogColumns(LogColumns):
                 self.quantities[name] = (*self.quantities.get(name, ()), field)
         self._rows: list[list[str]] | None = None
 
+    @override
     def column(self, name: str, field: str) -> Column:
-        """The cells of the lines that are read."""
         if self._rows is None:
             lines = sampled_lines(self.path, MOST_POINTS)
             self._rows = list(csv.reader(line.decode(errors="replace") for line in lines))
@@ -201,8 +202,8 @@ class CSVLogColumns(LogColumns):
                 values.append(float(row[place]))
         return np.array(steps), np.array(values)
 
+    @override
     def last_finite(self, name: str, field: str) -> tuple[int, float] | None:
-        """Search all lines, from the last one back."""
         place = self._places[name, field]
         for block in blocks_backwards(self.path):
             for line in reversed(block.decode(errors="replace").split("\n")):
@@ -219,8 +220,8 @@ class CSVLogColumns(LogColumns):
                     return step, value
         return None
 
+    @override
     def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
-        """From the last line."""
         line = last_line(self.path)
         cells = [] if line is None else next(csv.reader([line.decode(errors="replace")]), [])
         try:

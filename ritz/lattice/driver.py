@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import netket as nk
 from threadpoolctl import threadpool_limits
+from typing_extensions import override
 
 from ritz.checks import named
 from ritz.driver import CompiledDriver
@@ -111,8 +112,8 @@ class LatticeDriver(CompiledDriver):
         operator = None if update is None else flip_operator(self._operator)
         return None if update is None or operator is None else Flips(operator, update)
 
+    @override
     def environment(self) -> contextlib.AbstractContextManager[Any]:
-        """BLAS is held to `blas_threads`."""
         if self.blas_threads is None:
             return contextlib.nullcontext()
         return threadpool_limits(self.blas_threads, user_api="blas")
@@ -281,8 +282,8 @@ class LatticeDriver(CompiledDriver):
         return {name: fingerprint(operator) for name, operator in operators.items()}
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state."""
         state = self.state
         fingerprints = dict(self._fingerprints)
         found = {
@@ -301,8 +302,8 @@ class LatticeDriver(CompiledDriver):
             }
         return found
 
+    @override
     def snapshot(self) -> Any:
-        """The whole carry; its arrays are never changed in place."""
         carry = super().snapshot()
         if self._sums or self._samples_compiled:
             return carry
@@ -316,8 +317,8 @@ class LatticeDriver(CompiledDriver):
             snapshot = snapshot._replace(sampler_state=None)  # stays as it is
         super().restore(snapshot, fresh_samples=fresh_samples)
 
+    @override
     def snapshot_parameters(self) -> Any:
-        """The parameters; their arrays are never changed in place."""
         return self.state.parameters
 
     @property

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 from netket.jax.sharding import shard_along_axis
+from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.driver.consensus import alone
@@ -63,12 +64,12 @@ class EvaluationKernel(Kernel):
     inner: LatticeKernel
     loss_name: str = dataclasses.field(default="Energy", metadata={"static": True})
 
+    @override
     def sample(self, carry: EvaluationCarry) -> tuple[EvaluationCarry, Any]:
-        """Fresh samples."""
         return self.inner.sample(carry)
 
+    @override
     def propose(self, carry: EvaluationCarry, batch: Any) -> tuple[EvaluationCarry, Proposal]:
-        """The energy, and the observables as metrics."""
         stats, _, energies, _ = self.inner.evaluate(carry, batch)
         observed = self.inner.observe(carry, batch)
         carry, metrics = self.inner.metrics(carry, batch, stats)
@@ -83,8 +84,8 @@ class EvaluationKernel(Kernel):
             carry = carry._replace(moments=moments)
         return carry, Proposal(stats, (), metrics)
 
+    @override
     def apply(self, carry: EvaluationCarry, update: Any) -> EvaluationCarry:
-        """Nothing."""
         return carry
 
 
@@ -142,8 +143,8 @@ class Evaluation(LatticeDriver):
             self._moments = {name: ChainMoments.empty(n_chains) for name in names}
 
     @property
+    @override
     def kernel(self) -> EvaluationKernel:
-        """The kernel, with the present settings of the state."""
         state = self.state
         settings = Settings(
             apply_fun=state._apply_fun,
@@ -160,8 +161,8 @@ class Evaluation(LatticeDriver):
         return EvaluationKernel(self._lattice_kernel(settings), self.loss_name)
 
     @property
+    @override
     def carry(self) -> EvaluationCarry:
-        """Parameters, the sampler's state and the moments, for the kernel."""
         state = self.state
         return EvaluationCarry(
             state.parameters, state.model_state, self._carried_sampler, self._moments, self._watch

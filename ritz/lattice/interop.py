@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import netket as nk
+from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, StopRun
@@ -30,13 +31,13 @@ class NetKetCallback(AbstractCallback):
         self.callback = callback
 
     @property
+    @override
     def label(self) -> str:
-        """The class of the wrapped callback."""
         return type(self.callback).__name__
 
     @property
+    @override
     def callback_order(self) -> int:  # type: ignore[override]
-        """The order of the wrapped callback."""
         return self.callback.callback_order
 
     def _forward(self, hook: str, *args: Any) -> Any:
@@ -68,20 +69,20 @@ class NetKetLogger(AbstractCallback):
         self.logger = logger
 
     @property
+    @override
     def label(self) -> str:
-        """The class of the wrapped logger."""
         return type(self.logger).__name__
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Log the row."""
         self.logger(step, log_data, driver.state)
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Flush."""
         self.logger.flush(driver.state)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Flush."""
         self.logger.flush(driver.state)
 
 
@@ -96,33 +97,33 @@ class NetKetDriverView(AbstractDriver):
         return getattr(self.__dict__["driver"], name)
 
     @property
+    @override
     def state(self) -> Any:
-        """The variational state."""
         return self.driver.state
 
     @property
+    @override
     def step_count(self) -> int:
-        """NetKet's count."""
         return self.driver.step_count
 
     @property
+    @override
     def step_attempt(self) -> int:
-        """How many attempts at the present step were rejected so far."""
         return self.driver._step_attempt
 
     @property
+    @override
     def loss(self) -> Any:
-        """The loss of the present step."""
         return self.driver._loss_stats
 
     @property
+    @override
     def loss_name(self) -> str:
-        """The key of the loss in `log_data`."""
         return self.driver._loss_name
 
     @property
+    @override
     def update(self) -> Any:
-        """The update of the present step; may be set."""
         return self.driver._dp
 
     @update.setter
@@ -134,8 +135,8 @@ class NetKetDriverView(AbstractDriver):
         action()
 
     @property
+    @override
     def target_step(self) -> int:
-        """The step count at which the run ends if nothing stops it."""
         return self.driver._target_step
 
     @property
@@ -163,8 +164,8 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
         self._held = None
 
     @property
+    @override
     def callback_order(self) -> int:
-        """The order of the wrapped callback."""
         return int(self._inner.callback_order)
 
     def _call(self, hook: str, *args: Any, driver: Any) -> Any:
@@ -173,17 +174,17 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
         except StopRun as stop:
             raise nk.callbacks.StopRun(str(stop)) from stop
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Pass on."""
         self._held = None
         self._call("on_run_start", step, driver=driver)
 
+    @override
     def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Pass on."""
         self._call("on_step_start", step, log_data, driver=driver)
 
+    @override
     def on_compute_update_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Pass on."""
         self._call("on_compute_update_start", step, log_data, driver=driver)
 
     def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
@@ -204,12 +205,12 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
         if self._held is not None:
             raise self._held
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Pass on."""
         self._call("on_run_end", step, driver=driver)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Pass on."""
         self._call("on_run_error", step, error, driver=driver)
 
 

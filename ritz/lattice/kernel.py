@@ -10,6 +10,7 @@ import netket as nk
 import optax
 from jaxtyping import Array, Float, Inexact, Key, PyTree
 from netket.utils import wrap_afun
+from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.lattice.doubts import Watch, of_explosion, of_sampling, of_variance
@@ -99,8 +100,8 @@ class LatticeKernel(Kernel):
         """The doubts about samples: none where all configurations are summed."""
         return {}
 
+    @override
     def propose(self, carry: LatticeCarry, batch: Any) -> tuple[LatticeCarry, Proposal]:
-        """Local energies, their statistics, and the update rule's direction."""
         s = self.settings
         assert s.rule is not None
         stats, samples, energies, probabilities = self.evaluate(carry, batch)
@@ -124,8 +125,8 @@ class LatticeKernel(Kernel):
         carry = carry._replace(key=key, rule_state=rule_state)
         return carry, Proposal(stats, update, metrics)
 
+    @override
     def apply(self, carry: LatticeCarry, update: PyTree) -> LatticeCarry:
-        """The optimiser's step along `update`."""
         assert self.settings.optimizer is not None
         steps, optimizer_state = self.settings.optimizer.update(
             update, carry.optimizer_state, carry.params
@@ -168,10 +169,10 @@ class SamplingKernel(LatticeKernel):
             watch = watch._replace(moved=jnp.any(samples != before[:, None]))
         return carry._replace(sampler_state=state, watch=watch), samples
 
+    @override
     def sampling_doubts(
         self, watch: Watch, batch: Any, stats: nk.stats.Stats, acceptance: Any
     ) -> dict[str, Any]:
-        """Whether the chains are frozen or disagree."""
         is_markov = self.sampler is None or isinstance(self.sampler, nk.sampler.MetropolisSampler)
         return of_sampling(watch, batch, stats, acceptance, batch.shape[:2] if is_markov else None)
 
@@ -196,8 +197,8 @@ class SamplingKernel(LatticeKernel):
             found[name] = (nk.stats.statistics(values), values)
         return found
 
+    @override
     def evaluate(self, carry: Any, batch: Array) -> tuple[nk.stats.Stats, Array, Array, None]:
-        """Local energies of the samples."""
         samples = batch.reshape(-1, batch.shape[-1])
         energies = self._energies(carry, carry.params, samples)
         stats = nk.stats.statistics(energies.reshape(batch.shape[:-1]))
@@ -225,8 +226,8 @@ class FullSumKernel(LatticeKernel):
     """The observables as sparse matrices."""
     settings: Settings = dataclasses.field(metadata={"static": True})
 
+    @override
     def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, tuple[()]]:
-        """Nothing to draw."""
         return carry, ()
 
     def _amplitudes(self, carry: LatticeCarry, params: PyTree) -> Array:
@@ -235,8 +236,8 @@ class FullSumKernel(LatticeKernel):
         psi = jnp.exp(values - jnp.max(jnp.real(values)))
         return psi / jnp.linalg.norm(psi)
 
+    @override
     def evaluate(self, carry: Any, batch: Any) -> tuple[nk.stats.Stats, Array, Array, Array]:
-        """Exact expectation values."""
         psi = self._amplitudes(carry, carry.params)
         stats, h_psi = _exact(self.matrix, psi)
         energy = stats.mean
@@ -248,15 +249,15 @@ class FullSumKernel(LatticeKernel):
         energies = jnp.asarray(jnp.where(empty, energy, h_psi / jnp.where(empty, 1, psi)))
         return stats, states, energies, probabilities
 
+    @override
     def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
-        """Exact expectation values."""
         if not self.matrices:
             return {}
         psi = self._amplitudes(carry, carry.params)
         return {name: (_exact(matrix, psi)[0], None) for name, matrix in self.matrices.items()}
 
+    @override
     def trial(self, carry: LatticeCarry, batch: Any, update: PyTree) -> Array:
-        """The exact energy after `update`."""
         psi = self._amplitudes(carry, self.apply(carry, update).params)
         return jnp.vdot(psi, self.matrix @ psi)
 

@@ -12,6 +12,7 @@ import netket as nk
 import numpy as np
 from jaxtyping import Array, Inexact, Int, PyTree
 from netket.nn.activation import log_cosh
+from typing_extensions import override
 
 
 class LocalUpdate(abc.ABC):
@@ -124,8 +125,8 @@ class RBMUpdate(LocalUpdate):
     states: TwoStates
     group: int = 16
 
+    @override
     def prepare(self, params: PyTree) -> RBMTables:
-        """Exponentials of the weights."""
         dense = params["Dense"]
         kernel = dense["kernel"]
         gap = self.states.second - self.states.first
@@ -137,18 +138,18 @@ class RBMUpdate(LocalUpdate):
             jnp.exp(-gap * kernel),
         )
 
+    @override
     def start(self, tables: RBMTables, x: Array) -> Walk:
-        """From the angles."""
         theta = (x.astype(tables.kernel.dtype) @ tables.kernel + tables.bias).T
         positive = jnp.real(theta) > 0
         small = jnp.exp(jnp.where(positive, -2, 2) * theta)  # at most 1
         large, small = 1 / (1 + small), small / (1 + small)
         return Walk(jnp.where(positive, large, small), jnp.where(positive, small, large))
 
+    @override
     def log_ratio(
         self, tables: RBMTables, cache: Walk, values: Array, sites: Int[Array, " k"]
     ) -> tuple[Inexact[Array, " n"], Walk]:
-        """As a product over hidden units."""
         up, down = cache
         visible: Any = 0
         for site, value in zip(sites, values, strict=True):
@@ -162,10 +163,10 @@ class RBMUpdate(LocalUpdate):
         parts = [jnp.log(jnp.prod(total[i : i + self.group], axis=0)) for i in starts]
         return sum(parts, start=visible), Walk(up / total, down / total)
 
+    @override
     def log_ratios(
         self, tables: RBMTables, cache: Walk, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
-        """As products over hidden units."""
         forward = [(x[:, sites] == self.states.first).T for sites in flips.T]  # each (m, n)
         visible: Any = 0
         for sites, ahead in zip(flips.T, forward, strict=True):
@@ -239,10 +240,10 @@ class JastrowUpdate(LocalUpdate):
             result += change[i] * change[j] * tables[sites[i], sites[j]]
         return result, cache + tables[:, sites] @ change
 
+    @override
     def log_ratios(
         self, tables: Array, cache: Array, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
-        """The same for each set of sites."""
         change = self._change(jnp.moveaxis(x[:, flips], 0, -1), tables)  # (m, k, n)
         result = jnp.sum(change * cache[flips], axis=1)
         for i, j in itertools.combinations(range(flips.shape[1]), 2):

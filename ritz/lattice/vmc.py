@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from typing_extensions import override
 
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, Settings
@@ -123,8 +124,8 @@ class VMC(LatticeDriver):
         return Problem(self._log_psi, self.state.parameters, None, jnp.zeros(1), mode=self.mode)
 
     @property
+    @override
     def kernel(self) -> LatticeKernel:
-        """The kernel, with the present settings of the state."""
         state = self.state
         settings = Settings(
             apply_fun=state._apply_fun,
@@ -141,8 +142,8 @@ class VMC(LatticeDriver):
         return self._lattice_kernel(settings)
 
     @property
+    @override
     def carry(self) -> LatticeCarry:
-        """Parameters and states of everything, for the kernel."""
         state = self.state
         return LatticeCarry(
             params=state.parameters,
@@ -164,8 +165,8 @@ class VMC(LatticeDriver):
         self._key, self._watch = carry.key, carry.watch
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state."""
         return {
             **super().settings,
             "optimizer": self.optimizer,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
+from typing_extensions import override
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.loggers.checksums import RowsLostError
@@ -155,15 +156,15 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         if opened is not None:
             opened.close()
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Enter `open`."""
         self.close()
         first = sys.maxsize if self.complete else step
         self._begin(driver.working_dir, driver.stage_name, first)
         self.resuming = self.complete = False
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Write the row."""
         if self._opened is not None:
             block = driver.block
             self.hold = block is not None and step != block[-1]
@@ -173,12 +174,12 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """The row as `write` gets it."""
         return FlatRow(log_data, driver.loss_name)
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Leave `open`."""
         self.close()
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Leave `open`."""
         self.close()
 
     is_live = never_live

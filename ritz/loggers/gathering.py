@@ -4,6 +4,8 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.plain_rows import Gathered, PlainRows
 
@@ -50,8 +52,8 @@ class GatheringLogger(AbstractLogger, abc.ABC):
     def _gathers(self) -> bool:
         """Whether `write` is the one that gathers rows."""
 
+    @override
     def close(self) -> None:
-        """Leave `open`, if it was entered."""
         super().close()
         self._shared = None
 

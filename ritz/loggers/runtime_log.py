@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import jax
 import orjson
+from typing_extensions import override
 
 from ritz.folders.files import atomic_write
 from ritz.loggers.gathering import GatheringLogger
@@ -60,8 +61,8 @@ class RuntimeLog(GatheringLogger):
         """All rows, so that a resumed run has them too."""
         return {"data": to_layout(self.data)}
 
+    @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the rows."""
         self._gathered()
         self._data = HistoryDict(from_layout(state["data"]))
         self._note_last_step()
@@ -88,8 +89,8 @@ class RuntimeLog(GatheringLogger):
         last = [int(h.iters[-1]) for h in histories(self._data) if len(h)]
         self._old_step = max(last, default=0)
 
+    @override
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Append the row."""
         # Called by hand, a step may be a time.
         if type(step) is int and self._in_order and self._plain.add(step, stats):
             if self._plain.is_full:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
@@ -131,8 +132,8 @@ class ConvergenceHook(StopCondition):
 
     # As a stop condition of any driver.
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Look which quantities are in the driver's state."""
         super().on_run_start(step, driver)
         state = driver.settled_state
         self._in_state = tuple(c.key for c in self.criteria if hasattr(state, c.key))
@@ -141,12 +142,12 @@ class ConvergenceHook(StopCondition):
         """Live where the state is read, deferred where only the row is."""
         return bool(self._in_state)
 
+    @override
     def rearm(self) -> None:
-        """Wait for the full patience again."""
         self._counter = 0
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Evaluate the criteria on the row."""
         evaluated = [self._evaluate(c, log_data, driver) for c in self.criteria]
         if any(result is None for result in evaluated) or step % self.frequency:
             return None

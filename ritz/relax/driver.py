@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from typing_extensions import override
 
 from ritz.checks import check_choice, check_positive
 from ritz.driver import OwnPrecision
@@ -177,8 +178,8 @@ class Relaxation(OwnPrecision):
         return self._kernel
 
     @property
+    @override
     def carry(self) -> RelaxCarry:
-        """Geometry and slots, by bucket."""
         return self.state.carry
 
     @carry.setter
@@ -277,8 +278,8 @@ class Relaxation(OwnPrecision):
         self.carry = RelaxCarry(tuple(snapshot["params"]), slots)
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state."""
         hooks = tuple(hook.rule for hook in self._stages.all_hooks)
         return {
             **super().settings,

@@ -3,6 +3,8 @@
 import logging
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.relax.convergence_hook import ConvergenceHook
 from ritz.wording import counted
@@ -26,17 +28,17 @@ class AllFinished(AbstractCallback):
     decides = False  # a block ends where it stops, so that nothing has to be taken back
 
     @property
+    @override
     def label(self) -> str:
-        """How the run's end is told."""
         return "Relaxation"
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Nothing to do if all have finished."""
         if not driver.n_unfinished:
             raise _finished("all structures have finished")
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Look at the row."""
         self._left = log_data["running"] + log_data["waiting"]
         self._told = ", ".join(
             f"{log_data[name]} {name}"
@@ -77,8 +79,8 @@ class Registered(AbstractCallback):
         self.hook = hook
 
     @property
+    @override
     def label(self) -> str:
-        """The hook's."""
         return repr(self.hook)
 
 

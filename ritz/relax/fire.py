@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+from typing_extensions import override
 
 from ritz.checks import check_count, check_positive
 from ritz.relax.cell import FrechetCell
@@ -61,8 +62,8 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
         self.mixing_decay = check_positive("mixing_decay", mixing_decay)
 
     @property
+    @override
     def own_settings(self) -> Any:
-        """The arguments."""
         return (
             self.dt,
             self.dt_max,
@@ -74,8 +75,8 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
             self.mixing_decay,
         )
 
+    @override
     def start(self, forces: Float[Array, "m 3"]) -> FireState:
-        """At rest."""
         real = forces.dtype
         return FireState(
             jnp.zeros_like(forces),
@@ -151,8 +152,8 @@ class FIRE(AbstractFire):
             max_steps=max_steps,
         )
 
+    @override
     def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
-        """One step of the dynamics."""
         ahead, behind = powers(state, forces)
         dt, mixing = self.adapted(state, ahead & (state.downhill > self.n_min), behind)
         v = jnp.where(ahead, mixed(state.velocities, forces, state.mixing), 0) + dt * forces

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+from typing_extensions import override
 
 from ritz.relax.cell import FrechetCell
 from ritz.relax.fire import AbstractFire, FireState, powers
@@ -61,8 +62,8 @@ class FIRE2(AbstractFire):
             max_steps=max_steps,
         )
 
+    @override
     def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
-        """One step of the dynamics."""
         ahead, behind = powers(state, forces)
         downhill = jnp.where(ahead, state.downhill + 1, 0)
         dt, mixing = self.adapted(state, ahead & (downhill > self.n_min), behind)

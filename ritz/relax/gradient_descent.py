@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.cell import FrechetCell
@@ -33,14 +34,14 @@ class GradientDescent(AbstractOptimizer):
         self.rate = check_positive("rate", rate)
 
     @property
+    @override
     def own_settings(self) -> Any:
-        """The arguments."""
         return self.rate
 
+    @override
     def start(self, forces: Float[Array, "m 3"]) -> tuple[()]:
-        """There is no state."""
         return ()
 
+    @override
     def step(self, state: tuple[()], forces: Any) -> tuple[tuple[()], Any]:
-        """Along the forces."""
         return (), within_longest(self.rate * forces, self.max_step)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from ase import units
 from jaxtyping import Array, Bool, Float
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.stage import AbstractStage, Now
@@ -37,8 +38,8 @@ class AbstractIntegrator(AbstractStage):
         """Half a kick."""
         return velocities + 0.5 * self._dt * now.forces / now.masses[:, None]
 
+    @override
     def velocities(self, state: Any, now: Now) -> Float[Array, "n 3"]:
-        """With the second half of the last kick."""
         return self._kick(now.velocities, now)
 
 

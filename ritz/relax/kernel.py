@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
+from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
@@ -102,8 +103,8 @@ class RelaxKernel(Kernel):
 
     # A step: evaluate, judge, move.
 
+    @override
     def propose(self, carry: RelaxCarry, batch: Any) -> tuple[RelaxCarry, Proposal]:
-        """Energies and forces, and what becomes of each structure."""
         verdicts, seen = [], []
         for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True):
             verdict, view = self._judge(geometry, slots, given)
@@ -213,8 +214,8 @@ class RelaxKernel(Kernel):
                 squared = jnp.where(mine, jnp.maximum(squared, jnp.max(rows, -1)), squared)
         return jnp.sqrt(squared)
 
+    @override
     def apply(self, carry: RelaxCarry, update: tuple[Verdict, ...]) -> RelaxCarry:
-        """Note what was found, and move the structures that go on."""
         moved = [
             self._move(geometry, slots, given, verdict)
             for geometry, slots, given, verdict in zip(

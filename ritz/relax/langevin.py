@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from ase import units
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.integrator import AbstractIntegrator, thermal_if_at_rest
@@ -43,12 +44,12 @@ class NVTLangevin(AbstractIntegrator):
         self.friction = check_positive("friction", friction)
 
     @property
+    @override
     def settings(self) -> Any:
-        """The arguments."""
         return self.temperature, self.dt, self.friction
 
+    @override
     def enter(self, now: Now) -> tuple[tuple[()], Float[Array, "n 3"]]:
-        """With the velocities that there are, or thermal ones."""
         return (), thermal_if_at_rest(now, self.temperature)
 
     def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+from typing_extensions import override
 
 from ritz.checks import check_count, check_positive
 from ritz.relax.cell import FrechetCell
@@ -60,12 +61,12 @@ class LBFGS(AbstractOptimizer):
         self.damping = check_positive("damping", damping)
 
     @property
+    @override
     def own_settings(self) -> Any:
-        """The arguments."""
         return self.memory, self.hessian, self.damping
 
+    @override
     def start(self, forces: Float[Array, "m 3"]) -> LBFGSState:
-        """No pairs."""
         nothing = jnp.zeros_like(forces)
         pairs = jnp.zeros((self.memory, *forces.shape), forces.dtype)
         weights = jnp.zeros(self.memory, forces.dtype)
@@ -78,8 +79,8 @@ class LBFGS(AbstractOptimizer):
             n_steps=jnp.zeros((), jnp.int32),
         )
 
+    @override
     def step(self, state: LBFGSState, forces: Any) -> tuple[LBFGSState, Any]:
-        """A step of quasi-Newton."""
         state = self._remember(state, forces)
 
         def down(residual: Any, pair: Any) -> tuple[Any, Any]:

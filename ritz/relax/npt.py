@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from ase import units
+from typing_extensions import override
 
 from ritz.checks import check_finite, check_positive
 from ritz.relax.integrator import kinetic_energy
@@ -54,8 +55,8 @@ class NPT(NVTLangevin):
         self.compressibility = check_positive("compressibility", compressibility)
 
     @property
+    @override
     def settings(self) -> Any:
-        """The arguments."""
         return *super().settings, self.pressure, self.relaxation, self.compressibility
 
     def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:

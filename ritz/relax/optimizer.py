@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.cell import CellState, FrechetCell
@@ -56,13 +57,13 @@ class AbstractOptimizer(AbstractStage):
         return other
 
     @property
+    @override
     def moves_cell(self) -> bool:  # type: ignore[override]
-        """Whether there is a `FrechetCell`."""
         return self.cell is not None
 
     @property
+    @override
     def relaxes_cell(self) -> bool:  # type: ignore[override]
-        """Whether there is a `FrechetCell`."""
         return self.cell is not None
 
     @property
@@ -71,8 +72,8 @@ class AbstractOptimizer(AbstractStage):
         """All that `start` and `step` depend on, but for `max_step`."""
 
     @property
+    @override
     def settings(self) -> Any:
-        """All that the functions depend on."""
         return self.own_settings, self.max_step, self.cell
 
     @abc.abstractmethod
@@ -85,15 +86,15 @@ class AbstractOptimizer(AbstractStage):
     ) -> tuple[PyTree, Float[Array, "m 3"]]:
         """The next state, and how all coordinates change; zero where forces are always zero."""
 
+    @override
     def enter(self, now: Now) -> tuple[OptimizerState, Any]:
-        """A structure at rest."""
         if self.cell is None:
             return OptimizerState(self.start(now.forces), ()), now.velocities
         state = self.cell.enter(now)
         return OptimizerState(self.start(self.cell.forces(state, now)), state), now.velocities
 
+    @override
     def advance(self, state: OptimizerState, now: Now) -> tuple[OptimizerState, Moved]:
-        """One step of the optimiser, on atoms and cell."""
         if self.cell is None:
             own, change = self.step(state.own, now.forces)
             return OptimizerState(own, ()), Moved(now.positions + change, now.velocities, now.cell)
@@ -106,8 +107,8 @@ class AbstractOptimizer(AbstractStage):
         """The residual stress, scaled as the optimiser sees it."""
         return super().cell_forces(now) if self.cell is None else self.cell.residual(now)
 
+    @override
     def check(self, atoms: Any) -> None:
-        """Refuse cells that cannot move."""
         if self.cell is not None and self.cell.mask is None and not all(atoms.pbc):
             raise ValueError(
                 f"its cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "

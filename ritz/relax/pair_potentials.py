@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.potentials.close_pairs import ONE_PLACE
@@ -133,8 +134,8 @@ class LennardJones(PairPotential):
             sigma = jnp.where(structure.pairs, (sigma[mine] + sigma[theirs]) / 2, 1)
         return {"epsilon": epsilon, "sigma": sigma}
 
+    @override
     def pair_energy(self, params: Any, squared: Any) -> Any:
-        """The formula."""
         inverse = params["sigma"] ** 2 / squared
         sixth = inverse * inverse * inverse
         return 4 * params["epsilon"] * (sixth * sixth - sixth)
@@ -163,8 +164,8 @@ class Morse(PairPotential):
         self.params = {name: check_positive(name, value) for name, value in given.items()}
         self.cutoff, self.onset = _check_reach(cutoff, onset)
 
+    @override
     def pair_energy(self, params: Any, squared: Any) -> Any:
-        """The formula, multiplied out."""
         decay = jnp.exp(-params["stiffness"] * (jnp.sqrt(squared) - params["r0"]))
         return params["depth"] * decay * (decay - 2)
 
@@ -188,7 +189,7 @@ class SoftSphere(PairPotential):
         self.cutoff, self.onset = _check_reach(sigma, None)
         self.exponent = float(exponent)
 
+    @override
     def pair_energy(self, params: Any, squared: Any) -> Any:
-        """The formula."""
         overlap = jnp.maximum(1 - jnp.sqrt(squared) / params["sigma"], 0)
         return params["epsilon"] / self.exponent * overlap**self.exponent

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms as AseAtoms
 from ase.io.trajectory import TrajectoryWriter
 from jaxtyping import Array, Bool, Int
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.loggers.base import AbstractLogger
@@ -90,8 +91,8 @@ class Trajectory(AbstractLogger):
                 f"{type(driver).__name__}."
             )
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Enter `open`."""
         self._driver, self._next = driver, step
         super().on_run_start(step, driver)
 
@@ -123,8 +124,8 @@ class Trajectory(AbstractLogger):
         return (slots.status >= 0) & (slots.status < len(slots.stages))
 
     @property
+    @override
     def traced_settings(self) -> Any:
-        """All that the traced part depends on."""
         return self.every, self._rows
 
     def traced(
@@ -158,8 +159,8 @@ class Trajectory(AbstractLogger):
 
     # On the host.
 
+    @override
     def load_traced(self, callback_carry: tuple[Frames, ...]) -> None:
-        """Write the frames that are new."""
         if self._opened is None:
             return
         frames = jax.device_get(callback_carry)

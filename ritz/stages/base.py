@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
+from typing_extensions import override
 
 from ritz.checkpoint import Checkpoint
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents
@@ -291,12 +292,13 @@ class GeneratorDriver(AbstractDriver):
         """The stage's class; its configuration may change."""
         return {**super().settings, "stage": type(self._stage)}
 
+    @override
     def begin_run(self) -> None:
-        """Begin the loop at the present state."""
         self._steps = None
 
+    @override
     def reset_step(self) -> None:
-        """Nothing is drawn here."""
+        pass
 
     def compute_loss_and_update(self) -> tuple[Any, Any]:
         """Take the next step of the loop; its state is the update."""
@@ -315,8 +317,8 @@ class GeneratorDriver(AbstractDriver):
         self._statistics = dict(statistics[0]) if statistics else {}
         return self._statistics.pop(self.loss_name, None), state
 
+    @override
     def update_parameters(self, update: Any) -> None:
-        """Take over the state."""
         self.parameters = update
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:

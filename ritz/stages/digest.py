@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.folders.files import atomic_write
@@ -86,15 +87,15 @@ class Digest(AbstractCallback):
         """Forget the rows that will come again."""
         self._truncate(step)
 
+    @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the rows."""
         self._steps = [int(s) for s in state["_steps"]]
         self._means = {k: list(map(float, v)) for k, v in state["_means"].items()}
         self._variances = {k: list(map(float, v)) for k, v in state["_variances"].items()}
         self._suspects = {int(step): str(mark) for step, mark in state["_suspects"].items()}
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The rows."""
         return {
             "_steps": np.array(self._steps, int),
             "_means": {name: np.array(v) for name, v in self._means.items()},
@@ -108,8 +109,8 @@ class Digest(AbstractCallback):
             del column[n:]
         self._suspects = {s: mark for s, mark in self._suspects.items() if s < step}
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Take the row."""
         if self._steps and step <= self._steps[-1]:
             raise RuntimeError(
                 f"step {step} was averaged already (the last was {self._steps[-1]}); a row counts "
@@ -174,8 +175,8 @@ class Digest(AbstractCallback):
             names.add("r_hat")
         return ", ".join(sorted(names))
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Write the digest."""
         if not self._steps:
             return
         estimates = self.estimates(driver)  # on all processes: their chains are gathered

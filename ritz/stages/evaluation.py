@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
 from ritz.stages.base import WorkStageConfig
@@ -47,8 +49,8 @@ class EvaluationWorkStage(SamplingStage):
     def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
         return self.wavefunction.evaluation_driver(self.parts, rngs, params)
 
+    @override
     def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
-        """The stage's callbacks, and the digest."""
         config: Any = self.config
         digest = Digest(
             interval=config.digest_step_interval, moments=self.wavefunction.chain_moments

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 from jax.sharding import PartitionSpec
+from typing_extensions import override
 
 from ritz.driver import AbstractDriver, StopReason
 from ritz.driver.callback import AbstractCallback
@@ -121,8 +122,8 @@ class BurnIn(AbstractCallback):
     def __init__(self, wavefunction: AbstractWavefunction, n_steps: int):
         self._wavefunction, self._n_steps = wavefunction, n_steps
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Draw and throw away."""
         if step == 0:
             self._wavefunction.burn_in(driver, self._n_steps)
 
@@ -174,20 +175,20 @@ class SamplingStage(WorkStage):
         self._driver = self._new_driver(rngs, params)
         return self.state_of(self._driver)
 
+    @override
     def driver(self, state: Any, rngs: Any) -> AbstractDriver:
-        """The driver, with `state` in it."""
         driver, self._driver = self._driver, None
         if driver is None:
             driver = self._new_driver(rngs, state.params)
         self.wavefunction.load(driver, state)
         return driver
 
+    @override
     def state_of(self, driver: Any) -> Any:
-        """The stage's state, from its driver."""
         return self.wavefunction.state_of(driver, self.state_class)
 
+    @override
     def run_callbacks(self, driver: AbstractDriver) -> list[AbstractCallback]:
-        """The stage's callbacks, and burning in."""
         burn_in = [BurnIn(self.wavefunction, self.config.burn_in)] if self.config.burn_in else []
         return [*burn_in, *self.callbacks]
 

@@ -5,6 +5,7 @@ import numbers
 from typing import Any, ClassVar, NamedTuple
 
 import optax
+from typing_extensions import override
 
 from ritz.callbacks import InvalidLossStopping
 from ritz.checks import check_choice
@@ -104,13 +105,13 @@ class VMCWorkStage(SamplingStage):
     def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
         return self.wavefunction.training_driver(self.parts, rngs, params)
 
+    @override
     def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
-        """The stage's callbacks, and what looks at further quantities."""
         config: Any = self.config
         return [*super().run_callbacks(driver), *config.watch()]
 
+    @override
     def run_options(self) -> dict[str, Any]:
-        """The policy for what is not finite."""
         config: Any = self.config
         return {"on_divergence": config.policy}
 

@@ -4,6 +4,7 @@ import types
 from typing import Any, NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 
@@ -43,35 +44,36 @@ class QuadraticDriver(AbstractDriver):
         value = 1 + float(np.sum(parameters**2)) + noise
         return QuadraticStats(value, self.noise, self.noise**2)
 
+    @override
     def reset_step(self) -> None:
-        """There are no samples."""
+        pass
 
+    @override
     def compute_loss_and_update(self) -> tuple[QuadraticStats, Any]:
-        """The loss with fresh noise, and the gradient."""
         noise = self.noise * self.random.standard_normal()
         return self._loss(self.parameters, noise), 2 * self.parameters
 
     def _step(self, update: Any) -> Any:
         return self.parameters - self.rate * self.rate_scale / self.damping_scale * update
 
+    @override
     def update_parameters(self, update: Any) -> None:
-        """A step of gradient descent."""
         self.parameters = self._step(update)
         self.updates += 1
 
+    @override
     def trial_loss(self, update: Any) -> QuadraticStats:
-        """The loss after `update`, without noise."""
         return self._loss(self._step(update))
 
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         return observable(self.parameters)
 
+    @override
     def snapshot(self) -> Any:
-        """The parameters and the noise generator's state."""
         return self.snapshot_parameters(), self.random.bit_generator.state
 
+    @override
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back."""
         parameters, random = snapshot
         super().restore(parameters)
         if not fresh_samples:

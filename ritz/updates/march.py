@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
+from typing_extensions import override
 
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -62,8 +63,8 @@ class MARCH(AbstractUpdateRule):
         if not 0 <= self.beta < 1:
             raise ValueError(f"beta must be in [0, 1), but {self.beta!r} was given.")
 
+    @override
     def init(self, params: PyTree, problem: Problem) -> Any:
-        """No direction and no fluctuation yet."""
         empty = empty_vector(problem)
         return MarchState(first_step(), empty, empty.real)
 
@@ -72,10 +73,10 @@ class MARCH(AbstractUpdateRule):
         debias = jnp.where(state.step > 0, 1 - self.beta**state.step, 1.0)
         return jnp.where(state.step > 0, jnp.sqrt(state.variance / debias) + self.epsilon, 1.0)
 
+    @override
     def update(
         self, state: Any, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, Any, dict[str, Any]]:
-        """Solve for the change of direction in the scaled space."""
         scores = problem.scores()
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         kept = at_step(self.momentum, state.step) * state.previous

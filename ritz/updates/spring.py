@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
+from typing_extensions import override
 
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -59,14 +60,14 @@ class SPRING(AbstractUpdateRule):
         if self.norm_cap is not None:
             check_schedule("norm_cap", self.norm_cap, lambda cap: cap > 0, "above 0")
 
+    @override
     def init(self, params: PyTree, problem: Problem) -> Any:
-        """No direction yet."""
         return SpringState(first_step(), empty_vector(problem))
 
+    @override
     def update(
         self, state: Any, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, Any, dict[str, Any]]:
-        """Solve for the change of direction."""
         scores = problem.scores()
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         kept = at_step(self.momentum, state.step) * state.previous
