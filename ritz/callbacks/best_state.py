@@ -17,7 +17,7 @@ class BestState(AbstractCallback):
     """Keeps the parameters with the best monitored quantity, judged by mean plus `z` errors.
 
     A noisy estimate far below the others is often just noise; adding its error bar keeps such a
-    fluctuation from being called the best. Of equal ones the first is kept. Steps whose numbers
+    fluctuation from being called the best. The first of equal scores is kept. Steps whose numbers
     are not finite, or whose rows are marked as `suspect`, are never the best.
 
     In drivers with a kernel it is compiled into the steps and judges in the precision of the
@@ -26,8 +26,8 @@ class BestState(AbstractCallback):
     Args:
         monitor: A logged quantity such as "Energy", or a part of the loss such as "mean".
         z: How many error bars are added to the mean ("min") or taken off it ("max").
-        restore: Whether the driver goes back to the best parameters when the run ends, in
-            whatever way it ends.
+        restore: Whether to put the best parameters into the driver when the run ends, also
+            after an error.
         mode: "min" if lower is better, "max" if higher is.
     """
 
@@ -54,7 +54,7 @@ class BestState(AbstractCallback):
         self._loss_name = driver.loss_name
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Compare; the parameters are those that the loss was computed with."""
+        """Keep the parameters, which are those of the loss, if the score is the best so far."""
         if driver.traces(self) or driver.doubts:
             return
         found = read(self.monitor, log_data, driver)

@@ -12,7 +12,7 @@ from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, St
 class StopCondition(AbstractCallback, abc.ABC):
     """A callback that ends the run when `should_stop` gives a reason.
 
-    It decides in `before_parameter_update`, after everybody else: the row is logged, and the
+    It decides in `before_parameter_update`, after all other callbacks: the row is logged, and the
     parameters it leaves are those whose loss met the criterion. If only `on_step_end` is called,
     as when somebody calls it by hand, it decides there. When time is up, which says nothing about
     the loss, the step is finished first: a run that is resumed goes on right after it.
@@ -35,10 +35,10 @@ class StopCondition(AbstractCallback, abc.ABC):
         """
 
     def rearm(self) -> None:
-        """Begin to count anew: called when a run starts after this condition ended the last."""
+        """Reset the counters; called when a run starts after this condition ended the last one."""
 
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Count anew if this condition ended the last run, otherwise go on counting."""
+        """Reset the counters if this condition ended the last run, otherwise go on counting."""
         self._decided = self._postponed = None
         if self._stopped:
             self._stopped = False
@@ -56,7 +56,7 @@ class StopCondition(AbstractCallback, abc.ABC):
         driver.hooks.stop_late(stop)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Decide for this step if that was not done yet."""
+        """Raise a stop that waited for the end of the step, or decide if nobody did before."""
         decided, self._decided = self._decided, None
         if decided is not None and decided == step:
             if self._postponed is None:
@@ -70,7 +70,7 @@ class StopCondition(AbstractCallback, abc.ABC):
     def _decide(self, step: int, log_data: Mapping[str, Any], driver: Any) -> StopRun | None:
         try:
             message = self.should_stop(step, log_data, driver)
-        except StopRun:  # what it goes by is not finite
+        except StopRun:  # the monitored quantity is not finite
             self._stopped = True
             raise
         if message is None:
@@ -84,7 +84,7 @@ class StopCondition(AbstractCallback, abc.ABC):
 
     @property
     def deciding_hooks(self) -> tuple[str, ...]:
-        """`before_parameter_update`: a stop at the end of the step is known there."""
+        """`before_parameter_update`, where a stop at the end of the step is known already."""
         return ("before_parameter_update",)
 
     def __and__(self, other: "StopCondition") -> "AllOf":
@@ -95,7 +95,7 @@ class StopCondition(AbstractCallback, abc.ABC):
 
 
 class _Combination(StopCondition):
-    """Several conditions; each sees each step, whatever the others say."""
+    """Several conditions, each of which is asked at every step."""
 
     joint: str
 
@@ -113,7 +113,7 @@ class _Combination(StopCondition):
         return "(" + f" {self.joint} ".join(c.state_key for c in self.conditions) + ")"
 
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Start every condition; count anew if the combination ended the last run."""
+        """Start every condition; reset all if the combination ended the last run."""
         for condition in self.conditions:
             condition._stopped = self._stopped
             condition.on_run_start(step, driver)

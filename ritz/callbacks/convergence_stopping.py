@@ -16,7 +16,7 @@ class ConvergenceStopping(StopCondition):
 
     Args:
         target: The value to reach, in the units of the monitored quantity.
-        patience: Further steps for which the target must hold.
+        patience: Number of further steps for which the target must hold.
         smoothing_window: Steps over which the quantity is averaged.
         monitor: A logged quantity such as "Energy.variance", or a part of the loss.
     """

@@ -15,8 +15,8 @@ from ritz.wording import counted
 class EarlyStopping(StopCondition):
     """Stops when the monitored quantity has not improved for more than `patience` steps.
 
-    Rows that are marked as `suspect` are no improvement. Of a quantity that is logged once in an
-    epoch, such as the errors of a potential, epochs are counted.
+    Rows marked as `suspect` never count as an improvement. For a quantity that is logged once per
+    epoch, such as the errors of a potential, `patience` counts epochs.
 
     Args:
         monitor: A logged quantity such as "Energy.mean", or a part of the loss such as "mean".
@@ -53,7 +53,7 @@ class EarlyStopping(StopCondition):
 
     @property
     def best_value(self) -> float:
-        """The best value so far."""
+        """Best monitored value so far."""
         return self._best_val
 
     @property
@@ -84,5 +84,5 @@ class EarlyStopping(StopCondition):
         )
 
     def rearm(self) -> None:
-        """Give another run its full patience; the best value is kept."""
+        """Start the patience anew for another run; the best value is kept."""
         self._best_patience_counter = 0

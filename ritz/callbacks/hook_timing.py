@@ -20,7 +20,7 @@ class HookTiming(AbstractCallback):
         stream: Where the table is written; `sys.stderr` by default.
     """
 
-    callback_order = -(2**31)  # first of all, so that it sees every other hook
+    callback_order = -(2**31)  # before all others, so that it times every hook
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream

@@ -28,7 +28,7 @@ class NormMonitor(AbstractCallback):
     They appear as `norms.parameters`, `norms.update` and `norms.update_max`.
 
     Args:
-        interval: Steps between two measurements; they are made at the multiples of it.
+        interval: Measure at steps that are multiples of this.
     """
 
     callback_order = CallbackOrder.OBSERVE
@@ -48,7 +48,7 @@ class NormMonitor(AbstractCallback):
         return ()
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Measure in other drivers; log what is due."""
+        """Add the norms to the row, at multiples of `interval`."""
         if step % self.interval:
             log_data.pop("norms", None)
         elif "norms" not in log_data:

@@ -15,7 +15,7 @@ class Observables(AbstractCallback):
 
     Args:
         observables: Name -> observable, as the driver's `estimate` takes them.
-        interval: Steps between two estimates; they are made at the multiples of it.
+        interval: Estimate at steps that are multiples of this.
         fullsum: Whether to sum over all configurations instead of the samples.
     """
 
@@ -33,7 +33,7 @@ class Observables(AbstractCallback):
         self.logs = tuple(self.observables)
 
     def check_run(self, driver: Any, resume: bool) -> None:
-        """Refuse observables that the driver cannot estimate, by name."""
+        """Refuse observables that the driver cannot estimate, naming them."""
         for name, observable in self.observables.items():
             check = functools.partial(driver.check_observable, observable)
             named(f"obs[{name!r}]", check)

@@ -20,15 +20,15 @@ _compiled_blend = jax.jit(_blend)
 
 
 def _weighted_mean(average: Any, parameters: Any, keep: float) -> Any:
-    """Compiled for JAX's arrays; NumPy's keep their precision whatever JAX is set to."""
+    """Compiled for JAX arrays; NumPy arrays keep their precision whatever JAX is set to."""
     on_device = all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(parameters))
     return (_compiled_blend if on_device else _blend)(average, parameters, keep)
 
 
 class ParameterEMA(AbstractCallback):
-    """Averages the parameters over the steps, to evaluate with less noise than the last ones.
+    """Averages the parameters over the steps, which evaluates with less noise than the last ones.
 
-    In drivers with a kernel it is compiled into the steps, and forces none to be live.
+    In drivers with a kernel it is compiled into the steps and makes none of them live.
 
     After t updates the average is sum_i decay^(t-i) theta_i / sum_i decay^(t-i): without a bias
     towards the first parameters (Kingma and Ba, arXiv 1412.6980, section 3).
@@ -95,13 +95,13 @@ class ParameterEMA(AbstractCallback):
 
     @contextlib.contextmanager
     def swapped(self, driver: Any) -> Iterator[None]:
-        """Within the block the driver has the averaged parameters, afterwards its own again.
+        """Context in which the driver has the averaged parameters; its own come back afterwards.
 
         Raises:
             RuntimeError: If no step was averaged yet.
         """
         if self.parameters is None:
-            raise RuntimeError("there is no average yet: run at least one step first.")
+            raise RuntimeError("there is no average yet; run at least one step first.")
         own = driver.parameters
         driver.parameters = self.parameters
         try:

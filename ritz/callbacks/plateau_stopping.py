@@ -29,7 +29,7 @@ class PlateauStopping(StopCondition):
         monitor: A logged quantity such as "Energy", or a part of the loss such as "mean".
         window: The number of steps in the fit, at least 3.
         z: The size of a change that counts as noise, in standard errors.
-        patience: Further steps in a row for which the change must stay within them.
+        patience: Number of further steps in a row for which the change must stay below that.
     """
 
     state_fields = ("_values", "_errors", "_patience_counter")

@@ -14,9 +14,9 @@ from ritz.driver.rows import mean_of
 
 
 class AbstractBar(AbstractCallback, abc.ABC):
-    """A bar on stderr, or a widget in a notebook, that is drawn now and then.
+    """Base class of progress bars, on stderr or as a widget in a notebook.
 
-    A subclass says in `open_bar` how it begins, and in `show` what it says.
+    A subclass gives the arguments of `tqdm` in `open_bar`, and position and text in `show`.
 
     Args:
         min_interval: Seconds between two drawings.
@@ -38,7 +38,7 @@ class AbstractBar(AbstractCallback, abc.ABC):
 
     @abc.abstractmethod
     def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
-        """Where the bar stands, and the text behind it.
+        """Position of the bar, and the text behind it.
 
         Args:
             done: The step count.
@@ -120,7 +120,7 @@ class ProgressBar(AbstractBar):
 
 
 def _text(loss: Any) -> str:
-    """A number of any type with six digits; statistics as they show themselves."""
+    """A number of any type with six digits; statistics by their own `str`."""
     if not isinstance(loss, int | float | complex | np.generic | np.ndarray | jax.Array):
         return str(loss)
     if np.size(loss) != 1 or np.asarray(loss).dtype.kind not in "biufc":

@@ -15,7 +15,7 @@ class Timeout(StopCondition):
     """Stops when `total` seconds were spent in all runs, or `per_run` seconds in this one.
 
     Args:
-        total: Seconds in all runs with this callback, those before a resume included.
+        total: Seconds in all runs with this callback, including those before a resume.
         per_run: Seconds in each run.
     """
 

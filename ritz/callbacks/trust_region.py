@@ -26,9 +26,9 @@ class TrustRegion(AbstractCallback):
         tolerance: How much worse the trial loss may be, in the loss's units.
         z: How much worse it may be, in error bars of the loss; added to `tolerance`.
         adjust: "damping" or "rate": what is changed on rejection.
-        factor: By how much, above 1.
-        relax: By how much it goes back after an accepted step, at least 1.
-        limit: The largest change in all; a step that is still rejected then is accepted.
+        factor: Factor of that change, above 1.
+        relax: Factor by which it goes back after an accepted step, at least 1.
+        limit: The largest total factor; beyond it every step is accepted.
     """
 
     callback_order = CallbackOrder.USER

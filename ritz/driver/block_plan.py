@@ -9,7 +9,7 @@ from ritz.driver.replay import Replay
 
 
 class Deferral:
-    """Which steps of a run can be part of a block, as its callbacks say.
+    """Which steps of a run can be part of a block, according to its callbacks.
 
     Args:
         callbacks: The callbacks.
@@ -33,7 +33,7 @@ class Deferral:
             first: The first step.
             most: The largest answer.
             traces: Whether the driver compiles the traced part of a callback.
-            speculate: Whether steps may be taken that a callback then takes back.
+            speculate: Whether steps may be taken that a callback may later undo.
         """
         if self._always_live or (self._deciding and not speculate):
             return 0

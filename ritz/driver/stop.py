@@ -31,7 +31,7 @@ class StepRejectedError(RuntimeError):
 
 
 class DeferredAccessError(RuntimeError):
-    """A deferred callback asked for something that is only there while its step is in progress."""
+    """A deferred callback asked for the driver's state, which only live callbacks may use."""
 
     def __init__(self, what: str, step: int, block: range):
         super().__init__(what, step, block)

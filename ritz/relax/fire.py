@@ -21,21 +21,21 @@ class FireState(NamedTuple):
     downhill: Int[Array, ""]
     """Steps since the power was last negative."""
     moving: Int[Array, ""]
-    """0 at the first step, 1 then."""
+    """0 at the first step, 1 afterwards."""
 
 
 class AbstractFire(AbstractOptimizer, abc.ABC):
-    """What FIRE and FIRE2 share: the time step and the mixing, and how they adapt.
+    """Base class of FIRE and FIRE2, which adapt time step and mixing alike.
 
     Args:
-        dt: The first time step.
-        dt_max: The largest one.
-        dt_min: The smallest one.
-        n_min: Steps downhill before the time step grows.
-        grow: By what it grows then.
-        shrink: By what it is multiplied when the power is negative.
-        mixing: How much velocities are turned at first.
-        mixing_decay: By what this is multiplied when the time step grows.
+        dt: Initial time step, in units with masses of 1.
+        dt_max: Largest time step.
+        dt_min: Smallest time step.
+        n_min: Number of steps downhill before the time step grows.
+        grow: Factor by which the time step grows.
+        shrink: Factor of the time step when the power F.v is negative.
+        mixing: Initial fraction by which velocities are turned towards the forces.
+        mixing_decay: Factor of `mixing` when the time step grows.
         settings: Arguments of `AbstractOptimizer`.
     """
 
@@ -89,7 +89,7 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
     def adapted(
         self, state: FireState, faster: Bool[Array, ""], behind: Bool[Array, ""]
     ) -> tuple[Any, Any]:
-        """Time step and mixing after going downhill for long, or uphill."""
+        """Time step and mixing, adapted after steps downhill or uphill."""
         dt: Any = jnp.where(faster, jnp.minimum(state.dt * self.grow, self.dt_max), state.dt)
         dt = jnp.where(behind, jnp.maximum(dt * self.shrink, self.dt_min), dt)
         mixing: Any = jnp.where(faster, state.mixing * self.mixing_decay, state.mixing)
@@ -110,17 +110,17 @@ class FIRE(AbstractFire):
     operations and defaults of ASE, so that both take the same steps.
 
     Args:
-        dt: The first time step.
-        dt_max: The largest one.
-        n_min: Steps downhill before the time step grows.
-        grow: By what it grows then.
-        shrink: By what it is multiplied when the power is negative.
-        mixing: How much velocities are turned at first.
-        mixing_decay: By what this is multiplied when the time step grows.
-        max_step: The norm that the change of all coordinates together may have, in Angstrom.
+        dt: Initial time step, in units with masses of 1.
+        dt_max: Largest time step.
+        n_min: Number of steps downhill before the time step grows.
+        grow: Factor by which the time step grows.
+        shrink: Factor of the time step when the power F.v is negative.
+        mixing: Initial fraction by which velocities are turned towards the forces.
+        mixing_decay: Factor of `mixing` when the time step grows.
+        max_step: Largest norm of a step, over all coordinates together, in Angstrom.
         cell: True, or a `FrechetCell`, to let the cell move too.
         convergence_hook: When structures leave; fmax <= 0.05 by default.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
     """
 
     def __init__(

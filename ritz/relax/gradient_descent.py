@@ -14,12 +14,12 @@ class GradientDescent(AbstractOptimizer):
     """Steps along the forces.
 
     Args:
-        rate: The step is this times the force, in Angstrom^2/eV. It must be below 2 over the
-            largest curvature, or nothing converges.
+        rate: Ratio of step to force, in Angstrom^2/eV. It converges only below 2 over the
+            largest curvature.
         max_step: The longest step of any atom, in Angstrom; all are scaled with it.
         cell: True, or a `FrechetCell`, to let the cell move too.
         convergence_hook: When structures leave; fmax <= 0.05 by default.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
     """
 
     def __init__(

@@ -22,13 +22,13 @@ class NVTLangevin(AbstractIntegrator):
     the run, the structure and its step alone, not on the batch around it.
 
     Args:
-        temperature: In K.
+        temperature: Temperature in K.
         dt: The time step in fs.
-        friction: In 1/fs.
-        convergence_hook: When structures leave, if ever.
-        max_steps: How many steps a structure takes.
+        friction: Friction coefficient in 1/fs.
+        convergence_hook: Criteria by which structures leave the stage; none by default.
+        max_steps: Number of steps of a structure.
 
-    Structures at rest begin with thermal velocities.
+    Structures at rest start with thermal velocities.
     """
 
     def __init__(

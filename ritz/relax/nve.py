@@ -15,10 +15,10 @@ class NVE(AbstractIntegrator):
 
     Args:
         dt: The time step in fs.
-        temperature: Begin with velocities drawn at this temperature, in K; by default with those
-            that structures have.
-        convergence_hook: When structures leave, if ever.
-        max_steps: How many steps a structure takes.
+        temperature: Temperature in K from which initial velocities are drawn; by default
+            structures keep their own.
+        convergence_hook: Criteria by which structures leave the stage; none by default.
+        max_steps: Number of steps of a structure.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What all optimisers share."""
+"""Base class of optimisers."""
 
 import abc
 import copy
@@ -25,10 +25,10 @@ class AbstractOptimizer(AbstractStage):
     """Moves a structure downhill; implement `start` and `step`.
 
     Args:
-        max_step: How far a step may go, in Angstrom; see each optimiser for what is measured.
+        max_step: Largest length of a step, in Angstrom; each optimiser says how it is measured.
         cell: True, or a `FrechetCell`, to let the cell move too.
         convergence_hook: When structures leave; fmax <= 0.05 by default.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class AbstractOptimizer(AbstractStage):
         self.cell = cell or None
 
     def with_cell(self, cell: FrechetCell | bool | None) -> Self:
-        """A copy with another cell."""
+        """A copy of this optimiser with another `cell` argument."""
         other = copy.copy(self)
         AbstractOptimizer.__init__(
             other, self.max_step, cell, self.convergence_hook, self.max_steps
@@ -69,7 +69,7 @@ class AbstractOptimizer(AbstractStage):
     @property
     @abc.abstractmethod
     def own_settings(self) -> Any:
-        """All that `start` and `step` depend on, but for `max_step`."""
+        """Settings that `start` and `step` depend on, except `max_step`."""
 
     @property
     @override
@@ -84,7 +84,7 @@ class AbstractOptimizer(AbstractStage):
     def step(
         self, state: PyTree, forces: Float[Array, "m 3"]
     ) -> tuple[PyTree, Float[Array, "m 3"]]:
-        """The next state, and how all coordinates change; zero where forces are always zero."""
+        """New state, and step of shape (m, 3), zero for coordinates without forces."""
 
     @override
     def enter(self, now: Now) -> tuple[OptimizerState, Any]:
@@ -111,7 +111,7 @@ class AbstractOptimizer(AbstractStage):
     def check(self, atoms: Any) -> None:
         if self.cell is not None and self.cell.mask is None and not all(atoms.pbc):
             raise ValueError(
-                f"its cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "
+                f"the cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "
                 "give cell=FrechetCell(mask=...) with the strains that may change."
             )
 
@@ -129,7 +129,7 @@ def within_longest(change: Any, most: float) -> Any:
 
 
 def mixed(velocities: Any, forces: Any, share: Any) -> Any:
-    """Velocities turned towards the forces, by `share`, and as long as before (but for that)."""
+    """Velocities turned towards the forces: (1 - share) v + share |v| F / |F|."""
     size = jnp.sqrt(jnp.sum(forces**2))
     speed = jnp.sqrt(jnp.sum(velocities**2))
     along = forces / jnp.where(size > 0, size, 1)

@@ -1,4 +1,4 @@
-"""A bar that counts structures."""
+"""A progress bar that counts structures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from ritz.callbacks.progress_bar import AbstractBar
 
 
 class StructureProgress(AbstractBar):
-    """Shows on stderr how many structures have converged, run, wait and have failed.
+    """Shows on stderr how many structures have converged, are running, wait or have failed.
 
     Args:
         min_interval: Seconds between two drawings.

@@ -1,4 +1,4 @@
-"""The quantities that criteria and rows can name."""
+"""The quantities that criteria and rows can refer to."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from ritz.relax.matrices import volume
 
 
 class Seen(NamedTuple):
-    """What is known of all slots at a step."""
+    """Data of all slots at a step, from which quantities are computed."""
 
     geometry: Geometry
     atoms: Atoms
@@ -26,17 +26,17 @@ class Seen(NamedTuple):
 
     @property
     def n_atoms(self) -> Any:
-        """How many atoms each has."""
+        """Number of atoms of each structure, shape (n_slots,)."""
         return jnp.sum(self.atoms.mask, axis=-1)
 
     @property
     def volume(self) -> Any:
-        """That of each cell."""
+        """Volume of each cell in Angstrom^3, shape (n_slots,)."""
         return volume(self.geometry.cell)
 
     @property
     def kinetic(self) -> Any:
-        """The kinetic energies."""
+        """Kinetic energy of each structure in eV, shape (n_slots,)."""
         return kinetic_energy(self.velocities, self.atoms.masses)
 
 
@@ -62,7 +62,7 @@ QUANTITIES: dict[str, tuple[bool, Callable[[Seen], Any]]] = {
     "positions": (True, lambda s: s.geometry.positions),
     "velocities": (True, lambda s: s.velocities),
 }
-"""name -> (whether each atom has a value, how to get it from what is seen).
+"""name -> (whether each atom has a value, function that computes it).
 
 Energies are in eV, lengths in Angstrom, forces in eV/Angstrom, stress and pressure in
 GPa, temperatures in K, velocities in ASE's unit. `energy_change` is infinite at a
@@ -71,7 +71,7 @@ without the kinetic part that `pressure` has.
 """
 
 VIRIAL = ("stress", "pressure")
-"""Those that need the virial."""
+"""Quantities that need the virial."""
 
 
 def quantity(name: str, seen: Seen) -> tuple[Any, Any]:
@@ -81,10 +81,10 @@ def quantity(name: str, seen: Seen) -> tuple[Any, Any]:
 
 
 def check_names(names: Any) -> None:
-    """Refuse quantities that there are not.
+    """Refuse unknown quantities.
 
     Raises:
-        ValueError: With those that there are.
+        ValueError: With the known ones.
     """
     for name in names:
         if name not in QUANTITIES:

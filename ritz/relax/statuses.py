@@ -1,4 +1,4 @@
-"""What becomes of structures in a step: which stage they are in, or how they have ended."""
+"""Transitions of structures between stages, and to the statuses of finished ones."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ def statuses(
     Args:
         stages: The stages.
         slots: The structures, with the counters of their criteria.
-        seen: What the criteria look at.
+        seen: Data from which criteria are evaluated.
         active: Which structures were evaluated.
-        finite: Which of them have numbers to go on with.
+        finite: Which of them have finite energies and forces.
     """
     n_stages = len(stages)
     old, status, failed = slots.status, slots.status, active & ~finite
