@@ -1,4 +1,4 @@
-"""Expectation values in a state that is not changed."""
+"""Expectation values in a fixed state."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,22 +19,22 @@ from ritz.lattice.kernel import LatticeKernel, Settings
 
 
 class ChainMoments(NamedTuple):
-    """What is known of one quantity in each chain, over all steps."""
+    """Moments of one quantity in each chain, over all steps."""
 
     count: Int[Array, ""]
-    """Values in each chain."""
+    """Number of values in each chain."""
     mean: Float[Array, " n_chains"]
     m2: Float[Array, " n_chains"]
     """The sum of the squares of the deviations from `mean`."""
 
     @classmethod
     def empty(cls, n_chains: int) -> "ChainMoments":
-        """Of no values; distributed as the chains are."""
+        """Moments of no values, distributed over devices as the chains are."""
         mean, m2 = (shard_along_axis(jnp.zeros(n_chains), axis=0) for _ in range(2))
         return cls(jnp.zeros((), int), mean, m2)
 
     def with_values(self, values: Float[Array, "n_chains n"]) -> "ChainMoments":
-        """With further values (Chan, Golub, LeVeque 1983, eq. 2.1)."""
+        """The moments with more values added (Chan, Golub, LeVeque 1983, eq. 2.1)."""
         n_new = values.shape[1]
         mean = jnp.mean(values, axis=1)
         m2 = jnp.sum((values - mean[:, None]) ** 2, axis=1)
@@ -59,7 +59,7 @@ class EvaluationCarry(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class EvaluationKernel(Kernel):
-    """Evaluation = sampling + local values; nothing moves but the chains."""
+    """Evaluation = sampling + local values; only the chains move."""
 
     inner: LatticeKernel
     loss_name: str = dataclasses.field(default="Energy", metadata={"static": True})
@@ -98,12 +98,12 @@ class Evaluation(LatticeDriver):
     Args:
         hamiltonian: An operator of NetKet that has a JAX form.
         variational_state: NetKet's `MCState` or `FullSumState`.
-        observables: Name -> operator: what is estimated besides the energy.
+        observables: Name -> operator, estimated besides the energy.
         energy_offset: The energy at infinite temperature, for the V-score.
         n_dof: The number of particles for the V-score, see `VMC`.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
-        blas_threads: How many threads BLAS may use while the driver runs.
-        loss_name: What the energy is called in rows.
+        blas_threads: Number of threads that BLAS may use during runs.
+        loss_name: Name of the energy in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -175,7 +175,7 @@ class Evaluation(LatticeDriver):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state: the parameters too."""
+        """Settings on which the results depend, here with the parameters, which stay fixed."""
         return {**super().settings, "parameters": self.state.parameters}
 
     @property
@@ -191,7 +191,7 @@ class Evaluation(LatticeDriver):
 
     @property
     def chunk_sizes(self) -> dict[str, int | None]:
-        """How many configurations are evaluated at once ("forward")."""
+        """Number of configurations evaluated at once ("forward"); None for all."""
         return {"forward": self.state.chunk_size}
 
     @chunk_sizes.setter

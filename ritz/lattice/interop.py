@@ -13,7 +13,7 @@ from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, StopRun
 
 
 def adapt_netket(plugin: Any, argument: str) -> AbstractCallback | None:
-    """What is NetKet's as a callback of Ritz; None for what is not."""
+    """Wrap a callback or logger of NetKet for Ritz; None for other objects."""
     if inspect.isclass(plugin):
         return None
     if isinstance(plugin, nk.callbacks.AbstractCallback):
@@ -25,7 +25,7 @@ def adapt_netket(plugin: Any, argument: str) -> AbstractCallback | None:
 
 
 class NetKetCallback(AbstractCallback):
-    """A callback of NetKet."""
+    """Calls a NetKet callback in a run of Ritz."""
 
     def __init__(self, callback: Any):
         self.callback = callback
@@ -61,7 +61,7 @@ for _hook in HOOKS:
 
 
 class NetKetLogger(AbstractCallback):
-    """A logger of NetKet, called before the parameters move and flushed when the run ends."""
+    """Calls a NetKet logger before the parameters move, and flushes it when the run ends."""
 
     callback_order = CallbackOrder.LOG
 
@@ -87,7 +87,7 @@ class NetKetLogger(AbstractCallback):
 
 
 class NetKetDriverView(AbstractDriver):
-    """A driver of NetKet as callbacks of Ritz see it."""
+    """Shows a driver of NetKet to callbacks of Ritz."""
 
     def __init__(self, driver: Any):
         self.driver = driver
@@ -131,7 +131,7 @@ class NetKetDriverView(AbstractDriver):
         self.driver._dp = update
 
     def after_step(self, action: Callable[[], None]) -> None:
-        """NetKet tells nobody when a step has ended: acts at once."""
+        """Call `action` at once, since NetKet does not announce the end of a step."""
         action()
 
     @property
@@ -141,12 +141,12 @@ class NetKetDriverView(AbstractDriver):
 
     @property
     def hooks(self) -> Any:
-        """NetKet has none that could be instrumented."""
+        """Raise TypeError, since the hooks of NetKet cannot be wrapped."""
         raise TypeError("this callback needs a driver of Ritz: NetKet's hooks cannot be wrapped.")
 
     @property
     def callbacks(self) -> Any:
-        """Nothing is known of the other callbacks."""
+        """Empty, since the other callbacks are not known."""
         return ()
 
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
@@ -154,7 +154,7 @@ class NetKetDriverView(AbstractDriver):
 
 
 class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
-    """A callback of Ritz in a driver of NetKet; see `as_netket`."""
+    """Calls a Ritz callback in a driver of NetKet; see `as_netket`."""
 
     _inner: Any = nk.utils.struct.field(pytree_node=False, serialize=False)
     _held: Any = nk.utils.struct.field(pytree_node=False, serialize=False, default=None)
@@ -188,11 +188,11 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
         self._call("on_compute_update_start", step, log_data, driver=driver)
 
     def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
-        """Pass on; NetKet takes nothing but True for a rejection."""
+        """Call the hook; return a bool, since NetKet accepts only True as a rejection."""
         return bool(self._call("on_compute_update_end", step, log_data, driver=driver))
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Pass on, and keep a stop until the row was written."""
+        """Call the hook, and postpone a stop until the row was written."""
         try:
             self._call("before_parameter_update", step, log_data, driver=driver)
         except nk.callbacks.StopRun as stop:
@@ -200,7 +200,7 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
             self._held = stop
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Pass on, and stop if that was asked for."""
+        """Call the hook, and stop if that was requested before."""
         self._call("on_step_end", step, log_data, driver=driver)
         if self._held is not None:
             raise self._held
@@ -215,13 +215,13 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
 
 
 def as_netket(callback: AbstractCallback) -> RitzCallback:
-    """A callback (or logger) of Ritz for the `callback` argument of a NetKet driver's `run`.
+    """Wrap a callback or logger of Ritz for the `callback` argument of a NetKet driver's `run`.
 
-    What NetKet does differently stays so: a stop asked for before the update takes effect after
-    it, and the step is not counted.
+    NetKet's own rules still hold: a stop requested before the update takes effect after it, and
+    the step is not counted.
 
     Raises:
-        TypeError: If `callback` is no callback of Ritz.
+        TypeError: If `callback` is not a callback of Ritz.
     """
     if not isinstance(callback, AbstractCallback):
         raise TypeError(f"as_netket takes a callback of Ritz, but {callback!r} was given.")

@@ -34,12 +34,12 @@ class LatticeCarry(NamedTuple):
     damping_scale: Float[Array, ""]
     """Multiplies the rule's diagonal shift."""
     watch: Watch
-    """By what the next step is judged."""
+    """Data by which the next step is judged."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is fixed in a compiled step; hashable."""
+    """Static settings of a compiled step; hashable."""
 
     apply_fun: Any
     """`(variables, samples) -> log psi`."""
@@ -54,11 +54,11 @@ class Settings:
     single_scores: bool = False
     """Whether derivatives of log psi are computed in single precision."""
     flips: Flips | None = None
-    """How to get local energies without evaluating the model at connected configurations."""
+    """Hamiltonian and local update, for local energies without the model; None for others."""
 
 
 class LatticeKernel(Kernel):
-    """What sampling and full summation share."""
+    """Base class of the kernels for sampling and full summation."""
 
     settings: Settings
 
@@ -71,14 +71,14 @@ class LatticeKernel(Kernel):
     def evaluate(
         self, carry: Any, batch: Any
     ) -> tuple[nk.stats.Stats, Any, Inexact[Array, " n"], Any]:
-        """Statistics of the energy; configurations, their local energies and probabilities."""
+        """Statistics of the energy; configurations, local energies and probabilities."""
 
     @abc.abstractmethod
     def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
         """Statistics of each observable, and its values by chain, if there are any."""
 
     def metrics(self, carry: Any, batch: Any, stats: nk.stats.Stats) -> tuple[Any, dict[str, Any]]:
-        """What is logged besides the energy, and the carry that has taken note of it."""
+        """Metrics besides the energy, and the carry with the data for the next step's doubts."""
         s = self.settings
         found: dict[str, Any] = {
             "v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)
@@ -97,7 +97,7 @@ class LatticeKernel(Kernel):
     def sampling_doubts(
         self, watch: Watch, batch: Any, stats: nk.stats.Stats, acceptance: Any
     ) -> dict[str, Any]:
-        """The doubts about samples: none where all configurations are summed."""
+        """Doubts about the samples; none for a full sum."""
         return {}
 
     @override
@@ -147,7 +147,7 @@ class SamplingKernel(LatticeKernel):
     sampler: Any
     settings: Settings = dataclasses.field(metadata={"static": True})
     model: Any = dataclasses.field(metadata={"static": True})
-    """The model as the sampler takes it."""
+    """The model, as the sampler calls it."""
     chain_length: int = dataclasses.field(metadata={"static": True})
     n_discard: int = dataclasses.field(metadata={"static": True})
 

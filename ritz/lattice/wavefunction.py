@@ -27,7 +27,7 @@ class LatticeWavefunction(AbstractWavefunction):
     a chain for each sample), `n_samples` (1,024), `n_discard_per_chain` (0), `chunk_size` and
     `full_sum` (a sum over all configurations instead of samples).
 
-    In rows and digest, the estimators keep their names.
+    In rows and digests the estimators keep their names.
 
     Args:
         model: A flax module: configurations, shape (n, n_sites) -> log psi, shape (n,).
@@ -104,7 +104,7 @@ class LatticeWavefunction(AbstractWavefunction):
         )
 
     def evaluation_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
-        """An `Evaluation` driver; the energy is the estimator "total" or "energy", or the first."""
+        """An `Evaluation` driver; its energy is the estimator "total", "energy", or the first."""
         observables = dict(parts.estimators)
         standard = [name for name in STANDARD_LOSS if name in observables]
         loss = (standard or list(observables))[0]

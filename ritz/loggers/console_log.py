@@ -17,7 +17,7 @@ class ConsoleLog(AbstractLogger):
     """Writes every `interval`-th row as a line of text to a stream.
 
     Args:
-        interval: Steps between two lines; those at its multiples are written.
+        interval: Write a line at steps that are multiples of this.
         fields: What to show, such as "Energy" or "Energy.Mean"; everything by default.
         stream: Where to write; `sys.stdout` by default.
     """

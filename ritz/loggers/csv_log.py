@@ -27,7 +27,7 @@ def _line(cells: list[str]) -> bytes:
 
 
 class _Lines(NamedTuple):
-    """What is known of the lines of a file, without its header."""
+    """Number, checksum and last step of the lines of a file, without its header."""
 
     rows: int = 0
     checksum: int = 0
@@ -177,7 +177,7 @@ class CSVLog(AbstractLogger):
         missing = [name for name in columns[1:] if name not in series]
         if missing:
             raise RowsLostError(f"{path} cannot be rebuilt without {', '.join(missing)}")
-        for nan in ("nan", ""):  # a log that knows no empty cells has NaN for both
+        for nan in ("nan", ""):  # in a log without empty cells both are NaN
             lines = _lines_of([series[name] for name in columns[1:]], nan)
             found = _sum(lines)
             if found.checksum == account["checksum"]:

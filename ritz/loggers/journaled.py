@@ -1,4 +1,4 @@
-"""Logs kept as one document, with a journal of the rows that it lacks yet."""
+"""Logs kept as one document, with a journal of the rows that it still lacks."""
 
 import abc
 import contextlib
@@ -71,7 +71,7 @@ class JournaledLogger(GatheringLogger, abc.ABC):
 
     @property
     def data(self) -> HistoryDict:
-        """All rows, in memory."""
+        """All rows in memory, as histories by name."""
         self._take_in()
         return self._memory.data
 
@@ -160,12 +160,12 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
     ) -> None:
         if not self._first_open:
-            return  # they are in memory
+            return  # the rows are in memory
         document = working_dir / self.path
         try:
             log = self._read(document)
             found = RowSums().account(log.data, step)
-        except Exception as error:  # whatever damaged bytes make the readers raise
+        except Exception as error:  # damaged files can raise anything in the readers
             raise RowsLostError(f"{document} cannot be read ({error})") from error
         check_rows(document, found, account)
         log.truncate(step)
@@ -248,7 +248,7 @@ def _journal_of(document: Path) -> Path:
 
 
 def with_journal(log: RuntimeLog, journal: Path) -> RuntimeLog:
-    """`log` with the rows of a journal that it lacks."""
+    """`log`, with the rows of the journal added that it lacks."""
     last = log._old_step if log.data else -1
     for step, row in read_journal(journal):
         if step > last:

@@ -71,7 +71,7 @@ class JsonLog(JournaledLogger):
         self._memory.serialize(path)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Save the variables if that is due; in a block when they are there, at its end."""
+        """Save the variables if that is due; within a block at its last step."""
         state = driver.settled_state
         if state is not None:
             self._save_if_due(step, state)

@@ -26,11 +26,11 @@ class MLflowLog(AbstractLogger):
     Args:
         experiment: The experiment's name; made if there is none.
         tracking_uri: Where MLflow keeps its data; MLflow's own setting by default.
-        run_id: The MLflow run to go on with; a new one by default.
+        run_id: The MLflow run to continue; a new one by default.
         metadata: Tags of a new run.
         save_params_every: Steps between two saves of the state's variables as the artifact
             `parameters/STEP.mpack`; None saves none.
-        batch: Rows that are sent together.
+        batch: Number of rows sent together.
 
     Raises:
         ValueError: If `save_params_every` or `batch` is below 1.

@@ -1,4 +1,4 @@
-"""Rows in a form that every log can be made from: flat columns by name, as a CSV file has them."""
+"""Rows as flat columns by name, as in CSV files, from which every log can be rebuilt."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from ritz.loggers.history import History, HistoryDict
 
 
 class Series(NamedTuple):
-    """A column: real numbers or strings, and the steps that have one."""
+    """A column: real numbers or strings, with their steps."""
 
     steps: np.ndarray
     values: np.ndarray

@@ -63,10 +63,9 @@ class Relaxation(OwnPrecision):
     and `volume` and `pressure`, in GPa, with moving cells. The run stops when all have finished,
     after a step in which nothing moves.
 
-    A structure *fails* where numbers are not finite, two atoms are closer than the potential knows,
-    or dynamics explodes: above 100,000 K (or a hundred times what thermostats or the structures
-    begin with), or with so many neighbours that it has collapsed. The others go on;
-    `state.reasons` says why, and a warning at the end of the run.
+    A structure *fails* if numbers are not finite, two atoms are closer than the potential knows,
+    dynamics explodes (above 100,000 K or a hundred times the initial or thermostats' temperature)
+    or it collapses. The other structures go on; `state.reasons` and a warning say why.
 
     Args:
         atoms: One `ase.Atoms` or many. `FixAtoms` and `FixCartesian` are held, and `FixScaled`,
