@@ -48,10 +48,10 @@ class needs:
         self.what, self.extra = what, extra
 
     def __enter__(self) -> None:
-        """Begin to watch."""
+        """Enter the context."""
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        """Replace the error."""
+        """Replace an ImportError of a missing extra by one that names the extra."""
         if not isinstance(error, ModuleNotFoundError) or isinstance(error, MissingExtra):
             return
         known = needed_extra(error.name)

@@ -1,4 +1,4 @@
-"""A run takes its folder, for all of its processes."""
+"""Locks a folder for a run with all of its processes."""
 
 import contextlib
 import time
@@ -50,11 +50,11 @@ def take(
     ended: Callable[[], dict[str, Any] | None] = lambda: None,
     within: bool = False,
 ) -> None:
-    """Take `folder` for a run; called on all processes, of which the first one locks.
+    """Lock `folder` for a run; called on all processes, of which the first one locks.
 
     Args:
         folder: The folder.
-        hold: Enters the lock until the run is over, such as `driver.hold`.
+        hold: Enters a context manager until the run is over, such as `driver.hold`.
         ended: How the run ended, see `FolderLock.release`.
         within: See `FolderLock.acquire`.
 
@@ -77,7 +77,7 @@ def take(
 
 
 def ending(driver: Any) -> dict[str, Any]:
-    """How the last run of `driver` ended, for people and for `ritz status`."""
+    """How the last run of `driver` ended, for `ritz status` and messages."""
     reason = driver.stop_reason
     return {
         "reason": None if reason is None else reason.name,

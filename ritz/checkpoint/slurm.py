@@ -18,11 +18,11 @@ from ritz.driver.consensus import agree
 _logger = logging.getLogger(__name__)
 
 _PATIENCE = 30
-"""Seconds after which a program of Slurm is given up."""
+"""Time limit of calls of Slurm's programs, in seconds."""
 _GRANULARITY = 1
-"""Seconds by which what Slurm says may be too much."""
+"""Seconds by which the remaining time that Slurm reports may be too long."""
 _EXTENDED = 10
-"""By how many seconds the end of a job must have moved to have been extended."""
+"""Smallest shift of a job's end, in seconds, that counts as an extension."""
 
 
 class SlurmRequeue(AbstractCallback):
@@ -54,7 +54,7 @@ class SlurmRequeue(AbstractCallback):
         self._due = False
 
     def is_live(self, step: int) -> bool:
-        """Never: only the clock is read."""
+        """Never live, since only the clock is read."""
         return False
 
     @override
@@ -89,7 +89,7 @@ class SlurmRequeue(AbstractCallback):
         raise stop
 
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Put the job in the queue again, if the run was stopped for lack of time."""
+        """Requeue the job if the run was stopped for lack of time."""
         announced = driver.stop_reason is StopReason.INTERRUPTED and (
             "SIGUSR1" in driver.stop_message
         )
@@ -119,7 +119,7 @@ class SlurmRequeue(AbstractCallback):
 
 
 def _ask(*command: str) -> str | None:
-    """What a program of Slurm prints; None, with a warning, if it is missing or fails."""
+    """Output of a Slurm program; None, with a warning, if it is missing or fails."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_PATIENCE, check=True
@@ -132,7 +132,7 @@ def _ask(*command: str) -> str | None:
 
 
 def _seconds(text: str) -> float | None:
-    """`D-HH:MM:SS`, with parts left out at the front, in seconds."""
+    """Seconds in `D-HH:MM:SS`, whose leading parts may be missing."""
     if text == "UNLIMITED":
         return math.inf
     days, dash, rest = text.rpartition("-")

@@ -162,7 +162,7 @@ class LatticeDriver(CompiledDriver):
 
     @property
     def batch(self) -> Any:
-        """The samples in the state, or None; a full sum needs none."""
+        """The samples in the state, or None; a full sum has none."""
         if self._sums:
             return ()
         samples = self.state._samples
@@ -191,8 +191,7 @@ class LatticeDriver(CompiledDriver):
     def runs_blocks(self) -> bool:
         """Whether steps can run as blocks, and gain by it.
 
-        They cannot if samples are drawn outside of compiled programs. On CPUs convolutions lose:
-        XLA computes their derivatives ten times slower inside loops.
+        Not with uncompiled samplers, nor with convolutions on CPUs, which are slow inside loops.
         """
         return (self._sums or self._samples_compiled) and not self._convolves_on_cpu
 

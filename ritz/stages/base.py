@@ -27,14 +27,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(kw_only=True, frozen=True)
 class WorkStageConfig:
-    """What every stage is told.
+    """Settings of every stage.
 
     Args:
         iterations: Steps to take.
         burn_in: Steps of sampling before the first one, whose samples are thrown away.
         save_time_interval: Seconds between checkpoints. Each interval acts on its own.
         save_step_interval: Checkpoints are written at multiples of this step count too; 0 for none.
-        accept_changes: What may differ from a saved run when it goes on, see `Checkpoint`.
+        accept_changes: What may differ from a saved run that is resumed, see `Checkpoint`.
 
     Raises:
         ValueError: If a number is not allowed.
@@ -67,11 +67,11 @@ class RunContext:
     """A checkpoint, a folder of them, or the `save_path` of another run with a stage of the same
     name, to go on from where `save_path` has none. It is an error if it holds none."""
     signal_handler: SignalGuard | None = None
-    """Takes note of signals for several stages; each also handles those that come while it runs."""
+    """Receives signals for several stages; each also handles those during its own run."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Further arguments of `driver.run`, such as `show_progress`."""
     configuration: Any = None
-    """Saved with the checkpoints, for people: anything that JSON can hold."""
+    """Saved with the checkpoints for information: anything that JSON can hold."""
 
 
 class StageAbort(Exception):
@@ -86,10 +86,10 @@ class StageAbort(Exception):
 
 
 class WorkStage(abc.ABC):
-    """A stage with a loop of its own. Implement `create_state` and `loop`, and call `run`.
+    """Base class of stages. Implement `create_state` and `loop`, and call `run`.
 
     The loop runs within Ritz's run loop: each of its steps is one step there, with all hooks, and
-    what it yields is saved and logged.
+    its states are saved and its statistics logged.
 
     Args:
         config: The settings.
@@ -118,12 +118,12 @@ class WorkStage(abc.ABC):
 
         Args:
             rngs: A random key.
-            **kwargs: What a stage asks for, such as `params` of the stage before it.
+            **kwargs: Arguments of the stage, such as `params` of the stage before it.
         """
 
     @abc.abstractmethod
     def loop(self, state: Any, initial_step: int, rngs: Any) -> Iterator[tuple[Any, ...]]:
-        """The steps.
+        """Take the steps of the stage.
 
         Args:
             state: From `create_state`, or from a checkpoint.
@@ -151,11 +151,11 @@ class WorkStage(abc.ABC):
         return list(self.callbacks)
 
     def run_options(self) -> dict[str, Any]:
-        """Further arguments of `AbstractDriver.run`."""
+        """Further arguments of `AbstractDriver.run` for this stage."""
         return {}
 
     def checkpoint_folder(self, context: RunContext) -> Path:
-        """Where the stage's checkpoints are."""
+        """Folder of the stage's checkpoints in a run folder."""
         return (Path(context.save_path) / "checkpoints" / self.name).absolute()
 
     def run(self, state: Any, context: RunContext, rngs: Any) -> Any:
@@ -220,7 +220,7 @@ class WorkStage(abc.ABC):
         return self.state_of(driver)
 
     def _source(self, context: RunContext, folder: Path) -> bool | Path:
-        """From where a run goes on: True for the newest of its own checkpoints, if there is any."""
+        """Source of a resumed run: True for the newest of its own checkpoints, if there is any."""
         if context.restore_path is None:
             return True
         given = Path(context.restore_path).absolute()
@@ -241,7 +241,7 @@ class WorkStage(abc.ABC):
         return given
 
     def _keep(self, abort: StageAbort, folder: Path) -> None:
-        """Write the state with which the stage gave up, for inspection."""
+        """Save the state at which the stage was aborted, for inspection."""
         failed = CheckpointFolder(folder / "failed")
         arrays: dict[str, Any] = {}
         form = Encoder(arrays, abort.state).encode(abort.state, "state")
@@ -260,7 +260,7 @@ class WorkStage(abc.ABC):
         Args:
             checkpoint_path: A checkpoint, or a folder of them, whose newest is taken.
             template: A state with the shapes of the saved one, from `create_state`.
-            prefix: Only checkpoints whose names begin with it are looked at.
+            prefix: Only checkpoints whose names begin with it are considered.
 
         Raises:
             CheckpointError: If there is none, or it does not fit.
@@ -275,8 +275,8 @@ class GeneratorDriver(AbstractDriver):
 
     Args:
         stage: The stage.
-        state: Its state, which is what is saved.
-        rngs: What `loop` is given.
+        state: Its state, which checkpoints save.
+        rngs: The random key that `loop` gets.
     """
 
     can_go_back = False
@@ -289,7 +289,7 @@ class GeneratorDriver(AbstractDriver):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The stage's class; its configuration may change."""
+        """The class of the stage; its configuration may change between runs."""
         return {**super().settings, "stage": type(self._stage)}
 
     @override

@@ -15,7 +15,7 @@ from ritz.stages.sampling import AbstractWavefunction, SamplingStage, SamplingSt
 
 @dataclasses.dataclass(kw_only=True, frozen=True)
 class EvaluationWorkStageConfig(WorkStageConfig):
-    """What an evaluation is told, besides what every stage is.
+    """Settings of an evaluation, besides those of every stage.
 
     Args:
         digest_step_interval: Steps between previews of the digest in the log; 0 for none.
@@ -59,18 +59,18 @@ class EvaluationWorkStage(SamplingStage):
 
     @staticmethod
     def digest(save_path: str | Path) -> dict[str, Estimate]:
-        """What a finished evaluation in `save_path` found, by name."""
+        """Estimates of a finished evaluation in `save_path`, by name."""
         return read_digest(save_path)
 
 
 class EvalStageBuilder(SamplingStageBuilder):
-    """Builds `EvaluationWorkStage`s."""
+    """Builds an `EvaluationWorkStage` part by part; see `SamplingStageBuilder`."""
 
     config_class: ClassVar[type[WorkStageConfig]] = EvaluationWorkStageConfig
     stage_class = EvaluationWorkStage
 
     def build(self) -> EvaluationWorkStage:
-        """The stage.
+        """Build the stage.
 
         Raises:
             ValueError: If `configure_estimators` was not called.

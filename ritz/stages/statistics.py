@@ -86,10 +86,10 @@ def r_hat(
 ) -> float:
     """How much the chains disagree: the potential scale reduction (Gelman and Rubin 1992, eq. 20).
 
-    Near 1 they do not; above 1.01 they have not mixed.
+    Near 1 the chains agree; above 1.01 they have not mixed.
 
     Args:
-        count: Values in each chain.
+        count: Number of values in each chain.
         means: The mean of each chain.
         m2: The sum of the squared deviations from it.
 

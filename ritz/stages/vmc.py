@@ -24,12 +24,12 @@ from ritz.stages.sampling import (
 )
 
 LOSS = "loss"
-"""Stands for the loss of a driver, whatever its name."""
+"""Name that stands for the driver's loss."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True)
 class VMCWorkStageConfig(WorkStageConfig):
-    """What a VMC stage is told, besides what every stage is.
+    """Settings of a VMC stage, besides those of every stage.
 
     Args:
         stop_on_nan: Which statistics end the stage when they are not finite, in any part: names
@@ -39,7 +39,7 @@ class VMCWorkStageConfig(WorkStageConfig):
             "retry", see `AbstractDriver.run`.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If a setting is not allowed.
     """
 
     burn_in: int = 100
@@ -57,7 +57,7 @@ class VMCWorkStageConfig(WorkStageConfig):
         check_choice("on_divergence", self.on_divergence, POLICIES)
 
     def watch(self) -> list[InvalidLossStopping]:
-        """What looks at more than loss, update and parameters, which the driver looks at."""
+        """Callbacks that watch quantities besides loss, update and parameters."""
         if isinstance(self.stop_on_nan, bool):
             return [InvalidLossStopping(None)] if self.stop_on_nan else []
         names = [name.strip() for name in self.stop_on_nan.split(",")]
@@ -68,7 +68,7 @@ class VMCWorkStageConfig(WorkStageConfig):
 
     @property
     def policy(self) -> str:
-        """`on_divergence` of the stage's run."""
+        """The argument `on_divergence` of the stage's run."""
         return "ignore" if self.stop_on_nan is False else self.on_divergence
 
 
@@ -130,17 +130,17 @@ class VMCStageBuilder(SamplingStageBuilder):
         self._loss: str | None = None
 
     def configure_optimizer(self, *, default: Any, f_log_psi: LogAmplitude, **kwargs: Any) -> None:
-        """Say how parameters move.
+        """Set the optimiser.
 
         Args:
-            default: What is taken if the configuration has no `optimizer`: an optax
+            default: Used if the configuration has no `optimizer`: an optax
                 transformation, a learning rate or schedule, a function or class that makes one,
                 or the path of these, such as "optax.adam".
             f_log_psi: `(params, samples) -> log psi`, for optimisers that look at it.
             **kwargs: Further arguments for the domain's driver, such as `update=SR()`.
 
         Raises:
-            TypeError: If the result is no optimiser, or `f_log_psi` cannot be called.
+            TypeError: If the result is not an optimiser, or `f_log_psi` cannot be called.
             ValueError: If a path needs arguments, or has wrong ones.
         """
         if not callable(f_log_psi):
@@ -171,7 +171,7 @@ class VMCStageBuilder(SamplingStageBuilder):
     def configure_loss_grads(
         self, loss_grads: str | None = None, *, f_log_psi: LogAmplitude
     ) -> None:
-        """Say what is minimised.
+        """Set the estimator that is minimised.
 
         Args:
             loss_grads: The name of the estimator whose mean is the loss; by default "total",
@@ -208,7 +208,7 @@ class VMCStageBuilder(SamplingStageBuilder):
         self._loss = loss_grads
 
     def ensure_configured(self) -> None:
-        """Fill in what was left out, and check.
+        """Fill in missing parts and check all.
 
         Raises:
             ValueError: If `configure_estimators` or `configure_optimizer` was not called.
@@ -223,7 +223,7 @@ class VMCStageBuilder(SamplingStageBuilder):
             self.configure_loss_grads(f_log_psi=self._f_log_amplitude)
 
     def build(self) -> VMCWorkStage:
-        """The stage.
+        """Build the stage.
 
         Raises:
             ValueError: See `ensure_configured`.

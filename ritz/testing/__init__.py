@@ -1,6 +1,6 @@
-"""Conformance checks for drivers, callbacks, loggers, update rules and potentials, yours included.
+"""Conformance checks for drivers, callbacks, loggers, update rules and potentials of your own.
 
-Each raises AssertionError with what is wrong.
+Each raises AssertionError with the reason if a check fails.
 """
 
 from ritz.testing.callbacks import check_callback as check_callback

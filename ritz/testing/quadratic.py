@@ -1,4 +1,4 @@
-"""A driver that costs nothing: gradient descent on a parabola, with noise."""
+"""A cheap driver for tests: gradient descent on a parabola, with noise."""
 
 import types
 from typing import Any, NamedTuple
@@ -20,13 +20,13 @@ class QuadraticStats(NamedTuple):
 class QuadraticDriver(AbstractDriver):
     """Minimises |theta|^2 with loss 1 + |theta|^2 + noise; the update is its gradient.
 
-    It obeys all adjustable settings, so that any callback can be tried with it, and its noise
+    It has all adjustable settings, so that any callback can be tried with it, and its noise
     comes from one seeded generator, so that two drivers give the same numbers.
 
     Args:
         noise: The standard deviation of the loss.
         rate: The learning rate.
-        seed: Seeds the noise.
+        seed: Seed of the noise.
     """
 
     adjustable = frozenset({"rate_scale", "damping_scale", "chunk_sizes"})

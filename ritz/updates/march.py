@@ -23,7 +23,7 @@ from ritz.updates.spring import check_momentum
 
 
 class MarchState(NamedTuple):
-    """What `MARCH` remembers."""
+    """Memory of `MARCH` from step to step."""
 
     step: Array
     previous: Inexact[Array, " n_parameters"]
@@ -69,7 +69,7 @@ class MARCH(AbstractUpdateRule):
         return MarchState(first_step(), empty, empty.real)
 
     def metric(self, state: MarchState) -> Float[Array, " n_parameters"]:
-        """The diagonal of M."""
+        """The diagonal of the metric M, shape (n_columns,)."""
         debias = jnp.where(state.step > 0, 1 - self.beta**state.step, 1.0)
         return jnp.where(state.step > 0, jnp.sqrt(state.variance / debias) + self.epsilon, 1.0)
 

@@ -48,7 +48,7 @@ class PseudoInverse:
 class Cholesky:
     """Factorises the matrix; if the result is not finite, the fallback solves instead.
 
-    Logs `solver_fallback`, whether it had to.
+    Logs `solver_fallback`: whether the fallback was used.
 
     Args:
         fallback: A solver, or None for none.
@@ -75,8 +75,8 @@ class CG:
     """Conjugate gradients (Hestenes and Stiefel 1952), from zero.
 
     Args:
-        tol: The residual relative to the right-hand side at which it ends.
-        maxiter: The most iterations; None for ten times the size.
+        tol: Relative residual at which it stops.
+        maxiter: Largest number of iterations; None for ten times the size.
     """
 
     tol: float = 1e-10
@@ -90,7 +90,7 @@ class CG:
 
 
 def check_solver(solver: Any) -> None:
-    """Refuse what cannot be called as a solver.
+    """Refuse objects that cannot be called as a solver.
 
     Raises:
         TypeError: With what is needed.

@@ -23,7 +23,7 @@ from ritz.updates.solvers import Cholesky, Solver, check_solver
 
 
 class SpringState(NamedTuple):
-    """What `SPRING` remembers."""
+    """Memory of `SPRING` from step to step."""
 
     step: Array
     previous: Inexact[Array, " n_parameters"]
