@@ -84,10 +84,10 @@ class Packed:
         return self._structure.unflatten(leaves)
 
     def tree_flatten(self) -> tuple[Any, Any]:
-        """As JAX asks for it."""
+        """Arrays and static data of this pytree, for JAX."""
         return (self._vectors, self._arrays), (self._order, self._booleans, self._structure)
 
     @classmethod
     def tree_unflatten(cls, static: Any, children: Any) -> "Packed":
-        """As JAX asks for it."""
+        """Make the object from arrays and static data, for JAX."""
         return cls(*children, *static)

@@ -49,7 +49,6 @@ class FrechetCell:
     factor: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         if self.mask is not None:
             object.__setattr__(self, "mask", tuple(bool(m) for m in self.mask))
             if len(self.mask) != 6 or not any(self.mask):

@@ -111,7 +111,7 @@ class AbstractOptimizer(AbstractStage):
     def check(self, atoms: Any) -> None:
         if self.cell is not None and self.cell.mask is None and not all(atoms.pbc):
             raise ValueError(
-                f"the cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "
+                f"its cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "
                 "give cell=FrechetCell(mask=...) with the strains that may change."
             )
 

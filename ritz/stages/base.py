@@ -47,7 +47,6 @@ class WorkStageConfig:
     accept_changes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         for name in ("iterations", "burn_in", "save_step_interval"):
             check_count(name, getattr(self, name), 0)
         if not self.save_time_interval >= 0:

@@ -27,7 +27,6 @@ class EvaluationWorkStageConfig(WorkStageConfig):
     digest_step_interval: int = 0
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         super().__post_init__()
         check_count("digest_step_interval", self.digest_step_interval, 0)
 

@@ -47,7 +47,6 @@ class VMCWorkStageConfig(WorkStageConfig):
     on_divergence: str = "stop"
 
     def __post_init__(self) -> None:
-        """Check the values."""
         super().__post_init__()
         if not isinstance(self.stop_on_nan, bool | str) or self.stop_on_nan == "":
             raise ValueError(

@@ -53,7 +53,6 @@ class SPRING(AbstractUpdateRule):
     solver: Solver = Cholesky()
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_shift(self.diag_shift)
         check_solver(self.solver)
         check_momentum(self.momentum)
