@@ -34,7 +34,7 @@ class PseudoInverse:
     rtol_smooth: float = 1e-14
 
     def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
-        """Solve `matrix` @ x = `rhs`, with shapes (n, n) and (n,); returns x."""
+        """Solve `matrix` @ x = `rhs`; returns x, shape (n,), and the numbers to log."""
         values, vectors = jnp.linalg.eigh(matrix)
         largest = jnp.max(jnp.abs(values))
         keep = jnp.abs(values) > self.rtol * largest
@@ -83,7 +83,7 @@ class CG:
     maxiter: int | None = None
 
     def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
-        """Solve `matrix` @ x = `rhs`, with shapes (n, n) and (n,); returns x."""
+        """Solve `matrix` @ x = `rhs`; returns x, shape (n,), and the numbers to log."""
         solution, _ = jax.scipy.sparse.linalg.cg(matrix, rhs, tol=self.tol, maxiter=self.maxiter)
         residual = jnp.linalg.norm(matrix @ solution - rhs) / jnp.linalg.norm(rhs)
         return solution, {"solver_residual": residual}
