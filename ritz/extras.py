@@ -24,7 +24,7 @@ _EXTRAS = {
 
 
 def needed_extra(module: str | None) -> str | None:
-    """How to install what has `module`, such as "ritz[hdf5]"; None for other packages."""
+    """The extra that installs `module`, such as "ritz[hdf5]"; None for other packages."""
     extra = _EXTRAS.get((module or "").partition(".")[0])
     return None if extra is None else f"ritz[{extra}]"
 

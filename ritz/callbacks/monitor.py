@@ -91,7 +91,7 @@ def check_expected(monitor: str, log_data: Mapping[str, Any], driver: Any) -> No
 
 
 def period(monitor: str, driver: Any) -> tuple[str, int]:
-    """What lies between two values of a monitored quantity: its name, and how many steps it takes.
+    """Interval between two values of a monitored quantity: its name, and its length in steps.
 
     A step, unless it is one of `driver.logs`.
     """

@@ -77,7 +77,7 @@ def take(
 
 
 def ending(driver: Any) -> dict[str, Any]:
-    """How the last run of `driver` ended, for `ritz status` and messages."""
+    """Description of how the last run of `driver` ended, for `ritz status` and messages."""
     reason = driver.stop_reason
     return {
         "reason": None if reason is None else reason.name,

@@ -1,4 +1,4 @@
-"""Which checkpoints are kept."""
+"""The choice of checkpoints to keep."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How many steps the next block takes."""
+"""Length of the next block."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class Deferral:
     def steps(
         self, first: int, most: int, traces: Callable[[AbstractCallback], bool], speculate: bool
     ) -> int:
-        """How many steps from `first` on, at most `most`, can run as one block.
+        """Number of steps from `first` on, at most `most`, that can run as one block.
 
         Args:
             first: The first step.

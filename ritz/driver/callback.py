@@ -224,7 +224,7 @@ class AbstractCallback:
         return None
 
     def init_traced(self, carry: Any) -> Any:
-        """What the traced part carries at the start of a run: a pytree of arrays.
+        """Carry of the traced part at the start of a run: a pytree of arrays.
 
         Args:
             carry: The kernel's carry; `carry.params` are the parameters.
@@ -267,7 +267,7 @@ class AbstractCallback:
 
     @property
     def label(self) -> str:
-        """How messages and tables name this callback."""
+        """Name of this callback in messages and tables: by default that of its class."""
         return self.state_key
 
     def state_dict(self) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class CompiledDriver(GuardedBlocks):
             self._start_block(length)
 
     def plan_block(self, first: int) -> int:
-        """How many steps from `first` on this process would take as a block; 0 if it is live."""
+        """Length of the block from `first` on that suits this process; 0 for a live step."""
         if self._replay is not None:
             self._length.done(self._replay)
         with self._outside_of_block():

@@ -1,4 +1,4 @@
-"""What a driver does about losses, updates and parameters that are not finite."""
+"""Policies for losses, updates and parameters that are not finite."""
 
 import logging
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class Guard:
     def __init__(self, policy: str = "stop"):
         self.policy = policy
         self.in_step = 0
-        """How often the present step was taken back."""
+        """Number of retries of the present step."""
         self._in_a_row = 0
 
     @property

@@ -29,7 +29,7 @@ class DriverView:
 
     @property
     def state(self) -> Any:
-        """What is optimised.
+        """The state that is optimised.
 
         Raises:
             DeferredAccessError: In a deferred hook of a step that ran within a block.
@@ -89,12 +89,12 @@ class DriverView:
 
     @property
     def step_count(self) -> int:
-        """How many updates were applied since the driver was made."""
+        """Number of updates applied since the driver was made."""
         return self.run_state.step_count
 
     @property
     def step_attempt(self) -> int:
-        """How many attempts at the present step were rejected so far."""
+        """Number of rejected attempts at the present step."""
         return self.run_state.attempt
 
     @property
@@ -166,7 +166,7 @@ class DriverView:
 
     @property
     def max_attempts(self) -> int:
-        """How often one step of the present (or last) run may be attempted."""
+        """Limit of attempts at one step in the present (or last) run."""
         return self.run_state.options.max_attempts
 
     def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:

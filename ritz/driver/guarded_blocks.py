@@ -1,7 +1,7 @@
-"""How a driver with a kernel finds the step at which it diverged, and goes back.
+"""Divergence of drivers with a kernel: finding the step, and going back.
 
-Nothing is checked within a block: what is not finite stays so, and a glance at its rows and last
-parameters tells whether all was well. If not, the program runs again for fewer steps.
+Nothing is checked within a block: NaN stays NaN, so that its rows and last parameters show whether
+all is finite. If not, the program runs again for fewer steps.
 """
 
 from collections.abc import Callable, Mapping

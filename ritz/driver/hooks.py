@@ -50,7 +50,7 @@ class HookList:
         self.callbacks = tuple(sorted(callbacks, key=lambda c: c.callback_order))
         self._begun: list[AbstractCallback] = []
         self.votes = None if alone() else Votes(self.callbacks)
-        """What several processes decide together; None if there is one process."""
+        """Joint decisions of several processes; None if there is one process."""
         self._saved: Mapping[str, Mapping[str, Any]] = {}
         self._ended: StopRun | None = None
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}

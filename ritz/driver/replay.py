@@ -48,7 +48,7 @@ class Replay:
         """Arguments for running fewer steps of the block; None if the carry was donated."""
         self.block = block
         self.count = 0
-        """How many of its steps were accepted and counted."""
+        """Number of its steps that were accepted and counted."""
         self.row_filled = False
         """Whether the present step's row is filled."""
         self.pushed = False

@@ -13,11 +13,11 @@ from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopReason
 
 MAX_ATTEMPTS = 10
-"""How often one step may be attempted, unless `run` is told otherwise."""
+"""Default limit of attempts at one step."""
 
 
 class StepInfo(NamedTuple):
-    """What `AbstractDriver.steps` yields after each step."""
+    """Result of a step, yielded by `AbstractDriver.steps`."""
 
     step: int
     """The step that has ended; `driver.step_count` is one more."""
@@ -33,7 +33,7 @@ Steps = Generator[StepInfo, None, None]
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """How a run takes its steps; see `AbstractDriver.run`."""
+    """Options of a run; see `AbstractDriver.run`."""
 
     max_attempts: int = MAX_ATTEMPTS
     max_block: int | None = None
@@ -61,11 +61,11 @@ class RunState:
 
     def __init__(self) -> None:
         self.step_count = 0
-        """How many updates were applied since the driver was made."""
+        """Number of updates applied since the driver was made."""
         self.target_step = 0
         """The step count at which the run ends if nothing stops it."""
         self.attempt = 0
-        """How many attempts at the present step were rejected so far."""
+        """Number of rejected attempts at the present step."""
         self.went_back = False
         """Whether the driver went back to an earlier step during the present one."""
         self.block: range | None = None

@@ -17,7 +17,7 @@ class StepProvider(DriverView):
     """Interface that subclasses of `AbstractDriver` implement; three methods are required."""
 
     adjustable: ClassVar[frozenset[str]] = frozenset()
-    """Which of the settings `rate_scale`, `damping_scale` and `chunk_sizes` the driver obeys."""
+    """The settings, of `rate_scale`, `damping_scale` and `chunk_sizes`, that the driver uses."""
 
     logs: ClassVar[tuple[str, ...]] = ()
     """Names of quantities that are logged, but not at every step."""

@@ -22,7 +22,7 @@ class Stepping(Guarded):
         return bool(self.run_state.after_step)
 
     def plan_block(self, first: int) -> int:
-        """How many steps from `first` on this process would take as a block; 0 if it is live."""
+        """Length of the block from `first` on that suits this process; 0 for a live step."""
         return 0
 
     def take_back(self, step: int, filled: bool, counted: bool) -> bool:

@@ -1,4 +1,4 @@
-"""How a run ends: the exception that stops it, the reasons, and the error for rejected steps."""
+"""Ends of a run: the exception that stops it, the reasons, and errors."""
 
 import enum
 
@@ -23,7 +23,7 @@ class StopRun(Exception):
     """
 
     reason: StopReason = StopReason.STOPPED
-    """What `AbstractDriver.stop_reason` becomes; a subclass may set another."""
+    """Value of `AbstractDriver.stop_reason` afterwards; a subclass may set another."""
 
 
 class StepRejectedError(RuntimeError):

@@ -1,4 +1,4 @@
-"""Which process owns a run folder, and whether it is alive."""
+"""The process that owns a run folder, and whether it is alive."""
 
 import contextlib
 import functools

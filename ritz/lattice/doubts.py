@@ -14,9 +14,9 @@ LARGEST_JUMP = 1e3
 """Largest ratio of the variance to that of the last steps."""
 
 GROWTH, FORGETTING, FALL = 2.0, 1.05, 1.1
-"""By how much the variance that others are compared with follows in a step: that of a run which
-leaves an eigenstate grows fast, but not at once; one that has jumped is forgotten slowly, and so is
-what the variance was where few samples give none at many steps."""
+"""Largest factors of the reference variance in a step: growth, growth after a jump, and fall. It
+grows fast in a run that leaves an eigenstate, but adapts slowly to a jump, and falls slowly if few
+samples show no variance at many steps."""
 
 SUDDEN = 0.25
 """Acceptance in the step before, above which frozen chains count as sudden."""
@@ -31,8 +31,8 @@ CHANCE = 1e-4
 """R-hat is judged where independent samples would exceed `HIGHEST_R_HAT` more rarely than this."""
 
 TELLING = frozenset({"exploded", "variance"})
-"""Those that tell of parameters that have exploded, if they were not there from the start. Chains
-that are frozen do not: they are so too where a run has converged to a product state."""
+"""Doubts that mean exploded parameters, if they were not there from the start. Frozen chains do not
+mean that: chains also freeze if a run has converged to a product state."""
 
 REMEDIES = {
     "acceptance": f"the sampler accepts fewer than {LOWEST_ACCEPTANCE:g} of its moves: the chains "

@@ -1,4 +1,4 @@
-"""Which configurations belong to a Hilbert space."""
+"""Membership of configurations in a Hilbert space."""
 
 import warnings
 from typing import Any

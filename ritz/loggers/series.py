@@ -48,7 +48,7 @@ def _parts(name: str, steps: np.ndarray, column: np.ndarray) -> dict[str, Series
 
 
 def layout_of(tree: Any) -> Any:
-    """How histories are nested, with type and shape of each field, as JSON can hold it."""
+    """Nesting of histories, with type and shape of each field, as JSON can hold it."""
     if isinstance(tree, History):
         fields = {
             name: [values.dtype.kind, list(values.shape[1:])]

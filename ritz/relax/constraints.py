@@ -12,11 +12,11 @@ HELD = "FixAtoms, FixCartesian, and along the axes FixScaled, FixedPlane and Fix
 """Supported constraints, for messages."""
 
 _ALIGNED = 1e-6
-"""How far a direction may be off an axis, as a share of its length."""
+"""Largest deviation of a direction from an axis, as a fraction of its length."""
 
 
 def movable(atoms: Atoms) -> np.ndarray:
-    """Which coordinates are not held by a constraint, shape (n_atoms, 3).
+    """Coordinates that are not held by a constraint, booleans of shape (n_atoms, 3).
 
     Raises:
         ValueError: If a constraint cannot be held; it is named.

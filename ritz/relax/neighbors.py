@@ -111,7 +111,7 @@ def cells_within(cell: Any, pbc: Any, reach: float) -> Any:
 
 
 def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
-    """How many images of an atom can be within reach of another, along each lattice vector.
+    """Number of images of an atom that can be within reach of another, along each lattice vector.
 
     Those whose distance along it is below a cells are in an interval of length 2 a.
     """

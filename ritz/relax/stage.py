@@ -224,7 +224,7 @@ class FusedStage:
             )
 
     def register_hook(self, hook: Any) -> "FusedStage":
-        """The same stages with one more convergence hook.
+        """A copy with one more convergence hook.
 
         Without a `source_status` it looks at structures in all stages; without a `target_status`
         those that converge go to the stage after the source, or leave.

@@ -230,7 +230,7 @@ def _kinds(hint: Any, containers: bool = True) -> tuple[type, ...] | None:
 
 
 def module_of(target: Any) -> str:
-    """Where a class or function is defined."""
+    """Name of the module that defines a class or function."""
     return getattr(inspect.unwrap(target), "__module__", None) or ""
 
 

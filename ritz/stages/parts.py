@@ -148,7 +148,7 @@ def _imported(key: str, path: str, module: str) -> Any:
 
 
 def _nearest(name: str, modules: Sequence[str]) -> str:
-    """Which names in `modules` are nearly `name`, whatever their case, as the end of a sentence."""
+    """Names in `modules` similar to `name`, whatever their case, as the end of a sentence."""
     known: dict[str, str] = {}
     for module in modules:
         try:
@@ -175,7 +175,7 @@ def _listed(modules: Sequence[str]) -> str:
 
 
 def _choices(modules: Sequence[str]) -> list[str]:
-    """What can be named in `modules`: what they define, and what packages export of their own."""
+    """Names to choose from in `modules`: defined there, or exported by their package."""
     names: set[str] = set()
     for module in modules:
         try:

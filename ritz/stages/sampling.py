@@ -44,7 +44,7 @@ class SamplingState(NamedTuple):
 
 
 def specifications(state: Any) -> Any:
-    """How the arrays of `state` are laid out over the devices, as a tree like it."""
+    """Layout of the arrays of `state` over devices: a tree of `PartitionSpec`."""
 
     def one(leaf: Any) -> PartitionSpec:
         return getattr(getattr(leaf, "sharding", None), "spec", None) or PartitionSpec()
