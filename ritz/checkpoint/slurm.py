@@ -66,7 +66,9 @@ class SlurmRequeue(AbstractCallback):
             _logger.info("SlurmRequeue: this is no Slurm job.")
             return
         if not any(isinstance(c, Checkpoint) for c in driver.hooks.callbacks):
-            _logger.warning("SlurmRequeue without a Checkpoint: a new job would begin anew.")
+            _logger.warning(
+                "SlurmRequeue without a Checkpoint: a requeued job would start from the beginning."
+            )
         self._deadline = time.monotonic() + self._time_left()
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:

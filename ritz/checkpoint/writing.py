@@ -57,7 +57,7 @@ class Writing:
         entry = folder.save(contents.manifest["step"], False, contents)
         folder.wait()
         _logger.warning(
-            "Step %d: the state is no good to go on from; saved for inspection only: %s",
+            "Step %d: no run should go on from this state; saved for inspection only: %s",
             entry.step,
             entry.path,
         )

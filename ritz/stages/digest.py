@@ -183,7 +183,7 @@ class Digest(AbstractCallback):
         doubtful = {name: e.suspect for name, e in estimates.items() if e.suspect}
         if doubtful:
             _logger.warning(
-                "The evaluation is no result: %s. Its digest says so as `suspect`.",
+                "This evaluation cannot be trusted: %s. Its digest says so as `suspect`.",
                 "; ".join(f"{name} is suspect by {why}" for name, why in doubtful.items()),
             )
         _logger.info("Evaluation, %s:\n%s", counted(len(self._steps), "step"), table(estimates))
