@@ -27,7 +27,7 @@ def check_count(name: str, value: Any, least: int) -> int:
 
 
 def check_seed(name: str, value: int) -> int:
-    """`value`, if JAX takes it as a seed: a whole number of at most 63 bits and a sign.
+    """`value`, if it can seed JAX's random keys: a whole number of 63 bits and a sign.
 
     Raises:
         ValueError: Otherwise.
@@ -98,7 +98,7 @@ def _is_number(value: Any) -> bool:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Refuse what is neither True nor False.
+    """Refuse values other than True and False.
 
     Raises:
         TypeError: If it is something else.
@@ -111,7 +111,7 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> Any:
     """`value`, if it is one of those allowed.
 
     Raises:
-        ValueError: With those that are.
+        ValueError: Otherwise, with the allowed values.
     """
     if value not in allowed:
         names = ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}"
@@ -120,7 +120,7 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> Any:
 
 
 def named(key: str, action: Callable[[], Any]) -> Any:
-    """Do it; errors of type and value begin with the name of the argument.
+    """Call a function; TypeErrors and ValueErrors from it begin with the argument's name.
 
     Raises:
         TypeError: If the action does.

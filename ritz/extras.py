@@ -24,7 +24,7 @@ _EXTRAS = {
 
 
 def needed_extra(module: str | None) -> str | None:
-    """How to install what has `module`, such as "ritz[hdf5]"; None for other packages."""
+    """The extra that installs `module`, such as "ritz[hdf5]"; None for other packages."""
     extra = _EXTRAS.get((module or "").partition(".")[0])
     return None if extra is None else f"ritz[{extra}]"
 
@@ -48,10 +48,10 @@ class needs:
         self.what, self.extra = what, extra
 
     def __enter__(self) -> None:
-        """Begin to watch."""
+        """Enter the context."""
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        """Replace the error."""
+        """Replace an ImportError of a missing extra by one that names the extra."""
         if not isinstance(error, ModuleNotFoundError) or isinstance(error, MissingExtra):
             return
         known = needed_extra(error.name)

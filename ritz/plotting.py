@@ -1,4 +1,4 @@
-"""Pictures of runs, from any log that Ritz or NetKet writes."""
+"""Plots of runs, from any log that Ritz or NetKet writes."""
 
 import csv
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _READERS = {".log", ".json", ".csv", ".h5", ".hdf5"}
 _SUFFIXES = (".log", ".h5", ".csv")
 _MOST_POINTS = 4000
-"""A picture has fewer dots from left to right."""
+"""Number of points per curve; more than a picture has pixels."""
 _NO_LOSS = ("wallclock", "attempts", "block")
 
 
@@ -27,10 +27,10 @@ def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
 
     Args:
         path: A file or folder.
-        names: Which logs are looked for first in a folder, without their suffix.
+        names: Names of logs, without suffix, that are preferred in a folder.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no log.
     """
     if path.is_file():
         return path
@@ -91,7 +91,7 @@ def _read_csv(file: Path) -> "HistoryDict":
 
 
 def _numbers(cells: dict[str, str]) -> dict[str, Any]:
-    """Cells as numbers; those with text stay as they are."""
+    """Cells as numbers; cells with text stay strings."""
     try:
         return {field: float(cell) for field, cell in cells.items()}
     except ValueError:
@@ -99,7 +99,7 @@ def _numbers(cells: dict[str, str]) -> dict[str, Any]:
 
 
 def exact_value(path: str | Path) -> float | None:
-    """The exact energy noted in a run folder, if it is."""
+    """The exact energy in the summary of a run folder; None if there is none."""
     path = Path(path)
     try:
         return float(read_summary(path if path.is_dir() else path.parent)["exact"])
@@ -119,7 +119,7 @@ def statistics_name(log: LogColumns) -> str:
 
 
 class _Curve(NamedTuple):
-    """What is drawn of a quantity of a run."""
+    """Data of one curve: a quantity of a run."""
 
     label: str
     steps: np.ndarray
@@ -140,9 +140,9 @@ def plot_runs(
 
     Args:
         paths: Log files or run folders.
-        output: The picture; its suffix says the format.
+        output: The image file; its suffix sets the format.
         quantity: What to draw at the top; by default the first curve of `view`.
-        exact: A line at this value there; by default what the first run folder's summary tells.
+        exact: Value of a horizontal line there; by default that of the first run's summary.
         view: The curves; by default the loss, which is the first logged quantity that has a mean,
             and the V-score.
 
@@ -184,7 +184,7 @@ def plot_runs(
 
 
 def _shown(logs: Sequence[LogColumns], quantity: str | None, view: RunView) -> list[Quantity]:
-    """What is drawn: the curves that a log has, with the one that is asked for at the top."""
+    """The curves to draw: those that a log has, with the requested one at the top."""
     logged = {name for log in logs for name in log.quantities}
     curves = [one for one in view.curves if one.name in logged or not one.name]
     if quantity is not None:
@@ -218,7 +218,9 @@ def _draw_panel(
         if curve is not None:
             _draw(ax, curve, colours[place % len(colours)])
     drawn = np.concatenate([curve.values for curve in curves if curve is not None])
-    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]  # eigenstates have no V-score above 0
+    drawn = drawn[
+        np.isfinite(drawn) & (drawn > 0)
+    ]  # the V-score of eigenstates is 0, which a logarithm cannot show
     if quantity.logarithmic and len(drawn) and np.max(drawn) > 10 * np.min(drawn):
         ax.set_yscale("log", nonpositive="mask")
     ax.set_ylabel(quantity.title)

@@ -1,4 +1,4 @@
-"""Says which classes serve the short arguments of `run`; they are imported when first used."""
+"""Sets the classes behind the short arguments of `run`, which are imported when first used."""
 
 from ritz.driver.arguments import RunDefaults, set_run_defaults
 

@@ -7,9 +7,9 @@ def counted(number: int, noun: str, verb: str | None = None) -> str:
     """A number with its noun, and the verb that follows: "1 step", "3 atoms are".
 
     Args:
-        number: How many.
-        noun: In the singular; its plural ends in -s.
-        verb: In the singular: is, has, does or follows.
+        number: The number.
+        noun: The noun in the singular; its plural ends in -s.
+        verb: The verb in the singular: is, has, does or follows.
     """
     words = [noun, verb] if number == 1 else [f"{noun}s", verb and _PLURALS[verb]]
     return " ".join([str(number), *filter(None, words)])

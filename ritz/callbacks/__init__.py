@@ -1,4 +1,4 @@
-"""Callbacks: what acts on a run. One per file."""
+"""Callbacks that watch and steer a run."""
 
 from ritz.callbacks.auto_chunk_size import AutoChunkSize as AutoChunkSize
 from ritz.callbacks.best_state import BestState as BestState

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import jax
+from typing_extensions import override
 
 from ritz.callbacks.scales import require
 from ritz.checks import check_count
@@ -22,22 +23,22 @@ class AutoChunkSize(AbstractCallback):
     """Halves the driver's chunk sizes until a step fits into memory, before the run starts.
 
     A trial step is computed and thrown away. Only running out of memory makes a chunk smaller;
-    any other error is raised as it is. The sizes are kept, and used again by the next run.
+    any other error is raised unchanged. The next run starts from the sizes found.
 
     Args:
-        minimum: No chunk becomes smaller than this.
+        minimum: The smallest chunk size to try.
     """
 
-    callback_order = -100  # before anybody sees the driver's state
+    callback_order = -100  # before any other callback reads the driver's state
     state_fields = ("sizes",)
 
     def __init__(self, minimum: int = 1):
         self.minimum = check_count("minimum", minimum, 1)
         self.sizes: dict[str, int | None] = {}
-        """The sizes that fitted; None is everything at once."""
+        """The chunk sizes that fitted, by name; None computes everything at once."""
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Try, and halve."""
         require(driver, "chunk_sizes", "AutoChunkSize")
         if self.sizes:
             driver.chunk_sizes = self.sizes

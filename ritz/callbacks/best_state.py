@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from typing_extensions import override
 
 from ritz.callbacks.monitor import check_mode, find, mean_and_error, read
 from ritz.checks import check_number
@@ -16,7 +17,7 @@ class BestState(AbstractCallback):
     """Keeps the parameters with the best monitored quantity, judged by mean plus `z` errors.
 
     A noisy estimate far below the others is often just noise; adding its error bar keeps such a
-    fluctuation from being called the best. Of equal ones the first is kept. Steps whose numbers
+    fluctuation from being called the best. The first of equal scores is kept. Steps whose numbers
     are not finite, or whose rows are marked as `suspect`, are never the best.
 
     In drivers with a kernel it is compiled into the steps and judges in the precision of the
@@ -25,8 +26,8 @@ class BestState(AbstractCallback):
     Args:
         monitor: A logged quantity such as "Energy", or a part of the loss such as "mean".
         z: How many error bars are added to the mean ("min") or taken off it ("max").
-        restore: Whether the driver goes back to the best parameters when the run ends, in
-            whatever way it ends.
+        restore: Whether to put the best parameters into the driver when the run ends, also
+            after an error.
         mode: "min" if lower is better, "max" if higher is.
     """
 
@@ -48,12 +49,12 @@ class BestState(AbstractCallback):
         """The best parameters; None before the first step."""
         self._loss_name = ""
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Learn the name of the loss."""
         self._loss_name = driver.loss_name
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Compare; the parameters are those that the loss was computed with."""
+        """Keep the parameters, which are those of the loss, if the score is the best so far."""
         if driver.traces(self) or driver.doubts:
             return
         found = read(self.monitor, log_data, driver)
@@ -68,12 +69,12 @@ class BestState(AbstractCallback):
             self.parameters = driver.snapshot_parameters()
 
     @property
+    @override
     def traced_settings(self) -> Hashable:
-        """What is compared, and how."""
         return self.monitor, self.z, self.mode, self._loss_name
 
+    @override
     def init_traced(self, carry: Any) -> Any:
-        """The best so far."""
         best = carry.params
         if self.parameters is not None:
             best = jax.tree.map(lambda b, p: jnp.asarray(b, p.dtype), self.parameters, best)
@@ -84,8 +85,8 @@ class BestState(AbstractCallback):
             "parameters": best,
         }
 
+    @override
     def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
-        """Compare."""
         value, error = mean_and_error(*find(self.monitor, metrics, self._loss_name))
         penalty = self.z * jnp.asarray(jnp.where(jnp.isfinite(error), error, 0))
         score = (value if self.mode == "min" else -value) + penalty
@@ -102,8 +103,8 @@ class BestState(AbstractCallback):
             lambda new, old: jnp.where(better, new, old).astype(old.dtype), found, callback_carry
         )
 
+    @override
     def load_traced(self, callback_carry: Any) -> None:
-        """Take over the best."""
         best = jax.device_get({k: v for k, v in callback_carry.items() if k != "parameters"})
         if best["step"] >= 0:
             self.best_score, self.best_value = float(best["score"]), float(best["value"])
@@ -114,12 +115,12 @@ class BestState(AbstractCallback):
         if self.parameters is not None:
             driver.parameters = self.parameters
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Restore if asked to."""
         if self.restore:
             self.load_into(driver)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Restore if asked to."""
         if self.restore:
             self.load_into(driver)

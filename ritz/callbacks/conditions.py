@@ -4,13 +4,15 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
 
 
 class StopCondition(AbstractCallback, abc.ABC):
     """A callback that ends the run when `should_stop` gives a reason.
 
-    It decides in `before_parameter_update`, after everybody else: the row is logged, and the
+    It decides in `before_parameter_update`, after all other callbacks: the row is logged, and the
     parameters it leaves are those whose loss met the criterion. If only `on_step_end` is called,
     as when somebody calls it by hand, it decides there. When time is up, which says nothing about
     the loss, the step is finished first: a run that is resumed goes on right after it.
@@ -33,17 +35,17 @@ class StopCondition(AbstractCallback, abc.ABC):
         """
 
     def rearm(self) -> None:
-        """Begin to count anew: called when a run starts after this condition ended the last."""
+        """Reset the counters; called when a run starts after this condition ended the last one."""
 
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Count anew if this condition ended the last run, otherwise go on counting."""
+        """Reset the counters if this condition ended the last run, otherwise go on counting."""
         self._decided = self._postponed = None
         if self._stopped:
             self._stopped = False
             self.rearm()
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Decide for this step."""
         self._decided = step
         stop = self._decide(step, log_data, driver)
         if stop is None:
@@ -54,7 +56,7 @@ class StopCondition(AbstractCallback, abc.ABC):
         driver.hooks.stop_late(stop)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Decide for this step if that was not done yet."""
+        """Raise a stop that waited for the end of the step, or decide if nobody did before."""
         decided, self._decided = self._decided, None
         if decided is not None and decided == step:
             if self._postponed is None:
@@ -68,7 +70,7 @@ class StopCondition(AbstractCallback, abc.ABC):
     def _decide(self, step: int, log_data: Mapping[str, Any], driver: Any) -> StopRun | None:
         try:
             message = self.should_stop(step, log_data, driver)
-        except StopRun:  # what it goes by is not finite
+        except StopRun:  # the monitored quantity is not finite
             self._stopped = True
             raise
         if message is None:
@@ -82,7 +84,7 @@ class StopCondition(AbstractCallback, abc.ABC):
 
     @property
     def deciding_hooks(self) -> tuple[str, ...]:
-        """`before_parameter_update`: a stop at the end of the step is known there."""
+        """`before_parameter_update`, where a stop at the end of the step is known already."""
         return ("before_parameter_update",)
 
     def __and__(self, other: "StopCondition") -> "AllOf":
@@ -93,7 +95,7 @@ class StopCondition(AbstractCallback, abc.ABC):
 
 
 class _Combination(StopCondition):
-    """Several conditions; each sees each step, whatever the others say."""
+    """Several conditions, each of which is asked at every step."""
 
     joint: str
 
@@ -106,33 +108,33 @@ class _Combination(StopCondition):
         self.conditions = conditions
 
     @property
+    @override
     def state_key(self) -> str:
-        """The keys of the conditions, joined."""
         return "(" + f" {self.joint} ".join(c.state_key for c in self.conditions) + ")"
 
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Start every condition; count anew if the combination ended the last run."""
+        """Start every condition; reset all if the combination ended the last run."""
         for condition in self.conditions:
             condition._stopped = self._stopped
             condition.on_run_start(step, driver)
         super().on_run_start(step, driver)
 
+    @override
     def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
-        """Ask all conditions; reject if any does."""
         answers = [c.on_compute_update_end(step, log_data, driver) for c in self.conditions]
         return any(bool(answer) for answer in answers)
 
+    @override
     def is_live(self, step: int) -> bool:
-        """Live where any of the conditions is."""
         return any(c.is_live(step) for c in self.conditions)
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Pass on."""
         for condition in self.conditions:
             condition.on_run_end(step, driver)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Pass on."""
         for condition in self.conditions:
             condition.on_run_error(step, error, driver)
 
@@ -142,12 +144,12 @@ class _Combination(StopCondition):
         self.reason = met[0][0].reason if met else StopReason.STOPPED
         return [f"{c.state_key}: {why}" for c, why in met]
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The states of the conditions, in order."""
         return {"conditions": [c.state_dict() for c in self.conditions]}
 
+    @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give each condition its state."""
         for condition, saved in zip(self.conditions, state["conditions"], strict=True):
             condition.load_state_dict(saved)
 
@@ -157,8 +159,8 @@ class AllOf(_Combination):
 
     joint = "&"
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """All reasons, or None."""
         messages = self._messages(step, log_data, driver)
         return " and ".join(messages) if len(messages) == len(self.conditions) else None
 
@@ -168,6 +170,6 @@ class AnyOf(_Combination):
 
     joint = "|"
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """The reasons given, or None."""
         return " and ".join(self._messages(step, log_data, driver)) or None

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import period, read_finite
 from ritz.checks import check_number
@@ -14,7 +16,7 @@ class ConvergenceStopping(StopCondition):
 
     Args:
         target: The value to reach, in the units of the monitored quantity.
-        patience: Further steps for which the target must hold.
+        patience: Number of further steps for which the target must hold.
         smoothing_window: Steps over which the quantity is averaged.
         monitor: A logged quantity such as "Energy.variance", or a part of the loss.
     """
@@ -35,8 +37,8 @@ class ConvergenceStopping(StopCondition):
         self._loss_window: list[float] = []
         self._patience_counter = 0
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Compare the mean of the window with the target."""
         found = read_finite(self.monitor, log_data, driver)
         if found is None:
             return None
@@ -51,6 +53,6 @@ class ConvergenceStopping(StopCondition):
             f"{counted(self._patience_counter, unit)}"
         )
 
+    @override
     def rearm(self) -> None:
-        """Wait for the full patience again."""
         self._patience_counter = 0

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_mode, improves, period, read_finite
 from ritz.checks import check_number
@@ -13,8 +15,8 @@ from ritz.wording import counted
 class EarlyStopping(StopCondition):
     """Stops when the monitored quantity has not improved for more than `patience` steps.
 
-    Rows that are marked as `suspect` are no improvement. Of a quantity that is logged once in an
-    epoch, such as the errors of a potential, epochs are counted.
+    Rows marked as `suspect` never count as an improvement. For a quantity that is logged once per
+    epoch, such as the errors of a potential, `patience` counts epochs.
 
     Args:
         monitor: A logged quantity such as "Energy.mean", or a part of the loss such as "mean".
@@ -51,7 +53,7 @@ class EarlyStopping(StopCondition):
 
     @property
     def best_value(self) -> float:
-        """The best value so far."""
+        """Best monitored value so far."""
         return self._best_val
 
     @property
@@ -59,8 +61,8 @@ class EarlyStopping(StopCondition):
         """The step of the best value."""
         return self._best_iter
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Compare this step with the best."""
         if step < self.start_from_step:
             return None
         found = read_finite(self.monitor, log_data, driver)
@@ -82,5 +84,5 @@ class EarlyStopping(StopCondition):
         )
 
     def rearm(self) -> None:
-        """Give another run its full patience; the best value is kept."""
+        """Start the patience anew for another run; the best value is kept."""
         self._best_patience_counter = 0

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from typing_extensions import override
+
 from ritz.driver.callback import AbstractCallback, never_live
 
 
@@ -18,7 +20,7 @@ class HookTiming(AbstractCallback):
         stream: Where the table is written; `sys.stderr` by default.
     """
 
-    callback_order = -(2**31)  # first of all, so that it sees every other hook
+    callback_order = -(2**31)  # before all others, so that it times every hook
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream
@@ -47,8 +49,8 @@ class HookTiming(AbstractCallback):
 
         return timed
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Put a clock around every hook of the run."""
         self._started = time.perf_counter()
         driver.hooks.instrument(self._wrap)
 
@@ -56,12 +58,12 @@ class HookTiming(AbstractCallback):
         self.total += time.perf_counter() - self._started
         (self.stream or sys.stderr).write(f"{self.table()}\n")
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Write the table."""
         self._finish()
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Write the table."""
         self._finish()
 
     is_live = never_live

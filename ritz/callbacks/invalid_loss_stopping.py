@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
@@ -28,13 +29,13 @@ _NO_VALUE = (
 class InvalidLossStopping(StopCondition):
     """Stops when a quantity is not finite, before the update of that step.
 
-    Every run ends like this when its *loss* is not finite, see `on_divergence` of `run`; this
-    condition watches other quantities too, or is more patient.
+    Every run already ends when its *loss* is not finite, see `on_divergence` of `run`; use this
+    condition to watch other quantities, or to tolerate some invalid steps.
 
     Args:
         monitor: A logged quantity, or a part of the loss such as "mean" or "variance"; None for
-            all that is logged. All components of an array and all parts of a statistic must be
-            finite, but for diagnostics of chains, which may have no value.
+            everything that is logged. All components of an array and all parts of a statistic must
+            be finite, except the diagnostics of chains, which may be undefined.
         patience: Invalid steps tolerated since the last valid one. With a patience the run goes on
             over losses that are not finite, unless `on_divergence` of `run` is given.
 
@@ -52,7 +53,7 @@ class InvalidLossStopping(StopCondition):
 
     @property
     def tolerates_divergence(self) -> bool:  # type: ignore[override]
-        """With a patience."""
+        """True with a patience: this condition then decides about invalid losses."""
         return self.patience > 0
 
     def _watched(self, log_data: Mapping[str, Any], driver: Any) -> dict[str, Any]:
@@ -70,9 +71,11 @@ class InvalidLossStopping(StopCondition):
             return {}
         return {self.monitor: value}
 
+    @override
     def should_stop(self, step: int | None, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Look whether the quantity is finite, and for how long it has not been."""
-        if driver.step_count < self._last_valid_iter:  # another driver, or one that went back
+        if (
+            driver.step_count < self._last_valid_iter
+        ):  # another driver, or one that was restored to an earlier step
             self._last_valid_iter = 0
         watched = self._watched(log_data, driver)
         invalid = [(name, bad) for name, v in watched.items() if (bad := _invalid(v)) is not None]

@@ -16,7 +16,7 @@ class LambdaCallback(AbstractCallback):
         **functions: Hook name -> function with that hook's arguments.
 
     Raises:
-        TypeError: For a name that is no hook.
+        TypeError: If a name is not that of a hook.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class LambdaCallback(AbstractCallback):
     ):
         for hook, function in functions.items():
             if hook not in HOOKS:
-                raise TypeError(f"{hook!r} is no hook; the hooks are: {', '.join(HOOKS)}.")
+                raise TypeError(f"{hook!r} is not a hook; the hooks are: {', '.join(HOOKS)}.")
             if not callable(function):
                 raise TypeError(f"{hook} must be a function, but {function!r} was given.")
             setattr(self, hook, function)

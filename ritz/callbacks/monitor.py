@@ -17,7 +17,7 @@ _NUMBERS = (int, float, complex, np.generic, jax.Array)
 
 
 def _part(value: Any, name: str) -> Any:
-    """The part `name` of `value`; raises LookupError."""
+    """The part `name` of `value`; raises LookupError if there is none."""
     found = getattr(value, name, None)  # first: `to_dict` of statistics cannot be compiled
     if found is not None and not callable(found):
         return found
@@ -53,7 +53,7 @@ def _number(value: Any, monitor: str) -> float:
     array = np.asarray(mean_of(value))
     if array.size != 1 or array.dtype.kind not in "biufc":
         raise ValueError(
-            f"monitor {monitor!r} is no single number but {value!r}; name one of its parts, for "
+            f"monitor {monitor!r} is not a single number but {value!r}; name one of its parts, for "
             f"example {monitor + '.0'!r}, or log a number of your own in before_parameter_update."
         )
     return float(np.real(array.reshape(())))
@@ -91,7 +91,7 @@ def check_expected(monitor: str, log_data: Mapping[str, Any], driver: Any) -> No
 
 
 def period(monitor: str, driver: Any) -> tuple[str, int]:
-    """What lies between two values of a monitored quantity: its name, and how many steps it takes.
+    """Interval between two values of a monitored quantity: its name, and its length in steps.
 
     A step, unless it is one of `driver.logs`.
     """

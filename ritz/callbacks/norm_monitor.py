@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
@@ -27,7 +28,7 @@ class NormMonitor(AbstractCallback):
     They appear as `norms.parameters`, `norms.update` and `norms.update_max`.
 
     Args:
-        interval: Steps between two measurements; they are made at the multiples of it.
+        interval: Measure at steps that are multiples of this.
     """
 
     callback_order = CallbackOrder.OBSERVE
@@ -37,17 +38,17 @@ class NormMonitor(AbstractCallback):
     def __init__(self, interval: int = 1):
         self.interval = check_count("interval", interval, 1)
 
+    @override
     def traced_metrics(self, carry: Any, proposal: Any) -> dict[str, Any]:
-        """Measure, in a driver with a kernel."""
         return {"norms": _norms(carry.params, proposal.update)}
 
     @property
+    @override
     def traced_settings(self) -> Hashable:
-        """The same for all."""
         return ()
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Measure in other drivers; log what is due."""
+        """Add the norms to the row, at multiples of `interval`."""
         if step % self.interval:
             log_data.pop("norms", None)
         elif "norms" not in log_data:

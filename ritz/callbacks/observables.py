@@ -4,6 +4,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.checks import check_count, named
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 
@@ -13,7 +15,7 @@ class Observables(AbstractCallback):
 
     Args:
         observables: Name -> observable, as the driver's `estimate` takes them.
-        interval: Steps between two estimates; they are made at the multiples of it.
+        interval: Estimate at steps that are multiples of this.
         fullsum: Whether to sum over all configurations instead of the samples.
     """
 
@@ -31,16 +33,16 @@ class Observables(AbstractCallback):
         self.logs = tuple(self.observables)
 
     def check_run(self, driver: Any, resume: bool) -> None:
-        """Refuse observables that the driver cannot estimate, by name."""
+        """Refuse observables that the driver cannot estimate, naming them."""
         for name, observable in self.observables.items():
             check = functools.partial(driver.check_observable, observable)
             named(f"obs[{name!r}]", check)
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Estimate at the present parameters."""
         if self.is_live(step):
             log_data.update(driver.estimate(self.observables, fullsum=self.fullsum))
 
+    @override
     def is_live(self, step: int) -> bool:
-        """Live at the multiples of `interval`."""
         return step % self.interval == 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from typing_extensions import override
 
 from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback
@@ -19,15 +20,15 @@ _compiled_blend = jax.jit(_blend)
 
 
 def _weighted_mean(average: Any, parameters: Any, keep: float) -> Any:
-    """Compiled for JAX's arrays; NumPy's keep their precision whatever JAX is set to."""
+    """Compiled for JAX arrays; NumPy arrays keep their precision whatever JAX is set to."""
     on_device = all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(parameters))
     return (_compiled_blend if on_device else _blend)(average, parameters, keep)
 
 
 class ParameterEMA(AbstractCallback):
-    """Averages the parameters over the steps, to evaluate with less noise than the last ones.
+    """Averages the parameters over the steps, which evaluates with less noise than the last ones.
 
-    In drivers with a kernel it is compiled into the steps, and forces none to be live.
+    In drivers with a kernel it is compiled into the steps and makes none of them live.
 
     After t updates the average is sum_i decay^(t-i) theta_i / sum_i decay^(t-i): without a bias
     towards the first parameters (Kingma and Ba, arXiv 1412.6980, section 3).
@@ -50,8 +51,8 @@ class ParameterEMA(AbstractCallback):
         """The average; None before the first step."""
         self.weight = 0.0
 
+    @override
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Take the new parameters in."""
         if step < self.start_from_step or driver.traces(self):
             return
         new_weight = self.decay * self.weight + 1
@@ -63,19 +64,19 @@ class ParameterEMA(AbstractCallback):
         self.weight = new_weight
 
     @property
+    @override
     def traced_settings(self) -> Hashable:
-        """How it averages."""
         return self.decay, self.start_from_step
 
+    @override
     def init_traced(self, carry: Any) -> Any:
-        """The average and its weight so far."""
         average = carry.params
         if self.parameters is not None:
             average = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), self.parameters, average)
         return average, jnp.asarray(self.weight, float)
 
+    @override
     def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
-        """Take the new parameters in."""
         average, weight = callback_carry
         new_weight = self.decay * weight + 1
         blended = _blend(average, carry.params, self.decay * weight / new_weight)
@@ -86,21 +87,21 @@ class ParameterEMA(AbstractCallback):
             callback_carry,
         )
 
+    @override
     def load_traced(self, callback_carry: Any) -> None:
-        """Take over the average."""
         average, weight = callback_carry
         self.weight = float(weight)
         self.parameters = average if self.weight else None
 
     @contextlib.contextmanager
     def swapped(self, driver: Any) -> Iterator[None]:
-        """Within the block the driver has the averaged parameters, afterwards its own again.
+        """Context in which the driver has the averaged parameters; its own come back afterwards.
 
         Raises:
             RuntimeError: If no step was averaged yet.
         """
         if self.parameters is None:
-            raise RuntimeError("there is no average yet: run at least one step first.")
+            raise RuntimeError("there is no average yet; run at least one step first.")
         own = driver.parameters
         driver.parameters = self.parameters
         try:

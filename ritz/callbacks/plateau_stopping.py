@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import period, read_finite
@@ -28,7 +29,7 @@ class PlateauStopping(StopCondition):
         monitor: A logged quantity such as "Energy", or a part of the loss such as "mean".
         window: The number of steps in the fit, at least 3.
         z: The size of a change that counts as noise, in standard errors.
-        patience: Further steps in a row for which the change must stay within them.
+        patience: Number of further steps in a row for which the change must stay below that.
     """
 
     state_fields = ("_values", "_errors", "_patience_counter")
@@ -42,8 +43,8 @@ class PlateauStopping(StopCondition):
         self._errors: list[float] = []
         self._patience_counter = 0
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Fit the window."""
         found = read_finite(self.monitor, log_data, driver)
         if found is None:
             return None
@@ -61,8 +62,8 @@ class PlateauStopping(StopCondition):
             f"{self.z:g} x its error of {error:.2g}"
         )
 
+    @override
     def rearm(self) -> None:
-        """Fill the window with steps of the new run."""
         self._values, self._errors, self._patience_counter = [], [], 0
 
 

@@ -7,15 +7,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.rows import mean_of
 
 
 class AbstractBar(AbstractCallback, abc.ABC):
-    """A bar on stderr, or a widget in a notebook, that is drawn now and then.
+    """Base class of progress bars, on stderr or as a widget in a notebook.
 
-    A subclass says in `open_bar` how it begins, and in `show` what it says.
+    A subclass gives the arguments of `tqdm` in `open_bar`, and position and text in `show`.
 
     Args:
         min_interval: Seconds between two drawings.
@@ -37,7 +38,7 @@ class AbstractBar(AbstractCallback, abc.ABC):
 
     @abc.abstractmethod
     def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
-        """Where the bar stands, and the text behind it.
+        """Position of the bar, and the text behind it.
 
         Args:
             done: The step count.
@@ -45,8 +46,8 @@ class AbstractBar(AbstractCallback, abc.ABC):
             driver: The driver.
         """
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Open the bar."""
         from tqdm.auto import tqdm
 
         self._drawn, self._row = 0.0, {}
@@ -57,12 +58,12 @@ class AbstractBar(AbstractCallback, abc.ABC):
             **self.open_bar(step, driver),
         )
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Remember the row."""
         self._row = log_data
 
+    @override
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Draw, if it is time."""
         now = time.monotonic()
         if now - self._drawn >= self.min_interval:
             self._drawn = now
@@ -79,12 +80,12 @@ class AbstractBar(AbstractCallback, abc.ABC):
             self._bar.close()
             self._bar = None
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Draw the last state and close."""
         self._close(step, driver)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Draw the last state and close."""
         self._close(step, driver)
 
 
@@ -104,13 +105,13 @@ class ProgressBar(AbstractBar):
         self.leave = leave
         self._start = 0
 
+    @override
     def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
-        """Count the steps of this run."""
         self._start = step
         return {"total": driver.target_step - step, "leave": self.leave}
 
+    @override
     def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
-        """Steps, and the loss with its mark if there is a doubt about it."""
         loss, mark = row.get(driver.loss_name), row.get("suspect")
         if loss is None:
             return done - self._start, ""
@@ -119,7 +120,7 @@ class ProgressBar(AbstractBar):
 
 
 def _text(loss: Any) -> str:
-    """A number of any type with six digits; statistics as they show themselves."""
+    """A number of any type with six digits; statistics by their own `str`."""
     if not isinstance(loss, int | float | complex | np.generic | np.ndarray | jax.Array):
         return str(loss)
     if np.size(loss) != 1 or np.asarray(loss).dtype.kind not in "biufc":

@@ -5,6 +5,8 @@ import logging
 import math
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.callbacks.monitor import check_mode, improves, read_finite
 from ritz.callbacks.scales import require
 from ritz.checks import check_number
@@ -16,12 +18,12 @@ _logger = logging.getLogger(__name__)
 class ReduceLROnPlateau(AbstractCallback):
     """Multiplies the learning rate by `factor` after `patience` steps without improvement.
 
-    It acts on `driver.rate_scale`, on top of whatever schedule the optimiser has, and logs it.
-    Rows that are marked as `suspect` are no improvement.
+    It sets `driver.rate_scale`, which multiplies the optimiser's own rate or schedule, and logs it.
+    Rows marked as `suspect` never count as an improvement.
 
     Args:
         monitor: A logged quantity such as "Energy.mean", or a part of the loss such as "mean".
-        factor: What the rate is multiplied with, in (0, 1).
+        factor: Factor of each reduction, in (0, 1).
         patience: Steps without improvement that are tolerated.
         min_delta: A change by less than this is no improvement.
         min_reldelta: A change by less than this fraction of the best |value| is none either.
@@ -60,14 +62,14 @@ class ReduceLROnPlateau(AbstractCallback):
         self._cooling = 0
         self._scale: float | None = None
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Check that the driver obeys, and put back the scale of an earlier run."""
         require(driver, "rate_scale", "ReduceLROnPlateau")
         if self._scale is not None:
             driver.rate_scale = self._scale
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Compare with the best; a reduction acts from the next step on."""
+        """Lower the rate from the next step on if there was no improvement for too long."""
         scale = float(driver.rate_scale)
         log_data["rate_scale"] = self._scale = scale
         found = read_finite(self.monitor, log_data, driver)

@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.callbacks.conditions import StopCondition
 from ritz.checks import check_number
 from ritz.driver.callback import StopReason
@@ -13,7 +15,7 @@ class Timeout(StopCondition):
     """Stops when `total` seconds were spent in all runs, or `per_run` seconds in this one.
 
     Args:
-        total: Seconds in all runs with this callback, those before a resume included.
+        total: Seconds in all runs with this callback, including those before a resume.
         per_run: Seconds in each run.
     """
 
@@ -33,13 +35,13 @@ class Timeout(StopCondition):
         """Seconds spent in this run."""
         return 0.0 if self._started is None else time.monotonic() - self._started
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Start the clock."""
         super().on_run_start(step, driver)
         self._started = time.monotonic()
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Look at the clock."""
         elapsed = 0.0 if self._started is None else time.monotonic() - self._started
         if self.per_run is not None and elapsed >= self.per_run:
             return f"this run has taken {elapsed:.1f} s of {self.per_run:g} s"
@@ -51,14 +53,14 @@ class Timeout(StopCondition):
         self.elapsed_before += self.elapsed
         self._started = None
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Stop the clock."""
         self._stop_clock()
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Stop the clock."""
         self._stop_clock()
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The seconds spent so far, this run included."""
         return {"elapsed_before": self.elapsed_before + self.elapsed}

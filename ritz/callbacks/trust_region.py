@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.scales import require
 from ritz.checks import check_number
@@ -25,9 +26,9 @@ class TrustRegion(AbstractCallback):
         tolerance: How much worse the trial loss may be, in the loss's units.
         z: How much worse it may be, in error bars of the loss; added to `tolerance`.
         adjust: "damping" or "rate": what is changed on rejection.
-        factor: By how much, above 1.
-        relax: By how much it goes back after an accepted step, at least 1.
-        limit: The largest change in all; a step that is still rejected then is accepted.
+        factor: Factor of that change, above 1.
+        relax: Factor by which it goes back after an accepted step, at least 1.
+        limit: The largest total factor; beyond it every step is accepted.
     """
 
     callback_order = CallbackOrder.USER
@@ -60,13 +61,13 @@ class TrustRegion(AbstractCallback):
         value = self._strength if self.adjust == "damping" else 1 / self._strength
         setattr(driver, _SCALES[self.adjust], value)
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Check that the driver obeys, and put back the strength of an earlier run."""
         require(driver, _SCALES[self.adjust], "TrustRegion")
         self._apply(driver)
 
+    @override
     def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
-        """Compare the trial loss with the loss."""
         loss, error = _mean_and_error(driver.loss)
         self._trial, _ = _mean_and_error(driver.trial_loss(driver.update))
         allowed = loss + self.tolerance + self.z * error
@@ -77,13 +78,13 @@ class TrustRegion(AbstractCallback):
         self._apply(driver)
         return True
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Log what was tried."""
         log_data["trial_loss"] = self._trial
         log_data[_SCALES[self.adjust]] = getattr(driver, _SCALES[self.adjust])
 
+    @override
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Relax after an accepted step."""
         self._strength = max(self._strength / self.relax, 1.0)
         self._apply(driver)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: runs that go on as if nothing had happened."""
+"""Checkpoints, from which runs are resumed bit for bit."""
 
 from ritz.checkpoint.checkpoint import Checkpoint as Checkpoint
 from ritz.checkpoint.folder import CheckpointError as CheckpointError

@@ -1,4 +1,4 @@
-"""Saves a whole run, so that it can go on as if nothing had happened."""
+"""Saves a whole run, so that it can be resumed bit for bit."""
 
 import logging
 import time
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.monitor import check_expected, find, mean_and_error
 from ritz.checkpoint.contents import describe_run, gather
@@ -35,8 +36,8 @@ class Checkpoint(AbstractCallback):
     keys, the step count, the states of all callbacks and logs, the settings of the driver and the
     versions of the packages. `driver.run(..., resume=True)` goes on from the newest one.
 
-    It is written in the background and appears when it is complete. It changes no result: nothing
-    is live, and blocks of steps end where a checkpoint is due. The first is taken after the
+    Checkpoints are written in the background and appear when complete. They change no result: no
+    step is live, and blocks of steps end where a checkpoint is due. The first is taken after the
     first step, so that a folder that cannot be written is known at once; the last when the run
     ends, unless it fails with an error.
 
@@ -57,8 +58,8 @@ class Checkpoint(AbstractCallback):
             ("min") or highest ("max"), for example `("Energy", "min", 2)`.
         save_on_stop: Whether to save when the run ends.
         accept_changes: What may differ from the saved run when it is resumed: names of
-            `AbstractDriver.settings`, such as "optimizer", or "callbacks".
-        configuration: Saved with it, for people: anything that JSON can hold.
+            `AbstractDriver.settings`, such as "optimizer"; "callbacks"; or "logs".
+        configuration: Saved with it for information: anything that JSON can hold.
         extend: Whether a run that a callback had ended goes on when it is resumed, its stop
             conditions counting anew; "longer": if it is asked for more steps than before, or has
             other callbacks.
@@ -111,19 +112,19 @@ class Checkpoint(AbstractCallback):
         """The step at which the run began, from which its steps are counted."""
         self._resumed = False
         self._extended: Entry | None = None
-        """The end of the saved run that this one extends; its last row is written anew."""
+        """Last step of the saved run that this one extends; its last row is written again."""
         self._description: dict[str, Any] = {}
         self._last_time = 0.0
         self._started = False
         self._final: tuple[Contents, bool] | None = None
         self._judgements = Judgements()
         self._pending: Contents | None = None
-        """Taken, and written once the next loss is known to be good."""
+        """State that is written once the next loss is known to be good."""
         self._overdue = False
 
     @property
     def last_saved(self) -> Entry | None:
-        """The newest checkpoint of this run; it may still be in writing."""
+        """The newest checkpoint of this run, which may still be being written."""
         return self._resumed_from if self._writing is None else self._writing.newest
 
     # Before the run.
@@ -137,7 +138,7 @@ class Checkpoint(AbstractCallback):
         return self._folder
 
     def check_run(self, driver: Any, resume: bool) -> None:
-        """Take the folder, and refuse to mix the checkpoints of two runs."""
+        """Lock the folder, and refuse to mix the checkpoints of two runs."""
         folder = self.folder(driver)
         check_shared(folder.path)
         self._started = False
@@ -156,7 +157,7 @@ class Checkpoint(AbstractCallback):
             )
 
     def goes_on(self, entry: Entry, began: int, extended: bool) -> None:
-        """Note that the run goes on from `entry` of this folder, or extends what ended there."""
+        """Note that the run goes on from `entry` here, or extends a run that ended there."""
         assert self._folder is not None
         for other in self._folder.entries():
             if other > entry:
@@ -165,8 +166,8 @@ class Checkpoint(AbstractCallback):
         self._writing, self._resumed_from = None, entry
         self._extended = entry if extended else None
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Look at what is there."""
         folder = self.folder(driver)
         self._started = True
         resumed, self._resumed = self._resumed, False
@@ -183,19 +184,19 @@ class Checkpoint(AbstractCallback):
     # During the run.
 
     def is_live(self, step: int) -> bool:
-        """Never: the state is read between steps."""
+        """Never live, since the state is read between steps."""
         return False
 
+    @override
     def ends_block(self, step: int) -> bool:
-        """Where `every_steps` says so."""
         return self.every_steps is not None and (step + 1) % self.every_steps == 0
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Judge the state that was taken after the last step, now that its loss is known."""
+        """Judge the state copied after the last step, now that its loss is known."""
         self._judgements.judge(step, driver, went_back="retries" in log_data)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Take the state when the step has ended, if that is due and the state is there."""
+        """Copy the state after the step, if a checkpoint is due and the state is available."""
         if driver.settled_state is None:
             return
         pending = self._pending
@@ -204,7 +205,7 @@ class Checkpoint(AbstractCallback):
         if self._due(step):
             monitored = self._read(log_data, driver)
             driver.after_step(lambda: self._take(driver, monitored))
-        elif self.every_seconds is not None:  # by the clock, and each process has its own
+        elif self.every_seconds is not None:  # by the clock, which differs between processes
             late = time.monotonic() - self._last_time >= self.every_seconds
             if late or not alone():
                 agreed = driver.hooks.wish(self, late)
@@ -240,13 +241,13 @@ class Checkpoint(AbstractCallback):
         return gather(driver, self._description, ended, monitored)
 
     def _take(self, driver: Any, monitored: float | None) -> None:
-        """Keep a copy of the state until the next loss is known."""
+        """Copy the state, to be written when the next loss is known."""
         self._last_time = time.monotonic()
         self._overdue = False
         self._pending = self._contents(driver, monitored, ended=False)
 
     def _settle_pending(self, driver: Any) -> None:
-        """Write what was taken, now that the loss of its state is known."""
+        """Write the copied state, now that its loss is known."""
         pending, self._pending = self._pending, None
         assert pending is not None
         judgement = self._judgements[pending.manifest["step"]]
@@ -258,7 +259,7 @@ class Checkpoint(AbstractCallback):
                 self._written.write_failed(pending)
 
     def _release(self, contents: Contents, driver: Any) -> None:
-        """Write in the background; a failure is told, and tried again when the next is due."""
+        """Write in the background; after a failure, which is logged, the next one is tried."""
         with together("while it saved a checkpoint"):
             for callback in driver.hooks.callbacks:
                 if isinstance(callback, AbstractLogger):
@@ -274,9 +275,9 @@ class Checkpoint(AbstractCallback):
     # After it.
 
     def _prepare_final(self, driver: Any) -> None:
-        """Take the state before other callbacks change it at the end of the run."""
+        """Copy the state before other callbacks change it at the end of the run."""
         pending, self._pending = self._pending, None
-        # In a block another process may have stopped at an earlier step than this one came to.
+        # In a block another process may have stopped at an earlier step than this one.
         self._judgements.forget_after(driver.step_count)
         step = None if pending is None else pending.manifest["step"]
         if step in self._judgements and step != driver.step_count:
@@ -304,11 +305,11 @@ class Checkpoint(AbstractCallback):
                 self._final = self._contents(driver, monitored, ended=True), good
 
     def _prepare_diverged(self, driver: Any) -> None:
-        """Take the state that the run would not go on from, and the last good one."""
+        """Copy the state at which the run diverged, and the last good one."""
         found, snapshot, went_back = driver.failed_state
         if not self._has_failed:
             self._written.write_failed(gather(driver, self._description, False, None, snapshot))
-        # A driver that knows no doubts goes back by one step, whatever the loss was there.
+        # A driver without doubts goes back by one step, whatever the loss was there.
         step = driver.step_count - (found.quantity == "loss")
         sound = bool(driver.telling_doubts) or self._judgements.sound(step, unknown=False)
         if self.save_on_stop and went_back and sound and all_finite(driver):
@@ -336,7 +337,7 @@ class Checkpoint(AbstractCallback):
         writing.clean()
 
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Wait for what is in writing; the state, maybe in the middle of a step, is not saved."""
+        """Wait for a checkpoint being written; the state, maybe within a step, is not saved."""
         pending, self._pending = self._pending, None
         try:
             if pending is not None and alone() and pending.manifest["step"] in self._judgements:

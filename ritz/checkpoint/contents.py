@@ -1,4 +1,4 @@
-"""What a checkpoint holds: gathered from a driver and its callbacks, and put back."""
+"""Contents of a checkpoint: gathered from a driver and its callbacks, and restored."""
 
 import importlib.metadata
 import platform
@@ -23,12 +23,12 @@ FORMAT = 1
 
 _PACKAGES = ("ritz", "jax", "jaxlib", "numpy", "optax", "netket")
 _ASKED_STEPS = 128
-"""How many steps a callback is asked about, to find out whether any is live."""
+"""Number of steps that are checked to find out whether a callback is ever live."""
 _MOST_LINES = 5
 
 
 def describe_run(driver: Any, began: int, configuration: Any) -> dict[str, Any]:
-    """What stays the same during a run.
+    """The part of a checkpoint that stays the same during a run.
 
     Args:
         driver: The driver, with the callbacks of the run.
@@ -63,7 +63,7 @@ def gather(
         description: From `describe_run`.
         ended: Whether the run has ended.
         monitored: The value by which checkpoints are compared.
-        snapshot: What `driver.snapshot` gave; by default what it gives now.
+        snapshot: A result of `driver.snapshot`; by default taken now.
     """
     snapshot = driver.snapshot() if snapshot is None else snapshot
     arrays: Arrays = {}
@@ -96,7 +96,7 @@ def gather(
 
 
 def versions() -> dict[str, str]:
-    """What may change the last bits of a result."""
+    """Versions of software and device, which may change the last bits of a result."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in _PACKAGES:
         try:
@@ -155,7 +155,7 @@ def check(
     """Refuse a checkpoint of another run.
 
     Args:
-        manifest: What the checkpoint tells.
+        manifest: The checkpoint's manifest.
         driver: The driver that would go on with it.
         accept: Settings, or "callbacks", that may differ.
         where: The checkpoint, for messages.
@@ -203,7 +203,7 @@ def other_callbacks(manifest: Mapping[str, Any], driver: Any) -> bool:
 
 
 def check_shapes(manifest: Mapping[str, Any], driver: Any, where: str) -> None:
-    """Refuse a checkpoint with a state of other shapes.
+    """Refuse a checkpoint whose state has different shapes.
 
     Raises:
         CheckpointError: With what differs.
@@ -245,7 +245,7 @@ def _shape_of(leaf: Any) -> str:
 
 
 def put_back(contents: Contents, driver: Any) -> dict[str, dict[str, Any]]:
-    """Bring `driver` to where the saved one was.
+    """Restore the saved state into `driver`.
 
     Returns:
         The states of the callbacks, by their keys.
@@ -265,7 +265,7 @@ def put_back(contents: Contents, driver: Any) -> dict[str, dict[str, Any]]:
 
 
 def ended_by_callback(manifest: Mapping[str, Any]) -> str | None:
-    """What a callback said that ended the saved run for good, or None."""
+    """The message of the callback that ended the saved run for good, or None."""
     ended = manifest["ended"]
     if ended is not None and ended["reason"] == StopReason.STOPPED.name:
         return ended["message"]

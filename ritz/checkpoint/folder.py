@@ -28,7 +28,7 @@ _SUMS = "checksums"
 
 
 class Contents(NamedTuple):
-    """What a checkpoint holds."""
+    """Manifest and arrays of a checkpoint."""
 
     manifest: dict[str, Any]
     arrays: Arrays
@@ -55,7 +55,7 @@ class CheckpointFolder:
         return entries(self.path)
 
     def save(self, step: int, end: bool, contents: Contents) -> Entry:
-        """Begin to write a checkpoint; the one before must be done, see `wait`."""
+        """Start to write a checkpoint; the one before must be complete, see `wait`."""
         orbax = _orbax()
         if self._writer is None:
             self._writer = orbax.AsyncCheckpointer(orbax.CompositeCheckpointHandler())
@@ -89,7 +89,7 @@ class CheckpointFolder:
         """Wait until the checkpoint that was begun is complete.
 
         Raises:
-            CheckpointError: If it could not be written; others are still there.
+            CheckpointError: If it could not be written; earlier ones are still there.
         """
         pending, self._pending = self._pending, None
         if pending is None:
@@ -100,7 +100,7 @@ class CheckpointFolder:
             raise CheckpointError(f"{pending} could not be written: {error}") from error
 
     def remove(self, entry: Entry) -> None:
-        """Delete a checkpoint."""
+        """Delete a checkpoint from the disk."""
         if jax.process_index() == 0:
             shutil.rmtree(entry.path, ignore_errors=True)
 
@@ -119,10 +119,10 @@ class CheckpointFolder:
         """The newest checkpoint that can be read, or None if there is none.
 
         Args:
-            prefix: What its name must begin with.
+            prefix: Required beginning of its name.
 
         Raises:
-            CheckpointError: If there are some, and none can be read.
+            CheckpointError: If there are checkpoints, but none can be read.
         """
         entries = [entry for entry in self.entries() if entry.path.name.startswith(prefix)]
         for entry in reversed(entries):
@@ -145,7 +145,7 @@ class CheckpointFolder:
 
 
 def read(path: Path) -> Contents:
-    """Read one checkpoint, and check that it is what was written.
+    """Read one checkpoint, and verify its checksums.
 
     Raises:
         CheckpointError: If it is missing or damaged.
@@ -165,7 +165,7 @@ def read(path: Path) -> Contents:
             path, orbax.args.Composite(**{_ARRAYS: orbax.args.PyTreeRestore(restore_args=names)})
         )
         arrays = restored[_ARRAYS]
-    except Exception as error:  # whatever bytes make Orbax and TensorStore raise
+    except Exception as error:  # damaged files can raise anything in Orbax and TensorStore
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} cannot be read: {reason[:300]}") from error
     for name, checksum in manifest[_SUMS].items():
@@ -182,7 +182,7 @@ def _orbax() -> Any:
 
 
 def _checksums(arrays: Mapping[str, Any]) -> dict[str, int | None]:
-    """Checksums; None for arrays of which this process has only a part."""
+    """Checksums of arrays; None for those of which this process has only a part."""
     return {
         name: _checksum(array) if isinstance(array, np.ndarray) else None
         for name, array in arrays.items()

@@ -1,4 +1,4 @@
-"""The logs of a run that goes on: none of the rows that its checkpoint tells of may be missing."""
+"""Recovers the logs of a resumed run: no row that its checkpoint counts on may be missing."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ _logger = logging.getLogger(__name__)
 Account = Mapping[str, Any]
 
 ACCEPT = "logs"
-"""What `accept_changes` must have to go on without rows."""
+"""Entry of `accept_changes` that allows to go on without lost rows."""
 
 
 def accounts(callbacks: Iterable[AbstractCallback], step: int) -> list[dict[str, Any]]:
-    """What the logs hold of the steps before `step`, see `AbstractLogger.account`."""
+    """Accounts of the logs' rows before `step`, see `AbstractLogger.account`."""
     found = []
     for logger in _loggers(callbacks):
         account = logger.account(step)
@@ -37,10 +37,10 @@ def recover_logs(
     step: int,
     accept: Collection[str],
 ) -> None:
-    """Bring the logs to what was saved of them; those that lost rows are rebuilt from others.
+    """Restore the logs to the saved rows; logs that lost rows are rebuilt from others.
 
     Args:
-        saved: From `accounts`.
+        saved: The result of `accounts` when the run was saved.
         driver: The driver of the run.
         callbacks: Its callbacks.
         step: The first step that will be logged.
@@ -64,7 +64,7 @@ def _recover(
     step: int,
     accept: Collection[str],
 ) -> str | None:
-    """What is wrong, or None."""
+    """Recover all logs on one process; return an error message, or None."""
     place = driver.working_dir, driver.stage_name
     intact: list[AbstractLogger] = []
     damaged: list[tuple[AbstractLogger, Account, RowsLostError]] = []
@@ -102,7 +102,7 @@ def _rebuilt(
     place: tuple[Any, str],
     step: int,
 ) -> str | None:
-    """Rebuild a log from one that has its rows; from which file, or None if there is none."""
+    """Rebuild a log from one that has its rows; return that one's file, or None."""
     for source in intact:
         try:
             logger.rebuild(*place, account, source.series(*place, step))
@@ -116,7 +116,7 @@ def _rebuilt(
 def _matched(
     loggers: Sequence[AbstractLogger], saved: Sequence[Account], place: tuple[Any, str]
 ) -> list[tuple[AbstractLogger, Account]]:
-    """The loggers that the saved run had too, each with its account."""
+    """The loggers that the saved run also had, each with its account."""
     left, found = list(saved), []
     for logger in loggers:
         file = logger.file(*place)

@@ -1,4 +1,4 @@
-"""A run takes its folder, for all of its processes."""
+"""Locks a folder for a run with all of its processes."""
 
 import contextlib
 import time
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from typing_extensions import override
 
 from ritz.checkpoint.folder import CheckpointError
 from ritz.driver.callback import AbstractCallback
@@ -28,18 +29,18 @@ class FolderOwner(AbstractCallback):
         self.folder = Path(folder)
         self._started = False
 
+    @override
     def check_run(self, driver: Any, resume: bool) -> None:
-        """Take the folder."""
         self._started = False
         folder = driver.working_dir / self.folder
         take(folder, driver.hold, lambda: ending(driver) if self._started else None, within=True)
 
+    @override
     def is_live(self, step: int) -> bool:
-        """Never."""
         return False
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Note that the run was accepted."""
         self._started = True
 
 
@@ -49,11 +50,11 @@ def take(
     ended: Callable[[], dict[str, Any] | None] = lambda: None,
     within: bool = False,
 ) -> None:
-    """Take `folder` for a run; called on all processes, of which the first one locks.
+    """Lock `folder` for a run; called on all processes, of which the first one locks.
 
     Args:
         folder: The folder.
-        hold: Enters the lock until the run is over, such as `driver.hold`.
+        hold: Enters a context manager until the run is over, such as `driver.hold`.
         ended: How the run ended, see `FolderLock.release`.
         within: See `FolderLock.acquire`.
 
@@ -76,7 +77,7 @@ def take(
 
 
 def ending(driver: Any) -> dict[str, Any]:
-    """How the last run of `driver` ended, for people and for `ritz status`."""
+    """Description of how the last run of `driver` ended, for `ritz status` and messages."""
     reason = driver.stop_reason
     return {
         "reason": None if reason is None else reason.name,

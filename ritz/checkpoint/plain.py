@@ -9,17 +9,17 @@ import jax
 import numpy as np
 
 PACKED = "packed"
-"""The name of the array that holds others."""
+"""Name of the array in which others are packed."""
 
 Arrays = dict[str, Any]
-"""Arrays by name, as they are written."""
+"""Arrays by name, in the form that is written."""
 
 
 class Encoder:
     """Turns values into what JSON can hold; arrays go to `arrays`.
 
     Args:
-        arrays: Takes the arrays.
+        arrays: Dict to which arrays are added.
         like: A pytree, such as the parameters: values of its structure are kept as leaves, so that
             containers of any registered kind can be stored.
     """
@@ -37,7 +37,7 @@ class Encoder:
             name: Its name, for arrays and messages.
 
         Raises:
-            TypeError: If there is no form for it.
+            TypeError: If a checkpoint cannot hold it.
         """
         if value is None or type(value) in (bool, int, float, str):
             return value
@@ -95,10 +95,10 @@ class Encoder:
 
 
 class Decoder:
-    """Turns back what an `Encoder` made.
+    """Restores values that an `Encoder` encoded.
 
     Args:
-        arrays: What was written.
+        arrays: The arrays read.
         like: See `Encoder`.
     """
 
@@ -189,7 +189,7 @@ def pack(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
 
 
 def unpack(arrays: Arrays, table: Mapping[str, Any]) -> Arrays:
-    """The arrays by their names, from what `pack` gave."""
+    """The arrays by their names, from the result of `pack`."""
     found = {name: array for name, array in arrays.items() if name != PACKED}
     for name, (first, dtype, shape) in table.items():
         flat = arrays[PACKED][first:].view(np.uint8)

@@ -1,4 +1,4 @@
-"""Which states are good to go on from: those whose loss is finite and plausible."""
+"""Judges which states a run may be resumed from: those with a finite, plausible loss."""
 
 import math
 from collections.abc import Collection
@@ -10,24 +10,24 @@ from ritz.driver.blocks import MOST_ROWS
 from ritz.driver.finite import is_finite, loss_parts
 
 JUMP = 1e6
-"""How many times larger than all losses before it one must be, to tell of parameters that have
-exploded rather than of a run that converges badly."""
+"""Ratio of a loss to all before it above which parameters have exploded, and the run does not
+just converge badly."""
 
 
 class Judgement(NamedTuple):
-    """What a row says of the state that it begins with."""
+    """Judgement about the state at the beginning of a step, from its row."""
 
     sound: bool
     """Whether its loss is good."""
     went_back: bool = False
-    """Whether the run went back in the step, so that the row is of another state than was taken."""
+    """Whether the run went back in the step, so that the row belongs to another state."""
 
 
 class Probation:
     """Judges states by their losses, which are known one step after they are reached.
 
     Args:
-        telling: Those of `AbstractDriver.doubts` that tell of parameters that have exploded.
+        telling: Names of `AbstractDriver.doubts` that mean exploded parameters.
     """
 
     def __init__(self, telling: Collection[str] = ()):
@@ -38,11 +38,11 @@ class Probation:
     def passes(self, loss: Any, doubts: Collection[str]) -> bool:
         """Whether a state with this loss is good to go on from.
 
-        Doubts that there were in the first step of the run do not count: they came with it.
+        Doubts that the first step of the run already had do not count.
 
         Args:
             loss: The loss at the state's parameters, on the host.
-            doubts: Those of the step.
+            doubts: Doubts about the step.
         """
         size = _size(loss)
         if not math.isfinite(size):
@@ -58,7 +58,7 @@ class Probation:
 
 
 class Judgements:
-    """What the last rows of a run say of its states.
+    """Judgements about the states of a run, from its last rows.
 
     Args:
         telling: See `Probation`.
@@ -69,7 +69,7 @@ class Judgements:
         self._by_step: dict[int, Judgement] = {}
 
     def judge(self, step: int, driver: Any, went_back: bool) -> None:
-        """Judge the state with which a step began, now that its loss is known."""
+        """Judge the state at the beginning of a step, now that its loss is known."""
         sound = not driver.diverges or self._probation.passes(driver.loss, driver.doubts)
         self._by_step[step] = Judgement(sound, went_back)
         if len(self._by_step) > 2 * MOST_ROWS:
@@ -87,7 +87,7 @@ class Judgements:
         return unknown if judgement is None else judgement.sound
 
     def forget_after(self, step: int) -> None:
-        """Forget the rows after `step`, which were taken back."""
+        """Forget the rows after `step`, which were undone."""
         self._by_step = {s: judged for s, judged in self._by_step.items() if s <= step}
 
     def is_good(self, driver: Any) -> bool:
@@ -110,7 +110,7 @@ class Judgements:
 
 
 def all_finite(driver: Any) -> bool:
-    """Whether this process sees nothing but finite numbers in loss and parameters."""
+    """Whether loss and parameters are finite on this process."""
     # Of a run that has diverged the loss is that of the state that was given up.
     other = driver.failed_state is not None or not driver.diverges
     return is_finite(driver.parameters) and (other or is_finite(loss_parts(driver.loss)))

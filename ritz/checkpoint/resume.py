@@ -1,4 +1,4 @@
-"""Brings a driver and its callbacks to where a saved run was."""
+"""Restores a driver and its callbacks from a checkpoint."""
 
 import logging
 import os
@@ -37,13 +37,13 @@ def resume_run(
         hooks: The callbacks of the run; none has been started.
         source: True for the newest checkpoint of the first `Checkpoint` among them, if there is
             any; or a checkpoint, or a folder of them.
-        n_iter: How many steps are asked for, from the beginning of the saved run.
+        n_iter: Number of steps in all, counted from the beginning of the saved run.
 
     Returns:
         The step at which the saved run began.
 
     Raises:
-        CheckpointError: If there is none where one is demanded, or if it is of another run.
+        CheckpointError: If a demanded one is missing, or if it belongs to another run.
         ValueError: If `source` is True and there is no `Checkpoint`.
     """
     own = next((c for c in hooks.callbacks if isinstance(c, Checkpoint)), None)
@@ -71,18 +71,18 @@ def resume_run(
 
 
 def load(path: str | Path, driver: Any, prefix: str = "") -> int:
-    """Bring `driver` to where a saved one was, without a run and its callbacks.
+    """Restore a saved state into `driver`, without a run and its callbacks.
 
     Args:
         path: A checkpoint, or a folder of them, whose newest is taken.
         driver: A driver of the same kind, with parameters of the same shapes.
-        prefix: Only checkpoints whose names begin with it are looked at.
+        prefix: Only checkpoints whose names begin with it are considered.
 
     Returns:
         The step count.
 
     Raises:
-        CheckpointError: If there is none, or its shapes are others.
+        CheckpointError: If there is none, or its shapes differ.
     """
     entry, contents = _find(Path(path), prefix)
     check_shapes(contents.manifest, driver, str(entry.path))
@@ -95,16 +95,16 @@ class SavedSteps(NamedTuple):
 
     began: int
     step: int
-    """Where it was saved."""
+    """Step count at which it was saved."""
     target: int
-    """Up to which it was to run."""
+    """Step count up to which it was to run."""
 
 
 def saved_steps(path: str | os.PathLike[str]) -> SavedSteps:
-    """At which step a saved run began, at which one it was saved, and how far it was to go.
+    """The steps at which a saved run began, was saved and was to end.
 
     Args:
-        path: A checkpoint, or a folder of them, whose newest is looked at.
+        path: A checkpoint, or a folder of them, whose newest is read.
 
     Raises:
         CheckpointError: If there is none.
@@ -144,7 +144,7 @@ def _load(
         first = entry.step if message is None else sys.maxsize
         recover_logs(manifest.get("rows", ()), driver, hooks.callbacks, first, accept)
     extended = message is not None and own is not None and _extends(own, manifest, driver, n_iter)
-    if extended:  # the row of the step that has no update comes again
+    if extended:  # the row of the step without an update is written again
         _logger.info("The saved run was %s; it is extended.", message)
         message = None
     for line in differences(manifest["versions"], versions()):
@@ -172,7 +172,7 @@ def _extends(own: Checkpoint, manifest: Any, driver: Any, n_iter: int) -> bool:
 
 
 def _rearm(callback: AbstractCallback) -> None:
-    """Let a stop condition, and those that it is made of, count anew."""
+    """Reset the counters of a stop condition, and of those that it combines."""
     if isinstance(callback, StopCondition):
         callback.rearm()
         for inner in getattr(callback, "conditions", ()):

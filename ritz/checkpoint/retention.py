@@ -1,4 +1,4 @@
-"""Which checkpoints are kept."""
+"""The choice of checkpoints to keep."""
 
 import math
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ class Retention:
         if max_to_keep is not None:
             check_count("max_to_keep", max_to_keep, 1)
         self.monitor: str | None = None
-        """What the best are judged by."""
+        """The quantity by which the best are chosen."""
         if keep_best is not None:
             self.monitor, self._sign, self._best = _checked(keep_best)
 
     def superfluous(self, entries: Mapping[Entry, float | None]) -> set[Entry]:
-        """Those that need not be kept.
+        """The checkpoints that need not be kept.
 
         Args:
             entries: Checkpoint -> monitored value, if it is known.
         """
-        # A run that ended at a saved step is saved once more, with how it ended.
+        # A run that ends at a saved step is saved again, with the way it ended.
         ends = {entry.step for entry in entries if entry.end}
         newest = sorted(e for e in entries if e.end or e.step not in ends)
         keep = set(newest if self.max_to_keep is None else newest[-self.max_to_keep :])

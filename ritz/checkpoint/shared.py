@@ -12,7 +12,7 @@ from ritz.checkpoint.folder import CheckpointError
 from ritz.driver.consensus import alone, gather, together
 
 PATIENCE = 5.0
-"""Seconds in which what one process writes must be there for the others."""
+"""Seconds within which other processes must see what one writes."""
 
 
 def check_shared(folder: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import jax
+from typing_extensions import override
 
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checks import check_number
@@ -17,11 +18,11 @@ from ritz.driver.consensus import agree
 _logger = logging.getLogger(__name__)
 
 _PATIENCE = 30
-"""Seconds after which a program of Slurm is given up."""
+"""Time limit of calls of Slurm's programs, in seconds."""
 _GRANULARITY = 1
-"""Seconds by which what Slurm says may be too much."""
+"""Seconds by which the remaining time that Slurm reports may be too long."""
 _EXTENDED = 10
-"""By how many seconds the end of a job must have moved to have been extended."""
+"""Smallest shift of a job's end, in seconds, that counts as an extension."""
 
 
 class SlurmRequeue(AbstractCallback):
@@ -53,11 +54,11 @@ class SlurmRequeue(AbstractCallback):
         self._due = False
 
     def is_live(self, step: int) -> bool:
-        """Never: only the clock is read."""
+        """Never live, since only the clock is read."""
         return False
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Ask Slurm how much time is left."""
         self._job = os.environ.get("SLURM_JOB_ID")
         self._longest, self._last, self._due = 0.0, None, False
         self._deadline = math.inf
@@ -65,7 +66,9 @@ class SlurmRequeue(AbstractCallback):
             _logger.info("SlurmRequeue: this is no Slurm job.")
             return
         if not any(isinstance(c, Checkpoint) for c in driver.hooks.callbacks):
-            _logger.warning("SlurmRequeue without a Checkpoint: a new job would begin anew.")
+            _logger.warning(
+                "SlurmRequeue without a Checkpoint: a requeued job would start from the beginning."
+            )
         self._deadline = time.monotonic() + self._time_left()
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
@@ -88,7 +91,7 @@ class SlurmRequeue(AbstractCallback):
         raise stop
 
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Put the job in the queue again, if the run was stopped for lack of time."""
+        """Requeue the job if the run was stopped for lack of time."""
         announced = driver.stop_reason is StopReason.INTERRUPTED and (
             "SIGUSR1" in driver.stop_message
         )
@@ -118,7 +121,7 @@ class SlurmRequeue(AbstractCallback):
 
 
 def _ask(*command: str) -> str | None:
-    """What a program of Slurm prints; None, with a warning, if it is missing or fails."""
+    """Output of a Slurm program; None, with a warning, if it is missing or fails."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_PATIENCE, check=True
@@ -131,7 +134,7 @@ def _ask(*command: str) -> str | None:
 
 
 def _seconds(text: str) -> float | None:
-    """`D-HH:MM:SS`, with parts left out at the front, in seconds."""
+    """Seconds in `D-HH:MM:SS`, whose leading parts may be missing."""
     if text == "UNLIMITED":
         return math.inf
     days, dash, rest = text.rpartition("-")

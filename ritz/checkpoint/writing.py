@@ -19,16 +19,16 @@ class Writing:
 
     Args:
         folder: The folder.
-        retention: What is kept.
+        retention: Which checkpoints are kept.
         newest: The checkpoint with which the run begins, if it goes on from one.
     """
 
     def __init__(self, folder: CheckpointFolder, retention: Retention, newest: Entry | None):
         self.folder = folder
         self.newest = newest
-        """The newest checkpoint of this run; it may still be in writing."""
+        """The newest checkpoint of this run, which may still be being written."""
         self.has_failed_state = False
-        """Whether a state was put into `failed/`."""
+        """Whether a state was saved in `failed/`."""
         self._retention = retention
         self._kept = {entry: _monitored(entry) for entry in folder.entries()}
 
@@ -37,7 +37,7 @@ class Writing:
         return self._kept.get(entry)
 
     def write(self, contents: Contents, ended: bool) -> None:
-        """Write in the background, when what was in writing is complete.
+        """Write in the background, once the checkpoint before is complete.
 
         Raises:
             CheckpointError: If that could not be written.
@@ -49,7 +49,7 @@ class Writing:
         self.newest = entry
 
     def write_failed(self, contents: Contents) -> None:
-        """Put a state that is no good to go on from into `failed/`, for inspection."""
+        """Save a state that no run should go on from in `failed/`, for inspection."""
         self.has_failed_state = True
         folder = CheckpointFolder(self.folder.path / "failed")
         for old in folder.entries():
@@ -57,13 +57,13 @@ class Writing:
         entry = folder.save(contents.manifest["step"], False, contents)
         folder.wait()
         _logger.warning(
-            "Step %d: the state is no good to go on from; saved for inspection only: %s",
+            "Step %d: no run should go on from this state; saved for inspection only: %s",
             entry.step,
             entry.path,
         )
 
     def finish(self) -> None:
-        """Wait for the checkpoint in writing; forget it if it failed.
+        """Wait for the checkpoint being written; forget it if it failed.
 
         Raises:
             CheckpointError: If it failed.
@@ -77,7 +77,7 @@ class Writing:
             raise
 
     def clean(self) -> None:
-        """Delete what need not be kept; all that is there is complete."""
+        """Delete checkpoints that need not be kept; all present ones are complete."""
         for entry in self._retention.superfluous(self._kept):
             self.folder.remove(entry)
             del self._kept[entry]

@@ -1,4 +1,4 @@
-"""The run loop. Knows no physics, no optimiser and no file format."""
+"""The run loop and the base classes of drivers; without physics, optimisers or file formats."""
 
 from ritz.driver.abstract import AbstractDriver as AbstractDriver
 from ritz.driver.compiled import CompiledDriver as CompiledDriver

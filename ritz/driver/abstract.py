@@ -17,8 +17,7 @@ class AbstractDriver(Stepping):
     Python or JAX, and gets callbacks, loggers, retries, signals and stop conditions with them.
 
     Args:
-        state: What is optimised. Nothing is asked of it but an attribute `parameters`, a pytree
-            of arrays.
+        state: What is optimised: any object with an attribute `parameters`, a pytree of arrays.
         minimized_quantity_name: The key of the loss in `log_data`.
     """
 
@@ -65,7 +64,7 @@ class AbstractDriver(Stepping):
             max_block: The most steps that a compiled block takes at once; None for as many as
                 take about 0.2 s. 1 calls the hooks of each step right after it. Only drivers with
                 a kernel run blocks. The results do not depend on it, bit for bit.
-            speculate: Whether a block may take steps that a stop or a rejection takes back. If
+            speculate: Whether a block may take steps that a stop or a rejection later undoes. If
                 not, the memory for the state before the block is saved, and steps at which a
                 callback may do so (`AbstractCallback.decides`) are not part of blocks.
             resume: True goes on from the newest readable checkpoint of the `Checkpoint` in
@@ -84,7 +83,7 @@ class AbstractDriver(Stepping):
             ValueError: If an argument has a bad value; no hook has run then.
             TypeError: If `out` or `callback` hold something else; no hook has run then.
             StepRejectedError: If one step was rejected `max_attempts` times.
-            CheckpointError: If a checkpoint is demanded and cannot be had, or does not fit this
+            CheckpointError: If a demanded checkpoint cannot be read, or does not fit this
                 driver and these callbacks; no hook has run then.
             KeyboardInterrupt: After Ctrl-C, SIGTERM or SIGUSR1, when the step was finished and
                 `on_run_end` called, unless Python runs interactively. Where nobody catches it,
@@ -104,7 +103,7 @@ class AbstractDriver(Stepping):
             callback=(self._registered, callback),
             timeit=timeit,
         )
-        # Closes the loop properly too if it is interrupted in between.
+        # Closes the loop properly also if it is interrupted in between.
         with contextlib.closing(steps):
             for _ in steps:
                 pass

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from typing_extensions import override
+
 from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, check_hooks, has_state
 from ritz.driver.hooks import HookList
@@ -32,27 +34,27 @@ _registered: list[RunDefaults] = []
 
 
 def set_run_defaults(defaults: RunDefaults) -> None:
-    """Say which classes serve `out`, `obs`, `show_progress` and `timeit`."""
+    """Set the classes behind `out`, `obs`, `show_progress` and `timeit`."""
     _registered[:] = [defaults]
 
 
 class PlainCallback(AbstractCallback):
     """A plain function `(step, log_data, driver) -> bool` as a callback.
 
-    It is called in `before_parameter_update`. The run stops when it returns a false value; None,
-    which a function without `return` gives, lets it go on.
+    It is called in `before_parameter_update`. The run stops when it returns a false value other
+    than None, which a function without `return` gives.
     """
 
     def __init__(self, function: Callable[[int, dict[str, Any], Any], Any]):
         self.function = function
 
     @property
+    @override
     def label(self) -> str:
-        """The function's name."""
         return getattr(self.function, "__qualname__", repr(self.function))
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Ask the function."""
         answer = self.function(step, log_data, driver)
         if answer is not None and not answer:
             raise StopRun(f"returned {answer!r}")
@@ -91,7 +93,7 @@ def as_callback(plugin: Any, argument: str) -> AbstractCallback:
 
 
 def listed(given: Any) -> list[Any]:
-    """One thing or several, or None for none, as a list."""
+    """`None`, one object or several, as a list."""
     if given is None:
         return []
     if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
@@ -111,7 +113,7 @@ def assemble(
     callback: Any,
     timeit: bool,
 ) -> tuple[list[AbstractCallback], tuple[Any, ...]]:
-    """All callbacks of a run, and the loggers as they were given in `out`."""
+    """All callbacks of a run, and the loggers given in `out`."""
     step_size = check_count("step_size", step_size, 1)
     save_params_every = check_count("save_params_every", save_params_every, 1)
     write_every = check_count("write_every", write_every, 1)
@@ -138,7 +140,7 @@ def assemble(
 def resume_run(
     driver: Any, hooks: HookList, resume: bool | str | os.PathLike[str], n_iter: int
 ) -> int:
-    """Bring driver and callbacks to where a saved run was, of which `n_iter` steps are asked for.
+    """Restore driver and callbacks from a saved run that is to take `n_iter` steps in all.
 
     Returns:
         The step at which the saved run began, from which its steps are counted.

@@ -1,4 +1,4 @@
-"""The hooks of the steps of a block before its last, where only rows can be seen."""
+"""The hooks of all steps of a block but its last, in which only rows are available."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _UPDATE, _END = STEP_HOOKS[3:]
 
 
 class BlockHooks:
-    """Calls the last two hooks of a step, without those calls that do nothing within a block.
+    """Calls the last two hooks of a step, leaving out calls that do nothing within a block.
 
     Args:
         hooks: All hooks of the run.
@@ -42,7 +42,7 @@ class BlockHooks:
             self._ask_rest(_UPDATE, callback, error, left, (step, log_data, driver))
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """The same."""
+        """Call the hook of this name; raises as `before_parameter_update` does."""
         callback: Any = None
         left = iter(self._ending)
         try:
@@ -54,7 +54,7 @@ class BlockHooks:
     def _ask_rest(
         self, hook: str, who: Any, error: Exception, left: Iterator[Call], args: tuple[Any, ...]
     ) -> NoReturn:
-        """Call what is left after a callback has raised `error`, if that was to stop the run."""
+        """If `error` is a stop request, make the remaining calls of the hook."""
         if isinstance(error, DeferredAccessError):
             error.who = who.label
             raise error
@@ -68,7 +68,7 @@ def _without_idle(hook: str, calls: Calls) -> Calls:
 
 
 def _joined(calls: Calls) -> Calls:
-    """The same calls, with those of callbacks that follow each other and can be joined as one."""
+    """The calls, with joinable ones of adjacent callbacks merged into one."""
     found: list[Call] = []
     for join, group in itertools.groupby(calls, key=lambda pair: pair[0].joint(pair[1])):
         pairs = list(group)

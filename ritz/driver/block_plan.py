@@ -1,4 +1,4 @@
-"""How many steps the next block takes."""
+"""Length of the next block."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from ritz.driver.replay import Replay
 
 
 class Deferral:
-    """Which steps of a run can be part of a block, as its callbacks say.
+    """Which steps of a run can be part of a block, according to its callbacks.
 
     Args:
         callbacks: The callbacks.
@@ -28,13 +28,13 @@ class Deferral:
     def steps(
         self, first: int, most: int, traces: Callable[[AbstractCallback], bool], speculate: bool
     ) -> int:
-        """How many steps from `first` on, at most `most`, can run as one block.
+        """Number of steps from `first` on, at most `most`, that can run as one block.
 
         Args:
             first: The first step.
             most: The largest answer.
             traces: Whether the driver compiles the traced part of a callback.
-            speculate: Whether steps may be taken that a callback then takes back.
+            speculate: Whether steps may be taken that a callback may later undo.
         """
         if self.always_live or (self._deciding and not speculate):
             return 0

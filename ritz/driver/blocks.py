@@ -18,14 +18,14 @@ MOST_BYTES = 2**24
 """The largest buffer for a block's rows."""
 
 SECONDS = 0.2
-"""How long a block should last, so that signals, time limits and the bar stay prompt."""
+"""Target duration of a block in seconds, so that signals, time limits and the bar stay prompt."""
 
 GROWTH = 8
-"""How much longer than the last block the next one may be."""
+"""Largest ratio of the lengths of a block and the one before it."""
 
 
 class Block(NamedTuple):
-    """What the block program returns."""
+    """Arrays that the block program returns."""
 
     carry: Any
     held: Held
@@ -34,7 +34,7 @@ class Block(NamedTuple):
     rows: Any
     """(loss, metrics) of each step, stacked; only the first `length` count."""
     length: Any
-    """How many steps were taken: fewer than asked for if the kernel pauses."""
+    """Number of steps taken: fewer than asked for if the kernel pauses."""
     finite: Any
     """Whether the parameters are finite after the last step."""
 
@@ -59,7 +59,7 @@ def _one_step(
 
 
 def _like(values: Any, model: Any) -> Any:
-    """`values` with weak types made strong; `model` says what their types must be."""
+    """`values` without weak types; their shapes and types must be those of `model`."""
 
     def checked(path: Any, value: Any, wanted: Any) -> Any:
         if value.dtype != wanted.dtype or value.shape != wanted.shape:
@@ -106,8 +106,8 @@ def _run(
         held: What the traced parts carry.
         first: The first step.
         length: How many steps.
-        careful: Whether a step whose loss or parameters are not finite is the last one, and is not
-            applied: for blocks that cannot be taken back.
+        careful: Whether to end before applying a step whose loss or parameters are not finite; for
+            blocks that cannot be undone.
     """
     carry, held = state = _like((carry, held), (carry, held))
     none = jnp.zeros_like(length)
@@ -149,4 +149,4 @@ run_block = jax.jit(_run, static_argnums=1)
 """The block program; the old carry stays, to go back to."""
 
 run_block_in_place = jax.jit(_run, static_argnums=1, static_argnames="careful", donate_argnums=2)
-"""The block program; the old carry is given up."""
+"""The block program; the old carry is donated."""

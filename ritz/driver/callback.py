@@ -35,19 +35,19 @@ class CallbackOrder(enum.IntEnum):
     """
 
     OBSERVE = -10
-    """Observables: everybody after them finds their values in `log_data`."""
+    """Observables: later callbacks find their values in `log_data`."""
     USER = 0
     """The default."""
     LOG = 10
-    """Loggers: a row is written here."""
+    """Loggers: they write the row here."""
     CHECKPOINT = 20
-    """Checkpoints: what they save has been logged."""
+    """Checkpoints: they run after the row was written."""
     STOP = 100
-    """Stop conditions: nothing is skipped when they stop the run."""
+    """Stop conditions: they run last, so that a stop skips no other callback."""
 
 
 def _closest_hook(name: str) -> str | None:
-    """The hook that `name` was probably meant to be, or None if it looks like no hook."""
+    """The hook whose name `name` resembles, or None."""
     if name in HOOKS or not name.startswith(("on_", "before_", "after_")):
         return None
     found = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.75)
@@ -73,8 +73,8 @@ class AbstractCallback:
     """Lower runs earlier, in every hook. A class attribute or a property."""
 
     tolerates_divergence: bool = False
-    """Whether the run goes on with what is not finite, since this callback decides about it; what
-    `on_divergence` of `run` says comes first."""
+    """Whether the run goes on when its loss is not finite, because this callback decides about it;
+    an `on_divergence` given to `run` takes precedence."""
 
     name: str | None = None
     """Tells two callbacks of one class apart; see `state_key`."""
@@ -96,7 +96,7 @@ class AbstractCallback:
     """Keys that this callback adds to `log_data`, maybe not at every step."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse methods that were probably meant to be hooks, and hooks with other arguments."""
+        """Refuse misspelt hooks, and hooks with wrong arguments."""
         super().__init_subclass__(**kwargs)
         for name, value in vars(cls).items():
             if name in HOOKS and inspect.isfunction(value):
@@ -189,10 +189,10 @@ class AbstractCallback:
     """Hooks that have nothing to do at the steps of a block before its last: not called there."""
 
     def joint(self, call: Callable[..., Any]) -> Callable[[Sequence[Any]], Any] | None:
-        """What makes one function of this hook and those of the callbacks that follow.
+        """A function that joins this hook with those of the callbacks that follow; None for none.
 
-        Asked about `before_parameter_update` for the steps of a block before its last; what is the
-        same for callbacks that follow each other is called with them.
+        Used for `before_parameter_update` at all steps of a block but its last. Adjacent callbacks
+        that return the same function are called through it.
 
         Args:
             call: The hook, maybe wrapped by another callback.
@@ -202,7 +202,7 @@ class AbstractCallback:
     # The traced part: an optional pair of pure functions that is compiled into blocks.
 
     traced_at: ClassVar[str] = "on_step_end"
-    """The hook at which `traced` looks: "before_parameter_update" or "on_step_end"."""
+    """The hook at which `traced` acts: "before_parameter_update" or "on_step_end"."""
 
     @property
     def has_traced(self) -> bool:
@@ -211,7 +211,7 @@ class AbstractCallback:
 
     @property
     def has_traced_metrics(self) -> bool:
-        """Whether it adds metrics: by default, if `traced_metrics` is overridden."""
+        """Whether there are traced metrics: by default, if `traced_metrics` is overridden."""
         return overrides(self, "traced_metrics")
 
     @property
@@ -224,7 +224,7 @@ class AbstractCallback:
         return None
 
     def init_traced(self, carry: Any) -> Any:
-        """What the traced part carries at the start of a run: a pytree of arrays.
+        """Carry of the traced part at the start of a run: a pytree of arrays.
 
         Args:
             carry: The kernel's carry; `carry.params` are the parameters.
@@ -234,8 +234,8 @@ class AbstractCallback:
     def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
         """A pure function of JAX that sees each step of a driver with a kernel, live or not.
 
-        Where it cannot find in `metrics` what it needs it raises `LookupError` (as a dict does);
-        then the callback is live at every step, and only its hooks are called.
+        If `metrics` lacks what it needs it raises `LookupError` (as a dict does); then the
+        callback is live at every step, and only its hooks are called.
 
         Args:
             callback_carry: What it returned at the last step.
@@ -248,7 +248,7 @@ class AbstractCallback:
         return callback_carry
 
     def load_traced(self, callback_carry: Any) -> None:
-        """Take over what `traced` returned, after a block, or in a live step."""
+        """Store what `traced` returned last; called after a block, or in a live step."""
 
     def traced_metrics(self, carry: Any, proposal: Any) -> dict[str, Any]:
         """Further numbers for the row, as a pure function of JAX, for drivers with a kernel.
@@ -267,11 +267,11 @@ class AbstractCallback:
 
     @property
     def label(self) -> str:
-        """How messages and tables name this callback."""
+        """Name of this callback in messages and tables: by default that of its class."""
         return self.state_key
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs, by default the attributes named in `state_fields`.
+        """State that a resumed run needs; by default the attributes named in `state_fields`.
 
         Returns:
             Numbers, strings, None, arrays, and lists and dicts of them.
@@ -279,10 +279,10 @@ class AbstractCallback:
         return {field: getattr(self, field) for field in self.state_fields}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave, in this process or in an earlier one.
+        """Restore the state that `state_dict` returned, in this process or in an earlier one.
 
-        A resumed run calls it before `on_run_start` and, since that hook may begin anew, once more
-        after the hook was called on all callbacks.
+        A resumed run calls it before `on_run_start` and, since that hook may reset the callback,
+        again after the hook was called on all callbacks.
 
         Raises:
             ValueError: If a field is missing or unknown.
@@ -297,23 +297,23 @@ class AbstractCallback:
 
 
 Call = tuple[AbstractCallback, Callable[..., Any]]
-"""A callback, and what to call of it."""
+"""A callback and its bound hook."""
 Calls = Sequence[Call]
 
 
 def never_live(self: AbstractCallback, step: int) -> bool:
-    """Deferred at all steps: the state is not looked at. For `is_live = never_live` in a class."""
+    """Never live: the hooks do not use the state. Write `is_live = never_live` in a class."""
     return False
 
 
 def overrides(callback: AbstractCallback, method: str) -> bool:
-    """Whether `callback` has a method of its own in place of the base class's empty one."""
+    """Whether `callback` overrides the base class's empty method."""
     call = getattr(callback, method)
     return getattr(call, "__func__", call) is not getattr(AbstractCallback, method)
 
 
 def check_hooks(callback: AbstractCallback) -> None:
-    """Refuse hooks of `callback` that cannot be called as hooks are.
+    """Refuse hooks of `callback` that do not take the arguments of hooks.
 
     Raises:
         TypeError: Naming the hook and its arguments.
@@ -330,5 +330,5 @@ def has_step_hooks(callback: AbstractCallback) -> bool:
 
 
 def has_state(callback: AbstractCallback) -> bool:
-    """Whether a checkpoint keeps something of `callback`."""
+    """Whether `callback` has a state that checkpoints keep."""
     return bool(callback.state_fields) or overrides(callback, "state_dict")

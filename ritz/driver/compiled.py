@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver.block_hooks import BlockHooks
 from ritz.driver.block_plan import BlockLength, Deferral
@@ -33,7 +34,7 @@ _OF_STEPS = (
     "count_step",
     "_count",
 )
-"""The methods by which a subclass could do something of its own in a step of a block."""
+"""Methods that a subclass may override to act in each step of a block."""
 
 
 class CompiledDriver(GuardedBlocks):
@@ -56,13 +57,13 @@ class CompiledDriver(GuardedBlocks):
     # Planning.
 
     def begin_run(self) -> None:
-        """Nothing is known of the callbacks yet, and the carry's arrays may be in use elsewhere."""
+        """Forget the callbacks of the last run; the carry's arrays may be in use elsewhere."""
         self._owns_carry = self._compiled_in_run = self._ran_blocks = False
         self._attempt = self._accepted = None
         self._deferral = Deferral(self.hooks.callbacks)
 
     def end_run(self) -> None:
-        """Let go of the traced parts of the callbacks, and of the last good state."""
+        """Drop the traced parts of the callbacks and the last good state."""
         self._observers, self._held = None, ()
         self._good = self._attempt = None
 
@@ -81,7 +82,7 @@ class CompiledDriver(GuardedBlocks):
             self._start_block(length)
 
     def plan_block(self, first: int) -> int:
-        """How many steps from `first` on this process would take as a block; 0 if it is live."""
+        """Length of the block from `first` on that suits this process; 0 for a live step."""
         if self._replay is not None:
             self._length.done(self._replay)
         with self._outside_of_block():
@@ -106,7 +107,7 @@ class CompiledDriver(GuardedBlocks):
         options = {}
         if not self.run_state.options.speculate:
             program, options = run_block_in_place, {"careful": self._guard.watches}
-            if not self._owns_carry:  # others may hold these arrays
+            if not self._owns_carry:  # other objects may hold these arrays
                 carry = jax.tree.map(jnp.copy, carry)
         arguments = (kernel, self._observers, carry, self._held, np.int32(self.step_count))
         known, began = program._cache_size(), time.perf_counter()
@@ -150,7 +151,7 @@ class CompiledDriver(GuardedBlocks):
         self._load_traced()
 
     def take_back(self, step: int, filled: bool, counted: bool) -> bool:
-        """Go back to an earlier step of the block; `settle` makes the state follow."""
+        """Go back to an earlier step of the block; `settle` restores its state."""
         replay = self._replay
         if replay is None or replay.arguments is None:
             return False
@@ -171,7 +172,7 @@ class CompiledDriver(GuardedBlocks):
         return True
 
     def settle(self) -> None:
-        """Go back to the steps that were counted; the others never happened.
+        """Restore the state after the counted steps of a block; later ones are discarded.
 
         If it is interrupted, it can be called again.
         """
@@ -198,7 +199,7 @@ class CompiledDriver(GuardedBlocks):
         self._load_traced()
 
     def _count_the_rest(self, replay: Replay) -> None:
-        """Without a carry to go back to, the steps of the block stay as they were taken."""
+        """Count all steps of a block whose earlier carry was given up, since none can be undone."""
         missed = replay.length - replay.count - (replay.lost is not None)
         self._replay = self.run_state.block = None
         self._length.cut(replay.count)
@@ -220,8 +221,8 @@ class CompiledDriver(GuardedBlocks):
         replay = self._replay
         return self._variational_state if replay is None or replay.pushed else None
 
+    @override
     def replay_block(self, hooks: HookList) -> Iterator[StepInfo]:
-        """See `Stepping.replay_block`; what subclasses do in a step is left to the loop."""
         replay, state = self._replay, self.run_state
         if replay is None or replay.count or not self._is_plain(replay, hooks):
             return
@@ -237,13 +238,13 @@ class CompiledDriver(GuardedBlocks):
             state.step_count = replay.steps[-1]
 
     def _is_plain(self, replay: Replay, hooks: HookList) -> bool:
-        """Whether nothing can happen within a block but what its rows and two hooks bring."""
+        """Whether only rows and the last two hooks matter within a block."""
         own = all(getattr(type(self), name) is getattr(CompiledDriver, name) for name in _OF_STEPS)
         decided = hooks.votes is not None or not self._block_hooks.suffice or self.may_reject
         return own and not decided and replay.lost is None and not replay.doubted
 
     def _inner_steps(self, replay: Replay, rows_are_metrics: bool) -> Iterator[StepInfo]:
-        """The steps of a block but its last; ends early if a callback ends the block."""
+        """Replay the steps of a block but its last; ends early if a callback ends the block."""
         state, hooks, each = self.run_state, self._block_hooks, self.run_state.options.each
         first, length, began = replay.steps[0], replay.length, replay.began - (state.began or 0.0)
         for step, (loss, metrics) in zip(replay.steps[:-1], replay.rows):  # noqa: B905
@@ -313,8 +314,8 @@ class CompiledDriver(GuardedBlocks):
             return super()._clock()
         return replay.clock
 
+    @override
     def update_parameters(self, update: Any) -> None:
-        """Apply `update` through the kernel."""
         replay = self._replay
         if replay is None:
             before, outcome = self.carry, self._outcome_of(update)

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from ritz.driver import watchdog
 
 NEVER = 2**31 - 1
-"""Stands for a step to which no run comes."""
+"""A step number beyond that of any run."""
 
 _NUMBERS = 8
 _BYTES = 2048
@@ -30,11 +30,11 @@ class OtherProcessFailed(RuntimeError):
 
 
 class Failure(NamedTuple):
-    """An error of this process that the others do not know yet."""
+    """An error of this process that the other processes do not know yet."""
 
     error: BaseException
     where: str
-    """When it came, such as "at step 3 in CSVLog.before_parameter_update"."""
+    """Where it happened, such as "at step 3 in CSVLog.before_parameter_update"."""
 
     def __str__(self) -> str:
         said = f"{type(self.error).__name__}: {self.error}".partition("\n")[0]
@@ -44,7 +44,7 @@ class Failure(NamedTuple):
 
 @functools.cache
 def alone() -> bool:
-    """Whether there is one process only."""
+    """Whether there is only one process."""
     return jax.process_count() == 1
 
 
@@ -141,7 +141,7 @@ def announce(failure: Failure, step: int = NEVER) -> None:
 
 @contextlib.contextmanager
 def together(where: str) -> Iterator[None]:
-    """What all processes do; if it fails on any, it fails on all.
+    """Context for what all processes do; a failure of one raises on all.
 
     Args:
         where: What it is, for the message on the others, such as "before the run".

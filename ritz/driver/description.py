@@ -17,7 +17,7 @@ _FEW = 16
 
 
 def describe(value: Any) -> dict[str, str]:
-    """What `value` is, as a flat dict of dotted names and texts.
+    """Describe `value` as a flat dict of dotted names and texts.
 
     Functions are told by their names and by what they have closed over, as the transformations of
     optax keep their learning rates; arrays by shape, type and content; other objects by their
@@ -27,7 +27,7 @@ def describe(value: Any) -> dict[str, str]:
 
 
 def differences(saved: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
-    """What differs between two descriptions, a line for each name."""
+    """Differences between two descriptions, one line for each name."""
     lines = []
     for name in dict.fromkeys([*saved, *present]):
         old, new = saved.get(name), present.get(name)
@@ -54,7 +54,7 @@ def _describe(name: str, value: Any, within: tuple[int, ...]) -> Iterator[tuple[
 
 
 def _parts(value: Any) -> tuple[str | None, dict[Any, Any]] | None:
-    """What a composed value is, and what it is composed of; None for others."""
+    """The type and the parts of a composite value; None for other values."""
     if isinstance(value, Mapping):
         return None, dict(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -80,7 +80,7 @@ def _parts(value: Any) -> tuple[str | None, dict[Any, Any]] | None:
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # not filled yet
+    except ValueError:  # an empty cell
         return None
 
 

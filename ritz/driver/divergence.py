@@ -1,4 +1,4 @@
-"""What a driver does about losses, updates and parameters that are not finite."""
+"""Policies for losses, updates and parameters that are not finite."""
 
 import logging
 from typing import Any, NamedTuple
@@ -11,17 +11,17 @@ from ritz.wording import counted
 _logger = logging.getLogger("ritz")
 
 POLICIES = ("stop", "retry", "ignore")
-"""What `on_divergence` of `run` takes."""
+"""Allowed values of `on_divergence` of `run`."""
 
 MOST_RETRIES = 5
-"""How often in a row a run goes back before it stops."""
+"""Number of retries in a row after which a run stops."""
 
 MORE_DAMPING = 10.0
 LESS_RATE = 0.5
 
 
 class Divergence(NamedTuple):
-    """What was found not to be finite."""
+    """A quantity that is not finite, and the loss of its step."""
 
     quantity: str
     """"loss", "update" or "parameters"."""
@@ -29,7 +29,7 @@ class Divergence(NamedTuple):
     """The loss of the step."""
 
     def sentence(self, loss_name: str, step: int) -> str:
-        """What happened."""
+        """Message that names the quantity and the step."""
         if self.quantity == "loss":
             return f"the loss {loss_name!r} is not finite at step {step} ({mean_of(self.loss)})"
         if self.quantity == "update":
@@ -44,7 +44,7 @@ class DivergedError(StopRun):
 
 
 class Guard:
-    """The policy of one run, and how often it has gone back.
+    """Applies the policy of one run and counts its retries.
 
     Args:
         policy: One of `POLICIES`.
@@ -53,7 +53,7 @@ class Guard:
     def __init__(self, policy: str = "stop"):
         self.policy = policy
         self.in_step = 0
-        """How often the present step was taken back."""
+        """Number of retries of the present step."""
         self._in_a_row = 0
 
     @property
@@ -67,11 +67,11 @@ class Guard:
         return self.policy == "retry" and self._in_a_row < MOST_RETRIES
 
     def begin_step(self) -> None:
-        """Note that a step begins."""
+        """Reset the retries of the present step."""
         self.in_step = 0
 
     def passed(self) -> None:
-        """Note that the loss of the step is finite: what came before it was good."""
+        """Note that the loss of the step is finite, so that the state before it was good."""
         if self.in_step == 0:
             self._in_a_row = 0
 
@@ -101,7 +101,7 @@ class Guard:
         return ""
 
     def stop(self, driver: Any, found: Divergence) -> DivergedError:
-        """What ends the run."""
+        """The exception that ends the run, with what to try."""
         said = found.sentence(driver.loss_name, driver.step_count)
         tried = f" after going back {counted(self._in_a_row, 'time')}" if self._in_a_row else ""
         return DivergedError(f"{said}{tried}; {self._advice(driver)}")
@@ -116,7 +116,7 @@ class Guard:
 
 
 def examine(loss: Any, update: Any) -> Divergence | None:
-    """What is not finite of a loss and an update on the host."""
+    """The first of loss and update, on the host, that is not finite; None if both are."""
     if not is_finite(loss_parts(loss)):
         return Divergence("loss", loss)
     if not is_finite(update):

@@ -1,4 +1,4 @@
-"""What callbacks and users see of a driver."""
+"""The part of a driver that callbacks and users see."""
 
 import contextlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ritz.driver.stop import DeferredAccessError, StopReason
 
 
 class DriverView:
-    """What callbacks read and change in a step, and users after a run.
+    """Attributes of a driver that callbacks read and change in a step, and users after a run.
 
     The attributes `_variational_state`, `_loss_name`, `_loss_stats`, `_dp`, `_step_count` and
     `_step_attempt` have the names that callbacks written for NetKet look for.
@@ -29,7 +29,7 @@ class DriverView:
 
     @property
     def state(self) -> Any:
-        """What is optimised.
+        """The state that is optimised.
 
         Raises:
             DeferredAccessError: In a deferred hook of a step that ran within a block.
@@ -39,10 +39,10 @@ class DriverView:
 
     @property
     def settled_state(self) -> Any:
-        """The state where it is that of the present step, also in a block; None elsewhere.
+        """The state if it is that of the present step, also in a block; None otherwise.
 
-        For callbacks that take the state whenever it can be had: within a block that is in
-        `on_step_end` of its last step, in other steps always.
+        For callbacks that use the state whenever it is available: within a block only in
+        `on_step_end` of its last step, in live steps always.
         """
         return self.state
 
@@ -57,7 +57,7 @@ class DriverView:
             raise DeferredAccessError(what, self.step_count, block)
 
     def after_step(self, action: Callable[[], None]) -> None:
-        """Call `action` when the present step has ended and all callbacks got its hooks.
+        """Call `action` after all hooks of the present step.
 
         So a deferred callback can change the driver for the steps that follow: a block ends here.
         The action is dropped if the update is not applied, or if a callback fails.
@@ -67,14 +67,14 @@ class DriverView:
     def after_steps(self, action: Callable[[], None]) -> None:
         """Call `action` when the run ends well, before any callback gets `on_run_end`.
 
-        Asked for in `on_run_start`, for what must see the state as the steps left it.
+        Called in `on_run_start` by callbacks that need the state as the last step left it.
         """
         self.run_state.after_steps.append(action)
 
     def traces(self, callback: AbstractCallback) -> bool:
         """Whether the traced part of `callback` sees the steps of this run, see `CompiledDriver`.
 
-        If not, its hooks do all the work.
+        If not, its hooks must do the work.
         """
         return False
 
@@ -89,12 +89,12 @@ class DriverView:
 
     @property
     def step_count(self) -> int:
-        """How many updates were applied since the driver was made."""
+        """Number of updates applied since the driver was made."""
         return self.run_state.step_count
 
     @property
     def step_attempt(self) -> int:
-        """How many attempts at the present step were rejected so far."""
+        """Number of rejected attempts at the present step."""
         return self.run_state.attempt
 
     @property
@@ -133,7 +133,7 @@ class DriverView:
 
     @property
     def stop_message(self) -> str:
-        """Why the last run ended, with who stopped it and what they said."""
+        """Why the last run ended, with the callbacks that stopped it and their reasons."""
         return self.run_state.stop_message
 
     @property
@@ -148,7 +148,7 @@ class DriverView:
 
     @property
     def hooks(self) -> HookList:
-        """The dispatcher of the present (or last) run."""
+        """The `HookList` of the present (or last) run."""
         return self.run_state.hooks
 
     @property
@@ -166,11 +166,11 @@ class DriverView:
 
     @property
     def max_attempts(self) -> int:
-        """How often one step of the present (or last) run may be attempted."""
+        """Limit of attempts at one step in the present (or last) run."""
         return self.run_state.options.max_attempts
 
     def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:
-        """Enter a context manager until the run is over, in whatever way, also if it is refused.
+        """Enter a context manager and leave it when the run has ended, failed or been refused.
 
         For callbacks that need something before the run is accepted, in `check_run`.
         """

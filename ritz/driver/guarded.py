@@ -1,4 +1,4 @@
-"""The part of every driver that refuses to go on with what is not finite."""
+"""The part of every driver that handles losses, updates and parameters that are not finite."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ _logger = logging.getLogger("ritz")
 
 
 class FailedState(NamedTuple):
-    """A state that a run would not go on from, kept for inspection."""
+    """A state at which a run diverged, kept for inspection."""
 
     found: Divergence
     snapshot: Any
-    """As `AbstractDriver.snapshot` gives it; None if the state has no `parameters`."""
+    """What `AbstractDriver.snapshot` returned; None if the state has no `parameters`."""
     went_back: bool
-    """Whether the driver's state is a good one since; if not, there was none to go back to."""
+    """Whether the driver went back to a good state afterwards; false if there was none."""
 
 
 class Guarded(StepProvider):
-    """Looks at each accepted step before the parameters move, see `run(on_divergence=)`."""
+    """Checks each accepted step before the parameters move, see `run(on_divergence=)`."""
 
     doubts: frozenset[str] = frozenset()
     """Why the numbers of the present step cannot be trusted; empty where they can."""
@@ -59,7 +59,7 @@ class Guarded(StepProvider):
         self.doubts = self._told = frozenset()
 
     def objections(self, said_no: Sequence[AbstractCallback]) -> list[str]:
-        """Who rejects the attempt: these callbacks, the driver, or the policy."""
+        """Names of those that reject the attempt: callbacks, the driver, or the policy."""
         if not said_no and not self._others_reject:
             return []
         rejecting = [callback.label for callback in said_no]
@@ -80,7 +80,7 @@ class Guarded(StepProvider):
         return self._retrying is not None
 
     def retreat(self) -> int:
-        """After a rejection: go back to a good state, if it was that of the policy.
+        """Go back to a good state, if the attempt was rejected by the policy.
 
         Returns:
             How many attempts it counts for: none if the run goes back.
@@ -93,7 +93,7 @@ class Guarded(StepProvider):
         return 0
 
     def check_finite(self) -> None:
-        """Refuse an update while the parameters are as they were; after `before_parameter_update`.
+        """Check loss and update before the parameters move; called after `before_parameter_update`.
 
         Raises:
             DivergedError: If loss, update or the parameters after it are not finite, unless that
@@ -107,18 +107,18 @@ class Guarded(StepProvider):
             raise self._guard.stop(self, found)
 
     def _examine(self) -> Divergence | None:
-        """What is not finite in the present step."""
-        # What cannot go back keeps in its state what it likes.
+        """The first quantity of the present step that is not finite, or None."""
+        # A driver that cannot go back may keep anything in its state.
         found = examine(self._loss_stats, self._dp if self.can_go_back else ())
         return found if agree(found is not None) else None
 
     def _retreat(self, found: Divergence) -> None:
-        """Go back to the last good state, with other samples than it had."""
+        """Go back to the last good state, with fresh samples."""
         if found.quantity != "update" and self._good is not None:
             self.restore(self._good, fresh_samples=True)
 
     def leave_diverged(self) -> None:
-        """Leave the last good state in the driver; what was found is kept in `failed_state`."""
+        """Put the last good state into the driver; the bad one is kept in `failed_state`."""
         found, self._divergence = self._divergence, None
         if found is not None:
             good = found.quantity == "update" or self._good is not None
@@ -137,7 +137,7 @@ class Guarded(StepProvider):
         """Go back by one step at the end of a run, since the loss of its last state is not finite.
 
         Args:
-            loss: What `probe` gave.
+            loss: The loss that `probe` returned.
         """
         self._divergence = Divergence("loss", loss)
         reason = self._guard.stop(self, self._divergence)
@@ -145,7 +145,7 @@ class Guarded(StepProvider):
         self.run_state.stop(reason.reason, str(reason))
 
     def move(self) -> None:
-        """Apply the update of the step, and take it back if it leads nowhere.
+        """Apply the update of the step, and undo it if the parameters are not finite afterwards.
 
         Raises:
             DivergedError: If the parameters are not finite afterwards.
@@ -162,16 +162,16 @@ class Guarded(StepProvider):
 
     @property
     def keeps_parameters(self) -> bool:
-        """Whether there are parameters where they are looked for."""
+        """Whether the driver's state has `parameters`."""
         return hasattr(self._variational_state, "parameters")
 
     @property
     def _waits_for_next_loss(self) -> bool:
-        """Whether the next step is the one that goes back, if the parameters are lost."""
+        """Whether the next step goes back if the parameters are not finite."""
         return self._guard.may_retry and self.step_count + 1 < self.target_step
 
     def _mark(self, log_data: dict[str, Any], doubts: Mapping[str, Any]) -> None:
-        """Mark a row as `suspect`, and tell why at the first one.
+        """Mark a row as `suspect`; the first of each kind is also a warning.
 
         Args:
             log_data: The row.

@@ -1,7 +1,7 @@
-"""How a driver with a kernel finds the step at which it diverged, and goes back.
+"""Divergence of drivers with a kernel: finding the step, and going back.
 
-Nothing is checked within a block: what is not finite stays so, and a glance at its rows and last
-parameters tells whether all was well. If not, the program runs again for fewer steps.
+Nothing is checked within a block: NaN stays NaN, so that its rows and last parameters show whether
+all is finite. If not, the program runs again for fewer steps.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver import live
 from ritz.driver.blocks import Block, run_block
@@ -22,27 +23,27 @@ from ritz.driver.transfers import to_host
 
 
 class GuardedBlocks(KernelDriver):
-    """What `Guarded` does, for drivers whose state is a carry."""
+    """`Guarded` for drivers whose state is a carry."""
 
     _good: Callable[[], tuple[Any, Held]] | None = None
     """Gives the last carry from which parameters moved whose loss was finite and plausible, and
     what the traced parts of callbacks carried then."""
     _accepted: frozenset[str] | None = None
-    """The doubts that there were in the first step of the run."""
+    """Doubts about the first step of the run."""
     _candidate: tuple[Any, live.Outcome] | None = None
-    """An update, and what it leads to."""
+    """An update and the state after it."""
     _failed_carry: Any = None
     _ran_blocks = False
     """Whether any step of this run was part of a block."""
 
+    @override
     def check_finite(self) -> None:
-        """See `Guarded.check_finite`; a block was looked through when it was computed."""
         replay = self._replay
         if replay is None or replay.lost is not None:
             super().check_finite()
 
     def _examine(self) -> Divergence | None:
-        """What is not finite; the same on all processes, as losses and flags are."""
+        """The first quantity that is not finite; the same on all processes."""
         replay = self._replay
         if replay is not None:
             if replay.lost is None or replay.lost[0] != replay.count:
@@ -73,28 +74,28 @@ class GuardedBlocks(KernelDriver):
         return live.Outcome(after, (), finite)
 
     def _outcome_of(self, update: Any) -> live.Outcome:
-        """What `update` leads to, as `_examine` has found it or as it is now."""
+        """The state after `update`, from `_examine` or computed now."""
         candidate, self._candidate = self._candidate, None
         if candidate is not None and candidate[0] is update:
             return candidate[1]
         return self._apply(update)
 
     def move(self) -> None:
-        """Apply the update, which was found to be good; within a block it has been applied."""
+        """Apply the update, which is finite; within a block it has been applied already."""
         replay = self._replay
         if replay is None or replay.count == replay.length - 1:
             self.update_parameters(self._dp)
 
     def _is_implausible(self, doubts: frozenset[str]) -> bool:
-        """Whether parameters have exploded; doubts that came with the run do not tell."""
+        """Whether parameters have exploded, judged by doubts that the run did not begin with."""
         return bool(doubts) and bool(doubts & self.telling_doubts - (self._accepted or frozenset()))
 
     def _stays(self, found: Divergence) -> bool:
-        """Whether the state itself is good, and only its update is not."""
+        """Whether the state is good and only its update is not."""
         return found.quantity != "loss" and not self._is_implausible(holding(self._metrics))
 
     def _retreat(self, found: Divergence) -> None:
-        """Go back to the last good carry; random numbers go on after those that were drawn."""
+        """Go back to the last good carry; random numbers are not repeated."""
         if self._replay is not None:
             self.settle()
             self.reset_step()
@@ -106,7 +107,7 @@ class GuardedBlocks(KernelDriver):
             self._go_to(*self._good())
 
     def _go_to(self, carry: Any, held: Held) -> None:
-        """Take over a carry but for its random numbers.
+        """Restore a carry except for its random numbers.
 
         Traced parts that look at the end of steps, such as averages of parameters, go back too;
         those that look before the update have seen the loss of the carry already.
@@ -122,15 +123,15 @@ class GuardedBlocks(KernelDriver):
         self.batch = self._attempt = self._candidate = None
 
     def _snapshot_of(self, carry: Any) -> Any:
-        """What `snapshot` would give with `carry`."""
+        """The snapshot of a driver with this `carry`."""
         now, self.carry = self.carry, carry
         try:
             return self.snapshot()
         finally:
             self.carry = now
 
+    @override
     def leave_diverged(self) -> None:
-        """Leave the last good carry in the driver."""
         found, self._divergence = self._divergence, None
         if found is None:
             return
@@ -163,7 +164,7 @@ class GuardedBlocks(KernelDriver):
         return loss, holding({"doubts": doubts})
 
     def _look_at(self, replay: Replay) -> None:
-        """Find out at which step of a block the run diverges, if it does."""
+        """Find the step of a block at which the run diverges, if it does."""
         if self._accepted is None:
             first = {name: holds[0] for name, holds in replay.doubts.items()}
             self._accepted = holding({"doubts": first})

@@ -15,7 +15,7 @@ from ritz.driver.votes import Votes
 _logger = logging.getLogger(__name__)
 
 CHECKED = "before_parameter_update"
-"""The hook after which the driver looks whether all is finite."""
+"""The hook after which the driver checks that loss and update are finite."""
 
 Wrapper = Callable[[AbstractCallback, str, Callable[..., Any]], Callable[..., Any]]
 
@@ -50,7 +50,7 @@ class HookList:
         self.callbacks = tuple(sorted(callbacks, key=lambda c: c.callback_order))
         self._begun: list[AbstractCallback] = []
         self.votes = None if alone() else Votes(self.callbacks)
-        """What several processes decide together; None if there is one process."""
+        """Joint decisions of several processes; None if there is one process."""
         self._saved: Mapping[str, Mapping[str, Any]] = {}
         self._ended: StopRun | None = None
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
@@ -73,7 +73,7 @@ class HookList:
 
         Args:
             states: State key -> state.
-            ended: By what a callback had ended the run; it has ended then.
+            ended: The message with which a callback ended the saved run, if one did.
         """
         self._saved, self._ended = states, ended
         self._load()
@@ -84,7 +84,7 @@ class HookList:
             stateful[key].load_state_dict(state)
 
     def calls(self, hook: str) -> Calls:
-        """The callbacks that have a hook, and what to call of them."""
+        """The callbacks that have this hook, with their methods."""
         return self._calls[hook]
 
     def call(self, hook: str, *args: Any) -> Sequence[AbstractCallback]:
@@ -112,7 +112,7 @@ class HookList:
     def ask(
         self, hook: str, calls: Iterable[Call], args: tuple[Any, ...]
     ) -> tuple[Sequence[tuple[str, StopRun]], Sequence[AbstractCallback]]:
-        """Make some calls of `hook`: who wants the run to stop, and who said yes."""
+        """Make some calls of `hook`; return stop requests and the callbacks that answered true."""
         stops: Sequence[tuple[str, StopRun]] = ()
         said_yes: Sequence[AbstractCallback] = ()
         callback = None
@@ -139,7 +139,7 @@ class HookList:
         return stops, said_yes
 
     def rejected(self, step: int, by: Sequence[str], driver: Any) -> bool:
-        """Whether the attempt is rejected: by somebody of this process, or by another process."""
+        """Whether a callback of this process, or another process, rejects the attempt."""
         return bool(by) if self.votes is None else self.votes.rejected(step, by, driver)
 
     @staticmethod
@@ -155,7 +155,7 @@ class HookList:
             ) from error
 
     def start(self, step: int, driver: Any, signals: SignalGuard) -> None:
-        """Call `on_run_start`, and remember for whom it was begun."""
+        """Call `on_run_start`, and note the callbacks on which it was called."""
         self._begun = []
         stops: list[tuple[str, StopRun]] = []
         for callback in self.callbacks:
@@ -180,30 +180,30 @@ class HookList:
             raise ended
 
     def plan(self, propose: Callable[[], int]) -> int:
-        """How many steps the next block takes, what `propose` says on all processes; 0: live."""
+        """Length of the next block, agreed among all processes; 0 for a live step."""
         return propose() if self.votes is None else self.votes.plan(propose)
 
     def act(self, action: Callable[[], None], step: int) -> None:
-        """Do what a callback left for the end of a step."""
+        """Run an action that a callback left for the end of a step."""
         if self.votes is None:
             action()
         else:
             self.votes.act(action, step)
 
     def stop_late(self, stop: StopRun) -> None:
-        """Told in `before_parameter_update` what will be raised in `on_step_end`."""
+        """Announce in `before_parameter_update` a stop that `on_step_end` will raise."""
         if self.votes is not None:
             self.votes.stop_late(stop)
 
     def wish(self, callback: AbstractCallback, wanted: bool) -> Callable[[], bool]:
-        """Ask for something that all processes do together, if any of them wants it.
+        """Request an action that all processes take together if any of them wants it.
 
         Args:
-            callback: Who asks, in `on_step_end`.
+            callback: The callback that asks, in `on_step_end`.
             wanted: Whether this process wants it.
 
         Returns:
-            Tells in an action of `driver.after_step` whether it is to be done now.
+            A function that says, in an action of `driver.after_step`, whether to do it now.
         """
         votes = self.votes
         if votes is None:
@@ -219,7 +219,7 @@ class HookList:
             announce(self._failure(f"at step {step}", error), step)
 
     def settle(self) -> None:
-        """Called when the steps have ended: loggers get what was held back."""
+        """Called when the steps have ended: loggers get the rows that were held back."""
         if self.votes is not None:
             self.votes.settle()
 
@@ -229,7 +229,7 @@ class HookList:
             self.votes.check()
 
     def end(self, step: int, driver: Any) -> None:
-        """Call `on_run_end` for all that were begun, then raise the first error, if any."""
+        """Call `on_run_end` of all started callbacks, then raise the first error, if any."""
         errors: list[BaseException] = []
         try:
             driver.run_state.leave_steps()
@@ -244,13 +244,13 @@ class HookList:
             raise errors[0]
 
     def fail(self, step: int, error: BaseException, driver: Any) -> None:
-        """Call `on_run_error` for all that were begun; errors there become notes on `error`."""
+        """Call `on_run_error` of all started callbacks; errors there become notes on `error`."""
         announce(self._failure(f"at step {step}", error), step)
         for later in self._finish("on_run_error", step, error, driver):
             error.add_note(f"A callback failed in on_run_error: {later!r}")
 
     def leave(self, step: int, error: BaseException, driver: Any) -> None:
-        """Call `on_run_error` in the place of a run that cannot go on, see `watchdog`."""
+        """Call `on_run_error` from another thread, for a run that hangs; see `watchdog`."""
         for later in self._finish("on_run_error", step, error, driver):
             _logger.error("A callback failed in on_run_error: %r", later)
 

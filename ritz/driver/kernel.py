@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 
 class Proposal(NamedTuple):
-    """What `Kernel.propose` computes; a pytree of arrays."""
+    """Result of `Kernel.propose`; a pytree of arrays."""
 
     loss: Any
     """Statistics of the loss at the present parameters."""
     update: Any
-    """What `Kernel.apply` takes."""
+    """The update, in the form that `Kernel.apply` takes."""
     metrics: dict[str, Any]
     """Further numbers for the step's row, by name. Under `doubts`, name -> whether: reasons not to
     trust the numbers of the step, which become the mark `suspect` of its row."""
@@ -41,8 +41,8 @@ class Kernel(abc.ABC):
     def pauses(self, carry: Any) -> Any:
         """Whether the driver must look at the carry before the next step, see `attend`.
 
-        A block ends after a step for which this is true, so that it depends on the steps alone
-        what the driver finds, and not on how they were divided into blocks.
+        A block ends after a step for which this is true, so that the result does not depend on
+        how the steps are divided into blocks.
         """
         return False
 

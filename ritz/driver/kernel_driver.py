@@ -1,4 +1,4 @@
-"""What drivers with a kernel have in common: the carry, the batch, and live steps."""
+"""Base class of drivers with a kernel: the carry, the batch, and live steps."""
 
 import abc
 import contextlib
@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver import live
 from ritz.driver.abstract import AbstractDriver
@@ -36,12 +37,12 @@ class KernelDriver(AbstractDriver):
     @property
     @abc.abstractmethod
     def kernel(self) -> Kernel:
-        """The kernel, with the present settings of the driver's state."""
+        """The kernel, for the present settings of the driver's state."""
 
     @property
     @abc.abstractmethod
     def carry(self) -> Any:
-        """What the next step needs, read from the driver and its state; may be set."""
+        """All that the next step needs, read from the driver and its state; may be set."""
 
     @carry.setter
     @abc.abstractmethod
@@ -83,8 +84,8 @@ class KernelDriver(AbstractDriver):
 
     # Traced parts of callbacks.
 
+    @override
     def traces(self, callback: AbstractCallback) -> bool:
-        """Whether the traced part of `callback` sees the steps of this run."""
         return self._observers is not None and self._observers.has(callback)
 
     def _gather_traced(self, hooks: HookList) -> None:
@@ -97,7 +98,7 @@ class KernelDriver(AbstractDriver):
             self._observers, self._held = gather(traced, carry, self._row_shapes, self.loss_name)
 
     def _observe_row(self, loss: Any, metrics: dict[str, Any]) -> None:
-        """Let the traced parts see the row of a step in a block that ends before its update."""
+        """Pass a row to the traced parts when a run stops within a block, before an update."""
         observers, hook = self._observers, "before_parameter_update"
         assert observers is not None
         if observers.sees(hook):
@@ -105,7 +106,7 @@ class KernelDriver(AbstractDriver):
             self._held = live.observe(observers, hook, self._held, self.carry, row)
 
     def _hold_as(self, held: Held | None) -> None:
-        """Take over what the traced parts carry after a hook of a live step."""
+        """Store the carries of the traced parts after a hook of a live step."""
         if held:
             self._held = held
             self._load_traced()
@@ -120,7 +121,7 @@ class KernelDriver(AbstractDriver):
         return self.carry
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back to `snapshot`; with `fresh_samples` the random keys stay those of now."""
+        """Go back to `snapshot`; with `fresh_samples` the present random keys are kept."""
         if fresh_samples:
             now = self.carry
             snapshot = jax.tree.map(
@@ -140,7 +141,7 @@ class KernelDriver(AbstractDriver):
         return attempt.loss, attempt.update
 
     def _undo_attempt(self) -> None:
-        """Take back the random numbers of a live step that was not counted.
+        """Restore the random state from before a live step that was not counted.
 
         Not if a callback has put other parameters into the state since.
         """

@@ -16,11 +16,11 @@ from ritz.driver.transfers import Packed
 
 
 class Outcome(NamedTuple):
-    """What an update leads to."""
+    """Carry after an update, and whether it is finite."""
 
     carry: Any
     held: Held
-    """What the traced parts of callbacks carry after the step."""
+    """Carries of the callbacks' traced parts after the step."""
     finite: bool
     """Whether the parameters are finite."""
 
@@ -52,7 +52,7 @@ class Attempt:
         self.loss, self.metrics, self.loss_is_finite, self._finite = packed.to_host()
 
     def outcome(self, kernel: Kernel, carry: Any, update: Any) -> Outcome:
-        """What an update leads to.
+        """The state after an update.
 
         Args:
             kernel: The kernel, maybe with settings that a callback has changed.
@@ -70,7 +70,7 @@ class Attempt:
 
 
 def _same(tree: Any, other: Any) -> bool:
-    """Whether two trees hold the very same arrays, and equal numbers."""
+    """Whether two trees hold identical array objects and equal numbers."""
     if tree is other:
         return True
     named = isinstance(tree, tuple) and type(tree) is type(other) and len(tree) == len(other)
@@ -118,12 +118,12 @@ def apply(kernel: Kernel, carry: Any, update: Any) -> Any:
 
 @jax.jit
 def trial(kernel: Kernel, carry: Any, batch: Any, update: Any) -> Any:
-    """The loss after the update, which is not made."""
+    """The loss after the update, which is not applied."""
     return kernel.trial(carry, batch, update)
 
 
 observe = jax.jit(Observers.observe, static_argnums=(0, 1))
-"""What the traced parts of callbacks carry after a hook."""
+"""Carries of the callbacks' traced parts after a hook."""
 
 
 def is_key(leaf: Any) -> bool:

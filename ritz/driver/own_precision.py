@@ -16,11 +16,11 @@ class OwnPrecision(CompiledDriver):
     """ "float64" or "float32"."""
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        """Within it, JAX computes in the driver's precision."""
+        """Context in which JAX computes in the driver's precision."""
         return jax.enable_x64(self.dtype == "float64")
 
     def around(self, steps: Steps) -> Steps:
-        """The steps in the driver's precision; what their consumer does in between is not."""
+        """Take the steps in the driver's precision; code of the user in between keeps JAX's own."""
         try:
             while True:
                 with self._precision():

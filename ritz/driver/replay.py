@@ -1,4 +1,4 @@
-"""The replay of a block: its steps were taken by one program, and now their hooks are called."""
+"""The replay of a block: the hooks of steps that one program has taken."""
 
 import itertools
 import time
@@ -14,7 +14,7 @@ from ritz.driver.finite import first_invalid
 
 
 def _each(stacked: Any, first: int, last: int) -> Iterator[Any]:
-    """Rows `first` to `last` of stacked ones on the host; each is as `to_host` would give it.
+    """Rows `first` to `last` of stacked ones on the host, each as `to_host` would return it.
 
     Rows are made when they are asked for: thousands of objects kept would wake the garbage
     collector, which then walks through everything that was ever imported.
@@ -31,7 +31,7 @@ class Replay:
 
     Args:
         first: Its first step.
-        arguments: Those of the program but for the length.
+        arguments: Arguments of the program without the length.
         block: What the program returned, on the device.
         began: When it was dispatched, as `time.perf_counter` counts.
     """
@@ -41,16 +41,16 @@ class Replay:
         self.seconds = time.perf_counter() - began
         self.began = began
         self.compiled = False
-        """Whether `seconds` have a compilation in them."""
+        """Whether `seconds` include a compilation."""
         self.length = int(length)
         self.steps = range(first, first + self.length)
         self.arguments: tuple[Any, ...] | None = arguments
-        """What it takes to run fewer steps of the block; None if the carry was given up."""
+        """Arguments for running fewer steps of the block; None if the carry was donated."""
         self.block = block
         self.count = 0
-        """How many of its steps were accepted and counted."""
+        """Number of its steps that were accepted and counted."""
         self.row_filled = False
-        """Whether the row of the present step was filled."""
+        """Whether the present step's row is filled."""
         self.pushed = False
         """Whether the driver's state is that after the present step."""
         self.first_invalid = first_invalid(rows[0], self.length)

@@ -1,4 +1,4 @@
-"""What a step's row holds: names, nested values and the statistics among them."""
+"""Reading a step's row: names, nested values and statistics."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def fields_of(value: Any) -> dict[str, Any] | None:
 
 
 def mean_of(value: Any) -> Any:
-    """The mean of statistics; what has none is its own."""
+    """The mean of statistics; other values unchanged."""
     mean = getattr(value, "mean", None)
     return value if mean is None or callable(mean) else mean
 

@@ -1,4 +1,4 @@
-"""Where a run stands."""
+"""Counters, clock and outcome of a run."""
 
 import contextlib
 import dataclasses
@@ -13,11 +13,11 @@ from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopReason
 
 MAX_ATTEMPTS = 10
-"""How often one step may be attempted, unless `run` is told otherwise."""
+"""Default limit of attempts at one step."""
 
 
 class StepInfo(NamedTuple):
-    """What `AbstractDriver.steps` yields after each step."""
+    """Result of a step, yielded by `AbstractDriver.steps`."""
 
     step: int
     """The step that has ended; `driver.step_count` is one more."""
@@ -33,7 +33,7 @@ Steps = Generator[StepInfo, None, None]
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """How a run takes its steps; see `AbstractDriver.run`."""
+    """Options of a run; see `AbstractDriver.run`."""
 
     max_attempts: int = MAX_ATTEMPTS
     max_block: int | None = None
@@ -41,7 +41,7 @@ class RunOptions:
     resume: bool | str | Path = False
     on_divergence: str | None = None
     each: bool = False
-    """Whether somebody waits for each step."""
+    """Whether a `StepInfo` is yielded for each step."""
 
     def check(self) -> None:
         """Refuse what is not allowed.
@@ -61,11 +61,11 @@ class RunState:
 
     def __init__(self) -> None:
         self.step_count = 0
-        """How many updates were applied since the driver was made."""
+        """Number of updates applied since the driver was made."""
         self.target_step = 0
         """The step count at which the run ends if nothing stops it."""
         self.attempt = 0
-        """How many attempts at the present step were rejected so far."""
+        """Number of rejected attempts at the present step."""
         self.went_back = False
         """Whether the driver went back to an earlier step during the present one."""
         self.block: range | None = None
@@ -81,11 +81,11 @@ class RunState:
         self.began: float | None = None
         """When `wallclock` was zero, as `time.perf_counter` counts; None before the first row."""
         self.resources = contextlib.ExitStack()
-        """What is held until the run is over."""
+        """Context managers that are left when the run is over."""
         self.after_step: list[Callable[[], None]] = []
-        """What waits for the end of the present step."""
+        """Actions to take at the end of the present step."""
         self.after_steps: list[Callable[[], None]] = []
-        """What waits for the end of the run's steps."""
+        """Actions to take after the run's last step."""
 
     def begin(self, options: RunOptions, target_step: int) -> None:
         """Note that the steps of a run begin."""
@@ -109,7 +109,7 @@ class RunState:
         return self.elapsed
 
     def end_step(self, whole: bool) -> None:
-        """Do what waits for the end of the present step.
+        """Take the actions that wait for the end of the present step.
 
         Args:
             whole: Whether its update was applied and all callbacks got its hooks; the rest is
@@ -120,7 +120,7 @@ class RunState:
             self.hooks.act(action, self.step_count)
 
     def leave_steps(self) -> None:
-        """Do what waits for the end of the run's steps."""
+        """Take the actions that wait for the end of the run's steps."""
         actions, self.after_steps = self.after_steps, []
         for action in actions:
             action()

@@ -1,4 +1,4 @@
-"""How a run begins and ends, around the loop."""
+"""Start and end of a run, around the loop."""
 
 import contextlib
 import logging
@@ -26,7 +26,7 @@ def start_run(
     Args:
         driver: The driver.
         n_iter: The number of steps.
-        options: How they are taken.
+        options: How to take them.
         callback: The registered callbacks, and what was given to `run`.
         **plugins: The other arguments of `run` that stand for callbacks.
     """
@@ -89,7 +89,7 @@ def _watched(driver: Stepping, n_iter: int, hooks: HookList, options: RunOptions
 
 
 def _leave(driver: Stepping, failed: str) -> None:
-    """End the run while its thread waits in vain for a process that has failed."""
+    """End the run from another thread, while its own waits for a process that has failed."""
     error = OtherProcessFailed(failed)
     driver.run_state.stop(StopReason.FAILED, f"failed with {error!r}")
     driver.hooks.leave(driver.step_count, error, driver)

@@ -18,7 +18,7 @@ class RunInterrupted(KeyboardInterrupt, SystemExit):
     for SIGTERM, 138 for SIGUSR1.
 
     Args:
-        message: What happened.
+        message: Text of the error.
         number: The signal.
     """
 
@@ -55,7 +55,7 @@ class SignalGuard:
 
     @property
     def message(self) -> str:
-        """By what the run was interrupted."""
+        """Name of the signal that interrupted the run."""
         assert self.agreed_on is not None
         where = "" if self.received is not None else " to another process"
         return f"interrupted by {self.agreed_on.name}{where}"
@@ -108,7 +108,7 @@ class SignalGuard:
 
 
 class _Hold:
-    """See `SignalGuard.held`."""
+    """Context manager that delays a second signal until it ends; see `SignalGuard.held`."""
 
     def __init__(self, guard: SignalGuard):
         self._guard = guard
@@ -125,5 +125,5 @@ class _Hold:
 
 
 def interactive() -> bool:
-    """Whether a person sits at a Python prompt or a notebook."""
+    """Whether Python runs interactively, at a prompt or in a notebook."""
     return hasattr(sys, "ps1") or "ipykernel" in sys.modules

@@ -1,4 +1,4 @@
-"""Checks names and numbers of arguments where they are written, not where they are first used."""
+"""Checks the arguments of functions when they are defined or given, not when first called."""
 
 import difflib
 import functools
@@ -33,7 +33,7 @@ def check_arguments(label: str, function: Any, names: Sequence[str], bound: bool
     """Refuse a function that cannot be called with these positional arguments.
 
     Args:
-        label: What it is called in messages, such as "MyCallback.on_step_end".
+        label: Its name in messages, such as "MyCallback.on_step_end".
         function: The function.
         names: The arguments that it will be given.
         bound: Whether `self` comes before them.

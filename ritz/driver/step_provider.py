@@ -1,4 +1,4 @@
-"""What a driver provides: how a step of its optimisation is taken."""
+"""The methods and attributes that a subclass of `AbstractDriver` provides."""
 
 import contextlib
 import copy
@@ -14,13 +14,13 @@ from ritz.driver.driver_view import DriverView
 
 
 class StepProvider(DriverView):
-    """What a subclass of `AbstractDriver` implements; three of the methods it must."""
+    """Interface that subclasses of `AbstractDriver` implement; three methods are required."""
 
     adjustable: ClassVar[frozenset[str]] = frozenset()
-    """Which of the settings `rate_scale`, `damping_scale` and `chunk_sizes` the driver obeys."""
+    """The settings, of `rate_scale`, `damping_scale` and `chunk_sizes`, that the driver uses."""
 
     logs: ClassVar[tuple[str, ...]] = ()
-    """What is logged, but not at every step."""
+    """Names of quantities that are logged, but not at every step."""
 
     period: tuple[str, int] = ("step", 1)
     """The name of the interval at whose end `logs` appear in a row, and its length in steps.
@@ -29,28 +29,28 @@ class StepProvider(DriverView):
     """
 
     rate_scale: float = 1.0
-    """Multiplies every step that the optimiser takes, where `adjustable` has it."""
+    """Factor of the optimiser's steps, used if `adjustable` names it."""
 
     damping_scale: float = 1.0
-    """Multiplies the diagonal shift of the update rule, where `adjustable` has it."""
+    """Factor of the update rule's diagonal shift, used if `adjustable` names it."""
 
     working_dir: Path = Path()
-    """The folder in which loggers place what has a relative path."""
+    """Folder to which relative paths of loggers refer."""
 
     stage_name: str = "run"
-    """How loggers call this run where they were given no name."""
+    """Name of the run in loggers that were given none."""
 
     diverges: bool = True
-    """Whether a loss that is not finite says that the run is lost."""
+    """Whether a loss that is not finite means that the run has diverged."""
 
     can_go_back: bool = True
     """Whether `restore` brings the driver back to the last good state."""
 
     doubt_remedies: Mapping[str, str] = {}
-    """Doubt about the numbers of a step -> what it means and what to try."""
+    """Name of a doubt about the numbers of a step -> what it means and what to try."""
 
     telling_doubts: frozenset[str] = frozenset()
-    """Those of the doubts that tell of parameters that have exploded."""
+    """The doubts that indicate exploded parameters."""
 
     def reset_step(self) -> None:
         """Forget the samples of the last attempt; called before each attempt."""
@@ -122,14 +122,14 @@ class StepProvider(DriverView):
         return jax.tree.map(copy.copy, self.parameters)
 
     def snapshot(self) -> Any:
-        """All that `restore` needs to undo later updates."""
+        """Everything that `restore` needs to undo later updates."""
         return self.snapshot_parameters()
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; `step_count` keeps counting the updates that were applied.
 
         Args:
-            snapshot: What `snapshot` gave.
+            snapshot: Return value of `snapshot`.
             fresh_samples: Whether random numbers go on from where they are, instead of
                 repeating what followed the snapshot.
         """
@@ -137,14 +137,14 @@ class StepProvider(DriverView):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state: name -> value.
+        """Settings on which the results depend besides the state: name -> value.
 
         A run is resumed only with the same settings, as `ritz.driver.description` tells them.
         """
         return {"driver": type(self)}
 
     def begin_run(self) -> None:
-        """Called before a run."""
+        """Called before a run; may prepare the driver for it."""
 
     def end_run(self) -> None:
         """Called after a run, however it ended."""

@@ -1,4 +1,4 @@
-"""What the run loop asks of a driver."""
+"""Methods of a driver that the run loop calls."""
 
 import time
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ class Stepping(Guarded):
     """Brings the methods of a step together with counters, clock and rows."""
 
     def around(self, steps: Steps) -> Steps:
-        """The steps of a run as they are handed out; for drivers that do something around each."""
+        """The steps of a run as users get them; for drivers that act around each step."""
         return steps
 
     @property
     def waits_for_step(self) -> bool:
-        """Whether anything waits for the end of the present step, see `after_step`."""
+        """Whether an action waits for the end of the present step, see `after_step`."""
         return bool(self.run_state.after_step)
 
     def plan_block(self, first: int) -> int:
-        """How many steps from `first` on this process would take as a block; 0 if it is live."""
+        """Length of the block from `first` on that suits this process; 0 for a live step."""
         return 0
 
     def take_back(self, step: int, filled: bool, counted: bool) -> bool:
@@ -42,15 +42,15 @@ class Stepping(Guarded):
         """Called before each step; a driver with a kernel may compute a block of them."""
 
     def replay_block(self, hooks: HookList) -> Iterator[StepInfo]:
-        """Go through the steps of a block but its last, as far as only rows and hooks matter there.
+        """Replay the steps of a block but its last, as far as only rows and hooks matter.
 
         Yields:
-            What `steps` yields, if somebody waits for that.
+            What `steps` yields, if it is used.
         """
         yield from ()
 
     def settle(self) -> None:
-        """Called when a run leaves its steps: bring the state to the steps that were counted."""
+        """Called when a run leaves its steps: restore the state after the counted steps."""
         self.leave_diverged()
 
     def begin_attempt(self, attempt: int) -> None:
@@ -58,11 +58,11 @@ class Stepping(Guarded):
         self.run_state.attempt, self.run_state.went_back = attempt, False
 
     def propose(self) -> None:
-        """Compute loss and update of the attempt, and keep both."""
+        """Compute loss and update of the attempt and store both in the driver."""
         self._loss_stats, self._dp = self.compute_loss_and_update()
 
     def count_step(self, counted: bool, whole: bool = True) -> None:
-        """Count the step that has ended, and do what waits for that.
+        """Count the step that has ended, and take the actions that wait for its end.
 
         Args:
             counted: Whether its update was applied; it does not count if `take_back` was called
@@ -93,5 +93,5 @@ class Stepping(Guarded):
         log_data["wallclock"] = self.run_state.tick(self._clock())
 
     def _clock(self) -> float:
-        """When the present step's loss was known."""
+        """Time at which the present step's loss was known."""
         return time.perf_counter()

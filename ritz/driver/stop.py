@@ -1,4 +1,4 @@
-"""How a run ends: the exception that stops it, the reasons, and the error for rejected steps."""
+"""Ends of a run: the exception that stops it, the reasons, and errors."""
 
 import enum
 
@@ -23,7 +23,7 @@ class StopRun(Exception):
     """
 
     reason: StopReason = StopReason.STOPPED
-    """What `AbstractDriver.stop_reason` becomes; a subclass may set another."""
+    """Value of `AbstractDriver.stop_reason` afterwards; a subclass may set another."""
 
 
 class StepRejectedError(RuntimeError):
@@ -31,7 +31,7 @@ class StepRejectedError(RuntimeError):
 
 
 class DeferredAccessError(RuntimeError):
-    """A deferred callback asked for something that is only there while its step is in progress."""
+    """A deferred callback asked for the driver's state, which only live callbacks may use."""
 
     def __init__(self, what: str, step: int, block: range):
         super().__init__(what, step, block)

@@ -14,7 +14,7 @@ from ritz.driver.callback import AbstractCallback
 _logger = logging.getLogger(__name__)
 
 Held = tuple[Any, ...]
-"""What each traced part carries from step to step, in the order of `Observers.parts`."""
+"""Carry of each traced part, in the order of `Observers.parts`."""
 
 
 class TracedPart:
@@ -50,9 +50,9 @@ class Observers:
 
     loss_name: str
     parts: tuple[TracedPart, ...] = ()
-    """Those that carry something."""
+    """Parts with a carry."""
     meters: tuple[TracedPart, ...] = ()
-    """Those that add metrics."""
+    """Parts that add metrics."""
 
     def metrics(self, carry: Any, proposal: Any) -> dict[str, Any]:
         """The kernel's metrics and those of callbacks."""
@@ -62,26 +62,26 @@ class Observers:
         return metrics
 
     def row(self, step: Any, loss: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """What traced parts know of a step."""
+        """The row that traced parts get for a step."""
         return {"step": step, self.loss_name: loss, **metrics}
 
     def observe(self, hook: str, held: Held, carry: Any, row: dict[str, Any]) -> Held:
-        """What the parts carry after they have seen `hook`."""
+        """Carries of the parts after `hook`."""
         return tuple(
             part.callback.traced(own, carry, row) if part.callback.traced_at == hook else own
             for part, own in zip(self.parts, held, strict=True)
         )
 
     def has(self, callback: AbstractCallback) -> bool:
-        """Whether `callback` has a part here."""
+        """Whether one of the parts belongs to `callback`."""
         return any(part.callback is callback for part in (*self.parts, *self.meters))
 
     def sees(self, hook: str) -> bool:
-        """Whether any part looks at `hook`."""
+        """Whether any part acts at `hook`."""
         return any(part.callback.traced_at == hook for part in self.parts)
 
     def load(self, held: Held) -> None:
-        """Hand to the callbacks what their parts carry."""
+        """Give the callbacks the carries of their parts."""
         for part, own in zip(self.parts, held, strict=True):
             part.callback.load_traced(own)
 
@@ -89,7 +89,7 @@ class Observers:
 def gather(
     callbacks: Iterable[AbstractCallback], carry: Any, row: dict[str, Any], loss_name: str
 ) -> tuple[Observers, Held]:
-    """The traced parts of a run's callbacks, and what they carry at its start.
+    """The traced parts of a run's callbacks, and their carries at its start.
 
     A part that looks for something which steps do not compute, a `LookupError`, is left out: its
     callback sees every step live instead.

@@ -1,4 +1,4 @@
-"""How trees of numbers come to the host."""
+"""Transfer of trees of numbers to the host."""
 
 import functools
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ def to_host(tree: Any) -> Any:
 
 @functools.cache
 def _far() -> bool:
-    """Whether the device has a memory of its own."""
+    """Whether the device has its own memory."""
     return jax.default_backend() != "cpu"
 
 
 @jax.tree_util.register_pytree_node_class
 class Packed:
-    """A tree whose scalars lie in one vector for each type; made within compiled functions.
+    """A tree with its scalars packed in one vector per type; made within compiled functions.
 
     A transfer to the host takes several microseconds, however little it brings.
     """
@@ -41,13 +41,13 @@ class Packed:
         booleans: tuple[int, ...],
         structure: Any,
     ):
-        """Use `pack`."""
+        """Store packed arrays; use `pack` to make them."""
         self._vectors, self._arrays = tuple(vectors), tuple(arrays)
         self._order, self._booleans, self._structure = order, booleans, structure
 
     @classmethod
     def pack(cls, tree: Any) -> "Packed":
-        """Pack a tree of arrays; truth values travel as numbers of another type, if any."""
+        """Pack a tree of arrays; booleans are packed with numbers of another type, if any."""
         leaves, structure = jax.tree.flatten(tree)
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         booleans = tuple(
@@ -84,10 +84,10 @@ class Packed:
         return self._structure.unflatten(leaves)
 
     def tree_flatten(self) -> tuple[Any, Any]:
-        """As JAX asks for it."""
+        """Arrays and static data of this pytree, for JAX."""
         return (self._vectors, self._arrays), (self._order, self._booleans, self._structure)
 
     @classmethod
     def tree_unflatten(cls, static: Any, children: Any) -> "Packed":
-        """As JAX asks for it."""
+        """Make the object from arrays and static data, for JAX."""
         return cls(*children, *static)

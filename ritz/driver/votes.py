@@ -1,4 +1,4 @@
-"""What the processes of a run decide together: one gather a block, or a live step.
+"""Decisions that the processes of a run take together, with one gather per block or live step.
 
 In a block each process calls its hooks until one of them decides something, or to the block's end,
 and then gathers. The earliest decision of any process counts. A process that went on beyond it goes
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _NONE, _CUT, _REJECT, _STOP, _FAIL = range(5)
-"""What a process decided; of several at one place the highest counts."""
+"""Decision of a process; of several at one place the highest counts."""
 
 _REJECTING, _LOGGING, _ENDING = (STEP_HOOKS.index(hook) for hook in STEP_HOOKS[2:])
 _CUTTING, _LAST = _ENDING + 1, _ENDING + 2
@@ -36,7 +36,7 @@ _REASONS = list(StopReason)
 
 
 class Voter(Protocol):
-    """What votes ask of a driver; see `ritz.driver.stepping.Stepping`."""
+    """Interface of a driver that `Votes` uses; see `ritz.driver.stepping.Stepping`."""
 
     @property
     def block(self) -> range | None: ...  # noqa: D102
@@ -73,7 +73,7 @@ class Votes:
     def __init__(self, callbacks: Sequence[AbstractCallback]):
         self.signals: SignalGuard | None = None
         self.failure: Failure | None = None
-        """The error of this process, until the others know."""
+        """The error of this process, until the other processes know it."""
         self._callbacks = callbacks
         self._withheld = Withheld(callbacks)
         self._at: frozenset[int] = frozenset()
@@ -104,7 +104,7 @@ class Votes:
         return bool(np.any(table[:, 0]))
 
     def plan(self, propose: Callable[[], int]) -> int:
-        """The length of the next block, 0 for a live step; `propose` says what suits this process.
+        """Length of the next block, 0 for a live step; `propose` returns that of this process.
 
         It is known from the last vote, unless that has ended a block early.
         """
@@ -125,8 +125,8 @@ class Votes:
         Args:
             hook: Its name.
             calls: Callbacks and their methods.
-            ask: Calls them: `(hook, calls, args) -> (stop requests, callbacks that said yes)`.
-            args: Those of the hook.
+            ask: Makes the calls: `(hook, calls, args) -> (stop requests, callbacks that said yes)`.
+            args: Arguments of the hook.
 
         Returns:
             The callbacks that answered with a true value.
@@ -187,11 +187,11 @@ class Votes:
         self._late = stop
 
     def wish(self, callback: AbstractCallback) -> None:
-        """Ask for what `callback` does only with all processes."""
+        """Request an action that `callback` takes on all processes together."""
         self._wishes |= self._bit(callback)
 
     def granted(self, callback: AbstractCallback) -> bool:
-        """Whether any process asked for it until the last vote."""
+        """Whether any process had requested it at the last vote."""
         bit = self._bit(callback)
         granted = bool(self._granted & bit)
         if granted:
@@ -215,7 +215,7 @@ class Votes:
     # The vote.
 
     def _vote(self, place: Place, driver: Voter, kind: int) -> bool:
-        """Gather what the processes decided, and act on the first of it.
+        """Gather the decisions of all processes, and act on the earliest.
 
         Returns:
             Whether the step at `place` is rejected.
@@ -289,7 +289,7 @@ class Votes:
             self._fail(error, step, where)
 
     def _go_back(self, first: Place, driver: Voter) -> bool:
-        """Go back to `first`; whether that was possible."""
+        """Go back to `first`; return whether that was possible."""
         filled, counted = first.hook >= _LOGGING, first.hook >= _ENDING
         if not driver.take_back(first.step, filled, counted):
             return False
@@ -300,7 +300,7 @@ class Votes:
     # After the steps.
 
     def settle(self) -> None:
-        """Write what was held when the steps are left without a vote."""
+        """Write the held rows when the steps are left without a vote."""
         if self._withheld:
             self._commit(Place(NEVER, _LAST))
 

@@ -1,4 +1,4 @@
-"""Lets no process wait for one that has failed.
+"""Ends processes that would wait forever for one that has failed.
 
 A process that fails says so in the key-value store of `jax.distributed`, where the others look now
 and then, and joins them at the next gather once all of them wait there. If they never come there,
@@ -22,7 +22,7 @@ import jax
 _logger = logging.getLogger("ritz")
 
 EVERY = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks of the store."""
 
 MEETING = 6.0
 """Seconds that a process which has failed waits for the others to come to a gather."""
@@ -34,11 +34,11 @@ LAST_PATIENCE = 4.0
 """Seconds that callbacks have for `on_run_error` after that."""
 
 AT_EXIT = 5.0
-"""Seconds that JAX has to take leave of processes that are lost; it would wait for minutes."""
+"""Seconds that JAX may wait at exit for lost processes, instead of minutes."""
 
 
 class _Place:
-    """Where this process is."""
+    """Gather at which this process waits, if any."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -50,7 +50,7 @@ class _Place:
         return f"ritz/{self.runs}"
 
     def report(self, client: Any) -> None:
-        """Say at which gather this process waits, if it does."""
+        """Publish the gather at which this process waits, if it does."""
         if self.waits:
             key = f"{self.folder}/waits/{self.gathers}/{jax.process_index()}"
             with contextlib.suppress(Exception):  # said already
@@ -80,7 +80,7 @@ def waiting() -> Iterator[None]:
 
 
 def publish(text: str) -> None:
-    """Say that this process has failed; the first text counts."""
+    """Publish that this process has failed; only the first text is kept."""
     client = _client()
     if client is not None:
         key = f"{_place.folder}/failed/{jax.process_index()}"
@@ -154,7 +154,7 @@ def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[st
         _place.report(client)
         if ended.wait(EVERY / 5):
             return
-    _logger.critical("%s. This process waits for it in vain and is ended.", failed)
+    _logger.critical("%s. This process waits for it in a computation and is ended.", failed)
     _within(LAST_PATIENCE, functools.partial(leave, failed))
     _within(LAST_PATIENCE / 2, jax.distributed.shutdown)
     sys.stdout.flush()
@@ -163,7 +163,7 @@ def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[st
 
 
 def _within(seconds: float, action: Callable[[], None]) -> None:
-    """Do something, but do not wait for it longer than that."""
+    """Call a function in a thread, and wait for it at most this long."""
     thread = threading.Thread(target=action, daemon=True)
     thread.start()
     thread.join(seconds)

@@ -1,4 +1,4 @@
-"""What waits until the processes of a run agree on a block, or is taken back."""
+"""Logger calls that wait until the processes of a run agree on a block."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Calls, has_state
 
 
 class Place(NamedTuple):
-    """A point of a run; they sort by time."""
+    """A point in a run; places sort by time."""
 
     step: int
     hook: int
@@ -45,7 +45,7 @@ class Withheld:
         return bool(self._held)
 
     def hold(self, place: Place, calls: Calls) -> Calls:
-        """The same calls, with those of loggers put off."""
+        """The calls, with those of loggers postponed."""
 
         def put_off(callback: AbstractCallback, call: Callable[..., Any], *args: Any) -> None:
             step, log_data, driver = args
@@ -58,7 +58,7 @@ class Withheld:
         ]
 
     def commit(self, until: Place, well: bool) -> tuple[Exception, int, str] | None:
-        """Make the calls that waited, up to a place, and forget the others.
+        """Make the waiting calls up to a place, and drop the later ones.
 
         Args:
             until: The place.
@@ -89,14 +89,14 @@ class Withheld:
         self._states.append((place, states))
 
     def go_back(self, first: Place) -> None:
-        """Give the callbacks the states that they had at a place."""
+        """Restore the callbacks' states at a place."""
         states = [states for place, states in self._states if place <= first]
         for key, state in states[-1].items() if states else ():
             self._stateful[key].load_state_dict(state)
 
 
 def _copy(state: Any) -> Any:
-    """A state whose parts do not change when the callback's do."""
+    """A copy of a state that later changes of the callback leave alone."""
     if isinstance(state, Mapping):
         return {key: _copy(value) for key, value in state.items()}
     if isinstance(state, list | tuple):

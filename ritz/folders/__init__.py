@@ -1,4 +1,4 @@
-"""Run folders as files: who owns one, what was saved in it, how its logs end.
+"""Run folders: their owner, checkpoints, logs, configuration and summary.
 
 Nothing here imports JAX, so that commands which only look at runs start at once.
 """

@@ -1,4 +1,4 @@
-"""Quantities of a log, read one by one and thinned: for pictures of logs of any length."""
+"""Columns of logs of any length, read one by one and thinned, for plots and `ritz status`."""
 
 import csv
 import itertools
@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.folders.journal_rows import journal_rows, last_journal_row
 from ritz.folders.json_columns import JSONColumns, Span
 from ritz.folders.tail import blocks_backwards, first_line, last_line, sampled_lines
 
 MOST_POINTS = 4000
-"""How many rows of a long CSV file are looked at."""
+"""Number of rows read from a long CSV file."""
 
 _NOT_FINITE = frozenset(("", "nan", "inf", "-inf"))
-"""Cells that are passed over at once."""
+"""Number of cells skipped at once."""
 
 Column = tuple[np.ndarray, np.ndarray]
 """Steps and real values."""
@@ -41,22 +42,22 @@ class LogColumns(ABC):
 
     @abstractmethod
     def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
-        """Step and quantities of the last row, as far as a row is there; None without rows."""
+        """Step and quantities of the last row; None without rows."""
 
     def last_finite(self, name: str, field: str) -> tuple[int, float] | None:
-        """Step and value of the last row in which a field is finite; None if it never was."""
+        """Step and value of the last row in which a field is finite; None if there is none."""
         steps, values = self.column(name, field)
         finite = np.flatnonzero(np.isfinite(values))
         return (int(steps[finite[-1]]), float(values[finite[-1]])) if len(finite) else None
 
     def _add_quantities(self, journal: Path) -> None:
-        """Those that are in the journal only, as far as its last row tells."""
+        """Add quantities that only the last row of the journal has."""
         newest = last_journal_row(journal)
         for name, fields in ({} if newest is None else newest[1]).items():
             self.quantities.setdefault(name, tuple(fields))
 
     def main_field(self, name: str) -> str | None:
-        """The field that stands for a quantity; None for a quantity without numbers."""
+        """The main field of a quantity; None for a quantity without numbers."""
         fields = self.quantities.get(name, ())
         return next((f for f in ("Mean", "mean", "value") if f in fields), None) or (
             fields[0] if len(fields) == 1 else None
@@ -75,8 +76,8 @@ class JSONLog(LogColumns):
                 self.quantities[name] = tuple(f for f in node if f != "iters")
         self._add_quantities(self._journal)
 
+    @override
     def column(self, name: str, field: str) -> Column:
-        """Read the two arrays, and the journal."""
         node: Any = self._document.tree.get(name)  # type: ignore[union-attr]
         steps = values = np.empty(0)
         if node is not None and field in node:
@@ -104,7 +105,7 @@ class JSONLog(LogColumns):
         return (last, row) if row else None
 
     def _steps(self, span: Span, n: int) -> np.ndarray:
-        """The steps, which grow: if there are as many as from first to last, they are known."""
+        """The steps; not read if first, last and number show that they are consecutive."""
         if n > 1:
             first, last = self._document.first(span), self._document.last(span)
             if last - first == n - 1:
@@ -135,8 +136,8 @@ class HDF5LogColumns(LogColumns):
             raise ValueError(f"{path} is no HDF5 log: {error}") from error
         self._add_quantities(self._journal)
 
+    @override
     def column(self, name: str, field: str) -> Column:
-        """Read the two data sets, and the journal."""
         import h5py
 
         column = np.empty(0), np.empty(0)
@@ -188,8 +189,8 @@ class CSVLogColumns(LogColumns):
                 self.quantities[name] = (*self.quantities.get(name, ()), field)
         self._rows: list[list[str]] | None = None
 
+    @override
     def column(self, name: str, field: str) -> Column:
-        """The cells of the lines that are read."""
         if self._rows is None:
             lines = sampled_lines(self.path, MOST_POINTS)
             self._rows = list(csv.reader(line.decode(errors="replace") for line in lines))
@@ -201,8 +202,8 @@ class CSVLogColumns(LogColumns):
                 values.append(float(row[place]))
         return np.array(steps), np.array(values)
 
+    @override
     def last_finite(self, name: str, field: str) -> tuple[int, float] | None:
-        """Search all lines, from the last one back."""
         place = self._places[name, field]
         for block in blocks_backwards(self.path):
             for line in reversed(block.decode(errors="replace").split("\n")):
@@ -219,8 +220,8 @@ class CSVLogColumns(LogColumns):
                     return step, value
         return None
 
+    @override
     def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
-        """From the last line."""
         line = last_line(self.path)
         cells = [] if line is None else next(csv.reader([line.decode(errors="replace")]), [])
         try:
@@ -241,14 +242,14 @@ READERS = {
     ".h5": HDF5LogColumns,
     ".hdf5": HDF5LogColumns,
 }
-"""By the end of a file's name."""
+"""Readers by suffix of the file name."""
 
 
 def open_log(path: Path) -> LogColumns:
-    """A log file.
+    """Open a log file.
 
     Raises:
-        ValueError: If it is none, or cannot be read.
+        ValueError: If it is not a log, or cannot be read.
     """
     if path.suffix not in READERS:
         raise ValueError(f"{path} is no log: its name ends in none of {', '.join(READERS)}.")
@@ -270,11 +271,11 @@ def _with_journal(column: Column, journal: Path, name: str, field: str) -> Colum
 
 
 def thinned(values: np.ndarray, most: int) -> np.ndarray:
-    """Places of about `most` values that look like all: lowest and highest of each stretch.
+    """Indices of about `most` values that plot alike: lowest and highest of each interval.
 
     Args:
         values: Shape (n,).
-        most: How many are left; all if there are no more.
+        most: Number of values to keep; all are kept if there are fewer.
     """
     n = len(values)
     if n <= most:

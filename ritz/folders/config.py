@@ -1,11 +1,11 @@
-"""The configuration in a run folder, with its checksum and the domain that it belongs to."""
+"""The configuration in a run folder, with its checksum and domain."""
 
 import re
 import zlib
 from pathlib import Path
 
 CONFIG = "config.yaml"
-"""The file of a run folder with the resolved configuration of its last command."""
+"""File of a run folder with the resolved configuration of its last command."""
 
 _SIGNED = re.compile(rb"# Written by ritz(?: (\w+))?; checksum ([0-9a-f]{8})\.\n")
 _LONGEST_HEAD = 200
@@ -23,7 +23,7 @@ def signed(content: bytes, domain: str) -> bytes:
 
 
 def is_intact(content: bytes) -> bool:
-    """Whether the content of a configuration file is as it was written."""
+    """Whether the content of a configuration file is unchanged since it was written."""
     head = _SIGNED.match(content)
     if head is None:
         return False
@@ -31,7 +31,7 @@ def is_intact(content: bytes) -> bool:
 
 
 def domain_of(folder: str | Path) -> str | None:
-    """The domain of a run folder; None if it does not tell."""
+    """The domain of a run folder; None if unknown."""
     try:
         with open(Path(folder) / CONFIG, "rb") as file:
             head = _SIGNED.match(file.read(_LONGEST_HEAD))

@@ -8,7 +8,7 @@ from pathlib import Path
 INTERVAL = 5.0
 """Seconds between two touches."""
 PATIENCE = 30.0
-"""Seconds without a touch after which a process is taken for dead."""
+"""Seconds without a touch after which a process counts as dead."""
 
 
 class Heartbeat:
@@ -20,7 +20,7 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def add(self, path: Path) -> None:
-        """Touch `path` too."""
+        """Start to touch `path` regularly."""
         self._paths = [*self._paths, path]
         if self._thread is None or self._stop.is_set() or not self._thread.is_alive():
             self._stop = threading.Event()
@@ -28,7 +28,7 @@ class Heartbeat:
             self._thread.start()
 
     def remove(self, path: Path) -> None:
-        """Touch `path` no more."""
+        """Stop touching `path`."""
         self._paths = [p for p in self._paths if p != path]
         if not self._paths:
             self._stop.set()

@@ -1,4 +1,4 @@
-"""Rows of a journal, which a document lacks yet."""
+"""Rows of a journal that its document still lacks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from ritz.folders.tail import complete_lines, last_line
 
 FIELDS = "__fields__"
 SPECIAL = "__special__"
-"""Marks in a journal; no name that is logged is expected to look like these."""
+"""Marks in a journal, chosen to differ from logged names."""
 
 
 def last_journal_row(path: Path) -> tuple[int, dict[str, dict[str, Any]]] | None:
@@ -52,7 +52,7 @@ def _rows(line: bytes) -> Iterator[tuple[int, dict[str, dict[str, Any]]]]:
 
 
 def _real(value: Any) -> Any:
-    """The real part of what stands in a journal."""
+    """The real part of a value in a journal."""
     while isinstance(value, dict):
         value = value[SPECIAL] if SPECIAL in value else value["real"]
     return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value

@@ -1,4 +1,4 @@
-"""Columns of a log in JSON layout, read without the rest of the document."""
+"""Single columns of a log in JSON layout, without reading the whole document."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
 class Span(NamedTuple):
-    """Where an array is in the file: its first byte behind `[`, and its `]`."""
+    """Position of an array in the file: the byte after its `[`, and its `]`."""
 
     start: int
     end: int
@@ -30,7 +30,7 @@ Node = dict[str, Any] | list[Any] | Span
 
 
 class JSONColumns:
-    """Finds all arrays of a document, and reads those that are asked for.
+    """Finds all arrays of a document, and reads them on demand.
 
     Numbers hold no brackets, so that a search for the next one skips a whole array.
 
@@ -38,7 +38,7 @@ class JSONColumns:
         path: The file.
 
     Raises:
-        ValueError: If it is no log in JSON layout.
+        ValueError: If it is not a log in JSON layout.
     """
 
     def __init__(self, path: Path):
@@ -84,7 +84,7 @@ class JSONColumns:
         return float("nan") if cell == b"null" else float(cell)
 
     def _pieces(self, span: Span) -> Iterator[bytes]:
-        """The array as several, which end where a number ends."""
+        """The array in pieces, each of which ends where a number ends."""
         rest, place = b"", span.start
         while place < span.end:
             text = rest + os.pread(self._file, min(_CHUNK, span.end - place), place)
@@ -94,7 +94,7 @@ class JSONColumns:
                 yield b"[" + whole + b"]"
 
     def _node(self, at: int, depth: int) -> tuple[Node, int]:
-        """What begins at `at`, and where it ends."""
+        """The value that begins at byte `at`, and the position of its end."""
         if depth > _DEEPEST:
             raise ValueError(f"it is nested more than {_DEEPEST} deep")
         first = os.pread(self._file, 1, at)
@@ -155,7 +155,7 @@ class JSONColumns:
         return Span(at + 1, end), end + 1
 
     def _end_of_numbers(self, at: int, depth: int) -> int:
-        """Where arrays of numbers, one in the other, end."""
+        """Position of the end of nested arrays of numbers."""
         end = self._find(b"]", at)
         if depth == 1:
             return end

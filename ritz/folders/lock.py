@@ -20,18 +20,18 @@ from ritz.folders.owner import is_alive, is_here, is_present_process, present_pr
 _logger = logging.getLogger(__name__)
 
 FILE = "run.lock"
-"""The file in a folder that says who owns it, and how the last run in it ended."""
+"""File in a folder with its owner, and the way its last run ended."""
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
-"""What file systems without `flock` answer."""
+"""Error numbers of file systems without `flock`."""
 _LONGEST_AGE = 600.0
-"""Seconds without a heartbeat after which a run on another machine is dead, whatever its clock."""
+"""Seconds without a heartbeat after which a run on another machine counts as dead."""
 _SETTLING = 0.2
 """Seconds in which of two takers on a file system without `flock` the later one wins."""
 
 
 class FolderInUseError(ValueError):
-    """A folder belongs to another run, which goes on."""
+    """The folder belongs to another run that is still going on."""
 
 
 @dataclasses.dataclass
@@ -41,9 +41,9 @@ class _Hold:
     thread: int
     token: str
     before: dict[str, Any] | None
-    """What the file said before."""
+    """Former content of the file."""
     made: list[Path]
-    """The folders that were made for it."""
+    """Folders that were made for the lock."""
     depth: int = 1
     ended: dict[str, Any] | None = None
 
@@ -55,7 +55,7 @@ _heartbeat = Heartbeat()
 
 
 class FolderLock:
-    """Makes a folder the property of one run; others are refused until it has ended.
+    """Locks a folder for one run; others are refused until it has ended.
 
     The file `run.lock` names host, process with its start time, and command. It stays when the
     process is killed, and is taken over then: a process number of this machine is looked up, and
@@ -75,14 +75,14 @@ class FolderLock:
         return os.getpid(), str(self.folder.resolve())
 
     def acquire(self, within: bool = False) -> None:
-        """Take the folder.
+        """Lock the folder.
 
         Args:
             within: Whether this is part of the run for which this thread may have taken it
                 already.
 
         Raises:
-            FolderInUseError: If another run has it: which, and what to do.
+            FolderInUseError: If another run has it, with which one and what to do.
             OSError: If the folder cannot be written.
         """
         with _guard:
@@ -108,7 +108,7 @@ class FolderLock:
             _heartbeat.add(self.path)
 
     def release(self, ended: dict[str, Any] | None) -> None:
-        """Give the folder back.
+        """Unlock the folder.
 
         Args:
             ended: How the run ended, which is kept in the file; None if there was no run, and
@@ -187,7 +187,7 @@ class FolderLock:
         return not rebooted(owner) and self._beats(owner)
 
     def _beats(self, owner: dict[str, Any]) -> bool:
-        """Whether a run on another machine touches the file."""
+        """Whether a run on another machine still touches the file."""
         first = os.stat(self.path).st_mtime_ns
         if time.time() - first / 1e9 > _LONGEST_AGE:
             return False
@@ -216,12 +216,12 @@ class FolderLock:
 
 
 def read_lock(folder: str | Path) -> dict[str, Any] | None:
-    """What the lock of a folder says: its last owner, and `ended`; None if there is none.
+    """Content of the lock of a folder: its last owner, and `ended`; None if there is none.
 
     Args:
         folder: The folder. A lock that was copied there with it counts as none.
     """
-    for _ in range(3):  # somebody may be writing it
+    for _ in range(3):  # another process may be writing it
         try:
             file = os.open(Path(folder) / FILE, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -272,7 +272,7 @@ def _exclude(file: int) -> bool:
 
 
 def _read(file: int) -> dict[str, Any] | None:
-    """What the file says; None if it is empty, damaged, or the copy of another one."""
+    """Content of the file; None if it is empty, damaged, or a copy of another one."""
     try:
         found = json.loads(os.pread(file, 1 << 16, 0))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which process owns a run folder, and whether it is alive."""
+"""The process that owns a run folder, and whether it is alive."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ _LONGEST_COMMAND = 300
 
 
 def present_process() -> dict[str, Any]:
-    """This process, as the owner of a folder: what `is_alive` and people need."""
+    """Description of this process as an owner, for `is_alive` and messages."""
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
     return {
         "host": socket.gethostname(),
@@ -37,7 +37,7 @@ def is_here(owner: dict[str, Any]) -> bool:
 
 
 def rebooted(owner: dict[str, Any]) -> bool:
-    """Whether this machine was started anew since the owner ran on it."""
+    """Whether this machine was rebooted since the owner ran on it."""
     boot, _, _ = str(owner.get("place")).partition(" ")
     known = _boot() != "" and boot != ""
     return known and owner.get("host") == socket.gethostname() and boot != _boot()
@@ -46,7 +46,7 @@ def rebooted(owner: dict[str, Any]) -> bool:
 def is_alive(owner: dict[str, Any]) -> bool:
     """Whether the process still runs, for an owner that `is_here`.
 
-    A process with the same number that was started at another time is another one.
+    A process with the same number but another start time is a different one.
     """
     pid = owner.get("pid")
     if not isinstance(pid, int) or pid <= 0:
@@ -70,7 +70,7 @@ def _boot() -> str:
 
 @functools.cache
 def _place() -> str:
-    """Where process numbers mean the same: boot and namespace, or else the host's name."""
+    """Scope of process numbers: boot and namespace, or else the host's name."""
     try:
         return f"{_boot()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
@@ -88,7 +88,7 @@ def _start_time(pid: int) -> str | None:
 
 
 def _asked_start_time(pid: int) -> str | None:
-    """The same on systems without /proc."""
+    """Start time of a process on systems without /proc."""
     try:
         done = subprocess.run(
             ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True

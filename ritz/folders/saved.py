@@ -1,4 +1,4 @@
-"""Which checkpoints a folder holds, and what they tell besides their arrays."""
+"""The checkpoints in a folder, and their manifests."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 MANIFEST = "manifest"
-"""The folder of a checkpoint with all that JSON can hold."""
+"""Folder of a checkpoint with the data that are kept as JSON."""
 
 _NAME = re.compile(r"(\d+)(-end)?")
 
@@ -21,7 +21,7 @@ class Entry(NamedTuple):
     """A checkpoint on disk; they sort by age."""
 
     step: int
-    """How many updates had been applied."""
+    """Number of updates that had been applied."""
     end: bool
     """Whether a run ended here."""
     path: Path
@@ -39,7 +39,7 @@ def entries(folder: Path) -> list[Entry]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What a checkpoint tells besides its arrays, without reading them.
+    """Read the manifest of a checkpoint, without its arrays.
 
     Raises:
         CheckpointError: If it is missing or damaged.

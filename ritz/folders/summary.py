@@ -1,4 +1,4 @@
-"""The result of a run, in a file that programs read."""
+"""The results of a run in a file for programs to read."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 from ritz.folders.files import atomic_write
 
 SUMMARY = "summary.json"
-"""The file of a run folder with its result; `exact` in it is drawn as a line."""
+"""File of a run folder with its results; plots show its `exact` as a line."""
 
 
 def read_summary(folder: str | Path) -> dict[str, Any]:
@@ -33,9 +33,9 @@ def add_result(folder: str | Path, command: str, result: Mapping[str, Any], **mo
 
     Args:
         folder: The run folder.
-        command: Its name: the key of its result, which is also at the top as the newest.
+        command: Name of the command, under which the result is stored besides the top level.
         result: Its result.
-        **more: What goes beside it.
+        **more: Further entries at the top level.
     """
     before = read_summary(folder)
     others = {k: v for k, v in before.items() if isinstance(v, dict) and k != command}
@@ -45,7 +45,7 @@ def add_result(folder: str | Path, command: str, result: Mapping[str, Any], **mo
 
 
 def _without_nan(value: Any) -> tuple[Any, bool]:
-    """The value with None for what is not finite, and whether all is."""
+    """The value with None in place of numbers that are not finite, and whether all are finite."""
     if isinstance(value, Mapping):
         parts = {str(k): _without_nan(v) for k, v in value.items()}
         return {k: v for k, (v, _) in parts.items()}, all(ok for _, ok in parts.values())

@@ -1,4 +1,4 @@
-"""The ends of files of lines, which may be long."""
+"""Reads the first, last or sampled lines of long files."""
 
 import os
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def last_line(path: Path) -> bytes | None:
 
 
 def blocks_backwards(path: Path) -> Iterator[bytes]:
-    """The complete lines of a file in blocks, of which the last one comes first.
+    """The complete lines of a file in blocks, beginning with the last block.
 
     Yields:
         Whole lines in their order, each with its newline.
@@ -66,7 +66,7 @@ def complete_lines(path: Path) -> Iterator[bytes]:
 
 
 def sampled_lines(path: Path, most: int) -> list[bytes]:
-    """Lines from all over a file, in their order: all of them, or about `most` if it has more.
+    """Lines spread over a file, in order: all of them, or about `most` if it has more.
 
     The first line is left out; the last complete one is there.
     """
@@ -83,7 +83,7 @@ def sampled_lines(path: Path, most: int) -> list[bytes]:
                 continue
             file.seek(place)
             if number:
-                file.readline()  # most likely the middle of one
+                file.readline()  # most likely an incomplete line
             line = file.readline()
             if line.endswith(b"\n"):
                 found.append(line[:-1])

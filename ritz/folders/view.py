@@ -1,21 +1,21 @@
-"""What of a run is shown to people."""
+"""Which quantities of a run `ritz status` and `ritz plot` show, and how."""
 
 import dataclasses
 
 ERRORS = ("error_of_mean", "Sigma")
-"""How the error of a mean is called: in statistics, and in logs in NetKet's layout."""
+"""Names of the error of a mean, in statistics and in logs in NetKet's layout."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-    """A quantity of a run's rows, as people read it.
+    """A quantity of a run's rows, and how to display it.
 
     Args:
-        name: In the rows; an empty one is the loss.
-        label: What it is called; by default its name.
+        name: Name in the rows; an empty one is the loss.
+        label: Displayed name; by default `name`.
         unit: Such as "meV/atom"; empty for plain numbers.
-        scale: What the logged value is multiplied by to have that unit.
-        logarithmic: Whether its axis is, where there is more than a decade to see.
+        scale: Factor from the logged value to that unit.
+        logarithmic: Whether its axis is logarithmic if values span more than a decade.
     """
 
     name: str = ""
@@ -36,12 +36,12 @@ LOSS = Quantity()
 
 @dataclasses.dataclass(frozen=True)
 class RunView:
-    """What of a run is shown.
+    """The quantities of a run that are shown.
 
     Args:
-        numbers: What `ritz status` tells: the newest values, below the loss.
-        curves: What `ritz plot` draws, one below the other; those that no run has are left out.
-        logs: The names, without suffix, of the logs that are looked for in a run folder.
+        numbers: Quantities whose newest values `ritz status` shows below the loss.
+        curves: Quantities that `ritz plot` draws, one below the other, if a run has them.
+        logs: Names, without suffix, of the logs to look for in a run folder.
     """
 
     numbers: tuple[Quantity, ...] = ()
@@ -49,7 +49,7 @@ class RunView:
     logs: tuple[str, ...] = ("train", "run")
 
     def quantity(self, name: str) -> Quantity:
-        """How a quantity is shown, by its name in the rows."""
+        """The `Quantity` with this name in the rows; a plain one if it is not listed."""
         known = (*self.numbers, *self.curves)
         return next((one for one in known if one.name == name), Quantity(name))
 
@@ -57,4 +57,4 @@ class RunView:
 V_SCORE = Quantity("v_score", "V-score", logarithmic=True)
 
 ANY_RUN = RunView(curves=(LOSS, V_SCORE))
-"""Of runs of which nothing more is known."""
+"""View of runs of an unknown domain."""

@@ -1,4 +1,4 @@
-"""Why the numbers of a step cannot be trusted, as part of the compiled step."""
+"""Doubts about the numbers of a step, found in the compiled step."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,28 +11,28 @@ from scipy.special import chdtrc
 LOWEST_ACCEPTANCE = 1e-3
 HIGHEST_R_HAT = 1.1
 LARGEST_JUMP = 1e3
-"""By how much the variance may grow over what it was in the last steps."""
+"""Largest ratio of the variance to that of the last steps."""
 
 GROWTH, FORGETTING, FALL = 2.0, 1.05, 1.1
-"""By how much the variance that others are compared with follows in a step: that of a run which
-leaves an eigenstate grows fast, but not at once; one that has jumped is forgotten slowly, and so is
-what the variance was where few samples give none at many steps."""
+"""Largest factors of the reference variance in a step: growth, growth after a jump, and fall. It
+grows fast in a run that leaves an eigenstate, but adapts slowly to a jump, and falls slowly if few
+samples show no variance at many steps."""
 
 SUDDEN = 0.25
-"""How many moves must have been accepted in the step before, for frozen chains to be sudden."""
+"""Acceptance in the step before, above which frozen chains count as sudden."""
 
 WAY_BACK = 0.1
-"""What part of the energy that was gained must be lost, for frozen chains to tell of it."""
+"""Fraction of the gained energy whose loss, with frozen chains, means an explosion."""
 
 ROUNDING = 1e-20
-"""Variances below this, relative to the square of the energy, are rounding."""
+"""Variances below this fraction of the squared energy are rounding errors."""
 
 CHANCE = 1e-4
 """R-hat is judged where independent samples would exceed `HIGHEST_R_HAT` more rarely than this."""
 
 TELLING = frozenset({"exploded", "variance"})
-"""Those that tell of parameters that have exploded, if they were not there from the start. Chains
-that are frozen do not: they are so too where a run has converged to a product state."""
+"""Doubts that mean exploded parameters, if they were not there from the start. Frozen chains do not
+mean that: chains also freeze if a run has converged to a product state."""
 
 REMEDIES = {
     "acceptance": f"the sampler accepts fewer than {LOWEST_ACCEPTANCE:g} of its moves: the chains "
@@ -55,14 +55,14 @@ REMEDIES = {
 
 
 class Watch(NamedTuple):
-    """What is kept from step to step to judge by."""
+    """Data of earlier steps by which the next one is judged."""
 
     variance: Float[Array, ""]
-    """What the variance is compared with; infinite before the first step."""
+    """Reference value of the variance; infinite before the first step."""
     moved: Bool[Array, ""]
     """Whether any chain has moved since the last step."""
     lowest: Float[Array, ""]
-    """The lowest energy plus its standard deviation of steps that were sampled well."""
+    """Lowest energy plus standard deviation among the well-sampled steps."""
     highest: Float[Array, ""]
     """The highest such energy."""
     acceptance: Float[Array, ""]
@@ -70,12 +70,12 @@ class Watch(NamedTuple):
 
     @classmethod
     def begin(cls) -> "Watch":
-        """Before the first step."""
+        """The initial `Watch`, before the first step."""
         infinite = jnp.asarray(jnp.inf, float)
         return cls(infinite, jnp.ones((), bool), infinite, -infinite, jnp.zeros((), float))
 
     def is_lost(self, energy: Any) -> Bool[Array, ""]:
-        """Whether an energy is well above those that were reached before."""
+        """Whether an energy is well above those reached before."""
         back = self.highest - self.lowest
         return energy > self.lowest + jnp.where(back > 0, WAY_BACK * back, 0)
 
@@ -86,11 +86,11 @@ def of_sampling(
     """The doubts about samples.
 
     Args:
-        watch: What is known from before.
+        watch: Data of earlier steps.
         samples: Shape (n_chains, chain_length, n_sites).
         stats: The statistics of the energy.
-        acceptance: The fraction of moves that were accepted; None if nothing is proposed.
-        chains: Number and length of the chains; None if they are no Markov chains.
+        acceptance: The fraction of accepted moves; None if the sampler proposes none.
+        chains: Number and length of the chains; None if they are not Markov chains.
     """
     found = {}
     if acceptance is not None:
@@ -104,7 +104,7 @@ def of_sampling(
 
 
 def judges_r_hat(n_chains: int, length: int) -> bool:
-    """Whether R-hat above the limit tells anything of chains of this length.
+    """Whether R-hat is meaningful for chains of this length.
 
     R-hat^2 is (N - 1)/N plus the variance of the means of half chains over that of the samples; of
     independent samples these means have the variance 2/N.
@@ -125,7 +125,7 @@ def of_explosion(
     freeze step by step, at the lowest energy.
 
     Args:
-        watch: What is known from before.
+        watch: Data of earlier steps.
         stats: The statistics of the energy.
         acceptance: As `of_sampling` takes it.
         found: The other doubts, as `of_sampling` and `of_variance` give them.
@@ -146,7 +146,7 @@ def of_explosion(
 
 
 def of_variance(watch: Watch, stats: Any) -> tuple[Watch, Bool[Array, ""]]:
-    """Whether the variance has jumped, and what the next one is compared with."""
+    """Whether the variance has jumped, and the reference value for the next step."""
     variance = stats.variance
     least = ROUNDING * (1 + jnp.abs(stats.mean) ** 2)
     before = jnp.maximum(watch.variance, least)

@@ -1,4 +1,4 @@
-"""What drivers on NetKet's states share: the state, its samples, and how they are drawn."""
+"""Base class of drivers on NetKet's states: the state, its samples, and how they are drawn."""
 
 import abc
 import contextlib
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import netket as nk
 from threadpoolctl import threadpool_limits
+from typing_extensions import override
 
 from ritz.checks import named
 from ritz.driver import CompiledDriver
@@ -46,19 +47,19 @@ class LatticeDriver(CompiledDriver):
 
     Args:
         hamiltonian: An operator of NetKet that has a JAX form.
-        variational_state: NetKet's `MCState` or `FullSumState`. The driver changes it, and goes by
-            its settings (samples, chunk size) also when they are changed between steps.
+        variational_state: NetKet's `MCState` or `FullSumState`. The driver changes it, and
+            follows changes of its settings (samples, chunk size) between steps.
         observables: Name -> operator: further expectation values on the samples of each step.
         energy_offset: The energy at infinite temperature, for the V-score.
         n_dof: The number of particles for the V-score; by default the number of sites, or of
             fermions where it is fixed.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
-        blas_threads: How many threads BLAS may use while the driver runs; None for all.
-        loss_name: What the energy is called in rows.
+        blas_threads: Number of threads that BLAS may use during runs; None for all.
+        loss_name: Name of the energy in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If operators and state live on different spaces.
+        ValueError: If operators and state have different spaces.
     """
 
     def __init__(
@@ -111,15 +112,15 @@ class LatticeDriver(CompiledDriver):
         operator = None if update is None else flip_operator(self._operator)
         return None if update is None or operator is None else Flips(operator, update)
 
+    @override
     def environment(self) -> contextlib.AbstractContextManager[Any]:
-        """BLAS is held to `blas_threads`."""
         if self.blas_threads is None:
             return contextlib.nullcontext()
         return threadpool_limits(self.blas_threads, user_api="blas")
 
     @property
     def energy(self) -> Any:
-        """The energy's statistics at the present step, as `loss`; the name of NetKet's drivers."""
+        """Statistics of the energy at the present step: `loss` by the name that NetKet uses."""
         return self.loss
 
     @property
@@ -152,7 +153,7 @@ class LatticeDriver(CompiledDriver):
         return self.state.sampler_state if self._samples_compiled else None
 
     def _put(self, carry: Any) -> None:
-        """Take over the parameters and the sampler's state."""
+        """Store the parameters and the sampler's state."""
         state = self.state
         state.parameters = carry.params
         if carry.sampler_state is not None and carry.sampler_state is not state.sampler_state:
@@ -161,12 +162,12 @@ class LatticeDriver(CompiledDriver):
 
     @property
     def batch(self) -> Any:
-        """The samples in the state, or None; a full sum needs none."""
+        """The samples in the state, or None; a full sum has none."""
         if self._sums:
             return ()
         samples = self.state._samples
         if samples is not None and not isinstance(samples, jax.Array):
-            samples = self.state._samples = jnp.asarray(samples)  # put in by a callback
+            samples = self.state._samples = jnp.asarray(samples)  # samples set by a callback
         return samples
 
     @batch.setter
@@ -178,7 +179,7 @@ class LatticeDriver(CompiledDriver):
 
     @property
     def _samples_compiled(self) -> bool:
-        """Whether the kernel draws the samples; otherwise the state does, or nobody."""
+        """Whether the kernel draws the samples, and not the state or a full sum."""
         if self._sums:
             return False
         kind = type(self.state.sampler)
@@ -190,8 +191,7 @@ class LatticeDriver(CompiledDriver):
     def runs_blocks(self) -> bool:
         """Whether steps can run as blocks, and gain by it.
 
-        They cannot where samples are drawn outside of compiled programs. They would lose on CPUs
-        with convolutions, whose derivatives XLA computes ten times slower inside of loops.
+        Not with uncompiled samplers, nor with convolutions on CPUs, which are slow inside loops.
         """
         return (self._sums or self._samples_compiled) and not self._convolves_on_cpu
 
@@ -203,10 +203,10 @@ class LatticeDriver(CompiledDriver):
         program = jax.make_jaxpr(self._log_psi)(self.state.parameters, x)
         return "conv_general_dilated" in str(program)
 
-    # Whether samples belong to the space: once a run, and for samplers and samples put in.
+    # Checks that samples belong to the space: once a run, and for new samplers or samples.
 
     def begin_run(self) -> None:
-        """Samples are to be checked once."""
+        """Note that the samples are to be checked once in this run."""
         super().begin_run()
         self._checked = None
 
@@ -215,7 +215,7 @@ class LatticeDriver(CompiledDriver):
         return self._sums or self._checked is self._variational_state.sampler
 
     def begin_step(self, hooks: HookList) -> None:
-        """Check the configurations with which chains begin, and to which the first block led."""
+        """Check the initial configurations of the chains, and those after the first block."""
         if self._is_checked:
             return super().begin_step(hooks)
         state = self._variational_state
@@ -228,7 +228,7 @@ class LatticeDriver(CompiledDriver):
         return None
 
     def _plan(self, first: int) -> int:
-        # Samples that no state of the sampler shows are checked in a live step.
+        # Samples that the sampler's state does not hold are checked in a live step.
         hidden = not self._is_checked and not hasattr(self.state.sampler_state, "σ")
         return 0 if hidden else super()._plan(first)
 
@@ -281,8 +281,8 @@ class LatticeDriver(CompiledDriver):
         return {name: fingerprint(operator) for name, operator in operators.items()}
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state."""
         state = self.state
         fingerprints = dict(self._fingerprints)
         found = {
@@ -301,39 +301,39 @@ class LatticeDriver(CompiledDriver):
             }
         return found
 
+    @override
     def snapshot(self) -> Any:
-        """The whole carry; its arrays are never changed in place."""
         carry = super().snapshot()
         if self._sums or self._samples_compiled:
             return carry
-        # Exact samplers begin with probabilities of another type than they go on with.
+        # Initial probabilities of exact samplers have another type than later ones.
         state = jax.tree.map(in_double, copy.deepcopy(self.state.sampler_state))
         return carry._replace(sampler_state=state)
 
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back to `snapshot`; with `fresh_samples` random numbers go on from where they are."""
+        """Go back to `snapshot`; with `fresh_samples` random numbers are not repeated."""
         if fresh_samples and not self._samples_compiled:
             snapshot = snapshot._replace(sampler_state=None)  # stays as it is
         super().restore(snapshot, fresh_samples=fresh_samples)
 
+    @override
     def snapshot_parameters(self) -> Any:
-        """The parameters; their arrays are never changed in place."""
         return self.state.parameters
 
     @property
     @abc.abstractmethod
     def chunk_sizes(self) -> dict[str, int | None]:
-        """How many configurations are treated at once."""
+        """Number of configurations treated at once, by kind of evaluation; None for all."""
 
     @property
     def whole_sizes(self) -> dict[str, int]:
-        """What a chunk size of None stands for."""
+        """The chunk sizes that None stands for."""
         state: Any = self.state
         n_samples = state.hilbert.n_states if self._sums else state.n_samples
         return dict.fromkeys(self.chunk_sizes, int(n_samples))
 
     def check_observable(self, observable: Any) -> None:
-        """Refuse what is no operator, or acts on another space than the state's."""
+        """Refuse objects that are not operators on the state's space."""
         check_operator(observable)
         check_space(observable, self.state.hilbert)
 
@@ -346,5 +346,5 @@ class LatticeDriver(CompiledDriver):
         return jax.device_get(state.expect(observable))
 
     def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
-        """Take callbacks and loggers of NetKet too."""
+        """Accept callbacks and loggers of NetKet too."""
         return adapt_netket(plugin, argument) or super().adapt(plugin, argument)

@@ -1,4 +1,4 @@
-"""Expectation values in a state that is not changed."""
+"""Expectation values in a fixed state."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 from netket.jax.sharding import shard_along_axis
+from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.driver.consensus import alone
@@ -18,22 +19,22 @@ from ritz.lattice.kernel import LatticeKernel, Settings
 
 
 class ChainMoments(NamedTuple):
-    """What is known of one quantity in each chain, over all steps."""
+    """Moments of one quantity in each chain, over all steps."""
 
     count: Int[Array, ""]
-    """Values in each chain."""
+    """Number of values in each chain."""
     mean: Float[Array, " n_chains"]
     m2: Float[Array, " n_chains"]
     """The sum of the squares of the deviations from `mean`."""
 
     @classmethod
     def empty(cls, n_chains: int) -> "ChainMoments":
-        """Of no values; distributed as the chains are."""
+        """Moments of no values, distributed over devices as the chains are."""
         mean, m2 = (shard_along_axis(jnp.zeros(n_chains), axis=0) for _ in range(2))
         return cls(jnp.zeros((), int), mean, m2)
 
     def with_values(self, values: Float[Array, "n_chains n"]) -> "ChainMoments":
-        """With further values (Chan, Golub, LeVeque 1983, eq. 2.1)."""
+        """The moments with more values added (Chan, Golub, LeVeque 1983, eq. 2.1)."""
         n_new = values.shape[1]
         mean = jnp.mean(values, axis=1)
         m2 = jnp.sum((values - mean[:, None]) ** 2, axis=1)
@@ -58,17 +59,17 @@ class EvaluationCarry(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class EvaluationKernel(Kernel):
-    """Evaluation = sampling + local values; nothing moves but the chains."""
+    """Evaluation = sampling + local values; only the chains move."""
 
     inner: LatticeKernel
     loss_name: str = dataclasses.field(default="Energy", metadata={"static": True})
 
+    @override
     def sample(self, carry: EvaluationCarry) -> tuple[EvaluationCarry, Any]:
-        """Fresh samples."""
         return self.inner.sample(carry)
 
+    @override
     def propose(self, carry: EvaluationCarry, batch: Any) -> tuple[EvaluationCarry, Proposal]:
-        """The energy, and the observables as metrics."""
         stats, _, energies, _ = self.inner.evaluate(carry, batch)
         observed = self.inner.observe(carry, batch)
         carry, metrics = self.inner.metrics(carry, batch, stats)
@@ -83,8 +84,8 @@ class EvaluationKernel(Kernel):
             carry = carry._replace(moments=moments)
         return carry, Proposal(stats, (), metrics)
 
+    @override
     def apply(self, carry: EvaluationCarry, update: Any) -> EvaluationCarry:
-        """Nothing."""
         return carry
 
 
@@ -97,12 +98,12 @@ class Evaluation(LatticeDriver):
     Args:
         hamiltonian: An operator of NetKet that has a JAX form.
         variational_state: NetKet's `MCState` or `FullSumState`.
-        observables: Name -> operator: what is estimated besides the energy.
+        observables: Name -> operator, estimated besides the energy.
         energy_offset: The energy at infinite temperature, for the V-score.
         n_dof: The number of particles for the V-score, see `VMC`.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
-        blas_threads: How many threads BLAS may use while the driver runs.
-        loss_name: What the energy is called in rows.
+        blas_threads: Number of threads that BLAS may use during runs.
+        loss_name: Name of the energy in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -142,8 +143,8 @@ class Evaluation(LatticeDriver):
             self._moments = {name: ChainMoments.empty(n_chains) for name in names}
 
     @property
+    @override
     def kernel(self) -> EvaluationKernel:
-        """The kernel, with the present settings of the state."""
         state = self.state
         settings = Settings(
             apply_fun=state._apply_fun,
@@ -160,8 +161,8 @@ class Evaluation(LatticeDriver):
         return EvaluationKernel(self._lattice_kernel(settings), self.loss_name)
 
     @property
+    @override
     def carry(self) -> EvaluationCarry:
-        """Parameters, the sampler's state and the moments, for the kernel."""
         state = self.state
         return EvaluationCarry(
             state.parameters, state.model_state, self._carried_sampler, self._moments, self._watch
@@ -174,7 +175,7 @@ class Evaluation(LatticeDriver):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state: the parameters too."""
+        """Settings on which the results depend, here with the parameters, which stay fixed."""
         return {**super().settings, "parameters": self.state.parameters}
 
     @property
@@ -190,7 +191,7 @@ class Evaluation(LatticeDriver):
 
     @property
     def chunk_sizes(self) -> dict[str, int | None]:
-        """How many configurations are evaluated at once ("forward")."""
+        """Number of configurations evaluated at once ("forward"); None for all."""
         return {"forward": self.state.chunk_size}
 
     @chunk_sizes.setter

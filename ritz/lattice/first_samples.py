@@ -17,7 +17,7 @@ from ritz.wording import counted
 def check_sampler(sampler: Any) -> None:
     """Refuse one of NetKet's samplers whose rule is known not to suit its space.
 
-    Those of Ritz were checked when they were made.
+    Ritz's own samplers check that when they are made.
 
     Raises:
         ValueError: With what to use instead.
@@ -45,11 +45,11 @@ def check_configurations(sampler: Any, x: Any, what: str, drawn: bool) -> None:
     Args:
         sampler: The sampler.
         x: Configurations, sites on the last axis.
-        what: How to call them.
+        what: Their name in messages.
         drawn: Whether the sampler has drawn them.
 
     Raises:
-        ValueError: If there are such, on any process.
+        ValueError: If any configuration on any process does not belong to it.
     """
     hilbert = sampler.hilbert
     rows = _on_this_process(x)

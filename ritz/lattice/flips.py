@@ -29,7 +29,7 @@ class FlipOperator:
     """<x|H|y> = sum over terms of a coefficient times a product of signs z_s = +1 or -1.
 
     y is x with some sites flipped; without any for the diagonal. Every operator with finitely many
-    terms on two-state sites has this form (it is that of Pauli strings).
+    terms on two-state sites has this form, that of Pauli strings.
 
     Args:
         states: The two states of a site.
@@ -59,7 +59,7 @@ class FlipOperator:
 
     @property
     def n_connected(self) -> int:
-        """The number of configurations that are connected to one, itself included."""
+        """Number of configurations connected to one, including itself."""
         return 1 + sum(len(flips) for flips, _ in self._groups)
 
     def local_energies(
@@ -107,7 +107,7 @@ def _polynomial(signs: Array, terms: list[list[Term]]) -> Array:
 
 
 def flip_operator(operator: DiscreteOperator) -> FlipOperator | None:
-    """`operator` as a sum of flips; None if its sites have not two states, or it has no terms."""
+    """`operator` as a sum of flips; None if that is not possible, or sites have not two states."""
     states = TwoStates.of(operator.hilbert)
     if states is None:
         return None
@@ -120,7 +120,7 @@ def flip_operator(operator: DiscreteOperator) -> FlipOperator | None:
     for flipped, signs, coefficient in found:
         terms[flipped][signs] += coefficient
     largest = max((abs(c) for own in terms.values() for c in own.values()), default=0.0)
-    kept = {  # what is left of cancelling terms is dropped
+    kept = {  # drops remainders of cancelling terms
         flipped: [(signs, c) for signs, c in sorted(own.items()) if abs(c) > 1e-14 * largest]
         for flipped, own in terms.items()
     }
@@ -176,11 +176,11 @@ def _walsh(
 
 @dataclasses.dataclass(frozen=True)
 class Flips:
-    """An operator and a local update that go together; static in compiled functions."""
+    """An operator with a matching local update; static in compiled functions."""
 
     operator: FlipOperator
     update: LocalUpdate
 
     def local_energies(self, params: PyTree, x: Array) -> Array:
-        """See `FlipOperator.local_energies`."""
+        """Local energies sum_y <x|H|y> psi(y) / psi(x), shape (n,), for each row x."""
         return self.operator.local_energies(self.update, params, x)

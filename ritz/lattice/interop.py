@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import netket as nk
+from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, StopRun
 
 
 def adapt_netket(plugin: Any, argument: str) -> AbstractCallback | None:
-    """What is NetKet's as a callback of Ritz; None for what is not."""
+    """Wrap a callback or logger of NetKet for Ritz; None for other objects."""
     if inspect.isclass(plugin):
         return None
     if isinstance(plugin, nk.callbacks.AbstractCallback):
@@ -24,19 +25,19 @@ def adapt_netket(plugin: Any, argument: str) -> AbstractCallback | None:
 
 
 class NetKetCallback(AbstractCallback):
-    """A callback of NetKet."""
+    """Calls a NetKet callback in a run of Ritz."""
 
     def __init__(self, callback: Any):
         self.callback = callback
 
     @property
+    @override
     def label(self) -> str:
-        """The class of the wrapped callback."""
         return type(self.callback).__name__
 
     @property
+    @override
     def callback_order(self) -> int:  # type: ignore[override]
-        """The order of the wrapped callback."""
         return self.callback.callback_order
 
     def _forward(self, hook: str, *args: Any) -> Any:
@@ -60,7 +61,7 @@ for _hook in HOOKS:
 
 
 class NetKetLogger(AbstractCallback):
-    """A logger of NetKet, called before the parameters move and flushed when the run ends."""
+    """Calls a NetKet logger before the parameters move, and flushes it when the run ends."""
 
     callback_order = CallbackOrder.LOG
 
@@ -68,25 +69,25 @@ class NetKetLogger(AbstractCallback):
         self.logger = logger
 
     @property
+    @override
     def label(self) -> str:
-        """The class of the wrapped logger."""
         return type(self.logger).__name__
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Log the row."""
         self.logger(step, log_data, driver.state)
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Flush."""
         self.logger.flush(driver.state)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Flush."""
         self.logger.flush(driver.state)
 
 
 class NetKetDriverView(AbstractDriver):
-    """A driver of NetKet as callbacks of Ritz see it."""
+    """Shows a driver of NetKet to callbacks of Ritz."""
 
     def __init__(self, driver: Any):
         self.driver = driver
@@ -96,33 +97,33 @@ class NetKetDriverView(AbstractDriver):
         return getattr(self.__dict__["driver"], name)
 
     @property
+    @override
     def state(self) -> Any:
-        """The variational state."""
         return self.driver.state
 
     @property
+    @override
     def step_count(self) -> int:
-        """NetKet's count."""
         return self.driver.step_count
 
     @property
+    @override
     def step_attempt(self) -> int:
-        """How many attempts at the present step were rejected so far."""
         return self.driver._step_attempt
 
     @property
+    @override
     def loss(self) -> Any:
-        """The loss of the present step."""
         return self.driver._loss_stats
 
     @property
+    @override
     def loss_name(self) -> str:
-        """The key of the loss in `log_data`."""
         return self.driver._loss_name
 
     @property
+    @override
     def update(self) -> Any:
-        """The update of the present step; may be set."""
         return self.driver._dp
 
     @update.setter
@@ -130,22 +131,22 @@ class NetKetDriverView(AbstractDriver):
         self.driver._dp = update
 
     def after_step(self, action: Callable[[], None]) -> None:
-        """NetKet tells nobody when a step has ended: acts at once."""
+        """Call `action` at once, since NetKet does not announce the end of a step."""
         action()
 
     @property
+    @override
     def target_step(self) -> int:
-        """The step count at which the run ends if nothing stops it."""
         return self.driver._target_step
 
     @property
     def hooks(self) -> Any:
-        """NetKet has none that could be instrumented."""
+        """Raise TypeError, since the hooks of NetKet cannot be wrapped."""
         raise TypeError("this callback needs a driver of Ritz: NetKet's hooks cannot be wrapped.")
 
     @property
     def callbacks(self) -> Any:
-        """Nothing is known of the other callbacks."""
+        """Empty, since the other callbacks are not known."""
         return ()
 
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
@@ -153,7 +154,7 @@ class NetKetDriverView(AbstractDriver):
 
 
 class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
-    """A callback of Ritz in a driver of NetKet; see `as_netket`."""
+    """Calls a Ritz callback in a driver of NetKet; see `as_netket`."""
 
     _inner: Any = nk.utils.struct.field(pytree_node=False, serialize=False)
     _held: Any = nk.utils.struct.field(pytree_node=False, serialize=False, default=None)
@@ -163,8 +164,8 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
         self._held = None
 
     @property
+    @override
     def callback_order(self) -> int:
-        """The order of the wrapped callback."""
         return int(self._inner.callback_order)
 
     def _call(self, hook: str, *args: Any, driver: Any) -> Any:
@@ -173,25 +174,25 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
         except StopRun as stop:
             raise nk.callbacks.StopRun(str(stop)) from stop
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Pass on."""
         self._held = None
         self._call("on_run_start", step, driver=driver)
 
+    @override
     def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Pass on."""
         self._call("on_step_start", step, log_data, driver=driver)
 
+    @override
     def on_compute_update_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Pass on."""
         self._call("on_compute_update_start", step, log_data, driver=driver)
 
     def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
-        """Pass on; NetKet takes nothing but True for a rejection."""
+        """Call the hook; return a bool, since NetKet accepts only True as a rejection."""
         return bool(self._call("on_compute_update_end", step, log_data, driver=driver))
 
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Pass on, and keep a stop until the row was written."""
+        """Call the hook, and postpone a stop until the row was written."""
         try:
             self._call("before_parameter_update", step, log_data, driver=driver)
         except nk.callbacks.StopRun as stop:
@@ -199,28 +200,28 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
             self._held = stop
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Pass on, and stop if that was asked for."""
+        """Call the hook, and stop if that was requested before."""
         self._call("on_step_end", step, log_data, driver=driver)
         if self._held is not None:
             raise self._held
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Pass on."""
         self._call("on_run_end", step, driver=driver)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Pass on."""
         self._call("on_run_error", step, error, driver=driver)
 
 
 def as_netket(callback: AbstractCallback) -> RitzCallback:
-    """A callback (or logger) of Ritz for the `callback` argument of a NetKet driver's `run`.
+    """Wrap a callback or logger of Ritz for the `callback` argument of a NetKet driver's `run`.
 
-    What NetKet does differently stays so: a stop asked for before the update takes effect after
-    it, and the step is not counted.
+    NetKet's own rules still hold: a stop requested before the update takes effect after it, and
+    the step is not counted.
 
     Raises:
-        TypeError: If `callback` is no callback of Ritz.
+        TypeError: If `callback` is not a callback of Ritz.
     """
     if not isinstance(callback, AbstractCallback):
         raise TypeError(f"as_netket takes a callback of Ritz, but {callback!r} was given.")

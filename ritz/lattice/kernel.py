@@ -10,6 +10,7 @@ import netket as nk
 import optax
 from jaxtyping import Array, Float, Inexact, Key, PyTree
 from netket.utils import wrap_afun
+from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.lattice.doubts import Watch, of_explosion, of_sampling, of_variance
@@ -34,12 +35,12 @@ class LatticeCarry(NamedTuple):
     damping_scale: Float[Array, ""]
     """Multiplies the rule's diagonal shift."""
     watch: Watch
-    """By what the next step is judged."""
+    """Data by which the next step is judged."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is fixed in a compiled step; hashable."""
+    """Static settings of a compiled step; hashable."""
 
     apply_fun: Any
     """`(variables, samples) -> log psi`."""
@@ -54,11 +55,11 @@ class Settings:
     single_scores: bool = False
     """Whether derivatives of log psi are computed in single precision."""
     flips: Flips | None = None
-    """How to get local energies without evaluating the model at connected configurations."""
+    """Hamiltonian and local update, for local energies without the model; None for others."""
 
 
 class LatticeKernel(Kernel):
-    """What sampling and full summation share."""
+    """Base class of the kernels for sampling and full summation."""
 
     settings: Settings
 
@@ -71,14 +72,14 @@ class LatticeKernel(Kernel):
     def evaluate(
         self, carry: Any, batch: Any
     ) -> tuple[nk.stats.Stats, Any, Inexact[Array, " n"], Any]:
-        """Statistics of the energy; configurations, their local energies and probabilities."""
+        """Statistics of the energy; configurations, local energies and probabilities."""
 
     @abc.abstractmethod
     def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
         """Statistics of each observable, and its values by chain, if there are any."""
 
     def metrics(self, carry: Any, batch: Any, stats: nk.stats.Stats) -> tuple[Any, dict[str, Any]]:
-        """What is logged besides the energy, and the carry that has taken note of it."""
+        """Metrics besides the energy, and the carry with the data for the next step's doubts."""
         s = self.settings
         found: dict[str, Any] = {
             "v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)
@@ -97,11 +98,11 @@ class LatticeKernel(Kernel):
     def sampling_doubts(
         self, watch: Watch, batch: Any, stats: nk.stats.Stats, acceptance: Any
     ) -> dict[str, Any]:
-        """The doubts about samples: none where all configurations are summed."""
+        """Doubts about the samples; none for a full sum."""
         return {}
 
+    @override
     def propose(self, carry: LatticeCarry, batch: Any) -> tuple[LatticeCarry, Proposal]:
-        """Local energies, their statistics, and the update rule's direction."""
         s = self.settings
         assert s.rule is not None
         stats, samples, energies, probabilities = self.evaluate(carry, batch)
@@ -125,8 +126,8 @@ class LatticeKernel(Kernel):
         carry = carry._replace(key=key, rule_state=rule_state)
         return carry, Proposal(stats, update, metrics)
 
+    @override
     def apply(self, carry: LatticeCarry, update: PyTree) -> LatticeCarry:
-        """The optimiser's step along `update`."""
         assert self.settings.optimizer is not None
         params, optimizer_state = optimizer_step(
             self.settings.optimizer, carry.params, carry.optimizer_state, update, carry.rate_scale
@@ -144,7 +145,7 @@ class SamplingKernel(LatticeKernel):
     sampler: Any
     settings: Settings = dataclasses.field(metadata={"static": True})
     model: Any = dataclasses.field(metadata={"static": True})
-    """The model as the sampler takes it."""
+    """The model, as the sampler calls it."""
     chain_length: int = dataclasses.field(metadata={"static": True})
     n_discard: int = dataclasses.field(metadata={"static": True})
 
@@ -166,10 +167,10 @@ class SamplingKernel(LatticeKernel):
             watch = watch._replace(moved=jnp.any(samples != before[:, None]))
         return carry._replace(sampler_state=state, watch=watch), samples
 
+    @override
     def sampling_doubts(
         self, watch: Watch, batch: Any, stats: nk.stats.Stats, acceptance: Any
     ) -> dict[str, Any]:
-        """Whether the chains are frozen or disagree."""
         is_markov = self.sampler is None or isinstance(self.sampler, nk.sampler.MetropolisSampler)
         return of_sampling(watch, batch, stats, acceptance, batch.shape[:2] if is_markov else None)
 
@@ -194,8 +195,8 @@ class SamplingKernel(LatticeKernel):
             found[name] = (nk.stats.statistics(values), values)
         return found
 
+    @override
     def evaluate(self, carry: Any, batch: Array) -> tuple[nk.stats.Stats, Array, Array, None]:
-        """Local energies of the samples."""
         samples = batch.reshape(-1, batch.shape[-1])
         energies = self._energies(carry, carry.params, samples)
         stats = nk.stats.statistics(energies.reshape(batch.shape[:-1]))
@@ -223,8 +224,8 @@ class FullSumKernel(LatticeKernel):
     """The observables as sparse matrices."""
     settings: Settings = dataclasses.field(metadata={"static": True})
 
+    @override
     def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, tuple[()]]:
-        """Nothing to draw."""
         return carry, ()
 
     def _amplitudes(self, carry: LatticeCarry, params: PyTree) -> Array:
@@ -233,8 +234,8 @@ class FullSumKernel(LatticeKernel):
         psi = jnp.exp(values - jnp.max(jnp.real(values)))
         return psi / jnp.linalg.norm(psi)
 
+    @override
     def evaluate(self, carry: Any, batch: Any) -> tuple[nk.stats.Stats, Array, Array, Array]:
-        """Exact expectation values."""
         psi = self._amplitudes(carry, carry.params)
         stats, h_psi = _exact(self.matrix, psi)
         energy = stats.mean
@@ -246,15 +247,15 @@ class FullSumKernel(LatticeKernel):
         energies = jnp.asarray(jnp.where(empty, energy, h_psi / jnp.where(empty, 1, psi)))
         return stats, states, energies, probabilities
 
+    @override
     def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
-        """Exact expectation values."""
         if not self.matrices:
             return {}
         psi = self._amplitudes(carry, carry.params)
         return {name: (_exact(matrix, psi)[0], None) for name, matrix in self.matrices.items()}
 
+    @override
     def trial(self, carry: LatticeCarry, batch: Any, update: PyTree) -> Array:
-        """The exact energy after `update`."""
         psi = self._amplitudes(carry, self.apply(carry, update).params)
         return jnp.vdot(psi, self.matrix @ psi)
 

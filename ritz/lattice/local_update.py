@@ -1,4 +1,4 @@
-"""Wave functions that know cheaply how a few flipped sites change them."""
+"""Local updates: cheap changes of log psi when a few sites flip."""
 
 import abc
 import dataclasses
@@ -12,6 +12,7 @@ import netket as nk
 import numpy as np
 from jaxtyping import Array, Inexact, Int, PyTree
 from netket.nn.activation import log_cosh
+from typing_extensions import override
 
 
 class LocalUpdate(abc.ABC):
@@ -26,7 +27,7 @@ class LocalUpdate(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, params: PyTree) -> Any:
-        """What depends on the parameters only."""
+        """Tables that depend on the parameters only, computed once a step."""
 
     @abc.abstractmethod
     def start(self, tables: Any, x: Array) -> Any:
@@ -56,14 +57,14 @@ class LocalUpdate(abc.ABC):
 
 
 class TwoStates(NamedTuple):
-    """The two values that a site has."""
+    """The two states of a site."""
 
     first: float
     second: float
 
     @classmethod
     def of(cls, hilbert: Any) -> "TwoStates | None":
-        """Those of a Hilbert space in which all sites have the same two; None for others."""
+        """The states of a Hilbert space whose sites all have the same two; None for others."""
         states = getattr(hilbert, "local_states", None)
         if not isinstance(hilbert, nk.hilbert.HomogeneousHilbert) or states is None:
             return None
@@ -74,7 +75,7 @@ class TwoStates(NamedTuple):
         return jnp.where(x == self.first, 1, -1)
 
     def flipped(self, x: Array) -> Array:
-        """Every site flipped."""
+        """The configurations `x` with every site flipped."""
         return jnp.asarray(self.first + self.second, x.dtype) - x
 
 
@@ -102,12 +103,12 @@ class RBMTables(NamedTuple):
     grow: Inexact[Array, "n_sites n_hidden"]
     """exp(change of theta)."""
     shrink: Inexact[Array, "n_sites n_hidden"]
-    """Its inverse."""
+    """exp(-change of theta)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RBMUpdate(LocalUpdate):
-    """For a sum of log cosh(theta) with theta = W x + b, and a visible bias.
+    """Local update of a sum of log cosh(theta) with theta = W x + b, and a visible bias.
 
     With c = e^theta / (2 cosh theta), cosh(theta + d) / cosh(theta) = c e^d + (1 - c) e^-d: flips
     take products of what was computed once, and no transcendental function. The two terms have
@@ -116,7 +117,7 @@ class RBMUpdate(LocalUpdate):
 
     Args:
         states: The two states of a site.
-        group: How many factors are multiplied before a logarithm is taken.
+        group: Number of factors multiplied before a logarithm is taken.
     """
 
     has_zeros: ClassVar[bool] = False
@@ -124,8 +125,8 @@ class RBMUpdate(LocalUpdate):
     states: TwoStates
     group: int = 16
 
+    @override
     def prepare(self, params: PyTree) -> RBMTables:
-        """Exponentials of the weights."""
         dense = params["Dense"]
         kernel = dense["kernel"]
         gap = self.states.second - self.states.first
@@ -137,18 +138,18 @@ class RBMUpdate(LocalUpdate):
             jnp.exp(-gap * kernel),
         )
 
+    @override
     def start(self, tables: RBMTables, x: Array) -> Walk:
-        """From the angles."""
         theta = (x.astype(tables.kernel.dtype) @ tables.kernel + tables.bias).T
         positive = jnp.real(theta) > 0
         small = jnp.exp(jnp.where(positive, -2, 2) * theta)  # at most 1
         large, small = 1 / (1 + small), small / (1 + small)
         return Walk(jnp.where(positive, large, small), jnp.where(positive, small, large))
 
+    @override
     def log_ratio(
         self, tables: RBMTables, cache: Walk, values: Array, sites: Int[Array, " k"]
     ) -> tuple[Inexact[Array, " n"], Walk]:
-        """As a product over hidden units."""
         up, down = cache
         visible: Any = 0
         for site, value in zip(sites, values, strict=True):
@@ -162,10 +163,10 @@ class RBMUpdate(LocalUpdate):
         parts = [jnp.log(jnp.prod(total[i : i + self.group], axis=0)) for i in starts]
         return sum(parts, start=visible), Walk(up / total, down / total)
 
+    @override
     def log_ratios(
         self, tables: RBMTables, cache: Walk, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
-        """As products over hidden units."""
         forward = [(x[:, sites] == self.states.first).T for sites in flips.T]  # each (m, n)
         visible: Any = 0
         for sites, ahead in zip(flips.T, forward, strict=True):
@@ -206,7 +207,7 @@ def _(model: nk.models.RBM, states: TwoStates) -> LocalUpdate | None:
 
 @dataclasses.dataclass(frozen=True)
 class JastrowUpdate(LocalUpdate):
-    """For a quadratic form with a symmetric matrix that has no diagonal.
+    """Local update of a quadratic form with a symmetric matrix without diagonal.
 
     Args:
         states: The two states of a site.
@@ -226,23 +227,23 @@ class JastrowUpdate(LocalUpdate):
         return jnp.asarray(jnp.where(np.eye(n, dtype=bool), 0, kernel[place]))
 
     def start(self, tables: Array, x: Array) -> Array:
-        """The fields that the sites feel: the matrix times x."""
+        """The field at each site: the matrix times x."""
         return (x.astype(tables.dtype) @ tables).T
 
     def log_ratio(
         self, tables: Array, cache: Array, values: Array, sites: Int[Array, " k"]
     ) -> tuple[Inexact[Array, " n"], Array]:
-        """Linear in the fields, and quadratic among the sites."""
+        """Linear in the fields, quadratic in the changes of the sites."""
         change = self._change(values, tables)
         result = jnp.sum(change * cache[sites], axis=0)
         for i, j in itertools.combinations(range(len(sites)), 2):
             result += change[i] * change[j] * tables[sites[i], sites[j]]
         return result, cache + tables[:, sites] @ change
 
+    @override
     def log_ratios(
         self, tables: Array, cache: Array, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
-        """The same for each set of sites."""
         change = self._change(jnp.moveaxis(x[:, flips], 0, -1), tables)  # (m, k, n)
         result = jnp.sum(change * cache[flips], axis=1)
         for i, j in itertools.combinations(range(flips.shape[1]), 2):
@@ -262,5 +263,5 @@ def _(model: nk.models.Jastrow, states: TwoStates) -> LocalUpdate | None:
 
 
 def select(accepted: Array, new: Any, old: Any) -> Any:
-    """Sample by sample the new cache or the old one."""
+    """The new cache for samples where `accepted`, the old one for others."""
     return jax.tree.map(lambda n, o: jnp.where(accepted, n, o), new, old)

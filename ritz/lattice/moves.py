@@ -25,7 +25,7 @@ class SiteMoves(NamedTuple):
     """The states of a site."""
 
     def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
-        """For each move the site, and by how many places each chain goes on in the states."""
+        """For each move the site, and the shift of each chain in the list of states."""
         site_key, shift_key = jax.random.split(key)
         sites = jax.random.randint(site_key, (n_moves, 1), 0, self.n_sites)
         shape = (n_moves, n_chains) if len(self.values) > 2 else (n_moves, 1)
@@ -44,7 +44,7 @@ class SwapMoves(NamedTuple):
     pairs: Int[Array, "n_pairs 2"]
 
     def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
-        """For each move the sites, and nothing else."""
+        """For each move the pair of sites."""
         chosen = jax.random.randint(key, (n_moves,), 0, len(self.pairs))
         return self.pairs[chosen], jnp.zeros((n_moves, 1), int)
 
@@ -89,7 +89,7 @@ def check_site_moves(hilbert: Any) -> None:
     """Refuse changes of single sites where they lead out of the space.
 
     Raises:
-        ValueError: If the space is constrained, or a site has no last state.
+        ValueError: If the space is constrained, or a site has infinitely many states.
     """
     if is_constrained(hilbert):
         raise ValueError(

@@ -24,7 +24,7 @@ def traceable(operator: Any, hilbert: Any) -> Any:
 
     Raises:
         ValueError: If it acts on another space than `hilbert`.
-        TypeError: If it has no such form, or is no operator.
+        TypeError: If it has no such form, or is not an operator.
     """
     check_operator(operator)
     check_space(operator, hilbert)
@@ -58,7 +58,7 @@ def check_space(operator: Any, hilbert: Any) -> None:
 
 
 def check_operator(operator: Any) -> None:
-    """Refuse what is no operator of NetKet.
+    """Refuse objects that are not operators of NetKet.
 
     Raises:
         TypeError: With what to use for functions.
@@ -105,7 +105,7 @@ def _check_closed(
 
 
 def fingerprint(operator: Any) -> str:
-    """A text that differs for operators with different matrix elements, as far as one can see."""
+    """A text that differs, as far as possible, for operators with different matrix elements."""
     kind = " ".join(repr(operator).split())
     if not isinstance(operator, DiscreteJaxOperator):
         return kind
@@ -134,10 +134,10 @@ def local_energies(
 
     Args:
         log_psi: `(variables, samples) -> log psi`, for a batch.
-        variables: What `log_psi` takes.
+        variables: First argument of `log_psi`.
         samples: The configurations.
         operator: From `traceable`.
-        chunk_size: How many configurations `log_psi` sees at once; None for all.
+        chunk_size: Number of configurations passed to `log_psi` at once; None for all.
         flips: The operator with a model's local update, which takes the place of `log_psi`.
     """
     if flips is not None:
@@ -165,7 +165,7 @@ def local_energies(
 
 
 _CHUNKS = 16
-"""How many chunks' worth of connected configurations are held at once."""
+"""Number of chunks of connected configurations held at once."""
 
 
 def _where_needed(
@@ -205,7 +205,9 @@ def in_chunks(function: Callable[[Any], Any], batch: Array, size: int | None) ->
     n_rows = len(batch)
     if size is None or size >= n_rows:
         return function(batch)
-    size = -(-n_rows // -(-n_rows // size))  # chunks of about equal size: little is filled up
+    size = -(
+        -n_rows // -(-n_rows // size)
+    )  # chunks of about equal size, so that there is little padding
     missing = -n_rows % size
     full = jnp.concatenate([batch, jnp.repeat(batch[:1], missing, axis=0)])
     values = jax.lax.map(function, full.reshape(-1, size, *batch.shape[1:]))

@@ -20,9 +20,9 @@ _ROW_NAMES = (
 
 
 def checked_name(name: str) -> str:
-    """`name`, if the energy can be called so."""
+    """`name`, if it is allowed for the energy."""
     if name in _ROW_NAMES:
-        raise ValueError(f"the energy cannot be called {name!r}; rows have that already.")
+        raise ValueError(f"the energy cannot be called {name!r}; rows already have this name.")
     return name
 
 
@@ -32,7 +32,7 @@ def checked_observables(
     """Observables by name, in the form that is compiled.
 
     Raises:
-        TypeError: If they are no operators.
+        TypeError: If they are not operators.
         ValueError: If a name is taken, or an operator does not fit the space.
     """
     if observables is not None and not isinstance(observables, Mapping):
@@ -42,6 +42,8 @@ def checked_observables(
     found = {}
     for name, operator in (observables or {}).items():
         if name in (loss_name, *_ROW_NAMES):
-            raise ValueError(f"an observable cannot be called {name!r}; rows have that already.")
+            raise ValueError(
+                f"an observable cannot be called {name!r}; rows already have this name."
+            )
         found[name] = named(f"observables[{name!r}]", lambda: traceable(operator, hilbert))  # noqa: B023
     return found

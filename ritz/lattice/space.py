@@ -1,4 +1,4 @@
-"""Which configurations belong to a Hilbert space."""
+"""Membership of configurations in a Hilbert space."""
 
 import warnings
 from typing import Any
@@ -58,7 +58,7 @@ def is_constrained(hilbert: Any) -> bool:
 
 
 def fixed_sums(hilbert: Any) -> list[tuple[list[int], float]] | None:
-    """Groups of sites whose values have a fixed sum, with that sum: all that the space demands.
+    """Groups of sites whose values have a fixed sum, with that sum, if these are all constraints.
 
     Returns:
         An empty list for a space without a constraint; None if the constraint is of another kind.
@@ -78,6 +78,8 @@ def fixed_sums(hilbert: Any) -> list[tuple[list[int], float]] | None:
 
 def some_states(hilbert: Any, n: int, seed: int = 0) -> Shaped[Array, "n n_sites"]:
     """Random configurations of the space, the same each time."""
-    with warnings.catch_warnings():  # that it takes long for many, which these are not
+    with (
+        warnings.catch_warnings()
+    ):  # a warning about slowness for many configurations; these are few
         warnings.simplefilter("ignore", UnoptimisedCustomConstraintRandomStateMethodWarning)
         return hilbert.random_state(jax.random.key(seed), n)

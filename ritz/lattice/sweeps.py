@@ -24,15 +24,15 @@ from ritz.lattice.operators import in_chunks
 from ritz.lattice.space import is_constrained
 
 _SWEEPS_TO_LEAVE_ZEROS = 100
-"""The most sweeps a call waits for chains that are where psi = 0."""
+"""Largest number of extra sweeps for chains at psi = 0 to leave it."""
 
 
 class SweepSampler(nk.sampler.MetropolisSampler):
-    """NetKet's Metropolis sampler, for single-site and exchange moves, with less work a move.
+    """NetKet's Metropolis sampler for single-site and exchange moves, with less work per move.
 
     All random numbers of a sweep are drawn at once, and models that offer a `LocalUpdate` are not
-    evaluated anew at each move. All chains move at the same random sites: which, does not depend
-    on them, so each chain is what it would be alone, and they are independent of one another.
+    evaluated anew at each move. All chains move at the same random sites, chosen independently of
+    the configurations, so each chain is a correct Markov chain and chains are independent.
 
     The distribution is that of NetKet's sampler, the numbers are not. Exchange moves choose among
     all pairs, those of equal sites included (which count as accepted); NetKet's choose among
@@ -46,7 +46,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
     """
 
     transfers: bool = struct.field(pytree_node=False, default=False)
-    """Whether exchanges are `TransferMoves`."""
+    """Whether exchange moves are `TransferMoves`."""
 
     def __init__(self, hilbert: Any, rule: Any, **options: Any):
         if type(rule) not in (LocalRule, ExchangeRule) or (
@@ -100,7 +100,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
 
         else:
             sweep = partial(self._update_sweep, update, update.prepare(parameters["params"]))
-            if update.has_zeros:  # ratios to psi = 0 say nothing: amplitudes are needed
+            if update.has_zeros:  # ratios to psi = 0 are not defined: amplitudes are needed
                 state, n_spare = _leave_zeros(evaluate, state, n_spare, at_least=0)
 
             def advance(state: Any, n_spare: Any) -> Any:
@@ -142,7 +142,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         """One sweep of all chains.
 
         Args:
-            start: `state -> cache`, what is known of the configurations before the sweep.
+            start: `state -> cache` of the configurations before the sweep.
             change: `(x, cache, sites, old, new) -> (change of the log-probability, new cache)`, for
                 configurations `x` of shape (n_sites, n_chains) and the states of `sites` in them.
             state: The sampler's state.
@@ -193,7 +193,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
 
 
 def _at_zero(log_prob: Array) -> Bool[Array, " n_chains"]:
-    """Whether psi = 0, or has no value."""
+    """Whether psi is zero or NaN."""
     return ~(log_prob > -jnp.inf)
 
 
@@ -201,7 +201,7 @@ def _leave_zeros(sweep: Any, state: Any, n_spare: Any, at_least: int) -> tuple[A
     """Sweep `at_least` times, and further until no chain is where psi = 0, at most `n_spare` times.
 
     Returns:
-        The state, and what is left of `n_spare`.
+        The state, and the remaining part of `n_spare`.
     """
 
     def is_on(walk: Any) -> Any:

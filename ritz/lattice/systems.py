@@ -1,4 +1,4 @@
-"""Systems that runs can name: a space, a Hamiltonian, and what one wants to know of its state."""
+"""Systems for configurations: a space, a Hamiltonian and observables."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from ritz.lattice.ising import ising_chain_energy
 
 @dataclasses.dataclass(frozen=True)
 class LatticeSystem:
-    """What is to be solved. Write a function that returns one, to use it by its path."""
+    """A system to be solved. A function that returns one can be named in a configuration."""
 
     hilbert: Any
     hamiltonian: Any
     graph: Any = None
-    """Its sites and edges, for samplers that exchange neighbours."""
+    """Sites and edges, for samplers that exchange neighbours."""
     observables: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Name -> operator: what is estimated besides the energy."""
+    """Name -> operator, estimated besides the energy."""
     exact: float | None = None
     """The exact energy of the ground state, where it is known."""
 
@@ -44,7 +44,7 @@ def TransverseIsing(
         periodic: Whether opposite sides are neighbours.
 
     Raises:
-        ValueError: If `extent` is no list of sizes.
+        ValueError: If `extent` is not a list of sizes.
     """
     extent = _checked(extent)
     graph = nk.graph.Grid(extent, pbc=periodic)
@@ -72,7 +72,7 @@ def Heisenberg(
         sign_rule: Whether Marshall's sign rule is applied, so that the ground state is positive.
 
     Raises:
-        ValueError: If `extent` is no list of sizes, or the lattice has no sublattices for the rule.
+        ValueError: If `extent` is not a list of sizes, or the sign rule has no sublattices.
     """
     extent = _checked(extent)
     graph = nk.graph.Grid(extent, pbc=periodic)

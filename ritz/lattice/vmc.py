@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from typing_extensions import override
 
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, Settings
@@ -23,13 +24,13 @@ class VMC(LatticeDriver):
     """Finds a ground state: lattice VMC = sampling + local energies + an update rule + optax.
 
     Each row has the energy's statistics as `Energy`, its V-score, the sampler's `acceptance` and
-    what the update rule tells as `info`.
+    the numbers of the update rule as `info`.
 
     Args:
         hamiltonian: An operator of NetKet that has a JAX form.
         optimizer: An optax transformation; a number or schedule stands for `optax.sgd` with it.
-        variational_state: NetKet's `MCState` or `FullSumState`. The driver changes it, and goes by
-            its settings (samples, chunk size) also when they are changed between steps.
+        variational_state: NetKet's `MCState` or `FullSumState`. The driver changes it, and
+            follows changes of its settings (samples, chunk size) between steps.
         update: A rule of `ritz.updates`. By default `SR`, or `MinSR` if there are more parameters
             than samples.
         mode: "real", "complex" or "holomorphic", see `ritz.updates.Problem`; by default "real" if
@@ -41,17 +42,17 @@ class VMC(LatticeDriver):
             without a constant.
         n_dof: The number of particles for the V-score; by default the number of sites, or of
             fermions where it is fixed.
-        seed: Seeds what is random in update rules.
+        seed: Seed of the random numbers in update rules.
         single_scores: Whether the derivatives of log psi, and the products of them that SR and its
             relatives need, are computed in single precision. Energies, and the solution of the
             linear system, stay in double: two to four times faster where those products dominate.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
-        blas_threads: How many threads BLAS may use while the driver runs. Those of XLA do the
-            work, and more of BLAS get in their way; None leaves the number as it is, which may
-            be better on many cores for systems of thousands of unknowns.
+        blas_threads: Number of threads that BLAS may use during runs. More than one compete with
+            those of XLA; None leaves the number unchanged, which may be better on many cores
+            for systems of thousands of unknowns.
         observables: Name -> operator: further expectation values on the samples of each step. They
             are part of the compiled step, as `obs` of `run` is not.
-        loss_name: What the energy is called in rows.
+        loss_name: Name of the energy in rows.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -119,12 +120,12 @@ class VMC(LatticeDriver):
         return mode
 
     def _bare_problem(self) -> Problem:
-        """What an update rule may know before the first step."""
+        """The `Problem` of an update rule before the first step."""
         return Problem(self._log_psi, self.state.parameters, None, jnp.zeros(1), mode=self.mode)
 
     @property
+    @override
     def kernel(self) -> LatticeKernel:
-        """The kernel, with the present settings of the state."""
         state = self.state
         settings = Settings(
             apply_fun=state._apply_fun,
@@ -141,8 +142,8 @@ class VMC(LatticeDriver):
         return self._lattice_kernel(settings)
 
     @property
+    @override
     def carry(self) -> LatticeCarry:
-        """Parameters and states of everything, for the kernel."""
         state = self.state
         return LatticeCarry(
             params=state.parameters,
@@ -164,8 +165,8 @@ class VMC(LatticeDriver):
         self._key, self._watch = carry.key, carry.watch
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state."""
         return {
             **super().settings,
             "optimizer": self.optimizer,
@@ -176,7 +177,7 @@ class VMC(LatticeDriver):
 
     @property
     def rate_scale(self) -> float:  # type: ignore[override]
-        """Multiplies every step of the optimiser."""
+        """Factor of the optimiser's steps, set by callbacks; 1 by default."""
         return float(self._scales["rate"])
 
     @rate_scale.setter
@@ -186,7 +187,7 @@ class VMC(LatticeDriver):
 
     @property
     def damping_scale(self) -> float:  # type: ignore[override]
-        """Multiplies the diagonal shift of the update rule."""
+        """Factor of the update rule's diagonal shift, set by callbacks; 1 by default."""
         return float(self._scales["damping"])
 
     @damping_scale.setter
@@ -196,7 +197,7 @@ class VMC(LatticeDriver):
 
     @property
     def chunk_sizes(self) -> dict[str, int | None]:
-        """How many configurations are evaluated ("forward") and differentiated at once."""
+        """Configurations evaluated ("forward") and differentiated ("backward") at once."""
         return {"forward": self.state.chunk_size, "backward": self.chunk_size_bwd}
 
     @chunk_sizes.setter
@@ -207,7 +208,7 @@ class VMC(LatticeDriver):
 
 @functools.lru_cache(maxsize=64)
 def _sgd(rate: Any) -> optax.GradientTransformation:
-    """One object for equal rates, so that drivers with equal settings share compiled programs."""
+    """`optax.sgd`, one object for equal rates, so that drivers share compiled programs."""
     return optax.sgd(rate)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import netket as nk
 from jaxtyping import Array, Inexact, PyTree
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
@@ -26,7 +27,7 @@ class LatticeWavefunction(AbstractWavefunction):
     a chain for each sample), `n_samples` (1,024), `n_discard_per_chain` (0), `chunk_size` and
     `full_sum` (a sum over all configurations instead of samples).
 
-    In rows and digest, the estimators keep their names.
+    In rows and digests the estimators keep their names.
 
     Args:
         model: A flax module: configurations, shape (n, n_sites) -> log psi, shape (n,).
@@ -38,8 +39,8 @@ class LatticeWavefunction(AbstractWavefunction):
     def __init__(self, model: Any, hilbert: Any):
         self.model, self.hilbert = model, hilbert
 
+    @override
     def logpsi(self, params: PyTree, x: Inexact[Array, "n n_sites"]) -> Inexact[Array, " n"]:
-        """Log psi of a batch of configurations."""
         return self.model.apply({"params": params}, x)
 
     def _state(self, parts: StageParts, rngs: Any, params: Any) -> Any:
@@ -87,8 +88,8 @@ class LatticeWavefunction(AbstractWavefunction):
             hilbert=self.hilbert,
         )
 
+    @override
     def training_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
-        """A `VMC` driver."""
         state_key, rule_key = jax.random.split(rngs)
         observables = dict(parts.estimators)
         hamiltonian = observables.pop(str(parts.loss))
@@ -103,7 +104,7 @@ class LatticeWavefunction(AbstractWavefunction):
         )
 
     def evaluation_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
-        """An `Evaluation` driver; the energy is the estimator "total" or "energy", or the first."""
+        """An `Evaluation` driver; its energy is the estimator "total", "energy", or the first."""
         observables = dict(parts.estimators)
         standard = [name for name in STANDARD_LOSS if name in observables]
         loss = (standard or list(observables))[0]
@@ -115,8 +116,8 @@ class LatticeWavefunction(AbstractWavefunction):
             loss_name=loss,
         )
 
+    @override
     def state_of(self, driver: Any, kind: type[Any]) -> Any:
-        """The stage's state, from its driver."""
         carry = driver.snapshot()
         fields = carry._asdict()
         own = {"params": fields.pop("params"), "sampler_state": fields.pop("sampler_state")}
@@ -125,8 +126,8 @@ class LatticeWavefunction(AbstractWavefunction):
         sampled = getattr(own["sampler_state"], "σ", None)
         return kind(batched_data=sampled, estimator_state=fields, **own)
 
+    @override
     def load(self, driver: Any, state: Any) -> None:
-        """Put a stage's state into its driver."""
         fields = dict(state.estimator_state)
         if hasattr(state, "opt_state"):
             fields["optimizer_state"] = state.opt_state
@@ -137,8 +138,8 @@ class LatticeWavefunction(AbstractWavefunction):
             type(driver.carry)(params=state.params, sampler_state=sampler_state, **fields)
         )
 
+    @override
     def chain_moments(self, driver: Any) -> Mapping[str, Any]:
-        """Count, means and squared deviations of each chain, by the name of the quantity."""
         return driver.chain_moments
 
 

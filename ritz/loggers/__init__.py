@@ -1,4 +1,4 @@
-"""Loggers: where rows go. One per file."""
+"""Loggers, which write the rows of a run."""
 
 from ritz.loggers.base import AbstractLogger as AbstractLogger
 from ritz.loggers.checksums import RowsLostError as RowsLostError

@@ -1,4 +1,4 @@
-"""The writer contract, and how a writer becomes a callback."""
+"""The base class of loggers."""
 
 import abc
 import contextlib
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
+from typing_extensions import override
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.loggers.checksums import RowsLostError
@@ -16,11 +17,11 @@ from ritz.loggers.series import Series
 
 
 class AbstractLogger(AbstractCallback, abc.ABC):
-    """Writes each step's row somewhere. Implement `open` and `write`.
+    """Base class of loggers, which write each step's row. Implement `open` and `write`.
 
-    The run enters `open` before its first step, calls `write` once an accepted step, before the
-    parameters move, and leaves `open` when it ends, in whatever way. With several processes only
-    the first one opens and writes, unless `every_process` is set.
+    The run enters `open` before its first step, calls `write` once per accepted step, before the
+    parameters move, and leaves `open` when it ends, also after an error. With several processes
+    only the first one opens and writes, unless `every_process` is set.
 
     A logger can also be called by hand, `logger(step, row)`, and then flushed: it opens itself.
     That is how the drivers of NetKet use it.
@@ -35,12 +36,12 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     """Whether `write` may look up numbers within statistics by flat names, see `FlatRow`."""
 
     hold = False
-    """Whether the next row follows at once, within a block, so that both may be written together.
-    The last row of a block is not held."""
+    """Whether the next row follows at once, within a block, so that both may be written together;
+    false for the last row of a block."""
 
     resuming = False
     """Whether the next run goes on with the log of a saved one: `open` keeps the rows before
-    `initial_step`, whatever the logger's mode."""
+    `initial_step` in every mode."""
 
     complete = False
     """Whether the saved run was ended by a callback: then its last row stays too, although its
@@ -53,39 +54,39 @@ class AbstractLogger(AbstractCallback, abc.ABC):
     def open(
         self, working_dir: Path, stage_name: str, initial_step: int = 0
     ) -> contextlib.AbstractContextManager[None]:
-        """A context manager in which all input and output happens; nothing on disk before it.
+        """Context manager in which all input and output happens; nothing is touched before.
 
         Args:
             working_dir: The folder for files with a relative path; it exists.
-            stage_name: The name for files that were given none.
+            stage_name: The name of files that have no name of their own.
             initial_step: The first step that will be written. Rows at or beyond it, left by an
                 interrupted run, are dropped.
         """
 
     @abc.abstractmethod
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Write one row; called at growing `step`. Values may be nested, see `ritz.driver.rows`.
+        """Write one row; `step` grows from call to call. Values may be nested, or statistics.
 
-        Numbers in statistics can also be had by flat names: `stats["total_energy"]`, see
-        `ritz.loggers.flat_row`.
+        Numbers in statistics also have flat names, such as `stats["total_energy"]`, see
+        `ritz.loggers.flat_row.FlatRow`.
         """
 
     def flush(self, state: Any = None) -> None:
-        """Make sure that what was written can be read; leaves `open` if entered by a call."""
+        """Make all written rows readable; leaves `open` if a call by hand entered it."""
         if self._by_hand:
             self.close()
 
     def sync(self) -> None:
-        """Hand what was written to the disk or server: a checkpoint that has these rows follows."""
+        """Send all rows to the disk or server; called before a checkpoint counts on them."""
 
-    # What a checkpoint asks, so that a resumed run knows that no row was lost.
+    # Used by checkpoints, so that a resumed run knows that no row was lost.
 
     def file(self, working_dir: Path, stage_name: str) -> Path | None:
         """The file that `open` writes; None if there is none."""
         return None
 
     def account(self, step: int) -> dict[str, Any] | None:
-        """What was written of the steps before `step`, for `recover`: as JSON can hold it.
+        """Account of the rows before `step`, for `recover`: values that JSON can hold.
 
         Returns:
             At least the file's name (`file`), the number of `rows`, and their `checksum`; None if
@@ -102,7 +103,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
             working_dir: As for `open`.
             stage_name: As for `open`.
             step: The first step that will be written.
-            account: What `account` gave when the run was saved.
+            account: The account at the time the run was saved.
 
         Raises:
             RowsLostError: If rows are missing or were changed; nothing is touched then.
@@ -124,11 +125,11 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         Args:
             working_dir: As for `open`.
             stage_name: As for `open`.
-            account: What the log must be like then.
-            series: From the other log.
+            account: The account that the new log must match.
+            series: The rows of the other log, from `series`.
 
         Raises:
-            RowsLostError: If that does not give the rows that were saved; nothing is touched then.
+            RowsLostError: If the result differs from the saved rows; nothing is touched then.
         """
         raise RowsLostError(f"{self.label} cannot be rebuilt")
 
@@ -137,7 +138,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
 
     @staticmethod
     def to_scalar(value: Any) -> float:
-        """Whatever a row has as a float: the real part, of statistics and larger arrays the mean.
+        """A value of a row as a float: the real part; the mean for statistics and larger arrays.
 
         What holds no number, such as text or None, is NaN.
         """
@@ -155,36 +156,36 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         if opened is not None:
             opened.close()
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Enter `open`."""
         self.close()
         first = sys.maxsize if self.complete else step
         self._begin(driver.working_dir, driver.stage_name, first)
         self.resuming = self.complete = False
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Write the row."""
         if self._opened is not None:
             block = driver.block
             self.hold = block is not None and step != block[-1]
             self.write(step, self._row(log_data, driver) if self.flat_names else log_data)
 
     def _row(self, log_data: Mapping[str, Any], driver: Any) -> Mapping[str, Any]:
-        """The row as `write` gets it."""
+        """The row in the form that `write` gets."""
         return FlatRow(log_data, driver.loss_name)
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Leave `open`."""
         self.close()
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Leave `open`."""
         self.close()
 
     is_live = never_live
 
     def __call__(self, step: int, item: Mapping[str, Any], state: Any = None) -> None:
-        """Write a row by hand."""
+        """Write a row by hand, as drivers of NetKet do; enters `open` if necessary."""
         if self._opened is None:
             self._begin(Path(), "run", step)
             self._by_hand = True

@@ -1,4 +1,4 @@
-"""Checksums of the rows of a log, by which a resumed run knows that all are there."""
+"""Checksums of the rows of a log, with which a resumed run checks them."""
 
 import json
 import zlib
@@ -13,7 +13,7 @@ from ritz.wording import counted
 
 
 class RowsLostError(ValueError):
-    """A log lacks rows that a checkpoint tells of, or they were changed."""
+    """A log lacks rows that a checkpoint counts on, or they were changed."""
 
 
 class _Sum(NamedTuple):
@@ -21,7 +21,7 @@ class _Sum(NamedTuple):
     rows: int
     kind: str
     known: bool
-    """Whether any value is there at all: a field that comes later counts from then on."""
+    """Whether there is any value: a field that appears later counts from then on."""
 
 
 class RowSums:
@@ -61,7 +61,7 @@ def check_rows(path: Path, found: Mapping[str, Any], account: Mapping[str, Any])
         account: What they must be.
 
     Raises:
-        RowsLostError: If they are others.
+        RowsLostError: If they differ.
     """
     if not found["rows"] and account["rows"] and not path.exists():
         raise RowsLostError(f"{path} is gone")

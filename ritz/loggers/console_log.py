@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from typing_extensions import override
+
 from ritz.checks import check_count
 from ritz.driver.rows import scalars
 from ritz.loggers.base import AbstractLogger
@@ -15,7 +17,7 @@ class ConsoleLog(AbstractLogger):
     """Writes every `interval`-th row as a line of text to a stream.
 
     Args:
-        interval: Steps between two lines; those at its multiples are written.
+        interval: Write a line at steps that are multiples of this.
         fields: What to show, such as "Energy" or "Energy.Mean"; everything by default.
         stream: Where to write; `sys.stdout` by default.
     """
@@ -30,8 +32,8 @@ class ConsoleLog(AbstractLogger):
         self.stream = stream
 
     @contextlib.contextmanager
+    @override
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
-        """Nothing to open."""
         self._out = self.stream or sys.stdout
         self._shown_any, self._known = False, ""
         yield
@@ -46,8 +48,8 @@ class ConsoleLog(AbstractLogger):
             name == field or name.startswith(f"{field}.") for field in self.fields
         )
 
+    @override
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Write a line, if this step has one."""
         if step % self.interval:
             return
         shown = [f"{name}={v:.8g}" for name, v in scalars(stats, ".") if self._shown(name)]

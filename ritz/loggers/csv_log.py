@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver.rows import leaves, scalars
 from ritz.folders.files import atomic_write
@@ -26,7 +27,7 @@ def _line(cells: list[str]) -> bytes:
 
 
 class _Lines(NamedTuple):
-    """What is known of the lines of a file, without its header."""
+    """Number, checksum and last step of the lines of a file, without its header."""
 
     rows: int = 0
     checksum: int = 0
@@ -69,8 +70,8 @@ class CSVLog(AbstractLogger):
         self._first_open = True
         self._lines = self._lines_before = _Lines()
 
+    @override
     def file(self, working_dir: Path, stage_name: str) -> Path:
-        """The CSV file."""
         path = working_dir / (self.path or stage_name)
         return path if path.suffix else path.with_suffix(".csv")
 
@@ -96,8 +97,8 @@ class CSVLog(AbstractLogger):
             self._file.close()
             self._file = None
 
+    @override
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Write one line, after new columns if there are any."""
         assert self._file is not None, "write outside of open"
         if self.quantities is not None:
             stats = {name: stats[name] for name in stats if name in self.quantities}
@@ -117,8 +118,8 @@ class CSVLog(AbstractLogger):
         self._lines_before, self._lines = self._lines, self._lines.with_line(line, step)
         self._file.append(line, self.hold)
 
+    @override
     def sync(self) -> None:
-        """Hand the lines to the disk."""
         if self._file is not None:
             self._file.sync()
 
@@ -132,8 +133,8 @@ class CSVLog(AbstractLogger):
         atomic_write(path, b"".join([_line(list(self._columns)), *padded]))
         self._file = LineFile(path)
 
+    @override
     def account(self, step: int) -> dict[str, Any] | None:
-        """Number and checksum of the lines, and the columns."""
         if self._file is None:
             return None
         lines = self._lines if self._lines.last_step < step else self._lines_before
@@ -144,10 +145,10 @@ class CSVLog(AbstractLogger):
             "columns": list(self._columns),
         }
 
+    @override
     def recover(
         self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
     ) -> None:
-        """Check the lines, and drop those beyond."""
         path = self.file(working_dir, stage_name)
         header, *lines = complete_lines(path) or [b"step"]
         kept = lines[: account["rows"]]
@@ -158,11 +159,12 @@ class CSVLog(AbstractLogger):
         if len(lines) > len(kept):
             _write(path, names, kept)
 
+    @override
     def series(self, working_dir: Path, stage_name: str, step: int) -> Mapping[str, Series]:
-        """The columns."""
         header, *lines = complete_lines(self.file(working_dir, stage_name)) or [b"step"]
         return read_columns(_names(header), (line.decode() for line in lines))
 
+    @override
     def rebuild(
         self,
         working_dir: Path,
@@ -170,13 +172,12 @@ class CSVLog(AbstractLogger):
         account: Mapping[str, Any],
         series: Mapping[str, Series],
     ) -> None:
-        """Write all lines."""
         path = self.file(working_dir, stage_name)
         columns = account["columns"]
         missing = [name for name in columns[1:] if name not in series]
         if missing:
             raise RowsLostError(f"{path} cannot be rebuilt without {', '.join(missing)}")
-        for nan in ("nan", ""):  # a log that knows no empty cells has NaN for both
+        for nan in ("nan", ""):  # in a log without empty cells both are NaN
             lines = _lines_of([series[name] for name in columns[1:]], nan)
             found = _sum(lines)
             if found.checksum == account["checksum"]:
@@ -186,8 +187,8 @@ class CSVLog(AbstractLogger):
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, columns, lines)
 
+    @override
     def set_aside(self, working_dir: Path, stage_name: str) -> None:
-        """Move the file out of the way."""
         set_aside(self.file(working_dir, stage_name))
 
 

@@ -1,4 +1,4 @@
-"""Text files of lines, of which every complete one can be read."""
+"""Text files of lines; a line that was cut off is ignored."""
 
 import os
 from pathlib import Path
@@ -22,25 +22,25 @@ class LineFile:
             self.write_held()
 
     def write_held(self) -> None:
-        """Write what was held."""
+        """Write the lines that were held back."""
         content = memoryview(b"".join(self._held))
         self._held.clear()
-        while content:  # a full disk takes a part first, and then raises
+        while content:  # a full disk accepts a part before it raises
             content = content[os.write(self._fd, content) :]
 
     def sync(self) -> None:
-        """Write what was held, and hand the file to the disk."""
+        """Write the lines that were held back, and flush the file to disk."""
         if self._held:
             self.write_held()
         os.fsync(self._fd)
 
     def empty(self) -> None:
-        """Remove all lines."""
+        """Remove all lines from the file."""
         self._held.clear()
         os.ftruncate(self._fd, 0)
 
     def close(self) -> None:
-        """Close the file, if that was not done yet."""
+        """Close the file, if it is open."""
         if self._fd < 0:
             return
         fd = self._fd

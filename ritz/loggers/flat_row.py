@@ -1,4 +1,4 @@
-"""Rows whose statistics can also be had by flat names."""
+"""Rows whose statistics also have flat names."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ class FlatRow(dict[str, Any]):
 
     `total_energy` is the mean of the loss, `energy:NAME` that of another quantity with a mean; with
     `_var` and `_error` at the end they are its variance and error. `NAME:PART` is any part of a
-    quantity, and `pmove` the acceptance. Iteration gives the row as it is; `flattened` all of them.
+    quantity, and `pmove` the acceptance. Iteration leaves out these names.
 
     Args:
         row: The row.
@@ -83,9 +83,9 @@ def part_of(statistics: Any, name: str) -> Any:
 
 
 def as_number(value: Any) -> float:
-    """Whatever a row has as one float: the real part, of statistics and arrays the mean.
+    """A value of a row as a float: the real part; the mean for statistics and arrays.
 
-    What holds no number, such as text, is NaN.
+    Values without a number, such as text, become NaN.
     """
     if not isinstance(value, np.ndarray | np.generic):
         mean = part_of(value, "mean")

@@ -4,12 +4,14 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.plain_rows import Gathered, PlainRows
 
 
 class GatheringLogger(AbstractLogger, abc.ABC):
-    """Appends rows that are nothing but floats together, when somebody looks or the block ends."""
+    """Gathers rows of plain floats, and appends them together when read or at a block's end."""
 
     every_process = True
     flat_names = False
@@ -20,16 +22,16 @@ class GatheringLogger(AbstractLogger, abc.ABC):
         self._handed: list[Gathered] = []
 
     def _gather(self, step: int, stats: Mapping[str, Any]) -> bool:
-        """Put the row aside, if that is possible; whether it was."""
+        """Gather the row if possible; return whether it was."""
         return self.hold and self._in_order and self._plain.add(step, stats)
 
     @property
     def _in_order(self) -> bool:
-        """Whether no rows wait elsewhere that come before the next one."""
+        """Whether no earlier rows are still gathered elsewhere."""
         return self._shared is None or not (self._handed or self._shared.wait)
 
     def _gathered(self) -> list[Gathered]:
-        """What was put aside, in order; it is then up to the caller."""
+        """Take the gathered rows, in order; the caller must write them."""
         if self._shared is not None:
             self._shared.hand_out()
         own = self._plain.take()
@@ -41,7 +43,7 @@ class GatheringLogger(AbstractLogger, abc.ABC):
         self._shared = rows
 
     def joint(self, call: Callable[..., Any]) -> Any:
-        """`SharedRows`, unless a subclass wants to see each row."""
+        """`SharedRows`, unless a subclass has its own hook or `write`."""
         own = getattr(call, "__func__", None) is AbstractLogger.before_parameter_update
         return SharedRows if own and self._gathers else None
 
@@ -50,8 +52,8 @@ class GatheringLogger(AbstractLogger, abc.ABC):
     def _gathers(self) -> bool:
         """Whether `write` is the one that gathers rows."""
 
+    @override
     def close(self) -> None:
-        """Leave `open`, if it was entered."""
         super().close()
         self._shared = None
 
@@ -81,7 +83,7 @@ class SharedRows:
 
     @property
     def wait(self) -> bool:
-        """Whether any rows wait."""
+        """Whether gathered rows wait to be handed out."""
         return not self._plain.is_empty
 
     def hand_out(self) -> None:

@@ -20,7 +20,7 @@ class HDF5Log(JournaledLogger):
     Statistics and named tuples have their fields in place of `value`, nested names are groups,
     and the entries of lists the groups `0`, `1` and so on. Complex numbers, NaN and infinities
     are kept. The file on disk is complete and can be read at every moment, also after the run
-    was killed; the rows that it lacks then are in `PATH.h5.journal`.
+    was killed; rows that it lacks are in `PATH.h5.journal`.
 
     Args:
         path: The file, relative to the run's working folder; `.h5` is added if it is missing.
@@ -74,7 +74,7 @@ def read_hdf5(path: Path) -> HistoryDict:
     """The histories in a file that `HDF5Log`, or NetKet, wrote.
 
     Raises:
-        ValueError: If the file is no such log.
+        ValueError: If the file is not such a log.
     """
     with needs("HDF5Log", "hdf5"):
         import h5py

@@ -22,7 +22,7 @@ def _array(values: Any) -> np.ndarray:
 class Column:
     """One quantity over the steps; appending is O(1).
 
-    The type grows with what comes: whole numbers become floats, and floats complex, when needed.
+    The type is widened when needed: whole numbers become floats, and floats complex.
     """
 
     def __init__(self, values: Any = ()):
@@ -44,7 +44,7 @@ class Column:
         """Add a value.
 
         Raises:
-            ValueError: If its shape is not that of the others.
+            ValueError: If its shape differs from that of earlier values.
         """
         n, buffer = self._length, self._buffer
         if type(value) is self._quick:
@@ -54,7 +54,7 @@ class Column:
             self._length = n + 1
             return
         array = _array(value)
-        if not n:  # after a truncation to nothing too: then any shape and type will do
+        if not n:  # also after a truncation to nothing: then any shape and type is allowed
             self._buffer = np.empty((8, *array.shape), array.dtype)
         elif array.shape != buffer.shape[1:]:
             raise ValueError(
@@ -96,7 +96,7 @@ class Column:
         self._quick = None
 
     def truncate(self, length: int) -> None:
-        """Keep the first `length` values."""
+        """Drop all values after the first `length`."""
         self._length = min(length, self._length)
         self._quick = None
 
@@ -113,12 +113,12 @@ class History:
 
     @property
     def iters(self) -> np.ndarray:
-        """The steps, shape (n,)."""
+        """Steps at which the quantity was logged, shape (n,)."""
         return self._iters.values
 
     @property
     def main_value_name(self) -> str | None:
-        """The field that stands for the quantity: "Mean" or "value", or the only one."""
+        """Name of the main field: "Mean" or "value", or the only one."""
         for name in ("Mean", "value"):
             if name in self._fields:
                 return name
@@ -126,7 +126,7 @@ class History:
 
     @property
     def values(self) -> np.ndarray:
-        """The main field."""
+        """Values of the main field, shape (n, ...)."""
         name = self.main_value_name
         if name is None:
             raise ValueError(f"no main value among the fields {', '.join(self._fields)}; name one.")
@@ -137,7 +137,7 @@ class History:
         return self.iters, self.values
 
     def keys(self) -> list[str]:
-        """The names of the fields."""
+        """Names of the fields, such as "Mean" and "Variance"."""
         return list(self._fields)
 
     def add_field(self, name: str, values: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""A file of rows, each safe at once."""
+"""A journal: a file to which each row is written at once."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -43,15 +43,15 @@ class Journal:
             self._file.append(orjson.dumps(entry, option=_OPTIONS), hold=True)
 
     def empty(self) -> None:
-        """Remove all rows."""
+        """Remove all rows from the journal."""
         self._file.empty()
 
     def sync(self) -> None:
-        """Hand all rows to the disk."""
+        """Flush all rows to disk."""
         self._file.sync()
 
     def close(self) -> None:
-        """Write what was held and close the file."""
+        """Write rows that were held back, and close the file."""
         self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""Logs kept as one document, with a journal of the rows that it lacks yet."""
+"""Logs kept as one document, with a journal of the rows that it still lacks."""
 
 import abc
 import contextlib
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.loggers.checksums import RowsLostError, RowSums, check_rows
@@ -70,7 +71,7 @@ class JournaledLogger(GatheringLogger, abc.ABC):
 
     @property
     def data(self) -> HistoryDict:
-        """All rows, in memory."""
+        """All rows in memory, as histories by name."""
         self._take_in()
         return self._memory.data
 
@@ -143,35 +144,35 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         log = self._read_document(document) if document.exists() else RuntimeLog()
         return with_journal(log, _journal_of(document))
 
+    @override
     def file(self, working_dir: Path, stage_name: str) -> Path:
-        """The document."""
         return working_dir / self.path
 
+    @override
     def account(self, step: int) -> dict[str, Any] | None:
-        """Number and checksum of the rows, and how they are nested."""
         if jax.process_index() != 0 or self._journal is None:
             return None
         rows = self._sums.account(self.data, step)
         return {"file": self.path.name, **rows, "layout": layout_of(self._memory.data)}
 
+    @override
     def recover(
         self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
     ) -> None:
-        """Read the document and its journal, and check the rows."""
         if not self._first_open:
-            return  # they are in memory
+            return  # the rows are in memory
         document = working_dir / self.path
         try:
             log = self._read(document)
             found = RowSums().account(log.data, step)
-        except Exception as error:  # whatever damaged bytes make the readers raise
+        except Exception as error:  # damaged files can raise anything in the readers
             raise RowsLostError(f"{document} cannot be read ({error})") from error
         check_rows(document, found, account)
         log.truncate(step)
         self._memory, self._recovered = log, True
 
+    @override
     def series(self, working_dir: Path, stage_name: str, step: int) -> Mapping[str, Series]:
-        """The rows."""
         return flat_series(self._memory.data)
 
     def rebuild(
@@ -191,14 +192,14 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         self.set_aside(working_dir, stage_name)
         self._memory, self._recovered = RuntimeLog.of(tree), True
 
+    @override
     def set_aside(self, working_dir: Path, stage_name: str) -> None:
-        """Move document and journal out of the way."""
         document = working_dir / self.path
         set_aside(document)
         set_aside(_journal_of(document))
 
+    @override
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Append the row, and rewrite the document if that is due."""
         if self._gather(step, stats):
             return
         self._take_in()
@@ -230,13 +231,13 @@ class JournaledLogger(GatheringLogger, abc.ABC):
     def _gathers(self) -> bool:
         return type(self).write is JournaledLogger.write
 
+    @override
     def sync(self) -> None:
-        """Hand the journal to the disk."""
         if self._journal is not None:
             self._journal.sync()
 
+    @override
     def flush(self, state: Any = None) -> None:
-        """Rewrite the document."""
         if self._journal is not None and not self._by_hand:
             self._rewrite()
         super().flush(state)
@@ -247,7 +248,7 @@ def _journal_of(document: Path) -> Path:
 
 
 def with_journal(log: RuntimeLog, journal: Path) -> RuntimeLog:
-    """`log` with the rows of a journal that it lacks."""
+    """`log`, with the rows of the journal added that it lacks."""
     last = log._old_step if log.data else -1
     for step, row in read_journal(journal):
         if step > last:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.extras import needs
@@ -70,7 +71,7 @@ class JsonLog(JournaledLogger):
         self._memory.serialize(path)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Save the variables if that is due; in a block when they are there, at its end."""
+        """Save the variables if that is due; within a block at its last step."""
         state = driver.settled_state
         if state is not None:
             self._save_if_due(step, state)
@@ -102,20 +103,20 @@ class JsonLog(JournaledLogger):
         self._saved_at = time.monotonic()
         self._save_cost = self._saved_at - start
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Open the files."""
         self._saved_step = None
         super().on_run_start(step, driver)
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Save the last variables and close the files."""
         try:
             self._save(driver.state)
         finally:
             super().on_run_end(step, driver)
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Save the last variables and close the files."""
         try:
             self._save(driver.state)
         finally:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.checks import check_count
 from ritz.driver.rows import scalars
 from ritz.extras import needs
@@ -24,11 +26,11 @@ class MLflowLog(AbstractLogger):
     Args:
         experiment: The experiment's name; made if there is none.
         tracking_uri: Where MLflow keeps its data; MLflow's own setting by default.
-        run_id: The MLflow run to go on with; a new one by default.
+        run_id: The MLflow run to continue; a new one by default.
         metadata: Tags of a new run.
         save_params_every: Steps between two saves of the state's variables as the artifact
             `parameters/STEP.mpack`; None saves none.
-        batch: Rows that are sent together.
+        batch: Number of rows sent together.
 
     Raises:
         ValueError: If `save_params_every` or `batch` is below 1.
@@ -57,8 +59,8 @@ class MLflowLog(AbstractLogger):
         self._rows = 0
 
     @contextlib.contextmanager
+    @override
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
-        """Start, or go on with, the MLflow run."""
         with needs("MLflowLog", "mlflow"):
             from mlflow import MlflowClient
 
@@ -79,8 +81,8 @@ class MLflowLog(AbstractLogger):
             self._send()
             self._client.set_terminated(self.run_id)
 
+    @override
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Take the row into the batch, and send that when it is full."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -89,12 +91,12 @@ class MLflowLog(AbstractLogger):
         if self._rows >= self.batch:
             self._send()
 
+    @override
     def sync(self) -> None:
-        """Send what is pending."""
         self._send()
 
+    @override
     def flush(self, state: Any = None) -> None:
-        """Send what is pending."""
         self._send()
         super().flush(state)
 
@@ -104,8 +106,8 @@ class MLflowLog(AbstractLogger):
         for start in range(0, len(pending), 1000):
             self._client.log_batch(str(self.run_id), metrics=pending[start : start + 1000])
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Write the row, and the variables if that is due."""
         super().before_parameter_update(step, log_data, driver)
         if self._opened is not None and self.is_live(step):
             variables = getattr(driver.state, "variables", None) or driver.parameters
@@ -114,6 +116,6 @@ class MLflowLog(AbstractLogger):
                 file.write_bytes(packed(variables))
                 self._client.log_artifact(self.run_id, str(file), "parameters")
 
+    @override
     def is_live(self, step: int) -> bool:
-        """Live where the variables are saved."""
         return self.save_params_every is not None and step % self.save_params_every == 0

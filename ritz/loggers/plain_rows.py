@@ -1,4 +1,4 @@
-"""Rows that are nothing but floats, gathered to be treated at once."""
+"""Rows of plain floats, gathered to be written together."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class Gathered(NamedTuple):
 _FLOATS = {float}
 
 MOST = 1000
-"""After how many rows it is time to take them."""
+"""Number of rows after which they should be taken."""
 
 
 class PlainRows:
@@ -60,12 +60,12 @@ class PlainRows:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no rows."""
+        """Whether no rows are gathered."""
         return not self._steps
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to take the rows."""
+        """Whether there are enough rows to take them."""
         return len(self._steps) >= MOST
 
     def take(self) -> Gathered | None:

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import jax
 import orjson
+from typing_extensions import override
 
 from ritz.folders.files import atomic_write
 from ritz.loggers.gathering import GatheringLogger
@@ -34,7 +35,7 @@ class RuntimeLog(GatheringLogger):
 
     @property
     def data(self) -> HistoryDict:
-        """The histories by name."""
+        """The logged quantities as histories, by name."""
         self._take_in()
         return self._data
 
@@ -44,7 +45,7 @@ class RuntimeLog(GatheringLogger):
             self._append(gathered)
 
     def write_all(self, gathered: Gathered) -> None:
-        """Append rows that look like the last one."""
+        """Append gathered rows with the names of the last one."""
         self._take_in()
         self._append(gathered)
 
@@ -57,11 +58,11 @@ class RuntimeLog(GatheringLogger):
         return self.data[key]
 
     def state_dict(self) -> dict[str, Any]:
-        """All rows, so that a resumed run has them too."""
+        """All rows, which a resumed run keeps."""
         return {"data": to_layout(self.data)}
 
+    @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the rows."""
         self._gathered()
         self._data = HistoryDict(from_layout(state["data"]))
         self._note_last_step()
@@ -88,9 +89,9 @@ class RuntimeLog(GatheringLogger):
         last = [int(h.iters[-1]) for h in histories(self._data) if len(h)]
         self._old_step = max(last, default=0)
 
+    @override
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Append the row."""
-        # Called by hand, a step may be a time.
+        # In calls by hand, a step may be a time.
         if type(step) is int and self._in_order and self._plain.add(step, stats):
             if self._plain.is_full:
                 self._take_in()
@@ -119,7 +120,7 @@ class RuntimeLog(GatheringLogger):
         """Load what `serialize`, or NetKet, saved.
 
         Raises:
-            ValueError: If the file is no such log.
+            ValueError: If the file is not such a log.
         """
         path = _log_path(path)
         try:
@@ -129,7 +130,7 @@ class RuntimeLog(GatheringLogger):
 
     @classmethod
     def of(cls, data: HistoryDict) -> "RuntimeLog":
-        """A log with these histories."""
+        """Make a log that holds the given histories."""
         log = cls()
         log._data = data
         log._note_last_step()

@@ -1,4 +1,4 @@
-"""Rows in a form that every log can be made from: flat columns by name, as a CSV file has them."""
+"""Rows as flat columns by name, as in CSV files, from which every log can be rebuilt."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from ritz.loggers.history import History, HistoryDict
 
 
 class Series(NamedTuple):
-    """A column: real numbers or strings, and the steps that have one."""
+    """A column: real numbers or strings, with their steps."""
 
     steps: np.ndarray
     values: np.ndarray
@@ -48,7 +48,7 @@ def _parts(name: str, steps: np.ndarray, column: np.ndarray) -> dict[str, Series
 
 
 def layout_of(tree: Any) -> Any:
-    """How histories are nested, with type and shape of each field, as JSON can hold it."""
+    """Nesting of histories, with type and shape of each field, as JSON can hold it."""
     if isinstance(tree, History):
         fields = {
             name: [values.dtype.kind, list(values.shape[1:])]

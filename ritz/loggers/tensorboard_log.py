@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.driver.rows import scalars
 from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
@@ -35,8 +37,8 @@ class TensorBoardLog(AbstractLogger):
         self._writer: Any = None
 
     @contextlib.contextmanager
+    @override
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
-        """Open the event file."""
         with needs("TensorBoardLog", "tensorboard"):
             import tensorboardX
 
@@ -52,15 +54,15 @@ class TensorBoardLog(AbstractLogger):
             self._writer.close()
             self._writer = None
 
+    @override
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Write the scalars of the row, as one event."""
         from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore
 
         values = [Summary.Value(tag=k, simple_value=v) for k, v in scalars(stats, "/")]
         self._writer.file_writer.add_summary(Summary(value=values), step)
 
+    @override
     def flush(self, state: Any = None) -> None:
-        """Write out."""
         if self._writer is not None:
             self._writer.flush()
         super().flush(state)

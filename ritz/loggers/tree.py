@@ -61,7 +61,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def histories(tree: Any) -> Iterator[History]:
-    """All histories in a tree."""
+    """All histories in a tree, one after another."""
     if isinstance(tree, History):
         yield tree
     elif isinstance(tree, Mapping):
@@ -116,7 +116,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def row_to_json(row: Any) -> Any:
-    """One row in a form of which JSON loses nothing; `row_from_json` reads it."""
+    """One row in a form that JSON keeps exactly; `row_from_json` reads it."""
     if isinstance(row, Mapping):
         return {str(k): row_to_json(v) for k, v in row.items() if v is not None}
     fields = fields_of(row)
@@ -139,18 +139,18 @@ def _exact(value: Any) -> Any:
 
 
 class Fields:
-    """Fields read from a journal, which go into one history again."""
+    """Fields of a quantity that were read from a journal."""
 
     def __init__(self, fields: dict[str, Any]):
         self.fields = fields
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields."""
+        """The fields as a dict, as statistics give them."""
         return self.fields
 
 
 def row_from_json(row: Any) -> Any:
-    """The row that `row_to_json` wrote."""
+    """The inverse of `row_to_json`."""
     if isinstance(row, list):
         return [row_from_json(value) for value in row]
     if set(row) == {_FIELDS}:

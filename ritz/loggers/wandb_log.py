@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.driver.rows import scalars
 from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
@@ -34,8 +36,8 @@ class WandbLog(AbstractLogger):
         self.run_id: str | None = options.get("id")
 
     @contextlib.contextmanager
+    @override
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
-        """Start, or resume, the W&B run."""
         with needs("WandbLog", "wandb"):
             import wandb
 
@@ -51,6 +53,6 @@ class WandbLog(AbstractLogger):
         finally:
             self._run.finish()
 
+    @override
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Send the scalars of the row."""
         self._run.log({"step": step, **dict(scalars(stats, "/"))})

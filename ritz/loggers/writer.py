@@ -12,7 +12,7 @@ Kind = TypeVar("Kind", bound=type)
 
 
 class Writer(AbstractLogger, abc.ABC):
-    """A logger whose rows have flat names too, beside the quantities as they are.
+    """Base class of loggers whose rows contain flat names besides the logged quantities.
 
     `stats` in `write` holds `total_energy`, `total_energy_var`, `energy:NAME`, `energy:NAME_var`
     and so on, see `ritz.loggers.flat_row.FlatRow`. Use `self.to_scalar` on values.

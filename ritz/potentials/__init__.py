@@ -1,4 +1,4 @@
-"""What all domains of atoms share: structures as potentials see them, and potentials."""
+"""Potentials, and structures as padded arrays, for all domains of atoms."""
 
 from ritz.potentials.atomic_graph import AtomicGraph as AtomicGraph
 from ritz.potentials.potential import AbstractPotential as AbstractPotential

@@ -14,7 +14,7 @@ class AtomicGraph(NamedTuple):
 
     positions: Float[Array, "n_atoms 3"]
     cell: Float[Array, "3 3"]
-    """Its rows are the lattice vectors."""
+    """Lattice vectors as rows."""
     pbc: Bool[Array, " 3"]
     numbers: Int[Array, " n_atoms"]
     """Atomic numbers; 0 in empty places."""
@@ -23,9 +23,9 @@ class AtomicGraph(NamedTuple):
     neighbors: Int[Array, "n_atoms n_neighbors"]
     """The neighbours of each atom; every pair appears twice, once from each side."""
     vectors: Float[Array, "n_atoms n_neighbors 3"]
-    """From the atom to the neighbour's nearest image that is meant."""
+    """Vectors from each atom to the listed image of the neighbour."""
     pairs: Bool[Array, "n_atoms n_neighbors"]
-    """Which entries hold a neighbour; it may be a little farther than the cutoff."""
+    """Which entries hold a neighbour, which may be slightly beyond the cutoff."""
 
     def squared_distances(self) -> Float[Array, "n_atoms n_neighbors"]:
         """Squared lengths of `vectors`; 1 where there is no neighbour, so that roots are safe."""

@@ -1,4 +1,4 @@
-"""Pairs of atoms that are closer than a potential can tell."""
+"""Pairs of atoms that are closer than a potential allows."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,14 +8,14 @@ import numpy as np
 from ritz.potentials.pairs import pairs_on_host
 
 ONE_PLACE = 1e-3
-"""Atoms closer than this, in Angstrom, are at one place, but for the rounding of coordinates in
-files."""
+"""Distance in Angstrom below which atoms count as being at the same place, given the rounding of
+coordinates in files."""
 
 _SEARCHED = 0.5
 """Pairs are searched up to this distance at least, in Angstrom; cell lists need some width."""
 
 Limit = Callable[[Any, Any], Any]
-"""Atomic numbers of pairs -> how far apart they must be, see `AbstractPotential.least_distance`."""
+"""Atomic numbers of pairs -> least distances, see `AbstractPotential.least_distance`."""
 
 
 class ClosePair(NamedTuple):
@@ -25,9 +25,9 @@ class ClosePair(NamedTuple):
     second: int
     """The same as `first` where an atom meets its own periodic image."""
     distance: float
-    """In Angstrom."""
+    """Their distance, in Angstrom."""
     limit: float
-    """How far apart they must be, in Angstrom."""
+    """Least allowed distance, in Angstrom."""
 
     def told(self, symbols: Any) -> str:
         """Atoms, species, distance and limit as a part of a sentence.
@@ -47,7 +47,7 @@ class ClosePair(NamedTuple):
 
 
 def close_pair(positions: Any, cell: Any, pbc: Any, numbers: Any, limit: Limit) -> ClosePair | None:
-    """The two atoms of a structure that are closest beside their limit, if they are too close.
+    """The pair of atoms that is closest relative to its limit, if it is too close.
 
     Args:
         positions: Of shape (n_atoms, 3), in Angstrom.
@@ -70,12 +70,12 @@ def close_pair(positions: Any, cell: Any, pbc: Any, numbers: Any, limit: Limit) 
 def closest_of(
     first: Any, second: Any, distances: Any, numbers: Any, limit: Limit
 ) -> ClosePair | None:
-    """The same, for pairs that are known.
+    """`close_pair` for given pairs.
 
     Args:
         first: The first atom of each pair.
         second: The second one.
-        distances: In Angstrom.
+        distances: Distances of the pairs, in Angstrom.
         numbers: Atomic numbers of all atoms.
         limit: How far apart pairs must be.
     """

@@ -1,4 +1,4 @@
-"""Limits of what is read from files, so that a damaged or malicious one cannot fill a machine."""
+"""Limits for reading files, so that a damaged or malicious one cannot exhaust memory or disk."""
 
 import bz2
 import collections
@@ -17,10 +17,10 @@ from typing import IO, Any
 from ritz.wording import counted
 
 MOST_EXPANSION = 100
-"""How many times its own size a compressed file may unpack to; text of numbers takes 3 to 20."""
+"""Largest compression ratio of a file; that of text with numbers is 3 to 20."""
 
 ALWAYS_ALLOWED = 2**27
-"""Bytes that any file may unpack to, 128 MiB."""
+"""Size in bytes that any file may unpack to, 128 MiB."""
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _XYZ = (".xyz", ".extxyz")
@@ -66,7 +66,7 @@ def parse_json(text: str | bytes) -> Any:
     """A JSON value.
 
     Raises:
-        ValueError: If it is none, or nested too deeply.
+        ValueError: If it is not JSON, or nested too deeply.
     """
     try:
         return json.loads(text)
@@ -97,14 +97,14 @@ def check_declared(path: Path, format: str | None = None) -> None:
     is_vasp = vasp if format is None else format == "vasp"
     if not (is_xyz or is_vasp) or not path.is_file():
         return
-    # What cannot be unpacked or decoded is told by the reader.
+    # The reader reports what cannot be unpacked or decoded.
     broken = OSError, EOFError, lzma.LZMAError, zlib.error
     with suppress(*broken), (opener or open)(path, "rb") as file:
         (_check_xyz if is_xyz else _check_poscar)(path, _Lines(file, path))
 
 
 class _Lines:
-    """The lines of a file, as long as it does not unpack to too much; they are counted."""
+    """The lines of a file, counted, up to the size that it may unpack to."""
 
     def __init__(self, file: IO[bytes], path: Path):
         self._file, self._path = file, path
@@ -123,7 +123,7 @@ class _Lines:
         return line
 
     def check(self, what: str, declared: int) -> None:
-        """Skip the lines of so many atoms."""
+        """Skip the lines of a number of atoms."""
         before = self.n_lines
         collections.deque(itertools.islice(self, declared), maxlen=0)
         if declared > self.n_bytes:
@@ -138,7 +138,7 @@ def _check_xyz(path: Path, lines: _Lines) -> None:
         line = next((x for x in lines if not x.lstrip().startswith(b"VEC")), b"")
         try:
             declared = int(line)
-        except ValueError:  # the end, or something that the reader tells
+        except ValueError:  # the end, or an error that the reader reports
             return
         if declared < 0:
             raise ValueError(f"{path}, frame {frame}: {counted(declared, 'atom', 'is')} declared.")

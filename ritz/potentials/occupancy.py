@@ -1,4 +1,4 @@
-"""Refuses structures whose sites are occupied only in part."""
+"""Refuses structures with partially occupied sites."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +47,7 @@ def _partial_atom(atoms: Any) -> str | None:
     if shares is None:
         return None
     shares = np.asarray(shares, float)
-    if shares.shape != (len(atoms),) or not np.any(shares):  # zeros: the file does not tell
+    if shares.shape != (len(atoms),) or not np.any(shares):  # zeros mean that the file has none
         return None
     partial = np.flatnonzero(shares < 1 - TOLERANCE)
     if not len(partial):

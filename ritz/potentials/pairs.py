@@ -22,7 +22,7 @@ def _vesin(positions: Any, cell: Any, pbc: Any, reach: float, wanted: str) -> li
 
 
 def most_neighbors(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float) -> int:
-    """How many neighbours any atom of a structure has."""
+    """Largest number of neighbours of an atom of a structure."""
     if math.isinf(reach):
         return len(positions) - 1
     (first,) = _vesin(positions, cell, pbc, reach, "i")

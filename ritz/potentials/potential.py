@@ -22,11 +22,11 @@ class AbstractPotential(abc.ABC):
     """
 
     params: PyTree
-    """What `__call__` takes as its first argument."""
+    """Parameters, a pytree of arrays: the first argument of `__call__`."""
 
     cutoff: float | None
-    """How far neighbours reach. `math.inf` makes all atoms neighbours, which only structures
-    without periodic directions can have; None asks for no neighbours, for potentials of
+    """Cutoff radius of neighbours in Angstrom. `math.inf` makes all atoms neighbours, which only
+    structures without periodic directions can have; None asks for no neighbours, for potentials of
     `structure.positions` alone."""
 
     pairwise: ClassVar[bool] = False
@@ -35,15 +35,14 @@ class AbstractPotential(abc.ABC):
 
     @property
     def species(self) -> tuple[str, ...] | None:
-        """The chemical symbols that the potential knows; None if it takes all."""
+        """Chemical symbols that the potential knows; None for all."""
         return None
 
     def least_distance(self, first: Any, second: Any) -> Any:
-        """How far apart two atoms must be, in Angstrom, for the potential to tell their energy.
+        """Least distance of two atoms, in Angstrom, at which the potential is valid.
 
-        `evaluate` makes the energy of a structure with a closer pair NaN, so that nobody takes it
-        for a number. By default atoms must not be at one place. Potentials that are `pairwise`
-        see to it themselves, at less cost.
+        `evaluate` makes the energy of a structure with a closer pair NaN. By default two atoms
+        must not be at the same place. `pairwise` potentials return NaN themselves, at less cost.
 
         Args:
             first: Atomic numbers, an array.
@@ -52,7 +51,7 @@ class AbstractPotential(abc.ABC):
         return ONE_PLACE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the class a pytree."""
+        """Register the subclass as a pytree."""
         super().__init_subclass__(**kwargs)
         jax.tree_util.register_pytree_node(cls, _flatten, functools.partial(_unflatten, cls))
 
@@ -65,7 +64,7 @@ class AbstractPotential(abc.ABC):
 
     @property
     def static(self) -> dict[str, Any]:
-        """All attributes but `params`."""
+        """All attributes except `params`, by name."""
         return {name: value for name, value in vars(self).items() if name != "params"}
 
     def __repr__(self) -> str:
@@ -89,7 +88,7 @@ class Potential(AbstractPotential):
     Args:
         function: `(params, structure) -> energy`, see `AbstractPotential`.
         params: Its parameters, a pytree of arrays.
-        cutoff: How far its neighbours reach, see `AbstractPotential.cutoff`.
+        cutoff: Cutoff radius in Angstrom, see `AbstractPotential.cutoff`.
 
     Raises:
         TypeError: If `function` cannot be called.
@@ -117,7 +116,7 @@ class Potential(AbstractPotential):
 
 
 class Evaluated(NamedTuple):
-    """An energy and its derivatives."""
+    """Energy, forces and virial of one structure."""
 
     energy: Float[Array, ""]
     forces: Float[Array, "n_atoms 3"]
@@ -143,7 +142,7 @@ def evaluate(
     vectors, positions, cell = structure.vectors, structure.positions, structure.cell
     value, slopes = jax.value_and_grad(energy, argnums=(0, 1, 2))(vectors, positions, cell)
     by_vector, by_position, by_cell = slopes
-    if potential.pairwise:  # both sides of a pair feel the same
+    if potential.pairwise:  # forces on both atoms of a pair are opposite
         pulled = -jnp.sum(by_vector, axis=1)
     else:
         pulled = jnp.zeros_like(positions).at[structure.neighbors].add(by_vector)

@@ -1,4 +1,4 @@
-"""What stands for a potential: a trained one, a file, or a run folder."""
+"""Potentials from trained models, files and run folders."""
 
 import abc
 import importlib
@@ -15,19 +15,19 @@ such file or folder."""
 
 
 class AbstractPotentialSource(abc.ABC):
-    """Has a potential, as a pure function of a structure, to give: for example a trained one."""
+    """Base class of models, such as trained ones, that can be frozen into a potential."""
 
     @abc.abstractmethod
     def frozen(self) -> AbstractPotential:
         """The potential as it is now; later training does not change it.
 
         Raises:
-            RuntimeError: If there is none yet.
+            RuntimeError: If the model is not trained yet.
         """
 
 
 def as_potential(model: Any) -> AbstractPotential:
-    """A potential from itself, from what can be frozen, or from a path.
+    """Return a potential unchanged, frozen from a model, or read from a path.
 
     Args:
         model: An `AbstractPotential`; an `AbstractPotentialSource` such as
@@ -35,7 +35,7 @@ def as_potential(model: Any) -> AbstractPotential:
             of a folder with a committee, or of a run folder of `ritz mlip train`.
 
     Raises:
-        TypeError: If it is something else.
+        TypeError: If `model` is something else.
         ValueError: If there is nothing at the path, or no potential.
         RuntimeError: If it was not trained.
     """

@@ -1,4 +1,4 @@
-"""Checks what a relaxation is given."""
+"""Checks the arguments of a relaxation."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -19,19 +19,19 @@ CALCULATORS = (
     "optimisers: atoms.calc = calculator; ase.optimize.FIRE(atoms).run(fmax=0.05). Of an "
     "MLIPCalculator give the potential itself."
 )
-"""What to do with them."""
+"""Advice in errors about ASE calculators."""
 
 
 MAX_ATOMS = {"cpu": 2048}
-"""How many atoms, empty places counted, are in the slots of all buckets together by default, by
-the device's kind: on CPUs the neighbour lists of a step should stay in the caches."""
+"""Default number of atoms, including padding, in the slots of all buckets together, by kind of
+device: on CPUs the neighbour lists of a step should stay in the caches."""
 
 _FAR_MAX_ATOMS = 2**16
-"""The same for devices that have a memory of their own."""
+"""Default number of atoms in all slots on devices with their own memory."""
 
 
 def checked_atoms(max_atoms: int | None, slots: int | None) -> int:
-    """How many atoms are treated at once: as given, or as suits the device.
+    """Number of atoms treated at once: as given, or the default of the device.
 
     Raises:
         ValueError: If `max_atoms` or `slots` is no whole number above zero.
@@ -44,11 +44,11 @@ def checked_atoms(max_atoms: int | None, slots: int | None) -> int:
 
 
 def potential_of(model: Any) -> AbstractPotential:
-    """The potential that is meant: itself, what was trained, or what a path leads to.
+    """The potential of a model: itself, a trained one frozen, or one read from a path.
 
     Raises:
-        TypeError: If it is something else, with what to write instead.
-        ValueError: If there is no potential at a path.
+        TypeError: If it is not a potential, with what to write instead.
+        ValueError: If the path holds no potential.
         RuntimeError: If it was not trained.
     """
     if isinstance(model, AbstractPotential | AbstractPotentialSource | str | PathLike):
@@ -66,11 +66,11 @@ def potential_of(model: Any) -> AbstractPotential:
 
 
 def checked_stages(stages: Any, convergence_hook: Any, structures: Sequence[Any]) -> FusedStage:
-    """The stages with the criteria that were given.
+    """The stages, with the given criteria.
 
     Raises:
-        ValueError: If a stage cannot treat a structure, which is named, or a criterion names a
-            quantity that there is not.
+        ValueError: If a stage cannot treat a structure, which is named, or a criterion names an
+            unknown quantity.
     """
     stages = FIRE() if stages is None else stages
     if convergence_hook is not None:

@@ -1,4 +1,4 @@
-"""The arrays of a batch: what was given, what is in the slots, and what has been finished."""
+"""The arrays of a batch: structures as given, structures in slots, and finished ones."""
 
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ EMPTY = -3
 
 
 class Atoms(NamedTuple):
-    """What stays the same for a structure; the first axis is the structure, or the slot."""
+    """Constants of the structures; the first axis is the structure, or the slot."""
 
     numbers: Int[Array, "slots n"]
     masses: Float[Array, "slots n"]
@@ -35,25 +35,25 @@ class Given(NamedTuple):
     velocities: Float[Array, "structures n 3"]
     cell: Float[Array, "structures 3 3"]
     place: Int[Array, " structures"]
-    """The place of each among all that were given."""
+    """Index of each structure among all that were given."""
 
 
 class Geometry(NamedTuple):
-    """What is optimised: the parameters of a bucket."""
+    """Positions and cells that are optimised: the parameters of a bucket."""
 
     positions: Float[Array, "slots n 3"]
     cell: Float[Array, "slots 3 3"]
 
 
 class Evaluation(NamedTuple):
-    """Where structures were when their energies were computed."""
+    """Energies and forces of structures, with the positions at which they were computed."""
 
     geometry: Geometry
     velocities: Float[Array, "slots n 3"]
 
 
 class Outcome(NamedTuple):
-    """How structures stood at their last evaluation; the first axis is the slot, or structure."""
+    """Results of the last evaluation; the first axis is the slot, or the structure."""
 
     at: Evaluation
     energy: Float[Array, " slots"]
@@ -62,39 +62,39 @@ class Outcome(NamedTuple):
     fmax: Float[Array, " slots"]
     status: Int[Array, " slots"]
     steps: Int[Array, " slots"]
-    """How many steps each has taken."""
+    """Number of steps each has taken."""
 
 
 class Slots(NamedTuple):
-    """All of a bucket but the geometry."""
+    """State of a bucket, except the geometry."""
 
     member: Int[Array, " slots"]
-    """Which structure of the bucket is here."""
+    """Index in the bucket of the structure in each slot."""
     atoms: Atoms
     velocities: Float[Array, "slots n 3"]
     at: Evaluation
     energy: Float[Array, " slots"]
-    """That of the last evaluation; infinite before the first."""
+    """Energy at the last evaluation, in eV; infinite before the first."""
     forces: Float[Array, "slots n 3"]
     virial: Float[Array, "slots 3 3"]
     fmax: Float[Array, " slots"]
     status: Int[Array, " slots"]
     steps: Int[Array, " slots"]
     stage_steps: Int[Array, " slots"]
-    """How many steps each has taken in its stage."""
+    """Number of steps each has taken in its stage."""
     stages: tuple[PyTree, ...]
     """The states of all stages."""
     counters: Int[Array, "slots hooks"]
-    """How often in a row the criteria of each hook were met."""
+    """Number of evaluations in a row at which the criteria of each hook were met."""
     lists: NeighborLists
     next: Int[Array, ""]
-    """The structure that enters next."""
+    """Index of the structure that enters next."""
     finished: Outcome | tuple[()]
-    """Those that have left their slots, by structure; empty if all have a slot of their own."""
+    """Results of structures that have left their slots; empty if each has its own slot."""
 
 
 def outcome(slots: Slots) -> Outcome:
-    """How the structures in the slots stood at their last evaluation."""
+    """Results of the structures in the slots at their last evaluation."""
     return Outcome(
         at=slots.at,
         energy=slots.energy,
@@ -112,5 +112,5 @@ def is_running(slots: Slots, n_stages: int) -> Any:
 
 
 def waiting(slots: Slots, n_structures: int) -> Any:
-    """How many structures wait for a slot."""
+    """Number of structures that wait for a slot."""
     return jnp.maximum(n_structures - slots.next, 0)

@@ -18,10 +18,10 @@ from ritz.relax.constraints import movable
 from ritz.relax.stage import FusedStage
 
 SPREAD = 1.5
-"""The largest structure of a bucket has at most so many times the atoms of the smallest."""
+"""Largest ratio of the numbers of atoms of two structures in a bucket."""
 
 _COUNTED = 64
-"""In how many structures of a bucket neighbours are counted; lists that do not fit grow later."""
+"""Number of structures per bucket whose neighbours are counted; lists can grow later."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Bucket:
 
     given: Given
     places: tuple[int, ...]
-    """The place of each structure among all that were given."""
+    """Index of each structure among all that were given."""
     width: int
-    """How many neighbours any atom has at first."""
+    """Largest number of neighbours of an atom at first."""
     images: tuple[int, int, int]
-    """How many images of an atom are searched along each lattice vector."""
+    """Number of images of an atom to search along each lattice vector."""
 
     @property
     def n_atoms(self) -> int:
-        """The size that all are padded to: that of the largest one."""
+        """Padded number of atoms: that of the largest structure."""
         return self.given.positions.shape[1]
 
 
 def group(sizes: Sequence[int]) -> list[list[int]]:
-    """Places of structures of similar size, in the order in which they were given."""
+    """Groups of indices of structures of similar size, in the order given."""
     by_size = sorted(range(len(sizes)), key=lambda place: -sizes[place])
     groups: list[list[int]] = []
     for place in by_size:
@@ -62,7 +62,7 @@ def pack(structures: Sequence[AseAtoms], cutoff: float | None, skin: float) -> l
 
 
 def _array(array: Any) -> Any:
-    """An array of NumPy where one of JAX will be."""
+    """A NumPy array, typed as the JAX array that it becomes later."""
     return array
 
 
@@ -110,7 +110,7 @@ def as_images(images: Any) -> tuple[int, int, int]:
 
 
 def images_for(cell: np.ndarray, pbc: np.ndarray, reach: float) -> np.ndarray:
-    """What `neighbors.images_needed` gives, for one cell on the host."""
+    """`neighbors.images_needed` for one cell, on the host."""
     if math.isinf(reach):
         return np.ones(3, int)
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
@@ -123,13 +123,13 @@ def unpack(
     places: Sequence[Any],
     stages: FusedStage,
 ) -> list[AseAtoms | None]:
-    """Structures as they stand, in the order in which they were given; None for those unseen.
+    """Present structures as `ase.Atoms`, in the order given; None where there is no result.
 
     Args:
         given: The structures as they were given.
-        outcomes: How structures stand.
-        places: The place of each row of the outcomes among those given; -1 for none.
-        stages: What they go through.
+        outcomes: Results of the structures.
+        places: For each row of the outcomes, its index among the given structures; -1 for none.
+        stages: The stages of the run.
     """
     found: list[AseAtoms | None] = [None] * len(given)
     moves_cell = any(stage.moves_cell for stage in stages.stages)
@@ -162,7 +162,7 @@ def _place(atoms: AseAtoms, geometry: Geometry, row: int, moves_cell: bool) -> N
 
 
 def digest(buckets: Sequence[Bucket]) -> str:
-    """Twelve letters that tell whether all structures are the same."""
+    """Hash of all structures, twelve hexadecimal digits."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves([bucket.given for bucket in buckets]):
         found.update(np.ascontiguousarray(leaf).tobytes())

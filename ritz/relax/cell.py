@@ -1,4 +1,4 @@
-"""Variable cells: the logarithm of the deformation as further coordinates."""
+"""Variable cells, with the logarithm of the deformation as additional coordinates."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -15,10 +15,10 @@ from ritz.relax.stage import Now
 
 
 class CellState(NamedTuple):
-    """How a cell has been deformed since the stage began."""
+    """Deformation of a cell since the stage began."""
 
     first: Float[Array, "3 3"]
-    """The cell then."""
+    """The cell at the beginning of the stage, in Angstrom, shape (3, 3)."""
     log: Float[Array, "3 3"]
     """L, where F = exp(L) takes it to the present one: cell = first F^T."""
 
@@ -35,8 +35,8 @@ class FrechetCell:
             xz, xy); all by default. Structures that are not periodic in every direction need it.
         hydrostatic: Whether the cell keeps its shape.
         constant_volume: Whether it keeps its volume.
-        pressure: The pressure outside, in GPa.
-        factor: What the cell's coordinates are scaled by; by default the number of atoms.
+        pressure: The external pressure, in GPa.
+        factor: Scale of the cell's coordinates; by default the number of atoms.
 
     Raises:
         ValueError: If an argument is not allowed.
@@ -49,7 +49,6 @@ class FrechetCell:
     factor: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         if self.mask is not None:
             object.__setattr__(self, "mask", tuple(bool(m) for m in self.mask))
             if len(self.mask) != 6 or not any(self.mask):
@@ -76,7 +75,7 @@ class FrechetCell:
         return gradient - mean if self.constant_volume else gradient
 
     def residual_stress(self, stress: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
-        """What must vanish of a stress, in GPa: its difference from the pressure, where allowed."""
+        """The part of stress plus pressure, in GPa, that the cell can relax to zero."""
         return self._allowed(stress + self.pressure * jnp.eye(3, dtype=stress.dtype))
 
     def _scale(self, now: Now) -> Any:
@@ -87,15 +86,15 @@ class FrechetCell:
         return now.virial + outside * volume(now.cell) * jnp.eye(3, dtype=now.cell.dtype)
 
     def enter(self, now: Now) -> CellState:
-        """No deformation yet."""
+        """The state of a cell at the beginning of a stage, without deformation."""
         return CellState(now.cell, jnp.zeros_like(now.cell))
 
     def residual(self, now: Now) -> Float[Array, "3 3"]:
-        """The forces on the cell, as if it had not been deformed before."""
+        """Forces on the cell in eV, shape (3, 3), as at zero deformation."""
         return -self._allowed(self._virial(now)) / self._scale(now)
 
     def forces(self, state: CellState, now: Now) -> Float[Array, "n+3 3"]:
-        """The forces on all coordinates."""
+        """Forces on all coordinates: those of the atoms, then the three rows of the cell's."""
         deformation, pull = jax.vjp(exponential, state.log)
         # dE/dF = W F^-T, where the virial W is dE/de for F -> (1 + e) F.
         by_deformation = self._virial(now) @ inverse(deformation).T
@@ -104,7 +103,7 @@ class FrechetCell:
         return jnp.concatenate([now.forces @ deformation, cell_forces])
 
     def move(self, state: CellState, now: Now, step: Any) -> tuple[CellState, Any, Any]:
-        """State, positions and cell after the coordinates have changed by `step`."""
+        """Cell state, positions and cell after a change of the coordinates by `step`."""
         log = state.log + step[-3:] / self._scale(now)
         old, new = exponential(state.log), exponential(log)
         before = now.positions @ inverse(old).T + step[:-3]

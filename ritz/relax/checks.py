@@ -15,7 +15,7 @@ from ritz.relax.list_sizes import cells_apart
 from ritz.relax.neighbors import MOST_CELLS, MOST_NEIGHBORS, expected_neighbors
 
 SKIN = 1.0
-"""How much farther than the cutoff neighbour lists reach by default, in Angstrom."""
+"""Default skin of neighbour lists: how far they reach beyond the cutoff, in Angstrom."""
 
 
 def checked(structures: Any, model: AbstractPotential, skin: float = SKIN) -> list[Atoms]:
@@ -24,11 +24,11 @@ def checked(structures: Any, model: AbstractPotential, skin: float = SKIN) -> li
     Args:
         structures: One `ase.Atoms` or many.
         model: The potential.
-        skin: How much farther than its cutoff neighbour lists reach, in Angstrom.
+        skin: How far neighbour lists reach beyond its cutoff, in Angstrom.
 
     Raises:
-        TypeError: If something is no `ase.Atoms`.
-        ValueError: If there is none, or one of them cannot be treated; its place is named.
+        TypeError: If an entry is not an `ase.Atoms`.
+        ValueError: If the list is empty, or a structure cannot be treated; its index is named.
     """
     if isinstance(structures, str | PathLike):
         raise TypeError(
@@ -58,7 +58,7 @@ def check_structure(atoms: Atoms, model: AbstractPotential, skin: float = SKIN) 
         skin: See `checked`.
 
     Raises:
-        ValueError: With what is wrong with it.
+        ValueError: If it cannot be treated, with the reason.
     """
     why = _geometry(atoms)
     if why is not None:
@@ -75,7 +75,7 @@ def check_species(atoms: Atoms, model: AbstractPotential) -> None:
     """Refuse elements that the potential does not know.
 
     Raises:
-        ValueError: With these, and those that it knows.
+        ValueError: With the unknown and the known elements.
     """
     if model.species is None:
         return

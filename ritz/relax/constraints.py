@@ -1,4 +1,4 @@
-"""Which coordinates of a structure may move, from the constraints of ASE."""
+"""Which coordinates of a structure may move, according to its ASE constraints."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixSc
 from ritz.wording import counted
 
 HELD = "FixAtoms, FixCartesian, and along the axes FixScaled, FixedPlane and FixedLine"
-"""The constraints that are held."""
+"""Supported constraints, for messages."""
 
 _ALIGNED = 1e-6
-"""How far a direction may be off an axis, as a share of its length."""
+"""Largest deviation of a direction from an axis, as a fraction of its length."""
 
 
 def movable(atoms: Atoms) -> np.ndarray:
-    """Which coordinates are not held by a constraint, shape (n_atoms, 3).
+    """Coordinates that are not held by a constraint, booleans of shape (n_atoms, 3).
 
     Raises:
         ValueError: If a constraint cannot be held; it is named.
@@ -36,7 +36,7 @@ def movable(atoms: Atoms) -> np.ndarray:
 
 
 def _free_axes(constraint: Any, atoms: Atoms) -> np.ndarray:
-    """Along which of x, y and z a constraint lets its atoms move."""
+    """Which of the directions x, y and z a constraint leaves free, for each of its atoms."""
     name = type(constraint).__name__
     if type(constraint) is FixAtoms:
         return np.zeros(3, bool)
@@ -53,10 +53,10 @@ def _free_axes(constraint: Any, atoms: Atoms) -> np.ndarray:
 
 
 def _axes(directions: Any, name: str, what: str) -> np.ndarray:
-    """The axes that span the same space as some directions.
+    """The coordinate axes that span the same space as given directions.
 
     Raises:
-        ValueError: If none do.
+        ValueError: If no set of axes does.
     """
     directions = np.asarray(directions, float).reshape(-1, 3)
     if not len(directions):

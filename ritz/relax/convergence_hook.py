@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
@@ -15,7 +16,7 @@ from ritz.checks import check_count
 from ritz.relax.criteria import Criterion, check_fields
 
 DEFAULT_FMAX = 0.05
-"""The threshold where nothing is given, in eV/Angstrom: that of ASE's optimisers."""
+"""Default threshold of the largest force in eV/Angstrom, as in ASE's optimisers."""
 
 _CHANGE = "_change"
 
@@ -29,20 +30,20 @@ class ConvergenceHook(StopCondition):
 
     Given to the run of any other driver it is a stop condition: the quantities are looked for in
     the row and then among the attributes of the driver's state, and the run stops when they meet
-    the criteria, all structures if they are arrays. NaN stops it too, and is said. There
+    the criteria, all structures if they are arrays. NaN stops it too, with a message. There
     "energy_change" is how much the loss, and "NAME_change" how much the quantity NAME, has changed
-    since the last step. A value of a single structure is a number or an array of one dimension
-    more; arrays that a row or state holds have the structures, or atoms, first.
+    since the last step. The first axis of an array in a row or state is that of the structures,
+    or of the atoms; for a single structure the former may be missing.
 
     Args:
-        criteria: Dicts with the fields of `Criterion`, or `Criterion` objects; one alone need not
-            be in a list. By default fmax <= 0.05.
+        criteria: A list of `Criterion` objects or of dicts with their fields, or a single one. By
+            default fmax <= 0.05.
         mode: Whether "all" criteria must be met at once, or "any".
         patience: Further evaluations in a row for which they must be met.
-        frequency: Evaluate at every so many steps, those of each structure being counted.
-        source_status: Which structures are looked at: those in the stage of this number.
-        target_status: Where those go that have converged: to the stage of this number, or out, if
-            it is the number of stages.
+        frequency: Steps of a structure between two evaluations.
+        source_status: Number of the stage whose structures are examined.
+        target_status: Number of the stage that converged structures go to; the number of stages
+            means that they leave.
 
     Raises:
         TypeError: If a criterion is neither a dict nor a `Criterion`.
@@ -96,7 +97,7 @@ class ConvergenceHook(StopCondition):
 
     @classmethod
     def of(cls, given: Any) -> "ConvergenceHook":
-        """A hook as it is, or from a dict of its arguments.
+        """Return a hook unchanged, or make one from a dict of its arguments.
 
         Raises:
             TypeError: If it is neither.
@@ -115,7 +116,7 @@ class ConvergenceHook(StopCondition):
 
     @property
     def rule(self) -> "Rule":
-        """What a compiled step needs of it."""
+        """The hook's settings for compiled steps."""
         return Rule(
             criteria=self.criteria,
             mode=self.mode,
@@ -131,22 +132,22 @@ class ConvergenceHook(StopCondition):
 
     # As a stop condition of any driver.
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Look which quantities are in the driver's state."""
         super().on_run_start(step, driver)
         state = driver.settled_state
         self._in_state = tuple(c.key for c in self.criteria if hasattr(state, c.key))
 
     def is_live(self, step: int) -> bool:
-        """Live where the state is read, deferred where only the row is."""
+        """Live if the driver's state is needed, deferred if the row is enough."""
         return bool(self._in_state)
 
+    @override
     def rearm(self) -> None:
-        """Wait for the full patience again."""
         self._counter = 0
 
+    @override
     def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
-        """Evaluate the criteria on the row."""
         evaluated = [self._evaluate(c, log_data, driver) for c in self.criteria]
         if any(result is None for result in evaluated) or step % self.frequency:
             return None
@@ -166,13 +167,15 @@ class ConvergenceHook(StopCondition):
     def _evaluate(
         self, criterion: Criterion, log_data: Mapping[str, Any], driver: Any
     ) -> tuple[Any, Any] | None:
-        """The verdict of a criterion, or None if the quantity is logged at other steps only."""
+        """Whether a criterion is met, or None if the quantity is not logged at this step."""
         value = self._value(criterion.key, log_data, driver)
         if value is None:
             return None
         array = np.asarray(value)
         if array.dtype.kind not in "biufc":
-            raise ValueError(f"{criterion.key!r} is no number or array of them but {value!r}.")
+            raise ValueError(
+                f"{criterion.key!r} must be a number or an array of numbers, but is {value!r}."
+            )
         return criterion.evaluate(np.atleast_1d(array))
 
     def _value(self, key: str, log_data: Mapping[str, Any], driver: Any) -> Any:
@@ -211,7 +214,7 @@ def _told(criterion: Criterion) -> str:
 
 
 def _mean(value: Any) -> Any:
-    """The mean of statistics; other values as they are."""
+    """The mean of statistics; other values unchanged."""
     mean = getattr(value, "mean", None)
     return value if mean is None or callable(mean) else mean
 

@@ -1,4 +1,4 @@
-"""One criterion of convergence: which quantity, how it is reduced, and what it must not exceed."""
+"""One criterion of convergence: a quantity, its reduction to a number, and a threshold."""
 
 import dataclasses
 import difflib
@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 REDUCTIONS = ("min", "max", "norm", "mean", "sum")
-"""What `Criterion.reduce_op` may be."""
+"""Allowed values of `Criterion.reduce_op`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Criterion:
-    """Met by a structure if a quantity of it, reduced to one number, is at most `threshold`.
+    """A criterion that is met if a quantity, reduced to one number, is at most `threshold`.
 
     Values are taken as magnitudes before anything is reduced, so that a force of -10 does not
     count as smaller than 0.05, and [-10, 0, 0] not as one whose maximum is 0.
@@ -24,16 +24,16 @@ class Criterion:
     Args:
         key: The quantity, such as "fmax", "forces" or "energy_change".
         threshold: What the number must not exceed, in the quantity's own unit.
-        reduce_op: "min", "max", "norm", "mean" or "sum" over `reduce_dims`; None for none.
+        reduce_op: "min", "max", "norm", "mean" or "sum" over `reduce_dims`, or None.
         reduce_dims: The dimensions that `reduce_op` reduces, counted as in an array whose first
             dimension runs over all structures (or all atoms), which cannot be among them: -1, or
             1, are the three components of forces.
-        custom_op: Decides by itself: it takes the array, of shape (n_structures, ...) or
+        custom_op: A function that decides instead. It takes the array, (n_structures, ...) or
             (n_structures, n_atoms, ...) with zeros where a structure has fewer atoms, and returns
-            booleans of shape (n_structures,). Nothing else is looked at then.
+            booleans of shape (n_structures,). All other fields but `key` are ignored then.
         signed: Compare the numbers as they are, not their magnitudes.
 
-    Whatever dimensions are left, atoms among them, are reduced by their maximum.
+    All remaining dimensions, including the atoms, are reduced by their maximum.
     """
 
     key: str
@@ -80,7 +80,7 @@ class Criterion:
 
     @classmethod
     def of(cls, given: Any) -> "Criterion":
-        """A criterion as it is, or from a dict of its fields.
+        """Return a criterion unchanged, or make one from a dict of its fields.
 
         Raises:
             TypeError: If it is neither.
@@ -103,18 +103,18 @@ class Criterion:
         return cls(**given)
 
     def evaluate(self, values: Any, atoms: Any = None) -> tuple[Any, Any]:
-        """Which structures meet it, and of which a value is NaN.
+        """Which structures meet the criterion, and which have a NaN value.
 
         Args:
             values: The quantity, shape (n_structures, ...) or (n_structures, n_atoms, ...).
-            atoms: Which places hold an atom, shape (n_structures, n_atoms), if the quantity has
-                values for each; None if it has not.
+            atoms: Which places hold an atom, shape (n_structures, n_atoms), for quantities with
+                a value per atom; None for others.
 
         Returns:
             Two arrays of booleans, shape (n_structures,).
 
         Raises:
-            ValueError: If the array has no such dimensions, or `custom_op` returns another shape.
+            ValueError: If the array lacks a dimension, or `custom_op` returns a wrong shape.
         """
         xp = np if isinstance(values, np.ndarray) else jnp
         n_structures, n_axes = values.shape[0], 1 if atoms is None else 2
@@ -134,7 +134,7 @@ class Criterion:
             values = xp.abs(values)
         if self.reduce_op is not None:
             values = self._reduced(xp, values, n_axes)
-        if atoms is not None:  # what empty places hold must not be the maximum
+        if atoms is not None:  # padding must not be the maximum
             atoms = atoms.reshape(*atoms.shape[:2], *[1] * (values.ndim - 2))
             values = xp.where(atoms, values, -xp.inf)
         values = xp.max(values.reshape(n_structures, -1), axis=-1)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from typing_extensions import override
 
 from ritz.checks import check_choice, check_positive
 from ritz.driver import OwnPrecision
@@ -39,7 +40,7 @@ from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
-_MANY = 4  # lists that have grown by so much are worth a warning
+_MANY = 4  # growth of a list that is reported as a warning
 _GROWN = (
     "Step %d: neighbour lists of %s overflowed; they now hold %d neighbours an atom instead of "
     "%d.%s"
@@ -51,9 +52,9 @@ class Relaxation(OwnPrecision):
     """Relaxes structures, or moves them in time, all at once and each at its own pace.
 
     Batched relaxation = neighbour lists + a potential + optimisers or integrators. Structures of
-    similar size share a bucket of padded arrays; each bucket has so many slots, and when a
-    structure has finished, one that waits takes its slot. Whether it has is decided on the device
-    by the convergence hooks of the stages; a structure that has finished does not move any more.
+    similar size share a bucket of padded arrays; each bucket has a number of slots, and when a
+    structure has finished, a waiting one takes its slot. The convergence hooks of the stages
+    decide about that on the device; a structure that has finished does not move any more.
 
     Each row has `fmax`, the largest force of those that run (the loss), `energy`, the sum of the
     energies in the slots, and how many are `running`, `waiting`, `converged` (have left the last
@@ -62,24 +63,23 @@ class Relaxation(OwnPrecision):
     and `volume` and `pressure`, in GPa, with moving cells. The run stops when all have finished,
     after a step in which nothing moves.
 
-    A structure *fails* where numbers are not finite, two atoms are closer than the potential knows,
-    or dynamics explodes: above 100,000 K (or a hundred times what thermostats or the structures
-    begin with), or with so many neighbours that it has collapsed. The others go on;
-    `state.reasons` says why, and a warning at the end of the run.
+    A structure *fails* if numbers are not finite, two atoms are closer than the potential knows,
+    dynamics explodes (above 100,000 K or a hundred times the initial or thermostats' temperature)
+    or it collapses. The other structures go on; `state.reasons` and a warning say why.
 
     Args:
         atoms: One `ase.Atoms` or many. `FixAtoms` and `FixCartesian` are held, and `FixScaled`,
-            `FixedPlane` and `FixedLine` where what they leave free lies along x, y or z; momenta
-            are where integrators begin.
+            `FixedPlane` and `FixedLine` if the free directions lie along x, y or z. Integrators
+            start from the momenta.
         model: A potential, see `AbstractPotential`; a trained one, or the path of its file or run
             folder.
         stages: An optimiser or integrator, or several joined by `+`; `FIRE()` by default.
         convergence_hook: Criteria in place of those of a single stage.
-        max_atoms: How many atoms are treated at once, empty places counted, which bounds memory;
-            by default 2,048 on CPUs and 65,536 on other devices.
-        slots: How many structures of a bucket are treated at once; by default as many as
-            `max_atoms` lets.
-        skin: How much farther than the cutoff neighbour lists reach, in Angstrom.
+        max_atoms: Number of atoms treated at once, including padding, which bounds memory; by
+            default 2,048 on CPUs and 65,536 on other devices.
+        slots: Number of structures per bucket treated at once; by default as many as
+            `max_atoms` allows.
+        skin: How far neighbour lists reach beyond the cutoff, in Angstrom.
         neighbors: "device", "host" (vesin), or "auto" for vesin with large structures.
         dtype: "float64" or "float32", for this driver alone, whatever is set in jax.
         seed: Seeds thermal velocities and noise.
@@ -177,8 +177,8 @@ class Relaxation(OwnPrecision):
         return self._kernel
 
     @property
+    @override
     def carry(self) -> RelaxCarry:
-        """Geometry and slots, by bucket."""
         return self.state.carry
 
     @carry.setter
@@ -188,14 +188,14 @@ class Relaxation(OwnPrecision):
     diverges = False  # structures fail one by one
 
     batch: Any = None
-    """Nothing is drawn."""
+    """No samples are drawn."""
 
     def _compute_live(self) -> tuple[Any, Any]:
         self.batch = None  # refill and neighbour lists come before each attempt
         return super()._compute_live()
 
     def _present(self, carry: RelaxCarry) -> tuple[Outcome, ...]:
-        """How structures stand after the last step; neighbour lists that do not fit grow first."""
+        """Evaluate structures after the last step, with larger neighbour lists if necessary."""
         with self._precision():
             carry, found = _PRESENT(self._kernel, carry)
             while overflows(carry, len(self._stages)):
@@ -207,7 +207,7 @@ class Relaxation(OwnPrecision):
     # Neighbour lists that did not fit.
 
     def attend(self) -> None:
-        """Give neighbour lists that did not fit more room; structures that have collapsed fail."""
+        """Enlarge neighbour lists that did not fit; structures that have collapsed fail."""
         carry, n_stages = self.carry, len(self._stages)
         if not overflows(carry, n_stages):
             return
@@ -250,7 +250,7 @@ class Relaxation(OwnPrecision):
     # Checkpoints.
 
     def snapshot(self) -> Any:
-        """The carry, with neighbour lists as what they are made from, and how large they are."""
+        """The carry and list sizes, with the data from which neighbour lists are rebuilt."""
         carry = super().snapshot()
         origins = [made_from(own.lists) for own in carry.slots]
         bare = tuple(own._replace(lists=()) for own in carry.slots)
@@ -277,8 +277,8 @@ class Relaxation(OwnPrecision):
         self.carry = RelaxCarry(tuple(snapshot["params"]), slots)
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """All on which the results depend besides the state."""
         hooks = tuple(hook.rule for hook in self._stages.all_hooks)
         return {
             **super().settings,
@@ -300,7 +300,7 @@ class Relaxation(OwnPrecision):
     # Hooks.
 
     def register_hook(self, callback: Any) -> None:
-        """Let a callback take part in every run, or a convergence hook decide on structures."""
+        """Register a callback for every run, or a convergence hook that acts on structures."""
         if not isinstance(callback, ConvergenceHook):
             super().register_hook(callback)
         elif not any(callback is known for known in self._hooked):
@@ -323,7 +323,7 @@ class Relaxation(OwnPrecision):
 
     @property
     def structures(self) -> Structures:
-        """The state, also within a block, where it is that before it."""
+        """The state; within a block, that at the block's start."""
         return self._variational_state
 
     @property
@@ -333,7 +333,7 @@ class Relaxation(OwnPrecision):
 
     @property
     def n_unfinished(self) -> int:
-        """How many structures run or wait."""
+        """Number of structures that run or wait."""
         found = 0
         for slots, given in zip(self.carry.slots, self._given, strict=True):
             found += int(np.sum(np.asarray(is_running(slots, len(self._stages)))))
@@ -342,7 +342,7 @@ class Relaxation(OwnPrecision):
 
     @property
     def n_rounds(self) -> int:
-        """How often the slots are filled, at the most."""
+        """Largest number of times that any slot is filled."""
         counts = [len(given.place) for given in self._given]
         return max(math.ceil(n / slots) for n, slots in zip(counts, self._n_slots, strict=True))
 

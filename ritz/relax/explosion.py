@@ -1,4 +1,4 @@
-"""How hot a structure may get in dynamics before its trajectory means nothing."""
+"""Temperature limit above which dynamics counts as exploded."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from ase import Atoms, units
 from ritz.relax.constraints import movable
 
 HOT = 1e5
-"""In K, or 13 eV an atom: no bond is left long before."""
+"""Lowest limit, in K: 13 eV per atom in kinetic energy, far above any bond."""
 
 _FACTOR = 100.0
-"""A structure may be so many times hotter than it began, or than its thermostat."""
+"""Ratio of the limit to the initial and to the thermostats' temperatures."""
 
 
 def highest_temperature(stages: Sequence[Any], structures: Sequence[Atoms]) -> float:
@@ -24,8 +24,8 @@ def highest_temperature(stages: Sequence[Any], structures: Sequence[Atoms]) -> f
     integrators.
 
     Args:
-        stages: What the structures go through.
-        structures: As they were given.
+        stages: The stages of the run.
+        structures: The structures as given.
     """
     if not any(stage.integrates for stage in stages):
         return math.inf

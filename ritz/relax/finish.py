@@ -1,7 +1,9 @@
-"""Callbacks that a relaxation brings along."""
+"""Callbacks that belong to every relaxation."""
 
 import logging
 from typing import Any
+
+from typing_extensions import override
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.relax.convergence_hook import ConvergenceHook
@@ -10,11 +12,11 @@ from ritz.wording import counted
 _logger = logging.getLogger(__name__)
 
 _TOLD = 10
-"""So many structures that have failed are named at the end of a run."""
+"""Number of failed structures that are named at the end of a run."""
 
 
 class AllFinished(AbstractCallback):
-    """Ends the run when no structure is left that runs or waits."""
+    """Ends the run when no structure runs or waits any more."""
 
     callback_order = CallbackOrder.STOP
     _left = 0
@@ -26,17 +28,17 @@ class AllFinished(AbstractCallback):
     decides = False  # a block ends where it stops, so that nothing has to be taken back
 
     @property
+    @override
     def label(self) -> str:
-        """How the run's end is told."""
         return "Relaxation"
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Nothing to do if all have finished."""
         if not driver.n_unfinished:
             raise _finished("all structures have finished")
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Look at the row."""
         self._left = log_data["running"] + log_data["waiting"]
         self._told = ", ".join(
             f"{log_data[name]} {name}"
@@ -45,12 +47,12 @@ class AllFinished(AbstractCallback):
         )
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Stop after the step, in which nothing has moved: so no block is taken back."""
+        """Stop after a step in which nothing has moved, so that no block must be undone."""
         if not self._left:
             raise _finished(f"all structures have finished ({self._told})")
 
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Warn of structures that have failed, once of each, with the reason."""
+        """Warn once about each structure that has failed, with the reason."""
         state = driver.structures
         reasons = state.reasons
         new = [n for n, why in enumerate(reasons) if why and n not in self._warned]
@@ -66,7 +68,7 @@ class AllFinished(AbstractCallback):
             _logger.warning("%s failed.", counted(len(new) - _TOLD, "more structure", "has"))
 
     def is_live(self, step: int) -> bool:
-        """Deferred: only the row is read."""
+        """Never live, since only the row is read."""
         return False
 
 
@@ -77,8 +79,8 @@ class Registered(AbstractCallback):
         self.hook = hook
 
     @property
+    @override
     def label(self) -> str:
-        """The hook's."""
         return repr(self.hook)
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+from typing_extensions import override
 
 from ritz.checks import check_count, check_positive
 from ritz.relax.cell import FrechetCell
@@ -20,21 +21,21 @@ class FireState(NamedTuple):
     downhill: Int[Array, ""]
     """Steps since the power was last negative."""
     moving: Int[Array, ""]
-    """0 at the first step, 1 then."""
+    """0 at the first step, 1 afterwards."""
 
 
 class AbstractFire(AbstractOptimizer, abc.ABC):
-    """What FIRE and FIRE2 share: the time step and the mixing, and how they adapt.
+    """Base class of FIRE and FIRE2, which adapt time step and mixing alike.
 
     Args:
-        dt: The first time step.
-        dt_max: The largest one.
-        dt_min: The smallest one.
-        n_min: Steps downhill before the time step grows.
-        grow: By what it grows then.
-        shrink: By what it is multiplied when the power is negative.
-        mixing: How much velocities are turned at first.
-        mixing_decay: By what this is multiplied when the time step grows.
+        dt: Initial time step, in units with masses of 1.
+        dt_max: Largest time step.
+        dt_min: Smallest time step.
+        n_min: Number of steps downhill before the time step grows.
+        grow: Factor by which the time step grows.
+        shrink: Factor of the time step when the power F.v is negative.
+        mixing: Initial fraction by which velocities are turned towards the forces.
+        mixing_decay: Factor of `mixing` when the time step grows.
         settings: Arguments of `AbstractOptimizer`.
     """
 
@@ -61,8 +62,8 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
         self.mixing_decay = check_positive("mixing_decay", mixing_decay)
 
     @property
+    @override
     def own_settings(self) -> Any:
-        """The arguments."""
         return (
             self.dt,
             self.dt_max,
@@ -74,8 +75,8 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
             self.mixing_decay,
         )
 
+    @override
     def start(self, forces: Float[Array, "m 3"]) -> FireState:
-        """At rest."""
         real = forces.dtype
         return FireState(
             jnp.zeros_like(forces),
@@ -88,7 +89,7 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
     def adapted(
         self, state: FireState, faster: Bool[Array, ""], behind: Bool[Array, ""]
     ) -> tuple[Any, Any]:
-        """Time step and mixing after going downhill for long, or uphill."""
+        """Time step and mixing, adapted after steps downhill or uphill."""
         dt: Any = jnp.where(faster, jnp.minimum(state.dt * self.grow, self.dt_max), state.dt)
         dt = jnp.where(behind, jnp.maximum(dt * self.shrink, self.dt_min), dt)
         mixing: Any = jnp.where(faster, state.mixing * self.mixing_decay, state.mixing)
@@ -109,17 +110,17 @@ class FIRE(AbstractFire):
     operations and defaults of ASE, so that both take the same steps.
 
     Args:
-        dt: The first time step.
-        dt_max: The largest one.
-        n_min: Steps downhill before the time step grows.
-        grow: By what it grows then.
-        shrink: By what it is multiplied when the power is negative.
-        mixing: How much velocities are turned at first.
-        mixing_decay: By what this is multiplied when the time step grows.
-        max_step: The norm that the change of all coordinates together may have, in Angstrom.
+        dt: Initial time step, in units with masses of 1.
+        dt_max: Largest time step.
+        n_min: Number of steps downhill before the time step grows.
+        grow: Factor by which the time step grows.
+        shrink: Factor of the time step when the power F.v is negative.
+        mixing: Initial fraction by which velocities are turned towards the forces.
+        mixing_decay: Factor of `mixing` when the time step grows.
+        max_step: Largest norm of a step, over all coordinates together, in Angstrom.
         cell: True, or a `FrechetCell`, to let the cell move too.
         convergence_hook: When structures leave; fmax <= 0.05 by default.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
     """
 
     def __init__(
@@ -151,8 +152,8 @@ class FIRE(AbstractFire):
             max_steps=max_steps,
         )
 
+    @override
     def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
-        """One step of the dynamics."""
         ahead, behind = powers(state, forces)
         dt, mixing = self.adapted(state, ahead & (state.downhill > self.n_min), behind)
         v = jnp.where(ahead, mixed(state.velocities, forces, state.mixing), 0) + dt * forces

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+from typing_extensions import override
 
 from ritz.relax.cell import FrechetCell
 from ritz.relax.fire import AbstractFire, FireState, powers
@@ -13,22 +14,22 @@ class FIRE2(AbstractFire):
     """FIRE with a semi-implicit integration and half a step back when it goes uphill.
 
     Guenole et al., Comput. Mater. Sci. 175, 109584 (2020), with unit masses and the defaults of
-    ASE. With one force evaluation a step, the kick after half a step back is that of the forces
-    before it; ASE evaluates twice then.
+    ASE. There is one force evaluation per step: the kick after half a step back uses the forces
+    from before it, where ASE evaluates them again.
 
     Args:
-        dt: The first time step.
-        dt_max: The largest one.
-        dt_min: The smallest one.
-        n_min: Steps downhill before the time step grows.
-        grow: By what it grows then.
-        shrink: By what it is multiplied when the power is negative.
-        mixing: How much velocities are turned at first.
-        mixing_decay: By what this is multiplied when the time step grows.
-        max_step: The norm that the change of all coordinates together may have, in Angstrom.
+        dt: Initial time step, in units with masses of 1.
+        dt_max: Largest time step.
+        dt_min: Smallest time step.
+        n_min: Number of steps downhill before the time step grows.
+        grow: Factor by which the time step grows.
+        shrink: Factor of the time step when the power F.v is negative.
+        mixing: Initial fraction by which velocities are turned towards the forces.
+        mixing_decay: Factor of `mixing` when the time step grows.
+        max_step: Largest norm of a step, over all coordinates together, in Angstrom.
         cell: True, or a `FrechetCell`, to let the cell move too.
         convergence_hook: When structures leave; fmax <= 0.05 by default.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
     """
 
     def __init__(
@@ -61,8 +62,8 @@ class FIRE2(AbstractFire):
             max_steps=max_steps,
         )
 
+    @override
     def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
-        """One step of the dynamics."""
         ahead, behind = powers(state, forces)
         downhill = jnp.where(ahead, state.downhill + 1, 0)
         dt, mixing = self.adapted(state, ahead & (downhill > self.n_min), behind)

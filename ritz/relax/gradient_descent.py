@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.cell import FrechetCell
@@ -13,12 +14,12 @@ class GradientDescent(AbstractOptimizer):
     """Steps along the forces.
 
     Args:
-        rate: The step is this times the force, in Angstrom^2/eV. It must be below 2 over the
-            largest curvature, or nothing converges.
+        rate: Ratio of step to force, in Angstrom^2/eV. It converges only below 2 over the
+            largest curvature.
         max_step: The longest step of any atom, in Angstrom; all are scaled with it.
         cell: True, or a `FrechetCell`, to let the cell move too.
         convergence_hook: When structures leave; fmax <= 0.05 by default.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
     """
 
     def __init__(
@@ -33,14 +34,14 @@ class GradientDescent(AbstractOptimizer):
         self.rate = check_positive("rate", rate)
 
     @property
+    @override
     def own_settings(self) -> Any:
-        """The arguments."""
         return self.rate
 
+    @override
     def start(self, forces: Float[Array, "m 3"]) -> tuple[()]:
-        """There is no state."""
         return ()
 
+    @override
     def step(self, state: tuple[()], forces: Any) -> tuple[tuple[()], Any]:
-        """Along the forces."""
         return (), within_longest(self.rate * forces, self.max_step)

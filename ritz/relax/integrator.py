@@ -1,4 +1,4 @@
-"""What all integrators share: kicks, and thermal velocities."""
+"""Base class of integrators, with kicks and thermal velocities."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from ase import units
 from jaxtyping import Array, Bool, Float
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.stage import AbstractStage, Now
@@ -14,13 +15,13 @@ from ritz.relax.stage import AbstractStage, Now
 class AbstractIntegrator(AbstractStage):
     """Moves structures in time, by half a kick, a drift, and half a kick with the next forces.
 
-    So one force evaluation a step is enough: the second half of a kick is given when the forces
-    of the next step are there, before anybody looks at velocities.
+    One force evaluation per step is enough: the second half of a kick is added when the forces of
+    the next step are known, before velocities are reported.
 
     Args:
         dt: The time step in fs.
-        convergence_hook: When structures leave, if ever.
-        max_steps: How many steps a structure takes.
+        convergence_hook: Criteria by which structures leave the stage; none by default.
+        max_steps: Number of steps of a structure.
     """
 
     integrates = True
@@ -34,11 +35,11 @@ class AbstractIntegrator(AbstractStage):
         return self.dt * units.fs
 
     def _kick(self, velocities: Any, now: Now) -> Any:
-        """Half a kick."""
+        """Change of the velocities by the forces in half a time step."""
         return velocities + 0.5 * self._dt * now.forces / now.masses[:, None]
 
+    @override
     def velocities(self, state: Any, now: Now) -> Float[Array, "n 3"]:
-        """With the second half of the last kick."""
         return self._kick(now.velocities, now)
 
 
@@ -50,16 +51,16 @@ def thermal(now: Now, temperature: float) -> Float[Array, "n 3"]:
 
 
 def kinetic_energy(velocities: Any, masses: Any) -> Float[Array, "..."]:
-    """Of each structure, in eV."""
+    """Kinetic energy of each structure, in eV."""
     return 0.5 * jnp.sum(masses[..., None] * velocities**2, axis=(-2, -1))
 
 
 def temperature_of(kinetic: Any, movable: Bool[Array, "... n 3"]) -> Float[Array, "..."]:
-    """In K, from the kinetic energy and the number of directions in which atoms may move."""
+    """Temperature in K, from the kinetic energy in eV and the number of free coordinates."""
     n_free = jnp.sum(movable, axis=(-2, -1))
     return 2 * kinetic / (units.kB * jnp.maximum(n_free, 1))
 
 
 def thermal_if_at_rest(now: Now, temperature: float) -> Float[Array, "n 3"]:
-    """The velocities; thermal ones for structures in which nothing moves."""
+    """The given velocities, or thermal ones for structures at rest."""
     return jnp.where(jnp.any(now.velocities != 0), now.velocities, thermal(now, temperature))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
+from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.potentials.atomic_graph import AtomicGraph
@@ -39,16 +40,16 @@ class RelaxCarry(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a step has found for one bucket, before anything moves."""
+    """Results of a step for one bucket, before anything moves."""
 
     evaluated: Evaluated
     fmax: Any
     velocities: Any
-    """At the time of the positions."""
+    """Velocities at the time of the positions."""
     active: Any
     """Which structures were evaluated."""
     status: Any
-    """What it becomes."""
+    """New status of each structure."""
     counters: Any
 
 
@@ -62,13 +63,13 @@ class RelaxKernel(Kernel):
     key: Key[Array, ""]
     stages: FusedStage = dataclasses.field(metadata={"static": True})
     lists: tuple[ListSettings, ...] = dataclasses.field(metadata={"static": True})
-    """Of each bucket."""
+    """Neighbour-list settings of each bucket."""
     highest: float = dataclasses.field(default=math.inf, metadata={"static": True})
     """The temperature, in K, above which structures fail, see `highest_temperature`."""
 
     @property
     def needs_virial(self) -> bool:
-        """Whether anybody asks for it."""
+        """Whether a stage, criterion or row needs the virial."""
         asked = [c.key for hook in self.stages.all_hooks for c in hook.criteria]
         return any(s.moves_cell for s in self.stages.stages) or any(k in VIRIAL for k in asked)
 
@@ -102,6 +103,7 @@ class RelaxKernel(Kernel):
 
     # A step: evaluate, judge, move.
 
+    @override
     def propose(self, carry: RelaxCarry, batch: Any) -> tuple[RelaxCarry, Proposal]:
         """Energies and forces, and what becomes of each structure."""
         verdicts, observables = [], []
@@ -213,8 +215,8 @@ class RelaxKernel(Kernel):
                 squared = jnp.where(mine, jnp.maximum(squared, jnp.max(rows, -1)), squared)
         return jnp.sqrt(squared)
 
+    @override
     def apply(self, carry: RelaxCarry, update: tuple[Verdict, ...]) -> RelaxCarry:
-        """Note what was found, and move the structures that go on."""
         moved = [
             self._move(geometry, slots, given, verdict)
             for geometry, slots, given, verdict in zip(
@@ -258,7 +260,7 @@ class RelaxKernel(Kernel):
     def _settle(
         self, geometry: Geometry, slots: Slots, moved: Moved, goes_on: Any, states: Any
     ) -> tuple[Geometry, Slots]:
-        """Take over where structures moved to, unless that is nowhere."""
+        """Accept the new positions of structures where they are finite."""
         finite = jnp.all(jnp.isfinite(moved.positions), axis=(1, 2))
         finite &= jnp.all(jnp.isfinite(moved.cell), axis=(1, 2))
         if any(stage.moves_cell for stage in self.stages.stages):
@@ -278,7 +280,7 @@ class RelaxKernel(Kernel):
     # Between steps.
 
     def present(self, carry: RelaxCarry) -> tuple[RelaxCarry, tuple[Outcome, ...]]:
-        """Where structures are after the last step, evaluated there; nothing moves.
+        """Evaluate structures where they are after the last step; nothing moves.
 
         Structures that have finished, or whose neighbour lists did not fit, stay as they were.
         The carry has new neighbour lists where the next step would make them too.
@@ -316,5 +318,5 @@ class RelaxKernel(Kernel):
 
 
 def overflows(carry: RelaxCarry, n_stages: int) -> bool:
-    """Whether the neighbour list of a structure that runs did not fit; on the host."""
+    """Whether the neighbour list of a running structure did not fit; on the host."""
     return any(bool(jnp.any(is_running(s, n_stages) & s.lists.overflow)) for s in carry.slots)

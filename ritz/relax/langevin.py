@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from ase import units
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.integrator import AbstractIntegrator, thermal_if_at_rest
@@ -21,13 +22,13 @@ class NVTLangevin(AbstractIntegrator):
     the run, the structure and its step alone, not on the batch around it.
 
     Args:
-        temperature: In K.
+        temperature: Temperature in K.
         dt: The time step in fs.
-        friction: In 1/fs.
-        convergence_hook: When structures leave, if ever.
-        max_steps: How many steps a structure takes.
+        friction: Friction coefficient in 1/fs.
+        convergence_hook: Criteria by which structures leave the stage; none by default.
+        max_steps: Number of steps of a structure.
 
-    Structures at rest begin with thermal velocities.
+    Structures at rest start with thermal velocities.
     """
 
     def __init__(
@@ -43,12 +44,12 @@ class NVTLangevin(AbstractIntegrator):
         self.friction = check_positive("friction", friction)
 
     @property
+    @override
     def settings(self) -> Any:
-        """The arguments."""
         return self.temperature, self.dt, self.friction
 
+    @override
     def enter(self, now: Now) -> tuple[tuple[()], Float[Array, "n 3"]]:
-        """With the velocities that there are, or thermal ones."""
         return (), thermal_if_at_rest(now, self.temperature)
 
     def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:

@@ -5,22 +5,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+from typing_extensions import override
 
 from ritz.checks import check_count, check_positive
 from ritz.relax.cell import FrechetCell
 from ritz.relax.optimizer import AbstractOptimizer, within_longest
 
 _CURVATURE = 1e-8
-"""A pair is kept if s.y is above this times |s||y|: others say nothing of a minimum's curvature."""
+"""Pairs with s.y below this times |s||y| are dropped, since their curvature is not positive."""
 
 
 class LBFGSState(NamedTuple):
-    """The pairs of an optimiser for one structure; those with `weights` 0 are not used."""
+    """The pairs of one structure; those with `weights` 0 are not used."""
 
     steps: Float[Array, "memory m 3"]
-    """s: how coordinates changed, newest first."""
+    """s, the changes of the coordinates, newest first."""
     changes: Float[Array, "memory m 3"]
-    """y: how the gradient changed."""
+    """y, the changes of the gradient."""
     weights: Float[Array, " memory"]
     """1 / (s . y)."""
     last_step: Float[Array, "m 3"]
@@ -35,13 +36,13 @@ class LBFGS(AbstractOptimizer):
     in ASE. Pairs with no positive curvature are left out, so that steps always go downhill.
 
     Args:
-        memory: How many pairs are kept.
-        hessian: The first guess of the Hessian is this times 1, in eV/Angstrom^2.
+        memory: Number of pairs kept.
+        hessian: Initial Hessian, as a multiple of the unit matrix, in eV/Angstrom^2.
         max_step: The longest step of any atom, in Angstrom; all are scaled with it.
-        damping: What steps are multiplied by.
+        damping: Factor of the steps.
         cell: True, or a `FrechetCell`, to let the cell move too.
         convergence_hook: When structures leave; fmax <= 0.05 by default.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
     """
 
     def __init__(
@@ -60,12 +61,12 @@ class LBFGS(AbstractOptimizer):
         self.damping = check_positive("damping", damping)
 
     @property
+    @override
     def own_settings(self) -> Any:
-        """The arguments."""
         return self.memory, self.hessian, self.damping
 
+    @override
     def start(self, forces: Float[Array, "m 3"]) -> LBFGSState:
-        """No pairs."""
         nothing = jnp.zeros_like(forces)
         pairs = jnp.zeros((self.memory, *forces.shape), forces.dtype)
         weights = jnp.zeros(self.memory, forces.dtype)
@@ -78,8 +79,8 @@ class LBFGS(AbstractOptimizer):
             n_steps=jnp.zeros((), jnp.int32),
         )
 
+    @override
     def step(self, state: LBFGSState, forces: Any) -> tuple[LBFGSState, Any]:
-        """A step of quasi-Newton."""
         state = self._remember(state, forces)
 
         def down(residual: Any, pair: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""How large neighbour lists are, and where they are made."""
+"""Sizes of neighbour lists, and the choice of device or host for making them."""
 
 import math
 from collections.abc import Iterable
@@ -12,28 +12,28 @@ from ritz.relax.bucket import as_images, images_for
 from ritz.relax.neighbors import MOST_CELLS, countable
 
 HOST_CANDIDATES = {"cpu": 2**23}
-"""From so many candidate pairs and images of a structure on, vesin's cell lists on the host are
-faster than looking at all of them on the device; by the device's kind."""
+"""Number of candidate pairs and images of a structure above which vesin's cell lists on the host
+are faster than a search of all pairs on the device, by kind of device."""
 
 _FAR_HOST_CANDIDATES = 2**26
-"""The same for devices that have a memory of their own."""
+"""That number on devices with their own memory."""
 
 _WIDTH_STEP = 8
 """Widths are multiples of this, so that few programs are compiled."""
 
 _GROWTH = 1.25
-"""How much room lists that did not fit get beyond what they need."""
+"""Factor by which enlarged lists exceed the size that is needed."""
 
 _FACTOR = 8
 _LEAST = 1000
 _DENSEST = 0.2
 
 Sizes = tuple[int, tuple[int, int, int]]
-"""How many neighbours an atom may have, and how many images are searched."""
+"""Largest number of neighbours of an atom, and number of images searched."""
 
 
 def rounded(width: int) -> int:
-    """The next width that is used."""
+    """The width, rounded up to an allowed one."""
     return -(-width // _WIDTH_STEP) * _WIDTH_STEP
 
 
@@ -55,20 +55,20 @@ def made_on_host(wanted: str, cutoff: float | None, n_atoms: int, sizes: Sizes) 
 
 
 def cells_apart(positions: np.ndarray, cell: np.ndarray, pbc: Any) -> float:
-    """How many lattice vectors the farthest atoms are apart, along those that are periodic."""
+    """Largest distance of two atoms along each periodic lattice vector, in cells."""
     fractional = (positions @ np.linalg.inv(cell))[:, np.asarray(pbc, bool)]
     return float(np.max(np.ptp(fractional, axis=0), initial=0.0))
 
 
 def most_allowed(first: int, reach: float) -> int:
-    """How many neighbours an atom may get in a run before its structure has collapsed.
+    """Number of neighbours of an atom above which its structure counts as collapsed.
 
     A thousand, eight times as many as at first, or what a solid of 0.2 atoms per cubic Angstrom
     has, denser than diamond: the largest of these, so that a gas may still condense.
 
     Args:
-        first: How many an atom of the bucket had at most at first.
-        reach: In Angstrom.
+        first: Largest number of neighbours of an atom of the bucket at first.
+        reach: Reach of the lists, in Angstrom.
     """
     dense = 0 if math.isinf(reach) else math.ceil(_DENSEST * 4 / 3 * math.pi * reach**3)
     return max(_LEAST, _FACTOR * first, dense)
@@ -104,7 +104,7 @@ def collapse(
 
 
 def collapsed(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, most: int) -> list[int]:
-    """Those of some slots that no neighbour list can hold, see `grown` and `collapse`."""
+    """The slots, of some, whose structures have collapsed; see `grown` and `collapse`."""
     found = []
     for row in map(int, rows):
         there = atoms.mask[row]
@@ -115,13 +115,13 @@ def collapsed(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, most
 
 
 def grown(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, sizes: Sizes) -> Sizes:
-    """Sizes with which the lists of some slots fit.
+    """Sizes large enough for the lists of some slots.
 
     Args:
         geometry: That of all slots, on the host.
         atoms: Those of all slots, on the host.
         rows: The slots whose lists did not fit.
-        reach: How far lists reach.
+        reach: Reach of the lists, in Angstrom.
         sizes: The present ones.
     """
     width, images = sizes[0], np.array(sizes[1])

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 
 def volume(cell: Float[Array, "... 3 3"]) -> Float[Array, "..."]:
-    """The triple product of the rows, as a magnitude."""
+    """Volume of a cell: the magnitude of the triple product of its rows."""
     return jnp.abs(_determinant(cell))
 
 
@@ -16,14 +16,14 @@ def _determinant(matrix: Any) -> Any:
 
 
 def inverse(matrix: Float[Array, "... 3 3"]) -> Float[Array, "... 3 3"]:
-    """By Cramer's rule: its columns are cross products of the rows."""
+    """Inverse by Cramer's rule: its columns are cross products of the rows."""
     a, b, c = matrix[..., 0, :], matrix[..., 1, :], matrix[..., 2, :]
     columns = jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)], axis=-1)
     return columns / _determinant(matrix)[..., None, None]
 
 
 def exponential(matrix: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
-    """Taylor's series to order 8 of the 64th part, squared six times.
+    """Matrix exponential: the Taylor series of matrix/64 to order 8, squared six times.
 
     Exact to rounding for the strains of a cell: the remainder is below |matrix/64|^9 / 9!.
     """

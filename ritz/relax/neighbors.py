@@ -18,16 +18,16 @@ from ritz.potentials.pairs import pairs_on_host
 from ritz.relax.matrices import inverse
 
 _ROUNDING = 1e-9
-"""By how much the reach is widened, relatively, where images are counted."""
+"""Relative margin of the reach when images are counted."""
 
 MOST_CELLS = 2**15 - 1
-"""So many lattice vectors apart may neighbours be: what the integers of shifts hold."""
+"""Largest number of lattice vectors between neighbours, from the integer type of shifts."""
 
 MOST_NEIGHBORS = 100_000
-"""More neighbours of an atom are not tried: about those within 60 Angstrom in a metal."""
+"""Largest number of neighbours of an atom: about those within 60 Angstrom in a metal."""
 
 MOST_CANDIDATES = 2**18
-"""How many candidate pairs are looked at together; bounds the memory of a search."""
+"""Number of candidate pairs examined together; bounds the memory of a search."""
 
 
 class NeighborLists(NamedTuple):
@@ -37,14 +37,14 @@ class NeighborLists(NamedTuple):
     shifts: Int[Array, "slots n k 3"]
     """Lattice vectors to add to the neighbour's position."""
     counts: Int[Array, "slots n"]
-    """How many entries of each atom are used."""
+    """Number of neighbours of each atom."""
     positions: Float[Array, "slots n 3"]
-    """Where the atoms were when the lists were made."""
+    """Positions at which the lists were made."""
     cell: Float[Array, "slots 3 3"]
     stale: Bool[Array, " slots"]
-    """Whether a list must be made anew in any case."""
+    """Whether a list must be rebuilt in any case."""
     overflow: Bool[Array, " slots"]
-    """Whether a list did not fit, and is of no use."""
+    """Whether a list did not fit and must not be used."""
 
 
 class NeighborList(NamedTuple):
@@ -58,28 +58,28 @@ class NeighborList(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ListSettings:
-    """What is fixed in a compiled search."""
+    """Static settings of a compiled search."""
 
     cutoff: float | None
     skin: float
     width: int
-    """How many neighbours an atom may have."""
+    """Largest number of neighbours of an atom."""
     images: tuple[int, int, int]
-    """How many images of each atom are searched along each lattice vector."""
+    """Number of images of each atom searched along each lattice vector."""
     on_host: bool
-    """Whether vesin searches on the host; otherwise all pairs are looked at on the device."""
+    """Whether vesin searches on the host; otherwise all pairs are examined on the device."""
     chunk: int
-    """How many structures are searched at once."""
+    """Number of structures searched at once."""
     cell_moves: bool
 
     @property
     def reach(self) -> float:
-        """How far the lists reach."""
+        """Cutoff plus skin, in Angstrom."""
         return math.inf if self.cutoff is None else self.cutoff + self.skin
 
 
 def empty_lists(slots: int, n_atoms: int, settings: ListSettings, dtype: Any) -> NeighborLists:
-    """Lists that must be made before they can be used."""
+    """Empty lists, which must be made before they are used."""
     width = settings.width
     return NeighborLists(
         neighbors=jnp.zeros((slots, n_atoms, width), jnp.int32),
@@ -93,12 +93,12 @@ def empty_lists(slots: int, n_atoms: int, settings: ListSettings, dtype: Any) ->
 
 
 def entries(lists: NeighborLists) -> Bool[Array, "slots n k"]:
-    """Which entries of the lists are used."""
+    """Mask of the used entries of the lists."""
     return jnp.arange(lists.neighbors.shape[-1]) < lists.counts[..., None]
 
 
 def vectors(positions: Any, cell: Any, neighbors: Any, shifts: Any) -> Float[Array, "n k 3"]:
-    """From each atom of one structure to its neighbours."""
+    """Vectors from each atom of one structure to its neighbours, in Angstrom."""
     return positions[neighbors] - positions[:, None] + shifts.astype(positions.dtype) @ cell
 
 
@@ -111,7 +111,7 @@ def cells_within(cell: Any, pbc: Any, reach: float) -> Any:
 
 
 def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
-    """How many images of an atom can be within reach of another, along each lattice vector.
+    """Number of images of an atom that can be within reach of another, along each lattice vector.
 
     Those whose distance along it is below a cells are in an interval of length 2 a.
     """
@@ -159,7 +159,9 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
 
 def _far(fractional: Any, pbc: Any, mask: Any) -> Any:
     """Whether atoms are more lattice vectors apart than shifts can hold."""
-    there: Any = jnp.where(mask[:, None], fractional, fractional[:1])  # the first is an atom
+    there: Any = jnp.where(
+        mask[:, None], fractional, fractional[:1]
+    )  # the first entry of a row is an atom
     apart = jnp.max(there, axis=0) - jnp.min(there, axis=0)
     return jnp.any(pbc & (apart > MOST_CELLS))
 
@@ -211,7 +213,7 @@ def _padded(
 
 
 def countable(n_atoms: int, cell: Any, pbc: Any, reach: float) -> bool:
-    """Whether the neighbours of a structure are so few that they can be searched."""
+    """Whether a structure has few enough neighbours for a search."""
     cell = np.asarray(cell, float)
     if not np.all(np.isfinite(cell)) or not abs(np.linalg.det(cell)) > 0:
         return False
@@ -219,13 +221,13 @@ def countable(n_atoms: int, cell: Any, pbc: Any, reach: float) -> bool:
 
 
 def expected_neighbors(n_atoms: int, cell: np.ndarray, pbc: Any, reach: float) -> float:
-    """About how many neighbours an atom has, from above, without looking for them.
+    """Upper estimate of the number of neighbours of an atom, without a search.
 
     Args:
-        n_atoms: How many atoms the cell holds.
+        n_atoms: Number of atoms in the cell.
         cell: Three linearly independent lattice vectors.
         pbc: Along which of them it is periodic.
-        reach: In Angstrom.
+        reach: Reach of the lists, in Angstrom.
     """
     periodic = np.asarray(pbc, bool)
     if not np.any(periodic):
@@ -235,7 +237,7 @@ def expected_neighbors(n_atoms: int, cell: np.ndarray, pbc: Any, reach: float) -
 
 
 def outdated(lists: NeighborLists, positions: Any, cell: Any, settings: ListSettings) -> Any:
-    """In which slots a pair that is not listed may have come within the cutoff.
+    """Slots in which a pair that is not listed may have come within the cutoff.
 
     With T the linear map from the old cell to the new one, and u the largest distance of an atom
     from where T takes it, a pair that was farther than the reach is now farther than
@@ -264,7 +266,7 @@ def refresh(
     active: Any,
     settings: ListSettings,
 ) -> NeighborLists:
-    """Make the lists anew that are outdated, in slots that are active; the others stay."""
+    """Rebuild outdated lists in active slots; the other lists stay."""
     if settings.cutoff is None:
         return lists
     wanted = outdated(lists, positions, cell, settings) & active

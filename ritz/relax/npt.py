@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from ase import units
+from typing_extensions import override
 
 from ritz.checks import check_finite, check_positive
 from ritz.relax.integrator import kinetic_energy
@@ -22,17 +23,17 @@ class NPT(NVTLangevin):
     step after the drift. The shape of the cell stays.
 
     Args:
-        temperature: In K.
-        pressure: In GPa; 1e-4, the default, is 1 bar.
+        temperature: Temperature in K.
+        pressure: Pressure in GPa; 1e-4, the default, is 1 bar.
         dt: The time step in fs.
-        friction: Of the thermostat, in 1/fs.
-        relaxation: How long pressure takes to relax, in fs, if the compressibility is right.
-        compressibility: An estimate of it, in 1/GPa, by default that of water; it changes how fast,
-            not what is sampled.
-        convergence_hook: When structures leave, if ever.
-        max_steps: How many steps a structure takes.
+        friction: Friction coefficient of the thermostat in 1/fs.
+        relaxation: Relaxation time of the pressure in fs, if the compressibility is right.
+        compressibility: Estimated compressibility in 1/GPa, by default that of water. It changes
+            how fast the volume relaxes, not the ensemble.
+        convergence_hook: Criteria by which structures leave the stage; none by default.
+        max_steps: Number of steps of a structure.
 
-    Structures at rest begin with thermal velocities.
+    Structures at rest start with thermal velocities.
     """
 
     moves_cell = True
@@ -54,8 +55,8 @@ class NPT(NVTLangevin):
         self.compressibility = check_positive("compressibility", compressibility)
 
     @property
+    @override
     def settings(self) -> Any:
-        """The arguments."""
         return *super().settings, self.pressure, self.relaxation, self.compressibility
 
     def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
@@ -72,7 +73,7 @@ class NPT(NVTLangevin):
         return (), Moved(scale * x, v / scale, scale * now.cell)
 
     def check(self, atoms: Any) -> None:
-        """Refuse structures whose volume means nothing."""
+        """Refuse structures without a volume that could change."""
         if not all(atoms.pbc):
             raise ValueError("NPT needs a structure that is periodic in all three directions.")
         if atoms.constraints:

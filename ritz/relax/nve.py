@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxtyping import Array, Float
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.integrator import AbstractIntegrator, thermal
@@ -14,10 +15,10 @@ class NVE(AbstractIntegrator):
 
     Args:
         dt: The time step in fs.
-        temperature: Begin with velocities drawn at this temperature, in K; by default with those
-            that structures have.
-        convergence_hook: When structures leave, if ever.
-        max_steps: How many steps a structure takes.
+        temperature: Temperature in K from which initial velocities are drawn; by default
+            structures keep their own.
+        convergence_hook: Criteria by which structures leave the stage; none by default.
+        max_steps: Number of steps of a structure.
     """
 
     def __init__(
@@ -33,17 +34,17 @@ class NVE(AbstractIntegrator):
         )
 
     @property
+    @override
     def settings(self) -> Any:
-        """The arguments."""
         return self.dt, self.temperature
 
+    @override
     def enter(self, now: Now) -> tuple[tuple[()], Float[Array, "n 3"]]:
-        """With thermal velocities, if a temperature was given."""
         if self.temperature is None:
             return (), now.velocities
         return (), thermal(now, self.temperature)
 
+    @override
     def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
-        """Half a kick and a drift."""
         v = self._kick(now.velocities, now)
         return (), Moved(now.positions + self._dt * v, v, now.cell)

@@ -1,4 +1,4 @@
-"""What all optimisers share."""
+"""Base class of optimisers."""
 
 import abc
 import copy
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.cell import CellState, FrechetCell
@@ -24,10 +25,10 @@ class AbstractOptimizer(AbstractStage):
     """Moves a structure downhill; implement `start` and `step`.
 
     Args:
-        max_step: How far a step may go, in Angstrom; see each optimiser for what is measured.
+        max_step: Largest length of a step, in Angstrom; each optimiser says how it is measured.
         cell: True, or a `FrechetCell`, to let the cell move too.
         convergence_hook: When structures leave; fmax <= 0.05 by default.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class AbstractOptimizer(AbstractStage):
         self.cell = cell or None
 
     def with_cell(self, cell: FrechetCell | bool | None) -> Self:
-        """A copy with another cell."""
+        """A copy of this optimiser with another `cell` argument."""
         other = copy.copy(self)
         AbstractOptimizer.__init__(
             other, self.max_step, cell, self.convergence_hook, self.max_steps
@@ -56,23 +57,23 @@ class AbstractOptimizer(AbstractStage):
         return other
 
     @property
+    @override
     def moves_cell(self) -> bool:  # type: ignore[override]
-        """Whether there is a `FrechetCell`."""
         return self.cell is not None
 
     @property
+    @override
     def relaxes_cell(self) -> bool:  # type: ignore[override]
-        """Whether there is a `FrechetCell`."""
         return self.cell is not None
 
     @property
     @abc.abstractmethod
     def own_settings(self) -> Any:
-        """All that `start` and `step` depend on, but for `max_step`."""
+        """Settings that `start` and `step` depend on, except `max_step`."""
 
     @property
+    @override
     def settings(self) -> Any:
-        """All that the functions depend on."""
         return self.own_settings, self.max_step, self.cell
 
     @abc.abstractmethod
@@ -83,17 +84,17 @@ class AbstractOptimizer(AbstractStage):
     def step(
         self, state: PyTree, forces: Float[Array, "m 3"]
     ) -> tuple[PyTree, Float[Array, "m 3"]]:
-        """The next state, and how all coordinates change; zero where forces are always zero."""
+        """New state, and step of shape (m, 3), zero for coordinates without forces."""
 
+    @override
     def enter(self, now: Now) -> tuple[OptimizerState, Any]:
-        """A structure at rest."""
         if self.cell is None:
             return OptimizerState(self.start(now.forces), ()), now.velocities
         state = self.cell.enter(now)
         return OptimizerState(self.start(self.cell.forces(state, now)), state), now.velocities
 
+    @override
     def advance(self, state: OptimizerState, now: Now) -> tuple[OptimizerState, Moved]:
-        """One step of the optimiser, on atoms and cell."""
         if self.cell is None:
             own, change = self.step(state.own, now.forces)
             return OptimizerState(own, ()), Moved(now.positions + change, now.velocities, now.cell)
@@ -106,8 +107,8 @@ class AbstractOptimizer(AbstractStage):
         """The residual stress, scaled as the optimiser sees it."""
         return super().cell_forces(now) if self.cell is None else self.cell.residual(now)
 
+    @override
     def check(self, atoms: Any) -> None:
-        """Refuse cells that cannot move."""
         if self.cell is not None and self.cell.mask is None and not all(atoms.pbc):
             raise ValueError(
                 f"its cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "
@@ -128,7 +129,7 @@ def within_longest(change: Any, most: float) -> Any:
 
 
 def mixed(velocities: Any, forces: Any, share: Any) -> Any:
-    """Velocities turned towards the forces, by `share`, and as long as before (but for that)."""
+    """Velocities turned towards the forces: (1 - share) v + share |v| F / |F|."""
     size = jnp.sqrt(jnp.sum(forces**2))
     speed = jnp.sqrt(jnp.sum(velocities**2))
     along = forces / jnp.where(size > 0, size, 1)

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.potentials.atomic_graph import AtomicGraph
@@ -36,11 +37,11 @@ class PairPotential(AbstractPotential, abc.ABC):
     pairwise = True
     cutoff: float
     onset: float | None
-    """Where switching off begins."""
+    """Distance at which switching off begins, in Angstrom."""
 
     @abc.abstractmethod
     def pair_energy(self, params: Any, squared: Any) -> Any:
-        """The energy of pairs at squared distances `squared`; `params` broadcast against them."""
+        """Energies in eV of pairs at `squared` distances in Angstrom^2; `params` broadcast."""
 
     def pair_params(self, params: PyTree, structure: AtomicGraph) -> Any:
         """The parameters of each pair; by default those of all."""
@@ -64,7 +65,7 @@ class PairPotential(AbstractPotential, abc.ABC):
 
 
 def _known(energies: Any, squared: Any) -> Any:
-    """NaN where atoms are at one place, since forces have no direction there."""
+    """NaN for two atoms at the same place, where forces have no direction; else the energy."""
     return jnp.where(squared < ONE_PLACE**2, jnp.nan, energies)
 
 
@@ -92,12 +93,13 @@ class LennardJones(PairPotential):
     """4 epsilon ((sigma/r)^12 - (sigma/r)^6).
 
     Args:
-        epsilon: The depth, in the unit of energy; or element -> depth, combined between elements
-            by the geometric mean.
-        sigma: The distance of zero energy; or element -> distance, combined by the arithmetic
-            mean (the rules of Lorentz and Berthelot). Structures with other elements are refused.
-        cutoff: Where it ends. None, the default, lets all atoms interact, which needs a structure
-            without periodic directions; 3 sigma is usual for the others.
+        epsilon: The depth in eV; or element -> depth, combined between elements by the
+            geometric mean.
+        sigma: The distance of zero energy in Angstrom; or element -> distance, combined by the
+            arithmetic mean (the rules of Lorentz and Berthelot). Structures with other elements
+            are refused.
+        cutoff: Cutoff in Angstrom. None, the default, lets all atoms interact, which needs a
+            structure without periodic directions; 3 sigma is usual for periodic ones.
         onset: Where to begin to switch it off; by default it is shifted at the cutoff instead.
     """
 
@@ -113,7 +115,7 @@ class LennardJones(PairPotential):
 
     @property
     def species(self) -> tuple[str, ...] | None:
-        """Those that both tables have; None without tables."""
+        """Elements in both tables; None without tables."""
         from ase.data import chemical_symbols
 
         tables = [np.asarray(self.params[name]) for name in ("epsilon", "sigma")]
@@ -133,8 +135,8 @@ class LennardJones(PairPotential):
             sigma = jnp.where(structure.pairs, (sigma[mine] + sigma[theirs]) / 2, 1)
         return {"epsilon": epsilon, "sigma": sigma}
 
+    @override
     def pair_energy(self, params: Any, squared: Any) -> Any:
-        """The formula."""
         inverse = params["sigma"] ** 2 / squared
         sixth = inverse * inverse * inverse
         return 4 * params["epsilon"] * (sixth * sixth - sixth)
@@ -144,9 +146,9 @@ class Morse(PairPotential):
     """depth ((1 - exp(-stiffness (r - r0)))^2 - 1) (Morse, Phys. Rev. 34, 57 (1929)).
 
     Args:
-        depth: The energy of the minimum is -depth.
-        stiffness: Its inverse is the width of the well.
-        r0: The distance of the minimum.
+        depth: Depth of the minimum, in eV.
+        stiffness: Inverse width of the well, in 1/Angstrom.
+        r0: Distance of the minimum, in Angstrom.
         cutoff: As for `LennardJones`.
         onset: As for `LennardJones`.
     """
@@ -163,8 +165,8 @@ class Morse(PairPotential):
         self.params = {name: check_positive(name, value) for name, value in given.items()}
         self.cutoff, self.onset = _check_reach(cutoff, onset)
 
+    @override
     def pair_energy(self, params: Any, squared: Any) -> Any:
-        """The formula, multiplied out."""
         decay = jnp.exp(-params["stiffness"] * (jnp.sqrt(squared) - params["r0"]))
         return params["depth"] * decay * (decay - 2)
 
@@ -173,8 +175,8 @@ class SoftSphere(PairPotential):
     """(epsilon / exponent) (1 - r/sigma)^exponent for r < sigma, and 0 beyond.
 
     Args:
-        epsilon: The scale of the energy.
-        sigma: The diameter, beyond which spheres do not feel each other.
+        epsilon: Energy scale, in eV.
+        sigma: Diameter of the spheres, in Angstrom, beyond which they do not interact.
         exponent: 2 for harmonic spheres, 2.5 for Hertz's; at least 2.
     """
 
@@ -188,7 +190,7 @@ class SoftSphere(PairPotential):
         self.cutoff, self.onset = _check_reach(sigma, None)
         self.exponent = float(exponent)
 
+    @override
     def pair_energy(self, params: Any, squared: Any) -> Any:
-        """The formula."""
         overlap = jnp.maximum(1 - jnp.sqrt(squared) / params["sigma"], 0)
         return params["epsilon"] / self.exponent * overlap**self.exponent

@@ -1,24 +1,26 @@
-"""A bar that counts structures."""
+"""A progress bar that counts structures."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from typing_extensions import override
 
 from ritz.callbacks.progress_bar import AbstractBar
 
 
 class StructureProgress(AbstractBar):
-    """Shows on stderr how many structures have converged, run, wait and have failed.
+    """Shows on stderr how many structures have converged, are running, wait or have failed.
 
     Args:
         min_interval: Seconds between two drawings.
     """
 
+    @override
     def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
-        """Count structures."""
         return {"total": len(driver.settled_state), "unit": "structure"}
 
+    @override
     def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
-        """How many structures have ended, and how."""
         if not row:
             return 0, ""
         counts = {name: row[name] for name in ("converged", "unconverged", "failed")}

@@ -1,4 +1,4 @@
-"""The quantities that criteria and rows can name."""
+"""The quantities that criteria and rows can refer to."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Observables(NamedTuple):
 
     @property
     def n_atoms(self) -> Any:
-        """How many atoms each has."""
+        """Number of atoms of each structure, shape (n_slots,)."""
         return jnp.sum(self.atoms.mask, axis=-1)
 
     @property
@@ -36,7 +36,7 @@ class Observables(NamedTuple):
 
     @property
     def kinetic(self) -> Any:
-        """The kinetic energies."""
+        """Kinetic energy of each structure in eV, shape (n_slots,)."""
         return kinetic_energy(self.velocities, self.atoms.masses)
 
 
@@ -71,7 +71,7 @@ without the kinetic part that `pressure` has.
 """
 
 VIRIAL = ("stress", "pressure")
-"""Those that need the virial."""
+"""Quantities that need the virial."""
 
 
 def quantity(name: str, observables: Observables) -> tuple[Any, Any]:
@@ -81,10 +81,10 @@ def quantity(name: str, observables: Observables) -> tuple[Any, Any]:
 
 
 def check_names(names: Any) -> None:
-    """Refuse quantities that there are not.
+    """Refuse unknown quantities.
 
     Raises:
-        ValueError: With those that there are.
+        ValueError: With the known ones.
     """
     for name in names:
         if name not in QUANTITIES:

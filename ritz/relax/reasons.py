@@ -1,4 +1,4 @@
-"""Says why structures have failed."""
+"""Explains why structures have failed."""
 
 import math
 from typing import Any
@@ -13,11 +13,11 @@ from ritz.relax.constraints import movable
 from ritz.relax.list_sizes import collapse
 
 _ROUNDING = 1e-5
-"""By how much the device, in single precision, may have seen another distance or temperature."""
+"""Relative tolerance for distances and temperatures that the device had in single precision."""
 
 
 class Reasons:
-    """Finds out why structures have failed, from how they stood then.
+    """Finds out why structures have failed, from their last evaluation.
 
     Args:
         model: The potential.
@@ -35,9 +35,9 @@ class Reasons:
 
         Args:
             given: The structure as it was given.
-            outcome: How structures stand, on the host.
+            outcome: Results of the structures, on the host.
             row: The row.
-            most: How many neighbours an atom may have, see `list_sizes.most_allowed`.
+            most: Largest allowed number of neighbours, see `list_sizes.most_allowed`.
         """
         if outcome.status[row] != FAILED:
             return ""

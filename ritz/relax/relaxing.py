@@ -31,33 +31,33 @@ OPTIMIZERS: dict[str, type[AbstractOptimizer]] = {
 """The optimisers by the names that `relax` takes."""
 
 _SPARE_STEPS = 1000
-"""Steps in which structures wait, for neighbour lists that did not fit and for the last step."""
+"""Extra steps for structures that wait for larger neighbour lists, and for the last step."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RelaxResult:
-    """What became of the structures, in the order in which they were given.
+    """Results of a relaxation, in the order in which structures were given.
 
-    A single structure that was given alone, and not in a list, has no list here either.
+    A single `ase.Atoms` that was given without a list has single values here, not lists.
     """
 
     atoms: Any
     """The structures, with energy, forces and, with a moving cell, stress."""
     energy: Any
-    """In eV."""
+    """Energies in eV."""
     fmax: Any
-    """The largest force, in eV/Angstrom, with a moving cell that on the cell among them."""
+    """Largest force in eV/Angstrom, including those on a moving cell."""
     status: Any
     """"converged", "unconverged" (all steps used up), "failed" (see `reason`), or
     "running" where a callback or signal ended the run before."""
     steps: Any
-    """How many steps each has taken."""
+    """Number of steps of each structure."""
     reason: Any = ""
-    """Why a structure has failed; empty for the others."""
+    """Reason why a structure has failed; empty for others."""
 
     @property
     def converged(self) -> bool:
-        """Whether all have."""
+        """Whether all structures have converged."""
         status = [self.status] if isinstance(self.status, str) else self.status
         return all(one == "converged" for one in status)
 
@@ -86,11 +86,11 @@ def relax(
         fmax: A structure has converged when no force is larger, in eV/Angstrom.
         optimizer: "fire", "fire2", "lbfgs", "gradient_descent", or an optimiser, whose criteria
             and cell are then replaced by those given here.
-        max_steps: How many steps a structure may take.
+        max_steps: Largest number of steps of a structure.
         cell: True, or a `FrechetCell`, to let cells move too.
-        smax: With a moving cell, no element of the stress that it can relax may be larger than
-            this either, in GPa. The forces on the cell that `fmax` looks at are the
-            stress times the volume per atom.
+        smax: With a moving cell, the largest element in GPa of the stress that it can relax, as a
+            further criterion. The forces on the cell in `fmax` are the stress times the volume
+            per atom.
         callback: Callbacks for the run.
         out: Loggers for the run.
         show_progress: Whether to show a bar on stderr.
@@ -135,7 +135,7 @@ class SmallStress:
     cell: FrechetCell
 
     def __call__(self, stress: Float[Array, "slots 3 3"]) -> Bool[Array, " slots"]:
-        """Decide for each structure."""
+        """Whether the stress of each structure is small, shape (n_structures,)."""
         residual = jax.vmap(self.cell.residual_stress)(stress)
         return jnp.all(jnp.abs(residual) <= self.threshold, axis=(-2, -1))
 
@@ -153,7 +153,7 @@ def _stage(optimizer: Any, cell: Any) -> AbstractOptimizer:
 
 
 def steps_needed(driver: Relaxation, max_steps: int) -> int:
-    """More steps of the batch than its structures can take, if none takes more than `max_steps`."""
+    """Upper bound of the steps of a batch, if no structure takes more than `max_steps`."""
     return (max_steps + 1) * driver.n_rounds + _SPARE_STEPS
 
 

@@ -1,4 +1,4 @@
-"""What a step of a relaxation logs."""
+"""The rows that a relaxation logs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def row(
     n_stages: int,
     shown: Sequence[str],
 ) -> tuple[Any, dict[str, Any]]:
-    """The largest force of those that run, and the rest of the row.
+    """The largest force of running structures, and the rest of the row.
 
     Args:
         slots: The slots of each bucket.
@@ -25,7 +25,7 @@ def row(
         observables: What was computed for each.
         statuses: What the statuses of each become.
         n_stages: How many stages there are.
-        shown: Which further quantities of each structure are logged.
+        shown: Names of further quantities that are logged for each structure.
     """
     status = jnp.concatenate(list(statuses))
     running = (status >= 0) & (status < n_stages)
@@ -46,7 +46,7 @@ def row(
 
 
 def _counts(slots: Any, given: Any, status: Any, n_stages: int) -> dict[str, Any]:
-    """How many structures wait, and how many have ended in which way."""
+    """Numbers of structures that wait, and that have ended in each way."""
     left = [s.finished.status for s in slots if isinstance(s.finished, Outcome)]
     ended = jnp.concatenate([status, *left])
     return {

@@ -1,4 +1,4 @@
-"""Fills the slots of a bucket, first with structures and then with others."""
+"""Fills the slots of a bucket, and refills those of structures that have finished."""
 
 import functools
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from ritz.relax.stage import FusedStage, Now, select
 
 
 def n_slots(buckets: Sequence[Bucket], slots: int | None, max_atoms: int) -> list[int]:
-    """How many slots each bucket gets: its share of the atoms, at least one."""
+    """Number of slots of each bucket: its share of the atoms, at least one."""
     counts = [len(bucket.places) for bucket in buckets]
     if slots is not None:
         return [min(slots, count) for count in counts]
@@ -33,7 +33,7 @@ def n_slots(buckets: Sequence[Bucket], slots: int | None, max_atoms: int) -> lis
     return [min(count, max(1, int(share * count))) for count in counts]
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))  # one program, not one an array
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))  # one program for all arrays
 def first_slots(
     given: Given, n_slots: int, stages: FusedStage, settings: ListSettings
 ) -> tuple[Geometry, Slots]:
@@ -78,7 +78,7 @@ def first_slots(
 
 
 def widened(slots: Slots, width: int) -> Slots:
-    """The same with room for `width` neighbours of each atom, and no list that did not fit."""
+    """The slots with capacity for `width` neighbours per atom, no list marked as too small."""
     lists = slots.lists
     more = width - lists.neighbors.shape[-1]
     return slots._replace(
@@ -91,7 +91,7 @@ def widened(slots: Slots, width: int) -> Slots:
 
 
 def failed(slots: Slots, geometry: Geometry, rows: Any) -> Slots:
-    """The same, with the structures in some slots failed where they are, before an evaluation."""
+    """The slots, with the structures in some of them marked as failed before an evaluation."""
     fails = jnp.zeros(len(slots.member), bool).at[jnp.asarray(rows)].set(True)
     unknown: Any = jnp.where(fails, jnp.nan, slots.energy)
     return slots._replace(
@@ -104,12 +104,12 @@ def failed(slots: Slots, geometry: Geometry, rows: Any) -> Slots:
 
 
 def made_from(lists: NeighborLists) -> tuple[Any, ...]:
-    """All that it takes to make lists anew, bit for bit."""
+    """What is needed to rebuild the lists bit for bit."""
     return lists.positions, lists.cell, lists.stale, lists.overflow
 
 
 def remade(slots: Slots, made_from: Sequence[Any], settings: ListSettings) -> NeighborLists:
-    """Neighbour lists made anew from what they were made from, see `made_from`."""
+    """Neighbour lists rebuilt from the result of `made_from`."""
     positions, cell, stale, overflow = made_from
     n_slots, n_atoms, _ = positions.shape
     lists = empty_lists(n_slots, n_atoms, settings, positions.dtype)
@@ -155,14 +155,14 @@ def fill(
 
 
 def select_slots(chosen: Any, new: Slots, old: Slots) -> Slots:
-    """Whole slots from `new` where `chosen`, but for what is not by slot."""
+    """Slots from `new` where `chosen`, else from `old`; arrays that are not per slot stay."""
     bare = {"next": (), "lists": ()}
     picked = select(chosen, new._replace(**bare), old._replace(**bare))
     return picked._replace(next=old.next, lists=old.lists)
 
 
 def with_counters(slots: Slots, n_hooks: int) -> Slots:
-    """The slots with a counter for each of `n_hooks` hooks; new ones begin at zero."""
+    """The slots with a counter for each of `n_hooks` hooks; new counters are zero."""
     more = n_hooks - slots.counters.shape[1]
     return slots._replace(counters=jnp.pad(slots.counters, ((0, 0), (0, more))))
 
@@ -180,7 +180,7 @@ def refilled(
         rank = jnp.cumsum(free).astype(slots.next.dtype)
         new = slots.next + rank - 1
         enters = free & (new < n_structures)
-        # Those that leave are written where they belong; the others, out of bounds, nowhere.
+        # Results of leaving structures go to their rows; other indices are out of bounds, dropped.
         leaves = jnp.where(enters, slots.member, n_structures)
         finished = jax.tree.map(
             lambda all, own: all.at[leaves].set(own, mode="drop"), slots.finished, outcome(slots)

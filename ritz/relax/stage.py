@@ -14,27 +14,27 @@ from ritz.relax.convergence_hook import ConvergenceHook
 
 
 class Now(NamedTuple):
-    """What a stage knows of one structure at a step."""
+    """Data of one structure at a step, as a stage gets it."""
 
     positions: Float[Array, "n 3"]
     velocities: Float[Array, "n 3"]
-    """In Angstrom / (Angstrom sqrt(amu/eV)), ASE's unit."""
+    """Velocities in Angstrom / (Angstrom sqrt(amu/eV)), ASE's unit, shape (n_atoms, 3)."""
     cell: Float[Array, "3 3"]
     energy: Float[Array, ""]
     forces: Float[Array, "n 3"]
-    """Zero where an atom may not move."""
+    """Forces in eV/Angstrom, shape (n_atoms, 3); zero where an atom may not move."""
     virial: Float[Array, "3 3"]
     """See `ritz.potentials.potential.Evaluated`."""
     masses: Float[Array, " n"]
-    """In amu; 1 in empty places."""
+    """Masses in amu; 1 in padding."""
     movable: Bool[Array, "n 3"]
     n_atoms: Int[Array, ""]
     key: Key[Array, ""]
-    """Random numbers of this structure and step."""
+    """Random key of this structure and step."""
 
 
 class Moved(NamedTuple):
-    """Where a step leads."""
+    """Result of a step of one structure."""
 
     positions: Float[Array, "n 3"]
     velocities: Float[Array, "n 3"]
@@ -48,10 +48,10 @@ class AbstractStage(abc.ABC):
     never changed; `with_max_steps` and `with_hook` make another.
 
     Args:
-        convergence_hook: When structures leave the stage; a `ConvergenceHook` or a dict of its
-            arguments.
-        max_steps: How many steps a structure may take here. Then it goes on to the next stage;
-            from the last one it leaves, as not converged if the stage has criteria.
+        convergence_hook: Criteria by which structures leave the stage; a `ConvergenceHook` or a
+            dict of its arguments.
+        max_steps: Largest number of steps of a structure in this stage. Then it goes on to the next
+            stage, or leaves the last one, unconverged if the stage has criteria.
     """
 
     moves_cell: bool = False
@@ -61,7 +61,7 @@ class AbstractStage(abc.ABC):
     """Whether the forces on cells, `cell_forces`, must vanish too."""
 
     integrates: bool = False
-    """Whether it moves structures in time, so that they have a temperature."""
+    """Whether this is an integrator, so that structures have a temperature."""
 
     def __init__(self, convergence_hook: Any, max_steps: int | None):
         hook = convergence_hook
@@ -73,15 +73,15 @@ class AbstractStage(abc.ABC):
     @property
     @abc.abstractmethod
     def settings(self) -> Any:
-        """All that the functions depend on, as numbers, strings, None and tuples of them."""
+        """Settings that the functions depend on, as numbers, strings, None and tuples of them."""
 
     @abc.abstractmethod
     def enter(self, now: Now) -> tuple[PyTree, Float[Array, "n 3"]]:
-        """The state of a structure that comes to the stage, and its velocities."""
+        """Initial state of a structure that enters the stage, and its velocities."""
 
     @abc.abstractmethod
     def advance(self, state: PyTree, now: Now) -> tuple[PyTree, Moved]:
-        """One step."""
+        """Move one structure by one step; a pure function of JAX."""
 
     def velocities(self, state: PyTree, now: Now) -> Float[Array, "n 3"]:
         """The velocities at the time of the positions; `advance` may leave them half a kick back.
@@ -91,29 +91,29 @@ class AbstractStage(abc.ABC):
         return now.velocities
 
     def cell_forces(self, now: Now) -> Float[Array, "3 3"]:
-        """What drives the cell; its rows count as forces in "fmax" if the stage relaxes cells."""
+        """Forces on the cell, shape (3, 3); rows count in "fmax" if the stage relaxes cells."""
         return jnp.zeros_like(now.cell)
 
     def check(self, atoms: Any) -> None:  # noqa: B027 - most can treat all
         """Refuse a structure that the stage cannot treat.
 
         Raises:
-            ValueError: With what is wrong with it.
+            ValueError: If it cannot be treated, with the reason.
         """
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name of the stage in messages: that of its class."""
         return type(self).__name__
 
     def with_max_steps(self, max_steps: int | None) -> Self:
-        """A copy with another budget."""
+        """A copy of this stage with another `max_steps`."""
         other = copy.copy(self)
         AbstractStage.__init__(other, self.convergence_hook, max_steps)
         return other
 
     def with_hook(self, convergence_hook: Any) -> Self:
-        """A copy with other criteria."""
+        """A copy of this stage with another `convergence_hook`."""
         other = copy.copy(self)
         AbstractStage.__init__(other, convergence_hook, self.max_steps)
         return other
@@ -224,7 +224,7 @@ class FusedStage:
             )
 
     def register_hook(self, hook: Any) -> "FusedStage":
-        """The same stages with one more convergence hook.
+        """A copy with one more convergence hook.
 
         Without a `source_status` it looks at structures in all stages; without a `target_status`
         those that converge go to the stage after the source, or leave.

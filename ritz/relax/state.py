@@ -1,4 +1,4 @@
-"""The state of a relaxation: all structures, wherever they are."""
+"""The state of a relaxation: all structures, finished, running or waiting."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,17 +18,17 @@ class Structures:
     """All structures of a run, in the order in which they were given.
 
     Positions, velocities, energies and forces belong together. They are those after the last step,
-    for which structures that have not finished are evaluated once more when somebody asks; those
-    that have, stay as they were judged.
+    at which unfinished structures are evaluated on demand; finished ones stay as they were at
+    their last evaluation.
 
     Args:
         given: The structures as they were given.
         buckets: The buckets that hold them.
-        stages: What they go through.
-        carry: Where they are.
-        present: Evaluates them there, see `RelaxKernel.present`.
-        reason: Says why a structure has failed, from its bucket, the outcome on the host, the row
-            there, and its place.
+        stages: The stages of the run.
+        carry: The driver's present carry.
+        present: Evaluates the structures of the carry, see `RelaxKernel.present`.
+        reason: Explains why a structure has failed, from its bucket, the outcome on the host, the
+            row there, and its index among the given structures.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Structures:
         self.carry = self.carry._replace(params=parameters)
 
     def _in_slots(self) -> list[Outcome]:
-        """How the structures in the slots stand, on the host."""
+        """Results of the structures in the slots, on the host."""
         if self._known is None or self._known[0] is not self.carry:
             n_stages = len(self.stages)
             if any(np.any(np.asarray(is_running(s, n_stages))) for s in self.carry.slots):
@@ -72,7 +72,7 @@ class Structures:
         return self._known[1]
 
     def present(self) -> tuple[list[Outcome], list[np.ndarray]]:
-        """How structures stand that have not finished, and their places; -1 for the others."""
+        """Present results of unfinished structures, and their indices; -1 for others."""
         found, places = self._in_slots(), []
         for bucket, slots in zip(self.buckets, self.carry.slots, strict=True):
             runs = np.asarray(is_running(slots, len(self.stages)))
@@ -80,7 +80,7 @@ class Structures:
         return found, places
 
     def _outcomes(self, evaluate: bool = True) -> tuple[list[Outcome], list[np.ndarray], list[int]]:
-        """How structures stand, their places, -1 for nothing, and their buckets."""
+        """Results of structures, their indices (-1 for none), and their buckets."""
         outcomes, places, numbers = [], [], []
         here = self._in_slots() if evaluate else list(map(outcome, self.carry.slots))
         for number, (bucket, slots) in enumerate(zip(self.buckets, self.carry.slots, strict=True)):
@@ -104,30 +104,30 @@ class Structures:
 
     @property
     def energy(self) -> Float[np.ndarray, " structures"]:
-        """The energy of each, in eV; infinite for those that wait."""
+        """Energy of each structure in eV; infinite for waiting ones."""
         return self._gather("energy", np.inf)
 
     @property
     def fmax(self) -> Float[np.ndarray, " structures"]:
-        """The largest force on an atom of each, in eV/Angstrom, those on the cell among them."""
+        """Largest force in eV/Angstrom of each structure, including those on a moving cell."""
         return self._gather("fmax", np.inf)
 
     @property
     def status(self) -> Int[np.ndarray, " structures"]:
         """The stage of each, or the number of stages for those that have left the last one.
 
-        -1 stands for failed, -2 for those that used up their steps, -3 for those that wait.
+        -1 stands for failed, -2 for unconverged (all steps used up), -3 for waiting.
         """
         return self._gather("status", EMPTY, evaluate=False)
 
     @property
     def steps(self) -> Int[np.ndarray, " structures"]:
-        """How many steps each has taken."""
+        """Number of steps of each structure."""
         return self._gather("steps", 0, evaluate=False)
 
     @property
     def reasons(self) -> list[str]:
-        """Why each has failed; an empty string for those that have not."""
+        """Reason why each structure has failed; an empty string for others."""
         found = [""] * len(self)
         for one, places, bucket in zip(*self._outcomes(evaluate=False), strict=True):
             rows = np.flatnonzero((np.asarray(one.status) == FAILED) & (places >= 0))
@@ -139,7 +139,7 @@ class Structures:
 
     @property
     def atoms(self) -> list[AseAtoms]:
-        """The structures with energies and forces; those that wait as they were given."""
+        """The structures with energies and forces; waiting ones as they were given."""
         outcomes, places, _ = self._outcomes()
         found = unpack(self.given, outcomes, places, self.stages)
         return [new or old.copy() for new, old in zip(found, self.given, strict=True)]

@@ -1,4 +1,4 @@
-"""What becomes of structures in a step: which stage they are in, or how they have ended."""
+"""Transitions of structures between stages, and to the statuses of finished ones."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def statuses(
         slots: The structures, with the counters of their criteria.
         observables: What the criteria look at.
         active: Which structures were evaluated.
-        finite: Which of them have numbers to go on with.
+        finite: Which of them have finite energies and forces.
     """
     n_stages = len(stages)
     old, status, failed = slots.status, slots.status, active & ~finite

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms as AseAtoms
 from ase.io.trajectory import TrajectoryWriter
 from jaxtyping import Array, Bool, Int
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.loggers.base import AbstractLogger
@@ -24,10 +25,10 @@ FORMATS = {".traj": "traj", ".extxyz": "extxyz", ".xyz": "extxyz"}
 """The formats by suffix."""
 
 MOST_FRAMES = 64
-"""How many steps are kept on the device before they are written."""
+"""Largest number of steps kept on the device before they are written."""
 
 MOST_BYTES = 2**26
-"""How much of the device's memory they may take."""
+"""Largest amount of the device's memory for them, in bytes."""
 
 
 class Frames(NamedTuple):
@@ -48,8 +49,8 @@ class Frames(NamedTuple):
 class Trajectory(AbstractLogger):
     """Writes structures with energies and forces while they move, in a format of ASE.
 
-    A structure is written at every so many steps, where it is before the step, and when it has
-    finished; so a run of 50 steps with `every=10` leaves frames 0, 10, ..., 50. Frames are gathered
+    A structure is written every few steps, as it is before the step, and when it has finished; so
+    a run of 50 steps with `every=10` leaves frames 0, 10, ..., 50. Frames are gathered
     on the device, within compiled blocks, and written a block at a time; `info` of each has the
     `step` of the run and the `place` of the structure. A run that is resumed drops what was
     written after its checkpoint, a frame that was cut off included.
@@ -79,7 +80,7 @@ class Trajectory(AbstractLogger):
         self._driver: Any = None
 
     def check_run(self, driver: Any, resume: bool) -> None:
-        """Refuse drivers of other things.
+        """Refuse drivers other than `Relaxation`.
 
         Raises:
             TypeError: If the driver is no `Relaxation`.
@@ -90,19 +91,19 @@ class Trajectory(AbstractLogger):
                 f"{type(driver).__name__}."
             )
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Enter `open`."""
         self._driver, self._next = driver, step
         super().on_run_start(step, driver)
 
     def ends_block(self, step: int) -> bool:
-        """Where the ring on the device is full."""
+        """Blocks end where the ring on the device is full."""
         return (step + 1) % self._rows == 0
 
     # On the device.
 
     def init_traced(self, carry: Any) -> tuple[Frames, ...]:
-        """Empty rings, as many rows as memory lets."""
+        """Empty rings, with as many rows as memory allows."""
         size = sum(x.nbytes for x in jax.tree.leaves([outcome(s) for s in carry.slots]))
         self._rows = int(np.clip(MOST_BYTES // max(size, 1), 1, MOST_FRAMES))
         return tuple(self._empty(slots) for slots in carry.slots)
@@ -123,14 +124,14 @@ class Trajectory(AbstractLogger):
         return (slots.status >= 0) & (slots.status < len(slots.stages))
 
     @property
+    @override
     def traced_settings(self) -> Any:
-        """All that the traced part depends on."""
         return self.every, self._rows
 
     def traced(
         self, callback_carry: tuple[Frames, ...], carry: Any, metrics: dict[str, Any]
     ) -> tuple[Frames, ...]:
-        """Put the step into the ring."""
+        """Store the step in the ring."""
         step = jnp.asarray(metrics["step"], jnp.int32)
         return tuple(
             self._note(frames, slots, step)
@@ -140,7 +141,7 @@ class Trajectory(AbstractLogger):
     def _note(self, frames: Frames, slots: Slots, step: Any) -> Frames:
         runs = self._runs(slots)
         new = slots.member != frames.last_member
-        # One that waits for a longer neighbour list was not evaluated in this step.
+        # A structure that waits for a longer neighbour list was not evaluated in this step.
         moved = slots.steps > jnp.where(new, 0, frames.last_steps)
         wanted = (frames.running | new) & ((moved & (step % self.every == 0)) | ~runs)
         row = step % self._rows
@@ -158,8 +159,8 @@ class Trajectory(AbstractLogger):
 
     # On the host.
 
+    @override
     def load_traced(self, callback_carry: tuple[Frames, ...]) -> None:
-        """Write the frames that are new."""
         if self._opened is None:
             return
         frames = jax.device_get(callback_carry)
@@ -172,7 +173,7 @@ class Trajectory(AbstractLogger):
         self._write(images)
 
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Write where structures that have not finished are after the last step."""
+        """Write unfinished structures as they are after the last step."""
         if self._opened is not None and step >= self._next and step % self.every == 0:
             state = driver.structures
             outcomes, places = state.present()
@@ -242,7 +243,7 @@ class Trajectory(AbstractLogger):
             os.replace(temporary, file)
 
     def write(self, step: int, stats: Mapping[str, Any]) -> None:
-        """Nothing: frames are written in `load_traced`."""
+        """Write nothing, since frames are written in `load_traced`."""
 
 
 def _labelled(image: AseAtoms, step: int, place: int) -> AseAtoms:

@@ -1,4 +1,4 @@
-"""Work stages: training, evaluation and others, each resumable, one after the other."""
+"""Work stages: training, evaluation and others, each resumable, run one after another."""
 
 from ritz.stages.base import RunContext as RunContext
 from ritz.stages.base import StageAbort as StageAbort

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
+from typing_extensions import override
 
 from ritz.checkpoint import Checkpoint
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents
@@ -26,14 +27,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(kw_only=True, frozen=True)
 class WorkStageConfig:
-    """What every stage is told.
+    """Settings of every stage.
 
     Args:
         iterations: Steps to take.
         burn_in: Steps of sampling before the first one, whose samples are thrown away.
         save_time_interval: Seconds between checkpoints. Each interval acts on its own.
         save_step_interval: Checkpoints are written at multiples of this step count too; 0 for none.
-        accept_changes: What may differ from a saved run when it goes on, see `Checkpoint`.
+        accept_changes: What may differ from a saved run that is resumed, see `Checkpoint`.
 
     Raises:
         ValueError: If a number is not allowed.
@@ -46,7 +47,6 @@ class WorkStageConfig:
     accept_changes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         for name in ("iterations", "burn_in", "save_step_interval"):
             check_count(name, getattr(self, name), 0)
         if not self.save_time_interval >= 0:
@@ -66,11 +66,11 @@ class RunContext:
     """A checkpoint, a folder of them, or the `save_path` of another run with a stage of the same
     name, to go on from where `save_path` has none. It is an error if it holds none."""
     signal_handler: SignalGuard | None = None
-    """Takes note of signals for several stages; each also handles those that come while it runs."""
+    """Receives signals for several stages; each also handles those during its own run."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Further arguments of `driver.run`, such as `show_progress`."""
     configuration: Any = None
-    """Saved with the checkpoints, for people: anything that JSON can hold."""
+    """Saved with the checkpoints for information: anything that JSON can hold."""
 
 
 class StageAbort(Exception):
@@ -85,10 +85,10 @@ class StageAbort(Exception):
 
 
 class WorkStage(abc.ABC):
-    """A stage with a loop of its own. Implement `create_state` and `loop`, and call `run`.
+    """Base class of stages. Implement `create_state` and `loop`, and call `run`.
 
     The loop runs within Ritz's run loop: each of its steps is one step there, with all hooks, and
-    what it yields is saved and logged.
+    its states are saved and its statistics logged.
 
     Args:
         config: The settings.
@@ -117,12 +117,12 @@ class WorkStage(abc.ABC):
 
         Args:
             rngs: A random key.
-            **kwargs: What a stage asks for, such as `params` of the stage before it.
+            **kwargs: Arguments of the stage, such as `params` of the stage before it.
         """
 
     @abc.abstractmethod
     def loop(self, state: Any, initial_step: int, rngs: Any) -> Iterator[tuple[Any, ...]]:
-        """The steps.
+        """Take the steps of the stage.
 
         Args:
             state: From `create_state`, or from a checkpoint.
@@ -150,11 +150,11 @@ class WorkStage(abc.ABC):
         return list(self.callbacks)
 
     def run_options(self) -> dict[str, Any]:
-        """Further arguments of `AbstractDriver.run`."""
+        """Further arguments of `AbstractDriver.run` for this stage."""
         return {}
 
     def checkpoint_folder(self, context: RunContext) -> Path:
-        """Where the stage's checkpoints are."""
+        """Folder of the stage's checkpoints in a run folder."""
         return (Path(context.save_path) / "checkpoints" / self.name).absolute()
 
     def run(self, state: Any, context: RunContext, rngs: Any) -> Any:
@@ -219,7 +219,7 @@ class WorkStage(abc.ABC):
         return self.state_of(driver)
 
     def _source(self, context: RunContext, folder: Path) -> bool | Path:
-        """From where a run goes on: True for the newest of its own checkpoints, if there is any."""
+        """Source of a resumed run: True for the newest of its own checkpoints, if there is any."""
         if context.restore_path is None:
             return True
         given = Path(context.restore_path).absolute()
@@ -240,7 +240,7 @@ class WorkStage(abc.ABC):
         return given
 
     def _keep(self, abort: StageAbort, folder: Path) -> None:
-        """Write the state with which the stage gave up, for inspection."""
+        """Save the state at which the stage was aborted, for inspection."""
         failed = CheckpointFolder(folder / "failed")
         arrays: dict[str, Any] = {}
         form = Encoder(arrays, abort.state).encode(abort.state, "state")
@@ -259,7 +259,7 @@ class WorkStage(abc.ABC):
         Args:
             checkpoint_path: A checkpoint, or a folder of them, whose newest is taken.
             template: A state with the shapes of the saved one, from `create_state`.
-            prefix: Only checkpoints whose names begin with it are looked at.
+            prefix: Only checkpoints whose names begin with it are considered.
 
         Raises:
             CheckpointError: If there is none, or it does not fit.
@@ -274,8 +274,8 @@ class GeneratorDriver(AbstractDriver):
 
     Args:
         stage: The stage.
-        state: Its state, which is what is saved.
-        rngs: What `loop` is given.
+        state: Its state, which checkpoints save.
+        rngs: The random key that `loop` gets.
     """
 
     can_go_back = False
@@ -288,15 +288,16 @@ class GeneratorDriver(AbstractDriver):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The stage's class; its configuration may change."""
+        """The class of the stage; its configuration may change between runs."""
         return {**super().settings, "stage": type(self._stage)}
 
+    @override
     def begin_run(self) -> None:
-        """Begin the loop at the present state."""
         self._steps = None
 
+    @override
     def reset_step(self) -> None:
-        """Nothing is drawn here."""
+        pass
 
     def compute_loss_and_update(self) -> tuple[Any, Any]:
         """Take the next step of the loop; its state is the update."""
@@ -315,8 +316,8 @@ class GeneratorDriver(AbstractDriver):
         self._statistics = dict(statistics[0]) if statistics else {}
         return self._statistics.pop(self.loss_name, None), state
 
+    @override
     def update_parameters(self, update: Any) -> None:
-        """Take over the state."""
         self.parameters = update
 
     def _log_additional_data(self, log_data: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Where the parts of a stage come from: objects, or class paths with arguments."""
+"""Configurations, in which class paths with arguments stand for objects."""
 
 import dataclasses
 import difflib
@@ -17,7 +17,7 @@ class Config:
 
     Args:
         values: A dict, a dataclass, or another `Config`.
-        name: What it is called; of nested ones the last part of their path.
+        name: Its name; for nested ones the last part of their path.
 
     Raises:
         TypeError: If `values` is something else.
@@ -43,11 +43,11 @@ class Config:
     def get(
         self, name: str, default: Any = None, takes: Contract | None = None, **context: Any
     ) -> Any:
-        """The value called `name`, made if it says how.
+        """The value called `name`; an object is made from a class path.
 
         Args:
             name: Its name.
-            default: What it is if there is none: a value, a class or function (called to make
+            default: Used if there is no value: a value, a class or function (called to make
                 one), or a path.
             takes: What a path may name, see `ritz.stages.parts.make`.
             **context: Arguments that what is called takes, if it has parameters of these names and
@@ -62,13 +62,13 @@ class Config:
         return make(self._key(name), value, context, takes=takes)
 
     get_module = get
-    """The same, as the default may always be a path."""
+    """`get` by another name, since the default may always be a path."""
 
     def made_list(self, name: str, takes: Contract | None = None) -> list[Any]:
-        """The values of a list called `name`, each made if it says how.
+        """The values of a list called `name`; objects are made from class paths.
 
         Raises:
-            ValueError: If it is no list, or an entry is wrong, naming the key.
+            ValueError: If it is not a list, or an entry is wrong, naming the key.
         """
         self._read.add(name)
         given = self.values.get(name) or ()
@@ -86,7 +86,7 @@ class Config:
         return kind(**{name: value for name, value in self.values.items() if name in names})
 
     def refuse_unknown(self, known: Iterable[str]) -> None:
-        """Refuse names that are not `known` and were not asked for: they are misspelt.
+        """Refuse names that are not `known` and were never read, as probably misspelt.
 
         Raises:
             ValueError: With the nearest names.

@@ -1,4 +1,4 @@
-"""What a key of a configuration takes, checked before anything is called."""
+"""Checks what a key of a configuration may name, before anything is called."""
 
 import collections.abc
 import dataclasses
@@ -27,7 +27,7 @@ _MAKERS = (
     "netket.optimizer",
     "netket.sampler",
 )
-"""Packages whose classes and functions do nothing but make an object."""
+"""Packages whose classes and functions only make objects."""
 
 _UNIONS = (typing.Union, types.UnionType)
 _BARE = (Any, object, inspect.Parameter.empty)
@@ -42,22 +42,22 @@ _CONTAINERS = (
 
 
 class ContractError(ValueError):
-    """A class path names something that its key does not take; nothing was called."""
+    """A class path names something that its key does not allow; nothing was called."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """What may be made for a key.
+    """The kinds of objects that a key allows.
 
     A class fits if it is a subclass of one of `kinds` or of a class in `packages`; a function, if
     it says so in its return annotation, or is defined in `packages`.
 
     Args:
-        text: What is needed, for messages, such as "a callback".
+        text: Name of what is needed, for messages, such as "a callback".
         kinds: Base classes.
         packages: Where classes and functions are that fit, such as "optax".
-        example: What to write after the arrow in a function of one's own.
-        advice: What to give, said where something else was given.
+        example: Return annotation for a function of one's own.
+        advice: What to give instead, for messages.
     """
 
     text: str
@@ -95,11 +95,11 @@ class Contract:
 
     @property
     def hint(self) -> str:
-        """The advice as the end of a sentence."""
+        """The advice as the end of a message."""
         return f"; {self.advice}" if self.advice else ""
 
     def check_made(self, key: str, path: str, made: Any) -> None:
-        """Refuse what was made, if it is something else.
+        """Refuse an object that is not of the required kind.
 
         Raises:
             ContractError: As above.
@@ -116,7 +116,7 @@ class Contract:
 
 
 def check_harmless(key: str, path: str, target: Any) -> None:
-    """Refuse what is no class and no function, and all of the standard library and of NumPy.
+    """Refuse anything but classes and functions, and all of the standard library and NumPy.
 
     Raises:
         ContractError: One line that names the key.
@@ -141,7 +141,7 @@ def is_forbidden(module: str) -> bool:
 
 
 def check_general(key: str, path: str, target: Any) -> None:
-    """Check what goes to a parameter that says nothing of its type.
+    """Check a class path for a parameter without a type annotation.
 
     Taken are what Ritz exports, models, samplers, operators and the like of NetKet, what is in
     flax.linen, flax.nnx, optax and jax.nn, and what is defined in modules of the user's own, which
@@ -183,12 +183,12 @@ def is_users(module: str) -> bool:
 
 
 def contract_of(hint: Any) -> Contract | None:
-    """What a parameter with this annotation takes; None if that says nothing definite."""
+    """The contract of a parameter with this annotation; None if it is not specific."""
     kinds = _kinds(hint)
     if kinds is None:
         return None
     kinds = tuple(kind for kind in kinds if kind not in (type(None), str))
-    # Built-in types trust nobody: numpy.float64 is a float.
+    # Built-in types allow no class: numpy.float64 is a float.
     if not kinds or any(_is_plain(kind) for kind in kinds):
         return None
     return Contract(" or ".join(dict.fromkeys(kind.__name__ for kind in kinds)), kinds)
@@ -203,7 +203,7 @@ def return_kinds(function: Any) -> tuple[type, ...] | None:
     function = inspect.unwrap(function)
     try:
         hint = typing.get_type_hints(function).get("return", Any)
-    except Exception:  # names that are there for type checkers only
+    except Exception:  # names that exist for type checkers only
         return None
     kinds = _kinds(hint, containers=False)
     return None if kinds is None else tuple(k for k in kinds if k is not type(None))
@@ -230,7 +230,7 @@ def _kinds(hint: Any, containers: bool = True) -> tuple[type, ...] | None:
 
 
 def module_of(target: Any) -> str:
-    """Where a class or function is defined."""
+    """Name of the module that defines a class or function."""
     return getattr(inspect.unwrap(target), "__module__", None) or ""
 
 

@@ -1,4 +1,4 @@
-"""What the parts of a stage must be, wherever a configuration names them."""
+"""Contracts of the parts of a stage that a configuration names."""
 
 import collections.abc
 import inspect

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.folders.files import atomic_write
@@ -20,31 +21,31 @@ _logger = logging.getLogger(__name__)
 FILE = "digest.npz"
 
 HIGHEST_R_HAT = 1.1
-"""Above it the chains of the whole evaluation disagree."""
+"""R-hat above which the chains of a whole evaluation disagree."""
 
 MOST_SUSPECT = 0.01
 """The fraction of suspect steps above which an evaluation is suspect."""
 
 
 class Estimate(NamedTuple):
-    """What an evaluation found for one quantity."""
+    """Estimate of one quantity from an evaluation."""
 
     mean: float
     error: float
     """One standard error, from blocking over the steps."""
     variance: float
-    """Of the local values."""
+    """Variance of the local values."""
     autocorrelation_time: float
-    """Of the means of the steps, in steps; the chains' own."""
+    """Autocorrelation time of the means of the steps, in steps."""
     r_hat: float
-    """Disagreement of the chains; NaN if it is not known."""
+    """R-hat, the disagreement of the chains; NaN if unknown."""
     n_steps: int
     n_samples: int
-    """Samples in all steps; 0 if it is not known."""
+    """Number of samples in all steps; 0 if unknown."""
     reliable: bool
     """Whether the run is long enough for its correlations."""
     suspect: str = ""
-    """Why mean and error cannot be trusted, such as "acceptance, r_hat"; empty where they can."""
+    """Doubts about mean and error, such as "acceptance, r_hat"; empty if there are none."""
 
 
 class Digest(AbstractCallback):
@@ -57,7 +58,7 @@ class Digest(AbstractCallback):
     Args:
         names: The quantities; by default all with a mean in the first row.
         interval: Steps between previews in the log; 0 for none.
-        moments: `driver -> {name: (count, means, m2)}`, what is known of each chain, for R-hat.
+        moments: `driver -> {name: (count, means, m2)}`, the moments of each chain, for R-hat.
         folder: Where to write, relative to the run's working folder; None writes nothing.
     """
 
@@ -80,21 +81,21 @@ class Digest(AbstractCallback):
         self._means: dict[str, list[float]] = {}
         self._variances: dict[str, list[float]] = {}
         self._suspects: dict[int, str] = {}
-        """The marks of rows that have one, by step."""
+        """Marks of suspect rows, by step."""
 
     def on_run_start(self, step: int, driver: Any) -> None:
         """Forget the rows that will come again."""
         self._truncate(step)
 
+    @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the rows."""
         self._steps = [int(s) for s in state["_steps"]]
         self._means = {k: list(map(float, v)) for k, v in state["_means"].items()}
         self._variances = {k: list(map(float, v)) for k, v in state["_variances"].items()}
         self._suspects = {int(step): str(mark) for step, mark in state["_suspects"].items()}
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The rows."""
         return {
             "_steps": np.array(self._steps, int),
             "_means": {name: np.array(v) for name, v in self._means.items()},
@@ -108,8 +109,8 @@ class Digest(AbstractCallback):
             del column[n:]
         self._suspects = {s: mark for s, mark in self._suspects.items() if s < step}
 
+    @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
-        """Take the row."""
         if self._steps and step <= self._steps[-1]:
             raise RuntimeError(
                 f"step {step} was averaged already (the last was {self._steps[-1]}); a row counts "
@@ -141,7 +142,7 @@ class Digest(AbstractCallback):
         """The estimates so far, by name.
 
         Args:
-            driver: Whose chains are asked for R-hat and the number of samples.
+            driver: The driver whose chains give R-hat and the number of samples.
         """
         known = {} if driver is None or self._moments is None else self._moments(driver)
         found = {}
@@ -164,7 +165,7 @@ class Digest(AbstractCallback):
         return found
 
     def _mark(self, disagreement: float) -> str:
-        """The doubts about single steps, if there are many such steps, and about all chains."""
+        """Doubts about single steps, if there are many, and about all chains."""
         counts: dict[str, int] = {}
         for mark in self._suspects.values():
             for name in mark.split(", "):
@@ -174,15 +175,15 @@ class Digest(AbstractCallback):
             names.add("r_hat")
         return ", ".join(sorted(names))
 
+    @override
     def on_run_end(self, step: int, driver: Any) -> None:
-        """Write the digest."""
         if not self._steps:
             return
-        estimates = self.estimates(driver)  # on all processes: their chains are gathered
+        estimates = self.estimates(driver)  # on all processes, since chains are gathered
         doubtful = {name: e.suspect for name, e in estimates.items() if e.suspect}
         if doubtful:
             _logger.warning(
-                "The evaluation is no result: %s. Its digest says so as `suspect`.",
+                "This evaluation cannot be trusted: %s. Its digest says so as `suspect`.",
                 "; ".join(f"{name} is suspect by {why}" for name, why in doubtful.items()),
             )
         _logger.info("Evaluation, %s:\n%s", counted(len(self._steps), "step"), table(estimates))
@@ -202,7 +203,7 @@ class Digest(AbstractCallback):
 
 
 def table(estimates: Mapping[str, Estimate]) -> str:
-    """Estimates as lines of text."""
+    """Estimates as a table of text, one line each."""
     lines = []
     for name, e in estimates.items():
         warning = "" if e.reliable or e.error == 0 else "  (too few steps for the error)"
@@ -232,7 +233,7 @@ def read_digest(path: str | Path) -> dict[str, Estimate]:
 
 
 def _parts(value: Any) -> tuple[float, float] | None:
-    """Mean and variance of what a step logged; None for what has no mean."""
+    """Mean and variance of a logged value; None for values without a mean."""
     mean, variance = getattr(value, "mean", None), getattr(value, "variance", None)
     if mean is None or variance is None or callable(mean):
         return None

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
 from ritz.stages.base import WorkStageConfig
@@ -13,7 +15,7 @@ from ritz.stages.sampling import AbstractWavefunction, SamplingStage, SamplingSt
 
 @dataclasses.dataclass(kw_only=True, frozen=True)
 class EvaluationWorkStageConfig(WorkStageConfig):
-    """What an evaluation is told, besides what every stage is.
+    """Settings of an evaluation, besides those of every stage.
 
     Args:
         digest_step_interval: Steps between previews of the digest in the log; 0 for none.
@@ -25,7 +27,6 @@ class EvaluationWorkStageConfig(WorkStageConfig):
     digest_step_interval: int = 0
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         super().__post_init__()
         check_count("digest_step_interval", self.digest_step_interval, 0)
 
@@ -47,8 +48,8 @@ class EvaluationWorkStage(SamplingStage):
     def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
         return self.wavefunction.evaluation_driver(self.parts, rngs, params)
 
+    @override
     def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
-        """The stage's callbacks, and the digest."""
         config: Any = self.config
         digest = Digest(
             interval=config.digest_step_interval, moments=self.wavefunction.chain_moments
@@ -57,18 +58,18 @@ class EvaluationWorkStage(SamplingStage):
 
     @staticmethod
     def digest(save_path: str | Path) -> dict[str, Estimate]:
-        """What a finished evaluation in `save_path` found, by name."""
+        """Estimates of a finished evaluation in `save_path`, by name."""
         return read_digest(save_path)
 
 
 class EvalStageBuilder(SamplingStageBuilder):
-    """Builds `EvaluationWorkStage`s."""
+    """Builds an `EvaluationWorkStage` part by part; see `SamplingStageBuilder`."""
 
     config_class: ClassVar[type[WorkStageConfig]] = EvaluationWorkStageConfig
     stage_class = EvaluationWorkStage
 
     def build(self) -> EvaluationWorkStage:
-        """The stage.
+        """Build the stage.
 
         Raises:
             ValueError: If `configure_estimators` was not called.

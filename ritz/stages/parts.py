@@ -15,12 +15,12 @@ from ritz.stages.contract import Contract, ContractError, check_general, contrac
 _NOT_SETTINGS = ("parent", "name")
 """Fields that flax adds to every module."""
 _MOST_CHOICES = 40
-"""More names than these are not listed in a message."""
+"""Largest number of names listed in a message."""
 _UNIONS = (typing.Union, types.UnionType)
 
 
 def is_part(value: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Whether `value` says how to make something: `{"class_path": ..., "init_args": {...}}`."""
+    """Whether `value` describes an object: `{"class_path": ..., "init_args": {...}}`."""
     return isinstance(value, Mapping) and "class_path" in value
 
 
@@ -31,7 +31,7 @@ def make(
     modules: Sequence[str] = (),
     takes: Contract | None = None,
 ) -> Any:
-    """Make what `value` describes, and what its arguments describe.
+    """Make the object that `value` describes, and those that its arguments describe.
 
     What a path names is checked before it is called: against `takes`, or, for arguments, against
     the annotation of the parameter that they go to. Modules are imported, but nothing of the
@@ -45,7 +45,7 @@ def make(
         context: Arguments for a callable that has parameters of these names, where `init_args` does
             not give them.
         modules: Where names without a dot are looked for.
-        takes: What the path may name; by default what `contract.check_general` allows.
+        takes: The contract of the path; by default `contract.check_general`.
 
     Raises:
         ContractError: If the path names something else; it is not called.
@@ -95,17 +95,17 @@ def _looked_through(key: str, value: Any, takes: Contract | None = None) -> Any:
 
 
 def find(key: str, path: Any, modules: Sequence[str] = (), hint: str = "") -> Any:
-    """What a path such as "optax.adam", or a name in one of `modules`, stands for.
+    """The object named by a path such as "optax.adam", or by a name in one of `modules`.
 
     Args:
         key: The name of the value, for messages.
         path: The path.
         modules: Where names without a dot are looked for.
-        hint: What to give, as the end of a sentence; by default the names that there are.
+        hint: What to give, as the end of a sentence; by default the known names.
 
     Raises:
         ContractError: If it is of the standard library, which is not even imported.
-        ValueError: If there is no such thing.
+        ValueError: If nothing has this name.
     """
     if not isinstance(path, str) or not path:
         raise ValueError(f"{key}: class_path must be a name such as 'optax.adam', not {path!r}.")
@@ -142,13 +142,13 @@ def _imported(key: str, path: str, module: str) -> Any:
         if not f"{module}.".startswith(f"{missing or ' '}."):
             raise ValueError(f"{key}: {path!r} needs the package {missing}.") from error
         return None
-    except Exception as error:  # whatever a module of the user's raises
+    except Exception as error:  # a user's module may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"{key}: {module} cannot be imported: {reason}") from error
 
 
 def _nearest(name: str, modules: Sequence[str]) -> str:
-    """Which names in `modules` are nearly `name`, whatever their case, as the end of a sentence."""
+    """Names in `modules` similar to `name`, whatever their case, as the end of a sentence."""
     known: dict[str, str] = {}
     for module in modules:
         try:
@@ -175,7 +175,7 @@ def _listed(modules: Sequence[str]) -> str:
 
 
 def _choices(modules: Sequence[str]) -> list[str]:
-    """What can be named in `modules`: what they define, and what packages export of their own."""
+    """Names to choose from in `modules`: defined there, or exported by their package."""
     names: set[str] = set()
     for module in modules:
         try:

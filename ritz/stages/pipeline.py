@@ -14,8 +14,8 @@ from ritz.stages.base import RunContext, WorkStage
 class Pipeline:
     """Runs stages in order; each begins with the parameters of the one before it.
 
-    Run again after it was interrupted, it goes on in the stage that was interrupted: stages that
-    have ended are not run again, their states are read from their last checkpoints.
+    An interrupted pipeline that is run again goes on in the interrupted stage; the states of stages
+    that have ended are read from their last checkpoints.
 
     Args:
         stages: The stages, such as `[pretrain, train, evaluate]`; their names must differ.

@@ -1,4 +1,4 @@
-"""Stages that sample a wave function: what they share, and how they are built."""
+"""Base classes of stages that sample a wave function, and of their builders."""
 
 import abc
 import dataclasses
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 from jax.sharding import PartitionSpec
+from typing_extensions import override
 
 from ritz.driver import AbstractDriver, StopReason
 from ritz.driver.callback import AbstractCallback
@@ -19,7 +20,7 @@ from ritz.stages.contracts import CALLBACK, WRITER
 _logger = logging.getLogger(__name__)
 
 STANDARD_LOSS = ("total", "energy", "Energy")
-"""The estimator that is minimised, or is the energy of an evaluation, if it is there."""
+"""Names of estimators that are minimised, or the energy of an evaluation, by default."""
 
 LogAmplitude = Callable[[Any, Any], Any]
 """`(params, samples) -> log psi`."""
@@ -43,7 +44,7 @@ class SamplingState(NamedTuple):
 
 
 def specifications(state: Any) -> Any:
-    """How the arrays of `state` are laid out over the devices, as a tree like it."""
+    """Layout of the arrays of `state` over devices: a tree of `PartitionSpec`."""
 
     def one(leaf: Any) -> PartitionSpec:
         return getattr(getattr(leaf, "sharding", None), "spec", None) or PartitionSpec()
@@ -53,7 +54,7 @@ def specifications(state: Any) -> Any:
 
 @dataclasses.dataclass
 class StageParts:
-    """What a stage that samples is made of."""
+    """Parts of a stage that samples."""
 
     config: WorkStageConfig
     f_log_amplitude: LogAmplitude
@@ -67,10 +68,10 @@ class StageParts:
 
 
 class AbstractWavefunction(abc.ABC):
-    """A wave function of some domain, which knows how to make the drivers of its stages."""
+    """Base class of a domain's wave functions, which make the drivers of stages."""
 
     settings: ClassVar[tuple[str, ...]] = ()
-    """The names that it reads from `StageParts.cfg`; others are refused there as misspelt."""
+    """Names that it reads from `StageParts.cfg`; unknown names there are refused."""
 
     @abc.abstractmethod
     def logpsi(self, params: Any, x: Any) -> Any:
@@ -81,9 +82,9 @@ class AbstractWavefunction(abc.ABC):
         """A driver that optimises, with the chains where `rngs` puts them.
 
         Args:
-            parts: What was configured.
+            parts: The configured parts.
             rngs: A random key.
-            params: Where to start; by default the parameters are drawn too.
+            params: Initial parameters; by default they are drawn too.
         """
 
     @abc.abstractmethod
@@ -99,11 +100,11 @@ class AbstractWavefunction(abc.ABC):
         """Put a stage's state into its driver."""
 
     def burn_in(self, driver: Any, n_steps: int) -> None:
-        """Draw samples and throw them away."""
+        """Draw samples of `n_steps` steps and discard them."""
         driver.burn_in(n_steps)
 
     def chain_moments(self, driver: Any) -> Mapping[str, Any]:
-        """What an evaluation knows of each chain: name -> (count, means, m2), see `Digest`."""
+        """Moments of each chain of an evaluation: name -> (count, means, m2), see `Digest`."""
         return {}
 
 
@@ -111,7 +112,7 @@ class BurnIn(AbstractCallback):
     """Equilibrates the chains before the first step of a run that begins anew.
 
     Args:
-        wavefunction: Knows how.
+        wavefunction: The wave function, which draws the samples.
         n_steps: Steps of sampling.
     """
 
@@ -121,8 +122,8 @@ class BurnIn(AbstractCallback):
     def __init__(self, wavefunction: AbstractWavefunction, n_steps: int):
         self._wavefunction, self._n_steps = wavefunction, n_steps
 
+    @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Draw and throw away."""
         if step == 0:
             self._wavefunction.burn_in(driver, self._n_steps)
 
@@ -131,7 +132,7 @@ class SamplingStage(WorkStage):
     """A stage whose loop is the run loop of a domain's driver. Made by a builder.
 
     Args:
-        parts: What it is made of.
+        parts: Its parts.
         wavefunction: The wave function.
         name: The stage's name.
         writers: Loggers for the rows.
@@ -174,31 +175,31 @@ class SamplingStage(WorkStage):
         self._driver = self._new_driver(rngs, params)
         return self.state_of(self._driver)
 
+    @override
     def driver(self, state: Any, rngs: Any) -> AbstractDriver:
-        """The driver, with `state` in it."""
         driver, self._driver = self._driver, None
         if driver is None:
             driver = self._new_driver(rngs, state.params)
         self.wavefunction.load(driver, state)
         return driver
 
+    @override
     def state_of(self, driver: Any) -> Any:
-        """The stage's state, from its driver."""
         return self.wavefunction.state_of(driver, self.state_class)
 
+    @override
     def run_callbacks(self, driver: AbstractDriver) -> list[AbstractCallback]:
-        """The stage's callbacks, and burning in."""
         burn_in = [BurnIn(self.wavefunction, self.config.burn_in)] if self.config.burn_in else []
         return [*burn_in, *self.callbacks]
 
     def loop(self, state: Any, initial_step: int, rngs: Any) -> Iterator[tuple[int, Any]]:
-        """The steps one by one, for who wants to drive them; `run` takes whole blocks.
+        """Take the steps one by one, for loops of your own; `run` takes whole blocks.
 
         Yields:
             `(step, state)`.
 
         Raises:
-            StageAbort: If the loss, or what else was asked for, is not finite.
+            StageAbort: If the loss or another watched quantity is not finite.
         """
         driver = self.driver(state, rngs)
         driver.resume_at(initial_step, 0.0)
@@ -211,7 +212,7 @@ class SamplingStage(WorkStage):
 
 
 class SamplingStageBuilder(abc.ABC):
-    """Builds a stage part by part; what is left out comes from the configuration.
+    """Builds a stage part by part; missing parts come from the configuration.
 
     Args:
         cfg: A `Config`, or a dict or dataclass for one.
@@ -238,7 +239,7 @@ class SamplingStageBuilder(abc.ABC):
     def configure_sample_plan(
         self, f_log_amplitude: LogAmplitude, samplers: Mapping[str, Any] | None = None
     ) -> None:
-        """Say how samples are drawn.
+        """Set how samples are drawn.
 
         Args:
             f_log_amplitude: `(params, samples) -> log psi`.
@@ -256,11 +257,11 @@ class SamplingStageBuilder(abc.ABC):
         self._samplers = None if samplers is None else dict(samplers)
 
     def configure_estimators(self, **estimators: Any) -> None:
-        """Say what is estimated, by name."""
+        """Set the estimators, by name."""
         self._estimators |= estimators
 
     def configure_writers(self, writers: Sequence[AbstractCallback] | None = None) -> None:
-        """Say where rows go.
+        """Set the loggers of the stage.
 
         Args:
             writers: Loggers; by default those of the configuration, or else a JSON and a CSV file
@@ -273,17 +274,17 @@ class SamplingStageBuilder(abc.ABC):
         self._writers = tuple(writers)
 
     def configure_callbacks(self, callbacks: Sequence[AbstractCallback] | None = None) -> None:
-        """Say which callbacks see the steps; by default those of the configuration."""
+        """Set the callbacks of the stage; by default those of the configuration."""
         if callbacks is None:
             callbacks = self.cfg.made_list("callbacks", CALLBACK)
         self._callbacks = tuple(callbacks)
 
     def ensure_configured(self) -> None:
-        """Fill in what was left out, and check; called by `build`.
+        """Fill in missing parts and check all; called by `build`.
 
         Raises:
             ValueError: If `configure_estimators` was not called, or the configuration has
-                settings that nobody reads.
+                settings that are never read.
         """
         fields = [field.name for field in dataclasses.fields(self.config_class)]
         self.cfg.refuse_unknown([*fields, *self.part_names, *self.wavefunction.settings])
@@ -308,4 +309,4 @@ class SamplingStageBuilder(abc.ABC):
 
     @abc.abstractmethod
     def build(self) -> WorkStage:
-        """The stage, completely configured."""
+        """Build the stage, with missing parts filled in."""

@@ -84,12 +84,12 @@ def autocorrelation_time(series: Float[np.ndarray, " n"]) -> float:
 def r_hat(
     count: int, means: Float[np.ndarray, " n_chains"], m2: Float[np.ndarray, " n_chains"]
 ) -> float:
-    """How much the chains disagree: the potential scale reduction (Gelman and Rubin 1992, eq. 20).
+    """Disagreement of chains: the potential scale reduction (Gelman and Rubin 1992, eq. 20).
 
-    Near 1 they do not; above 1.01 they have not mixed.
+    Near 1 the chains agree; above 1.01 they have not mixed.
 
     Args:
-        count: Values in each chain.
+        count: Number of values in each chain.
         means: The mean of each chain.
         m2: The sum of the squared deviations from it.
 

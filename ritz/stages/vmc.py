@@ -5,6 +5,7 @@ import numbers
 from typing import Any, ClassVar, NamedTuple
 
 import optax
+from typing_extensions import override
 
 from ritz.callbacks import InvalidLossStopping
 from ritz.checks import check_choice
@@ -23,12 +24,12 @@ from ritz.stages.sampling import (
 )
 
 LOSS = "loss"
-"""Stands for the loss of a driver, whatever its name."""
+"""Name that stands for the driver's loss."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True)
 class VMCWorkStageConfig(WorkStageConfig):
-    """What a VMC stage is told, besides what every stage is.
+    """Settings of a VMC stage, besides those of every stage.
 
     Args:
         stop_on_nan: Which statistics end the stage when they are not finite, in any part: names
@@ -38,7 +39,7 @@ class VMCWorkStageConfig(WorkStageConfig):
             "retry", see `AbstractDriver.run`.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If a setting is not allowed.
     """
 
     burn_in: int = 100
@@ -46,7 +47,6 @@ class VMCWorkStageConfig(WorkStageConfig):
     on_divergence: str = "stop"
 
     def __post_init__(self) -> None:
-        """Check the values."""
         super().__post_init__()
         if not isinstance(self.stop_on_nan, bool | str) or self.stop_on_nan == "":
             raise ValueError(
@@ -56,7 +56,7 @@ class VMCWorkStageConfig(WorkStageConfig):
         check_choice("on_divergence", self.on_divergence, POLICIES)
 
     def watch(self) -> list[InvalidLossStopping]:
-        """What looks at more than loss, update and parameters, which the driver looks at."""
+        """Callbacks that watch quantities besides loss, update and parameters."""
         if isinstance(self.stop_on_nan, bool):
             return [InvalidLossStopping(None)] if self.stop_on_nan else []
         names = [name.strip() for name in self.stop_on_nan.split(",")]
@@ -67,7 +67,7 @@ class VMCWorkStageConfig(WorkStageConfig):
 
     @property
     def policy(self) -> str:
-        """`on_divergence` of the stage's run."""
+        """The argument `on_divergence` of the stage's run."""
         return "ignore" if self.stop_on_nan is False else self.on_divergence
 
 
@@ -104,13 +104,13 @@ class VMCWorkStage(SamplingStage):
     def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
         return self.wavefunction.training_driver(self.parts, rngs, params)
 
+    @override
     def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
-        """The stage's callbacks, and what looks at further quantities."""
         config: Any = self.config
         return [*super().run_callbacks(driver), *config.watch()]
 
+    @override
     def run_options(self) -> dict[str, Any]:
-        """The policy for what is not finite."""
         config: Any = self.config
         return {"on_divergence": config.policy}
 
@@ -129,17 +129,17 @@ class VMCStageBuilder(SamplingStageBuilder):
         self._loss: str | None = None
 
     def configure_optimizer(self, *, default: Any, f_log_psi: LogAmplitude, **kwargs: Any) -> None:
-        """Say how parameters move.
+        """Set the optimiser.
 
         Args:
-            default: What is taken if the configuration has no `optimizer`: an optax
+            default: Used if the configuration has no `optimizer`: an optax
                 transformation, a learning rate or schedule, a function or class that makes one,
                 or the path of these, such as "optax.adam".
             f_log_psi: `(params, samples) -> log psi`, for optimisers that look at it.
             **kwargs: Further arguments for the domain's driver, such as `update=SR()`.
 
         Raises:
-            TypeError: If the result is no optimiser, or `f_log_psi` cannot be called.
+            TypeError: If the result is not an optimiser, or `f_log_psi` cannot be called.
             ValueError: If a path needs arguments, or has wrong ones.
         """
         if not callable(f_log_psi):
@@ -170,7 +170,7 @@ class VMCStageBuilder(SamplingStageBuilder):
     def configure_loss_grads(
         self, loss_grads: str | None = None, *, f_log_psi: LogAmplitude
     ) -> None:
-        """Say what is minimised.
+        """Set the estimator that is minimised.
 
         Args:
             loss_grads: The name of the estimator whose mean is the loss; by default "total",
@@ -207,7 +207,7 @@ class VMCStageBuilder(SamplingStageBuilder):
         self._loss = loss_grads
 
     def ensure_configured(self) -> None:
-        """Fill in what was left out, and check.
+        """Fill in missing parts and check all.
 
         Raises:
             ValueError: If `configure_estimators` or `configure_optimizer` was not called.
@@ -222,7 +222,7 @@ class VMCStageBuilder(SamplingStageBuilder):
             self.configure_loss_grads(f_log_psi=self._f_log_amplitude)
 
     def build(self) -> VMCWorkStage:
-        """The stage.
+        """Build the stage.
 
         Raises:
             ValueError: See `ensure_configured`.

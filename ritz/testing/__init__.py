@@ -1,6 +1,6 @@
-"""Conformance checks for drivers, callbacks, loggers, update rules, potentials and so on.
+"""Conformance checks for drivers, callbacks, loggers, update rules, potentials and descriptors.
 
-They run on what you wrote too. Each raises AssertionError with what is wrong.
+They run on what you wrote too. Each raises AssertionError with the reason if a check fails.
 """
 
 from ritz.testing.callbacks import check_callback as check_callback

@@ -1,4 +1,4 @@
-"""What every callback must do."""
+"""Conformance check of callbacks."""
 
 import json
 from collections.abc import Callable
@@ -20,12 +20,12 @@ def check_callback(
     """Check a callback: run twice, ended by an error, saved and restored.
 
     Args:
-        make: Makes a fresh callback.
-        make_driver: Makes a fresh driver; two of them must give the same numbers.
-        steps: The steps of each run.
+        make: Function that makes a new callback.
+        make_driver: Function that makes a new driver; all must give the same numbers.
+        steps: Number of steps of each run.
 
     Raises:
-        AssertionError: With what is wrong.
+        AssertionError: If a check fails, with the reason.
     """
     callback = make()
     assert isinstance(callback, AbstractCallback), f"{callback!r} is no AbstractCallback"
@@ -106,4 +106,4 @@ def _check_error_ends_well(
         pass
     else:
         raise AssertionError("the callback swallowed an error of another one")
-    driver.run(1, **_arguments(callback))  # and it can be used again
+    driver.run(1, **_arguments(callback))  # and the callback can be used again

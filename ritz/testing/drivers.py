@@ -1,4 +1,4 @@
-"""What every driver must do."""
+"""Conformance check of drivers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,11 +38,11 @@ def check_driver(make: Callable[[], AbstractDriver], steps: int = 3) -> None:
     """Check a driver: counting, stopping, rejecting, restoring, and splitting runs bit for bit.
 
     Args:
-        make: Makes a fresh driver; two of them must give the same numbers.
-        steps: The steps of each run.
+        make: Function that makes a new driver; all must give the same numbers.
+        steps: Number of steps of each run.
 
     Raises:
-        AssertionError: With what is wrong.
+        AssertionError: If a check fails, with the reason.
     """
     driver = make()
     assert driver.step_count == 0, "a new driver has taken steps"

@@ -1,4 +1,4 @@
-"""What every logger must do."""
+"""Conformance check of loggers."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -18,13 +18,13 @@ def check_logger(
     """Check a logger: nothing on disk before `open`, run twice, closed twice, rows dropped.
 
     Args:
-        make: Makes a fresh logger that writes below `folder`.
+        make: Function that makes a new logger, which writes below `folder`.
         folder: An empty folder.
-        read_steps: Reads back the steps of the rows that a closed logger has written; leave it out
-            where rows cannot be read back or dropped.
+        read_steps: Function that reads the steps of the rows from a closed logger; leave it out if
+            rows cannot be read back or dropped.
 
     Raises:
-        AssertionError: With what is wrong.
+        AssertionError: If a check fails, with the reason.
     """
     logger = make()
     assert isinstance(logger, AbstractLogger), f"{logger!r} is no AbstractLogger"

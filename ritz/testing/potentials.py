@@ -1,4 +1,4 @@
-"""What every potential must do."""
+"""Conformance check of potentials."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ def check_potential(model: Any, atoms: Any, tolerance: float = 1e-6) -> None:
     """Check a potential of `ritz.relax` on a structure.
 
     Forces and, in periodic structures, stress must be the derivatives of the energy; the order of
-    atoms, where the origin is, and empty places beside the atoms must not matter.
+    atoms, the origin and padding must not matter.
 
     Args:
         model: The potential.
         atoms: An `ase.Atoms` of two atoms or more, not in a minimum.
-        tolerance: How much forces, in eV/Angstrom, and energies may be off.
+        tolerance: Largest error of forces, in eV/Angstrom, and energies, in eV.
 
     Raises:
-        AssertionError: With what is wrong.
+        AssertionError: If a check fails, with the reason.
     """
     random = np.random.default_rng(0)
     away = random.normal(size=(len(atoms), 3))

@@ -1,9 +1,10 @@
-"""A driver that costs nothing: gradient descent on a parabola, with noise."""
+"""A cheap driver for tests: gradient descent on a parabola, with noise."""
 
 import types
 from typing import Any, NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 
@@ -19,13 +20,13 @@ class QuadraticStats(NamedTuple):
 class QuadraticDriver(AbstractDriver):
     """Minimises |theta|^2 with loss 1 + |theta|^2 + noise; the update is its gradient.
 
-    It obeys all adjustable settings, so that any callback can be tried with it, and its noise
+    It has all adjustable settings, so that any callback can be tried with it, and its noise
     comes from one seeded generator, so that two drivers give the same numbers.
 
     Args:
         noise: The standard deviation of the loss.
         rate: The learning rate.
-        seed: Seeds the noise.
+        seed: Seed of the noise.
     """
 
     adjustable = frozenset({"rate_scale", "damping_scale", "chunk_sizes"})
@@ -43,35 +44,36 @@ class QuadraticDriver(AbstractDriver):
         value = 1 + float(np.sum(parameters**2)) + noise
         return QuadraticStats(value, self.noise, self.noise**2)
 
+    @override
     def reset_step(self) -> None:
-        """There are no samples."""
+        pass
 
+    @override
     def compute_loss_and_update(self) -> tuple[QuadraticStats, Any]:
-        """The loss with fresh noise, and the gradient."""
         noise = self.noise * self.random.standard_normal()
         return self._loss(self.parameters, noise), 2 * self.parameters
 
     def _step(self, update: Any) -> Any:
         return self.parameters - self.rate * self.rate_scale / self.damping_scale * update
 
+    @override
     def update_parameters(self, update: Any) -> None:
-        """A step of gradient descent."""
         self.parameters = self._step(update)
         self.updates += 1
 
+    @override
     def trial_loss(self, update: Any) -> QuadraticStats:
-        """The loss after `update`, without noise."""
         return self._loss(self._step(update))
 
     def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
         return observable(self.parameters)
 
+    @override
     def snapshot(self) -> Any:
-        """The parameters and the noise generator's state."""
         return self.snapshot_parameters(), self.random.bit_generator.state
 
+    @override
     def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back."""
         parameters, random = snapshot
         super().restore(parameters)
         if not fresh_samples:

@@ -1,4 +1,4 @@
-"""What every optimiser and integrator of structures must do."""
+"""Conformance check of optimisers and integrators of structures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,15 @@ from ritz.testing.drivers import check_driver
 def check_stage(make: Callable[[], Any], steps: int = 5) -> None:
     """Check an optimiser or integrator of `ritz.relax`.
 
-    Runs of n and n steps must be one of 2n, a structure must not feel which others are in the
-    batch or wait, and fixed atoms must stay.
+    Two runs of n steps must equal one of 2n, the result of a structure must not depend on the rest
+    of the batch, and fixed atoms must stay.
 
     Args:
-        make: Makes the stage.
-        steps: The steps of each run.
+        make: Function that makes the stage.
+        steps: Number of steps of each run.
 
     Raises:
-        AssertionError: With what is wrong.
+        AssertionError: If a check fails, with the reason.
     """
     with needs("check_stage", "relax"):
         from ase import Atoms
@@ -44,7 +44,7 @@ def check_stage(make: Callable[[], Any], steps: int = 5) -> None:
     together = _ended(driver(structures, steps), steps)
     refilled = _ended(driver(structures, steps, slots=1), steps)
     for one, other in zip(together, refilled, strict=True):
-        # The compiler may order sums by the size of the batch.
+        # The order of sums may depend on the size of the batch.
         same = np.allclose(one.positions, other.positions, rtol=0, atol=1e-10)
         assert same, "a structure feels the others"
     for before, after in zip(structures, together, strict=True):

@@ -1,4 +1,4 @@
-"""What every update rule must do."""
+"""Conformance check of update rules."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ def small_problem(mode: str, seed: int = 0, n_samples: int = 24) -> Problem:
 
     Args:
         mode: "real", "complex" or "holomorphic", which sets the types of the parameters.
-        seed: Seeds everything.
+        seed: Seed of all random numbers.
         n_samples: The number of samples.
     """
     random = np.random.default_rng(seed)
@@ -45,10 +45,10 @@ def check_update(rule: AbstractUpdateRule, modes: tuple[str, ...] = ("real", "co
 
     Args:
         rule: The rule.
-        modes: For which kinds of wave function.
+        modes: Modes of the wave functions to check with.
 
     Raises:
-        AssertionError: With what is wrong.
+        AssertionError: If a check fails, with the reason.
     """
     hash(rule)
     for mode in modes:

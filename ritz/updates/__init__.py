@@ -1,4 +1,4 @@
-"""Update rules: what turns samples and local losses into a direction. One per file."""
+"""Update rules, which turn samples and local losses into a direction."""
 
 from ritz.updates.base import AbstractUpdateRule as AbstractUpdateRule
 from ritz.updates.gradient import Gradient as Gradient

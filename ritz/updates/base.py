@@ -17,24 +17,24 @@ from ritz.updates.schedules import check_schedule
 class AbstractUpdateRule(abc.ABC):
     """Turns a `Problem` into the direction in which the parameters move.
 
-    Rules are hashable and hold settings only; what they remember is in their state, a pytree
-    whose structure, shapes and types never change. The direction is what an optimiser such as
+    Rules are hashable and hold settings only; their memory is in a state, a pytree whose
+    structure, shapes and types never change. The direction is what an optimiser such as
     `optax.sgd` subtracts, times its learning rate.
     """
 
     @abc.abstractmethod
     def init(self, params: PyTree, problem: Problem) -> Any:
-        """The state before the first step. Of `problem`, only `params` and `mode` are known."""
+        """The state before the first step; only `params` and `mode` of `problem` may be used."""
 
     @abc.abstractmethod
     def update(
         self, state: Any, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, Any, dict[str, Any]]:
-        """One step.
+        """The direction of one step, a pure function of JAX.
 
         Args:
             state: From `init` or from the last step.
-            problem: What the step knows.
+            problem: Samples, local losses and derivatives of the step.
             params: The present parameters.
             key: A random key for this step.
 
@@ -49,12 +49,12 @@ def first_step() -> Array:
 
 
 def empty_vector(problem: Problem) -> Array:
-    """Zeros over the columns of the scores."""
+    """A vector of zeros, one for each column of the scores."""
     return jnp.zeros_like(problem.to_vector(problem.params))
 
 
 def check_shift(value: ScalarOrSchedule) -> None:
-    """Refuse a diagonal shift that is no finite number of at least 0, see `check_schedule`."""
+    """Refuse a diagonal shift that is not finite and at least 0, see `check_schedule`."""
     check_schedule("diag_shift", value, lambda shift: 0 <= shift < math.inf, "at least 0")
 
 

@@ -1,4 +1,4 @@
-"""Whether a wave function is what a claimed mode says, tried out at random parameters."""
+"""Checks that a wave function agrees with a given mode, at random parameters."""
 
 import logging
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 _logger = logging.getLogger(__name__)
 
 _SCALE = 0.1
-"""Standard deviation of what is added to the parameters, which may be special ones."""
+"""Standard deviation of random numbers added to the parameters, which may be special."""
 
 
 def check_mode(
@@ -73,7 +73,7 @@ def _fails(test: Any, log_psi: Any, params: PyTree, samples: Any) -> bool:
 
 
 def _phase_changes(log_psi: Any, params: PyTree, samples: Any) -> tuple[Array, Any]:
-    """By how much the change of the phase between two sets of parameters differs, modulo pi."""
+    """Differences of the phase change between two sets of parameters, modulo pi."""
     first, second = (log_psi(_random_near(params, seed), samples) for seed in (1, 2))
     turned = jnp.exp(2j * jnp.imag(second - first))  # twice: signs do not matter
     reference = turned[jnp.argmax(jnp.isfinite(turned))]

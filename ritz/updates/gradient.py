@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from jaxtyping import Array, PyTree
+from typing_extensions import override
 
 from ritz.updates.base import AbstractUpdateRule, cast_like
 from ritz.updates.problem import Problem
@@ -13,12 +14,12 @@ from ritz.updates.problem import Problem
 class Gradient(AbstractUpdateRule):
     """The gradient of the loss; for use with Adam and other first-order optimisers."""
 
+    @override
     def init(self, params: PyTree, problem: Problem) -> Any:
-        """Nothing is remembered."""
         return ()
 
+    @override
     def update(
         self, state: Any, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, Any, dict[str, Any]]:
-        """`problem.gradient()`."""
         return cast_like(problem.gradient(), params), state, {}

@@ -15,7 +15,7 @@ _SMALLEST = 64
 def gram(rows: Inexact[Array, "n m"]) -> Inexact[Array, "n n"]:
     """`rows @ rows.conj().T`, from the blocks on and below the diagonal.
 
-    Only ten of the sixteen blocks are multiplied, the others are adjoints of these.
+    Only ten of sixteen blocks are computed; the others are their adjoints.
     """
     n = rows.shape[0]
     if n < _BLOCKS * _SMALLEST:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
+from typing_extensions import override
 
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -22,7 +23,7 @@ from ritz.updates.spring import check_momentum
 
 
 class MarchState(NamedTuple):
-    """What `MARCH` remembers."""
+    """Memory of `MARCH` from step to step."""
 
     step: Array
     previous: Inexact[Array, " n_parameters"]
@@ -55,27 +56,26 @@ class MARCH(AbstractUpdateRule):
     solver: Solver = Cholesky()
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_shift(self.diag_shift)
         check_solver(self.solver)
         check_momentum(self.momentum)
         if not 0 <= self.beta < 1:
             raise ValueError(f"beta must be in [0, 1), but {self.beta!r} was given.")
 
+    @override
     def init(self, params: PyTree, problem: Problem) -> Any:
-        """No direction and no fluctuation yet."""
         empty = empty_vector(problem)
         return MarchState(first_step(), empty, empty.real)
 
     def metric(self, state: MarchState) -> Float[Array, " n_parameters"]:
-        """The diagonal of M."""
+        """The diagonal of the metric M, shape (n_columns,)."""
         debias = jnp.where(state.step > 0, 1 - self.beta**state.step, 1.0)
         return jnp.where(state.step > 0, jnp.sqrt(state.variance / debias) + self.epsilon, 1.0)
 
+    @override
     def update(
         self, state: Any, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, Any, dict[str, Any]]:
-        """Solve for the change of direction in the scaled space."""
         scores = problem.scores()
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         kept = at_step(self.momentum, state.step) * state.previous

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
+from typing_extensions import override
 
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -56,18 +57,17 @@ class MinSR(AbstractUpdateRule):
     solver: Solver = Cholesky()
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_shift(self.diag_shift)
         check_solver(self.solver)
 
+    @override
     def init(self, params: PyTree, problem: Problem) -> Any:
-        """The step, for schedules."""
         return first_step()
 
+    @override
     def update(
         self, state: Any, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, Any, dict[str, Any]]:
-        """Solve for the direction."""
         shift = at_step(self.diag_shift, state) * problem.damping_scale
         direction, info = kernel_solve(problem.scores(), problem.residuals, shift, self.solver)
         return cast_like(problem.to_parameters(direction), params), state + 1, info

@@ -1,4 +1,4 @@
-"""What an update rule may know of a step, computed only when it asks."""
+"""The data of a step for update rules, computed on demand."""
 
 import dataclasses
 import functools
@@ -31,27 +31,27 @@ class Problem:
     samples: Any
     """The samples, first axis n_samples."""
     losses: Inexact[Array, " n_samples"]
-    """The local losses as they were computed, for example local energies."""
+    """The local losses, not centred, for example local energies."""
     weights: Float[Array, " n_samples"] | None = None
     """The probability of each sample, summing to one; None for equal ones."""
     mode: str = "complex"
     """"real": log psi is taken as real, its phase as constant. "complex": any log psi.
     "holomorphic": log psi is a holomorphic function of complex parameters."""
     chunk_size: int | None = None
-    """How many samples are differentiated at once; None for all."""
+    """Number of samples differentiated at once; None for all."""
     damping_scale: Any = 1.0
-    """Multiplies the rule's diagonal shift."""
+    """Factor of the rule's diagonal shift."""
     single_scores: bool = False
     """Whether `scores` are computed, and multiplied, in single precision."""
 
     @property
     def n_samples(self) -> int:
-        """The number of samples."""
+        """Number of samples: the length of the first axis."""
         return self.losses.shape[0]
 
     @property
     def probabilities(self) -> Any:
-        """`weights`, or 1/n_samples."""
+        """Probabilities of the samples: `weights`, or 1/n_samples."""
         return 1 / self.n_samples if self.weights is None else self.weights
 
     @functools.cached_property
@@ -104,7 +104,7 @@ class Problem:
         return form.restore(vector.astype(wanted))
 
     def to_vector(self, tree: PyTree) -> Inexact[Array, " n_parameters"]:
-        """The inverse of `to_parameters`."""
+        """A tree like the parameters as a vector; the inverse of `to_parameters`."""
         return realify(self.params, self.mode).flatten(tree)
 
 

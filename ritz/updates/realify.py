@@ -9,7 +9,7 @@ from jaxtyping import Array, Inexact, PyTree
 
 
 class Realified(NamedTuple):
-    """How to turn trees like the parameters into vectors and back."""
+    """Conversion of trees like the parameters to vectors and back."""
 
     flatten: Any
     """tree -> vector of shape (n_parameters,)."""

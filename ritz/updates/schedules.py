@@ -1,4 +1,4 @@
-"""Numbers and schedules, checked where they are given."""
+"""Checks of numbers and schedules when they are given."""
 
 import traceback
 from collections.abc import Callable
@@ -28,13 +28,13 @@ def at_step(value: ScalarOrSchedule, step: Array) -> Any:
 
 
 def check_schedule(name: str, value: Any, is_allowed: Callable[[Any], bool], allowed: str) -> None:
-    """Refuse what is neither an allowed number nor a schedule that can be compiled.
+    """Refuse anything but an allowed number or a schedule that can be compiled.
 
     Args:
         name: The argument's name.
         value: A number, or a function of the step.
-        is_allowed: Whether a number is allowed; asked of the schedule's first value too.
-        allowed: What numbers are, for the message.
+        is_allowed: Whether a number is allowed; also applied to the schedule's first value.
+        allowed: Description of allowed numbers, for the message.
 
     Raises:
         TypeError: If it is a schedule that cannot be compiled, or does not return one number; or
@@ -95,7 +95,7 @@ def _check_number(
 
 
 def check_rate(name: str, value: Any) -> None:
-    """Refuse a learning rate that is no finite number of at least 0, see `check_schedule`."""
+    """Refuse a learning rate that is not finite and at least 0, see `check_schedule`."""
     check_schedule(name, value, lambda x: 0 <= x < np.inf, "a finite number of at least 0")
 
 

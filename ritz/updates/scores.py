@@ -27,7 +27,7 @@ def scores(
         samples: First axis n_samples.
         probabilities: Shape (n_samples,), or one number for all.
         mode: "real", "complex" or "holomorphic".
-        chunk_size: How many samples are differentiated at once; None for all.
+        chunk_size: Number of samples differentiated at once; None for all.
 
     Returns:
         Real, shape (n_samples, n_parameters) in the mode "real" and (2 n_samples, n_parameters)

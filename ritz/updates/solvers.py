@@ -34,7 +34,7 @@ class PseudoInverse:
     rtol_smooth: float = 1e-14
 
     def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
-        """Solve."""
+        """Solve `matrix` @ x = `rhs`; returns x, shape (n,), and the numbers to log."""
         values, vectors = jnp.linalg.eigh(matrix)
         largest = jnp.max(jnp.abs(values))
         keep = jnp.abs(values) > self.rtol * largest
@@ -48,7 +48,7 @@ class PseudoInverse:
 class Cholesky:
     """Factorises the matrix; if the result is not finite, the fallback solves instead.
 
-    Logs `solver_fallback`, whether it had to.
+    Logs `solver_fallback`: whether the fallback was used.
 
     Args:
         fallback: A solver, or None for none.
@@ -57,7 +57,7 @@ class Cholesky:
     fallback: PseudoInverse | None = PseudoInverse()
 
     def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
-        """Solve."""
+        """Solve `matrix` @ x = `rhs`; returns x, shape (n,), and the numbers to log."""
         factor = jax.scipy.linalg.cho_factor(matrix, lower=True)
         solution = jax.scipy.linalg.cho_solve(factor, rhs)
         if self.fallback is None:
@@ -75,22 +75,22 @@ class CG:
     """Conjugate gradients (Hestenes and Stiefel 1952), from zero.
 
     Args:
-        tol: The residual relative to the right-hand side at which it ends.
-        maxiter: The most iterations; None for ten times the size.
+        tol: Relative residual at which it stops.
+        maxiter: Largest number of iterations; None for ten times the size.
     """
 
     tol: float = 1e-10
     maxiter: int | None = None
 
     def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
-        """Solve."""
+        """Solve `matrix` @ x = `rhs`; returns x, shape (n,), and the numbers to log."""
         solution, _ = jax.scipy.sparse.linalg.cg(matrix, rhs, tol=self.tol, maxiter=self.maxiter)
         residual = jnp.linalg.norm(matrix @ solution - rhs) / jnp.linalg.norm(rhs)
         return solution, {"solver_residual": residual}
 
 
 def check_solver(solver: Any) -> None:
-    """Refuse what cannot be called as a solver.
+    """Refuse objects that cannot be called as a solver.
 
     Raises:
         TypeError: With what is needed.

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
+from typing_extensions import override
 
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -22,7 +23,7 @@ from ritz.updates.solvers import Cholesky, Solver, check_solver
 
 
 class SpringState(NamedTuple):
-    """What `SPRING` remembers."""
+    """Memory of `SPRING` from step to step."""
 
     step: Array
     previous: Inexact[Array, " n_parameters"]
@@ -52,21 +53,20 @@ class SPRING(AbstractUpdateRule):
     solver: Solver = Cholesky()
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_shift(self.diag_shift)
         check_solver(self.solver)
         check_momentum(self.momentum)
         if self.norm_cap is not None:
             check_schedule("norm_cap", self.norm_cap, lambda cap: cap > 0, "above 0")
 
+    @override
     def init(self, params: PyTree, problem: Problem) -> Any:
-        """No direction yet."""
         return SpringState(first_step(), empty_vector(problem))
 
+    @override
     def update(
         self, state: Any, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, Any, dict[str, Any]]:
-        """Solve for the change of direction."""
         scores = problem.scores()
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         kept = at_step(self.momentum, state.step) * state.previous

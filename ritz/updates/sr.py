@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from jaxtyping import Array, PyTree
+from typing_extensions import override
 
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -34,18 +35,17 @@ class SR(AbstractUpdateRule):
     solver: Solver = Cholesky()
 
     def __post_init__(self) -> None:
-        """Check the settings."""
         check_shift(self.diag_shift)
         check_solver(self.solver)
 
+    @override
     def init(self, params: PyTree, problem: Problem) -> Any:
-        """The step, for schedules."""
         return first_step()
 
+    @override
     def update(
         self, state: Any, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, Any, dict[str, Any]]:
-        """Solve for the direction."""
         scores = problem.scores()
         shift = at_step(self.diag_shift, state) * problem.damping_scale
         rows = scores.conj().T

@@ -132,7 +132,7 @@ def test_reduce_lr_needs_a_driver_that_obeys():
     class Deaf(QuadraticDriver):
         adjustable = frozenset()
 
-    with pytest.raises(TypeError, match=r"adjusts driver.rate_scale, which Deaf does not obey"):
+    with pytest.raises(TypeError, match=r"adjusts driver.rate_scale, which Deaf does not use"):
         run(Deaf(), 1, ReduceLROnPlateau())
 
 

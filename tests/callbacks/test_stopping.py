@@ -134,7 +134,7 @@ def test_an_array_is_no_quantity():
     def log(step, log_data, driver):
         log_data["pair"] = np.ones(2)
 
-    with pytest.raises(ValueError, match=r"monitor 'pair' is no single number"):
+    with pytest.raises(ValueError, match=r"monitor 'pair' is not a single number"):
         Series([1.0]).run(1, show_progress=False, callback=[
             LambdaCallback(before_parameter_update=log), EarlyStopping("pair")])  # fmt: skip
 

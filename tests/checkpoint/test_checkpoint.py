@@ -213,7 +213,7 @@ def test_invalid_states_are_set_apart(caplog):
     # The loss of step 5 says that the fifth update was bad: the state before it is saved.
     assert names() == ["00000001", "00000002", "00000004", "00000005"]
     assert names("ck/failed") == ["00000005"]
-    assert "no good to go on from; saved for inspection only" in caplog.text
+    assert "no run should go on from this state; saved for inspection only" in caplog.text
     resumed = Halving()
     assert load("ck", resumed) == 5 and resumed.parameters == 0.5**4
     again = go(Broken(), 10, Checkpoint("ck"))

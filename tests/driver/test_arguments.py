@@ -211,7 +211,7 @@ def test_other_methods_are_free():
 
 
 def test_lambda_callback_refuses_other_names():
-    with pytest.raises(TypeError, match="'on_stop' is no hook; the hooks are: on_run_start"):
+    with pytest.raises(TypeError, match="'on_stop' is not a hook; the hooks are: on_run_start"):
         LambdaCallback(on_stop=print)
     with pytest.raises(TypeError, match="on_step_end must be a function, but 3 was given"):
         LambdaCallback(on_step_end=3)

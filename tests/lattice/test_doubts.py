@@ -238,7 +238,7 @@ def test_the_digest_of_frozen_chains_says_so(caplog, capsys):
     assert "(suspect: acceptance" in capsys.readouterr().err
     assert "acceptance" in digest.estimates()["Energy"].suspect
     assert "acceptance" in read_digest(".")["Energy"].suspect
-    assert "The evaluation is no result: Energy is suspect by" in caplog.text
+    assert "This evaluation cannot be trusted: Energy is suspect by" in caplog.text
     line = next(line for line in table(digest.estimates()).splitlines() if "Energy" in line)
     assert "(suspect: acceptance" in line and "+-" not in line
     good = Evaluation(ISING, variational_state=vmc(Peaked(0.1)).state)

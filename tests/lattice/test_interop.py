@@ -242,7 +242,7 @@ def test_a_stop_in_a_ritz_callback_ends_netkets_run(capsys):
 def test_what_netkets_driver_cannot_do_is_said():
     with pytest.raises(TypeError, match="needs a driver of Ritz: NetKet's hooks cannot be wrapped"):
         peer().run(1, callback=as_netket(HookTiming()), show_progress=False)
-    with pytest.raises(TypeError, match="rate_scale, which NetKetDriverView does not obey"):
+    with pytest.raises(TypeError, match="rate_scale, which NetKetDriverView does not use"):
         peer().run(1, callback=as_netket(ReduceLROnPlateau()), show_progress=False)
 
 
