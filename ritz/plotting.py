@@ -256,7 +256,10 @@ def _curve(log: LogColumns, quantity: Quantity, path: Path) -> _Curve:
     """
     name = quantity.name
     if name not in log.quantities:
-        raise ValueError(f"{path} has no quantity {name!r}; it has: {', '.join(log.quantities)}.")
+        raise ValueError(
+            f"{path} has no quantity {name!r}; it has: {', '.join(log.quantities)}. Name one that "
+            "all of the runs have; on the command line with --quantity."
+        )
     field = log.main_field(name)
     if field is None:
         fields = ", ".join(log.quantities[name])

@@ -269,8 +269,8 @@ class Checkpoint(AbstractCallback):
         except CheckpointError as error:
             if self.last_saved is None:
                 raise
-            newest = self.last_saved.path
-            _logger.error("A checkpoint failed: %s. The run goes on; newest: %s.", error, newest)
+            text = "A checkpoint failed: %s. The run goes on; the newest is %s."
+            _logger.error(text, error, self.last_saved.path)
 
     # After it.
 

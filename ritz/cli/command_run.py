@@ -81,7 +81,7 @@ class CommandRun:
         try:
             with advising_settings(self.call.action):
                 yield
-        except SystemExit:  # it gave up, or was interrupted
+        except (SystemExit, KeyboardInterrupt):  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
             raise

@@ -62,6 +62,7 @@ DOMAINS = {
             numbers=(_FMAX, *map(Quantity, _COUNTS)),
             curves=(_FMAX, Quantity("running", "running structures")),
             logs=("relax",),
+            has_target=False,
         ),
     ),
 }

@@ -94,6 +94,8 @@ def _of_value(text: str) -> str:
     if wanted:
         whole = re.fullmatch(r"-?(\d+)\.0", wanted[2]) if wanted[1] == "int" else None
         hint = f"; write {wanted[2][:-2]}" if whole else ""
+        if wanted[1] == "list":
+            hint = f"; write {key}='[{wanted[2]}]'"
         return f"{key}: {wanted[2]!r} was given, but {wanted[1]} is needed{hint}"
     choice = re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", what)
     if choice:

@@ -96,10 +96,10 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
     step = _steps_taken(manifest, row, ended)
     target = manifest["target"]
     clock, loss = _clock_and_loss(logs, row, manifest, view)
-    lines.append(f"    step            {step} of {target}")
+    lines.append(f"    step            {step}" + f" of {target}" * view.has_target)
     lines += [f"    {line}" for line in (loss, *_numbers(logs, row, manifest, view)) if line]
     lines.append(f"    {_state(ended, owner, alive)}")
-    over = ended is not None and ended["reason"] in _OVER
+    over = not view.has_target or (ended is not None and ended["reason"] in _OVER)
     if step < target and not over and clock is not None and step > manifest["began"]:
         left = (target - step) * clock / (step - manifest["began"])
         lines.append(

@@ -125,7 +125,10 @@ def _run(
     def body(loop: tuple[Any, Any, Any, Any, Any]) -> tuple[Any, Any, Any, Any, Any]:
         i, state, update, rows, finite = loop
         carry, held = state
-        carry, held, new_update, row = _one_step(kernel, observers, carry, held, first + i)
+        # With `i` behind it the kernel changes in each step, so that the compiler moves nothing of
+        # a step out of the loop: rounding would differ from that of a live step.
+        own, i = barrier((kernel, i))
+        carry, held, new_update, row = _one_step(own, observers, carry, held, first + i)
         rows = jax.tree.map(lambda buffer, value: buffer.at[i].set(value), rows, row)
         new = _like((carry, held), state)
         if careful:

@@ -17,7 +17,7 @@ def row(
     n_stages: int,
     shown: Sequence[str],
 ) -> tuple[Any, dict[str, Any]]:
-    """The largest force of running structures, and the rest of the row.
+    """The largest force of running structures, or of the last ones, and the rest of the row.
 
     Args:
         slots: The slots of each bucket.
@@ -38,7 +38,9 @@ def row(
     for name in shown:
         by_slot[name] = jnp.concatenate([QUANTITIES[name][1](view) for view in observables])
     energy = by_slot["energy"]
-    forces: Any = jnp.where(running, by_slot["fmax"], 0)
+    # Once none runs, the forces of those that ran last.
+    counts_in = jnp.where(jnp.any(running), running, status != FAILED)
+    forces: Any = jnp.where(counts_in, by_slot["fmax"], 0)
     energies: Any = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)
     metrics = {"energy": jnp.sum(energies), "running": jnp.sum(running)}
     counts = _counts(slots, given, status, n_stages)

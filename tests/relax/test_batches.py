@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from ritz.callbacks import LambdaCallback
 from ritz.loggers import RuntimeLog
 from ritz.relax import NVTLangevin, Relaxation, relax
 from tests.relax.systems import argon, argons, cluster, fire, lennard_jones
@@ -154,3 +155,16 @@ def test_noise_belongs_to_the_structure_not_to_its_slot():
 
     assert same(run(argons(4), slots=2), together)
     assert not np.allclose(together[0].get_velocities(), together[1].get_velocities())
+
+
+@pytest.mark.bits
+def test_live_steps_have_the_bits_of_blocks():
+    """Nothing of a step may be moved out of a block's loop, or it would be rounded otherwise."""
+
+    def positions(**arguments):
+        driver = Relaxation(argons(3), lennard_jones(), fire(1e-4))
+        driver.run(60, show_progress=False, **arguments)
+        return np.asarray(driver.carry.params[0].positions)
+
+    live = LambdaCallback(on_step_end=lambda step, log_data, driver: None)
+    np.testing.assert_array_equal(positions(), positions(callback=live))

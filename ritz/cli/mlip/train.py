@@ -94,7 +94,12 @@ def _train(call: Invocation, running: CommandRun) -> None:
     picture = running.folder / "errors.png"
     outs[0].plot_training_summary(picture)
     running.summarise(found.stats)
-    running.say(str(found), f"picture in {picture}")
+    nothing_left = running.resumed and not running.steps.begun
+    told = (
+        f"the saved run has {config.iterations} epochs or more, and none was added; a larger "
+        "train.iterations goes on."
+    )
+    running.say(told * nothing_left, str(found), f"picture in {picture}")
 
 
 def _trained_with(

@@ -1,5 +1,6 @@
 """`ritz relax`: relax structures from files."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ritz.cli.relax.output import as_text, counts, write
 from ritz.cli.relax.structures import Row, read, refuse, tell_skipped
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.yaml_text import load_yaml
+from ritz.folders.saved import CheckpointError
 from ritz.wording import counted
 
 TEXT = """Relax structures from files, all at once, as in `ritz relax *.cif --model lennard-jones`.
@@ -54,7 +56,14 @@ def _check(given: RelaxRun) -> None:
 
     missing = ["files"] * (not given.files) + ["--model"] * (given.model is None)
     if missing:
-        raise ValueError(f"{' and '.join(missing)} must be given (see ritz relax --help)")
+        model = (
+            "; a model is a name such as lennard-jones, a file such as potential.npz, or the "
+            "folder of a run of ritz mlip train"
+        )
+        raise ValueError(
+            f"{' and '.join(missing)} must be given{model * (given.model is None)} "
+            "(see ritz relax --help)"
+        )
     check_positive("fmax", given.fmax)
     check_finite("pressure", given.pressure, "GPa")
     for name, least in (
@@ -120,23 +129,38 @@ class _Relaxing:
 
         given, saving = self.given, self._saving()
         settings["callback"] = [*settings["callback"], *saving]
-        found = relax(
-            [row.given for row in rows],
-            model,
-            given.fmax,
-            optimizer,
-            given.max_steps,
-            out=self._loggers(),
-            show_progress=self.call.progress,
-            resume=bool(saving),
-            **settings,
-        )
+        try:
+            found = relax(
+                [row.given for row in rows],
+                model,
+                given.fmax,
+                optimizer,
+                given.max_steps,
+                out=self._loggers(),
+                show_progress=self.call.progress,
+                resume=bool(saving),
+                **settings,
+            )
+        except CheckpointError as error:
+            self._refuse_other_goal(error)
+            raise
         for place, row in enumerate(rows):
             row.energy, row.fmax = float(found.energy[place]), float(found.fmax[place])
             row.status, row.steps = found.status[place], int(found.steps[place])
             row.relaxed = found.atoms[place]
             if row.status == "failed":
                 row.reason = found.reason[place]
+
+    def _refuse_other_goal(self, error: CheckpointError) -> None:
+        """Say how structures are relaxed further, if the saved run had another goal."""
+        if self.running is None or not re.search(r"\b(stages|convergence)\.", str(error)):
+            return
+        output = placed(self.folder, self.given.output)
+        raise ValueError(
+            f"{self.folder} holds a relaxation with another fmax, max_steps, optimizer or cell, "
+            "and structures that have finished there do not run again. To relax them further, give "
+            f"{output} as files, and another folder."
+        ) from error
 
     def _saving(self) -> list[Any]:
         """What saves the run: in its folder, or in the one that is given."""

@@ -75,6 +75,8 @@ def read_potential(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str,
             raise ValueError("its header is no JSON object")
     except Exception as error:  # zip and NumPy raise many kinds for damaged bytes
         told = " ".join(str(error).split()) or type(error).__name__
+        if "pickle" in told:  # what NumPy thinks of any other file
+            told = "it holds no arrays of NumPy"
         raise ValueError(f"{path} is no potential that Ritz has written: {told}") from error
     if header.get("format") != FORMAT:
         raise ValueError(

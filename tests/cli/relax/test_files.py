@@ -110,8 +110,11 @@ def test_cells_logs_and_checkpoints(folder, capsys):
             ["two.extxyz", "--model", "ase.calculators.emt.EMT"],
             "model: ase.calculators.emt.EMT is no potential that can be used here",
         ),
-        ([], "ritz: files and --model must be given (see ritz relax --help)"),
-        (["two.extxyz"], "ritz: --model must be given (see"),
+        (
+            [],
+            "ritz: files and --model must be given; a model is a name such as lennard-jones",
+        ),
+        (["two.extxyz"], "ritz: --model must be given; a model is a name"),
         (
             ["two.extxyz", *MODEL, "--fmx", "0.1"],
             "--fmx: there is no such option; did you mean --fm",

@@ -74,8 +74,9 @@ def test_a_run_folder_holds_everything(ritz):
     assert domain_of("r") == "relax"
 
     status, out, _ = ritz("status", "r")
-    assert status == 0 and re.search(r"  relax\n    step            \d+ of \d+\n", out)
-    assert re.search(r"largest force   0 eV/Angstrom\n    running         0\n", out)
+    assert status == 0 and re.search(r"  relax\n    step            \d+\n", out)
+    force = re.search(r"largest force   (.*) eV/Angstrom\n    running         0\n", out)
+    assert force and 0 < float(force[1]) < 0.005  # of those that ran last
     assert "converged       3\n" in out and "time left" not in out
     assert ritz("plot", "r", "-o", "a.svg")[:2] == (0, "a.svg\n")
 
@@ -91,7 +92,7 @@ def test_the_folder_alone_goes_on(ritz, caplog):
     assert json.loads(Path("r/summary.json").read_text())["stop_reason"] == "INTERRUPTED"
     assert not Path("r/relaxed.csv").exists()
     out = ritz("status", "r")[1]
-    assert "step            21 of" in out and "running         3" in out and "time left" in out
+    assert "step            21\n" in out and "running         3" in out and "time" not in out
 
     status, out, _ = ritz("relax", "folder=r")  # with the configuration of the folder
     assert status == 0 and out.startswith("the run went on from step 21 to step ")
@@ -106,9 +107,8 @@ def test_the_folder_alone_goes_on(ritz, caplog):
     assert status == 0 and out.startswith("the run has ended, and nothing was left to do")
     assert "give r/relaxed.extxyz and another folder.\n" in out
     error = ritz("relax", "folder=r", "fmax=1e-5")[2]
-    assert "threshold was 0.0001, is 1e-05" in error and error.endswith(
-        "give accept_changes='[convergence]'.\n"
-    )
+    assert "r holds a relaxation with another fmax, max_steps, optimizer or cell" in error
+    assert error.endswith("give r/relaxed.extxyz as files, and another folder.\n")
 
 
 def test_the_printed_configuration_is_the_configuration(ritz):
