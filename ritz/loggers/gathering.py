@@ -56,6 +56,7 @@ class GatheringLogger(AbstractLogger, abc.ABC):
     def close(self) -> None:
         super().close()
         self._shared = None
+        self._plain.forget()
 
 
 class SharedRows:

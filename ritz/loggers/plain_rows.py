@@ -58,6 +58,10 @@ class PlainRows:
         self._steps.append(step)
         return True
 
+    def forget(self) -> None:
+        """Expect no row, since those before the next one are dropped or belong to another run."""
+        self._names, self._kinds = (), ()
+
     @property
     def is_empty(self) -> bool:
         """Whether no rows are gathered."""

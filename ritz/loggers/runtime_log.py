@@ -64,6 +64,7 @@ class RuntimeLog(GatheringLogger):
     @override
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._gathered()
+        self._plain.forget()
         self._data = HistoryDict(from_layout(state["data"]))
         self._note_last_step()
 
@@ -84,6 +85,7 @@ class RuntimeLog(GatheringLogger):
         for key in [k for k, v in self._data.items() if not any(map(len, histories(v)))]:
             del self._data[key]
         self._note_last_step()
+        self._plain.forget()
 
     def _note_last_step(self) -> None:
         last = [int(h.iters[-1]) for h in histories(self._data) if len(h)]

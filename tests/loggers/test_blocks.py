@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ritz.callbacks import LambdaCallback
+from ritz.callbacks import LambdaCallback, StopRun
 from ritz.loggers import CSVLog, HDF5Log, JsonLog, RuntimeLog
 from ritz.loggers.journal import Journal, read_journal
 from ritz.loggers.plain_rows import PlainRows
@@ -127,3 +127,18 @@ def test_a_kill_within_blocks_loses_no_block_that_was_over():
     reference = RuntimeLog()
     driver.run(len(steps), out=reference, show_progress=False)
     np.testing.assert_array_equal(recovered["mean"], reference.data["loss"]["mean"])
+
+
+def test_a_log_whose_rows_were_dropped_begins_anew():
+    """A run that was stopped before its first update writes the row of that step again."""
+    driver, log, file = NoisyDriver(), RuntimeLog(), JsonLog("again")
+    stop = LambdaCallback(before_parameter_update=raising_stop)
+    for callback in (stop, None, stop, None):
+        driver.run(1, out=[log, file], callback=callback, show_progress=False)
+        steps = list(range(driver.step_count + (callback is stop)))
+        for written in (log, file):
+            assert written.data["loss"].iters.tolist() == steps
+
+
+def raising_stop(step, log_data, driver):
+    raise StopRun("at once")

@@ -96,8 +96,8 @@ def _train(call: Invocation, running: CommandRun) -> None:
     running.summarise(found.stats)
     nothing_left = running.resumed and not running.steps.begun
     told = (
-        f"the saved run has {config.iterations} epochs or more, and none was added; a larger "
-        "train.iterations goes on."
+        f"the saved run has {counted(config.iterations, 'epoch')} or more, and none was added; a "
+        "larger train.iterations goes on."
     )
     running.say(told * nothing_left, str(found), f"picture in {picture}")
 
