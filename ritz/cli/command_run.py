@@ -157,7 +157,7 @@ def in_folder(call: Invocation) -> Iterator[CommandRun]:
 
 
 def say(*lines: str) -> None:
-    """Print lines."""
+    """Print each line to standard output."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 

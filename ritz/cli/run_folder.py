@@ -124,7 +124,7 @@ class KeepConfig(AbstractCallback):
         self._folder, self._text, self._domain = RunFolder(folder), text, domain
 
     def on_run_start(self, step: int, driver: Any) -> None:
-        """Write the configuration."""
+        """Write the configuration into the run folder, on the first process."""
         import jax
 
         if jax.process_index() == 0:

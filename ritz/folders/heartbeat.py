@@ -28,7 +28,7 @@ class Heartbeat:
             self._thread.start()
 
     def remove(self, path: Path) -> None:
-        """Stop touching `path`."""
+        """Stop renewing the time of the lock at `path`; the thread ends with the last one."""
         self._paths = [p for p in self._paths if p != path]
         if not self._paths:
             self._stop.set()

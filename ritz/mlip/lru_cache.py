@@ -42,7 +42,7 @@ class LRUCache:
             return self._entries.get(key)
 
     def put(self, key: Hashable, entry: Any) -> None:
-        """Store an entry."""
+        """Store an entry; if the cache is full, the one that was used longest ago goes."""
         if self.size == 0:
             return
         with self._lock:

@@ -62,7 +62,7 @@ class Builder:
         builder.configure_callbacks(_PARTS.made_list(f"{name}.callbacks", given.callbacks))
 
     def train(self) -> Any:
-        """The training stage."""
+        """The stage that minimises the energy, as `train` configures it."""
         from ritz.stages import VMCWorkStage
 
         given = self.run.train
@@ -82,7 +82,7 @@ class Builder:
         return builder.build()
 
     def evaluate(self) -> Any:
-        """The evaluation stage."""
+        """The stage that estimates observables at fixed parameters, as `evaluate` configures it."""
         from ritz.stages import EvaluationWorkStage
 
         settings = _plain(self.run.evaluate)

@@ -48,7 +48,7 @@ class Row:
         return f"{self.file}@{self.frame}" if self.frame else self.file
 
     def skip(self, reason: str) -> None:
-        """Leave it out."""
+        """Leave the structure out of the relaxation, and note why."""
         self.given, self.status, self.reason = None, "skipped", reason
 
 

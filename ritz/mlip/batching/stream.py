@@ -262,7 +262,7 @@ class Prefetch:
         return found
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads that prepare batches ahead."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool, self._jobs = None, {}

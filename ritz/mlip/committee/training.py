@@ -215,7 +215,7 @@ class CommitteeTraining(AbstractTraining):
 
     @property
     def n_members(self) -> int:  # type: ignore[override]
-        """Number of members."""
+        """Number of potentials in the committee, trained by one program."""
         return len(jax.tree.leaves(self.state.parameters)[0])
 
     @property

@@ -36,7 +36,7 @@ def append(
     features: Sequence[np.ndarray] | None,
     derivatives: Sequence[tuple[np.ndarray, np.ndarray]] | None,
 ) -> None:
-    """Append structures."""
+    """Append structures to the columns of the open file."""
     last = Ends(*(file[ENDS][-1] if ENDS in file else np.zeros(len(Ends._fields), int)))
     names = [(s.name or "").encode() for s in structures]
     lengths = {"atoms": list(map(len, structures)), "names": list(map(len, names))}

@@ -45,7 +45,7 @@ Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 class ReadOptions(NamedTuple):
-    """Options of reading."""
+    """How files of structures are read: keys, units and which frames."""
 
     labelling: Labelling
     format: str | None

@@ -25,7 +25,7 @@ class Normalisation(NamedTuple):
     """In eV per atom."""
 
     def features(self, raw: Any) -> Any:
-        """Normalised features."""
+        """Features minus their mean, divided by their standard deviation."""
         return (raw - self.mean) / jnp.maximum(self.std, SMALLEST)
 
 
@@ -56,7 +56,7 @@ class FeatureStatistics:
 
     @property
     def std(self) -> np.ndarray:
-        """The standard deviation."""
+        """Standard deviation of each feature, shape (n_features,)."""
         return np.sqrt(self.squares / self.count)
 
 

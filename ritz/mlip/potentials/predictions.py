@@ -35,7 +35,7 @@ class PredictOut:
     """Energies of structures, and forces if they were asked for, in the order of the structures."""
 
     total_energy: Float[np.ndarray, " structures"]
-    """In eV."""
+    """Energy divided by the number of atoms, in eV, shape (n_structures,)."""
     n_atoms: np.ndarray
     names: Sequence[str]
     forces: list[Float[np.ndarray, "n_atoms 3"]] | None = None
@@ -51,7 +51,7 @@ class PredictOut:
 
     @property
     def energy_per_atom(self) -> Float[np.ndarray, " structures"]:
-        """In eV."""
+        """Energy divided by the number of atoms, in eV, shape (n_structures,)."""
         return self.total_energy / self.n_atoms
 
     def to_dataframe(self) -> pd.DataFrame:

@@ -231,7 +231,7 @@ class TrainingConfig:
 
     @property
     def alpha(self) -> float:
-        """`force_weight`."""
+        """Weight of the force loss, which aenet calls alpha: `force_weight`."""
         return self.force_weight
 
     @property

@@ -76,7 +76,7 @@ class Windows:
         return with_labels(found, kernel.split)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads that prepare batches ahead."""
         self._prefetch.close()
 
 

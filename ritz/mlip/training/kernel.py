@@ -330,7 +330,7 @@ class TrainingKernel(Kernel):
 
     @property
     def dtype(self) -> Any:
-        """The precision."""
+        """Floating-point type of parameters and batches."""
         return self.split.labels.energy.dtype
 
     def validation_sums(self, networks: Any, map_members: MapMembers) -> ErrorSums:
