@@ -17,7 +17,8 @@ import numpy as np
 from fuzz.processes import STEPS
 from ritz.callbacks import AbstractCallback, StopRun
 from ritz.checkpoint import Checkpoint, shared
-from ritz.driver import CompiledDriver, Kernel, Proposal, watchdog
+from ritz.driver import CompiledDriver, Kernel, Proposal
+from ritz.driver.processes import watchdog
 from ritz.loggers import CSVLog, JsonLog, RuntimeLog
 
 

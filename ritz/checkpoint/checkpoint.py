@@ -19,7 +19,7 @@ from ritz.checkpoint.shared import check_shared
 from ritz.checkpoint.writing import Writing
 from ritz.checks import check_count, check_number
 from ritz.driver.callback import AbstractCallback, CallbackOrder
-from ritz.driver.consensus import agree, alone, together
+from ritz.driver.processes.consensus import agree, alone, together
 from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ritz.checkpoint.plain import Arrays, unpack
-from ritz.driver.consensus import agree
+from ritz.driver.processes.consensus import agree
 from ritz.extras import needs
 from ritz.folders.saved import MANIFEST, entries, manifest_checksum, verified
 from ritz.folders.saved import CheckpointError as CheckpointError

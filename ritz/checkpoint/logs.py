@@ -8,7 +8,7 @@ import jax
 
 from ritz.checkpoint.folder import CheckpointError
 from ritz.driver.callback import AbstractCallback
-from ritz.driver.consensus import agree
+from ritz.driver.processes.consensus import agree
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.checksums import RowsLostError
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from ritz.checkpoint.folder import CheckpointError
 from ritz.driver.callback import AbstractCallback
-from ritz.driver.consensus import agree
+from ritz.driver.processes.consensus import agree
 from ritz.folders.lock import FolderInUseError, FolderLock
 
 

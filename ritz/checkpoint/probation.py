@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ritz.driver.blocks import MOST_ROWS
+from ritz.driver.blocks.block import MOST_ROWS
 from ritz.driver.finite import is_finite, loss_parts
 
 JUMP = 1e6

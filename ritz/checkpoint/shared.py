@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ritz.checkpoint.folder import CheckpointError
-from ritz.driver.consensus import alone, gather, together
+from ritz.driver.processes.consensus import alone, gather, together
 
 PATIENCE = 5.0
 """Seconds within which other processes must see what one writes."""

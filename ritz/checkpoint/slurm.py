@@ -13,7 +13,7 @@ from typing_extensions import override
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checks import check_number
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
-from ritz.driver.consensus import agree
+from ritz.driver.processes.consensus import agree
 
 _logger = logging.getLogger(__name__)
 

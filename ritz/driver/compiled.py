@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from typing_extensions import override
 
-from ritz.driver.block_hooks import BlockHooks
-from ritz.driver.block_plan import BlockLength, Deferral
-from ritz.driver.blocks import SECONDS, Block, run_block, run_block_in_place
+from ritz.driver.blocks.block import SECONDS, Block, run_block, run_block_in_place
+from ritz.driver.blocks.block_hooks import BlockHooks
+from ritz.driver.blocks.plan import BlockLength, Deferral
+from ritz.driver.blocks.replay import Replay
+from ritz.driver.blocks.transfers import to_host
 from ritz.driver.guarded_blocks import GuardedBlocks, holding
 from ritz.driver.hooks import HookList
-from ritz.driver.replay import Replay
 from ritz.driver.run_state import StepInfo
 from ritz.driver.stop import StopRun
-from ritz.driver.transfers import to_host
 
 _logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ritz.driver.callback import AbstractCallback
-from ritz.driver.consensus import agree
 from ritz.driver.divergence import Divergence, Guard, examine
 from ritz.driver.finite import is_finite
+from ritz.driver.processes.consensus import agree
 from ritz.driver.step_provider import StepProvider
 
 _logger = logging.getLogger("ritz")

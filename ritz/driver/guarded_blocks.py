@@ -11,15 +11,15 @@ import jax
 import numpy as np
 from typing_extensions import override
 
-from ritz.driver import live
-from ritz.driver.blocks import Block, run_block
+from ritz.driver.blocks import live
+from ritz.driver.blocks.block import Block, run_block
+from ritz.driver.blocks.replay import Replay
+from ritz.driver.blocks.traced import Held, Observers
+from ritz.driver.blocks.transfers import to_host
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.guarded import FailedState
 from ritz.driver.kernel_driver import KernelDriver
-from ritz.driver.replay import Replay
-from ritz.driver.traced import Held, Observers
-from ritz.driver.transfers import to_host
 
 
 class GuardedBlocks(KernelDriver):

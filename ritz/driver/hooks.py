@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ritz.driver.callback import HOOKS, AbstractCallback, Call, Calls, has_state, overrides
-from ritz.driver.consensus import Failure, alone, announce, is_shared
 from ritz.driver.divergence import DivergedError
-from ritz.driver.signals import SignalGuard
-from ritz.driver.stop import DeferredAccessError, StopReason, StopRun
-from ritz.driver.votes import Votes
+from ritz.driver.processes.consensus import Failure, alone, announce, is_shared
+from ritz.driver.processes.signals import SignalGuard
+from ritz.driver.processes.votes import Votes
+from ritz.driver.stop import DeferredAccessError, StopRequests, StopRun
 
 _logger = logging.getLogger(__name__)
 
@@ -26,21 +26,6 @@ class CallbackTable(tuple[AbstractCallback, ...]):
     def __repr__(self) -> str:
         rows = [f"{c.callback_order:>6}  {c.label}" for c in self]
         return "\n".join([" order  callback", *rows])
-
-
-class StopRequests(StopRun):
-    """The stop requests of all callbacks in one hook, joined."""
-
-    def __init__(self, requests: Iterable[tuple[str, StopRun]]):
-        """Join `requests`, pairs of a callback's label and what it raised."""
-        requests = list(requests)
-        reasons = [request.reason for _, request in requests]
-        self.reason = reasons[0] if reasons else StopReason.STOPPED
-        said = [
-            f"stopped by {who}" + f": {stop}" * bool(str(stop)) if who else str(stop)
-            for who, stop in requests
-        ]
-        super().__init__("; ".join(said) or "stopped by another process")
 
 
 class HookList:

@@ -10,15 +10,15 @@ import jax
 import numpy as np
 from typing_extensions import override
 
-from ritz.driver import live
 from ritz.driver.abstract import AbstractDriver
-from ritz.driver.blocks import row_shapes
+from ritz.driver.blocks import live
+from ritz.driver.blocks.block import row_shapes
+from ritz.driver.blocks.replay import Replay
+from ritz.driver.blocks.traced import Held, Observers, gather
+from ritz.driver.blocks.transfers import to_host
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
-from ritz.driver.replay import Replay
-from ritz.driver.traced import Held, Observers, gather
-from ritz.driver.transfers import to_host
 
 
 class KernelDriver(AbstractDriver):

@@ -4,11 +4,11 @@ from collections.abc import Generator
 from typing import Any
 
 from ritz.driver.hooks import HookList
+from ritz.driver.processes.signals import SignalGuard, interactive
+from ritz.driver.processes.votes import StepsTakenBack
 from ritz.driver.run_state import StepInfo, Steps
-from ritz.driver.signals import SignalGuard, interactive
 from ritz.driver.stepping import Stepping
 from ritz.driver.stop import StepRejectedError, StopReason, StopRun
-from ritz.driver.votes import StepsTakenBack
 from ritz.wording import counted
 
 

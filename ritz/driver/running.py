@@ -5,11 +5,11 @@ import logging
 from typing import Any
 
 from ritz.checks import check_count
-from ritz.driver import watchdog
 from ritz.driver.arguments import assemble, listed, resume_run
-from ritz.driver.consensus import OtherProcessFailed, together
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import run_loop
+from ritz.driver.processes import watchdog
+from ritz.driver.processes.consensus import OtherProcessFailed, together
 from ritz.driver.run_state import RunOptions, Steps
 from ritz.driver.stepping import Stepping
 from ritz.driver.stop import StopReason

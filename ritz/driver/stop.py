@@ -1,6 +1,7 @@
 """Ends of a run: the exception that stops it, the reasons, and errors."""
 
 import enum
+from collections.abc import Iterable
 
 
 class StopReason(enum.Enum):
@@ -24,6 +25,21 @@ class StopRun(Exception):
 
     reason: StopReason = StopReason.STOPPED
     """Value of `AbstractDriver.stop_reason` afterwards; a subclass may set another."""
+
+
+class StopRequests(StopRun):
+    """The stop requests of all callbacks in one hook, joined."""
+
+    def __init__(self, requests: Iterable[tuple[str, StopRun]]):
+        """Join `requests`, pairs of a callback's label and what it raised."""
+        requests = list(requests)
+        reasons = [request.reason for _, request in requests]
+        self.reason = reasons[0] if reasons else StopReason.STOPPED
+        said = [
+            f"stopped by {who}" + f": {stop}" * bool(str(stop)) if who else str(stop)
+            for who, stop in requests
+        ]
+        super().__init__("; ".join(said) or "stopped by another process")
 
 
 class StepRejectedError(RuntimeError):

@@ -12,7 +12,7 @@ from netket.jax.sharding import shard_along_axis
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
-from ritz.driver.consensus import alone
+from ritz.driver.processes.consensus import alone
 from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeKernel, Settings

@@ -7,7 +7,7 @@ import netket as nk
 import numpy as np
 from netket.sampler.rules import ExchangeRule, LocalRule
 
-from ritz.driver.consensus import agree
+from ritz.driver.processes.consensus import agree
 from ritz.lattice.moves import check_site_moves, exchange_transfers
 from ritz.lattice.space import inside
 from ritz.lattice.sweeps import SweepSampler

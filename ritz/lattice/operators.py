@@ -12,7 +12,7 @@ from jaxtyping import Array, Inexact, PyTree
 from netket.observable import AbstractObservable
 from netket.operator import ContinuousOperator, DiscreteJaxOperator
 
-from ritz.driver.blocks import barrier
+from ritz.driver.blocks.block import barrier
 from ritz.lattice.flips import Flips
 from ritz.lattice.space import inside, is_constrained, some_states
 

@@ -10,9 +10,9 @@ from ase.calculators.calculator import BaseCalculator
 from ritz.checks import check_count
 from ritz.potentials.potential import AbstractPotential
 from ritz.potentials.sources import AbstractPotentialSource, as_potential
-from ritz.relax.fire import FIRE
-from ritz.relax.quantities import check_names
-from ritz.relax.stage import AbstractStage, FusedStage, fused
+from ritz.relax.algorithms.fire import FIRE
+from ritz.relax.algorithms.stage import AbstractStage, FusedStage, fused
+from ritz.relax.observation.quantities import check_names
 
 CALCULATORS = (
     "which computes one structure at a time outside of compiled steps. Relax with ASE's own "

@@ -10,9 +10,9 @@ from ase.geometry import complete_cell
 
 from ritz.potentials.occupancy import check_occupancy
 from ritz.potentials.potential import AbstractPotential
-from ritz.relax.constraints import movable
-from ritz.relax.list_sizes import cells_apart
-from ritz.relax.neighbors import MOST_CELLS, MOST_NEIGHBORS, expected_neighbors
+from ritz.relax.batching.constraints import movable
+from ritz.relax.batching.list_sizes import cells_apart
+from ritz.relax.batching.neighbors import MOST_CELLS, MOST_NEIGHBORS, expected_neighbors
 
 SKIN = 1.0
 """Default skin of neighbour lists: how far they reach beyond the cutoff, in Angstrom."""

@@ -12,20 +12,13 @@ from typing_extensions import override
 from ritz.checks import check_choice, check_positive
 from ritz.driver import OwnPrecision
 from ritz.driver.callback import AbstractCallback
+from ritz.relax.algorithms.stage import FusedStage
 from ritz.relax.arguments import checked_atoms, checked_stages, potential_of
-from ritz.relax.batch import Outcome, is_running, waiting
-from ritz.relax.bucket import as_images, digest, pack
-from ritz.relax.checks import SKIN, checked
-from ritz.relax.convergence_hook import ConvergenceHook
-from ritz.relax.explosion import highest_temperature
-from ritz.relax.finish import AllFinished, Registered
-from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
-from ritz.relax.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
-from ritz.relax.neighbors import ListSettings
-from ritz.relax.numbers import as_real
-from ritz.relax.quantities import check_names
-from ritz.relax.reasons import Reasons
-from ritz.relax.slots import (
+from ritz.relax.batching.batch import Outcome, is_running, waiting
+from ritz.relax.batching.bucket import as_images, digest, pack
+from ritz.relax.batching.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
+from ritz.relax.batching.neighbors import ListSettings
+from ritz.relax.batching.slots import (
     failed,
     first_slots,
     made_from,
@@ -34,7 +27,14 @@ from ritz.relax.slots import (
     widened,
     with_counters,
 )
-from ritz.relax.stage import FusedStage
+from ritz.relax.checks import SKIN, checked
+from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.relax.convergence.finish import AllFinished, Registered
+from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
+from ritz.relax.numbers import as_real
+from ritz.relax.observation.explosion import highest_temperature
+from ritz.relax.observation.quantities import check_names
+from ritz.relax.observation.reasons import Reasons
 from ritz.relax.state import Structures
 from ritz.wording import counted
 

@@ -12,7 +12,10 @@ from typing_extensions import override
 from ritz.driver import Kernel, Proposal
 from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
-from ritz.relax.batch import (
+from ritz.relax.algorithms.integrator import temperature_of
+from ritz.relax.algorithms.matrices import volume
+from ritz.relax.algorithms.stage import FusedStage, Moved, Now, select
+from ritz.relax.batching.batch import (
     FAILED,
     Evaluation,
     Geometry,
@@ -22,14 +25,11 @@ from ritz.relax.batch import (
     is_running,
     waiting,
 )
-from ritz.relax.integrator import temperature_of
-from ritz.relax.matrices import volume
-from ritz.relax.neighbors import ListSettings, entries, refresh, vectors
-from ritz.relax.quantities import VIRIAL, Observables
-from ritz.relax.rows import row
-from ritz.relax.slots import refilled
-from ritz.relax.stage import FusedStage, Moved, Now, select
-from ritz.relax.statuses import statuses
+from ritz.relax.batching.neighbors import ListSettings, entries, refresh, vectors
+from ritz.relax.batching.slots import refilled
+from ritz.relax.observation.quantities import VIRIAL, Observables
+from ritz.relax.observation.rows import row
+from ritz.relax.observation.statuses import statuses
 
 
 class RelaxCarry(NamedTuple):

@@ -10,16 +10,16 @@ from jaxtyping import Array, Bool, Float
 
 from ritz.checks import check_count, check_positive
 from ritz.driver.arguments import listed
-from ritz.relax.batch import FAILED, UNCONVERGED
-from ritz.relax.cell import FrechetCell
-from ritz.relax.convergence_hook import DEFAULT_FMAX, ConvergenceHook
-from ritz.relax.criteria import Criterion
+from ritz.relax.algorithms.cell import FrechetCell
+from ritz.relax.algorithms.fire import FIRE
+from ritz.relax.algorithms.fire2 import FIRE2
+from ritz.relax.algorithms.gradient_descent import GradientDescent
+from ritz.relax.algorithms.lbfgs import LBFGS
+from ritz.relax.algorithms.optimizer import AbstractOptimizer
+from ritz.relax.batching.batch import FAILED, UNCONVERGED
+from ritz.relax.convergence.convergence_hook import DEFAULT_FMAX, ConvergenceHook
+from ritz.relax.convergence.criteria import Criterion
 from ritz.relax.driver import Relaxation
-from ritz.relax.fire import FIRE
-from ritz.relax.fire2 import FIRE2
-from ritz.relax.gradient_descent import GradientDescent
-from ritz.relax.lbfgs import LBFGS
-from ritz.relax.optimizer import AbstractOptimizer
 from ritz.relax.progress import StructureProgress
 
 OPTIMIZERS: dict[str, type[AbstractOptimizer]] = {

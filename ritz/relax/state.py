@@ -8,10 +8,10 @@ import numpy as np
 from ase import Atoms as AseAtoms
 from jaxtyping import Float, Int
 
-from ritz.relax.batch import EMPTY, FAILED, Geometry, Outcome, is_running, outcome
-from ritz.relax.bucket import Bucket, unpack
+from ritz.relax.algorithms.stage import FusedStage
+from ritz.relax.batching.batch import EMPTY, FAILED, Geometry, Outcome, is_running, outcome
+from ritz.relax.batching.bucket import Bucket, unpack
 from ritz.relax.kernel import RelaxCarry
-from ritz.relax.stage import FusedStage
 
 
 class Structures:

@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.loggers.base import AbstractLogger
-from ritz.relax.batch import Outcome, Slots, outcome
-from ritz.relax.bucket import unpack
+from ritz.relax.batching.batch import Outcome, Slots, outcome
+from ritz.relax.batching.bucket import unpack
 from ritz.relax.driver import Relaxation
 
 FORMATS = {".traj": "traj", ".extxyz": "extxyz", ".xyz": "extxyz"}

@@ -20,7 +20,7 @@ from ritz.checkpoint.resume import load
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver, StopReason
 from ritz.driver.callback import AbstractCallback, StopRun
-from ritz.driver.signals import RunInterrupted, SignalGuard
+from ritz.driver.processes.signals import RunInterrupted, SignalGuard
 
 _logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from ritz.driver.signals import RunInterrupted, SignalGuard
+from ritz.driver.processes.signals import RunInterrupted, SignalGuard
 from ritz.stages.base import RunContext, WorkStage
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ritz.cli.main import main
-from ritz.driver.signals import RunInterrupted
+from ritz.driver.processes.signals import RunInterrupted
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
 from ritz.plotting import exact_value, plot_runs, read_log
 from ritz.testing import QuadraticDriver

@@ -14,7 +14,7 @@ def main():
     from jax.experimental import multihost_utils
 
     from ritz.callbacks import AbstractCallback
-    from ritz.driver import watchdog
+    from ritz.driver.processes import watchdog
     from tests.driver.noisy import NoisyDriver
 
     watchdog.MEETING, watchdog.PATIENCE = 1.5, 3.0  # quicker than for people

@@ -15,7 +15,10 @@ from ritz.callbacks import (
     StopRun,
     Timeout,
 )
-from ritz.driver import StopReason, block_plan, blocks, replay
+from ritz.driver import StopReason
+from ritz.driver.blocks.block import Block
+from ritz.driver.blocks.plan import BlockLength
+from ritz.driver.blocks.replay import Replay
 from tests.driver.noisy import Carry, NoisyDriver, NoisyKernel
 from tests.driver.tools import at, raising, run
 
@@ -99,9 +102,9 @@ def test_time_limits_act_within_half_a_second():
 
 
 def test_blocks_are_as_long_as_fits_into_a_fifth_of_a_second():
-    length = block_plan.BlockLength()
-    block = blocks.Block(None, (), None, (np.zeros(64), {}), np.int32(64), True)
-    played = replay.Replay(0, (), block, time.perf_counter() - 1.0)
+    length = BlockLength()
+    block = Block(None, (), None, (np.zeros(64), {}), np.int32(64), True)
+    played = Replay(0, (), block, time.perf_counter() - 1.0)
     assert length.next(1000) == 1
     length.done(played)
     assert 10 <= length.next(1000) <= 13  # 64 steps took one second

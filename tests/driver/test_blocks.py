@@ -20,7 +20,8 @@ from ritz.callbacks import (
     StopRun,
     Timeout,
 )
-from ritz.driver import DeferredAccessError, Proposal, StopReason, blocks
+from ritz.driver import DeferredAccessError, Proposal, StopReason
+from ritz.driver.blocks.block import run_block
 from ritz.loggers import CSVLog, HDF5Log, JsonLog, RuntimeLog
 from ritz.testing import check_driver
 from tests.driver.noisy import NoisyDriver, NoisyKernel
@@ -242,14 +243,14 @@ def test_one_program_serves_all_lengths(caplog):
 
     jax.tree_util.register_static(Fresh)
     driver = NoisyDriver(kernel=Fresh())
-    before = blocks.run_block._cache_size()
+    before = run_block._cache_size()
     with caplog.at_level(logging.INFO, "ritz"):
         for length in (1, 2, 3, 7, 64, 130):
             driver._length._limit = 1024
             run(driver, length)
         for max_block in range(1, 9):
             run(driver, 9, max_block=max_block)
-    assert blocks.run_block._cache_size() == before + 1
+    assert run_block._cache_size() == before + 1
     assert Fresh.traces == 1
     assert caplog.text.count("the block program was compiled") == 1
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from ritz.callbacks import LambdaCallback
-from ritz.driver import CompiledDriver, Kernel, Proposal, live
-from ritz.driver.blocks import run_block
+from ritz.driver import CompiledDriver, Kernel, Proposal
+from ritz.driver.blocks import live
+from ritz.driver.blocks.block import run_block
 from ritz.loggers import RuntimeLog
 from ritz.testing import check_driver
 

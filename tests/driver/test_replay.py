@@ -7,7 +7,7 @@ import pytest
 
 from ritz.callbacks import LambdaCallback, StopRun
 from ritz.driver import DeferredAccessError, StopReason
-from ritz.driver.transfers import Packed
+from ritz.driver.blocks.transfers import Packed
 from ritz.loggers import JsonLog, RuntimeLog
 from tests.driver.noisy import NoisyDriver, NoisyKernel
 from tests.driver.tools import LiveAt

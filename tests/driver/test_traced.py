@@ -12,7 +12,7 @@ from ritz.callbacks import (
     ParameterEMA,
     StopRun,
 )
-from ritz.driver import blocks
+from ritz.driver.blocks.block import run_block
 from ritz.testing import check_callback
 from tests.driver.noisy import NoisyDriver
 from tests.driver.tools import LiveAt, at, raising, run
@@ -112,11 +112,11 @@ def test_a_callback_of_ones_own_with_a_traced_part():
 
 def test_callbacks_with_equal_traced_parts_share_a_program():
     run(NoisyDriver(), 3, ParameterEMA(0.5), BestState())
-    before = blocks.run_block._cache_size()
+    before = run_block._cache_size()
     run(NoisyDriver(seed=1), 3, ParameterEMA(0.5), BestState())
-    assert blocks.run_block._cache_size() == before
+    assert run_block._cache_size() == before
     run(NoisyDriver(), 3, ParameterEMA(0.25), BestState())
-    assert blocks.run_block._cache_size() == before + 1
+    assert run_block._cache_size() == before + 1
 
 
 def test_norms_are_those_of_live_steps():

@@ -16,7 +16,7 @@ import numpy as np
 
 from ritz.callbacks import AbstractCallback, EarlyStopping, StopRun, Timeout
 from ritz.checkpoint import Checkpoint, shared
-from ritz.driver import watchdog
+from ritz.driver.processes import watchdog
 from ritz.loggers import CSVLog, JsonLog, RuntimeLog
 from ritz.loggers.files import LineFile
 from tests.driver.fragile import FragileDriver

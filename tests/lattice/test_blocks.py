@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from ritz.callbacks import BestState, ParameterEMA
-from ritz.driver import blocks
+from ritz.driver.blocks.block import run_block
 from ritz.lattice import VMC, MetropolisLocal
 from ritz.updates import SPRING
 from tests.driver.test_exactness import assert_exact
@@ -50,11 +50,11 @@ def test_blocks_change_nothing(program, make):
 def test_one_program_serves_all_lengths():
     driver = markov()
     run(driver, 1)
-    before = blocks.run_block._cache_size()
+    before = run_block._cache_size()
     for length in (1, 2, 5, 13):
         driver._length._limit = 1024
         run(driver, length)
-    assert blocks.run_block._cache_size() == before
+    assert run_block._cache_size() == before
 
 
 def test_averages_and_live_callbacks_see_the_same_steps():

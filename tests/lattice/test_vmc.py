@@ -215,10 +215,10 @@ def test_a_run_in_two_processes_worth_of_state():
 
 
 def test_equal_drivers_share_their_programs():
-    from ritz.driver import blocks
-    from ritz.driver import live as live_steps
+    from ritz.driver.blocks import live as live_steps
+    from ritz.driver.blocks.block import run_block
 
-    programs = (blocks.run_block, live_steps.draw_and_step, live_steps.apply)
+    programs = (run_block, live_steps.draw_and_step, live_steps.apply)
     live = LiveAt(lambda step: step % 2 == 1)
     run(vmc(), 2, callback=live)
     counts = [f._cache_size() for f in programs]

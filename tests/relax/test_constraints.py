@@ -15,7 +15,7 @@ from ase.constraints import (
 )
 from ase.io import read, write
 
-from ritz.relax.constraints import movable
+from ritz.relax.batching.constraints import movable
 from tests.relax.systems import argon
 
 CUBE = np.diag([4.0, 5.0, 6.0])

@@ -18,9 +18,9 @@ from ritz.relax import (
     SoftSphere,
     relax,
 )
-from ritz.relax.explosion import HOT, highest_temperature
-from ritz.relax.list_sizes import collapse, most_allowed
-from ritz.relax.neighbors import countable, search_on_host
+from ritz.relax.batching.list_sizes import collapse, most_allowed
+from ritz.relax.batching.neighbors import countable, search_on_host
+from ritz.relax.observation.explosion import HOT, highest_temperature
 from tests.relax.systems import argon, argons, fire, lennard_jones
 
 NOTHING = Potential(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ritz.relax.neighbors import (
+from ritz.relax.batching.neighbors import (
     ListSettings,
     empty_lists,
     images_needed,

@@ -20,7 +20,7 @@ from ritz.relax import (
     Relaxation,
     relax,
 )
-from ritz.relax.quantities import QUANTITIES
+from ritz.relax.observation.quantities import QUANTITIES
 from ritz.testing import check_stage
 from tests.relax.systems import argon, argons, fire, lennard_jones
 

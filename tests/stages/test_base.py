@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ritz.checkpoint import CheckpointError
-from ritz.driver.signals import SignalGuard
+from ritz.driver.processes.signals import SignalGuard
 from ritz.loggers import CSVLog
 from ritz.plotting import read_log
 from ritz.stages import Config, Pipeline, RunContext, StageAbort, WorkStage, WorkStageConfig

@@ -13,7 +13,7 @@ from ritz.cli.messages import under
 from ritz.cli.result_text import value_text
 from ritz.cli.results import facts, saved_loss
 from ritz.cli.settings.yaml_text import load_yaml
-from ritz.driver.consensus import agree
+from ritz.driver.processes.consensus import agree
 from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")

@@ -1,0 +1,1 @@
+"""Several steps as one compiled program: its plan, its replay hook by hook, single live steps."""

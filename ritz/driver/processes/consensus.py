@@ -1,0 +1,172 @@
+"""Decisions that all processes of a run take together.
+
+A callback may decide from a clock or a file that only its process sees. If one process left the
+loop alone, the others would wait for it forever in their next collective operation.
+
+All gathers have one form, and each carries a flag that says whether a process has failed. So a
+process that fails joins whatever gather the others come to next, and they learn of it there.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from ritz.driver.processes import watchdog
+
+NEVER = 2**31 - 1
+"""A step number beyond that of any run."""
+
+_NUMBERS = 8
+_BYTES = 2048
+
+
+class OtherProcessFailed(RuntimeError):
+    """Another process of this run failed; the message names it and its error."""
+
+
+class Failure(NamedTuple):
+    """An error of this process that the other processes do not know yet."""
+
+    error: BaseException
+    where: str
+    """Where it happened, such as "at step 3 in CSVLog.before_parameter_update"."""
+
+    def __str__(self) -> str:
+        said = f"{type(self.error).__name__}: {self.error}".partition("\n")[0]
+        process, world = jax.process_index(), jax.process_count()
+        return f"process {process} of {world} failed {self.where}: {said}"
+
+
+@functools.cache
+def alone() -> bool:
+    """Whether there is only one process."""
+    return jax.process_count() == 1
+
+
+def exchange(array: np.ndarray) -> np.ndarray:
+    """The arrays of all processes, stacked: the one function in which processes wait for others."""
+    from jax.experimental import multihost_utils
+
+    try:
+        with watchdog.waiting():
+            return np.asarray(multihost_utils.process_allgather(array))
+    except Exception as error:
+        lost = OtherProcessFailed(
+            f"process {jax.process_index()} of {jax.process_count()} has lost the others, one of "
+            f"which may have been killed: {error}"
+        )
+        lost.__dict__["_shared"] = True
+        watchdog.note_loss()
+        raise lost from error
+
+
+def poll(
+    numbers: tuple[int, ...], failure: Failure | None = None, *, meet: bool = True
+) -> tuple[Int[np.ndarray, "processes numbers"], Int[np.ndarray, " processes"]]:
+    """Gather the numbers of all processes; if any of them has failed, `blame` must follow.
+
+    Args:
+        numbers: At most seven numbers below 2**31 in size.
+        failure: The error of this process.
+        meet: Whether the others may compute something together before they come here; then a
+            process that has failed waits for them first.
+
+    Returns:
+        The numbers of all processes, and who has failed.
+
+    Raises:
+        BaseException: The error of this process, if the others never come here.
+    """
+    if failure is not None:
+        watchdog.publish(str(failure))
+        if meet and not watchdog.meet():
+            failure.error.__dict__["_shared"] = True
+            raise failure.error
+    row = np.zeros(_NUMBERS, np.int32)
+    row[0] = failure is not None
+    row[1 : 1 + len(numbers)] = numbers
+    table = exchange(row)
+    return table[:, 1 : 1 + len(numbers)], np.flatnonzero(table[:, 0])
+
+
+def blame(failed: Int[np.ndarray, " processes"], failure: Failure | None) -> None:
+    """Raise on all processes, if any has failed.
+
+    Raises:
+        BaseException: The error of this process, if it has failed.
+        OtherProcessFailed: If it has not.
+    """
+    if not len(failed):
+        return
+    text = b"" if failure is None else str(failure).encode()[:_BYTES]
+    texts = exchange(np.frombuffer(text.ljust(_BYTES, b"\0"), np.uint8))
+    error: BaseException = OtherProcessFailed(
+        "; ".join(bytes(texts[i]).rstrip(b"\0").decode(errors="replace") for i in failed)
+    )
+    if failure is not None:
+        error = failure.error
+    error.__dict__["_shared"] = True
+    raise error
+
+
+def gather(numbers: tuple[int, ...], failure: Failure | None = None) -> np.ndarray:
+    """The numbers of all processes, shape (processes, numbers); raises as `blame` does."""
+    table, failed = poll(numbers, failure)
+    blame(failed, failure)
+    return table
+
+
+def is_shared(error: BaseException) -> bool:
+    """Whether all processes know of `error`."""
+    return error.__dict__.get("_shared", False)
+
+
+def announce(failure: Failure, step: int = NEVER) -> None:
+    """Tell the other processes of an error, at the point that they come to next.
+
+    Args:
+        failure: The error of this process.
+        step: How many updates had been applied here.
+    """
+    if alone() or is_shared(failure.error):
+        return
+    with contextlib.suppress(type(failure.error)):
+        gather((step, 0), failure)
+
+
+@contextlib.contextmanager
+def together(where: str) -> Iterator[None]:
+    """Context for what all processes do; a failure of one raises on all.
+
+    Args:
+        where: What it is, for the message on the others, such as "before the run".
+
+    Raises:
+        OtherProcessFailed: If it failed on another process only.
+    """
+    try:
+        yield
+    except BaseException as error:
+        announce(Failure(error, where))
+        raise
+    if not alone():
+        gather(())
+
+
+def agree(decision: Any) -> bool:
+    """Whether `decision` is true on any process; every process must ask at the same point."""
+    if alone():
+        return bool(decision)
+    return bool(np.any(gather((int(bool(decision)),))))
+
+
+def agree_on_least(number: int) -> int:
+    """The smallest `number` of any process; every process must ask at the same point."""
+    if alone():
+        return number
+    return int(np.min(gather((number,))))

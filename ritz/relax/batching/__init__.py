@@ -1,0 +1,1 @@
+"""Structures of different sizes as padded arrays, with lists of neighbours that grow."""

@@ -1,0 +1,203 @@
+"""Fills the slots of a bucket, and refills those of structures that have finished."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ritz.relax.algorithms.stage import FusedStage, Now, select
+from ritz.relax.batching.batch import (
+    EMPTY,
+    FAILED,
+    Evaluation,
+    Geometry,
+    Given,
+    Outcome,
+    Slots,
+    is_running,
+    outcome,
+)
+from ritz.relax.batching.bucket import Bucket
+from ritz.relax.batching.neighbors import ListSettings, NeighborLists, empty_lists, refresh
+
+
+def n_slots(buckets: Sequence[Bucket], slots: int | None, max_atoms: int) -> list[int]:
+    """Number of slots of each bucket: its share of the atoms, at least one."""
+    counts = [len(bucket.places) for bucket in buckets]
+    if slots is not None:
+        return [min(slots, count) for count in counts]
+    total = sum(b.n_atoms * count for b, count in zip(buckets, counts, strict=True))
+    share = min(1.0, max_atoms / total)
+    return [min(count, max(1, int(share * count))) for count in counts]
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))  # one program for all arrays
+def first_slots(
+    given: Given, n_slots: int, stages: FusedStage, settings: ListSettings
+) -> tuple[Geometry, Slots]:
+    """The slots before the first step, with the first structures in them."""
+    n_structures, n_atoms, _ = given.positions.shape
+    real = given.positions.dtype
+    member = jnp.arange(n_slots, dtype=jnp.int32)
+    lists = empty_lists(n_slots, n_atoms, settings, real)
+    geometry, slots = fill(given, member, stages, lists, ())
+    now = Now(
+        positions=geometry.positions,
+        velocities=slots.velocities,
+        cell=geometry.cell,
+        energy=slots.energy,
+        forces=slots.forces,
+        virial=slots.virial,
+        masses=slots.atoms.masses,
+        movable=slots.atoms.movable,
+        n_atoms=jnp.sum(slots.atoms.mask, axis=-1),
+        key=jax.random.split(jax.random.key(0), n_slots),
+    )
+    states = tuple(
+        jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda n, s=s: jax.vmap(s.enter)(n)[0], now))
+        for s in stages.stages
+    )
+    finished: Outcome | tuple[()] = ()
+    if n_slots < n_structures:
+        all_positions = jnp.zeros((n_structures, n_atoms, 3), real)
+        numbers = jnp.zeros(n_structures, real)
+        matrices = jnp.zeros((n_structures, 3, 3), real)
+        counts = jnp.zeros(n_structures, jnp.int32)
+        finished = Outcome(
+            at=Evaluation(Geometry(all_positions, matrices), all_positions),
+            energy=numbers,
+            forces=all_positions,
+            virial=matrices,
+            fmax=numbers,
+            status=jnp.full(n_structures, EMPTY, jnp.int32),
+            steps=counts,
+        )
+    return geometry, slots._replace(stages=states, finished=finished)
+
+
+def widened(slots: Slots, width: int) -> Slots:
+    """The slots with capacity for `width` neighbours per atom, no list marked as too small."""
+    lists = slots.lists
+    more = width - lists.neighbors.shape[-1]
+    return slots._replace(
+        lists=lists._replace(
+            neighbors=jnp.pad(lists.neighbors, ((0, 0), (0, 0), (0, more))),
+            shifts=jnp.pad(lists.shifts, ((0, 0), (0, 0), (0, more), (0, 0))),
+            overflow=jnp.zeros_like(lists.overflow),
+        )
+    )
+
+
+def failed(slots: Slots, geometry: Geometry, rows: Any) -> Slots:
+    """The slots, with the structures in some of them marked as failed before an evaluation."""
+    fails = jnp.zeros(len(slots.member), bool).at[jnp.asarray(rows)].set(True)
+    unknown: Any = jnp.where(fails, jnp.nan, slots.energy)
+    return slots._replace(
+        at=select(fails, Evaluation(geometry, slots.velocities), slots.at),
+        energy=unknown.astype(slots.energy.dtype),
+        fmax=jnp.where(fails, jnp.inf, slots.fmax).astype(slots.fmax.dtype),
+        status=jnp.where(fails, FAILED, slots.status).astype(slots.status.dtype),
+        lists=slots.lists._replace(overflow=slots.lists.overflow & ~fails),
+    )
+
+
+def made_from(lists: NeighborLists) -> tuple[Any, ...]:
+    """What is needed to rebuild the lists bit for bit."""
+    return lists.positions, lists.cell, lists.stale, lists.overflow
+
+
+def remade(slots: Slots, made_from: Sequence[Any], settings: ListSettings) -> NeighborLists:
+    """Neighbour lists rebuilt from the result of `made_from`."""
+    positions, cell, stale, overflow = made_from
+    n_slots, n_atoms, _ = positions.shape
+    lists = empty_lists(n_slots, n_atoms, settings, positions.dtype)
+    made = jax.jit(refresh, static_argnums=6)(
+        lists, positions, cell, slots.atoms.pbc, slots.atoms.mask, ~stale, settings
+    )
+    return made._replace(
+        positions=jnp.asarray(positions),
+        cell=jnp.asarray(cell),
+        stale=jnp.asarray(stale),
+        overflow=jnp.asarray(overflow),
+    )
+
+
+def fill(
+    given: Given, member: Any, stages: FusedStage, lists: Any, states: Any
+) -> tuple[Geometry, Slots]:
+    """Slots that hold the structures `member`, before their first step."""
+    take = jnp.minimum(member, len(given.place) - 1)
+    atoms = jax.tree.map(lambda x: x[take], given.atoms)
+    geometry = Geometry(given.positions[take], given.cell[take])
+    n_slots, real = len(member), given.positions.dtype
+    nothing = jnp.zeros(n_slots, jnp.int32)
+    forces = jnp.zeros_like(geometry.positions)
+    return geometry, Slots(
+        member=member,
+        atoms=atoms,
+        velocities=given.velocities[take],
+        at=Evaluation(geometry, given.velocities[take]),
+        energy=jnp.full(n_slots, jnp.inf, real),
+        forces=forces,
+        virial=jnp.zeros((n_slots, 3, 3), real),
+        fmax=jnp.full(n_slots, jnp.inf, real),
+        status=nothing,
+        steps=nothing,
+        stage_steps=nothing,
+        stages=states,
+        counters=jnp.zeros((n_slots, len(stages.all_hooks)), jnp.int32),
+        lists=lists,
+        next=jnp.asarray(n_slots, jnp.int32),
+        finished=(),
+    )
+
+
+def select_slots(chosen: Any, new: Slots, old: Slots) -> Slots:
+    """Slots from `new` where `chosen`, else from `old`; arrays that are not per slot stay."""
+    bare = {"next": (), "lists": ()}
+    picked = select(chosen, new._replace(**bare), old._replace(**bare))
+    return picked._replace(next=old.next, lists=old.lists)
+
+
+def with_counters(slots: Slots, n_hooks: int) -> Slots:
+    """The slots with a counter for each of `n_hooks` hooks; new counters are zero."""
+    more = n_hooks - slots.counters.shape[1]
+    return slots._replace(counters=jnp.pad(slots.counters, ((0, 0), (0, more))))
+
+
+def refilled(
+    stages: FusedStage, geometry: Geometry, slots: Slots, given: Given
+) -> tuple[Geometry, Slots]:
+    """Let waiting structures into the slots of those that have ended."""
+    n_structures = len(given.place)
+    if isinstance(slots.finished, tuple) and not slots.finished:
+        return geometry, slots
+    free = ~is_running(slots, len(stages))
+
+    def refill(geometry: Geometry, slots: Slots) -> tuple[Geometry, Slots]:
+        rank = jnp.cumsum(free).astype(slots.next.dtype)
+        new = slots.next + rank - 1
+        enters = free & (new < n_structures)
+        # Results of leaving structures go to their rows; other indices are out of bounds, dropped.
+        leaves = jnp.where(enters, slots.member, n_structures)
+        finished = jax.tree.map(
+            lambda all, own: all.at[leaves].set(own, mode="drop"), slots.finished, outcome(slots)
+        )
+        member = jnp.where(enters, new, slots.member)
+        entering, fresh = fill(given, member, stages, slots.lists, slots.stages)
+        geometry = select(enters, entering, geometry)
+        fresh = fresh._replace(next=slots.next, finished=())
+        kept = slots._replace(finished=(), lists=slots.lists)
+        lists = slots.lists._replace(
+            stale=slots.lists.stale | enters, overflow=slots.lists.overflow & ~enters
+        )
+        changed = select_slots(enters, fresh, kept)
+        n_entered = jnp.sum(enters).astype(slots.next.dtype)
+        return geometry, changed._replace(
+            lists=lists, next=slots.next + n_entered, finished=finished
+        )
+
+    wanted = jnp.any(free) & (slots.next < n_structures)
+    return jax.lax.cond(wanted, refill, lambda *unchanged: unchanged, geometry, slots)

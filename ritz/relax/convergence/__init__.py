@@ -1,0 +1,1 @@
+"""When a structure counts as relaxed."""

@@ -1,0 +1,90 @@
+"""Callbacks that belong to every relaxation."""
+
+import logging
+from typing import Any
+
+from typing_extensions import override
+
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
+from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.wording import counted
+
+_logger = logging.getLogger(__name__)
+
+_TOLD = 10
+"""Number of failed structures that are named at the end of a run."""
+
+
+class AllFinished(AbstractCallback):
+    """Ends the run when no structure runs or waits any more."""
+
+    callback_order = CallbackOrder.STOP
+    _left = 0
+    _told = ""
+
+    def __init__(self) -> None:
+        self._warned: set[int] = set()
+
+    decides = False  # a block ends where it stops, so that nothing has to be taken back
+
+    @property
+    @override
+    def label(self) -> str:
+        return "Relaxation"
+
+    @override
+    def on_run_start(self, step: int, driver: Any) -> None:
+        if not driver.n_unfinished:
+            raise _finished("all structures have finished")
+
+    @override
+    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        self._left = log_data["running"] + log_data["waiting"]
+        self._told = ", ".join(
+            f"{log_data[name]} {name}"
+            for name in ("converged", "unconverged", "failed")
+            if log_data[name]
+        )
+
+    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        """Stop after a step in which nothing has moved, so that no block must be undone."""
+        if not self._left:
+            raise _finished(f"all structures have finished ({self._told})")
+
+    def on_run_end(self, step: int, driver: Any) -> None:
+        """Warn once about each structure that has failed, with the reason."""
+        state = driver.structures
+        reasons = state.reasons
+        new = [n for n, why in enumerate(reasons) if why and n not in self._warned]
+        self._warned.update(new)
+        for place in new[:_TOLD]:
+            _logger.warning(
+                "Structure %d (%s) has failed: %s.",
+                place,
+                state.given[place].get_chemical_formula(),
+                reasons[place],
+            )
+        if len(new) > _TOLD:
+            _logger.warning("%s failed.", counted(len(new) - _TOLD, "more structure", "has"))
+
+    def is_live(self, step: int) -> bool:
+        """Never live, since only the row is read."""
+        return False
+
+
+class Registered(AbstractCallback):
+    """Stands for a convergence hook that acts within the compiled step."""
+
+    def __init__(self, hook: ConvergenceHook):
+        self.hook = hook
+
+    @property
+    @override
+    def label(self) -> str:
+        return repr(self.hook)
+
+
+def _finished(message: str) -> StopRun:
+    stop = StopRun(message)
+    stop.reason = StopReason.FINISHED
+    return stop

@@ -1,0 +1,1 @@
+"""What a step tells about its structures: quantities, rows, and why one was given up."""

@@ -1,0 +1,93 @@
+"""The quantities that criteria and rows can refer to."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from ase import units
+
+from ritz.relax.algorithms.integrator import kinetic_energy, temperature_of
+from ritz.relax.algorithms.matrices import volume
+from ritz.relax.batching.batch import Atoms, Geometry
+
+
+class Observables(NamedTuple):
+    """What criteria and rows can ask about the structures of all slots at a step."""
+
+    geometry: Geometry
+    atoms: Atoms
+    velocities: Any
+    energy: Any
+    last_energy: Any
+    forces: Any
+    virial: Any
+    fmax: Any
+    steps: Any
+
+    @property
+    def n_atoms(self) -> Any:
+        """Number of atoms of each structure, shape (n_slots,)."""
+        return jnp.sum(self.atoms.mask, axis=-1)
+
+    @property
+    def volume(self) -> Any:
+        """The volume of each cell."""
+        return volume(self.geometry.cell)
+
+    @property
+    def kinetic(self) -> Any:
+        """Kinetic energy of each structure in eV, shape (n_slots,)."""
+        return kinetic_energy(self.velocities, self.atoms.masses)
+
+
+def _pressure(observables: Observables) -> Any:
+    virial = jnp.trace(observables.virial, axis1=-2, axis2=-1)
+    return (2 * observables.kinetic - virial) / (3 * observables.volume) / units.GPa
+
+
+QUANTITIES: dict[str, tuple[bool, Callable[[Observables], Any]]] = {
+    "fmax": (False, lambda s: s.fmax),
+    "energy": (False, lambda s: s.energy),
+    "energy_per_atom": (False, lambda s: s.energy / s.n_atoms),
+    "energy_change": (False, lambda s: s.energy - s.last_energy),
+    "energy_change_per_atom": (False, lambda s: (s.energy - s.last_energy) / s.n_atoms),
+    "stress": (False, lambda s: s.virial / s.volume[:, None, None] / units.GPa),
+    "pressure": (False, _pressure),
+    "volume": (False, lambda s: s.volume),
+    "cell": (False, lambda s: s.geometry.cell),
+    "kinetic_energy": (False, lambda s: s.kinetic),
+    "temperature": (False, lambda s: temperature_of(s.kinetic, s.atoms.movable)),
+    "steps": (False, lambda s: s.steps),
+    "forces": (True, lambda s: s.forces),
+    "positions": (True, lambda s: s.geometry.positions),
+    "velocities": (True, lambda s: s.velocities),
+}
+"""name -> (whether each atom has a value, how to get it from the observables).
+
+Energies are in eV, lengths in Angstrom, forces in eV/Angstrom, stress and pressure in
+GPa, temperatures in K, velocities in ASE's unit. `energy_change` is infinite at a
+structure's first step. `stress` is the derivative of the energy by strain over the volume,
+without the kinetic part that `pressure` has.
+"""
+
+VIRIAL = ("stress", "pressure")
+"""Quantities that need the virial."""
+
+
+def quantity(name: str, observables: Observables) -> tuple[Any, Any]:
+    """Values of all slots, and which places hold an atom if each atom has one."""
+    per_atom, get = QUANTITIES[name]
+    return get(observables), observables.atoms.mask if per_atom else None
+
+
+def check_names(names: Any) -> None:
+    """Refuse unknown quantities.
+
+    Raises:
+        ValueError: With the known ones.
+    """
+    for name in names:
+        if name not in QUANTITIES:
+            raise ValueError(
+                f"there is no quantity {name!r} to converge; there are: {', '.join(QUANTITIES)}."
+            )

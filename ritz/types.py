@@ -1,0 +1,15 @@
+"""Names for types that several packages use."""
+
+from typing import Any, TypeAlias
+
+PyTree: TypeAlias = Any
+"""A tree of arrays as JAX takes them: nested tuples, lists, dicts and registered classes."""
+
+Row: TypeAlias = dict[str, Any]
+"""The row of a step, `log_data`: name -> number, array, or an object with `mean` and `error`."""
+
+State: TypeAlias = dict[str, Any]
+"""What a checkpoint keeps: name -> number, string, None, array, or lists and dicts of them."""
+
+Settings: TypeAlias = dict[str, Any]
+"""Settings as YAML has them: name -> number, string, flag, None, or lists and dicts of them."""
