@@ -2,9 +2,6 @@
 
 from typing import Any, TypeAlias
 
-PyTree: TypeAlias = Any
-"""A tree of arrays as JAX takes them: nested tuples, lists, dicts and registered classes."""
-
 Row: TypeAlias = dict[str, Any]
 """The row of a step, `log_data`: name -> number, array, or an object with `mean` and `error`."""
 
