@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from ritz.checks import check_choice, check_positive
-from ritz.driver import OwnPrecision
+from ritz.driver import GrowingDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.relax.algorithms.stage import FusedStage
 from ritz.relax.arguments import checked_atoms, checked_stages, potential_of
@@ -23,9 +23,9 @@ from ritz.relax.batching.slots import (
     first_slots,
     made_from,
     n_slots,
-    remade,
     widened,
     with_counters,
+    with_lists,
 )
 from ritz.relax.checks import SKIN, checked
 from ritz.relax.convergence.convergence_hook import ConvergenceHook
@@ -36,6 +36,7 @@ from ritz.relax.observation.explosion import highest_temperature
 from ritz.relax.observation.quantities import check_names
 from ritz.relax.observation.reasons import Reasons
 from ritz.relax.state import Structures
+from ritz.types import State
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ _GROWN = (
 _PRESENT = jax.jit(RelaxKernel.present)
 
 
-class Relaxation(OwnPrecision):
+class Relaxation(GrowingDriver):
     """Relaxes structures, or moves them in time, all at once and each at its own pace.
 
     Batched relaxation = neighbour lists + a potential + optimisers or integrators. Structures of
@@ -128,7 +129,7 @@ class Relaxation(OwnPrecision):
                 jax.tree.map(lambda x: as_real(x, real), bucket.given) for bucket in self._buckets
             )
             self._key = jax.random.key(seed)
-            self._kernel = self._make_kernel()
+            self.rebuild()
             carry = self._first_carry()
         state = Structures(
             given=structures,
@@ -151,9 +152,10 @@ class Relaxation(OwnPrecision):
         cell_moves = any(stage.moves_cell for stage in self._stages.stages)
         return ListSettings(self._model.cutoff, self.skin, *sizes, on_host, chunk, cell_moves)
 
-    def _make_kernel(self) -> RelaxKernel:
+    @override
+    def rebuild(self) -> None:
         settings = tuple(map(self._list_settings, range(len(self._buckets))))
-        return RelaxKernel(
+        self._kernel = RelaxKernel(
             potential=self._potential,
             given=self._given,
             key=self._key,
@@ -224,11 +226,10 @@ class Relaxation(OwnPrecision):
                 if left:
                     self._grow(bucket, geometry, atoms, left)
         if grown:
-            self._kernel = self._make_kernel()
+            self.grow()
             with self._precision():
                 pairs = zip(found, self._widths, strict=True)
                 found = [widened(own, width) for own, width in pairs]
-            self.note_growth()
         self.carry = carry._replace(slots=tuple(found))
 
     def _most_neighbors(self, bucket: int) -> int:
@@ -249,32 +250,30 @@ class Relaxation(OwnPrecision):
 
     # Checkpoints.
 
-    def snapshot(self) -> Any:
-        """The carry and list sizes, with the data from which neighbour lists are rebuilt."""
-        carry = super().snapshot()
-        origins = [made_from(own.lists) for own in carry.slots]
-        bare = tuple(own._replace(lists=()) for own in carry.slots)
+    @override
+    def saved_sizes(self) -> State:
         return {
-            "params": carry.params,
-            "slots": bare,
-            "lists": origins,
             "widths": list(map(int, self._widths)),
             "images": [list(map(int, images)) for images in self._images],
         }
 
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back to `snapshot`; noise depends on the structures' steps alone, so it repeats."""
-        self._widths = [int(width) for width in snapshot["widths"]]
-        self._images = [as_images(images) for images in snapshot["images"]]
-        with self._precision():
-            self._kernel = self._make_kernel()
-            slots = tuple(
-                own._replace(lists=remade(own, origin, settings))
-                for own, origin, settings in zip(
-                    snapshot["slots"], snapshot["lists"], self._kernel.lists, strict=True
-                )
-            )
-        self.carry = RelaxCarry(tuple(snapshot["params"]), slots)
+    @override
+    def load_sizes(self, saved: State) -> None:
+        self._widths = [int(width) for width in saved["widths"]]
+        self._images = [as_images(images) for images in saved["images"]]
+
+    @override
+    def saved_carry(self, carry: RelaxCarry) -> State:
+        """The carry; of its neighbour lists, the data from which they are made again."""
+        origins = [made_from(own.lists) for own in carry.slots]
+        bare = tuple(own._replace(lists=()) for own in carry.slots)
+        return {"params": carry.params, "slots": bare, "lists": origins}
+
+    @override
+    def loaded_carry(self, saved: State, fresh_samples: bool) -> RelaxCarry:
+        """The carry; noise depends on the structures' steps alone, so it always repeats."""
+        parts = zip(saved["slots"], saved["lists"], self._kernel.lists, strict=True)
+        return RelaxCarry(tuple(saved["params"]), tuple(with_lists(*part) for part in parts))
 
     @property
     @override
@@ -312,7 +311,7 @@ class Relaxation(OwnPrecision):
             with self._precision():
                 slots = tuple(with_counters(own, n_hooks) for own in self.carry.slots)
                 self.carry = self.carry._replace(slots=slots)
-                self._kernel = self._make_kernel()
+                self.rebuild()
 
     def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
         """Register convergence hooks, which act within the compiled step."""
