@@ -12,11 +12,12 @@ from typing_extensions import override
 from ritz.checks import check_choice, check_positive
 from ritz.driver import GrowingDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.potentials.pairs import padded_width
 from ritz.relax.algorithms.stage import FusedStage
 from ritz.relax.arguments import checked_atoms, checked_stages, potential_of
 from ritz.relax.batching.batch import Outcome, is_running, waiting
 from ritz.relax.batching.bucket import as_images, digest, pack
-from ritz.relax.batching.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
+from ritz.relax.batching.list_sizes import collapsed, grown, made_on_host, most_allowed
 from ritz.relax.batching.neighbors import ListSettings
 from ritz.relax.batching.slots import (
     failed,
@@ -118,7 +119,7 @@ class Relaxation(GrowingDriver):
         self._stages = checked_stages(stages, convergence_hook, structures)
         self._highest = highest_temperature(self._stages.stages, structures)
         self._buckets = pack(structures, model.cutoff, self.skin)
-        self._widths = [rounded(bucket.width) for bucket in self._buckets]
+        self._widths = [padded_width(bucket.width) for bucket in self._buckets]
         self._images = [bucket.images for bucket in self._buckets]
         self._neighbors = neighbors
         self._n_slots = n_slots(self._buckets, slots, max_atoms)
