@@ -14,6 +14,7 @@ from ritz.mlip.arrays import AnyArray
 from ritz.mlip.data.datasets import FileRows
 from ritz.mlip.data.labels import as_structure, as_structures
 from ritz.mlip.data.structure import Structure
+from ritz.mlip.descriptors.basis_functions import lengths, unit_vectors
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.descriptors.derivatives import (
     LocalDerivatives,
@@ -24,7 +25,6 @@ from ritz.mlip.descriptors.derivatives import (
     tables_of,
     unpacked_derivatives,
 )
-from ritz.mlip.descriptors.directions import lengths, unit_vectors
 from ritz.mlip.descriptors.featurizing import features_of, widths_of
 from ritz.mlip.descriptors.pairs import PairTable
 

@@ -16,16 +16,16 @@ from ritz.checks import check_count, check_positive
 from ritz.mlip.arguments import check_device, check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
-from ritz.mlip.descriptors.cutoffs import cosine_cutoff
-from ritz.mlip.descriptors.derivatives import LocalDerivatives
-from ritz.mlip.descriptors.directions import unit_vectors
-from ritz.mlip.descriptors.pairs import by_kind
-from ritz.mlip.descriptors.polynomials import (
+from ritz.mlip.descriptors.basis_functions import (
     chebyshev_polynomials,
     contraction_of,
+    cosine_cutoff,
     differentiation_of,
     monomials_of,
+    unit_vectors,
 )
+from ritz.mlip.descriptors.derivatives import LocalDerivatives
+from ritz.mlip.descriptors.pairs import by_kind
 
 
 @dataclasses.dataclass(frozen=True, init=False)
