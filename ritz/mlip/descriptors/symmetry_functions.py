@@ -113,6 +113,7 @@ class SymmetryFunctions(AbstractDescriptor):
     cutoff_function: str
     dtype: str
     device: str | None = dataclasses.field(default=None, compare=False)
+    atoms_at_once: ClassVar[int] = 256
 
     def __init__(
         self,
@@ -247,13 +248,13 @@ class SymmetryFunctions(AbstractDescriptor):
 
     @property
     def _angular(self) -> AngularSums:
+        place = self.species.index
         lists = [
             [
                 (
-                    self.species.index(f.elements[0]),
-                    self.species.index(f.elements[1]),
+                    *map(place, f.elements),
                     AngularTerm(f.eta, f.r_c, f.kind == "G4", f.lambda_, f.zeta),
-                )  # fmt: skip
+                )
                 for f in own
                 if f.kind != "G2"
             ]
