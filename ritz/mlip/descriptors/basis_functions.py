@@ -4,14 +4,15 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float
+
+from ritz.mlip.arrays import AnyArray
 
 
-def cosine_cutoff(distances: Any, cutoff: Any) -> Any:
+def cosine_cutoff(distances: Array, cutoff: Array | float) -> Array:
     """(cos(pi d / Rc) + 1) / 2 below the cutoff, 0 beyond."""
     inside = jnp.minimum(distances / cutoff, 1)
     return jnp.where(distances < cutoff, (jnp.cos(math.pi * inside) + 1) / 2, 0)
@@ -52,19 +53,28 @@ CUTOFFS: dict[str, Callable[[Array, Array | float], tuple[Array, Array]]] = {
 """Cutoff functions of squares of distances with their derivatives; n2p2's types 1 and 2."""
 
 
-def lengths(vectors: Any, pairs: Any) -> tuple[Any, Any]:
-    """Lengths of vectors, 1 where there is no pair or it is zero, and which are not."""
+def lengths(
+    vectors: Float[AnyArray, "*rows 3"], pairs: Bool[AnyArray, "*rows"]
+) -> tuple[Float[Array, "*rows"], Bool[Array, "*rows"]]:
+    """The lengths of vectors, and where there is a pair whose vector is not zero.
+
+    Elsewhere lengths are 1, so that derivatives are finite.
+    """
     squares = jnp.sum(vectors**2, axis=-1)
     there = pairs & (squares > 0)
     return jnp.sqrt(jnp.where(there, squares, 1)), there
 
 
-def unit_vectors(vectors: Any, distances: Any, pairs: Any) -> Any:
+def unit_vectors(
+    vectors: Float[AnyArray, "*rows 3"],
+    distances: Float[Array, "*rows"],
+    pairs: Bool[AnyArray, "*rows"],
+) -> Float[Array, "*rows 3"]:
     """Vectors over their lengths; zero where there is no pair."""
     return jnp.where(pairs[..., None], vectors / distances[..., None], 0)
 
 
-def chebyshev_polynomials(x: Any, order: int) -> list[Any]:
+def chebyshev_polynomials(x: Array, order: int) -> list[Array]:
     """Chebyshev polynomials of the first kind up to `order`."""
     found = [jnp.ones_like(x), x]
     for _ in range(order - 1):
@@ -83,8 +93,10 @@ def exponents_up_to(order: int) -> tuple[tuple[int, int, int], ...]:
     )
 
 
-def monomials_of(units: Any, order: int) -> Any:
-    """u_x^a u_y^b u_z^c up to degree `order`, (..., n, 3) -> (..., n_monomials, n)."""
+def monomials_of(
+    units: Float[Array, "*rows n 3"], order: int
+) -> Float[Array, "*rows n_monomials n"]:
+    """u_x^a u_y^b u_z^c of unit vectors u, up to degree a + b + c = `order`."""
     powers = [
         list(itertools.accumulate([units[..., axis]] * order, jnp.multiply,
                                   initial=jnp.ones_like(units[..., axis])))
@@ -96,7 +108,7 @@ def monomials_of(units: Any, order: int) -> Any:
 
 @functools.cache
 def contraction_of(order: int) -> np.ndarray:
-    """How products of monomials in u and v make up T_n(u . v), by n and monomial.
+    """Coefficients of T_n(u . v) in products of monomials in u and v, (order + 1, n_monomials).
 
     (u . v)^l = sum of l! / (a! b! c!) u^(a, b, c) v^(a, b, c) over a + b + c = l.
     """
@@ -114,7 +126,11 @@ def contraction_of(order: int) -> np.ndarray:
 
 @functools.cache
 def differentiation_of(order: int) -> tuple[np.ndarray, np.ndarray]:
-    """By axis and monomial of lower degree: which one has it as derivative, and times what."""
+    """Derivatives of monomials by u_x, u_y and u_z.
+
+    For each axis and monomial of lower degree: which monomial has it as its derivative, and with
+    which factor, both of shape (3, n_lower).
+    """
     exponents = exponents_up_to(order)
     known = {powers: column for column, powers in enumerate(exponents)}
     lower = [powers for powers in exponents if sum(powers) < order]

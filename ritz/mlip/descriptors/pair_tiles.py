@@ -129,7 +129,7 @@ class PairTiles:
         order = jnp.argsort(element, axis=0)
         starts = jnp.cumsum(counts, axis=0) - counts
         places = np.arange(-(-len(r) // tile) * tile)[:, None]
-        filled = places < counts[:, None]
+        filled = jnp.asarray(places) < counts[:, None]
         sources = jnp.minimum(starts[:, None] + places, len(r) - 1)
         sources = jnp.take_along_axis(order, sources.reshape(-1, order.shape[1]), axis=0)
 
@@ -308,7 +308,7 @@ class PairTiles:
         by_cosine, by_first, by_second = zip(*parts, strict=True)
         if by_value is None:
             return jnp.concatenate(by_cosine), jnp.concatenate(by_first), jnp.concatenate(by_second)
-        return sum(by_cosine), sum(by_first), sum(by_second)
+        return _sum(by_cosine), _sum(by_first), _sum(by_second)
 
 
 def _alike(terms: Terms) -> Iterator[tuple[AngularTerm, Sequence[int]]]:
@@ -330,4 +330,8 @@ def _combined(parts: Sequence[Array], by_value: Array | None, places: Sequence[i
     """What terms have, (n_each, tile, tile, block), times the derivatives by the values."""
     if by_value is None:
         return jnp.stack(parts)
-    return sum(by_value[:, n, None, None] * part for n, part in zip(places, parts, strict=True))
+    return _sum([by_value[:, n, None, None] * part for n, part in zip(places, parts, strict=True)])
+
+
+def _sum(parts: Sequence[Array]) -> Array:
+    return functools.reduce(jnp.add, parts)

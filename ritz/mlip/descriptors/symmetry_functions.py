@@ -6,18 +6,21 @@ from typing import Any, ClassVar, Literal, Self
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_count, check_number, check_positive
 from ritz.mlip.arguments import check_device, check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
-from ritz.mlip.descriptors.angular_sums import AngularSums, AngularTerm, angular_sums
+from ritz.mlip.descriptors.angular_sums import AngularSums, Function, angular_sums
 from ritz.mlip.descriptors.angular_sums import derivatives as angular_derivatives
 from ritz.mlip.descriptors.angular_sums import values as angular_values
 from ritz.mlip.descriptors.basis_functions import CUTOFFS, lengths, unit_vectors
 from ritz.mlip.descriptors.derivatives import LocalDerivatives
+from ritz.mlip.descriptors.pair_tiles import AngularTerm
+from ritz.types import Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +122,7 @@ class SymmetryFunctions(AbstractDescriptor):
         self,
         functions: Mapping[str, Sequence[SymmetryFunction]],
         cutoff_function: str = "cosine",
-        dtype: Any = "float64",
+        dtype: DTypeLike = "float64",
         device: str | None = None,
     ):
         each = list(functions.values()) if isinstance(functions, Mapping) else [[functions]]
@@ -219,7 +222,7 @@ class SymmetryFunctions(AbstractDescriptor):
 
     @classmethod
     @override
-    def _of_header(cls, fields: dict[str, Any]) -> Self:
+    def _of_header(cls, fields: Settings) -> Self:
         lists = fields["functions"]
         functions = {element: [SymmetryFunction(**f) for f in own] for element, own in lists}
         return cls(**{**fields, "functions": functions})
@@ -243,29 +246,22 @@ class SymmetryFunctions(AbstractDescriptor):
             own = r_c == jnp.asarray(cutoff, r.dtype)
             cut = CUTOFFS[self.cutoff_function](r**2, cutoff)
             value, slope = (jnp.where(own, *both) for both in zip(cut, (value, slope), strict=True))
-        gaussian: Any = jnp.where(here, jnp.exp(-eta * (r - r_s) ** 2), 0)
+        gaussian: Array = jnp.where(here, jnp.exp(-eta * (r - r_s) ** 2), 0)
         return gaussian * value, 2 * gaussian * (r * slope - eta * (r - r_s) * value)
 
     @property
     def _angular(self) -> AngularSums:
-        place = self.species.index
-        lists = [
-            [
-                (
-                    *map(place, f.elements),
-                    AngularTerm(f.eta, f.r_c, f.kind == "G4", f.lambda_, f.zeta),
-                )
-                for f in own
-                if f.kind != "G2"
-            ]
-            for _, own in self.functions
-        ]
+        def function(f: SymmetryFunction) -> Function:
+            first, second = map(self.species.index, f.elements)
+            return first, second, AngularTerm(f.eta, f.r_c, f.kind == "G4", f.lambda_, f.zeta)
+
+        lists = [[function(f) for f in own if f.kind != "G2"] for _, own in self.functions]
         return angular_sums(lists, self.cutoff_function)
 
     @override
     def features(
-        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int | None = None
-    ) -> Any:
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int | None = None
+    ) -> Float[Array, "atoms n_features"]:
         distances, there = lengths(vectors, pairs)
         radial = jnp.sum(self._radial(distances, there, kinds, centres)[0], axis=-1)
         closest = vectors[:, :near], pairs[:, :near], kinds[:, :near]
@@ -273,7 +269,7 @@ class SymmetryFunctions(AbstractDescriptor):
 
     @override
     def local_derivatives(
-        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int
     ) -> LocalDerivatives:
         distances, there = lengths(vectors, pairs)
         _, radial = self._radial(distances, there, kinds, centres)
