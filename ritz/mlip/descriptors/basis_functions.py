@@ -61,7 +61,7 @@ def lengths(
     Elsewhere lengths are 1, so that derivatives are finite.
     """
     squares = jnp.sum(vectors**2, axis=-1)
-    there = pairs & (squares > 0)
+    there = jnp.asarray(pairs) & (squares > 0)
     return jnp.sqrt(jnp.where(there, squares, 1)), there
 
 
