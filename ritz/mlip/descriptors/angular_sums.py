@@ -108,11 +108,11 @@ def values(
 
     JAX differentiates it in reverse mode, and derivatives in forward mode.
     """
-    return _batched(functools.partial(_on_platform, _values, sums))(vectors, pairs, kinds, centres)
+    return _forward(sums, vectors, pairs, kinds, centres)[0]
 
 
 def _forward(sums: AngularSums, *rows: Array) -> tuple[Array, tuple[Array, ...]]:
-    return values(sums, *rows), rows
+    return _batched(functools.partial(_on_platform, _values, sums))(*rows), rows
 
 
 def _backward(
