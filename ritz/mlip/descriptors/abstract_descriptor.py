@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from ritz.mlip.arrays import AnyArray
 from ritz.mlip.data.datasets import FileRows
 from ritz.mlip.data.labels import as_structure, as_structures
 from ritz.mlip.data.structure import Structure
+from ritz.mlip.descriptors.basis_functions import lengths, unit_vectors
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.descriptors.derivatives import (
     LocalDerivatives,
@@ -24,9 +25,12 @@ from ritz.mlip.descriptors.derivatives import (
     tables_of,
     unpacked_derivatives,
 )
-from ritz.mlip.descriptors.directions import lengths, unit_vectors
 from ritz.mlip.descriptors.featurizing import features_of, widths_of
 from ritz.mlip.descriptors.pairs import PairTable
+from ritz.types import Settings
+
+if TYPE_CHECKING:
+    import ase
 
 
 class AbstractDescriptor(abc.ABC):
@@ -110,7 +114,12 @@ class AbstractDescriptor(abc.ABC):
         return self.n_features - self.n_radial
 
     def local_derivatives(
-        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int
+        self,
+        vectors: Float[AnyArray, "atoms n_neighbors 3"],
+        pairs: Bool[AnyArray, "atoms n_neighbors"],
+        kinds: Int[AnyArray, "atoms n_neighbors"],
+        centres: Int[AnyArray, " atoms"],
+        near: int,
     ) -> LocalDerivatives:
         """How the features of atoms change with the vectors to their neighbours.
 
@@ -125,11 +134,11 @@ class AbstractDescriptor(abc.ABC):
             near: How many of the nearest are within `near_cutoff`, at the most.
         """
 
-        def one(v: Any, p: Any, k: Any, c: Any) -> Any:
+        def one(v: Array, p: Array, k: Array, c: Array) -> AnyArray:
             return self.features(v[None], p[None], k[None], c[None], near)[0]
 
-        jacobian: Any = jax.vmap(jax.jacrev(one))(vectors, pairs, kinds, centres)
-        slopes: Any = jnp.where(pairs[:, None, :, None], jacobian, 0)
+        jacobian: Array = jax.vmap(jax.jacrev(one))(vectors, pairs, kinds, centres)
+        slopes: Array = jnp.where(pairs[:, None, :, None], jacobian, 0)
         distances, there = lengths(vectors, pairs)
         units = unit_vectors(vectors, distances, there)
         radial = jnp.einsum("ankx,akx->ank", slopes[:, : self.n_radial], units)
@@ -161,19 +170,19 @@ class AbstractDescriptor(abc.ABC):
 
     # Files.
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> Settings:
         """All that features depend on, as JSON can hold it; digests are taken of it too."""
-        fields: dict[str, Any] = dataclasses.asdict(self)  # type: ignore[call-overload]
+        fields: Settings = dataclasses.asdict(self)  # type: ignore[call-overload]
         fields.pop("device", None)
         return {"descriptor": type(self).__name__, **fields}
 
     @classmethod
-    def _of_header(cls, fields: dict[str, Any]) -> Self:
+    def _of_header(cls, fields: Settings) -> Self:
         """The descriptor with the fields of a header."""
         return cls(**fields)
 
     @classmethod
-    def from_header(cls, header: Mapping[str, Any]) -> Self:
+    def from_header(cls, header: Mapping[str, object]) -> Self:
         """The descriptor that `header` is of, on JAX's default device.
 
         Raises:
@@ -211,7 +220,9 @@ class AbstractDescriptor(abc.ABC):
         """The place of each species."""
         return {symbol: index for index, symbol in enumerate(self.species)}
 
-    def featurize(self, structure: Any) -> Float[np.ndarray, "n_atoms n_features"]:
+    def featurize(
+        self, structure: "Structure | ase.Atoms"
+    ) -> Float[np.ndarray, "n_atoms n_features"]:
         """The features of a structure.
 
         Args:
@@ -222,7 +233,7 @@ class AbstractDescriptor(abc.ABC):
         """
         return self.featurize_all([as_structure(structure)])[0]
 
-    def featurize_all(self, structures: Iterable[Any]) -> list[np.ndarray]:
+    def featurize_all(self, structures: "Iterable[Structure | ase.Atoms]") -> list[np.ndarray]:
         """`featurize` for many structures at once."""
         chunk = self._chunk(as_structures(structures))
         return self._split(self.features_of(chunk.pairs), chunk)
@@ -301,12 +312,16 @@ class AbstractDescriptor(abc.ABC):
         return itemsize * numbers + 5 * (width + near)
 
     def forces(
-        self, by_feature: Any, tables: Tables, begins: Sequence[Any], with_stress: bool
+        self,
+        by_feature: Float[Array, "atoms n_features"],
+        tables: Tables,
+        begins: Sequence[Int[AnyArray, " atoms"]],
+        with_stress: bool,
     ) -> tuple[Float[Array, "atoms 3"], Float[Array, "atoms 3 3"] | None]:
         """The forces on the atoms of a batch and their shares of the virial; None without stress.
 
         Args:
-            by_feature: Derivatives of the energy by the features, (atoms, n_features).
+            by_feature: Derivatives of the energy by the features.
             tables: Those of the atoms.
             begins: For each species, where it begins in each atom's structure.
             with_stress: Whether the virial is asked for.

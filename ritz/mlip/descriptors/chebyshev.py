@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 from typing_extensions import override
 
@@ -16,16 +17,17 @@ from ritz.checks import check_count, check_positive
 from ritz.mlip.arguments import check_device, check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
-from ritz.mlip.descriptors.cutoffs import cosine_cutoff
-from ritz.mlip.descriptors.derivatives import LocalDerivatives
-from ritz.mlip.descriptors.directions import unit_vectors
-from ritz.mlip.descriptors.pairs import by_kind
-from ritz.mlip.descriptors.polynomials import (
+from ritz.mlip.descriptors.basis_functions import (
     chebyshev_polynomials,
     contraction_of,
+    cosine_cutoff,
     differentiation_of,
     monomials_of,
+    unit_vectors,
 )
+from ritz.mlip.descriptors.derivatives import LocalDerivatives
+from ritz.mlip.descriptors.pairs import by_kind
+from ritz.types import Settings
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -78,7 +80,7 @@ class ChebyshevDescriptor(AbstractDescriptor):
         ang_order: int,
         ang_cutoff: float,
         min_cutoff: float = 0.55,
-        dtype: Any = "float64",
+        dtype: DTypeLike = "float64",
         device: str | None = None,
     ):
         check_count("rad_order", rad_order, 0)
@@ -102,7 +104,7 @@ class ChebyshevDescriptor(AbstractDescriptor):
             )
 
     @override
-    def header(self) -> dict[str, Any]:
+    def header(self) -> Settings:
         fields = super().header()
         del fields["descriptor"]  # files have none if it is this one
         return {**fields, "species": list(self.species)}
@@ -180,13 +182,15 @@ class ChebyshevDescriptor(AbstractDescriptor):
 
     # Features as functions of the vectors to the neighbours.
 
-    def radial_basis(self, distances: Any) -> Float[Array, "*batch rad_order+1 n_neighbors"]:
+    def radial_basis(self, distances: Array) -> Float[Array, "*batch rad_order+1 n_neighbors"]:
         """The terms of the radial sums, (..., n) -> (..., rad_order + 1, n)."""
         x = jnp.minimum(2 * distances / self.rad_cutoff - 1, 1)
         envelope = cosine_cutoff(distances, self.rad_cutoff)
         return jnp.stack([t * envelope for t in chebyshev_polynomials(x, self.rad_order)], axis=-2)
 
-    def radial(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_radial"]:
+    def radial(
+        self, vectors: Array, pairs: Array, weights: Array
+    ) -> Float[Array, "*batch n_radial"]:
         """R, and Rw after it if there are several species.
 
         Args:
@@ -202,7 +206,9 @@ class ChebyshevDescriptor(AbstractDescriptor):
         weighted = jnp.sum(terms * weights[..., None, :], axis=-1)
         return jnp.concatenate([plain, weighted], axis=-1)
 
-    def angular(self, vectors: Any, pairs: Any, weights: Any) -> Float[Array, "*batch n_angular"]:
+    def angular(
+        self, vectors: Array, pairs: Array, weights: Array
+    ) -> Float[Array, "*batch n_angular"]:
         """A, and Aw after it if there are several species; arguments as for `radial`."""
         distances, pairs = self._distances(vectors, pairs)
         envelope: Any = jnp.where(pairs, cosine_cutoff(distances, self.ang_cutoff), 0)
@@ -218,17 +224,17 @@ class ChebyshevDescriptor(AbstractDescriptor):
 
     @override
     def features(
-        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int | None = None
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int | None = None
     ) -> Float[Array, "*batch n_features"]:
         weights = self.weights_of(kinds).astype(vectors.dtype)
         closest = vectors[..., :near, :], pairs[..., :near], weights[..., :near]
         return self.ordered(self.radial(vectors, pairs, weights), self.angular(*closest))
 
-    def weights_of(self, kinds: Any) -> Any:
+    def weights_of(self, kinds: Array) -> Array:
         """The weights s, by the places of the species."""
         return jnp.asarray(self.species_weights)[kinds]
 
-    def ordered(self, radial: Any, angular: Any) -> Any:
+    def ordered(self, radial: Array, angular: Array) -> Array:
         """[R, A, Rw, Aw] from [R, Rw] and [A, Aw]."""
         n_radial, n_angular = self.rad_order + 1, self.ang_order + 1
         return jnp.concatenate(
@@ -236,14 +242,14 @@ class ChebyshevDescriptor(AbstractDescriptor):
              radial[..., n_radial:], angular[..., n_angular:]], axis=-1,
         )  # fmt: skip
 
-    def _distances(self, vectors: Any, pairs: Any) -> tuple[Any, Any]:
+    def _distances(self, vectors: Array, pairs: Array) -> tuple[Array, Array]:
         squares = jnp.where(pairs, jnp.sum(vectors**2, axis=-1), 1)
         distances = jnp.sqrt(jnp.where(squares > 0, squares, 1))
         return distances, pairs & (squares > 0) & (distances >= self.min_cutoff)
 
     @override
     def local_derivatives(
-        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int
     ) -> LocalDerivatives:
         weights = self.weights_of(kinds)
         distances, pairs = self._distances(vectors, pairs)
@@ -256,7 +262,9 @@ class ChebyshevDescriptor(AbstractDescriptor):
         return LocalDerivatives(slopes, units, angular, distances)
 
     @override
-    def pullback(self, by_feature: Any, local: LocalDerivatives, kinds: Any) -> tuple[Any, Any]:
+    def pullback(
+        self, by_feature: Array, local: LocalDerivatives, kinds: Array
+    ) -> tuple[Array, Array]:
         dtype = local.slopes.dtype  # selection, since a lookup for each pair takes longer
         weights = by_kind(kinds, [jnp.asarray(s, dtype) for s in self.species_weights])
         weights = jnp.broadcast_to(weights, kinds.shape)
@@ -269,7 +277,9 @@ class ChebyshevDescriptor(AbstractDescriptor):
         push = jnp.einsum("amp,am->ap", local.angular.reshape(n_atoms, n_angular, -1), angular)
         return pull, push.reshape(n_atoms, 3, near)
 
-    def _angular_derivatives(self, distances: Any, pairs: Any, weights: Any, units: Any) -> Any:
+    def _angular_derivatives(
+        self, distances: Array, pairs: Array, weights: Array, units: Array
+    ) -> Array:
         """Derivatives of A and Aw by the vectors v_j.
 
         With P_n(u) = sum_k f_k T_n(u . u_k), a polynomial in u whose coefficients the moments

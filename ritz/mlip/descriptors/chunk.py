@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Int
@@ -10,6 +10,8 @@ from jaxtyping import Int
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.pairs import PairArrays, PairTable, kinds_of, pair_table
 from ritz.potentials.pairs import row_places
+
+_T = TypeVar("_T")
 
 
 class Chunk:
@@ -125,7 +127,7 @@ class Chunk:
         )  # fmt: skip
 
 
-def _some(values: Sequence[Any], places: Sequence[int]) -> list[Any]:
+def _some(values: Sequence[_T], places: Sequence[int]) -> list[_T]:
     return [values[place] for place in places]
 
 

@@ -138,7 +138,7 @@ def forces(
     descriptor: "AbstractDescriptor",
     by_feature: Float[Array, "atoms n_features"],
     tables: Tables,
-    begins: Sequence[Any],
+    begins: Sequence[Int[AnyArray, " atoms"]],
     with_stress: bool,
 ) -> tuple[Float[Array, "atoms 3"], Float[Array, "atoms 3 3"] | None]:
     """The forces on atoms and their shares of the virial, see `AbstractDescriptor.forces`.
@@ -157,7 +157,11 @@ def forces(
     return along + jnp.stack(across, axis=-1), virial
 
 
-def _virial(local: LocalDerivatives, pull: Any, push: Any) -> Any:
+def _virial(
+    local: LocalDerivatives,
+    pull: Float[AnyArray, "atoms n_neighbors"],
+    push: Float[AnyArray, "atoms 3 n_near"],
+) -> Float[Array, "atoms 3 3"]:
     """The sum over neighbours of p_ij times the vector to j, made symmetric."""
     assert local.distances is not None
     vectors = local.units * local.distances[:, None]

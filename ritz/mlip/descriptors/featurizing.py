@@ -2,16 +2,20 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import jax
 import numpy as np
 
 from ritz.mlip.arguments import default_device
+from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.pairs import PairTable, Rows
 
 if TYPE_CHECKING:
     from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
+    from ritz.mlip.descriptors.derivatives import LocalDerivatives
+
+_T = TypeVar("_T")
 
 
 def features_of(
@@ -35,12 +39,12 @@ def features_of(
 
 def local_derivatives_of(
     descriptor: "AbstractDescriptor", table: PairTable, width: int = 0, near: int = 0
-) -> Iterator[tuple[slice, Any]]:
+) -> "Iterator[tuple[slice, LocalDerivatives]]":
     """`local_derivatives` of the atoms of a table in float64, block by block; see `features_of`."""
     width, near = widths_of(descriptor, table, width, near)
     for atoms, rows in row_blocks(table, width, descriptor.atoms_at_once):
         found = _local_derivatives(descriptor, near, rows)
-        yield atoms, type(found)(*(part[: atoms.stop - atoms.start] for part in found))
+        yield atoms, jax.tree.map(lambda part, n=atoms.stop - atoms.start: part[:n], found)
 
 
 def widths_of(
@@ -57,11 +61,11 @@ def row_blocks(table: PairTable, width: int, n_rows: int) -> Iterator[tuple[slic
         yield slice(start, stop), table.rows(start, stop, width, n_rows)
 
 
-def _in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
+def _in_float64(function: Callable[..., _T]) -> Callable[..., _T]:
     compiled = jax.jit(function, static_argnums=(0, 1))
 
     @functools.wraps(function)
-    def call(descriptor: "AbstractDescriptor", near: int, rows: Rows) -> Any:
+    def call(descriptor: "AbstractDescriptor", near: int, rows: Rows) -> _T:
         with jax.enable_x64(True), default_device(descriptor.device):
             return jax.tree.map(np.asarray, compiled(descriptor, near, rows))
 
@@ -69,10 +73,12 @@ def _in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_in_float64
-def _features(descriptor: "AbstractDescriptor", near: int, rows: Rows) -> Any:
+def _features(descriptor: "AbstractDescriptor", near: int, rows: Rows) -> AnyArray:
     return descriptor.features(*rows, near)
 
 
 @_in_float64
-def _local_derivatives(descriptor: "AbstractDescriptor", near: int, rows: Rows) -> Any:
+def _local_derivatives(
+    descriptor: "AbstractDescriptor", near: int, rows: Rows
+) -> "LocalDerivatives":
     return descriptor.local_derivatives(*rows, near)

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from ritz.mlip.arrays import AnyArray
 from ritz.mlip.data.structure import Structure
 from ritz.potentials.pairs import padded_width, pairs_on_host, row_places
 
@@ -137,7 +138,7 @@ def pair_table(
     sizes = np.array([len(structure) for structure in structures], int)
     if pairs is None:
         pairs = [find_pairs(structure, cutoff) for structure in structures]
-    columns: list[list[Any]] = [[], [], [], []]
+    columns: list[list[np.ndarray]] = [[], [], [], []]
     begin, dropped = 0, {}
     for place, (structure, (first, second, shifts)) in enumerate(
         zip(structures, pairs, strict=True)
@@ -162,7 +163,9 @@ def pair_table(
     )  # fmt: skip
 
 
-def closest_dropped(first: Any, second: Any, distances: Any, least: float) -> Dropped | None:
+def closest_dropped(
+    first: np.ndarray, second: np.ndarray, distances: np.ndarray, least: float
+) -> Dropped | None:
     """The closest of some pairs if it is too close, or all but at one place; otherwise None."""
     if not len(distances):
         return None
@@ -189,14 +192,18 @@ def kinds_of(structure: Structure, species: Sequence[str], place: int) -> np.nda
     return np.array([known[symbol] for symbol in structure.species], np.int8)
 
 
-def with_partners(values: Any, partners: Any, sign: int = 1) -> Any:
+def with_partners(
+    values: Float[AnyArray, "atoms n_neighbors"],
+    partners: Int[AnyArray, "atoms n_neighbors"],
+    sign: int = 1,
+) -> Float[Array, "atoms n_neighbors"]:
     """`values + sign * values[partners]`, both of the shape of `partners`.
 
     Partners of partners are where one began, so that the map is its own transpose.
     """
 
     @jax.custom_vjp
-    def both(values: Any) -> Any:
+    def both(values: Array) -> Array:
         other = values.reshape(-1)[partners]
         return values + other if sign > 0 else values - other
 
@@ -204,12 +211,16 @@ def with_partners(values: Any, partners: Any, sign: int = 1) -> Any:
     return both(values)
 
 
-def partners_in_batch(kinds: Any, partners: Any, begins: Sequence[Any]) -> Any:
+def partners_in_batch(
+    kinds: Int[AnyArray, "atoms n_neighbors"],
+    partners: Int[AnyArray, "atoms n_neighbors"],
+    begins: Sequence[Int[AnyArray, " atoms"]],
+) -> Int[AnyArray, "atoms n_neighbors"]:
     """Partners counted from the first atom of the batch."""
     return partners + by_kind(kinds, [begin[:, None] for begin in begins]) * partners.shape[1]
 
 
-def by_kind(kinds: Any, values: Sequence[Any]) -> Any:
+def by_kind(kinds: AnyArray, values: Sequence[AnyArray]) -> AnyArray:
     """The value of each one's species."""
     found = values[0]
     for kind, value in enumerate(values[1:], start=1):

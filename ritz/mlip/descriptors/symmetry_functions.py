@@ -1,25 +1,26 @@
 """The symmetry functions of Behler and Parrinello."""
 
-import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_count, check_number, check_positive
 from ritz.mlip.arguments import check_device, check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
-from ritz.mlip.descriptors.cutoffs import cosine_cutoff, tanh3_cutoff
+from ritz.mlip.descriptors.angular_sums import AngularSums, Function, angular_sums
+from ritz.mlip.descriptors.angular_sums import derivatives as angular_derivatives
+from ritz.mlip.descriptors.angular_sums import values as angular_values
+from ritz.mlip.descriptors.basis_functions import CUTOFFS, lengths, unit_vectors
 from ritz.mlip.descriptors.derivatives import LocalDerivatives
-from ritz.mlip.descriptors.directions import lengths, unit_vectors
-
-CUTOFFS = {"cosine": cosine_cutoff, "tanh3": tanh3_cutoff}
-"""Cutoff functions by name; n2p2's types 1 and 2."""
+from ritz.mlip.descriptors.pair_tiles import AngularTerm
+from ritz.types import Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,45 +90,6 @@ def G5(
     return SymmetryFunction("G5", elements, eta, r_c, lambda_=lambda_, zeta=zeta)
 
 
-_Geometry = collections.namedtuple("_Geometry", "kinds vectors units r cosines r_jk triples")
-"""The neighbours of an atom, and pairs of them."""
-
-
-def _geometry(vectors: Any, pairs: Any, kinds: Any) -> _Geometry:
-    r, pairs = lengths(vectors, pairs)
-    units = unit_vectors(vectors, r, pairs)
-    triples = pairs[:, None] & pairs & ~np.eye(len(pairs), dtype=bool)
-    r_jk, _ = lengths(vectors - vectors[:, None], triples)
-    return _Geometry(kinds, vectors, units, r, units @ units.T, r_jk, triples)
-
-
-def _angle(g: _Geometry, lambda_: float, zeta: float) -> tuple[Any, Any]:
-    """2^(1-zeta) (1 + lambda cos theta)^zeta, and its derivative by the cosine."""
-    half = jnp.maximum(1 + lambda_ * g.cosines, 0) / 2
-    zeta = int(zeta) if zeta == int(zeta) else zeta  # such powers are products
-    return 2 * half**zeta, lambda_ * zeta * half ** (zeta - 1)
-
-
-def _sums(g: _Geometry, stacks: Any, own: Any, derive: bool) -> Any:
-    """One of the G4 and G5 of an atom, or its derivatives.
-
-    With c = cos theta, the derivative of a term T by the vector v_j is
-    dT/dc (u_k - c u_j) / r_ij + dT/dr_ij u_j - dT/dr_jk (v_k - v_j) / r_jk.
-    """
-    first, second = g.kinds == own[0], g.kinds == own[1]
-    either = (first[:, None] & second) | (second[:, None] & first)
-    angle, *by_cosine = (part[own[2]] for part in stacks[0])
-    envelope, *slopes = (part[own[3]] for part in stacks[1])
-    angle: Any = jnp.where(either, angle, 0)
-    if not derive:
-        return jnp.sum(angle * envelope) / 2  # each pair is there twice
-    by_cosine: Any = jnp.where(either, by_cosine[0] * envelope, 0) / g.r[:, None]
-    by_r, by_jk = angle * slopes[0], angle * slopes[1]
-    along = jnp.sum(by_r - by_cosine * g.cosines, axis=1)
-    found = by_cosine @ g.units + along[:, None] * g.units
-    return (found + jnp.sum(by_jk, axis=1)[:, None] * g.vectors - by_jk @ g.vectors).T
-
-
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
 class SymmetryFunctions(AbstractDescriptor):
     """Atom-centred symmetry functions, a list of them for each element.
@@ -154,13 +116,13 @@ class SymmetryFunctions(AbstractDescriptor):
     cutoff_function: str
     dtype: str
     device: str | None = dataclasses.field(default=None, compare=False)
-    atoms_at_once: ClassVar[int] = 64
+    atoms_at_once: ClassVar[int] = 256
 
     def __init__(
         self,
         functions: Mapping[str, Sequence[SymmetryFunction]],
         cutoff_function: str = "cosine",
-        dtype: Any = "float64",
+        dtype: DTypeLike = "float64",
         device: str | None = None,
     ):
         each = list(functions.values()) if isinstance(functions, Mapping) else [[functions]]
@@ -260,91 +222,59 @@ class SymmetryFunctions(AbstractDescriptor):
 
     @classmethod
     @override
-    def _of_header(cls, fields: dict[str, Any]) -> Self:
+    def _of_header(cls, fields: Settings) -> Self:
         lists = fields["functions"]
         functions = {element: [SymmetryFunction(**f) for f in own] for element, own in lists}
         return cls(**{**fields, "functions": functions})
 
-    def _table(self, kinds: Sequence[str], row: Any, centres: Any, dtype: Any) -> Any:
-        """Rows of each atom's functions, (atoms, n_functions, 4), and some of no element, -1."""
-        lists = [[row(f) for f in own if f.kind in kinds] for _, own in self.functions]
-        filled = [own + [(-1, 1, 0, 0)] * (self._most(kinds) - len(own)) for own in lists]
-        return jnp.asarray(np.array(filled).reshape(len(lists), -1, 4), dtype)[centres]
-
-    def _cut(self, r: Any, r_c: Any) -> tuple[Any, Any]:
-        """The cutoff function, and its derivative."""
-        cut = CUTOFFS[self.cutoff_function]
-        return jax.jvp(lambda r: cut(r, r_c), (r,), (jnp.ones_like(r),))
-
-    def _radial(self, distances: Any, pairs: Any, kinds: Any, centres: Any) -> tuple[Any, Any]:
+    def _radial(
+        self, distances: Array, pairs: Array, kinds: Array, centres: Array
+    ) -> tuple[Array, Array]:
         """The terms of G2, (atoms, n_radial, n_neighbors), and their derivatives by r."""
-
-        def row(f: SymmetryFunction) -> tuple[float, ...]:
-            return self.species.index(f.elements[0]), f.r_c, f.eta, f.r_s
-
-        table = self._table(("G2",), row, centres, distances.dtype)
-        element, r_c, eta, r_s = jnp.moveaxis(table[:, :, None], -1, 0)
+        lists = [[f for f in own if f.kind == "G2"] for _, own in self.functions]
+        none = [(-1.0, 1.0, 0.0, 0.0)]  # of no element
+        filled = [
+            [(self.species.index(f.elements[0]), f.r_c, f.eta, f.r_s) for f in own]
+            + none * (self.n_radial - len(own))
+            for own in lists
+        ]
+        table = jnp.asarray(np.array(filled).reshape(len(lists), -1, 4), distances.dtype)
+        element, r_c, eta, r_s = jnp.moveaxis(table[centres][:, :, None], -1, 0)
         r, here = distances[:, None], pairs[:, None] & (kinds[:, None] == element)
-        f, slope = self._cut(r, r_c)
-        gaussian: Any = jnp.where(here, jnp.exp(-eta * (r - r_s) ** 2), 0)
-        return gaussian * f, gaussian * (slope - 2 * eta * (r - r_s) * f)
+        value, slope = jnp.zeros_like(here, r.dtype), jnp.zeros_like(here, r.dtype)
+        for cutoff in sorted({f.r_c for own in lists for f in own}):  # once for each neighbour
+            own = r_c == jnp.asarray(cutoff, r.dtype)
+            cut = CUTOFFS[self.cutoff_function](r**2, cutoff)
+            value, slope = (jnp.where(own, *both) for both in zip(cut, (value, slope), strict=True))
+        gaussian: Array = jnp.where(here, jnp.exp(-eta * (r - r_s) ** 2), 0)
+        return gaussian * value, 2 * gaussian * (r * slope - eta * (r - r_s) * value)
 
-    def _angular(self, closest: tuple[Any, ...], centres: Any, derive: bool) -> Any:
-        """G4 and G5, (atoms, n_angular), or their derivatives, (atoms, n_angular, 3, n_near).
-
-        What functions share, the power of the cosine or all else, is computed once.
-        """
-        functions = [f for _, own in self.functions for f in own if f.kind != "G2"]
-        angles = sorted({(f.lambda_, f.zeta) for f in functions})
-        envelopes = sorted({(f.kind, f.eta, f.r_c) for f in functions})
-
-        def row(f: SymmetryFunction) -> tuple[int, ...]:
+    @property
+    def _angular(self) -> AngularSums:
+        def function(f: SymmetryFunction) -> Function:
             first, second = map(self.species.index, f.elements)
-            angle, envelope = (f.lambda_, f.zeta), (f.kind, f.eta, f.r_c)
-            return first, second, angles.index(angle), envelopes.index(envelope)
+            return first, second, AngularTerm(f.eta, f.r_c, f.kind == "G4", f.lambda_, f.zeta)
 
-        def of_atom(atom: Any) -> Any:
-            g, table = _geometry(*atom[:3]), atom[3]
-            factors = [_angle(g, *f) for f in angles], [self._envelope(g, *f) for f in envelopes]
-            if not derive:
-                factors = [[values[:1] for values in several] for several in factors]
-            stacks = [[jnp.stack(part) for part in zip(*f, strict=True)] for f in factors]
-            return jax.lax.map(jax.checkpoint(lambda own: _sums(g, stacks, own, derive)), table)
-
-        if not functions:
-            n_atoms, near = closest[1].shape
-            return jnp.zeros((n_atoms, 0, 3, near) if derive else (n_atoms, 0), closest[0].dtype)
-        atoms = *closest, self._table(("G4", "G5"), row, centres, int)
-        return jax.lax.map(of_atom, atoms, batch_size=self.atoms_at_once)
-
-    def _envelope(self, g: _Geometry, kind: str, eta: float, r_c: float) -> tuple[Any, ...]:
-        """The factor of terms without the angle; its derivatives by r_ij, and by r_jk over r_jk."""
-        (f, slope), r_jk = self._cut(g.r, r_c), g.r_jk
-        far, far_slope = self._cut(r_jk, r_c) if kind == "G4" else (1.0, 0.0)
-        squares = g.r[:, None] ** 2 + g.r**2 + (r_jk**2 if kind == "G4" else 0)
-        gaussian: Any = jnp.where(g.triples, jnp.exp(-eta * squares), 0)
-        both = gaussian * f[:, None] * f
-        by_r = gaussian * (slope - 2 * eta * g.r * f)[:, None] * f * far
-        by_jk = both * (far_slope - 2 * eta * r_jk * far) / r_jk if kind == "G4" else 0 * both
-        return both * far, by_r, by_jk
+        lists = [[function(f) for f in own if f.kind != "G2"] for _, own in self.functions]
+        return angular_sums(lists, self.cutoff_function)
 
     @override
     def features(
-        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int | None = None
-    ) -> Any:
-        distances, pairs = lengths(vectors, pairs)
-        radial = jnp.sum(self._radial(distances, pairs, kinds, centres)[0], axis=-1)
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int | None = None
+    ) -> Float[Array, "atoms n_features"]:
+        distances, there = lengths(vectors, pairs)
+        radial = jnp.sum(self._radial(distances, there, kinds, centres)[0], axis=-1)
         closest = vectors[:, :near], pairs[:, :near], kinds[:, :near]
-        angular = self._angular(closest, centres, derive=False)
-        return jnp.concatenate([radial, angular], axis=-1)
+        return jnp.concatenate([radial, angular_values(self._angular, *closest, centres)], axis=-1)
 
     @override
     def local_derivatives(
-        self, vectors: Any, pairs: Any, kinds: Any, centres: Any, near: int
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int
     ) -> LocalDerivatives:
-        distances, pairs = lengths(vectors, pairs)
-        _, radial = self._radial(distances, pairs, kinds, centres)
-        units = unit_vectors(vectors, distances, pairs)
+        distances, there = lengths(vectors, pairs)
+        _, radial = self._radial(distances, there, kinds, centres)
+        units = unit_vectors(vectors, distances, there)
         closest = vectors[:, :near], pairs[:, :near], kinds[:, :near]
-        angular = self._angular(closest, centres, derive=True)
+        angular = angular_derivatives(self._angular, *closest, centres)
+        angular = jnp.swapaxes(angular, -1, -2)
         return LocalDerivatives(radial, jnp.moveaxis(units, -1, -2), angular, distances)

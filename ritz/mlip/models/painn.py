@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ritz.mlip.descriptors.cutoffs import cosine_cutoff
+from ritz.mlip.descriptors.basis_functions import cosine_cutoff
 from ritz.potentials import AtomicGraph
 
 

@@ -1,6 +1,9 @@
+import functools
 import itertools
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -116,6 +119,45 @@ def test_neighbours_in_a_line_and_at_the_cutoff():
         assert d.featurize(line)[0, 0] == pytest.approx(0, abs=1e-12)
         rows = d.file_rows([line], with_features=False, with_derivatives=True)
         assert all(np.all(np.isfinite(values)) for values, _ in rows.derivatives)
+
+
+def test_more_neighbours_than_a_tile_in_any_order_and_in_batches():
+    """Rows as calculators and relaxation have them: not sorted, longer than need be, stacked."""
+    functions = [
+        G2("O", 0.4, 1.0, 3.0), G4(("O", "O"), 0.05, -1, 4, 3.0), G5(("O", "Ti"), 0.1, 1, 2, 2.0)
+    ]  # fmt: skip
+    d = SymmetryFunctions({"Ti": functions, "O": functions[:2]})
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2, 3, 29, 3)) * 1.5
+    pairs = rng.random((2, 3, 29)) < 0.8
+    kinds, centres = rng.integers(0, 2, (2, 3, 29)), np.array([[0, 1, 1], [1, 0, 0]])
+    with jax.enable_x64(True):
+        rows = tuple(map(jnp.asarray, (vectors, pairs, kinds, centres)))
+        found = jax.jit(jax.vmap(d.features))(*rows)
+        weights = jnp.asarray(rng.normal(size=(4, 2, 3, 3)))
+
+        def pulled(weights, *rows):
+            return jax.vjp(lambda v: d.features(v, *rows[1:]), rows[0])[1](weights)[0]
+
+        slopes = jax.jit(jax.vmap(jax.vmap(pulled), in_axes=(0, None, None, None, None)))(
+            weights, *rows
+        )
+        local = jax.jit(functools.partial(d.local_derivatives, near=29))
+        each = [local(*(part[n] for part in rows)) for n in range(2)]
+    for n in range(2):
+        for atom in range(3):
+            around = [
+                (d.species[k], v)
+                for v, p, k in zip(vectors[n, atom], pairs[n, atom], kinds[n, atom], strict=True)
+                if p
+            ]
+            own = d.functions[centres[n, atom]][1]
+            expected = [value(f, around, "cosine") for f in own]
+            np.testing.assert_allclose(found[n, atom, : len(own)], expected, rtol=1e-10)
+        along = each[n].slopes[:, :, None] * each[n].units[:, None]
+        jacobian = np.concatenate([along, each[n].angular], axis=1)
+        expected = np.einsum("maf,afxk->makx", weights[:, n], jacobian)
+        np.testing.assert_allclose(slopes[:, n], expected, rtol=1e-10, atol=1e-12)
 
 
 def test_grid():
