@@ -5,15 +5,16 @@ import math
 import os
 import subprocess
 import time
-from typing import Any
 
 import jax
 from typing_extensions import override
 
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.driver.processes.consensus import agree
+from ritz.types import Row
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class SlurmRequeue(AbstractCallback):
         return False
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         self._job = os.environ.get("SLURM_JOB_ID")
         self._longest, self._last, self._due = 0.0, None, False
         self._deadline = math.inf
@@ -71,7 +72,7 @@ class SlurmRequeue(AbstractCallback):
             )
         self._deadline = time.monotonic() + self._time_left()
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Stop if the next step might come too late."""
         now = time.monotonic()
         if self._last is not None:
@@ -90,7 +91,7 @@ class SlurmRequeue(AbstractCallback):
         stop.reason = StopReason.TIMED_OUT
         raise stop
 
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         """Requeue the job if the run was stopped for lack of time."""
         announced = driver.stop_reason is StopReason.INTERRUPTED and (
             "SIGUSR1" in driver.stop_message

@@ -1,7 +1,6 @@
 """Drivers with a precision of their own."""
 
 import contextlib
-from typing import Any
 
 import jax
 
@@ -15,7 +14,7 @@ class OwnPrecision(CompiledDriver):
     dtype: str
     """ "float64" or "float32"."""
 
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
         """Context in which JAX computes in the driver's precision."""
         return jax.enable_x64(self.dtype == "float64")
 

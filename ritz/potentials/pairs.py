@@ -1,14 +1,16 @@
 """Neighbour pairs by vesin's cell lists, on the host."""
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ritz.extras import needs
 
 
-def _vesin(positions: Any, cell: Any, pbc: Any, reach: float, wanted: str) -> list[np.ndarray]:
+def _vesin(
+    positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, reach: float, wanted: str
+) -> list[np.ndarray]:
     with needs("A neighbour list", "relax"):
         from vesin import NeighborList
 
