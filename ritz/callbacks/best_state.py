@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 from typing_extensions import override
 
-from ritz.callbacks.monitor import check_mode, find, mean_and_error, read
+from ritz.callbacks.monitor import check_mode, find, mean_and_error, read_monitor
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
@@ -59,7 +59,7 @@ class BestState(AbstractCallback):
         """Keep the parameters, which are those of the loss, if the score is the best so far."""
         if driver.traces(self) or driver.doubts:
             return
-        found = read(self.monitor, log_data, driver)
+        found = read_monitor(self.monitor, log_data, driver)
         if found is None:
             return
         value, error = found

@@ -61,7 +61,7 @@ def _number(value: object, monitor: str) -> float:
 
 
 def mean_and_error(value: Loss, owner: object) -> tuple[jax.Array, jax.Array]:
-    """Like `read`, from what `find` gave, inside compiled functions; an error of 0 if none."""
+    """Like `read_monitor` in compiled functions, from what `find` gave; an error of 0 if none."""
     value, error = mean_of(value), error_of(owner)
     if np.ndim(value):
         raise LookupError("the monitored quantity is no single number")
@@ -100,7 +100,7 @@ def period(monitor: str, driver: AbstractDriver) -> tuple[str, int]:
     return driver.period if at_times else ("step", 1)
 
 
-def read(
+def read_monitor(
     monitor: str, log_data: Mapping[str, object], driver: AbstractDriver
 ) -> tuple[float, float] | None:
     """The monitored number and its error bar, real parts taken.
@@ -137,7 +137,7 @@ def read(
 def read_finite(
     monitor: str, log_data: Mapping[str, object], driver: AbstractDriver
 ) -> tuple[float, float] | None:
-    """Like `read`, for conditions: they cannot judge what is not finite.
+    """Like `read_monitor`, for conditions: they cannot judge what is not finite.
 
     Returns:
         The number and its error bar; None also where the number is not finite and the run was told
@@ -146,7 +146,7 @@ def read_finite(
     Raises:
         DivergedError: Where it was not.
     """
-    found = read(monitor, log_data, driver)
+    found = read_monitor(monitor, log_data, driver)
     if found is None or math.isfinite(found[0]):
         return found
     if getattr(driver, "on_divergence", "stop") == "ignore":

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from ritz.driver.assigned_update import check_update
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import CallbackTable, HookList
 from ritz.driver.run_state import RunState
@@ -119,6 +120,8 @@ class DriverView:
 
         Raises:
             DeferredAccessError: In a deferred hook of a step that ran within a block.
+            ValueError: If it is set to a tree of another structure, or with arrays of other shapes
+                or kinds of numbers.
         """
         self._refuse_deferred("asked for driver.update")
         return self._dp
@@ -126,6 +129,8 @@ class DriverView:
     @update.setter
     def update(self, update: PyTree) -> None:
         self._refuse_deferred("set driver.update")
+        if self._dp is not None:
+            check_update(update, self._dp)
         self._dp = update
 
     @property

@@ -109,7 +109,8 @@ def _check_derivatives(descriptor: "AbstractDescriptor", atoms: "Atoms", toleran
     by_feature = random.normal(size=(len(atoms), descriptor.n_features))
     with jax.enable_x64(True):
         rows = chunk.pairs.rows(0, len(atoms), widths[0] + 8)
-        vectors, *others = map(jnp.asarray, rows)
+        vectors, *rest = map(jnp.asarray, rows)
+        others = rest[0], rest[1], rest[2]
         order = random.permutation(vectors.shape[1])
         shuffled = *(part[:, order] for part in rows[:3]), rows[3]
         total = jax.jit(lambda v, p, k, c: jnp.sum(by_feature * descriptor.features(v, p, k, c)))
