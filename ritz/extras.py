@@ -46,7 +46,7 @@ class needs:
         self.what, self.extra = what, extra
 
     def __enter__(self) -> None:
-        """Enter the context."""
+        """Enter the context, which holds nothing."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object

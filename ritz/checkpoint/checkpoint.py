@@ -28,7 +28,7 @@ from ritz.types import Row, State
 _logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 60.0
-"""The default interval."""
+"""Seconds between two checkpoints if no interval is given."""
 
 
 class Checkpoint(AbstractCallback):

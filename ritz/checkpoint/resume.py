@@ -66,7 +66,7 @@ def resume_run(
     inside = folder is not None and entry.path.parent == folder.path
     if own is not None and not inside:
         own.refuse_another(resume=False)
-    began, extended = _load(entry, contents, driver, hooks, own, inside, n_iter)
+    began, extended = _load(entry, contents, driver, hooks, own=own, inside=inside, n_iter=n_iter)
     if own is not None and inside:
         own.goes_on(entry, began, extended)
     return began
@@ -133,6 +133,7 @@ def _load(
     contents: Contents,
     driver: AbstractDriver,
     hooks: HookList,
+    *,
     own: Checkpoint | None,
     inside: bool,
     n_iter: int,

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 
 import jax
 from typing_extensions import override
@@ -99,12 +100,12 @@ class SlurmRequeue(AbstractCallback):
         due = agree(self._job is not None and (self._due or announced))
         if not due or jax.process_index() != 0:
             return
-        if _ask("scontrol", "requeue", str(self._job)) is not None:
+        if _ask(["scontrol", "requeue", str(self._job)]) is not None:
             _logger.info("SlurmRequeue: job %s is in the queue again.", self._job)
 
     def _time_left(self) -> float:
         """Seconds until the job ends; infinity if there is no limit, or if it is not known."""
-        text = _ask("squeue", "--noheader", "--jobs", str(self._job), "--format", "%L")
+        text = _ask(["squeue", "--noheader", "--jobs", str(self._job), "--format", "%L"])
         left = None if text is None else _seconds(text.strip())
         if left is not None:
             return left - _GRANULARITY
@@ -121,7 +122,7 @@ class SlurmRequeue(AbstractCallback):
         return math.inf
 
 
-def _ask(*command: str) -> str | None:
+def _ask(command: Sequence[str]) -> str | None:
     """Output of a Slurm program; None, with a warning, if it is missing or fails."""
     try:
         done = subprocess.run(

@@ -36,9 +36,9 @@ class RunDefaults(NamedTuple):
     observe: Callable[[Mapping[str, object], int], AbstractCallback]
     """`obs={...}`: (observables, step_size) -> callback."""
     progress: Callable[[], AbstractCallback]
-    """`show_progress=True`."""
+    """`show_progress=True`: () -> progress bar."""
     timing: Callable[[], AbstractCallback]
-    """`timeit=True`."""
+    """`timeit=True`: () -> callback that times the hooks."""
     resume: Callable[["AbstractDriver", HookList, bool | str | os.PathLike[str], int], int]
     """`resume=...`: (driver, hooks, resume, n_iter) -> the step at which the saved run began."""
 

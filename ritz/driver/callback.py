@@ -47,7 +47,7 @@ class CallbackOrder(enum.IntEnum):
     OBSERVE = -10
     """Observables: later callbacks find their values in `log_data`."""
     USER = 0
-    """The default."""
+    """The default: between observables and loggers."""
     LOG = 10
     """Loggers: they write the row here."""
     CHECKPOINT = 20

@@ -12,7 +12,7 @@ class OwnPrecision(CompiledDriver):
     """Runs in float32 or float64, whatever is set in JAX; a subclass sets `dtype` first."""
 
     dtype: str
-    """ "float64" or "float32"."""
+    """Type of the driver's numbers, "float64" or "float32"."""
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         """Context in which JAX computes in the driver's precision."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
 
 from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE
@@ -116,8 +117,8 @@ class Potential(AbstractPotential):
         self.params = params
         self.cutoff = cutoff
 
+    @override
     def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
-        """The function's energy."""
         return self.function(params, structure)
 
 

@@ -1,4 +1,4 @@
-"""The plain gradient."""
+"""The gradient of the loss as an update rule: steepest descent."""
 
 import dataclasses
 

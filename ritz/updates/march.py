@@ -28,7 +28,7 @@ class MarchState(NamedTuple):
 
     step: Array
     previous: Inexact[Array, " n_parameters"]
-    """The last direction."""
+    """The direction of the last step, zero before the first."""
     variance: Float[Array, " n_parameters"]
     """The moving average of the squared changes of direction, biased towards zero."""
 

@@ -28,7 +28,7 @@ class Problem:
     log_psi: Callable[[PyTree, PyTree], Inexact[Array, " n_samples"]]
     """`(params, samples) -> log psi`, for a batch."""
     params: PyTree
-    """The present parameters."""
+    """The parameters at which losses and derivatives are taken."""
     samples: PyTree
     """The samples, first axis n_samples."""
     losses: Inexact[Array, " n_samples"]
@@ -82,7 +82,14 @@ class Problem:
         params, probabilities = self.params, self.probabilities
         if self.single_scores:
             params, probabilities = single((params, probabilities))
-        return scores(self.log_psi, params, self.samples, probabilities, self.mode, self.chunk_size)
+        return scores(
+            self.log_psi,
+            params,
+            self.samples,
+            probabilities,
+            mode=self.mode,
+            chunk_size=self.chunk_size,
+        )
 
     def gradient(self) -> PyTree:
         """The gradient of the loss, from one vector-Jacobian product.

@@ -16,7 +16,7 @@ class Realified(NamedTuple):
     flatten: Callable[[PyTree], Array]
     """tree -> vector of shape (n_parameters,)."""
     restore: Callable[[Array], PyTree]
-    """vector -> tree."""
+    """vector of shape (n_parameters,) -> tree."""
 
 
 def realify(params: PyTree, mode: str) -> Realified:

@@ -66,8 +66,9 @@ class Cholesky:
             return solution, {}
         failed = ~jnp.all(jnp.isfinite(solution))
         fallback = self.fallback
+        operands = matrix, rhs, solution
         solution = jax.lax.cond(
-            failed, lambda m, b, _: fallback(m, b)[0], lambda _m, _b, x: x, matrix, rhs, solution
+            failed, lambda m, b, _: fallback(m, b)[0], lambda _m, _b, x: x, *operands
         )
         return solution, {"solver_fallback": failed}
 
