@@ -96,8 +96,7 @@ class Checkpoint(AbstractCallback):
             check_count("every_steps", every_steps, 1)
         if every_seconds is not None:
             check_number("every_seconds", every_seconds, 0)
-        self.every_steps = every_steps
-        self.every_seconds = every_seconds
+        self.every_steps, self.every_seconds = every_steps, every_seconds
         self.retention = Retention(max_to_keep, keep_best)
         self.save_on_stop = save_on_stop
         if isinstance(accept_changes, str):
@@ -116,8 +115,7 @@ class Checkpoint(AbstractCallback):
         self._extended: Entry | None = None
         """Last step of the saved run that this one extends; its last row is written again."""
         self._description: State = {}
-        self._last_time = 0.0
-        self._started = False
+        self._last_time, self._started = 0.0, False
         self._final: tuple[Contents, bool] | None = None
         self._judgements = Judgements()
         self._pending: Contents | None = None

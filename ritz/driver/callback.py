@@ -32,10 +32,7 @@ STEP_HOOKS = (
 HOOKS = ("on_run_start", *STEP_HOOKS, "on_run_end", "on_run_error")
 """All hooks, in calling order."""
 
-_RETIRED_HOOKS = {
-    "on_legacy_run": "before_parameter_update",
-    "on_parameter_update": "before_parameter_update",
-}
+_RETIRED_HOOKS = ("on_legacy_run", "on_parameter_update")
 
 
 class CallbackOrder(enum.IntEnum):
@@ -60,8 +57,7 @@ def _closest_hook(name: str) -> str | None:
     """The hook whose name `name` resembles, or None."""
     if name in HOOKS or not name.startswith(("on_", "before_", "after_")):
         return None
-    found = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.75)
-    return found[0] if found else None
+    return next(iter(difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.75)), None)
 
 
 class AbstractCallback:
@@ -114,7 +110,7 @@ class AbstractCallback:
                 check_arguments(f"{cls.__name__}.{name}", value, names, True)
             if not callable(value) or name in cls.more_hooks:
                 continue
-            meant = _RETIRED_HOOKS.get(name) or _closest_hook(name)
+            meant = "before_parameter_update" if name in _RETIRED_HOOKS else _closest_hook(name)
             if meant is not None:
                 raise TypeError(
                     f"{cls.__name__}.{name} is no hook and would never be called; did you mean "
@@ -195,8 +191,11 @@ class AbstractCallback:
             return ()
         return tuple(hook for hook in STEP_HOOKS if overrides(self, hook))
 
-    idle_in_blocks: ClassVar[tuple[str, ...]] = ()
-    """Hooks that have nothing to do at the steps of a block before its last: not called there."""
+    idle_in_blocks: Sequence[str] = ()
+    """Hooks that have nothing to do at the steps of a block before its last: not called there.
+
+    Those of them that a subclass overrides are called all the same, unless it names them itself.
+    """
 
     def joint(self, call: Hook) -> Callable[[Sequence[Any]], Hook] | None:
         """A function that joins this hook with those of the callbacks that follow; None for none.
@@ -272,8 +271,7 @@ class AbstractCallback:
     @property
     def state_key(self) -> str:
         """The key of this callback's state in a checkpoint: the class name, and `name` if set."""
-        kind = type(self).__name__
-        return kind if self.name is None else f"{kind}:{self.name}"
+        return type(self).__name__ + ("" if self.name is None else f":{self.name}")
 
     @property
     def label(self) -> str:
@@ -320,6 +318,14 @@ def overrides(callback: AbstractCallback, method: str) -> bool:
     """Whether `callback` overrides the base class's empty method."""
     call = getattr(callback, method)
     return getattr(call, "__func__", call) is not getattr(AbstractCallback, method)
+
+
+def is_idle(callback: AbstractCallback, hook: str) -> bool:
+    """Whether `callback` leaves out `hook` in blocks, see `AbstractCallback.idle_in_blocks`."""
+    if hook not in callback.idle_in_blocks or hook in vars(callback):
+        return False
+    first = next(c for c in type(callback).__mro__ if {hook, "idle_in_blocks"} & set(vars(c)))
+    return "idle_in_blocks" in vars(first)
 
 
 def check_hooks(callback: AbstractCallback) -> None:

@@ -312,15 +312,13 @@ class CompiledDriver(GuardedBlocks):
 
     def _clock(self) -> float:
         replay = self._replay
-        if replay is None:
-            return super()._clock()
-        return replay.clock
+        return super()._clock() if replay is None else replay.clock
 
     @override
     def update_parameters(self, update: PyTree) -> None:
         replay = self._replay
         if replay is None:
-            before, outcome = self.carry, self._outcome_of(update)
+            before, outcome = self._outcome_of(update)
             if not self._is_implausible(self.doubts):
                 good = before, self._held
                 self._good = lambda: good
