@@ -64,7 +64,7 @@ class Observers:
             metrics.update(meter.callback.traced_metrics(carry, proposal))
         return metrics
 
-    def row(self, step: ArrayLike | jax.ShapeDtypeStruct, loss: Loss, metrics: Row) -> Row:
+    def row(self, step: ArrayLike | jax.ShapeDtypeStruct | None, loss: Loss, metrics: Row) -> Row:
         """The row that traced parts get for a step."""
         return {"step": step, self.loss_name: loss, **metrics}
 
