@@ -1,28 +1,29 @@
 """Checks of arguments: each refuses what is not allowed, and says what is."""
 
+import contextlib
 import math
 import numbers
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import SupportsIndex, TypeGuard, TypeVar
+
+T = TypeVar("T")
 
 
-def check_count(name: str, value: Any, least: int) -> int:
+def check_count(name: str, value: object, least: int) -> int:
     """`value` as an int, if it is a whole number of at least `least`.
 
     Raises:
         ValueError: Otherwise.
     """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        number = None
+    number = None
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        with contextlib.suppress(TypeError):  # arrays of several numbers
+            number = operator.index(value)
     if number is None or number < least:
         raise ValueError(
             f"{name} must be a whole number of at least {least}, but {value!r} was given."
-        ) from None
+        )
     return number
 
 
@@ -37,7 +38,7 @@ def check_seed(name: str, value: int) -> int:
     return value
 
 
-def check_number(name: str, value: Any, least: float, *, strict: bool = False) -> float:
+def check_number(name: str, value: object, least: float, *, strict: bool = False) -> float:
     """`value`, if it is a number of at least `least` (above it if `strict`).
 
     Raises:
@@ -52,7 +53,7 @@ def check_number(name: str, value: Any, least: float, *, strict: bool = False) -
     return value
 
 
-def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
+def check_positive(name: str, value: object, or_zero: bool = False) -> float:
     """`value` as a float, if it is a finite number above zero, or zero if that is allowed.
 
     Raises:
@@ -67,19 +68,20 @@ def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
     return float(value)
 
 
-def check_fraction(name: str, value: Any, most: float = 1.0) -> float:
+def check_fraction(name: str, value: object, most: float = 1.0) -> float:
     """`value` as a float, if it is a number from 0 to `most`.
 
     Raises:
         TypeError: If it is no number.
         ValueError: If it is outside.
     """
-    if check_positive(name, value, or_zero=True) > most:
+    number = check_positive(name, value, or_zero=True)
+    if number > most:
         raise ValueError(f"{name} must be between 0 and {most:g}, but {value!r} was given.")
-    return float(value)
+    return number
 
 
-def check_finite(name: str, value: Any, unit: str) -> float:
+def check_finite(name: str, value: object, unit: str) -> float:
     """`value` as a float, if it is a finite number.
 
     Raises:
@@ -93,11 +95,11 @@ def check_finite(name: str, value: Any, unit: str) -> float:
     return float(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def check_flag(name: str, value: Any) -> None:
+def check_flag(name: str, value: object) -> None:
     """Refuse values other than True and False.
 
     Raises:
@@ -107,7 +109,7 @@ def check_flag(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be True or False, but {value!r} was given.")
 
 
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> Any:
+def check_choice(name: str, value: T, allowed: Sequence[str]) -> T:
     """`value`, if it is one of those allowed.
 
     Raises:
@@ -119,7 +121,7 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> Any:
     return value
 
 
-def named(key: str, action: Callable[[], Any]) -> Any:
+def named(key: str, action: Callable[[], T]) -> T:
     """Call a function; TypeErrors and ValueErrors from it begin with the argument's name.
 
     Raises:

@@ -1,7 +1,5 @@
 """Optional packages, and the extras of Ritz that install them."""
 
-from typing import Any
-
 _EXTRAS = {
     "netket": "lattice",
     "threadpoolctl": "lattice",
@@ -48,9 +46,11 @@ class needs:
         self.what, self.extra = what, extra
 
     def __enter__(self) -> None:
-        """Enter the context."""
+        """Enter the context, which holds nothing."""
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
         """Replace an ImportError of a missing extra by one that names the extra."""
         if not isinstance(error, ModuleNotFoundError) or isinstance(error, MissingExtra):
             return

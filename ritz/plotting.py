@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ritz.folders.summary import read_summary
 from ritz.folders.view import ANY_RUN, ERRORS, Quantity, RunView
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from ritz.loggers.history import HistoryDict
 
 _READERS = {".log", ".json", ".csv", ".h5", ".hdf5"}
@@ -90,7 +92,7 @@ def _read_csv(file: Path) -> "HistoryDict":
     return data
 
 
-def _numbers(cells: dict[str, str]) -> dict[str, Any]:
+def _numbers(cells: dict[str, str]) -> dict[str, float | str]:
     """Cells as numbers; cells with text stay strings."""
     try:
         return {field: float(cell) for field, cell in cells.items()}
@@ -212,7 +214,7 @@ def _panel(
 
 
 def _draw_panel(
-    ax: Any, quantity: Quantity, curves: Sequence["_Curve | None"], colours: Any
+    ax: "Axes", quantity: Quantity, curves: Sequence["_Curve | None"], colours: Sequence[str]
 ) -> None:
     for place, curve in enumerate(curves):
         if curve is not None:
@@ -227,7 +229,9 @@ def _draw_panel(
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_end(ax: Any, curves: list[_Curve], exact: float | None, colours: Any) -> None:
+def _draw_end(
+    ax: "Axes", curves: list[_Curve], exact: float | None, colours: Sequence[str]
+) -> None:
     """Show the second half again on a scale of its own, where the beginning dwarfs it."""
     halves = [curve.values[curve.steps >= curve.middle] for curve in curves]
     everything = np.concatenate([curve.values for curve in curves])
@@ -281,7 +285,7 @@ def _curve(log: LogColumns, quantity: Quantity, path: Path) -> _Curve:
     return _Curve(label, steps[places], values[places], band, float(steps[len(steps) // 2]))
 
 
-def _draw(ax: Any, curve: _Curve, colour: Any) -> None:
+def _draw(ax: "Axes", curve: _Curve, colour: str) -> None:
     ax.plot(curve.steps, curve.values, color=colour, lw=1, label=curve.label)
     if curve.error is not None:
         error = np.nan_to_num(curve.error)

@@ -2,6 +2,12 @@
 
 from typing import Any, TypeAlias
 
+JSON: TypeAlias = Any
+"""A value as JSON can hold it: number, string, flag, None, or lists and dicts of them."""
+
+Loss: TypeAlias = Any
+"""The loss of a step: a number, or statistics, an object with `mean` and an error of it."""
+
 Row: TypeAlias = dict[str, Any]
 """The row of a step, `log_data`: name -> number, array, or an object with `mean` and `error`."""
 

@@ -1,4 +1,4 @@
-"""Counts in messages."""
+"""Counts with their nouns, as messages have them: "1 step", "2 steps"."""
 
 _PLURALS = {"is": "are", "has": "have", "does": "do", "follows": "follow"}
 

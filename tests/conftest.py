@@ -3,9 +3,11 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Nothing is sent anywhere, by anybody.
 os.environ.update(
-    DO_NOT_TRACK="true", MLFLOW_DISABLE_TELEMETRY="true", WANDB_ERROR_REPORTING="false",
+    DO_NOT_TRACK="true",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    WANDB_ERROR_REPORTING="false",
     WANDB_MODE="offline",
-)  # fmt: skip
+)
 
 import gc
 import signal

@@ -27,9 +27,17 @@ LONG = ("lattice.md", "mlip.md", "relax.md", "stages.md")
 """Pages whose programs take long to compile; README has their first example."""
 
 MODULES = [
-    ritz.callbacks, ritz.checkpoint, ritz.driver, ritz.lattice, ritz.loggers, ritz.mlip,
-    ritz.relax, ritz.stages, ritz.testing, ritz.updates,
-]  # fmt: skip
+    ritz.callbacks,
+    ritz.checkpoint,
+    ritz.driver,
+    ritz.lattice,
+    ritz.loggers,
+    ritz.mlip,
+    ritz.relax,
+    ritz.stages,
+    ritz.testing,
+    ritz.updates,
+]
 
 
 def blocks(page):

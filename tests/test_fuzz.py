@@ -80,9 +80,15 @@ def test_damage_changes_something_and_is_the_same_for_a_seed():
 
 def end(**changes):
     usual = {
-        "error": None, "step": 24, "reason": "FINISHED", "message": "", "parameters": [1.0],
-        "losses": [0.5], "rows": {"csv": list(range(24))}, "began": True,
-    }  # fmt: skip
+        "error": None,
+        "step": 24,
+        "reason": "FINISHED",
+        "message": "",
+        "parameters": [1.0],
+        "losses": [0.5],
+        "rows": {"csv": list(range(24))},
+        "began": True,
+    }
     return {**usual, **changes}
 
 

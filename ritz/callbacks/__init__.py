@@ -10,6 +10,7 @@ from ritz.callbacks.early_stopping import EarlyStopping as EarlyStopping
 from ritz.callbacks.hook_timing import HookTiming as HookTiming
 from ritz.callbacks.invalid_loss_stopping import InvalidLossStopping as InvalidLossStopping
 from ritz.callbacks.lambda_callback import LambdaCallback as LambdaCallback
+from ritz.callbacks.monitor import read_monitor as read_monitor
 from ritz.callbacks.norm_monitor import NormMonitor as NormMonitor
 from ritz.callbacks.observables import Observables as Observables
 from ritz.callbacks.parameter_ema import ParameterEMA as ParameterEMA
@@ -20,4 +21,5 @@ from ritz.callbacks.timeout import Timeout as Timeout
 from ritz.callbacks.trust_region import TrustRegion as TrustRegion
 from ritz.driver.callback import AbstractCallback as AbstractCallback
 from ritz.driver.callback import CallbackOrder as CallbackOrder
+from ritz.driver.callback import never_live as never_live
 from ritz.driver.stop import StopRun as StopRun

@@ -1,16 +1,36 @@
 """Finds chunk sizes that fit into memory."""
 
 import logging
-from typing import Any
+from typing import ClassVar, Protocol
 
 import jax
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.callbacks.scales import require
 from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback
+from ritz.types import Loss
 
 _logger = logging.getLogger(__name__)
+
+
+class Chunked(Protocol):
+    """A driver whose step can be computed in chunks."""
+
+    adjustable: ClassVar[frozenset[str]]
+    chunk_sizes: dict[str, int | None]
+    """Name of a computation -> number of samples at once; None for all."""
+
+    @property
+    def whole_sizes(self) -> dict[str, int]:
+        """The chunk sizes that compute everything at once."""
+        ...
+
+    def reset_step(self) -> None: ...  # noqa: D102
+    def compute_loss_and_update(self) -> tuple[Loss, PyTree]: ...  # noqa: D102
+    def snapshot(self) -> PyTree: ...  # noqa: D102
+    def restore(self, snapshot: PyTree) -> None: ...  # noqa: D102
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -38,7 +58,7 @@ class AutoChunkSize(AbstractCallback):
         """The chunk sizes that fitted, by name; None computes everything at once."""
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: Chunked) -> None:
         require(driver, "chunk_sizes", "AutoChunkSize")
         if self.sizes:
             driver.chunk_sizes = self.sizes
@@ -59,10 +79,12 @@ class AutoChunkSize(AbstractCallback):
                 driver.restore(snapshot)
                 driver.reset_step()
 
-    def _halved(self, driver: Any, error: BaseException) -> dict[str, int | None]:
+    def _halved(self, driver: Chunked, error: BaseException) -> dict[str, int | None]:
         whole = driver.whole_sizes
         sizes = {name: size or whole[name] for name, size in driver.chunk_sizes.items()}
-        smaller = {name: max(-(-size // 2), self.minimum) for name, size in sizes.items()}
+        smaller: dict[str, int | None] = {
+            name: max(-(-size // 2), self.minimum) for name, size in sizes.items()
+        }
         if smaller == sizes:
             raise MemoryError(
                 f"a step does not fit into memory even in chunks of {sizes}; use a smaller model, "

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Hashable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 from typing_extensions import override
 
-from ritz.callbacks.monitor import check_mode, find, mean_and_error, read
+from ritz.callbacks.monitor import check_mode, find, mean_and_error, read_monitor
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.types import Row
 
 
 class BestState(AbstractCallback):
@@ -45,19 +47,19 @@ class BestState(AbstractCallback):
         self.best_score = math.inf
         self.best_value = math.nan
         self.best_step: int | None = None
-        self.parameters: Any = None
+        self.parameters: PyTree = None
         """The best parameters; None before the first step."""
         self._loss_name = ""
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         self._loss_name = driver.loss_name
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Keep the parameters, which are those of the loss, if the score is the best so far."""
         if driver.traces(self) or driver.doubts:
             return
-        found = read(self.monitor, log_data, driver)
+        found = read_monitor(self.monitor, log_data, driver)
         if found is None:
             return
         value, error = found
@@ -74,7 +76,7 @@ class BestState(AbstractCallback):
         return self.monitor, self.z, self.mode, self._loss_name
 
     @override
-    def init_traced(self, carry: Any) -> Any:
+    def init_traced(self, carry: PyTree) -> PyTree:
         best = carry.params
         if self.parameters is not None:
             best = jax.tree.map(lambda b, p: jnp.asarray(b, p.dtype), self.parameters, best)
@@ -86,7 +88,7 @@ class BestState(AbstractCallback):
         }
 
     @override
-    def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
+    def traced(self, callback_carry: PyTree, carry: PyTree, metrics: Row) -> PyTree:
         value, error = mean_and_error(*find(self.monitor, metrics, self._loss_name))
         penalty = self.z * jnp.asarray(jnp.where(jnp.isfinite(error), error, 0))
         score = (value if self.mode == "min" else -value) + penalty
@@ -104,23 +106,23 @@ class BestState(AbstractCallback):
         )
 
     @override
-    def load_traced(self, callback_carry: Any) -> None:
+    def load_traced(self, callback_carry: PyTree) -> None:
         best = jax.device_get({k: v for k, v in callback_carry.items() if k != "parameters"})
         if best["step"] >= 0:
             self.best_score, self.best_value = float(best["score"]), float(best["value"])
             self.best_step, self.parameters = int(best["step"]), callback_carry["parameters"]
 
-    def load_into(self, driver: Any) -> None:
+    def load_into(self, driver: AbstractDriver) -> None:
         """Give the best parameters to `driver`, if there are any."""
         if self.parameters is not None:
             driver.parameters = self.parameters
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         if self.restore:
             self.load_into(driver)
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         if self.restore:
             self.load_into(driver)

@@ -1,12 +1,12 @@
 """Stop conditions, and their combination by `&` and `|`."""
 
 import abc
-from collections.abc import Mapping
-from typing import Any
 
 from typing_extensions import override
 
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
+from ritz.types import Row, State
 
 
 class StopCondition(AbstractCallback, abc.ABC):
@@ -28,7 +28,7 @@ class StopCondition(AbstractCallback, abc.ABC):
     _postponed: StopRun | None = None
 
     @abc.abstractmethod
-    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
         """Take note of this step; return why the run should stop, or None.
 
         Called once for each accepted step, in order.
@@ -37,7 +37,7 @@ class StopCondition(AbstractCallback, abc.ABC):
     def rearm(self) -> None:
         """Reset the counters; called when a run starts after this condition ended the last one."""
 
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         """Reset the counters if this condition ended the last run, otherwise go on counting."""
         self._decided = self._postponed = None
         if self._stopped:
@@ -45,7 +45,7 @@ class StopCondition(AbstractCallback, abc.ABC):
             self.rearm()
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         self._decided = step
         stop = self._decide(step, log_data, driver)
         if stop is None:
@@ -55,7 +55,7 @@ class StopCondition(AbstractCallback, abc.ABC):
         self._postponed = stop
         driver.hooks.stop_late(stop)
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Raise a stop that waited for the end of the step, or decide if nobody did before."""
         decided, self._decided = self._decided, None
         if decided is not None and decided == step:
@@ -67,7 +67,7 @@ class StopCondition(AbstractCallback, abc.ABC):
         if stop is not None:
             raise stop
 
-    def _decide(self, step: int, log_data: Mapping[str, Any], driver: Any) -> StopRun | None:
+    def _decide(self, step: int, log_data: Row, driver: AbstractDriver) -> StopRun | None:
         try:
             message = self.should_stop(step, log_data, driver)
         except StopRun:  # the monitored quantity is not finite
@@ -112,7 +112,7 @@ class _Combination(StopCondition):
     def state_key(self) -> str:
         return "(" + f" {self.joint} ".join(c.state_key for c in self.conditions) + ")"
 
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         """Start every condition; reset all if the combination ended the last run."""
         for condition in self.conditions:
             condition._stopped = self._stopped
@@ -120,7 +120,7 @@ class _Combination(StopCondition):
         super().on_run_start(step, driver)
 
     @override
-    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
+    def on_compute_update_end(self, step: int, log_data: Row, driver: AbstractDriver) -> bool:
         answers = [c.on_compute_update_end(step, log_data, driver) for c in self.conditions]
         return any(bool(answer) for answer in answers)
 
@@ -129,27 +129,27 @@ class _Combination(StopCondition):
         return any(c.is_live(step) for c in self.conditions)
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         for condition in self.conditions:
             condition.on_run_end(step, driver)
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         for condition in self.conditions:
             condition.on_run_error(step, error, driver)
 
-    def _messages(self, step: int, log_data: Mapping[str, Any], driver: Any) -> list[str]:
+    def _messages(self, step: int, log_data: Row, driver: AbstractDriver) -> list[str]:
         said = [(c, c.should_stop(step, log_data, driver)) for c in self.conditions]
         met = [(c, why) for c, why in said if why is not None]
         self.reason = met[0][0].reason if met else StopReason.STOPPED
         return [f"{c.state_key}: {why}" for c, why in met]
 
     @override
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return {"conditions": [c.state_dict() for c in self.conditions]}
 
     @override
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         for condition, saved in zip(self.conditions, state["conditions"], strict=True):
             condition.load_state_dict(saved)
 
@@ -160,7 +160,7 @@ class AllOf(_Combination):
     joint = "&"
 
     @override
-    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
         messages = self._messages(step, log_data, driver)
         return " and ".join(messages) if len(messages) == len(self.conditions) else None
 
@@ -171,5 +171,5 @@ class AnyOf(_Combination):
     joint = "|"
 
     @override
-    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
         return " and ".join(self._messages(step, log_data, driver)) or None

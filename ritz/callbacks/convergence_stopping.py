@@ -1,13 +1,12 @@
 """Stops a run that has reached a target."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import period, read_finite
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
+from ritz.types import Row
 from ritz.wording import counted
 
 
@@ -38,7 +37,7 @@ class ConvergenceStopping(StopCondition):
         self._patience_counter = 0
 
     @override
-    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
         found = read_finite(self.monitor, log_data, driver)
         if found is None:
             return None

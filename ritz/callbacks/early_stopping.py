@@ -1,14 +1,14 @@
 """Stops a run that no longer improves."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_mode, improves, period, read_finite
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
+from ritz.types import Row
 from ritz.wording import counted
 
 
@@ -62,7 +62,7 @@ class EarlyStopping(StopCondition):
         return self._best_iter
 
     @override
-    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
         if step < self.start_from_step:
             return None
         found = read_finite(self.monitor, log_data, driver)

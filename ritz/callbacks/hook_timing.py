@@ -3,12 +3,12 @@
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TextIO
 
 from typing_extensions import override
 
-from ritz.driver.callback import AbstractCallback, never_live
+from ritz.driver import AbstractDriver
+from ritz.driver.callback import AbstractCallback, Hook, never_live
 
 
 class HookTiming(AbstractCallback):
@@ -32,14 +32,12 @@ class HookTiming(AbstractCallback):
         """Seconds in all runs."""
         self._started = 0.0
 
-    def _wrap(
-        self, callback: AbstractCallback, hook: str, call: Callable[..., Any]
-    ) -> Callable[..., Any]:
+    def _wrap(self, callback: AbstractCallback, hook: str, call: Hook) -> Hook:
         if callback is self:
             return call
         key = (callback.label, hook)
 
-        def timed(*args: Any) -> Any:
+        def timed(*args: object) -> object:
             start = time.perf_counter()
             try:
                 return call(*args)
@@ -50,7 +48,7 @@ class HookTiming(AbstractCallback):
         return timed
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         self._started = time.perf_counter()
         driver.hooks.instrument(self._wrap)
 
@@ -59,11 +57,11 @@ class HookTiming(AbstractCallback):
         (self.stream or sys.stderr).write(f"{self.table()}\n")
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         self._finish()
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         self._finish()
 
     is_live = never_live

@@ -1,16 +1,15 @@
 """Stops a run when a quantity is NaN or infinite."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import StopReason
 from ritz.driver.rows import leaves
+from ritz.types import Row
 from ritz.wording import counted
 
 _NO_VALUE = (
@@ -56,7 +55,7 @@ class InvalidLossStopping(StopCondition):
         """True with a patience: this condition then decides about invalid losses."""
         return self.patience > 0
 
-    def _watched(self, log_data: Mapping[str, Any], driver: Any) -> dict[str, Any]:
+    def _watched(self, log_data: Row, driver: AbstractDriver) -> Row:
         """The values that must be finite; none if there is no loss."""
         if driver._loss_stats is None:
             return {}
@@ -72,7 +71,7 @@ class InvalidLossStopping(StopCondition):
         return {self.monitor: value}
 
     @override
-    def should_stop(self, step: int | None, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int | None, log_data: Row, driver: AbstractDriver) -> str | None:
         if (
             driver.step_count < self._last_valid_iter
         ):  # another driver, or one that was restored to an earlier step
@@ -92,7 +91,7 @@ class InvalidLossStopping(StopCondition):
         return f"{name} is {value}, for {counted(invalid_for, 'step')} since the last valid one"
 
 
-def _invalid(value: Any) -> Any:
+def _invalid(value: object) -> object:
     """A part of `value` that is not finite, or None."""
     mean = getattr(value, "mean", None)
     if mean is not None and not callable(mean):

@@ -1,10 +1,8 @@
 """A callback made of plain functions."""
 
 import types
-from collections.abc import Callable
-from typing import Any
 
-from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, never_live
+from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, Hook, never_live
 
 
 class LambdaCallback(AbstractCallback):
@@ -24,7 +22,7 @@ class LambdaCallback(AbstractCallback):
         *,
         order: int = CallbackOrder.USER,
         live: bool = True,
-        **functions: Callable[..., Any],
+        **functions: Hook,
     ):
         for hook, function in functions.items():
             if hook not in HOOKS:

@@ -3,20 +3,21 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ritz.checks import check_choice
+from ritz.driver import AbstractDriver
 from ritz.driver.divergence import DivergedError
 from ritz.driver.rows import children, error_of, mean_of
+from ritz.types import Loss
 
 _NUMBERS = (int, float, complex, np.generic, jax.Array)
 
 
-def _part(value: Any, name: str) -> Any:
+def _part(value: object, name: str) -> Loss:
     """The part `name` of `value`; raises LookupError if there is none."""
     found = getattr(value, name, None)  # first: `to_dict` of statistics cannot be compiled
     if found is not None and not callable(found):
@@ -27,7 +28,7 @@ def _part(value: Any, name: str) -> Any:
     return parts[name]
 
 
-def find(monitor: str, log_data: Mapping[str, Any], loss_name: str) -> tuple[Any, Any]:
+def find(monitor: str, log_data: Mapping[str, object], loss_name: str) -> tuple[Loss, Loss]:
     """The monitored value, and the statistics that it belongs to (or the value again).
 
     Raises:
@@ -49,7 +50,7 @@ def find(monitor: str, log_data: Mapping[str, Any], loss_name: str) -> tuple[Any
     return value, owner
 
 
-def _number(value: Any, monitor: str) -> float:
+def _number(value: object, monitor: str) -> float:
     array = np.asarray(mean_of(value))
     if array.size != 1 or array.dtype.kind not in "biufc":
         raise ValueError(
@@ -59,15 +60,15 @@ def _number(value: Any, monitor: str) -> float:
     return float(np.real(array.reshape(())))
 
 
-def mean_and_error(value: Any, owner: Any) -> tuple[Any, Any]:
-    """Like `read`, from what `find` gave, inside compiled functions; an error of 0 if none."""
+def mean_and_error(value: Loss, owner: object) -> tuple[jax.Array, jax.Array]:
+    """Like `read_monitor` in compiled functions, from what `find` gave; an error of 0 if none."""
     value, error = mean_of(value), error_of(owner)
     if np.ndim(value):
         raise LookupError("the monitored quantity is no single number")
     return jnp.real(value), jnp.real(0.0 if error is None else error)
 
 
-def _names(log_data: Mapping[str, Any]) -> list[str]:
+def _names(log_data: Mapping[str, object]) -> list[str]:
     return [
         f"{key} ({', '.join(f'{key}.{part}' for part in parts)})"
         if (parts := children(value))
@@ -76,7 +77,7 @@ def _names(log_data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def check_expected(monitor: str, log_data: Mapping[str, Any], driver: Any) -> None:
+def check_expected(monitor: str, log_data: Mapping[str, object], driver: AbstractDriver) -> None:
     """Accept that `monitor` is missing if the driver or a callback logs it at other steps.
 
     Raises:
@@ -90,7 +91,7 @@ def check_expected(monitor: str, log_data: Mapping[str, Any], driver: Any) -> No
         )
 
 
-def period(monitor: str, driver: Any) -> tuple[str, int]:
+def period(monitor: str, driver: AbstractDriver) -> tuple[str, int]:
     """Interval between two values of a monitored quantity: its name, and its length in steps.
 
     A step, unless it is one of `driver.logs`.
@@ -99,7 +100,9 @@ def period(monitor: str, driver: Any) -> tuple[str, int]:
     return driver.period if at_times else ("step", 1)
 
 
-def read(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[float, float] | None:
+def read_monitor(
+    monitor: str, log_data: Mapping[str, object], driver: AbstractDriver
+) -> tuple[float, float] | None:
     """The monitored number and its error bar, real parts taken.
 
     Args:
@@ -132,9 +135,9 @@ def read(monitor: str, log_data: Mapping[str, Any], driver: Any) -> tuple[float,
 
 
 def read_finite(
-    monitor: str, log_data: Mapping[str, Any], driver: Any
+    monitor: str, log_data: Mapping[str, object], driver: AbstractDriver
 ) -> tuple[float, float] | None:
-    """Like `read`, for conditions: they cannot judge what is not finite.
+    """Like `read_monitor`, for conditions: they cannot judge what is not finite.
 
     Returns:
         The number and its error bar; None also where the number is not finite and the run was told
@@ -143,7 +146,7 @@ def read_finite(
     Raises:
         DivergedError: Where it was not.
     """
-    found = read(monitor, log_data, driver)
+    found = read_monitor(monitor, log_data, driver)
     if found is None or math.isfinite(found[0]):
         return found
     if getattr(driver, "on_divergence", "stop") == "ignore":

@@ -1,19 +1,21 @@
 """Logs the size of parameters and updates."""
 
 from collections.abc import Hashable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.checks import check_count
+from ritz.driver import AbstractDriver, Proposal
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
+from ritz.types import Row
 
 
 @jax.jit
-def _norms(parameters: Any, update: Any) -> dict[str, jax.Array]:
+def _norms(parameters: PyTree, update: PyTree) -> dict[str, jax.Array]:
     filled = [leaf for leaf in jax.tree.leaves(update) if jnp.size(leaf)]
     return {
         "parameters": optax.tree.norm(parameters),
@@ -39,7 +41,7 @@ class NormMonitor(AbstractCallback):
         self.interval = check_count("interval", interval, 1)
 
     @override
-    def traced_metrics(self, carry: Any, proposal: Any) -> dict[str, Any]:
+    def traced_metrics(self, carry: PyTree, proposal: Proposal) -> Row:
         return {"norms": _norms(carry.params, proposal.update)}
 
     @property
@@ -47,7 +49,7 @@ class NormMonitor(AbstractCallback):
     def traced_settings(self) -> Hashable:
         return ()
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Add the norms to the row, at multiples of `interval`."""
         if step % self.interval:
             log_data.pop("norms", None)

@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 from typing_extensions import override
 
 from ritz.checks import check_count, named
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.types import Row
 
 
 class Observables(AbstractCallback):
@@ -22,7 +23,7 @@ class Observables(AbstractCallback):
     callback_order = CallbackOrder.OBSERVE
     decides = False
 
-    def __init__(self, observables: Mapping[str, Any], interval: int = 1, fullsum: bool = False):
+    def __init__(self, observables: Mapping[str, object], interval: int = 1, fullsum: bool = False):
         if not isinstance(observables, Mapping):
             raise TypeError(
                 f"observables must be a dict of name -> observable, but {observables!r} was given."
@@ -32,14 +33,14 @@ class Observables(AbstractCallback):
         self.fullsum = fullsum
         self.logs = tuple(self.observables)
 
-    def check_run(self, driver: Any, resume: bool) -> None:
+    def check_run(self, driver: AbstractDriver, resume: bool) -> None:
         """Refuse observables that the driver cannot estimate, naming them."""
         for name, observable in self.observables.items():
             check = functools.partial(driver.check_observable, observable)
             named(f"obs[{name!r}]", check)
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         if self.is_live(step):
             log_data.update(driver.estimate(self.observables, fullsum=self.fullsum))
 

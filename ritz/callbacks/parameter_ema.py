@@ -2,24 +2,26 @@
 
 import contextlib
 from collections.abc import Hashable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.types import Row
 
 
-def _blend(average: Any, parameters: Any, keep: float) -> Any:
+def _blend(average: PyTree, parameters: PyTree, keep: float) -> PyTree:
     return jax.tree.map(lambda a, p: keep * a + (1 - keep) * p, average, parameters)
 
 
 _compiled_blend = jax.jit(_blend)
 
 
-def _weighted_mean(average: Any, parameters: Any, keep: float) -> Any:
+def _weighted_mean(average: PyTree, parameters: PyTree, keep: float) -> PyTree:
     """Compiled for JAX arrays; NumPy arrays keep their precision whatever JAX is set to."""
     on_device = all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(parameters))
     return (_compiled_blend if on_device else _blend)(average, parameters, keep)
@@ -47,12 +49,12 @@ class ParameterEMA(AbstractCallback):
             raise ValueError(f"decay must be below 1, but {decay!r} was given.")
         self.decay = decay
         self.start_from_step = start_from_step
-        self.parameters: Any = None
+        self.parameters: PyTree = None
         """The average; None before the first step."""
         self.weight = 0.0
 
     @override
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         if step < self.start_from_step or driver.traces(self):
             return
         new_weight = self.decay * self.weight + 1
@@ -69,14 +71,14 @@ class ParameterEMA(AbstractCallback):
         return self.decay, self.start_from_step
 
     @override
-    def init_traced(self, carry: Any) -> Any:
+    def init_traced(self, carry: PyTree) -> PyTree:
         average = carry.params
         if self.parameters is not None:
             average = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), self.parameters, average)
         return average, jnp.asarray(self.weight, float)
 
     @override
-    def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
+    def traced(self, callback_carry: PyTree, carry: PyTree, metrics: Row) -> PyTree:
         average, weight = callback_carry
         new_weight = self.decay * weight + 1
         blended = _blend(average, carry.params, self.decay * weight / new_weight)
@@ -88,13 +90,13 @@ class ParameterEMA(AbstractCallback):
         )
 
     @override
-    def load_traced(self, callback_carry: Any) -> None:
+    def load_traced(self, callback_carry: PyTree) -> None:
         average, weight = callback_carry
         self.weight = float(weight)
         self.parameters = average if self.weight else None
 
     @contextlib.contextmanager
-    def swapped(self, driver: Any) -> Iterator[None]:
+    def swapped(self, driver: AbstractDriver) -> Iterator[None]:
         """Context in which the driver has the averaged parameters; its own come back afterwards.
 
         Raises:

@@ -1,8 +1,6 @@
 """Stops a run whose remaining progress is smaller than its statistical error."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -10,6 +8,8 @@ from typing_extensions import override
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import period, read_finite
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
+from ritz.types import Row
 from ritz.wording import counted
 
 
@@ -44,7 +44,7 @@ class PlateauStopping(StopCondition):
         self._patience_counter = 0
 
     @override
-    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
         found = read_finite(self.monitor, log_data, driver)
         if found is None:
             return None

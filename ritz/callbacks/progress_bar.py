@@ -2,15 +2,16 @@
 
 import abc
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from typing_extensions import override
 
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.rows import mean_of
+from ritz.types import Loss, Row, Settings
 
 
 class AbstractBar(AbstractCallback, abc.ABC):
@@ -30,14 +31,14 @@ class AbstractBar(AbstractCallback, abc.ABC):
         self.min_interval = min_interval
         self._bar: Any = None
         self._drawn = 0.0
-        self._row: Mapping[str, Any] = {}
+        self._row: Row = {}
 
     @abc.abstractmethod
-    def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
+    def open_bar(self, step: int, driver: AbstractDriver) -> Settings:
         """The arguments of `tqdm`, such as `total`; called when a run begins."""
 
     @abc.abstractmethod
-    def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
+    def show(self, done: int, row: Row, driver: AbstractDriver) -> tuple[int, str]:
         """Position of the bar, and the text behind it.
 
         Args:
@@ -47,7 +48,7 @@ class AbstractBar(AbstractCallback, abc.ABC):
         """
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         from tqdm.auto import tqdm
 
         self._drawn, self._row = 0.0, {}
@@ -59,33 +60,33 @@ class AbstractBar(AbstractCallback, abc.ABC):
         )
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         self._row = log_data
 
     @override
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         now = time.monotonic()
         if now - self._drawn >= self.min_interval:
             self._drawn = now
             self._draw(step + 1, driver)
 
-    def _draw(self, done: int, driver: Any) -> None:
+    def _draw(self, done: int, driver: AbstractDriver) -> None:
         self._bar.n, text = self.show(done, self._row, driver)
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.refresh()
 
-    def _close(self, step: int, driver: Any) -> None:
+    def _close(self, step: int, driver: AbstractDriver) -> None:
         if self._bar is not None:
             self._draw(step, driver)
             self._bar.close()
             self._bar = None
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         self._close(step, driver)
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         self._close(step, driver)
 
 
@@ -106,12 +107,12 @@ class ProgressBar(AbstractBar):
         self._start = 0
 
     @override
-    def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
+    def open_bar(self, step: int, driver: AbstractDriver) -> Settings:
         self._start = step
         return {"total": driver.target_step - step, "leave": self.leave}
 
     @override
-    def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
+    def show(self, done: int, row: Row, driver: AbstractDriver) -> tuple[int, str]:
         loss, mark = row.get(driver.loss_name), row.get("suspect")
         if loss is None:
             return done - self._start, ""
@@ -119,7 +120,7 @@ class ProgressBar(AbstractBar):
         return done - self._start, f"{driver.loss_name}={text}"
 
 
-def _text(loss: Any) -> str:
+def _text(loss: Loss) -> str:
     """A number of any type with six digits; statistics by their own `str`."""
     if not isinstance(loss, int | float | complex | np.generic | np.ndarray | jax.Array):
         return str(loss)

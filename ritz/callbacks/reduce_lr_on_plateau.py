@@ -3,14 +3,15 @@
 import functools
 import logging
 import math
-from typing import Any
 
 from typing_extensions import override
 
 from ritz.callbacks.monitor import check_mode, improves, read_finite
 from ritz.callbacks.scales import require
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
+from ritz.types import Row
 
 _logger = logging.getLogger(__name__)
 
@@ -63,12 +64,12 @@ class ReduceLROnPlateau(AbstractCallback):
         self._scale: float | None = None
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         require(driver, "rate_scale", "ReduceLROnPlateau")
         if self._scale is not None:
             driver.rate_scale = self._scale
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Lower the rate from the next step on if there was no improvement for too long."""
         scale = float(driver.rate_scale)
         log_data["rate_scale"] = self._scale = scale

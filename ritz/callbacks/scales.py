@@ -1,9 +1,15 @@
 """Settings of a driver that callbacks adjust during a run."""
 
-from typing import Any
+from typing import ClassVar, Protocol
 
 
-def require(driver: Any, setting: str, who: str) -> None:
+class Adjustable(Protocol):
+    """A driver, or another object, with settings that callbacks adjust."""
+
+    adjustable: ClassVar[frozenset[str]]
+
+
+def require(driver: Adjustable, setting: str, who: str) -> None:
     """Check that `driver` has the adjustable `setting`.
 
     Raises:

@@ -1,14 +1,14 @@
 """Stops a run after a time."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import StopReason
+from ritz.types import Row, State
 
 
 class Timeout(StopCondition):
@@ -36,12 +36,12 @@ class Timeout(StopCondition):
         return 0.0 if self._started is None else time.monotonic() - self._started
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         super().on_run_start(step, driver)
         self._started = time.monotonic()
 
     @override
-    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
         elapsed = 0.0 if self._started is None else time.monotonic() - self._started
         if self.per_run is not None and elapsed >= self.per_run:
             return f"this run has taken {elapsed:.1f} s of {self.per_run:g} s"
@@ -54,13 +54,13 @@ class Timeout(StopCondition):
         self._started = None
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         self._stop_clock()
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         self._stop_clock()
 
     @override
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return {"elapsed_before": self.elapsed_before + self.elapsed}

@@ -1,14 +1,14 @@
 """Accepts an update only if the loss after it is no worse than expected."""
 
-from typing import Any
-
 import numpy as np
 from typing_extensions import override
 
 from ritz.callbacks.scales import require
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 from ritz.driver.rows import error_of, mean_of
+from ritz.types import Loss, Row
 
 _SCALES = {"damping": "damping_scale", "rate": "rate_scale"}
 
@@ -57,17 +57,17 @@ class TrustRegion(AbstractCallback):
         self._strength = 1.0
         self._trial: float | None = None
 
-    def _apply(self, driver: Any) -> None:
+    def _apply(self, driver: AbstractDriver) -> None:
         value = self._strength if self.adjust == "damping" else 1 / self._strength
         setattr(driver, _SCALES[self.adjust], value)
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         require(driver, _SCALES[self.adjust], "TrustRegion")
         self._apply(driver)
 
     @override
-    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
+    def on_compute_update_end(self, step: int, log_data: Row, driver: AbstractDriver) -> bool:
         loss, error = _mean_and_error(driver.loss)
         self._trial, _ = _mean_and_error(driver.trial_loss(driver.update))
         allowed = loss + self.tolerance + self.z * error
@@ -79,17 +79,17 @@ class TrustRegion(AbstractCallback):
         return True
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         log_data["trial_loss"] = self._trial
         log_data[_SCALES[self.adjust]] = getattr(driver, _SCALES[self.adjust])
 
     @override
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         self._strength = max(self._strength / self.relax, 1.0)
         self._apply(driver)
 
 
-def _mean_and_error(loss: Any) -> tuple[float, float]:
+def _mean_and_error(loss: Loss) -> tuple[float, float]:
     error = error_of(loss)
     error = 0.0 if error is None else float(np.real(error))
     return float(np.real(mean_of(loss))), error if np.isfinite(error) else 0.0

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from typing_extensions import override
@@ -18,15 +18,17 @@ from ritz.checkpoint.retention import Retention
 from ritz.checkpoint.shared import check_shared
 from ritz.checkpoint.writing import Writing
 from ritz.checks import check_count, check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 from ritz.driver.processes.consensus import agree, alone, together
 from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
+from ritz.types import Row, State
 
 _logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 60.0
-"""The default interval."""
+"""Seconds between two checkpoints if no interval is given."""
 
 
 class Checkpoint(AbstractCallback):
@@ -84,7 +86,7 @@ class Checkpoint(AbstractCallback):
         keep_best: tuple[str, str, int] | None = None,
         save_on_stop: bool = True,
         accept_changes: Collection[str] = (),
-        configuration: Mapping[str, Any] | None = None,
+        configuration: Mapping[str, object] | None = None,
         extend: bool | Literal["longer"] = False,
     ):
         self.directory = Path(directory)
@@ -94,8 +96,7 @@ class Checkpoint(AbstractCallback):
             check_count("every_steps", every_steps, 1)
         if every_seconds is not None:
             check_number("every_seconds", every_seconds, 0)
-        self.every_steps = every_steps
-        self.every_seconds = every_seconds
+        self.every_steps, self.every_seconds = every_steps, every_seconds
         self.retention = Retention(max_to_keep, keep_best)
         self.save_on_stop = save_on_stop
         if isinstance(accept_changes, str):
@@ -113,9 +114,8 @@ class Checkpoint(AbstractCallback):
         self._resumed = False
         self._extended: Entry | None = None
         """Last step of the saved run that this one extends; its last row is written again."""
-        self._description: dict[str, Any] = {}
-        self._last_time = 0.0
-        self._started = False
+        self._description: State = {}
+        self._last_time, self._started = 0.0, False
         self._final: tuple[Contents, bool] | None = None
         self._judgements = Judgements()
         self._pending: Contents | None = None
@@ -129,7 +129,7 @@ class Checkpoint(AbstractCallback):
 
     # Before the run.
 
-    def folder(self, driver: Any) -> CheckpointFolder:
+    def folder(self, driver: AbstractDriver) -> CheckpointFolder:
         """The folder, for a run of `driver`."""
         path = (driver.working_dir / self.directory).absolute()
         if self._folder is None or self._folder.path != path:
@@ -137,7 +137,7 @@ class Checkpoint(AbstractCallback):
             self._writing = self._resumed_from = None
         return self._folder
 
-    def check_run(self, driver: Any, resume: bool) -> None:
+    def check_run(self, driver: AbstractDriver, resume: bool) -> None:
         """Lock the folder, and refuse to mix the checkpoints of two runs."""
         folder = self.folder(driver)
         check_shared(folder.path)
@@ -167,7 +167,7 @@ class Checkpoint(AbstractCallback):
         self._extended = entry if extended else None
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         folder = self.folder(driver)
         self._started = True
         resumed, self._resumed = self._resumed, False
@@ -191,11 +191,11 @@ class Checkpoint(AbstractCallback):
     def ends_block(self, step: int) -> bool:
         return self.every_steps is not None and (step + 1) % self.every_steps == 0
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Judge the state copied after the last step, now that its loss is known."""
         self._judgements.judge(step, driver, went_back="retries" in log_data)
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Copy the state after the step, if a checkpoint is due and the state is available."""
         if driver.settled_state is None:
             return
@@ -226,7 +226,7 @@ class Checkpoint(AbstractCallback):
         nothing = self.last_saved is None and self._pending is None and not self._has_failed
         return self._overdue or nothing or self.ends_block(step)
 
-    def _read(self, log_data: Mapping[str, Any], driver: Any) -> float | None:
+    def _read(self, log_data: Row, driver: AbstractDriver) -> float | None:
         monitor = self.retention.monitor
         if monitor is None or "suspect" in log_data:
             return None
@@ -237,16 +237,16 @@ class Checkpoint(AbstractCallback):
             return None
         return float(np.real(np.asarray(mean)))
 
-    def _contents(self, driver: Any, monitored: float | None, ended: bool) -> Contents:
+    def _contents(self, driver: AbstractDriver, monitored: float | None, ended: bool) -> Contents:
         return gather(driver, self._description, ended, monitored)
 
-    def _take(self, driver: Any, monitored: float | None) -> None:
+    def _take(self, driver: AbstractDriver, monitored: float | None) -> None:
         """Copy the state, to be written when the next loss is known."""
         self._last_time = time.monotonic()
         self._overdue = False
         self._pending = self._contents(driver, monitored, ended=False)
 
-    def _settle_pending(self, driver: Any) -> None:
+    def _settle_pending(self, driver: AbstractDriver) -> None:
         """Write the copied state, now that its loss is known."""
         pending, self._pending = self._pending, None
         assert pending is not None
@@ -258,7 +258,7 @@ class Checkpoint(AbstractCallback):
             if not self._has_failed:
                 self._written.write_failed(pending)
 
-    def _release(self, contents: Contents, driver: Any) -> None:
+    def _release(self, contents: Contents, driver: AbstractDriver) -> None:
         """Write in the background; after a failure, which is logged, the next one is tried."""
         with together("while it saved a checkpoint"):
             for callback in driver.hooks.callbacks:
@@ -274,7 +274,7 @@ class Checkpoint(AbstractCallback):
 
     # After it.
 
-    def _prepare_final(self, driver: Any) -> None:
+    def _prepare_final(self, driver: AbstractDriver) -> None:
         """Copy the state before other callbacks change it at the end of the run."""
         pending, self._pending = self._pending, None
         # In a block another process may have stopped at an earlier step than this one.
@@ -304,8 +304,9 @@ class Checkpoint(AbstractCallback):
             else:
                 self._final = self._contents(driver, monitored, ended=True), good
 
-    def _prepare_diverged(self, driver: Any) -> None:
+    def _prepare_diverged(self, driver: AbstractDriver) -> None:
         """Copy the state at which the run diverged, and the last good one."""
+        assert driver.failed_state is not None
         found, snapshot, went_back = driver.failed_state
         if not self._has_failed:
             self._written.write_failed(gather(driver, self._description, False, None, snapshot))
@@ -315,7 +316,7 @@ class Checkpoint(AbstractCallback):
         if self.save_on_stop and went_back and sound and all_finite(driver):
             self._final = self._contents(driver, None, ended=False), True
 
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         """Save, and wait until it is written."""
         final, self._final = self._final, None
         writing = self._written
@@ -336,7 +337,7 @@ class Checkpoint(AbstractCallback):
         writing.finish()
         writing.clean()
 
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         """Wait for a checkpoint being written; the state, maybe within a step, is not saved."""
         pending, self._pending = self._pending, None
         try:

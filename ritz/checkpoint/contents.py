@@ -5,18 +5,20 @@ import platform
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from ritz.checkpoint.folder import CheckpointError, Contents
 from ritz.checkpoint.logs import accounts
 from ritz.checkpoint.plain import Arrays, Decoder, Encoder, pack
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, has_state, has_step_hooks
 from ritz.driver.description import describe, differences
 from ritz.driver.rows import error_of, mean_of
 from ritz.driver.stop import StopReason
+from ritz.types import JSON, State
 
 FORMAT = 1
 """The version of the layout."""
@@ -27,7 +29,7 @@ _ASKED_STEPS = 128
 _MOST_LINES = 5
 
 
-def describe_run(driver: Any, began: int, configuration: Any) -> dict[str, Any]:
+def describe_run(driver: AbstractDriver, began: int, configuration: object) -> State:
     """The part of a checkpoint that stays the same during a run.
 
     Args:
@@ -50,11 +52,11 @@ def describe_run(driver: Any, began: int, configuration: Any) -> dict[str, Any]:
 
 
 def gather(
-    driver: Any,
-    description: Mapping[str, Any],
+    driver: AbstractDriver,
+    description: State,
     ended: bool,
     monitored: float | None,
-    snapshot: Any = None,
+    snapshot: PyTree = None,
 ) -> Contents:
     """Everything that a resumed run needs, as copies.
 
@@ -106,17 +108,18 @@ def versions() -> dict[str, str]:
     return {**found, "backend": jax.default_backend()}
 
 
-def _first_step_left(driver: Any, ended: bool) -> int:
+def _first_step_left(driver: AbstractDriver, ended: bool) -> int:
     """Rows before it stay; a callback that ended the run keeps the row of its step too."""
     stopped = ended and driver.stop_reason is StopReason.STOPPED
     return sys.maxsize if stopped else driver.step_count
 
 
-def _ending(driver: Any) -> dict[str, str]:
+def _ending(driver: AbstractDriver) -> dict[str, str]:
+    assert driver.stop_reason is not None
     return {"reason": driver.stop_reason.name, "message": driver.stop_message}
 
 
-def _loss(driver: Any) -> dict[str, Any] | None:
+def _loss(driver: AbstractDriver) -> State | None:
     if driver.loss is None:
         return None
     mean, error = np.asarray(mean_of(driver.loss)), error_of(driver.loss)
@@ -131,7 +134,7 @@ def _loss(driver: Any) -> dict[str, Any] | None:
     return {**found, "suspect": ", ".join(sorted(driver.doubts))} if driver.doubts else found
 
 
-def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+def _named_leaves(tree: PyTree) -> list[tuple[str, PyTree]]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     named = [(jax.tree_util.keystr(path, simple=True, separator="."), x) for path, x in leaves]
     if len({name for name, _ in named}) < len(named):  # keys such as 1 and "1"
@@ -150,7 +153,7 @@ def _callback_set(callbacks: Sequence[AbstractCallback]) -> list[str]:
 
 
 def check(
-    manifest: Mapping[str, Any], driver: Any, accept: Collection[str], where: str
+    manifest: State, driver: AbstractDriver, accept: Collection[str], where: str
 ) -> list[str]:
     """Refuse a checkpoint of another run.
 
@@ -197,12 +200,12 @@ def check(
     return accepted
 
 
-def other_callbacks(manifest: Mapping[str, Any], driver: Any) -> bool:
+def other_callbacks(manifest: State, driver: AbstractDriver) -> bool:
     """Whether the saved run had other callbacks on which its results depend."""
     return manifest["callback set"] != _callback_set(driver.hooks.callbacks)
 
 
-def check_shapes(manifest: Mapping[str, Any], driver: Any, where: str) -> None:
+def check_shapes(manifest: State, driver: AbstractDriver, where: str) -> None:
     """Refuse a checkpoint whose state has different shapes.
 
     Raises:
@@ -215,7 +218,7 @@ def check_shapes(manifest: Mapping[str, Any], driver: Any, where: str) -> None:
         )
 
 
-def _other_shapes(manifest: Mapping[str, Any], driver: Any) -> list[str]:
+def _other_shapes(manifest: State, driver: AbstractDriver) -> list[str]:
     return differences(
         {name: _shape(form) for name, form in manifest["state"].items()},
         {n: _shape_of(leaf) for n, leaf in _named_leaves(driver.snapshot())},
@@ -233,18 +236,18 @@ def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
     return missing
 
 
-def _shape(form: Any) -> str:
+def _shape(form: JSON) -> str:
     if isinstance(form, Mapping) and "array" in form:
         key = f" key {form['key']}" if "key" in form else ""
         return f"{form['dtype']}{form['shape']}{key}"
     return "a number or an object"
 
 
-def _shape_of(leaf: Any) -> str:
+def _shape_of(leaf: PyTree) -> str:
     return _shape(Encoder({}).encode(leaf, ""))
 
 
-def put_back(contents: Contents, driver: Any) -> dict[str, dict[str, Any]]:
+def put_back(contents: Contents, driver: AbstractDriver) -> dict[str, State]:
     """Restore the saved state into `driver`.
 
     Returns:
@@ -264,7 +267,7 @@ def put_back(contents: Contents, driver: Any) -> dict[str, dict[str, Any]]:
     return {key: decoder.decode(form) for key, form in manifest["callbacks"].items()}
 
 
-def ended_by_callback(manifest: Mapping[str, Any]) -> str | None:
+def ended_by_callback(manifest: State) -> str | None:
     """The message of the callback that ended the saved run for good, or None."""
     ended = manifest["ended"]
     if ended is not None and ended["reason"] == StopReason.STOPPED.name:

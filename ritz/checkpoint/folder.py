@@ -5,7 +5,6 @@ import logging
 import shutil
 import time
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from ritz.folders.saved import MANIFEST, entries, manifest_checksum, verified
 from ritz.folders.saved import CheckpointError as CheckpointError
 from ritz.folders.saved import Entry as Entry
 from ritz.folders.saved import read_manifest as read_manifest
+from ritz.types import State
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _SUMS = "checksums"
 class Contents(NamedTuple):
     """Manifest and arrays of a checkpoint."""
 
-    manifest: dict[str, Any]
+    manifest: State
     arrays: Arrays
     """Packed when it is written, by their names when it is read."""
 
@@ -181,7 +181,7 @@ def _orbax() -> Any:
     return checkpoint
 
 
-def _checksums(arrays: Mapping[str, Any]) -> dict[str, int | None]:
+def _checksums(arrays: Arrays) -> dict[str, int | None]:
     """Checksums of arrays; None for those of which this process has only a part."""
     return {
         name: _checksum(array) if isinstance(array, np.ndarray) else None

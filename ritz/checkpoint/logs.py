@@ -1,26 +1,29 @@
 """Recovers the logs of a resumed run: no row that its checkpoint counts on may be missing."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
 
 import jax
 
 from ritz.checkpoint.folder import CheckpointError
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.processes.consensus import agree
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.checksums import RowsLostError
+from ritz.types import State
 
 _logger = logging.getLogger(__name__)
 
-Account = Mapping[str, Any]
+Account: TypeAlias = State
 
 ACCEPT = "logs"
 """Entry of `accept_changes` that allows to go on without lost rows."""
 
 
-def accounts(callbacks: Iterable[AbstractCallback], step: int) -> list[dict[str, Any]]:
+def accounts(callbacks: Iterable[AbstractCallback], step: int) -> list[State]:
     """Accounts of the logs' rows before `step`, see `AbstractLogger.account`."""
     found = []
     for logger in _loggers(callbacks):
@@ -32,7 +35,7 @@ def accounts(callbacks: Iterable[AbstractCallback], step: int) -> list[dict[str,
 
 def recover_logs(
     saved: Sequence[Account],
-    driver: Any,
+    driver: AbstractDriver,
     callbacks: Iterable[AbstractCallback],
     step: int,
     accept: Collection[str],
@@ -59,7 +62,7 @@ def recover_logs(
 
 def _recover(
     saved: Sequence[Account],
-    driver: Any,
+    driver: AbstractDriver,
     loggers: Sequence[AbstractLogger],
     step: int,
     accept: Collection[str],
@@ -99,7 +102,7 @@ def _rebuilt(
     logger: AbstractLogger,
     account: Account,
     intact: Sequence[AbstractLogger],
-    place: tuple[Any, str],
+    place: tuple[Path, str],
     step: int,
 ) -> str | None:
     """Rebuild a log from one that has its rows; return that one's file, or None."""
@@ -114,7 +117,7 @@ def _rebuilt(
 
 
 def _matched(
-    loggers: Sequence[AbstractLogger], saved: Sequence[Account], place: tuple[Any, str]
+    loggers: Sequence[AbstractLogger], saved: Sequence[Account], place: tuple[Path, str]
 ) -> list[tuple[AbstractLogger, Account]]:
     """The loggers that the saved run also had, each with its account."""
     left, found = list(saved), []

@@ -4,15 +4,16 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 from typing_extensions import override
 
 from ritz.checkpoint.folder import CheckpointError
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.processes.consensus import agree
 from ritz.folders.lock import FolderInUseError, FolderLock
+from ritz.folders.owner import Owner
 
 
 class FolderOwner(AbstractCallback):
@@ -30,7 +31,7 @@ class FolderOwner(AbstractCallback):
         self._started = False
 
     @override
-    def check_run(self, driver: Any, resume: bool) -> None:
+    def check_run(self, driver: AbstractDriver, resume: bool) -> None:
         self._started = False
         folder = driver.working_dir / self.folder
         take(folder, driver.hold, lambda: ending(driver) if self._started else None, within=True)
@@ -40,14 +41,14 @@ class FolderOwner(AbstractCallback):
         return False
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         self._started = True
 
 
 def take(
     folder: Path,
-    hold: Callable[[contextlib.AbstractContextManager[Any]], Any],
-    ended: Callable[[], dict[str, Any] | None] = lambda: None,
+    hold: Callable[[contextlib.AbstractContextManager[object]], object],
+    ended: Callable[[], Owner | None] = lambda: None,
     within: bool = False,
 ) -> None:
     """Lock `folder` for a run; called on all processes, of which the first one locks.
@@ -76,7 +77,7 @@ def take(
         )
 
 
-def ending(driver: Any) -> dict[str, Any]:
+def ending(driver: AbstractDriver) -> Owner:
     """Description of how the last run of `driver` ended, for `ritz status` and messages."""
     reason = driver.stop_reason
     return {

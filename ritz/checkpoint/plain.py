@@ -3,15 +3,18 @@
 import dataclasses
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
+
+from ritz.types import JSON, State
 
 PACKED = "packed"
 """Name of the array in which others are packed."""
 
-Arrays = dict[str, Any]
+Arrays: TypeAlias = dict[str, Any]
 """Arrays by name, in the form that is written."""
 
 
@@ -24,11 +27,11 @@ class Encoder:
             containers of any registered kind can be stored.
     """
 
-    def __init__(self, arrays: Arrays, like: Any = None):
+    def __init__(self, arrays: Arrays, like: PyTree = None):
         self.arrays = arrays
         self._like = jax.tree.structure(like)
 
-    def encode(self, value: Any, name: str) -> Any:
+    def encode(self, value: Any, name: str) -> JSON:
         """`value` in a form that `Decoder.decode` understands.
 
         Args:
@@ -57,7 +60,7 @@ class Encoder:
             return {"dict": [[k, self.encode(v, f"{name}.{k}")] for k, v in value.items()]}
         return self._object(value, name)
 
-    def _object(self, value: Any, name: str) -> Any:
+    def _object(self, value: object, name: str) -> JSON:
         if isinstance(value, np.random.RandomState):
             return {"random_state": self.encode(value.get_state(legacy=False), name)}
         if isinstance(value, np.random.Generator):
@@ -70,12 +73,12 @@ class Encoder:
             "None, arrays, and lists, tuples and dicts of them."
         )
 
-    def _is_like(self, value: Any) -> bool:
+    def _is_like(self, value: object) -> bool:
         one_leaf = jax.tree_util.treedef_is_leaf(self._like)
         return not one_leaf and jax.tree.structure(value) == self._like
 
-    def _array(self, value: Any, name: str) -> Any:
-        form: dict[str, Any] = {"array": name}
+    def _array(self, value: Any, name: str) -> JSON:
+        form: dict[str, JSON] = {"array": name}
         if isinstance(value, jax.Array):
             form["device"] = True
             if _is_key(value):
@@ -102,11 +105,11 @@ class Decoder:
         like: See `Encoder`.
     """
 
-    def __init__(self, arrays: Arrays, like: Any = None):
+    def __init__(self, arrays: Arrays, like: PyTree = None):
         self.arrays = arrays
         self._leaves, self._like = jax.tree.flatten(like)
 
-    def decode(self, form: Any, template: Any = None) -> Any:
+    def decode(self, form: JSON, template: object = None) -> Any:
         """The value that `form` stands for.
 
         Args:
@@ -118,7 +121,7 @@ class Decoder:
         kind = next(iter(form))
         return getattr(self, f"_decode_{kind}")(form, template)
 
-    def _decode_array(self, form: Any, template: Any) -> Any:
+    def _decode_array(self, form: JSON, template: object) -> Any:
         dtype = jax.numpy.dtype(form["dtype"])
         size = int(np.prod(form["shape"]))
         value = self.arrays[form["array"]] if size else np.empty(form["shape"], dtype)
@@ -129,37 +132,37 @@ class Decoder:
         device = placed(value, template)
         return jax.random.wrap_key_data(device, impl=form["key"]) if "key" in form else device
 
-    def _decode_complex(self, form: Any, template: Any) -> complex:
+    def _decode_complex(self, form: JSON, template: object) -> complex:
         return complex(*form["complex"])
 
-    def _decode_like(self, form: Any, template: Any) -> Any:
+    def _decode_like(self, form: JSON, template: object) -> Any:
         pairs = zip(form["like"], self._leaves, strict=True)
         return jax.tree.unflatten(self._like, [self.decode(x, leaf) for x, leaf in pairs])
 
-    def _decode_tuple(self, form: Any, template: Any) -> tuple[Any, ...]:
+    def _decode_tuple(self, form: JSON, template: object) -> tuple[object, ...]:
         return tuple(self.decode(x) for x in form["tuple"])
 
-    def _decode_deque(self, form: Any, template: Any) -> deque[Any]:
+    def _decode_deque(self, form: JSON, template: object) -> deque[object]:
         return deque(self.decode(form["deque"]), form["maxlen"])
 
-    def _decode_dict(self, form: Any, template: Any) -> dict[Any, Any]:
+    def _decode_dict(self, form: JSON, template: object) -> dict[object, object]:
         return {k: self.decode(v) for k, v in form["dict"]}
 
-    def _decode_strings(self, form: Any, template: Any) -> np.ndarray:
+    def _decode_strings(self, form: JSON, template: object) -> np.ndarray:
         return np.array(form["strings"])
 
-    def _decode_random_state(self, form: Any, template: Any) -> np.random.RandomState:
+    def _decode_random_state(self, form: JSON, template: object) -> np.random.RandomState:
         restored = np.random.RandomState()
         restored.set_state(self.decode(form["random_state"]))
         return restored
 
-    def _decode_generator(self, form: Any, template: Any) -> np.random.Generator:
+    def _decode_generator(self, form: JSON, template: object) -> np.random.Generator:
         state = self.decode(form["generator"])
         restored = np.random.Generator(getattr(np.random, state["bit_generator"])())
         restored.bit_generator.state = state
         return restored
 
-    def _decode_dataclass(self, form: Any, template: Any) -> Any:
+    def _decode_dataclass(self, form: JSON, template: Any) -> Any:
         fields = {
             name: self.decode(inner, getattr(template, name, None))
             for name, inner in form["dataclass"]["dict"]
@@ -167,7 +170,7 @@ class Decoder:
         return dataclasses.replace(template, **fields)
 
 
-def pack(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
+def pack(arrays: Arrays) -> tuple[Arrays, State]:
     """Copies of arrays, those of this process as one: few are written faster than many.
 
     Returns:
@@ -188,7 +191,7 @@ def pack(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
     return {PACKED: packed, **shared}, table
 
 
-def unpack(arrays: Arrays, table: Mapping[str, Any]) -> Arrays:
+def unpack(arrays: Arrays, table: State) -> Arrays:
     """The arrays by their names, from the result of `pack`."""
     found = {name: array for name, array in arrays.items() if name != PACKED}
     for name, (first, dtype, shape) in table.items():
@@ -198,7 +201,7 @@ def unpack(arrays: Arrays, table: Mapping[str, Any]) -> Arrays:
     return found
 
 
-def placed(value: np.ndarray, template: Any) -> jax.Array:
+def placed(value: np.ndarray, template: object) -> jax.Array:
     """`value` on the devices where `template` is, if that is an array of JAX."""
     if isinstance(template, jax.Array) and _is_key(template):
         template = jax.random.key_data(template)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ritz.driver import AbstractDriver
 from ritz.driver.blocks.block import MOST_ROWS
 from ritz.driver.finite import is_finite, loss_parts
+from ritz.types import Loss
 
 JUMP = 1e6
 """Ratio of a loss to all before it above which parameters have exploded, and the run does not
@@ -35,7 +37,7 @@ class Probation:
         self._accepted: frozenset[str] | None = None
         self._largest = 0.0
 
-    def passes(self, loss: Any, doubts: Collection[str]) -> bool:
+    def passes(self, loss: Loss, doubts: Collection[str]) -> bool:
         """Whether a state with this loss is good to go on from.
 
         Doubts that the first step of the run already had do not count.
@@ -68,7 +70,7 @@ class Judgements:
         self._probation = Probation(telling)
         self._by_step: dict[int, Judgement] = {}
 
-    def judge(self, step: int, driver: Any, went_back: bool) -> None:
+    def judge(self, step: int, driver: AbstractDriver, went_back: bool) -> None:
         """Judge the state at the beginning of a step, now that its loss is known."""
         sound = not driver.diverges or self._probation.passes(driver.loss, driver.doubts)
         self._by_step[step] = Judgement(sound, went_back)
@@ -90,7 +92,7 @@ class Judgements:
         """Forget the rows after `step`, which were undone."""
         self._by_step = {s: judged for s, judged in self._by_step.items() if s <= step}
 
-    def is_good(self, driver: Any) -> bool:
+    def is_good(self, driver: AbstractDriver) -> bool:
         """Whether the present state is good to go on from, at the end of a run."""
         if not all_finite(driver):
             return False
@@ -109,14 +111,14 @@ class Judgements:
         return self._probation.passes(loss, doubts)
 
 
-def all_finite(driver: Any) -> bool:
+def all_finite(driver: AbstractDriver) -> bool:
     """Whether loss and parameters are finite on this process."""
     # Of a run that has diverged the loss is that of the state that was given up.
     other = driver.failed_state is not None or not driver.diverges
     return is_finite(driver.parameters) and (other or is_finite(loss_parts(driver.loss)))
 
 
-def _size(loss: Any) -> float:
+def _size(loss: Loss) -> float:
     """The magnitude of a loss; infinite if any part is not finite."""
     parts = loss_parts(loss)
     if not is_finite(parts):

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.checkpoint.checkpoint import Checkpoint
@@ -18,17 +18,19 @@ from ritz.checkpoint.contents import (
 )
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents, Entry, read
 from ritz.checkpoint.logs import recover_logs
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import differences
 from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopRun
 from ritz.loggers.base import AbstractLogger
+from ritz.types import State
 
 _logger = logging.getLogger(__name__)
 
 
 def resume_run(
-    driver: Any, hooks: HookList, source: bool | str | os.PathLike[str], n_iter: int
+    driver: AbstractDriver, hooks: HookList, source: bool | str | os.PathLike[str], n_iter: int
 ) -> int:
     """Go on with a saved run.
 
@@ -64,13 +66,13 @@ def resume_run(
     inside = folder is not None and entry.path.parent == folder.path
     if own is not None and not inside:
         own.refuse_another(resume=False)
-    began, extended = _load(entry, contents, driver, hooks, own, inside, n_iter)
+    began, extended = _load(entry, contents, driver, hooks, own=own, inside=inside, n_iter=n_iter)
     if own is not None and inside:
         own.goes_on(entry, began, extended)
     return began
 
 
-def load(path: str | Path, driver: Any, prefix: str = "") -> int:
+def load(path: str | Path, driver: AbstractDriver, prefix: str = "") -> int:
     """Restore a saved state into `driver`, without a run and its callbacks.
 
     Args:
@@ -129,8 +131,9 @@ def _find(path: Path, prefix: str = "") -> tuple[Entry, Contents]:
 def _load(
     entry: Entry,
     contents: Contents,
-    driver: Any,
+    driver: AbstractDriver,
     hooks: HookList,
+    *,
     own: Checkpoint | None,
     inside: bool,
     n_iter: int,
@@ -164,7 +167,7 @@ def _load(
     return manifest["began"], extended
 
 
-def _extends(own: Checkpoint, manifest: Any, driver: Any, n_iter: int) -> bool:
+def _extends(own: Checkpoint, manifest: State, driver: AbstractDriver, n_iter: int) -> bool:
     """Whether a saved run that a callback has ended goes on."""
     if own.extend != "longer":
         return bool(own.extend)

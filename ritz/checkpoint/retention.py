@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from ritz.callbacks.monitor import check_mode
 from ritz.checkpoint.folder import Entry
@@ -46,7 +45,7 @@ class Retention:
         return set(entries) - keep
 
 
-def _checked(keep_best: Any) -> tuple[str, int, int]:
+def _checked(keep_best: tuple[str, str, int]) -> tuple[str, int, int]:
     try:
         monitor, mode, k = keep_best
     except (TypeError, ValueError):

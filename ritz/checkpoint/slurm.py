@@ -5,15 +5,17 @@ import math
 import os
 import subprocess
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 from typing_extensions import override
 
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checks import check_number
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.driver.processes.consensus import agree
+from ritz.types import Row
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class SlurmRequeue(AbstractCallback):
         return False
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         self._job = os.environ.get("SLURM_JOB_ID")
         self._longest, self._last, self._due = 0.0, None, False
         self._deadline = math.inf
@@ -71,7 +73,7 @@ class SlurmRequeue(AbstractCallback):
             )
         self._deadline = time.monotonic() + self._time_left()
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Stop if the next step might come too late."""
         now = time.monotonic()
         if self._last is not None:
@@ -90,7 +92,7 @@ class SlurmRequeue(AbstractCallback):
         stop.reason = StopReason.TIMED_OUT
         raise stop
 
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         """Requeue the job if the run was stopped for lack of time."""
         announced = driver.stop_reason is StopReason.INTERRUPTED and (
             "SIGUSR1" in driver.stop_message
@@ -98,12 +100,12 @@ class SlurmRequeue(AbstractCallback):
         due = agree(self._job is not None and (self._due or announced))
         if not due or jax.process_index() != 0:
             return
-        if _ask("scontrol", "requeue", str(self._job)) is not None:
+        if _ask(["scontrol", "requeue", str(self._job)]) is not None:
             _logger.info("SlurmRequeue: job %s is in the queue again.", self._job)
 
     def _time_left(self) -> float:
         """Seconds until the job ends; infinity if there is no limit, or if it is not known."""
-        text = _ask("squeue", "--noheader", "--jobs", str(self._job), "--format", "%L")
+        text = _ask(["squeue", "--noheader", "--jobs", str(self._job), "--format", "%L"])
         left = None if text is None else _seconds(text.strip())
         if left is not None:
             return left - _GRANULARITY
@@ -120,7 +122,7 @@ class SlurmRequeue(AbstractCallback):
         return math.inf
 
 
-def _ask(*command: str) -> str | None:
+def _ask(command: Sequence[str]) -> str | None:
     """Output of a Slurm program; None, with a warning, if it is missing or fails."""
     try:
         done = subprocess.run(

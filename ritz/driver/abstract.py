@@ -1,9 +1,11 @@
 """The base class of all drivers."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from ritz.driver.arguments import Plugin, Plugins
+from ritz.driver.callback import AbstractCallback
 from ritz.driver.run_state import MAX_ATTEMPTS, RunOptions, Steps
 from ritz.driver.running import start_run
 from ritz.driver.signatures import suggests_names
@@ -21,11 +23,11 @@ class AbstractDriver(Stepping):
         minimized_quantity_name: The key of the loss in `log_data`.
     """
 
-    def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
+    def __init__(self, state: object, minimized_quantity_name: str = "loss"):
         super().__init__(state, minimized_quantity_name)
-        self._registered: tuple[Any, ...] = ()
+        self._registered: tuple[AbstractCallback, ...] = ()
 
-    def register_hook(self, callback: Any) -> None:
+    def register_hook(self, callback: Plugin) -> None:
         """Let a callback take part in every run, besides those given to `run`."""
         self._registered = (*self._registered, self.adapt(callback, "callback"))
 
@@ -33,20 +35,20 @@ class AbstractDriver(Stepping):
     def run(
         self,
         n_iter: int,
-        out: Any = None,
-        obs: Any = None,
+        out: Plugins = None,
+        obs: Mapping[str, object] | None = None,
         step_size: int = 1,
         show_progress: bool | None = True,
         save_params_every: int = 50,
         write_every: int = 50,
-        callback: Any = None,
+        callback: Plugins = None,
         timeit: bool = False,
         max_attempts: int = MAX_ATTEMPTS,
         max_block: int | None = None,
         speculate: bool = True,
         resume: bool | str | Path = False,
         on_divergence: str | None = None,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[AbstractCallback, ...]:
         """Take `n_iter` steps, fewer if a callback or a signal ends the run.
 
         Args:
@@ -113,13 +115,13 @@ class AbstractDriver(Stepping):
     def steps(
         self,
         n_iter: int,
-        out: Any = None,
-        obs: Any = None,
+        out: Plugins = None,
+        obs: Mapping[str, object] | None = None,
         step_size: int = 1,
         show_progress: bool | None = False,
         save_params_every: int = 50,
         write_every: int = 50,
-        callback: Any = None,
+        callback: Plugins = None,
         timeit: bool = False,
         max_attempts: int = MAX_ATTEMPTS,
         max_block: int | None = 1,

@@ -4,7 +4,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
@@ -13,20 +13,33 @@ from ritz.driver.callback import AbstractCallback, check_hooks, has_state
 from ritz.driver.hooks import HookList
 from ritz.driver.signatures import check_arguments
 from ritz.driver.stop import StopRun
+from ritz.types import Row
+
+if TYPE_CHECKING:
+    from ritz.driver.abstract import AbstractDriver
+
+PlainFunction = Callable[[int, Row, "AbstractDriver"], object]
+"""`(step, log_data, driver) -> bool`; a false value other than None stops the run."""
+
+Plugin = AbstractCallback | PlainFunction | str | os.PathLike[str]
+"""What `run` takes as a callback or logger: one of them, a plain function, or a path prefix."""
+
+Plugins = Plugin | Iterable[Plugin] | None
+"""None, one of them, or several."""
 
 
 class RunDefaults(NamedTuple):
     """Makes the callbacks behind the short arguments of `run`; set by the package `ritz`."""
 
-    log: Callable[[Any, int, int], AbstractCallback]
+    log: Callable[[str | os.PathLike[str], int, int], AbstractCallback]
     """`out="prefix"`: (prefix, save_params_every, write_every) -> logger."""
-    observe: Callable[[Mapping[str, Any], int], AbstractCallback]
+    observe: Callable[[Mapping[str, object], int], AbstractCallback]
     """`obs={...}`: (observables, step_size) -> callback."""
     progress: Callable[[], AbstractCallback]
-    """`show_progress=True`."""
+    """`show_progress=True`: () -> progress bar."""
     timing: Callable[[], AbstractCallback]
-    """`timeit=True`."""
-    resume: Callable[[Any, HookList, bool | str | os.PathLike[str], int], int]
+    """`timeit=True`: () -> callback that times the hooks."""
+    resume: Callable[["AbstractDriver", HookList, bool | str | os.PathLike[str], int], int]
     """`resume=...`: (driver, hooks, resume, n_iter) -> the step at which the saved run began."""
 
 
@@ -45,7 +58,7 @@ class PlainCallback(AbstractCallback):
     than None, which a function without `return` gives.
     """
 
-    def __init__(self, function: Callable[[int, dict[str, Any], Any], Any]):
+    def __init__(self, function: PlainFunction):
         self.function = function
 
     @property
@@ -54,13 +67,13 @@ class PlainCallback(AbstractCallback):
         return getattr(self.function, "__qualname__", repr(self.function))
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: "AbstractDriver") -> None:
         answer = self.function(step, log_data, driver)
         if answer is not None and not answer:
             raise StopRun(f"returned {answer!r}")
 
 
-def as_callback(plugin: Any, argument: str) -> AbstractCallback:
+def as_callback(plugin: Plugin, argument: str) -> AbstractCallback:
     """Take an `AbstractCallback` as it is, and wrap a plain function.
 
     Raises:
@@ -92,7 +105,7 @@ def as_callback(plugin: Any, argument: str) -> AbstractCallback:
     raise TypeError(f"{argument} takes {wanted}, but {plugin!r} was given.")
 
 
-def listed(given: Any) -> list[Any]:
+def listed(given: Plugins) -> list[Any]:
     """`None`, one object or several, as a list."""
     if given is None:
         return []
@@ -102,17 +115,17 @@ def listed(given: Any) -> list[Any]:
 
 
 def assemble(
-    adapt: Callable[[Any, str], AbstractCallback],
+    adapt: Callable[[Plugin, str], AbstractCallback],
     *,
-    out: Any,
-    obs: Any,
+    out: Plugins,
+    obs: Mapping[str, object] | None,
     step_size: int,
-    show_progress: Any,
+    show_progress: bool | None,
     save_params_every: int,
     write_every: int,
-    callback: Any,
+    callback: Plugins,
     timeit: bool,
-) -> tuple[list[AbstractCallback], tuple[Any, ...]]:
+) -> tuple[list[AbstractCallback], tuple[AbstractCallback, ...]]:
     """All callbacks of a run, and the loggers given in `out`."""
     step_size = check_count("step_size", step_size, 1)
     save_params_every = check_count("save_params_every", save_params_every, 1)
@@ -138,7 +151,7 @@ def assemble(
 
 
 def resume_run(
-    driver: Any, hooks: HookList, resume: bool | str | os.PathLike[str], n_iter: int
+    driver: "AbstractDriver", hooks: HookList, resume: bool | str | os.PathLike[str], n_iter: int
 ) -> int:
     """Restore driver and callbacks from a saved run that is to take `n_iter` steps in all.
 

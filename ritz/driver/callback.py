@@ -3,12 +3,22 @@
 import difflib
 import enum
 import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from jaxtyping import PyTree
 
 from ritz.driver.signatures import check_arguments, parameters_of
 from ritz.driver.stop import StopReason as StopReason
 from ritz.driver.stop import StopRun as StopRun
+from ritz.types import Row, State
+
+if TYPE_CHECKING:
+    from ritz.driver.abstract import AbstractDriver
+    from ritz.driver.kernel import Proposal
+
+Hook = Callable[..., object]
+"""A hook, bound to its callback."""
 
 STEP_HOOKS = (
     "on_step_start",
@@ -22,10 +32,7 @@ STEP_HOOKS = (
 HOOKS = ("on_run_start", *STEP_HOOKS, "on_run_end", "on_run_error")
 """All hooks, in calling order."""
 
-_RETIRED_HOOKS = {
-    "on_legacy_run": "before_parameter_update",
-    "on_parameter_update": "before_parameter_update",
-}
+_RETIRED_HOOKS = ("on_legacy_run", "on_parameter_update")
 
 
 class CallbackOrder(enum.IntEnum):
@@ -37,7 +44,7 @@ class CallbackOrder(enum.IntEnum):
     OBSERVE = -10
     """Observables: later callbacks find their values in `log_data`."""
     USER = 0
-    """The default."""
+    """The default: between observables and loggers."""
     LOG = 10
     """Loggers: they write the row here."""
     CHECKPOINT = 20
@@ -50,8 +57,7 @@ def _closest_hook(name: str) -> str | None:
     """The hook whose name `name` resembles, or None."""
     if name in HOOKS or not name.startswith(("on_", "before_", "after_")):
         return None
-    found = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.75)
-    return found[0] if found else None
+    return next(iter(difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.75)), None)
 
 
 class AbstractCallback:
@@ -95,7 +101,7 @@ class AbstractCallback:
     logs: tuple[str, ...] = ()
     """Keys that this callback adds to `log_data`, maybe not at every step."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         """Refuse misspelt hooks, and hooks with wrong arguments."""
         super().__init_subclass__(**kwargs)
         for name, value in vars(cls).items():
@@ -104,14 +110,14 @@ class AbstractCallback:
                 check_arguments(f"{cls.__name__}.{name}", value, names, True)
             if not callable(value) or name in cls.more_hooks:
                 continue
-            meant = _RETIRED_HOOKS.get(name) or _closest_hook(name)
+            meant = "before_parameter_update" if name in _RETIRED_HOOKS else _closest_hook(name)
             if meant is not None:
                 raise TypeError(
                     f"{cls.__name__}.{name} is no hook and would never be called; did you mean "
                     f"{meant}? The hooks are: {', '.join((*HOOKS, *cls.more_hooks))}."
                 )
 
-    def check_run(self, driver: Any, resume: bool) -> None:
+    def check_run(self, driver: "AbstractDriver", resume: bool) -> None:
         """Called before any hook, to refuse a run while nothing has been opened or written.
 
         Args:
@@ -119,19 +125,19 @@ class AbstractCallback:
             resume: Whether a saved run is to go on.
         """
 
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: "AbstractDriver") -> None:
         """Called once, before the first step. `step` is the first step of this run."""
 
-    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_start(self, step: int, log_data: Row, driver: "AbstractDriver") -> None:
         """Called at the start of each step and of each retry. `log_data` is empty."""
 
-    def on_compute_update_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_compute_update_start(self, step: int, log_data: Row, driver: "AbstractDriver") -> None:
         """Called after `driver.reset_step()` and before anything was sampled or computed.
 
         Samples put into the driver's state here are used instead of fresh ones.
         """
 
-    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> Any:
+    def on_compute_update_end(self, step: int, log_data: Row, driver: "AbstractDriver") -> object:
         """Called when `driver.loss` and `driver.update` are there; may replace `driver.update`.
 
         Returns:
@@ -139,19 +145,19 @@ class AbstractCallback:
             the same `step` and an emptied `log_data`. None and false values accept.
         """
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: "AbstractDriver") -> None:
         """Called when the step was accepted: `log_data` holds the loss.
 
         Parameters and `driver.step_count` are still those that the loss was computed with.
         """
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: "AbstractDriver") -> None:
         """Called when the parameters have moved. `step` is the step that is ending."""
 
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: "AbstractDriver") -> None:
         """Called once when the run has ended, also after `StopRun` and after a signal."""
 
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: "AbstractDriver") -> None:
         """Called once instead of `on_run_end` when `error` ends the run. It is raised after."""
 
     def is_live(self, step: int) -> bool:
@@ -191,7 +197,7 @@ class AbstractCallback:
     Those of them that a subclass overrides are called all the same, unless it names them itself.
     """
 
-    def joint(self, call: Callable[..., Any]) -> Callable[[Sequence[Any]], Any] | None:
+    def joint(self, call: Hook) -> Callable[[Sequence[Any]], Hook] | None:
         """A function that joins this hook with those of the callbacks that follow; None for none.
 
         Used for `before_parameter_update` at all steps of a block but its last. Adjacent callbacks
@@ -226,7 +232,7 @@ class AbstractCallback:
         """
         return None
 
-    def init_traced(self, carry: Any) -> Any:
+    def init_traced(self, carry: PyTree) -> PyTree:
         """Carry of the traced part at the start of a run: a pytree of arrays.
 
         Args:
@@ -234,7 +240,7 @@ class AbstractCallback:
         """
         return ()
 
-    def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
+    def traced(self, callback_carry: PyTree, carry: PyTree, metrics: Row) -> PyTree:
         """A pure function of JAX that sees each step of a driver with a kernel, live or not.
 
         If `metrics` lacks what it needs it raises `LookupError` (as a dict does); then the
@@ -250,10 +256,10 @@ class AbstractCallback:
         """
         return callback_carry
 
-    def load_traced(self, callback_carry: Any) -> None:
+    def load_traced(self, callback_carry: PyTree) -> None:
         """Store what `traced` returned last; called after a block, or in a live step."""
 
-    def traced_metrics(self, carry: Any, proposal: Any) -> dict[str, Any]:
+    def traced_metrics(self, carry: PyTree, proposal: "Proposal") -> Row:
         """Further numbers for the row, as a pure function of JAX, for drivers with a kernel.
 
         Args:
@@ -265,15 +271,14 @@ class AbstractCallback:
     @property
     def state_key(self) -> str:
         """The key of this callback's state in a checkpoint: the class name, and `name` if set."""
-        kind = type(self).__name__
-        return kind if self.name is None else f"{kind}:{self.name}"
+        return type(self).__name__ + ("" if self.name is None else f":{self.name}")
 
     @property
     def label(self) -> str:
         """Name of this callback in messages and tables: by default that of its class."""
         return self.state_key
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """State that a resumed run needs; by default the attributes named in `state_fields`.
 
         Returns:
@@ -281,7 +286,7 @@ class AbstractCallback:
         """
         return {field: getattr(self, field) for field in self.state_fields}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore the state that `state_dict` returned, in this process or in an earlier one.
 
         A resumed run calls it before `on_run_start` and, since that hook may reset the callback,
@@ -299,7 +304,7 @@ class AbstractCallback:
             setattr(self, field, value)
 
 
-Call = tuple[AbstractCallback, Callable[..., Any]]
+Call = tuple[AbstractCallback, Hook]
 """A callback and its bound hook."""
 Calls = Sequence[Call]
 

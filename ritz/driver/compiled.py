@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.driver.blocks.block import SECONDS, Block, run_block, run_block_in_place
@@ -19,6 +20,7 @@ from ritz.driver.guarded_blocks import GuardedBlocks, holding
 from ritz.driver.hooks import HookList
 from ritz.driver.run_state import StepInfo
 from ritz.driver.stop import StopRun
+from ritz.types import Loss, Row
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class CompiledDriver(GuardedBlocks):
     A subclass says where kernel, carry and batch live.
     """
 
-    def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
+    def __init__(self, state: object, minimized_quantity_name: str = "loss"):
         super().__init__(state, minimized_quantity_name)
         self._length = BlockLength()
         self._deferral = Deferral(())
@@ -287,7 +289,7 @@ class CompiledDriver(GuardedBlocks):
         if self._replay is None:
             self.batch = None
 
-    def compute_loss_and_update(self) -> tuple[Any, Any]:
+    def compute_loss_and_update(self) -> tuple[Loss, PyTree]:
         """Draw samples unless there are some, and compute loss and update from them.
 
         Loss and metrics come to the host in one transfer; the update stays on the device.
@@ -297,7 +299,7 @@ class CompiledDriver(GuardedBlocks):
         loss, self._metrics = next(self._replay.rows)
         return loss, None
 
-    def fill_row(self, log_data: dict[str, Any]) -> None:
+    def fill_row(self, log_data: Row) -> None:
         """Add loss and metrics; the first row of a block has its length as `block`."""
         super().fill_row(log_data)
         replay = self._replay
@@ -310,12 +312,10 @@ class CompiledDriver(GuardedBlocks):
 
     def _clock(self) -> float:
         replay = self._replay
-        if replay is None:
-            return super()._clock()
-        return replay.clock
+        return super()._clock() if replay is None else replay.clock
 
     @override
-    def update_parameters(self, update: Any) -> None:
+    def update_parameters(self, update: PyTree) -> None:
         replay = self._replay
         if replay is None:
             before, outcome = self._outcome_of(update)
@@ -343,7 +343,7 @@ class CompiledDriver(GuardedBlocks):
         elif self.run_state.after_step:
             self.settle()
 
-    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+    def _log_additional_data(self, log_data: Row) -> None:
         log_data.update(self._metrics)
         if "doubts" in self._metrics:
             self._mark(log_data, log_data.pop("doubts"))

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from types import FunctionType, MethodType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ _FEW = 16
 """Arrays of at most so many elements are written out."""
 
 
-def describe(value: Any) -> dict[str, str]:
+def describe(value: object) -> dict[str, str]:
     """Describe `value` as a flat dict of dotted names and texts.
 
     Functions are told by their names and by what they have closed over, as the transformations of
@@ -37,7 +37,7 @@ def differences(saved: Mapping[str, str], present: Mapping[str, str]) -> list[st
     return lines
 
 
-def _describe(name: str, value: Any, within: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+def _describe(name: str, value: object, within: tuple[int, ...]) -> Iterator[tuple[str, str]]:
     if id(value) in within or isinstance(value, type):
         yield name, getattr(value, "__qualname__", type(value).__name__)
         return
@@ -53,7 +53,7 @@ def _describe(name: str, value: Any, within: tuple[int, ...]) -> Iterator[tuple[
         yield from _describe(f"{name}.{key}" if name else str(key), part, within)
 
 
-def _parts(value: Any) -> tuple[str | None, dict[Any, Any]] | None:
+def _parts(value: object) -> tuple[str | None, Mapping[Any, object]] | None:
     """The type and the parts of a composite value; None for other values."""
     if isinstance(value, Mapping):
         return None, dict(value)
@@ -77,14 +77,14 @@ def _parts(value: Any) -> tuple[str | None, dict[Any, Any]] | None:
     return None
 
 
-def _content(cell: Any) -> Any:
+def _content(cell: CellType) -> object:
     try:
         return cell.cell_contents
     except ValueError:  # an empty cell
         return None
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, np.ndarray | jax.Array) and value.ndim:
         array = np.asarray(value)
         if array.size <= _FEW:

@@ -1,12 +1,18 @@
 """Policies for losses, updates and parameters that are not finite."""
 
 import logging
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from jaxtyping import PyTree
 
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.rows import mean_of
 from ritz.driver.stop import StopReason, StopRun
+from ritz.types import Loss
 from ritz.wording import counted
+
+if TYPE_CHECKING:
+    from ritz.driver.step_provider import StepProvider
 
 _logger = logging.getLogger("ritz")
 
@@ -25,7 +31,7 @@ class Divergence(NamedTuple):
 
     quantity: str
     """"loss", "update" or "parameters"."""
-    loss: Any = None
+    loss: Loss = None
     """The loss of the step."""
 
     def sentence(self, loss_name: str, step: int) -> str:
@@ -75,7 +81,7 @@ class Guard:
         if self.in_step == 0:
             self._in_a_row = 0
 
-    def retry(self, driver: Any, found: Divergence) -> None:
+    def retry(self, driver: "StepProvider", found: Divergence) -> None:
         """Count that the run goes back, and make its next steps more careful."""
         self.in_step += 1
         self._in_a_row += 1
@@ -91,7 +97,7 @@ class Guard:
         )
 
     @staticmethod
-    def _calm(driver: Any) -> str:
+    def _calm(driver: "StepProvider") -> str:
         if "damping_scale" in driver.adjustable:
             driver.damping_scale = driver.damping_scale * MORE_DAMPING
             return f" and damping_scale={driver.damping_scale:g}"
@@ -100,13 +106,13 @@ class Guard:
             return f" and rate_scale={driver.rate_scale:g}"
         return ""
 
-    def stop(self, driver: Any, found: Divergence) -> DivergedError:
+    def stop(self, driver: "StepProvider", found: Divergence) -> DivergedError:
         """The exception that ends the run, with what to try."""
         said = found.sentence(driver.loss_name, driver.step_count)
         tried = f" after going back {counted(self._in_a_row, 'time')}" if self._in_a_row else ""
         return DivergedError(f"{said}{tried}; {self._advice(driver)}")
 
-    def _advice(self, driver: Any) -> str:
+    def _advice(self, driver: "StepProvider") -> str:
         what = ["a smaller learning rate"]
         if "damping_scale" in driver.adjustable:
             what.append("more damping (diag_shift)")
@@ -115,7 +121,7 @@ class Guard:
         return "try " + ", ".join(what[:-1]) + " or " * (len(what) > 1) + what[-1]
 
 
-def examine(loss: Any, update: Any) -> Divergence | None:
+def examine(loss: Loss, update: PyTree) -> Divergence | None:
     """The first of loss and update, on the host, that is not finite; None if both are."""
     if not is_finite(loss_parts(loss)):
         return Divergence("loss", loss)

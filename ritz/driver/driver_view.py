@@ -6,11 +6,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
+from ritz.driver.assigned_update import check_update
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import CallbackTable, HookList
 from ritz.driver.run_state import RunState
 from ritz.driver.stop import DeferredAccessError, StopReason
+from ritz.types import Loss
 
 
 class DriverView:
@@ -20,12 +23,12 @@ class DriverView:
     `_step_attempt` have the names that callbacks written for NetKet look for.
     """
 
-    def __init__(self, state: Any, minimized_quantity_name: str):
+    def __init__(self, state: object, minimized_quantity_name: str):
         self.run_state = RunState()
-        self._variational_state = state
+        self._variational_state: Any = state
         self._loss_name = minimized_quantity_name
-        self._loss_stats: Any = None
-        self._dp: Any = jax.tree.map(np.zeros_like, getattr(state, "parameters", None))
+        self._loss_stats: Loss = None
+        self._dp: PyTree = jax.tree.map(np.zeros_like, getattr(state, "parameters", None))
 
     @property
     def state(self) -> Any:
@@ -79,12 +82,12 @@ class DriverView:
         return False
 
     @property
-    def parameters(self) -> Any:
+    def parameters(self) -> PyTree:
         """The parameters of `state`, a pytree of arrays; may be set."""
         return self.state.parameters
 
     @parameters.setter
-    def parameters(self, parameters: Any) -> None:
+    def parameters(self, parameters: PyTree) -> None:
         self.state.parameters = parameters
 
     @property
@@ -98,12 +101,12 @@ class DriverView:
         return self.run_state.attempt
 
     @property
-    def loss(self) -> Any:
+    def loss(self) -> Loss:
         """The loss of the present step; None before the first."""
         return self._loss_stats
 
     @loss.setter
-    def loss(self, loss: Any) -> None:
+    def loss(self, loss: Loss) -> None:
         self._loss_stats = loss
 
     @property
@@ -112,18 +115,22 @@ class DriverView:
         return self._loss_name
 
     @property
-    def update(self) -> Any:
+    def update(self) -> PyTree:
         """The update of the present step; a callback may set another before it is applied.
 
         Raises:
             DeferredAccessError: In a deferred hook of a step that ran within a block.
+            ValueError: If it is set to a tree of another structure, or with arrays of other shapes
+                or kinds of numbers.
         """
         self._refuse_deferred("asked for driver.update")
         return self._dp
 
     @update.setter
-    def update(self, update: Any) -> None:
+    def update(self, update: PyTree) -> None:
         self._refuse_deferred("set driver.update")
+        if self._dp is not None:
+            check_update(update, self._dp)
         self._dp = update
 
     @property
@@ -169,7 +176,7 @@ class DriverView:
         """Limit of attempts at one step in the present (or last) run."""
         return self.run_state.options.max_attempts
 
-    def hold(self, resource: contextlib.AbstractContextManager[Any]) -> None:
+    def hold(self, resource: contextlib.AbstractContextManager[object]) -> None:
         """Enter a context manager and leave it when the run has ended, failed or been refused.
 
         For callbacks that need something before the run is accepted, in `check_run`.

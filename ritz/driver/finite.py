@@ -1,16 +1,17 @@
 """Whether losses, updates and parameters are finite, on the host and in compiled functions."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ritz.driver.rows import mean_of
+from ritz.types import Loss
 
 
-def loss_parts(loss: Any) -> list[Any]:
+def loss_parts(loss: Loss) -> list[PyTree]:
     """The arrays of a loss that must be finite.
 
     Of statistics these are the mean and the variance: diagnostics such as R-hat may have no value.
@@ -21,12 +22,12 @@ def loss_parts(loss: Any) -> list[Any]:
     return jax.tree.leaves((mean, getattr(loss, "variance", None)))
 
 
-def is_finite(tree: Any) -> bool:
+def is_finite(tree: PyTree) -> bool:
     """Whether all numbers of a tree are finite; looks at the parts on this process only."""
     return all(map(_leaf_is_finite, jax.tree.leaves(tree)))
 
 
-def _leaf_is_finite(leaf: Any) -> bool:
+def _leaf_is_finite(leaf: PyTree) -> bool:
     if type(leaf) is float:
         return math.isfinite(leaf)
     if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jnp.inexact):
@@ -37,7 +38,7 @@ def _leaf_is_finite(leaf: Any) -> bool:
     return not jnp.issubdtype(array.dtype, jnp.inexact) or bool(np.all(np.isfinite(array)))
 
 
-def all_finite(tree: Any) -> jax.Array:
+def all_finite(tree: PyTree) -> jax.Array:
     """Whether all numbers of a tree are finite, as a pure function of JAX."""
     found = [
         jnp.all(jnp.isfinite(leaf))
@@ -47,7 +48,7 @@ def all_finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.stack(found)) if found else jnp.ones((), bool)
 
 
-def first_invalid(loss: Any, length: int) -> int:
+def first_invalid(loss: Loss, length: int) -> int:
     """The first of `length` stacked losses that is not finite; `length` if all are."""
     valid = np.ones(length, bool)
     for part in loss_parts(loss):

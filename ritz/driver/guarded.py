@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from jaxtyping import PyTree
 
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.divergence import Divergence, Guard, examine
 from ritz.driver.finite import is_finite
 from ritz.driver.processes.consensus import agree
 from ritz.driver.step_provider import StepProvider
+from ritz.types import Loss, Row
 
 _logger = logging.getLogger("ritz")
 
@@ -17,7 +20,7 @@ class FailedState(NamedTuple):
     """A state at which a run diverged, kept for inspection."""
 
     found: Divergence
-    snapshot: Any
+    snapshot: PyTree
     """What `AbstractDriver.snapshot` returned; None if the state has no `parameters`."""
     went_back: bool
     """Whether the driver went back to a good state afterwards; false if there was none."""
@@ -36,7 +39,7 @@ class Guarded(StepProvider):
     _others_reject = True
     """Whether the driver or the policy may reject a step, not only callbacks."""
     _guard = Guard()
-    _good: Any = None
+    _good: PyTree = None
     _divergence: Divergence | None = None
     _retrying: Divergence | None = None
 
@@ -126,14 +129,14 @@ class Guarded(StepProvider):
             self.failed_state = FailedState(found, snapshot, good)
             self._retreat(found)
 
-    def probe(self) -> tuple[Any, frozenset[str]] | None:
+    def probe(self) -> tuple[Loss, frozenset[str]] | None:
         """The loss at the present state and the doubts about it, as the next step would have them.
 
         Changes nothing; None if the driver cannot tell without taking a step.
         """
         return None
 
-    def refuse_last(self, loss: Any) -> None:
+    def refuse_last(self, loss: Loss) -> None:
         """Go back by one step at the end of a run, since the loss of its last state is not finite.
 
         Args:
@@ -170,7 +173,7 @@ class Guarded(StepProvider):
         """Whether the next step goes back if the parameters are not finite."""
         return self._guard.may_retry and self.step_count + 1 < self.target_step
 
-    def _mark(self, log_data: dict[str, Any], doubts: Mapping[str, Any]) -> None:
+    def _mark(self, log_data: Row, doubts: Mapping[str, object]) -> None:
         """Mark a row as `suspect`; the first of each kind is also a warning.
 
         Args:

@@ -4,11 +4,11 @@ Nothing is checked within a block: NaN stays NaN, so that its rows and last para
 all is finite. If not, the program runs again for fewer steps.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.driver.blocks import live
@@ -20,19 +20,20 @@ from ritz.driver.divergence import Divergence
 from ritz.driver.finite import is_finite, loss_parts
 from ritz.driver.guarded import FailedState
 from ritz.driver.kernel_driver import KernelDriver
+from ritz.types import Loss, Row
 
 
 class GuardedBlocks(KernelDriver):
     """`Guarded` for drivers whose state is a carry."""
 
-    _good: Callable[[], tuple[Any, Held]] | None = None
+    _good: Callable[[], tuple[PyTree, Held]] | None = None
     """Gives the last carry from which parameters moved whose loss was finite and plausible, and
     what the traced parts of callbacks carried then."""
     _accepted: frozenset[str] | None = None
     """Doubts about the first step of the run."""
-    _candidate: tuple[Any, Any, live.Outcome] | None = None
+    _candidate: tuple[PyTree, PyTree, live.Outcome] | None = None
     """An update, the carry before it, and the state after it."""
-    _failed_carry: Any = None
+    _failed_carry: PyTree = None
     _ran_blocks = False
     """Whether any step of this run was part of a block."""
 
@@ -67,13 +68,13 @@ class GuardedBlocks(KernelDriver):
         self._candidate = update, carry, outcome
         return None
 
-    def _apply(self, carry: Any, update: Any) -> live.Outcome:
+    def _apply(self, carry: PyTree, update: PyTree) -> live.Outcome:
         if self._attempt is not None:
             return self._attempt.outcome(self.kernel, carry, update)
         after, finite = live.apply(self.kernel, carry, update)
         return live.Outcome(after, (), finite)
 
-    def _outcome_of(self, update: Any) -> tuple[Any, live.Outcome]:
+    def _outcome_of(self, update: PyTree) -> tuple[PyTree, live.Outcome]:
         """The carry before `update` and the state after it, from `_examine` or computed now."""
         candidate, self._candidate = self._candidate, None
         if candidate is not None and candidate[0] is update:
@@ -107,7 +108,7 @@ class GuardedBlocks(KernelDriver):
         else:
             self._go_to(*self._good())
 
-    def _go_to(self, carry: Any, held: Held) -> None:
+    def _go_to(self, carry: PyTree, held: Held) -> None:
         """Restore a carry except for its random numbers.
 
         Traced parts that look at the end of steps, such as averages of parameters, go back too;
@@ -123,7 +124,7 @@ class GuardedBlocks(KernelDriver):
         self.restore(snapshot, fresh_samples=True)
         self.batch = self._attempt = self._candidate = None
 
-    def _snapshot_of(self, carry: Any) -> Any:
+    def _snapshot_of(self, carry: PyTree) -> PyTree:
         """The snapshot of a driver with this `carry`."""
         now, self.carry = self.carry, carry
         try:
@@ -144,7 +145,7 @@ class GuardedBlocks(KernelDriver):
         if not stays and self._good is not None:
             self._go_to(*self._good())
 
-    def probe(self) -> tuple[Any, frozenset[str]] | None:
+    def probe(self) -> tuple[Loss, frozenset[str]] | None:
         """The loss and the doubts, by the program that has taken the steps of this run."""
         if not (self.runs_blocks and self.run_state.options.speculate):
             return None
@@ -215,15 +216,15 @@ def _taken(replay: Replay, count: int) -> Block:
     return run_block(*replay.arguments, np.int32(count))
 
 
-def _state_after(arguments: tuple[Any, ...], count: int) -> tuple[Any, Held]:
+def _state_after(arguments: tuple[PyTree, ...], count: int) -> tuple[PyTree, Held]:
     block = run_block(*arguments, np.int32(count))
     return block.carry, block.held
 
 
-def _culprit(update: Any) -> str:
+def _culprit(update: PyTree) -> str:
     return "parameters" if is_finite(update) else "update"
 
 
-def holding(metrics: Mapping[str, Any]) -> frozenset[str]:
+def holding(metrics: Row) -> frozenset[str]:
     """The doubts that hold in a row."""
     return frozenset(name for name, holds in metrics.get("doubts", {}).items() if holds)

@@ -3,21 +3,25 @@
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ritz.driver.callback import HOOKS, AbstractCallback, Call, Calls, has_state, overrides
+from ritz.driver.callback import HOOKS, AbstractCallback, Call, Calls, Hook, has_state, overrides
 from ritz.driver.divergence import DivergedError
 from ritz.driver.processes.consensus import Failure, alone, announce, is_shared
 from ritz.driver.processes.signals import SignalGuard
 from ritz.driver.processes.votes import Votes
 from ritz.driver.stop import DeferredAccessError, StopRequests, StopRun
+from ritz.types import State
+
+if TYPE_CHECKING:
+    from ritz.driver.stepping import Stepping
 
 _logger = logging.getLogger(__name__)
 
 CHECKED = "before_parameter_update"
 """The hook after which the driver checks that loss and update are finite."""
 
-Wrapper = Callable[[AbstractCallback, str, Callable[..., Any]], Callable[..., Any]]
+Wrapper = Callable[[AbstractCallback, str, Hook], Hook]
 
 
 class CallbackTable(tuple[AbstractCallback, ...]):
@@ -36,7 +40,7 @@ class HookList:
         self._begun: list[AbstractCallback] = []
         self.votes = None if alone() else Votes(self.callbacks)
         """Joint decisions of several processes; None if there is one process."""
-        self._saved: Mapping[str, Mapping[str, Any]] = {}
+        self._saved: Mapping[str, State] = {}
         self._ended: StopRun | None = None
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
 
@@ -53,7 +57,7 @@ class HookList:
         """The callbacks with a state, by their keys."""
         return {c.state_key: c for c in self.callbacks if has_state(c)}
 
-    def load(self, states: Mapping[str, Mapping[str, Any]], ended: StopRun | None = None) -> None:
+    def load(self, states: Mapping[str, State], ended: StopRun | None = None) -> None:
         """Give the callbacks the states of a saved run, now and again when they were started.
 
         Args:
@@ -123,12 +127,12 @@ class HookList:
             raise
         return stops, said_yes
 
-    def rejected(self, step: int, by: Sequence[str], driver: Any) -> bool:
+    def rejected(self, step: int, by: Sequence[str], driver: "Stepping") -> bool:
         """Whether a callback of this process, or another process, rejects the attempt."""
         return bool(by) if self.votes is None else self.votes.rejected(step, by, driver)
 
     @staticmethod
-    def _is_true(answer: Any, callback: AbstractCallback, hook: str) -> bool:
+    def _is_true(answer: object, callback: AbstractCallback, hook: str) -> bool:
         if hook != "on_compute_update_end":
             return False
         try:
@@ -139,7 +143,7 @@ class HookList:
                 "true nor false; return True to reject the step and False or None to accept it."
             ) from error
 
-    def start(self, step: int, driver: Any, signals: SignalGuard) -> None:
+    def start(self, step: int, driver: "Stepping", signals: SignalGuard) -> None:
         """Call `on_run_start`, and note the callbacks on which it was called."""
         self._begun = []
         stops: list[tuple[str, StopRun]] = []
@@ -213,7 +217,7 @@ class HookList:
         if self.votes is not None:
             self.votes.check()
 
-    def end(self, step: int, driver: Any) -> None:
+    def end(self, step: int, driver: "Stepping") -> None:
         """Call `on_run_end` of all started callbacks, then raise the first error, if any."""
         errors: list[BaseException] = []
         try:
@@ -228,13 +232,13 @@ class HookList:
         if errors:
             raise errors[0]
 
-    def fail(self, step: int, error: BaseException, driver: Any) -> None:
+    def fail(self, step: int, error: BaseException, driver: "Stepping") -> None:
         """Call `on_run_error` of all started callbacks; errors there become notes on `error`."""
         announce(self._failure(f"at step {step}", error), step)
         for later in self._finish("on_run_error", step, error, driver):
             error.add_note(f"A callback failed in on_run_error: {later!r}")
 
-    def leave(self, step: int, error: BaseException, driver: Any) -> None:
+    def leave(self, step: int, error: BaseException, driver: "Stepping") -> None:
         """Call `on_run_error` from another thread, for a run that hangs; see `watchdog`."""
         for later in self._finish("on_run_error", step, error, driver):
             _logger.error("A callback failed in on_run_error: %r", later)
@@ -244,7 +248,7 @@ class HookList:
         where = error.__dict__.get("_callback")
         return Failure(error, when if where is None else f"{when} in {where}")
 
-    def _finish(self, hook: str, *args: Any) -> list[BaseException]:
+    def _finish(self, hook: str, *args: object) -> list[BaseException]:
         errors: list[BaseException] = []
         all_begun, self._begun = self._begun, []
         for callback, call in self._calls[hook]:

@@ -1,17 +1,22 @@
 """One optimisation step as pure functions of a carry."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
+
+from ritz.types import Loss, Row
 
 
 class Proposal(NamedTuple):
     """Result of `Kernel.propose`; a pytree of arrays."""
 
-    loss: Any
+    loss: Loss
     """Statistics of the loss at the present parameters."""
-    update: Any
+    update: PyTree
     """The update, in the form that `Kernel.apply` takes."""
-    metrics: dict[str, Any]
+    metrics: Row
     """Further numbers for the step's row, by name. Under `doubts`, name -> whether: reasons not to
     trust the numbers of the step, which become the mark `suspect` of its row."""
 
@@ -27,18 +32,18 @@ class Kernel(abc.ABC):
     """
 
     @abc.abstractmethod
-    def sample(self, carry: Any) -> tuple[Any, Any]:
+    def sample(self, carry: PyTree) -> tuple[PyTree, PyTree]:
         """Draw samples, or a minibatch: `carry -> (carry, batch)`."""
 
     @abc.abstractmethod
-    def propose(self, carry: Any, batch: Any) -> tuple[Any, Proposal]:
+    def propose(self, carry: PyTree, batch: PyTree) -> tuple[PyTree, Proposal]:
         """Compute loss and update: `(carry, batch) -> (carry, proposal)`; moves no parameter."""
 
     @abc.abstractmethod
-    def apply(self, carry: Any, update: Any) -> Any:
+    def apply(self, carry: PyTree, update: PyTree) -> PyTree:
         """Move the parameters and count the step: `(carry, update) -> carry`."""
 
-    def pauses(self, carry: Any) -> Any:
+    def pauses(self, carry: PyTree) -> ArrayLike:
         """Whether the driver must look at the carry before the next step, see `attend`.
 
         A block ends after a step for which this is true, so that the result does not depend on
@@ -46,7 +51,7 @@ class Kernel(abc.ABC):
         """
         return False
 
-    def trial(self, carry: Any, batch: Any, update: Any) -> Any:
+    def trial(self, carry: PyTree, batch: PyTree, update: PyTree) -> Loss:
         """The loss that `batch` gives after `update`.
 
         A kernel whose samples depend on the parameters overrides this to reweight them.

@@ -4,10 +4,10 @@ import abc
 import contextlib
 import operator
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.driver.abstract import AbstractDriver
@@ -19,18 +19,19 @@ from ritz.driver.blocks.transfers import to_host
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
+from ritz.types import Loss, Row
 
 
 class KernelDriver(AbstractDriver):
     """Takes live steps with a `Kernel`; a subclass says where kernel, carry and batch live."""
 
-    def __init__(self, state: Any, minimized_quantity_name: str = "loss"):
+    def __init__(self, state: object, minimized_quantity_name: str = "loss"):
         super().__init__(state, minimized_quantity_name)
-        self._metrics: dict[str, Any] = {}
+        self._metrics: Row = {}
         self._observers: Observers | None = None
         self._held: Held = ()
         self._owns_carry = self._compiled_in_run = False
-        self._row_shapes: Any = None
+        self._row_shapes: Row | None = None
         self._attempt: live.Attempt | None = None
         self._replay: Replay | None = None
 
@@ -41,21 +42,21 @@ class KernelDriver(AbstractDriver):
 
     @property
     @abc.abstractmethod
-    def carry(self) -> Any:
+    def carry(self) -> PyTree:
         """All that the next step needs, read from the driver and its state; may be set."""
 
     @carry.setter
     @abc.abstractmethod
-    def carry(self, carry: Any) -> None: ...
+    def carry(self, carry: PyTree) -> None: ...
 
     @property
     @abc.abstractmethod
-    def batch(self) -> Any:
+    def batch(self) -> PyTree:
         """The samples of this step, or None if none were drawn since `reset_step`."""
 
     @batch.setter
     @abc.abstractmethod
-    def batch(self, batch: Any) -> None: ...
+    def batch(self, batch: PyTree) -> None: ...
 
     @property
     def runs_blocks(self) -> bool:
@@ -92,7 +93,7 @@ class KernelDriver(AbstractDriver):
                 self._row_shapes = row_shapes(self.kernel, self._observers, carry)
             self._observers, self._held = gather(traced, carry, self._row_shapes, self.loss_name)
 
-    def _observe_row(self, loss: Any, metrics: dict[str, Any]) -> None:
+    def _observe_row(self, loss: Loss, metrics: Row) -> None:
         """Pass a row to the traced parts when a run stops within a block, before an update."""
         observers, hook = self._observers, "before_parameter_update"
         assert observers is not None
@@ -110,12 +111,12 @@ class KernelDriver(AbstractDriver):
         if self._observers is not None:
             self._observers.load(self._held)
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> PyTree:
         """The whole carry; its arrays are never changed in place."""
         self._owns_carry = self._compiled_in_run = False
         return self.carry
 
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+    def restore(self, snapshot: PyTree, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; with `fresh_samples` the present random keys are kept."""
         if fresh_samples:
             now = self.carry
@@ -126,7 +127,7 @@ class KernelDriver(AbstractDriver):
 
     # Live steps.
 
-    def _compute_live(self) -> tuple[Any, Any]:
+    def _compute_live(self) -> tuple[Loss, PyTree]:
         observers = self._observers or Observers(self.loss_name)
         attempt = live.Attempt(
             self.kernel, observers, self.carry, self._held, step=self.step_count, batch=self.batch
@@ -147,7 +148,7 @@ class KernelDriver(AbstractDriver):
         if len(now) == len(then) and all(map(operator.is_, now, then)):
             self.carry = attempt.before
 
-    def trial_loss(self, update: Any) -> Any:
+    def trial_loss(self, update: PyTree) -> Loss:
         """The loss after `update`, on this step's samples, reweighted where they depend on it."""
         self._refuse_deferred("asked for a trial loss")
         if self.batch is None:

@@ -1,7 +1,6 @@
 """The run loop. docs/run-loop.md shows this file."""
 
 from collections.abc import Generator
-from typing import Any
 
 from ritz.driver.hooks import HookList
 from ritz.driver.processes.signals import SignalGuard, interactive
@@ -9,6 +8,7 @@ from ritz.driver.processes.votes import StepsTakenBack
 from ritz.driver.run_state import StepInfo, Steps
 from ritz.driver.stepping import Stepping
 from ritz.driver.stop import StepRejectedError, StopReason, StopRun
+from ritz.types import Row
 from ritz.wording import counted
 
 
@@ -68,7 +68,7 @@ def take_step(
     driver: Stepping, hooks: HookList, signals: SignalGuard, step: int, attempt: int
 ) -> StepInfo:
     """Attempt a step until it is accepted, then move the parameters and count it."""
-    log_data: dict[str, Any] = {}
+    log_data: Row = {}
     compute_step(driver, hooks, step, log_data, attempt)
     hooks.call("before_parameter_update", step, log_data, driver)
     counted = whole = False
@@ -86,9 +86,7 @@ def take_step(
     return StepInfo(step, driver.loss, log_data)
 
 
-def compute_step(
-    driver: Stepping, hooks: HookList, step: int, log_data: dict[str, Any], attempt: int
-) -> None:
+def compute_step(driver: Stepping, hooks: HookList, step: int, log_data: Row, attempt: int) -> None:
     """Compute the loss and the update, again while anybody rejects them, and log the loss."""
     rejecting: list[str] = []
     while attempt < driver.max_attempts:

@@ -1,7 +1,6 @@
 """Drivers with a precision of their own."""
 
 import contextlib
-from typing import Any
 
 import jax
 
@@ -13,9 +12,9 @@ class OwnPrecision(CompiledDriver):
     """Runs in float32 or float64, whatever is set in JAX; a subclass sets `dtype` first."""
 
     dtype: str
-    """ "float64" or "float32"."""
+    """Type of the driver's numbers, "float64" or "float32"."""
 
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
         """Context in which JAX computes in the driver's precision."""
         return jax.enable_x64(self.dtype == "float64")
 

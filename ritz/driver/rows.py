@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from ritz.folders.view import ERRORS
+from ritz.types import Loss, Row
 
 Path = tuple[str, ...]
 
 
-def children(value: Any) -> dict[str, Any] | None:
+def children(value: Any) -> Row | None:
     """The named parts of `value`, or None if it is a number, an array or a string.
 
     Dicts have their keys, statistics what their `to_dict` gives, lists and tuples their indices
@@ -24,7 +25,7 @@ def children(value: Any) -> dict[str, Any] | None:
     return fields
 
 
-def fields_of(value: Any) -> dict[str, Any] | None:
+def fields_of(value: Any) -> Row | None:
     """The fields of statistics and named tuples; None for anything else."""
     if hasattr(value, "to_dict"):
         return value.to_dict()
@@ -33,13 +34,13 @@ def fields_of(value: Any) -> dict[str, Any] | None:
     return None
 
 
-def mean_of(value: Any) -> Any:
+def mean_of(value: Loss) -> Loss:
     """The mean of statistics; other values unchanged."""
     mean = getattr(value, "mean", None)
     return value if mean is None or callable(mean) else mean
 
 
-def error_of(value: Any) -> Any:
+def error_of(value: object) -> Loss:
     """The error of the mean of statistics, by the names that Ritz and NetKet use; None if none."""
     for name in ERRORS:
         error = getattr(value, name, None)
@@ -48,7 +49,7 @@ def error_of(value: Any) -> Any:
     return None
 
 
-def leaves(row: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(row: Row, prefix: Path = ()) -> Iterator[tuple[Path, Loss]]:
     """All numbers, arrays and strings of a row with their paths; None is left out."""
     for key, value in row.items():
         path = (*prefix, str(key))
@@ -59,7 +60,7 @@ def leaves(row: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, An
             yield path, value
 
 
-def scalars(row: Mapping[str, Any], separator: str) -> Iterator[tuple[str, float]]:
+def scalars(row: Row, separator: str) -> Iterator[tuple[str, float]]:
     """All numbers of a row as floats: complex ones as `re` and `im`, arrays by index.
 
     Strings are left out.

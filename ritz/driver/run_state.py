@@ -5,12 +5,14 @@ import dataclasses
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ritz.checks import check_choice, check_count
+from ritz.driver.callback import AbstractCallback
 from ritz.driver.divergence import POLICIES
 from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopReason
+from ritz.types import Loss, Row
 
 MAX_ATTEMPTS = 10
 """Default limit of attempts at one step."""
@@ -21,9 +23,9 @@ class StepInfo(NamedTuple):
 
     step: int
     """The step that has ended; `driver.step_count` is one more."""
-    loss: Any
+    loss: Loss
     """The loss at the parameters before this step's update."""
-    log_data: dict[str, Any]
+    log_data: Row
     """The row that was logged."""
 
 
@@ -72,7 +74,7 @@ class RunState:
         """The steps of the block whose hooks are being called."""
         self.options = RunOptions()
         self.hooks = HookList(())
-        self.loggers: tuple[Any, ...] = ()
+        self.loggers: tuple[AbstractCallback, ...] = ()
         self.is_running = False
         self.stop_reason: StopReason | None = None
         self.stop_message = ""

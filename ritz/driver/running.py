@@ -2,24 +2,33 @@
 
 import contextlib
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ritz.checks import check_count
-from ritz.driver.arguments import assemble, listed, resume_run
+from ritz.driver.arguments import Plugins, assemble, listed, resume_run
+from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import run_loop
 from ritz.driver.processes import watchdog
 from ritz.driver.processes.consensus import OtherProcessFailed, together
 from ritz.driver.run_state import RunOptions, Steps
-from ritz.driver.stepping import Stepping
 from ritz.driver.stop import StopReason
+
+if TYPE_CHECKING:
+    from ritz.driver.abstract import AbstractDriver
 
 _logger = logging.getLogger("ritz")
 _EARLY = (StopReason.STOPPED, StopReason.TIMED_OUT, StopReason.INTERRUPTED, StopReason.DIVERGED)
 
 
 def start_run(
-    driver: Stepping, n_iter: int, options: RunOptions, *, callback: tuple[Any, Any], **plugins: Any
+    driver: "AbstractDriver",
+    n_iter: int,
+    options: RunOptions,
+    *,
+    callback: tuple[Sequence[AbstractCallback], Plugins],
+    **plugins: Any,
 ) -> Steps:
     """Check all arguments at once, and return the generator that takes the steps.
 
@@ -41,7 +50,7 @@ def start_run(
     return _with_resources(driver, steps)
 
 
-def _policy(driver: Stepping, asked: str | None, hooks: HookList) -> str:
+def _policy(driver: "AbstractDriver", asked: str | None, hooks: HookList) -> str:
     if asked == "retry" and not (driver.can_go_back and driver.keeps_parameters):
         raise ValueError(
             f'on_divergence="retry" needs a driver that can go back, and {type(driver).__name__} '
@@ -51,13 +60,13 @@ def _policy(driver: Stepping, asked: str | None, hooks: HookList) -> str:
     return asked or ("ignore" if tolerated else "stop")
 
 
-def _with_resources(driver: Stepping, steps: Steps) -> Steps:
+def _with_resources(driver: "AbstractDriver", steps: Steps) -> Steps:
     with contextlib.ExitStack() as driver.run_state.resources:
         yield from steps
 
 
 def _run(
-    driver: Stepping, n_iter: int, hooks: HookList, options: RunOptions, *, policy: str
+    driver: "AbstractDriver", n_iter: int, hooks: HookList, options: RunOptions, *, policy: str
 ) -> Steps:
     if driver.run_state.is_running:
         raise RuntimeError(
@@ -68,7 +77,7 @@ def _run(
         yield from _watched(driver, n_iter, hooks, options)
 
 
-def _watched(driver: Stepping, n_iter: int, hooks: HookList, options: RunOptions) -> Steps:
+def _watched(driver: "AbstractDriver", n_iter: int, hooks: HookList, options: RunOptions) -> Steps:
     state = driver.run_state
     state.hooks = hooks
     first = state.step_count
@@ -88,14 +97,14 @@ def _watched(driver: Stepping, n_iter: int, hooks: HookList, options: RunOptions
         _log_end(driver)
 
 
-def _leave(driver: Stepping, failed: str) -> None:
+def _leave(driver: "AbstractDriver", failed: str) -> None:
     """End the run from another thread, while its own waits for a process that has failed."""
     error = OtherProcessFailed(failed)
     driver.run_state.stop(StopReason.FAILED, f"failed with {error!r}")
     driver.hooks.leave(driver.step_count, error, driver)
 
 
-def _log_end(driver: Stepping) -> None:
+def _log_end(driver: "AbstractDriver") -> None:
     early = driver.stop_reason in _EARLY
     doubts = ", ".join(sorted(driver.doubts))
     _logger.log(

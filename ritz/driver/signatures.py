@@ -4,9 +4,9 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def suggests_names(function: Function) -> Function:
@@ -18,7 +18,7 @@ def suggests_names(function: Function) -> Function:
     known = list(inspect.signature(function).parameters)[1:]
 
     @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
+    def checked(*args: object, **kwargs: object) -> object:
         for name in kwargs:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -29,7 +29,9 @@ def suggests_names(function: Function) -> Function:
     return checked  # type: ignore[return-value]
 
 
-def check_arguments(label: str, function: Any, names: Sequence[str], bound: bool) -> None:
+def check_arguments(
+    label: str, function: Callable[..., object], names: Sequence[str], bound: bool
+) -> None:
     """Refuse a function that cannot be called with these positional arguments.
 
     Args:
@@ -57,6 +59,6 @@ def check_arguments(label: str, function: Any, names: Sequence[str], bound: bool
         ) from error
 
 
-def parameters_of(method: Any) -> list[str]:
+def parameters_of(method: Callable[..., object]) -> list[str]:
     """The names of a method's parameters, without `self`."""
     return list(inspect.signature(method).parameters)[1:]

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
+from jaxtyping import PyTree
 
-from ritz.driver.arguments import as_callback
+from ritz.driver.arguments import Plugin, as_callback
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.driver_view import DriverView
+from ritz.types import Loss, Row, Settings
 
 
 class StepProvider(DriverView):
@@ -56,7 +58,7 @@ class StepProvider(DriverView):
         """Forget the samples of the last attempt; called before each attempt."""
         raise NotImplementedError(f"{type(self).__name__} must define reset_step(self).")
 
-    def compute_loss_and_update(self) -> tuple[Any, Any]:
+    def compute_loss_and_update(self) -> tuple[Loss, PyTree]:
         """Compute the loss at the present parameters and the update, and move nothing.
 
         Returns:
@@ -67,11 +69,11 @@ class StepProvider(DriverView):
             f"{type(self).__name__} must define compute_loss_and_update(self) -> loss, update."
         )
 
-    def update_parameters(self, update: Any) -> None:
+    def update_parameters(self, update: PyTree) -> None:
         """Move the parameters by `update`; the loop counts the step."""
         raise NotImplementedError(f"{type(self).__name__} must define update_parameters(self, dp).")
 
-    def trial_loss(self, update: Any) -> Any:
+    def trial_loss(self, update: PyTree) -> Loss:
         """The loss after `update`, on the samples of this step; changes nothing.
 
         Raises:
@@ -81,7 +83,7 @@ class StepProvider(DriverView):
             f"{type(self).__name__} cannot evaluate a trial loss; define trial_loss(self, update)."
         )
 
-    def estimate(self, observables: Any, fullsum: bool = False) -> Any:
+    def estimate(self, observables: object, fullsum: bool = False) -> Any:
         """Expectation values in the present state.
 
         Args:
@@ -97,7 +99,7 @@ class StepProvider(DriverView):
             return [self.estimate(v, fullsum) for v in observables]
         return self._estimate_one(observables, fullsum)
 
-    def check_observable(self, observable: Any) -> None:
+    def check_observable(self, observable: object) -> None:
         """Refuse what `estimate` cannot take; asked before a run.
 
         Raises:
@@ -105,7 +107,7 @@ class StepProvider(DriverView):
             ValueError: If it does not fit the state.
         """
 
-    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+    def _estimate_one(self, observable: object, fullsum: bool) -> Any:
         if fullsum:
             raise NotImplementedError(f"{type(self).__name__} cannot sum over all configurations.")
         return self.state.expect(observable)
@@ -114,18 +116,18 @@ class StepProvider(DriverView):
         """Asked once no callback has rejected the attempt; False rejects it."""
         return True
 
-    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+    def _log_additional_data(self, log_data: Row) -> None:
         """Add to an accepted row; called before `before_parameter_update`."""
 
-    def snapshot_parameters(self) -> Any:
+    def snapshot_parameters(self) -> PyTree:
         """A copy of the parameters that later updates leave alone."""
         return jax.tree.map(copy.copy, self.parameters)
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> PyTree:
         """Everything that `restore` needs to undo later updates."""
         return self.snapshot_parameters()
 
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+    def restore(self, snapshot: PyTree, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; `step_count` keeps counting the updates that were applied.
 
         Args:
@@ -136,7 +138,7 @@ class StepProvider(DriverView):
         self.parameters = jax.tree.map(copy.copy, snapshot)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """Settings on which the results depend besides the state: name -> value.
 
         A run is resumed only with the same settings, as `ritz.driver.description` tells them.
@@ -149,10 +151,10 @@ class StepProvider(DriverView):
     def end_run(self) -> None:
         """Called after a run, however it ended."""
 
-    def environment(self) -> contextlib.AbstractContextManager[Any]:
+    def environment(self) -> contextlib.AbstractContextManager[object]:
         """Settings of the process that hold while the driver runs."""
         return contextlib.nullcontext()
 
-    def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
+    def adapt(self, plugin: Plugin, argument: str) -> AbstractCallback:
         """Turn what was given to `run` as `argument` into a callback, or raise TypeError."""
         return as_callback(plugin, argument)

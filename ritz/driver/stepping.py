@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from ritz.driver.guarded import Guarded
 from ritz.driver.hooks import HookList
 from ritz.driver.run_state import StepInfo, Steps
+from ritz.types import Row
 
 
 class Stepping(Guarded):
@@ -81,7 +81,7 @@ class Stepping(Guarded):
         """Count the present step, whose update was applied."""
         self.run_state.step_count += 1
 
-    def fill_row(self, log_data: dict[str, Any]) -> None:
+    def fill_row(self, log_data: Row) -> None:
         """Add the loss and what the driver logs to the row of an accepted step."""
         if self._loss_stats is not None:
             log_data[self._loss_name] = self._loss_stats

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from ritz.folders.journal_rows import journal_rows, last_journal_row
+from ritz.folders.journal_rows import Quantities, journal_rows, last_journal_row
 from ritz.folders.json_columns import JSONColumns, Span
 from ritz.folders.tail import blocks_backwards, first_line, last_line, sampled_lines
 
@@ -41,7 +41,7 @@ class LogColumns(ABC):
         """Steps and values of one field; numbers of a quantity without fields are `value`."""
 
     @abstractmethod
-    def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
+    def last(self) -> tuple[int, Quantities] | None:
         """Step and quantities of the last row; None without rows."""
 
     def last_finite(self, name: str, field: str) -> tuple[int, float] | None:
@@ -86,12 +86,12 @@ class JSONLog(LogColumns):
             steps = self._steps(node["iters"], len(values))
         return _with_journal((steps, values), self._journal, name, field)
 
-    def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
+    def last(self) -> tuple[int, Quantities] | None:
         """From the journal, or else from the ends of the arrays."""
         found = last_journal_row(self._journal)
         if found is not None:
             return found
-        row: dict[str, dict[str, Any]] = {}
+        row: Quantities = {}
         last = -1
         for name, fields in self.quantities.items():
             node: Any = self._document.tree[name]  # type: ignore[index,call-overload]
@@ -149,14 +149,14 @@ class HDF5LogColumns(LogColumns):
                 column = group["iter"][:], np.real(group[field][:])
         return _with_journal(column, self._journal, name, field)
 
-    def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
+    def last(self) -> tuple[int, Quantities] | None:
         """From the journal, or else from the ends of the data sets."""
         import h5py
 
         found = last_journal_row(self._journal)
         if found is not None:
             return found
-        row: dict[str, dict[str, Any]] = {}
+        row: Quantities = {}
         last = -1
         with h5py.File(self.path, "r") as file:
             for name, fields in self.quantities.items():
@@ -221,14 +221,14 @@ class CSVLogColumns(LogColumns):
         return None
 
     @override
-    def last(self) -> tuple[int, dict[str, dict[str, Any]]] | None:
+    def last(self) -> tuple[int, Quantities] | None:
         line = last_line(self.path)
         cells = [] if line is None else next(csv.reader([line.decode(errors="replace")]), [])
         try:
             step = int(cells[0])
         except (ValueError, IndexError):
             return None
-        row: dict[str, dict[str, Any]] = {}
+        row: Quantities = {}
         for (name, field), place in self._places.items():
             if place < len(cells) and cells[place]:
                 row.setdefault(name, {})[field] = cells[place]

@@ -2,31 +2,35 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import orjson
 
 from ritz.folders.tail import complete_lines, last_line
+from ritz.types import JSON
+
+Quantities: TypeAlias = dict[str, dict[str, JSON]]
+"""A row as a log holds it: name -> field, such as "Mean" -> number, string or list."""
 
 FIELDS = "__fields__"
 SPECIAL = "__special__"
 """Marks in a journal, chosen to differ from logged names."""
 
 
-def last_journal_row(path: Path) -> tuple[int, dict[str, dict[str, Any]]] | None:
+def last_journal_row(path: Path) -> tuple[int, Quantities] | None:
     """Step and quantities of the last row, each with its fields; None if there is none."""
     line = last_line(path)
     rows = [] if line is None else list(_rows(line))
     return rows[-1] if rows else None
 
 
-def journal_rows(path: Path) -> Iterator[tuple[int, dict[str, dict[str, Any]]]]:
+def journal_rows(path: Path) -> Iterator[tuple[int, Quantities]]:
     """Step and quantities of all rows."""
     for line in complete_lines(path):
         yield from _rows(line)
 
 
-def _rows(line: bytes) -> Iterator[tuple[int, dict[str, dict[str, Any]]]]:
+def _rows(line: bytes) -> Iterator[tuple[int, Quantities]]:
     try:
         entry = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -51,7 +55,7 @@ def _rows(line: bytes) -> Iterator[tuple[int, dict[str, dict[str, Any]]]]:
     )
 
 
-def _real(value: Any) -> Any:
+def _real(value: JSON) -> JSON:
     """The real part of a value in a journal."""
     while isinstance(value, dict):
         value = value[SPECIAL] if SPECIAL in value else value["real"]

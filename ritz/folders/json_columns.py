@@ -108,7 +108,7 @@ class JSONColumns:
         return self._array(at, inner)
 
     def _object(self, at: int, depth: int) -> tuple[Node, int]:
-        found: dict[str, Any] = {}
+        found: dict[str, Node] = {}
         at = self._behind_space(at + 1)
         if os.pread(self._file, 1, at) == b"}":
             return found, at + 1
@@ -126,7 +126,7 @@ class JSONColumns:
                 return found, at
 
     def _list(self, at: int, depth: int) -> tuple[Node, int]:
-        found: list[Any] = []
+        found: list[Node] = []
         while True:
             value, at = self._node(at, depth + 1)
             found.append(value)

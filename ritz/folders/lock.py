@@ -12,10 +12,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from ritz.folders.heartbeat import INTERVAL, PATIENCE, Heartbeat
-from ritz.folders.owner import is_alive, is_here, is_present_process, present_process, rebooted
+from ritz.folders.owner import (
+    Owner,
+    is_alive,
+    is_here,
+    is_present_process,
+    present_process,
+    rebooted,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -40,12 +46,12 @@ class _Hold:
 
     thread: int
     token: str
-    before: dict[str, Any] | None
+    before: Owner | None
     """Former content of the file."""
     made: list[Path]
     """Folders that were made for the lock."""
     depth: int = 1
-    ended: dict[str, Any] | None = None
+    ended: Owner | None = None
 
 
 _held: dict[tuple[int, str], _Hold] = {}
@@ -107,7 +113,7 @@ class FolderLock:
             _held[self._key] = _Hold(threading.get_ident(), token, before, missing)
             _heartbeat.add(self.path)
 
-    def release(self, ended: dict[str, Any] | None) -> None:
+    def release(self, ended: Owner | None) -> None:
         """Unlock the folder.
 
         Args:
@@ -146,7 +152,7 @@ class FolderLock:
 
     @contextlib.contextmanager
     def held(
-        self, ended: Callable[[], dict[str, Any] | None] = lambda: None, within: bool = False
+        self, ended: Callable[[], Owner | None] = lambda: None, within: bool = False
     ) -> Iterator[None]:
         """The lock, as a context manager.
 
@@ -176,7 +182,7 @@ class FolderLock:
             finally:
                 os.close(file)
 
-    def _is_taken(self, owner: dict[str, Any]) -> bool:
+    def _is_taken(self, owner: Owner) -> bool:
         """Whether the run that is named in the file goes on."""
         if owner.get("ended") is not None:
             return False
@@ -186,7 +192,7 @@ class FolderLock:
             return is_alive(owner)
         return not rebooted(owner) and self._beats(owner)
 
-    def _beats(self, owner: dict[str, Any]) -> bool:
+    def _beats(self, owner: Owner) -> bool:
         """Whether a run on another machine still touches the file."""
         first = os.stat(self.path).st_mtime_ns
         if time.time() - first / 1e9 > _LONGEST_AGE:
@@ -205,7 +211,7 @@ class FolderLock:
                     return True
         return False
 
-    def _refusal(self, owner: dict[str, Any]) -> str:
+    def _refusal(self, owner: Owner) -> str:
         who = f"process {owner.get('pid', '?')} on {owner.get('host', 'another machine')}"
         command = f" ({owner['command']})" if owner.get("command") else ""
         return (
@@ -215,7 +221,7 @@ class FolderLock:
         )
 
 
-def read_lock(folder: str | Path) -> dict[str, Any] | None:
+def read_lock(folder: str | Path) -> Owner | None:
     """Content of the lock of a folder: its last owner, and `ended`; None if there is none.
 
     Args:
@@ -238,7 +244,7 @@ def read_lock(folder: str | Path) -> dict[str, Any] | None:
     return None
 
 
-def owner_is_alive(owner: dict[str, Any], folder: str | Path) -> bool | None:
+def owner_is_alive(owner: Owner, folder: str | Path) -> bool | None:
     """Whether the run that is named in the lock of a folder goes on, without waiting for it.
 
     Returns:
@@ -271,7 +277,7 @@ def _exclude(file: int) -> bool:
     return True
 
 
-def _read(file: int) -> dict[str, Any] | None:
+def _read(file: int) -> Owner | None:
     """Content of the file; None if it is empty, damaged, or a copy of another one."""
     try:
         found = json.loads(os.pread(file, 1 << 16, 0))
@@ -281,7 +287,7 @@ def _read(file: int) -> dict[str, Any] | None:
     return found if own else None
 
 
-def _write(file: int, content: dict[str, Any] | None) -> None:
+def _write(file: int, content: Owner | None) -> None:
     data = b"" if content is None else json.dumps(content, indent=2).encode() + b"\n"
     os.ftruncate(file, 0)
     os.pwrite(file, data, 0)

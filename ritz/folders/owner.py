@@ -9,7 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
+
+from ritz.types import JSON
+
+Owner: TypeAlias = dict[str, JSON]
+"""What a lock says of the process that holds it."""
 
 _DEAD_STATES = "ZXx"
 """States in /proc/PID/stat of a process that has ended, see proc(5)."""
@@ -18,7 +23,7 @@ _STATE, _START = 0, 19
 _LONGEST_COMMAND = 300
 
 
-def present_process() -> dict[str, Any]:
+def present_process() -> Owner:
     """Description of this process as an owner, for `is_alive` and messages."""
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
     return {
@@ -31,19 +36,19 @@ def present_process() -> dict[str, Any]:
     }
 
 
-def is_here(owner: dict[str, Any]) -> bool:
+def is_here(owner: Owner) -> bool:
     """Whether the owner's process number can be looked up by this process."""
     return owner.get("place") == _place()
 
 
-def rebooted(owner: dict[str, Any]) -> bool:
+def rebooted(owner: Owner) -> bool:
     """Whether this machine was rebooted since the owner ran on it."""
     boot, _, _ = str(owner.get("place")).partition(" ")
     known = _boot() != "" and boot != ""
     return known and owner.get("host") == socket.gethostname() and boot != _boot()
 
 
-def is_alive(owner: dict[str, Any]) -> bool:
+def is_alive(owner: Owner) -> bool:
     """Whether the process still runs, for an owner that `is_here`.
 
     A process with the same number but another start time is a different one.
@@ -55,7 +60,7 @@ def is_alive(owner: dict[str, Any]) -> bool:
     return started is not None and started == owner.get("start")
 
 
-def is_present_process(owner: dict[str, Any]) -> bool:
+def is_present_process(owner: Owner) -> bool:
     """Whether the owner is this very process."""
     return is_here(owner) and owner.get("pid") == os.getpid() and is_alive(owner)
 

@@ -3,9 +3,10 @@
 import json
 import re
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ritz.types import State
 
 MANIFEST = "manifest"
 """Folder of a checkpoint with the data that are kept as JSON."""
@@ -38,7 +39,7 @@ def entries(folder: Path) -> list[Entry]:
     return sorted(found)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> State:
     """Read the manifest of a checkpoint, without its arrays.
 
     Raises:
@@ -55,7 +56,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} is damaged") from error
 
 
-def verified(signed: Mapping[str, Any]) -> dict[str, Any]:
+def verified(signed: State) -> State:
     """The manifest behind its checksum.
 
     Raises:
@@ -66,6 +67,6 @@ def verified(signed: Mapping[str, Any]) -> dict[str, Any]:
     return signed["body"]
 
 
-def manifest_checksum(manifest: Mapping[str, Any]) -> int:
+def manifest_checksum(manifest: State) -> int:
     """The checksum that is written with a manifest."""
     return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())

@@ -4,15 +4,19 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ritz.folders.files import atomic_write
+from ritz.types import JSON
+
+Summary: TypeAlias = dict[str, JSON]
+"""The results of a run, by name."""
 
 SUMMARY = "summary.json"
 """File of a run folder with its results; plots show its `exact` as a line."""
 
 
-def read_summary(folder: str | Path) -> dict[str, Any]:
+def read_summary(folder: str | Path) -> Summary:
     """The summary of a run folder; empty if there is none, or if it cannot be read."""
     try:
         found = json.loads((Path(folder) / SUMMARY).read_text())
@@ -21,14 +25,16 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write_summary(folder: str | Path, content: Mapping[str, Any]) -> None:
+def write_summary(folder: str | Path, content: Mapping[str, object]) -> None:
     """Write a summary: numbers that are not finite become null, and `finite` says so."""
     bare, finite = _without_nan({k: v for k, v in content.items() if k != "finite"})
     text = json.dumps({**bare, "finite": finite}, indent=2, allow_nan=False)
     atomic_write(Path(folder) / SUMMARY, text.encode() + b"\n")
 
 
-def add_result(folder: str | Path, command: str, result: Mapping[str, Any], **more: Any) -> None:
+def add_result(
+    folder: str | Path, command: str, result: Mapping[str, object], **more: object
+) -> None:
     """Put the result of a command into the summary of a run folder.
 
     Args:
@@ -44,7 +50,7 @@ def add_result(folder: str | Path, command: str, result: Mapping[str, Any], **mo
     write_summary(folder, {**top, **others, command: dict(result)})
 
 
-def _without_nan(value: Any) -> tuple[Any, bool]:
+def _without_nan(value: Any) -> tuple[JSON, bool]:
     """The value with None in place of numbers that are not finite, and whether all are finite."""
     if isinstance(value, Mapping):
         parts = {str(k): _without_nan(v) for k, v in value.items()}

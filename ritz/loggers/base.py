@@ -5,15 +5,17 @@ import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 from typing_extensions import override
 
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.loggers.checksums import RowsLostError
 from ritz.loggers.flat_row import FlatRow, as_number
 from ritz.loggers.series import Series
+from ritz.types import Row, State
 
 
 class AbstractLogger(AbstractCallback, abc.ABC):
@@ -64,14 +66,14 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """
 
     @abc.abstractmethod
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         """Write one row; `step` grows from call to call. Values may be nested, or statistics.
 
         Numbers in statistics also have flat names, such as `stats["total_energy"]`, see
         `ritz.loggers.flat_row.FlatRow`.
         """
 
-    def flush(self, state: Any = None) -> None:
+    def flush(self, state: object = None) -> None:
         """Make all written rows readable; leaves `open` if a call by hand entered it."""
         if self._by_hand:
             self.close()
@@ -85,7 +87,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """The file that `open` writes; None if there is none."""
         return None
 
-    def account(self, step: int) -> dict[str, Any] | None:
+    def account(self, step: int) -> State | None:
         """Account of the rows before `step`, for `recover`: values that JSON can hold.
 
         Returns:
@@ -94,9 +96,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """
         return None
 
-    def recover(
-        self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
-    ) -> None:
+    def recover(self, working_dir: Path, stage_name: str, step: int, account: State) -> None:
         """Check that the rows before `step` are there, and drop the others; called before `open`.
 
         Args:
@@ -117,7 +117,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         self,
         working_dir: Path,
         stage_name: str,
-        account: Mapping[str, Any],
+        account: State,
         series: Mapping[str, Series],
     ) -> None:
         """Write the log anew, from the rows of another one.
@@ -137,7 +137,7 @@ class AbstractLogger(AbstractCallback, abc.ABC):
         """Move a damaged file out of the way, to begin anew in its place; `.damaged` is added."""
 
     @staticmethod
-    def to_scalar(value: Any) -> float:
+    def to_scalar(value: object) -> float:
         """A value of a row as a float: the real part; the mean for statistics and larger arrays.
 
         What holds no number, such as text or None, is NaN.
@@ -157,34 +157,34 @@ class AbstractLogger(AbstractCallback, abc.ABC):
             opened.close()
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         self.close()
         first = sys.maxsize if self.complete else step
         self._begin(driver.working_dir, driver.stage_name, first)
         self.resuming = self.complete = False
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         if self._opened is not None:
             block = driver.block
             self.hold = block is not None and step != block[-1]
             self.write(step, self._row(log_data, driver) if self.flat_names else log_data)
 
-    def _row(self, log_data: Mapping[str, Any], driver: Any) -> Mapping[str, Any]:
+    def _row(self, log_data: Row, driver: AbstractDriver) -> Row:
         """The row in the form that `write` gets."""
         return FlatRow(log_data, driver.loss_name)
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         self.close()
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         self.close()
 
     is_live = never_live
 
-    def __call__(self, step: int, item: Mapping[str, Any], state: Any = None) -> None:
+    def __call__(self, step: int, item: Row, state: object = None) -> None:
         """Write a row by hand, as drivers of NetKet do; enters `open` if necessary."""
         if self._opened is None:
             self._begin(Path(), "run", step)

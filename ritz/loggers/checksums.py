@@ -4,11 +4,12 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ritz.loggers.history import History
+from ritz.loggers.history import Histories, History
+from ritz.types import State
 from ritz.wording import counted
 
 
@@ -33,7 +34,7 @@ class RowSums:
     def __init__(self) -> None:
         self._sums: dict[str, _Sum] = {}
 
-    def account(self, tree: Any, step: int) -> dict[str, Any]:
+    def account(self, tree: Histories, step: int) -> State:
         """The number of rows before `step`, and their checksum; costs as much as the rows added.
 
         Args:
@@ -52,7 +53,7 @@ class RowSums:
         return {"rows": rows, "checksum": zlib.crc32(json.dumps(sorted(found)).encode())}
 
 
-def check_rows(path: Path, found: Mapping[str, Any], account: Mapping[str, Any]) -> None:
+def check_rows(path: Path, found: Mapping[str, int], account: State) -> None:
     """Compare rows with what was saved of them.
 
     Args:
@@ -71,7 +72,7 @@ def check_rows(path: Path, found: Mapping[str, Any], account: Mapping[str, Any])
         raise RowsLostError(f"{path} was changed: the checksum of its rows is wrong")
 
 
-def named_histories(tree: Any, prefix: str = "") -> Iterator[tuple[str, History]]:
+def named_histories(tree: Histories, prefix: str = "") -> Iterator[tuple[str, History]]:
     """All histories in a tree with their dotted names."""
     if isinstance(tree, History):
         yield prefix, tree

@@ -2,15 +2,16 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver.rows import scalars
 from ritz.loggers.base import AbstractLogger
+from ritz.types import Row
 
 
 class ConsoleLog(AbstractLogger):
@@ -49,7 +50,7 @@ class ConsoleLog(AbstractLogger):
         )
 
     @override
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         if step % self.interval:
             return
         shown = [f"{name}={v:.8g}" for name, v in scalars(stats, ".") if self._shown(name)]

@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from typing_extensions import override
@@ -18,6 +18,7 @@ from ritz.loggers.base import AbstractLogger
 from ritz.loggers.checksums import RowsLostError, check_rows
 from ritz.loggers.files import LineFile, complete_lines, set_aside
 from ritz.loggers.series import Series
+from ritz.types import Row, State
 
 
 def _line(cells: list[str]) -> bytes:
@@ -98,7 +99,7 @@ class CSVLog(AbstractLogger):
             self._file = None
 
     @override
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         assert self._file is not None, "write outside of open"
         if self.quantities is not None:
             stats = {name: stats[name] for name in stats if name in self.quantities}
@@ -134,7 +135,7 @@ class CSVLog(AbstractLogger):
         self._file = LineFile(path)
 
     @override
-    def account(self, step: int) -> dict[str, Any] | None:
+    def account(self, step: int) -> State | None:
         if self._file is None:
             return None
         lines = self._lines if self._lines.last_step < step else self._lines_before
@@ -146,9 +147,7 @@ class CSVLog(AbstractLogger):
         }
 
     @override
-    def recover(
-        self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
-    ) -> None:
+    def recover(self, working_dir: Path, stage_name: str, step: int, account: State) -> None:
         path = self.file(working_dir, stage_name)
         header, *lines = complete_lines(path) or [b"step"]
         kept = lines[: account["rows"]]
@@ -169,7 +168,7 @@ class CSVLog(AbstractLogger):
         self,
         working_dir: Path,
         stage_name: str,
-        account: Mapping[str, Any],
+        account: State,
         series: Mapping[str, Series],
     ) -> None:
         path = self.file(working_dir, stage_name)
@@ -223,7 +222,7 @@ def _lines_of(columns: list[Series], nan: str) -> list[bytes]:
     return [_line(list(row))[:-1] for row in zip(*filled, strict=True)]
 
 
-def _cell(value: Any, nan: str) -> str:
+def _cell(value: float | str | None, nan: str) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     number = float(value)

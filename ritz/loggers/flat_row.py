@@ -1,11 +1,12 @@
 """Rows whose statistics also have flat names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ritz.driver.rows import children
+from ritz.types import Row
 
 _LOSS = "total_energy"
 _PARTS = {"": "mean", "_var": "variance", "_error": "error_of_mean"}
@@ -23,7 +24,7 @@ class FlatRow(dict[str, Any]):
         loss_name: The name of the loss in it.
     """
 
-    def __init__(self, row: Mapping[str, Any], loss_name: str):
+    def __init__(self, row: Row, loss_name: str):
         super().__init__(row)
         self._loss_name = loss_name
 
@@ -46,7 +47,7 @@ class FlatRow(dict[str, Any]):
                 return found
         raise KeyError(name)
 
-    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
+    def get(self, name: str, default: object = None) -> Any:  # type: ignore[override]
         """The value of this name, flat or not."""
         try:
             return self[name]
@@ -64,13 +65,13 @@ class FlatRow(dict[str, Any]):
             yield from (f"{name}:{part}" for part in children(value) or ())
         yield "pmove"
 
-    def flattened(self) -> dict[str, Any]:
+    def flattened(self) -> Row:
         """The row with all flat names beside the others."""
         found = {name: self[name] for name in self._flat_names() if name in self}
         return {**found, **self}
 
 
-def part_of(statistics: Any, name: str) -> Any:
+def part_of(statistics: object, name: str) -> Any:
     """A part of statistics such as "mean", whether as an attribute or an entry; None if not there.
 
     Entries may begin with a capital, as NetKet writes them.
@@ -82,7 +83,7 @@ def part_of(statistics: Any, name: str) -> Any:
     return None if isinstance(found, str) else found
 
 
-def as_number(value: Any) -> float:
+def as_number(value: object) -> float:
     """A value of a row as a float: the real part; the mean for statistics and arrays.
 
     Values without a number, such as text, become NaN.
@@ -91,7 +92,7 @@ def as_number(value: Any) -> float:
         mean = part_of(value, "mean")
         value = value if mean is None else mean
     try:
-        array: Any = np.asarray(value)
+        array = np.asarray(value)
     except (TypeError, ValueError):
         return float("nan")
     if array.dtype.kind not in "biufc" or not array.size:

@@ -1,13 +1,15 @@
 """Loggers that take in the rows of a block together."""
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from typing_extensions import override
 
+from ritz.driver import AbstractDriver
+from ritz.driver.callback import Hook
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.plain_rows import Gathered, PlainRows
+from ritz.types import Row
 
 
 class GatheringLogger(AbstractLogger, abc.ABC):
@@ -21,7 +23,7 @@ class GatheringLogger(AbstractLogger, abc.ABC):
         self._shared: SharedRows | None = None
         self._handed: list[Gathered] = []
 
-    def _gather(self, step: int, stats: Mapping[str, Any]) -> bool:
+    def _gather(self, step: int, stats: Row) -> bool:
         """Gather the row if possible; return whether it was."""
         return self.hold and self._in_order and self._plain.add(step, stats)
 
@@ -42,7 +44,7 @@ class GatheringLogger(AbstractLogger, abc.ABC):
         """Let the rows of blocks be gathered elsewhere until the run ends."""
         self._shared = rows
 
-    def joint(self, call: Callable[..., Any]) -> Any:
+    def joint(self, call: Hook) -> "type[SharedRows] | None":
         """`SharedRows`, unless a subclass has its own hook or `write`."""
         own = getattr(call, "__func__", None) is AbstractLogger.before_parameter_update
         return SharedRows if own and self._gathers else None
@@ -74,7 +76,7 @@ class SharedRows:
         for logger in loggers:
             logger.share(self)
 
-    def __call__(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def __call__(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Take the row of a step."""
         if self._plain.add(step, log_data):
             return

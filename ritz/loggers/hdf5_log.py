@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ritz.extras import needs
-from ritz.loggers.history import History, HistoryDict
+from ritz.loggers.history import Histories, History, HistoryDict
 from ritz.loggers.journaled import JournaledLogger
 from ritz.loggers.runtime_log import RuntimeLog
 
@@ -38,7 +38,7 @@ class HDF5Log(JournaledLogger):
         self,
         path: str | Path,
         mode: str = "write",
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         write_every: int = 50,
         max_cost: float = 0.02,
     ):
@@ -86,7 +86,7 @@ def read_hdf5(path: Path) -> HistoryDict:
         raise ValueError(f"{path} is no HDF5 log: {error}") from error
 
 
-def _write_tree(group: Any, tree: Any) -> None:
+def _write_tree(group: Any, tree: Histories) -> None:
     items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
     for key, value in items:
         if value is None:
@@ -117,7 +117,7 @@ def _write_column(group: Any, name: str, values: np.ndarray) -> None:
     )
 
 
-def _read_tree(group: Any) -> Any:
+def _read_tree(group: Any) -> Histories:
     if "iter" in group:
         fields = {name: _read_column(data) for name, data in group.items() if name != "iter"}
         return History(fields, group["iter"][:])

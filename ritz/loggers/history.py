@@ -1,17 +1,21 @@
 """Columns of numbers that grow, and the tree of them that a log holds in memory."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from ritz.extras import needs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _QUICK = {np.dtype(np.float64): float, np.dtype(np.int64): int}
 _FILL = {"f": np.nan, "c": np.nan, "O": None}
 
 
-def _array(values: Any) -> np.ndarray:
+def _array(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.kind in "US":
         return array.astype(object)
@@ -25,7 +29,7 @@ class Column:
     The type is widened when needed: whole numbers become floats, and floats complex.
     """
 
-    def __init__(self, values: Any = ()):
+    def __init__(self, values: ArrayLike = ()):
         array = _array(values)
         self._buffer = array
         self._length = len(array)
@@ -40,7 +44,7 @@ class Column:
         """All values, shape (n, *shape of one)."""
         return self._buffer[: self._length]
 
-    def append(self, value: Any) -> None:
+    def append(self, value: ArrayLike) -> None:
         """Add a value.
 
         Raises:
@@ -77,7 +81,7 @@ class Column:
         self._buffer[n : n + more] = values
         self._length = n + more
 
-    def _grow(self, dtype: Any, least: int = 8) -> None:
+    def _grow(self, dtype: np.dtype, least: int = 8) -> None:
         grown = np.empty((max(least, 2 * self._length), *self._buffer.shape[1:]), dtype)
         grown[: self._length] = self.values
         self._buffer = grown
@@ -107,7 +111,11 @@ class History:
     `history["Mean"]`, `history.Mean` and, for the main value, `np.asarray(history)` give arrays.
     """
 
-    def __init__(self, fields: Mapping[str, Any] | None = None, iters: Any = ()):
+    def __init__(
+        self,
+        fields: Mapping[str, ArrayLike] | None = None,
+        iters: Sequence[float] | np.ndarray = (),
+    ):
         self._iters = Column(np.asarray(iters, dtype=None if len(iters) else int))
         self._fields = {name: Column(values) for name, values in (fields or {}).items()}
 
@@ -144,7 +152,7 @@ class History:
         """Add a whole field; one that is too short is filled up with NaN."""
         self._fields[name] = Column(values)
 
-    def append(self, step: int, fields: Mapping[str, Any]) -> None:
+    def append(self, step: int, fields: Mapping[str, ArrayLike]) -> None:
         """Add the values of one step; a field that is missing, then or before, is NaN."""
         n = len(self._iters)
         for name, value in fields.items():
@@ -188,7 +196,7 @@ class History:
             column.pad(len(self._iters))
         return {"iters": self.iters, **{k: c.values for k, c in self._fields.items()}}
 
-    def plot(self, *args: Any, axes: Any = None, **kwargs: Any) -> Any:
+    def plot(self, *args: Any, axes: "Axes | None" = None, **kwargs: Any) -> "Axes":
         """Draw the main field over the steps with matplotlib; returns the axes."""
         if axes is None:
             with needs("A plot", "plot"):
@@ -204,7 +212,7 @@ class History:
     def __contains__(self, name: str) -> bool:
         return name in self._fields or name == "iters"
 
-    def __getitem__(self, name: Any) -> np.ndarray:
+    def __getitem__(self, name: str | int | slice | np.ndarray) -> np.ndarray:
         if not isinstance(name, str):
             return self.values[name]
         if name == "iters":
@@ -219,20 +227,24 @@ class History:
             raise AttributeError(name)
         return self[name]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.values, dtype=dtype, copy=copy)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.values)
 
     def __repr__(self) -> str:
         return f"History(keys={self.keys()}, n_iters={len(self)})"
 
 
-class HistoryDict(dict[str, Any]):
+Histories: TypeAlias = Any
+"""A `History`, or dicts and lists of them, nested as the values were logged."""
+
+
+class HistoryDict(dict[str, Histories]):
     """Histories by name, nested as they were logged; `data["a/b"]` is `data["a"]["b"]`."""
 
-    def __missing__(self, key: str) -> Any:
+    def __missing__(self, key: str) -> Histories:
         head, slash, rest = str(key).partition("/")
         if slash and head in self:
             inner = self[head]

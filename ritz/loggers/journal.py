@@ -1,9 +1,8 @@
 """A journal: a file to which each row is written at once."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -11,6 +10,7 @@ import orjson
 from ritz.loggers.files import LineFile, complete_lines
 from ritz.loggers.plain_rows import Gathered
 from ritz.loggers.tree import Fields, row_from_json, row_to_json
+from ritz.types import Row
 
 _logger = logging.getLogger(__name__)
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
@@ -27,7 +27,7 @@ class Journal:
         self.path = path
         self._file = LineFile(path)
 
-    def write(self, step: int, row: Mapping[str, Any], hold: bool) -> None:
+    def write(self, step: int, row: Row, hold: bool) -> None:
         """Append a row; with `hold`, together with the next one."""
         entry = {"step": step, "row": row_to_json(row)}
         self._file.append(orjson.dumps(entry, option=_OPTIONS), hold)
@@ -67,7 +67,7 @@ def rows_of(gathered: Gathered) -> Iterator[tuple[int, dict[str, Fields]]]:
         )
 
 
-def read_journal(path: Path) -> Iterator[tuple[int, Any]]:
+def read_journal(path: Path) -> Iterator[tuple[int, Row]]:
     """Step and row of all complete lines; a damaged one is left out with a warning."""
     for line in complete_lines(path):
         try:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 from typing_extensions import override
@@ -15,10 +14,11 @@ from ritz.checks import check_count
 from ritz.loggers.checksums import RowsLostError, RowSums, check_rows
 from ritz.loggers.files import set_aside
 from ritz.loggers.gathering import GatheringLogger
-from ritz.loggers.history import HistoryDict
+from ritz.loggers.history import Histories, HistoryDict
 from ritz.loggers.journal import Journal, read_journal
 from ritz.loggers.runtime_log import RuntimeLog
 from ritz.loggers.series import Series, flat_series, layout_of, tree_from
+from ritz.types import Row, State
 
 MODES = {
     "w": "write",
@@ -75,7 +75,7 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         self._take_in()
         return self._memory.data
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> Histories:
         return self.data[key]
 
     def _take_in(self) -> None:
@@ -149,16 +149,14 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         return working_dir / self.path
 
     @override
-    def account(self, step: int) -> dict[str, Any] | None:
+    def account(self, step: int) -> State | None:
         if jax.process_index() != 0 or self._journal is None:
             return None
         rows = self._sums.account(self.data, step)
         return {"file": self.path.name, **rows, "layout": layout_of(self._memory.data)}
 
     @override
-    def recover(
-        self, working_dir: Path, stage_name: str, step: int, account: Mapping[str, Any]
-    ) -> None:
+    def recover(self, working_dir: Path, stage_name: str, step: int, account: State) -> None:
         if not self._first_open:
             return  # the rows are in memory
         document = working_dir / self.path
@@ -179,7 +177,7 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         self,
         working_dir: Path,
         stage_name: str,
-        account: Mapping[str, Any],
+        account: State,
         series: Mapping[str, Series],
     ) -> None:
         """Bring the rows into memory; `open` writes them."""
@@ -199,7 +197,7 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         set_aside(_journal_of(document))
 
     @override
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         if self._gather(step, stats):
             return
         self._take_in()
@@ -237,7 +235,7 @@ class JournaledLogger(GatheringLogger, abc.ABC):
             self._journal.sync()
 
     @override
-    def flush(self, state: Any = None) -> None:
+    def flush(self, state: object = None) -> None:
         if self._journal is not None and not self._by_hand:
             self._rewrite()
         super().flush(state)

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.checks import check_count
+from ritz.driver import AbstractDriver
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
 from ritz.loggers.journaled import JournaledLogger
 from ritz.loggers.runtime_log import RuntimeLog
+from ritz.types import Row
 
 _logger = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ class JsonLog(JournaledLogger):
     def _write_document(self, path: Path) -> None:
         self._memory.serialize(path)
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Save the variables if that is due; within a block at its last step."""
         state = driver.settled_state
         if state is not None:
@@ -104,30 +107,30 @@ class JsonLog(JournaledLogger):
         self._save_cost = self._saved_at - start
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         self._saved_step = None
         super().on_run_start(step, driver)
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         try:
             self._save(driver.state)
         finally:
             super().on_run_end(step, driver)
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         try:
             self._save(driver.state)
         finally:
             super().on_run_error(step, error, driver)
 
-    def __call__(self, step: int, item: Any, state: Any = None) -> None:
+    def __call__(self, step: int, item: Row, state: object = None) -> None:
         """Write a row, and the variables of `state` if that is due, by hand."""
         super().__call__(step, item, state)
         self._save_if_due(step, state)
 
-    def flush(self, state: Any = None) -> None:
+    def flush(self, state: object = None) -> None:
         """Rewrite the document, and the variables if `state` is given."""
         self._save(state)
         super().flush(state)
@@ -136,7 +139,7 @@ class JsonLog(JournaledLogger):
         return f"JsonLog({self._prefix!r}, mode={self.mode!r})"
 
 
-def packed(variables: Any) -> bytes:
+def packed(variables: PyTree) -> bytes:
     """Variables as bytes that `flax.serialization.from_bytes` reads."""
     with needs("Saving parameters", "lattice"):
         from flax import serialization

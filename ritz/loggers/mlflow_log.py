@@ -5,15 +5,20 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from ritz.checks import check_count
+from ritz.driver import AbstractDriver
 from ritz.driver.rows import scalars
 from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.json_log import packed
+from ritz.types import Row
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
 
 
 class MLflowLog(AbstractLogger):
@@ -43,7 +48,7 @@ class MLflowLog(AbstractLogger):
         experiment: str = "ritz",
         tracking_uri: str | None = None,
         run_id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         save_params_every: int | None = None,
         batch: int = 50,
     ):
@@ -55,7 +60,7 @@ class MLflowLog(AbstractLogger):
         self.metadata = dict(metadata or {})
         self.save_params_every = save_params_every
         self.batch = check_count("batch", batch, 1)
-        self._pending: list[Any] = []
+        self._pending: list[Metric] = []
         self._rows = 0
 
     @contextlib.contextmanager
@@ -82,7 +87,7 @@ class MLflowLog(AbstractLogger):
             self._client.set_terminated(self.run_id)
 
     @override
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -96,7 +101,7 @@ class MLflowLog(AbstractLogger):
         self._send()
 
     @override
-    def flush(self, state: Any = None) -> None:
+    def flush(self, state: object = None) -> None:
         self._send()
         super().flush(state)
 
@@ -107,7 +112,7 @@ class MLflowLog(AbstractLogger):
             self._client.log_batch(str(self.run_id), metrics=pending[start : start + 1000])
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         super().before_parameter_update(step, log_data, driver)
         if self._opened is not None and self.is_live(step):
             variables = getattr(driver.state, "variables", None) or driver.parameters

@@ -1,10 +1,11 @@
 """Rows of plain floats, gathered to be written together."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from ritz.types import Loss, Row
 
 
 class Gathered(NamedTuple):
@@ -25,13 +26,13 @@ class PlainRows:
     """Gathers rows of floats, and of named tuples of floats, that look like an expected one."""
 
     def __init__(self) -> None:
-        self._names: tuple[Any, ...] = ()
+        self._names: tuple[str, ...] = ()
         self._kinds: tuple[type, ...] = ()
         self._steps: list[int] = []
         self._values: list[float] = []
         """All values in one list: objects that the garbage collector must follow would cost."""
 
-    def expect(self, row: Mapping[str, Any]) -> None:
+    def expect(self, row: Row) -> None:
         """Gather rows with the names and kinds of `row`, if it is plain; otherwise none."""
         kinds = tuple(map(type, row.values()))
         if kinds == self._kinds and tuple(row) == self._names:
@@ -39,7 +40,7 @@ class PlainRows:
         plain = all(type(k) is str for k in row) and all(map(_is_plain, row.values()))
         self._names, self._kinds = (tuple(row), kinds) if plain else ((), ())
 
-    def add(self, step: int, row: Mapping[str, Any]) -> bool:
+    def add(self, step: int, row: Row) -> bool:
         """Take the row, if it is as expected; whether it was."""
         if tuple(row) != self._names or not self._names:
             return False
@@ -87,5 +88,5 @@ class PlainRows:
         return gathered
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Loss) -> bool:
     return type(value) is float or (hasattr(value, "_fields") and set(map(type, value)) == _FLOATS)

@@ -1,9 +1,9 @@
 """A log in memory."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import jax
 import orjson
@@ -11,9 +11,10 @@ from typing_extensions import override
 
 from ritz.folders.files import atomic_write
 from ritz.loggers.gathering import GatheringLogger
-from ritz.loggers.history import HistoryDict
+from ritz.loggers.history import Histories, HistoryDict
 from ritz.loggers.plain_rows import Gathered
 from ritz.loggers.tree import append_row, from_layout, histories, to_layout
+from ritz.types import Row, State
 
 
 def _log_path(path: str | Path) -> Path:
@@ -54,15 +55,15 @@ class RuntimeLog(GatheringLogger):
             self._data[name].extend(gathered.steps, fields)
         self._old_step = int(gathered.steps[-1])
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> Histories:
         return self.data[key]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """All rows, which a resumed run keeps."""
         return {"data": to_layout(self.data)}
 
     @override
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self._gathered()
         self._plain.forget()
         self._data = HistoryDict(from_layout(state["data"]))
@@ -92,7 +93,7 @@ class RuntimeLog(GatheringLogger):
         self._old_step = max(last, default=0)
 
     @override
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         # In calls by hand, a step may be a time.
         if type(step) is int and self._in_order and self._plain.add(step, stats):
             if self._plain.is_full:

@@ -1,12 +1,13 @@
 """Rows as flat columns by name, as in CSV files, from which every log can be rebuilt."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ritz.loggers.checksums import named_histories
-from ritz.loggers.history import History, HistoryDict
+from ritz.loggers.history import Histories, History, HistoryDict
+from ritz.types import JSON
 
 
 class Series(NamedTuple):
@@ -16,7 +17,7 @@ class Series(NamedTuple):
     values: np.ndarray
 
 
-def flat_series(tree: Any) -> dict[str, Series]:
+def flat_series(tree: Histories) -> dict[str, Series]:
     """The columns of histories: `NAME.FIELD`, with `re`, `im` or an index behind it.
 
     The main field of plain numbers, `value`, is there as `NAME` too.
@@ -47,7 +48,7 @@ def _parts(name: str, steps: np.ndarray, column: np.ndarray) -> dict[str, Series
     return {name: Series(steps, column.astype(float))}
 
 
-def layout_of(tree: Any) -> Any:
+def layout_of(tree: Histories) -> JSON:
     """Nesting of histories, with type and shape of each field, as JSON can hold it."""
     if isinstance(tree, History):
         fields = {
@@ -61,7 +62,7 @@ def layout_of(tree: Any) -> Any:
     return {"list": [layout_of(v) for v in tree or ()]}
 
 
-def tree_from(layout: Any, series: Mapping[str, Series], name: str = "") -> Any:
+def tree_from(layout: JSON, series: Mapping[str, Series], name: str = "") -> Histories:
     """The histories that have a layout, from flat columns.
 
     Raises:
@@ -84,7 +85,7 @@ def tree_from(layout: Any, series: Mapping[str, Series], name: str = "") -> Any:
     return History(fields, steps)
 
 
-def _joined(name: str, key: Any) -> str:
+def _joined(name: str, key: object) -> str:
     return f"{name}.{key}" if name else str(key)
 
 

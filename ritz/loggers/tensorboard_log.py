@@ -11,6 +11,7 @@ from typing_extensions import override
 from ritz.driver.rows import scalars
 from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
+from ritz.types import Row
 
 
 class TensorBoardLog(AbstractLogger):
@@ -28,7 +29,7 @@ class TensorBoardLog(AbstractLogger):
     def __init__(
         self,
         path: str | Path | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         **options: Any,
     ):
         self.path = path
@@ -55,14 +56,14 @@ class TensorBoardLog(AbstractLogger):
             self._writer = None
 
     @override
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore
 
         values = [Summary.Value(tag=k, simple_value=v) for k, v in scalars(stats, "/")]
         self._writer.file_writer.add_summary(Summary(value=values), step)
 
     @override
-    def flush(self, state: Any = None) -> None:
+    def flush(self, state: object = None) -> None:
         if self._writer is not None:
             self._writer.flush()
         super().flush(state)

@@ -1,18 +1,18 @@
 """Rows into histories, and histories into NetKet's JSON layout and back."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from ritz.driver.rows import fields_of
 from ritz.folders.journal_rows import FIELDS as _FIELDS
 from ritz.folders.journal_rows import SPECIAL as _SPECIAL
-from ritz.loggers.history import History, HistoryDict
+from ritz.loggers.history import Histories, History, HistoryDict
+from ritz.types import JSON, Loss, Row
 from ritz.wording import counted
 
 
-def append_row(tree: Any, step: int, row: Any) -> Any:
+def append_row(tree: Histories, step: int, row: Loss) -> Histories:
     """Add a row to a tree of histories and return the tree; `tree` is None for the first row.
 
     Raises:
@@ -49,18 +49,18 @@ def append_row(tree: Any, step: int, row: Any) -> Any:
 _KINDS = {dict: "dicts", list: "lists", HistoryDict: "dicts", History: "numbers or statistics"}
 
 
-def _check_kind(tree: Any, kind: type, row: Any) -> None:
+def _check_kind(tree: Histories, kind: type, row: object) -> None:
     if tree is not None and not isinstance(tree, kind):
         raise ValueError(
             f"{row!r:.60} cannot follow {_KINDS[type(tree)]} of the same name; use another name."
         )
 
 
-def _is_empty(value: Any) -> bool:
+def _is_empty(value: object) -> bool:
     return isinstance(value, Mapping | list | tuple) and len(value) == 0
 
 
-def histories(tree: Any) -> Iterator[History]:
+def histories(tree: Histories) -> Iterator[History]:
     """All histories in a tree, one after another."""
     if isinstance(tree, History):
         yield tree
@@ -72,7 +72,7 @@ def histories(tree: Any) -> Iterator[History]:
             yield from histories(value)
 
 
-def to_layout(tree: Any) -> Any:
+def to_layout(tree: Histories) -> JSON:
     """A tree in NetKet's layout: dicts, lists and arrays that orjson can write."""
     if isinstance(tree, History):
         return {name: _plain(values) for name, values in tree.to_dict().items()}
@@ -81,7 +81,7 @@ def to_layout(tree: Any) -> Any:
     return [to_layout(value) for value in tree or ()]
 
 
-def _plain(values: np.ndarray) -> Any:
+def _plain(values: np.ndarray) -> JSON:
     if values.dtype.kind == "c":
         return {
             "real": np.ascontiguousarray(np.real(values)),
@@ -90,7 +90,7 @@ def _plain(values: np.ndarray) -> Any:
     return values.tolist() if values.dtype.kind == "O" else np.ascontiguousarray(values)
 
 
-def from_layout(layout: Any) -> Any:
+def from_layout(layout: JSON) -> Histories:
     """The tree of histories behind a document in NetKet's layout.
 
     Raises:
@@ -106,7 +106,7 @@ def from_layout(layout: Any) -> Any:
     return HistoryDict({key: from_layout(value) for key, value in layout.items()})
 
 
-def _array(values: Any) -> np.ndarray:
+def _array(values: JSON) -> np.ndarray:
     if isinstance(values, Mapping) and set(values) == {"real", "imag"}:
         return _array(values["real"]) + 1j * _array(values["imag"])
     array = np.array(values)
@@ -115,7 +115,7 @@ def _array(values: Any) -> np.ndarray:
     return array
 
 
-def row_to_json(row: Any) -> Any:
+def row_to_json(row: Loss) -> Histories:
     """One row in a form that JSON keeps exactly; `row_from_json` reads it."""
     if isinstance(row, Mapping):
         return {str(k): row_to_json(v) for k, v in row.items() if v is not None}
@@ -127,7 +127,7 @@ def row_to_json(row: Any) -> Any:
     return {_FIELDS: {"value": _exact(row)}}
 
 
-def _exact(value: Any) -> Any:
+def _exact(value: object) -> JSON:
     if type(value) is float and value - value == 0.0:
         return value
     array = np.asarray(value)
@@ -141,15 +141,15 @@ def _exact(value: Any) -> Any:
 class Fields:
     """Fields of a quantity that were read from a journal."""
 
-    def __init__(self, fields: dict[str, Any]):
+    def __init__(self, fields: Row):
         self.fields = fields
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Row:
         """The fields as a dict, as statistics give them."""
         return self.fields
 
 
-def row_from_json(row: Any) -> Any:
+def row_from_json(row: Loss) -> Histories:
     """The inverse of `row_to_json`."""
     if isinstance(row, list):
         return [row_from_json(value) for value in row]
@@ -158,7 +158,7 @@ def row_from_json(row: Any) -> Any:
     return {key: row_from_json(value) for key, value in row.items()}
 
 
-def _inexact(value: Any) -> Any:
+def _inexact(value: object) -> JSON:
     if isinstance(value, dict):
         if _SPECIAL in value:
             return np.array(value[_SPECIAL], dtype=float)[()]

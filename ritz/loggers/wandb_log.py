@@ -10,6 +10,7 @@ from typing_extensions import override
 from ritz.driver.rows import scalars
 from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
+from ritz.types import Row
 
 
 class WandbLog(AbstractLogger):
@@ -28,7 +29,7 @@ class WandbLog(AbstractLogger):
     state_fields = ("run_id",)
 
     def __init__(
-        self, project: str = "ritz", metadata: Mapping[str, Any] | None = None, **options: Any
+        self, project: str = "ritz", metadata: Mapping[str, object] | None = None, **options: Any
     ):
         self.project = project
         self.metadata = dict(metadata or {})
@@ -54,5 +55,5 @@ class WandbLog(AbstractLogger):
             self._run.finish()
 
     @override
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         self._run.log({"step": step, **dict(scalars(stats, "/"))})

@@ -2,11 +2,13 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from ritz.driver import AbstractDriver
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.flat_row import FlatRow
+from ritz.types import Row
 
 Kind = TypeVar("Kind", bound=type)
 
@@ -18,7 +20,7 @@ class Writer(AbstractLogger, abc.ABC):
     and so on, see `ritz.loggers.flat_row.FlatRow`. Use `self.to_scalar` on values.
     """
 
-    def _row(self, log_data: Mapping[str, Any], driver: Any) -> Mapping[str, Any]:
+    def _row(self, log_data: Row, driver: AbstractDriver) -> Row:
         return FlatRow(log_data, driver.loss_name).flattened()
 
 

@@ -1,9 +1,10 @@
 """Pairs of atoms that are closer than a potential allows."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ritz.potentials.pairs import pairs_on_host
 
@@ -14,7 +15,7 @@ coordinates in files."""
 _SEARCHED = 0.5
 """Pairs are searched up to this distance at least, in Angstrom; cell lists need some width."""
 
-Limit = Callable[[Any, Any], Any]
+Limit = Callable[[np.ndarray, np.ndarray], ArrayLike]
 """Atomic numbers of pairs -> least distances, see `AbstractPotential.least_distance`."""
 
 
@@ -29,7 +30,7 @@ class ClosePair(NamedTuple):
     limit: float
     """Least allowed distance, in Angstrom."""
 
-    def told(self, symbols: Any) -> str:
+    def told(self, symbols: Sequence[str]) -> str:
         """Atoms, species, distance and limit as a part of a sentence.
 
         Args:
@@ -46,7 +47,9 @@ class ClosePair(NamedTuple):
         )
 
 
-def close_pair(positions: Any, cell: Any, pbc: Any, numbers: Any, limit: Limit) -> ClosePair | None:
+def close_pair(
+    positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, numbers: ArrayLike, limit: Limit
+) -> ClosePair | None:
     """The pair of atoms that is closest relative to its limit, if it is too close.
 
     Args:
@@ -62,13 +65,13 @@ def close_pair(positions: Any, cell: Any, pbc: Any, numbers: Any, limit: Limit) 
         return None
     kinds = np.unique(numbers)
     reach = max(float(np.max(limit(kinds[:, None], kinds))), _SEARCHED)
-    first, second, shifts = pairs_on_host(positions, cell, pbc, reach)
+    first, second, shifts = pairs_on_host(positions, cell, np.asarray(pbc), reach)
     vectors = positions[second] - positions[first] + shifts @ cell
     return closest_of(first, second, np.sqrt(np.sum(vectors**2, axis=-1)), numbers, limit)
 
 
 def closest_of(
-    first: Any, second: Any, distances: Any, numbers: Any, limit: Limit
+    first: np.ndarray, second: np.ndarray, distances: np.ndarray, numbers: np.ndarray, limit: Limit
 ) -> ClosePair | None:
     """`close_pair` for given pairs.
 

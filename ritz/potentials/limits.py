@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from ritz.types import JSON
 from ritz.wording import counted
 
 MOST_EXPANSION = 100
@@ -22,7 +23,11 @@ MOST_EXPANSION = 100
 ALWAYS_ALLOWED = 2**27
 """Size in bytes that any file may unpack to, 128 MiB."""
 
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_OPENERS: dict[str, Any] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
 _XYZ = (".xyz", ".extxyz")
 _VASP = (".vasp", ".poscar")
 
@@ -62,7 +67,7 @@ def readable_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.T
         yield member
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes) -> JSON:
     """A JSON value.
 
     Raises:

@@ -1,15 +1,18 @@
 """Refuses structures with partially occupied sites."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 TOLERANCE = 1e-3
 """Occupancies this close to 1 are full; files have them with three or four digits."""
 
 
-def check_occupancy(atoms: Any, where: str = "") -> None:
+def check_occupancy(atoms: "Atoms", where: str = "") -> None:
     """Refuse a structure in which sites are shared by several species, or empty in part.
 
     ASE keeps one atom for such a site and tells the occupancies apart from it: by kind of site in
@@ -30,7 +33,7 @@ def check_occupancy(atoms: Any, where: str = "") -> None:
         )
 
 
-def _shared_site(sites: Any) -> str | None:
+def _shared_site(sites: object) -> str | None:
     if not isinstance(sites, Mapping):
         return None
     for shares in sites.values():
@@ -42,7 +45,7 @@ def _shared_site(sites: Any) -> str | None:
     return None
 
 
-def _partial_atom(atoms: Any) -> str | None:
+def _partial_atom(atoms: "Atoms") -> str | None:
     shares = atoms.arrays.get("occupancy")
     if shares is None:
         return None

@@ -3,7 +3,6 @@
 import abc
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,10 +39,10 @@ class PairPotential(AbstractPotential, abc.ABC):
     """Distance at which switching off begins, in Angstrom."""
 
     @abc.abstractmethod
-    def pair_energy(self, params: Any, squared: Any) -> Any:
+    def pair_energy(self, params: PyTree, squared: Array) -> Array:
         """Energies in eV of pairs at `squared` distances in Angstrom^2; `params` broadcast."""
 
-    def pair_params(self, params: PyTree, structure: AtomicGraph) -> Any:
+    def pair_params(self, params: PyTree, structure: AtomicGraph) -> PyTree:
         """The parameters of each pair; by default those of all."""
         return params
 
@@ -60,22 +59,22 @@ class PairPotential(AbstractPotential, abc.ABC):
                 energies -= self.pair_energy(params, jnp.asarray(end, squared.dtype))
             else:
                 energies *= _switch(squared, self.onset**2, end)
-        counted: Any = jnp.where(within, energies, 0)
+        counted = jnp.where(within, energies, 0)
         return 0.5 * jnp.sum(counted)
 
 
-def _known(energies: Any, squared: Any) -> Any:
+def _known(energies: Array, squared: Array) -> Array:
     """NaN for two atoms at the same place, where forces have no direction; else the energy."""
     return jnp.where(squared < ONE_PLACE**2, jnp.nan, energies)
 
 
-def _switch(x: Any, start: float, end: float) -> Any:
+def _switch(x: Array, start: float, end: float) -> Array:
     """A cubic in x = r^2: 1 at `start`, 0 at `end`, with vanishing slopes at both."""
     s = jnp.clip((end - x) / (end - start), 0, 1)
     return s * s * (3 - 2 * s)
 
 
-def _table(name: str, value: float | Mapping[str, float]) -> Any:
+def _table(name: str, value: float | Mapping[str, float]) -> float | np.ndarray:
     """A number, or an array by atomic number; NaN for elements that were not given."""
     if not isinstance(value, Mapping):
         return check_positive(name, value)
@@ -124,7 +123,7 @@ class LennardJones(PairPotential):
             return None
         return tuple(chemical_symbols[n] for n in np.flatnonzero(np.all(known, axis=0)))
 
-    def pair_params(self, params: PyTree, structure: AtomicGraph) -> dict[str, Any]:
+    def pair_params(self, params: PyTree, structure: AtomicGraph) -> PyTree:
         """Combined parameters, where they differ between elements."""
         epsilon, sigma = params["epsilon"], params["sigma"]
         mine, theirs = structure.numbers[:, None], structure.numbers[structure.neighbors]
@@ -136,7 +135,7 @@ class LennardJones(PairPotential):
         return {"epsilon": epsilon, "sigma": sigma}
 
     @override
-    def pair_energy(self, params: Any, squared: Any) -> Any:
+    def pair_energy(self, params: PyTree, squared: Array) -> Array:
         inverse = params["sigma"] ** 2 / squared
         sixth = inverse * inverse * inverse
         return 4 * params["epsilon"] * (sixth * sixth - sixth)
@@ -166,7 +165,7 @@ class Morse(PairPotential):
         self.cutoff, self.onset = _check_reach(cutoff, onset)
 
     @override
-    def pair_energy(self, params: Any, squared: Any) -> Any:
+    def pair_energy(self, params: PyTree, squared: Array) -> Array:
         decay = jnp.exp(-params["stiffness"] * (jnp.sqrt(squared) - params["r0"]))
         return params["depth"] * decay * (decay - 2)
 
@@ -191,6 +190,6 @@ class SoftSphere(PairPotential):
         self.exponent = float(exponent)
 
     @override
-    def pair_energy(self, params: Any, squared: Any) -> Any:
+    def pair_energy(self, params: PyTree, squared: Array) -> Array:
         overlap = jnp.maximum(1 - jnp.sqrt(squared) / params["sigma"], 0)
         return params["epsilon"] / self.exponent * overlap**self.exponent

@@ -1,10 +1,10 @@
 """Neighbour pairs by vesin's cell lists, on the host."""
 
 import math
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+from numpy.typing import ArrayLike
 
 from ritz.extras import needs
 
@@ -28,7 +28,9 @@ def row_places(
     return first, np.arange(len(first)) - (np.cumsum(counts) - counts)[first]
 
 
-def _vesin(positions: Any, cell: Any, pbc: Any, reach: float, wanted: str) -> list[np.ndarray]:
+def _vesin(
+    positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, reach: float, wanted: str
+) -> list[np.ndarray]:
     with needs("A neighbour list", "relax"):
         from vesin import NeighborList
 

@@ -3,14 +3,17 @@
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
 
 from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE
+from ritz.types import Settings
 
 
 class AbstractPotential(abc.ABC):
@@ -38,7 +41,9 @@ class AbstractPotential(abc.ABC):
         """Chemical symbols that the potential knows; None for all."""
         return None
 
-    def least_distance(self, first: Any, second: Any) -> Any:
+    def least_distance(
+        self, first: np.ndarray | Array, second: np.ndarray | Array
+    ) -> np.ndarray | Array | float:
         """Least distance of two atoms, in Angstrom, at which the potential is valid.
 
         `evaluate` makes the energy of a structure with a closer pair NaN. By default two atoms
@@ -50,7 +55,7 @@ class AbstractPotential(abc.ABC):
         """
         return ONE_PLACE
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         """Register the subclass as a pytree."""
         super().__init_subclass__(**kwargs)
         jax.tree_util.register_pytree_node(cls, _flatten, functools.partial(_unflatten, cls))
@@ -63,7 +68,7 @@ class AbstractPotential(abc.ABC):
         """
 
     @property
-    def static(self) -> dict[str, Any]:
+    def static(self) -> Settings:
         """All attributes except `params`, by name."""
         return {name: value for name, value in vars(self).items() if name != "params"}
 
@@ -72,11 +77,13 @@ class AbstractPotential(abc.ABC):
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
 
-def _flatten(potential: AbstractPotential) -> tuple[tuple[Any], Any]:
+def _flatten(potential: AbstractPotential) -> tuple[tuple[PyTree], tuple[tuple[str, object], ...]]:
     return (potential.params,), tuple(sorted(potential.static.items()))
 
 
-def _unflatten(kind: type[AbstractPotential], static: Any, leaves: Any) -> AbstractPotential:
+def _unflatten(
+    kind: type[AbstractPotential], static: tuple[tuple[str, object], ...], leaves: tuple[PyTree]
+) -> AbstractPotential:
     potential = object.__new__(kind)
     vars(potential).update(static, params=leaves[0])
     return potential
@@ -96,7 +103,7 @@ class Potential(AbstractPotential):
 
     def __init__(
         self,
-        function: Callable[[Any, AtomicGraph], Any],
+        function: Callable[[PyTree, AtomicGraph], Array],
         params: PyTree = (),
         cutoff: float | None = None,
     ):
@@ -110,8 +117,8 @@ class Potential(AbstractPotential):
         self.params = params
         self.cutoff = cutoff
 
+    @override
     def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
-        """The function's energy."""
         return self.function(params, structure)
 
 
@@ -135,7 +142,7 @@ def evaluate(
     atoms are closer than `AbstractPotential.least_distance`.
     """
 
-    def energy(vectors: Any, positions: Any, cell: Any) -> Any:
+    def energy(vectors: Array, positions: Array, cell: Array) -> Array:
         seen = structure._replace(vectors=vectors, positions=positions, cell=cell)
         return potential(potential.params, seen)
 
@@ -146,7 +153,7 @@ def evaluate(
         pulled = -jnp.sum(by_vector, axis=1)
     else:
         pulled = jnp.zeros_like(positions).at[structure.neighbors].add(by_vector)
-    forces: Any = jnp.sum(by_vector, axis=1) - pulled - by_position
+    forces = jnp.sum(by_vector, axis=1) - pulled - by_position
     forces = jnp.where(structure.mask[:, None], forces, 0)
     virial = jnp.zeros_like(cell)
     if with_virial:
@@ -159,13 +166,13 @@ def evaluate(
     return Evaluated(value, forces, virial)
 
 
-def _has_close_pair(potential: AbstractPotential, structure: AtomicGraph) -> Any:
+def _has_close_pair(potential: AbstractPotential, structure: AtomicGraph) -> Array:
     mine, theirs = structure.numbers[:, None], structure.numbers[structure.neighbors]
     limit = potential.least_distance(mine, theirs)
     return jnp.any(structure.pairs & (structure.squared_distances() < limit**2))
 
 
-def _product(by_vector: Any, vectors: Any) -> Float[Array, "3 3"]:
+def _product(by_vector: Array, vectors: Array) -> Float[Array, "3 3"]:
     """The symmetric part of the sum of outer products, element by element.
 
     The compiler fuses these sums with what they are of, but not products of small matrices.

@@ -4,7 +4,6 @@ import abc
 import importlib
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from ritz.potentials.potential import AbstractPotential
 
@@ -26,7 +25,7 @@ class AbstractPotentialSource(abc.ABC):
         """
 
 
-def as_potential(model: Any) -> AbstractPotential:
+def as_potential(model: object) -> AbstractPotential:
     """Return a potential unchanged, frozen from a model, or read from a path.
 
     Args:

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.checkpoint import Checkpoint
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents
 from ritz.checkpoint.ownership import FolderOwner
-from ritz.checkpoint.plain import Encoder, pack
+from ritz.checkpoint.plain import Arrays, Encoder, pack
 from ritz.checkpoint.resume import load
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver, StopReason
 from ritz.driver.callback import AbstractCallback, StopRun
 from ritz.driver.processes.signals import RunInterrupted, SignalGuard
+from ritz.types import JSON, Loss, Row, Settings
 
 _logger = logging.getLogger(__name__)
 
@@ -67,16 +69,16 @@ class RunContext:
     name, to go on from where `save_path` has none. It is an error if it holds none."""
     signal_handler: SignalGuard | None = None
     """Receives signals for several stages; each also handles those during its own run."""
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    options: Settings = dataclasses.field(default_factory=dict)
     """Further arguments of `driver.run`, such as `show_progress`."""
-    configuration: Any = None
+    configuration: JSON = None
     """Saved with the checkpoints for information: anything that JSON can hold."""
 
 
 class StageAbort(Exception):
     """Raised in `WorkStage.loop` to end the stage early, for example because of a NaN."""
 
-    def __init__(self, step: int, state: Any):
+    def __init__(self, step: int, state: PyTree):
         super().__init__(step, state)
         self.step, self.state = step, state
 
@@ -112,7 +114,7 @@ class WorkStage(abc.ABC):
         self.callbacks = tuple(callbacks)
 
     @abc.abstractmethod
-    def create_state(self, rngs: Any, **kwargs: Any) -> Any:
+    def create_state(self, rngs: jax.Array, **kwargs: PyTree) -> PyTree:
         """The state before the first step, a pytree of arrays.
 
         Args:
@@ -121,7 +123,7 @@ class WorkStage(abc.ABC):
         """
 
     @abc.abstractmethod
-    def loop(self, state: Any, initial_step: int, rngs: Any) -> Iterator[tuple[Any, ...]]:
+    def loop(self, state: PyTree, initial_step: int, rngs: jax.Array) -> Iterator[tuple[Any, ...]]:
         """Take the steps of the stage.
 
         Args:
@@ -137,11 +139,11 @@ class WorkStage(abc.ABC):
             StageAbort: To end early.
         """
 
-    def driver(self, state: Any, rngs: Any) -> AbstractDriver:
+    def driver(self, state: PyTree, rngs: jax.Array) -> AbstractDriver:
         """The driver that takes the stage's steps, from `state` on."""
         return GeneratorDriver(self, state, rngs)
 
-    def state_of(self, driver: Any) -> Any:
+    def state_of(self, driver: AbstractDriver) -> PyTree:
         """The stage's state, from its driver."""
         return driver.parameters
 
@@ -149,7 +151,7 @@ class WorkStage(abc.ABC):
         """The stage's own callbacks, for a run of `driver`."""
         return list(self.callbacks)
 
-    def run_options(self) -> dict[str, Any]:
+    def run_options(self) -> Settings:
         """Further arguments of `AbstractDriver.run` for this stage."""
         return {}
 
@@ -157,7 +159,7 @@ class WorkStage(abc.ABC):
         """Folder of the stage's checkpoints in a run folder."""
         return (Path(context.save_path) / "checkpoints" / self.name).absolute()
 
-    def run(self, state: Any, context: RunContext, rngs: Any) -> Any:
+    def run(self, state: PyTree, context: RunContext, rngs: jax.Array) -> PyTree:
         """Run the whole loop, or what is left of it.
 
         It goes on from the newest checkpoint in `context.save_path`, or else from
@@ -242,7 +244,7 @@ class WorkStage(abc.ABC):
     def _keep(self, abort: StageAbort, folder: Path) -> None:
         """Save the state at which the stage was aborted, for inspection."""
         failed = CheckpointFolder(folder / "failed")
-        arrays: dict[str, Any] = {}
+        arrays: Arrays = {}
         form = Encoder(arrays, abort.state).encode(abort.state, "state")
         packed, where = pack(arrays)
         for old in failed.entries():
@@ -252,8 +254,8 @@ class WorkStage(abc.ABC):
         failed.wait()
 
     def restore_checkpoint(
-        self, checkpoint_path: str | Path, template: Any, *, prefix: str = ""
-    ) -> Any:
+        self, checkpoint_path: str | Path, template: PyTree, *, prefix: str = ""
+    ) -> PyTree:
         """The state in a checkpoint of this stage.
 
         Args:
@@ -280,14 +282,14 @@ class GeneratorDriver(AbstractDriver):
 
     can_go_back = False
 
-    def __init__(self, stage: WorkStage, state: Any, rngs: Any):
+    def __init__(self, stage: WorkStage, state: PyTree, rngs: jax.Array):
         super().__init__(types.SimpleNamespace(parameters=state))
         self._stage, self._rngs = stage, rngs
         self._steps: Iterator[tuple[Any, ...]] | None = None
-        self._statistics: dict[str, Any] = {}
+        self._statistics: Row = {}
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """The class of the stage; its configuration may change between runs."""
         return {**super().settings, "stage": type(self._stage)}
 
@@ -299,7 +301,7 @@ class GeneratorDriver(AbstractDriver):
     def reset_step(self) -> None:
         pass
 
-    def compute_loss_and_update(self) -> tuple[Any, Any]:
+    def compute_loss_and_update(self) -> tuple[Loss, PyTree]:
         """Take the next step of the loop; its state is the update."""
         if self._steps is None:
             self._steps = self._stage.loop(self.parameters, self.step_count, self._rngs)
@@ -317,8 +319,8 @@ class GeneratorDriver(AbstractDriver):
         return self._statistics.pop(self.loss_name, None), state
 
     @override
-    def update_parameters(self, update: Any) -> None:
+    def update_parameters(self, update: PyTree) -> None:
         self.parameters = update
 
-    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+    def _log_additional_data(self, log_data: Row) -> None:
         log_data.update(self._statistics)

@@ -41,7 +41,7 @@ class Config:
         return Config(self.values.get(name), name)
 
     def get(
-        self, name: str, default: Any = None, takes: Contract | None = None, **context: Any
+        self, name: str, default: object = None, takes: Contract | None = None, **context: object
     ) -> Any:
         """The value called `name`; an object is made from a class path.
 

@@ -8,8 +8,12 @@ import sys
 import sysconfig
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
+
+Hint: TypeAlias = Any
+"""An annotation: a class, or a form of `typing`."""
 
 _FIELD = ("ritz", "netket", "flax", "optax", "jax")
 
@@ -66,7 +70,7 @@ class Contract:
     example: str = ""
     advice: str = ""
 
-    def check(self, key: str, path: str, target: Any) -> None:
+    def check(self, key: str, path: str, target: Callable[..., object]) -> None:
         """Refuse a class or function that does not fit; it is not called.
 
         Raises:
@@ -98,7 +102,7 @@ class Contract:
         """The advice as the end of a message."""
         return f"; {self.advice}" if self.advice else ""
 
-    def check_made(self, key: str, path: str, made: Any) -> None:
+    def check_made(self, key: str, path: str, made: object) -> None:
         """Refuse an object that is not of the required kind.
 
         Raises:
@@ -115,7 +119,7 @@ class Contract:
         )
 
 
-def check_harmless(key: str, path: str, target: Any) -> None:
+def check_harmless(key: str, path: str, target: Callable[..., object]) -> None:
     """Refuse anything but classes and functions, and all of the standard library and NumPy.
 
     Raises:
@@ -140,7 +144,7 @@ def is_forbidden(module: str) -> bool:
     return not root or root in sys.stdlib_module_names or root in ("numpy", "scipy")
 
 
-def check_general(key: str, path: str, target: Any) -> None:
+def check_general(key: str, path: str, target: Callable[..., object]) -> None:
     """Check a class path for a parameter without a type annotation.
 
     Taken are what Ritz exports, models, samplers, operators and the like of NetKet, what is in
@@ -160,7 +164,7 @@ def check_general(key: str, path: str, target: Any) -> None:
     )
 
 
-def _is_exported(module: str, target: Any) -> bool:
+def _is_exported(module: str, target: Callable[..., object]) -> bool:
     """Whether a class is one that Ritz exports, or a function one that returns such."""
     package = sys.modules.get(".".join(module.split(".")[:2]))
     public = getattr(package, getattr(target, "__name__", ""), None) is target
@@ -182,7 +186,7 @@ def is_users(module: str) -> bool:
     return not {"site-packages", "dist-packages"} & set(path.parts) and library not in path.parents
 
 
-def contract_of(hint: Any) -> Contract | None:
+def contract_of(hint: Hint) -> Contract | None:
     """The contract of a parameter with this annotation; None if it is not specific."""
     kinds = _kinds(hint)
     if kinds is None:
@@ -198,7 +202,7 @@ def _is_plain(kind: type) -> bool:
     return is_forbidden(kind.__module__) or within(kind.__module__, ("jaxtyping",))
 
 
-def return_kinds(function: Any) -> tuple[type, ...] | None:
+def return_kinds(function: Callable[..., object]) -> tuple[type, ...] | None:
     """The classes that a function says to return, without None; None if it says nothing."""
     function = inspect.unwrap(function)
     try:
@@ -209,7 +213,7 @@ def return_kinds(function: Any) -> tuple[type, ...] | None:
     return None if kinds is None else tuple(k for k in kinds if k is not type(None))
 
 
-def _kinds(hint: Any, containers: bool = True) -> tuple[type, ...] | None:
+def _kinds(hint: Hint, containers: bool = True) -> tuple[type, ...] | None:
     """The classes that an annotation is made of; those in a container, if these are looked for."""
     origin = typing.get_origin(hint)
     if hint is None:
@@ -229,7 +233,7 @@ def _kinds(hint: Any, containers: bool = True) -> tuple[type, ...] | None:
     return (kind,) if is_class else None
 
 
-def module_of(target: Any) -> str:
+def module_of(target: Callable[..., object]) -> str:
     """Name of the module that defines a class or function."""
     return getattr(inspect.unwrap(target), "__module__", None) or ""
 

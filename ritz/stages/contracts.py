@@ -34,7 +34,7 @@ OPTIMIZER = Contract(
 """Schedules are callables; whether they give numbers is checked when they are used."""
 
 
-def is_schedule(value: Any) -> bool:
+def is_schedule(value: object) -> bool:
     """Whether a function looks like a schedule, step -> rate, and not like one that makes things.
 
     It takes one argument, and its return annotation, if any, is no transformation or schedule.

@@ -5,15 +5,17 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from typing_extensions import override
 
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.folders.files import atomic_write
 from ritz.stages.statistics import r_hat, series_statistics
+from ritz.types import Row, State
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -25,6 +27,9 @@ HIGHEST_R_HAT = 1.1
 
 MOST_SUSPECT = 0.01
 """The fraction of suspect steps above which an evaluation is suspect."""
+
+ChainMoments = tuple[int | jax.Array, np.ndarray, np.ndarray]
+"""Samples of each chain, means of the chains, and sums of squared deviations from them."""
 
 
 class Estimate(NamedTuple):
@@ -70,7 +75,7 @@ class Digest(AbstractCallback):
         self,
         names: tuple[str, ...] = (),
         interval: int = 0,
-        moments: Callable[[Any], Mapping[str, Any]] | None = None,
+        moments: Callable[[AbstractDriver], Mapping[str, ChainMoments]] | None = None,
         folder: str | Path | None = ".",
     ):
         self.names = names
@@ -83,19 +88,19 @@ class Digest(AbstractCallback):
         self._suspects: dict[int, str] = {}
         """Marks of suspect rows, by step."""
 
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         """Forget the rows that will come again."""
         self._truncate(step)
 
     @override
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self._steps = [int(s) for s in state["_steps"]]
         self._means = {k: list(map(float, v)) for k, v in state["_means"].items()}
         self._variances = {k: list(map(float, v)) for k, v in state["_variances"].items()}
         self._suspects = {int(step): str(mark) for step, mark in state["_suspects"].items()}
 
     @override
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return {
             "_steps": np.array(self._steps, int),
             "_means": {name: np.array(v) for name, v in self._means.items()},
@@ -110,7 +115,7 @@ class Digest(AbstractCallback):
         self._suspects = {s: mark for s, mark in self._suspects.items() if s < step}
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         if self._steps and step <= self._steps[-1]:
             raise RuntimeError(
                 f"step {step} was averaged already (the last was {self._steps[-1]}); a row counts "
@@ -138,7 +143,7 @@ class Digest(AbstractCallback):
 
     is_live = never_live
 
-    def estimates(self, driver: Any = None) -> dict[str, Estimate]:
+    def estimates(self, driver: AbstractDriver | None = None) -> dict[str, Estimate]:
         """The estimates so far, by name.
 
         Args:
@@ -176,7 +181,7 @@ class Digest(AbstractCallback):
         return ", ".join(sorted(names))
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         if not self._steps:
             return
         estimates = self.estimates(driver)  # on all processes, since chains are gathered
@@ -232,7 +237,7 @@ def read_digest(path: str | Path) -> dict[str, Estimate]:
     return {n: Estimate(**{f: fields[f"{n}.{f}"] for f in Estimate._fields}) for n in names}
 
 
-def _parts(value: Any) -> tuple[float, float] | None:
+def _parts(value: object) -> tuple[float, float] | None:
     """Mean and variance of a logged value; None for values without a mean."""
     mean, variance = getattr(value, "mean", None), getattr(value, "variance", None)
     if mean is None or variance is None or callable(mean):

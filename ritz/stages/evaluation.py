@@ -4,10 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
+from ritz.driver.callback import AbstractCallback
 from ritz.stages.base import WorkStageConfig
 from ritz.stages.digest import Digest, Estimate, read_digest
 from ritz.stages.sampling import AbstractWavefunction, SamplingStage, SamplingStageBuilder
@@ -40,16 +43,16 @@ class EvaluationWorkStage(SamplingStage):
 
     @classmethod
     def builder(
-        cls, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None
+        cls, cfg: object, wavefunction: AbstractWavefunction, *, name: str | None = None
     ) -> "EvalStageBuilder":
         """A builder of such stages, see `EvalStageBuilder`."""
         return EvalStageBuilder(cfg, wavefunction, name=name)
 
-    def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
+    def _new_driver(self, rngs: jax.Array, params: PyTree = None) -> AbstractDriver:
         return self.wavefunction.evaluation_driver(self.parts, rngs, params)
 
     @override
-    def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
+    def run_callbacks(self, driver: AbstractDriver) -> list[AbstractCallback]:
         config: Any = self.config
         digest = Digest(
             interval=config.digest_step_interval, moments=self.wavefunction.chain_moments

@@ -6,11 +6,11 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from ritz.extras import needed_extra
-from ritz.stages.contract import Contract, ContractError, check_general, contract_of
+from ritz.stages.contract import Contract, ContractError, Hint, check_general, contract_of
 
 _NOT_SETTINGS = ("parent", "name")
 """Fields that flax adds to every module."""
@@ -19,15 +19,15 @@ _MOST_CHOICES = 40
 _UNIONS = (typing.Union, types.UnionType)
 
 
-def is_part(value: Any) -> TypeGuard[Mapping[str, Any]]:
+def is_part(value: object) -> TypeGuard[Mapping[str, object]]:
     """Whether `value` describes an object: `{"class_path": ..., "init_args": {...}}`."""
     return isinstance(value, Mapping) and "class_path" in value
 
 
 def make(
     key: str,
-    value: Any,
-    context: Mapping[str, Any] | None = None,
+    value: object,
+    context: Mapping[str, object] | None = None,
     modules: Sequence[str] = (),
     takes: Contract | None = None,
 ) -> Any:
@@ -63,7 +63,7 @@ def make(
 def _make_part(
     key: str,
     value: Mapping[str, Any],
-    context: Mapping[str, Any] | None,
+    context: Mapping[str, object] | None,
     modules: Sequence[str],
     takes: Contract | None,
 ) -> Any:
@@ -94,7 +94,7 @@ def _looked_through(key: str, value: Any, takes: Contract | None = None) -> Any:
     return value
 
 
-def find(key: str, path: Any, modules: Sequence[str] = (), hint: str = "") -> Any:
+def find(key: str, path: object, modules: Sequence[str] = (), hint: str = "") -> Any:
     """The object named by a path such as "optax.adam", or by a name in one of `modules`.
 
     Args:
@@ -126,7 +126,7 @@ def find(key: str, path: Any, modules: Sequence[str] = (), hint: str = "") -> An
     raise ValueError(f"{key}: there is no {name!r} {where}{near}")
 
 
-def _imported(key: str, path: str, module: str) -> Any:
+def _imported(key: str, path: str, module: str) -> object:
     """A module; None if there is none of this name.
 
     Raises:
@@ -160,7 +160,7 @@ def _nearest(name: str, modules: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(known[n] for n in near)}?" if near else ""
 
 
-def _makes(value: Any) -> bool:
+def _makes(value: object) -> bool:
     """Whether something can be called to make an object: states of optimisers are results."""
     is_tuple = inspect.isclass(value) and issubclass(value, tuple)
     return callable(value) and not is_tuple
@@ -195,7 +195,10 @@ def _choices(modules: Sequence[str]) -> list[str]:
 
 
 def call(
-    key: str, function: Any, arguments: Mapping[str, Any] | None, context: Mapping[str, Any] | None
+    key: str,
+    function: Callable[..., object],
+    arguments: Mapping[str, object] | None,
+    context: Mapping[str, object] | None,
 ) -> Any:
     """Call a class or function with the arguments of a configuration.
 
@@ -234,7 +237,10 @@ def call(
 
 
 def _refuse_missing(
-    key: str, function: Any, parameters: Mapping[str, Any], given: Mapping[str, Any]
+    key: str,
+    function: Callable[..., object],
+    parameters: Mapping[str, inspect.Parameter],
+    given: Mapping[str, object],
 ) -> None:
     """Say which arguments are needed and not given."""
     needed = [
@@ -253,7 +259,7 @@ def _refuse_missing(
         )
 
 
-def _parameter_hints(function: Any) -> dict[str, Any]:
+def _parameter_hints(function: Callable[..., object]) -> dict[str, Hint]:
     try:
         if not inspect.isclass(function):
             return _hints(inspect.unwrap(function))
@@ -262,7 +268,7 @@ def _parameter_hints(function: Any) -> dict[str, Any]:
         return {}
 
 
-def _refuse_text(key: str, hints: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+def _refuse_text(key: str, hints: Mapping[str, Hint], arguments: Mapping[str, object]) -> None:
     """Refuse a string for a parameter whose type says that it is none."""
     for name, value in arguments.items():
         if isinstance(value, str) and name in hints and not _takes_text(hints[name]):
@@ -270,16 +276,16 @@ def _refuse_text(key: str, hints: Mapping[str, Any], arguments: Mapping[str, Any
             raise ValueError(f"{key}.{name}: {value!r} was given, but {needed} is needed.")
 
 
-def _hints(owner: Any) -> dict[str, Any]:
+def _hints(owner: object) -> dict[str, Hint]:
     return dict(typing.get_type_hints(owner))
 
 
-def _type_text(hint: Any) -> str:
+def _type_text(hint: Hint) -> str:
     kinds = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
     return " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
 
 
-def _takes_text(hint: Any) -> bool:
+def _takes_text(hint: Hint) -> bool:
     """Whether a value of this type may be a string; only plain numbers are known not to be."""
     kinds = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
     numeric = [k for k in kinds if k in (int, float, complex, bool)]

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from ritz.driver.processes.signals import RunInterrupted, SignalGuard
 from ritz.stages.base import RunContext, WorkStage
@@ -33,7 +33,7 @@ class Pipeline:
             )
         self.stages = tuple(stages)
 
-    def run(self, context: RunContext, rngs: Any) -> dict[str, Any]:
+    def run(self, context: RunContext, rngs: jax.Array) -> dict[str, PyTree]:
         """Run all stages, or what is left of them.
 
         Args:
@@ -47,7 +47,7 @@ class Pipeline:
         Raises:
             SystemExit: See `WorkStage.run`.
         """
-        states: dict[str, Any] = {}
+        states: dict[str, PyTree] = {}
         with SignalGuard() as guard:
             for place, stage in enumerate(self.stages):
                 if guard.received is not None:

@@ -4,10 +4,11 @@ import abc
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import jax
 from jax.sharding import PartitionSpec
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.driver import AbstractDriver, StopReason
@@ -16,24 +17,29 @@ from ritz.loggers import CSVLog, JsonLog
 from ritz.stages.base import StageAbort, WorkStage, WorkStageConfig
 from ritz.stages.config import Config
 from ritz.stages.contracts import CALLBACK, WRITER
+from ritz.stages.digest import ChainMoments
+from ritz.types import Settings
 
 _logger = logging.getLogger(__name__)
 
 STANDARD_LOSS = ("total", "energy", "Energy")
 """Names of estimators that are minimised, or the energy of an evaluation, by default."""
 
-LogAmplitude = Callable[[Any, Any], Any]
+LogAmplitude = Callable[[PyTree, PyTree], jax.Array]
 """`(params, samples) -> log psi`."""
+
+Parts: TypeAlias = dict[str, Any]
+"""Samplers or estimators of a domain, by name."""
 
 
 class SamplingState(NamedTuple):
     """The state of a stage that samples."""
 
-    params: Any
-    batched_data: Any
+    params: PyTree
+    batched_data: PyTree
     """The configurations of the chains."""
-    sampler_state: Any
-    estimator_state: Any
+    sampler_state: PyTree
+    estimator_state: PyTree
 
     def partition(self) -> "SamplingState":
         """A tree of the same structure with a `PartitionSpec` for each array, as they are laid out.
@@ -43,10 +49,10 @@ class SamplingState(NamedTuple):
         return specifications(self)
 
 
-def specifications(state: Any) -> Any:
+def specifications(state: PyTree) -> PyTree:
     """Layout of the arrays of `state` over devices: a tree of `PartitionSpec`."""
 
-    def one(leaf: Any) -> PartitionSpec:
+    def one(leaf: object) -> PartitionSpec:
         return getattr(getattr(leaf, "sharding", None), "spec", None) or PartitionSpec()
 
     return jax.tree.map(one, state)
@@ -58,12 +64,12 @@ class StageParts:
 
     config: WorkStageConfig
     f_log_amplitude: LogAmplitude
-    samplers: dict[str, Any]
-    estimators: dict[str, Any]
+    samplers: Parts
+    estimators: Parts
     loss: str | None = None
     """The name of the estimator that is minimised."""
     optimizer: Any = None
-    optimizer_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    optimizer_options: Settings = dataclasses.field(default_factory=dict)
     cfg: Config = dataclasses.field(default_factory=Config)
 
 
@@ -74,11 +80,13 @@ class AbstractWavefunction(abc.ABC):
     """Names that it reads from `StageParts.cfg`; unknown names there are refused."""
 
     @abc.abstractmethod
-    def logpsi(self, params: Any, x: Any) -> Any:
+    def logpsi(self, params: PyTree, x: PyTree) -> jax.Array:
         """Log psi of a batch of configurations."""
 
     @abc.abstractmethod
-    def training_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
+    def training_driver(
+        self, parts: StageParts, rngs: jax.Array, params: PyTree = None
+    ) -> AbstractDriver:
         """A driver that optimises, with the chains where `rngs` puts them.
 
         Args:
@@ -88,22 +96,24 @@ class AbstractWavefunction(abc.ABC):
         """
 
     @abc.abstractmethod
-    def evaluation_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
+    def evaluation_driver(
+        self, parts: StageParts, rngs: jax.Array, params: PyTree = None
+    ) -> AbstractDriver:
         """A driver that only estimates, see `training_driver`."""
 
     @abc.abstractmethod
-    def state_of(self, driver: Any, kind: type[Any]) -> Any:
+    def state_of(self, driver: AbstractDriver, kind: type) -> PyTree:
         """The stage's state, from its driver; `kind` is `SamplingState` or `VMCState`."""
 
     @abc.abstractmethod
-    def load(self, driver: Any, state: Any) -> None:
+    def load(self, driver: AbstractDriver, state: PyTree) -> None:
         """Put a stage's state into its driver."""
 
     def burn_in(self, driver: Any, n_steps: int) -> None:
         """Draw samples of `n_steps` steps and discard them."""
         driver.burn_in(n_steps)
 
-    def chain_moments(self, driver: Any) -> Mapping[str, Any]:
+    def chain_moments(self, driver: AbstractDriver) -> Mapping[str, ChainMoments]:
         """Moments of each chain of an evaluation: name -> (count, means, m2), see `Digest`."""
         return {}
 
@@ -123,7 +133,7 @@ class BurnIn(AbstractCallback):
         self._wavefunction, self._n_steps = wavefunction, n_steps
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         if step == 0:
             self._wavefunction.burn_in(driver, self._n_steps)
 
@@ -139,7 +149,7 @@ class SamplingStage(WorkStage):
         callbacks: Callbacks for the steps.
     """
 
-    state_class: ClassVar[type[Any]] = SamplingState
+    state_class: ClassVar[type] = SamplingState
 
     def __init__(
         self,
@@ -151,13 +161,13 @@ class SamplingStage(WorkStage):
     ):
         super().__init__(parts.config, name, writers, callbacks)
         self.parts, self.wavefunction = parts, wavefunction
-        self._driver: Any = None
+        self._driver: AbstractDriver | None = None
 
     @abc.abstractmethod
-    def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
+    def _new_driver(self, rngs: jax.Array, params: PyTree = None) -> AbstractDriver:
         """A driver with its chains where `rngs` puts them."""
 
-    def create_state(self, rngs: Any, **kwargs: Any) -> Any:
+    def create_state(self, rngs: jax.Array, **kwargs: PyTree) -> PyTree:
         """The state before the first step.
 
         Args:
@@ -176,7 +186,7 @@ class SamplingStage(WorkStage):
         return self.state_of(self._driver)
 
     @override
-    def driver(self, state: Any, rngs: Any) -> AbstractDriver:
+    def driver(self, state: PyTree, rngs: jax.Array) -> AbstractDriver:
         driver, self._driver = self._driver, None
         if driver is None:
             driver = self._new_driver(rngs, state.params)
@@ -184,7 +194,7 @@ class SamplingStage(WorkStage):
         return driver
 
     @override
-    def state_of(self, driver: Any) -> Any:
+    def state_of(self, driver: AbstractDriver) -> PyTree:
         return self.wavefunction.state_of(driver, self.state_class)
 
     @override
@@ -192,7 +202,9 @@ class SamplingStage(WorkStage):
         burn_in = [BurnIn(self.wavefunction, self.config.burn_in)] if self.config.burn_in else []
         return [*burn_in, *self.callbacks]
 
-    def loop(self, state: Any, initial_step: int, rngs: Any) -> Iterator[tuple[int, Any]]:
+    def loop(
+        self, state: PyTree, initial_step: int, rngs: jax.Array
+    ) -> Iterator[tuple[int, PyTree]]:
         """Take the steps one by one, for loops of your own; `run` takes whole blocks.
 
         Yields:
@@ -225,19 +237,19 @@ class SamplingStageBuilder(abc.ABC):
     part_names: ClassVar[tuple[str, ...]] = ("sampler", "writers", "callbacks")
     """The parts that are read from the configuration."""
 
-    def __init__(self, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None):
+    def __init__(self, cfg: object, wavefunction: AbstractWavefunction, *, name: str | None = None):
         self.cfg = Config(cfg)
         self.wavefunction = wavefunction
         self.name = name or self.cfg.name or self.stage_class.__name__
         self.config = self.cfg.read(self.config_class)
-        self._samplers: dict[str, Any] | None = None
+        self._samplers: Parts | None = None
         self._f_log_amplitude: LogAmplitude = wavefunction.logpsi
-        self._estimators: dict[str, Any] = {}
+        self._estimators: Parts = {}
         self._writers: tuple[AbstractCallback, ...] | None = None
         self._callbacks: tuple[AbstractCallback, ...] | None = None
 
     def configure_sample_plan(
-        self, f_log_amplitude: LogAmplitude, samplers: Mapping[str, Any] | None = None
+        self, f_log_amplitude: LogAmplitude, samplers: Parts | None = None
     ) -> None:
         """Set how samples are drawn.
 
@@ -256,7 +268,7 @@ class SamplingStageBuilder(abc.ABC):
         self._f_log_amplitude = f_log_amplitude
         self._samplers = None if samplers is None else dict(samplers)
 
-    def configure_estimators(self, **estimators: Any) -> None:
+    def configure_estimators(self, **estimators: object) -> None:
         """Set the estimators, by name."""
         self._estimators |= estimators
 

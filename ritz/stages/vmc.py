@@ -4,12 +4,15 @@ import dataclasses
 import numbers
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import optax
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.callbacks import InvalidLossStopping
 from ritz.checks import check_choice
 from ritz.driver import AbstractDriver
+from ritz.driver.callback import AbstractCallback
 from ritz.driver.divergence import POLICIES
 from ritz.stages.base import WorkStageConfig
 from ritz.stages.contract import ContractError
@@ -22,6 +25,7 @@ from ritz.stages.sampling import (
     SamplingStageBuilder,
     specifications,
 )
+from ritz.types import Settings
 
 LOSS = "loss"
 """Name that stands for the driver's loss."""
@@ -74,11 +78,11 @@ class VMCWorkStageConfig(WorkStageConfig):
 class VMCState(NamedTuple):
     """The state of a VMC stage."""
 
-    params: Any
-    batched_data: Any
-    sampler_state: Any
-    estimator_state: Any
-    opt_state: Any
+    params: PyTree
+    batched_data: PyTree
+    sampler_state: PyTree
+    estimator_state: PyTree
+    opt_state: PyTree
 
     def partition(self) -> "VMCState":
         """A tree of the same structure with a `PartitionSpec` for each array."""
@@ -92,25 +96,25 @@ class VMCWorkStage(SamplingStage):
     without optimisation.
     """
 
-    state_class: ClassVar[type[Any]] = VMCState
+    state_class: ClassVar[type] = VMCState
 
     @classmethod
     def builder(
-        cls, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None
+        cls, cfg: object, wavefunction: AbstractWavefunction, *, name: str | None = None
     ) -> "VMCStageBuilder":
         """A builder of such stages, see `VMCStageBuilder`."""
         return VMCStageBuilder(cfg, wavefunction, name=name)
 
-    def _new_driver(self, rngs: Any, params: Any = None) -> AbstractDriver:
+    def _new_driver(self, rngs: jax.Array, params: PyTree = None) -> AbstractDriver:
         return self.wavefunction.training_driver(self.parts, rngs, params)
 
     @override
-    def run_callbacks(self, driver: AbstractDriver) -> list[Any]:
+    def run_callbacks(self, driver: AbstractDriver) -> list[AbstractCallback]:
         config: Any = self.config
         return [*super().run_callbacks(driver), *config.watch()]
 
     @override
-    def run_options(self) -> dict[str, Any]:
+    def run_options(self) -> Settings:
         config: Any = self.config
         return {"on_divergence": config.policy}
 
@@ -122,13 +126,15 @@ class VMCStageBuilder(SamplingStageBuilder):
     stage_class = VMCWorkStage
     part_names = ("optimizer", *SamplingStageBuilder.part_names)
 
-    def __init__(self, cfg: Any, wavefunction: AbstractWavefunction, *, name: str | None = None):
+    def __init__(self, cfg: object, wavefunction: AbstractWavefunction, *, name: str | None = None):
         super().__init__(cfg, wavefunction, name=name)
-        self._optimizer: Any = None
-        self._optimizer_options: dict[str, Any] = {}
+        self._optimizer: object = None
+        self._optimizer_options: Settings = {}
         self._loss: str | None = None
 
-    def configure_optimizer(self, *, default: Any, f_log_psi: LogAmplitude, **kwargs: Any) -> None:
+    def configure_optimizer(
+        self, *, default: object, f_log_psi: LogAmplitude, **kwargs: Any
+    ) -> None:
         """Set the optimiser.
 
         Args:
@@ -150,7 +156,7 @@ class VMCStageBuilder(SamplingStageBuilder):
         self._optimizer = self._made_optimizer(default, f_log_psi)
         self._optimizer_options = dict(kwargs)
 
-    def _made_optimizer(self, default: Any, f_log_psi: LogAmplitude) -> Any:
+    def _made_optimizer(self, default: object, f_log_psi: LogAmplitude) -> object:
         optimizer = self.cfg.values.get("optimizer")
         optimizer = default if optimizer is None else optimizer
         if not is_schedule(optimizer):

@@ -1,20 +1,22 @@
 """Conformance check of callbacks."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
-from ritz.checkpoint.plain import Decoder, Encoder
+from ritz.checkpoint.plain import Arrays, Decoder, Encoder
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.testing.quadratic import QuadraticDriver
+from ritz.types import Row, Settings, State
 
 
 def check_callback(
     make: Callable[[], AbstractCallback],
-    make_driver: Callable[[], Any] = lambda: QuadraticDriver(noise=0.1),
+    make_driver: Callable[[], AbstractDriver] = lambda: QuadraticDriver(noise=0.1),
     steps: int = 6,
 ) -> None:
     """Check a callback: run twice, ended by an error, saved and restored.
@@ -42,16 +44,16 @@ def check_callback(
     _check_error_ends_well(make, make_driver)
 
 
-def _arguments(callback: AbstractCallback) -> dict[str, Any]:
+def _arguments(callback: AbstractCallback) -> Settings:
     return {callback.run_argument: callback, "show_progress": False}
 
 
 def _rows(
     make: Callable[[], AbstractCallback],
-    make_driver: Callable[[], Any],
+    make_driver: Callable[[], AbstractDriver],
     runs: list[int],
     resume: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """The rows of consecutive runs, up to the step at which one was stopped."""
     driver, callback, rows = make_driver(), make(), []
     for n_iter in runs:
@@ -68,7 +70,7 @@ def _rows(
     return rows
 
 
-def _assert_same(first: list[Any], second: list[Any], message: str) -> None:
+def _assert_same(first: Sequence[PyTree], second: Sequence[PyTree], message: str) -> None:
     a, b = jax.tree.flatten(first), jax.tree.flatten(second)
     same = a[1] == b[1] and all(
         np.array_equal(np.asarray(x), np.asarray(y), equal_nan=np.asarray(x).dtype.kind in "fc")
@@ -77,9 +79,9 @@ def _assert_same(first: list[Any], second: list[Any], message: str) -> None:
     assert same, f"{message}:\n{first}\n{second}"
 
 
-def _stored(callback: AbstractCallback, driver: Any) -> Any:
+def _stored(callback: AbstractCallback, driver: AbstractDriver) -> State:
     """The state of `callback` as it comes back from a checkpoint."""
-    arrays: dict[str, Any] = {}
+    arrays: Arrays = {}
     try:
         form = Encoder(arrays, driver.parameters).encode(callback.state_dict(), callback.state_key)
     except TypeError as error:
@@ -88,10 +90,10 @@ def _stored(callback: AbstractCallback, driver: Any) -> Any:
 
 
 def _check_error_ends_well(
-    make: Callable[[], AbstractCallback], make_driver: Callable[[], Any]
+    make: Callable[[], AbstractCallback], make_driver: Callable[[], AbstractDriver]
 ) -> None:
     class Fault(AbstractCallback):
-        def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
             raise ArithmeticError("fault")
 
     driver, callback = make_driver(), make()

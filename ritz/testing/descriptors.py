@@ -1,15 +1,22 @@
 """What every descriptor must do."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 
 _STEP = 1e-4
 """The step of finite differences, in Angstrom or as a strain."""
 
 
-def check_descriptor(descriptor: Any, atoms: Any = None, tolerance: float = 1e-6) -> None:
+def check_descriptor(
+    descriptor: "AbstractDescriptor", atoms: "Atoms | None" = None, tolerance: float = 1e-6
+) -> None:
     """Check a descriptor of `ritz.mlip`.
 
     Its settings must pass through JSON; features must not change when a structure is rotated or
@@ -39,7 +46,7 @@ def check_descriptor(descriptor: Any, atoms: Any = None, tolerance: float = 1e-6
     _check_forces(descriptor, atoms, tolerance)
 
 
-def _structure(descriptor: Any) -> Any:
+def _structure(descriptor: "AbstractDescriptor") -> "Atoms":
     from ase import Atoms
 
     random = np.random.default_rng(0)
@@ -50,7 +57,7 @@ def _structure(descriptor: Any) -> Any:
     return Atoms(np.resize(descriptor.species, len(grid)), positions, cell=cell, pbc=True)
 
 
-def _check_settings(descriptor: Any) -> None:
+def _check_settings(descriptor: "AbstractDescriptor") -> None:
     header = descriptor.header()
     again = type(descriptor).from_header(json.loads(json.dumps(header)))
     assert again == descriptor, f"from_header(header()) is {again!r}, not {descriptor!r}"
@@ -59,7 +66,9 @@ def _check_settings(descriptor: Any) -> None:
     assert 0 <= descriptor.min_cutoff < descriptor.cutoff, "min_cutoff is not below the cutoff"
 
 
-def _check_invariance(descriptor: Any, atoms: Any, found: Any, tolerance: float) -> None:
+def _check_invariance(
+    descriptor: "AbstractDescriptor", atoms: "Atoms", found: np.ndarray, tolerance: float
+) -> None:
     order = np.random.default_rng(1).permutation(len(atoms))
     rotated, moved = atoms.copy(), atoms.copy()
     rotated.rotate(37, (1, 2, 3), rotate_cell=True)
@@ -73,7 +82,7 @@ def _check_invariance(descriptor: Any, atoms: Any, found: Any, tolerance: float)
         assert off < tolerance, f"{what} changes features by {off}"
 
 
-def _check_cutoff(descriptor: Any, tolerance: float) -> None:
+def _check_cutoff(descriptor: "AbstractDescriptor", tolerance: float) -> None:
     from ase import Atoms
 
     for first in descriptor.species:
@@ -85,7 +94,7 @@ def _check_cutoff(descriptor: Any, tolerance: float) -> None:
             assert off < 100 * tolerance, f"a neighbour at the cutoff changes features by {off}"
 
 
-def _check_derivatives(descriptor: Any, atoms: Any, tolerance: float) -> None:
+def _check_derivatives(descriptor: "AbstractDescriptor", atoms: "Atoms", tolerance: float) -> None:
     import jax
     import jax.numpy as jnp
 
@@ -100,12 +109,13 @@ def _check_derivatives(descriptor: Any, atoms: Any, tolerance: float) -> None:
     by_feature = random.normal(size=(len(atoms), descriptor.n_features))
     with jax.enable_x64(True):
         rows = chunk.pairs.rows(0, len(atoms), widths[0] + 8)
-        vectors, *others = map(jnp.asarray, rows)
+        vectors, *rest = map(jnp.asarray, rows)
+        others = rest[0], rest[1], rest[2]
         order = random.permutation(vectors.shape[1])
-        shuffled = [part[:, order] for part in rows[:3]]
+        shuffled = *(part[:, order] for part in rows[:3]), rows[3]
         total = jax.jit(lambda v, p, k, c: jnp.sum(by_feature * descriptor.features(v, p, k, c)))
         slopes = np.asarray(jax.grad(total)(vectors, *others))
-        here, elsewhere = total(vectors, *others), total(*map(jnp.asarray, shuffled), others[-1])
+        here, elsewhere = total(vectors, *others), total(*shuffled)
         off = abs(float(elsewhere - here))
         away = random.normal(size=vectors.shape) * np.asarray(others[0])[..., None]
         back, ahead = (float(total(vectors + s * _STEP * away, *others)) for s in (-1, 1))
@@ -123,11 +133,12 @@ def _check_derivatives(descriptor: Any, atoms: Any, tolerance: float) -> None:
     assert wrong < tolerance, f"local_derivatives and pullback are off from JAX's by {wrong}"
 
 
-def _check_files(descriptor: Any, atoms: Any) -> None:
+def _check_files(descriptor: "AbstractDescriptor", atoms: "Atoms") -> None:
     from ritz.mlip.data.labels import as_structures
 
     structures = as_structures([atoms, atoms[: len(atoms) - 1]])
     rows = descriptor.file_rows(structures, with_features=True, with_derivatives=True)
+    assert rows.features is not None and rows.derivatives is not None
     known = zip(rows.features, rows.derivatives, structures, strict=True)
     for features, (values, indices), structure in known:
         off = np.abs(features - descriptor.featurize(structure)).max()
@@ -137,7 +148,7 @@ def _check_files(descriptor: Any, atoms: Any) -> None:
         assert len(found["slopes"]) == n_pairs, "derivatives for files are not of all pairs"
 
 
-def _check_forces(descriptor: Any, atoms: Any, tolerance: float) -> None:
+def _check_forces(descriptor: "AbstractDescriptor", atoms: "Atoms", tolerance: float) -> None:
     from ritz.mlip import ANNPotential
     from ritz.mlip.models.normalisation import Normalisation
 

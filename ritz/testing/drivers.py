@@ -1,19 +1,19 @@
 """Conformance check of drivers."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, StopRun
+from ritz.types import Row
 
 
 class _RejectOnce(AbstractCallback):
     """Rejects the first attempt at each step."""
 
-    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
+    def on_compute_update_end(self, step: int, log_data: Row, driver: AbstractDriver) -> bool:
         return driver.step_attempt == 0
 
 
@@ -21,12 +21,12 @@ class _StopAt(AbstractCallback):
     def __init__(self, step: int):
         self.step = step
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         if step == self.step:
             raise StopRun("here")
 
 
-def _parameters(driver: Any) -> list[np.ndarray]:
+def _parameters(driver: AbstractDriver) -> list[np.ndarray]:
     return [np.array(leaf) for leaf in jax.tree.leaves(driver.parameters)]
 
 

@@ -3,11 +3,12 @@
 import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.loggers import AbstractLogger
 from ritz.testing.quadratic import QuadraticDriver, QuadraticStats
+from ritz.types import Row
 
 
 def check_logger(
@@ -58,7 +59,7 @@ def _expect(
 
 def _check_closed_after_error(logger: AbstractLogger, folder: Path) -> None:
     class Fault(AbstractCallback):
-        def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+        def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
             raise ArithmeticError("fault")
 
     driver = QuadraticDriver()

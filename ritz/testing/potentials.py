@@ -1,14 +1,17 @@
 """Conformance check of potentials."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 _STEP = 1e-4
 """The step of finite differences, in Angstrom or as a strain."""
 
 
-def check_potential(model: Any, atoms: Any, tolerance: float = 1e-6) -> None:
+def check_potential(model: object, atoms: "Atoms", tolerance: float = 1e-6) -> None:
     """Check a potential of `ritz.relax` on a structure.
 
     Forces and, in periodic structures, stress must be the derivatives of the energy; the order of
@@ -59,7 +62,7 @@ def check_potential(model: Any, atoms: Any, tolerance: float = 1e-6) -> None:
     assert off < tolerance, f"empty places change the energy by {off}"
 
 
-def _evaluated(structures: list[Any], model: Any) -> list[Any]:
+def _evaluated(structures: list["Atoms"], model: object) -> list["Atoms"]:
     from ritz.relax import NVE, ConvergenceHook, Criterion, Relaxation
 
     at_once = ConvergenceHook([Criterion("stress", np.inf)])
@@ -68,19 +71,19 @@ def _evaluated(structures: list[Any], model: Any) -> list[Any]:
     return driver.state.atoms
 
 
-def _plain(atoms: Any) -> Any:
+def _plain(atoms: "Atoms") -> "Atoms":
     plain = atoms.copy()
     plain.set_constraint()
     return plain
 
 
-def _moved(atoms: Any, by: Any) -> Any:
+def _moved(atoms: "Atoms", by: np.ndarray) -> "Atoms":
     moved = _plain(atoms)
     moved.positions += by
     return moved
 
 
-def _strained(atoms: Any, by: Any) -> Any:
+def _strained(atoms: "Atoms", by: np.ndarray) -> "Atoms":
     strained = _plain(atoms)
     strained.set_cell(atoms.cell.array @ (np.eye(3) + by), scale_atoms=True)
     return strained

@@ -1,9 +1,11 @@
 """A cheap driver for tests: gradient descent on a parabola, with noise."""
 
 import types
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.driver import AbstractDriver
@@ -40,7 +42,7 @@ class QuadraticDriver(AbstractDriver):
         self.whole_sizes = {"samples": 64}
         self.updates = 0
 
-    def _loss(self, parameters: Any, noise: float = 0.0) -> QuadraticStats:
+    def _loss(self, parameters: PyTree, noise: float = 0.0) -> QuadraticStats:
         value = 1 + float(np.sum(parameters**2)) + noise
         return QuadraticStats(value, self.noise, self.noise**2)
 
@@ -49,31 +51,33 @@ class QuadraticDriver(AbstractDriver):
         pass
 
     @override
-    def compute_loss_and_update(self) -> tuple[QuadraticStats, Any]:
+    def compute_loss_and_update(self) -> tuple[QuadraticStats, PyTree]:
         noise = self.noise * self.random.standard_normal()
         return self._loss(self.parameters, noise), 2 * self.parameters
 
-    def _step(self, update: Any) -> Any:
+    def _step(self, update: PyTree) -> PyTree:
         return self.parameters - self.rate * self.rate_scale / self.damping_scale * update
 
     @override
-    def update_parameters(self, update: Any) -> None:
+    def update_parameters(self, update: PyTree) -> None:
         self.parameters = self._step(update)
         self.updates += 1
 
     @override
-    def trial_loss(self, update: Any) -> QuadraticStats:
+    def trial_loss(self, update: PyTree) -> QuadraticStats:
         return self._loss(self._step(update))
 
-    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+    def _estimate_one(
+        self, observable: Callable[[PyTree], QuadraticStats], fullsum: bool
+    ) -> QuadraticStats:
         return observable(self.parameters)
 
     @override
-    def snapshot(self) -> Any:
+    def snapshot(self) -> PyTree:
         return self.snapshot_parameters(), self.random.bit_generator.state
 
     @override
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+    def restore(self, snapshot: PyTree, *, fresh_samples: bool = False) -> None:
         parameters, random = snapshot
         super().restore(parameters)
         if not fresh_samples:

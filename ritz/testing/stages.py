@@ -1,15 +1,21 @@
 """Conformance check of optimisers and integrators of structures."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ritz.extras import needs
 from ritz.testing.drivers import check_driver
 
+if TYPE_CHECKING:
+    from ase import Atoms
 
-def check_stage(make: Callable[[], Any], steps: int = 5) -> None:
+    from ritz.relax import Relaxation
+    from ritz.relax.algorithms.stage import AbstractStage
+
+
+def check_stage(make: Callable[[], "AbstractStage"], steps: int = 5) -> None:
     """Check an optimiser or integrator of `ritz.relax`.
 
     Two runs of n steps must equal one of 2n, the result of a structure must not depend on the rest
@@ -36,9 +42,11 @@ def check_stage(make: Callable[[], Any], steps: int = 5) -> None:
         atoms.set_velocities(0.1 * random.normal(size=(4, 3)))
     structures[1].set_constraint(FixAtoms([2]))
 
-    def driver(given: list[Any], max_steps: int | None = None, **settings: Any) -> Any:
+    def driver(
+        given: list["Atoms"], max_steps: int | None = None, slots: int | None = None
+    ) -> "Relaxation":
         stage = make().with_hook(never).with_max_steps(max_steps)
-        return Relaxation(given, Morse(), stage, **settings)
+        return Relaxation(given, Morse(), stage, slots=slots)
 
     check_driver(lambda: driver(structures), steps)
     together = _ended(driver(structures, steps), steps)
@@ -53,6 +61,6 @@ def check_stage(make: Callable[[], Any], steps: int = 5) -> None:
     assert np.array_equal(*held), "a fixed atom has moved"
 
 
-def _ended(driver: Any, steps: int) -> list[Any]:
+def _ended(driver: "Relaxation", steps: int) -> list["Atoms"]:
     driver.run(10 * (steps + 1), show_progress=False)
     return driver.state.atoms

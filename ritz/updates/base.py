@@ -2,12 +2,12 @@
 
 import abc
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from ritz.types import Row
 from ritz.updates.problem import Problem
 from ritz.updates.schedules import ScalarOrSchedule as ScalarOrSchedule
 from ritz.updates.schedules import at_step as at_step
@@ -23,13 +23,13 @@ class AbstractUpdateRule(abc.ABC):
     """
 
     @abc.abstractmethod
-    def init(self, params: PyTree, problem: Problem) -> Any:
+    def init(self, params: PyTree, problem: Problem) -> PyTree:
         """The state before the first step; only `params` and `mode` of `problem` may be used."""
 
     @abc.abstractmethod
     def update(
-        self, state: Any, problem: Problem, params: PyTree, key: Array
-    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        self, state: PyTree, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Row]:
         """The direction of one step, a pure function of JAX.
 
         Args:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +10,19 @@ from jaxtyping import Array, PyTree
 
 _logger = logging.getLogger(__name__)
 
+LogPsi = Callable[[PyTree, PyTree], Array]
+"""`(params, samples) -> log psi`, of shape (n_samples,)."""
+
+_Deviation = tuple[Array, Array | float]
+"""What a check finds, and the size that it is compared with."""
+
+_Test = Callable[[LogPsi, PyTree, PyTree], _Deviation]
+
 _SCALE = 0.1
 """Standard deviation of random numbers added to the parameters, which may be special."""
 
 
-def check_mode(
-    mode: str, log_psi: Callable[[PyTree, Any], Array], params: PyTree, samples: Any
-) -> None:
+def check_mode(mode: str, log_psi: LogPsi, params: PyTree, samples: PyTree) -> None:
     """Refuse the modes "real" and "holomorphic" for a log psi that contradicts them.
 
     "real" needs a phase whose changes with the parameters are the same for all configurations, up
@@ -59,7 +64,7 @@ def check_mode(
         )
 
 
-def _fails(test: Any, log_psi: Any, params: PyTree, samples: Any) -> bool:
+def _fails(test: _Test, log_psi: LogPsi, params: PyTree, samples: PyTree) -> bool:
     """Whether the deviations that `test` finds are larger than rounding errors."""
     try:
         deviation, scale = jax.device_get(jax.jit(test, static_argnums=0)(log_psi, params, samples))
@@ -72,7 +77,7 @@ def _fails(test: Any, log_psi: Any, params: PyTree, samples: Any) -> bool:
     return finite.sum() > 1 and bool(np.max(deviation[finite]) > tolerance * (scale + tolerance))
 
 
-def _phase_changes(log_psi: Any, params: PyTree, samples: Any) -> tuple[Array, Any]:
+def _phase_changes(log_psi: LogPsi, params: PyTree, samples: PyTree) -> _Deviation:
     """Differences of the phase change between two sets of parameters, modulo pi."""
     first, second = (log_psi(_random_near(params, seed), samples) for seed in (1, 2))
     turned = jnp.exp(2j * jnp.imag(second - first))  # twice: signs do not matter
@@ -80,7 +85,7 @@ def _phase_changes(log_psi: Any, params: PyTree, samples: Any) -> tuple[Array, A
     return jnp.abs(turned - reference), 1.0
 
 
-def _cauchy_riemann(log_psi: Any, params: PyTree, samples: Any) -> tuple[Array, Any]:
+def _cauchy_riemann(log_psi: LogPsi, params: PyTree, samples: PyTree) -> _Deviation:
     """|df(i v) - i df(v)| for a random direction v, less its mean, and the size of df(v)."""
     near, direction = _random_near(params, 1), _random_near(params, 2)
     direction = jax.tree.map(lambda a, b: a - b, direction, near)
@@ -99,7 +104,7 @@ def _random_near(params: PyTree, seed: int) -> PyTree:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(seed), max(len(leaves), 1))
 
-    def moved(leaf: Any, key: Any) -> Any:
+    def moved(leaf: Array, key: Array) -> Array:
         leaf = jnp.asarray(leaf)
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             return leaf

@@ -1,12 +1,13 @@
 """Stochastic reconfiguration with momentum in an adaptive metric."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.types import Row
 from ritz.updates.base import (
     AbstractUpdateRule,
     ScalarOrSchedule,
@@ -27,7 +28,7 @@ class MarchState(NamedTuple):
 
     step: Array
     previous: Inexact[Array, " n_parameters"]
-    """The last direction."""
+    """The direction of the last step, zero before the first."""
     variance: Float[Array, " n_parameters"]
     """The moving average of the squared changes of direction, biased towards zero."""
 
@@ -63,7 +64,7 @@ class MARCH(AbstractUpdateRule):
             raise ValueError(f"beta must be in [0, 1), but {self.beta!r} was given.")
 
     @override
-    def init(self, params: PyTree, problem: Problem) -> Any:
+    def init(self, params: PyTree, problem: Problem) -> PyTree:
         empty = empty_vector(problem)
         return MarchState(first_step(), empty, empty.real)
 
@@ -74,8 +75,8 @@ class MARCH(AbstractUpdateRule):
 
     @override
     def update(
-        self, state: Any, problem: Problem, params: PyTree, key: Array
-    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        self, state: PyTree, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Row]:
         scores = problem.scores()
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         kept = at_step(self.momentum, state.step) * state.previous

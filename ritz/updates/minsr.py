@@ -1,12 +1,13 @@
 """Stochastic reconfiguration, solved in the space of the samples."""
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.types import Row
 from ritz.updates.base import (
     AbstractUpdateRule,
     ScalarOrSchedule,
@@ -23,10 +24,10 @@ from ritz.updates.solvers import Cholesky, Solver, check_solver, solve
 def kernel_solve(
     scores: Inexact[Array, "n_rows n_parameters"],
     residuals: Inexact[Array, " n_rows"],
-    shift: Any,
+    shift: ArrayLike,
     solver: Solver,
     row_blocks: int = 0,
-) -> tuple[Inexact[Array, " n_parameters"], dict[str, Any]]:
+) -> tuple[Inexact[Array, " n_parameters"], Row]:
     """O^+ (O O^+ + lambda + P)^-1 e.
 
     P projects onto the directions that centring has removed from O, in which its Gram matrix is
@@ -61,13 +62,13 @@ class MinSR(AbstractUpdateRule):
         check_solver(self.solver)
 
     @override
-    def init(self, params: PyTree, problem: Problem) -> Any:
+    def init(self, params: PyTree, problem: Problem) -> PyTree:
         return first_step()
 
     @override
     def update(
-        self, state: Any, problem: Problem, params: PyTree, key: Array
-    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        self, state: PyTree, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Row]:
         shift = at_step(self.diag_shift, state) * problem.damping_scale
         direction, info = kernel_solve(problem.scores(), problem.residuals, shift, self.solver)
         return cast_like(problem.to_parameters(direction), params), state + 1, info

@@ -1,7 +1,5 @@
 """The step of an optimiser of optax, with the scale that drivers put on it."""
 
-from typing import Any
-
 import jax
 import optax
 from jaxtyping import Array, Float, PyTree
@@ -10,10 +8,10 @@ from jaxtyping import Array, Float, PyTree
 def optimizer_step(
     optimizer: optax.GradientTransformation,
     params: PyTree,
-    optimizer_state: Any,
+    optimizer_state: PyTree,
     update: PyTree,
     rate_scale: Float[Array, ""],
-) -> tuple[PyTree, Any]:
+) -> tuple[PyTree, PyTree]:
     """Parameters and state of the optimiser after its step.
 
     Args:

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, PyTree
 
+from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.realify import realify, single
 from ritz.updates.scores import scores
 
@@ -24,11 +25,11 @@ class Problem:
     first and their imaginary parts after them, so that there are 2 n_samples real rows.
     """
 
-    log_psi: Callable[[PyTree, Any], Inexact[Array, " n_samples"]]
+    log_psi: Callable[[PyTree, PyTree], Inexact[Array, " n_samples"]]
     """`(params, samples) -> log psi`, for a batch."""
     params: PyTree
-    """The present parameters."""
-    samples: Any
+    """The parameters at which losses and derivatives are taken."""
+    samples: PyTree
     """The samples, first axis n_samples."""
     losses: Inexact[Array, " n_samples"]
     """The local losses, not centred, for example local energies."""
@@ -39,7 +40,7 @@ class Problem:
     "holomorphic": log psi is a holomorphic function of complex parameters."""
     chunk_size: int | None = None
     """Number of samples differentiated at once; None for all."""
-    damping_scale: Any = 1.0
+    damping_scale: ArrayLike = 1.0
     """Factor of the rule's diagonal shift."""
     single_scores: bool = False
     """Whether `scores` are computed, and multiplied, in single precision."""
@@ -50,7 +51,7 @@ class Problem:
         return self.losses.shape[0]
 
     @property
-    def probabilities(self) -> Any:
+    def probabilities(self) -> Array | float:
         """Probabilities of the samples: `weights`, or 1/n_samples."""
         return 1 / self.n_samples if self.weights is None else self.weights
 
@@ -81,7 +82,14 @@ class Problem:
         params, probabilities = self.params, self.probabilities
         if self.single_scores:
             params, probabilities = single((params, probabilities))
-        return scores(self.log_psi, params, self.samples, probabilities, self.mode, self.chunk_size)
+        return scores(
+            self.log_psi,
+            params,
+            self.samples,
+            probabilities,
+            mode=self.mode,
+            chunk_size=self.chunk_size,
+        )
 
     def gradient(self) -> PyTree:
         """The gradient of the loss, from one vector-Jacobian product.
@@ -108,7 +116,7 @@ class Problem:
         return realify(self.params, self.mode).flatten(tree)
 
 
-def default_mode(log_psi: Callable[..., Any], params: PyTree, samples: Any) -> str:
+def default_mode(log_psi: LogPsi, params: PyTree, samples: PyTree) -> str:
     """The mode for a wave function: "real" if parameters and log psi are, or "complex"."""
     out = jax.eval_shape(log_psi, params, samples)
     is_complex = any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params))

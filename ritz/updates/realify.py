@@ -1,20 +1,22 @@
 """Parameters as one vector of independent numbers, and back."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact, PyTree
 
 
 class Realified(NamedTuple):
     """Conversion of trees like the parameters to vectors and back."""
 
-    flatten: Any
+    flatten: Callable[[PyTree], Array]
     """tree -> vector of shape (n_parameters,)."""
-    restore: Any
-    """vector -> tree."""
+    restore: Callable[[Array], PyTree]
+    """vector of shape (n_parameters,) -> tree."""
 
 
 def realify(params: PyTree, mode: str) -> Realified:
@@ -56,7 +58,7 @@ def realify(params: PyTree, mode: str) -> Realified:
 def single(tree: PyTree) -> PyTree:
     """All numbers of a tree in single precision."""
 
-    def cast(leaf: Any) -> Array:
+    def cast(leaf: ArrayLike) -> Array:
         leaf = jnp.asarray(leaf)
         return leaf.astype(jnp.complex64 if jnp.iscomplexobj(leaf) else jnp.float32)
 

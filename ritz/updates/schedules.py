@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
-ScalarOrSchedule = float | Callable[[Any], Any]
+ScalarOrSchedule = float | Callable[[Array], ArrayLike]
 """A number, or an optax schedule: step -> number."""
 
 _LIBRARIES = tuple(str(Path(module.__file__ or "").parent) for module in (jax, optax, np))
@@ -22,12 +23,14 @@ _ADVICE = (
 )
 
 
-def at_step(value: ScalarOrSchedule, step: Array) -> Any:
+def at_step(value: ScalarOrSchedule, step: Array) -> ArrayLike:
     """The value of a number or schedule at `step`."""
     return value(step) if callable(value) else value
 
 
-def check_schedule(name: str, value: Any, is_allowed: Callable[[Any], bool], allowed: str) -> None:
+def check_schedule(
+    name: str, value: object, is_allowed: Callable[[float], bool], allowed: str
+) -> None:
     """Refuse anything but an allowed number or a schedule that can be compiled.
 
     Args:
@@ -45,9 +48,9 @@ def check_schedule(name: str, value: Any, is_allowed: Callable[[Any], bool], all
         _check_number(name, value, value, is_allowed, allowed)
         return
     where = _describe(value)
-    returned: list[Any] = []
+    returned: list[object] = []
 
-    def traced(step: Any) -> Any:
+    def traced(step: Array) -> PyTree:
         returned.append(value(step))
         return jnp.asarray(returned[0])
 
@@ -69,7 +72,7 @@ def check_schedule(name: str, value: Any, is_allowed: Callable[[Any], bool], all
     _check_number(name, value(jnp.zeros((), jnp.int32)), f"{where}, at step 0", is_allowed, allowed)
 
 
-def _not_one(name: str, where: str, returned: Any) -> str:
+def _not_one(name: str, where: str, returned: object) -> str:
     return (
         f"{name} takes a number or a function of the step that returns one, but {where} returned "
         f"{returned!r}."
@@ -77,7 +80,7 @@ def _not_one(name: str, where: str, returned: Any) -> str:
 
 
 def _check_number(
-    name: str, number: Any, given: Any, is_allowed: Callable[[Any], bool], allowed: str
+    name: str, number: Any, given: object, is_allowed: Callable[[float], bool], allowed: str
 ) -> None:
     is_text = isinstance(number, str | bytes)
     try:
@@ -94,12 +97,14 @@ def _check_number(
         raise ValueError(f"{name} must be {allowed}, but {shown}{value} was given.")
 
 
-def check_rate(name: str, value: Any) -> None:
+def check_rate(name: str, value: object) -> None:
     """Refuse a learning rate that is not finite and at least 0, see `check_schedule`."""
     check_schedule(name, value, lambda x: 0 <= x < np.inf, "a finite number of at least 0")
 
 
-def check_transformation(name: str, optimizer: optax.GradientTransformation, params: PyTree) -> Any:
+def check_transformation(
+    name: str, optimizer: optax.GradientTransformation, params: PyTree
+) -> PyTree:
     """The state of an optimiser for `params`, if a step of it can be compiled.
 
     Raises:
@@ -114,7 +119,7 @@ def check_transformation(name: str, optimizer: optax.GradientTransformation, par
     return state
 
 
-def _describe(function: Any) -> str:
+def _describe(function: object) -> str:
     label = getattr(function, "__qualname__", None) or repr(function)
     code = getattr(function, "__code__", None)
     return f"{label} ({code.co_filename}:{code.co_firstlineno})" if code else label

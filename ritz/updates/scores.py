@@ -1,21 +1,19 @@
 """The derivatives of log psi for each sample."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 
+from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.gram import materialised
 from ritz.updates.realify import realify
 
 
 def scores(
-    log_psi: Callable[[PyTree, Any], Array],
+    log_psi: LogPsi,
     params: PyTree,
-    samples: Any,
-    probabilities: Any,
+    samples: PyTree,
+    probabilities: Array | float,
     mode: str,
     chunk_size: int | None = None,
 ) -> Inexact[Array, "n_rows n_parameters"]:
@@ -36,7 +34,7 @@ def scores(
     form = realify(params, mode)
     vector = form.flatten(params)
 
-    def one(sample: Any) -> Array:
+    def one(sample: PyTree) -> Array:
         def value(v: Array) -> Array:
             return log_psi(form.restore(v), sample[None])[0]
 

@@ -5,16 +5,18 @@ The matrices are real symmetric or complex Hermitian, and positive up to roundin
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact
+
+from ritz.types import Row
 
 Matrix = Inexact[Array, "n n"]
 Vector = Inexact[Array, " n"]
-Solver = Callable[[Any, Any], Any]
+Solver = Callable[[Matrix, Vector], Vector | tuple[Vector, dict[str, Array]]]
 """`(matrix, rhs) -> solution`, or `-> (solution, {name: number})` to have numbers logged."""
 
 
@@ -64,8 +66,9 @@ class Cholesky:
             return solution, {}
         failed = ~jnp.all(jnp.isfinite(solution))
         fallback = self.fallback
+        operands = matrix, rhs, solution
         solution = jax.lax.cond(
-            failed, lambda m, b, _: fallback(m, b)[0], lambda _m, _b, x: x, matrix, rhs, solution
+            failed, lambda m, b, _: fallback(m, b)[0], lambda _m, _b, x: x, *operands
         )
         return solution, {"solver_fallback": failed}
 
@@ -89,7 +92,7 @@ class CG:
         return solution, {"solver_residual": residual}
 
 
-def check_solver(solver: Any) -> None:
+def check_solver(solver: object) -> None:
     """Refuse objects that cannot be called as a solver.
 
     Raises:
@@ -104,8 +107,8 @@ def check_solver(solver: Any) -> None:
 
 
 def solve(
-    solver: Solver, matrix: Matrix, rhs: Vector, shift: Any = 0.0
-) -> tuple[Vector, dict[str, Any]]:
+    solver: Solver, matrix: Matrix, rhs: Vector, shift: ArrayLike = 0.0
+) -> tuple[Vector, Row]:
     """Call a solver of either form on `matrix` + `shift` times the identity.
 
     In double precision, where JAX is set to allow it, whatever the matrix was computed in: the

@@ -1,12 +1,13 @@
 """Stochastic reconfiguration with momentum, by a projection."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.types import Row
 from ritz.updates.base import (
     AbstractUpdateRule,
     ScalarOrSchedule,
@@ -60,13 +61,13 @@ class SPRING(AbstractUpdateRule):
             check_schedule("norm_cap", self.norm_cap, lambda cap: cap > 0, "above 0")
 
     @override
-    def init(self, params: PyTree, problem: Problem) -> Any:
+    def init(self, params: PyTree, problem: Problem) -> PyTree:
         return SpringState(first_step(), empty_vector(problem))
 
     @override
     def update(
-        self, state: Any, problem: Problem, params: PyTree, key: Array
-    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        self, state: PyTree, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Row]:
         scores = problem.scores()
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         kept = at_step(self.momentum, state.step) * state.previous

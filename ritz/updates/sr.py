@@ -1,11 +1,11 @@
 """Stochastic reconfiguration, solved in the space of the parameters."""
 
 import dataclasses
-from typing import Any
 
 from jaxtyping import Array, PyTree
 from typing_extensions import override
 
+from ritz.types import Row
 from ritz.updates.base import (
     AbstractUpdateRule,
     ScalarOrSchedule,
@@ -39,13 +39,13 @@ class SR(AbstractUpdateRule):
         check_solver(self.solver)
 
     @override
-    def init(self, params: PyTree, problem: Problem) -> Any:
+    def init(self, params: PyTree, problem: Problem) -> PyTree:
         return first_step()
 
     @override
     def update(
-        self, state: Any, problem: Problem, params: PyTree, key: Array
-    ) -> tuple[PyTree, Any, dict[str, Any]]:
+        self, state: PyTree, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Row]:
         scores = problem.scores()
         shift = at_step(self.diag_shift, state) * problem.damping_scale
         rows = scores.conj().T

@@ -135,16 +135,22 @@ def test_an_array_is_no_quantity():
         log_data["pair"] = np.ones(2)
 
     with pytest.raises(ValueError, match=r"monitor 'pair' is not a single number"):
-        Series([1.0]).run(1, show_progress=False, callback=[
-            LambdaCallback(before_parameter_update=log), EarlyStopping("pair")])  # fmt: skip
+        Series([1.0]).run(
+            1,
+            show_progress=False,
+            callback=[LambdaCallback(before_parameter_update=log), EarlyStopping("pair")],
+        )
 
 
 def test_quantities_logged_now_and_then_count_where_they_are_logged():
     driver = QuadraticDriver()
     driver.run(
-        20, obs={"flat": lambda p: 1.0}, step_size=3, callback=EarlyStopping("flat", patience=2),
+        20,
+        obs={"flat": lambda p: 1.0},
+        step_size=3,
+        callback=EarlyStopping("flat", patience=2),
         show_progress=False,
-    )  # fmt: skip
+    )
     assert driver.step_count == 9  # logged at 0 (best), 3, 6 and 9
 
 

@@ -54,9 +54,13 @@ def run(
     watch = LambdaCallback(on_step_end=first, live=False)
     saving = Checkpoint(folder / "checkpoints", **{"every_steps": 40, **options})
     driver.run(
-        n_steps, out=[*loggers(folder), *out], callback=[*callbacks(), watch, saving, *more],
-        show_progress=False, resume=True, max_block=max_block,
-    )  # fmt: skip
+        n_steps,
+        out=[*loggers(folder), *out],
+        callback=[*callbacks(), watch, saving, *more],
+        show_progress=False,
+        resume=True,
+        max_block=max_block,
+    )
     return driver
 
 

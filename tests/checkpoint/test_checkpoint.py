@@ -73,8 +73,12 @@ def test_a_resumed_run_is_the_uninterrupted_one(make, crash):
         ]
 
     def logs(folder):
-        return [JsonLog(f"{folder}/a", save_params=False), CSVLog(f"{folder}/a", "write"),
-                HDF5Log(f"{folder}/a"), RuntimeLog()]  # fmt: skip
+        return [
+            JsonLog(f"{folder}/a", save_params=False),
+            CSVLog(f"{folder}/a", "write"),
+            HDF5Log(f"{folder}/a"),
+            RuntimeLog(),
+        ]
 
     ran, memory = callbacks("whole"), logs("whole")
     whole = go(make(), 20, *ran, out=memory)

@@ -22,8 +22,12 @@ def start(folder):
     with open(folder / "errors.txt", "ab") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.checkpoint.lattice_run", str(folder), str(N_STEPS)],
-            stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=environment(folder),
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=ROOT,
+            env=environment(folder),
+        )
 
 
 def environment(folder):

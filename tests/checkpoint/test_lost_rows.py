@@ -174,9 +174,12 @@ def test_a_run_may_be_extended_and_stop_again_where_it_stopped():
         stopping = ConvergenceStopping(target=1e9, monitor="mean", patience=0, smoothing_window=1)
         driver = QuadraticDriver(noise=0.1)
         driver.run(
-            n_iter, out=JsonLog("a/log", save_params=False), resume=True, show_progress=False,
+            n_iter,
+            out=JsonLog("a/log", save_params=False),
+            resume=True,
+            show_progress=False,
             callback=[stopping, Checkpoint("ck", extend="longer")],
-        )  # fmt: skip
+        )
         return driver.step_count
 
     assert [run(n) for n in (20, 30, 30, 40, 40)] == [0] * 5
@@ -187,10 +190,12 @@ def test_a_run_that_a_callback_stopped_is_extended_with_all_its_rows(caplog):
     def run(n_iter, extend):
         driver = QuadraticDriver(noise=0.1)
         driver.run(
-            n_iter, out=[JsonLog("a/log", save_params=False), CSVLog("a/log")],
-            callback=[EarlyStopping(patience=5), Checkpoint("ck", extend=extend)], resume=True,
+            n_iter,
+            out=[JsonLog("a/log", save_params=False), CSVLog("a/log")],
+            callback=[EarlyStopping(patience=5), Checkpoint("ck", extend=extend)],
+            resume=True,
             show_progress=False,
-        )  # fmt: skip
+        )
         return driver.step_count
 
     stopped = run(200, False)

@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from ritz.checkpoint.plain import Decoder, Encoder, pack, unpack
 
 numbers = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=3),
     st.complex_numbers(allow_nan=False),
-)  # fmt: skip
+)
 values = st.recursive(
     numbers,
     lambda inner: st.one_of(

@@ -21,12 +21,23 @@ def launch(folder, case, world=2):
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "programs")}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.checkpoint.two_processes", port, str(rank), str(world),
-             str(folder), case],
-            cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+            [
+                sys.executable,
+                "-m",
+                "tests.checkpoint.two_processes",
+                port,
+                str(rank),
+                str(world),
+                str(folder),
+                case,
+            ],
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(world)
-    ]  # fmt: skip
+    ]
     errors = [process.communicate(timeout=150)[1] for process in processes]
     for process, error in zip(processes, errors, strict=True):
         assert process.returncode == 0, error

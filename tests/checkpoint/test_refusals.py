@@ -28,9 +28,12 @@ def make(alpha=1, n_samples=16, optimizer=None, update=None, h=1.0, n_sites=4):
 def go(driver, n_iter, folder, *callbacks, out=(), **options):
     saving = Checkpoint(folder, **options)
     driver.run(
-        n_iter, out=out, callback=[BestState("Energy"), *callbacks, saving],
-        show_progress=False, resume=True,
-    )  # fmt: skip
+        n_iter,
+        out=out,
+        callback=[BestState("Energy"), *callbacks, saving],
+        show_progress=False,
+        resume=True,
+    )
     return driver
 
 

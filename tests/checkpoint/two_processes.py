@@ -28,17 +28,29 @@ def main():
     more = [limit] if case == "late" else []
     try:
         lattice_run.run(
-            Path(folder), n_steps, more=[watch, *more], driver=driver, out=[memory], max_block=4,
+            Path(folder),
+            n_steps,
+            more=[watch, *more],
+            driver=driver,
+            out=[memory],
+            max_block=4,
             accept_changes=["callbacks"],
-        )  # fmt: skip
+        )
     except KeyboardInterrupt as error:
         said = str(error)
     digest = {"bits": lattice_run.parameters(driver)} if case != "late" else {}
     rows = lattice_run.rows(memory.data)
     Path(f"{folder}-{case}-{rank}.json").write_text(
-        json.dumps({"step": driver.step_count, "message": driver.stop_message, "said": said,
-                    "rows": rows, **digest})
-    )  # fmt: skip
+        json.dumps(
+            {
+                "step": driver.step_count,
+                "message": driver.stop_message,
+                "said": said,
+                "rows": rows,
+                **digest,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -39,8 +39,12 @@ def test_numpy_integers_are_whole_numbers():
 
 
 def test_a_class_instead_of_an_instance():
-    refused(TypeError, r"class EarlyStopping, not an instance; write callback=EarlyStopping\(\.\.",
-            1, callback=EarlyStopping)  # fmt: skip
+    refused(
+        TypeError,
+        r"class EarlyStopping, not an instance; write callback=EarlyStopping\(\.\.",
+        1,
+        callback=EarlyStopping,
+    )
     refused(TypeError, r"write out=RuntimeLog\(\.\.\.\)", 1, out=RuntimeLog)
 
 
@@ -118,9 +122,13 @@ def test_obs_is_estimated_every_step_size_before_plain_functions():
     seen = []
     log = RuntimeLog()
     Measured().run(
-        4, out=log, obs={"double": lambda p: float(2 * p)}, step_size=2, show_progress=False,
+        4,
+        out=log,
+        obs={"double": lambda p: float(2 * p)},
+        step_size=2,
+        show_progress=False,
         callback=lambda step, log_data, driver: seen.append("double" in log_data),
-    )  # fmt: skip
+    )
     assert seen == [True, False, True, False]
     assert list(log.data["double"].iters) == [0, 2]
     assert list(log.data["double"].values) == [2.0, 0.5]
@@ -182,8 +190,12 @@ def test_functions_with_other_arguments_are_refused_before_the_run():
         r"LambdaCallback.on_step_end takes \(step\), but is called with \(step, log_data, driver"
     )
     refused(TypeError, match, 1, callback=LambdaCallback(on_step_end=lambda step: None))
-    refused(TypeError, "takes .step, row., but is called with .step, log_data, driver.", 1,
-            callback=lambda step, row: True)  # fmt: skip
+    refused(
+        TypeError,
+        "takes .step, row., but is called with .step, log_data, driver.",
+        1,
+        callback=lambda step, row: True,
+    )
 
 
 def test_misspelt_arguments_of_run():

@@ -117,14 +117,21 @@ def test_built_in_callbacks_do_not_hinder_blocks(tmp_path):
     driver._length._limit = 100
     driver.adjustable = frozenset({"rate_scale"})
     callbacks = [
-        EarlyStopping(patience=100), Timeout(100.0), ProgressBar(), ParameterEMA(), BestState(),
-        NormMonitor(), ReduceLROnPlateau(patience=100),
-    ]  # fmt: skip
+        EarlyStopping(patience=100),
+        Timeout(100.0),
+        ProgressBar(),
+        ParameterEMA(),
+        BestState(),
+        NormMonitor(),
+        ReduceLROnPlateau(patience=100),
+    ]
     log = RuntimeLog()
     driver.run(
-        40, out=[log, JsonLog("a"), CSVLog("b"), HDF5Log("c")], callback=callbacks,
+        40,
+        out=[log, JsonLog("a"), CSVLog("b"), HDF5Log("c")],
+        callback=callbacks,
         show_progress=False,
-    )  # fmt: skip
+    )
     assert log.data["block"].values.tolist() == [40]
 
 
@@ -155,11 +162,15 @@ def test_a_deferred_callback_cannot_see_the_state():
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda d: d.parameters, lambda d: d.update, lambda d: setattr(d, "update", 1),
-        lambda d: d.snapshot(), lambda d: d.trial_loss(1), lambda d: d.carry,
+        lambda d: d.parameters,
+        lambda d: d.update,
+        lambda d: setattr(d, "update", 1),
+        lambda d: d.snapshot(),
+        lambda d: d.trial_loss(1),
+        lambda d: d.carry,
         lambda d: setattr(d, "parameters", 1),
     ],
-)  # fmt: skip
+)
 def test_nothing_of_the_state_can_be_had_in_a_block(ask):
     with pytest.raises(DeferredAccessError):
         run(NoisyDriver(), 2, at(0, ask))

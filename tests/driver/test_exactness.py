@@ -18,8 +18,9 @@ LENGTHS = (1, 2, 7, 64, None)
 steps = st.integers(0, STEPS)
 actions = st.sampled_from(["stop", "fail", "exit", "reject", "reject", "peek", "double"])
 events = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(HOOKS), steps, actions), max_size=5)
-live = st.lists(st.one_of(st.just(frozenset()), st.frozensets(steps, max_size=6)),
-                min_size=3, max_size=3)  # fmt: skip
+live = st.lists(
+    st.one_of(st.just(frozenset()), st.frozensets(steps, max_size=6)), min_size=3, max_size=3
+)
 programs = st.fixed_dictionaries(
     {
         "events": events,
@@ -115,16 +116,25 @@ def outcome(program, max_block, runs=None, make=NoisyDriver):
     for n_iter in runs or program["runs"]:
         error = None
         try:
-            driver.run(n_iter, out=log, callback=[*callbacks, *traced], show_progress=False,
-                       max_block=max_block, speculate=program["speculate"])  # fmt: skip
+            driver.run(
+                n_iter,
+                out=log,
+                callback=[*callbacks, *traced],
+                show_progress=False,
+                max_block=max_block,
+                speculate=program["speculate"],
+            )
         except (ValueError, SystemExit, StepRejectedError, DeferredAccessError) as caught:
             # A deferred access names the block, whose length may differ.
             error = type(caught) if isinstance(caught, DeferredAccessError) else repr(caught)
             driver.run_state.stop_message = ""
         ends.append((error, driver.stop_reason, driver.stop_message, driver.step_count))
     diaries = [plain([x for x in c.diary if "DeferredAccess" not in x]) for c in callbacks]
-    rows = {k: (h.iters.tolist(), plain(list(h.to_dict().values())))
-            for k, h in flat(log.data) if k not in ("wallclock", "block")}  # fmt: skip
+    rows = {
+        k: (h.iters.tolist(), plain(list(h.to_dict().values())))
+        for k, h in flat(log.data)
+        if k not in ("wallclock", "block")
+    }
     state = [plain(jax.tree.leaves(c.state_dict())) for c in traced]
     return {"ends": ends, "diaries": diaries, "rows": rows, "bits": bits(driver), "traced": state}
 

@@ -217,9 +217,13 @@ def test_endless_rejection_is_an_error():
 
 def test_a_callback_may_replace_the_update():
     driver = Halving()
-    quiet(driver, 1, callback=LambdaCallback(
-        on_compute_update_end=lambda step, log_data, d: setattr(d, "update", np.array(0.25)))
-    )  # fmt: skip
+    quiet(
+        driver,
+        1,
+        callback=LambdaCallback(
+            on_compute_update_end=lambda step, log_data, d: setattr(d, "update", np.array(0.25))
+        ),
+    )
     assert float(driver.parameters) == 0.75
 
 

@@ -38,11 +38,14 @@ def started(module, *arguments):
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", module, port, str(rank), *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     try:
         yield processes
     finally:

@@ -128,8 +128,12 @@ def test_loggers_that_share_rows_have_them_at_every_step():
     look = LambdaCallback(live=False, order=100, on_step_end=look)
     add = LambdaCallback(live=False, before_parameter_update=add)
     driver = long_blocks()
-    driver.run(40, out=[first, second], callback=[look, add, LiveAt(lambda step: step % 13 == 0)],
-               show_progress=False)  # fmt: skip
+    driver.run(
+        40,
+        out=[first, second],
+        callback=[look, add, LiveAt(lambda step: step % 13 == 0)],
+        show_progress=False,
+    )
     other = long_blocks()
     other.run(40, out=alone, callback=[add], max_block=1, show_progress=False)
     assert lengths == [(step, step + 1, step + 1) for step in range(40)]

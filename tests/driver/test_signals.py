@@ -134,8 +134,10 @@ finally:
 def test_a_program_ends_with_the_conventional_status(number, times):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(int(number)), str(times)],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout == "ended\n"
     # Python ends itself with SIGINT, which shells turn into 130.
     assert done.returncode == (-2 if number == signal.SIGINT else 128 + number)

@@ -40,9 +40,12 @@ class Deed(AbstractCallback):
 
     def do(self, hook, step, driver):
         mine = self.rank is None or self.rank == jax.process_index()
-        if hook == self.hook and mine and not self.used and (
-            step == self.step or hook in ("check_run", "on_run_start", "on_run_end")
-        ):  # fmt: skip
+        if (
+            hook == self.hook
+            and mine
+            and not self.used
+            and (step == self.step or hook in ("check_run", "on_run_start", "on_run_end"))
+        ):
             self.used = True
             return self.act(driver)
         return None
@@ -134,13 +137,15 @@ def scenarios():
         "signal, live": ([Deed(1, "on_step_end", interrupt, live=True)], {}),
         "cut": ([Deed(1, "on_step_end", cut)], {}),
         "cut on both": ([Deed(None, "on_step_end", cut)], {}),
-        "time": ([Own(), *([Timeout(per_run=1e-6)] if jax.process_index() else [Timeout(1e9)])],
-                 {}),
+        "time": (
+            [Own(), *([Timeout(per_run=1e-6)] if jax.process_index() else [Timeout(1e9)])],
+            {},
+        ),
         "nobody improves": ([EarlyStopping(patience=0)], {}),
         "fails in after_step": ([Deed(1, "on_step_end", cut_and_fail)], {}),
         "max_block": ([Deed(1, "before_parameter_update", stop)], {"max_block": 4}),
         "no speculation": ([], {"speculate": False}),
-    }  # fmt: skip
+    }
     hooks = ("on_step_start", "on_compute_update_end", "before_parameter_update", "on_step_end")
     for rank in (0, 1, None):
         for hook in hooks:
@@ -190,9 +195,12 @@ def run(name, callbacks, arguments, folder, driver=None):
     began = time.monotonic()
     try:
         driver.run(
-            STEPS, out=[memory, CSVLog("rows"), *arguments.pop("out", [])],
-            callback=[*callbacks, seen], show_progress=False, **arguments,
-        )  # fmt: skip
+            STEPS,
+            out=[memory, CSVLog("rows"), *arguments.pop("out", [])],
+            callback=[*callbacks, seen],
+            show_progress=False,
+            **arguments,
+        )
     except BaseException as raised:
         error = f"{type(raised).__name__}: {raised}"
     seconds = time.monotonic() - began
@@ -244,23 +252,31 @@ class FullDisk:
 DIVERGING = {
     "diverges": ((), {}, {"breaks": "loss", "at": 13}),
     "diverges, live": (
-        (lambda: Deed(None, None, None, live=True),), {}, {"breaks": "update", "at": 13},
+        (lambda: Deed(None, None, None, live=True),),
+        {},
+        {"breaks": "update", "at": 13},
     ),
     "diverges and is saved": (
-        (lambda: Checkpoint("diverged", every_steps=4),), {}, {"breaks": "loss", "at": 13},
+        (lambda: Checkpoint("diverged", every_steps=4),),
+        {},
+        {"breaks": "loss", "at": 13},
     ),
     "goes back": (
-        (), {"on_divergence": "retry"}, {"breaks": "update", "at": 7, "chance": 0.4},
+        (),
+        {"on_divergence": "retry"},
+        {"breaks": "update", "at": 7, "chance": 0.4},
     ),
     "goes back, live": (
-        (lambda: Deed(None, None, None, live=True),), {"on_divergence": "retry"},
+        (lambda: Deed(None, None, None, live=True),),
+        {"on_divergence": "retry"},
         {"breaks": "update", "at": 7, "chance": 0.4},
     ),
     "stops before it diverges": (
-        (lambda: Deed(1, "before_parameter_update", stop, step=9),), {},
+        (lambda: Deed(1, "before_parameter_update", stop, step=9),),
+        {},
         {"breaks": "loss", "at": 13},
     ),
-}  # fmt: skip
+}
 
 
 def disk_scenarios(folder):

@@ -73,9 +73,18 @@ def test_a_log_without_quantities_is_named():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[1]", '{"a": 1}', '{"a": {"iters": [1, 2}', '{"a" [1]}', '{"a": {"iters": [1',
-     '{"a":' * 50, '{"a": ["x]}'],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[1]",
+        '{"a": 1}',
+        '{"a": {"iters": [1, 2}',
+        '{"a" [1]}',
+        '{"a": {"iters": [1',
+        '{"a":' * 50,
+        '{"a": ["x]}',
+    ],
+)
 def test_what_is_no_log_is_told(text):
     Path("a.log").write_text(text)
     with pytest.raises(ValueError, match="a.log is no log in JSON layout"):

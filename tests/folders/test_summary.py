@@ -11,8 +11,11 @@ def test_what_is_not_finite_is_null_and_said():
     text = Path(SUMMARY).read_text()
     assert "NaN" not in text and "Infinity" not in text
     assert json.loads(text) == {
-        "energy": None, "inner": {"x": [1.0, None]}, "n": 3, "finite": False,
-    }  # fmt: skip
+        "energy": None,
+        "inner": {"x": [1.0, None]},
+        "n": 3,
+        "finite": False,
+    }
     write_summary(".", {**read_summary("."), "energy": 1.0, "inner": {}})
     assert read_summary(".")["finite"] is True
 

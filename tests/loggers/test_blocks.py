@@ -33,9 +33,13 @@ def test_rows_are_gathered_while_they_are_alike():
     assert rows.add(1, {"a": 1.5, "b": Pair(2.0, math.nan)})
     assert rows.add(2, {"a": 2.5, "b": Pair(3.0, 4.0)})
     for other in (
-        {"a": 1.0}, {"a": 1, "b": Pair(1.0, 2.0)}, {"a": 1.0, "b": Pair(1.0, None)},
-        {"a": 1.0, "b": 2.0}, {"b": Pair(1.0, 2.0), "a": 1.0}, {},
-    ):  # fmt: skip
+        {"a": 1.0},
+        {"a": 1, "b": Pair(1.0, 2.0)},
+        {"a": 1.0, "b": Pair(1.0, None)},
+        {"a": 1.0, "b": 2.0},
+        {"b": Pair(1.0, 2.0), "a": 1.0},
+        {},
+    ):
         assert not rows.add(3, other)
     gathered = rows.take()
     assert gathered.steps.tolist() == [1, 2]
@@ -50,9 +54,9 @@ def test_a_journal_gives_back_what_it_was_given(bad):
     log = JsonLog("run")
     log._journal = journal = Journal(path)
     log._rewritten = log._cost = math.inf  # no document
-    given = [
-        {"a": 0.1 * k, "b": Pair(1.0 * k, bad if k == 7 else 2.0)} for k in range(10)
-    ] + [{"a": 1.0, "text": "x", "c": 1 + 2j}]  # fmt: skip
+    given = [{"a": 0.1 * k, "b": Pair(1.0 * k, bad if k == 7 else 2.0)} for k in range(10)] + [
+        {"a": 1.0, "text": "x", "c": 1 + 2j}
+    ]
     for step, row in enumerate(given):
         log.hold = step not in (3, 10)
         log.write(step, row)
@@ -61,9 +65,7 @@ def test_a_journal_gives_back_what_it_was_given(bad):
         log.write(step, row)
     journal.close()
     assert log.data["a"].values.tolist() == [row["a"] for row in given]
-    np.testing.assert_array_equal(
-        log.data["b"]["error"], [row["b"].error for row in given[:10]]
-    )  # fmt: skip
+    np.testing.assert_array_equal(log.data["b"]["error"], [row["b"].error for row in given[:10]])
     assert log.data["c"].values.tolist() == [1 + 2j]
     assert len(path.read_bytes().splitlines()) < 11 or math.isnan(bad) or math.isinf(bad)
 
@@ -77,8 +79,9 @@ def test_all_loggers_have_all_rows_of_blocks():
     assert len(expected) == 70
     read = RuntimeLog.deserialize("j.log").data
     np.testing.assert_array_equal(read["loss"]["mean"], expected)
-    np.testing.assert_array_equal(HDF5Log("h", mode="append")._read_document(Path("h.h5")).data
-                                  ["loss"]["mean"], expected)  # fmt: skip
+    np.testing.assert_array_equal(
+        HDF5Log("h", mode="append")._read_document(Path("h.h5")).data["loss"]["mean"], expected
+    )
     lines = Path("c.csv").read_text().splitlines()
     column = lines[0].split(",").index("loss.mean")
     assert [float(line.split(",")[column]) for line in lines[1:]] == expected.tolist()
@@ -93,9 +96,11 @@ def test_rows_before_a_failure_in_a_block_are_logged():
     driver._length._limit = 100
     with pytest.raises(OSError, match="full"):
         driver.run(
-            20, out=log, show_progress=False,
+            20,
+            out=log,
+            show_progress=False,
             callback=LambdaCallback(live=False, order=50, before_parameter_update=fail),
-        )  # fmt: skip
+        )
     assert RuntimeLog.deserialize("run.log").data["loss"].iters.tolist() == list(range(6))
 
 

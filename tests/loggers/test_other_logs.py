@@ -37,9 +37,12 @@ def test_console_log():
 def test_console_log_waits_for_what_is_logged_now_and_then():
     stream = io.StringIO()
     QuadraticDriver().run(
-        4, obs={"mz": lambda p: 1.0}, step_size=3, out=ConsoleLog(1, ["mz"], stream),
+        4,
+        obs={"mz": lambda p: 1.0},
+        step_size=3,
+        out=ConsoleLog(1, ["mz"], stream),
         show_progress=False,
-    )  # fmt: skip
+    )
     assert stream.getvalue() == "step      0  mz=1\nstep      3  mz=1\n"
 
 

@@ -54,8 +54,10 @@ def test_a_stage_with_its_own_loop():
     assert data["loss"].iters.tolist() == list(range(20))
     assert data["first"].values[-1] == pytest.approx(float(state["x"][0]))
     assert sorted(p.name for p in Path("w/checkpoints/walk").glob("0*")) == [
-        "00000010", "00000015", "00000020-end",
-    ]  # fmt: skip
+        "00000010",
+        "00000015",
+        "00000020-end",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
@@ -163,17 +165,29 @@ def test_settings_are_checked(settings, message):
 
 
 def test_configurations():
-    config = Config({"train": {"iterations": 3, "log": {"class_path": "ritz.loggers.CSVLog",
-                                                        "init_args": {"path": "x"}}}})  # fmt: skip
+    config = Config(
+        {
+            "train": {
+                "iterations": 3,
+                "log": {"class_path": "ritz.loggers.CSVLog", "init_args": {"path": "x"}},
+            }
+        }
+    )
     train = config.scoped("train")
     assert train.name == "train" and train.read(WorkStageConfig).iterations == 3
     assert isinstance(train.get("log"), CSVLog) and str(train.get("log").path) == "x"
     assert isinstance(train.get_module("other", "ritz.loggers:CSVLog"), CSVLog)
     assert train.get("missing", 5) == 5 and config.scoped("nothing").values == {}
     assert Config(WorkStageConfig(iterations=7)).get("iterations") == 7
-    nested = {"class_path": "optax.sgd", "init_args": {"learning_rate": {
-        "class_path": "optax.linear_schedule",
-        "init_args": {"init_value": 1.0, "end_value": 0.0, "transition_steps": 2}}}}  # fmt: skip
+    nested = {
+        "class_path": "optax.sgd",
+        "init_args": {
+            "learning_rate": {
+                "class_path": "optax.linear_schedule",
+                "init_args": {"init_value": 1.0, "end_value": 0.0, "transition_steps": 2},
+            }
+        },
+    }
     made = Config({"o": nested}).get("o")
     assert made.init({}) is not None
     with pytest.raises(TypeError, match="a Config takes a dict or a dataclass, but 3 was given"):

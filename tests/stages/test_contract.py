@@ -167,8 +167,14 @@ def test_arguments_are_checked_by_their_annotations():
 
 
 def test_parameters_without_annotation_take_what_is_of_the_field_or_of_ones_own():
-    for path in ("mine_attack.make", "mine_attack.unsaid", "mine_attack.number", "optax.identity",
-                 "jax.nn.initializers.zeros", "ritz.callbacks.EarlyStopping"):  # fmt: skip
+    for path in (
+        "mine_attack.make",
+        "mine_attack.unsaid",
+        "mine_attack.number",
+        "optax.identity",
+        "jax.nn.initializers.zeros",
+        "ritz.callbacks.EarlyStopping",
+    ):
         if path != "mine_attack.unsaid" and "zeros" not in path:
             assert make("x", inner("mine_attack.Mine", other=inner(path))).other is not None
     normal = inner("jax.nn.initializers.normal", stddev=0.1)

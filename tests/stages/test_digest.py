@@ -65,8 +65,13 @@ def test_the_digest_holds_every_estimate(caplog):
 def test_a_row_is_averaged_once_after_a_crash():
     go(Estimates(), 30, Digest(folder="whole"), resume=False)
     with pytest.raises(ArithmeticError):
-        go(Estimates(), 30, Digest(), Checkpoint("ck", every_steps=10),
-           at(17, raising(ArithmeticError()), "on_step_end"))  # fmt: skip
+        go(
+            Estimates(),
+            30,
+            Digest(),
+            Checkpoint("ck", every_steps=10),
+            at(17, raising(ArithmeticError()), "on_step_end"),
+        )
     assert not Path("digest.npz").exists()
     nothing = at(-1, raising(ArithmeticError()), "on_step_end")
     go(Estimates(), 30, Digest(), Checkpoint("ck", every_steps=10), nothing)

@@ -27,17 +27,11 @@ MODELS = {  # a model, and the modes that it does not contradict
     "real Jastrow": (nk.models.Jastrow(param_dtype=float), {"real"}),
     "real part": (lambda p, x: linear(p, x).real + 0j, {"real"}),
     "conjugated": (lambda p, x: linear(p, x) + 1e-2 * jnp.abs(linear(p, x)), set()),
-    "normalised": (
-        lambda p, x: linear(p, x) - jnp.sum(jnp.abs(p["a"]) ** 2), {"holomorphic"}
-    ),
-    "signs": (
-        lambda p, x: linear(p, x).real + 1j * jnp.pi * (linear(p, x).imag > 0), {"real"}
-    ),
+    "normalised": (lambda p, x: linear(p, x) - jnp.sum(jnp.abs(p["a"]) ** 2), {"holomorphic"}),
+    "signs": (lambda p, x: linear(p, x).real + 1j * jnp.pi * (linear(p, x).imag > 0), {"real"}),
     "fixed phase": (lambda p, x: linear(p, x).real + 0.3j * jnp.sum(x, axis=-1), {"real"}),
-    "zeros": (
-        lambda p, x: jnp.where(x[:, 0] > 0, linear(p, x), -jnp.inf), {"holomorphic"}
-    ),
-}  # fmt: skip
+    "zeros": (lambda p, x: jnp.where(x[:, 0] > 0, linear(p, x), -jnp.inf), {"holomorphic"}),
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -61,6 +55,6 @@ def test_a_model_that_cannot_be_tried_is_not_judged():
     def log_psi(params, x):
         return jax.pure_callback(
             lambda a: np.asarray(a), jax.ShapeDtypeStruct((16,), complex), params["a"]
-        )  # fmt: skip
+        )
 
     check_mode("holomorphic", log_psi, {"a": jnp.ones(16, complex)}, X)

@@ -16,8 +16,12 @@ def test_gram(n, dtype):
     expected = np.asarray(rows) @ np.asarray(rows).conj().T
     found = jax.jit(gram)(rows)
     assert found.dtype == dtype
-    np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == np.float32 else 1e-12,
-                               atol=1e-5 if dtype == np.float32 else 1e-12)  # fmt: skip
+    np.testing.assert_allclose(
+        found,
+        expected,
+        rtol=1e-5 if dtype == np.float32 else 1e-12,
+        atol=1e-5 if dtype == np.float32 else 1e-12,
+    )
     np.testing.assert_allclose(found, found.conj().T, rtol=1e-5)
 
 

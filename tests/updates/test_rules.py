@@ -40,9 +40,16 @@ def step(rule, problem, state=None):
     """What `rule.update` gives, by a program that tests share."""
     state = rule.init(problem.params, problem) if state is None else state
     return update(
-        rule, problem.log_psi, state, problem.params, problem.samples, problem.losses,
-        problem.weights, mode=problem.mode, damping_scale=problem.damping_scale,
-    )  # fmt: skip
+        rule,
+        problem.log_psi,
+        state,
+        problem.params,
+        problem.samples,
+        problem.losses,
+        problem.weights,
+        mode=problem.mode,
+        damping_scale=problem.damping_scale,
+    )
 
 
 def direction(rule, problem, state=None):
@@ -85,8 +92,14 @@ def finite_difference_scores(problem, step=1e-6):
 
 def weighted(problem):
     weights = np.random.default_rng(7).uniform(0.1, 1, problem.n_samples)
-    return Problem(problem.log_psi, problem.params, problem.samples, problem.losses,
-                   jnp.asarray(weights / weights.sum()), problem.mode)  # fmt: skip
+    return Problem(
+        problem.log_psi,
+        problem.params,
+        problem.samples,
+        problem.losses,
+        jnp.asarray(weights / weights.sum()),
+        problem.mode,
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -103,8 +116,14 @@ def test_scores_and_residuals_are_what_they_say(mode, weights):
 @pytest.mark.parametrize("chunk_size", [1, 5, 24, 100])
 def test_chunks_change_nothing(mode, chunk_size):
     problem = small_problem(mode)
-    chunked = Problem(problem.log_psi, problem.params, problem.samples, problem.losses,
-                      mode=mode, chunk_size=chunk_size)  # fmt: skip
+    chunked = Problem(
+        problem.log_psi,
+        problem.params,
+        problem.samples,
+        problem.losses,
+        mode=mode,
+        chunk_size=chunk_size,
+    )
     np.testing.assert_allclose(scores_of(chunked), scores_of(problem), rtol=1e-12, atol=1e-13)
 
 
@@ -114,8 +133,9 @@ def test_gradient_is_that_of_the_loss(mode):
     expected = problem.to_parameters(scores_of(problem).conj().T @ problem.residuals)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12),
-        problem.gradient(), expected,
-    )  # fmt: skip
+        problem.gradient(),
+        expected,
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -162,9 +182,11 @@ def test_march_against_its_least_squares_problem(mode):
 def test_spring_without_momentum_is_minsr():
     problem = small_problem("complex")
     np.testing.assert_allclose(
-        direction(SPRING(1e-3, momentum=0.0), problem)[0], direction(MinSR(1e-3), problem)[0],
-        rtol=1e-9, atol=1e-11,
-    )  # fmt: skip
+        direction(SPRING(1e-3, momentum=0.0), problem)[0],
+        direction(MinSR(1e-3), problem)[0],
+        rtol=1e-9,
+        atol=1e-11,
+    )
 
 
 def test_holomorphic_equals_complex_where_both_apply():
@@ -196,8 +218,14 @@ def test_schedules_follow_the_step():
 
 def test_damping_scale_multiplies_the_shift():
     problem = small_problem("real")
-    scaled = Problem(problem.log_psi, problem.params, problem.samples, problem.losses,
-                     mode="real", damping_scale=10.0)  # fmt: skip
+    scaled = Problem(
+        problem.log_psi,
+        problem.params,
+        problem.samples,
+        problem.losses,
+        mode="real",
+        damping_scale=10.0,
+    )
     for rule in (SR, MinSR, SPRING, MARCH):
         np.testing.assert_allclose(
             direction(rule(1e-3), scaled)[0], direction(rule(1e-2), problem)[0], rtol=1e-8
@@ -233,9 +261,10 @@ def test_cg_tells_its_residual():
 def test_a_plain_function_is_a_solver():
     problem = small_problem("real")
     np.testing.assert_allclose(
-        direction(SR(1e-3, jnp.linalg.solve), problem)[0], direction(SR(1e-3), problem)[0],
+        direction(SR(1e-3, jnp.linalg.solve), problem)[0],
+        direction(SR(1e-3), problem)[0],
         rtol=1e-9,
-    )  # fmt: skip
+    )
 
 
 def test_the_mode_is_found():
@@ -268,5 +297,6 @@ def test_bad_settings():
             make()
     with pytest.raises(ValueError, match="needs complex parameters only; use mode='complex'"):
         problem = small_problem("real")
-        Problem(problem.log_psi, problem.params, problem.samples, problem.losses,
-                mode="holomorphic").scores()  # fmt: skip
+        Problem(
+            problem.log_psi, problem.params, problem.samples, problem.losses, mode="holomorphic"
+        ).scores()

@@ -1,15 +1,18 @@
 """Blocks: many steps as one compiled program, and the replay of their hooks."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from ritz.driver.blocks.traced import Held, Observers
 from ritz.driver.finite import all_finite, loss_parts
 from ritz.driver.kernel import Kernel
+from ritz.types import Row
 
 MOST_ROWS = 1024
 """The longest block: dispatching one costs far less than replaying so many steps."""
@@ -27,27 +30,31 @@ GROWTH = 8
 class Block(NamedTuple):
     """Arrays that the block program returns."""
 
-    carry: Any
+    carry: PyTree
     held: Held
-    update: Any
+    update: PyTree
     """The update of the last step."""
-    rows: Any
+    rows: PyTree
     """(loss, metrics) of each step, stacked; only the first `length` count."""
-    length: Any
+    length: jax.Array
     """Number of steps taken: fewer than asked for if the kernel pauses."""
-    finite: Any
+    finite: jax.Array
     """Whether the parameters are finite after the last step."""
 
 
-def barrier(tree: Any) -> Any:
+_Loop = tuple[jax.Array, PyTree, PyTree, PyTree, jax.Array]
+"""Steps taken; carry and what the traced parts carry; update; rows; whether all is finite."""
+
+
+def barrier(tree: PyTree) -> PyTree:
     """Keep the compiler from fusing the phases of a step, which can make each of them slower."""
     return jax.lax.optimization_barrier(tree)
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)  # traced once, though used twice
 def _one_step(
-    kernel: Kernel, observers: Observers, carry: Any, held: Held, step: Any
-) -> tuple[Any, Held, Any, Any]:
+    kernel: Kernel, observers: Observers, carry: PyTree, held: Held, step: jax.Array
+) -> tuple[PyTree, Held, PyTree, PyTree]:
     carry, batch = barrier(kernel.sample(carry))
     carry, proposal = barrier(kernel.propose(carry, batch))
     metrics = observers.metrics(carry, proposal)
@@ -58,10 +65,10 @@ def _one_step(
     return carry, held, proposal.update, (proposal.loss, metrics)
 
 
-def _like(values: Any, model: Any) -> Any:
+def _like(values: PyTree, model: PyTree) -> PyTree:
     """`values` without weak types; their shapes and types must be those of `model`."""
 
-    def checked(path: Any, value: Any, wanted: Any) -> Any:
+    def checked(path: tuple[object, ...], value: jax.Array, wanted: jax.Array) -> jax.Array:
         if value.dtype != wanted.dtype or value.shape != wanted.shape:
             raise TypeError(
                 f"a step turned {jax.tree_util.keystr(path)} of the carry from {wanted.dtype}"
@@ -75,14 +82,14 @@ def _like(values: Any, model: Any) -> Any:
     return jax.tree_util.tree_map_with_path(checked, values, model)
 
 
-def row_shapes(kernel: Kernel, observers: Observers, carry: Any) -> dict[str, Any]:
+def row_shapes(kernel: Kernel, observers: Observers, carry: PyTree) -> Row:
     """Shapes and types of what a step computes, as `Observers.row` gives it."""
     step = jax.ShapeDtypeStruct((), np.int32)
     _, _, _, row = _one_step.eval_shape(kernel, observers, carry, (), step)
     return observers.row(step, *row)
 
 
-def _buffer_rows(row: Any) -> int:
+def _buffer_rows(row: PyTree) -> int:
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
     return int(np.clip(MOST_BYTES // max(size, 1), 1, MOST_ROWS))
 
@@ -90,10 +97,10 @@ def _buffer_rows(row: Any) -> int:
 def _run(
     kernel: Kernel,
     observers: Observers,
-    carry: Any,
+    carry: PyTree,
     held: Held,
-    first: Any,
-    length: Any,
+    first: ArrayLike,
+    length: ArrayLike,
     *,
     careful: bool = False,
 ) -> Block:
@@ -117,12 +124,12 @@ def _run(
     rows = jax.tree.map(lambda leaf: jnp.zeros((n_rows, *leaf.shape), leaf.dtype), row)
     update = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), update)
 
-    def goes_on(loop: tuple[Any, Any, Any, Any, Any]) -> Any:
+    def goes_on(loop: _Loop) -> jax.Array:
         i, (carry, _), _, _, finite = loop
         more = (i < length) & ((i == 0) | jnp.logical_not(kernel.pauses(carry)))
         return more & finite if careful else more
 
-    def body(loop: tuple[Any, Any, Any, Any, Any]) -> tuple[Any, Any, Any, Any, Any]:
+    def body(loop: _Loop) -> _Loop:
         i, state, update, rows, finite = loop
         carry, held = state
         # With `i` behind it the kernel changes in each step, so that the compiler moves nothing of

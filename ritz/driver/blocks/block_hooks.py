@@ -2,11 +2,15 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Call, Calls, is_idle
 from ritz.driver.hooks import HookList
 from ritz.driver.stop import DeferredAccessError, StopRequests, StopRun
+from ritz.types import Row
+
+if TYPE_CHECKING:
+    from ritz.driver.abstract import AbstractDriver
 
 _UPDATE, _END = STEP_HOOKS[3:]
 
@@ -26,14 +30,14 @@ class BlockHooks:
         """Whether a step has no other hooks."""
         self.has_any = bool(self._updating or self._ending)
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: "AbstractDriver") -> None:
         """Call the hook of this name.
 
         Raises:
             StopRequests: When all were called and at least one raised `StopRun`.
             BaseException: The first other exception, at once.
         """
-        callback: Any = None
+        callback: AbstractCallback | None = None
         left = iter(self._updating)
         try:
             for callback, call in left:  # noqa: B007
@@ -41,9 +45,9 @@ class BlockHooks:
         except (StopRun, DeferredAccessError) as error:
             self._ask_rest(_UPDATE, callback, error, left, (step, log_data, driver))
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: "AbstractDriver") -> None:
         """Call the hook of this name; raises as `before_parameter_update` does."""
-        callback: Any = None
+        callback: AbstractCallback | None = None
         left = iter(self._ending)
         try:
             for callback, call in left:  # noqa: B007
@@ -52,9 +56,15 @@ class BlockHooks:
             self._ask_rest(_END, callback, error, left, (step, log_data, driver))
 
     def _ask_rest(
-        self, hook: str, who: Any, error: Exception, left: Iterator[Call], args: tuple[Any, ...]
+        self,
+        hook: str,
+        who: AbstractCallback | None,
+        error: Exception,
+        left: Iterator[Call],
+        args: tuple[int, Row, "AbstractDriver"],
     ) -> NoReturn:
         """If `error` is a stop request, make the remaining calls of the hook."""
+        assert who is not None
         if isinstance(error, DeferredAccessError):
             error.who = who.label
             raise error

@@ -2,11 +2,13 @@
 
 import functools
 import operator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from ritz.driver.blocks.block import barrier
 from ritz.driver.blocks.traced import Held, Observers
@@ -18,7 +20,7 @@ from ritz.driver.kernel import Kernel
 class Outcome(NamedTuple):
     """Carry after an update, and whether it is finite."""
 
-    carry: Any
+    carry: PyTree
     held: Held
     """Carries of the callbacks' traced parts after the step."""
     finite: bool
@@ -40,7 +42,13 @@ class Attempt:
     """
 
     def __init__(
-        self, kernel: Kernel, observers: Observers, carry: Any, held: Held, step: int, batch: Any
+        self,
+        kernel: Kernel,
+        observers: Observers,
+        carry: PyTree,
+        held: Held,
+        step: int,
+        batch: PyTree,
     ):
         self.before = carry
         self._kernel, self._observers = kernel, observers
@@ -51,7 +59,7 @@ class Attempt:
         """`carry` and `held` are those before the update."""
         self.loss, self.metrics, self.loss_is_finite, self._finite = packed.to_host()
 
-    def outcome(self, kernel: Kernel, carry: Any, update: Any) -> Outcome:
+    def outcome(self, kernel: Kernel, carry: PyTree, update: PyTree) -> Outcome:
         """The state after an update.
 
         Args:
@@ -69,7 +77,7 @@ class Attempt:
         return Outcome(after, held, bool(finite))
 
 
-def _same(tree: Any, other: Any) -> bool:
+def _same(tree: PyTree, other: PyTree) -> bool:
     """Whether two trees hold identical array objects and equal numbers."""
     if tree is other:
         return True
@@ -85,8 +93,13 @@ def _same(tree: Any, other: Any) -> bool:
 
 
 def _attempt(
-    kernel: Kernel, observers: Observers, carry: Any, held: Held, step: Any, batch: Any
-) -> Any:
+    kernel: Kernel,
+    observers: Observers,
+    carry: PyTree,
+    held: Held,
+    step: ArrayLike | None,
+    batch: PyTree,
+) -> PyTree:
     carry, proposal = barrier(kernel.propose(carry, batch))
     metrics = observers.metrics(carry, proposal)
     row = observers.row(step, proposal.loss, metrics) if observers.parts else {}
@@ -99,10 +112,12 @@ def _attempt(
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def draw_and_step(kernel: Kernel, observers: Observers, carry: Any, held: Held, step: Any) -> Any:
+def draw_and_step(
+    kernel: Kernel, observers: Observers, carry: PyTree, held: Held, step: ArrayLike | None
+) -> PyTree:
     """A step with fresh samples, see `Attempt`."""
     carry, batch = barrier(kernel.sample(carry))
-    return _attempt(kernel, observers, carry, held, step, batch)
+    return _attempt(kernel, observers, carry, held, step=step, batch=batch)
 
 
 step_with = jax.jit(_attempt, static_argnums=1)
@@ -110,14 +125,14 @@ step_with = jax.jit(_attempt, static_argnums=1)
 
 
 @jax.jit
-def apply(kernel: Kernel, carry: Any, update: Any) -> Any:
+def apply(kernel: Kernel, carry: PyTree, update: PyTree) -> PyTree:
     """The carry after the update, and whether its parameters are finite."""
     carry = barrier(kernel.apply(carry, update))
     return carry, all_finite(carry.params)
 
 
 @jax.jit
-def trial(kernel: Kernel, carry: Any, batch: Any, update: Any) -> Any:
+def trial(kernel: Kernel, carry: PyTree, batch: PyTree, update: PyTree) -> PyTree:
     """The loss after the update, which is not applied."""
     return kernel.trial(carry, batch, update)
 
@@ -126,6 +141,6 @@ observe = jax.jit(Observers.observe, static_argnums=(0, 1))
 """Carries of the callbacks' traced parts after a hook."""
 
 
-def is_key(leaf: Any) -> bool:
+def is_key(leaf: object) -> bool:
     """Whether a leaf of a carry is a random key."""
     return jnp.issubdtype(getattr(leaf, "dtype", np.float64), jax.dtypes.prng_key)

@@ -3,17 +3,18 @@
 import itertools
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from ritz.driver.blocks.block import Block
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import first_invalid
+from ritz.types import Loss, Row
 
 
-def _each(stacked: Any, first: int, last: int) -> Iterator[Any]:
+def _each(stacked: PyTree, first: int, last: int) -> Iterator[PyTree]:
     """Rows `first` to `last` of stacked ones on the host, each as `to_host` would return it.
 
     Rows are made when they are asked for: thousands of objects kept would wake the garbage
@@ -36,7 +37,7 @@ class Replay:
         began: When it was dispatched, as `time.perf_counter` counts.
     """
 
-    def __init__(self, first: int, arguments: tuple[Any, ...], block: Block, began: float):
+    def __init__(self, first: int, arguments: tuple[PyTree, ...], block: Block, began: float):
         rows, length, finite = jax.device_get((block.rows, block.length, block.finite))
         self.seconds = time.perf_counter() - began
         self.began = began
@@ -44,7 +45,7 @@ class Replay:
         """Whether `seconds` include a compilation."""
         self.length = int(length)
         self.steps = range(first, first + self.length)
-        self.arguments: tuple[Any, ...] | None = arguments
+        self.arguments: tuple[PyTree, ...] | None = arguments
         """Arguments for running fewer steps of the block; None if the carry was donated."""
         self.block = block
         self.count = 0
@@ -71,7 +72,7 @@ class Replay:
         self.rows = _each(self._stacked, count, self.length)
 
     @property
-    def device_row(self) -> tuple[Any, dict[str, Any]]:
+    def device_row(self) -> tuple[Loss, Row]:
         """Loss and metrics of the present step on the device."""
         return jax.tree.map(lambda buffer: buffer[self.count], self.block.rows)
 

@@ -3,17 +3,20 @@
 import dataclasses
 import logging
 import weakref
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.kernel import Proposal
+from ritz.types import Loss, Row
 
 _logger = logging.getLogger(__name__)
 
-Held = tuple[Any, ...]
+Held = tuple[PyTree, ...]
 """Carry of each traced part, in the order of `Observers.parts`."""
 
 
@@ -54,18 +57,18 @@ class Observers:
     meters: tuple[TracedPart, ...] = ()
     """Parts that add metrics."""
 
-    def metrics(self, carry: Any, proposal: Any) -> dict[str, Any]:
+    def metrics(self, carry: PyTree, proposal: Proposal) -> Row:
         """The kernel's metrics and those of callbacks."""
         metrics = dict(proposal.metrics)
         for meter in self.meters:
             metrics.update(meter.callback.traced_metrics(carry, proposal))
         return metrics
 
-    def row(self, step: Any, loss: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, step: ArrayLike | jax.ShapeDtypeStruct | None, loss: Loss, metrics: Row) -> Row:
         """The row that traced parts get for a step."""
         return {"step": step, self.loss_name: loss, **metrics}
 
-    def observe(self, hook: str, held: Held, carry: Any, row: dict[str, Any]) -> Held:
+    def observe(self, hook: str, held: Held, carry: PyTree, row: Row) -> Held:
         """Carries of the parts after `hook`."""
         return tuple(
             part.callback.traced(own, carry, row) if part.callback.traced_at == hook else own
@@ -87,7 +90,7 @@ class Observers:
 
 
 def gather(
-    callbacks: Iterable[AbstractCallback], carry: Any, row: dict[str, Any], loss_name: str
+    callbacks: Iterable[AbstractCallback], carry: PyTree, row: Row, loss_name: str
 ) -> tuple[Observers, Held]:
     """The traced parts of a run's callbacks, and their carries at its start.
 

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 
-def to_host(tree: Any) -> Any:
+def to_host(tree: PyTree) -> PyTree:
     """Fetch a tree: scalars as Python's numbers, the rest as NumPy arrays."""
     leaves, structure = jax.tree.flatten(tree)
     if _far():  # start all transfers before waiting for any
@@ -35,8 +36,8 @@ class Packed:
 
     def __init__(
         self,
-        vectors: Sequence[Any],
-        arrays: Sequence[Any],
+        vectors: Sequence[jax.Array],
+        arrays: Sequence[jax.Array],
         order: tuple[int, ...],
         booleans: tuple[int, ...],
         structure: Any,
@@ -46,14 +47,14 @@ class Packed:
         self._order, self._booleans, self._structure = order, booleans, structure
 
     @classmethod
-    def pack(cls, tree: Any) -> "Packed":
+    def pack(cls, tree: PyTree) -> "Packed":
         """Pack a tree of arrays; booleans are packed with numbers of another type, if any."""
         leaves, structure = jax.tree.flatten(tree)
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         booleans = tuple(
             i for i, leaf in enumerate(leaves) if leaf.ndim == 0 and leaf.dtype == bool
         )
-        kinds: dict[Any, list[int]] = {}
+        kinds: dict[np.dtype, list[int]] = {}
         for i, leaf in enumerate(leaves):
             if leaf.ndim == 0 and i not in booleans:
                 kinds.setdefault(leaf.dtype, []).append(i)
@@ -67,7 +68,7 @@ class Packed:
         order = tuple(place_of.index(i) for i in range(len(leaves)))
         return cls(vectors, [leaves[i] for i in arrays], order, booleans, structure)
 
-    def to_host(self) -> Any:
+    def to_host(self) -> PyTree:
         """The tree: scalars as Python's numbers, the rest as NumPy arrays."""
         if _far():
             for array in (*self._vectors, *self._arrays):
@@ -83,11 +84,11 @@ class Packed:
             leaves[place] = bool(leaves[place].real)
         return self._structure.unflatten(leaves)
 
-    def tree_flatten(self) -> tuple[Any, Any]:
+    def tree_flatten(self) -> tuple[PyTree, tuple[object, ...]]:
         """Arrays and static data of this pytree, for JAX."""
         return (self._vectors, self._arrays), (self._order, self._booleans, self._structure)
 
     @classmethod
-    def tree_unflatten(cls, static: Any, children: Any) -> "Packed":
+    def tree_unflatten(cls, static: tuple[Any, ...], children: PyTree) -> "Packed":
         """Make the object from arrays and static data, for JAX."""
         return cls(*children, *static)

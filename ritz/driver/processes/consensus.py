@@ -10,7 +10,7 @@ process that fails joins whatever gather the others come to next, and they learn
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -158,7 +158,7 @@ def together(where: str) -> Iterator[None]:
         gather(())
 
 
-def agree(decision: Any) -> bool:
+def agree(decision: object) -> bool:
     """Whether `decision` is true on any process; every process must ask at the same point."""
     if alone():
         return bool(decision)

@@ -11,7 +11,7 @@ decided is noted, and gathered where it must act at the latest.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from ritz.driver.processes.consensus import (
 from ritz.driver.processes.watchdog import publish
 from ritz.driver.processes.withheld import Place, Withheld
 from ritz.driver.stop import StopReason, StopRequests, StopRun
+from ritz.types import Row
 
 if TYPE_CHECKING:
     from ritz.driver.processes.signals import SignalGuard
@@ -93,7 +94,7 @@ class Votes:
 
     # Before the steps.
 
-    def begin(self, driver: Voter, stops: Sequence[Any]) -> bool:
+    def begin(self, driver: Voter, stops: Sequence[object]) -> bool:
         """Gather what happened in `on_run_start`, and learn where live steps need a vote.
 
         Returns:
@@ -125,8 +126,8 @@ class Votes:
         self,
         hook: str,
         calls: Calls,
-        ask: Callable[..., tuple[Sequence[Any], Sequence[AbstractCallback]]],
-        args: tuple[int, dict[str, Any], Voter],
+        ask: Callable[..., tuple[Sequence[tuple[str, StopRun]], Sequence[AbstractCallback]]],
+        args: tuple[int, Row, Voter],
     ) -> Sequence[AbstractCallback]:
         """Call a hook and note what it decides; vote if this is the place.
 

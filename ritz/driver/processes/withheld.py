@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Calls, has_state
+from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Calls, Hook, has_state
+from ritz.types import Row, State
 
 
 class Place(NamedTuple):
@@ -22,7 +23,7 @@ class Held(NamedTuple):
 
     place: Place
     callback: AbstractCallback
-    call: Callable[[], Any]
+    call: Callable[[], object]
 
 
 class Withheld:
@@ -39,7 +40,7 @@ class Withheld:
             if has_state(c) and c.run_argument != "out" and not c.has_traced
         }
         self._held: list[Held] = []
-        self._states: list[tuple[Place, dict[str, Mapping[str, Any]]]] = []
+        self._states: list[tuple[Place, dict[str, State]]] = []
 
     def __bool__(self) -> bool:
         return bool(self._held)
@@ -47,8 +48,9 @@ class Withheld:
     def hold(self, place: Place, calls: Calls) -> Calls:
         """The calls, with those of loggers postponed."""
 
-        def put_off(callback: AbstractCallback, call: Callable[..., Any], *args: Any) -> None:
-            step, log_data, driver = args
+        def put_off(
+            callback: AbstractCallback, call: Hook, step: int, log_data: Row, driver: object
+        ) -> None:
             later = functools.partial(call, step, dict(log_data), driver)
             self._held.append(Held(place, callback, later))
 
