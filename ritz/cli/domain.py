@@ -1,7 +1,7 @@
 """What a domain of the command line is: a configuration, and what is done with it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ritz.folders.view import RunView
@@ -44,13 +44,25 @@ class Action:
     Args:
         text: What it is for, in a sentence.
         run: Does it; may return an exit status.
-        takes_saved: Whether it takes the configuration of the run folder where none is given; or
-            the name of a setting: then if that is not given either.
+        takes_saved: When it takes the configuration of the run folder, if no `--config` is given:
+            always; or, with the name of a setting, if that is not given.
     """
 
     text: str
     run: Callable[[Invocation], int | None]
     takes_saved: bool | str = False
+
+    def takes_saved_with(self, given: Collection[str]) -> bool:
+        """Whether it takes the configuration of the run folder.
+
+        Args:
+            given: The names of the settings that were given, with dots.
+        """
+        if "config" in given:
+            return False
+        if isinstance(self.takes_saved, str):
+            return self.takes_saved not in given
+        return self.takes_saved
 
 
 @dataclasses.dataclass(frozen=True)

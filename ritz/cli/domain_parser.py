@@ -90,7 +90,7 @@ def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
         given = [given[0], *with_named_files(given[1:], kind, domain.files)]
     check_names(given, kind)
     rest, overrides = split_overrides(given, fields)
-    rest = _with_saved_config(domain, rest)
+    rest = _with_saved_config(domain, rest, [field for field, _, _ in overrides])
     for token in rest:
         key, equals, value = token.partition("=")
         check_yaml(value if equals else token, key.lstrip("-")[:40])
@@ -132,15 +132,19 @@ def _resolved(kind: Any, settings: Any) -> tuple[Any, str]:
     return config, parser.dump(chosen, skip_validation=True)
 
 
-def _with_saved_config(domain: Domain, rest: list[str]) -> list[str]:
-    """Where an action is given no configuration of its own, that of the run folder."""
+def _with_saved_config(domain: Domain, rest: list[str], changed: Sequence[str]) -> list[str]:
+    """Where an action is given no configuration of its own, that of the run folder.
+
+    Args:
+        domain: The domain.
+        rest: The command line.
+        changed: The class paths of which arguments are given besides.
+    """
     from ritz.cli.run_folder import CONFIG, RunFolder  # which imports JAX
 
     name = next((name for name in domain.actions if name in rest[1:2] or not name), None)
-    takes_saved = name is not None and domain.actions[name].takes_saved
-    if not takes_saved or _values("config", rest):
-        return rest
-    if isinstance(takes_saved, str) and _values(takes_saved, rest):
+    named = {token[2:].partition("=")[0] for token in rest if token.startswith("--")}
+    if name is None or not domain.actions[name].takes_saved_with({*changed, *named}):
         return rest
     chosen = [*_values("folder", rest), domain.kind().folder][0]
     if chosen is None:

@@ -105,8 +105,7 @@ def _run(given: list[str]) -> int:
     if domain is not None:
         return run_domain(domain, given, parser)
     options = parser.parse_args(given)
-    _module(options.subcommand).run(options[options.subcommand])
-    return 0
+    return _module(options.subcommand).run(options[options.subcommand]) or 0
 
 
 def _command(given: Sequence[str]) -> Command:

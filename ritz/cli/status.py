@@ -1,5 +1,6 @@
 """Show how far runs are: step, loss and other numbers, time left and last checkpoint."""
 
+import argparse
 import math
 import sys
 import time
@@ -26,14 +27,28 @@ Row = tuple[int, dict[str, dict[str, Any]]]
 """Step and quantities of a row."""
 
 
-def add_arguments(parser: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `ritz status` takes."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
 
 
-def run(options: Any) -> None:
-    """Print a few lines for each run."""
-    sys.stdout.write("\n".join(describe_run(Path(folder)) for folder in options.runs))
+def run(options: argparse.Namespace) -> int:
+    """Print a few lines for each run.
+
+    Returns:
+        The exit status: 2 if one of the folders holds no run, which is said on stderr.
+    """
+    status, separator = 0, ""
+    for folder in options.runs:
+        try:
+            text = describe_run(Path(folder))
+        except ValueError as error:
+            sys.stderr.write(f"ritz: {error}\n")
+            status = 2
+        else:
+            sys.stdout.write(separator + text)
+            separator = "\n"
+    return status
 
 
 def describe_run(folder: Path) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, Settings
 from ritz.lattice.space import some_states
@@ -61,6 +62,7 @@ class VMC(LatticeDriver):
 
     adjustable = frozenset({"rate_scale", "damping_scale", "chunk_sizes"})
 
+    @suggests_names
     def __init__(
         self,
         hamiltonian: Any,

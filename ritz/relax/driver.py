@@ -12,6 +12,7 @@ from typing_extensions import override
 from ritz.checks import check_choice, check_positive
 from ritz.driver import OwnPrecision
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.stage import FusedStage
 from ritz.relax.arguments import checked_atoms, checked_stages, potential_of
 from ritz.relax.batching.batch import Outcome, is_running, waiting
@@ -89,6 +90,7 @@ class Relaxation(OwnPrecision):
         ValueError: If a structure cannot be treated, which is named, or a value is not allowed.
     """
 
+    @suggests_names
     def __init__(
         self,
         atoms: Any,

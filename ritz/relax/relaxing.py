@@ -1,6 +1,7 @@
 """Relaxation in one call."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from ritz.checks import check_count, check_positive
 from ritz.driver.arguments import listed
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.fire import FIRE
 from ritz.relax.algorithms.fire2 import FIRE2
@@ -62,6 +64,7 @@ class RelaxResult:
         return all(one == "converged" for one in status)
 
 
+@functools.partial(suggests_names, more=(Relaxation,))
 def relax(
     atoms: AseAtoms | Any,
     model: Any,

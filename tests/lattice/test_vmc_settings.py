@@ -152,3 +152,10 @@ def test_single_scores_change_little(rule):
         single = run(vmc(update=update, single_scores=True), 4)["Energy"]["Mean"]
         assert np.any(single != double)
         np.testing.assert_allclose(single, double, rtol=2e-3)
+
+
+def test_misspelt_arguments():
+    with pytest.raises(TypeError, match=r"VMC has no argument 'updat'; did you mean update=\?"):
+        VMC(ISING, 0.05, variational_state=None, updat=SR())
+    with pytest.raises(TypeError, match=r"argument 'variational_sate'; did you mean variational_s"):
+        VMC(ISING, 0.05, variational_sate=None)

@@ -185,7 +185,11 @@ class _Commands:
 DOMAIN = Domain(
     LatticeRun,
     {
-        "train": Action("Optimise a wave function on a lattice, or go on with it.", run),
+        "train": Action(
+            "Optimise a wave function on a lattice, or go on with it.",
+            run,
+            takes_saved="system",
+        ),
         "evaluate": Action(
             "Estimate the energy and observables of a trained wave function.",
             run,

@@ -186,6 +186,16 @@ class FusedStage:
         """The status of structures that have left the last stage."""
         return len(self.stages)
 
+    @property
+    def exit_name(self) -> str:
+        """What structures are called that have left the last stage.
+
+        "converged" where a criterion leads there; "done" where a number of steps alone does, as in
+        dynamics.
+        """
+        meets = any(hook.target_status == self.exit_status for hook in self.all_hooks)
+        return "converged" if meets else "done"
+
     @functools.cached_property
     def all_hooks(self) -> tuple[ConvergenceHook, ...]:
         """The hooks between the stages, and those that were registered; their statuses filled."""

@@ -21,6 +21,7 @@ class AllFinished(AbstractCallback):
     callback_order = CallbackOrder.STOP
     _left = 0
     _told = ""
+    _exit_name = "converged"
 
     def __init__(self) -> None:
         self._warned: set[int] = set()
@@ -36,15 +37,17 @@ class AllFinished(AbstractCallback):
     def on_run_start(self, step: int, driver: Any) -> None:
         if not driver.n_unfinished:
             raise _finished("all structures have finished")
+        self._exit_name = driver.stages.exit_name
 
     @override
     def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         self._left = log_data["running"] + log_data["waiting"]
-        self._told = ", ".join(
-            f"{log_data[name]} {name}"
-            for name in ("converged", "unconverged", "failed")
-            if log_data[name]
-        )
+        counts = {
+            self._exit_name: log_data["converged"],
+            "unconverged": log_data["unconverged"],
+            "failed": log_data["failed"],
+        }
+        self._told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
     def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
         """Stop after a step in which nothing has moved, so that no block must be undone."""

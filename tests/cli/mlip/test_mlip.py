@@ -62,6 +62,17 @@ def test_the_same_command_goes_on(trained, capsys):
         assert [row["epoch"] for row in csv.DictReader(file)] == list("0123")
 
 
+def test_the_folder_alone_goes_on(trained, capsys):
+    assert main(["mlip", "train", f"folder={trained}", "progress=false"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"all epochs are done; everything in {trained}."), said
+    assert main(["mlip", "train", "folder=none"]) == 2
+    assert capsys.readouterr().err == (
+        "ritz: data.train: which files? Give data.train='[data/*.xsf]', for example; or the folder "
+        "of a run to go on with: none holds none.\n"
+    )
+
+
 def test_predictions_and_export(trained, capsys):
     files = f"predict.files=[{DATA}/*1.xsf]"
     assert main(["mlip", "predict", f"folder={trained}", files]) == 0
