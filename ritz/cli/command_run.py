@@ -15,10 +15,12 @@ from ritz.cli.domain import Invocation
 from ritz.cli.messages import advising_settings, longer
 from ritz.cli.results import facts
 from ritz.cli.run_folder import KeepConfig, RunFolder
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
 from ritz.folders.saved import entries
 from ritz.folders.summary import add_result
 from ritz.plotting import plot_runs
+from ritz.types import Row, Settings
 
 _logger = logging.getLogger("ritz")
 
@@ -35,11 +37,11 @@ class StepsOfCommand(AbstractCallback):
         self.begun = False
         """Whether a step was begun; it may have been stopped before its update."""
 
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         """Note the step at which the run begins."""
         self.first, self.begun = step, False
 
-    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_start(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Note that a step was begun."""
         self.begun = True
 
@@ -69,7 +71,7 @@ class CommandRun:
         return [KeepConfig(self.folder, self.call.text, self.call.domain), self.steps]
 
     @contextlib.contextmanager
-    def recorded(self, unfinished: Callable[[], Any]) -> Iterator[None]:
+    def recorded(self, unfinished: Callable[[], object]) -> Iterator[None]:
         """The run itself, as a context manager.
 
         Args:
@@ -86,7 +88,7 @@ class CommandRun:
                 unfinished()
             raise
 
-    def summarise(self, result: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    def summarise(self, result: Mapping[str, object], **more: Any) -> Settings:
         """Put the result into the summary, with steps and stop reason if there were steps.
 
         Args:
@@ -101,7 +103,7 @@ class CommandRun:
         add_result(self.folder, self.call.stage, whole, **more)
         return whole
 
-    def how_it_went(self, setting: str, given: int, ended: Mapping[str, Any]) -> str:
+    def how_it_went(self, setting: str, given: int, ended: Settings) -> str:
         """Whether the run went on, and why it ended; empty for a new run, which has said so.
 
         Args:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jsonargparse
+from jsonargparse import ArgumentParser
 
 from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.settings.checks import check_arguments, check_names
 from ritz.cli.settings.config_file import with_checked_files
 from ritz.cli.settings.file_arguments import with_named_files
+from ritz.cli.settings.known import Configuration
 from ritz.cli.settings.parts import overridden, part_fields, split_overrides
 from ritz.cli.settings.spelling import underscored, whole_numbers
 from ritz.cli.settings.yaml_limits import check_yaml
@@ -19,7 +21,7 @@ from ritz.cli.settings.yaml_limits import check_yaml
 _logger = logging.getLogger("ritz")
 
 
-def subparser(text: str) -> Any:
+def subparser(text: str) -> ArgumentParser:
     """A parser that raises its errors."""
     return jsonargparse.ArgumentParser(description=text, exit_on_error=False, allow_abbrev=False)
 
@@ -45,7 +47,7 @@ def add_command(commands: Any, name: str, text: str, domain: Domain | None) -> N
         actions.add_subcommand(word, action_parser(domain, action), help=action.text)
 
 
-def action_parser(domain: Domain, action: Action) -> Any:
+def action_parser(domain: Domain, action: Action) -> ArgumentParser:
     """The parser of an action."""
     command = subparser(
         f"{action.text} Settings are given as NAME=VALUE, arguments of class paths as "
@@ -68,7 +70,7 @@ def action_parser(domain: Domain, action: Action) -> Any:
     return command
 
 
-def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
+def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> int:
     """Read the command line of a domain, and run its action.
 
     Args:
@@ -119,7 +121,7 @@ def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
     return domain.actions[action].run(call) or 0
 
 
-def _resolved(kind: Any, settings: Any) -> tuple[Any, str]:
+def _resolved(kind: Any, settings: jsonargparse.Namespace) -> tuple[Configuration, str]:
     """The configuration, and the same as YAML."""
     parser = subparser("")
     parser.add_class_arguments(kind)

@@ -4,9 +4,10 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import jsonargparse
+from jsonargparse import ArgumentParser
 
 import ritz
 from ritz.cli import domains
@@ -59,7 +60,7 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
     return parser, meant
 
 
-def _module(name: str) -> Any:
+def _module(name: str) -> ModuleType:
     return importlib.import_module(f"ritz.cli.{name}")
 
 
@@ -133,7 +134,7 @@ def _command_of(domain: Domain, given: Sequence[str]) -> Command:
     return Command(" ".join(["ritz", *named]), options, list(domain.actions), domain.kind)
 
 
-def _options(parser: Any) -> list[str]:
+def _options(parser: ArgumentParser) -> list[str]:
     """What a parser takes with leading dashes, in full."""
     names = [name for action in parser._actions for name in action.option_strings]
     return [name for name in names if name.startswith("--")]

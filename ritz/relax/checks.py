@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from os import PathLike
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -19,7 +18,7 @@ SKIN = 1.0
 """Default skin of neighbour lists: how far they reach beyond the cutoff, in Angstrom."""
 
 
-def checked(structures: Any, model: AbstractPotential, skin: float = SKIN) -> list[Atoms]:
+def checked(structures: object, model: AbstractPotential, skin: float = SKIN) -> list[Atoms]:
     """The structures, as a list.
 
     Args:

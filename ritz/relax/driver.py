@@ -2,20 +2,22 @@
 
 import logging
 import math
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase import Atoms as AseAtoms
 from typing_extensions import override
 
 from ritz.checks import check_choice, check_positive
 from ritz.driver import OwnPrecision
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.signatures import suggests_names
-from ritz.relax.algorithms.stage import FusedStage
-from ritz.relax.arguments import checked_atoms, checked_stages, potential_of
-from ritz.relax.batching.batch import Outcome, is_running, waiting
+from ritz.relax.algorithms.stage import AbstractStage, FusedStage
+from ritz.relax.arguments import ModelLike, checked_atoms, checked_stages, potential_of
+from ritz.relax.batching.batch import Atoms, Geometry, Outcome, is_running, waiting
 from ritz.relax.batching.bucket import as_images, digest, pack
 from ritz.relax.batching.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
 from ritz.relax.batching.neighbors import ListSettings
@@ -29,7 +31,7 @@ from ritz.relax.batching.slots import (
     with_counters,
 )
 from ritz.relax.checks import SKIN, checked
-from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
 from ritz.relax.convergence.finish import AllFinished, Registered
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
 from ritz.relax.numbers import as_real
@@ -37,9 +39,12 @@ from ritz.relax.observation.explosion import highest_temperature
 from ritz.relax.observation.quantities import check_names
 from ritz.relax.observation.reasons import Reasons
 from ritz.relax.state import Structures
+from ritz.types import State
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
+
+Observed = TypeVar("Observed")
 
 _MANY = 4  # growth of a list that is reported as a warning
 _GROWN = (
@@ -93,11 +98,11 @@ class Relaxation(OwnPrecision):
     @suggests_names
     def __init__(
         self,
-        atoms: Any,
-        model: Any,
-        stages: Any = None,
+        atoms: AseAtoms | Iterable[AseAtoms],
+        model: ModelLike,
+        stages: AbstractStage | FusedStage | None = None,
         *,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_atoms: int | None = None,
         slots: int | None = None,
         skin: float = SKIN,
@@ -189,7 +194,7 @@ class Relaxation(OwnPrecision):
 
     diverges = False  # structures fail one by one
 
-    batch: Any = None
+    batch: tuple[()] | None = None
     """No samples are drawn."""
 
     def _compute_live(self) -> tuple[Any, Any]:
@@ -221,7 +226,7 @@ class Relaxation(OwnPrecision):
                 reach, most = self._kernel.lists[bucket].reach, self._most_neighbors(bucket)
                 lost = collapsed(geometry, atoms, rows, reach, most)
                 found[bucket] = failed(slots, carry.params[bucket], lost) if lost else slots
-                left = [row for row in rows if row not in lost]
+                left = [int(row) for row in rows if row not in lost]
                 grown |= bool(left)
                 if left:
                     self._grow(bucket, geometry, atoms, left)
@@ -236,7 +241,7 @@ class Relaxation(OwnPrecision):
     def _most_neighbors(self, bucket: int) -> int:
         return most_allowed(self._buckets[bucket].width, self._kernel.lists[bucket].reach)
 
-    def _grow(self, bucket: int, geometry: Any, atoms: Any, rows: Any) -> None:
+    def _grow(self, bucket: int, geometry: Geometry, atoms: Atoms, rows: Sequence[int]) -> None:
         reach, old = self._kernel.lists[bucket].reach, self._widths[bucket]
         width, images = grown(geometry, atoms, rows, reach, (old, self._images[bucket]))
         self._widths[bucket], self._images[bucket] = width, images
@@ -251,7 +256,7 @@ class Relaxation(OwnPrecision):
 
     # Checkpoints.
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> State:
         """The carry and list sizes, with the data from which neighbour lists are rebuilt."""
         carry = super().snapshot()
         origins = [made_from(own.lists) for own in carry.slots]
@@ -264,7 +269,7 @@ class Relaxation(OwnPrecision):
             "images": [list(map(int, images)) for images in self._images],
         }
 
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+    def restore(self, snapshot: State, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; noise depends on the structures' steps alone, so it repeats."""
         self._widths = [int(width) for width in snapshot["widths"]]
         self._images = [as_images(images) for images in snapshot["images"]]
@@ -280,7 +285,7 @@ class Relaxation(OwnPrecision):
 
     @property
     @override
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         hooks = tuple(hook.rule for hook in self._stages.all_hooks)
         return {
             **super().settings,
@@ -301,7 +306,7 @@ class Relaxation(OwnPrecision):
 
     # Hooks.
 
-    def register_hook(self, callback: Any) -> None:
+    def register_hook(self, callback: object) -> None:
         """Register a callback for every run, or a convergence hook that acts on structures."""
         if not isinstance(callback, ConvergenceHook):
             super().register_hook(callback)
@@ -316,7 +321,7 @@ class Relaxation(OwnPrecision):
                 self.carry = self.carry._replace(slots=slots)
                 self._kernel = self._make_kernel()
 
-    def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
+    def adapt(self, plugin: object, argument: str) -> AbstractCallback:
         """Register convergence hooks, which act within the compiled step."""
         if isinstance(plugin, ConvergenceHook) and argument == "callback":
             self.register_hook(plugin)
@@ -348,5 +353,7 @@ class Relaxation(OwnPrecision):
         counts = [len(given.place) for given in self._given]
         return max(math.ceil(n / slots) for n, slots in zip(counts, self._n_slots, strict=True))
 
-    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+    def _estimate_one(
+        self, observable: Callable[[Structures], Observed], fullsum: bool
+    ) -> Observed:
         return observable(self.state)

@@ -1,11 +1,12 @@
 """A progress bar that counts structures."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import override
 
 from ritz.callbacks.progress_bar import AbstractBar
+from ritz.relax.driver import Relaxation
+from ritz.types import Row
 
 
 class StructureProgress(AbstractBar):
@@ -20,12 +21,12 @@ class StructureProgress(AbstractBar):
     _exit_name = "converged"
 
     @override
-    def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
+    def open_bar(self, step: int, driver: Relaxation) -> dict[str, Any]:
         self._exit_name = driver.stages.exit_name
         return {"total": len(driver.settled_state), "unit": "structure"}
 
     @override
-    def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
+    def show(self, done: int, row: Row, driver: Relaxation) -> tuple[int, str]:
         if not row:
             return 0, ""
         counts = {

@@ -1,9 +1,9 @@
 """`ritz relax`: relax structures from files."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Action, Domain, Invocation
@@ -15,8 +15,15 @@ from ritz.cli.relax.output import as_text, counts, write
 from ritz.cli.relax.structures import Row, read, refuse, tell_skipped
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.yaml_text import load_yaml
+from ritz.driver.callback import AbstractCallback
 from ritz.folders.saved import CheckpointError
+from ritz.loggers.base import AbstractLogger
+from ritz.potentials import AbstractPotential
+from ritz.types import Settings
 from ritz.wording import counted
+
+if TYPE_CHECKING:
+    from ritz.relax import AbstractOptimizer
 
 TEXT = """Relax structures from files, all at once, as in `ritz relax *.cif --model lennard-jones`.
 The model is a trained potential, as its file or the run folder of ritz mlip train; or a class of
@@ -107,7 +114,7 @@ class _Relaxing:
         if self.call.dry_run:
             say_dry(self.call, f"{counted(len(good), 'structure')}; everything can be built")
             return 0
-        settings: dict[str, Any] = {"cell": cell, "callback": callbacks}
+        settings: Settings = {"cell": cell, "callback": callbacks}
         if given.max_atoms is not None:
             settings["max_atoms"] = given.max_atoms
         if self.running is None:
@@ -122,7 +129,11 @@ class _Relaxing:
         return 0 if all(row.status == "converged" for row in rows) else 1
 
     def _relax(
-        self, rows: Sequence[Row], model: Any, optimizer: Any, settings: dict[str, Any]
+        self,
+        rows: Sequence[Row],
+        model: AbstractPotential,
+        optimizer: "AbstractOptimizer",
+        settings: Settings,
     ) -> None:
         """Relax, and put what came out into the rows."""
         from ritz.relax import relax
@@ -131,7 +142,7 @@ class _Relaxing:
         settings["callback"] = [*settings["callback"], *saving]
         try:
             found = relax(
-                [row.given for row in rows],
+                [row.given for row in rows if row.given is not None],
                 model,
                 given.fmax,
                 optimizer,
@@ -162,7 +173,7 @@ class _Relaxing:
             f"{output} as files, and another folder."
         ) from error
 
-    def _saving(self) -> list[Any]:
+    def _saving(self) -> list[AbstractCallback]:
         """What saves the run: in its folder, or in the one that is given."""
         from ritz.checkpoint import Checkpoint
 
@@ -179,13 +190,13 @@ class _Relaxing:
             )
         ]
 
-    def _loggers(self) -> list[Any]:
+    def _loggers(self) -> list[AbstractLogger | str]:
         """Where rows go."""
         from ritz.loggers import CSVLog
         from ritz.relax import Trajectory
 
         given = self.given
-        found: list[Any] = []
+        found: list[AbstractLogger | str] = []
         if self.running is not None:
             shown = [one.name for one in self.call.view.numbers]
             log = self.folder / f"{self.call.stage}.csv"
@@ -210,7 +221,7 @@ class _Relaxing:
         way = self._how_it_went(self.running, result, output)
         self.running.say(way, *lines, *self.running.picture("fmax.png"))
 
-    def _how_it_went(self, running: CommandRun, result: Mapping[str, Any], output: Path) -> str:
+    def _how_it_went(self, running: CommandRun, result: Settings, output: Path) -> str:
         """Whether a saved run went on; empty for a new one."""
         if running.steps.begun:
             return running.how_it_went("max_steps", self.given.max_steps, result)

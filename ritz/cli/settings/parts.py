@@ -9,6 +9,7 @@ from jsonargparse.typing import register_type
 
 from ritz.cli.settings.yaml_limits import check_yaml
 from ritz.cli.settings.yaml_text import load_yaml
+from ritz.types import Settings
 
 
 class Part:
@@ -19,12 +20,12 @@ class Part:
         init_args: The arguments; those may be parts too, as dicts.
     """
 
-    def __init__(self, class_path: str, init_args: Mapping[str, Any] | None = None):
+    def __init__(self, class_path: str, init_args: Mapping[str, object] | None = None):
         self.class_path = class_path
         self.init_args = dict(init_args or {})
 
     @classmethod
-    def parse(cls, value: Any) -> "Part":
+    def parse(cls, value: object) -> "Part":
         """From YAML, a dict or a path.
 
         Raises:
@@ -46,14 +47,14 @@ class Part:
             "with class_path and init_args"
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Settings:
         """As YAML has it."""
-        found: dict[str, Any] = {"class_path": self.class_path}
+        found: Settings = {"class_path": self.class_path}
         if self.init_args:
             found["init_args"] = self.init_args
         return found
 
-    def with_argument(self, path: Sequence[str], value: Any) -> "Part":
+    def with_argument(self, path: Sequence[str], value: object) -> "Part":
         """With one argument changed; `path` leads through nested parts."""
         arguments = dict(self.init_args)
         head, *rest = [p for p in path if p != "init_args"]
@@ -94,7 +95,7 @@ def part_fields(kind: type, prefix: str = "") -> dict[str, bool]:
     return found
 
 
-Override = tuple[str, list[str], Any]
+Override = tuple[str, list[str], object]
 """The field, the way to the argument in it, and the value."""
 
 
@@ -150,7 +151,9 @@ def yaml_value(name: str, text: str) -> Any:
         raise ValueError(f"{name}: {text!r} {error}") from error
 
 
-def overridden(name: str, value: Any, way: Sequence[str], new: Any, is_list: bool) -> Any:
+def overridden(
+    name: str, value: Any, way: Sequence[str], new: object, is_list: bool
+) -> Part | list[Part]:
     """A part, or a list of them, with one argument changed.
 
     Raises:

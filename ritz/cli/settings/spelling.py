@@ -38,7 +38,7 @@ def underscored(arguments: Sequence[str], bare: bool) -> list[str]:
     return found
 
 
-def normalised(content: Any, kind: type) -> Any:
+def normalised(content: object, kind: type) -> Any:
     """What a file says, with underscores in the names of settings and arguments.
 
     Args:
@@ -60,7 +60,7 @@ def normalised(content: Any, kind: type) -> Any:
     return found
 
 
-def _with_arguments(value: Any) -> Any:
+def _with_arguments(value: object) -> Any:
     """The same for class paths, their arguments, and class paths among those."""
     if isinstance(value, list):
         return [_with_arguments(entry) for entry in value]
@@ -78,7 +78,7 @@ def _with_arguments(value: Any) -> Any:
     return named
 
 
-def exact(value: Any, hint: Any) -> Any:
+def exact(value: object, hint: Any) -> Any:
     """A float as a whole number, where one is needed and that is what it is."""
     if isinstance(value, float) and value.is_integer() and _needs_int(hint):
         return int(value)

@@ -1,7 +1,7 @@
 """Variable cells, with the logarithm of the deformation as additional coordinates."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,7 @@ class FrechetCell:
         xx, yy, zz, yz, xz, xy = self.mask or (True,) * 6
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
-    def _allowed(self, gradient: Any) -> Any:
+    def _allowed(self, gradient: jax.Array) -> jax.Array:
         gradient = jnp.where(self._mask, gradient, 0)
         mean = jnp.trace(gradient) / 3 * jnp.eye(3, dtype=gradient.dtype)
         if self.hydrostatic:
@@ -78,10 +78,10 @@ class FrechetCell:
         """The part of stress plus pressure, in GPa, that the cell can relax to zero."""
         return self._allowed(stress + self.pressure * jnp.eye(3, dtype=stress.dtype))
 
-    def _scale(self, now: Now) -> Any:
+    def _scale(self, now: Now) -> jax.Array | float:
         return now.n_atoms.astype(now.cell.dtype) if self.factor is None else self.factor
 
-    def _virial(self, now: Now) -> Any:
+    def _virial(self, now: Now) -> jax.Array:
         outside = self.pressure * units.GPa
         return now.virial + outside * volume(now.cell) * jnp.eye(3, dtype=now.cell.dtype)
 
@@ -102,7 +102,9 @@ class FrechetCell:
         cell_forces = -self._allowed(by_log) / self._scale(now)
         return jnp.concatenate([now.forces @ deformation, cell_forces])
 
-    def move(self, state: CellState, now: Now, step: Any) -> tuple[CellState, Any, Any]:
+    def move(
+        self, state: CellState, now: Now, step: jax.Array
+    ) -> tuple[CellState, jax.Array, jax.Array]:
         """Cell state, positions and cell after a change of the coordinates by `step`."""
         log = state.log + step[-3:] / self._scale(now)
         old, new = exponential(state.log), exponential(log)

@@ -1,9 +1,8 @@
 """Molecular dynamics at constant temperature and pressure."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from ase import Atoms as AseAtoms
 from ase import units
 from typing_extensions import override
 
@@ -12,6 +11,7 @@ from ritz.relax.algorithms.integrator import kinetic_energy
 from ritz.relax.algorithms.langevin import NVTLangevin
 from ritz.relax.algorithms.matrices import volume
 from ritz.relax.algorithms.stage import Moved, Now
+from ritz.relax.convergence.convergence_hook import HookLike
 
 
 class NPT(NVTLangevin):
@@ -46,7 +46,7 @@ class NPT(NVTLangevin):
         friction: float = 0.01,
         relaxation: float = 1000.0,
         compressibility: float = 0.45,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(temperature, dt, friction, convergence_hook, max_steps)
@@ -56,7 +56,7 @@ class NPT(NVTLangevin):
 
     @property
     @override
-    def settings(self) -> Any:
+    def settings(self) -> tuple[float, ...]:
         return *super().settings, self.pressure, self.relaxation, self.compressibility
 
     def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
@@ -72,7 +72,7 @@ class NPT(NVTLangevin):
         scale = jnp.exp(growth / 3)
         return (), Moved(scale * x, v / scale, scale * now.cell)
 
-    def check(self, atoms: Any) -> None:
+    def check(self, atoms: AseAtoms) -> None:
         """Refuse structures without a volume that could change."""
         if not all(atoms.pbc):
             raise ValueError("NPT needs a structure that is periodic in all three directions.")

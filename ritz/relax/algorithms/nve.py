@@ -1,6 +1,6 @@
 """Molecular dynamics at constant energy."""
 
-from typing import Any
+from collections.abc import Hashable
 
 from jaxtyping import Array, Float
 from typing_extensions import override
@@ -8,6 +8,7 @@ from typing_extensions import override
 from ritz.checks import check_positive
 from ritz.relax.algorithms.integrator import AbstractIntegrator, thermal
 from ritz.relax.algorithms.stage import Moved, Now
+from ritz.relax.convergence.convergence_hook import HookLike
 
 
 class NVE(AbstractIntegrator):
@@ -25,7 +26,7 @@ class NVE(AbstractIntegrator):
         self,
         dt: float = 1.0,
         temperature: float | None = None,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(dt, convergence_hook, max_steps)
@@ -35,7 +36,7 @@ class NVE(AbstractIntegrator):
 
     @property
     @override
-    def settings(self) -> Any:
+    def settings(self) -> Hashable:
         return self.dt, self.temperature
 
     @override

@@ -3,14 +3,19 @@
 import abc
 import copy
 import functools
-from typing import Any, NamedTuple, Self
+from collections.abc import Hashable
+from typing import NamedTuple, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
+from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from ritz.checks import check_count
-from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
+
+Tree = TypeVar("Tree")
+"""A tree of arrays."""
 
 
 class Now(NamedTuple):
@@ -63,7 +68,7 @@ class AbstractStage(abc.ABC):
     integrates: bool = False
     """Whether this is an integrator, so that structures have a temperature."""
 
-    def __init__(self, convergence_hook: Any, max_steps: int | None):
+    def __init__(self, convergence_hook: HookLike | None, max_steps: int | None):
         hook = convergence_hook
         self.convergence_hook = None if hook is None else ConvergenceHook.of(hook)
         if max_steps is not None:
@@ -72,7 +77,7 @@ class AbstractStage(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def settings(self) -> Any:
+    def settings(self) -> Hashable:
         """Settings that the functions depend on, as numbers, strings, None and tuples of them."""
 
     @abc.abstractmethod
@@ -94,7 +99,7 @@ class AbstractStage(abc.ABC):
         """Forces on the cell, shape (3, 3); rows count in "fmax" if the stage relaxes cells."""
         return jnp.zeros_like(now.cell)
 
-    def check(self, atoms: Any) -> None:  # noqa: B027 - most can treat all
+    def check(self, atoms: AseAtoms) -> None:  # noqa: B027 - most can treat all
         """Refuse a structure that the stage cannot treat.
 
         Raises:
@@ -112,18 +117,18 @@ class AbstractStage(abc.ABC):
         AbstractStage.__init__(other, self.convergence_hook, max_steps)
         return other
 
-    def with_hook(self, convergence_hook: Any) -> Self:
+    def with_hook(self, convergence_hook: HookLike | None) -> Self:
         """A copy of this stage with another `convergence_hook`."""
         other = copy.copy(self)
         AbstractStage.__init__(other, convergence_hook, self.max_steps)
         return other
 
-    def __add__(self, other: Any) -> "FusedStage":
+    def __add__(self, other: "AbstractStage | FusedStage") -> "FusedStage":
         if not isinstance(other, AbstractStage | FusedStage):
             return NotImplemented
         return FusedStage(self, other)
 
-    def _key(self) -> Any:
+    def _key(self) -> Hashable:
         hook = self.convergence_hook
         return type(self), self.settings, self.max_steps, None if hook is None else hook.rule
 
@@ -155,7 +160,9 @@ class FusedStage:
         ValueError: If structures would never leave a stage that is not the last.
     """
 
-    def __init__(self, *stages: Any, hooks: tuple[ConvergenceHook, ...] = ()):
+    def __init__(
+        self, *stages: "AbstractStage | FusedStage", hooks: tuple[ConvergenceHook, ...] = ()
+    ):
         flat: list[AbstractStage] = []
         shifted = list(hooks)
         for stage in stages:
@@ -233,7 +240,7 @@ class FusedStage:
                 f"target_status must be a stage or {n}, the exit, but {target} was given."
             )
 
-    def register_hook(self, hook: Any) -> "FusedStage":
+    def register_hook(self, hook: HookLike) -> "FusedStage":
         """A copy with one more convergence hook.
 
         Without a `source_status` it looks at structures in all stages; without a `target_status`
@@ -241,7 +248,7 @@ class FusedStage:
         """
         return FusedStage(*self.stages, hooks=(*self.hooks, ConvergenceHook.of(hook)))
 
-    def __add__(self, other: Any) -> "FusedStage":
+    def __add__(self, other: "AbstractStage | FusedStage") -> "FusedStage":
         if not isinstance(other, AbstractStage | FusedStage):
             return NotImplemented
         return FusedStage(self, other)
@@ -260,14 +267,14 @@ class FusedStage:
         return hash(self._identity)
 
     @functools.cached_property
-    def _identity(self) -> Any:
+    def _identity(self) -> Hashable:
         return self.stages, tuple(hook.rule for hook in self.all_hooks)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.stages))
 
 
-def fused(stages: Any) -> FusedStage:
+def fused(stages: AbstractStage | FusedStage) -> FusedStage:
     """A stage, or stages, as one `FusedStage`."""
     return stages if isinstance(stages, FusedStage) else FusedStage(stages)
 
@@ -285,10 +292,10 @@ def _placed(hook: ConvergenceHook, source: int | None, target: int | None) -> Co
     return other
 
 
-def select(chosen: Any, new: Any, old: Any) -> Any:
+def select(chosen: jax.Array, new: Tree, old: Tree) -> Tree:
     """For each slot, the leaves of `new` where `chosen`, otherwise those of `old`."""
 
-    def pick(new: Any, old: Any) -> Any:
+    def pick(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
     return jax.tree.map(pick, new, old)

@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.types import Row
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class AllFinished(AbstractCallback):
         self._exit_name = driver.stages.exit_name
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: Any) -> None:
         self._left = log_data["running"] + log_data["waiting"]
         counts = {
             self._exit_name: log_data["converged"],
@@ -49,7 +50,7 @@ class AllFinished(AbstractCallback):
         }
         self._told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: Any) -> None:
         """Stop after a step in which nothing has moved, so that no block must be undone."""
         if not self._left:
             raise _finished(f"all structures have finished ({self._told})")

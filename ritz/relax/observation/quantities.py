@@ -1,8 +1,9 @@
 """The quantities that criteria and rows can refer to."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from ase import units
 
@@ -16,36 +17,36 @@ class Observables(NamedTuple):
 
     geometry: Geometry
     atoms: Atoms
-    velocities: Any
-    energy: Any
-    last_energy: Any
-    forces: Any
-    virial: Any
-    fmax: Any
-    steps: Any
+    velocities: jax.Array
+    energy: jax.Array
+    last_energy: jax.Array
+    forces: jax.Array
+    virial: jax.Array
+    fmax: jax.Array
+    steps: jax.Array
 
     @property
-    def n_atoms(self) -> Any:
+    def n_atoms(self) -> jax.Array:
         """Number of atoms of each structure, shape (n_slots,)."""
         return jnp.sum(self.atoms.mask, axis=-1)
 
     @property
-    def volume(self) -> Any:
+    def volume(self) -> jax.Array:
         """The volume of each cell."""
         return volume(self.geometry.cell)
 
     @property
-    def kinetic(self) -> Any:
+    def kinetic(self) -> jax.Array:
         """Kinetic energy of each structure in eV, shape (n_slots,)."""
         return kinetic_energy(self.velocities, self.atoms.masses)
 
 
-def _pressure(observables: Observables) -> Any:
+def _pressure(observables: Observables) -> jax.Array:
     virial = jnp.trace(observables.virial, axis1=-2, axis2=-1)
     return (2 * observables.kinetic - virial) / (3 * observables.volume) / units.GPa
 
 
-QUANTITIES: dict[str, tuple[bool, Callable[[Observables], Any]]] = {
+QUANTITIES: dict[str, tuple[bool, Callable[[Observables], jax.Array]]] = {
     "fmax": (False, lambda s: s.fmax),
     "energy": (False, lambda s: s.energy),
     "energy_per_atom": (False, lambda s: s.energy / s.n_atoms),
@@ -74,13 +75,13 @@ VIRIAL = ("stress", "pressure")
 """Quantities that need the virial."""
 
 
-def quantity(name: str, observables: Observables) -> tuple[Any, Any]:
+def quantity(name: str, observables: Observables) -> tuple[jax.Array, jax.Array | None]:
     """Values of all slots, and which places hold an atom if each atom has one."""
     per_atom, get = QUANTITIES[name]
     return get(observables), observables.atoms.mask if per_atom else None
 
 
-def check_names(names: Any) -> None:
+def check_names(names: Iterable[str]) -> None:
     """Refuse unknown quantities.
 
     Raises:
