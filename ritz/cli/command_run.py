@@ -1,4 +1,4 @@
-"""What all commands do that run in a folder: take it, go on in it, and tell how it went."""
+"""Commands in run folders: the lock, what is saved, the summary and the picture."""
 
 import contextlib
 import logging
@@ -67,18 +67,18 @@ class CommandRun:
         return jax.process_index() == 0
 
     def callbacks(self) -> list[AbstractCallback]:
-        """Those that the run needs for this object."""
+        """Callbacks that keep the configuration and note the steps of this command."""
         return [KeepConfig(self.folder, self.call.text, self.call.domain), self.steps]
 
     @contextlib.contextmanager
     def recorded(self, unfinished: Callable[[], object]) -> Iterator[None]:
-        """The run itself, as a context manager.
+        """Context manager around the run, so that there is a summary however it ends.
 
         Args:
-            unfinished: Writes the summary where the run gives up or is interrupted.
+            unfinished: Writes the summary of a run that gives up or is interrupted.
 
         Raises:
-            ValueError: If what is saved does not fit, in the words of the command line.
+            ValueError: If the saved run does not fit; the message names settings.
         """
         try:
             with advising_settings(self.call.action):
@@ -93,10 +93,10 @@ class CommandRun:
 
         Args:
             result: Numbers and text by name.
-            **more: What goes beside it.
+            **more: Further entries of the summary, beside those of this command.
 
         Returns:
-            What was written of this command.
+            The entry of this command.
         """
         ended = facts(self.checkpoints) if self.checkpoints.is_dir() else {}
         whole = {**result, **ended}

@@ -25,7 +25,7 @@ _COMMANDS = {
     "plot": "Draw the logs of one or several runs over each other.",
     "status": "Show how far runs are: step, loss, time left and last checkpoint.",
 }
-"""What they are for, by the name of their module; it is imported when it is needed."""
+"""Commands without a domain: what each is for, by the name of its module."""
 
 jsonargparse.set_parsing_settings(add_print_completion_argument=True)
 
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """What `main` does, without its care for signals."""
+    """Run the command without handling signals; returns the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger = logging.getLogger("ritz")
     level = logger.level

@@ -10,7 +10,7 @@ _ADVICE = re.compile(r"give accept_changes=\[(.*?)\] (?:to Checkpoint|in the con
 
 
 def longer(setting: str, given: int, most: int, unit: str) -> str:
-    """A sentence that says what goes on with a run in which nothing is left to do.
+    """A sentence that says how a run goes on in which nothing is left to do.
 
     Args:
         setting: The name of the number of steps.
@@ -34,7 +34,7 @@ def advising_settings(group: str) -> Iterator[None]:
         group: The group of the setting; empty if it is in none.
 
     Raises:
-        ValueError: If what is saved does not fit.
+        ValueError: If the saved run does not fit.
     """
     name = f"{group}.accept_changes".lstrip(".")
 
@@ -55,7 +55,7 @@ def under(key: str, kinds: tuple[type[Exception], ...] = (ValueError,)) -> Itera
     Args:
         key: What is put before the message, with all that separates them, such as "train." or
             "train.sampler: "; a message that begins with the key already stays as it is.
-        kinds: The errors.
+        kinds: The types of errors whose messages are changed.
 
     Raises:
         ValueError: With the message.

@@ -1,4 +1,4 @@
-"""What `summary.json` says of a run, besides its numbers."""
+"""Steps, seconds, stop reason and loss of a saved run, for `summary.json`."""
 
 from pathlib import Path
 

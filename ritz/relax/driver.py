@@ -32,7 +32,7 @@ from ritz.relax.batching.slots import (
 )
 from ritz.relax.checks import SKIN, checked
 from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
-from ritz.relax.convergence.finish import AllFinished, Registered
+from ritz.relax.convergence.finish import AllFinished, RegisteredHook
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
 from ritz.relax.numbers import as_real
 from ritz.relax.observation.explosion import highest_temperature
@@ -325,7 +325,7 @@ class Relaxation(OwnPrecision):
         """Register convergence hooks, which act within the compiled step."""
         if isinstance(plugin, ConvergenceHook) and argument == "callback":
             self.register_hook(plugin)
-            return Registered(plugin)
+            return RegisteredHook(plugin)
         return super().adapt(plugin, argument)
 
     @property

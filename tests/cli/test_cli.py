@@ -94,7 +94,7 @@ BAD = {
     "no log at all": (["plot", "notes.txt"], "notes.txt is no log: its name ends in none of"),
     "unknown quantity": (
         ["plot", "ok.csv", "--quantity", "x"],
-        "has no quantity 'x'; it has: E, word.",
+        "it has: E, word. Name one that all of the runs have; on the command line with --quantity.",
     ),
     "unknown format": (["plot", "ok.csv", "-o", "a.xyz"], "cannot draw a.xyz"),
     "wrong flag": (

@@ -73,6 +73,22 @@ def test_the_same_command_goes_on_and_tells_mistakes(toy):
     assert "`ritz toy`, of work stages" in toy("status", "empty")[2]
 
 
+def test_an_interrupted_command_has_a_summary(toy):
+    Path("interrupts.py").write_text(
+        "import signal\n"
+        "from ritz.callbacks import LambdaCallback\n\n"
+        "def at_step_3() -> LambdaCallback:\n"
+        "    def act(step, row, driver):\n"
+        "        if step == 3:\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "    return LambdaCallback(on_step_end=act)\n"
+    )
+    command = ["toy", "train", "folder=r", "progress=false"]
+    assert toy(*command, "train.callbacks=[interrupts.at_step_3]")[0] == 130
+    summary = json.loads(Path("r/summary.json").read_text())
+    assert summary["stop_reason"] == "INTERRUPTED" and summary["steps"] == 4
+
+
 def test_a_folder_belongs_to_one_domain(toy):
     assert toy("toy", "train", "folder=r", "progress=false")[0] == 0
     before = Path("r/config.yaml").read_bytes()

@@ -95,7 +95,7 @@ class Builder:
 
 
 def _plain(given: Train | Evaluate) -> Settings:
-    """The settings that are no parts; those are made here."""
+    """The settings that a stage takes as they are; objects are made of the others here."""
     names = ("sampler", "optimizer", "update", "single_scores", "callbacks", "loggers")
     fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
     return {name: value for name, value in fields.items() if name not in names}

@@ -56,7 +56,7 @@ class _Commands:
         self.stage = getattr(self.builder, call.action)()
 
     def run(self) -> None:
-        """Do it, and tell what came out."""
+        """Run the stage, and report the result."""
         import jax
 
         from ritz.stages import RunContext

@@ -100,7 +100,7 @@ class _Relaxing:
         self.folder = Path() if running is None else running.folder
 
     def run(self) -> int:
-        """Do it, and tell what came out; returns the exit status."""
+        """Relax, write the results and print the table; returns the exit status."""
         given = self.given
         assert given.model is not None
         model = model_of(given.model)
@@ -135,7 +135,7 @@ class _Relaxing:
         optimizer: "AbstractOptimizer",
         settings: Settings,
     ) -> None:
-        """Relax, and put what came out into the rows."""
+        """Relax, and put the results into the rows."""
         from ritz.relax import relax
 
         given, saving = self.given, self._saving()
@@ -174,7 +174,7 @@ class _Relaxing:
         ) from error
 
     def _saving(self) -> list[AbstractCallback]:
-        """What saves the run: in its folder, or in the one that is given."""
+        """Checkpoints in the run folder, or in the folder that is given for them; none without."""
         from ritz.checkpoint import Checkpoint
 
         given = self.given
@@ -191,7 +191,7 @@ class _Relaxing:
         ]
 
     def _loggers(self) -> list[AbstractLogger | str]:
-        """Where rows go."""
+        """Loggers and the trajectory."""
         from ritz.loggers import CSVLog
         from ritz.relax import Trajectory
 
@@ -208,7 +208,7 @@ class _Relaxing:
         return found
 
     def _report(self, rows: Sequence[Row]) -> None:
-        """Write structures, table and summary, and say what came out."""
+        """Write structures, table and summary, and print the table."""
         output, table = (placed(self.folder, n) for n in (self.given.output, self.given.table))
         write(rows, output, table)
         found = counts(rows)

@@ -1,4 +1,4 @@
-"""The structures that `ritz relax` reads, and what becomes of each."""
+"""The structures that `ritz relax` reads, each a row of the table of results."""
 
 import dataclasses
 import glob
@@ -26,14 +26,14 @@ class Row:
         file: As it was given.
         frame: The place of the structure in it, from 0.
         formula: Chemical.
-        atoms: How many there are.
+        atoms: Number of atoms.
         energy: In eV.
         fmax: The largest force, in eV/Angstrom.
         status: "converged", "unconverged", "failed", "running", or "skipped".
-        steps: How many it has taken.
-        reason: Why it was skipped or has failed.
-        given: The structure; None if it is skipped.
-        relaxed: What became of it.
+        steps: Number of steps taken.
+        reason: Why it was skipped or has failed; empty for others.
+        given: The structure as it was read; None if it is skipped.
+        relaxed: The relaxed structure; None before, or if it is skipped.
     """
 
     file: str

@@ -20,7 +20,7 @@ _LONGEST = 200
 
 
 def check_arguments(arguments: Sequence[str], kind: type[Configuration]) -> None:
-    """Refuse values of groups that are no settings, and class paths of a wrong form.
+    """Refuse values given for whole groups of settings, and class paths of a wrong form.
 
     Args:
         arguments: The command line, where settings have leading dashes.
@@ -78,12 +78,12 @@ def _check_gaps(name: str, kind: type[Configuration], value: str) -> None:
 def check_group(
     content: object, whole: type[Configuration], group: tuple[str, ...], kind: type
 ) -> None:
-    """Refuse what is no setting, and class paths of a wrong form.
+    """Refuse keys that are no settings, and class paths of a wrong form.
 
     Args:
-        content: What YAML says in a group.
+        content: The content of the group, from YAML.
         whole: The `Configuration`.
-        group: The names of the group and those that it is in.
+        group: The names of the outer groups and of this one.
         kind: The dataclass of the group.
 
     Raises:
@@ -132,7 +132,7 @@ def _nested(name: str, setting: str, value: Any, whole: type[Configuration]) -> 
 
 
 def check_part(name: str, value: object, kind: type[Configuration]) -> None:
-    """Refuse what is neither a class path nor a class path with arguments, or no list of these.
+    """Refuse values that are no class path, with or without arguments, or no list of these.
 
     Args:
         name: Of the setting.
@@ -212,7 +212,7 @@ def _in_line(group: str, kind: type[Configuration]) -> str:
 
 
 def _no_group(group: str, given: str, kind: type[Configuration], as_argument: bool) -> str:
-    """What to say of a value that is given for a group of settings, or for a whole file."""
+    """The message about a value given for a group of settings, or for a whole file."""
     if not group:
         example = "seed: 0" if hasattr(kind, "seed") else "folder: runs/a"
         return f"settings with their values are needed, such as {example}, but {given} was given."
@@ -229,7 +229,7 @@ def _shown(value: object) -> str:
 
 
 def _flow(value: object) -> str:
-    """YAML in one line."""
+    """A value as YAML in one line."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
     return " ".join(text.removesuffix("...\n").split())
 

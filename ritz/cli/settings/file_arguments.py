@@ -31,7 +31,7 @@ def with_named_files(
 
 
 def _with_values(arguments: Sequence[str], kind: type[Configuration]) -> list[str]:
-    """The same with `--name=true` for `--name`, and `--name=false` for `--name false`."""
+    """A command line with `--name=true` for `--name`, and `--name=false` for `--name false`."""
     flags = [name for name, hint in dotted_hints(kind) if hint is bool]
 
     def is_bare(token: str) -> bool:
@@ -51,7 +51,7 @@ def _with_values(arguments: Sequence[str], kind: type[Configuration]) -> list[st
 
 
 def _parted(arguments: Sequence[str], kind: type[Configuration]) -> tuple[list[str], list[str]]:
-    """Options with their values, and settings; and files."""
+    """Splits a command line into options and settings with their values, and files."""
     options: list[str] = []
     files: list[str] = []
     awaits_value = False

@@ -1,4 +1,4 @@
-"""Which setting a wrong name was meant to be."""
+"""Finds the setting that was meant by a wrong name."""
 
 import difflib
 import inspect
@@ -9,7 +9,7 @@ from ritz.cli.settings.parts import part_fields
 from ritz.cli.settings.spelling import dotted_hints
 
 _CLOSE = 0.6
-"""The least similarity of names that are taken for each other, as `difflib` counts it."""
+"""Least similarity of two names, from 0 to 1 as in `difflib`, for one to be suggested."""
 
 
 class Configuration(Protocol):

@@ -13,7 +13,7 @@ from ritz.types import Settings
 
 
 class Part:
-    """How to make an object: its class or function, and the arguments.
+    """A class or function with arguments, from which an object is made.
 
     Args:
         class_path: A path such as "optax.adam", or a short name.
@@ -26,7 +26,7 @@ class Part:
 
     @classmethod
     def parse(cls, value: object) -> "Part":
-        """From YAML, a dict or a path.
+        """Make a part from YAML, a mapping or a path.
 
         Raises:
             ValueError: If it is something else.
@@ -48,14 +48,14 @@ class Part:
         )
 
     def as_dict(self) -> Settings:
-        """As YAML has it."""
+        """A mapping with `class_path`, and `init_args` if there are any, as in YAML."""
         found: Settings = {"class_path": self.class_path}
         if self.init_args:
             found["init_args"] = self.init_args
         return found
 
     def with_argument(self, path: Sequence[str], value: object) -> "Part":
-        """With one argument changed; `path` leads through nested parts."""
+        """A copy with one argument changed; `path` leads through nested parts."""
         arguments = dict(self.init_args)
         head, *rest = [p for p in path if p != "init_args"]
         if rest:
@@ -96,13 +96,13 @@ def part_fields(kind: type, prefix: str = "") -> dict[str, bool]:
 
 
 Override = tuple[str, list[str], object]
-"""The field, the way to the argument in it, and the value."""
+"""Field, names that lead to the argument in it, and value."""
 
 
 def split_overrides(
     arguments: Sequence[str], fields: Mapping[str, bool]
 ) -> tuple[list[str], list[Override]]:
-    """Take out of a command line what changes arguments of parts.
+    """Take the settings that change arguments of parts out of a command line.
 
     `a.b=value` without dashes becomes `--a.b=value`.
 
@@ -139,10 +139,10 @@ def split_overrides(
 
 
 def yaml_value(name: str, text: str) -> Any:
-    """What the text of a setting says as YAML.
+    """The value of a setting, from its text as YAML.
 
     Raises:
-        ValueError: If it is none: one line that names the setting.
+        ValueError: If it is no YAML: one line that names the setting.
     """
     check_yaml(text, name)
     try:

@@ -39,7 +39,7 @@ def underscored(arguments: Sequence[str], bare: bool) -> list[str]:
 
 
 def normalised(content: object, kind: type) -> Any:
-    """What a file says, with underscores in the names of settings and arguments.
+    """The content of a file, with underscores in the names of settings and arguments.
 
     Args:
         content: From YAML.
@@ -61,7 +61,7 @@ def normalised(content: object, kind: type) -> Any:
 
 
 def _with_arguments(value: object) -> Any:
-    """The same for class paths, their arguments, and class paths among those."""
+    """A value with underscores in the names of arguments of class paths, also of nested ones."""
     if isinstance(value, list):
         return [_with_arguments(entry) for entry in value]
     if not isinstance(value, Mapping):
@@ -79,7 +79,7 @@ def _with_arguments(value: object) -> Any:
 
 
 def exact(value: object, hint: Any) -> Any:
-    """A float as a whole number, where one is needed and that is what it is."""
+    """A float without a fraction, such as 1e5, as an int where the setting takes an int."""
     if isinstance(value, float) and value.is_integer() and _needs_int(hint):
         return int(value)
     return value

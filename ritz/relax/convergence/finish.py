@@ -76,7 +76,7 @@ class AllFinished(AbstractCallback):
         return False
 
 
-class Registered(AbstractCallback):
+class RegisteredHook(AbstractCallback):
     """Stands for a convergence hook that acts within the compiled step."""
 
     def __init__(self, hook: ConvergenceHook):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from ase import units
+from jaxtyping import Array, Float, Int
 
 from ritz.relax.algorithms.integrator import kinetic_energy, temperature_of
 from ritz.relax.algorithms.matrices import volume
@@ -13,17 +14,20 @@ from ritz.relax.batching.batch import Atoms, Geometry
 
 
 class Observables(NamedTuple):
-    """What criteria and rows can ask about the structures of all slots at a step."""
+    """Quantities of the structures in all slots at a step, for criteria and rows."""
 
     geometry: Geometry
     atoms: Atoms
-    velocities: jax.Array
-    energy: jax.Array
-    last_energy: jax.Array
-    forces: jax.Array
-    virial: jax.Array
-    fmax: jax.Array
-    steps: jax.Array
+    velocities: Float[Array, "slots n 3"]
+    energy: Float[Array, " slots"]
+    """Energies in eV."""
+    last_energy: Float[Array, " slots"]
+    """Energies at the last evaluation, in eV; infinite before the first."""
+    forces: Float[Array, "slots n 3"]
+    virial: Float[Array, "slots 3 3"]
+    """Derivatives of the energies by strain, in eV."""
+    fmax: Float[Array, " slots"]
+    steps: Int[Array, " slots"]
 
     @property
     def n_atoms(self) -> jax.Array:
@@ -32,7 +36,7 @@ class Observables(NamedTuple):
 
     @property
     def volume(self) -> jax.Array:
-        """The volume of each cell."""
+        """Volume of each cell in Angstrom^3, shape (n_slots,)."""
         return volume(self.geometry.cell)
 
     @property

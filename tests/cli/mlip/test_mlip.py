@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import ase.io
 import jax
@@ -71,6 +72,16 @@ def test_the_folder_alone_goes_on(trained, capsys):
         "ritz: data.train: which files? Give data.train='[data/*.xsf]', for example; or the folder "
         "of a run to go on with: none holds none.\n"
     )
+
+
+def test_a_lost_result_is_written_again(trained, tmp_path, capsys):
+    """Of a run in which all epochs are done."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    (folder / "potential.npz").unlink()
+    assert main(["mlip", "train", f"folder={folder}", "progress=false"]) == 0
+    told = "the saved run has 3 epochs or more, and none was added; a larger train.iterations goes"
+    assert told in capsys.readouterr().out and (folder / "potential.npz").is_file()
 
 
 def test_predictions_and_export(trained, capsys):
