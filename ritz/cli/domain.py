@@ -71,8 +71,8 @@ class Domain:
 
     Args:
         kind: The dataclass of the configuration, see `Configuration`; it has a `folder`.
-        actions: The actions by name. A domain that does one thing has an action with an empty name, and the
-            command is `ritz NAME`.
+        actions: The actions by name. A domain that does one thing has an action with an empty name,
+            and the command is `ritz NAME`.
         shares_samples: Whether several processes can share the work.
         files: The setting of the files that may stand on the command line without its name.
         name: The name of the command in the registry.
