@@ -10,10 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import netket as nk
-from jax.experimental.sparse import JAXSparse
-from jaxtyping import Array, PyTree
-from netket.operator import AbstractOperator
-from netket.sampler import Sampler, SamplerState
+from jaxtyping import PyTree
 from threadpoolctl import threadpool_limits
 from typing_extensions import override
 
@@ -30,13 +27,7 @@ from ritz.lattice.first_samples import (
 )
 from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
-from ritz.lattice.kernel import (
-    FullSumKernel,
-    LatticeKernel,
-    SamplingCarry,
-    SamplingKernel,
-    Settings,
-)
+from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, Settings
 from ritz.lattice.local_update import TwoStates, local_update
 from ritz.lattice.move_counts import moves, moves_since
 from ritz.lattice.operators import (
@@ -75,9 +66,9 @@ class LatticeDriver(CompiledDriver):
 
     def __init__(
         self,
-        hamiltonian: AbstractOperator,
+        hamiltonian: nk.operator.AbstractOperator,
         variational_state: State,
-        observables: Mapping[str, AbstractOperator] | None,
+        observables: Mapping[str, nk.operator.AbstractOperator] | None,
         energy_offset: float,
         n_dof: int | None,
         local_updates: bool,
@@ -98,8 +89,8 @@ class LatticeDriver(CompiledDriver):
         self._hamiltonian = hamiltonian
         self._operator = named("hamiltonian", lambda: traceable(hamiltonian, hilbert))
         self._observables = checked_observables(observables, hilbert, loss_name)
-        self._checked: Sampler | None = None
-        self._checked_batch: Array | None = None
+        self._checked: nk.sampler.Sampler | None = None
+        self._checked_batch: jax.Array | None = None
         self.energy_offset = energy_offset
         self.n_dof = n_dof or getattr(hilbert, "n_fermions", None) or hilbert.size
         self.blas_threads = blas_threads
@@ -107,12 +98,12 @@ class LatticeDriver(CompiledDriver):
         self._watch = Watch.begin()
         self._moves_made: tuple[int, int] | None = None
         self._compiled_kinds: dict[type, bool] = {}
-        self._full_sum: tuple[JAXSparse, Array, dict[str, JAXSparse]] | None = None
+        self._full_sum: tuple[PyTree, jax.Array, dict[str, PyTree]] | None = None
 
     telling_doubts = TELLING
     doubt_remedies = REMEDIES
 
-    def _log_psi(self, params: PyTree, x: Array) -> Array:
+    def _log_psi(self, params: PyTree, x: jax.Array) -> jax.Array:
         return self.state._apply_fun({"params": params, **(self.state.model_state or {})}, x)
 
     def _find_flips(self) -> Flips | None:
@@ -135,7 +126,7 @@ class LatticeDriver(CompiledDriver):
         return self.loss
 
     @property
-    def hamiltonian(self) -> AbstractOperator:
+    def hamiltonian(self) -> nk.operator.AbstractOperator:
         """The Hamiltonian as it was given."""
         return self._hamiltonian
 
@@ -159,11 +150,11 @@ class LatticeDriver(CompiledDriver):
         )
 
     @property
-    def _carried_sampler(self) -> SamplerState | None:
+    def _carried_sampler(self) -> nk.sampler.SamplerState | None:
         """The sampler's state, if the kernel draws the samples."""
         return self.state.sampler_state if self._samples_compiled else None
 
-    def _put(self, carry: SamplingCarry) -> None:
+    def _put(self, carry: PyTree) -> None:
         """Store the parameters and the sampler's state."""
         state = self.state
         state.parameters = carry.params
@@ -256,9 +247,8 @@ class LatticeDriver(CompiledDriver):
             self.state.sample()
             self._moves_made = moves_since(before, self.state.sampler_state)
         result = super()._compute_live()
-        samples: PyTree = self.batch
         if drawn and not self._is_checked:
-            check_configurations(sampler, samples, "samples", True)
+            check_configurations(sampler, self.batch, "samples", True)
             check_drawn(sampler, self.state.sampler_state)
             self._checked = sampler
         return result
@@ -275,8 +265,7 @@ class LatticeDriver(CompiledDriver):
 
     def _log_additional_data(self, log_data: Row) -> None:
         if self.block is None and self._moves_made is not None:
-            accepted, made = self._moves_made
-            acceptance = accepted / made
+            acceptance = self._moves_made[0] / self._moves_made[1]
             frozen = acceptance < LOWEST_ACCEPTANCE
             lost = bool(self._watch.is_lost(self.loss.mean.real))
             doubts = {"acceptance": frozen, "exploded": frozen and lost}
@@ -295,8 +284,7 @@ class LatticeDriver(CompiledDriver):
     @property
     @override
     def settings(self) -> dict[str, object]:
-        state = self.state
-        fingerprints = dict(self._fingerprints)
+        state, fingerprints = self.state, dict(self._fingerprints)
         found = {
             **super().settings,
             "hilbert": state.hilbert,
@@ -349,7 +337,7 @@ class LatticeDriver(CompiledDriver):
         check_operator(observable)
         check_space(observable, self.state.hilbert)
 
-    def _estimate_one(self, observable: AbstractOperator, fullsum: bool) -> nk.stats.Stats:
+    def _estimate_one(self, observable: Any, fullsum: bool) -> nk.stats.Stats:
         state = self.state
         if fullsum and not self._sums:
             state = nk.vqs.FullSumState(

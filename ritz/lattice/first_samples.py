@@ -4,6 +4,7 @@ import jax
 import netket as nk
 import numpy as np
 from jax import Array
+from jaxtyping import PyTree
 from netket.sampler import Sampler, SamplerState
 from netket.sampler.rules import ExchangeRule, LocalRule
 
@@ -39,7 +40,7 @@ def check_sampler(sampler: Sampler) -> None:
         )
 
 
-def check_configurations(sampler: Sampler, x: Array, what: str, drawn: bool) -> None:
+def check_configurations(sampler: Sampler, x: PyTree, what: str, drawn: bool) -> None:
     """Refuse configurations that do not belong to the sampler's space.
 
     Args:

@@ -7,12 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import netket as nk
-from flax import linen as nn
 from jaxtyping import Array, Bool, PyTree
 from netket.graph import AbstractGraph
 from netket.hilbert import AbstractHilbert
 from netket.sampler import MetropolisRule
-from netket.sampler.metropolis import MetropolisSamplerState
+from netket.sampler.metropolis import MetropolisSamplerState as ChainState
 from netket.sampler.rules import ExchangeRule, LocalRule
 from netket.utils import struct
 
@@ -32,11 +31,10 @@ from ritz.lattice.space import is_constrained
 _SWEEPS_TO_LEAVE_ZEROS = 100
 """Largest number of extra sweeps for chains at psi = 0 to leave it."""
 
-
 Change = Callable[[Array, PyTree, Array, Array, Array], tuple[Array, PyTree]]
 """`(x, cache, sites, old, new) -> (change of the log-probability, new cache)`."""
 
-Sweeping = tuple[MetropolisSamplerState, Array, Array]
+Sweeping = tuple[ChainState, Array, Array]
 """State, sweeps left to leave zeros, and sweeps done."""
 
 
@@ -98,7 +96,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         self,
         machine: Any,
         parameters: PyTree,
-        state: MetropolisSamplerState,
+        state: ChainState,
         chain_length: int,
         return_log_probabilities: bool = False,
     ) -> Any:
@@ -108,9 +106,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         n_spare = jnp.asarray(_SWEEPS_TO_LEAVE_ZEROS)
         if update is None:
 
-            def advance(
-                state: MetropolisSamplerState, n_spare: Array
-            ) -> tuple[MetropolisSamplerState, Array]:
+            def advance(state: ChainState, n_spare: Array) -> tuple[ChainState, Array]:
                 return _leave_zeros(evaluate, state, n_spare, at_least=1)
 
         else:
@@ -118,14 +114,12 @@ class SweepSampler(nk.sampler.MetropolisSampler):
             if update.has_zeros:  # ratios to psi = 0 are not defined: amplitudes are needed
                 state, n_spare = _leave_zeros(evaluate, state, n_spare, at_least=0)
 
-            def advance(
-                state: MetropolisSamplerState, n_spare: Array
-            ) -> tuple[MetropolisSamplerState, Array]:
+            def advance(state: ChainState, n_spare: Array) -> tuple[ChainState, Array]:
                 return sweep(state), n_spare
 
         def one(
-            walk: tuple[MetropolisSamplerState, Array], _: None
-        ) -> tuple[tuple[MetropolisSamplerState, Array], tuple[Array, Array]]:
+            walk: tuple[ChainState, Array], _: None
+        ) -> tuple[tuple[ChainState, Array], tuple[Array, Array]]:
             state, n_spare = advance(*walk)
             return (state, n_spare), (state.σ, state.log_prob)
 
@@ -150,7 +144,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
 
         return in_chunks(evaluate, x, self.chunk_size)
 
-    def _draw(self, state: MetropolisSamplerState, moves: Moves) -> tuple[Array, tuple[Array, ...]]:
+    def _draw(self, state: ChainState, moves: Moves) -> tuple[Array, tuple[Array, ...]]:
         """Random numbers of a sweep: the new key, moves, and logarithms of uniform numbers."""
         key, move_key, accept_key = jax.random.split(state.rng, 3)
         drawn = moves.draw(move_key, self.sweep_size, self.n_batches)
@@ -159,10 +153,10 @@ class SweepSampler(nk.sampler.MetropolisSampler):
 
     def _sweep(
         self,
-        start: Callable[[MetropolisSamplerState], PyTree],
+        start: Callable[[ChainState], PyTree],
         change: Change,
-        state: MetropolisSamplerState,
-    ) -> tuple[MetropolisSamplerState, PyTree]:
+        state: ChainState,
+    ) -> tuple[ChainState, PyTree]:
         """One sweep of all chains.
 
         Args:
@@ -200,9 +194,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         )
         return state, cache
 
-    def _update_sweep(
-        self, update: LocalUpdate, tables: PyTree, state: MetropolisSamplerState
-    ) -> MetropolisSamplerState:
+    def _update_sweep(self, update: LocalUpdate, tables: PyTree, state: ChainState) -> ChainState:
         def change(
             x: Array, cache: PyTree, sites: Array, old: Array, new: Array
         ) -> tuple[Array, PyTree]:
@@ -211,9 +203,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
 
         return self._sweep(lambda state: update.start(tables, state.σ), change, state)[0]
 
-    def _evaluate_sweep(
-        self, machine: Any, parameters: PyTree, state: MetropolisSamplerState
-    ) -> MetropolisSamplerState:
+    def _evaluate_sweep(self, machine: Any, parameters: PyTree, state: ChainState) -> ChainState:
         def change(
             x: Array, log_prob: Array, sites: Array, old: Array, new: Array
         ) -> tuple[Array, Array]:
@@ -232,11 +222,11 @@ def _at_zero(log_prob: Array) -> Bool[Array, " n_chains"]:
 
 
 def _leave_zeros(
-    sweep: Callable[[MetropolisSamplerState], MetropolisSamplerState],
-    state: MetropolisSamplerState,
+    sweep: Callable[[ChainState], ChainState],
+    state: ChainState,
     n_spare: Array,
     at_least: int,
-) -> tuple[MetropolisSamplerState, Array]:
+) -> tuple[ChainState, Array]:
     """Sweep `at_least` times, and further until no chain is where psi = 0, at most `n_spare` times.
 
     Returns:
@@ -270,10 +260,10 @@ def MetropolisLocal(hilbert: AbstractHilbert, **options: Any) -> SweepSampler:
 
 
 def MetropolisExchange(
-    hilbert: Any,
+    hilbert: AbstractHilbert,
     *,
     graph: AbstractGraph | None = None,
-    clusters: list[tuple[int, int]] | None = None,
+    clusters: Any = None,
     d_max: int = 1,
     **options: Any,
 ) -> SweepSampler:
@@ -299,7 +289,7 @@ def MetropolisExchange(
 
 
 def mc_state(
-    model: nn.Module,
+    model: Any,
     hilbert: AbstractHilbert,
     *,
     n_samples: int = 1024,
