@@ -13,9 +13,9 @@ from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.settings.checks import check_arguments, check_names
 from ritz.cli.settings.config_file import with_checked_files
 from ritz.cli.settings.file_arguments import with_named_files
-from ritz.cli.settings.known import Configuration
 from ritz.cli.settings.parts import overridden, part_fields, split_overrides
 from ritz.cli.settings.spelling import underscored, whole_numbers
+from ritz.cli.settings.suggestions import Configuration
 from ritz.cli.settings.yaml_limits import check_yaml
 
 _logger = logging.getLogger("ritz")

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Collection, Sequence
 
-from ritz.cli.settings.known import Configuration, close_to, nearest, owner
+from ritz.cli.settings.suggestions import Configuration, close_to, nearest, owner
 
 
 @dataclasses.dataclass(frozen=True)

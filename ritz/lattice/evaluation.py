@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.driver.processes.consensus import alone
+from ritz.driver.signatures import suggests_names
 from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeKernel, Settings
@@ -115,6 +116,7 @@ class Evaluation(LatticeDriver):
 
     adjustable = frozenset({"chunk_sizes"})
 
+    @suggests_names
     def __init__(
         self,
         hamiltonian: AbstractOperator,

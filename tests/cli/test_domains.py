@@ -8,8 +8,8 @@ import pytest
 
 from ritz.cli import domains
 from ritz.cli.main import main
-from ritz.cli.settings.known import groups
 from ritz.cli.settings.parts import part_fields
+from ritz.cli.settings.suggestions import groups
 from ritz.folders.config import domain_of
 from ritz.folders.view import ANY_RUN, LOSS, Quantity, RunView
 from ritz.stages.parts import find

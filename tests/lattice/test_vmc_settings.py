@@ -12,7 +12,7 @@ from ritz.callbacks import (
     ReduceLROnPlateau,
     TrustRegion,
 )
-from ritz.lattice import VMC
+from ritz.lattice import VMC, Evaluation
 from ritz.updates import SPRING, SR, MinSR
 from tests.lattice.models import ISING, assert_trees_close, full_state, mc_state, run, vmc
 
@@ -159,3 +159,5 @@ def test_misspelt_arguments():
         VMC(ISING, 0.05, variational_state=None, updat=SR())
     with pytest.raises(TypeError, match=r"argument 'variational_sate'; did you mean variational_s"):
         VMC(ISING, 0.05, variational_sate=None)
+    with pytest.raises(TypeError, match="Evaluation has no argument 'observable'; did you mean ob"):
+        Evaluation(ISING, variational_state=None, observable={})

@@ -37,11 +37,11 @@ def run(call: Invocation) -> None:
     import ritz.lattice  # noqa: F401
 
     with in_folder(call) as running:
-        _Commands(call, running).run()
+        _LatticeCommand(call, running).run()
 
 
-class _Commands:
-    """Trains or evaluates.
+class _LatticeCommand:
+    """A command of `ritz lattice`, `train` or `evaluate`.
 
     Args:
         call: The command.

@@ -48,9 +48,9 @@ def run(call: Invocation) -> int:
 
     _check(call.config)
     if call.config.folder is None:
-        return _Relaxing(call, None).run()
+        return _RelaxCommand(call, None).run()
     with in_folder(call) as running:
-        return _Relaxing(call, running).run()
+        return _RelaxCommand(call, running).run()
 
 
 def _check(given: RelaxRun) -> None:
@@ -86,8 +86,8 @@ def _check(given: RelaxRun) -> None:
         raise ValueError("checkpoint: the run folder has the checkpoints; leave out one of them.")
 
 
-class _Relaxing:
-    """Relaxes the structures of a command.
+class _RelaxCommand:
+    """A command `ritz relax`: reads, relaxes and writes structures.
 
     Args:
         call: The command.

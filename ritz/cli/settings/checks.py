@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from ritz.cli.settings.known import Configuration, close_to, groups, nearest, owner
 from ritz.cli.settings.parts import part_fields, yaml_value
 from ritz.cli.settings.spelling import dotted_hints
+from ritz.cli.settings.suggestions import Configuration, close_to, groups, nearest, owner
 from ritz.types import Settings
 
 _PART = ("class_path", "init_args")

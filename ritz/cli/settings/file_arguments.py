@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ritz.cli.settings.known import Configuration, owner
 from ritz.cli.settings.spelling import FLAGS, SETTING, dotted_hints, underscored
+from ritz.cli.settings.suggestions import Configuration, owner
 from ritz.cli.settings.yaml_text import load_yaml
 
 
