@@ -12,9 +12,11 @@ import jax
 from ritz.checkpoint.ownership import take
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
-from ritz.cli.messages import advising_settings, longer
+from ritz.cli.domains import load
+from ritz.cli.messages import advising_settings, longer, other_run
 from ritz.cli.results import facts
-from ritz.cli.run_folder import KeepConfig, RunFolder
+from ritz.cli.run_folder import KeepConfig, RunFolder, changed
+from ritz.cli.settings.yaml_text import load_yaml
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
 from ritz.folders.saved import entries
@@ -83,10 +85,26 @@ class CommandRun:
         try:
             with advising_settings(self.call.action):
                 yield
+        except ValueError as error:
+            told = other_run(str(error), self.folder, self._changes())
+            if told == str(error):
+                raise
+            raise ValueError(told) from error
         except (SystemExit, KeyboardInterrupt):  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
             raise
+
+    def _changes(self) -> list[str]:
+        """How the settings of this command differ from those of the run folder."""
+        call = self.call
+        others = tuple(f"{name}." for name in load(call.domain).actions if name != call.action)
+        try:
+            saved = RunFolder(self.folder).config
+        except ValueError:  # it is damaged
+            return []
+        lines = [] if saved is None else changed(saved, load_yaml(call.text))
+        return [line for line in lines if not line.startswith(others)]
 
     def summarise(self, result: Mapping[str, object], **more: Any) -> Settings:
         """Put the result into the summary, with steps and stop reason if there were steps.

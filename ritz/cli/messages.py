@@ -2,10 +2,16 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from ritz.folders.config import CONFIG
 from ritz.folders.saved import CheckpointError
 
+_MOST_CHANGES = 4
+"""Changed settings that are listed."""
+_FREE = ("folder", "iterations", "accept_changes", "save_time_interval", "save_step_interval")
+"""Last words of settings that may always differ from those of the saved run."""
 _ADVICE = re.compile(r"give accept_changes=\[(.*?)\] (?:to Checkpoint|in the configuration)\.")
 
 
@@ -46,6 +52,29 @@ def advising_settings(group: str) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise ValueError(_ADVICE.sub(setting, str(error))) from error
+
+
+def other_run(told: str, folder: Path, changes: Sequence[str]) -> str:
+    """The message of a run that does not fit the saved one, in settings of the configuration.
+
+    Args:
+        told: The message of the checkpoint.
+        folder: The run folder.
+        changes: How the settings differ, "NAME was OLD, is NEW" each.
+
+    Returns:
+        The message; unchanged if it is about something else, or no setting can be the cause.
+    """
+    names = [change.partition(" ")[0].rpartition(".")[2] for change in changes]
+    lines = [line for line, name in zip(changes, names, strict=True) if name not in _FREE]
+    if "is of another run" not in told or not lines:
+        return told
+    more = f"; and {len(lines) - _MOST_CHANGES} more" * (len(lines) > _MOST_CHANGES)
+    _, _, hint = told.partition("or another folder.")
+    return (
+        f"{folder} holds a run with other settings: {'; '.join(lines[:_MOST_CHANGES])}{more}. Use "
+        f"those of that run (--config {folder / CONFIG}), or another folder.{hint}"
+    )
 
 
 @contextlib.contextmanager
