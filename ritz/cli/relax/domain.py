@@ -63,13 +63,13 @@ def _check(given: RelaxRun) -> None:
 
     missing = ["files"] * (not given.files) + ["--model"] * (given.model is None)
     if missing:
+        files = "; files are names or patterns, such as new/*.cif" * (not given.files)
         model = (
             "; a model is a name such as lennard-jones, a file such as potential.npz, or the "
             "folder of a run of ritz mlip train"
-        )
+        ) * (given.model is None)
         raise ValueError(
-            f"{' and '.join(missing)} must be given{model * (given.model is None)} "
-            "(see ritz relax --help)"
+            f"{' and '.join(missing)} must be given{files}{model} (see ritz relax --help)"
         )
     check_positive("fmax", given.fmax)
     check_finite("pressure", given.pressure, "GPa")
