@@ -124,8 +124,8 @@ def test_cells_logs_and_checkpoints(folder, capsys):
         ),
         (
             [],
-            "ritz: files and --model must be given; files are names or patterns, such as new/*.cif; "
-            "a model is a name such as lennard-jones",
+            "ritz: files and --model must be given; files are names or patterns, such as new/*.cif"
+            "; a model is a name such as lennard-jones",
         ),
         (["two.extxyz"], "ritz: --model must be given; a model is a name"),
         (MODEL, "ritz: files must be given; files are names or patterns, such as new/*.cif (see"),
