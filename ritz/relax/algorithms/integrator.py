@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from typing_extensions import override
 
 from ritz.checks import check_positive
-from ritz.relax.algorithms.stage import AbstractStage, Now
+from ritz.relax.algorithms.stage import AbstractStage, StructureState
 from ritz.relax.convergence.convergence_hook import HookLike
 
 
@@ -33,16 +33,16 @@ class AbstractIntegrator(AbstractStage):
     def _dt(self) -> float:
         return self.dt * units.fs
 
-    def _kick(self, velocities: jax.Array, now: Now) -> jax.Array:
+    def _kick(self, velocities: jax.Array, now: StructureState) -> jax.Array:
         """Change of the velocities by the forces in half a time step."""
         return velocities + 0.5 * self._dt * now.forces / now.masses[:, None]
 
     @override
-    def velocities(self, state: PyTree, now: Now) -> Float[Array, "n 3"]:
+    def velocities(self, state: PyTree, now: StructureState) -> Float[Array, "n 3"]:
         return self._kick(now.velocities, now)
 
 
-def thermal(now: Now, temperature: float) -> Float[Array, "n 3"]:
+def thermal(now: StructureState, temperature: float) -> Float[Array, "n 3"]:
     """Velocities drawn from Maxwell's and Boltzmann's distribution at `temperature`, in K."""
     noise = jax.random.normal(now.key, now.velocities.shape, now.velocities.dtype)
     spread = jnp.sqrt(units.kB * temperature / now.masses)[:, None]
@@ -60,6 +60,6 @@ def temperature_of(kinetic: jax.Array, movable: Bool[Array, "... n 3"]) -> Float
     return 2 * kinetic / (units.kB * jnp.maximum(n_free, 1))
 
 
-def thermal_if_at_rest(now: Now, temperature: float) -> Float[Array, "n 3"]:
+def thermal_if_at_rest(now: StructureState, temperature: float) -> Float[Array, "n 3"]:
     """The given velocities, or thermal ones for structures at rest."""
     return jnp.where(jnp.any(now.velocities != 0), now.velocities, thermal(now, temperature))

@@ -10,7 +10,7 @@ from ritz.checks import check_finite, check_positive
 from ritz.relax.algorithms.integrator import kinetic_energy
 from ritz.relax.algorithms.langevin import NVTLangevin
 from ritz.relax.algorithms.matrices import volume
-from ritz.relax.algorithms.stage import Moved, Now
+from ritz.relax.algorithms.stage import PhasePoint, StructureState
 from ritz.relax.convergence.convergence_hook import HookLike
 
 
@@ -59,7 +59,7 @@ class NPT(NVTLangevin):
     def settings(self) -> tuple[float, ...]:
         return *super().settings, self.pressure, self.relaxation, self.compressibility
 
-    def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
+    def advance(self, state: tuple[()], now: StructureState) -> tuple[tuple[()], PhasePoint]:
         """B A O A, and a new volume."""
         size = volume(now.cell)
         kinetic = kinetic_energy(now.velocities, now.masses)
@@ -70,7 +70,7 @@ class NPT(NVTLangevin):
         growth = rate * (inside - self.pressure * units.GPa) * self._dt + spread * noise
         x, v = self._baoa(now)
         scale = jnp.exp(growth / 3)
-        return (), Moved(scale * x, v / scale, scale * now.cell)
+        return (), PhasePoint(scale * x, v / scale, scale * now.cell)
 
     def check(self, atoms: AseAtoms) -> None:
         """Refuse structures without a volume that could change."""

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.algorithms.integrator import AbstractIntegrator, thermal
-from ritz.relax.algorithms.stage import Moved, Now
+from ritz.relax.algorithms.stage import PhasePoint, StructureState
 from ritz.relax.convergence.convergence_hook import HookLike
 
 
@@ -40,12 +40,12 @@ class NVE(AbstractIntegrator):
         return self.dt, self.temperature
 
     @override
-    def enter(self, now: Now) -> tuple[tuple[()], Float[Array, "n 3"]]:
+    def enter(self, now: StructureState) -> tuple[tuple[()], Float[Array, "n 3"]]:
         if self.temperature is None:
             return (), now.velocities
         return (), thermal(now, self.temperature)
 
     @override
-    def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
+    def advance(self, state: tuple[()], now: StructureState) -> tuple[tuple[()], PhasePoint]:
         v = self._kick(now.velocities, now)
-        return (), Moved(now.positions + self._dt * v, v, now.cell)
+        return (), PhasePoint(now.positions + self._dt * v, v, now.cell)

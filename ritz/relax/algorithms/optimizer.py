@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.algorithms.cell import CellState, FrechetCell
-from ritz.relax.algorithms.stage import AbstractStage, Moved, Now
+from ritz.relax.algorithms.stage import AbstractStage, PhasePoint, StructureState
 from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
 
 
@@ -90,23 +90,27 @@ class AbstractOptimizer(AbstractStage):
         """New state, and step of shape (m, 3), zero for coordinates without forces."""
 
     @override
-    def enter(self, now: Now) -> tuple[OptimizerState, jax.Array]:
+    def enter(self, now: StructureState) -> tuple[OptimizerState, jax.Array]:
         if self.cell is None:
             return OptimizerState(self.start(now.forces), ()), now.velocities
         state = self.cell.enter(now)
         return OptimizerState(self.start(self.cell.forces(state, now)), state), now.velocities
 
     @override
-    def advance(self, state: OptimizerState, now: Now) -> tuple[OptimizerState, Moved]:
+    def advance(
+        self, state: OptimizerState, now: StructureState
+    ) -> tuple[OptimizerState, PhasePoint]:
         if self.cell is None:
             own, change = self.step(state.own, now.forces)
-            return OptimizerState(own, ()), Moved(now.positions + change, now.velocities, now.cell)
+            return OptimizerState(own, ()), PhasePoint(
+                now.positions + change, now.velocities, now.cell
+            )
         assert isinstance(state.cell, CellState)
         own, change = self.step(state.own, self.cell.forces(state.cell, now))
         cell_state, positions, cell = self.cell.move(state.cell, now, change)
-        return OptimizerState(own, cell_state), Moved(positions, now.velocities, cell)
+        return OptimizerState(own, cell_state), PhasePoint(positions, now.velocities, cell)
 
-    def cell_forces(self, now: Now) -> Float[Array, "3 3"]:
+    def cell_forces(self, now: StructureState) -> Float[Array, "3 3"]:
         """The residual stress, scaled as the optimiser sees it."""
         return super().cell_forces(now) if self.cell is None else self.cell.residual(now)
 

@@ -18,28 +18,33 @@ Tree = TypeVar("Tree")
 """A tree of arrays."""
 
 
-class Now(NamedTuple):
-    """Data of one structure at a step, as a stage gets it."""
+class StructureState(NamedTuple):
+    """One structure at a step, after its energy and forces were evaluated: what a stage gets."""
 
     positions: Float[Array, "n 3"]
+    """In Angstrom."""
     velocities: Float[Array, "n 3"]
     """Velocities in Angstrom / (Angstrom sqrt(amu/eV)), ASE's unit, shape (n_atoms, 3)."""
     cell: Float[Array, "3 3"]
+    """Lattice vectors as rows, in Angstrom."""
     energy: Float[Array, ""]
+    """In eV."""
     forces: Float[Array, "n 3"]
     """Forces in eV/Angstrom, shape (n_atoms, 3); zero where an atom may not move."""
     virial: Float[Array, "3 3"]
-    """See `ritz.potentials.potential.Evaluated`."""
+    """Derivative of the energy by strain, in eV."""
     masses: Float[Array, " n"]
     """Masses in amu; 1 in padding."""
     movable: Bool[Array, "n 3"]
+    """Which coordinates are not held by a constraint."""
     n_atoms: Int[Array, ""]
+    """Number of atoms, without padding."""
     key: Key[Array, ""]
     """Random key of this structure and step."""
 
 
-class Moved(NamedTuple):
-    """Result of a step of one structure."""
+class PhasePoint(NamedTuple):
+    """Positions, velocities and cell of one structure after a step of a stage."""
 
     positions: Float[Array, "n 3"]
     velocities: Float[Array, "n 3"]
@@ -81,21 +86,21 @@ class AbstractStage(abc.ABC):
         """Settings that the functions depend on, as numbers, strings, None and tuples of them."""
 
     @abc.abstractmethod
-    def enter(self, now: Now) -> tuple[PyTree, Float[Array, "n 3"]]:
+    def enter(self, now: StructureState) -> tuple[PyTree, Float[Array, "n 3"]]:
         """Initial state of a structure that enters the stage, and its velocities."""
 
     @abc.abstractmethod
-    def advance(self, state: PyTree, now: Now) -> tuple[PyTree, Moved]:
+    def advance(self, state: PyTree, now: StructureState) -> tuple[PyTree, PhasePoint]:
         """Move one structure by one step; a pure function of JAX."""
 
-    def velocities(self, state: PyTree, now: Now) -> Float[Array, "n 3"]:
+    def velocities(self, state: PyTree, now: StructureState) -> Float[Array, "n 3"]:
         """The velocities at the time of the positions; `advance` may leave them half a kick back.
 
         Not called at a structure's first step in the stage.
         """
         return now.velocities
 
-    def cell_forces(self, now: Now) -> Float[Array, "3 3"]:
+    def cell_forces(self, now: StructureState) -> Float[Array, "3 3"]:
         """Forces on the cell, shape (3, 3); rows count in "fmax" if the stage relaxes cells."""
         return jnp.zeros_like(now.cell)
 
