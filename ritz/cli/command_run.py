@@ -1,4 +1,4 @@
-"""What all commands do that run in a folder: take it, go on in it, and tell how it went."""
+"""Commands in run folders: the lock, what is saved, the summary and the picture."""
 
 import contextlib
 import logging
@@ -12,13 +12,17 @@ import jax
 from ritz.checkpoint.ownership import take
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
-from ritz.cli.messages import advising_settings, longer
+from ritz.cli.domains import load
+from ritz.cli.messages import advising_settings, longer, other_run
 from ritz.cli.results import facts
-from ritz.cli.run_folder import KeepConfig, RunFolder
+from ritz.cli.run_folder import KeepConfig, RunFolder, changed
+from ritz.cli.settings.yaml_text import load_yaml
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
 from ritz.folders.saved import entries
 from ritz.folders.summary import add_result
 from ritz.plotting import plot_runs
+from ritz.types import Row, Settings
 
 _logger = logging.getLogger("ritz")
 
@@ -35,11 +39,11 @@ class StepsOfCommand(AbstractCallback):
         self.begun = False
         """Whether a step was begun; it may have been stopped before its update."""
 
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         """Note the step at which the run begins."""
         self.first, self.begun = step, False
 
-    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_start(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Note that a step was begun."""
         self.begun = True
 
@@ -65,43 +69,59 @@ class CommandRun:
         return jax.process_index() == 0
 
     def callbacks(self) -> list[AbstractCallback]:
-        """Those that the run needs for this object."""
+        """Callbacks that keep the configuration and note the steps of this command."""
         return [KeepConfig(self.folder, self.call.text, self.call.domain), self.steps]
 
     @contextlib.contextmanager
-    def recorded(self, unfinished: Callable[[], Any]) -> Iterator[None]:
-        """The run itself, as a context manager.
+    def recorded(self, unfinished: Callable[[], object]) -> Iterator[None]:
+        """Context manager around the run, so that there is a summary however it ends.
 
         Args:
-            unfinished: Writes the summary where the run gives up or is interrupted.
+            unfinished: Writes the summary of a run that gives up or is interrupted.
 
         Raises:
-            ValueError: If what is saved does not fit, in the words of the command line.
+            ValueError: If the saved run does not fit; the message names settings.
         """
         try:
             with advising_settings(self.call.action):
                 yield
+        except ValueError as error:
+            told = other_run(str(error), self.folder, self._changes())
+            if told == str(error):
+                raise
+            raise ValueError(told) from error
         except (SystemExit, KeyboardInterrupt):  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
             raise
 
-    def summarise(self, result: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    def _changes(self) -> list[str]:
+        """How the settings of this command differ from those of the run folder."""
+        call = self.call
+        others = tuple(f"{name}." for name in load(call.domain).actions if name != call.action)
+        try:
+            saved = RunFolder(self.folder).config
+        except ValueError:  # it is damaged
+            return []
+        lines = [] if saved is None else changed(saved, load_yaml(call.text))
+        return [line for line in lines if not line.startswith(others)]
+
+    def summarise(self, result: Mapping[str, object], **more: Any) -> Settings:
         """Put the result into the summary, with steps and stop reason if there were steps.
 
         Args:
             result: Numbers and text by name.
-            **more: What goes beside it.
+            **more: Further entries of the summary, beside those of this command.
 
         Returns:
-            What was written of this command.
+            The entry of this command.
         """
         ended = facts(self.checkpoints) if self.checkpoints.is_dir() else {}
         whole = {**result, **ended}
         add_result(self.folder, self.call.stage, whole, **more)
         return whole
 
-    def how_it_went(self, setting: str, given: int, ended: Mapping[str, Any]) -> str:
+    def how_it_went(self, setting: str, given: int, ended: Settings) -> str:
         """Whether the run went on, and why it ended; empty for a new run, which has said so.
 
         Args:

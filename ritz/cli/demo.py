@@ -6,8 +6,9 @@ Writes the logs, the parameters and a picture into a folder under runs/.
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ritz.driver import StopReason
 from ritz.extras import needs
@@ -17,10 +18,13 @@ from ritz.loggers import CSVLog, JsonLog
 from ritz.plotting import plot_runs
 from ritz.wording import counted
 
+if TYPE_CHECKING:
+    import netket as nk
+
 _EVALUATION_CHAINS = 256
 
 
-def _whole(least: int) -> Any:
+def _whole(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
             number = int(text)
@@ -123,7 +127,9 @@ def _run(options: argparse.Namespace) -> None:
     )
 
 
-def evaluate(state: Any, hamiltonian: Any, seed: int) -> Any:
+def evaluate(
+    state: "nk.vqs.MCState", hamiltonian: "nk.operator.AbstractOperator", seed: int
+) -> "nk.stats.Stats":
     """The energy of frozen parameters on samples of new, thermalised chains."""
     import netket as nk
 

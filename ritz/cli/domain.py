@@ -1,7 +1,7 @@
-"""What a domain of the command line is: a configuration, and what is done with it."""
+"""Domains of the command line: a configuration, and the actions that run with it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ritz.folders.view import RunView
@@ -15,7 +15,7 @@ class Invocation:
         domain: The name of the domain.
         action: The name of the action; empty where the domain has one without a name.
         config: The configuration, of `Domain.kind`.
-        text: The same, as YAML.
+        text: The configuration as YAML.
         view: What `ritz status` and `ritz plot` show of its runs.
         dry_run: Whether to build everything, run nothing and write nothing.
         progress: Whether to show a progress bar.
@@ -39,32 +39,44 @@ class Invocation:
 
 @dataclasses.dataclass(frozen=True)
 class Action:
-    """Something that a domain does.
+    """An action of a domain, such as `train`.
 
     Args:
         text: What it is for, in a sentence.
-        run: Does it; may return an exit status.
-        takes_saved: Whether it takes the configuration of the run folder where none is given; or
-            the name of a setting: then if that is not given either.
+        run: The function that runs it; it may return an exit status.
+        takes_saved: When it takes the configuration of the run folder, if no `--config` is given:
+            always; or, with the name of a setting, if that is not given.
     """
 
     text: str
     run: Callable[[Invocation], int | None]
     takes_saved: bool | str = False
 
+    def takes_saved_with(self, given: Collection[str]) -> bool:
+        """Whether it takes the configuration of the run folder.
+
+        Args:
+            given: The names of the settings that were given, with dots.
+        """
+        if "config" in given:
+            return False
+        if isinstance(self.takes_saved, str):
+            return self.takes_saved not in given
+        return self.takes_saved
+
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
-    """What `ritz NAME ACTION` does.
+    """The command `ritz NAME`, with its configuration and its actions.
 
     Args:
         kind: The dataclass of the configuration, see `Configuration`; it has a `folder`.
-        actions: By name. A domain that does one thing has an action with an empty name, and the
-            command is `ritz NAME`.
+        actions: The actions by name. A domain that does one thing has an action with an empty name,
+            and the command is `ritz NAME`.
         shares_samples: Whether several processes can share the work.
         files: The setting of the files that may stand on the command line without its name.
-        name: The command, as in the registry.
-        view: As in the registry.
+        name: The name of the command in the registry.
+        view: What `ritz status` and `ritz plot` show of its runs.
     """
 
     kind: type

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jsonargparse
+from jsonargparse import ArgumentParser
 
 from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.settings.checks import check_arguments, check_names
@@ -14,12 +15,13 @@ from ritz.cli.settings.config_file import with_checked_files
 from ritz.cli.settings.file_arguments import with_named_files
 from ritz.cli.settings.parts import overridden, part_fields, split_overrides
 from ritz.cli.settings.spelling import underscored, whole_numbers
+from ritz.cli.settings.suggestions import Configuration
 from ritz.cli.settings.yaml_limits import check_yaml
 
 _logger = logging.getLogger("ritz")
 
 
-def subparser(text: str) -> Any:
+def subparser(text: str) -> ArgumentParser:
     """A parser that raises its errors."""
     return jsonargparse.ArgumentParser(description=text, exit_on_error=False, allow_abbrev=False)
 
@@ -45,7 +47,7 @@ def add_command(commands: Any, name: str, text: str, domain: Domain | None) -> N
         actions.add_subcommand(word, action_parser(domain, action), help=action.text)
 
 
-def action_parser(domain: Domain, action: Action) -> Any:
+def action_parser(domain: Domain, action: Action) -> ArgumentParser:
     """The parser of an action."""
     command = subparser(
         f"{action.text} Settings are given as NAME=VALUE, arguments of class paths as "
@@ -68,7 +70,7 @@ def action_parser(domain: Domain, action: Action) -> Any:
     return command
 
 
-def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
+def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> int:
     """Read the command line of a domain, and run its action.
 
     Args:
@@ -90,7 +92,7 @@ def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
         given = [given[0], *with_named_files(given[1:], kind, domain.files)]
     check_names(given, kind)
     rest, overrides = split_overrides(given, fields)
-    rest = _with_saved_config(domain, rest)
+    rest = _with_saved_config(domain, rest, [field for field, _, _ in overrides])
     for token in rest:
         key, equals, value = token.partition("=")
         check_yaml(value if equals else token, key.lstrip("-")[:40])
@@ -119,7 +121,7 @@ def run_domain(domain: Domain, given: Sequence[str], parser: Any) -> int:
     return domain.actions[action].run(call) or 0
 
 
-def _resolved(kind: Any, settings: Any) -> tuple[Any, str]:
+def _resolved(kind: Any, settings: jsonargparse.Namespace) -> tuple[Configuration, str]:
     """The configuration, and the same as YAML."""
     parser = subparser("")
     parser.add_class_arguments(kind)
@@ -132,15 +134,19 @@ def _resolved(kind: Any, settings: Any) -> tuple[Any, str]:
     return config, parser.dump(chosen, skip_validation=True)
 
 
-def _with_saved_config(domain: Domain, rest: list[str]) -> list[str]:
-    """Where an action is given no configuration of its own, that of the run folder."""
+def _with_saved_config(domain: Domain, rest: list[str], changed: Sequence[str]) -> list[str]:
+    """Where an action is given no configuration of its own, that of the run folder.
+
+    Args:
+        domain: The domain.
+        rest: The command line.
+        changed: The class paths of which arguments are given besides.
+    """
     from ritz.cli.run_folder import CONFIG, RunFolder  # which imports JAX
 
     name = next((name for name in domain.actions if name in rest[1:2] or not name), None)
-    takes_saved = name is not None and domain.actions[name].takes_saved
-    if not takes_saved or _values("config", rest):
-        return rest
-    if isinstance(takes_saved, str) and _values(takes_saved, rest):
+    named = {token[2:].partition("=")[0] for token in rest if token.startswith("--")}
+    if name is None or not domain.actions[name].takes_saved_with({*changed, *named}):
         return rest
     chosen = [*_values("folder", rest), domain.kind().folder][0]
     if chosen is None:

@@ -3,9 +3,8 @@
 import dataclasses
 import re
 from collections.abc import Collection, Sequence
-from typing import Any
 
-from ritz.cli.settings.known import close_to, nearest, owner
+from ritz.cli.settings.suggestions import Configuration, close_to, nearest, owner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Command:
     name: str
     options: Sequence[str] = ()
     choices: Sequence[str] = ()
-    kind: Any = None
+    kind: type[Configuration] | None = None
     dashed: Collection[str] = ()
 
     def explained(self, message: str) -> str:
@@ -55,7 +54,8 @@ class Command:
     @property
     def _such_as(self) -> str:
         """The end of a sentence, with a setting of a group."""
-        known = [f"{group}.{one}" for group, one in self.kind.examples.items() if "=" in one]
+        examples = {} if self.kind is None else self.kind.examples
+        known = [f"{group}.{one}" for group, one in examples.items() if "=" in one]
         return "".join(f", such as {one}" for one in known[:1])
 
     def _unknown(self, token: str) -> str:

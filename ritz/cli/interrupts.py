@@ -37,7 +37,7 @@ class CommandSignals:
         self._taken = False
         """Whether a run has been given the last signal."""
         self._raised: weakref.ref[Interrupted] | None = None
-        self._previous: dict[signal.Signals, Any] = {}
+        self._previous: dict[signal.Signals, signal._HANDLER] = {}
         self._previous_hook: Any = None
         self._over = self._watching = False
         """Whether signals no longer matter, and whether a thread raises them anew."""
@@ -97,7 +97,7 @@ class CommandSignals:
                 _thread.interrupt_main(self.received)
         self._watching = False
 
-    def _unraisable(self, args: Any) -> None:
+    def _unraisable(self, args: "sys.UnraisableHookArgs") -> None:
         """Nothing is to be said of an interruption that is raised again."""
         if not isinstance(args.exc_value, Interrupted):
             self._previous_hook(args)

@@ -4,9 +4,10 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import jsonargparse
+from jsonargparse import ArgumentParser
 
 import ritz
 from ritz.cli import domains
@@ -24,7 +25,7 @@ _COMMANDS = {
     "plot": "Draw the logs of one or several runs over each other.",
     "status": "Show how far runs are: step, loss, time left and last checkpoint.",
 }
-"""What they are for, by the name of their module; it is imported when it is needed."""
+"""Commands without a domain: what each is for, by the name of its module."""
 
 jsonargparse.set_parsing_settings(add_print_completion_argument=True)
 
@@ -59,7 +60,7 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
     return parser, meant
 
 
-def _module(name: str) -> Any:
+def _module(name: str) -> ModuleType:
     return importlib.import_module(f"ritz.cli.{name}")
 
 
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """What `main` does, without its care for signals."""
+    """Run the command without handling signals; returns the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger = logging.getLogger("ritz")
     level = logger.level
@@ -105,8 +106,7 @@ def _run(given: list[str]) -> int:
     if domain is not None:
         return run_domain(domain, given, parser)
     options = parser.parse_args(given)
-    _module(options.subcommand).run(options[options.subcommand])
-    return 0
+    return _module(options.subcommand).run(options[options.subcommand]) or 0
 
 
 def _command(given: Sequence[str]) -> Command:
@@ -134,7 +134,7 @@ def _command_of(domain: Domain, given: Sequence[str]) -> Command:
     return Command(" ".join(["ritz", *named]), options, list(domain.actions), domain.kind)
 
 
-def _options(parser: Any) -> list[str]:
+def _options(parser: ArgumentParser) -> list[str]:
     """What a parser takes with leading dashes, in full."""
     names = [name for action in parser._actions for name in action.option_strings]
     return [name for name in names if name.startswith("--")]

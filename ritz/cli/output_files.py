@@ -1,7 +1,7 @@
 """Files that a command is to write: where, and in which format."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 
 def placed(folder: Path, name: str) -> Path:
@@ -25,7 +25,7 @@ def check_output(name: str, path: str, n_structures: int) -> None:
     from ase.io import formats
 
     try:
-        kind: Any = formats.get_ioformat(cast(Any, formats.filetype(path, read=False)))
+        kind = formats.get_ioformat(cast(str, formats.filetype(path, read=False)))
     except (formats.UnknownFileTypeError, ValueError, OSError):
         kind = None
     if kind is None or not kind.can_write:

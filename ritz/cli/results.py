@@ -1,13 +1,13 @@
-"""What `summary.json` says of a run, besides its numbers."""
+"""Steps, seconds, stop reason and loss of a saved run, for `summary.json`."""
 
 from pathlib import Path
-from typing import Any
 
 from ritz.folders.lock import read_lock
 from ritz.folders.saved import CheckpointError, entries, read_manifest
+from ritz.types import Settings
 
 
-def facts(checkpoints: Path) -> dict[str, Any]:
+def facts(checkpoints: Path) -> Settings:
     """Steps, seconds and stop reason of the last run with its checkpoints in a folder.
 
     Returns:
@@ -28,7 +28,7 @@ def facts(checkpoints: Path) -> dict[str, Any]:
     }
 
 
-def saved_loss(checkpoints: Path, name: str = "energy") -> dict[str, Any]:
+def saved_loss(checkpoints: Path, name: str = "energy") -> Settings:
     """The loss and its `error` of the last saved step; None for what is not known.
 
     Where its row was marked, the mark is there as `suspect`.

@@ -4,13 +4,14 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ritz.cli.settings.yaml_text import load_yaml, read_yaml
+from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.description import describe, differences
 from ritz.folders.config import CONFIG, domain_of, is_intact, signed
 from ritz.folders.files import atomic_write
+from ritz.types import Settings
 
 _logger = logging.getLogger("ritz")
 
@@ -28,7 +29,7 @@ class RunFolder:
         self.path = Path(path)
 
     @property
-    def config(self) -> dict[str, Any] | None:
+    def config(self) -> Settings | None:
         """The configuration of the last call, or None if there was none.
 
         Raises:
@@ -104,7 +105,7 @@ class RunFolder:
             _logger.warning("The configuration has changed: %s", line)
 
 
-def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def changed(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
     """What differs between two configurations, a line for each key."""
     return differences(describe(old), describe(new))
 
@@ -123,7 +124,7 @@ class KeepConfig(AbstractCallback):
     def __init__(self, folder: Path, text: str, domain: str = ""):
         self._folder, self._text, self._domain = RunFolder(folder), text, domain
 
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         """Write the configuration into the run folder, on the first process."""
         import jax
 

@@ -1,5 +1,6 @@
 """Show how far runs are: step, loss and other numbers, time left and last checkpoint."""
 
+import argparse
 import math
 import sys
 import time
@@ -14,6 +15,7 @@ from ritz.folders.config import domain_of
 from ritz.folders.lock import owner_is_alive, read_lock
 from ritz.folders.saved import CheckpointError, Entry, entries, read_manifest
 from ritz.folders.view import ERRORS, Quantity, RunView
+from ritz.types import Settings
 
 _DIVERGED = "DIVERGED"
 _FINAL = ("STOPPED", _DIVERGED)
@@ -22,18 +24,32 @@ row is in the log."""
 _OVER = (*_FINAL, "FINISHED")
 """The reasons of runs for which no time is left to be told."""
 
-Row = tuple[int, dict[str, dict[str, Any]]]
+Row = tuple[int, dict[str, Settings]]
 """Step and quantities of a row."""
 
 
-def add_arguments(parser: Any) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `ritz status` takes."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
 
 
-def run(options: Any) -> None:
-    """Print a few lines for each run."""
-    sys.stdout.write("\n".join(describe_run(Path(folder)) for folder in options.runs))
+def run(options: argparse.Namespace) -> int:
+    """Print a few lines for each run.
+
+    Returns:
+        The exit status: 2 if one of the folders holds no run, which is said on stderr.
+    """
+    status, separator = 0, ""
+    for folder in options.runs:
+        try:
+            text = describe_run(Path(folder))
+        except ValueError as error:
+            sys.stderr.write(f"ritz: {error}\n")
+            status = 2
+        else:
+            sys.stdout.write(separator + text)
+            separator = "\n"
+    return status
 
 
 def describe_run(folder: Path) -> str:
@@ -112,7 +128,7 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
     return [*lines, *damage]
 
 
-def _newest_readable(saved: list[Entry]) -> tuple[Entry | None, dict[str, Any], list[str]]:
+def _newest_readable(saved: list[Entry]) -> tuple[Entry | None, Settings, list[str]]:
     """The newest checkpoint that can be read, and lines that tell of newer ones."""
     lines: list[str] = []
     for entry in reversed(saved):
@@ -126,7 +142,7 @@ def _newest_readable(saved: list[Entry]) -> tuple[Entry | None, dict[str, Any], 
     return None, {}, lines
 
 
-def _end_in_manifest(manifest: dict[str, Any], row: Row | None) -> dict[str, Any] | None:
+def _end_in_manifest(manifest: Settings, row: Row | None) -> Settings | None:
     """How the run ended that wrote a checkpoint, unless it went on since, as its rows tell."""
     ended, step = manifest["ended"], manifest["step"]
     if ended is None:
@@ -135,7 +151,7 @@ def _end_in_manifest(manifest: dict[str, Any], row: Row | None) -> dict[str, Any
     return {**ended, "step": step} if row is None or row[0] <= last_row else None
 
 
-def _steps_taken(manifest: dict[str, Any], row: Row | None, ended: dict[str, Any] | None) -> int:
+def _steps_taken(manifest: Settings, row: Row | None, ended: Settings | None) -> int:
     """Updates that were applied; while a run goes on, each row has had one."""
     if ended is not None:
         return ended["step"]
@@ -158,7 +174,7 @@ def _run_of(folder: Path, path: Path) -> str:
     return parts[0]
 
 
-def _state(ended: dict[str, Any] | None, owner: dict[str, Any] | None, alive: bool | None) -> str:
+def _state(ended: Settings | None, owner: Settings | None, alive: bool | None) -> str:
     """Whether a run goes on, has ended, or was killed.
 
     Args:
@@ -185,7 +201,7 @@ def _view(path: Path) -> RunView:
     return view_of(next((f for f in folders if domain_of(f) is not None), folders[0]))
 
 
-def _logs(path: Path, manifest: Any) -> list[Path]:
+def _logs(path: Path, manifest: Settings) -> list[Path]:
     """The logs of a run; first those of which the last row is found at once."""
     known = [account["file"] for account in manifest.get("rows", ())]
     stage = (manifest["configuration"] or {}).get("stage", path.name)
@@ -200,7 +216,7 @@ def _logs(path: Path, manifest: Any) -> list[Path]:
 
 
 def _clock_and_loss(
-    logs: list[Path], row: Row | None, manifest: Any, view: RunView
+    logs: list[Path], row: Row | None, manifest: Settings, view: RunView
 ) -> tuple[float | None, str | None]:
     """Seconds of the run and its loss, from the log, or else from the checkpoint.
 
@@ -222,7 +238,7 @@ def _clock_and_loss(
     return clock, _loss_text(quantity, mean, error, _mark(found)) or text
 
 
-def _numbers(logs: list[Path], row: Row | None, manifest: Any, view: RunView) -> Iterator[str]:
+def _numbers(logs: list[Path], row: Row | None, manifest: Settings, view: RunView) -> Iterator[str]:
     """The newest values of what is shown besides the loss, a line for each."""
     loss = (manifest["loss"] or {}).get("name")
     for quantity in view.numbers:
@@ -236,7 +252,7 @@ def _numbers(logs: list[Path], row: Row | None, manifest: Any, view: RunView) ->
             yield f"{_label(quantity)} {_with_unit(f'{quantity.scale * value:.8g}', quantity)}"
 
 
-def _main(fields: dict[str, Any]) -> Any:
+def _main(fields: Settings) -> Any:
     """The main value of a quantity; None if it has none."""
     return next((fields[f] for f in ("Mean", "mean", "value") if f in fields), None)
 
@@ -275,7 +291,7 @@ def _last_value(logs: list[Path], name: str) -> tuple[int, float] | None:
     return None
 
 
-def _mark(row: dict[str, dict[str, Any]]) -> str:
+def _mark(row: dict[str, Settings]) -> str:
     """Why a row cannot be trusted; empty where it can."""
     if "suspect" not in row:
         return ""
@@ -284,7 +300,7 @@ def _mark(row: dict[str, dict[str, Any]]) -> str:
     return mark if isinstance(mark, str) else "see the log"
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     number = _number(value)
     return number is not None and math.isfinite(number)
 

@@ -55,8 +55,9 @@ class DeferredAccessError(RuntimeError):
         self.who = "a callback"
 
     def __str__(self) -> str:
+        first, last = self.block[0], self.block[-1]
+        steps = f"step {first}" if first == last else f"the steps {first}-{last}"
         return (
-            f"{self.who} {self.what} at step {self.step} while the steps {self.block[0]}-"
-            f"{self.block[-1]} ran as one block; return True from is_live at the steps where it "
-            "needs the driver's state."
+            f"{self.who} {self.what} at step {self.step} while {steps} ran as one block; return "
+            "True from is_live at the steps where it needs the driver's state."
         )

@@ -25,15 +25,23 @@ _LONGEST_COMMAND = 300
 
 def present_process() -> Owner:
     """Description of this process as an owner, for `is_alive` and messages."""
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
     return {
         "host": socket.gethostname(),
         "place": _place(),
         "pid": os.getpid(),
         "start": _start_time(os.getpid()),
         "began": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "command": command[:_LONGEST_COMMAND],
+        "command": _command(sys.argv)[:_LONGEST_COMMAND],
     }
+
+
+def _command(arguments: list[str]) -> str:
+    """The command line of a process; `python -m ritz` is called `ritz`, as the command is."""
+    if not arguments:
+        return ""
+    program = Path(arguments[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name or program.name, *arguments[1:]])
 
 
 def is_here(owner: Owner) -> bool:

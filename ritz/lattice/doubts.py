@@ -1,10 +1,11 @@
 """Doubts about the numbers of a step, found in the compiled step."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import netket as nk
 from jaxtyping import Array, Bool, Float
 from scipy.special import chdtrc
 
@@ -74,14 +75,18 @@ class Watch(NamedTuple):
         infinite = jnp.asarray(jnp.inf, float)
         return cls(infinite, jnp.ones((), bool), infinite, -infinite, jnp.zeros((), float))
 
-    def is_lost(self, energy: Any) -> Bool[Array, ""]:
+    def is_lost(self, energy: Array) -> Bool[Array, ""]:
         """Whether an energy is well above those reached before."""
         back = self.highest - self.lowest
         return energy > self.lowest + jnp.where(back > 0, WAY_BACK * back, 0)
 
 
 def of_sampling(
-    watch: Watch, samples: Any, stats: Any, acceptance: Any, chains: tuple[int, int] | None
+    watch: Watch,
+    samples: Array,
+    stats: nk.stats.Stats,
+    acceptance: Array | None,
+    chains: tuple[int, int] | None,
 ) -> dict[str, Bool[Array, ""]]:
     """The doubts about samples.
 
@@ -117,7 +122,7 @@ def judges_r_hat(n_chains: int, length: int) -> bool:
 
 
 def of_explosion(
-    watch: Watch, stats: Any, acceptance: Any, found: Mapping[str, Any]
+    watch: Watch, stats: nk.stats.Stats, acceptance: Array | None, found: Mapping[str, Array]
 ) -> tuple[Watch, Bool[Array, ""]]:
     """Whether the chains are frozen because the parameters have exploded.
 
@@ -145,7 +150,7 @@ def of_explosion(
     return seen, exploded
 
 
-def of_variance(watch: Watch, stats: Any) -> tuple[Watch, Bool[Array, ""]]:
+def of_variance(watch: Watch, stats: nk.stats.Stats) -> tuple[Watch, Bool[Array, ""]]:
     """Whether the variance has jumped, and the reference value for the next step."""
     variance = stats.variance
     least = ROUNDING * (1 + jnp.abs(stats.mean) ** 2)

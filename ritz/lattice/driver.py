@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import netket as nk
+from jaxtyping import PyTree
 from threadpoolctl import threadpool_limits
 from typing_extensions import override
 
@@ -38,6 +39,7 @@ from ritz.lattice.operators import (
 )
 from ritz.lattice.row_names import checked_name, checked_observables
 from ritz.lattice.sampling import burnt_in, in_double, samples_compiled
+from ritz.types import Row
 
 State = nk.vqs.MCState | nk.vqs.FullSumState
 
@@ -64,9 +66,9 @@ class LatticeDriver(CompiledDriver):
 
     def __init__(
         self,
-        hamiltonian: Any,
+        hamiltonian: nk.operator.AbstractOperator,
         variational_state: State,
-        observables: Mapping[str, Any] | None,
+        observables: Mapping[str, nk.operator.AbstractOperator] | None,
         energy_offset: float,
         n_dof: int | None,
         local_updates: bool,
@@ -87,8 +89,8 @@ class LatticeDriver(CompiledDriver):
         self._hamiltonian = hamiltonian
         self._operator = named("hamiltonian", lambda: traceable(hamiltonian, hilbert))
         self._observables = checked_observables(observables, hilbert, loss_name)
-        self._checked: Any = None
-        self._checked_batch: Any = None
+        self._checked: nk.sampler.Sampler | None = None
+        self._checked_batch: jax.Array | None = None
         self.energy_offset = energy_offset
         self.n_dof = n_dof or getattr(hilbert, "n_fermions", None) or hilbert.size
         self.blas_threads = blas_threads
@@ -96,12 +98,12 @@ class LatticeDriver(CompiledDriver):
         self._watch = Watch.begin()
         self._moves_made: tuple[int, int] | None = None
         self._compiled_kinds: dict[type, bool] = {}
-        self._full_sum: tuple[Any, Any, Any] | None = None
+        self._full_sum: tuple[PyTree, jax.Array, dict[str, PyTree]] | None = None
 
     telling_doubts = TELLING
     doubt_remedies = REMEDIES
 
-    def _log_psi(self, params: Any, x: Any) -> Any:
+    def _log_psi(self, params: PyTree, x: jax.Array) -> jax.Array:
         return self.state._apply_fun({"params": params, **(self.state.model_state or {})}, x)
 
     def _find_flips(self) -> Flips | None:
@@ -113,18 +115,18 @@ class LatticeDriver(CompiledDriver):
         return None if update is None or operator is None else Flips(operator, update)
 
     @override
-    def environment(self) -> contextlib.AbstractContextManager[Any]:
+    def environment(self) -> contextlib.AbstractContextManager[object]:
         if self.blas_threads is None:
             return contextlib.nullcontext()
         return threadpool_limits(self.blas_threads, user_api="blas")
 
     @property
-    def energy(self) -> Any:
+    def energy(self) -> nk.stats.Stats:
         """Statistics of the energy at the present step: `loss` by the name that NetKet uses."""
         return self.loss
 
     @property
-    def hamiltonian(self) -> Any:
+    def hamiltonian(self) -> nk.operator.AbstractOperator:
         """The Hamiltonian as it was given."""
         return self._hamiltonian
 
@@ -148,11 +150,11 @@ class LatticeDriver(CompiledDriver):
         )
 
     @property
-    def _carried_sampler(self) -> Any:
+    def _carried_sampler(self) -> nk.sampler.SamplerState | None:
         """The sampler's state, if the kernel draws the samples."""
         return self.state.sampler_state if self._samples_compiled else None
 
-    def _put(self, carry: Any) -> None:
+    def _put(self, carry: PyTree) -> None:
         """Store the parameters and the sampler's state."""
         state = self.state
         state.parameters = carry.params
@@ -161,7 +163,7 @@ class LatticeDriver(CompiledDriver):
             state.sampler_state = carry.sampler_state
 
     @property
-    def batch(self) -> Any:
+    def batch(self) -> PyTree:
         """The samples in the state, or None; a full sum has none."""
         if self._sums:
             return ()
@@ -171,7 +173,7 @@ class LatticeDriver(CompiledDriver):
         return samples
 
     @batch.setter
-    def batch(self, batch: Any) -> None:
+    def batch(self, batch: PyTree) -> None:
         if self._sums:
             self.state.reset()
         else:
@@ -232,7 +234,7 @@ class LatticeDriver(CompiledDriver):
         hidden = not self._is_checked and not hasattr(self.state.sampler_state, "σ")
         return 0 if hidden else super()._plan(first)
 
-    def _compute_live(self) -> tuple[Any, Any]:
+    def _compute_live(self) -> tuple[nk.stats.Stats, PyTree]:
         if self._sums:
             return super()._compute_live()
         sampler = self.state.sampler
@@ -261,10 +263,9 @@ class LatticeDriver(CompiledDriver):
             self.carry = burnt_in(self.kernel, self.carry, n_steps)
         self.batch = None
 
-    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+    def _log_additional_data(self, log_data: Row) -> None:
         if self.block is None and self._moves_made is not None:
-            accepted, made = self._moves_made
-            acceptance = accepted / made
+            acceptance = self._moves_made[0] / self._moves_made[1]
             frozen = acceptance < LOWEST_ACCEPTANCE
             lost = bool(self._watch.is_lost(self.loss.mean.real))
             doubts = {"acceptance": frozen, "exploded": frozen and lost}
@@ -282,9 +283,8 @@ class LatticeDriver(CompiledDriver):
 
     @property
     @override
-    def settings(self) -> dict[str, Any]:
-        state = self.state
-        fingerprints = dict(self._fingerprints)
+    def settings(self) -> dict[str, object]:
+        state, fingerprints = self.state, dict(self._fingerprints)
         found = {
             **super().settings,
             "hilbert": state.hilbert,
@@ -302,7 +302,7 @@ class LatticeDriver(CompiledDriver):
         return found
 
     @override
-    def snapshot(self) -> Any:
+    def snapshot(self) -> PyTree:
         carry = super().snapshot()
         if self._sums or self._samples_compiled:
             return carry
@@ -310,14 +310,14 @@ class LatticeDriver(CompiledDriver):
         state = jax.tree.map(in_double, copy.deepcopy(self.state.sampler_state))
         return carry._replace(sampler_state=state)
 
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
+    def restore(self, snapshot: PyTree, *, fresh_samples: bool = False) -> None:
         """Go back to `snapshot`; with `fresh_samples` random numbers are not repeated."""
         if fresh_samples and not self._samples_compiled:
             snapshot = snapshot._replace(sampler_state=None)  # stays as it is
         super().restore(snapshot, fresh_samples=fresh_samples)
 
     @override
-    def snapshot_parameters(self) -> Any:
+    def snapshot_parameters(self) -> PyTree:
         return self.state.parameters
 
     @property
@@ -332,12 +332,12 @@ class LatticeDriver(CompiledDriver):
         n_samples = state.hilbert.n_states if self._sums else state.n_samples
         return dict.fromkeys(self.chunk_sizes, int(n_samples))
 
-    def check_observable(self, observable: Any) -> None:
+    def check_observable(self, observable: object) -> None:
         """Refuse objects that are not operators on the state's space."""
         check_operator(observable)
         check_space(observable, self.state.hilbert)
 
-    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+    def _estimate_one(self, observable: Any, fullsum: bool) -> nk.stats.Stats:
         state = self.state
         if fullsum and not self._sums:
             state = nk.vqs.FullSumState(
@@ -345,6 +345,6 @@ class LatticeDriver(CompiledDriver):
             )
         return jax.device_get(state.expect(observable))
 
-    def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
+    def adapt(self, plugin: object, argument: str) -> AbstractCallback:
         """Accept callbacks and loggers of NetKet too."""
         return adapt_netket(plugin, argument) or super().adapt(plugin, argument)

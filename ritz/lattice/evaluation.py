@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 from netket.jax.sharding import shard_along_axis
+from netket.operator import AbstractOperator
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.driver.processes.consensus import alone
+from ritz.driver.signatures import suggests_names
 from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeKernel, Settings
@@ -51,7 +53,7 @@ class EvaluationCarry(NamedTuple):
 
     params: PyTree
     model_state: PyTree
-    sampler_state: Any
+    sampler_state: PyTree
     moments: dict[str, ChainMoments]
     watch: Watch
 
@@ -65,11 +67,11 @@ class EvaluationKernel(Kernel):
     loss_name: str = dataclasses.field(default="Energy", metadata={"static": True})
 
     @override
-    def sample(self, carry: EvaluationCarry) -> tuple[EvaluationCarry, Any]:
+    def sample(self, carry: EvaluationCarry) -> tuple[EvaluationCarry, PyTree]:
         return self.inner.sample(carry)
 
     @override
-    def propose(self, carry: EvaluationCarry, batch: Any) -> tuple[EvaluationCarry, Proposal]:
+    def propose(self, carry: EvaluationCarry, batch: Array) -> tuple[EvaluationCarry, Proposal]:
         stats, _, energies, _ = self.inner.evaluate(carry, batch)
         observed = self.inner.observe(carry, batch)
         carry, metrics = self.inner.metrics(carry, batch, stats)
@@ -80,12 +82,13 @@ class EvaluationKernel(Kernel):
             moments = {
                 name: carry.moments[name].with_values(jnp.real(inner))
                 for name, inner in values.items()
+                if inner is not None
             }
             carry = carry._replace(moments=moments)
         return carry, Proposal(stats, (), metrics)
 
     @override
-    def apply(self, carry: EvaluationCarry, update: Any) -> EvaluationCarry:
+    def apply(self, carry: EvaluationCarry, update: tuple[()]) -> EvaluationCarry:
         return carry
 
 
@@ -113,12 +116,13 @@ class Evaluation(LatticeDriver):
 
     adjustable = frozenset({"chunk_sizes"})
 
+    @suggests_names
     def __init__(
         self,
-        hamiltonian: Any,
+        hamiltonian: AbstractOperator,
         *,
         variational_state: State,
-        observables: Mapping[str, Any] | None = None,
+        observables: Mapping[str, AbstractOperator] | None = None,
         energy_offset: float = 0.0,
         n_dof: int | None = None,
         local_updates: bool = True,
@@ -174,7 +178,7 @@ class Evaluation(LatticeDriver):
         self._moments, self._watch = carry.moments, carry.watch
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Settings on which the results depend, here with the parameters, which stay fixed."""
         return {**super().settings, "parameters": self.state.parameters}
 

@@ -1,10 +1,11 @@
 """Checks that a sampler suits its space, before and after it has drawn its first samples."""
 
-from typing import Any
-
 import jax
 import netket as nk
 import numpy as np
+from jax import Array
+from jaxtyping import PyTree
+from netket.sampler import Sampler, SamplerState
 from netket.sampler.rules import ExchangeRule, LocalRule
 
 from ritz.driver.processes.consensus import agree
@@ -14,7 +15,7 @@ from ritz.lattice.sweeps import SweepSampler
 from ritz.wording import counted
 
 
-def check_sampler(sampler: Any) -> None:
+def check_sampler(sampler: Sampler) -> None:
     """Refuse one of NetKet's samplers whose rule is known not to suit its space.
 
     Ritz's own samplers check that when they are made.
@@ -39,7 +40,7 @@ def check_sampler(sampler: Any) -> None:
         )
 
 
-def check_configurations(sampler: Any, x: Any, what: str, drawn: bool) -> None:
+def check_configurations(sampler: Sampler, x: PyTree, what: str, drawn: bool) -> None:
     """Refuse configurations that do not belong to the sampler's space.
 
     Args:
@@ -78,7 +79,7 @@ def check_configurations(sampler: Any, x: Any, what: str, drawn: bool) -> None:
     )
 
 
-def check_initial(sampler: Any, sampler_state: Any) -> None:
+def check_initial(sampler: Sampler, sampler_state: SamplerState) -> None:
     """Refuse chains that begin outside of the space, or of which there are too few or too many.
 
     Raises:
@@ -97,7 +98,7 @@ def check_initial(sampler: Any, sampler_state: Any) -> None:
     check_configurations(sampler, x, "configurations with which chains begin", False)
 
 
-def check_drawn(sampler: Any, sampler_state: Any) -> None:
+def check_drawn(sampler: Sampler, sampler_state: SamplerState) -> None:
     """Refuse chains that have left the space, or have stayed where psi = 0.
 
     Raises:
@@ -120,12 +121,12 @@ def check_drawn(sampler: Any, sampler_state: Any) -> None:
         )
 
 
-def _name(sampler: Any) -> str:
+def _name(sampler: Sampler) -> str:
     rule = getattr(sampler, "rule", None)
     return type(sampler).__name__ + (f"({rule})" if rule is not None else "")
 
 
-def _on_this_process(x: Any) -> np.ndarray:
+def _on_this_process(x: Array) -> np.ndarray:
     """The rows of `x` that this process holds."""
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
         shards = {str(shard.index): shard.data for shard in x.addressable_shards}

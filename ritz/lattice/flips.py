@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 from netket.operator import (
+    AbstractOperator,
     DiscreteOperator,
     LocalOperator,
     LocalOperatorJax,
@@ -81,7 +82,7 @@ def _polynomial(signs: Array, terms: list[list[Term]]) -> Array:
     n_sites, n_out = signs.shape[1], len(terms)
     kind = complex if any(np.iscomplex(c) for own in terms for _, c in own) else float
     constant = np.zeros(n_out, kind)
-    products: dict[int, list[tuple[int, tuple[int, ...], Any]]] = defaultdict(list)
+    products: dict[int, list[tuple[int, tuple[int, ...], complex]]] = defaultdict(list)
     for place, own in enumerate(terms):
         for sites, coefficient in own:
             value = coefficient if kind is complex else np.real(coefficient)
@@ -127,13 +128,15 @@ def flip_operator(operator: DiscreteOperator) -> FlipOperator | None:
     return FlipOperator(states, {f: own for f, own in kept.items() if own}, operator.hilbert.size)
 
 
-def _terms(operator: Any) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], complex]] | None:
+def _terms(
+    operator: AbstractOperator,
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], complex]] | None:
     """Flipped sites, sites of the signs, coefficient."""
     if isinstance(operator, PauliStrings | PauliStringsJax):
         return map(_pauli, operator.operators, operator.weights)
     convert = getattr(operator, "to_local_operator", None)
     try:
-        local: Any = operator if convert is None else convert()
+        local = operator if convert is None else convert()
     except TypeError:  # NetKet's, of an Ising model without a field
         return None
     return _local_terms(local) if isinstance(local, LocalOperator | LocalOperatorJax) else None
@@ -147,10 +150,12 @@ def _pauli(string: str, weight: complex) -> tuple[tuple[int, ...], tuple[int, ..
 
 
 def _local_terms(
-    operator: Any,
+    operator: LocalOperator | LocalOperatorJax,
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], complex]]:
-    yield (), (), complex(operator.constant)
-    for acting, matrix in zip(operator.acting_on, operator.operators, strict=True):
+    constant: Any = operator.constant
+    yield (), (), complex(constant)
+    for acting, own in zip(operator.acting_on, operator.operators, strict=True):
+        matrix: Any = own
         dense = np.asarray(matrix.todense() if hasattr(matrix, "todense") else matrix)
         yield from _walsh(tuple(int(site) for site in acting), dense)
 

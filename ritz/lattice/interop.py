@@ -3,16 +3,19 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import netket as nk
+from jaxtyping import PyTree
+from netket.driver import AbstractVariationalDriver
 from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import HOOKS, AbstractCallback, CallbackOrder, StopRun
+from ritz.types import Row
 
 
-def adapt_netket(plugin: Any, argument: str) -> AbstractCallback | None:
+def adapt_netket(plugin: object, argument: str) -> AbstractCallback | None:
     """Wrap a callback or logger of NetKet for Ritz; None for other objects."""
     if inspect.isclass(plugin):
         return None
@@ -40,15 +43,15 @@ class NetKetCallback(AbstractCallback):
     def callback_order(self) -> int:  # type: ignore[override]
         return self.callback.callback_order
 
-    def _forward(self, hook: str, *args: Any) -> Any:
+    def _forward(self, hook: str, *args: object) -> Any:
         try:
             return getattr(self.callback, hook)(*args)
         except nk.callbacks.StopRun as stop:
             raise StopRun(str(stop)) from stop
 
 
-def _forwarding(hook: str) -> Any:
-    def method(self: NetKetCallback, *args: Any) -> Any:
+def _forwarding(hook: str) -> Callable[..., object]:
+    def method(self: NetKetCallback, *args: object) -> object:
         return self._forward(hook, *args)
 
     method.__name__ = hook
@@ -74,22 +77,22 @@ class NetKetLogger(AbstractCallback):
         return type(self.logger).__name__
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         self.logger(step, log_data, driver.state)
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
         self.logger.flush(driver.state)
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         self.logger.flush(driver.state)
 
 
 class NetKetDriverView(AbstractDriver):
     """Shows a driver of NetKet to callbacks of Ritz."""
 
-    def __init__(self, driver: Any):
+    def __init__(self, driver: AbstractVariationalDriver):
         self.driver = driver
         self.working_dir, self.stage_name = Path(), "run"
 
@@ -98,7 +101,7 @@ class NetKetDriverView(AbstractDriver):
 
     @property
     @override
-    def state(self) -> Any:
+    def state(self) -> nk.vqs.VariationalState:
         return self.driver.state
 
     @property
@@ -113,7 +116,7 @@ class NetKetDriverView(AbstractDriver):
 
     @property
     @override
-    def loss(self) -> Any:
+    def loss(self) -> nk.stats.Stats:
         return self.driver._loss_stats
 
     @property
@@ -123,11 +126,11 @@ class NetKetDriverView(AbstractDriver):
 
     @property
     @override
-    def update(self) -> Any:
+    def update(self) -> PyTree:
         return self.driver._dp
 
     @update.setter
-    def update(self, update: Any) -> None:
+    def update(self, update: PyTree) -> None:
         self.driver._dp = update
 
     def after_step(self, action: Callable[[], None]) -> None:
@@ -137,19 +140,20 @@ class NetKetDriverView(AbstractDriver):
     @property
     @override
     def target_step(self) -> int:
-        return self.driver._target_step
+        target: Any = self.driver._target_step
+        return target
 
     @property
-    def hooks(self) -> Any:
+    def hooks(self) -> NoReturn:
         """Raise TypeError, since the hooks of NetKet cannot be wrapped."""
         raise TypeError("this callback needs a driver of Ritz: NetKet's hooks cannot be wrapped.")
 
     @property
-    def callbacks(self) -> Any:
+    def callbacks(self) -> tuple[()]:
         """Empty, since the other callbacks are not known."""
         return ()
 
-    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+    def _estimate_one(self, observable: object, fullsum: bool) -> nk.stats.Stats:
         return self.driver.estimate(observable, fullsum)
 
 
@@ -168,30 +172,36 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
     def callback_order(self) -> int:
         return int(self._inner.callback_order)
 
-    def _call(self, hook: str, *args: Any, driver: Any) -> Any:
+    def _call(self, hook: str, *args: object, driver: AbstractVariationalDriver) -> Any:
         try:
             return getattr(self._inner, hook)(*args, NetKetDriverView(driver))
         except StopRun as stop:
             raise nk.callbacks.StopRun(str(stop)) from stop
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractVariationalDriver) -> None:
         self._held = None
         self._call("on_run_start", step, driver=driver)
 
     @override
-    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_start(self, step: int, log_data: Row, driver: AbstractVariationalDriver) -> None:
         self._call("on_step_start", step, log_data, driver=driver)
 
     @override
-    def on_compute_update_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_compute_update_start(
+        self, step: int, log_data: Row, driver: AbstractVariationalDriver
+    ) -> None:
         self._call("on_compute_update_start", step, log_data, driver=driver)
 
-    def on_compute_update_end(self, step: int, log_data: dict[str, Any], driver: Any) -> bool:
+    def on_compute_update_end(
+        self, step: int, log_data: Row, driver: AbstractVariationalDriver
+    ) -> bool:
         """Call the hook; return a bool, since NetKet accepts only True as a rejection."""
         return bool(self._call("on_compute_update_end", step, log_data, driver=driver))
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(
+        self, step: int, log_data: Row, driver: AbstractVariationalDriver
+    ) -> None:
         """Call the hook, and postpone a stop until the row was written."""
         try:
             self._call("before_parameter_update", step, log_data, driver=driver)
@@ -199,18 +209,20 @@ class RitzCallback(nk.callbacks.AbstractCallback, mutable=True):
             # NetKet's loggers write in on_step_end: stopping here would lose the row.
             self._held = stop
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: AbstractVariationalDriver) -> None:
         """Call the hook, and stop if that was requested before."""
         self._call("on_step_end", step, log_data, driver=driver)
         if self._held is not None:
             raise self._held
 
     @override
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: AbstractVariationalDriver) -> None:
         self._call("on_run_end", step, driver=driver)
 
     @override
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
+    def on_run_error(
+        self, step: int, error: BaseException, driver: AbstractVariationalDriver
+    ) -> None:
         self._call("on_run_error", step, error, driver=driver)
 
 

@@ -2,13 +2,16 @@
 
 import abc
 import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
 import netket as nk
 import optax
+from jax.experimental.sparse import JAXSparse
 from jaxtyping import Array, Float, Inexact, Key, PyTree
+from netket.operator import AbstractOperator
 from netket.utils import wrap_afun
 from typing_extensions import override
 
@@ -16,8 +19,38 @@ from ritz.driver import Kernel, Proposal
 from ritz.lattice.doubts import Watch, of_explosion, of_sampling, of_variance
 from ritz.lattice.flips import Flips
 from ritz.lattice.operators import in_chunks, local_energies, v_score
+from ritz.types import Row
 from ritz.updates import AbstractUpdateRule, Problem
 from ritz.updates.optimizer_step import optimizer_step
+
+
+class SamplingCarry(Protocol):
+    """What evaluations on samples ask of a carry."""
+
+    @property
+    def params(self) -> PyTree:
+        """The parameters."""
+        ...
+
+    @property
+    def model_state(self) -> PyTree:
+        """Variables of the model besides its parameters; None if there are none."""
+        ...
+
+    @property
+    def sampler_state(self) -> PyTree:
+        """NetKet's sampler state; None for a full sum."""
+        ...
+
+    @property
+    def watch(self) -> "Watch":
+        """Data by which the next step is judged."""
+        ...
+
+    def _replace(self, **changes: object) -> Self: ...
+
+
+Carry = TypeVar("Carry", bound=SamplingCarry)
 
 
 class LatticeCarry(NamedTuple):
@@ -25,10 +58,10 @@ class LatticeCarry(NamedTuple):
 
     params: PyTree
     model_state: PyTree
-    sampler_state: Any
+    sampler_state: PyTree
     """NetKet's sampler state with its random key; None for a full sum."""
-    optimizer_state: Any
-    rule_state: Any
+    optimizer_state: PyTree
+    rule_state: PyTree
     key: Key[Array, ""]
     rate_scale: Float[Array, ""]
     """Multiplies the optimiser's step."""
@@ -42,7 +75,7 @@ class LatticeCarry(NamedTuple):
 class Settings:
     """Static settings of a compiled step; hashable."""
 
-    apply_fun: Any
+    apply_fun: Callable[[PyTree, Array], Array]
     """`(variables, samples) -> log psi`."""
     rule: AbstractUpdateRule | None
     """None in evaluations, as for `optimizer`."""
@@ -63,27 +96,27 @@ class LatticeKernel(Kernel):
 
     settings: Settings
 
-    def log_psi(self, carry: LatticeCarry) -> Any:
+    def log_psi(self, carry: SamplingCarry) -> Callable[[PyTree, Array], Array]:
         """`(params, samples) -> log psi` with the carry's model state."""
         model_state = carry.model_state or {}
         return lambda params, x: self.settings.apply_fun({"params": params, **model_state}, x)
 
     @abc.abstractmethod
     def evaluate(
-        self, carry: Any, batch: Any
-    ) -> tuple[nk.stats.Stats, Any, Inexact[Array, " n"], Any]:
+        self, carry: SamplingCarry, batch: PyTree
+    ) -> tuple[nk.stats.Stats, Array, Inexact[Array, " n"], Array | None]:
         """Statistics of the energy; configurations, local energies and probabilities."""
 
     @abc.abstractmethod
-    def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
+    def observe(
+        self, carry: SamplingCarry, batch: PyTree
+    ) -> dict[str, tuple[nk.stats.Stats, Array | None]]:
         """Statistics of each observable, and its values by chain, if there are any."""
 
-    def metrics(self, carry: Any, batch: Any, stats: nk.stats.Stats) -> tuple[Any, dict[str, Any]]:
+    def metrics(self, carry: Carry, batch: PyTree, stats: nk.stats.Stats) -> tuple[Carry, Row]:
         """Metrics besides the energy, and the carry with the data for the next step's doubts."""
         s = self.settings
-        found: dict[str, Any] = {
-            "v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)
-        }
+        found: Row = {"v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)}
         watch, jumped = of_variance(carry.watch, stats)
         doubts = {"variance": jumped}
         accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
@@ -96,13 +129,13 @@ class LatticeKernel(Kernel):
         return carry._replace(watch=watch), {**found, "doubts": doubts}
 
     def sampling_doubts(
-        self, watch: Watch, batch: Any, stats: nk.stats.Stats, acceptance: Any
-    ) -> dict[str, Any]:
+        self, watch: Watch, batch: Array, stats: nk.stats.Stats, acceptance: Array | None
+    ) -> dict[str, Array]:
         """Doubts about the samples; none for a full sum."""
         return {}
 
     @override
-    def propose(self, carry: LatticeCarry, batch: Any) -> tuple[LatticeCarry, Proposal]:
+    def propose(self, carry: LatticeCarry, batch: Array) -> tuple[LatticeCarry, Proposal]:
         s = self.settings
         assert s.rule is not None
         stats, samples, energies, probabilities = self.evaluate(carry, batch)
@@ -140,9 +173,10 @@ class LatticeKernel(Kernel):
 class SamplingKernel(LatticeKernel):
     """Lattice VMC = Metropolis (or direct) sampling + local energies + an update rule."""
 
-    operator: Any
-    observables: dict[str, Any]
+    operator: AbstractOperator
+    observables: dict[str, AbstractOperator]
     sampler: Any
+    """NetKet's sampler; None where samples are drawn outside of compiled programs."""
     settings: Settings = dataclasses.field(metadata={"static": True})
     model: Any = dataclasses.field(metadata={"static": True})
     """The model, as the sampler calls it."""
@@ -169,22 +203,25 @@ class SamplingKernel(LatticeKernel):
 
     @override
     def sampling_doubts(
-        self, watch: Watch, batch: Any, stats: nk.stats.Stats, acceptance: Any
-    ) -> dict[str, Any]:
+        self, watch: Watch, batch: Array, stats: nk.stats.Stats, acceptance: Array | None
+    ) -> dict[str, Array]:
         is_markov = self.sampler is None or isinstance(self.sampler, nk.sampler.MetropolisSampler)
-        return of_sampling(watch, batch, stats, acceptance, batch.shape[:2] if is_markov else None)
+        chains = batch.shape[0], batch.shape[1]
+        return of_sampling(watch, batch, stats, acceptance, chains if is_markov else None)
 
-    def _energies(self, carry: LatticeCarry, params: PyTree, x: Array) -> Array:
+    def _energies(self, carry: SamplingCarry, params: PyTree, x: Array) -> Array:
         return local_energies(
-            self.log_psi(carry),
-            params,
-            x,
-            self.operator,
-            self.settings.chunk_size,
-            self.settings.flips,
+            log_psi=self.log_psi(carry),
+            variables=params,
+            samples=x,
+            operator=self.operator,
+            chunk_size=self.settings.chunk_size,
+            flips=self.settings.flips,
         )
 
-    def observe(self, carry: Any, batch: Array) -> dict[str, tuple[nk.stats.Stats, Any]]:
+    def observe(
+        self, carry: SamplingCarry, batch: Array
+    ) -> dict[str, tuple[nk.stats.Stats, Array]]:
         """Local values of the observables on the samples, shape (n_chains, chain_length)."""
         samples, found = batch.reshape(-1, batch.shape[-1]), {}
         for name, operator in self.observables.items():
@@ -196,7 +233,9 @@ class SamplingKernel(LatticeKernel):
         return found
 
     @override
-    def evaluate(self, carry: Any, batch: Array) -> tuple[nk.stats.Stats, Array, Array, None]:
+    def evaluate(
+        self, carry: SamplingCarry, batch: Array
+    ) -> tuple[nk.stats.Stats, Array, Array, None]:
         samples = batch.reshape(-1, batch.shape[-1])
         energies = self._energies(carry, carry.params, samples)
         stats = nk.stats.statistics(energies.reshape(batch.shape[:-1]))
@@ -216,11 +255,11 @@ class SamplingKernel(LatticeKernel):
 class FullSumKernel(LatticeKernel):
     """Lattice VMC with a sum over all configurations in place of sampling."""
 
-    matrix: Any
+    matrix: JAXSparse
     """The Hamiltonian as a sparse matrix."""
     states: Array
     """All configurations, shape (n_states, n_sites)."""
-    matrices: dict[str, Any]
+    matrices: dict[str, JAXSparse]
     """The observables as sparse matrices."""
     settings: Settings = dataclasses.field(metadata={"static": True})
 
@@ -228,14 +267,16 @@ class FullSumKernel(LatticeKernel):
     def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, tuple[()]]:
         return carry, ()
 
-    def _amplitudes(self, carry: LatticeCarry, params: PyTree) -> Array:
+    def _amplitudes(self, carry: SamplingCarry, params: PyTree) -> Array:
         log_psi = self.log_psi(carry)
         values = in_chunks(lambda x: log_psi(params, x), self.states, self.settings.chunk_size)
         psi = jnp.exp(values - jnp.max(jnp.real(values)))
         return psi / jnp.linalg.norm(psi)
 
     @override
-    def evaluate(self, carry: Any, batch: Any) -> tuple[nk.stats.Stats, Array, Array, Array]:
+    def evaluate(
+        self, carry: LatticeCarry, batch: Array
+    ) -> tuple[nk.stats.Stats, Array, Array, Array]:
         psi = self._amplitudes(carry, carry.params)
         stats, h_psi = _exact(self.matrix, psi)
         energy = stats.mean
@@ -248,24 +289,26 @@ class FullSumKernel(LatticeKernel):
         return stats, states, energies, probabilities
 
     @override
-    def observe(self, carry: Any, batch: Any) -> dict[str, tuple[nk.stats.Stats, Any]]:
+    def observe(
+        self, carry: SamplingCarry, batch: PyTree
+    ) -> dict[str, tuple[nk.stats.Stats, Array | None]]:
         if not self.matrices:
             return {}
         psi = self._amplitudes(carry, carry.params)
         return {name: (_exact(matrix, psi)[0], None) for name, matrix in self.matrices.items()}
 
     @override
-    def trial(self, carry: LatticeCarry, batch: Any, update: PyTree) -> Array:
+    def trial(self, carry: LatticeCarry, batch: Array, update: PyTree) -> Array:
         psi = self._amplitudes(carry, self.apply(carry, update).params)
         return jnp.vdot(psi, self.matrix @ psi)
 
 
-def _exact(matrix: Any, psi: Array) -> tuple[nk.stats.Stats, Array]:
+def _exact(matrix: JAXSparse, psi: Array) -> tuple[nk.stats.Stats, Array]:
     """Exact statistics in a normalised state, and the matrix times the state."""
     product = matrix @ psi
     mean = jnp.vdot(psi, product)
     variance = jnp.sum(jnp.abs(product - mean * psi) ** 2)
-    fields: dict[str, Any] = {
+    fields: Row = {
         "mean": mean,
         "error_of_mean": jnp.zeros_like(variance),
         "variance": variance,

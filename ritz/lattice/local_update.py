@@ -4,15 +4,20 @@ import abc
 import dataclasses
 import functools
 import itertools
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import netket as nk
 import numpy as np
+from flax import linen as nn
 from jaxtyping import Array, Inexact, Int, PyTree
+from netket.hilbert import AbstractHilbert
 from netket.nn.activation import log_cosh
 from typing_extensions import override
+
+Tree = TypeVar("Tree")
+"""A tree of arrays."""
 
 
 class LocalUpdate(abc.ABC):
@@ -26,17 +31,17 @@ class LocalUpdate(abc.ABC):
     """Whether psi may be exactly zero. Chains that begin there are evaluated until they leave."""
 
     @abc.abstractmethod
-    def prepare(self, params: PyTree) -> Any:
+    def prepare(self, params: PyTree) -> PyTree:
         """Tables that depend on the parameters only, computed once a step."""
 
     @abc.abstractmethod
-    def start(self, tables: Any, x: Array) -> Any:
+    def start(self, tables: PyTree, x: Array) -> PyTree:
         """A cache for the configurations `x`, shape (n, n_sites); arrays with a last axis n."""
 
     @abc.abstractmethod
     def log_ratio(
-        self, tables: Any, cache: Any, values: Array, sites: Int[Array, " k"]
-    ) -> tuple[Inexact[Array, " n"], Any]:
+        self, tables: PyTree, cache: PyTree, values: Array, sites: Int[Array, " k"]
+    ) -> tuple[Inexact[Array, " n"], PyTree]:
         """The change of log psi from x to x', in which the given distinct sites are flipped.
 
         Args:
@@ -51,7 +56,7 @@ class LocalUpdate(abc.ABC):
 
     @abc.abstractmethod
     def log_ratios(
-        self, tables: Any, cache: Any, x: Array, flips: Int[np.ndarray, "m k"]
+        self, tables: PyTree, cache: PyTree, x: Array, flips: Int[np.ndarray, "m k"]
     ) -> Inexact[Array, "n m"]:
         """The changes of log psi for m sets of sites to flip, the same for each x."""
 
@@ -63,7 +68,7 @@ class TwoStates(NamedTuple):
     second: float
 
     @classmethod
-    def of(cls, hilbert: Any) -> "TwoStates | None":
+    def of(cls, hilbert: AbstractHilbert) -> "TwoStates | None":
         """The states of a Hilbert space whose sites all have the same two; None for others."""
         states = getattr(hilbert, "local_states", None)
         if not isinstance(hilbert, nk.hilbert.HomogeneousHilbert) or states is None:
@@ -80,7 +85,7 @@ class TwoStates(NamedTuple):
 
 
 @functools.singledispatch
-def local_update(model: Any, states: TwoStates) -> LocalUpdate | None:
+def local_update(model: nn.Module, states: TwoStates) -> LocalUpdate | None:
     """The local update of a model on sites with two states, or None if it offers none."""
     return None
 
@@ -172,9 +177,9 @@ class RBMUpdate(LocalUpdate):
         for sites, ahead in zip(flips.T, forward, strict=True):
             visible += jnp.where(ahead, 1, -1) * tables.log_visible[sites][:, None]
 
-        def multiply(total: Array, hidden: Any) -> tuple[Array, None]:
+        def multiply(total: Array, hidden: tuple[Array, ...]) -> tuple[Array, None]:
             """Add the logarithm of the product over one group of hidden units."""
-            product: Any = 1
+            product: Array | int = 1
             for up, down, grow, shrink in zip(*hidden, strict=True):
                 for sites, ahead in zip(flips.T, forward, strict=True):
                     to_second, to_first = grow[sites][:, None], shrink[sites][:, None]
@@ -262,6 +267,6 @@ def _(model: nk.models.Jastrow, states: TwoStates) -> LocalUpdate | None:
     return JastrowUpdate(states)
 
 
-def select(accepted: Array, new: Any, old: Any) -> Any:
+def select(accepted: Array, new: Tree, old: Tree) -> Tree:
     """The new cache for samples where `accepted`, the old one for others."""
     return jax.tree.map(lambda n, o: jnp.where(accepted, n, o), new, old)

@@ -1,12 +1,15 @@
 """Moves of the Metropolis samplers, and whether they suit a space."""
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
+from netket.hilbert import AbstractHilbert, HomogeneousHilbert
+from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -24,7 +27,7 @@ class SiteMoves(NamedTuple):
     values: tuple[float, ...]
     """The states of a site."""
 
-    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
+    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> tuple[Array, Array]:
         """For each move the site, and the shift of each chain in the list of states."""
         site_key, shift_key = jax.random.split(key)
         sites = jax.random.randint(site_key, (n_moves, 1), 0, self.n_sites)
@@ -43,7 +46,7 @@ class SwapMoves(NamedTuple):
 
     pairs: Int[Array, "n_pairs 2"]
 
-    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
+    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> tuple[Array, Array]:
         """For each move the pair of sites."""
         chosen = jax.random.randint(key, (n_moves,), 0, len(self.pairs))
         return self.pairs[chosen], jnp.zeros((n_moves, 1), int)
@@ -64,7 +67,7 @@ class TransferMoves(NamedTuple):
     values: tuple[float, ...]
     """The states of a site, in equal steps."""
 
-    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> Any:
+    def draw(self, key: Key[Array, ""], n_moves: int, n_chains: int) -> tuple[Array, Array]:
         """For each move the sites, and the direction in each chain.
 
         Each chain has a direction of its own: proposals are symmetric given the sites.
@@ -85,7 +88,7 @@ class TransferMoves(NamedTuple):
 Moves = SiteMoves | SwapMoves | TransferMoves
 
 
-def check_site_moves(hilbert: Any) -> None:
+def check_site_moves(hilbert: AbstractHilbert) -> None:
     """Refuse changes of single sites where they lead out of the space.
 
     Raises:
@@ -104,7 +107,7 @@ def check_site_moves(hilbert: Any) -> None:
         )
 
 
-def exchange_transfers(hilbert: Any, pairs: Any) -> bool:
+def exchange_transfers(hilbert: HomogeneousHilbert, pairs: ArrayLike) -> bool:
     """Check that exchanges among pairs of sites stay in the space and reach all of it.
 
     Args:
@@ -141,7 +144,7 @@ def exchange_transfers(hilbert: Any, pairs: Any) -> bool:
             "graph without edges between these, such as netket.graph.disjoint_union(graph, graph)."
         )
     part = _components(hilbert.size, pairs)
-    values = hilbert.local_states
+    values: Any = hilbert.local_states
     for sites, total in sums:
         is_single = total in (len(sites) * values[0], len(sites) * values[-1])
         if len(set(part[sites])) > 1 and not is_single:
@@ -153,7 +156,7 @@ def _group_text(sums: list[tuple[list[int], float]]) -> str:
     return ", ".join(f"{sites[0]}-{sites[-1]}" for sites, _ in sums)
 
 
-def _unreached(hilbert: Any, sites: Any, part: np.ndarray) -> str:
+def _unreached(hilbert: HomogeneousHilbert, sites: Sequence[int], part: np.ndarray) -> str:
     first = next(int(s) for s in sites if part[s] != part[sites[0]])
     return (
         f"exchanges among the given pairs do not reach all of the space {hilbert}: no path leads "
@@ -162,7 +165,7 @@ def _unreached(hilbert: Any, sites: Any, part: np.ndarray) -> str:
     )
 
 
-def _checked_pairs(hilbert: Any, pairs: Any) -> np.ndarray:
+def _checked_pairs(hilbert: HomogeneousHilbert, pairs: ArrayLike) -> np.ndarray:
     pairs = np.asarray(pairs)
     good = pairs.ndim == 2 and pairs.shape[1] == 2 and len(pairs) > 0
     if not good or pairs.min() < 0 or pairs.max() >= hilbert.size:
@@ -181,10 +184,10 @@ def _components(n_sites: int, pairs: np.ndarray) -> np.ndarray:
     return connected_components(edges, directed=False)[1]
 
 
-def _transfers_by_trial(hilbert: Any, pairs: np.ndarray) -> bool:
+def _transfers_by_trial(hilbert: HomogeneousHilbert, pairs: np.ndarray) -> bool:
     """`exchange_transfers` for a constraint of any kind, from random configurations."""
     x = np.asarray(some_states(hilbert, 64))
-    place = np.searchsorted(hilbert.local_states, x)
+    place = np.searchsorted(np.asarray(hilbert.local_states), x)
     part = _components(hilbert.size, pairs)
     every = np.random.default_rng(0).permutation(pairs)[:256]
     if _stays(hilbert, place, every, _swap) and _same(place, part, _count_states):
@@ -211,18 +214,23 @@ def _transfer(place: np.ndarray, i: int, j: int) -> np.ndarray:
     return place
 
 
-def _stays(hilbert: Any, place: np.ndarray, pairs: np.ndarray, move: Any) -> bool:
+def _stays(
+    hilbert: HomogeneousHilbert,
+    place: np.ndarray,
+    pairs: np.ndarray,
+    move: Callable[[np.ndarray, int, int], np.ndarray],
+) -> bool:
     """Whether a move at any pair, in either direction, keeps configurations in the space."""
     moved = np.concatenate([move(place, i, j) for i, j in (*pairs, *pairs[:, ::-1])])
     moved = moved[np.all((moved >= 0) & (moved < hilbert.local_size), axis=1)]
     return bool(np.all(inside(hilbert, np.asarray(hilbert.local_states)[moved])))
 
 
-def _count_states(place: np.ndarray) -> Any:
+def _count_states(place: np.ndarray) -> tuple[int, ...]:
     return tuple(np.sort(place))
 
 
-def _same(place: np.ndarray, part: np.ndarray, kept: Any) -> bool:
+def _same(place: np.ndarray, part: np.ndarray, kept: Callable[[np.ndarray], object]) -> bool:
     """Whether what moves keep in each part of the graph is the same in all configurations."""
     parts = [part == number for number in range(part.max() + 1)]
     return len({tuple(kept(row[own]) for own in parts) for row in place}) == 1

@@ -9,17 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
+from netket.hilbert import AbstractHilbert
 from netket.observable import AbstractObservable
-from netket.operator import ContinuousOperator, DiscreteJaxOperator
+from netket.operator import AbstractOperator, ContinuousOperator, DiscreteJaxOperator
 
 from ritz.driver.blocks.block import barrier
 from ritz.lattice.flips import Flips
 from ritz.lattice.space import inside, is_constrained, some_states
 
-LogPsi = Callable[[PyTree, Any], Any]
+LogPsi = Callable[[PyTree, Array], Array]
 
 
-def traceable(operator: Any, hilbert: Any) -> Any:
+def traceable(operator: Any, hilbert: AbstractHilbert) -> AbstractOperator:
     """`operator` in a form that works inside `jit`.
 
     Raises:
@@ -44,7 +45,7 @@ def traceable(operator: Any, hilbert: Any) -> Any:
     return operator
 
 
-def check_space(operator: Any, hilbert: Any) -> None:
+def check_space(operator: object, hilbert: AbstractHilbert) -> None:
     """Refuse an operator of another space.
 
     Raises:
@@ -57,7 +58,7 @@ def check_space(operator: Any, hilbert: Any) -> None:
         )
 
 
-def check_operator(operator: Any) -> None:
+def check_operator(operator: object) -> None:
     """Refuse objects that are not operators of NetKet.
 
     Raises:
@@ -78,7 +79,11 @@ def check_operator(operator: Any) -> None:
 
 
 def _check_closed(
-    operator: Any, hilbert: Any, x: np.ndarray, connected: np.ndarray, elements: np.ndarray
+    operator: AbstractOperator,
+    hilbert: AbstractHilbert,
+    x: np.ndarray,
+    connected: np.ndarray,
+    elements: np.ndarray,
 ) -> None:
     """Refuse matrix elements that are not finite, or lead from the space `x` belong to out of it.
 
@@ -104,7 +109,7 @@ def _check_closed(
             )
 
 
-def fingerprint(operator: Any) -> str:
+def fingerprint(operator: AbstractOperator) -> str:
     """A text that differs, as far as possible, for operators with different matrix elements."""
     kind = " ".join(repr(operator).split())
     if not isinstance(operator, DiscreteJaxOperator):
@@ -116,7 +121,7 @@ def fingerprint(operator: Any) -> str:
     return f"{kind} {digest.hexdigest()[:12]}"
 
 
-def sparse_matrix(operator: Any) -> Any:
+def sparse_matrix(operator: Any) -> JAXSparse:
     """The matrix of a discrete operator, for products with vectors inside compiled programs."""
     matrix = operator.to_sparse()
     return matrix if isinstance(matrix, JAXSparse) else BCOO.from_scipy_sparse(matrix)
@@ -145,18 +150,24 @@ def local_energies(
         return in_chunks(lambda x: flips.local_energies(variables, x), samples, size)
     if isinstance(operator, ContinuousOperator):
 
-        def of_batch(x: Array) -> Any:
-            return operator._expect_kernel(log_psi, variables, x)
+        def of_batch(x: Array) -> Array:
+            values: Any = operator._expect_kernel(log_psi, variables, x)
+            return values
 
         size = chunk_size
     else:
         n_connected = jax.eval_shape(operator.get_conn_padded, samples)[1].shape[-1]
 
-        def of_batch(x: Array) -> Any:
+        def of_batch(x: Array) -> Array:
             connected, elements = operator.get_conn_padded(x)
             own = in_chunks(lambda y: log_psi(variables, y), x, chunk_size)
             values = _where_needed(
-                lambda y: log_psi(variables, y), connected, elements, x, own, chunk_size
+                log_psi=lambda y: log_psi(variables, y),
+                connected=connected,
+                elements=elements,
+                x=x,
+                own=own,
+                chunk_size=chunk_size,
             )
             return jnp.sum(elements * jnp.exp(values - own[:, None]), axis=-1)
 
@@ -169,7 +180,7 @@ _CHUNKS = 16
 
 
 def _where_needed(
-    log_psi: Callable[[Any], Any],
+    log_psi: Callable[[Array], Array],
     connected: Inexact[Array, "n k n_sites"],
     elements: Inexact[Array, "n k"],
     x: Inexact[Array, "n n_sites"],
@@ -191,7 +202,7 @@ def _where_needed(
     place = jnp.where(needed, jnp.cumsum(needed) - 1, n + chunk_size)
     order = jnp.full(n + chunk_size, n).at[place].set(jnp.arange(n), mode="drop")
 
-    def chunk(i: Any, values: Array) -> Array:
+    def chunk(i: Array, values: Array) -> Array:
         chosen = jax.lax.dynamic_slice_in_dim(order, i * chunk_size, chunk_size)
         batch = barrier(flat[jnp.minimum(chosen, n - 1)])
         return values.at[chosen].set(barrier(log_psi(batch)), mode="drop")
@@ -200,7 +211,7 @@ def _where_needed(
     return jax.lax.fori_loop(0, n_chunks, chunk, known).reshape(elements.shape)
 
 
-def in_chunks(function: Callable[[Any], Any], batch: Array, size: int | None) -> Any:
+def in_chunks(function: Callable[[Array], Array], batch: Array, size: int | None) -> Array:
     """`function(batch)`, computed for at most `size` rows at a time; None for all at once."""
     n_rows = len(batch)
     if size is None or size >= n_rows:
@@ -214,7 +225,9 @@ def in_chunks(function: Callable[[Any], Any], batch: Array, size: int | None) ->
     return values.reshape(-1, *values.shape[2:])[:n_rows]
 
 
-def v_score(energy: Any, variance: Any, n_dof: int, energy_offset: float) -> Any:
+def v_score(
+    energy: Array | complex, variance: Array | float, n_dof: int, energy_offset: float
+) -> Array:
     """N Var(E) / (E - E_inf)^2: zero for an eigenstate, comparable between models.
 
     Wu et al., Science 386, 296 (2024), arXiv 2302.04919.

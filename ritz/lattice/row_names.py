@@ -1,7 +1,9 @@
 """Names in rows, and the observables that get some of them."""
 
 from collections.abc import Mapping
-from typing import Any
+
+from netket.hilbert import AbstractHilbert
+from netket.operator import AbstractOperator
 
 from ritz.checks import named
 from ritz.lattice.operators import traceable
@@ -27,8 +29,8 @@ def checked_name(name: str) -> str:
 
 
 def checked_observables(
-    observables: Mapping[str, Any] | None, hilbert: Any, loss_name: str
-) -> dict[str, Any]:
+    observables: Mapping[str, AbstractOperator] | None, hilbert: AbstractHilbert, loss_name: str
+) -> dict[str, AbstractOperator]:
     """Observables by name, in the form that is compiled.
 
     Raises:

@@ -2,14 +2,18 @@
 
 import functools
 import logging
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import netket as nk
+from jaxtyping import Array, PyTree
+from netket.sampler import Sampler, SamplerState
 
 from ritz.driver import Kernel
 from ritz.lattice.sweeps import SweepSampler
+
+Carry = TypeVar("Carry")
 
 _logger = logging.getLogger(__name__)
 
@@ -21,11 +25,11 @@ def samples_compiled(state: nk.vqs.MCState) -> bool:
 
     Most can. Exact samplers and those of NumPy cannot: the state draws their samples itself.
     """
-    sampler: Any = state.sampler
+    sampler: Sampler = state.sampler
     if type(sampler) in _COMPILED:
         return True
 
-    def draw(variables: Any, sampler_state: Any) -> Any:
+    def draw(variables: PyTree, sampler_state: SamplerState) -> tuple[Array, SamplerState]:
         sampler_state = sampler.reset(state._sampler_model, variables, sampler_state)
         return sampler.sample(state._sampler_model, variables, state=sampler_state, chain_length=1)
 
@@ -38,12 +42,12 @@ def samples_compiled(state: nk.vqs.MCState) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def burnt_in(kernel: Kernel, carry: Any, n_steps: int) -> Any:
+def burnt_in(kernel: Kernel, carry: Carry, n_steps: int) -> Carry:
     """The carry after the samples of `n_steps` steps were drawn and thrown away."""
     return jax.lax.fori_loop(0, n_steps, lambda _, carry: kernel.sample(carry)[0], carry)
 
 
-def in_double(leaf: Any) -> Any:
+def in_double(leaf: Array) -> Array:
     """An array with floating-point numbers in double precision; anything else as it is."""
     is_float = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
     return leaf.astype(float) if is_float else leaf

@@ -9,11 +9,14 @@ import netket as nk
 import numpy as np
 from jaxtyping import Array, Bool, Shaped
 from netket.errors import UnoptimisedCustomConstraintRandomStateMethodWarning
+from netket.hilbert import AbstractHilbert
 from netket.hilbert.constraint import SumConstraint, SumOnPartitionConstraint
 from netket.hilbert.tensor_hilbert import TensorHilbert
 
 
-def inside(hilbert: Any, x: Shaped[Any, "*batch n_sites"]) -> Bool[np.ndarray, " *batch"]:
+def inside(
+    hilbert: AbstractHilbert, x: Shaped[Any, "*batch n_sites"]
+) -> Bool[np.ndarray, " *batch"]:
     """Whether configurations have allowed values on each site and satisfy the constraint.
 
     Values of spaces that are not discrete only have to be finite.
@@ -34,8 +37,9 @@ def inside(hilbert: Any, x: Shaped[Any, "*batch n_sites"]) -> Bool[np.ndarray, "
         for part, values in zip(hilbert.subspaces, parts, strict=True):
             allowed = allowed & inside(part, values)
     elif isinstance(hilbert, nk.hilbert.DoubledHilbert):
+        doubled: Any = hilbert
         for values in np.split(x, 2, axis=-1):
-            allowed = allowed & inside(hilbert.physical, values)
+            allowed = allowed & inside(doubled.physical, values)
     elif isinstance(hilbert, nk.hilbert.HomogeneousHilbert):
         states: Any = hilbert._local_states
         place = (np.where(allowed[..., None], x, states.start) - states.start) / states.step
@@ -48,16 +52,17 @@ def inside(hilbert: Any, x: Shaped[Any, "*batch n_sites"]) -> Bool[np.ndarray, "
     return allowed
 
 
-def is_constrained(hilbert: Any) -> bool:
+def is_constrained(hilbert: AbstractHilbert) -> bool:
     """Whether some combinations of allowed values on the sites do not belong to the space."""
     if isinstance(hilbert, TensorHilbert):
         return any(map(is_constrained, hilbert.subspaces))
     if isinstance(hilbert, nk.hilbert.DoubledHilbert):
-        return is_constrained(hilbert.physical)
+        doubled: Any = hilbert
+        return is_constrained(doubled.physical)
     return bool(getattr(hilbert, "constrained", False))
 
 
-def fixed_sums(hilbert: Any) -> list[tuple[list[int], float]] | None:
+def fixed_sums(hilbert: AbstractHilbert) -> list[tuple[list[int], float]] | None:
     """Groups of sites whose values have a fixed sum, with that sum, if these are all constraints.
 
     Returns:
@@ -76,7 +81,7 @@ def fixed_sums(hilbert: Any) -> list[tuple[list[int], float]] | None:
     return None
 
 
-def some_states(hilbert: Any, n: int, seed: int = 0) -> Shaped[Array, "n n_sites"]:
+def some_states(hilbert: AbstractHilbert, n: int, seed: int = 0) -> Shaped[Array, "n n_sites"]:
     """Random configurations of the space, the same each time."""
     with (
         warnings.catch_warnings()

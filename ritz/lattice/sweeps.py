@@ -1,5 +1,6 @@
 """Metropolis sampling that is fast on a few cores: random numbers by the sweep, local updates."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -7,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import netket as nk
 from jaxtyping import Array, Bool, PyTree
+from netket.graph import AbstractGraph
+from netket.hilbert import AbstractHilbert
+from netket.sampler import MetropolisRule
+from netket.sampler.metropolis import MetropolisSamplerState as ChainState
 from netket.sampler.rules import ExchangeRule, LocalRule
 from netket.utils import struct
 
@@ -25,6 +30,12 @@ from ritz.lattice.space import is_constrained
 
 _SWEEPS_TO_LEAVE_ZEROS = 100
 """Largest number of extra sweeps for chains at psi = 0 to leave it."""
+
+Change = Callable[[Array, PyTree, Array, Array, Array], tuple[Array, PyTree]]
+"""`(x, cache, sites, old, new) -> (change of the log-probability, new cache)`."""
+
+Sweeping = tuple[ChainState, Array, Array]
+"""State, sweeps left to leave zeros, and sweeps done."""
 
 
 class SweepSampler(nk.sampler.MetropolisSampler):
@@ -48,7 +59,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
     transfers: bool = struct.field(pytree_node=False, default=False)
     """Whether exchange moves are `TransferMoves`."""
 
-    def __init__(self, hilbert: Any, rule: Any, **options: Any):
+    def __init__(self, hilbert: AbstractHilbert, rule: MetropolisRule, **options: Any):
         if type(rule) not in (LocalRule, ExchangeRule) or (
             type(rule) is ExchangeRule and rule.probabilities is not None
         ):
@@ -85,7 +96,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         self,
         machine: Any,
         parameters: PyTree,
-        state: Any,
+        state: ChainState,
         chain_length: int,
         return_log_probabilities: bool = False,
     ) -> Any:
@@ -95,7 +106,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         n_spare = jnp.asarray(_SWEEPS_TO_LEAVE_ZEROS)
         if update is None:
 
-            def advance(state: Any, n_spare: Any) -> Any:
+            def advance(state: ChainState, n_spare: Array) -> tuple[ChainState, Array]:
                 return _leave_zeros(evaluate, state, n_spare, at_least=1)
 
         else:
@@ -103,10 +114,12 @@ class SweepSampler(nk.sampler.MetropolisSampler):
             if update.has_zeros:  # ratios to psi = 0 are not defined: amplitudes are needed
                 state, n_spare = _leave_zeros(evaluate, state, n_spare, at_least=0)
 
-            def advance(state: Any, n_spare: Any) -> Any:
+            def advance(state: ChainState, n_spare: Array) -> tuple[ChainState, Array]:
                 return sweep(state), n_spare
 
-        def one(walk: Any, _: None) -> Any:
+        def one(
+            walk: tuple[ChainState, Array], _: None
+        ) -> tuple[tuple[ChainState, Array], tuple[Array, Array]]:
             state, n_spare = advance(*walk)
             return (state, n_spare), (state.σ, state.log_prob)
 
@@ -131,14 +144,19 @@ class SweepSampler(nk.sampler.MetropolisSampler):
 
         return in_chunks(evaluate, x, self.chunk_size)
 
-    def _draw(self, state: Any, moves: Moves) -> Any:
+    def _draw(self, state: ChainState, moves: Moves) -> tuple[Array, tuple[Array, ...]]:
         """Random numbers of a sweep: the new key, moves, and logarithms of uniform numbers."""
         key, move_key, accept_key = jax.random.split(state.rng, 3)
         drawn = moves.draw(move_key, self.sweep_size, self.n_batches)
         shape, real = (self.sweep_size, self.n_batches), state.log_prob.dtype
         return key, (*drawn, -jax.random.exponential(accept_key, shape, real))
 
-    def _sweep(self, start: Any, change: Any, state: Any) -> tuple[Any, Any]:
+    def _sweep(
+        self,
+        start: Callable[[ChainState], PyTree],
+        change: Change,
+        state: ChainState,
+    ) -> tuple[ChainState, PyTree]:
         """One sweep of all chains.
 
         Args:
@@ -153,7 +171,9 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         moves = self._moves()
         key, numbers = self._draw(state, moves)
 
-        def move(walk: Any, numbers: Any) -> tuple[Any, None]:
+        def move(
+            walk: tuple[Array, PyTree, Array], numbers: tuple[Array, ...]
+        ) -> tuple[tuple[Array, PyTree, Array], None]:
             x, cache, n_accepted = walk
             sites, shift, log_uniform = numbers
             old = x[sites]
@@ -174,15 +194,19 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         )
         return state, cache
 
-    def _update_sweep(self, update: LocalUpdate, tables: Any, state: Any) -> Any:
-        def change(x: Array, cache: Any, sites: Array, old: Array, new: Array) -> Any:
+    def _update_sweep(self, update: LocalUpdate, tables: PyTree, state: ChainState) -> ChainState:
+        def change(
+            x: Array, cache: PyTree, sites: Array, old: Array, new: Array
+        ) -> tuple[Array, PyTree]:
             log_ratio, new_cache = update.log_ratio(tables, cache, old, sites)
             return self.machine_pow * jnp.real(log_ratio), new_cache
 
         return self._sweep(lambda state: update.start(tables, state.σ), change, state)[0]
 
-    def _evaluate_sweep(self, machine: Any, parameters: PyTree, state: Any) -> Any:
-        def change(x: Array, log_prob: Array, sites: Array, old: Array, new: Array) -> Any:
+    def _evaluate_sweep(self, machine: Any, parameters: PyTree, state: ChainState) -> ChainState:
+        def change(
+            x: Array, log_prob: Array, sites: Array, old: Array, new: Array
+        ) -> tuple[Array, Array]:
             new_log_prob = self._log_prob(machine, parameters, x.at[sites].set(new).T)
             # From where psi = 0 (or has no value) any move is taken.
             log_ratio = jnp.where(_at_zero(log_prob), jnp.inf, new_log_prob - log_prob)
@@ -197,19 +221,24 @@ def _at_zero(log_prob: Array) -> Bool[Array, " n_chains"]:
     return ~(log_prob > -jnp.inf)
 
 
-def _leave_zeros(sweep: Any, state: Any, n_spare: Any, at_least: int) -> tuple[Any, Any]:
+def _leave_zeros(
+    sweep: Callable[[ChainState], ChainState],
+    state: ChainState,
+    n_spare: Array,
+    at_least: int,
+) -> tuple[ChainState, Array]:
     """Sweep `at_least` times, and further until no chain is where psi = 0, at most `n_spare` times.
 
     Returns:
         The state, and the remaining part of `n_spare`.
     """
 
-    def is_on(walk: Any) -> Any:
+    def is_on(walk: Sweeping) -> Array:
         state, n_spare, n_done = walk
         lost = jnp.any(_at_zero(state.log_prob)) & ~jnp.all(jnp.isnan(state.log_prob))
         return (n_done < at_least) | (lost & (n_spare > 0))
 
-    def go_on(walk: Any) -> Any:
+    def go_on(walk: Sweeping) -> Sweeping:
         state, n_spare, n_done = walk
         return sweep(state), n_spare - (n_done >= at_least), n_done + 1
 
@@ -217,7 +246,7 @@ def _leave_zeros(sweep: Any, state: Any, n_spare: Any, at_least: int) -> tuple[A
     return state, n_spare
 
 
-def MetropolisLocal(hilbert: Any, **options: Any) -> SweepSampler:
+def MetropolisLocal(hilbert: AbstractHilbert, **options: Any) -> SweepSampler:
     """A sampler in which a random site takes another of its states.
 
     Args:
@@ -231,7 +260,12 @@ def MetropolisLocal(hilbert: Any, **options: Any) -> SweepSampler:
 
 
 def MetropolisExchange(
-    hilbert: Any, *, graph: Any = None, clusters: Any = None, d_max: int = 1, **options: Any
+    hilbert: AbstractHilbert,
+    *,
+    graph: AbstractGraph | None = None,
+    clusters: Any = None,
+    d_max: int = 1,
+    **options: Any,
 ) -> SweepSampler:
     """A sampler in which two sites exchange their states, which keeps their sum.
 
@@ -256,10 +290,10 @@ def MetropolisExchange(
 
 def mc_state(
     model: Any,
-    hilbert: Any,
+    hilbert: AbstractHilbert,
     *,
     n_samples: int = 1024,
-    graph: Any = None,
+    graph: AbstractGraph | None = None,
     sweep_size: int | None = None,
     n_discard_per_chain: int = 0,
     **options: Any,

@@ -1,10 +1,13 @@
 """Systems for configurations: a space, a Hamiltonian and observables."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import netket as nk
+from netket.graph import AbstractGraph
+from netket.hilbert import AbstractHilbert, DiscreteHilbert
+from netket.operator import AbstractOperator, LocalOperator
 
 from ritz.lattice.ising import ising_chain_energy
 
@@ -13,11 +16,11 @@ from ritz.lattice.ising import ising_chain_energy
 class LatticeSystem:
     """A system to be solved. A function that returns one can be named in a configuration."""
 
-    hilbert: Any
-    hamiltonian: Any
-    graph: Any = None
+    hilbert: AbstractHilbert
+    hamiltonian: AbstractOperator
+    graph: AbstractGraph | None = None
     """Sites and edges, for samplers that exchange neighbours."""
-    observables: dict[str, Any] = dataclasses.field(default_factory=dict)
+    observables: dict[str, AbstractOperator] = dataclasses.field(default_factory=dict)
     """Name -> operator, estimated besides the energy."""
     exact: float | None = None
     """The exact energy of the ground state, where it is known."""
@@ -87,5 +90,8 @@ def Heisenberg(
     return LatticeSystem(hilbert, hamiltonian, graph)
 
 
-def _mean(operator: Any, hilbert: Any) -> Any:
-    return sum(operator(hilbert, i) for i in range(hilbert.size)) * (1 / hilbert.size)
+def _mean(
+    operator: Callable[[DiscreteHilbert, int], LocalOperator], hilbert: DiscreteHilbert
+) -> LocalOperator:
+    total: Any = sum(operator(hilbert, i) for i in range(hilbert.size))
+    return total * (1 / hilbert.size)

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from netket.operator import AbstractOperator
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, State
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, Settings
 from ritz.lattice.space import some_states
@@ -61,9 +63,10 @@ class VMC(LatticeDriver):
 
     adjustable = frozenset({"rate_scale", "damping_scale", "chunk_sizes"})
 
+    @suggests_names
     def __init__(
         self,
-        hamiltonian: Any,
+        hamiltonian: AbstractOperator,
         optimizer: optax.GradientTransformation | optax.ScalarOrSchedule,
         *,
         variational_state: State,
@@ -76,7 +79,7 @@ class VMC(LatticeDriver):
         single_scores: bool = False,
         local_updates: bool = True,
         blas_threads: int | None = 1,
-        observables: Mapping[str, Any] | None = None,
+        observables: Mapping[str, AbstractOperator] | None = None,
         loss_name: str = "Energy",
     ):
         super().__init__(
@@ -166,7 +169,7 @@ class VMC(LatticeDriver):
 
     @property
     @override
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         return {
             **super().settings,
             "optimizer": self.optimizer,
@@ -207,12 +210,14 @@ class VMC(LatticeDriver):
 
 
 @functools.lru_cache(maxsize=64)
-def _sgd(rate: Any) -> optax.GradientTransformation:
+def _sgd(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     """`optax.sgd`, one object for equal rates, so that drivers share compiled programs."""
     return optax.sgd(rate)
 
 
-def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
+def _as_transformation(
+    optimizer: optax.GradientTransformation | optax.ScalarOrSchedule,
+) -> optax.GradientTransformation:
     if isinstance(optimizer, optax.GradientTransformation):
         return optimizer
     is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
@@ -220,7 +225,7 @@ def _as_transformation(optimizer: Any) -> optax.GradientTransformation:
         check_rate("optimizer", optimizer)
         return _sgd(optimizer)
     if isinstance(optimizer, numbers.Real) or is_scalar:
-        number: Any = optimizer
+        number = optimizer
         check_rate("optimizer", number)
         return _sgd(float(number))
     raise TypeError(

@@ -5,11 +5,14 @@ from typing import Any
 
 import jax
 import netket as nk
-from jaxtyping import Array, Inexact, PyTree
+from flax import linen as nn
+from jaxtyping import Array, Inexact, Key, PyTree
+from netket.hilbert import DiscreteHilbert
 from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
+from ritz.lattice.driver import LatticeDriver
 from ritz.lattice.evaluation import Evaluation
 from ritz.lattice.sweeps import MetropolisLocal
 from ritz.lattice.vmc import VMC
@@ -36,14 +39,15 @@ class LatticeWavefunction(AbstractWavefunction):
 
     settings = ("n_samples", "n_discard_per_chain", "chunk_size", "full_sum", "sampler")
 
-    def __init__(self, model: Any, hilbert: Any):
+    def __init__(self, model: nn.Module, hilbert: DiscreteHilbert):
         self.model, self.hilbert = model, hilbert
 
     @override
     def logpsi(self, params: PyTree, x: Inexact[Array, "n n_sites"]) -> Inexact[Array, " n"]:
-        return self.model.apply({"params": params}, x)
+        log_psi: Any = self.model.apply({"params": params}, x)
+        return log_psi
 
-    def _state(self, parts: StageParts, rngs: Any, params: Any) -> Any:
+    def _state(self, parts: StageParts, rngs: Key[Array, ""], params: PyTree) -> Any:
         if parts.f_log_amplitude != self.logpsi:
             raise ValueError(
                 "a LatticeWavefunction samples its own log psi; give wavefunction.logpsi to "
@@ -89,7 +93,9 @@ class LatticeWavefunction(AbstractWavefunction):
         )
 
     @override
-    def training_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
+    def training_driver(
+        self, parts: StageParts, rngs: Key[Array, ""], params: PyTree = None
+    ) -> AbstractDriver:
         state_key, rule_key = jax.random.split(rngs)
         observables = dict(parts.estimators)
         hamiltonian = observables.pop(str(parts.loss))
@@ -103,7 +109,9 @@ class LatticeWavefunction(AbstractWavefunction):
             **parts.optimizer_options,
         )
 
-    def evaluation_driver(self, parts: StageParts, rngs: Any, params: Any = None) -> AbstractDriver:
+    def evaluation_driver(
+        self, parts: StageParts, rngs: Key[Array, ""], params: PyTree = None
+    ) -> AbstractDriver:
         """An `Evaluation` driver; its energy is the estimator "total", "energy", or the first."""
         observables = dict(parts.estimators)
         standard = [name for name in STANDARD_LOSS if name in observables]
@@ -117,7 +125,7 @@ class LatticeWavefunction(AbstractWavefunction):
         )
 
     @override
-    def state_of(self, driver: Any, kind: type[Any]) -> Any:
+    def state_of(self, driver: LatticeDriver, kind: type[Any]) -> Any:
         carry = driver.snapshot()
         fields = carry._asdict()
         own = {"params": fields.pop("params"), "sampler_state": fields.pop("sampler_state")}
@@ -127,7 +135,7 @@ class LatticeWavefunction(AbstractWavefunction):
         return kind(batched_data=sampled, estimator_state=fields, **own)
 
     @override
-    def load(self, driver: Any, state: Any) -> None:
+    def load(self, driver: LatticeDriver, state: Any) -> None:
         fields = dict(state.estimator_state)
         if hasattr(state, "opt_state"):
             fields["optimizer_state"] = state.opt_state
@@ -139,7 +147,7 @@ class LatticeWavefunction(AbstractWavefunction):
         )
 
     @override
-    def chain_moments(self, driver: Any) -> Mapping[str, Any]:
+    def chain_moments(self, driver: Evaluation) -> Mapping[str, Any]:
         return driver.chain_moments
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
 
 import jax
+from ase import Atoms as AseAtoms
 from ase.calculators.calculator import BaseCalculator
 
 from ritz.checks import check_count
@@ -12,7 +12,11 @@ from ritz.potentials.potential import AbstractPotential
 from ritz.potentials.sources import AbstractPotentialSource, as_potential
 from ritz.relax.algorithms.fire import FIRE
 from ritz.relax.algorithms.stage import AbstractStage, FusedStage, fused
+from ritz.relax.convergence.convergence_hook import HookLike
 from ritz.relax.observation.quantities import check_names
+
+ModelLike = AbstractPotential | AbstractPotentialSource | str | PathLike[str]
+"""A potential, a trained model, or the path of its file or run folder."""
 
 CALCULATORS = (
     "which computes one structure at a time outside of compiled steps. Relax with ASE's own "
@@ -43,7 +47,7 @@ def checked_atoms(max_atoms: int | None, slots: int | None) -> int:
     return check_count("max_atoms", max_atoms, 1)
 
 
-def potential_of(model: Any) -> AbstractPotential:
+def potential_of(model: ModelLike) -> AbstractPotential:
     """The potential of a model: itself, a trained one frozen, or one read from a path.
 
     Raises:
@@ -65,7 +69,11 @@ def potential_of(model: Any) -> AbstractPotential:
     )
 
 
-def checked_stages(stages: Any, convergence_hook: Any, structures: Sequence[Any]) -> FusedStage:
+def checked_stages(
+    stages: AbstractStage | FusedStage | None,
+    convergence_hook: HookLike | None,
+    structures: Sequence[AseAtoms],
+) -> FusedStage:
     """The stages, with the given criteria.
 
     Raises:

@@ -1,8 +1,8 @@
 """Refuses structures that cannot be treated."""
 
 import math
+from collections.abc import Iterable
 from os import PathLike
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -18,7 +18,7 @@ SKIN = 1.0
 """Default skin of neighbour lists: how far they reach beyond the cutoff, in Angstrom."""
 
 
-def checked(structures: Any, model: AbstractPotential, skin: float = SKIN) -> list[Atoms]:
+def checked(structures: object, model: AbstractPotential, skin: float = SKIN) -> list[Atoms]:
     """The structures, as a list.
 
     Args:
@@ -27,13 +27,17 @@ def checked(structures: Any, model: AbstractPotential, skin: float = SKIN) -> li
         skin: How far neighbour lists reach beyond its cutoff, in Angstrom.
 
     Raises:
-        TypeError: If an entry is not an `ase.Atoms`.
+        TypeError: If it is neither, or an entry is not an `ase.Atoms`.
         ValueError: If the list is empty, or a structure cannot be treated; its index is named.
     """
     if isinstance(structures, str | PathLike):
         raise TypeError(
-            f"structures are ase.Atoms, but {structures!r} was given; read files with "
-            f"ase.io.read({str(structures)!r}, ':')."
+            f"atoms must be an ase.Atoms or a list of them, but {structures!r} was given; read a "
+            f"file with ase.io.read({str(structures)!r}, ':')."
+        )
+    if not isinstance(structures, Iterable):
+        raise TypeError(
+            f"atoms must be an ase.Atoms or a list of them, but {structures!r} was given."
         )
     listed = [structures] if isinstance(structures, Atoms) else list(structures)
     if not listed:

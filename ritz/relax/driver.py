@@ -2,20 +2,23 @@
 
 import logging
 import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase import Atoms as AseAtoms
 from typing_extensions import override
 
 from ritz.checks import check_choice, check_positive
 from ritz.driver import GrowingDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.signatures import suggests_names
 from ritz.potentials.pairs import padded_width
-from ritz.relax.algorithms.stage import FusedStage
-from ritz.relax.arguments import checked_atoms, checked_stages, potential_of
-from ritz.relax.batching.batch import Outcome, is_running, waiting
+from ritz.relax.algorithms.stage import AbstractStage, FusedStage
+from ritz.relax.arguments import ModelLike, checked_atoms, checked_stages, potential_of
+from ritz.relax.batching.batch import Atoms, Geometry, Outcome, is_running, waiting
 from ritz.relax.batching.bucket import as_images, digest, pack
 from ritz.relax.batching.list_sizes import collapsed, grown, made_on_host, most_allowed
 from ritz.relax.batching.neighbors import ListSettings
@@ -29,8 +32,8 @@ from ritz.relax.batching.slots import (
     with_lists,
 )
 from ritz.relax.checks import SKIN, checked
-from ritz.relax.convergence.convergence_hook import ConvergenceHook
-from ritz.relax.convergence.finish import AllFinished, Registered
+from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
+from ritz.relax.convergence.finish import AllFinished, RegisteredHook
 from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
 from ritz.relax.numbers import as_real
 from ritz.relax.observation.explosion import highest_temperature
@@ -91,13 +94,14 @@ class Relaxation(GrowingDriver):
         ValueError: If a structure cannot be treated, which is named, or a value is not allowed.
     """
 
+    @suggests_names
     def __init__(
         self,
-        atoms: Any,
-        model: Any,
-        stages: Any = None,
+        atoms: AseAtoms | Iterable[AseAtoms],
+        model: ModelLike,
+        stages: AbstractStage | FusedStage | None = None,
         *,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_atoms: int | None = None,
         slots: int | None = None,
         skin: float = SKIN,
@@ -166,12 +170,8 @@ class Relaxation(GrowingDriver):
         )
 
     def _first_carry(self) -> RelaxCarry:
-        found = [
-            first_slots(given, count, self._stages, settings)
-            for given, count, settings in zip(
-                self._given, self._n_slots, self._kernel.lists, strict=True
-            )
-        ]
+        parts = zip(self._given, self._n_slots, self._kernel.lists, strict=True)
+        found = [first_slots(given, n, self._stages, settings) for given, n, settings in parts]
         return RelaxCarry(tuple(g for g, _ in found), tuple(s for _, s in found))
 
     @property
@@ -190,7 +190,7 @@ class Relaxation(GrowingDriver):
 
     diverges = False  # structures fail one by one
 
-    batch: Any = None
+    batch: tuple[()] | None = None
     """No samples are drawn."""
 
     def _compute_live(self) -> tuple[Any, Any]:
@@ -222,7 +222,7 @@ class Relaxation(GrowingDriver):
                 reach, most = self._kernel.lists[bucket].reach, self._most_neighbors(bucket)
                 lost = collapsed(geometry, atoms, rows, reach, most)
                 found[bucket] = failed(slots, carry.params[bucket], lost) if lost else slots
-                left = [row for row in rows if row not in lost]
+                left = [int(row) for row in rows if row not in lost]
                 grown |= bool(left)
                 if left:
                     self._grow(bucket, geometry, atoms, left)
@@ -236,7 +236,7 @@ class Relaxation(GrowingDriver):
     def _most_neighbors(self, bucket: int) -> int:
         return most_allowed(self._buckets[bucket].width, self._kernel.lists[bucket].reach)
 
-    def _grow(self, bucket: int, geometry: Any, atoms: Any, rows: Any) -> None:
+    def _grow(self, bucket: int, geometry: Geometry, atoms: Atoms, rows: Sequence[int]) -> None:
         reach, old = self._kernel.lists[bucket].reach, self._widths[bucket]
         width, images = grown(geometry, atoms, rows, reach, (old, self._images[bucket]))
         self._widths[bucket], self._images[bucket] = width, images
@@ -278,7 +278,7 @@ class Relaxation(GrowingDriver):
 
     @property
     @override
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         hooks = tuple(hook.rule for hook in self._stages.all_hooks)
         return {
             **super().settings,
@@ -299,7 +299,7 @@ class Relaxation(GrowingDriver):
 
     # Hooks.
 
-    def register_hook(self, callback: Any) -> None:
+    def register_hook(self, callback: object) -> None:
         """Register a callback for every run, or a convergence hook that acts on structures."""
         if not isinstance(callback, ConvergenceHook):
             super().register_hook(callback)
@@ -314,11 +314,11 @@ class Relaxation(GrowingDriver):
                 self.carry = self.carry._replace(slots=slots)
                 self.rebuild()
 
-    def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
+    def adapt(self, plugin: object, argument: str) -> AbstractCallback:
         """Register convergence hooks, which act within the compiled step."""
         if isinstance(plugin, ConvergenceHook) and argument == "callback":
             self.register_hook(plugin)
-            return Registered(plugin)
+            return RegisteredHook(plugin)
         return super().adapt(plugin, argument)
 
     @property
@@ -346,5 +346,5 @@ class Relaxation(GrowingDriver):
         counts = [len(given.place) for given in self._given]
         return max(math.ceil(n / slots) for n, slots in zip(counts, self._n_slots, strict=True))
 
-    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+    def _estimate_one(self, observable: Callable[[Structures], Any], fullsum: bool) -> Any:
         return observable(self.state)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
@@ -14,9 +14,10 @@ from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
 from ritz.relax.algorithms.integrator import temperature_of
 from ritz.relax.algorithms.matrices import volume
-from ritz.relax.algorithms.stage import FusedStage, Moved, Now, select
+from ritz.relax.algorithms.stage import FusedStage, PhasePoint, StructureState, select
 from ritz.relax.batching.batch import (
     FAILED,
+    Atoms,
     Evaluation,
     Geometry,
     Given,
@@ -43,14 +44,14 @@ class Verdict(NamedTuple):
     """Results of a step for one bucket, before anything moves."""
 
     evaluated: Evaluated
-    fmax: Any
-    velocities: Any
+    fmax: Float[Array, " slots"]
+    velocities: Float[Array, "slots n 3"]
     """Velocities at the time of the positions."""
-    active: Any
+    active: Bool[Array, " slots"]
     """Which structures were evaluated."""
-    status: Any
+    status: Int[Array, " slots"]
     """New status of each structure."""
-    counters: Any
+    counters: Int[Array, "slots hooks"]
 
 
 @jax.tree_util.register_dataclass
@@ -104,7 +105,7 @@ class RelaxKernel(Kernel):
     # A step: evaluate, judge, move.
 
     @override
-    def propose(self, carry: RelaxCarry, batch: Any) -> tuple[RelaxCarry, Proposal]:
+    def propose(self, carry: RelaxCarry, batch: tuple[()]) -> tuple[RelaxCarry, Proposal]:
         """Energies and forces, and what becomes of each structure."""
         verdicts, observables = [], []
         for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True):
@@ -124,7 +125,7 @@ class RelaxKernel(Kernel):
         now = self._now(geometry, slots, given, evaluated)
         velocities = self._full_velocities(slots, now, active)
         now = now._replace(velocities=velocities)
-        fmax: Any = jnp.where(active, self._fmax(slots, now), slots.fmax)
+        fmax = jnp.where(active, self._fmax(slots, now), slots.fmax)
         observables = Observables(
             geometry=geometry,
             atoms=slots.atoms,
@@ -150,11 +151,17 @@ class RelaxKernel(Kernel):
             counters=counters,
         ), observables
 
-    def _evaluated(self, geometry: Geometry, slots: Slots, active: Any) -> Evaluated:
+    def _evaluated(self, geometry: Geometry, slots: Slots, active: jax.Array) -> Evaluated:
         last = Evaluated(slots.energy, slots.forces, slots.virial)
 
         def compute() -> Evaluated:
-            def one(geometry: Any, atoms: Any, neighbors: Any, shifts: Any, pairs: Any) -> Any:
+            def one(
+                geometry: Geometry,
+                atoms: Atoms,
+                neighbors: jax.Array,
+                shifts: jax.Array,
+                pairs: jax.Array,
+            ) -> Evaluated:
                 structure = AtomicGraph(
                     positions=geometry.positions,
                     cell=geometry.cell,
@@ -178,13 +185,15 @@ class RelaxKernel(Kernel):
             return compute()
         return jax.lax.cond(jnp.any(active), compute, lambda: last)
 
-    def _now(self, geometry: Geometry, slots: Slots, given: Given, evaluated: Evaluated) -> Now:
-        def key(place: Any, step: Any) -> Any:
+    def _now(
+        self, geometry: Geometry, slots: Slots, given: Given, evaluated: Evaluated
+    ) -> StructureState:
+        def key(place: jax.Array, step: jax.Array) -> jax.Array:
             return jax.random.fold_in(jax.random.fold_in(self.key, place), step)
 
         keys = jax.vmap(key)(given.place[slots.member], slots.steps)
         atoms = slots.atoms
-        return Now(
+        return StructureState(
             positions=geometry.positions,
             velocities=slots.velocities,
             cell=geometry.cell,
@@ -197,7 +206,7 @@ class RelaxKernel(Kernel):
             key=keys,
         )
 
-    def _full_velocities(self, slots: Slots, now: Now, active: Any) -> Any:
+    def _full_velocities(self, slots: Slots, now: StructureState, active: jax.Array) -> jax.Array:
         found = slots.velocities
         for place, stage in enumerate(self.stages.stages):
             if stage.integrates:
@@ -206,7 +215,7 @@ class RelaxKernel(Kernel):
                 found = select(mine, own, found)
         return found
 
-    def _fmax(self, slots: Slots, now: Now) -> Any:
+    def _fmax(self, slots: Slots, now: StructureState) -> jax.Array:
         squared = jnp.max(jnp.sum(now.forces**2, axis=-1), axis=-1)
         for place, stage in enumerate(self.stages.stages):
             if stage.relaxes_cell:
@@ -244,7 +253,7 @@ class RelaxKernel(Kernel):
         )
         goes_on = verdict.active & is_running(slots, n_stages)
         now = self._now(geometry, slots, given, verdict.evaluated)
-        moved = Moved(geometry.positions, slots.velocities, geometry.cell)
+        moved = PhasePoint(geometry.positions, slots.velocities, geometry.cell)
         states = list(slots.stages)
         for place, stage in enumerate(self.stages.stages):
             mine = goes_on & (slots.status == place)
@@ -258,7 +267,12 @@ class RelaxKernel(Kernel):
         return self._settle(geometry, slots, moved, goes_on, tuple(states))
 
     def _settle(
-        self, geometry: Geometry, slots: Slots, moved: Moved, goes_on: Any, states: Any
+        self,
+        geometry: Geometry,
+        slots: Slots,
+        moved: PhasePoint,
+        goes_on: jax.Array,
+        states: tuple[PyTree, ...],
     ) -> tuple[Geometry, Slots]:
         """Accept the new positions of structures where they are finite."""
         finite = jnp.all(jnp.isfinite(moved.positions), axis=(1, 2))

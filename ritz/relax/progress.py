@@ -1,29 +1,39 @@
 """A progress bar that counts structures."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import override
 
 from ritz.callbacks.progress_bar import AbstractBar
+from ritz.relax.driver import Relaxation
+from ritz.types import Row
 
 
 class StructureProgress(AbstractBar):
-    """Shows on stderr how many structures have converged, are running, wait or have failed.
+    """A bar on stderr that shows how many structures have converged, run and have failed.
+
+    In dynamics, which ends after a number of steps, structures are "done" instead.
 
     Args:
         min_interval: Seconds between two drawings.
     """
 
+    _exit_name = "converged"
+
     @override
-    def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
+    def open_bar(self, step: int, driver: Relaxation) -> dict[str, Any]:
+        self._exit_name = driver.stages.exit_name
         return {"total": len(driver.settled_state), "unit": "structure"}
 
     @override
-    def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
+    def show(self, done: int, row: Row, driver: Relaxation) -> tuple[int, str]:
         if not row:
             return 0, ""
-        counts = {name: row[name] for name in ("converged", "unconverged", "failed")}
-        told = [f"{n} {name}" for name, n in counts.items() if n or name == "converged"]
+        counts = {
+            self._exit_name: row["converged"],
+            "unconverged": row["unconverged"],
+            "failed": row["failed"],
+        }
+        told = [f"{n} {name}" for name, n in counts.items() if n or name == self._exit_name]
         told += [f"{row['running']} running", f"step {done}"]
         return sum(counts.values()), ", ".join(told)

@@ -1,6 +1,9 @@
 """Relaxation in one call."""
 
 import dataclasses
+import functools
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,12 +13,14 @@ from jaxtyping import Array, Bool, Float
 
 from ritz.checks import check_count, check_positive
 from ritz.driver.arguments import listed
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.fire import FIRE
 from ritz.relax.algorithms.fire2 import FIRE2
 from ritz.relax.algorithms.gradient_descent import GradientDescent
 from ritz.relax.algorithms.lbfgs import LBFGS
 from ritz.relax.algorithms.optimizer import AbstractOptimizer
+from ritz.relax.arguments import ModelLike
 from ritz.relax.batching.batch import FAILED, UNCONVERGED
 from ritz.relax.convergence.convergence_hook import DEFAULT_FMAX, ConvergenceHook
 from ritz.relax.convergence.criteria import Criterion
@@ -62,19 +67,20 @@ class RelaxResult:
         return all(one == "converged" for one in status)
 
 
+@functools.partial(suggests_names, more=(Relaxation,))
 def relax(
-    atoms: AseAtoms | Any,
-    model: Any,
+    atoms: AseAtoms | Iterable[AseAtoms],
+    model: ModelLike,
     fmax: float = DEFAULT_FMAX,
     optimizer: str | AbstractOptimizer = "fire",
     max_steps: int = 10_000,
     *,
     cell: FrechetCell | bool | None = None,
     smax: float | None = None,
-    callback: Any = None,
-    out: Any = None,
+    callback: object = None,
+    out: object = None,
     show_progress: bool = False,
-    resume: Any = False,
+    resume: bool | str | Path = False,
     **settings: Any,
 ) -> RelaxResult:
     """Relax one structure or many.
@@ -140,7 +146,9 @@ class SmallStress:
         return jnp.all(jnp.abs(residual) <= self.threshold, axis=(-2, -1))
 
 
-def _stage(optimizer: Any, cell: Any) -> AbstractOptimizer:
+def _stage(
+    optimizer: str | AbstractOptimizer, cell: FrechetCell | bool | None
+) -> AbstractOptimizer:
     if isinstance(optimizer, AbstractOptimizer):
         return optimizer if cell is None else optimizer.with_cell(cell)
     if optimizer not in OPTIMIZERS:

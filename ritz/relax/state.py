@@ -1,7 +1,6 @@
 """The state of a relaxation: all structures, finished, running or waiting."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -95,7 +94,7 @@ class Structures:
             numbers.append(number)
         return outcomes, places, numbers
 
-    def _gather(self, name: str, fill: Any, evaluate: bool = True) -> np.ndarray:
+    def _gather(self, name: str, fill: float, evaluate: bool = True) -> np.ndarray:
         array = np.full(len(self), fill)
         for one, places, _ in zip(*self._outcomes(evaluate), strict=True):
             there = places >= 0

@@ -2,9 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ase.io
 import jax
@@ -16,10 +16,13 @@ from jaxtyping import Array, Bool, Int
 from typing_extensions import override
 
 from ritz.checks import check_count
+from ritz.driver import AbstractDriver
 from ritz.loggers.base import AbstractLogger
 from ritz.relax.batching.batch import Outcome, Slots, outcome
 from ritz.relax.batching.bucket import unpack
 from ritz.relax.driver import Relaxation
+from ritz.relax.kernel import RelaxCarry
+from ritz.types import Row
 
 FORMATS = {".traj": "traj", ".extxyz": "extxyz", ".xyz": "extxyz"}
 """The formats by suffix."""
@@ -77,9 +80,9 @@ class Trajectory(AbstractLogger):
         self._rows = MOST_FRAMES
         self._next = 0
         self._folder = Path()
-        self._driver: Any = None
+        self._driver: Relaxation
 
-    def check_run(self, driver: Any, resume: bool) -> None:
+    def check_run(self, driver: AbstractDriver, resume: bool) -> None:
         """Refuse drivers other than `Relaxation`.
 
         Raises:
@@ -92,7 +95,7 @@ class Trajectory(AbstractLogger):
             )
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: Relaxation) -> None:
         self._driver, self._next = driver, step
         super().on_run_start(step, driver)
 
@@ -102,7 +105,7 @@ class Trajectory(AbstractLogger):
 
     # On the device.
 
-    def init_traced(self, carry: Any) -> tuple[Frames, ...]:
+    def init_traced(self, carry: RelaxCarry) -> tuple[Frames, ...]:
         """Empty rings, with as many rows as memory allows."""
         size = sum(x.nbytes for x in jax.tree.leaves([outcome(s) for s in carry.slots]))
         self._rows = int(np.clip(MOST_BYTES // max(size, 1), 1, MOST_FRAMES))
@@ -120,16 +123,16 @@ class Trajectory(AbstractLogger):
             last_steps=slots.steps,
         )
 
-    def _runs(self, slots: Slots) -> Any:
+    def _runs(self, slots: Slots) -> jax.Array:
         return (slots.status >= 0) & (slots.status < len(slots.stages))
 
     @property
     @override
-    def traced_settings(self) -> Any:
+    def traced_settings(self) -> tuple[int, int]:
         return self.every, self._rows
 
     def traced(
-        self, callback_carry: tuple[Frames, ...], carry: Any, metrics: dict[str, Any]
+        self, callback_carry: tuple[Frames, ...], carry: RelaxCarry, metrics: Row
     ) -> tuple[Frames, ...]:
         """Store the step in the ring."""
         step = jnp.asarray(metrics["step"], jnp.int32)
@@ -138,7 +141,7 @@ class Trajectory(AbstractLogger):
             for frames, slots in zip(callback_carry, carry.slots, strict=True)
         )
 
-    def _note(self, frames: Frames, slots: Slots, step: Any) -> Frames:
+    def _note(self, frames: Frames, slots: Slots, step: jax.Array) -> Frames:
         runs = self._runs(slots)
         new = slots.member != frames.last_member
         # A structure that waits for a longer neighbour list was not evaluated in this step.
@@ -172,7 +175,7 @@ class Trajectory(AbstractLogger):
         self._next = max(self._next, int(frames[0].step.max()) + 1)
         self._write(images)
 
-    def on_run_end(self, step: int, driver: Any) -> None:
+    def on_run_end(self, step: int, driver: Relaxation) -> None:
         """Write unfinished structures as they are after the last step."""
         if self._opened is not None and step >= self._next and step % self.every == 0:
             state = driver.structures
@@ -203,8 +206,7 @@ class Trajectory(AbstractLogger):
             ase.io.write(file, images, format="extxyz", append=True)
 
     def _images(self, frames: tuple[Frames, ...], step: int) -> Iterator[AseAtoms]:
-        driver, row = self._driver, step % self._rows
-        state = driver.structures
+        state, row = self._driver.structures, step % self._rows
         outcomes = [jax.tree.map(lambda x: x[row], f.outcome) for f in frames]
         places = [
             np.where(f.wanted[row], np.array(bucket.places)[f.member[row]], -1)
@@ -230,7 +232,7 @@ class Trajectory(AbstractLogger):
         yield
 
     def _keep(self, file: Path, initial_step: int) -> None:
-        kept: list[Any] = []
+        kept: list[AseAtoms] = []
         # The reader of a file that was cut off fails at its last frame, in one of many ways.
         with contextlib.suppress(Exception):
             for image in ase.io.iread(file, format=FORMATS[self.path.suffix]):
@@ -242,7 +244,7 @@ class Trajectory(AbstractLogger):
             self._append(temporary, kept)
             os.replace(temporary, file)
 
-    def write(self, step: int, stats: Mapping[str, Any]) -> None:
+    def write(self, step: int, stats: Row) -> None:
         """Write nothing, since frames are written in `load_traced`."""
 
 

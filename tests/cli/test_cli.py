@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ritz.checkpoint import Checkpoint
 from ritz.cli.main import main
 from ritz.driver.processes.signals import RunInterrupted
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
@@ -93,7 +94,7 @@ BAD = {
     "no log at all": (["plot", "notes.txt"], "notes.txt is no log: its name ends in none of"),
     "unknown quantity": (
         ["plot", "ok.csv", "--quantity", "x"],
-        "has no quantity 'x'; it has: E, word.",
+        "it has: E, word. Name one that all of the runs have; on the command line with --quantity.",
     ),
     "unknown format": (["plot", "ok.csv", "-o", "a.xyz"], "cannot draw a.xyz"),
     "wrong flag": (
@@ -128,6 +129,17 @@ def test_bad_input_gets_one_line_and_a_status(case, capsys):
     assert captured.out == ""
     assert captured.err.startswith("ritz: ") and captured.err.count("\n") == 1
     assert message in captured.err
+
+
+def test_the_status_of_several_runs_tells_bad_names_and_goes_on(capsys):
+    for name in ("a", "b"):
+        QuadraticDriver().run(2, callback=Checkpoint(f"{name}/checkpoints"), show_progress=False)
+    assert main(["status", "nowhere", "a", "none", "b"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == (
+        "ritz: there is no run folder nowhere.\nritz: there is no run folder none.\n"
+    )
+    assert captured.out.startswith("a\n") and "\n\nb\n" in captured.out
 
 
 def test_version(capsys):

@@ -8,8 +8,8 @@ import pytest
 
 from ritz.cli import domains
 from ritz.cli.main import main
-from ritz.cli.settings.known import groups
 from ritz.cli.settings.parts import part_fields
+from ritz.cli.settings.suggestions import groups
 from ritz.folders.config import domain_of
 from ritz.folders.view import ANY_RUN, LOSS, Quantity, RunView
 from ritz.stages.parts import find
@@ -71,6 +71,22 @@ def test_the_same_command_goes_on_and_tells_mistakes(toy):
     assert "status, lattice, mlip, relax, toy (see ritz --help)" in toy()[2]
     Path("empty").mkdir()
     assert "`ritz toy`, of work stages" in toy("status", "empty")[2]
+
+
+def test_an_interrupted_command_has_a_summary(toy):
+    Path("interrupts.py").write_text(
+        "import signal\n"
+        "from ritz.callbacks import LambdaCallback\n\n"
+        "def at_step_3() -> LambdaCallback:\n"
+        "    def act(step, row, driver):\n"
+        "        if step == 3:\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "    return LambdaCallback(on_step_end=act)\n"
+    )
+    command = ["toy", "train", "folder=r", "progress=false"]
+    assert toy(*command, "train.callbacks=[interrupts.at_step_3]")[0] == 130
+    summary = json.loads(Path("r/summary.json").read_text())
+    assert summary["stop_reason"] == "INTERRUPTED" and summary["steps"] == 4
 
 
 def test_a_folder_belongs_to_one_domain(toy):

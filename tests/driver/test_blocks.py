@@ -159,6 +159,11 @@ def test_a_deferred_callback_cannot_see_the_state():
     driver.state  # noqa: B018
 
 
+def test_a_block_of_one_step_is_no_range_of_steps():
+    told = str(DeferredAccessError("asked for driver.state", 1, range(1, 2)))
+    assert "at step 1 while step 1 ran as one block; return True" in told
+
+
 @pytest.mark.parametrize(
     "ask",
     [

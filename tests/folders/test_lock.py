@@ -52,6 +52,20 @@ def test_a_second_run_is_refused_with_who_has_the_folder():
     finish(process)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["/a/bin/ritz", "lattice", "train", "folder=my runs"], "ritz lattice train 'folder=my r"),
+        (["/a/ritz/__main__.py", "relax", "a.cif"], "ritz relax a.cif"),
+        (["__main__.py"], "__main__.py"),
+        (["-c"], "-c"),
+    ],
+)
+def test_the_command_of_an_owner_is_as_it_was_typed(monkeypatch, arguments, command):
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert owner.present_process()["command"].startswith(command)
+
+
 def test_what_a_killed_run_had_is_free_at_once():
     process = holder("a")
     process.send_signal(signal.SIGKILL)

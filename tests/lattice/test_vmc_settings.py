@@ -12,7 +12,7 @@ from ritz.callbacks import (
     ReduceLROnPlateau,
     TrustRegion,
 )
-from ritz.lattice import VMC
+from ritz.lattice import VMC, Evaluation
 from ritz.updates import SPRING, SR, MinSR
 from tests.lattice.models import ISING, assert_trees_close, full_state, mc_state, run, vmc
 
@@ -152,3 +152,12 @@ def test_single_scores_change_little(rule):
         single = run(vmc(update=update, single_scores=True), 4)["Energy"]["Mean"]
         assert np.any(single != double)
         np.testing.assert_allclose(single, double, rtol=2e-3)
+
+
+def test_misspelt_arguments():
+    with pytest.raises(TypeError, match=r"VMC has no argument 'updat'; did you mean update=\?"):
+        VMC(ISING, 0.05, variational_state=None, updat=SR())
+    with pytest.raises(TypeError, match=r"argument 'variational_sate'; did you mean variational_s"):
+        VMC(ISING, 0.05, variational_sate=None)
+    with pytest.raises(TypeError, match="Evaluation has no argument 'observable'; did you mean ob"):
+        Evaluation(ISING, variational_state=None, observable={})

@@ -168,3 +168,11 @@ def test_live_steps_have_the_bits_of_blocks():
 
     live = LambdaCallback(on_step_end=lambda step, log_data, driver: None)
     np.testing.assert_array_equal(positions(), positions(callback=live))
+
+
+def test_the_last_row_has_the_largest_force_of_those_that_ran_last():
+    log = RuntimeLog()
+    driver = Relaxation(argons(2), lennard_jones(), fire(0.005))
+    driver.run(300, out=log, show_progress=False)
+    assert log.data["running"].values[-1] == 0
+    assert 0 < log.data["fmax"].values[-1] == max(driver.state.fmax) <= 0.005

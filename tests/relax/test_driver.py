@@ -256,6 +256,13 @@ assert jnp.ones(2).dtype == "float32"
         (lambda: Relaxation([], lennard_jones()), ValueError, "no structure"),
         (lambda: Relaxation([argon(0), 3], lennard_jones()), TypeError, "structure 1 must be"),
         (lambda: relax("a.cif", lennard_jones()), TypeError, r"ase\.io\.read\('a\.cif', ':'\)"),
+        (lambda: relax(None, lennard_jones()), TypeError, "atoms must be an ase.Atoms or .*None"),
+        (lambda: relax(argon(0), lennard_jones(), maxsteps=3), TypeError, "relax .*an max_steps"),
+        (lambda: relax(argon(0), lennard_jones(), skn=3), TypeError, r"'skn'; did you mean skin="),
+        (
+            lambda: Relaxation(argon(0), lennard_jones(), convergence=3),
+            TypeError, r"Relaxation has no argument .*; did you mean convergence_hook=\?",
+        ),
         (lambda: Relaxation(argon(0), print), TypeError, r"ritz\.relax\.Potential\(function"),
         (lambda: Relaxation(Atoms(), lennard_jones()), ValueError, "it has no atoms"),
         (lambda: Relaxation(argon(0), LennardJones()), ValueError, "needs a cutoff"),

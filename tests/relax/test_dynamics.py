@@ -9,8 +9,18 @@ from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.constraints import FixAtoms
 from ase.md import VelocityVerlet
 
+from ritz.checkpoint import Checkpoint
+from ritz.cli.main import main
 from ritz.loggers import RuntimeLog
-from ritz.relax import NPT, NVE, NVTLangevin, Potential, Relaxation, Trajectory
+from ritz.relax import (
+    NPT,
+    NVE,
+    NVTLangevin,
+    Potential,
+    Relaxation,
+    StructureProgress,
+    Trajectory,
+)
 from ritz.stages import autocorrelation_time
 from tests.relax.systems import ARGON, argon, argons, lennard_jones
 
@@ -50,6 +60,17 @@ def test_nve_is_the_velocity_verlet_of_ase():
 
     np.testing.assert_allclose(ours.positions, atoms.positions, atol=1e-10)
     np.testing.assert_allclose(ours.get_velocities(), atoms.get_velocities(), atol=1e-10)
+
+
+def test_dynamics_is_done_and_never_converged(tmp_path, capsys):
+    driver = Relaxation(moving(0), lennard_jones(), NVE(dt=4.0, max_steps=50))
+    saving = Checkpoint("saved/checkpoints")
+    driver.run(60, callback=[StructureProgress(), saving], show_progress=False)
+    assert driver.stop_message.endswith("all structures have finished (1 done)")
+    assert "1 done, 0 running" in capsys.readouterr().err
+    assert main(["status", "saved"]) == 0
+    said = capsys.readouterr().out
+    assert "all structures have finished (1 done)" in said and "converged" not in said
 
 
 def test_after_50_steps_structures_are_where_50_steps_lead(tmp_path):

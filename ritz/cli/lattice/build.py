@@ -5,10 +5,12 @@ import math
 from typing import Any
 
 from ritz.checks import check_count
-from ritz.cli.lattice.config import CONTRACTS, SHORT_NAMES, LatticeRun
+from ritz.cli.lattice.config import CONTRACTS, SHORT_NAMES, Evaluate, LatticeRun, Train
 from ritz.cli.messages import under
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.parts import Part
+from ritz.stages.base import WorkStage
+from ritz.types import Settings
 
 BUILDING = (ValueError, TypeError, ArithmeticError)
 """The errors of what is built with wrong arguments."""
@@ -47,7 +49,7 @@ class Builder:
         return MetropolisLocal(hilbert, n_chains=n_samples)
 
     def _configure(self, builder: Any, name: str) -> None:
-        given: Any = getattr(self.run, name)
+        given: Train | Evaluate = getattr(self.run, name)
         with under(f"{name}."):
             check_count("n_samples", given.n_samples, 1)
         samplers = {}
@@ -61,7 +63,7 @@ class Builder:
         builder.configure_writers(None if given.loggers is None else loggers)
         builder.configure_callbacks(_PARTS.made_list(f"{name}.callbacks", given.callbacks))
 
-    def train(self) -> Any:
+    def train(self) -> WorkStage:
         """The stage that minimises the energy, as `train` configures it."""
         from ritz.stages import VMCWorkStage
 
@@ -81,7 +83,7 @@ class Builder:
             )
         return builder.build()
 
-    def evaluate(self) -> Any:
+    def evaluate(self) -> WorkStage:
         """The stage that estimates observables at fixed parameters, as `evaluate` configures it."""
         from ritz.stages import EvaluationWorkStage
 
@@ -92,14 +94,14 @@ class Builder:
         return builder.build()
 
 
-def _plain(given: Any) -> dict[str, Any]:
-    """The settings that are no parts; those are made here."""
+def _plain(given: Train | Evaluate) -> Settings:
+    """The settings that a stage takes as they are; objects are made of the others here."""
     names = ("sampler", "optimizer", "update", "single_scores", "callbacks", "loggers")
     fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def _check_rate(optimizer: Any) -> None:
+def _check_rate(optimizer: Part) -> None:
     """Refuse learning rates that lead uphill or nowhere."""
     rate = getattr(optimizer, "init_args", {}).get("learning_rate")
     if isinstance(rate, int | float) and not (math.isfinite(rate) and rate >= 0):

@@ -61,15 +61,15 @@ class Sampling:
     Args:
         burn_in: Steps of sampling before the first one.
         n_samples: Samples in each step.
-        n_discard_per_chain: Sweeps that each chain makes in every step without being looked at.
-        chunk_size: Configurations that are evaluated at once.
+        n_discard_per_chain: Sweeps of each chain, in every step, whose samples are discarded.
+        chunk_size: Configurations that are evaluated at once; null for all.
         full_sum: Sum over all configurations instead of sampling.
         sampler: The sampler; by default one chain for each sample.
-        callbacks: Callbacks.
+        callbacks: Callbacks of the run.
         loggers: Where rows go; by default a JSON file (.log) and a CSV file.
         save_time_interval: Seconds between checkpoints.
         save_step_interval: Steps between checkpoints; 0 leaves it to the time.
-        accept_changes: What may differ when the run goes on, such as optimizer.
+        accept_changes: Settings that may differ from those of the saved run, such as optimizer.
     """
 
     burn_in: int = 20

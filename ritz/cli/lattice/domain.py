@@ -14,6 +14,7 @@ from ritz.cli.result_text import value_text
 from ritz.cli.results import facts, saved_loss
 from ritz.cli.settings.yaml_text import load_yaml
 from ritz.driver.processes.consensus import agree
+from ritz.types import Settings
 from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
@@ -36,11 +37,11 @@ def run(call: Invocation) -> None:
     import ritz.lattice  # noqa: F401
 
     with in_folder(call) as running:
-        _Commands(call, running).run()
+        _LatticeCommand(call, running).run()
 
 
-class _Commands:
-    """Trains or evaluates.
+class _LatticeCommand:
+    """A command of `ritz lattice`, `train` or `evaluate`.
 
     Args:
         call: The command.
@@ -55,7 +56,7 @@ class _Commands:
         self.stage = getattr(self.builder, call.action)()
 
     def run(self) -> None:
-        """Do it, and tell what came out."""
+        """Run the stage, and report the result."""
         import jax
 
         from ritz.stages import RunContext
@@ -152,7 +153,7 @@ class _Commands:
             lines += self.running.picture("energy.png")
         self.running.say(*lines)
 
-    def _summarise(self) -> dict[str, Any]:
+    def _summarise(self) -> Settings:
         """Write what is known of the run into the summary, and return the result."""
         result, exact = self._result(), self.builder.system.exact
         if exact is None:
@@ -161,7 +162,7 @@ class _Commands:
             result["relative_error"] = abs(result["energy"] - exact) / abs(exact)
         return self.running.summarise(result, exact=exact)
 
-    def _result(self) -> dict[str, Any]:
+    def _result(self) -> Settings:
         """The energy: that of the last saved step, or of the whole evaluation."""
         checkpoints = self.running.checkpoints
         if facts(checkpoints)["stop_reason"] in _NO_RESULT:
@@ -185,7 +186,11 @@ class _Commands:
 DOMAIN = Domain(
     LatticeRun,
     {
-        "train": Action("Optimise a wave function on a lattice, or go on with it.", run),
+        "train": Action(
+            "Optimise a wave function on a lattice, or go on with it.",
+            run,
+            takes_saved="system",
+        ),
         "evaluate": Action(
             "Estimate the energy and observables of a trained wave function.",
             run,

@@ -77,7 +77,10 @@ def splits(
         ValueError: If files cannot be read, or nothing is left.
     """
     if not given.data.train:
-        raise ValueError("data.train: which files? Give data.train='[data/*.xsf]', for example.")
+        raise ValueError(
+            "data.train: which files? Give data.train='[data/*.xsf]', for example; or the folder "
+            f"of a run to go on with: {given.folder} holds none."
+        )
     train, alone = _aside(read("data.train", given, given.data.train))
     if not train:
         raise ValueError("data.train: there are no structures but isolated atoms.")

@@ -8,7 +8,11 @@ from ritz.cli.mlip.use import evaluate, export, predict
 DOMAIN = Domain(
     MLIPRun,
     {
-        "train": Action("Train a potential on structures from files, or go on with it.", train),
+        "train": Action(
+            "Train a potential on structures from files, or go on with it.",
+            train,
+            takes_saved="data.train",
+        ),
         "evaluate": Action(
             "Compare a trained potential with structures that have labels.",
             evaluate,

@@ -20,14 +20,19 @@ def chebyshev(
     Args:
         species: Chemical symbols.
         hidden: The hidden layers of all networks: nodes and activation.
-        rad_order: See `ChebyshevDescriptor`, as for the others.
+        rad_order: Largest order of the radial polynomials.
         rad_cutoff: In Angstrom.
         ang_order: The highest angular order.
         ang_cutoff: In Angstrom.
         min_cutoff: In Angstrom.
     """
     descriptor = ChebyshevDescriptor(
-        species, rad_order, rad_cutoff, ang_order, ang_cutoff, min_cutoff
+        species,
+        rad_order=rad_order,
+        rad_cutoff=rad_cutoff,
+        ang_order=ang_order,
+        ang_cutoff=ang_cutoff,
+        min_cutoff=min_cutoff,
     )
     return ANNPotential({symbol: list(map(tuple, hidden)) for symbol in species}, descriptor)
 

@@ -1,17 +1,22 @@
 """Builds the potential and the optimiser of `ritz relax`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
 from ritz.cli.settings.parts import Part
+from ritz.potentials import AbstractPotential
 from ritz.stages.contract import Contract, ContractError
 from ritz.stages.parts import make
+
+if TYPE_CHECKING:
+    from ritz.relax import AbstractOptimizer, FrechetCell
 
 _SHORT = {"lj": "LennardJones"}
 
 
-def model_of(part: Part) -> Any:
+def model_of(part: Part) -> AbstractPotential:
     """The potential: from a file or folder, or made from its class.
 
     Raises:
@@ -47,14 +52,16 @@ def _is_path(name: str) -> bool:
     return "/" in name or path.suffix == ".npz" or path.exists()
 
 
-def _potential(potential_of: Any, name: str, given: Any) -> Any:
+def _potential(
+    potential_of: Callable[[Any], AbstractPotential], name: str, given: object
+) -> AbstractPotential:
     try:
         return potential_of(given)
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"model: {name} is no potential that can be used here: {error}") from error
 
 
-def optimizer_of(part: Part) -> Any:
+def optimizer_of(part: Part) -> "AbstractOptimizer":
     """The optimiser, by the name that `relax` takes, by its class, or by a class path.
 
     Raises:
@@ -74,7 +81,7 @@ def optimizer_of(part: Part) -> Any:
     return make("optimizer", {"class_path": path, "init_args": part.init_args}, takes=takes)
 
 
-def cell_of(given: RelaxRun) -> Any:
+def cell_of(given: RelaxRun) -> "FrechetCell | None":
     """How cells move; None if they do not.
 
     Raises:

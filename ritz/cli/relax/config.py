@@ -31,26 +31,26 @@ class RelaxRun:
     """Relaxation of structures from files, in eV, Angstrom and GPa.
 
     Args:
-        folder: Everything is written here, and the same command again goes on with it; null writes
-            output and table alone.
+        folder: Run folder; the same command again goes on with it. null writes output and table
+            alone.
         files: Structures, as ASE reads them: files, or patterns such as new/*.cif.
         model: The potential: a run folder of ritz mlip train, a file such as potential.npz,
             lennard-jones or another one of ritz.relax, or a class path.
         fmax: A structure has converged when no force is larger, in eV/Angstrom.
         optimizer: fire, fire2, lbfgs, gradient_descent or a class path.
-        cell: Whether cells move too.
-        pressure: From outside, on moving cells, in GPa.
-        max_steps: Steps of each structure.
-        max_atoms: Atoms that are treated at once.
-        output: Where the structures go; in the run folder if it is only a name.
-        table: The same of the table.
-        trajectory: Where the way there goes, as NAME.traj or NAME.extxyz.
-        every: Steps between frames of it.
-        log: The beginning of the path of a log of all steps of all structures.
+        cell: Whether cells are relaxed too.
+        pressure: External pressure on moving cells, in GPa.
+        max_steps: Largest number of steps of each structure.
+        max_atoms: Number of atoms treated at once; null takes the default of the device.
+        output: File for the relaxed structures; in the run folder if it is only a name.
+        table: CSV file for the table of results; in the run folder if it is only a name.
+        trajectory: File for the trajectory, NAME.traj or NAME.extxyz; null writes none.
+        every: Steps between frames of the trajectory.
+        log: Path, without suffix, of a log with all steps of all structures; null writes none.
         checkpoint: Without a run folder: save in this folder, and go on from what is saved.
-        callbacks: Callbacks.
+        callbacks: Callbacks of the run.
         save_time_interval: Seconds between checkpoints.
-        accept_changes: What may differ when the run goes on, such as convergence.
+        accept_changes: Settings that may differ from those of the saved run, such as convergence.
     """
 
     short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES

@@ -1,9 +1,9 @@
 """`ritz relax`: relax structures from files."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Action, Domain, Invocation
@@ -15,8 +15,15 @@ from ritz.cli.relax.output import as_text, counts, write
 from ritz.cli.relax.structures import Row, read, refuse, tell_skipped
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.yaml_text import load_yaml
+from ritz.driver.callback import AbstractCallback
 from ritz.folders.saved import CheckpointError
+from ritz.loggers.base import AbstractLogger
+from ritz.potentials import AbstractPotential
+from ritz.types import Settings
 from ritz.wording import counted
+
+if TYPE_CHECKING:
+    from ritz.relax import AbstractOptimizer
 
 TEXT = """Relax structures from files, all at once, as in `ritz relax *.cif --model lennard-jones`.
 The model is a trained potential, as its file or the run folder of ritz mlip train; or a class of
@@ -41,9 +48,9 @@ def run(call: Invocation) -> int:
 
     _check(call.config)
     if call.config.folder is None:
-        return _Relaxing(call, None).run()
+        return _RelaxCommand(call, None).run()
     with in_folder(call) as running:
-        return _Relaxing(call, running).run()
+        return _RelaxCommand(call, running).run()
 
 
 def _check(given: RelaxRun) -> None:
@@ -56,13 +63,13 @@ def _check(given: RelaxRun) -> None:
 
     missing = ["files"] * (not given.files) + ["--model"] * (given.model is None)
     if missing:
+        files = "; files are names or patterns, such as new/*.cif" * (not given.files)
         model = (
             "; a model is a name such as lennard-jones, a file such as potential.npz, or the "
             "folder of a run of ritz mlip train"
-        )
+        ) * (given.model is None)
         raise ValueError(
-            f"{' and '.join(missing)} must be given{model * (given.model is None)} "
-            "(see ritz relax --help)"
+            f"{' and '.join(missing)} must be given{files}{model} (see ritz relax --help)"
         )
     check_positive("fmax", given.fmax)
     check_finite("pressure", given.pressure, "GPa")
@@ -79,8 +86,8 @@ def _check(given: RelaxRun) -> None:
         raise ValueError("checkpoint: the run folder has the checkpoints; leave out one of them.")
 
 
-class _Relaxing:
-    """Relaxes the structures of a command.
+class _RelaxCommand:
+    """A command `ritz relax`: reads, relaxes and writes structures.
 
     Args:
         call: The command.
@@ -93,7 +100,7 @@ class _Relaxing:
         self.folder = Path() if running is None else running.folder
 
     def run(self) -> int:
-        """Do it, and tell what came out; returns the exit status."""
+        """Relax, write the results and print the table; returns the exit status."""
         given = self.given
         assert given.model is not None
         model = model_of(given.model)
@@ -107,7 +114,7 @@ class _Relaxing:
         if self.call.dry_run:
             say_dry(self.call, f"{counted(len(good), 'structure')}; everything can be built")
             return 0
-        settings: dict[str, Any] = {"cell": cell, "callback": callbacks}
+        settings: Settings = {"cell": cell, "callback": callbacks}
         if given.max_atoms is not None:
             settings["max_atoms"] = given.max_atoms
         if self.running is None:
@@ -122,16 +129,20 @@ class _Relaxing:
         return 0 if all(row.status == "converged" for row in rows) else 1
 
     def _relax(
-        self, rows: Sequence[Row], model: Any, optimizer: Any, settings: dict[str, Any]
+        self,
+        rows: Sequence[Row],
+        model: AbstractPotential,
+        optimizer: "AbstractOptimizer",
+        settings: Settings,
     ) -> None:
-        """Relax, and put what came out into the rows."""
+        """Relax, and put the results into the rows."""
         from ritz.relax import relax
 
         given, saving = self.given, self._saving()
         settings["callback"] = [*settings["callback"], *saving]
         try:
             found = relax(
-                [row.given for row in rows],
+                [row.given for row in rows if row.given is not None],
                 model,
                 given.fmax,
                 optimizer,
@@ -162,8 +173,8 @@ class _Relaxing:
             f"{output} as files, and another folder."
         ) from error
 
-    def _saving(self) -> list[Any]:
-        """What saves the run: in its folder, or in the one that is given."""
+    def _saving(self) -> list[AbstractCallback]:
+        """Checkpoints in the run folder, or in the folder that is given for them; none without."""
         from ritz.checkpoint import Checkpoint
 
         given = self.given
@@ -179,13 +190,13 @@ class _Relaxing:
             )
         ]
 
-    def _loggers(self) -> list[Any]:
-        """Where rows go."""
+    def _loggers(self) -> list[AbstractLogger | str]:
+        """Loggers and the trajectory."""
         from ritz.loggers import CSVLog
         from ritz.relax import Trajectory
 
         given = self.given
-        found: list[Any] = []
+        found: list[AbstractLogger | str] = []
         if self.running is not None:
             shown = [one.name for one in self.call.view.numbers]
             log = self.folder / f"{self.call.stage}.csv"
@@ -197,7 +208,7 @@ class _Relaxing:
         return found
 
     def _report(self, rows: Sequence[Row]) -> None:
-        """Write structures, table and summary, and say what came out."""
+        """Write structures, table and summary, and print the table."""
         output, table = (placed(self.folder, n) for n in (self.given.output, self.given.table))
         write(rows, output, table)
         found = counts(rows)
@@ -210,7 +221,7 @@ class _Relaxing:
         way = self._how_it_went(self.running, result, output)
         self.running.say(way, *lines, *self.running.picture("fmax.png"))
 
-    def _how_it_went(self, running: CommandRun, result: Mapping[str, Any], output: Path) -> str:
+    def _how_it_went(self, running: CommandRun, result: Settings, output: Path) -> str:
         """Whether a saved run went on; empty for a new one."""
         if running.steps.begun:
             return running.how_it_went("max_steps", self.given.max_steps, result)

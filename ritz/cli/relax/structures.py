@@ -1,13 +1,19 @@
-"""The structures that `ritz relax` reads, and what becomes of each."""
+"""The structures that `ritz relax` reads, each a row of the table of results."""
 
 import dataclasses
 import glob
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ritz.potentials import AbstractPotential
 from ritz.potentials.limits import check_declared
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ritz.relax import FrechetCell
 
 _logger = logging.getLogger("ritz")
 
@@ -20,14 +26,14 @@ class Row:
         file: As it was given.
         frame: The place of the structure in it, from 0.
         formula: Chemical.
-        atoms: How many there are.
+        atoms: Number of atoms.
         energy: In eV.
         fmax: The largest force, in eV/Angstrom.
         status: "converged", "unconverged", "failed", "running", or "skipped".
-        steps: How many it has taken.
-        reason: Why it was skipped or has failed.
-        given: The structure; None if it is skipped.
-        relaxed: What became of it.
+        steps: Number of steps taken.
+        reason: Why it was skipped or has failed; empty for others.
+        given: The structure as it was read; None if it is skipped.
+        relaxed: The relaxed structure; None before, or if it is skipped.
     """
 
     file: str
@@ -39,8 +45,8 @@ class Row:
     status: str = ""
     steps: int | None = None
     reason: str = ""
-    given: Any = None
-    relaxed: Any = None
+    given: "Atoms | None" = None
+    relaxed: "Atoms | None" = None
 
     @property
     def name(self) -> str:
@@ -86,7 +92,7 @@ def _matching(files: Sequence[str]) -> Iterator[str]:
         yield from (is_pattern and sorted(glob.glob(file))) or [file]
 
 
-def refuse(rows: Sequence[Row], model: Any, cell: Any) -> None:
+def refuse(rows: Sequence[Row], model: AbstractPotential, cell: "FrechetCell | None") -> None:
     """Skip the structures that cannot be treated.
 
     Args:
@@ -109,7 +115,7 @@ def refuse(rows: Sequence[Row], model: Any, cell: Any) -> None:
             row.skip(str(error))
 
 
-def _check_cell(atoms: Any, cell: Any) -> None:
+def _check_cell(atoms: "Atoms", cell: "FrechetCell | None") -> None:
     if cell is None or all(atoms.pbc):
         return
     raise ValueError(

@@ -1,1 +1,1 @@
-"""Settings as they are given: names, values, class paths and files, and what is wrong with them."""
+"""Settings of the command line and of YAML files: names, values, class paths, and their checks."""

@@ -9,17 +9,18 @@ from typing import Any
 
 import yaml
 
-from ritz.cli.settings.known import close_to, groups, nearest, owner
 from ritz.cli.settings.parts import part_fields, yaml_value
 from ritz.cli.settings.spelling import dotted_hints
+from ritz.cli.settings.suggestions import Configuration, close_to, groups, nearest, owner
+from ritz.types import Settings
 
 _PART = ("class_path", "init_args")
 _LONGEST = 200
 """Characters of a value that are repeated in a message."""
 
 
-def check_arguments(arguments: Sequence[str], kind: Any) -> None:
-    """Refuse values of groups that are no settings, and class paths of a wrong form.
+def check_arguments(arguments: Sequence[str], kind: type[Configuration]) -> None:
+    """Refuse values given for whole groups of settings, and class paths of a wrong form.
 
     Args:
         arguments: The command line, where settings have leading dashes.
@@ -46,7 +47,7 @@ def check_arguments(arguments: Sequence[str], kind: Any) -> None:
             check_group(value, kind, (name,), hints[name])
 
 
-def check_names(arguments: Sequence[str], kind: Any) -> None:
+def check_names(arguments: Sequence[str], kind: type[Configuration]) -> None:
     """Refuse names of settings with a dot that has no word on one of its sides.
 
     Raises:
@@ -59,7 +60,7 @@ def check_names(arguments: Sequence[str], kind: Any) -> None:
             _check_gaps(name, kind, value or "...")
 
 
-def _check_gaps(name: str, kind: Any, value: str) -> None:
+def _check_gaps(name: str, kind: type[Configuration], value: str) -> None:
     words = [word for word in name.split(".") if word]
     whole = ".".join(words)
     if whole == name or any(name.startswith(f"{part}.") for part in part_fields(kind)):
@@ -74,13 +75,15 @@ def _check_gaps(name: str, kind: Any, value: str) -> None:
     raise ValueError(f"{name}: a word is missing before or behind a dot{advice}")
 
 
-def check_group(content: Any, whole: Any, group: tuple[str, ...], kind: type) -> None:
-    """Refuse what is no setting, and class paths of a wrong form.
+def check_group(
+    content: object, whole: type[Configuration], group: tuple[str, ...], kind: type
+) -> None:
+    """Refuse keys that are no settings, and class paths of a wrong form.
 
     Args:
-        content: What YAML says in a group.
+        content: The content of the group, from YAML.
         whole: The `Configuration`.
-        group: The names of the group and those that it is in.
+        group: The names of the outer groups and of this one.
         kind: The dataclass of the group.
 
     Raises:
@@ -101,7 +104,7 @@ def check_group(content: Any, whole: Any, group: tuple[str, ...], kind: type) ->
             check_part(name, value, whole)
 
 
-def _unknown(name: str, key: str, value: Any, whole: Any) -> str:
+def _unknown(name: str, key: str, value: object, whole: type[Configuration]) -> str:
     """What is wrong with a key of a file that is no setting."""
     if "." not in key:
         return f"there is no such setting{nearest(name, whole)}"
@@ -113,7 +116,7 @@ def _unknown(name: str, key: str, value: Any, whole: Any) -> str:
     return f"names have no dots in YAML, where settings are nested; write {text}."
 
 
-def _nested(name: str, setting: str, value: Any, whole: Any) -> Any:
+def _nested(name: str, setting: str, value: Any, whole: type[Configuration]) -> Any:
     """A value in the groups that a dotted name says, and among the arguments of a class path."""
     rest = [word for word in name[len(setting) :].split(".") if word not in ("", "init_args")]
     is_list = part_fields(whole).get(setting, False)
@@ -128,8 +131,8 @@ def _nested(name: str, setting: str, value: Any, whole: Any) -> Any:
     return value
 
 
-def check_part(name: str, value: Any, kind: Any) -> None:
-    """Refuse what is neither a class path nor a class path with arguments, or no list of these.
+def check_part(name: str, value: object, kind: type[Configuration]) -> None:
+    """Refuse values that are no class path, with or without arguments, or no list of these.
 
     Args:
         name: Of the setting.
@@ -158,7 +161,7 @@ def check_part(name: str, value: Any, kind: Any) -> None:
         _check_class(f"{name}.{place}", entry, example)
 
 
-def _check_class(name: str, value: Any, example: str) -> None:
+def _check_class(name: str, value: object, example: str) -> None:
     if isinstance(value, str) and value:
         return
     if not isinstance(value, Mapping):
@@ -195,21 +198,21 @@ def _check_class(name: str, value: Any, example: str) -> None:
         )
 
 
-def _with_class(path: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _with_class(path: Any, arguments: Mapping[str, object]) -> Settings:
     return {"class_path": path, "init_args": dict(arguments)}
 
 
-def _example(name: str, kind: Any) -> str:
+def _example(name: str, kind: type[Configuration]) -> str:
     return kind.examples[name.rpartition(".")[2]]
 
 
-def _in_line(group: str, kind: Any) -> str:
+def _in_line(group: str, kind: type[Configuration]) -> str:
     """A setting of a group, as the command line has it."""
     return f"{group}.{_example(group, kind)}"
 
 
-def _no_group(group: str, given: str, kind: Any, as_argument: bool) -> str:
-    """What to say of a value that is given for a group of settings, or for a whole file."""
+def _no_group(group: str, given: str, kind: type[Configuration], as_argument: bool) -> str:
+    """The message about a value given for a group of settings, or for a whole file."""
     if not group:
         example = "seed: 0" if hasattr(kind, "seed") else "folder: runs/a"
         return f"settings with their values are needed, such as {example}, but {given} was given."
@@ -221,12 +224,12 @@ def _no_group(group: str, given: str, kind: Any, as_argument: bool) -> str:
     )
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return "nothing" if value is None else _shortened(" ".join(repr(value).split()))
 
 
-def _flow(value: Any) -> str:
-    """YAML in one line."""
+def _flow(value: object) -> str:
+    """A value as YAML in one line."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
     return " ".join(text.removesuffix("...\n").split())
 

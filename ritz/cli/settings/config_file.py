@@ -11,7 +11,7 @@ from ritz.cli.settings.yaml_text import read_yaml
 
 
 def with_checked_files(arguments: Sequence[str], kind: type) -> list[str]:
-    """A command line with what `--config` files say in the place of their names.
+    """A command line with the content of `--config` files in the place of their names.
 
     Args:
         arguments: The command line.
@@ -35,7 +35,7 @@ def with_checked_files(arguments: Sequence[str], kind: type) -> list[str]:
 
 
 def _checked(path: Path, kind: type) -> str:
-    """What a file says, as YAML."""
+    """The content of a file, checked, as YAML."""
     try:
         content = read_yaml(path)
     except OSError as error:

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ritz.cli.settings.known import owner
 from ritz.cli.settings.spelling import FLAGS, SETTING, dotted_hints, underscored
+from ritz.cli.settings.suggestions import Configuration, owner
 from ritz.cli.settings.yaml_text import load_yaml
 
 
-def with_named_files(arguments: Sequence[str], kind: Any, setting: str) -> list[str]:
+def with_named_files(
+    arguments: Sequence[str], kind: type[Configuration], setting: str
+) -> list[str]:
     """A command line with one spelling of names, and with files under the name of their setting.
 
     A setting that is true or false may be given by its name alone, as `--cell`.
@@ -29,8 +30,8 @@ def with_named_files(arguments: Sequence[str], kind: Any, setting: str) -> list[
     return [*found, f"--{setting}={json.dumps(files)}"] if files else found
 
 
-def _with_values(arguments: Sequence[str], kind: Any) -> list[str]:
-    """The same with `--name=true` for `--name`, and `--name=false` for `--name false`."""
+def _with_values(arguments: Sequence[str], kind: type[Configuration]) -> list[str]:
+    """A command line with `--name=true` for `--name`, and `--name=false` for `--name false`."""
     flags = [name for name, hint in dotted_hints(kind) if hint is bool]
 
     def is_bare(token: str) -> bool:
@@ -49,8 +50,8 @@ def _with_values(arguments: Sequence[str], kind: Any) -> list[str]:
     return found
 
 
-def _parted(arguments: Sequence[str], kind: Any) -> tuple[list[str], list[str]]:
-    """Options with their values, and settings; and files."""
+def _parted(arguments: Sequence[str], kind: type[Configuration]) -> tuple[list[str], list[str]]:
+    """Splits a command line into options and settings with their values, and files."""
     options: list[str] = []
     files: list[str] = []
     awaits_value = False
@@ -62,7 +63,7 @@ def _parted(arguments: Sequence[str], kind: Any) -> tuple[list[str], list[str]]:
     return options, files
 
 
-def _is_setting(token: str, kind: Any) -> bool:
+def _is_setting(token: str, kind: type[Configuration]) -> bool:
     """Whether an argument such as a=b is a setting, and no file."""
     if not SETTING.match(token):
         return False

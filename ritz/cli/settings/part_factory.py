@@ -1,4 +1,4 @@
-"""Makes the parts of a configuration."""
+"""Makes objects from the class paths of a configuration."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from ritz.stages.parts import make
 
 
 class PartFactory:
-    """Makes what the class paths of a configuration name.
+    """Makes objects from the class paths of a configuration.
 
     Args:
         short_names: Where names without a module are looked for, by the last word of the setting.
@@ -20,7 +20,7 @@ class PartFactory:
         self.short_names, self.contracts = short_names, contracts
 
     def made(self, key: str, part: Part, **context: Any) -> Any:
-        """What a part names.
+        """Make the object that a part describes.
 
         Args:
             key: The setting, with dots; a number at its end is the place in a list.
@@ -34,5 +34,5 @@ class PartFactory:
         return make(key, part.as_dict(), context, self.short_names[word], self.contracts[word])
 
     def made_list(self, key: str, parts: Sequence[Part] | None) -> list[Any]:
-        """What the parts of a list name; an empty list where there is none."""
+        """Make the objects of a list of parts; an empty list for None."""
         return [self.made(f"{key}.{place}", part) for place, part in enumerate(parts or ())]

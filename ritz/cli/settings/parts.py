@@ -9,23 +9,24 @@ from jsonargparse.typing import register_type
 
 from ritz.cli.settings.yaml_limits import check_yaml
 from ritz.cli.settings.yaml_text import load_yaml
+from ritz.types import Settings
 
 
 class Part:
-    """How to make an object: its class or function, and the arguments.
+    """A class or function with arguments, from which an object is made.
 
     Args:
         class_path: A path such as "optax.adam", or a short name.
         init_args: The arguments; those may be parts too, as dicts.
     """
 
-    def __init__(self, class_path: str, init_args: Mapping[str, Any] | None = None):
+    def __init__(self, class_path: str, init_args: Mapping[str, object] | None = None):
         self.class_path = class_path
         self.init_args = dict(init_args or {})
 
     @classmethod
-    def parse(cls, value: Any) -> "Part":
-        """From YAML, a dict or a path.
+    def parse(cls, value: object) -> "Part":
+        """Make a part from YAML, a mapping or a path.
 
         Raises:
             ValueError: If it is something else.
@@ -46,15 +47,15 @@ class Part:
             "with class_path and init_args"
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """As YAML has it."""
-        found: dict[str, Any] = {"class_path": self.class_path}
+    def as_dict(self) -> Settings:
+        """A mapping with `class_path`, and `init_args` if there are any, as in YAML."""
+        found: Settings = {"class_path": self.class_path}
         if self.init_args:
             found["init_args"] = self.init_args
         return found
 
-    def with_argument(self, path: Sequence[str], value: Any) -> "Part":
-        """With one argument changed; `path` leads through nested parts."""
+    def with_argument(self, path: Sequence[str], value: object) -> "Part":
+        """A copy with one argument changed; `path` leads through nested parts."""
         arguments = dict(self.init_args)
         head, *rest = [p for p in path if p != "init_args"]
         if rest:
@@ -94,14 +95,14 @@ def part_fields(kind: type, prefix: str = "") -> dict[str, bool]:
     return found
 
 
-Override = tuple[str, list[str], Any]
-"""The field, the way to the argument in it, and the value."""
+Override = tuple[str, list[str], object]
+"""Field, names that lead to the argument in it, and value."""
 
 
 def split_overrides(
     arguments: Sequence[str], fields: Mapping[str, bool]
 ) -> tuple[list[str], list[Override]]:
-    """Take out of a command line what changes arguments of parts.
+    """Take the settings that change arguments of parts out of a command line.
 
     `a.b=value` without dashes becomes `--a.b=value`.
 
@@ -138,10 +139,10 @@ def split_overrides(
 
 
 def yaml_value(name: str, text: str) -> Any:
-    """What the text of a setting says as YAML.
+    """The value of a setting, from its text as YAML.
 
     Raises:
-        ValueError: If it is none: one line that names the setting.
+        ValueError: If it is no YAML: one line that names the setting.
     """
     check_yaml(text, name)
     try:
@@ -150,7 +151,9 @@ def yaml_value(name: str, text: str) -> Any:
         raise ValueError(f"{name}: {text!r} {error}") from error
 
 
-def overridden(name: str, value: Any, way: Sequence[str], new: Any, is_list: bool) -> Any:
+def overridden(
+    name: str, value: Any, way: Sequence[str], new: object, is_list: bool
+) -> Part | list[Part]:
     """A part, or a list of them, with one argument changed.
 
     Raises:

@@ -38,8 +38,8 @@ def underscored(arguments: Sequence[str], bare: bool) -> list[str]:
     return found
 
 
-def normalised(content: Any, kind: type) -> Any:
-    """What a file says, with underscores in the names of settings and arguments.
+def normalised(content: object, kind: type) -> Any:
+    """The content of a file, with underscores in the names of settings and arguments.
 
     Args:
         content: From YAML.
@@ -60,8 +60,8 @@ def normalised(content: Any, kind: type) -> Any:
     return found
 
 
-def _with_arguments(value: Any) -> Any:
-    """The same for class paths, their arguments, and class paths among those."""
+def _with_arguments(value: object) -> Any:
+    """A value with underscores in the names of arguments of class paths, also of nested ones."""
     if isinstance(value, list):
         return [_with_arguments(entry) for entry in value]
     if not isinstance(value, Mapping):
@@ -78,8 +78,8 @@ def _with_arguments(value: Any) -> Any:
     return named
 
 
-def exact(value: Any, hint: Any) -> Any:
-    """A float as a whole number, where one is needed and that is what it is."""
+def exact(value: object, hint: Any) -> Any:
+    """A float without a fraction, such as 1e5, as an int where the setting takes an int."""
     if isinstance(value, float) and value.is_integer() and _needs_int(hint):
         return int(value)
     return value

@@ -1,7 +1,6 @@
 """Limits of the YAML that is read."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import yaml
 
@@ -34,12 +33,12 @@ def check_yaml(text: str, name: str) -> None:
         return  # the parser tells it
 
 
-def _events(text: str) -> Iterator[Any]:
+def _events(text: str) -> Iterator[yaml.Event]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return yaml.parse(text, Loader=loader)
 
 
-def _check_events(events: Iterator[Any], name: str) -> None:
+def _check_events(events: Iterator[yaml.Event], name: str) -> None:
     sizes: dict[str, int] = {}
     open_nodes: list[tuple[str | None, int]] = []
     """The anchor of each collection that is open, and the nodes before it."""

@@ -26,10 +26,10 @@ _Loader.add_implicit_resolver(
 
 
 def load_yaml(text: str) -> Any:
-    """What a YAML document says.
+    """The content of a YAML document.
 
     Raises:
-        ValueError: If it is none: one line, to be put behind the name of what was read.
+        ValueError: If it is no YAML: one line, to be put behind the name of the document.
     """
     try:
         return yaml.load(text, _Loader)
@@ -40,7 +40,7 @@ def load_yaml(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file says.
+    """The content of a YAML file.
 
     Raises:
         OSError: If it cannot be read.

@@ -1,7 +1,7 @@
 """Variable cells, with the logarithm of the deformation as additional coordinates."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ritz.checks import check_finite, check_positive
 from ritz.relax.algorithms.matrices import exponential, inverse, volume
-from ritz.relax.algorithms.stage import Now
+from ritz.relax.algorithms.stage import StructureState
 
 
 class CellState(NamedTuple):
@@ -67,7 +67,7 @@ class FrechetCell:
         xx, yy, zz, yz, xz, xy = self.mask or (True,) * 6
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
-    def _allowed(self, gradient: Any) -> Any:
+    def _allowed(self, gradient: jax.Array) -> jax.Array:
         gradient = jnp.where(self._mask, gradient, 0)
         mean = jnp.trace(gradient) / 3 * jnp.eye(3, dtype=gradient.dtype)
         if self.hydrostatic:
@@ -78,22 +78,22 @@ class FrechetCell:
         """The part of stress plus pressure, in GPa, that the cell can relax to zero."""
         return self._allowed(stress + self.pressure * jnp.eye(3, dtype=stress.dtype))
 
-    def _scale(self, now: Now) -> Any:
+    def _scale(self, now: StructureState) -> jax.Array | float:
         return now.n_atoms.astype(now.cell.dtype) if self.factor is None else self.factor
 
-    def _virial(self, now: Now) -> Any:
+    def _virial(self, now: StructureState) -> jax.Array:
         outside = self.pressure * units.GPa
         return now.virial + outside * volume(now.cell) * jnp.eye(3, dtype=now.cell.dtype)
 
-    def enter(self, now: Now) -> CellState:
+    def enter(self, now: StructureState) -> CellState:
         """The state of a cell at the beginning of a stage, without deformation."""
         return CellState(now.cell, jnp.zeros_like(now.cell))
 
-    def residual(self, now: Now) -> Float[Array, "3 3"]:
+    def residual(self, now: StructureState) -> Float[Array, "3 3"]:
         """Forces on the cell in eV, shape (3, 3), as at zero deformation."""
         return -self._allowed(self._virial(now)) / self._scale(now)
 
-    def forces(self, state: CellState, now: Now) -> Float[Array, "n+3 3"]:
+    def forces(self, state: CellState, now: StructureState) -> Float[Array, "n+3 3"]:
         """Forces on all coordinates: those of the atoms, then the three rows of the cell's."""
         deformation, pull = jax.vjp(exponential, state.log)
         # dE/dF = W F^-T, where the virial W is dE/de for F -> (1 + e) F.
@@ -102,7 +102,9 @@ class FrechetCell:
         cell_forces = -self._allowed(by_log) / self._scale(now)
         return jnp.concatenate([now.forces @ deformation, cell_forces])
 
-    def move(self, state: CellState, now: Now, step: Any) -> tuple[CellState, Any, Any]:
+    def move(
+        self, state: CellState, now: StructureState, step: jax.Array
+    ) -> tuple[CellState, jax.Array, jax.Array]:
         """Cell state, positions and cell after a change of the coordinates by `step`."""
         log = state.log + step[-3:] / self._scale(now)
         old, new = exponential(state.log), exponential(log)

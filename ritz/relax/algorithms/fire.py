@@ -1,8 +1,10 @@
 """FIRE, the fast inertial relaxation engine."""
 
 import abc
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from typing_extensions import override
@@ -10,6 +12,7 @@ from typing_extensions import override
 from ritz.checks import check_count, check_positive
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.optimizer import AbstractOptimizer, mixed, within_norm
+from ritz.relax.convergence.convergence_hook import HookLike
 
 
 class FireState(NamedTuple):
@@ -63,7 +66,7 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
 
     @property
     @override
-    def own_settings(self) -> Any:
+    def own_settings(self) -> Hashable:
         return (
             self.dt,
             self.dt_max,
@@ -88,15 +91,15 @@ class AbstractFire(AbstractOptimizer, abc.ABC):
 
     def adapted(
         self, state: FireState, faster: Bool[Array, ""], behind: Bool[Array, ""]
-    ) -> tuple[Any, Any]:
+    ) -> tuple[jax.Array, jax.Array]:
         """Time step and mixing, adapted after steps downhill or uphill."""
-        dt: Any = jnp.where(faster, jnp.minimum(state.dt * self.grow, self.dt_max), state.dt)
+        dt = jnp.where(faster, jnp.minimum(state.dt * self.grow, self.dt_max), state.dt)
         dt = jnp.where(behind, jnp.maximum(dt * self.shrink, self.dt_min), dt)
-        mixing: Any = jnp.where(faster, state.mixing * self.mixing_decay, state.mixing)
+        mixing = jnp.where(faster, state.mixing * self.mixing_decay, state.mixing)
         return dt, jnp.where(behind, self.mixing, mixing)
 
 
-def powers(state: FireState, forces: Any) -> tuple[Any, Any]:
+def powers(state: FireState, forces: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whether the structure goes downhill, and whether it goes uphill; neither at first."""
     started = state.moving > 0
     ahead = (jnp.sum(forces * state.velocities) > 0) & started
@@ -134,7 +137,7 @@ class FIRE(AbstractFire):
         mixing_decay: float = 0.99,
         max_step: float = 0.2,
         cell: FrechetCell | bool | None = None,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(
@@ -153,7 +156,7 @@ class FIRE(AbstractFire):
         )
 
     @override
-    def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
+    def step(self, state: FireState, forces: jax.Array) -> tuple[FireState, jax.Array]:
         ahead, behind = powers(state, forces)
         dt, mixing = self.adapted(state, ahead & (state.downhill > self.n_min), behind)
         v = jnp.where(ahead, mixed(state.velocities, forces, state.mixing), 0) + dt * forces

@@ -1,13 +1,13 @@
 """FIRE 2.0."""
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 from typing_extensions import override
 
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.fire import AbstractFire, FireState, powers
 from ritz.relax.algorithms.optimizer import mixed, within_norm
+from ritz.relax.convergence.convergence_hook import HookLike
 
 
 class FIRE2(AbstractFire):
@@ -44,7 +44,7 @@ class FIRE2(AbstractFire):
         mixing_decay: float = 0.99,
         max_step: float = 0.2,
         cell: FrechetCell | bool | None = None,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(
@@ -63,7 +63,7 @@ class FIRE2(AbstractFire):
         )
 
     @override
-    def step(self, state: FireState, forces: Any) -> tuple[FireState, Any]:
+    def step(self, state: FireState, forces: jax.Array) -> tuple[FireState, jax.Array]:
         ahead, behind = powers(state, forces)
         downhill = jnp.where(ahead, state.downhill + 1, 0)
         dt, mixing = self.adapted(state, ahead & (downhill > self.n_min), behind)

@@ -1,13 +1,15 @@
 """Gradient descent with a fixed rate."""
 
-from typing import Any
+from collections.abc import Hashable
 
+import jax
 from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.optimizer import AbstractOptimizer, within_longest
+from ritz.relax.convergence.convergence_hook import HookLike
 
 
 class GradientDescent(AbstractOptimizer):
@@ -27,7 +29,7 @@ class GradientDescent(AbstractOptimizer):
         rate: float = 0.01,
         max_step: float = 0.2,
         cell: FrechetCell | bool | None = None,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(max_step, cell, convergence_hook, max_steps)
@@ -35,7 +37,7 @@ class GradientDescent(AbstractOptimizer):
 
     @property
     @override
-    def own_settings(self) -> Any:
+    def own_settings(self) -> Hashable:
         return self.rate
 
     @override
@@ -43,5 +45,5 @@ class GradientDescent(AbstractOptimizer):
         return ()
 
     @override
-    def step(self, state: tuple[()], forces: Any) -> tuple[tuple[()], Any]:
+    def step(self, state: tuple[()], forces: jax.Array) -> tuple[tuple[()], jax.Array]:
         return (), within_longest(self.rate * forces, self.max_step)

@@ -1,7 +1,6 @@
 """Molecular dynamics at constant temperature."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,8 @@ from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.algorithms.integrator import AbstractIntegrator, thermal_if_at_rest
-from ritz.relax.algorithms.stage import Moved, Now
+from ritz.relax.algorithms.stage import PhasePoint, StructureState
+from ritz.relax.convergence.convergence_hook import HookLike
 
 
 class NVTLangevin(AbstractIntegrator):
@@ -36,7 +36,7 @@ class NVTLangevin(AbstractIntegrator):
         temperature: float,
         dt: float = 1.0,
         friction: float = 0.01,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(dt, convergence_hook, max_steps)
@@ -45,19 +45,19 @@ class NVTLangevin(AbstractIntegrator):
 
     @property
     @override
-    def settings(self) -> Any:
+    def settings(self) -> tuple[float, ...]:
         return self.temperature, self.dt, self.friction
 
     @override
-    def enter(self, now: Now) -> tuple[tuple[()], Float[Array, "n 3"]]:
+    def enter(self, now: StructureState) -> tuple[tuple[()], Float[Array, "n 3"]]:
         return (), thermal_if_at_rest(now, self.temperature)
 
-    def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
+    def advance(self, state: tuple[()], now: StructureState) -> tuple[tuple[()], PhasePoint]:
         """B A O A; the last B comes with the next forces."""
         x, v = self._baoa(now)
-        return (), Moved(x, v, now.cell)
+        return (), PhasePoint(x, v, now.cell)
 
-    def _baoa(self, now: Now) -> tuple[Any, Any]:
+    def _baoa(self, now: StructureState) -> tuple[jax.Array, jax.Array]:
         half = 0.5 * self._dt
         decay = math.exp(-self.friction * self.dt)
         v = self._kick(now.velocities, now)

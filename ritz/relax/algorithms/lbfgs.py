@@ -1,6 +1,7 @@
 """L-BFGS, the quasi-Newton method with limited memory."""
 
-from typing import Any, NamedTuple
+from collections.abc import Hashable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from typing_extensions import override
 from ritz.checks import check_count, check_positive
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.optimizer import AbstractOptimizer, within_longest
+from ritz.relax.convergence.convergence_hook import HookLike
 
 _CURVATURE = 1e-8
 """Pairs with s.y below this times |s||y| are dropped, since their curvature is not positive."""
@@ -52,7 +54,7 @@ class LBFGS(AbstractOptimizer):
         max_step: float = 0.2,
         damping: float = 1.0,
         cell: FrechetCell | bool | None = None,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(max_step, cell, convergence_hook, max_steps)
@@ -62,7 +64,7 @@ class LBFGS(AbstractOptimizer):
 
     @property
     @override
-    def own_settings(self) -> Any:
+    def own_settings(self) -> Hashable:
         return self.memory, self.hessian, self.damping
 
     @override
@@ -80,15 +82,15 @@ class LBFGS(AbstractOptimizer):
         )
 
     @override
-    def step(self, state: LBFGSState, forces: Any) -> tuple[LBFGSState, Any]:
+    def step(self, state: LBFGSState, forces: jax.Array) -> tuple[LBFGSState, jax.Array]:
         state = self._remember(state, forces)
 
-        def down(residual: Any, pair: Any) -> tuple[Any, Any]:
+        def down(residual: jax.Array, pair: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
             s, y, weight = pair
             share = weight * jnp.sum(s * residual)
             return residual - share * y, share
 
-        def up(direction: Any, pair: Any) -> tuple[Any, None]:
+        def up(direction: jax.Array, pair: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
             s, y, weight, share = pair
             return direction + s * (share - weight * jnp.sum(y * direction)), None
 
@@ -100,14 +102,14 @@ class LBFGS(AbstractOptimizer):
             change
         )
 
-    def _remember(self, state: LBFGSState, forces: Any) -> LBFGSState:
+    def _remember(self, state: LBFGSState, forces: jax.Array) -> LBFGSState:
         s, y = state.last_step, state.last_forces - forces
         product = jnp.sum(s * y)
         sizes = jnp.sqrt(jnp.sum(s**2) * jnp.sum(y**2))
         useful = (state.n_steps > 0) & (product > _CURVATURE * sizes)
         weight = jnp.where(useful, 1 / jnp.where(useful, product, 1), 0)
 
-        def push(pairs: Any, newest: Any) -> Any:
+        def push(pairs: jax.Array, newest: jax.Array) -> jax.Array:
             shifted = jnp.concatenate([newest[None], pairs[:-1]])
             return jnp.where(useful, shifted, pairs)
 

@@ -1,7 +1,6 @@
 """3x3 matrices without calls to LAPACK, each of which costs more than the arithmetic."""
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -11,7 +10,7 @@ def volume(cell: Float[Array, "... 3 3"]) -> Float[Array, "..."]:
     return jnp.abs(_determinant(cell))
 
 
-def _determinant(matrix: Any) -> Any:
+def _determinant(matrix: jax.Array) -> jax.Array:
     return jnp.sum(matrix[..., 0, :] * jnp.cross(matrix[..., 1, :], matrix[..., 2, :]), axis=-1)
 
 

@@ -1,9 +1,8 @@
 """Molecular dynamics at constant temperature and pressure."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from ase import Atoms as AseAtoms
 from ase import units
 from typing_extensions import override
 
@@ -11,7 +10,8 @@ from ritz.checks import check_finite, check_positive
 from ritz.relax.algorithms.integrator import kinetic_energy
 from ritz.relax.algorithms.langevin import NVTLangevin
 from ritz.relax.algorithms.matrices import volume
-from ritz.relax.algorithms.stage import Moved, Now
+from ritz.relax.algorithms.stage import PhasePoint, StructureState
+from ritz.relax.convergence.convergence_hook import HookLike
 
 
 class NPT(NVTLangevin):
@@ -46,7 +46,7 @@ class NPT(NVTLangevin):
         friction: float = 0.01,
         relaxation: float = 1000.0,
         compressibility: float = 0.45,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(temperature, dt, friction, convergence_hook, max_steps)
@@ -56,10 +56,10 @@ class NPT(NVTLangevin):
 
     @property
     @override
-    def settings(self) -> Any:
+    def settings(self) -> tuple[float, ...]:
         return *super().settings, self.pressure, self.relaxation, self.compressibility
 
-    def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
+    def advance(self, state: tuple[()], now: StructureState) -> tuple[tuple[()], PhasePoint]:
         """B A O A, and a new volume."""
         size = volume(now.cell)
         kinetic = kinetic_energy(now.velocities, now.masses)
@@ -70,9 +70,9 @@ class NPT(NVTLangevin):
         growth = rate * (inside - self.pressure * units.GPa) * self._dt + spread * noise
         x, v = self._baoa(now)
         scale = jnp.exp(growth / 3)
-        return (), Moved(scale * x, v / scale, scale * now.cell)
+        return (), PhasePoint(scale * x, v / scale, scale * now.cell)
 
-    def check(self, atoms: Any) -> None:
+    def check(self, atoms: AseAtoms) -> None:
         """Refuse structures without a volume that could change."""
         if not all(atoms.pbc):
             raise ValueError("NPT needs a structure that is periodic in all three directions.")

@@ -1,13 +1,14 @@
 """Molecular dynamics at constant energy."""
 
-from typing import Any
+from collections.abc import Hashable
 
 from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.algorithms.integrator import AbstractIntegrator, thermal
-from ritz.relax.algorithms.stage import Moved, Now
+from ritz.relax.algorithms.stage import PhasePoint, StructureState
+from ritz.relax.convergence.convergence_hook import HookLike
 
 
 class NVE(AbstractIntegrator):
@@ -25,7 +26,7 @@ class NVE(AbstractIntegrator):
         self,
         dt: float = 1.0,
         temperature: float | None = None,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         super().__init__(dt, convergence_hook, max_steps)
@@ -35,16 +36,16 @@ class NVE(AbstractIntegrator):
 
     @property
     @override
-    def settings(self) -> Any:
+    def settings(self) -> Hashable:
         return self.dt, self.temperature
 
     @override
-    def enter(self, now: Now) -> tuple[tuple[()], Float[Array, "n 3"]]:
+    def enter(self, now: StructureState) -> tuple[tuple[()], Float[Array, "n 3"]]:
         if self.temperature is None:
             return (), now.velocities
         return (), thermal(now, self.temperature)
 
     @override
-    def advance(self, state: tuple[()], now: Now) -> tuple[tuple[()], Moved]:
+    def advance(self, state: tuple[()], now: StructureState) -> tuple[tuple[()], PhasePoint]:
         v = self._kick(now.velocities, now)
-        return (), Moved(now.positions + self._dt * v, v, now.cell)
+        return (), PhasePoint(now.positions + self._dt * v, v, now.cell)

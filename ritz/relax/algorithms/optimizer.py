@@ -2,16 +2,19 @@
 
 import abc
 import copy
-from typing import Any, NamedTuple, Self
+from collections.abc import Hashable
+from typing import NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
+from ase import Atoms as AseAtoms
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.relax.algorithms.cell import CellState, FrechetCell
-from ritz.relax.algorithms.stage import AbstractStage, Moved, Now
-from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.relax.algorithms.stage import AbstractStage, PhasePoint, StructureState
+from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
 
 
 class OptimizerState(NamedTuple):
@@ -35,7 +38,7 @@ class AbstractOptimizer(AbstractStage):
         self,
         max_step: float,
         cell: FrechetCell | bool | None = None,
-        convergence_hook: Any = None,
+        convergence_hook: HookLike | None = None,
         max_steps: int | None = None,
     ):
         if convergence_hook is None:
@@ -68,12 +71,12 @@ class AbstractOptimizer(AbstractStage):
 
     @property
     @abc.abstractmethod
-    def own_settings(self) -> Any:
+    def own_settings(self) -> Hashable:
         """Settings that `start` and `step` depend on, except `max_step`."""
 
     @property
     @override
-    def settings(self) -> Any:
+    def settings(self) -> Hashable:
         return self.own_settings, self.max_step, self.cell
 
     @abc.abstractmethod
@@ -87,28 +90,32 @@ class AbstractOptimizer(AbstractStage):
         """New state, and step of shape (m, 3), zero for coordinates without forces."""
 
     @override
-    def enter(self, now: Now) -> tuple[OptimizerState, Any]:
+    def enter(self, now: StructureState) -> tuple[OptimizerState, jax.Array]:
         if self.cell is None:
             return OptimizerState(self.start(now.forces), ()), now.velocities
         state = self.cell.enter(now)
         return OptimizerState(self.start(self.cell.forces(state, now)), state), now.velocities
 
     @override
-    def advance(self, state: OptimizerState, now: Now) -> tuple[OptimizerState, Moved]:
+    def advance(
+        self, state: OptimizerState, now: StructureState
+    ) -> tuple[OptimizerState, PhasePoint]:
         if self.cell is None:
             own, change = self.step(state.own, now.forces)
-            return OptimizerState(own, ()), Moved(now.positions + change, now.velocities, now.cell)
+            return OptimizerState(own, ()), PhasePoint(
+                now.positions + change, now.velocities, now.cell
+            )
         assert isinstance(state.cell, CellState)
         own, change = self.step(state.own, self.cell.forces(state.cell, now))
         cell_state, positions, cell = self.cell.move(state.cell, now, change)
-        return OptimizerState(own, cell_state), Moved(positions, now.velocities, cell)
+        return OptimizerState(own, cell_state), PhasePoint(positions, now.velocities, cell)
 
-    def cell_forces(self, now: Now) -> Float[Array, "3 3"]:
+    def cell_forces(self, now: StructureState) -> Float[Array, "3 3"]:
         """The residual stress, scaled as the optimiser sees it."""
         return super().cell_forces(now) if self.cell is None else self.cell.residual(now)
 
     @override
-    def check(self, atoms: Any) -> None:
+    def check(self, atoms: AseAtoms) -> None:
         if self.cell is not None and self.cell.mask is None and not all(atoms.pbc):
             raise ValueError(
                 f"its cell cannot move: it is periodic in {int(sum(atoms.pbc))} directions of 3; "
@@ -116,19 +123,19 @@ class AbstractOptimizer(AbstractStage):
             )
 
 
-def within_norm(change: Any, most: float) -> Any:
+def within_norm(change: jax.Array, most: float) -> jax.Array:
     """`change`, scaled down to at most `most` in the norm of all its elements."""
     norm = jnp.sqrt(jnp.sum(change**2))
     return change * jnp.where(norm > most, most / jnp.where(norm > 0, norm, 1), 1)
 
 
-def within_longest(change: Any, most: float) -> Any:
+def within_longest(change: jax.Array, most: float) -> jax.Array:
     """`change`, scaled down so that no row is longer than `most`."""
     longest = jnp.sqrt(jnp.max(jnp.sum(change**2, axis=-1)))
     return change * jnp.where(longest > most, most / jnp.where(longest > 0, longest, 1), 1)
 
 
-def mixed(velocities: Any, forces: Any, share: Any) -> Any:
+def mixed(velocities: jax.Array, forces: jax.Array, share: jax.Array) -> jax.Array:
     """Velocities turned towards the forces: (1 - share) v + share |v| F / |F|."""
     size = jnp.sqrt(jnp.sum(forces**2))
     speed = jnp.sqrt(jnp.sum(velocities**2))

@@ -3,38 +3,48 @@
 import abc
 import copy
 import functools
-from typing import Any, NamedTuple, Self
+from collections.abc import Hashable
+from typing import NamedTuple, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
+from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from ritz.checks import check_count
-from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
+
+Tree = TypeVar("Tree")
+"""A tree of arrays."""
 
 
-class Now(NamedTuple):
-    """Data of one structure at a step, as a stage gets it."""
+class StructureState(NamedTuple):
+    """One structure at a step, after its energy and forces were evaluated: what a stage gets."""
 
     positions: Float[Array, "n 3"]
+    """In Angstrom."""
     velocities: Float[Array, "n 3"]
     """Velocities in Angstrom / (Angstrom sqrt(amu/eV)), ASE's unit, shape (n_atoms, 3)."""
     cell: Float[Array, "3 3"]
+    """Lattice vectors as rows, in Angstrom."""
     energy: Float[Array, ""]
+    """In eV."""
     forces: Float[Array, "n 3"]
     """Forces in eV/Angstrom, shape (n_atoms, 3); zero where an atom may not move."""
     virial: Float[Array, "3 3"]
-    """See `ritz.potentials.potential.Evaluated`."""
+    """Derivative of the energy by strain, in eV."""
     masses: Float[Array, " n"]
     """Masses in amu; 1 in padding."""
     movable: Bool[Array, "n 3"]
+    """Which coordinates are not held by a constraint."""
     n_atoms: Int[Array, ""]
+    """Number of atoms, without padding."""
     key: Key[Array, ""]
     """Random key of this structure and step."""
 
 
-class Moved(NamedTuple):
-    """Result of a step of one structure."""
+class PhasePoint(NamedTuple):
+    """Positions, velocities and cell of one structure after a step of a stage."""
 
     positions: Float[Array, "n 3"]
     velocities: Float[Array, "n 3"]
@@ -63,7 +73,7 @@ class AbstractStage(abc.ABC):
     integrates: bool = False
     """Whether this is an integrator, so that structures have a temperature."""
 
-    def __init__(self, convergence_hook: Any, max_steps: int | None):
+    def __init__(self, convergence_hook: HookLike | None, max_steps: int | None):
         hook = convergence_hook
         self.convergence_hook = None if hook is None else ConvergenceHook.of(hook)
         if max_steps is not None:
@@ -72,29 +82,29 @@ class AbstractStage(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def settings(self) -> Any:
+    def settings(self) -> Hashable:
         """Settings that the functions depend on, as numbers, strings, None and tuples of them."""
 
     @abc.abstractmethod
-    def enter(self, now: Now) -> tuple[PyTree, Float[Array, "n 3"]]:
+    def enter(self, now: StructureState) -> tuple[PyTree, Float[Array, "n 3"]]:
         """Initial state of a structure that enters the stage, and its velocities."""
 
     @abc.abstractmethod
-    def advance(self, state: PyTree, now: Now) -> tuple[PyTree, Moved]:
+    def advance(self, state: PyTree, now: StructureState) -> tuple[PyTree, PhasePoint]:
         """Move one structure by one step; a pure function of JAX."""
 
-    def velocities(self, state: PyTree, now: Now) -> Float[Array, "n 3"]:
+    def velocities(self, state: PyTree, now: StructureState) -> Float[Array, "n 3"]:
         """The velocities at the time of the positions; `advance` may leave them half a kick back.
 
         Not called at a structure's first step in the stage.
         """
         return now.velocities
 
-    def cell_forces(self, now: Now) -> Float[Array, "3 3"]:
+    def cell_forces(self, now: StructureState) -> Float[Array, "3 3"]:
         """Forces on the cell, shape (3, 3); rows count in "fmax" if the stage relaxes cells."""
         return jnp.zeros_like(now.cell)
 
-    def check(self, atoms: Any) -> None:  # noqa: B027 - most can treat all
+    def check(self, atoms: AseAtoms) -> None:  # noqa: B027 - most can treat all
         """Refuse a structure that the stage cannot treat.
 
         Raises:
@@ -112,18 +122,18 @@ class AbstractStage(abc.ABC):
         AbstractStage.__init__(other, self.convergence_hook, max_steps)
         return other
 
-    def with_hook(self, convergence_hook: Any) -> Self:
+    def with_hook(self, convergence_hook: HookLike | None) -> Self:
         """A copy of this stage with another `convergence_hook`."""
         other = copy.copy(self)
         AbstractStage.__init__(other, convergence_hook, self.max_steps)
         return other
 
-    def __add__(self, other: Any) -> "FusedStage":
+    def __add__(self, other: "AbstractStage | FusedStage") -> "FusedStage":
         if not isinstance(other, AbstractStage | FusedStage):
             return NotImplemented
         return FusedStage(self, other)
 
-    def _key(self) -> Any:
+    def _key(self) -> Hashable:
         hook = self.convergence_hook
         return type(self), self.settings, self.max_steps, None if hook is None else hook.rule
 
@@ -155,7 +165,9 @@ class FusedStage:
         ValueError: If structures would never leave a stage that is not the last.
     """
 
-    def __init__(self, *stages: Any, hooks: tuple[ConvergenceHook, ...] = ()):
+    def __init__(
+        self, *stages: "AbstractStage | FusedStage", hooks: tuple[ConvergenceHook, ...] = ()
+    ):
         flat: list[AbstractStage] = []
         shifted = list(hooks)
         for stage in stages:
@@ -185,6 +197,16 @@ class FusedStage:
     def exit_status(self) -> int:
         """The status of structures that have left the last stage."""
         return len(self.stages)
+
+    @property
+    def exit_name(self) -> str:
+        """What structures are called that have left the last stage.
+
+        "converged" where a criterion leads there; "done" where a number of steps alone does, as in
+        dynamics.
+        """
+        meets = any(hook.target_status == self.exit_status for hook in self.all_hooks)
+        return "converged" if meets else "done"
 
     @functools.cached_property
     def all_hooks(self) -> tuple[ConvergenceHook, ...]:
@@ -223,7 +245,7 @@ class FusedStage:
                 f"target_status must be a stage or {n}, the exit, but {target} was given."
             )
 
-    def register_hook(self, hook: Any) -> "FusedStage":
+    def register_hook(self, hook: HookLike) -> "FusedStage":
         """A copy with one more convergence hook.
 
         Without a `source_status` it looks at structures in all stages; without a `target_status`
@@ -231,7 +253,7 @@ class FusedStage:
         """
         return FusedStage(*self.stages, hooks=(*self.hooks, ConvergenceHook.of(hook)))
 
-    def __add__(self, other: Any) -> "FusedStage":
+    def __add__(self, other: "AbstractStage | FusedStage") -> "FusedStage":
         if not isinstance(other, AbstractStage | FusedStage):
             return NotImplemented
         return FusedStage(self, other)
@@ -250,14 +272,14 @@ class FusedStage:
         return hash(self._identity)
 
     @functools.cached_property
-    def _identity(self) -> Any:
+    def _identity(self) -> Hashable:
         return self.stages, tuple(hook.rule for hook in self.all_hooks)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.stages))
 
 
-def fused(stages: Any) -> FusedStage:
+def fused(stages: AbstractStage | FusedStage) -> FusedStage:
     """A stage, or stages, as one `FusedStage`."""
     return stages if isinstance(stages, FusedStage) else FusedStage(stages)
 
@@ -275,10 +297,10 @@ def _placed(hook: ConvergenceHook, source: int | None, target: int | None) -> Co
     return other
 
 
-def select(chosen: Any, new: Any, old: Any) -> Any:
+def select(chosen: jax.Array, new: Tree, old: Tree) -> Tree:
     """For each slot, the leaves of `new` where `chosen`, otherwise those of `old`."""
 
-    def pick(new: Any, old: Any) -> Any:
+    def pick(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
     return jax.tree.map(pick, new, old)

@@ -1,7 +1,8 @@
 """The arrays of a batch: structures as given, structures in slots, and finished ones."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -106,11 +107,11 @@ def outcome(slots: Slots) -> Outcome:
     )
 
 
-def is_running(slots: Slots, n_stages: int) -> Any:
+def is_running(slots: Slots, n_stages: int) -> jax.Array:
     """Which slots hold a structure that has not finished."""
     return (slots.status >= 0) & (slots.status < n_stages)
 
 
-def waiting(slots: Slots, n_structures: int) -> Any:
+def waiting(slots: Slots, n_structures: int) -> jax.Array:
     """Number of structures that wait for a slot."""
     return jnp.maximum(n_structures - slots.next, 0)

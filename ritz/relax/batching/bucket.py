@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -71,7 +71,7 @@ def _bucket(
 ) -> Bucket:
     size = max(map(len, members))
 
-    def padded(get: Callable[[AseAtoms], Any], fill: Any = 0) -> Any:
+    def padded(get: Callable[[AseAtoms], np.ndarray], fill: float = 0) -> Any:
         rows = [np.asarray(get(atoms)) for atoms in members]
         shape = (len(members), size, *rows[0].shape[1:])
         array = np.full(shape, fill, rows[0].dtype)
@@ -103,7 +103,7 @@ def _bucket(
     return Bucket(given, places, width, as_images(images))
 
 
-def as_images(images: Any) -> tuple[int, int, int]:
+def as_images(images: Iterable[int]) -> tuple[int, int, int]:
     """Three counts as a tuple of numbers, which can be a static argument."""
     a, b, c = (int(m) for m in images)
     return a, b, c
@@ -120,7 +120,7 @@ def images_for(cell: np.ndarray, pbc: np.ndarray, reach: float) -> np.ndarray:
 def unpack(
     given: Sequence[AseAtoms],
     outcomes: Sequence[Outcome],
-    places: Sequence[Any],
+    places: Sequence[np.ndarray],
     stages: FusedStage,
 ) -> list[AseAtoms | None]:
     """Present structures as `ase.Atoms`, in the order given; None where there is no result.
@@ -143,7 +143,7 @@ def unpack(
             if integrates:
                 atoms.set_velocities(outcome.at.velocities[row, :n])
             if np.isfinite(outcome.energy[row]):
-                results: dict[str, Any] = {
+                results: dict[str, float | jax.Array | np.ndarray] = {
                     "energy": float(outcome.energy[row]),
                     "forces": outcome.forces[row, :n],
                 }

@@ -1,10 +1,9 @@
 """Which coordinates of a structure may move, according to its ASE constraints."""
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixScaled
+from ase.constraints import FixAtoms, FixCartesian, FixConstraint, FixedLine, FixedPlane, FixScaled
+from numpy.typing import ArrayLike
 
 from ritz.wording import counted
 
@@ -24,7 +23,7 @@ def movable(atoms: Atoms) -> np.ndarray:
     free = np.ones((len(atoms), 3), bool)
     for constraint in atoms.constraints:
         own = _free_axes(constraint, atoms)
-        index: Any = constraint.index
+        index: np.ndarray = constraint.index
         if len(index) and not -len(atoms) <= min(index) <= max(index) < len(atoms):
             name = type(constraint).__name__
             raise ValueError(
@@ -35,7 +34,7 @@ def movable(atoms: Atoms) -> np.ndarray:
     return free
 
 
-def _free_axes(constraint: Any, atoms: Atoms) -> np.ndarray:
+def _free_axes(constraint: FixConstraint, atoms: Atoms) -> np.ndarray:
     """Which of the directions x, y and z a constraint leaves free, for each of its atoms."""
     name = type(constraint).__name__
     if type(constraint) is FixAtoms:
@@ -52,7 +51,7 @@ def _free_axes(constraint: Any, atoms: Atoms) -> np.ndarray:
     raise ValueError(f"{name} cannot be held; these can: {HELD}.")
 
 
-def _axes(directions: Any, name: str, what: str) -> np.ndarray:
+def _axes(directions: ArrayLike, name: str, what: str) -> np.ndarray:
     """The coordinate axes that span the same space as given directions.
 
     Raises:

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import numpy as np
 
 from ritz.potentials.pairs import most_neighbors, padded_width
+from ritz.relax.batching.batch import Atoms, Geometry
 from ritz.relax.batching.bucket import as_images, images_for
 from ritz.relax.batching.neighbors import MOST_CELLS, countable
 
@@ -46,7 +46,7 @@ def made_on_host(wanted: str, cutoff: float | None, n_atoms: int, sizes: Sizes) 
     return n_atoms**2 * math.prod(sizes[1]) >= limit
 
 
-def cells_apart(positions: np.ndarray, cell: np.ndarray, pbc: Any) -> float:
+def cells_apart(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> float:
     """Largest distance of two atoms along each periodic lattice vector, in cells."""
     fractional = (positions @ np.linalg.inv(cell))[:, np.asarray(pbc, bool)]
     return float(np.max(np.ptp(fractional, axis=0), initial=0.0))
@@ -67,7 +67,7 @@ def most_allowed(first: int, reach: float) -> int:
 
 
 def collapse(
-    positions: np.ndarray, cell: np.ndarray, pbc: Any, reach: float, most: int
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, most: int
 ) -> str | None:
     """Why no neighbour list can hold a structure, or None if one can.
 
@@ -95,18 +95,30 @@ def collapse(
     return None
 
 
-def collapsed(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, most: int) -> list[int]:
+def _structure(
+    geometry: Geometry, atoms: Atoms, row: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions without padding, cell and periodic directions of the structure in a slot."""
+    there = np.asarray(atoms.mask[row])
+    positions = np.asarray(geometry.positions[row])[there]
+    return positions, np.asarray(geometry.cell[row]), np.asarray(atoms.pbc[row])
+
+
+def collapsed(
+    geometry: Geometry, atoms: Atoms, rows: Iterable[int], reach: float, most: int
+) -> list[int]:
     """The slots, of some, whose structures have collapsed; see `grown` and `collapse`."""
     found = []
     for row in map(int, rows):
-        there = atoms.mask[row]
-        positions, cell, pbc = geometry.positions[row][there], geometry.cell[row], atoms.pbc[row]
+        positions, cell, pbc = _structure(geometry, atoms, row)
         if collapse(positions, cell, pbc, reach, most) is not None:
             found.append(row)
     return found
 
 
-def grown(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, sizes: Sizes) -> Sizes:
+def grown(
+    geometry: Geometry, atoms: Atoms, rows: Iterable[int], reach: float, sizes: Sizes
+) -> Sizes:
     """Sizes large enough for the lists of some slots.
 
     Args:
@@ -118,14 +130,12 @@ def grown(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, sizes: S
     """
     width, images = sizes[0], np.array(sizes[1])
     for row in rows:
-        there = atoms.mask[row]
-        positions, cell, pbc = geometry.positions[row][there], geometry.cell[row], atoms.pbc[row]
+        positions, cell, pbc = _structure(geometry, atoms, row)
         width = max(width, most_neighbors(positions, cell, pbc, reach))
         images = np.maximum(images, images_for(cell, pbc, reach))
     if width > sizes[0]:
         return padded_width(math.ceil(_GROWTH * width)), as_images(images)
     if np.any(images > np.array(sizes[1])):
         return width, as_images(images)
-    return padded_width(width + 1), as_images(
-        images + 1
-    )  # host and device have rounded differently
+    # Host and device have rounded differently.
+    return padded_width(width + 1), as_images(images + 1)

@@ -78,7 +78,7 @@ class ListSettings:
         return math.inf if self.cutoff is None else self.cutoff + self.skin
 
 
-def empty_lists(slots: int, n_atoms: int, settings: ListSettings, dtype: Any) -> NeighborLists:
+def empty_lists(slots: int, n_atoms: int, settings: ListSettings, dtype: np.dtype) -> NeighborLists:
     """Empty lists, which must be made before they are used."""
     width = settings.width
     return NeighborLists(
@@ -97,12 +97,14 @@ def entries(lists: NeighborLists) -> Bool[Array, "slots n k"]:
     return jnp.arange(lists.neighbors.shape[-1]) < lists.counts[..., None]
 
 
-def vectors(positions: Any, cell: Any, neighbors: Any, shifts: Any) -> Float[Array, "n k 3"]:
+def vectors(
+    positions: jax.Array, cell: jax.Array, neighbors: jax.Array, shifts: jax.Array
+) -> Float[Array, "n k 3"]:
     """Vectors from each atom of one structure to its neighbours, in Angstrom."""
     return positions[neighbors] - positions[:, None] + shifts.astype(positions.dtype) @ cell
 
 
-def cells_within(cell: Any, pbc: Any, reach: float) -> Any:
+def cells_within(cell: jax.Array, pbc: jax.Array, reach: float) -> jax.Array:
     """The reach in units of the cell's heights, along each lattice vector; 0 if not periodic."""
     if math.isinf(reach):
         return jnp.zeros(3, cell.dtype)
@@ -110,7 +112,7 @@ def cells_within(cell: Any, pbc: Any, reach: float) -> Any:
     return jnp.where(pbc, reach * per_cell * (1 + _ROUNDING), 0)
 
 
-def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
+def images_needed(cell: jax.Array, pbc: jax.Array, reach: float) -> jax.Array:
     """Number of images of an atom that can be within reach of another, along each lattice vector.
 
     Those whose distance along it is below a cells are in an interval of length 2 a.
@@ -118,7 +120,9 @@ def images_needed(cell: Any, pbc: Any, reach: float) -> Any:
     return jnp.floor(2 * cells_within(cell, pbc, reach)).astype(int) + 1
 
 
-def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings) -> NeighborList:
+def search(
+    positions: jax.Array, cell: jax.Array, pbc: jax.Array, mask: jax.Array, settings: ListSettings
+) -> NeighborList:
     """Look at all pairs of one structure, and at as many images of them as `settings` has.
 
     Each atom's candidates are ordered by image, counted from the first that can be within reach,
@@ -132,9 +136,9 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
     everyone = jnp.arange(n)
     exists = jnp.all(pbc | (beyond == 0), axis=-1)[:, None]
 
-    def row(i: Any) -> tuple[Any, Any, Any]:
-        first: Any = jnp.where(pbc, jnp.ceil(fractional[i] - fractional - within), 0)
-        shift: Any = first + beyond[:, None]  # images, n, 3
+    def row(i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        first = jnp.where(pbc, jnp.ceil(fractional[i] - fractional - within), 0)
+        shift = first + beyond[:, None]  # images, n, 3
         apart = positions - positions[i] + shift @ cell
         itself = (everyone == i) & jnp.all(shift == 0, axis=-1)
         near = jnp.sum(apart**2, axis=-1) < settings.reach**2
@@ -144,7 +148,7 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
         taken = jnp.minimum(taken, rank.size - 1)
         used = jnp.arange(width) < rank[-1]
         j = jnp.where(used, taken % n, i)
-        shifts: Any = shift.reshape(-1, 3)[taken] * used[:, None]
+        shifts: jax.Array = shift.reshape(-1, 3)[taken] * used[:, None]
         return jnp.asarray(j, jnp.int32), shifts.astype(jnp.int16), rank[-1].astype(jnp.int32)
 
     size = max(1, min(n, MOST_CANDIDATES // (n * len(beyond))))
@@ -157,9 +161,9 @@ def search(positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSetting
     return NeighborList(neighbors, shifts, count, overflow)
 
 
-def _far(fractional: Any, pbc: Any, mask: Any) -> Any:
+def _far(fractional: jax.Array, pbc: jax.Array, mask: jax.Array) -> jax.Array:
     """Whether atoms are more lattice vectors apart than shifts can hold."""
-    there: Any = jnp.where(
+    there = jnp.where(
         mask[:, None], fractional, fractional[:1]
     )  # the first entry of a row is an atom
     apart = jnp.max(there, axis=0) - jnp.min(there, axis=0)
@@ -167,7 +171,7 @@ def _far(fractional: Any, pbc: Any, mask: Any) -> Any:
 
 
 def search_on_host(
-    positions: Any, cell: Any, pbc: Any, mask: Any, settings: ListSettings
+    positions: jax.Array, cell: jax.Array, pbc: jax.Array, mask: jax.Array, settings: ListSettings
 ) -> NeighborList:
     """The same by vesin's cell lists, in a call to the host; for large structures."""
     n, width = len(positions), settings.width
@@ -178,7 +182,9 @@ def search_on_host(
     )
     call: Callable[..., Any] = jax.pure_callback
     neighbors, shifts, count = call(
-        lambda x, c, periodic, there: _padded(x, c, periodic, there, settings.reach, width),
+        lambda x, c, periodic, there: _padded(
+            x, c, periodic, there, reach=settings.reach, width=width
+        ),
         shapes,
         positions,
         cell,
@@ -191,7 +197,12 @@ def search_on_host(
 
 
 def _padded(
-    positions: Any, cell: Any, pbc: Any, mask: Any, reach: float, width: int
+    positions: np.ndarray,
+    cell: np.ndarray,
+    pbc: np.ndarray,
+    mask: np.ndarray,
+    reach: float,
+    width: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mask = np.asarray(mask)
     n, atoms = len(mask), np.flatnonzero(mask)
@@ -212,7 +223,7 @@ def _padded(
     return all_neighbors, all_shifts, all_counts
 
 
-def countable(n_atoms: int, cell: Any, pbc: Any, reach: float) -> bool:
+def countable(n_atoms: int, cell: np.ndarray, pbc: np.ndarray, reach: float) -> bool:
     """Whether a structure has few enough neighbours for a search."""
     cell = np.asarray(cell, float)
     if not np.all(np.isfinite(cell)) or not abs(np.linalg.det(cell)) > 0:
@@ -220,7 +231,7 @@ def countable(n_atoms: int, cell: Any, pbc: Any, reach: float) -> bool:
     return expected_neighbors(n_atoms, cell, pbc, reach) <= MOST_NEIGHBORS
 
 
-def expected_neighbors(n_atoms: int, cell: np.ndarray, pbc: Any, reach: float) -> float:
+def expected_neighbors(n_atoms: int, cell: np.ndarray, pbc: np.ndarray, reach: float) -> float:
     """Upper estimate of the number of neighbours of an atom, without a search.
 
     Args:
@@ -236,7 +247,9 @@ def expected_neighbors(n_atoms: int, cell: np.ndarray, pbc: Any, reach: float) -
     return float(n_atoms * np.prod((2 * reach / heights)[periodic]))
 
 
-def outdated(lists: NeighborLists, positions: Any, cell: Any, settings: ListSettings) -> Any:
+def outdated(
+    lists: NeighborLists, positions: jax.Array, cell: jax.Array, settings: ListSettings
+) -> jax.Array:
     """Slots in which a pair that is not listed may have come within the cutoff.
 
     With T the linear map from the old cell to the new one, and u the largest distance of an atom
@@ -259,11 +272,11 @@ def outdated(lists: NeighborLists, positions: Any, cell: Any, settings: ListSett
 
 def refresh(
     lists: NeighborLists,
-    positions: Any,
-    cell: Any,
-    pbc: Any,
-    mask: Any,
-    active: Any,
+    positions: jax.Array,
+    cell: jax.Array,
+    pbc: jax.Array,
+    mask: jax.Array,
+    active: jax.Array,
     settings: ListSettings,
 ) -> NeighborLists:
     """Rebuild outdated lists in active slots; the other lists stay."""
@@ -277,7 +290,7 @@ def refresh(
         order = jnp.argsort(~wanted, stable=True)
         order = jnp.pad(order, (0, size), mode="edge")
 
-        def chunk(i: Any, lists: NeighborLists) -> NeighborLists:
+        def chunk(i: jax.Array, lists: NeighborLists) -> NeighborLists:
             slots = jax.lax.dynamic_slice_in_dim(order, i * size, size)
             found = jax.vmap(lambda *args: find(*args, settings))(
                 positions[slots], cell[slots], pbc[slots], mask[slots]

@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
-from ritz.relax.algorithms.stage import FusedStage, Now, select
+from ritz.relax.algorithms.stage import FusedStage, StructureState, select
 from ritz.relax.batching.batch import (
     EMPTY,
     FAILED,
@@ -43,7 +43,7 @@ def first_slots(
     member = jnp.arange(n_slots, dtype=jnp.int32)
     lists = empty_lists(n_slots, n_atoms, settings, real)
     geometry, slots = fill(given, member, stages, lists, ())
-    now = Now(
+    now = StructureState(
         positions=geometry.positions,
         velocities=slots.velocities,
         cell=geometry.cell,
@@ -90,10 +90,10 @@ def widened(slots: Slots, width: int) -> Slots:
     )
 
 
-def failed(slots: Slots, geometry: Geometry, rows: Any) -> Slots:
+def failed(slots: Slots, geometry: Geometry, rows: Sequence[int]) -> Slots:
     """The slots, with the structures in some of them marked as failed before an evaluation."""
     fails = jnp.zeros(len(slots.member), bool).at[jnp.asarray(rows)].set(True)
-    unknown: Any = jnp.where(fails, jnp.nan, slots.energy)
+    unknown = jnp.where(fails, jnp.nan, slots.energy)
     return slots._replace(
         at=select(fails, Evaluation(geometry, slots.velocities), slots.at),
         energy=unknown.astype(slots.energy.dtype),
@@ -103,18 +103,24 @@ def failed(slots: Slots, geometry: Geometry, rows: Any) -> Slots:
     )
 
 
-def made_from(lists: NeighborLists) -> tuple[Any, ...]:
+def made_from(lists: NeighborLists) -> tuple[jax.Array, ...]:
     """What is needed to rebuild the lists bit for bit."""
     return lists.positions, lists.cell, lists.stale, lists.overflow
 
 
-def with_lists(slots: Slots, made_from: Sequence[Any], settings: ListSettings) -> Slots:
+def with_lists(slots: Slots, made_from: Sequence[jax.Array], settings: ListSettings) -> Slots:
     """Slots with neighbour lists that are rebuilt from the result of `made_from`."""
     positions, cell, stale, overflow = made_from
     n_slots, n_atoms, _ = positions.shape
     lists = empty_lists(n_slots, n_atoms, settings, positions.dtype)
-    made = jax.jit(refresh, static_argnums=6)(
-        lists, positions, cell, slots.atoms.pbc, slots.atoms.mask, ~stale, settings
+    made = jax.jit(refresh, static_argnames="settings")(
+        lists,
+        positions,
+        cell,
+        pbc=slots.atoms.pbc,
+        mask=slots.atoms.mask,
+        active=~stale,
+        settings=settings,
     )
     made = made._replace(
         positions=jnp.asarray(positions),
@@ -126,7 +132,11 @@ def with_lists(slots: Slots, made_from: Sequence[Any], settings: ListSettings) -
 
 
 def fill(
-    given: Given, member: Any, stages: FusedStage, lists: Any, states: Any
+    given: Given,
+    member: jax.Array,
+    stages: FusedStage,
+    lists: NeighborLists,
+    states: tuple[PyTree, ...],
 ) -> tuple[Geometry, Slots]:
     """Slots that hold the structures `member`, before their first step."""
     take = jnp.minimum(member, len(given.place) - 1)
@@ -155,7 +165,7 @@ def fill(
     )
 
 
-def select_slots(chosen: Any, new: Slots, old: Slots) -> Slots:
+def select_slots(chosen: jax.Array, new: Slots, old: Slots) -> Slots:
     """Slots from `new` where `chosen`, else from `old`; arrays that are not per slot stay."""
     bare = {"next": (), "lists": ()}
     picked = select(chosen, new._replace(**bare), old._replace(**bare))

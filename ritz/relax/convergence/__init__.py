@@ -1,1 +1,1 @@
-"""When a structure counts as relaxed."""
+"""Criteria of convergence, and the callbacks that end a relaxation."""

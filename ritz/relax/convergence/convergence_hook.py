@@ -4,16 +4,19 @@ import dataclasses
 import functools
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
 from ritz.checks import check_count
-from ritz.relax.convergence.criteria import Criterion, check_fields
+from ritz.driver import AbstractDriver
+from ritz.relax.convergence.criteria import Criterion, CriterionLike, Values, check_fields
+from ritz.types import Row
 
 DEFAULT_FMAX = 0.05
 """Default threshold of the largest force in eV/Angstrom, as in ASE's optimisers."""
@@ -54,7 +57,7 @@ class ConvergenceHook(StopCondition):
 
     def __init__(
         self,
-        criteria: Any = None,
+        criteria: Sequence[CriterionLike] | CriterionLike | None = None,
         mode: str = "all",
         patience: int = 0,
         frequency: int = 1,
@@ -62,12 +65,15 @@ class ConvergenceHook(StopCondition):
         target_status: int | None = None,
     ):
         if criteria is None:
-            criteria = [Criterion("fmax", DEFAULT_FMAX)]
-        if isinstance(criteria, Mapping | Criterion):
-            criteria = [criteria]
-        if not isinstance(criteria, Iterable) or isinstance(criteria, str):
+            criteria = Criterion("fmax", DEFAULT_FMAX)
+        if isinstance(criteria, Criterion):
+            self.criteria = (criteria,)
+        elif isinstance(criteria, Mapping):
+            self.criteria = (Criterion.of(criteria),)
+        elif isinstance(criteria, Iterable) and not isinstance(criteria, str):
+            self.criteria = tuple(map(Criterion.of, criteria))
+        else:
             raise TypeError(f"criteria takes a list of criteria, but {criteria!r} was given.")
-        self.criteria = tuple(Criterion.of(given) for given in criteria)
         if not self.criteria:
             raise ValueError("criteria is empty; leave it out for fmax <= 0.05.")
         if mode not in ("all", "any"):
@@ -81,9 +87,9 @@ class ConvergenceHook(StopCondition):
         self.source_status = source_status
         self.target_status = target_status
         self._counter = 0
-        self._last: dict[str, Any] = {}
+        self._last: dict[str, np.ndarray] = {}
         self._in_state: tuple[str, ...] = ()
-        self._seen: dict[str, Any] = {}
+        self._seen: dict[str, object] = {}
 
     @classmethod
     def from_fmax(cls, threshold: float = DEFAULT_FMAX, **settings: Any) -> "ConvergenceHook":
@@ -96,7 +102,7 @@ class ConvergenceHook(StopCondition):
         return cls([Criterion("fmax", threshold)], **settings)
 
     @classmethod
-    def of(cls, given: Any) -> "ConvergenceHook":
+    def of(cls, given: "HookLike") -> "ConvergenceHook":
         """Return a hook unchanged, or make one from a dict of its arguments.
 
         Raises:
@@ -133,7 +139,7 @@ class ConvergenceHook(StopCondition):
     # As a stop condition of any driver.
 
     @override
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         super().on_run_start(step, driver)
         state = driver.settled_state
         self._in_state = tuple(c.key for c in self.criteria if hasattr(state, c.key))
@@ -147,17 +153,17 @@ class ConvergenceHook(StopCondition):
         self._counter = 0
 
     @override
-    def should_stop(self, step: int, log_data: Mapping[str, Any], driver: Any) -> str | None:
+    def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
         evaluated = [self._evaluate(c, log_data, driver) for c in self.criteria]
         if any(result is None for result in evaluated) or step % self.frequency:
             return None
         results = [result for result in evaluated if result is not None]
-        failed: Any = functools.reduce(np.logical_or, [failed for _, failed in results])
+        failed = functools.reduce(np.logical_or, [failed for _, failed in results])
         if np.all(failed):
             keys = [c.key for c, (_, nan) in zip(self.criteria, results, strict=True) if nan.any()]
             return f"failed: {' and '.join(keys)} is NaN"
         together = np.logical_and if self.mode == "all" else np.logical_or
-        met: Any = functools.reduce(together, [met for met, _ in results])
+        met = functools.reduce(together, [met for met, _ in results])
         self._counter = self._counter + 1 if np.all(met | failed) else 0
         if self._counter <= self.patience:
             return None
@@ -165,8 +171,8 @@ class ConvergenceHook(StopCondition):
         return f"converged: {told}" + f", {np.sum(failed)} failed" * bool(failed.any())
 
     def _evaluate(
-        self, criterion: Criterion, log_data: Mapping[str, Any], driver: Any
-    ) -> tuple[Any, Any] | None:
+        self, criterion: Criterion, log_data: Row, driver: AbstractDriver
+    ) -> tuple[Values, Values] | None:
         """Whether a criterion is met, or None if the quantity is not logged at this step."""
         value = self._value(criterion.key, log_data, driver)
         if value is None:
@@ -178,7 +184,7 @@ class ConvergenceHook(StopCondition):
             )
         return criterion.evaluate(np.atleast_1d(array))
 
-    def _value(self, key: str, log_data: Mapping[str, Any], driver: Any) -> Any:
+    def _value(self, key: str, log_data: Row, driver: AbstractDriver) -> Any:
         try:
             return _mean(find(key, log_data, driver.loss_name)[0])
         except LookupError:
@@ -195,7 +201,7 @@ class ConvergenceHook(StopCondition):
         return None
 
     @staticmethod
-    def _source_of_change(name: str, log_data: Mapping[str, Any], driver: Any) -> Any:
+    def _source_of_change(name: str, log_data: Row, driver: AbstractDriver) -> Any:
         for logged in log_data:
             if re.sub(r"\W", "_", logged).lower() == name.lower():
                 return np.real(_mean(log_data[logged]))
@@ -230,7 +236,9 @@ class Rule:
     source: int | None
     target: int | None
 
-    def evaluate(self, quantity: Any) -> tuple[Any, Any]:
+    def evaluate(
+        self, quantity: Callable[[str], tuple[jax.Array, jax.Array | None]]
+    ) -> tuple[jax.Array, jax.Array]:
         """Which structures meet the criteria now, and which have failed.
 
         Args:
@@ -239,3 +247,7 @@ class Rule:
         met, failed = zip(*[c.evaluate(*quantity(c.key)) for c in self.criteria], strict=True)
         together = operator.and_ if self.mode == "all" else operator.or_
         return functools.reduce(together, met), functools.reduce(operator.or_, failed)
+
+
+HookLike = ConvergenceHook | Mapping[str, Any]
+"""A hook, or a mapping of its arguments."""

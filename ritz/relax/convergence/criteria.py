@@ -5,10 +5,16 @@ import difflib
 import math
 import numbers
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+
+Values = np.ndarray | jax.Array
+"""Arrays of NumPy on the host, of JAX within a compiled step."""
 
 REDUCTIONS = ("min", "max", "norm", "mean", "sum")
 """Allowed values of `Criterion.reduce_op`."""
@@ -40,7 +46,7 @@ class Criterion:
     threshold: float
     reduce_op: str | None = None
     reduce_dims: int | tuple[int, ...] = -1
-    custom_op: Callable[[Any], Any] | None = None
+    custom_op: Callable[[Any], ArrayLike] | None = None
     signed: bool = False
 
     def __post_init__(self) -> None:
@@ -79,7 +85,7 @@ class Criterion:
         object.__setattr__(self, "reduce_dims", dims)
 
     @classmethod
-    def of(cls, given: Any) -> "Criterion":
+    def of(cls, given: "CriterionLike") -> "Criterion":
         """Return a criterion unchanged, or make one from a dict of its fields.
 
         Raises:
@@ -102,7 +108,7 @@ class Criterion:
             raise ValueError(f"the criterion {dict(given)!r} lacks {' and '.join(missing)}.")
         return cls(**given)
 
-    def evaluate(self, values: Any, atoms: Any = None) -> tuple[Any, Any]:
+    def evaluate(self, values: Values, atoms: Values | None = None) -> tuple[Values, Values]:
         """Which structures meet the criterion, and which have a NaN value.
 
         Args:
@@ -140,7 +146,7 @@ class Criterion:
         values = xp.max(values.reshape(n_structures, -1), axis=-1)
         return (values <= self.threshold) & ~failed, failed
 
-    def _reduced(self, xp: Any, values: Any, n_axes: int) -> Any:
+    def _reduced(self, xp: ModuleType, values: Values, n_axes: int) -> Values:
         assert isinstance(self.reduce_dims, tuple)
         n_own = values.ndim - n_axes
         axes = [d + n_axes - 1 if d > 0 else d + values.ndim for d in self.reduce_dims]
@@ -154,13 +160,17 @@ class Criterion:
         return getattr(xp, str(self.reduce_op))(values, axis=tuple(axes))
 
 
+CriterionLike = Criterion | Mapping[str, Any]
+"""A criterion, or a mapping of its fields."""
+
+
 def _allowed(n_own: int) -> str:
     if not n_own:
         return "leave reduce_op out"
     return ", ".join(str(d) for d in (*range(1, n_own + 1), *range(-n_own, 0)))
 
 
-def check_fields(what: str, given: Mapping[str, Any], known: list[str]) -> None:
+def check_fields(what: str, given: Mapping[str, object], known: list[str]) -> None:
     """Refuse unknown fields.
 
     Raises:

@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.types import Row
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class AllFinished(AbstractCallback):
     callback_order = CallbackOrder.STOP
     _left = 0
     _told = ""
+    _exit_name = "converged"
 
     def __init__(self) -> None:
         self._warned: set[int] = set()
@@ -36,17 +38,19 @@ class AllFinished(AbstractCallback):
     def on_run_start(self, step: int, driver: Any) -> None:
         if not driver.n_unfinished:
             raise _finished("all structures have finished")
+        self._exit_name = driver.stages.exit_name
 
     @override
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: Any) -> None:
         self._left = log_data["running"] + log_data["waiting"]
-        self._told = ", ".join(
-            f"{log_data[name]} {name}"
-            for name in ("converged", "unconverged", "failed")
-            if log_data[name]
-        )
+        counts = {
+            self._exit_name: log_data["converged"],
+            "unconverged": log_data["unconverged"],
+            "failed": log_data["failed"],
+        }
+        self._told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: Any) -> None:
         """Stop after a step in which nothing has moved, so that no block must be undone."""
         if not self._left:
             raise _finished(f"all structures have finished ({self._told})")
@@ -72,7 +76,7 @@ class AllFinished(AbstractCallback):
         return False
 
 
-class Registered(AbstractCallback):
+class RegisteredHook(AbstractCallback):
     """Stands for a convergence hook that acts within the compiled step."""
 
     def __init__(self, hook: ConvergenceHook):

@@ -1,1 +1,1 @@
-"""What a step tells about its structures: quantities, rows, and why one was given up."""
+"""Quantities of structures at a step, the rows of logs, and reasons why structures have failed."""

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 
+from ritz.relax.algorithms.stage import AbstractStage
 from ritz.relax.batching.constraints import movable
 
 HOT = 1e5
@@ -16,7 +16,7 @@ _FACTOR = 100.0
 """Ratio of the limit to the initial and to the thermostats' temperatures."""
 
 
-def highest_temperature(stages: Sequence[Any], structures: Sequence[Atoms]) -> float:
+def highest_temperature(stages: Sequence[AbstractStage], structures: Sequence[Atoms]) -> float:
     """The temperature, in K, above which a structure counts as exploded.
 
     The largest of `HOT` and a hundred times what the thermostats ask for and the structures begin

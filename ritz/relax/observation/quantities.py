@@ -1,10 +1,12 @@
 """The quantities that criteria and rows can refer to."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from ase import units
+from jaxtyping import Array, Float, Int
 
 from ritz.relax.algorithms.integrator import kinetic_energy, temperature_of
 from ritz.relax.algorithms.matrices import volume
@@ -12,40 +14,43 @@ from ritz.relax.batching.batch import Atoms, Geometry
 
 
 class Observables(NamedTuple):
-    """What criteria and rows can ask about the structures of all slots at a step."""
+    """Quantities of the structures in all slots at a step, for criteria and rows."""
 
     geometry: Geometry
     atoms: Atoms
-    velocities: Any
-    energy: Any
-    last_energy: Any
-    forces: Any
-    virial: Any
-    fmax: Any
-    steps: Any
+    velocities: Float[Array, "slots n 3"]
+    energy: Float[Array, " slots"]
+    """Energies in eV."""
+    last_energy: Float[Array, " slots"]
+    """Energies at the last evaluation, in eV; infinite before the first."""
+    forces: Float[Array, "slots n 3"]
+    virial: Float[Array, "slots 3 3"]
+    """Derivatives of the energies by strain, in eV."""
+    fmax: Float[Array, " slots"]
+    steps: Int[Array, " slots"]
 
     @property
-    def n_atoms(self) -> Any:
+    def n_atoms(self) -> jax.Array:
         """Number of atoms of each structure, shape (n_slots,)."""
         return jnp.sum(self.atoms.mask, axis=-1)
 
     @property
-    def volume(self) -> Any:
-        """The volume of each cell."""
+    def volume(self) -> jax.Array:
+        """Volume of each cell in Angstrom^3, shape (n_slots,)."""
         return volume(self.geometry.cell)
 
     @property
-    def kinetic(self) -> Any:
+    def kinetic(self) -> jax.Array:
         """Kinetic energy of each structure in eV, shape (n_slots,)."""
         return kinetic_energy(self.velocities, self.atoms.masses)
 
 
-def _pressure(observables: Observables) -> Any:
+def _pressure(observables: Observables) -> jax.Array:
     virial = jnp.trace(observables.virial, axis1=-2, axis2=-1)
     return (2 * observables.kinetic - virial) / (3 * observables.volume) / units.GPa
 
 
-QUANTITIES: dict[str, tuple[bool, Callable[[Observables], Any]]] = {
+QUANTITIES: dict[str, tuple[bool, Callable[[Observables], jax.Array]]] = {
     "fmax": (False, lambda s: s.fmax),
     "energy": (False, lambda s: s.energy),
     "energy_per_atom": (False, lambda s: s.energy / s.n_atoms),
@@ -74,13 +79,13 @@ VIRIAL = ("stress", "pressure")
 """Quantities that need the virial."""
 
 
-def quantity(name: str, observables: Observables) -> tuple[Any, Any]:
+def quantity(name: str, observables: Observables) -> tuple[jax.Array, jax.Array | None]:
     """Values of all slots, and which places hold an atom if each atom has one."""
     per_atom, get = QUANTITIES[name]
     return get(observables), observables.atoms.mask if per_atom else None
 
 
-def check_names(names: Any) -> None:
+def check_names(names: Iterable[str]) -> None:
     """Refuse unknown quantities.
 
     Raises:

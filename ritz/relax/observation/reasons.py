@@ -1,7 +1,6 @@
 """Explains why structures have failed."""
 
 import math
-from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -61,7 +60,7 @@ class Reasons:
             return "forces are too large for numbers"
         return "the next positions or cell, or a quantity that a criterion looks at, are not finite"
 
-    def _limit(self, first: Any, second: Any) -> Any:
+    def _limit(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return (1 + _ROUNDING) * self._model.least_distance(first, second)
 
     def _heat(self, given: Atoms, velocities: np.ndarray) -> str | None:

@@ -1,22 +1,23 @@
 """The rows that a relaxation logs."""
 
 from collections.abc import Sequence
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from ritz.relax.batching.batch import FAILED, UNCONVERGED, Given, Outcome, Slots, waiting
 from ritz.relax.observation.quantities import QUANTITIES, Observables
+from ritz.types import Row
 
 
 def row(
     slots: Sequence[Slots],
     given: Sequence[Given],
     observables: Sequence[Observables],
-    statuses: Sequence[Any],
+    statuses: Sequence[jax.Array],
     n_stages: int,
     shown: Sequence[str],
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[jax.Array, Row]:
     """The largest force of running structures, or of the last ones, and the rest of the row.
 
     Args:
@@ -40,14 +41,16 @@ def row(
     energy = by_slot["energy"]
     # Once none runs, the forces of those that ran last.
     counts_in = jnp.where(jnp.any(running), running, status != FAILED)
-    forces: Any = jnp.where(counts_in, by_slot["fmax"], 0)
-    energies: Any = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)
+    forces = jnp.where(counts_in, by_slot["fmax"], 0)
+    energies = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)
     metrics = {"energy": jnp.sum(energies), "running": jnp.sum(running)}
     counts = _counts(slots, given, status, n_stages)
     return jnp.max(forces), {**metrics, **counts, "structures": by_slot}
 
 
-def _counts(slots: Any, given: Any, status: Any, n_stages: int) -> dict[str, Any]:
+def _counts(
+    slots: Sequence[Slots], given: Sequence[Given], status: jax.Array, n_stages: int
+) -> dict[str, int | jax.Array]:
     """Numbers of structures that wait, and that have ended in each way."""
     left = [s.finished.status for s in slots if isinstance(s.finished, Outcome)]
     ended = jnp.concatenate([status, *left])

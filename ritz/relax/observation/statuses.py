@@ -1,7 +1,6 @@
 """Transitions of structures between stages, and to the statuses of finished ones."""
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 
 from ritz.relax.algorithms.stage import FusedStage
@@ -10,8 +9,8 @@ from ritz.relax.observation.quantities import Observables, quantity
 
 
 def statuses(
-    stages: FusedStage, slots: Slots, observables: Observables, active: Any, finite: Any
-) -> tuple[Any, Any]:
+    stages: FusedStage, slots: Slots, observables: Observables, active: jax.Array, finite: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The status of each structure after a step, and its counters; at most one transition a step.
 
     Args:

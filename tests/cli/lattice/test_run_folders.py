@@ -85,7 +85,10 @@ def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
     assert len(list((folder / "config_history").iterdir())) == 1
     # A configuration that does not fit is refused, and the folder stays as it was.
     status, _, error = ritz(capsys, "train", *SMALL, *longer, "system.extent=[6]")
-    assert status == 2 and "is of another run: hilbert was" in error
+    assert status == 2 and error == (
+        f"ritz: {folder} holds a run with other settings: system.init_args.extent.0 was 4, is 6. "
+        f"Use those of that run (--config {folder}/config.yaml), or another folder.\n"
+    )
     assert yaml.safe_load((folder / "config.yaml").read_text())["system"]["init_args"] == {
         "extent": [4]
     }

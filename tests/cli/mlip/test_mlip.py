@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import ase.io
 import jax
@@ -60,6 +61,27 @@ def test_the_same_command_goes_on(trained, capsys):
     assert main([*command, "train.iterations=4"]) == 0
     with (trained / "errors.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == list("0123")
+
+
+def test_the_folder_alone_goes_on(trained, capsys):
+    assert main(["mlip", "train", f"folder={trained}", "progress=false"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"all epochs are done; everything in {trained}."), said
+    assert main(["mlip", "train", "folder=none"]) == 2
+    assert capsys.readouterr().err == (
+        "ritz: data.train: which files? Give data.train='[data/*.xsf]', for example; or the folder "
+        "of a run to go on with: none holds none.\n"
+    )
+
+
+def test_a_lost_result_is_written_again(trained, tmp_path, capsys):
+    """Of a run in which all epochs are done."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    (folder / "potential.npz").unlink()
+    assert main(["mlip", "train", f"folder={folder}", "progress=false"]) == 0
+    told = "epochs or more, and none was added; a larger train.iterations goes on."
+    assert told in capsys.readouterr().out and (folder / "potential.npz").is_file()
 
 
 def test_predictions_and_export(trained, capsys):

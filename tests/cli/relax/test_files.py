@@ -103,7 +103,19 @@ def test_cells_logs_and_checkpoints(folder, capsys):
         (["two.extxyz", *MODEL, "--every=0"], "every must be at least 1"),
         (["two.extxyz", *MODEL, "--max_steps=-1"], "max_steps must be at least 0"),
         (["two.extxyz", "--model", "nowhere/"], "model: there is no file or folder 'nowhere'"),
-        (["two.extxyz", "--model", "third.vasp"], "third.vasp is no potential that Ritz has"),
+        (
+            ["two.extxyz", "--model", "third.vasp"],
+            "third.vasp is no potential that Ritz has written: it holds no arrays of NumPy",
+        ),
+        (
+            ["two.extxyz", *MODEL, "--accept_changes=stages"],
+            "'stages' was given, but list is needed; write accept_changes='[stages]'",
+        ),
+        (["two.extxyz", *MODEL, "--fmaks=1"], "--fmaks: there is no such option; did you mean --f"),
+        (
+            ["two.extxyz", *MODEL, "max_step=1"],
+            "max_step: there is no such setting; did you mean",
+        ),
         (["two.extxyz", "--model", "saved", "--model.sigma=3"], "saved is a trained potential"),
         (["two.extxyz", "--model", "saved"], "the potential does not know Ar; it knows Cu, Au"),
         (
@@ -112,9 +124,11 @@ def test_cells_logs_and_checkpoints(folder, capsys):
         ),
         (
             [],
-            "ritz: files and --model must be given; a model is a name such as lennard-jones",
+            "ritz: files and --model must be given; files are names or patterns, such as new/*.cif"
+            "; a model is a name such as lennard-jones",
         ),
         (["two.extxyz"], "ritz: --model must be given; a model is a name"),
+        (MODEL, "ritz: files must be given; files are names or patterns, such as new/*.cif (see"),
         (
             ["two.extxyz", *MODEL, "--fmx", "0.1"],
             "--fmx: there is no such option; did you mean --fm",

@@ -9,9 +9,9 @@ from ritz.cli.lattice.config import LatticeRun
 from ritz.cli.main import main
 from ritz.cli.mlip.config import MLIPRun
 from ritz.cli.settings.config_file import with_checked_files
-from ritz.cli.settings.known import groups
 from ritz.cli.settings.parts import part_fields
 from ritz.cli.settings.spelling import normalised, underscored, whole_numbers
+from ritz.cli.settings.suggestions import groups
 from ritz.cli.settings.yaml_text import load_yaml
 from ritz.stages.parts import find
 

@@ -1,15 +1,15 @@
-"""Which setting a wrong name was meant to be."""
+"""Finds the setting that was meant by a wrong name."""
 
 import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from ritz.cli.settings.parts import part_fields
 from ritz.cli.settings.spelling import dotted_hints
 
 _CLOSE = 0.6
-"""The least similarity of names that are taken for each other, as `difflib` counts it."""
+"""Least similarity of two names, from 0 to 1 as in `difflib`, for one to be suggested."""
 
 
 class Configuration(Protocol):
@@ -23,7 +23,7 @@ class Configuration(Protocol):
     examples: ClassVar[Mapping[str, str]]
 
 
-def nearest(name: str, kind: Any, options: Sequence[str] = ()) -> str:
+def nearest(name: str, kind: type[Configuration], options: Sequence[str] = ()) -> str:
     """The end of a sentence: which setting is nearly `name`, or all that there are in its group.
 
     Args:
@@ -42,13 +42,13 @@ def nearest(name: str, kind: Any, options: Sequence[str] = ()) -> str:
     return f"{there}{', '.join(_below(group, leaves))}."
 
 
-def groups(kind: Any) -> list[str]:
+def groups(kind: type[Configuration]) -> list[str]:
     """The names of all groups of settings."""
     leaves = [leaf for leaf, _ in dotted_hints(kind)]
     return list(dict.fromkeys(leaf.rpartition(".")[0] for leaf in leaves if "." in leaf))
 
 
-def owner(name: str, kind: Any) -> str | None:
+def owner(name: str, kind: type[Configuration]) -> str | None:
     """The setting that `name` is, or of whose class path it is an argument; None if there is none.
 
     Args:
@@ -74,7 +74,7 @@ def _mended(pieces: Sequence[str], leaves: Sequence[str], parts: dict[str, bool]
 
 
 def _by_last_word(
-    pieces: Sequence[str], leaves: Sequence[str], kind: Any, options: Sequence[str]
+    pieces: Sequence[str], leaves: Sequence[str], kind: type[Configuration], options: Sequence[str]
 ) -> list[str]:
     """The settings, groups, arguments and options whose own name is closest to the last word."""
     names = [*leaves, *groups(kind), *_arguments(kind)]
@@ -85,7 +85,7 @@ def _by_last_word(
     return [name for name, own in words.items() if own in close]
 
 
-def _arguments(kind: Any) -> Iterator[str]:
+def _arguments(kind: type[Configuration]) -> Iterator[str]:
     """The dotted names of the arguments that the examples of class paths take."""
     from ritz.stages.parts import find  # which imports JAX
 
