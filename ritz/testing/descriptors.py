@@ -139,7 +139,7 @@ def _check_files(descriptor: Any, atoms: Any) -> None:
 
 def _check_forces(descriptor: Any, atoms: Any, tolerance: float) -> None:
     from ritz.mlip import ANNPotential
-    from ritz.mlip.models.normalisation import Normalisation
+    from ritz.mlip.models.abstract_model import Normalisation
 
     potential = ANNPotential({s: [(4, "tanh")] for s in descriptor.species}, descriptor)
     potential.parameters = potential.first_parameters(0)

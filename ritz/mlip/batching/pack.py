@@ -10,8 +10,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ritz.mlip.arrays import AnyArray, RowBuffer
 from ritz.mlip.descriptors.chunk import Chunk, starts_of
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Labels, Widths
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import (
+    AbstractModel,
+    Batch,
+    GroupCapacity,
+    Labels,
+    Normalisation,
+    Widths,
+)
 
 
 class Split(NamedTuple):

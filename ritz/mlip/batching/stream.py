@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ritz.mlip.arguments import default_device
-from ritz.mlip.arrays import RowBuffer, on_device
+from ritz.mlip.arrays import LRUCache, RowBuffer, default_device, on_device
 from ritz.mlip.batching.memory import Caches
 from ritz.mlip.batching.pack import Split, forces_of
 from ritz.mlip.batching.plan import Capacity
@@ -18,9 +17,7 @@ from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import starts_of
 from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
-from ritz.mlip.lru_cache import LRUCache
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 
 AT_ONCE = 128
 """Number of structures that are packed at once; bounds the memory."""

@@ -15,8 +15,7 @@ from ritz.mlip.data.labelling import LabelCheck
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.descriptors.pairs import AT_ONE_PLACE, Dropped, closest_dropped, find_pairs
-from ritz.mlip.models.abstract_model import AbstractModel, Labels, Widths
-from ritz.mlip.models.normalisation import FeatureStatistics
+from ritz.mlip.models.abstract_model import AbstractModel, FeatureStatistics, Labels, Widths
 from ritz.wording import counted
 
 CHUNK = 256

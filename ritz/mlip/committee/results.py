@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from ritz.mlip.potentials.files import dump_json
 from ritz.mlip.potentials.predictions import PredictOut
-from ritz.mlip.training.result import TrainOut
+from ritz.mlip.training.run import TrainOut
 from ritz.wording import counted
 
 METADATA = "committee_metadata.json"

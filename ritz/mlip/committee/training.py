@@ -15,8 +15,8 @@ from ritz.driver import Kernel, Proposal
 from ritz.driver.callback import AbstractCallback
 from ritz.mlip.models.abstract_model import Batch
 from ritz.mlip.training.driver import AbstractTraining
-from ritz.mlip.training.evaluation import map_in_turn
 from ritz.mlip.training.kernel import BatchErrors, TrainingCarry, TrainingKernel
+from ritz.mlip.training.losses import map_in_turn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +123,8 @@ class CommitteeKernel(Kernel):
     def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Any) -> Any:
         """The mean loss of the same batch after `update`."""
         params = self.apply(carry, update).params
-        member, settings = self.member, self.member.settings
-
-        def member_loss(networks: Any) -> Any:
-            return settings.loss(member.residuals(networks, batch), *member.weights(carry))
-
-        return jnp.mean(self._map(member_loss, params))
+        weights = self.member.weights(carry)
+        return jnp.mean(self._map(lambda own: self.member.loss(own, batch, weights)[0], params))
 
     def pauses(self, carry: TrainingCarry) -> Any:
         """Whether the next batch exceeds the capacity, or needs data that are not on the device."""

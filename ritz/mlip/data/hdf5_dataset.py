@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from ritz.checks import check_count
 from ritz.extras import needs
+from ritz.mlip.arrays import LRUCache
 from ritz.mlip.data.datasets import AbstractDataset, Featurizer, within_limits
 from ritz.mlip.data.hdf5_columns import (
     FEATURES,
@@ -31,7 +32,6 @@ from ritz.mlip.data.labelling import Labelling
 from ritz.mlip.data.reading import Sources, read_sources
 from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies, without_isolated
 from ritz.mlip.data.structure import Structure
-from ritz.mlip.lru_cache import LRUCache
 
 FORMAT = "ritz.mlip structures 1"
 """Format tag of a file."""

@@ -14,8 +14,15 @@ from ritz.checks import check_count
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
-from ritz.mlip.models.normalisation import SMALLEST, Normalisation
+from ritz.mlip.models.abstract_model import (
+    SMALLEST,
+    AbstractModel,
+    Batch,
+    GroupCapacity,
+    Normalisation,
+    Prediction,
+    Widths,
+)
 from ritz.potentials import AtomicGraph
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {

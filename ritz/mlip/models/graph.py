@@ -13,8 +13,14 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.chunk import Chunk, columns_of, indices
 from ritz.mlip.descriptors.pairs import partners_in_batch, with_partners
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import (
+    AbstractModel,
+    Batch,
+    GroupCapacity,
+    Normalisation,
+    Prediction,
+    Widths,
+)
 from ritz.potentials import AtomicGraph
 
 

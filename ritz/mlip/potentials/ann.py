@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
+from ritz.mlip.models.abstract_model import SMALLEST, Normalisation
 from ritz.mlip.models.atomic import AtomicModel, checked_architecture
-from ritz.mlip.models.normalisation import SMALLEST, Normalisation
 from ritz.mlip.potentials.base import AbstractMLIP
 from ritz.mlip.potentials.files import AenetNetwork, read_nn_ascii, write_nn_ascii
 from ritz.mlip.training.config import TrainingConfig

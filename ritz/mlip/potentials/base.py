@@ -8,13 +8,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ritz.mlip.arguments import check_dtype
+from ritz.mlip.arrays import check_dtype
 from ritz.mlip.batching.survey import pair_limits
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.labels import as_structures
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.mlip.potentials.files import NotFiniteError, read_potential, write_potential
 from ritz.mlip.potentials.fitted import FittedPotential
 from ritz.mlip.potentials.predictions import PredictOut, predict, predict_dataset
@@ -22,7 +21,7 @@ from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
-from ritz.mlip.training.result import TrainOut
+from ritz.mlip.training.run import TrainOut
 from ritz.potentials import AbstractPotentialSource
 
 

@@ -12,8 +12,7 @@ from jaxtyping import Array, Float
 
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.potentials import AbstractPotential, AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE, ClosePair, closest_of
 from ritz.wording import counted

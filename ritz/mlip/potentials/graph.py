@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ritz.checks import check_positive
-from ritz.mlip.arguments import check_dtype
+from ritz.mlip.arrays import check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.models.graph import EnergyModule, GraphModel
 from ritz.mlip.models.painn import PaiNN

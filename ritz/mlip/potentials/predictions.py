@@ -23,8 +23,13 @@ from ritz.mlip.batching.survey import labels_of
 from ritz.mlip.data.datasets import AbstractDataset, free_atoms_energy
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import (
+    AbstractModel,
+    Batch,
+    GroupCapacity,
+    Normalisation,
+    Prediction,
+)
 from ritz.mlip.potentials.fitted import ClosePairs
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.losses import stress_of

@@ -10,14 +10,13 @@ from typing import Any
 
 from ritz.driver.arguments import listed
 from ritz.driver.stop import StopReason
-from ritz.mlip.arguments import default_device
+from ritz.mlip.arrays import default_device
 from ritz.mlip.data.datasets import Featurizer
 from ritz.mlip.potentials.predictions import save_predictions
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.prepare import GivenData, Splits, resolve
-from ritz.mlip.training.result import TrainOut
-from ritz.mlip.training.run import run_training
+from ritz.mlip.training.run import TrainOut, run_training
 from ritz.mlip.training.start import best_files, start_of
 
 _logger = logging.getLogger(__name__)

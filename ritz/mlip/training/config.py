@@ -8,7 +8,7 @@ import optax
 
 from ritz.checks import check_flag
 from ritz.driver.divergence import POLICIES
-from ritz.mlip.arguments import check_device
+from ritz.mlip.arrays import check_device
 from ritz.mlip.batching.memory import DataSettings
 from ritz.mlip.training import config_fields as allow
 from ritz.mlip.training.config_fields import check_fields, fields_where, setting

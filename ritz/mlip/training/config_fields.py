@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ritz.checks import check_choice, check_count, check_fraction, check_positive, check_seed
-from ritz.mlip.arguments import check_dtype
+from ritz.mlip.arrays import check_dtype
 from ritz.mlip.training.optimisers import as_method
 
 Check = Callable[[str, Any], Any]

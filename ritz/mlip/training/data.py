@@ -12,12 +12,17 @@ from ritz.mlip.batching.memory import DataSettings
 from ritz.mlip.batching.pack import Split
 from ritz.mlip.batching.plan import Capacity, Plan, fixed_plan
 from ritz.mlip.batching.stream import DataStream, Ids, Prefetch
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.mlip.training.config import TrainingConfig
-from ritz.mlip.training.evaluation import MapMembers, split_error_sums
 from ritz.mlip.training.kernel import TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import ErrorSums, add_sums, named_errors
+from ritz.mlip.training.losses import (
+    ErrorSums,
+    MapMembers,
+    Scalar,
+    add_sums,
+    named_errors,
+    split_error_sums,
+)
 from ritz.mlip.training.prepare import PreparedData
 
 
@@ -262,13 +267,13 @@ class TrainingData:
             networks=state.parameters,
         )
 
-    def errors(self, state: TrainedState) -> dict[str, Any]:
+    def errors(self, state: TrainedState) -> dict[str, np.ndarray]:
         """The errors of a state on all structures of both splits, by name."""
-        found: dict[str, Any] = {}
+        errors: dict[str, Scalar] = {}
         for name in ("train",) if self.test is None else ("train", "test"):
             sums = self.error_sums(name, state, *self.whole_plan(name))
-            found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
-        return found
+            errors |= named_errors(sums, name, jnp.asarray(True))
+        return {name: np.asarray(value) for name, value in errors.items()}
 
 
 def _without_rows(data: Split | DataStream) -> Split:

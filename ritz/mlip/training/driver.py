@@ -23,9 +23,8 @@ from ritz.mlip.batching.plan import (
 from ritz.mlip.models.abstract_model import AbstractModel, GroupCapacity
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.data import TrainedState, TrainingData
-from ritz.mlip.training.evaluation import MapMembers, map_single
 from ritz.mlip.training.kernel import BatchErrors, Settings, TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import Loss
+from ritz.mlip.training.losses import Loss, MapMembers, map_single
 from ritz.mlip.training.optimisers import Rates, optimizer
 from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of

@@ -17,8 +17,7 @@ from ritz.mlip.data.datasets import (
     Subset,
     split_indices,
 )
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation, fit_normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation, fit_normalisation
 from ritz.mlip.training.config import TrainingConfig
 from ritz.wording import counted
 
