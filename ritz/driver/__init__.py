@@ -2,6 +2,7 @@
 
 from ritz.driver.abstract import AbstractDriver as AbstractDriver
 from ritz.driver.compiled import CompiledDriver as CompiledDriver
+from ritz.driver.growing import GrowingDriver as GrowingDriver
 from ritz.driver.kernel import Kernel as Kernel
 from ritz.driver.kernel import Proposal as Proposal
 from ritz.driver.loop import StepInfo as StepInfo

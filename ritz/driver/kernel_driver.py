@@ -74,13 +74,8 @@ class KernelDriver(AbstractDriver):
     def attend(self) -> None:
         """Called before a live step or block; what a kernel paused for is done here.
 
-        Here arrays that were too small get more room: the driver makes its kernel and carry anew
-        and calls `note_growth`. `snapshot` holds the sizes, and `restore` begins with them.
+        Arrays that were too small get more room here; see `GrowingDriver`.
         """
-
-    def note_growth(self) -> None:
-        """Note that shapes have grown, so that the block program will be compiled once more."""
-        self._compiled_in_run = False
 
     # Traced parts of callbacks.
 

@@ -4,8 +4,28 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from ritz.extras import needs
+
+_WIDTH_STEP = 8
+
+
+def padded_width(count: int, step: int = _WIDTH_STEP) -> int:
+    """Length of rows for `count` neighbours: a multiple of `step`, so that few programs compile."""
+    return -(-int(count) // step) * step
+
+
+def row_places(
+    counts: Int[np.ndarray, " atoms"],
+) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
+    """The atom of each pair, and the pair's place in its row, for pairs that are ordered by atom.
+
+    Args:
+        counts: Number of neighbours of each atom.
+    """
+    first = np.repeat(np.arange(len(counts)), counts)
+    return first, np.arange(len(first)) - (np.cumsum(counts) - counts)[first]
 
 
 def _vesin(positions: Any, cell: Any, pbc: Any, reach: float, wanted: str) -> list[np.ndarray]:

@@ -10,22 +10,23 @@ import numpy as np
 from typing_extensions import override
 
 from ritz.checks import check_choice, check_positive
-from ritz.driver import OwnPrecision
+from ritz.driver import GrowingDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.potentials.pairs import padded_width
 from ritz.relax.algorithms.stage import FusedStage
 from ritz.relax.arguments import checked_atoms, checked_stages, potential_of
 from ritz.relax.batching.batch import Outcome, is_running, waiting
 from ritz.relax.batching.bucket import as_images, digest, pack
-from ritz.relax.batching.list_sizes import collapsed, grown, made_on_host, most_allowed, rounded
+from ritz.relax.batching.list_sizes import collapsed, grown, made_on_host, most_allowed
 from ritz.relax.batching.neighbors import ListSettings
 from ritz.relax.batching.slots import (
     failed,
     first_slots,
     made_from,
     n_slots,
-    remade,
     widened,
     with_counters,
+    with_lists,
 )
 from ritz.relax.checks import SKIN, checked
 from ritz.relax.convergence.convergence_hook import ConvergenceHook
@@ -36,6 +37,7 @@ from ritz.relax.observation.explosion import highest_temperature
 from ritz.relax.observation.quantities import check_names
 from ritz.relax.observation.reasons import Reasons
 from ritz.relax.state import Structures
+from ritz.types import State
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ _GROWN = (
 _PRESENT = jax.jit(RelaxKernel.present)
 
 
-class Relaxation(OwnPrecision):
+class Relaxation(GrowingDriver):
     """Relaxes structures, or moves them in time, all at once and each at its own pace.
 
     Batched relaxation = neighbour lists + a potential + optimisers or integrators. Structures of
@@ -117,7 +119,7 @@ class Relaxation(OwnPrecision):
         self._stages = checked_stages(stages, convergence_hook, structures)
         self._highest = highest_temperature(self._stages.stages, structures)
         self._buckets = pack(structures, model.cutoff, self.skin)
-        self._widths = [rounded(bucket.width) for bucket in self._buckets]
+        self._widths = [padded_width(bucket.width) for bucket in self._buckets]
         self._images = [bucket.images for bucket in self._buckets]
         self._neighbors = neighbors
         self._n_slots = n_slots(self._buckets, slots, max_atoms)
@@ -128,7 +130,7 @@ class Relaxation(OwnPrecision):
                 jax.tree.map(lambda x: as_real(x, real), bucket.given) for bucket in self._buckets
             )
             self._key = jax.random.key(seed)
-            self._kernel = self._make_kernel()
+            self.rebuild()
             carry = self._first_carry()
         state = Structures(
             given=structures,
@@ -151,9 +153,10 @@ class Relaxation(OwnPrecision):
         cell_moves = any(stage.moves_cell for stage in self._stages.stages)
         return ListSettings(self._model.cutoff, self.skin, *sizes, on_host, chunk, cell_moves)
 
-    def _make_kernel(self) -> RelaxKernel:
+    @override
+    def rebuild(self) -> None:
         settings = tuple(map(self._list_settings, range(len(self._buckets))))
-        return RelaxKernel(
+        self._kernel = RelaxKernel(
             potential=self._potential,
             given=self._given,
             key=self._key,
@@ -224,11 +227,10 @@ class Relaxation(OwnPrecision):
                 if left:
                     self._grow(bucket, geometry, atoms, left)
         if grown:
-            self._kernel = self._make_kernel()
+            self.grow()
             with self._precision():
                 pairs = zip(found, self._widths, strict=True)
                 found = [widened(own, width) for own, width in pairs]
-            self.note_growth()
         self.carry = carry._replace(slots=tuple(found))
 
     def _most_neighbors(self, bucket: int) -> int:
@@ -249,32 +251,30 @@ class Relaxation(OwnPrecision):
 
     # Checkpoints.
 
-    def snapshot(self) -> Any:
-        """The carry and list sizes, with the data from which neighbour lists are rebuilt."""
-        carry = super().snapshot()
-        origins = [made_from(own.lists) for own in carry.slots]
-        bare = tuple(own._replace(lists=()) for own in carry.slots)
+    @override
+    def saved_sizes(self) -> State:
         return {
-            "params": carry.params,
-            "slots": bare,
-            "lists": origins,
             "widths": list(map(int, self._widths)),
             "images": [list(map(int, images)) for images in self._images],
         }
 
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back to `snapshot`; noise depends on the structures' steps alone, so it repeats."""
-        self._widths = [int(width) for width in snapshot["widths"]]
-        self._images = [as_images(images) for images in snapshot["images"]]
-        with self._precision():
-            self._kernel = self._make_kernel()
-            slots = tuple(
-                own._replace(lists=remade(own, origin, settings))
-                for own, origin, settings in zip(
-                    snapshot["slots"], snapshot["lists"], self._kernel.lists, strict=True
-                )
-            )
-        self.carry = RelaxCarry(tuple(snapshot["params"]), slots)
+    @override
+    def load_sizes(self, saved: State) -> None:
+        self._widths = [int(width) for width in saved["widths"]]
+        self._images = [as_images(images) for images in saved["images"]]
+
+    @override
+    def saved_carry(self, carry: RelaxCarry) -> State:
+        """The carry; of its neighbour lists, the data from which they are made again."""
+        origins = [made_from(own.lists) for own in carry.slots]
+        bare = tuple(own._replace(lists=()) for own in carry.slots)
+        return {"params": carry.params, "slots": bare, "lists": origins}
+
+    @override
+    def loaded_carry(self, saved: State, fresh_samples: bool) -> RelaxCarry:
+        """The carry; noise depends on the structures' steps alone, so it always repeats."""
+        parts = zip(saved["slots"], saved["lists"], self._kernel.lists, strict=True)
+        return RelaxCarry(tuple(saved["params"]), tuple(with_lists(*part) for part in parts))
 
     @property
     @override
@@ -312,7 +312,7 @@ class Relaxation(OwnPrecision):
             with self._precision():
                 slots = tuple(with_counters(own, n_hooks) for own in self.carry.slots)
                 self.carry = self.carry._replace(slots=slots)
-                self._kernel = self._make_kernel()
+                self.rebuild()
 
     def adapt(self, plugin: Any, argument: str) -> AbstractCallback:
         """Register convergence hooks, which act within the compiled step."""

@@ -130,7 +130,7 @@ def test_lists_that_do_not_fit_grow(caplog):
         driver = Relaxation(structures, lennard_jones(), fire())
         expected = finished(structures)
         driver._widths = [8]
-        driver._kernel = driver._make_kernel()
+        driver.grow()
         with driver._precision():
             driver.carry = driver._first_carry()
         log = RuntimeLog()

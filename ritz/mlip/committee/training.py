@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import Kernel, Proposal
@@ -235,3 +236,14 @@ class CommitteeTraining(AbstractTraining):
         mesh = Mesh(np.array(jax.local_devices()[: self.n_devices]), ("member",))
         spec = PartitionSpec("member") if by_member else PartitionSpec()
         return jax.device_put(tree, NamedSharding(mesh, spec))
+
+    @override
+    def _spread_carry(self, carry: TrainingCarry) -> TrainingCarry:
+        by_member = ("params", "optimizer_state", "sums", "validation")
+        fields = carry._asdict()
+        spread = {name: self._spread(value, name in by_member) for name, value in fields.items()}
+        batch = carry.last_batch
+        if isinstance(batch, BatchErrors):
+            sums = self._spread(batch.sums, True)
+            spread["last_batch"] = self._spread(batch, False)._replace(sums=sums)
+        return TrainingCarry(**spread)

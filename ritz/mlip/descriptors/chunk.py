@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.pairs import PairArrays, PairTable, kinds_of, pair_table
+from ritz.potentials.pairs import row_places
 
 
 class Chunk:
@@ -149,9 +150,7 @@ class Columns(NamedTuple):
     @property
     def at(self) -> tuple[np.ndarray, np.ndarray]:
         """The atom of each pair, and the place among its neighbours."""
-        starts = np.cumsum(self.counts) - self.counts
-        first = np.repeat(np.arange(len(self.counts)), self.counts)
-        return first, np.arange(len(self.kinds)) - starts[first]
+        return row_places(self.counts)
 
 
 def columns_of(chunk: Chunk) -> Columns:

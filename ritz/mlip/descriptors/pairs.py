@@ -10,10 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ritz.mlip.data.structure import Structure
-from ritz.potentials.pairs import pairs_on_host
-
-WIDTH_STEP = 8
-"""Rows of neighbours have a multiple of this many entries, so that few programs are compiled."""
+from ritz.potentials.pairs import padded_width, pairs_on_host, row_places
 
 AT_ONE_PLACE = 0.01
 """Pairs this close, in Angstrom, are told of whatever the smallest distance is."""
@@ -68,13 +65,12 @@ class PairTable:
     @property
     def first(self) -> Int[np.ndarray, " pairs"]:
         """The atom of each pair."""
-        return np.repeat(np.arange(self.n_atoms), self.counts)
+        return row_places(self.counts)[0]
 
     @property
     def places(self) -> Int[np.ndarray, " pairs"]:
         """The place of each pair among those of its atom."""
-        starts = np.cumsum(self.counts) - self.counts
-        return np.arange(len(self.second)) - np.repeat(starts, self.counts)
+        return row_places(self.counts)[1]
 
     def width(self, cutoff: float | None = None) -> int:
         """The length of rows that hold all neighbours, or those within `cutoff`."""
@@ -83,7 +79,7 @@ class PairTable:
         else:
             near = self.first[self.distances <= cutoff]
             most = np.bincount(near, minlength=1).max(initial=0)
-        return max(1, -(-int(most) // WIDTH_STEP)) * WIDTH_STEP
+        return padded_width(max(1, most))
 
     def partners(self) -> Int[np.ndarray, " pairs"]:
         """Where the same pair is seen from the other side."""

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -134,6 +134,16 @@ class GroupCapacity:
     """Whether forces of this group's structures are predicted."""
     stress: bool = False
     """Whether their stress is too."""
+
+    def to_list(self) -> list[Any]:
+        """The fields as numbers and lists, for checkpoints."""
+        return [self.slots, list(self.atoms), self.supervised, self.stress]
+
+    @classmethod
+    def from_list(cls, fields: Sequence[Any]) -> Self:
+        """What `to_list` gave, also read from a file."""
+        slots, atoms, supervised, stress = fields
+        return cls(int(slots), tuple(map(int, atoms)), bool(supervised), bool(stress))
 
 
 Widths = tuple[int, ...]

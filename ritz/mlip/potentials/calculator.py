@@ -13,11 +13,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ritz.mlip.potentials.fitted import FittedPotential
 from ritz.potentials import AtomicGraph
 from ritz.potentials.close_pairs import closest_of
-from ritz.potentials.pairs import pairs_on_host
+from ritz.potentials.pairs import padded_width, pairs_on_host, row_places
 from ritz.potentials.potential import Evaluated, evaluate
 
-WIDTH_STEP = 16
-"""Neighbour lists have a multiple of this many places, so that few programs are compiled."""
+_WIDTH_STEP = 16
+"""Rows grow in larger steps than elsewhere: atoms move from call to call."""
 
 
 class MLIPCalculator(Calculator):
@@ -120,8 +120,8 @@ class MLIPCalculator(Calculator):
             told = close.told(atoms.get_chemical_symbols())
             raise ValueError(f"{atoms.get_chemical_formula()}: {told}.")
         counts = np.bincount(first, minlength=len(positions))
-        width = max(1, -(-int(counts.max(initial=0)) // WIDTH_STEP)) * WIDTH_STEP
-        places = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+        width = padded_width(counts.max(initial=1), _WIDTH_STEP)
+        _, places = row_places(counts)
         neighbors = np.repeat(np.arange(len(positions))[:, None], width, axis=1)
         vectors = np.zeros((*neighbors.shape, 3))
         pairs = np.zeros(neighbors.shape, bool)

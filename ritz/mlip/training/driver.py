@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from typing_extensions import override
 
 from ritz.callbacks import BestState
-from ritz.driver import OwnPrecision
+from ritz.driver import GrowingDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.pack import Split
@@ -28,6 +29,7 @@ from ritz.mlip.training.losses import Loss, MapMembers, map_single
 from ritz.mlip.training.optimisers import Rates, optimizer
 from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of
+from ritz.types import State
 
 _NOT_SAVED = ("plan", "last_batch", "validation")
 """Fields of the carry that follow from the others."""
@@ -36,7 +38,7 @@ _OVERFLOW, _CAPACITY = "crowded", "room"
 """Names of overflow and capacity in checkpoints."""
 
 
-class AbstractTraining(OwnPrecision):
+class AbstractTraining(GrowingDriver):
     """Base class of the drivers that train one potential or a committee.
 
     A step is one batch; `n_batches` of them are an epoch. Rows have the loss and the `epoch`, and
@@ -111,7 +113,7 @@ class AbstractTraining(OwnPrecision):
         self._test_plan: Plan = ()
         if self._data.test is not None:
             self._test_capacity, self._test_plan = self._data.whole_plan("test")
-        self._member = self._member_kernel()
+        self.rebuild()
         first = self.state.parameters, supervised, config.run_seed, self._map_members
         self._carry = self._with_plan(self._member.first_carry(*first))
         if config.cache_warmup:
@@ -123,7 +125,8 @@ class AbstractTraining(OwnPrecision):
         """Whether there is a validation split."""
         return self._data.test is not None
 
-    def _member_kernel(self) -> TrainingKernel:
+    @override
+    def rebuild(self) -> None:
         config = self.config
         settings = Settings(
             self.model,
@@ -151,27 +154,15 @@ class AbstractTraining(OwnPrecision):
             n_epochs=jnp.asarray(self._horizon, real),
             settings=settings,
         )
-        return self._spread(kernel, False)
+        self._member = self._spread(kernel, False)
 
     def _spread(self, tree: Any, by_member: bool) -> Any:
-        """A tree on all devices that are used; here there is one.
-
-        Args:
-            tree: Arrays.
-            by_member: Whether the first axis is the member.
-        """
+        """Arrays on all devices that are used, here one; members may be the first axis."""
         return tree
 
     def _spread_carry(self, carry: TrainingCarry) -> TrainingCarry:
         """The carry on all devices that are used."""
-        by_member = ("params", "optimizer_state", "sums", "validation")
-        fields = carry._asdict()
-        spread = {name: self._spread(value, name in by_member) for name, value in fields.items()}
-        batch = carry.last_batch
-        if isinstance(batch, BatchErrors):
-            sums = self._spread(batch.sums, True)
-            spread["last_batch"] = self._spread(batch, False)._replace(sums=sums)
-        return TrainingCarry(**spread)
+        return carry
 
     is_committee = False
     """Whether the first axis of parameters and errors is the member of a committee."""
@@ -235,10 +226,9 @@ class AbstractTraining(OwnPrecision):
         """Enlarge the capacity if a batch exceeds it, and bring the next data to the device."""
         while bool(self._carry.overflow):
             self._capacity = enlarged(self._capacity)
+            self.grow()
             with self._precision():
-                self._member = self._member_kernel()
                 self._carry = self._with_plan(self._carry)
-            self.note_growth()
             self._data.forget()
         self._supply()
 
@@ -273,30 +263,39 @@ class AbstractTraining(OwnPrecision):
 
     # Checkpoints.
 
-    def snapshot(self) -> Any:
-        """The carry without the plan, which follows from it, and the capacity of batches."""
-        fields = super().snapshot()._asdict().items()
-        carry = {name: value for name, value in fields if name not in _NOT_SAVED}
-        capacity = [[g.slots, list(g.atoms), g.supervised, g.stress] for g in self._capacity]
-        carry[_OVERFLOW] = carry.pop("overflow")
-        return {"carry": carry, _CAPACITY: capacity, "horizon": self._horizon}
+    @override
+    def saved_sizes(self) -> State:
+        capacity = [group.to_list() for group in self._capacity]
+        return {_CAPACITY: capacity, "horizon": self._horizon}
 
-    def restore(self, snapshot: Any, *, fresh_samples: bool = False) -> None:
-        """Go back to `snapshot`; with `fresh_samples` batches go on from where they are."""
-        saved = dict(snapshot["carry"])
-        saved["overflow"] = saved.pop(_OVERFLOW)
+    @override
+    def load_sizes(self, saved: State) -> None:
+        self._capacity = tuple(map(GroupCapacity.from_list, saved[_CAPACITY]))
+        self._horizon = int(saved["horizon"])
+
+    @override
+    def saved_carry(self, carry: TrainingCarry) -> State:
+        """The carry without the plan, which follows from it."""
+        fields = carry._asdict().items()
+        saved = {name: value for name, value in fields if name not in _NOT_SAVED}
+        saved[_OVERFLOW] = saved.pop("overflow")
+        return {"carry": saved}
+
+    @override
+    def loaded_carry(self, saved: State, fresh_samples: bool) -> TrainingCarry:
+        """The carry; with `fresh_samples` batches go on from where they are."""
+        fields = dict(saved["carry"])
+        fields["overflow"] = fields.pop(_OVERFLOW)
         if fresh_samples:
-            saved = {name: saved[name] for name in ("params", "optimizer_state")}
-        carry = self._carry._replace(plan=(), last_batch=(), **saved)
-        self._capacity = tuple(
-            GroupCapacity(int(slots), tuple(map(int, atoms)), bool(supervised), bool(stress))
-            for slots, atoms, supervised, stress in snapshot[_CAPACITY]
-        )
-        self._horizon = int(snapshot["horizon"])
+            fields = {name: fields[name] for name in ("params", "optimizer_state")}
+        carry = self._carry._replace(plan=(), last_batch=(), **fields)
+        validation = self._member.no_validation(carry.params, self._map_members)
+        return self._with_plan(carry._replace(validation=validation))
+
+    @override
+    def restore(self, snapshot: State, *, fresh_samples: bool = False) -> None:
+        super().restore(snapshot, fresh_samples=fresh_samples)
         with self._precision():
-            self._member = self._member_kernel()
-            validation = self._member.no_validation(carry.params, self._map_members)
-            self.carry = self._with_plan(carry._replace(validation=validation))
             self._data.forget()
             self._supply()
 

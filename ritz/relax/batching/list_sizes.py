@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ritz.potentials.pairs import most_neighbors
+from ritz.potentials.pairs import most_neighbors, padded_width
 from ritz.relax.batching.bucket import as_images, images_for
 from ritz.relax.batching.neighbors import MOST_CELLS, countable
 
@@ -18,9 +18,6 @@ are faster than a search of all pairs on the device, by kind of device."""
 _FAR_HOST_CANDIDATES = 2**26
 """That number on devices with their own memory."""
 
-_WIDTH_STEP = 8
-"""Widths are multiples of this, so that few programs are compiled."""
-
 _GROWTH = 1.25
 """Factor by which enlarged lists exceed the size that is needed."""
 
@@ -30,11 +27,6 @@ _DENSEST = 0.2
 
 Sizes = tuple[int, tuple[int, int, int]]
 """Largest number of neighbours of an atom, and number of images searched."""
-
-
-def rounded(width: int) -> int:
-    """The width, rounded up to an allowed one."""
-    return -(-width // _WIDTH_STEP) * _WIDTH_STEP
 
 
 def made_on_host(wanted: str, cutoff: float | None, n_atoms: int, sizes: Sizes) -> bool:
@@ -131,7 +123,9 @@ def grown(geometry: Any, atoms: Any, rows: Iterable[int], reach: float, sizes: S
         width = max(width, most_neighbors(positions, cell, pbc, reach))
         images = np.maximum(images, images_for(cell, pbc, reach))
     if width > sizes[0]:
-        return rounded(math.ceil(_GROWTH * width)), as_images(images)
+        return padded_width(math.ceil(_GROWTH * width)), as_images(images)
     if np.any(images > np.array(sizes[1])):
         return width, as_images(images)
-    return width + _WIDTH_STEP, as_images(images + 1)  # host and device have rounded differently
+    return padded_width(width + 1), as_images(
+        images + 1
+    )  # host and device have rounded differently

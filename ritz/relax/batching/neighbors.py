@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ritz.potentials.pairs import pairs_on_host
+from ritz.potentials.pairs import pairs_on_host, row_places
 from ritz.relax.algorithms.matrices import inverse
 
 _ROUNDING = 1e-9
@@ -200,7 +200,7 @@ def _padded(
         return *nothing, np.full(n, width + 1, np.int32)
     first, second, shifts = pairs_on_host(np.asarray(positions)[atoms], cell, pbc, reach)
     count = np.bincount(first, minlength=len(atoms))
-    place = np.arange(len(first)) - np.repeat(np.cumsum(count) - count, count)
+    _, place = row_places(count)
     fits = place < width
     first, second, shifts, place = first[fits], second[fits], shifts[fits], place[fits]
     all_neighbors = np.repeat(np.arange(n, dtype=np.int32)[:, None], width, axis=1)

@@ -108,20 +108,21 @@ def made_from(lists: NeighborLists) -> tuple[Any, ...]:
     return lists.positions, lists.cell, lists.stale, lists.overflow
 
 
-def remade(slots: Slots, made_from: Sequence[Any], settings: ListSettings) -> NeighborLists:
-    """Neighbour lists rebuilt from the result of `made_from`."""
+def with_lists(slots: Slots, made_from: Sequence[Any], settings: ListSettings) -> Slots:
+    """Slots with neighbour lists that are rebuilt from the result of `made_from`."""
     positions, cell, stale, overflow = made_from
     n_slots, n_atoms, _ = positions.shape
     lists = empty_lists(n_slots, n_atoms, settings, positions.dtype)
     made = jax.jit(refresh, static_argnums=6)(
         lists, positions, cell, slots.atoms.pbc, slots.atoms.mask, ~stale, settings
     )
-    return made._replace(
+    made = made._replace(
         positions=jnp.asarray(positions),
         cell=jnp.asarray(cell),
         stale=jnp.asarray(stale),
         overflow=jnp.asarray(overflow),
     )
+    return slots._replace(lists=made)
 
 
 def fill(
