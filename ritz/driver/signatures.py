@@ -9,13 +9,18 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def suggests_names(function: Function) -> Function:
-    """Let a method refuse an unknown argument with the name that was probably meant.
+def suggests_names(function: Function, more: Sequence[Callable[..., Any]] = ()) -> Function:
+    """Let a function refuse an unknown argument with the name that was probably meant.
+
+    Args:
+        function: A function or method; of `__init__`, messages name the class.
+        more: Functions, or classes, to which it passes further arguments on.
 
     Raises:
-        TypeError: From the wrapped method, naming the nearest argument.
+        TypeError: From the wrapped function, naming the nearest argument.
     """
-    known = list(inspect.signature(function).parameters)[1:]
+    label = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    known = [name for one in (function, *more) for name in _named_parameters(one)]
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -23,10 +28,17 @@ def suggests_names(function: Function) -> Function:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]}=?" if near else f"it takes: {', '.join(known)}."
-                raise TypeError(f"{function.__name__} has no argument {name!r}; {hint}")
+                raise TypeError(f"{label} has no argument {name!r}; {hint}")
         return function(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
+
+
+def _named_parameters(function: Callable[..., Any]) -> list[str]:
+    """The parameters that can be given by name, without `self`."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind not in variadic and one.name != "self"]
 
 
 def check_arguments(label: str, function: Any, names: Sequence[str], bound: bool) -> None:

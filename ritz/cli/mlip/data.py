@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from ritz.cli.messages import under
 from ritz.cli.mlip.config import MLIPRun
-from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
-from ritz.mlip.data.datasets import split_indices
+from ritz.mlip import ReferenceEnergies, Structure, TrainingConfig
+from ritz.mlip.data.datasets import keep_within_limits, split_indices
 from ritz.mlip.data.labelling import LabelCheck, Labelling
 from ritz.mlip.data.reading import expand_paths, read_files
-from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies
+from ritz.mlip.data.reference_energies import (
+    check_species,
+    is_isolated,
+    isolated_atom_energies,
+)
 from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
@@ -134,7 +138,7 @@ def _within(
     structures: Sequence[Structure], energies: Energies, *limits: float | None
 ) -> list[Structure]:
     with under("train.max_energy, train.max_forces: "):
-        return StructureDataset(list(structures), None, energies or {}, *limits).structures
+        return keep_within_limits(structures, energies or {}, *limits)
 
 
 def _given_energies(
@@ -147,6 +151,9 @@ def _given_energies(
             _logger.info(
                 "%s skipped: data.atomic_energies.", counted(len(alone), "isolated atom", "is")
             )
+        with under("data."):
+            species = {symbol for s in train for symbol in s.species}
+            check_species(wanted or {}, species, species)
         return wanted or {}
     if wanted != "regression":
         raise ValueError(

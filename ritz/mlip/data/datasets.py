@@ -21,6 +21,11 @@ _logger = logging.getLogger(__name__)
 class Featurizer(Protocol):
     """Protocol of the descriptors that data sets take."""
 
+    @property
+    def species(self) -> Sequence[str]:
+        """The chemical symbols of the atoms that it describes."""
+        ...
+
     def header(self) -> dict[str, Any]:
         """All that features depend on, as JSON can hold it."""
         ...
@@ -115,16 +120,17 @@ class StructureDataset(AbstractDataset):
     Args:
         structures: `Structure` or `ase.Atoms`, one or many.
         descriptor: What features are computed with; None for a `GraphPotential`.
-        atomic_energies: By species, in eV; what is taken off total energies. Others have 0. None
-            takes those of isolated atoms among the structures (`config_type="IsolatedAtom"`),
-            which are never trained on.
+        atomic_energies: By species, in eV; what is taken off total energies. None takes those of
+            isolated atoms among the structures (`config_type="IsolatedAtom"`), which are never
+            trained on; an empty mapping counts energies from zero.
         max_energy: Structures with more energy per atom, in eV and less that of the atoms, are
             left out.
         max_forces: Structures with a larger force on an atom, in eV/Angstrom, are left out.
 
     Raises:
         TypeError: If something is no structure.
-        ValueError: If nothing is left.
+        ValueError: If nothing is left, or `atomic_energies` lack a species of the structures or
+            have one that the descriptor does not know.
     """
 
     def __init__(
@@ -136,23 +142,15 @@ class StructureDataset(AbstractDataset):
         max_forces: float | None = None,
     ):
         self.descriptor = descriptor
-        found, self.atomic_energies = without_isolated(as_structures(structures), atomic_energies)
-        self.structures = [
-            s for s in found if within_limits(s, self.atomic_energies, max_energy, max_forces)
-        ]
-        if len(self.structures) < len(found):
-            _logger.info(
-                "%d of %s left out: energies or forces are larger than max_energy or max_forces.",
-                len(found) - len(self.structures),
-                counted(len(found), "structure"),
-            )
-        if not self.structures:
-            if not found:
-                raise ValueError("there are no structures but isolated atoms.")
-            raise ValueError(
-                f"of {counted(len(found), 'structure')} none is within max_energy={max_energy!r} "
-                f"eV per atom and max_forces={max_forces!r} eV/Angstrom."
-            )
+        known = None if descriptor is None else descriptor.species
+        condensed, self.atomic_energies = without_isolated(
+            as_structures(structures), atomic_energies, known
+        )
+        if not condensed:
+            raise ValueError("there are no structures but isolated atoms.")
+        self.structures = keep_within_limits(
+            condensed, self.atomic_energies, max_energy, max_forces
+        )
 
     def __len__(self) -> int:
         return len(self.structures)
@@ -261,6 +259,32 @@ def within_limits(
     if max_forces is None or structure.forces is None:
         return True
     return bool(np.max(np.linalg.norm(structure.forces, axis=1)) <= max_forces)
+
+
+def keep_within_limits(
+    structures: Sequence[Structure],
+    atomic_energies: Mapping[str, float],
+    max_energy: float | None,
+    max_forces: float | None,
+) -> list[Structure]:
+    """The structures that are within limits, see `within_limits`; how many are not is logged.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    kept = [s for s in structures if within_limits(s, atomic_energies, max_energy, max_forces)]
+    if not kept:
+        raise ValueError(
+            f"of {counted(len(structures), 'structure')} none is within max_energy={max_energy!r} "
+            f"eV per atom and max_forces={max_forces!r} eV/Angstrom."
+        )
+    if len(kept) < len(structures):
+        _logger.info(
+            "%d of %s left out: energies or forces are larger than max_energy or max_forces.",
+            len(structures) - len(kept),
+            counted(len(structures), "structure"),
+        )
+    return kept
 
 
 def split_indices(count: int, percent: float, seed: int) -> tuple[list[int], list[int]]:

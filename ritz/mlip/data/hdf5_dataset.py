@@ -30,7 +30,12 @@ from ritz.mlip.data.hdf5_columns import (
 )
 from ritz.mlip.data.labelling import Labelling
 from ritz.mlip.data.reading import Sources, read_sources
-from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies, without_isolated
+from ritz.mlip.data.reference_energies import (
+    check_species,
+    is_isolated,
+    isolated_atom_energies,
+    without_isolated,
+)
 from ritz.mlip.data.structure import Structure
 
 FORMAT = "ritz.mlip structures 1"
@@ -168,8 +173,13 @@ class HDF5StructureDataset(AbstractDataset):
         for structure in structures:
             if is_isolated(structure):
                 isolated.append(structure)
-            elif within_limits(structure, energies, self.max_energy, self.max_forces):
+                continue
+            self._check_energies(structure)
+            if within_limits(structure, energies, self.max_energy, self.max_forces):
                 yield structure
+
+    def _check_energies(self, structure: Structure) -> None:
+        check_species(self._given_energies or {}, structure.species, self.descriptor.species)
 
     def _append(
         self,
@@ -233,13 +243,8 @@ class HDF5StructureDataset(AbstractDataset):
 
     def __getstate__(self) -> dict[str, Any]:
         """Files are not sent to other processes."""
-        kept = {name: value for name, value in vars(self).items() if name != "_lock"}
-        return {
-            **kept,
-            "_file": None,
-            "_ends": None,
-            "_columns": {},
-        }
+        fields = {name: value for name, value in vars(self).items() if name != "_lock"}
+        return {**fields, "_file": None, "_ends": None, "_columns": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open nothing yet."""
@@ -327,7 +332,9 @@ class HDF5StructureDataset(AbstractDataset):
         with self._reading():
             found = read_structure(self._columns, self._known_ends(), index)
             species = [chemical_symbols[number] for number in found.pop("numbers")]
-            return Structure(species=species, **found)
+            structure = Structure(species=species, **found)
+        self._check_energies(structure)
+        return structure
 
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
         """The features of one of the structures, if the file has them."""

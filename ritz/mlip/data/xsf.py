@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from ritz.folders.files import atomic_write
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.units import to_float
 
@@ -80,7 +81,7 @@ def write_xsf(path: str | PathLike[str], structure: Structure) -> None:
     lines += [
         f"{symbol:2s} {_line(row)}" for symbol, row in zip(structure.species, columns, strict=True)
     ]
-    Path(path).write_text("\n".join(lines) + "\n")
+    atomic_write(Path(path), ("\n".join(lines) + "\n").encode())
 
 
 def _line(row: Any) -> str:

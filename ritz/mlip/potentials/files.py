@@ -1,6 +1,7 @@
 """Files of trained potentials: arrays and JSON, and aenet's `.nn.ascii` for each species."""
 
 import dataclasses
+import io
 import itertools
 import json
 import math
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from ritz.folders.files import atomic_write
 from ritz.mlip.data.units import to_float
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
@@ -49,14 +51,19 @@ class NotFiniteError(ValueError):
 def write_potential(
     path: str | PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> None:
-    """Write a file at once: readers never see a part of it."""
+    """Write a file at once: readers never see a part of it.
+
+    Args:
+        path: The file; folders that are not there are made.
+        header: Settings and statistics, as JSON can hold them.
+        arrays: Parameters and normalisation by name.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     text = dump_json({"format": FORMAT, **header})
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{_HEADER: np.array(text)}, **arrays)
-    partial.replace(path)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **{_HEADER: np.array(text)}, **arrays)
+    atomic_write(path, content.getvalue())
 
 
 def read_potential(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -301,7 +308,7 @@ def write_nn_ascii(path: str | PathLike[str], network: AenetNetwork) -> None:
         *_integers([network.n_atoms]), *_integers([network.n_structures]),
         *_numbers([network.e_min, network.e_max, network.e_mean]),
     ]  # fmt: skip
-    Path(path).write_text("\n".join(lines) + "\n")
+    atomic_write(Path(path), ("\n".join(lines) + "\n").encode())
 
 
 def _integers(values: Sequence[Any] | np.ndarray) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import itertools
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -16,6 +17,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from ritz.extras import needs
+from ritz.folders.files import atomic_write
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.pack import Split, gather, pack
 from ritz.mlip.batching.plan import fixed_plan
@@ -297,9 +299,12 @@ def save_predictions(
         found = potential.predict_dataset(dataset, config.save_forces)
         tables[split] = found.to_dataframe()
         if config.save_energies:
-            tables[split].to_csv(folder / f"energies_{split}.csv", index=False)
+            text = tables[split].to_csv(index=False)
+            atomic_write(folder / f"energies_{split}.csv", text.encode())
         if config.save_forces:
-            ase.io.write(folder / f"forces_{split}.extxyz", _predicted_atoms(dataset, found))
+            frames = io.StringIO()
+            ase.io.write(frames, _predicted_atoms(dataset, found), format="extxyz")
+            atomic_write(folder / f"forces_{split}.extxyz", frames.getvalue().encode())
     return tables
 
 

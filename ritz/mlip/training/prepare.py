@@ -17,6 +17,7 @@ from ritz.mlip.data.datasets import (
     Subset,
     split_indices,
 )
+from ritz.mlip.data.reference_energies import check_species
 from ritz.mlip.models.abstract_model import AbstractModel, Normalisation, fit_normalisation
 from ritz.mlip.training.config import TrainingConfig
 from ritz.wording import counted
@@ -133,10 +134,19 @@ def prepare_data(
 ) -> PreparedData:
     """Featurise and pack both splits, or make ready to stream them.
 
+    Args:
+        model: What the splits are packed for.
+        train: The structures to train on.
+        test: Those that are held out; None for none.
+        config: How to train.
+        dtype: The precision, "float32" or "float64".
+
     Raises:
-        ValueError: If labels that are asked for are missing.
+        ValueError: If labels that are asked for are missing, or `atomic_energies` have a species
+            that the model does not know.
     """
     energies = train.atomic_energies
+    check_species(config.atomic_energies or {}, (), model.species)
     if config.sampling_policy == "energy_weighted" and not any(energies.values()):
         _logger.warning(
             "sampling_policy='energy_weighted' without atomic_energies: energies per atom are "

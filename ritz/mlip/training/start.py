@@ -118,7 +118,9 @@ class Start:
             stats = {"mean": np.asarray(known.mean), "std": np.asarray(known.std)}
             changes |= {"normalize_features": True, "feature_stats": stats}
         if from_structures and config.atomic_energies is None:
-            changes["atomic_energies"] = self.potentials[0].atomic_energies
+            energies = self.potentials[0].atomic_energies
+            species = self.potentials[0].species if energies else ()
+            changes["atomic_energies"] = {s: energies.get(s, 0.0) for s in species}
         return dataclasses.replace(config, **changes)
 
     def check_energies(self, atomic_energies: Mapping[str, float]) -> None:

@@ -208,8 +208,13 @@ def test_isolated_atoms_give_the_energies(capsys, tmp_path, caplog):
     assert main(command) == 0
     assert "6 structures of O, Ti, 2 held out" in capsys.readouterr().out
     assert "isolated ones, in eV: O -4.000000, Ti -3.000000" in caplog.text
-    assert main([*command, "data.atomic_energies={Ti: -1.0}"]) == 0
+    assert main([*command, "data.atomic_energies={Ti: -1.0, O: -2.0}"]) == 0
     assert "2 isolated atoms are skipped" in caplog.text
+    for energies, told in (
+        ("{Ti: -1.0}", "data.atomic_energies has Ti, but the structures have O, Ti: give an"),
+        ("{Ti: -1, O: -1, H: -1}", "data.atomic_energies has H, O, Ti, but the potential has the"),
+    ):
+        assert told in refused(capsys, files, f"data.atomic_energies={energies}")
 
 
 def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):
