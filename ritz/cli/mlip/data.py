@@ -8,7 +8,7 @@ from ritz.cli.messages import under
 from ritz.cli.mlip.config import MLIPRun
 from ritz.mlip import ReferenceEnergies, Structure, TrainingConfig
 from ritz.mlip.data.datasets import keep_within_limits, split_indices
-from ritz.mlip.data.labelling import LabelCheck, Labelling
+from ritz.mlip.data.labelling import LABEL_SETTINGS, LabelCheck, Labelling
 from ritz.mlip.data.reading import expand_paths, read_files
 from ritz.mlip.data.reference_energies import (
     check_species,
@@ -21,17 +21,6 @@ _logger = logging.getLogger("ritz")
 
 KEY = "data.{label}_key"
 """The settings under which the keys of labels are given."""
-
-_FIELDS = (
-    "energy_key",
-    "forces_key",
-    "stress_key",
-    "virial_key",
-    "energy_unit",
-    "length_unit",
-    "forces_unit",
-    "stress_unit",
-)
 
 Energies = Mapping[str, float] | None
 """Of atoms, by species, in eV."""
@@ -53,7 +42,7 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
         labelling = Labelling(bare=True)
     else:
         with under("data.", (ValueError, TypeError)):
-            labelling = Labelling(**{name: getattr(given.data, name) for name in _FIELDS})
+            labelling = Labelling(**{name: getattr(given.data, name) for name in LABEL_SETTINGS})
     try:
         found = list(read_files(expand_paths(files), labelling, keep_unconverged=bare))
     except (ValueError, OSError) as error:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ritz.driver.description import describe
+from ritz.driver.signatures import suggests_names
 from ritz.driver.stop import StopReason
 from ritz.mlip.committee.results import (
     METADATA,
@@ -80,6 +81,7 @@ class CommitteePotential(AbstractPotentialSource):
     def __repr__(self) -> str:
         return f"CommitteePotential of {counted(len(self), 'member')}: {self.template!r}"
 
+    @suggests_names
     def train(
         self,
         structures: Any = None,
@@ -141,6 +143,7 @@ class CommitteePotential(AbstractPotentialSource):
         result.write({"config": _as_json(config), "committee_config": _as_json(committee)})
         return result
 
+    @suggests_names
     def driver(
         self,
         structures: Any = None,

@@ -14,12 +14,14 @@ from typing_extensions import override
 from ritz.checks import check_count
 from ritz.driver import Kernel, Proposal
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.signatures import suggests_fields
 from ritz.mlip.models.abstract_model import Batch
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.kernel import BatchErrors, TrainingCarry, TrainingKernel
 from ritz.mlip.training.losses import map_in_turn
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class CommitteeConfig:
     """Number of members of a committee, and their seeds.

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ritz.checks import check_fraction
+from ritz.driver.signatures import suggests_names
 from ritz.mlip.data.labels import as_structures
 from ritz.mlip.data.reference_energies import without_isolated
 from ritz.mlip.data.structure import Structure
@@ -133,6 +134,7 @@ class StructureDataset(AbstractDataset):
             have one that the descriptor does not know.
     """
 
+    @suggests_names
     def __init__(
         self,
         structures: Any,

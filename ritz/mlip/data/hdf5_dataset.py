@@ -1,6 +1,7 @@
 """A data set in one HDF5 file, read structure by structure."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from ritz.checks import check_count
+from ritz.driver.signatures import suggests_names
 from ritz.extras import needs
 from ritz.mlip.arrays import LRUCache
 from ritz.mlip.data.datasets import AbstractDataset, Featurizer, within_limits
@@ -69,6 +71,7 @@ class HDF5StructureDataset(AbstractDataset):
 
     descriptor: Featurizer
 
+    @suggests_names
     def __init__(
         self,
         path: str | PathLike[str],
@@ -93,6 +96,7 @@ class HDF5StructureDataset(AbstractDataset):
 
     # Building.
 
+    @functools.partial(suggests_names, more=(Labelling,))
     def build_database(
         self,
         sources: Sources,

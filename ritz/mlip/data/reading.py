@@ -1,6 +1,7 @@
 """Reads labelled structures from files."""
 
 import concurrent.futures
+import functools
 import glob
 import io
 import logging
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, cast
 import ase.io
 from ase.utils import string2index
 
+from ritz.driver.signatures import suggests_names
 from ritz.mlip.data.convergence import says_unconverged, unconverged_frames
 from ritz.mlip.data.labelling import Labelling
 from ritz.mlip.data.labels import as_structure, from_record, structure_from_atoms
@@ -55,6 +57,7 @@ class ReadOptions(NamedTuple):
     """Frames that were skipped; filled while files are read."""
 
 
+@functools.partial(suggests_names, more=(Labelling,))
 def read_structures(
     paths: Paths,
     energy_key: str | None = None,
@@ -62,6 +65,8 @@ def read_structures(
     stress_key: str | None = None,
     format: str | None = None,
     index: str = ":",
+    *,
+    keep_unconverged: bool = False,
     **more: Any,
 ) -> list[Structure]:
     """Read structures with their labels from files of any format that ASE reads, and aenet's XSF.
@@ -79,8 +84,10 @@ def read_structures(
         stress_key: The same for stresses.
         format: ASE's name of the format; None tells it from the file. "xsf" is aenet's form.
         index: Which frames of each file, as `ase.io.read` takes it.
+        keep_unconverged: Whether frames that did not converge are read like the others, where
+            labels do not matter.
         more: `virial_key`, `energy_unit`, `length_unit`, `forces_unit` and `stress_unit`, see
-            `from_ase`; and `keep_unconverged=True` to skip no frames, where labels do not matter.
+            `from_ase`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -89,11 +96,19 @@ def read_structures(
     """
     return list(
         iter_structures(
-            paths, energy_key, forces_key, stress_key=stress_key, format=format, index=index, **more
+            paths,
+            energy_key,
+            forces_key,
+            stress_key=stress_key,
+            format=format,
+            index=index,
+            keep_unconverged=keep_unconverged,
+            **more,
         )
     )
 
 
+@functools.partial(suggests_names, more=(Labelling,))
 def iter_structures(
     paths: Paths,
     energy_key: str | None = None,

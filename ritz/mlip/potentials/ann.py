@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ritz.driver.signatures import suggests_names
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.models.abstract_model import SMALLEST, Normalisation
 from ritz.mlip.models.atomic import AtomicModel, checked_architecture
@@ -31,6 +32,7 @@ class ANNPotential(AbstractMLIP):
         ValueError: If species or activations are not allowed.
     """
 
+    @suggests_names
     def __init__(
         self,
         arch: Mapping[str, Sequence[tuple[int, str]]],

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from ritz.driver.signatures import suggests_names
 from ritz.mlip.arrays import check_dtype
 from ritz.mlip.batching.survey import pair_limits
 from ritz.mlip.data.datasets import AbstractDataset
@@ -82,6 +83,7 @@ class AbstractMLIP(AbstractPotentialSource):
 
     # Training.
 
+    @suggests_names
     def train(
         self,
         structures: Any = None,
@@ -134,6 +136,7 @@ class AbstractMLIP(AbstractPotentialSource):
         )
         return found
 
+    @suggests_names
     def driver(
         self,
         structures: Any = None,

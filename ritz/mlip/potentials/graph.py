@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ritz.checks import check_positive
+from ritz.driver.signatures import suggests_names
 from ritz.mlip.arrays import check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.models.graph import EnergyModule, GraphModel
@@ -32,6 +33,7 @@ class GraphPotential(AbstractMLIP):
 
     model: GraphModel
 
+    @suggests_names
     def __init__(
         self,
         module: EnergyModule | None = None,

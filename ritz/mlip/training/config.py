@@ -8,6 +8,7 @@ import optax
 
 from ritz.checks import check_flag
 from ritz.driver.divergence import POLICIES
+from ritz.driver.signatures import suggests_fields
 from ritz.mlip.arrays import check_device
 from ritz.mlip.batching.memory import DataSettings
 from ritz.mlip.training import config_fields as allow
@@ -19,6 +20,7 @@ SAMPLING_POLICIES = ("uniform", "energy_weighted", "error_weighted")
 """Ways to draw structures into batches."""
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """Configuration of training; every field is checked on construction.

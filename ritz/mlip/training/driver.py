@@ -205,7 +205,7 @@ class AbstractTraining(GrowingDriver):
             scale: The `rate_scale` that a callback has logged for the step.
         """
         method = self.config.optimiser
-        return scale * float(self._rates.of(method.learning_rate)(self.step_count))
+        return scale * float(np.asarray(self._rates.of(method.learning_rate)(self.step_count)))
 
     # What the loop needs.
 
