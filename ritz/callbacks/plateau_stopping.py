@@ -83,5 +83,6 @@ def fitted_change(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]
         return math.nan, math.nan
     known = bool(np.all(np.isfinite(errors)) and np.all(errors > 0))
     weights, covariance = (1 / errors, "unscaled") if known else (None, True)
-    (slope, _), ((variance, _), _) = np.polyfit(np.arange(n), values, 1, w=weights, cov=covariance)
+    rises = values - values[0]  # so that a constant has no slope, not one from rounding
+    (slope, _), ((variance, _), _) = np.polyfit(np.arange(n), rises, 1, w=weights, cov=covariance)
     return float(slope * (n - 1)), float(math.sqrt(variance) * (n - 1))

@@ -185,8 +185,11 @@ class AbstractCallback:
             return ()
         return tuple(hook for hook in STEP_HOOKS if overrides(self, hook))
 
-    idle_in_blocks: ClassVar[tuple[str, ...]] = ()
-    """Hooks that have nothing to do at the steps of a block before its last: not called there."""
+    idle_in_blocks: Sequence[str] = ()
+    """Hooks that have nothing to do at the steps of a block before its last: not called there.
+
+    Those of them that a subclass overrides are called all the same, unless it names them itself.
+    """
 
     def joint(self, call: Callable[..., Any]) -> Callable[[Sequence[Any]], Any] | None:
         """A function that joins this hook with those of the callbacks that follow; None for none.
@@ -310,6 +313,14 @@ def overrides(callback: AbstractCallback, method: str) -> bool:
     """Whether `callback` overrides the base class's empty method."""
     call = getattr(callback, method)
     return getattr(call, "__func__", call) is not getattr(AbstractCallback, method)
+
+
+def is_idle(callback: AbstractCallback, hook: str) -> bool:
+    """Whether `callback` leaves out `hook` in blocks, see `AbstractCallback.idle_in_blocks`."""
+    if hook not in callback.idle_in_blocks or hook in vars(callback):
+        return False
+    first = next(c for c in type(callback).__mro__ if {hook, "idle_in_blocks"} & set(vars(c)))
+    return "idle_in_blocks" in vars(first)
 
 
 def check_hooks(callback: AbstractCallback) -> None:

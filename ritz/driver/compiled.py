@@ -318,7 +318,7 @@ class CompiledDriver(GuardedBlocks):
     def update_parameters(self, update: Any) -> None:
         replay = self._replay
         if replay is None:
-            before, outcome = self.carry, self._outcome_of(update)
+            before, outcome = self._outcome_of(update)
             if not self._is_implausible(self.doubts):
                 good = before, self._held
                 self._good = lambda: good

@@ -30,8 +30,8 @@ class GuardedBlocks(KernelDriver):
     what the traced parts of callbacks carried then."""
     _accepted: frozenset[str] | None = None
     """Doubts about the first step of the run."""
-    _candidate: tuple[Any, live.Outcome] | None = None
-    """An update and the state after it."""
+    _candidate: tuple[Any, Any, live.Outcome] | None = None
+    """An update, the carry before it, and the state after it."""
     _failed_carry: Any = None
     _ran_blocks = False
     """Whether any step of this run was part of a block."""
@@ -59,26 +59,27 @@ class GuardedBlocks(KernelDriver):
         if not finite:
             return Divergence("loss", loss)
         update = self._dp
-        outcome = self._apply(update)
+        carry = self.carry
+        outcome = self._apply(carry, update)
         if not outcome.finite:
             self._failed_carry = outcome.carry
             return Divergence(_culprit(update), self._loss_stats)
-        self._candidate = update, outcome
+        self._candidate = update, carry, outcome
         return None
 
-    def _apply(self, update: Any) -> live.Outcome:
-        kernel, carry = self.kernel, self.carry
+    def _apply(self, carry: Any, update: Any) -> live.Outcome:
         if self._attempt is not None:
-            return self._attempt.outcome(kernel, carry, update)
-        after, finite = live.apply(kernel, carry, update)
+            return self._attempt.outcome(self.kernel, carry, update)
+        after, finite = live.apply(self.kernel, carry, update)
         return live.Outcome(after, (), finite)
 
-    def _outcome_of(self, update: Any) -> live.Outcome:
-        """The state after `update`, from `_examine` or computed now."""
+    def _outcome_of(self, update: Any) -> tuple[Any, live.Outcome]:
+        """The carry before `update` and the state after it, from `_examine` or computed now."""
         candidate, self._candidate = self._candidate, None
         if candidate is not None and candidate[0] is update:
-            return candidate[1]
-        return self._apply(update)
+            return candidate[1:]
+        carry = self.carry
+        return carry, self._apply(carry, update)
 
     def move(self) -> None:
         """Apply the update, which is finite; within a block it has been applied already."""

@@ -201,6 +201,13 @@ def test_plateau_needs_no_error_bars():
     assert 45 <= stop <= 80
 
 
+@pytest.mark.parametrize("constant", [1.0, 0.1, -1 / 3, 1e5 / 7])
+def test_what_does_not_change_is_a_plateau(constant):
+    for window in range(3, 20):
+        assert fitted_change(np.full(window, constant), np.full(window, np.nan)) == (0, 0)
+        assert stopped_at([constant] * 30, PlateauStopping(window=window)) < 30
+
+
 def test_plateau_does_not_stop_a_rise():
     assert stopped_at(list(np.arange(50.0)), PlateauStopping(window=10), [0.1] * 50) == 50
 

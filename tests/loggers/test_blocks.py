@@ -142,5 +142,28 @@ def test_a_log_whose_rows_were_dropped_begins_anew():
             assert written.data[driver.loss_name].iters.tolist() == steps
 
 
+class Ends(JsonLog):
+    """A logger with a hook of its own where its base class has nothing to do within blocks."""
+
+    def __init__(self, prefix):
+        super().__init__(prefix)
+        self.ended = []
+
+    def on_step_end(self, step, log_data, driver):
+        super().on_step_end(step, log_data, driver)
+        self.ended.append(step)
+
+
+def test_hooks_that_a_subclass_adds_are_called_at_all_steps_of_blocks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logger, assigned, ended = Ends("a"), JsonLog("b"), []
+    assigned.on_step_end = lambda step, log_data, driver: ended.append(step)
+    NoisyDriver().run(9, out=[logger, assigned], show_progress=False)
+    assert logger.ended == ended == list(range(9))
+    blocks = RuntimeLog()
+    NoisyDriver().run(9, out=[Ends("c"), blocks], show_progress=False)
+    assert max(blocks.data["block"]["value"]) > 1
+
+
 def raising_stop(step, log_data, driver):
     raise StopRun("at once")

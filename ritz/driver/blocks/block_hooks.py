@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Call, Calls
+from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Call, Calls, is_idle
 from ritz.driver.hooks import HookList
 from ritz.driver.stop import DeferredAccessError, StopRequests, StopRun
 
@@ -64,7 +64,7 @@ class BlockHooks:
 
 
 def _without_idle(hook: str, calls: Calls) -> Calls:
-    return [(callback, call) for callback, call in calls if hook not in callback.idle_in_blocks]
+    return [(callback, call) for callback, call in calls if not is_idle(callback, hook)]
 
 
 def _joined(calls: Calls) -> Calls:
