@@ -5,17 +5,21 @@ import contextlib
 import re
 import threading
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
+from numpy.typing import DTypeLike
+
+from ritz.types import State
 
 PRECISIONS = ("float32", "float64")
 """Precisions of features and networks."""
 
 
-def check_dtype(name: str, value: Any) -> str:
+def check_dtype(name: str, value: DTypeLike) -> str:
     """The name of a precision, from a name or a type of NumPy or JAX.
 
     Raises:
@@ -30,7 +34,7 @@ def check_dtype(name: str, value: Any) -> str:
     return found
 
 
-def check_device(name: str, value: Any) -> str | None:
+def check_device(name: str, value: object) -> str | None:
     """The name of a device, which need not be there before it is used; or None.
 
     Raises:
@@ -62,7 +66,7 @@ def find_device(device: str | None) -> Any:
         raise ValueError(f"there is no device {device!r}; this machine has {there}.") from error
 
 
-def default_device(device: str | None) -> contextlib.AbstractContextManager[Any]:
+def default_device(device: str | None) -> contextlib.AbstractContextManager[object]:
     """Within it, new arrays go to a device; see `find_device`."""
     found = find_device(device)
     return contextlib.nullcontext() if found is None else jax.default_device(found)
@@ -70,6 +74,9 @@ def default_device(device: str | None) -> contextlib.AbstractContextManager[Any]
 
 AnyArray = jax.Array | np.ndarray
 """An array of JAX, or one of NumPy where one of JAX will be."""
+
+Tree = TypeVar("Tree", bound=PyTree)
+"""A tree of arrays."""
 
 _ALIGNED = 64
 """Bytes; JAX uses arrays that begin at a multiple of this on CPUs as they are, without a copy."""
@@ -83,12 +90,12 @@ class RowBuffer:
     """
 
     def __init__(self, length: int):
-        self.rows: Any = None
+        self.rows: PyTree = None
         """The arrays; None before there are any rows."""
         self._length = length
         self._end = 0
 
-    def add(self, part: Any) -> None:
+    def add(self, part: PyTree) -> None:
         """Put in the next rows."""
         if self.rows is None:
             self.rows = jax.tree.map(
@@ -101,20 +108,20 @@ class RowBuffer:
         self._end = end
 
 
-def _zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     buffer = np.zeros(size + _ALIGNED, np.uint8)
     begin = -buffer.ctypes.data % _ALIGNED
     return buffer[begin : begin + size].view(dtype).reshape(shape)
 
 
-def on_device(tree: Any, real: Any) -> Any:
+def on_device(tree: Tree, real: np.dtype) -> Tree:
     """A tree of NumPy's arrays on the device, numbers in the precision `real`.
 
     The arrays must not be changed afterwards.
     """
 
-    def put(leaf: Any) -> Any:
+    def put(leaf: AnyArray) -> jax.Array:
         array = np.asarray(leaf)
         return jnp.asarray(array, real if array.dtype.kind == "f" else array.dtype)
 
@@ -133,11 +140,11 @@ class LRUCache:
         self._entries: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> State:
         """Neither entries nor locks are sent to other processes."""
         return {"size": self.size}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: State) -> None:
         """Begin empty."""
         LRUCache.__init__(self, state["size"])
 

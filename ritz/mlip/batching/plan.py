@@ -1,7 +1,6 @@
 """Which structures are in which batch of an epoch, and the padded capacity of batches."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +116,7 @@ def draw_with_replacement(key: Key[Array, ""], weights: Float[AnyArray, " n"]) -
     return jnp.minimum(jnp.searchsorted(ends, numbers, side="right"), len(weights) - 1)
 
 
-def energy_weights(energy_per_atom: Any) -> np.ndarray:
+def energy_weights(energy_per_atom: np.ndarray) -> np.ndarray:
     """The weights of `sampling_policy="energy_weighted"`: 1 / (1 + D_i / max D), D_i = e_i - min e.
 
     Equal weights if all energies are the same.

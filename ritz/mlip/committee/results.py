@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -140,7 +140,7 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
         results = []
         for index, source in enumerate(sources):
             energies = np.array([out.total_energy[index] for out in outputs])
-            more: dict[str, Any] = {}
+            more: dict[str, np.ndarray] = {}
             if outputs[0].forces is not None:
                 each = np.array([out.forces[index] for out in outputs if out.forces is not None])
                 spread = each.std(axis=0)
@@ -172,7 +172,7 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
     @overload
     def __getitem__(self, index: slice) -> "CommitteePredictResult": ...
 
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: int | slice) -> "EnsembleResult | CommitteePredictResult":
         if isinstance(index, slice):
             return CommitteePredictResult(self._results[index], self.member_outputs)
         return self._results[index]

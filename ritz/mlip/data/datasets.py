@@ -11,9 +11,10 @@ from jaxtyping import Float
 
 from ritz.checks import check_fraction
 from ritz.driver.signatures import suggests_names
-from ritz.mlip.data.labels import as_structures
+from ritz.mlip.data.labels import StructuresLike, as_structures
 from ritz.mlip.data.reference_energies import without_isolated
 from ritz.mlip.data.structure import Structure
+from ritz.types import Settings
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -27,11 +28,11 @@ class Featurizer(Protocol):
         """The chemical symbols of the atoms that it describes."""
         ...
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> Settings:
         """All that features depend on, as JSON can hold it."""
         ...
 
-    def featurize_all(self, structures: Iterable[Any], /) -> list[np.ndarray]:
+    def featurize_all(self, structures: Iterable[Structure], /) -> list[np.ndarray]:
         """The features of each structure, of shape (n_atoms, n_features)."""
         ...
 
@@ -137,7 +138,7 @@ class StructureDataset(AbstractDataset):
     @suggests_names
     def __init__(
         self,
-        structures: Any,
+        structures: StructuresLike,
         descriptor: Featurizer | None = None,
         atomic_energies: Mapping[str, float] | None = None,
         max_energy: float | None = None,
@@ -169,7 +170,9 @@ class CachedStructureDataset(AbstractDataset):
     features from here, so that several runs on one data set featurise it once.
     """
 
-    def __init__(self, structures: Any, descriptor: Featurizer, *args: Any, **kwargs: Any):
+    def __init__(
+        self, structures: StructuresLike, descriptor: Featurizer, *args: Any, **kwargs: Any
+    ):
         plain = StructureDataset(structures, descriptor, *args, **kwargs)
         self.descriptor = descriptor
         self.atomic_energies = plain.atomic_energies

@@ -39,6 +39,10 @@ from ritz.mlip.data.reference_energies import (
     without_isolated,
 )
 from ritz.mlip.data.structure import Structure
+from ritz.types import State
+
+if TYPE_CHECKING:
+    pass
 
 FORMAT = "ritz.mlip structures 1"
 """Format tag of a file."""
@@ -245,12 +249,12 @@ class HDF5StructureDataset(AbstractDataset):
             self._file.close()
         self._file, self._columns = None, {}
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> State:
         """Files are not sent to other processes."""
         fields = {name: value for name, value in vars(self).items() if name != "_lock"}
         return {**fields, "_file": None, "_ends": None, "_columns": {}}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: State) -> None:
         """Open nothing yet."""
         vars(self).update(state, _lock=threading.RLock())
 
@@ -320,11 +324,11 @@ class HDF5StructureDataset(AbstractDataset):
         """One of the structures; its name is that of its source."""
         index = self._checked(index)
         with self._lock:
-            found = self._cache.get(index)
-            if found is None:
-                found = self._read_structure(index)
-                self._cache.put(index, found)
-        return found
+            structure = self._cache.get(index)
+            if structure is None:
+                structure = self._read_structure(index)
+                self._cache.put(index, structure)
+        return structure
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self):
@@ -334,9 +338,9 @@ class HDF5StructureDataset(AbstractDataset):
     def _read_structure(self, index: int) -> Structure:
         self._opened()
         with self._reading():
-            found = read_structure(self._columns, self._known_ends(), index)
-            species = [chemical_symbols[number] for number in found.pop("numbers")]
-            structure = Structure(species=species, **found)
+            fields = read_structure(self._columns, self._known_ends(), index)
+            species = [chemical_symbols[number] for number in fields.pop("numbers")]
+            structure = Structure(species=species, **fields)
         self._check_energies(structure)
         return structure
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 from ritz.driver.signatures import suggests_fields
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.units import unit_factor
+from ritz.types import Settings
 from ritz.wording import counted
 
 LABELS = ("energy", "forces", "stress", "virial")
@@ -75,7 +75,7 @@ class Labelling:
             stress = unit_factor("stress", self.stress_unit)
         return {"energy": energy, "forces": forces, "stress": stress, "virial": energy}
 
-    def record(self, given: dict[str, Any]) -> dict[str, Any]:
+    def record(self, given: Settings) -> Settings:
         """A record with its labels under the usual names.
 
         Raises:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import ase.io
+from ase import Atoms
 from ase.utils import string2index
 
 from ritz.driver.signatures import suggests_names
 from ritz.mlip.data.convergence import says_unconverged, unconverged_frames
 from ritz.mlip.data.labelling import Labelling
-from ritz.mlip.data.labels import as_structure, from_record, structure_from_atoms
+from ritz.mlip.data.labels import StructureLike, as_structure, from_record, structure_from_atoms
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.xsf import read_xsf
 from ritz.potentials.limits import check_declared, parse_json, readable_members
@@ -233,7 +234,7 @@ def _read_records(path: Path, how: ReadOptions) -> Iterator[Structure]:
         raise ValueError(f"{path}, record {number}: {error}") from error
 
 
-def _frames(path: Path, index: str, format: str | None) -> Iterator[Any]:
+def _frames(path: Path, index: str, format: str | None) -> Iterator[Atoms]:
     check_declared(path, format)
     count = 0
     try:
@@ -247,7 +248,7 @@ def _frames(path: Path, index: str, format: str | None) -> Iterator[Any]:
         yield from left[count:]
 
 
-def _repaired_frames(path: Path, index: str, format: str | None) -> list[Any] | None:
+def _repaired_frames(path: Path, index: str, format: str | None) -> list[Atoms] | None:
     """The frames of an XYZ file with what ASE does not read in another form; None if it has none.
 
     That is numbers in Fortran's notation, and `stress` or `virial` with the 6 numbers of Voigt.
@@ -299,7 +300,7 @@ def expand_paths(paths: Paths) -> list[Path]:
     return found
 
 
-Sources = Paths | Iterable[Any]
+Sources = Paths | Iterable[StructureLike]
 """Files, patterns or folders; or structures or records, one after another."""
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from ase.formula import Formula
@@ -126,6 +125,9 @@ def isolated_atom_energies(atoms: Sequence[Structure]) -> dict[str, float]:
 Sample = tuple[Mapping[str, int], float]
 """A composition and a total energy in eV."""
 
+SampleLike = Structure | tuple[str | Mapping[str, int], float]
+"""A structure with an energy in eV, or a composition, such as `"TiO2"`, and an energy."""
+
 LARGEST = 1e100
 """Energies beyond this, in eV, are none, and their squares overflow."""
 
@@ -145,7 +147,7 @@ class ReferenceEnergies:
 
     @classmethod
     def from_regression(
-        cls, samples: Iterable[Any], species: Sequence[str] | None = None
+        cls, samples: Iterable["SampleLike"], species: Sequence[str] | None = None
     ) -> "ReferenceEnergies":
         """Those that fit total energies best: least squares of energies per atom.
 
@@ -197,7 +199,7 @@ class ReferenceEnergies:
 
     @classmethod
     def from_reference_compounds(
-        cls, samples: Iterable[Any], compounds: Sequence[str | Mapping[str, int]]
+        cls, samples: Iterable["SampleLike"], compounds: Sequence[str | Mapping[str, int]]
     ) -> "ReferenceEnergies":
         """Those for which the most stable samples of some compounds have the energy zero.
 
@@ -247,7 +249,7 @@ def iter_samples(paths: Paths, energy_key: str | None = None) -> Iterator[Sample
         yield _sample(structure)
 
 
-def _sample(given: Any) -> Sample:
+def _sample(given: SampleLike) -> Sample:
     if isinstance(given, Structure):
         if given.energy is None:
             raise ValueError(f"structure {given.name or given.composition} has no energy.")

@@ -1,10 +1,9 @@
 """aenet's form of XCrySDen's structure files."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -84,7 +83,7 @@ def write_xsf(path: str | PathLike[str], structure: Structure) -> None:
     atomic_write(Path(path), ("\n".join(lines) + "\n").encode())
 
 
-def _line(row: Any) -> str:
+def _line(row: Iterable[float]) -> str:
     return " ".join(f"{number:.17g}" for number in row)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.chunk import Chunk
@@ -29,7 +29,9 @@ class Normalisation(NamedTuple):
     e_shift: Float[AnyArray, ""] | float
     """In eV per atom."""
 
-    def features(self, raw: Any) -> Any:
+    def features(
+        self, raw: Float[AnyArray, "*atoms n_features"]
+    ) -> Float[AnyArray, "*atoms n_features"]:
         """Features minus their mean, divided by their standard deviation."""
         return (raw - self.mean) / jnp.maximum(self.std, SMALLEST)
 
@@ -114,11 +116,11 @@ class Batch(NamedTuple):
     """Which places hold an atom."""
     begins: Sequence[Int[AnyArray, " atoms"]]
     """For each species and atom, the place of the first atom of that species in the structure."""
-    inputs: Any
+    inputs: PyTree
     """What energies need of each atom, see `AbstractModel.inputs`."""
     forces: Float[AnyArray, "atoms 3"] | None
     """Labels, in eV/Angstrom; None where forces are not asked for."""
-    tables: Any | None
+    tables: PyTree | None
     """What forces need besides, see `AbstractModel.tables`; None where they are not asked for."""
 
 
@@ -135,7 +137,7 @@ class GroupCapacity:
     stress: bool = False
     """Whether their stress is too."""
 
-    def to_list(self) -> list[Any]:
+    def to_list(self) -> list[int | bool | list[int]]:
         """The fields as numbers and lists, for checkpoints."""
         return [self.slots, list(self.atoms), self.supervised, self.stress]
 
@@ -183,7 +185,7 @@ class AbstractModel(abc.ABC):
     """Number of normalised features of an atom."""
 
     @abc.abstractmethod
-    def init(self, key: Key[Array, ""]) -> Any:
+    def init(self, key: Key[Array, ""]) -> PyTree:
         """The first parameters."""
 
     # On the host.
@@ -208,11 +210,11 @@ class AbstractModel(abc.ABC):
     @abc.abstractmethod
     def inputs(
         self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
-    ) -> Any:
+    ) -> PyTree:
         """Inputs of the energies; without a normalisation features stay as they are."""
 
     @abc.abstractmethod
-    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
+    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> PyTree:
         """Tables: what forces need besides the inputs."""
 
     # In compiled programs.
@@ -220,7 +222,7 @@ class AbstractModel(abc.ABC):
     @abc.abstractmethod
     def predict(
         self,
-        params: Any,
+        params: PyTree,
         normalisation: Normalisation,
         batch: Batch,
         capacity: GroupCapacity,
@@ -233,7 +235,11 @@ class AbstractModel(abc.ABC):
 
     @abc.abstractmethod
     def atomic_energies(
-        self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
+        self,
+        params: PyTree,
+        normalisation: Normalisation,
+        structure: AtomicGraph,
+        kinds: Int[Array, " n_atoms"],
     ) -> Float[Array, " n_atoms"]:
         """The energy of each atom of one structure, less the shift and that of the free atom.
 

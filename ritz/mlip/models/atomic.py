@@ -3,12 +3,11 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from ritz.checks import check_count
 from ritz.mlip.arrays import AnyArray
@@ -25,7 +24,7 @@ from ritz.mlip.models.abstract_model import (
 )
 from ritz.potentials import AtomicGraph
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda x: x,
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
@@ -176,7 +175,7 @@ class AtomicModel(AbstractModel):
 
     def inputs(
         self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
-    ) -> Any:
+    ) -> np.ndarray:
         """Features; normalised ones in the precision of training."""
         features = self.features(chunk, widths)
         if normalisation is None:
@@ -184,7 +183,7 @@ class AtomicModel(AbstractModel):
         scaled = (features - normalisation.mean) / np.maximum(normalisation.std, SMALLEST)
         return scaled.astype(dtype)
 
-    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
+    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> PyTree:
         """Derivatives of the features."""
         return self.descriptor.tables(chunk, widths, dtype, with_stress)
 
@@ -201,7 +200,7 @@ class AtomicModel(AbstractModel):
         for kind, (symbol, hidden) in enumerate(self.arch):
             own = batch.inputs[bounds[kind] : bounds[kind + 1]]
 
-            def network(features: Any, symbol: str = symbol, hidden: Any = hidden) -> Any:
+            def network(features: Array, symbol: str = symbol, hidden: Hidden = hidden) -> Array:
                 return evaluate_network(params[symbol], hidden, features)
 
             if batch.tables is None:
@@ -223,7 +222,11 @@ class AtomicModel(AbstractModel):
         )
 
     def atomic_energies(
-        self, params: Networks, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
+        self,
+        params: Networks,
+        normalisation: Normalisation,
+        structure: AtomicGraph,
+        kinds: Int[Array, " n_atoms"],
     ) -> Float[Array, " n_atoms"]:
         """The outputs of the networks, in eV."""
         dtype = structure.vectors.dtype

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ritz.driver.signatures import suggests_names
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
@@ -14,6 +15,7 @@ from ritz.mlip.models.atomic import AtomicModel, checked_architecture
 from ritz.mlip.potentials.base import AbstractMLIP
 from ritz.mlip.potentials.files import AenetNetwork, read_nn_ascii, write_nn_ascii
 from ritz.mlip.training.config import TrainingConfig
+from ritz.types import Settings
 
 
 class ANNPotential(AbstractMLIP):
@@ -72,11 +74,11 @@ class ANNPotential(AbstractMLIP):
         """That of the configuration; "auto" is that of the descriptor."""
         return self.descriptor.dtype if config.precision == "auto" else config.precision
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> Settings:
         return {"arch": self.arch, "descriptor": self.descriptor.header()}
 
     @classmethod
-    def _from_header(cls, header: dict[str, Any], **given: Any) -> "ANNPotential":
+    def _from_header(cls, header: Settings, **given: Any) -> "ANNPotential":
         return cls(header["arch"], AbstractDescriptor.from_header(header["descriptor"]))
 
     # Files of aenet.
@@ -85,8 +87,8 @@ class ANNPotential(AbstractMLIP):
         self,
         folder: str | PathLike[str],
         prefix: str = "potential",
-        structures: Any = None,
-        descriptor_stats: Mapping[str, Any] | None = None,
+        structures: object = None,
+        descriptor_stats: Mapping[str, ArrayLike] | None = None,
     ) -> dict[str, Path]:
         """Write the potential as aenet reads it: `PREFIX.SPECIES.nn.ascii` for each species.
 

@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from ritz.driver.signatures import suggests_names
-from ritz.mlip.arrays import check_dtype
+from ritz.mlip.arrays import AnyArray, check_dtype
 from ritz.mlip.batching.survey import pair_limits
 from ritz.mlip.data.datasets import AbstractDataset
-from ritz.mlip.data.labels import as_structures
+from ritz.mlip.data.labels import StructuresLike, as_structures
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.mlip.potentials.files import NotFiniteError, read_potential, write_potential
@@ -24,6 +24,7 @@ from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
 from ritz.mlip.training.run import TrainOut
 from ritz.potentials import AbstractPotentialSource
+from ritz.types import Settings
 
 
 class AbstractMLIP(AbstractPotentialSource):
@@ -39,13 +40,13 @@ class AbstractMLIP(AbstractPotentialSource):
         self.model = model
         self.dtype = dtype
         """The precision of the parameters."""
-        self.parameters: Any = None
+        self.parameters: PyTree = None
         """The parameters; None before training."""
         self.normalisation: Normalisation | None = None
         """Scales of features and energies; None before training."""
         self.atomic_energies: dict[str, float] = {}
         """Energies of free atoms by species, in eV."""
-        self.statistics: dict[str, Any] = {}
+        self.statistics: Settings = {}
         """Statistics of the training split, as aenet's files have them."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -63,12 +64,12 @@ class AbstractMLIP(AbstractPotentialSource):
         """A potential of the same form, without parameters."""
 
     @abc.abstractmethod
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> Settings:
         """Settings that `_from_header` takes, as JSON."""
 
     @classmethod
     @abc.abstractmethod
-    def _from_header(cls, header: dict[str, Any], **given: Any) -> Self:
+    def _from_header(cls, header: Settings, **given: Any) -> Self:
         """The potential that `_header` is of, without parameters."""
 
     @property
@@ -86,7 +87,7 @@ class AbstractMLIP(AbstractPotentialSource):
     @suggests_names
     def train(
         self,
-        structures: Any = None,
+        structures: StructuresLike | None = None,
         config: TrainingConfig | None = None,
         *,
         dataset: AbstractDataset | None = None,
@@ -94,8 +95,8 @@ class AbstractMLIP(AbstractPotentialSource):
         test_dataset: AbstractDataset | None = None,
         resume_from: str | PathLike[str] | None = None,
         in_total: bool = False,
-        callback: Any = None,
-        out: Any = None,
+        callback: object = None,
+        out: object = None,
     ) -> TrainOut:
         """Train the potential.
 
@@ -125,7 +126,7 @@ class AbstractMLIP(AbstractPotentialSource):
         """
         given = GivenData(structures, dataset, train_dataset, test_dataset)
         config = TrainingConfig() if config is None else config
-        (found,) = train(
+        return train(
             self._trainee,
             given,
             config,
@@ -133,13 +134,12 @@ class AbstractMLIP(AbstractPotentialSource):
             in_total=in_total,
             callback=callback,
             out=out,
-        )
-        return found
+        )[0]
 
     @suggests_names
     def driver(
         self,
-        structures: Any = None,
+        structures: StructuresLike | None = None,
         config: TrainingConfig | None = None,
         *,
         dataset: AbstractDataset | None = None,
@@ -183,7 +183,7 @@ class AbstractMLIP(AbstractPotentialSource):
     def precision(self, config: TrainingConfig) -> str:
         """In which precision it would be trained: "float32" or "float64"."""
 
-    def first_parameters(self, seed: int) -> Any:
+    def first_parameters(self, seed: int) -> PyTree:
         """First parameters of training."""
         with jax.enable_x64(True):
             return self.model.init(jax.random.key(seed))
@@ -241,7 +241,7 @@ class AbstractMLIP(AbstractPotentialSource):
                     "gradient_clip=1.0, or without structures whose energies or forces are extreme."
                 )
 
-    def predict(self, structures: Any, eval_forces: bool = False) -> PredictOut:
+    def predict(self, structures: StructuresLike, eval_forces: bool = False) -> PredictOut:
         """Predict total energies, and forces if they are asked for.
 
         Args:
@@ -312,7 +312,7 @@ class AbstractMLIP(AbstractPotentialSource):
             raise ValueError(f"{path}: {error}") from error
         return potential
 
-    def _take(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _take(self, header: Settings, arrays: dict[str, np.ndarray]) -> None:
         """Set parameters and statistics from a file."""
         template = jax.eval_shape(self.model.init, jax.random.key(0))
         shapes = _named_leaves(template)
@@ -336,15 +336,15 @@ class AbstractMLIP(AbstractPotentialSource):
         self.check_finite()
 
 
-def load_potential(path: str | PathLike[str], **given: Any) -> Any:
+def load_potential(path: str | PathLike[str], **given: Any) -> AbstractMLIP:
     """Read a potential of any kind that `save` has written, see `AbstractMLIP.load`."""
     return AbstractMLIP.load(path, **given)
 
 
-def _named_leaves(parameters: Any) -> dict[str, Any]:
+def _named_leaves(parameters: PyTree) -> dict[str, AnyArray]:
     """Leaves by their place in the tree."""
-    found, _ = jax.tree.flatten_with_path(parameters)
+    leaves, _ = jax.tree.flatten_with_path(parameters)
     return {
         ".".join(str(getattr(k, "key", getattr(k, "idx", k))) for k in path): leaf
-        for path, leaf in found
+        for path, leaf in leaves
     }

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,15 +17,16 @@ from ritz.mlip.data.units import to_float
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.models.atomic import Layer
+from ritz.types import Settings
 from ritz.wording import counted
 
 
-def dump_json(value: Any, **how: Any) -> str:
+def dump_json(value: object, *, indent: int | None = None) -> str:
     """JSON that every reader takes: NaN and infinities, which JSON does not have, become null."""
-    return json.dumps(_finite_or_null(value), allow_nan=False, **how)
+    return json.dumps(_finite_or_null(value), allow_nan=False, indent=indent)
 
 
-def _finite_or_null(value: Any) -> Any:
+def _finite_or_null(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(name): _finite_or_null(part) for name, part in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -49,7 +49,7 @@ class NotFiniteError(ValueError):
 
 
 def write_potential(
-    path: str | PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]
+    path: str | PathLike[str], header: Settings, arrays: dict[str, np.ndarray]
 ) -> None:
     """Write a file at once: readers never see a part of it.
 
@@ -66,7 +66,7 @@ def write_potential(
     atomic_write(path, content.getvalue())
 
 
-def read_potential(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_potential(path: str | PathLike[str]) -> tuple[Settings, dict[str, np.ndarray]]:
     """Header and arrays of a file.
 
     Raises:
@@ -311,13 +311,13 @@ def write_nn_ascii(path: str | PathLike[str], network: AenetNetwork) -> None:
     atomic_write(Path(path), ("\n".join(lines) + "\n").encode())
 
 
-def _integers(values: Sequence[Any] | np.ndarray) -> list[str]:
+def _integers(values: Sequence[int] | np.ndarray) -> list[str]:
     return [" ".join(f"{int(v):12d}" for v in part) for part in _chunks(values, 10)]
 
 
-def _numbers(values: Any) -> list[str]:
+def _numbers(values: Sequence[float] | np.ndarray) -> list[str]:
     return [" ".join(f"{float(v): .17e}" for v in part) for part in _chunks(values, 4)]
 
 
-def _chunks(values: Any, size: int) -> list[Any]:
+def _chunks(values: Sequence[float] | np.ndarray, size: int) -> list[Sequence[float] | np.ndarray]:
     return [values[start : start + size] for start in range(0, len(values), size)]

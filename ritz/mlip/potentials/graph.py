@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+
+from numpy.typing import DTypeLike
 
 from ritz.checks import check_positive
 from ritz.driver.signatures import suggests_names
@@ -12,6 +13,7 @@ from ritz.mlip.models.graph import EnergyModule, GraphModel
 from ritz.mlip.models.painn import PaiNN
 from ritz.mlip.potentials.base import AbstractMLIP
 from ritz.mlip.training.config import TrainingConfig
+from ritz.types import Settings
 
 
 class GraphPotential(AbstractMLIP):
@@ -39,7 +41,7 @@ class GraphPotential(AbstractMLIP):
         module: EnergyModule | None = None,
         species: Sequence[str] = (),
         cutoff: float | None = None,
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
     ):
         module = PaiNN() if module is None else module
         for name in ("init", "apply"):
@@ -57,7 +59,7 @@ class GraphPotential(AbstractMLIP):
         )
 
     @property
-    def module(self) -> Any:
+    def module(self) -> EnergyModule:
         """The module that gives the energies of atoms."""
         return self.model.module
 
@@ -78,7 +80,7 @@ class GraphPotential(AbstractMLIP):
         """That of the configuration; "auto" is `dtype`."""
         return self.dtype if config.precision == "auto" else config.precision
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> Settings:
         header = {
             "module": type(self.module).__name__,
             "species": self.species,
@@ -90,9 +92,7 @@ class GraphPotential(AbstractMLIP):
         return header
 
     @classmethod
-    def _from_header(
-        cls, header: dict[str, Any], module: EnergyModule | None = None
-    ) -> "GraphPotential":
+    def _from_header(cls, header: Settings, module: EnergyModule | None = None) -> "GraphPotential":
         """With the module of the file if it is one of Ritz, or the one that is given."""
         if module is None and "fields" not in header:
             raise ValueError(

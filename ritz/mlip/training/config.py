@@ -2,9 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import optax
+from numpy.typing import ArrayLike
 
 from ritz.checks import check_flag
 from ritz.driver.divergence import POLICIES
@@ -15,6 +15,7 @@ from ritz.mlip.training import config_fields as allow
 from ritz.mlip.training.config_fields import check_fields, fields_where, setting
 from ritz.mlip.training.losses import KINDS, WEIGHT_SCHEDULES
 from ritz.mlip.training.optimisers import SCHEDULES, Adam, Method, Rates, as_method
+from ritz.types import Settings
 
 SAMPLING_POLICIES = ("uniform", "energy_weighted", "error_weighted")
 """Ways to draw structures into batches."""
@@ -148,7 +149,7 @@ class TrainingConfig:
     normalize_energy: bool = setting(True, check_flag, "normalisation")
     E_shift: float | None = setting(None, None, "normalisation")
     E_scaling: float | None = setting(None, allow.optional(allow.positive), "normalisation")
-    feature_stats: Mapping[str, Any] | None = setting(
+    feature_stats: Mapping[str, ArrayLike] | None = setting(
         None, allow.feature_statistics, "normalisation"
     )
     schedule: str = setting("constant", allow.one_of(*SCHEDULES), "optimiser", fixed=True)
@@ -270,7 +271,7 @@ class TrainingConfig:
         return None if first == last else self.weight_schedule
 
     @property
-    def of_steps(self) -> dict[str, Any]:
+    def of_steps(self) -> Settings:
         """Fields that a resumed run must share with the saved one."""
         return fields_where(self, fixed=True)
 

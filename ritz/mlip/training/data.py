@@ -1,11 +1,11 @@
 """The data of a driver, on the device or streamed to it window by window."""
 
 from collections.abc import Hashable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.memory import DataSettings
@@ -50,7 +50,7 @@ class Windows:
             stream.window, max(1, settings.num_workers), settings.persistent_workers
         )
         self._knows_next = config.sampling_policy != "error_weighted"
-        self._present: Any = None
+        self._present: tuple[int, int] | None = None
 
     def forget(self) -> None:
         """Forget the window on the device, and those made ahead: the plan has changed."""
@@ -125,14 +125,14 @@ def plan_windows(
 
 
 def error_sums_of(
-    model: Any,
+    model: AbstractModel,
     data: Split | DataStream,
     capacity: Capacity,
     plan: Plan,
     settings: DataSettings,
     map_members: MapMembers,
-    normalisation: Any,
-    networks: Any,
+    normalisation: Normalisation,
+    networks: PyTree,
 ) -> ErrorSums:
     """The errors of networks on the batches of a plan, of data on the device or streamed ones.
 
@@ -160,12 +160,13 @@ def error_sums_of(
 
     if isinstance(data, Split):
         return of_part(data, plan)
-    found: Any = None
+    found: ErrorSums | None = None
     size = window_size(data, capacity, settings, len(plan[0]))
     known = on_device(data.split, np.dtype(data.dtype))
     for window, own in plan_windows(data, capacity, plan, size):
         more = of_part(with_labels(window, known), own)
         found = more if found is None else add_sums(found, more)
+    assert found is not None
     return found
 
 
@@ -175,7 +176,7 @@ _sums = jax.jit(split_error_sums, static_argnums=(0, 1, 2))
 class TrainedState:
     """The state of training: the networks, and how their inputs and outputs are scaled."""
 
-    def __init__(self, parameters: Any, normalisation: Normalisation):
+    def __init__(self, parameters: PyTree, normalisation: Normalisation):
         self.parameters = parameters
         self.normalisation = normalisation
 
@@ -196,7 +197,7 @@ class TrainingData:
         model: AbstractModel,
         prepared: PreparedData,
         config: TrainingConfig,
-        real: Any,
+        real: np.dtype,
         map_members: MapMembers,
     ):
         assert prepared.train is not None

@@ -88,7 +88,7 @@ class TrainingCarry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class StepSettings:
     """Static settings of a compiled step; hashable."""
 
     model: AbstractModel
@@ -123,7 +123,7 @@ class TrainingKernel(Kernel):
     """Weights of forces and stress in the loss, first and last."""
     n_epochs: Float[Array, ""]
     """Number of epochs in which these change."""
-    settings: Settings = dataclasses.field(metadata={"static": True})
+    settings: StepSettings = dataclasses.field(metadata={"static": True})
 
     def sample(self, carry: TrainingCarry) -> tuple[TrainingCarry, tuple[Batch, ...]]:
         """The next batch of the epoch."""

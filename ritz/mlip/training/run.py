@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.start import Start, steps_in_total
 from ritz.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LABELS = {
     "RMSE_train": "energy, training",
@@ -74,11 +77,11 @@ class TrainOut:
             lines.append(line)
         return "\n".join(lines)
 
-    def plot_training_errors(self, outfile: str | PathLike[str] | None = None) -> Any:
+    def plot_training_errors(self, outfile: str | PathLike[str] | None = None) -> "Figure":
         """Energy errors by epoch, as a figure of matplotlib, written to `outfile` if given."""
         return self._figure([("RMSE_train", "RMSE_test")], outfile)
 
-    def plot_force_errors(self, outfile: str | PathLike[str] | None = None) -> Any:
+    def plot_force_errors(self, outfile: str | PathLike[str] | None = None) -> "Figure":
         """Force errors by epoch, see `plot_training_errors`.
 
         Raises:
@@ -88,14 +91,16 @@ class TrainOut:
             raise ValueError("there are no force errors; train with force_weight above 0.")
         return self._figure([("RMSE_force_train", "RMSE_force_test")], outfile)
 
-    def plot_training_summary(self, outfile: str | PathLike[str] | None = None) -> Any:
+    def plot_training_summary(self, outfile: str | PathLike[str] | None = None) -> "Figure":
         """Energy errors, and force errors if there are any, see `plot_training_errors`."""
         panels = [("RMSE_train", "RMSE_test")]
         if self.has_forces:
             panels.append(("RMSE_force_train", "RMSE_force_test"))
         return self._figure(panels, outfile)
 
-    def _figure(self, panels: Sequence[tuple[str, ...]], outfile: Any) -> Any:
+    def _figure(
+        self, panels: Sequence[tuple[str, ...]], outfile: str | PathLike[str] | None
+    ) -> "Figure":
         with needs("A plot", "plot"):
             from matplotlib.figure import Figure
 
@@ -129,8 +134,8 @@ def run_training(
     driver: AbstractTraining,
     config: TrainingConfig,
     start: Start,
-    callbacks: Sequence[Any],
-    out: Any,
+    callbacks: Sequence[AbstractCallback],
+    out: object,
 ) -> list[TrainOut]:
     """Train for `config.iterations` epochs, and evaluate what came out, member by member.
 
