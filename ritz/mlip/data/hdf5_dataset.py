@@ -41,9 +41,6 @@ from ritz.mlip.data.reference_energies import (
 from ritz.mlip.data.structure import Structure
 from ritz.types import State
 
-if TYPE_CHECKING:
-    pass
-
 FORMAT = "ritz.mlip structures 1"
 """Format tag of a file."""
 
@@ -198,15 +195,15 @@ class HDF5StructureDataset(AbstractDataset):
         widths: tuple[int, int],
     ) -> tuple[int, int]:
         """Write structures; returns how long rows of neighbours must be by now."""
-        features, derivatives, widths = self.descriptor.file_rows(
+        rows = self.descriptor.file_rows(
             structures, widths, with_features=with_features, with_derivatives=with_derivatives
         )
-        append(file, structures, features, derivatives)
-        return widths
+        append(file, structures, rows.features, rows.derivatives)
+        return rows.widths
 
     # Reading.
 
-    def _open(self) -> Any:
+    def _open(self) -> Any:  # h5py is imported where it is used
         """The file, opened by this process."""
         with self._lock:
             return self._opened()
@@ -223,9 +220,8 @@ class HDF5StructureDataset(AbstractDataset):
             with self._reading():
                 known = file.attrs.get("format") == FORMAT
             if not known:
-                raise ValueError(
-                    f"{self.path} is no data set that this version of Ritz has written."
-                )
+                told = "is no data set that this version of Ritz has written."
+                raise ValueError(f"{self.path} {told}")
             with self._reading():
                 self._file, self._process, self._ends = file, os.getpid(), read_ends(file)
                 self._columns = dict(file)
@@ -306,11 +302,9 @@ class HDF5StructureDataset(AbstractDataset):
         index = self._checked(index)
         with self._lock:
             self._opened()
-            ends = self._known_ends()
             with self._reading():
-                return self.descriptor.unpack_derivatives(
-                    *read_derivatives(self._columns, ends, index)
-                )
+                rows = read_derivatives(self._columns, self._known_ends(), index)
+                return self.descriptor.unpack_derivatives(*rows)
 
     def __len__(self) -> int:
         self._open()

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.mlip.arrays import AnyArray
@@ -107,7 +108,7 @@ def init_networks(key: Key[Array, ""], arch: Architecture, n_features: int) -> N
 
 
 def evaluate_network(
-    layers: list[Layer], hidden: Hidden, features: Float[Array, "*batch n_features"]
+    layers: list[Layer], hidden: Hidden, features: Float[AnyArray, "*batch n_features"]
 ) -> Float[Array, " *batch"]:
     """The output of a network."""
     x = features
@@ -127,23 +128,23 @@ class AtomicModel(AbstractModel):
     descriptor: AbstractDescriptor
 
     @property
+    @override
     def species(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the descriptor."""
         return self.descriptor.species
 
     @property
+    @override
     def cutoff(self) -> float:  # type: ignore[override]
-        """That of the descriptor, in Angstrom."""
         return self.descriptor.cutoff
 
     @property
+    @override
     def n_features(self) -> int:  # type: ignore[override]
-        """Those of the descriptor."""
         return self.descriptor.n_features
 
     @property
+    @override
     def min_distance(self) -> float:  # type: ignore[override]
-        """That of the descriptor, in Angstrom."""
         return self.descriptor.min_cutoff
 
     def init(self, key: Key[Array, ""]) -> Networks:
@@ -153,13 +154,13 @@ class AtomicModel(AbstractModel):
     def features(
         self, chunk: Chunk, widths: Widths = (0, 0)
     ) -> Float[np.ndarray, "atoms n_features"]:
-        """The descriptor's, in float64."""
+        """The features that the descriptor computes, in float64."""
         if chunk.features is None:
             chunk.features = self.descriptor.features_of(chunk.pairs, widths)
         return chunk.features[chunk.order]
 
     def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
-        """Those of the descriptor."""
+        """Lengths of the rows, as the descriptor counts them; those that are known are taken."""
         if chunk.known_widths is not None:
             return chunk.known_widths
         if chunk.features is not None and not with_forces:
