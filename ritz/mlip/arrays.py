@@ -145,7 +145,7 @@ class LRUCache:
         return {"size": self.size}
 
     def __setstate__(self, state: State) -> None:
-        """Begin empty."""
+        """An empty cache of the same size."""
         LRUCache.__init__(self, state["size"])
 
     def __len__(self) -> int:
@@ -157,7 +157,7 @@ class LRUCache:
         return self.size is not None and len(self) >= self.size
 
     def get(self, key: Hashable) -> Any:
-        """An entry, or None."""
+        """The entry of a key, which is now the one used last; None if there is none."""
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)

@@ -230,7 +230,7 @@ def pair_limits(
     data are not known, as in files of aenet, only the descriptor's limit is left.
 
     Args:
-        statistics: Those of the potential, see `AbstractMLIP.statistics`.
+        statistics: The statistics of the training split, see `AbstractMLIP.statistics`.
         least: The distance below which the descriptor leaves pairs out.
         n_species: How many species there are.
     """

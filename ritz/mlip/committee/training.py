@@ -157,8 +157,8 @@ class BestMembers(AbstractCallback):
         """The parameters that had them; None before the first epoch has ended."""
 
     @property
+    @override
     def traced_settings(self) -> Hashable:
-        """The monitored metric."""
         return self.monitor
 
     def init_traced(self, carry: TrainingCarry) -> PyTree:
@@ -187,13 +187,13 @@ class BestMembers(AbstractCallback):
         if np.any(np.isfinite(scores)):
             self.scores, self.parameters = scores, callback_carry["parameters"]
 
+    @override
     def on_run_end(self, step: int, driver: AbstractTraining) -> None:
-        """Restore the best parameters."""
         if self.parameters is not None:
             driver.parameters = self.parameters
 
+    @override
     def on_run_error(self, step: int, error: BaseException, driver: AbstractTraining) -> None:
-        """Restore the best parameters."""
         self.on_run_end(step, driver)
 
 

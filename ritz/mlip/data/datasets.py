@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ritz.checks import check_fraction
 from ritz.driver.signatures import suggests_names
@@ -158,8 +159,8 @@ class StructureDataset(AbstractDataset):
     def __len__(self) -> int:
         return len(self.structures)
 
+    @override
     def get_structure(self, index: int) -> Structure:
-        """One of the structures."""
         return self.structures[index]
 
 
@@ -183,12 +184,12 @@ class CachedStructureDataset(AbstractDataset):
     def __len__(self) -> int:
         return len(self.structures)
 
+    @override
     def get_structure(self, index: int) -> Structure:
-        """One of the structures."""
         return self.structures[index]
 
+    @override
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"]:
-        """The features of one of the structures."""
         return self.features[index]
 
 
@@ -209,25 +210,25 @@ class Subset(AbstractDataset):
     def __len__(self) -> int:
         return len(self.indices)
 
+    @override
     def get_structure(self, index: int) -> Structure:
-        """One of the structures."""
         return self.dataset.get_structure(self.indices[index])
 
+    @override
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
-        """The features of one of the structures, if they are known already."""
         return self.dataset.get_features(self.indices[index])
 
     @property
+    @override
     def local_widths(self) -> tuple[int, int] | None:
-        """Widths of the whole data set."""
         return self.dataset.local_widths
 
+    @override
     def get_local_derivatives(self, index: int) -> Mapping[str, np.ndarray]:
-        """The derivatives of the features of one of the structures, where they are kept."""
         return self.dataset.get_local_derivatives(self.indices[index])
 
+    @override
     def source_index(self, index: int) -> int:
-        """The place of a structure in the data set that this one is a part of."""
         return self.dataset.source_index(self.indices[index])
 
 

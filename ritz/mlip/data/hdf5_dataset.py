@@ -251,7 +251,7 @@ class HDF5StructureDataset(AbstractDataset):
         return {**fields, "_file": None, "_ends": None, "_columns": {}}
 
     def __setstate__(self, state: State) -> None:
-        """Open nothing yet."""
+        """The data set without an open file: each process opens it when it reads."""
         vars(self).update(state, _lock=threading.RLock())
 
     @property

@@ -32,7 +32,7 @@ class Structure:
         name: What it is called in messages and tables.
         weight: How much it counts in the loss.
         config_type: What kind of structure it is, as files of training data say; "IsolatedAtom"
-            gives the energy of an atom, see `isolated_atoms`.
+            gives the energy of an atom, see `StructureDataset`.
         keys: Under which names its file had numbers; for messages.
 
     Raises:

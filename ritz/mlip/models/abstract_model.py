@@ -87,7 +87,7 @@ def fit_normalisation(
 
 
 class Labels(NamedTuple):
-    """Labels of structures."""
+    """What is known of structures from their files: energies, stresses, weights."""
 
     energy: Float[AnyArray, " structures"]
     """In eV, less the energies of the atoms and the shift of the normalisation."""
@@ -186,7 +186,7 @@ class AbstractModel(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""]) -> PyTree:
-        """The first parameters."""
+        """Random parameters, a pytree of arrays, that training begins with."""
 
     # On the host.
 

@@ -147,8 +147,8 @@ class AtomicModel(AbstractModel):
     def min_distance(self) -> float:  # type: ignore[override]
         return self.descriptor.min_cutoff
 
+    @override
     def init(self, key: Key[Array, ""]) -> Networks:
-        """Random networks."""
         return init_networks(key, self.arch, self.n_features)
 
     def features(
@@ -184,8 +184,8 @@ class AtomicModel(AbstractModel):
         scaled = (features - normalisation.mean) / np.maximum(normalisation.std, SMALLEST)
         return scaled.astype(dtype)
 
+    @override
     def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> PyTree:
-        """Derivatives of the features."""
         return self.descriptor.tables(chunk, widths, dtype, with_stress)
 
     def predict(

@@ -78,7 +78,7 @@ class GraphModel(AbstractModel):
         return (chunk.pairs.width(),)
 
     def row_bytes(self, widths: Widths, with_forces: bool, itemsize: int) -> int:
-        """Vectors, partners, species."""
+        """Bytes of vectors, partners and species of the neighbours, and of the forces."""
         return widths[0] * (3 * itemsize + 6) + 3 * itemsize * with_forces
 
     def inputs(

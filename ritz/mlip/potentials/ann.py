@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
@@ -70,8 +71,8 @@ class ANNPotential(AbstractMLIP):
         """Another one with the same architecture and descriptor, without parameters."""
         return ANNPotential(self.arch, self.descriptor)
 
+    @override
     def precision(self, config: TrainingConfig) -> str:
-        """That of the configuration; "auto" is that of the descriptor."""
         return self.descriptor.dtype if config.precision == "auto" else config.precision
 
     def _header(self) -> Settings:

@@ -101,11 +101,11 @@ class AbstractMLIP(AbstractPotentialSource):
         """Train the potential.
 
         Args:
-            structures: What to train on, and to hold out by `testpercent`; or one of the next.
+            structures: `Structure` or `ase.Atoms`; `testpercent` of them are held out.
             config: How to train.
             dataset: A data set that is divided in the same way.
-            train_dataset: What to train on.
-            test_dataset: What to hold out, with `train_dataset`.
+            train_dataset: A data set to train on, all of it.
+            test_dataset: With `train_dataset`, one to validate with.
             resume_from: A checkpoint, or a folder of them, from which training goes on for
                 `iterations` more epochs than it had completed, with the same bits as if it had
                 never ended; a run that a callback had ended is extended. Or the file of a trained
@@ -171,9 +171,9 @@ class AbstractMLIP(AbstractPotentialSource):
             driver: The driver.
             member: Which of a committee's.
         """
-        chosen = ... if member is None else member
+        place = ... if member is None else member
         prepared = driver.prepared
-        self.parameters = jax.tree.map(lambda x: np.asarray(x)[chosen], driver.state.parameters)
+        self.parameters = jax.tree.map(lambda x: np.asarray(x)[place], driver.state.parameters)
         self.normalisation = prepared.normalisation
         self.atomic_energies = dict(prepared.datasets[0].atomic_energies)
         self.statistics = prepared.statistics
@@ -181,10 +181,10 @@ class AbstractMLIP(AbstractPotentialSource):
 
     @abc.abstractmethod
     def precision(self, config: TrainingConfig) -> str:
-        """In which precision it would be trained: "float32" or "float64"."""
+        """The precision of training, "float32" or "float64"; "auto" is that of the potential."""
 
     def first_parameters(self, seed: int) -> PyTree:
-        """First parameters of training."""
+        """Random parameters that training begins with, from a seed."""
         with jax.enable_x64(True):
             return self.model.init(jax.random.key(seed))
 
@@ -328,8 +328,8 @@ class AbstractMLIP(AbstractPotentialSource):
         self.normalisation = Normalisation(
             *(arrays[f"normalisation.{name}"] for name in Normalisation._fields)
         )
-        leaves = [arrays[name] for name in shapes]
-        self.parameters = jax.tree.unflatten(jax.tree.structure(template), leaves)
+        structure = jax.tree.structure(template)
+        self.parameters = jax.tree.unflatten(structure, [arrays[name] for name in shapes])
         self.atomic_energies = {k: float(v) for k, v in header["atomic_energies"].items()}
         self.statistics = dict(header["statistics"])
         self.dtype = check_dtype("dtype", header["dtype"])

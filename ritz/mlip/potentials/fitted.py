@@ -60,7 +60,7 @@ class FittedPotential(AbstractPotential):
         return self.model.species
 
     def least_distance(self, first: AnyArray, second: AnyArray) -> AnyArray:
-        """The limits of the two species, see `ritz.mlip.least_distances.limits`."""
+        """The limits of the two species, in Angstrom, see `pair_limits`."""
         return pair_limit(self.model.species, self.params["limits"], first, second)
 
     def atomic_energies(self, params: PyTree, structure: AtomicGraph) -> Float[Array, " n_atoms"]:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from numpy.typing import DTypeLike
+from typing_extensions import override
 
 from ritz.checks import check_positive
 from ritz.driver.signatures import suggests_names
@@ -64,8 +65,8 @@ class GraphPotential(AbstractMLIP):
         return self.model.module
 
     @property
+    @override
     def descriptor(self) -> None:
-        """There is none."""
         return None
 
     def __repr__(self) -> str:
@@ -76,8 +77,8 @@ class GraphPotential(AbstractMLIP):
         """Another one with the same module, without parameters."""
         return GraphPotential(self.module, self.species, self.model.cutoff, self.dtype)
 
+    @override
     def precision(self, config: TrainingConfig) -> str:
-        """That of the configuration; "auto" is `dtype`."""
         return self.dtype if config.precision == "auto" else config.precision
 
     def _header(self) -> Settings:

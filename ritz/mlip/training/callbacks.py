@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
+from typing_extensions import override
 
 from ritz.callbacks.progress_bar import AbstractBar
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
@@ -68,8 +69,8 @@ class EpochCallback(AbstractCallback):
         """Only at the end of epochs, and only if that is asked for."""
         return self.live_epochs and self._n_batches > 0 and (step + 1) % self._n_batches == 0
 
+    @override
     def ends_block(self, step: int) -> bool:
-        """Never by itself."""
         return False
 
 
@@ -130,8 +131,8 @@ class EpochProgress(AbstractBar):
         self._batch_bar: tqdm | None = None
         self._errors = ""
 
+    @override
     def open_bar(self, step: int, driver: "AbstractTraining") -> Settings:
-        """Count epochs."""
         self._errors, n_batches = "", driver.n_batches
         if self.batches:
             self._batch_bar = tqdm(

@@ -80,7 +80,7 @@ def count(least: int) -> Check:
 
 
 def one_of(*allowed: str) -> Check:
-    """One of some names."""
+    """One of the names that are allowed."""
     return lambda name, value: check_choice(name, value, allowed)
 
 
@@ -129,7 +129,7 @@ def optimiser(name: str, value: object) -> None:
 
 
 def memory_mode(name: str, value: object) -> None:
-    """Where data are."""
+    """Where data are kept: "gpu", or "cpu" for the memory of the host."""
     check_choice(name, value, ("gpu", "cpu", "mixed"))
     if value == "mixed":
         raise NotImplementedError(

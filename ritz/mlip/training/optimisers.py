@@ -26,7 +26,7 @@ class _MomentMethod:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate."""
+        """The learning rate, by the name that all methods share."""
         return self.mu
 
 
@@ -105,7 +105,7 @@ class SGD:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate."""
+        """The learning rate, by the name that all methods share."""
         return self.lr
 
     def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
