@@ -108,7 +108,7 @@ def init_networks(key: Key[Array, ""], arch: Architecture, n_features: int) -> N
 
 
 def evaluate_network(
-    layers: list[Layer], hidden: Hidden, features: Float[AnyArray, "*batch n_features"]
+    layers: list[Layer], hidden: Hidden, features: Float[Array, "*batch n_features"]
 ) -> Float[Array, " *batch"]:
     """The output of a network."""
     x = features
@@ -234,7 +234,7 @@ class AtomicModel(AbstractModel):
         features = self.descriptor.features(
             structure.vectors, structure.pairs, kinds[structure.neighbors], kinds
         )
-        features = normalisation.features(features).astype(dtype)
+        features = jnp.asarray(normalisation.features(features), dtype)
         total = jnp.zeros(len(kinds), dtype)
         for kind, (symbol, hidden) in enumerate(self.arch):
             energy = evaluate_network(params[symbol], hidden, features)
