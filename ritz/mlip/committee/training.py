@@ -29,7 +29,7 @@ class CommitteeConfig:
     """Number of members of a committee, and their seeds.
 
     Args:
-        num_members: How many there are.
+        num_members: Number of potentials.
         base_seed: Member i has the seed `base_seed + i`, from which its first parameters are
             drawn. Batches are drawn from `TrainingConfig.seed`, the same for all.
         member_seeds: The seeds of the members, in place of `base_seed`.
