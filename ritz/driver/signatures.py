@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., object])
+Kind = TypeVar("Kind")
 
 
 def suggests_names(function: Function, more: Sequence[Callable[..., object]] = ()) -> Function:
@@ -39,6 +40,12 @@ def _named_parameters(function: Callable[..., object]) -> list[str]:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return [one.name for one in parameters if one.kind not in variadic and one.name != "self"]
+
+
+def suggests_fields(kind: type[Kind]) -> type[Kind]:
+    """Let a dataclass refuse an unknown field as `suggests_names` does."""
+    kind.__init__ = suggests_names(kind.__init__)
+    return kind
 
 
 def check_arguments(

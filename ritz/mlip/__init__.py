@@ -44,4 +44,4 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.training.optimisers import Adam as Adam
     from ritz.mlip.training.optimisers import AdamW as AdamW
     from ritz.mlip.training.optimisers import OptaxMethod as OptaxMethod
-    from ritz.mlip.training.result import TrainOut as TrainOut
+    from ritz.mlip.training.run import TrainOut as TrainOut

@@ -207,8 +207,8 @@ def return_kinds(function: Callable[..., object]) -> tuple[type, ...] | None:
     function = inspect.unwrap(function)
     try:
         hint = typing.get_type_hints(function).get("return", Any)
-    except Exception:  # names that exist for type checkers only
-        return None
+    except Exception:  # another annotation has a name that exists for type checkers only
+        hint = getattr(function, "__annotations__", {}).get("return", Any)
     kinds = _kinds(hint, containers=False)
     return None if kinds is None else tuple(k for k in kinds if k is not type(None))
 

@@ -150,7 +150,7 @@ def _check_files(descriptor: "AbstractDescriptor", atoms: "Atoms") -> None:
 
 def _check_forces(descriptor: "AbstractDescriptor", atoms: "Atoms", tolerance: float) -> None:
     from ritz.mlip import ANNPotential
-    from ritz.mlip.models.normalisation import Normalisation
+    from ritz.mlip.models.abstract_model import Normalisation
 
     potential = ANNPotential({s: [(4, "tanh")] for s in descriptor.species}, descriptor)
     potential.parameters = potential.first_parameters(0)

@@ -8,7 +8,7 @@ from ase.calculators.emt import EMT
 
 from ritz.mlip import ANNPotential, ChebyshevDescriptor, CommitteePotential
 from ritz.mlip.committee.results import METADATA
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import Normalisation
 from ritz.potentials import as_potential
 from ritz.relax import LennardJones, Relaxation, relax
 from tests.relax.systems import argon

@@ -5,14 +5,17 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import optax
+
 from ritz.cli.settings.parts import Part
-from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, TrainingConfig
+from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, OptaxMethod, TrainingConfig
+from ritz.mlip.data.labelling import LABEL_SETTINGS, Labelling
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK
 
 SHORT_NAMES = {
     "potential": ["ritz.cli.mlip.potentials"],
-    "method": ["ritz.mlip"],
+    "method": ["ritz.mlip", "optax"],
     "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
 }
 """Where names without a module are looked for."""
@@ -31,44 +34,51 @@ EXAMPLES = {
 
 CONTRACTS = {
     "potential": Contract("a potential of ritz.mlip", (AbstractMLIP,)),
-    "method": Contract("Adam, AdamW or SGD", (Adam, AdamW, SGD)),
+    "method": Contract(
+        "Adam, AdamW or SGD, or an optimiser of optax",
+        (Adam, AdamW, SGD, OptaxMethod, optax.GradientTransformation),
+        ("optax",),
+        "optax.GradientTransformation",
+        "give Adam, AdamW or SGD; the name of an optimiser of optax, such as lion; OptaxMethod, "
+        "which takes a batchsize besides; or the class path of a function of your own that says "
+        "`-> optax.GradientTransformation`",
+    ),
     "callbacks": CALLBACK,
 }
 """What their class paths may name."""
 
 
-@dataclasses.dataclass(kw_only=True)
-class Data:
-    """Where structures are, and under which names their labels are.
-
-    Args:
+_DATA_ARGS = """
         train: Files, patterns, folders or archives to train on.
         test: The same to validate with; none takes train.testpercent of those to train on.
-        energy_key: Where the total energy is; null takes "energy".
-        forces_key: Where the forces are; null takes "forces".
-        stress_key: Where the stress is, in 6 or 9 numbers, positive where the structure pulls
-            inwards; null takes "stress".
-        virial_key: Where the virial is, -stress times the volume; null takes "virial".
-        energy_unit: Of energies and virials: eV, meV, Ha, Ry, kcal/mol, kJ/mol.
-        length_unit: Of positions and cells: Angstrom, bohr, nm.
-        forces_unit: Such as Ha/bohr; null takes energy_unit over length_unit.
-        stress_unit: Such as GPa, kbar, eV/A^3; null takes energy_unit over length_unit^3.
         atomic_energies: By species, in eV; "regression" takes those of isolated atoms
             (config_type=IsolatedAtom) among the structures, and fits them where there are none;
             null takes 0.
-    """
+"""
 
-    train: list[str] = dataclasses.field(default_factory=list)
-    test: list[str] = dataclasses.field(default_factory=list)
-    energy_key: str | None = None
-    forces_key: str | None = None
-    stress_key: str | None = None
-    virial_key: str | None = None
-    energy_unit: str = "eV"
-    length_unit: str = "Angstrom"
-    forces_unit: str | None = None
-    stress_unit: str | None = None
-    atomic_energies: str | dict[str, float] | None = "regression"
+
+def _data_kind() -> type:
+    """Where structures are, and the fields of `Labelling`: keys and units of their labels."""
+    hints = typing.get_type_hints(Labelling)
+    fields: list[Any] = [
+        ("train", list[str], dataclasses.field(default_factory=list)),
+        ("test", list[str], dataclasses.field(default_factory=list)),
+        *(
+            (f.name, hints[f.name], dataclasses.field(default=f.default))
+            for f in dataclasses.fields(Labelling)
+            if f.name in LABEL_SETTINGS
+        ),
+        ("atomic_energies", str | dict[str, float] | None, "regression"),
+    ]
+    text = (Labelling.__doc__ or "").replace("    Args:\n", f"    Args:{_DATA_ARGS}")
+    return dataclasses.make_dataclass("Data", fields, kw_only=True, namespace={"__doc__": text})
+
+
+if typing.TYPE_CHECKING:
+    Data = Any
+else:
+    Data = _data_kind()
+    """Where structures are, and under which keys and in which units their labels are."""
 
 
 _ELSEWHERE = {

@@ -6,28 +6,21 @@ from collections.abc import Mapping, Sequence
 
 from ritz.cli.messages import under
 from ritz.cli.mlip.config import MLIPRun
-from ritz.mlip import ReferenceEnergies, Structure, StructureDataset, TrainingConfig
-from ritz.mlip.data.datasets import split_indices
-from ritz.mlip.data.labelling import LabelCheck, Labelling
+from ritz.mlip import ReferenceEnergies, Structure, TrainingConfig
+from ritz.mlip.data.datasets import keep_within_limits, split_indices
+from ritz.mlip.data.labelling import LABEL_SETTINGS, LabelCheck, Labelling
 from ritz.mlip.data.reading import expand_paths, read_files
-from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies
+from ritz.mlip.data.reference_energies import (
+    check_species,
+    is_isolated,
+    isolated_atom_energies,
+)
 from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
 KEY = "data.{label}_key"
 """The settings under which the keys of labels are given."""
-
-_FIELDS = (
-    "energy_key",
-    "forces_key",
-    "stress_key",
-    "virial_key",
-    "energy_unit",
-    "length_unit",
-    "forces_unit",
-    "stress_unit",
-)
 
 Energies = Mapping[str, float] | None
 """Of atoms, by species, in eV."""
@@ -49,7 +42,7 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
         labelling = Labelling(bare=True)
     else:
         with under("data.", (ValueError, TypeError)):
-            labelling = Labelling(**{name: getattr(given.data, name) for name in _FIELDS})
+            labelling = Labelling(**{name: getattr(given.data, name) for name in LABEL_SETTINGS})
     try:
         found = list(read_files(expand_paths(files), labelling, keep_unconverged=bare))
     except (ValueError, OSError) as error:
@@ -137,7 +130,7 @@ def _within(
     structures: Sequence[Structure], energies: Energies, *limits: float | None
 ) -> list[Structure]:
     with under("train.max_energy, train.max_forces: "):
-        return StructureDataset(list(structures), None, energies or {}, *limits).structures
+        return keep_within_limits(structures, energies or {}, *limits)
 
 
 def _given_energies(
@@ -150,6 +143,9 @@ def _given_energies(
             _logger.info(
                 "%s skipped: data.atomic_energies.", counted(len(alone), "isolated atom", "is")
             )
+        with under("data."):
+            species = {symbol for s in train for symbol in s.species}
+            check_species(wanted or {}, species, species)
         return wanted or {}
     if wanted != "regression":
         raise ValueError(

@@ -22,7 +22,7 @@ from ritz.mlip import (
     TrainingConfig,
     TrainOut,
 )
-from ritz.mlip.arguments import find_device
+from ritz.mlip.arrays import find_device
 from ritz.mlip.committee.results import METADATA
 from ritz.mlip.potentials.files import NotFiniteError
 from ritz.mlip.training.start import Resume, batches_of

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ritz.mlip.arguments import find_device
+from ritz.mlip.arrays import find_device
 from ritz.mlip.batching.survey import Targets, chunk_of, digest_of
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.hdf5_dataset import HDF5StructureDataset

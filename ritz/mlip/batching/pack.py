@@ -6,12 +6,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ritz.mlip.arrays import AnyArray, RowBuffer
 from ritz.mlip.descriptors.chunk import Chunk, starts_of
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Labels, Widths
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import (
+    AbstractModel,
+    Batch,
+    GroupCapacity,
+    Labels,
+    Normalisation,
+    Widths,
+)
 
 
 class Split(NamedTuple):
@@ -26,12 +32,12 @@ class Split(NamedTuple):
     labels: Labels
     starts: Int[AnyArray, "structures n_species"]
     """The row of the first atom of each species."""
-    inputs: Any
+    inputs: PyTree
     """What energies need of each atom, see `AbstractModel.inputs`."""
     table_starts: Int[AnyArray, "structures n_species"]
     """The row of the first atom of each species among those with tables."""
     forces: Float[AnyArray, "tabled_atoms 3"] | None
-    tables: Any | None
+    tables: PyTree | None
     """What forces need besides, see `AbstractModel.tables`."""
 
 
@@ -138,7 +144,7 @@ def _gathered(split: Split, ids: Int[Array, " slots"], capacity: GroupCapacity) 
     slot = jnp.concatenate([place.slot for place in places])
     valid = jnp.concatenate([place.valid for place in places])
 
-    def rows(starts: Any) -> Any:
+    def rows(starts: Int[AnyArray, "structures n_species"]) -> Int[Array, " atoms"]:
         found = [starts[at[p.slot], kind] + p.within for kind, p in enumerate(places)]
         return jnp.where(valid, jnp.concatenate(found), 0)
 

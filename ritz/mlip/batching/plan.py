@@ -1,7 +1,6 @@
 """Which structures are in which batch of an epoch, and the padded capacity of batches."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +22,8 @@ def most_atoms(counts: np.ndarray, n_batches: int) -> tuple[int, ...]:
     """Largest number of atoms of each species in any batch of `divide_into_batches`.
 
     Args:
-        counts: By structure and species.
-        n_batches: How many batches there are.
+        counts: Number of atoms by structure and species.
+        n_batches: Number of batches of an epoch.
     """
     order = np.argsort(-counts.sum(axis=1), kind="stable")
     strata = -(-len(counts) // n_batches)
@@ -48,9 +47,9 @@ def first_capacity(
     """Capacity for every batch there can be, if each structure is once in an epoch.
 
     Args:
-        counts: How many atoms of each species each structure has.
+        counts: Number of atoms by structure and species.
         supervised: Which structures add to the force loss.
-        n_batches: How many batches an epoch has.
+        n_batches: Number of batches of an epoch.
         varies: Whether epochs differ in the structures of either group; then there is a margin,
             and the capacity grows when it is too small.
         with_stress: Whether stress is predicted where forces are.
@@ -58,10 +57,10 @@ def first_capacity(
     margin = _MARGIN if varies else 1.0
     groups = []
     for forced in (True, False):
-        own = counts[supervised == forced]
-        if len(own):
-            slots = -(-len(own) // n_batches) + varies
-            atoms = (int(np.ceil(margin * n)) for n in most_atoms(own, n_batches))
+        group = counts[supervised == forced]
+        if len(group):
+            slots = -(-len(group) // n_batches) + varies
+            atoms = (int(np.ceil(margin * n)) for n in most_atoms(group, n_batches))
             groups.append(GroupCapacity(slots, tuple(atoms), forced, forced and with_stress))
     return tuple(groups)
 
@@ -93,14 +92,14 @@ def fixed_plan(split: Split, batchsize: int, with_stress: bool) -> tuple[Capacit
     n_batches = -(-len(counts) // batchsize)
     capacity, plan = [], []
     for forced in (True, False):
-        own = np.flatnonzero(labelled == forced)
-        if not len(own):
+        places = np.flatnonzero(labelled == forced)
+        if not len(places):
             continue
-        own = own[np.argsort(-counts[own].sum(axis=1), kind="stable")]
-        slots = -(-len(own) // n_batches)
+        places = places[np.argsort(-counts[places].sum(axis=1), kind="stable")]
+        slots = -(-len(places) // n_batches)
         ids = np.full(slots * n_batches, -1, np.int32)
-        ids[: len(own)] = own
-        atoms = most_atoms(counts[own], n_batches)
+        ids[: len(places)] = places
+        atoms = most_atoms(counts[places], n_batches)
         capacity.append(GroupCapacity(slots, atoms, forced, forced and with_stress))
         plan.append(jnp.asarray(ids.reshape(slots, n_batches).T))
     return tuple(capacity), tuple(plan)
@@ -117,7 +116,7 @@ def draw_with_replacement(key: Key[Array, ""], weights: Float[AnyArray, " n"]) -
     return jnp.minimum(jnp.searchsorted(ends, numbers, side="right"), len(weights) - 1)
 
 
-def energy_weights(energy_per_atom: Any) -> np.ndarray:
+def energy_weights(energy_per_atom: np.ndarray) -> np.ndarray:
     """The weights of `sampling_policy="energy_weighted"`: 1 / (1 + D_i / max D), D_i = e_i - min e.
 
     Equal weights if all energies are the same.
@@ -154,11 +153,11 @@ def divide_into_batches(
 
     Args:
         key: The random numbers.
-        drawn: The structures.
-        chosen: Which of them are meant.
-        sizes: How many atoms each structure has.
-        n_batches: How many batches there are.
-        n_slots: How many structures fit into each.
+        drawn: The structures, by their index.
+        chosen: Which of them are divided; the others are left out.
+        sizes: Number of atoms of each structure.
+        n_batches: Number of batches.
+        n_slots: Number of structures that fit into a batch.
 
     Returns:
         The structures of each batch; -1 for empty slots.

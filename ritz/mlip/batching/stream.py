@@ -2,14 +2,13 @@
 
 import concurrent.futures
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
-from ritz.mlip.arguments import default_device
-from ritz.mlip.arrays import RowBuffer, on_device
+from ritz.mlip.arrays import LRUCache, RowBuffer, Tree, default_device, on_device
 from ritz.mlip.batching.memory import Caches
 from ritz.mlip.batching.pack import Split, forces_of
 from ritz.mlip.batching.plan import Capacity
@@ -18,9 +17,7 @@ from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import starts_of
 from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
-from ritz.mlip.lru_cache import LRUCache
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 
 AT_ONCE = 128
 """Number of structures that are packed at once; bounds the memory."""
@@ -29,7 +26,7 @@ Ids = Sequence[np.ndarray]
 """The structures of some batches, by group; -1 for none."""
 
 
-def _copied(entry: Any) -> Any:
+def _copied(entry: Tree) -> Tree:
     """Copies of an entry's arrays, so that larger arrays around them can be freed."""
     return jax.tree.map(np.copy, entry)
 
@@ -137,7 +134,7 @@ class DataStream:
                     tables.add(more)
         if n_tabled and tables.rows is None:
             tables.add(self._no_tables())
-        nothing: Any = ()
+        nothing: PyTree = ()
         forces, own = (None, None) if tables.rows is None else tables.rows
         found = Split(
             nothing,
@@ -151,16 +148,16 @@ class DataStream:
         with jax.enable_x64(self.dtype == "float64"), default_device(self.device):
             return on_device(found, jnp.dtype(self.dtype))
 
-    def _no_tables(self) -> Any:
+    def _no_tables(self) -> PyTree:
         """Forces and tables of no structure, for windows without any whose forces count."""
         place = int(np.flatnonzero(self.survey.labels.has_tables)[0])
         ((_, more),) = self._rows([place], np.ones(1, bool))
         return jax.tree.map(lambda rows: rows[:0], more)
 
-    def _rows(self, places: list[int], tabled: np.ndarray) -> Iterator[tuple[Any, Any]]:
+    def _rows(self, places: list[int], tabled: np.ndarray) -> Iterator[tuple[PyTree, PyTree]]:
         """Inputs of structures, and forces and tables of those whose forces are asked for."""
-        inputs: list[Any] = [self._inputs.get(place) for place in places]
-        tables: list[Any] = [
+        inputs: list[PyTree] = [self._inputs.get(place) for place in places]
+        tables: list[PyTree] = [
             self._tables.get(place) if has_tables else ()
             for place, has_tables in zip(places, tabled, strict=True)
         ]
@@ -179,8 +176,8 @@ class DataStream:
         places: list[int],
         numbers: list[int],
         tabled: np.ndarray,
-        inputs: list[Any],
-        tables: list[Any],
+        inputs: list[PyTree],
+        tables: list[PyTree],
     ) -> None:
         """Pack structures that are in no cache, and put them into the lists."""
 
@@ -207,7 +204,7 @@ class DataStream:
                 self._tables.put(places[n], _copied(own))
 
 
-def _split_rows(rows: Any, sizes: np.ndarray) -> list[Any]:
+def _split_rows(rows: PyTree, sizes: np.ndarray) -> list[PyTree]:
     """The rows of each structure."""
     ends = np.cumsum(sizes)
     return [

@@ -3,8 +3,8 @@
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,10 +14,19 @@ from ritz.mlip.data.datasets import AbstractDataset, referenced_energy
 from ritz.mlip.data.labelling import LabelCheck
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.descriptors.pairs import AT_ONE_PLACE, Dropped, closest_dropped, find_pairs
-from ritz.mlip.models.abstract_model import AbstractModel, Labels, Widths
-from ritz.mlip.models.normalisation import FeatureStatistics
+from ritz.mlip.descriptors.pairs import (
+    AT_ONE_PLACE,
+    Dropped,
+    PairArrays,
+    closest_dropped,
+    find_pairs,
+)
+from ritz.mlip.models.abstract_model import AbstractModel, FeatureStatistics, Labels, Widths
+from ritz.types import Settings
 from ritz.wording import counted
+
+PairSearch = Callable[[int, Structure, float], PairArrays]
+"""Finds the pairs of a structure, given its place, itself and the cutoff in Angstrom."""
 
 CHUNK = 256
 """Number of structures that are looked at together."""
@@ -60,18 +69,21 @@ class Targets:
 
 
 def chunk_of(
-    model: AbstractModel, dataset: AbstractDataset, places: Sequence[int], search: Any = None
+    model: AbstractModel,
+    dataset: AbstractDataset,
+    places: Sequence[int],
+    search: PairSearch | None = None,
 ) -> Chunk:
     """Some structures of a data set with what it knows of them."""
     features = [dataset.get_features(place) for place in places]
-    known: Any = None if any(own is None for own in features) else features
+    known = [own for own in features if own is not None]
     kept = dataset.local_widths
     return Chunk(
         [dataset.get_structure(place) for place in places],
         model.species,
         model.cutoff,
         least=model.min_distance,
-        features=known,
+        features=known if len(known) == len(places) else None,
         widths=kept,
         derivatives=None
         if kept is None
@@ -137,7 +149,7 @@ def survey_dataset(
     )
 
 
-def digest_of(digest: Any, structure: Structure) -> None:
+def digest_of(digest: "hashlib._Hash", structure: Structure) -> None:
     """Add a structure with all its labels to a hash."""
     digest.update(" ".join(structure.species).encode())
     for value in (
@@ -172,7 +184,7 @@ def labels_of(
     )
 
 
-def _concatenated(parts: Sequence[Any]) -> Any:
+def _concatenated(parts: Sequence[Labels]) -> Labels:
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
@@ -210,7 +222,7 @@ def distances_as_json(distances: Float[np.ndarray, "species species"]) -> list[l
 
 
 def pair_limits(
-    statistics: Mapping[str, Any], least: float, n_species: int
+    statistics: Settings, least: float, n_species: int
 ) -> Float[np.ndarray, "species species"]:
     """Below which distance, in Angstrom, two atoms of each two species are too close.
 
@@ -218,7 +230,7 @@ def pair_limits(
     data are not known, as in files of aenet, only the descriptor's limit is left.
 
     Args:
-        statistics: Those of the potential, see `AbstractMLIP.statistics`.
+        statistics: The statistics of the training split, see `AbstractMLIP.statistics`.
         least: The distance below which the descriptor leaves pairs out.
         n_species: How many species there are.
     """

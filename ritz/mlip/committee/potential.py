@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ritz.driver.description import describe
+from ritz.driver.signatures import suggests_names
 from ritz.driver.stop import StopReason
 from ritz.mlip.committee.results import (
     METADATA,
@@ -20,7 +21,8 @@ from ritz.mlip.committee.results import (
 )
 from ritz.mlip.committee.training import CommitteeConfig, CommitteeTraining
 from ritz.mlip.data.datasets import AbstractDataset
-from ritz.mlip.data.labels import as_structures
+from ritz.mlip.data.labels import StructuresLike, as_structures
+from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.potentials.ann import ANNPotential
 from ritz.mlip.potentials.base import AbstractMLIP, load_potential
@@ -32,6 +34,7 @@ from ritz.mlip.training.optimisers import OptaxMethod
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
 from ritz.mlip.training.start import BEST
 from ritz.potentials import AbstractPotentialSource
+from ritz.types import Settings
 from ritz.wording import counted
 
 
@@ -80,9 +83,10 @@ class CommitteePotential(AbstractPotentialSource):
     def __repr__(self) -> str:
         return f"CommitteePotential of {counted(len(self), 'member')}: {self.template!r}"
 
+    @suggests_names
     def train(
         self,
-        structures: Any = None,
+        structures: StructuresLike | None = None,
         config: TrainingConfig | None = None,
         committee_config: CommitteeConfig | None = None,
         *,
@@ -91,8 +95,8 @@ class CommitteePotential(AbstractPotentialSource):
         test_dataset: AbstractDataset | None = None,
         resume_from: str | PathLike[str] | None = None,
         in_total: bool = False,
-        callback: Any = None,
-        out: Any = None,
+        callback: object = None,
+        out: object = None,
     ) -> CommitteeTrainResult:
         """Train all members together, on the same split and the same batches.
 
@@ -141,9 +145,10 @@ class CommitteePotential(AbstractPotentialSource):
         result.write({"config": _as_json(config), "committee_config": _as_json(committee)})
         return result
 
+    @suggests_names
     def driver(
         self,
-        structures: Any = None,
+        structures: StructuresLike | None = None,
         config: TrainingConfig | None = None,
         committee_config: CommitteeConfig | None = None,
         *,
@@ -193,7 +198,9 @@ class CommitteePotential(AbstractPotentialSource):
         with jax.enable_x64(True):
             return FittedCommittee([member.frozen() for member in self.members])
 
-    def predict(self, structures: Any, eval_forces: bool = False) -> CommitteePredictResult:
+    def predict(
+        self, structures: StructuresLike, eval_forces: bool = False
+    ) -> CommitteePredictResult:
         """Predict with all members.
 
         Args:
@@ -214,7 +221,7 @@ class CommitteePotential(AbstractPotentialSource):
         return self._predict(list(dataset), eval_forces, sources)
 
     def _predict(
-        self, structures: Sequence[Any], eval_forces: bool, sources: Sequence[int]
+        self, structures: Sequence[Structure], eval_forces: bool, sources: Sequence[int]
     ) -> CommitteePredictResult:
         if not self.members:
             raise RuntimeError("the committee has no members yet; train it, or load one.")
@@ -253,7 +260,7 @@ class CommitteePotential(AbstractPotentialSource):
         self,
         folder: str | PathLike[str],
         prefix: str = "committee",
-        structures: Any = None,
+        structures: StructuresLike | None = None,
         descriptor_stats: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Path]]:
         """Write all members as aenet reads them: `member_000/PREFIX.SPECIES.nn.ascii` and so on.
@@ -281,7 +288,7 @@ class CommitteePotential(AbstractPotentialSource):
         ]
 
 
-def _as_json(config: Any) -> dict[str, Any]:
+def _as_json(config: TrainingConfig | CommitteeConfig) -> Settings:
     """A configuration as JSON can hold it, without the device, which is no part of files."""
     fields = dataclasses.asdict(config)
     fields.pop("device", None)

@@ -3,15 +3,18 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from ritz.folders.files import atomic_write
+from ritz.folders.summary import write_summary
 from ritz.mlip.potentials.files import dump_json
 from ritz.mlip.potentials.predictions import PredictOut
-from ritz.mlip.training.result import TrainOut
+from ritz.mlip.training.run import TrainOut
+from ritz.types import Settings
 from ritz.wording import counted
 
 METADATA = "committee_metadata.json"
@@ -67,8 +70,12 @@ class CommitteeTrainResult:
         lines += [f"{name}: {s['mean']:.6g} +- {s['std']:.2g}" for name, s in self.stats.items()]
         return "\n".join(lines)
 
-    def write(self, metadata: dict[str, Any]) -> None:
-        """Write histories, summaries and the list of members, if there is a folder."""
+    def write(self, metadata: Settings) -> None:
+        """Write histories, summaries and the list of members, if there is a folder.
+
+        Args:
+            metadata: What the list of members has besides: how they were trained.
+        """
         if self.output_dir is None:
             return
         entries = []
@@ -76,19 +83,20 @@ class CommitteeTrainResult:
             path, out = member.path, member.trainout
             assert path is not None
             path.mkdir(parents=True, exist_ok=True)
-            out.errors.reset_index().to_csv(path / "history.csv", index=False)
-            history = {"errors": out.errors.reset_index().to_dict("list"), "stats": out.stats}
-            (path / "history.json").write_text(dump_json(history))
+            errors = out.errors.reset_index()
+            atomic_write(path / "history.csv", errors.to_csv(index=False).encode())
+            history = {"errors": errors.to_dict("list"), "stats": out.stats}
+            atomic_write(path / "history.json", dump_json(history).encode())
             summary = {
                 "seed": member.seed,
                 "stats": out.stats,
                 "timing": out.timing,
                 "stop_message": out.stop_message,
             }
-            (path / "summary.json").write_text(dump_json(summary, indent=2))
+            write_summary(path, summary)
             entries.append({"index": member.index, "seed": member.seed, "folder": path.name})
         text = dump_json({**metadata, "members": entries}, indent=2)
-        (self.output_dir / METADATA).write_text(text)
+        atomic_write(self.output_dir / METADATA, text.encode())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +140,7 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
         results = []
         for index, source in enumerate(sources):
             energies = np.array([out.total_energy[index] for out in outputs])
-            more: dict[str, Any] = {}
+            more: dict[str, np.ndarray] = {}
             if outputs[0].forces is not None:
                 each = np.array([out.forces[index] for out in outputs if out.forces is not None])
                 spread = each.std(axis=0)
@@ -164,7 +172,7 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
     @overload
     def __getitem__(self, index: slice) -> "CommitteePredictResult": ...
 
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: int | slice) -> "EnsembleResult | CommitteePredictResult":
         if isinstance(index, slice):
             return CommitteePredictResult(self._results[index], self.member_outputs)
         return self._results[index]

@@ -1,31 +1,35 @@
 """Training of a committee: all members in one step."""
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from os import PathLike
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, PyTree
 from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import Kernel, Proposal
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.signatures import suggests_fields
+from ritz.mlip.arrays import Tree
 from ritz.mlip.models.abstract_model import Batch
 from ritz.mlip.training.driver import AbstractTraining
-from ritz.mlip.training.evaluation import map_in_turn
 from ritz.mlip.training.kernel import BatchErrors, TrainingCarry, TrainingKernel
+from ritz.mlip.training.losses import ErrorSums, Scalar, map_in_turn
+from ritz.types import Row
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class CommitteeConfig:
     """Number of members of a committee, and their seeds.
 
     Args:
-        num_members: How many there are.
+        num_members: Number of potentials.
         base_seed: Member i has the seed `base_seed + i`, from which its first parameters are
             drawn. Batches are drawn from `TrainingConfig.seed`, the same for all.
         member_seeds: The seeds of the members, in place of `base_seed`.
@@ -76,7 +80,7 @@ class CommitteeKernel(Kernel):
     at_once: int = dataclasses.field(metadata={"static": True})
     """Number of members that are computed side by side."""
 
-    def _map(self, function: Any, members: Any) -> Any:
+    def _map(self, function: Callable[[PyTree], PyTree], members: PyTree) -> PyTree:
         if self.at_once == self.n_members:
             return jax.vmap(function)(members)
         size = None if self.at_once == 1 else self.at_once
@@ -94,7 +98,9 @@ class CommitteeKernel(Kernel):
         Errors are means over the members too, and those of each are in `members`.
         """
 
-        def propose_member(parts: Any) -> Any:
+        def propose_member(
+            parts: tuple[PyTree, ErrorSums, ErrorSums | tuple[()]],
+        ) -> tuple[BatchErrors, Proposal]:
             networks, sums, errors = parts
             member = carry._replace(params=networks, sums=sums)
             proposed, proposal = self.member.propose_given(member, batch, errors)
@@ -114,24 +120,20 @@ class CommitteeKernel(Kernel):
             jnp.mean(proposal.loss), proposal.update, metrics
         )
 
-    def apply(self, carry: TrainingCarry, update: Any) -> TrainingCarry:
+    def apply(self, carry: TrainingCarry, update: PyTree) -> TrainingCarry:
         """The optimiser's step of all members."""
         params, state = jax.vmap(self.member.optimizer_step, in_axes=(0, 0, 0, None))(
             carry.params, carry.optimizer_state, update, carry.rate_scale
         )
         return self.member.count_batch(carry._replace(params=params, optimizer_state=state))
 
-    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Any) -> Any:
+    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: PyTree) -> Scalar:
         """The mean loss of the same batch after `update`."""
         params = self.apply(carry, update).params
-        member, settings = self.member, self.member.settings
+        weights = self.member.weights(carry)
+        return jnp.mean(self._map(lambda own: self.member.loss(own, batch, weights)[0], params))
 
-        def member_loss(networks: Any) -> Any:
-            return settings.loss(member.residuals(networks, batch), *member.weights(carry))
-
-        return jnp.mean(self._map(member_loss, params))
-
-    def pauses(self, carry: TrainingCarry) -> Any:
+    def pauses(self, carry: TrainingCarry) -> Bool[Array, ""]:
         """Whether the next batch exceeds the capacity, or needs data that are not on the device."""
         return self.member.pauses(carry)
 
@@ -151,15 +153,15 @@ class BestMembers(AbstractCallback):
         self.monitor = monitor
         self.scores: np.ndarray | None = None
         """The best so far, by member."""
-        self.parameters: Any = None
+        self.parameters: PyTree = None
         """The parameters that had them; None before the first epoch has ended."""
 
     @property
+    @override
     def traced_settings(self) -> Hashable:
-        """The monitored metric."""
         return self.monitor
 
-    def init_traced(self, carry: Any) -> Any:
+    def init_traced(self, carry: TrainingCarry) -> PyTree:
         """Scores and parameters of the best state so far."""
         first = jax.tree.leaves(carry.params)[0]
         best = carry.params
@@ -168,30 +170,30 @@ class BestMembers(AbstractCallback):
         scores = np.full(len(first), np.inf) if self.scores is None else self.scores
         return {"scores": jnp.asarray(scores, first.dtype), "parameters": best}
 
-    def traced(self, callback_carry: Any, carry: Any, metrics: dict[str, Any]) -> Any:
+    def traced(self, callback_carry: PyTree, carry: TrainingCarry, metrics: Row) -> PyTree:
         """Keep better parameters; errors are NaN, and so never better, where no epoch ends."""
         scores = metrics["members"][self.monitor]
         better = scores < callback_carry["scores"]
 
-        def chosen(new: Any, old: Any) -> Any:
+        def chosen(new: Array, old: Array) -> Array:
             return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         found = {"scores": scores.astype(callback_carry["scores"].dtype)}
         return jax.tree.map(chosen, {**found, "parameters": carry.params}, callback_carry)
 
-    def load_traced(self, callback_carry: Any) -> None:
+    def load_traced(self, callback_carry: PyTree) -> None:
         """Store the best parameters and scores."""
         scores = np.asarray(callback_carry["scores"])
         if np.any(np.isfinite(scores)):
             self.scores, self.parameters = scores, callback_carry["parameters"]
 
-    def on_run_end(self, step: int, driver: Any) -> None:
-        """Restore the best parameters."""
+    @override
+    def on_run_end(self, step: int, driver: AbstractTraining) -> None:
         if self.parameters is not None:
             driver.parameters = self.parameters
 
-    def on_run_error(self, step: int, error: BaseException, driver: Any) -> None:
-        """Restore the best parameters."""
+    @override
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractTraining) -> None:
         self.on_run_end(step, driver)
 
 
@@ -205,7 +207,9 @@ class CommitteeTraining(AbstractTraining):
 
     _map_members = staticmethod(map_in_turn)
 
-    def best_parameters(self, monitor: str, score: Any = None) -> AbstractCallback:
+    def best_parameters(
+        self, monitor: str, score: np.ndarray | float | None = None
+    ) -> AbstractCallback:
         """Keeps the best parameters of each member by its own errors."""
         best = BestMembers(monitor)
         if score is not None:
@@ -234,7 +238,7 @@ class CommitteeTraining(AbstractTraining):
         most = min(jax.local_device_count(), self.n_members)
         return next(n for n in range(most, 0, -1) if self.n_members % n == 0)
 
-    def _spread(self, tree: Any, by_member: bool) -> Any:
+    def _spread(self, tree: Tree, by_member: bool) -> Tree:
         if self.n_devices == 1:
             return tree
         mesh = Mesh(np.array(jax.local_devices()[: self.n_devices]), ("member",))

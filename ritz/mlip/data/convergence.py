@@ -4,9 +4,10 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from ase import Atoms
 
 from ritz.mlip.data.units import to_float
 
@@ -47,7 +48,7 @@ def unconverged_frames(path: Path, format: str | None) -> Sequence[bool]:
     return ()
 
 
-def says_unconverged(atoms: Any) -> bool:
+def says_unconverged(atoms: Atoms) -> bool:
     """Whether a frame has a flag such as `converged=F`."""
     results = {} if atoms.calc is None else atoms.calc.results
     found = [getattr(atoms.calc, "converged", None)]
@@ -55,7 +56,7 @@ def says_unconverged(atoms: Any) -> bool:
     return any(map(_means_no, found))
 
 
-def _means_no(value: Any) -> bool:
+def _means_no(value: object) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in _NO
     return isinstance(value, bool | int | np.bool_ | np.integer) and not bool(value)

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from ritz.checks import check_fraction
-from ritz.mlip.data.labels import as_structures
+from ritz.driver.signatures import suggests_names
+from ritz.mlip.data.labels import StructuresLike, as_structures
 from ritz.mlip.data.reference_energies import without_isolated
 from ritz.mlip.data.structure import Structure
+from ritz.types import Settings
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -21,11 +24,16 @@ _logger = logging.getLogger(__name__)
 class Featurizer(Protocol):
     """Protocol of the descriptors that data sets take."""
 
-    def header(self) -> dict[str, Any]:
+    @property
+    def species(self) -> Sequence[str]:
+        """The chemical symbols of the atoms that it describes."""
+        ...
+
+    def header(self) -> Settings:
         """All that features depend on, as JSON can hold it."""
         ...
 
-    def featurize_all(self, structures: Iterable[Any], /) -> list[np.ndarray]:
+    def featurize_all(self, structures: Iterable[Structure], /) -> list[np.ndarray]:
         """The features of each structure, of shape (n_atoms, n_features)."""
         ...
 
@@ -115,50 +123,44 @@ class StructureDataset(AbstractDataset):
     Args:
         structures: `Structure` or `ase.Atoms`, one or many.
         descriptor: What features are computed with; None for a `GraphPotential`.
-        atomic_energies: By species, in eV; what is taken off total energies. Others have 0. None
-            takes those of isolated atoms among the structures (`config_type="IsolatedAtom"`),
-            which are never trained on.
+        atomic_energies: By species, in eV; what is taken off total energies. None takes those of
+            isolated atoms among the structures (`config_type="IsolatedAtom"`), which are never
+            trained on; an empty mapping counts energies from zero.
         max_energy: Structures with more energy per atom, in eV and less that of the atoms, are
             left out.
         max_forces: Structures with a larger force on an atom, in eV/Angstrom, are left out.
 
     Raises:
         TypeError: If something is no structure.
-        ValueError: If nothing is left.
+        ValueError: If nothing is left, or `atomic_energies` lack a species of the structures or
+            have one that the descriptor does not know.
     """
 
+    @suggests_names
     def __init__(
         self,
-        structures: Any,
+        structures: StructuresLike,
         descriptor: Featurizer | None = None,
         atomic_energies: Mapping[str, float] | None = None,
         max_energy: float | None = None,
         max_forces: float | None = None,
     ):
         self.descriptor = descriptor
-        found, self.atomic_energies = without_isolated(as_structures(structures), atomic_energies)
-        self.structures = [
-            s for s in found if within_limits(s, self.atomic_energies, max_energy, max_forces)
-        ]
-        if len(self.structures) < len(found):
-            _logger.info(
-                "%d of %s left out: energies or forces are larger than max_energy or max_forces.",
-                len(found) - len(self.structures),
-                counted(len(found), "structure"),
-            )
-        if not self.structures:
-            if not found:
-                raise ValueError("there are no structures but isolated atoms.")
-            raise ValueError(
-                f"of {counted(len(found), 'structure')} none is within max_energy={max_energy!r} "
-                f"eV per atom and max_forces={max_forces!r} eV/Angstrom."
-            )
+        known = None if descriptor is None else descriptor.species
+        condensed, self.atomic_energies = without_isolated(
+            as_structures(structures), atomic_energies, known
+        )
+        if not condensed:
+            raise ValueError("there are no structures but isolated atoms.")
+        self.structures = keep_within_limits(
+            condensed, self.atomic_energies, max_energy, max_forces
+        )
 
     def __len__(self) -> int:
         return len(self.structures)
 
+    @override
     def get_structure(self, index: int) -> Structure:
-        """One of the structures."""
         return self.structures[index]
 
 
@@ -169,7 +171,9 @@ class CachedStructureDataset(AbstractDataset):
     features from here, so that several runs on one data set featurise it once.
     """
 
-    def __init__(self, structures: Any, descriptor: Featurizer, *args: Any, **kwargs: Any):
+    def __init__(
+        self, structures: StructuresLike, descriptor: Featurizer, *args: Any, **kwargs: Any
+    ):
         plain = StructureDataset(structures, descriptor, *args, **kwargs)
         self.descriptor = descriptor
         self.atomic_energies = plain.atomic_energies
@@ -180,12 +184,12 @@ class CachedStructureDataset(AbstractDataset):
     def __len__(self) -> int:
         return len(self.structures)
 
+    @override
     def get_structure(self, index: int) -> Structure:
-        """One of the structures."""
         return self.structures[index]
 
+    @override
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"]:
-        """The features of one of the structures."""
         return self.features[index]
 
 
@@ -206,25 +210,25 @@ class Subset(AbstractDataset):
     def __len__(self) -> int:
         return len(self.indices)
 
+    @override
     def get_structure(self, index: int) -> Structure:
-        """One of the structures."""
         return self.dataset.get_structure(self.indices[index])
 
+    @override
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
-        """The features of one of the structures, if they are known already."""
         return self.dataset.get_features(self.indices[index])
 
     @property
+    @override
     def local_widths(self) -> tuple[int, int] | None:
-        """Widths of the whole data set."""
         return self.dataset.local_widths
 
+    @override
     def get_local_derivatives(self, index: int) -> Mapping[str, np.ndarray]:
-        """The derivatives of the features of one of the structures, where they are kept."""
         return self.dataset.get_local_derivatives(self.indices[index])
 
+    @override
     def source_index(self, index: int) -> int:
-        """The place of a structure in the data set that this one is a part of."""
         return self.dataset.source_index(self.indices[index])
 
 
@@ -261,6 +265,32 @@ def within_limits(
     if max_forces is None or structure.forces is None:
         return True
     return bool(np.max(np.linalg.norm(structure.forces, axis=1)) <= max_forces)
+
+
+def keep_within_limits(
+    structures: Sequence[Structure],
+    atomic_energies: Mapping[str, float],
+    max_energy: float | None,
+    max_forces: float | None,
+) -> list[Structure]:
+    """The structures that are within limits, see `within_limits`; how many are not is logged.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    kept = [s for s in structures if within_limits(s, atomic_energies, max_energy, max_forces)]
+    if not kept:
+        raise ValueError(
+            f"of {counted(len(structures), 'structure')} none is within max_energy={max_energy!r} "
+            f"eV per atom and max_forces={max_forces!r} eV/Angstrom."
+        )
+    if len(kept) < len(structures):
+        _logger.info(
+            "%d of %s left out: energies or forces are larger than max_energy or max_forces.",
+            len(structures) - len(kept),
+            counted(len(structures), "structure"),
+        )
+    return kept
 
 
 def split_indices(count: int, percent: float, seed: int) -> tuple[list[int], list[int]]:

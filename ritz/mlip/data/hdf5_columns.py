@@ -1,11 +1,15 @@
 """Columns of a data set's HDF5 file; few reads per structure, since each takes its time."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ritz.mlip.data.structure import Structure
+from ritz.types import Settings
+
+if TYPE_CHECKING:
+    import h5py
 
 ENDS, STRUCTURES, ATOMS, NAMES = "ends", "structures", "atoms", "names"
 
@@ -92,7 +96,7 @@ def read_ends(file: Any) -> Ends:
     return Ends(*np.ascontiguousarray(file[ENDS][:].T))
 
 
-def read_structure(columns: Mapping[str, Any], ends: Ends, index: int) -> dict[str, Any]:
+def read_structure(columns: Mapping[str, "h5py.Dataset"], ends: Ends, index: int) -> Settings:
     """The arguments of a `Structure`, with atomic numbers in place of species."""
     row, atoms = columns[STRUCTURES][index], columns[ATOMS][ends.of("atoms", index)]
     parts = np.split(row, np.cumsum(list(_STRUCTURE.values()))[:-1])
@@ -112,7 +116,7 @@ def read_structure(columns: Mapping[str, Any], ends: Ends, index: int) -> dict[s
 
 
 def read_derivatives(
-    columns: Mapping[str, Any], ends: Ends, index: int
+    columns: Mapping[str, "h5py.Dataset"], ends: Ends, index: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Derivatives of one structure: real numbers, integers, and its number of atoms."""
     atoms = ends.of("atoms", index)

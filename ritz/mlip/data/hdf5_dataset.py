@@ -1,6 +1,7 @@
 """A data set in one HDF5 file, read structure by structure."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -15,7 +16,9 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from ritz.checks import check_count
+from ritz.driver.signatures import suggests_names
 from ritz.extras import needs
+from ritz.mlip.arrays import LRUCache
 from ritz.mlip.data.datasets import AbstractDataset, Featurizer, within_limits
 from ritz.mlip.data.hdf5_columns import (
     FEATURES,
@@ -29,9 +32,14 @@ from ritz.mlip.data.hdf5_columns import (
 )
 from ritz.mlip.data.labelling import Labelling
 from ritz.mlip.data.reading import Sources, read_sources
-from ritz.mlip.data.reference_energies import is_isolated, isolated_atom_energies, without_isolated
+from ritz.mlip.data.reference_energies import (
+    check_species,
+    is_isolated,
+    isolated_atom_energies,
+    without_isolated,
+)
 from ritz.mlip.data.structure import Structure
-from ritz.mlip.lru_cache import LRUCache
+from ritz.types import State
 
 FORMAT = "ritz.mlip structures 1"
 """Format tag of a file."""
@@ -64,6 +72,7 @@ class HDF5StructureDataset(AbstractDataset):
 
     descriptor: Featurizer
 
+    @suggests_names
     def __init__(
         self,
         path: str | PathLike[str],
@@ -88,6 +97,7 @@ class HDF5StructureDataset(AbstractDataset):
 
     # Building.
 
+    @functools.partial(suggests_names, more=(Labelling,))
     def build_database(
         self,
         sources: Sources,
@@ -168,8 +178,13 @@ class HDF5StructureDataset(AbstractDataset):
         for structure in structures:
             if is_isolated(structure):
                 isolated.append(structure)
-            elif within_limits(structure, energies, self.max_energy, self.max_forces):
+                continue
+            self._check_energies(structure)
+            if within_limits(structure, energies, self.max_energy, self.max_forces):
                 yield structure
+
+    def _check_energies(self, structure: Structure) -> None:
+        check_species(self._given_energies or {}, structure.species, self.descriptor.species)
 
     def _append(
         self,
@@ -180,15 +195,15 @@ class HDF5StructureDataset(AbstractDataset):
         widths: tuple[int, int],
     ) -> tuple[int, int]:
         """Write structures; returns how long rows of neighbours must be by now."""
-        features, derivatives, widths = self.descriptor.file_rows(
+        rows = self.descriptor.file_rows(
             structures, widths, with_features=with_features, with_derivatives=with_derivatives
         )
-        append(file, structures, features, derivatives)
-        return widths
+        append(file, structures, rows.features, rows.derivatives)
+        return rows.widths
 
     # Reading.
 
-    def _open(self) -> Any:
+    def _open(self) -> Any:  # h5py is imported where it is used
         """The file, opened by this process."""
         with self._lock:
             return self._opened()
@@ -205,9 +220,8 @@ class HDF5StructureDataset(AbstractDataset):
             with self._reading():
                 known = file.attrs.get("format") == FORMAT
             if not known:
-                raise ValueError(
-                    f"{self.path} is no data set that this version of Ritz has written."
-                )
+                told = "is no data set that this version of Ritz has written."
+                raise ValueError(f"{self.path} {told}")
             with self._reading():
                 self._file, self._process, self._ends = file, os.getpid(), read_ends(file)
                 self._columns = dict(file)
@@ -231,18 +245,13 @@ class HDF5StructureDataset(AbstractDataset):
             self._file.close()
         self._file, self._columns = None, {}
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> State:
         """Files are not sent to other processes."""
-        kept = {name: value for name, value in vars(self).items() if name != "_lock"}
-        return {
-            **kept,
-            "_file": None,
-            "_ends": None,
-            "_columns": {},
-        }
+        fields = {name: value for name, value in vars(self).items() if name != "_lock"}
+        return {**fields, "_file": None, "_ends": None, "_columns": {}}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open nothing yet."""
+    def __setstate__(self, state: State) -> None:
+        """The data set without an open file: each process opens it when it reads."""
         vars(self).update(state, _lock=threading.RLock())
 
     @property
@@ -293,11 +302,9 @@ class HDF5StructureDataset(AbstractDataset):
         index = self._checked(index)
         with self._lock:
             self._opened()
-            ends = self._known_ends()
             with self._reading():
-                return self.descriptor.unpack_derivatives(
-                    *read_derivatives(self._columns, ends, index)
-                )
+                rows = read_derivatives(self._columns, self._known_ends(), index)
+                return self.descriptor.unpack_derivatives(*rows)
 
     def __len__(self) -> int:
         self._open()
@@ -311,11 +318,11 @@ class HDF5StructureDataset(AbstractDataset):
         """One of the structures; its name is that of its source."""
         index = self._checked(index)
         with self._lock:
-            found = self._cache.get(index)
-            if found is None:
-                found = self._read_structure(index)
-                self._cache.put(index, found)
-        return found
+            structure = self._cache.get(index)
+            if structure is None:
+                structure = self._read_structure(index)
+                self._cache.put(index, structure)
+        return structure
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self):
@@ -325,9 +332,11 @@ class HDF5StructureDataset(AbstractDataset):
     def _read_structure(self, index: int) -> Structure:
         self._opened()
         with self._reading():
-            found = read_structure(self._columns, self._known_ends(), index)
-            species = [chemical_symbols[number] for number in found.pop("numbers")]
-            return Structure(species=species, **found)
+            fields = read_structure(self._columns, self._known_ends(), index)
+            species = [chemical_symbols[number] for number in fields.pop("numbers")]
+            structure = Structure(species=species, **fields)
+        self._check_energies(structure)
+        return structure
 
     def get_features(self, index: int) -> Float[np.ndarray, "n_atoms n_features"] | None:
         """The features of one of the structures, if the file has them."""

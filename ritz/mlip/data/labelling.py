@@ -2,16 +2,18 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
+from ritz.driver.signatures import suggests_fields
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.units import unit_factor
+from ritz.types import Settings
 from ritz.wording import counted
 
 LABELS = ("energy", "forces", "stress", "virial")
 """Labels that a structure may have."""
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class Labelling:
     """Keys and units of the labels in files; every field is checked when it is made.
@@ -73,7 +75,7 @@ class Labelling:
             stress = unit_factor("stress", self.stress_unit)
         return {"energy": energy, "forces": forces, "stress": stress, "virial": energy}
 
-    def record(self, given: dict[str, Any]) -> dict[str, Any]:
+    def record(self, given: Settings) -> Settings:
         """A record with its labels under the usual names.
 
         Raises:
@@ -92,6 +94,12 @@ class Labelling:
                 )
             found[label] = found.pop(key)
         return found
+
+
+LABEL_SETTINGS = tuple(
+    field.name for field in dataclasses.fields(Labelling) if field.name != "bare"
+)
+"""The fields of `Labelling` that say how files name labels, and in which units."""
 
 
 def listed_keys(keys: Iterable[str]) -> str:

@@ -2,21 +2,30 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import ArrayLike
 
 from ritz.mlip.data.labelling import LABELS, Labelling, listed_keys
 from ritz.mlip.data.structure import Structure, full_stress
 from ritz.mlip.data.units import to_floats
 from ritz.potentials.occupancy import check_occupancy
+from ritz.types import Settings
 
 _TOLERANCE = 0.02
 """Largest difference of stress and virial, as a fraction of the largest component."""
 
 _ASYMMETRY = 0.05
 """Largest asymmetry of a stress, as a fraction: programs leave some noise."""
+
+
+StructureLike: TypeAlias = Structure | Atoms | Mapping[str, Any]
+"""A structure, `ase.Atoms` with its calculator's results, or a record: `Structure`'s arguments."""
+
+StructuresLike: TypeAlias = StructureLike | Iterable[StructureLike]
+"""One structure or many."""
 
 
 def from_ase(
@@ -74,7 +83,7 @@ def structure_from_atoms(atoms: Atoms, labelling: Labelling, name: str | None = 
     given = _candidate_labels(atoms)
     if name is None and "name" in atoms.info:
         name = str(atoms.info["name"])
-    found: dict[str, Any] = {}
+    found: dict[str, np.ndarray] = {}
     for label in () if labelling.bare else LABELS:
         key = labelling.key(label)
         if key is not None and key not in given:
@@ -96,7 +105,7 @@ def structure_from_atoms(atoms: Atoms, labelling: Labelling, name: str | None = 
         pbc=tuple(map(bool, atoms.pbc)),
         name=name,
         weight=_number_label("weight", "weight", atoms.info.get("weight", 1.0)),  # type: ignore[arg-type]
-        energy=found.get("energy"),
+        energy=None if "energy" not in found else float(found["energy"]),
         forces=found.get("forces"),
         stress=_stress(found, labelling, cell),
         config_type=_text(atoms.info.get("config_type")),
@@ -104,7 +113,7 @@ def structure_from_atoms(atoms: Atoms, labelling: Labelling, name: str | None = 
     )
 
 
-def from_record(given: Mapping[str, Any], labelling: Labelling) -> Structure:
+def from_record(given: Mapping[str, ArrayLike], labelling: Labelling) -> Structure:
     """A structure from a record: a mapping with the arguments of `Structure`, or a virial.
 
     Raises:
@@ -126,7 +135,9 @@ def from_record(given: Mapping[str, Any], labelling: Labelling) -> Structure:
     return as_structure({**record, **labels, "keys": tuple(sorted(_numeric(given)))})
 
 
-def _stress(found: Mapping[str, Any], labelling: Labelling, cell: Any) -> np.ndarray | None:
+def _stress(
+    found: Mapping[str, np.ndarray], labelling: Labelling, cell: np.ndarray | None
+) -> np.ndarray | None:
     """The stress, from itself or the virial."""
     stress, virial = found.get("stress"), found.get("virial")
     if stress is not None:
@@ -150,14 +161,14 @@ def _stress(found: Mapping[str, Any], labelling: Labelling, cell: Any) -> np.nda
     return stress
 
 
-def _symmetric(value: Any, label: str) -> np.ndarray:
+def _symmetric(value: object, label: str) -> np.ndarray:
     found = full_stress(value, label)
     if np.abs(found - found.T).max() > _ASYMMETRY * np.abs(found).max():
         raise ValueError(f"{label} must be symmetric, but {found.tolist()} was given.")
     return found
 
 
-def _candidate_labels(atoms: Atoms) -> dict[str, Any]:
+def _candidate_labels(atoms: Atoms) -> Settings:
     """Candidates for labels by key: results first, then `info` and `arrays`."""
     results = {} if atoms.calc is None else dict(atoms.calc.results)
     arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
@@ -167,11 +178,11 @@ def _candidate_labels(atoms: Atoms) -> dict[str, Any]:
     return found
 
 
-def _numeric(given: Mapping[str, Any]) -> list[str]:
+def _numeric(given: Mapping[str, object]) -> list[str]:
     return [str(key) for key, value in given.items() if to_floats(value) is not None]
 
 
-def _number_label(label: str, key: str, value: Any) -> np.ndarray:
+def _number_label(label: str, key: str, value: object) -> np.ndarray:
     found = to_floats(value)
     if found is None:
         under = "" if key == label else f" (under the key {key!r})"
@@ -183,16 +194,16 @@ def _number_label(label: str, key: str, value: Any) -> np.ndarray:
     return found
 
 
-def _abbreviated(value: Any) -> str:
+def _abbreviated(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def as_structure(given: Any) -> Structure:
+def as_structure(given: StructureLike) -> Structure:
     """A structure, from itself, `ase.Atoms` with its calculator's results, or a record.
 
     A record is a mapping with the arguments of `Structure` by name.
@@ -219,14 +230,15 @@ def as_structure(given: Any) -> Structure:
     )
 
 
-def as_structures(given: Iterable[Any] | Any) -> list[Structure]:
+def as_structures(given: StructuresLike) -> list[Structure]:
     """Structures, from one or many; see `as_structure`.
 
     Raises:
         TypeError: If something is no structure.
         ValueError: If there is none.
     """
-    many = [given] if isinstance(given, Structure | Atoms | Mapping) else given
+    is_one = isinstance(given, Structure | Atoms | Mapping)
+    many: Iterable[StructureLike] = [given] if is_one else given  # type: ignore[list-item]
     if isinstance(many, str) or not isinstance(many, Iterable):
         raise TypeError(
             f"structures are ritz.mlip.Structure or ase.Atoms, but {given!r} was given; read "

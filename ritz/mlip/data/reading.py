@@ -1,6 +1,7 @@
 """Reads labelled structures from files."""
 
 import concurrent.futures
+import functools
 import glob
 import io
 import logging
@@ -18,11 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import ase.io
+from ase import Atoms
 from ase.utils import string2index
 
+from ritz.driver.signatures import suggests_names
 from ritz.mlip.data.convergence import says_unconverged, unconverged_frames
 from ritz.mlip.data.labelling import Labelling
-from ritz.mlip.data.labels import as_structure, from_record, structure_from_atoms
+from ritz.mlip.data.labels import StructureLike, as_structure, from_record, structure_from_atoms
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.xsf import read_xsf
 from ritz.potentials.limits import check_declared, parse_json, readable_members
@@ -55,6 +58,7 @@ class ReadOptions(NamedTuple):
     """Frames that were skipped; filled while files are read."""
 
 
+@functools.partial(suggests_names, more=(Labelling,))
 def read_structures(
     paths: Paths,
     energy_key: str | None = None,
@@ -62,6 +66,8 @@ def read_structures(
     stress_key: str | None = None,
     format: str | None = None,
     index: str = ":",
+    *,
+    keep_unconverged: bool = False,
     **more: Any,
 ) -> list[Structure]:
     """Read structures with their labels from files of any format that ASE reads, and aenet's XSF.
@@ -79,8 +85,10 @@ def read_structures(
         stress_key: The same for stresses.
         format: ASE's name of the format; None tells it from the file. "xsf" is aenet's form.
         index: Which frames of each file, as `ase.io.read` takes it.
+        keep_unconverged: Whether frames that did not converge are read like the others, where
+            labels do not matter.
         more: `virial_key`, `energy_unit`, `length_unit`, `forces_unit` and `stress_unit`, see
-            `from_ase`; and `keep_unconverged=True` to skip no frames, where labels do not matter.
+            `from_ase`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -89,11 +97,19 @@ def read_structures(
     """
     return list(
         iter_structures(
-            paths, energy_key, forces_key, stress_key=stress_key, format=format, index=index, **more
+            paths,
+            energy_key,
+            forces_key,
+            stress_key=stress_key,
+            format=format,
+            index=index,
+            keep_unconverged=keep_unconverged,
+            **more,
         )
     )
 
 
+@functools.partial(suggests_names, more=(Labelling,))
 def iter_structures(
     paths: Paths,
     energy_key: str | None = None,
@@ -218,7 +234,7 @@ def _read_records(path: Path, how: ReadOptions) -> Iterator[Structure]:
         raise ValueError(f"{path}, record {number}: {error}") from error
 
 
-def _frames(path: Path, index: str, format: str | None) -> Iterator[Any]:
+def _frames(path: Path, index: str, format: str | None) -> Iterator[Atoms]:
     check_declared(path, format)
     count = 0
     try:
@@ -232,7 +248,7 @@ def _frames(path: Path, index: str, format: str | None) -> Iterator[Any]:
         yield from left[count:]
 
 
-def _repaired_frames(path: Path, index: str, format: str | None) -> list[Any] | None:
+def _repaired_frames(path: Path, index: str, format: str | None) -> list[Atoms] | None:
     """The frames of an XYZ file with what ASE does not read in another form; None if it has none.
 
     That is numbers in Fortran's notation, and `stress` or `virial` with the 6 numbers of Voigt.
@@ -284,7 +300,7 @@ def expand_paths(paths: Paths) -> list[Path]:
     return found
 
 
-Sources = Paths | Iterable[Any]
+Sources = Paths | Iterable[StructureLike]
 """Files, patterns or folders; or structures or records, one after another."""
 
 

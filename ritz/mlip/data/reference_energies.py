@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from ase.formula import Formula
@@ -28,18 +27,22 @@ def is_isolated(structure: Structure) -> bool:
 
 
 def without_isolated(
-    structures: Iterable[Structure], atomic_energies: Mapping[str, float] | None
+    structures: Iterable[Structure],
+    atomic_energies: Mapping[str, float] | None,
+    known: Iterable[str] | None = None,
 ) -> tuple[list[Structure], dict[str, float]]:
     """The structures to train on, and the energies of atoms.
 
     Isolated atoms are not trained on: they are what energies are counted from.
 
     Args:
-        structures: All of them.
+        structures: All structures.
         atomic_energies: By species, in eV. None takes those of the isolated atoms.
+        known: The species of the potential; None where they are not known.
 
     Raises:
-        ValueError: If isolated atoms are needed and have no energy, or disagree.
+        ValueError: If isolated atoms are needed and have no energy, or disagree; or if
+            `atomic_energies` lack a species of the other structures, or have an unknown one.
     """
     left, isolated = [], []
     for structure in structures:
@@ -50,6 +53,7 @@ def without_isolated(
                 "%s skipped, since atomic_energies are given.",
                 counted(len(isolated), "isolated atom", "is"),
             )
+        check_species(atomic_energies, (s for each in left for s in each.species), known)
         return left, dict(atomic_energies)
     found = isolated_atom_energies(isolated)
     if found:
@@ -62,6 +66,40 @@ def without_isolated(
                 ", ".join(missing),
             )
     return left, found
+
+
+def check_species(
+    atomic_energies: Mapping[str, float],
+    species: Iterable[str],
+    known: Iterable[str] | None = None,
+) -> None:
+    """Refuse energies of atoms that lack a species of the data, or have one that is unknown.
+
+    Args:
+        atomic_energies: By species, in eV; none at all means that energies are counted from zero.
+        species: The species of the structures; those that the potential does not have are left to
+            the check of structures.
+        known: The species of the potential; None where they are not known yet.
+
+    Raises:
+        ValueError: With the species that are there and those that are needed.
+    """
+    allowed = None if known is None else sorted(known)
+    needed = sorted({s for s in species if allowed is None or s in allowed})
+    given = sorted(atomic_energies)
+    missing = [symbol for symbol in needed if symbol not in atomic_energies]
+    if given and missing:
+        raise ValueError(
+            f"atomic_energies has {', '.join(given)}, but the structures have {', '.join(needed)}: "
+            f"give an energy in eV for {' and '.join(missing)} too, or leave all of them out to "
+            "count energies from zero."
+        )
+    others = [symbol for symbol in given if symbol not in (allowed or given)]
+    if allowed is not None and others:
+        raise ValueError(
+            f"atomic_energies has {', '.join(given)}, but the potential has the species "
+            f"{', '.join(allowed)}: leave {' and '.join(others)} out, or correct the symbol."
+        )
 
 
 def isolated_atom_energies(atoms: Sequence[Structure]) -> dict[str, float]:
@@ -87,6 +125,9 @@ def isolated_atom_energies(atoms: Sequence[Structure]) -> dict[str, float]:
 Sample = tuple[Mapping[str, int], float]
 """A composition and a total energy in eV."""
 
+SampleLike = Structure | tuple[str | Mapping[str, int], float]
+"""A structure with an energy in eV, or a composition, such as `"TiO2"`, and an energy."""
+
 LARGEST = 1e100
 """Energies beyond this, in eV, are none, and their squares overflow."""
 
@@ -106,7 +147,7 @@ class ReferenceEnergies:
 
     @classmethod
     def from_regression(
-        cls, samples: Iterable[Any], species: Sequence[str] | None = None
+        cls, samples: Iterable["SampleLike"], species: Sequence[str] | None = None
     ) -> "ReferenceEnergies":
         """Those that fit total energies best: least squares of energies per atom.
 
@@ -158,7 +199,7 @@ class ReferenceEnergies:
 
     @classmethod
     def from_reference_compounds(
-        cls, samples: Iterable[Any], compounds: Sequence[str | Mapping[str, int]]
+        cls, samples: Iterable["SampleLike"], compounds: Sequence[str | Mapping[str, int]]
     ) -> "ReferenceEnergies":
         """Those for which the most stable samples of some compounds have the energy zero.
 
@@ -208,7 +249,7 @@ def iter_samples(paths: Paths, energy_key: str | None = None) -> Iterator[Sample
         yield _sample(structure)
 
 
-def _sample(given: Any) -> Sample:
+def _sample(given: SampleLike) -> Sample:
     if isinstance(given, Structure):
         if given.energy is None:
             raise ValueError(f"structure {given.name or given.composition} has no energy.")

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +11,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float
 
 from ritz.mlip.data.units import to_floats
+from ritz.types import Settings
 
 
 @dataclasses.dataclass(eq=False)
@@ -32,7 +32,7 @@ class Structure:
         name: What it is called in messages and tables.
         weight: How much it counts in the loss.
         config_type: What kind of structure it is, as files of training data say; "IsolatedAtom"
-            gives the energy of an atom, see `isolated_atoms`.
+            gives the energy of an atom, see `StructureDataset`.
         keys: Under which names its file had numbers; for messages.
 
     Raises:
@@ -117,7 +117,7 @@ class Structure:
         from ase.stress import full_3x3_to_voigt_6_stress
 
         atoms = Atoms(list(self.species), self.positions, cell=self.cell, pbc=self.pbc)
-        known: dict[str, Any] = {"energy": self.energy, "forces": self.forces}
+        known: Settings = {"energy": self.energy, "forces": self.forces}
         if self.stress is not None:
             known["stress"] = full_3x3_to_voigt_6_stress(self.stress)
         known = {name: value for name, value in known.items() if value is not None}
@@ -126,7 +126,7 @@ class Structure:
         return atoms
 
 
-def _checked_symbols(species: Any, what: str) -> tuple[str, ...]:
+def _checked_symbols(species: Sequence[str], what: str) -> tuple[str, ...]:
     if isinstance(species, str):
         raise TypeError(f"{what}: species is a list with a symbol for each atom, not {species!r}.")
     symbols = tuple(map(str, species))
@@ -138,7 +138,7 @@ def _checked_symbols(species: Any, what: str) -> tuple[str, ...]:
     return symbols
 
 
-def full_stress(value: Any, what: str) -> np.ndarray:
+def full_stress(value: object, what: str) -> np.ndarray:
     """A matrix, from 9 numbers or the 6 of Voigt (xx, yy, zz, yz, xz, xy).
 
     Raises:
@@ -159,7 +159,7 @@ def full_stress(value: Any, what: str) -> np.ndarray:
     return array
 
 
-def _array(name: str, value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
+def _array(name: str, value: object, shape: tuple[int, ...], what: str) -> np.ndarray:
     array = _floats(f"{what}: {name}", value)
     if array.shape != shape:
         raise ValueError(f"{what}: {name} must have the shape {shape}, but has {array.shape}.")
@@ -167,7 +167,7 @@ def _array(name: str, value: Any, shape: tuple[int, ...], what: str) -> np.ndarr
     return array
 
 
-def _floats(what: str, value: Any) -> np.ndarray:
+def _floats(what: str, value: object) -> np.ndarray:
     array = to_floats(value)
     if array is None:
         try:

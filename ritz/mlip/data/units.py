@@ -1,7 +1,6 @@
 """Numbers as programs write them, and units by name, as factors to eV and Angstrom."""
 
 import re
-from typing import Any
 
 import numpy as np
 from ase import units
@@ -20,7 +19,7 @@ def to_float(word: str) -> float:
     return float(f"{found[1]}e{found[2] or found[3]}" if found else word)
 
 
-def to_floats(value: Any) -> np.ndarray | None:
+def to_floats(value: object) -> np.ndarray | None:
     """An array of floats, from numbers or text with numbers; None if it is something else.
 
     Args:

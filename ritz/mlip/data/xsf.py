@@ -1,14 +1,14 @@
 """aenet's form of XCrySDen's structure files."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
 
+from ritz.folders.files import atomic_write
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.data.units import to_float
 
@@ -80,10 +80,10 @@ def write_xsf(path: str | PathLike[str], structure: Structure) -> None:
     lines += [
         f"{symbol:2s} {_line(row)}" for symbol, row in zip(structure.species, columns, strict=True)
     ]
-    Path(path).write_text("\n".join(lines) + "\n")
+    atomic_write(Path(path), ("\n".join(lines) + "\n").encode())
 
 
-def _line(row: Any) -> str:
+def _line(row: Iterable[float]) -> str:
     return " ".join(f"{number:.17g}" for number in row)
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import jax
 import numpy as np
 
-from ritz.mlip.arguments import default_device
-from ritz.mlip.arrays import AnyArray
+from ritz.mlip.arrays import AnyArray, default_device
 from ritz.mlip.descriptors.pairs import PairTable, Rows
 
 if TYPE_CHECKING:

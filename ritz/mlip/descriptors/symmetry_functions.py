@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_count, check_number, check_positive
-from ritz.mlip.arguments import check_device, check_dtype
+from ritz.mlip.arrays import check_device, check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.angular_sums import AngularSums, Function, angular_sums

@@ -1,21 +1,93 @@
-"""Abstract model of atomic energies, and the batches that it predicts."""
+"""Abstract model of atomic energies: scales of features and energies, batches, predictions."""
 
 import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.models.normalisation import Normalisation
 from ritz.potentials import AtomicGraph
+
+SMALLEST = 1e-12
+"""The least standard deviation of a feature by which it is divided."""
+
+
+class Normalisation(NamedTuple):
+    """Scales of features and energies for the networks.
+
+    Features are (G - mean) / max(std, 1e-12); E = sum of the networks / e_scaling + e_shift n.
+    """
+
+    mean: Float[AnyArray, " n_features"]
+    std: Float[AnyArray, " n_features"]
+    e_scaling: Float[AnyArray, ""] | float
+    e_shift: Float[AnyArray, ""] | float
+    """In eV per atom."""
+
+    def features(
+        self, raw: Float[AnyArray, "*atoms n_features"]
+    ) -> Float[AnyArray, "*atoms n_features"]:
+        """Features minus their mean, divided by their standard deviation."""
+        return (raw - self.mean) / jnp.maximum(self.std, SMALLEST)
+
+
+class FeatureStatistics:
+    """Mean, standard deviation and extremes of features that come in parts.
+
+    Means and squares are joined by the formula of Chan, Golub and LeVeque (1979).
+    """
+
+    def __init__(self, n_features: int):
+        self.count = 0
+        self.mean = np.zeros(n_features)
+        self.squares = np.zeros(n_features)
+        """Sums of squared distances from the mean."""
+        self.minimum = np.full(n_features, np.inf)
+        self.maximum = np.full(n_features, -np.inf)
+
+    def add(self, features: Float[np.ndarray, "atoms n_features"]) -> None:
+        """Add the features of more atoms."""
+        n = len(features)
+        mean = features.mean(axis=0)
+        apart, total = mean - self.mean, self.count + n
+        self.squares += np.sum((features - mean) ** 2, axis=0) + apart**2 * self.count * n / total
+        self.mean = self.mean + apart * n / total
+        self.count = total
+        self.minimum = np.minimum(self.minimum, features.min(axis=0))
+        self.maximum = np.maximum(self.maximum, features.max(axis=0))
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviation of each feature, shape (n_features,)."""
+        return np.sqrt(self.squares / self.count)
+
+
+def fit_normalisation(
+    features: FeatureStatistics, energies: np.ndarray, n_atoms: np.ndarray
+) -> Normalisation:
+    """The statistics of a training split.
+
+    Features get mean 0 and standard deviation 1 over all atoms, of all species together; energies
+    per atom, less those of the atoms, get the range from -1 to 1.
+
+    Args:
+        features: Of all atoms.
+        energies: Of the structures, less those of the atoms, in eV.
+        n_atoms: How many atoms each structure has.
+    """
+    per_atom = energies / n_atoms
+    low, high = per_atom.min(), per_atom.max()
+    scaling, shift = (2 / (high - low), (high + low) / 2) if high > low else (1.0, 0.0)
+    return Normalisation(features.mean, features.std, float(scaling), float(shift))
 
 
 class Labels(NamedTuple):
-    """Labels of structures."""
+    """What is known of structures from their files: energies, stresses, weights."""
 
     energy: Float[AnyArray, " structures"]
     """In eV, less the energies of the atoms and the shift of the normalisation."""
@@ -44,11 +116,11 @@ class Batch(NamedTuple):
     """Which places hold an atom."""
     begins: Sequence[Int[AnyArray, " atoms"]]
     """For each species and atom, the place of the first atom of that species in the structure."""
-    inputs: Any
+    inputs: PyTree
     """What energies need of each atom, see `AbstractModel.inputs`."""
     forces: Float[AnyArray, "atoms 3"] | None
     """Labels, in eV/Angstrom; None where forces are not asked for."""
-    tables: Any | None
+    tables: PyTree | None
     """What forces need besides, see `AbstractModel.tables`; None where they are not asked for."""
 
 
@@ -65,7 +137,7 @@ class GroupCapacity:
     stress: bool = False
     """Whether their stress is too."""
 
-    def to_list(self) -> list[Any]:
+    def to_list(self) -> list[int | bool | list[int]]:
         """The fields as numbers and lists, for checkpoints."""
         return [self.slots, list(self.atoms), self.supervised, self.stress]
 
@@ -113,8 +185,8 @@ class AbstractModel(abc.ABC):
     """Number of normalised features of an atom."""
 
     @abc.abstractmethod
-    def init(self, key: Key[Array, ""]) -> Any:
-        """The first parameters."""
+    def init(self, key: Key[Array, ""]) -> PyTree:
+        """Random parameters, a pytree of arrays, that training begins with."""
 
     # On the host.
 
@@ -138,11 +210,11 @@ class AbstractModel(abc.ABC):
     @abc.abstractmethod
     def inputs(
         self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
-    ) -> Any:
+    ) -> PyTree:
         """Inputs of the energies; without a normalisation features stay as they are."""
 
     @abc.abstractmethod
-    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
+    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> PyTree:
         """Tables: what forces need besides the inputs."""
 
     # In compiled programs.
@@ -150,7 +222,7 @@ class AbstractModel(abc.ABC):
     @abc.abstractmethod
     def predict(
         self,
-        params: Any,
+        params: PyTree,
         normalisation: Normalisation,
         batch: Batch,
         capacity: GroupCapacity,
@@ -163,7 +235,11 @@ class AbstractModel(abc.ABC):
 
     @abc.abstractmethod
     def atomic_energies(
-        self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
+        self,
+        params: PyTree,
+        normalisation: Normalisation,
+        structure: AtomicGraph,
+        kinds: Int[Array, " n_atoms"],
     ) -> Float[Array, " n_atoms"]:
         """The energy of each atom of one structure, less the shift and that of the free atom.
 

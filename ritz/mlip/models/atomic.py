@@ -3,22 +3,29 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
+from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
-from ritz.mlip.models.normalisation import SMALLEST, Normalisation
+from ritz.mlip.models.abstract_model import (
+    SMALLEST,
+    AbstractModel,
+    Batch,
+    GroupCapacity,
+    Normalisation,
+    Prediction,
+    Widths,
+)
 from ritz.potentials import AtomicGraph
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda x: x,
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
@@ -121,39 +128,39 @@ class AtomicModel(AbstractModel):
     descriptor: AbstractDescriptor
 
     @property
+    @override
     def species(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the descriptor."""
         return self.descriptor.species
 
     @property
+    @override
     def cutoff(self) -> float:  # type: ignore[override]
-        """That of the descriptor, in Angstrom."""
         return self.descriptor.cutoff
 
     @property
+    @override
     def n_features(self) -> int:  # type: ignore[override]
-        """Those of the descriptor."""
         return self.descriptor.n_features
 
     @property
+    @override
     def min_distance(self) -> float:  # type: ignore[override]
-        """That of the descriptor, in Angstrom."""
         return self.descriptor.min_cutoff
 
+    @override
     def init(self, key: Key[Array, ""]) -> Networks:
-        """Random networks."""
         return init_networks(key, self.arch, self.n_features)
 
     def features(
         self, chunk: Chunk, widths: Widths = (0, 0)
     ) -> Float[np.ndarray, "atoms n_features"]:
-        """The descriptor's, in float64."""
+        """The features that the descriptor computes, in float64."""
         if chunk.features is None:
             chunk.features = self.descriptor.features_of(chunk.pairs, widths)
         return chunk.features[chunk.order]
 
     def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
-        """Those of the descriptor."""
+        """Lengths of the rows, as the descriptor counts them; those that are known are taken."""
         if chunk.known_widths is not None:
             return chunk.known_widths
         if chunk.features is not None and not with_forces:
@@ -169,7 +176,7 @@ class AtomicModel(AbstractModel):
 
     def inputs(
         self, chunk: Chunk, normalisation: Normalisation | None, widths: Widths, dtype: str
-    ) -> Any:
+    ) -> np.ndarray:
         """Features; normalised ones in the precision of training."""
         features = self.features(chunk, widths)
         if normalisation is None:
@@ -177,8 +184,8 @@ class AtomicModel(AbstractModel):
         scaled = (features - normalisation.mean) / np.maximum(normalisation.std, SMALLEST)
         return scaled.astype(dtype)
 
-    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> Any:
-        """Derivatives of the features."""
+    @override
+    def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> PyTree:
         return self.descriptor.tables(chunk, widths, dtype, with_stress)
 
     def predict(
@@ -194,7 +201,7 @@ class AtomicModel(AbstractModel):
         for kind, (symbol, hidden) in enumerate(self.arch):
             own = batch.inputs[bounds[kind] : bounds[kind + 1]]
 
-            def network(features: Any, symbol: str = symbol, hidden: Any = hidden) -> Any:
+            def network(features: Array, symbol: str = symbol, hidden: Hidden = hidden) -> Array:
                 return evaluate_network(params[symbol], hidden, features)
 
             if batch.tables is None:
@@ -216,14 +223,18 @@ class AtomicModel(AbstractModel):
         )
 
     def atomic_energies(
-        self, params: Networks, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
+        self,
+        params: Networks,
+        normalisation: Normalisation,
+        structure: AtomicGraph,
+        kinds: Int[Array, " n_atoms"],
     ) -> Float[Array, " n_atoms"]:
         """The outputs of the networks, in eV."""
         dtype = structure.vectors.dtype
         features = self.descriptor.features(
             structure.vectors, structure.pairs, kinds[structure.neighbors], kinds
         )
-        features = normalisation.features(features).astype(dtype)
+        features = jnp.asarray(normalisation.features(features), dtype)
         total = jnp.zeros(len(kinds), dtype)
         for kind, (symbol, hidden) in enumerate(self.arch):
             energy = evaluate_network(params[symbol], hidden, features)

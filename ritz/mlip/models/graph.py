@@ -8,13 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.chunk import Chunk, columns_of, indices
 from ritz.mlip.descriptors.pairs import partners_in_batch, with_partners
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction, Widths
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import (
+    AbstractModel,
+    Batch,
+    GroupCapacity,
+    Normalisation,
+    Prediction,
+    Widths,
+)
 from ritz.potentials import AtomicGraph
 
 
@@ -24,11 +30,11 @@ class EnergyModule(Protocol):
     It must be hashable, and equal to others that compute the same.
     """
 
-    def init(self, key: Any, structure: Any, /) -> Any:
+    def init(self, key: Key[Array, ""], structure: AtomicGraph, /) -> PyTree:
         """The first parameters, a pytree of arrays."""
         ...
 
-    def apply(self, params: Any, structure: Any, /) -> Any:
+    def apply(self, params: PyTree, structure: AtomicGraph, /) -> Any:
         """An energy for each place of the structure, of shape (n_atoms,) and of the order of 1.
 
         In training `structure` holds many structures at once, whose neighbours are their own.
@@ -59,11 +65,11 @@ class GraphModel(AbstractModel):
     Inputs are graphs, and there are no tables.
     """
 
-    module: Any
+    module: EnergyModule
     species: tuple[str, ...]
     cutoff: float
 
-    def init(self, key: Key[Array, ""]) -> Any:
+    def init(self, key: Key[Array, ""]) -> PyTree:
         """First parameters of the module."""
         return self.module.init(key, self._structure(_tiny(), jnp.ones(2, bool), (2,)))
 
@@ -72,7 +78,7 @@ class GraphModel(AbstractModel):
         return (chunk.pairs.width(),)
 
     def row_bytes(self, widths: Widths, with_forces: bool, itemsize: int) -> int:
-        """Vectors, partners, species."""
+        """Bytes of vectors, partners and species of the neighbours, and of the forces."""
         return widths[0] * (3 * itemsize + 6) + 3 * itemsize * with_forces
 
     def inputs(
@@ -106,14 +112,14 @@ class GraphModel(AbstractModel):
         )
 
     def predict(
-        self, params: Any, normalisation: Normalisation, batch: Batch, capacity: GroupCapacity
+        self, params: PyTree, normalisation: Normalisation, batch: Batch, capacity: GroupCapacity
     ) -> Prediction:
         """Energies of a batch, and forces if they are asked for."""
         partners = partners_in_batch(batch.inputs.kinds, batch.inputs.partners, batch.begins)
         graph = batch.inputs._replace(partners=partners)
         structure = self._structure(graph, batch.valid, capacity.atoms)
 
-        def energies(vectors: Any) -> tuple[Any, Any]:
+        def energies(vectors: Array) -> tuple[Array, Array]:
             each = self.module.apply(params, structure._replace(vectors=vectors))
             found: Any = jnp.where(batch.valid, each, 0)
             found = found / normalisation.e_scaling
@@ -133,7 +139,11 @@ class GraphModel(AbstractModel):
         return Prediction(total, jnp.stack(forces, axis=-1), virial)
 
     def atomic_energies(
-        self, params: Any, normalisation: Normalisation, structure: AtomicGraph, kinds: Any
+        self,
+        params: PyTree,
+        normalisation: Normalisation,
+        structure: AtomicGraph,
+        kinds: Int[Array, " n_atoms"],
     ) -> Float[Array, " n_atoms"]:
         """Outputs of the module, in eV."""
         return self.module.apply(params, structure) / normalisation.e_scaling

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ritz.mlip.descriptors.basis_functions import cosine_cutoff
 from ritz.potentials import AtomicGraph
@@ -38,7 +38,7 @@ class PaiNN(nn.Module):
         radial = self._radial(distances, structure.pairs)
         directed = (radial[..., None] * units[..., None, :]).reshape(*radial.shape[:-1], -1)
         scalars = nn.Embed(120, n)(structure.numbers).astype(radial.dtype)
-        vectors: Any = None
+        vectors: Array | None = None
         for layer in range(self.n_layers):
             scalars, vectors = self._messages(
                 f"message_{layer}", scalars, vectors, radial, directed, structure.neighbors
@@ -47,7 +47,9 @@ class PaiNN(nn.Module):
         hidden = nn.silu(nn.Dense(n // 2)(scalars))
         return nn.Dense(1)(hidden)[..., 0]
 
-    def _radial(self, distances: Any, pairs: Any) -> Any:
+    def _radial(
+        self, distances: Float[Array, "atoms n_neighbors"], pairs: Bool[Array, "atoms n_neighbors"]
+    ) -> Float[Array, "atoms n_neighbors n_basis"]:
         """The radial basis with a constant, times the envelope."""
         orders = jnp.arange(1, self.n_radial + 1) * jnp.pi / self.cutoff
         waves = jnp.sin(distances[..., None] * orders) / distances[..., None]
@@ -56,8 +58,14 @@ class PaiNN(nn.Module):
         return (basis * envelope[..., None]).astype(distances.dtype)
 
     def _messages(
-        self, name: str, scalars: Any, vectors: Any, radial: Any, directed: Any, neighbors: Any
-    ) -> tuple[Any, Any]:
+        self,
+        name: str,
+        scalars: Float[Array, "atoms n_features"],
+        vectors: Float[Array, "atoms 3 n_features"] | None,
+        radial: Float[Array, "atoms n_neighbors n_basis"],
+        directed: Float[Array, "atoms n_neighbors 3*n_basis"],
+        neighbors: Int[Array, "atoms n_neighbors"],
+    ) -> tuple[Array, Array]:
         """Features after a sum over neighbours."""
         n, n_basis = self.n_features, radial.shape[-1]
         hidden = nn.silu(nn.Dense(n, name=f"{name}_in")(scalars))
@@ -79,7 +87,12 @@ class PaiNN(nn.Module):
             found += vectors + jnp.einsum("abxf,bf->axf", sums, filters[:, passed])
         return scalars, found
 
-    def _mixed(self, name: str, scalars: Any, vectors: Any) -> tuple[Any, Any]:
+    def _mixed(
+        self,
+        name: str,
+        scalars: Float[Array, "atoms n_features"],
+        vectors: Float[Array, "atoms 3 n_features"],
+    ) -> tuple[Array, Array]:
         """Features after scalars and vectors of each atom have acted on each other."""
         n = self.n_features
         first = nn.Dense(n, use_bias=False, name=f"{name}_first")(vectors)

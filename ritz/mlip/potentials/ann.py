@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from typing_extensions import override
 
+from ritz.driver.signatures import suggests_names
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
+from ritz.mlip.models.abstract_model import SMALLEST, Normalisation
 from ritz.mlip.models.atomic import AtomicModel, checked_architecture
-from ritz.mlip.models.normalisation import SMALLEST, Normalisation
 from ritz.mlip.potentials.base import AbstractMLIP
 from ritz.mlip.potentials.files import AenetNetwork, read_nn_ascii, write_nn_ascii
 from ritz.mlip.training.config import TrainingConfig
+from ritz.types import Settings
 
 
 class ANNPotential(AbstractMLIP):
@@ -31,6 +35,7 @@ class ANNPotential(AbstractMLIP):
         ValueError: If species or activations are not allowed.
     """
 
+    @suggests_names
     def __init__(
         self,
         arch: Mapping[str, Sequence[tuple[int, str]]],
@@ -66,15 +71,15 @@ class ANNPotential(AbstractMLIP):
         """Another one with the same architecture and descriptor, without parameters."""
         return ANNPotential(self.arch, self.descriptor)
 
+    @override
     def precision(self, config: TrainingConfig) -> str:
-        """That of the configuration; "auto" is that of the descriptor."""
         return self.descriptor.dtype if config.precision == "auto" else config.precision
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> Settings:
         return {"arch": self.arch, "descriptor": self.descriptor.header()}
 
     @classmethod
-    def _from_header(cls, header: dict[str, Any], **given: Any) -> "ANNPotential":
+    def _from_header(cls, header: Settings, **given: Any) -> "ANNPotential":
         return cls(header["arch"], AbstractDescriptor.from_header(header["descriptor"]))
 
     # Files of aenet.
@@ -83,8 +88,8 @@ class ANNPotential(AbstractMLIP):
         self,
         folder: str | PathLike[str],
         prefix: str = "potential",
-        structures: Any = None,
-        descriptor_stats: Mapping[str, Any] | None = None,
+        structures: object = None,
+        descriptor_stats: Mapping[str, ArrayLike] | None = None,
     ) -> dict[str, Path]:
         """Write the potential as aenet reads it: `PREFIX.SPECIES.nn.ascii` for each species.
 

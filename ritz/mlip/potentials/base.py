@@ -6,15 +6,15 @@ from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
-from ritz.mlip.arguments import check_dtype
+from ritz.driver.signatures import suggests_names
+from ritz.mlip.arrays import AnyArray, check_dtype
 from ritz.mlip.batching.survey import pair_limits
 from ritz.mlip.data.datasets import AbstractDataset
-from ritz.mlip.data.labels import as_structures
+from ritz.mlip.data.labels import StructuresLike, as_structures
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.mlip.potentials.files import NotFiniteError, read_potential, write_potential
 from ritz.mlip.potentials.fitted import FittedPotential
 from ritz.mlip.potentials.predictions import PredictOut, predict, predict_dataset
@@ -22,8 +22,9 @@ from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
-from ritz.mlip.training.result import TrainOut
+from ritz.mlip.training.run import TrainOut
 from ritz.potentials import AbstractPotentialSource
+from ritz.types import Settings
 
 
 class AbstractMLIP(AbstractPotentialSource):
@@ -39,13 +40,13 @@ class AbstractMLIP(AbstractPotentialSource):
         self.model = model
         self.dtype = dtype
         """The precision of the parameters."""
-        self.parameters: Any = None
+        self.parameters: PyTree = None
         """The parameters; None before training."""
         self.normalisation: Normalisation | None = None
         """Scales of features and energies; None before training."""
         self.atomic_energies: dict[str, float] = {}
         """Energies of free atoms by species, in eV."""
-        self.statistics: dict[str, Any] = {}
+        self.statistics: Settings = {}
         """Statistics of the training split, as aenet's files have them."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -63,12 +64,12 @@ class AbstractMLIP(AbstractPotentialSource):
         """A potential of the same form, without parameters."""
 
     @abc.abstractmethod
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> Settings:
         """Settings that `_from_header` takes, as JSON."""
 
     @classmethod
     @abc.abstractmethod
-    def _from_header(cls, header: dict[str, Any], **given: Any) -> Self:
+    def _from_header(cls, header: Settings, **given: Any) -> Self:
         """The potential that `_header` is of, without parameters."""
 
     @property
@@ -83,9 +84,10 @@ class AbstractMLIP(AbstractPotentialSource):
 
     # Training.
 
+    @suggests_names
     def train(
         self,
-        structures: Any = None,
+        structures: StructuresLike | None = None,
         config: TrainingConfig | None = None,
         *,
         dataset: AbstractDataset | None = None,
@@ -93,17 +95,17 @@ class AbstractMLIP(AbstractPotentialSource):
         test_dataset: AbstractDataset | None = None,
         resume_from: str | PathLike[str] | None = None,
         in_total: bool = False,
-        callback: Any = None,
-        out: Any = None,
+        callback: object = None,
+        out: object = None,
     ) -> TrainOut:
         """Train the potential.
 
         Args:
-            structures: What to train on, and to hold out by `testpercent`; or one of the next.
+            structures: `Structure` or `ase.Atoms`; `testpercent` of them are held out.
             config: How to train.
             dataset: A data set that is divided in the same way.
-            train_dataset: What to train on.
-            test_dataset: What to hold out, with `train_dataset`.
+            train_dataset: A data set to train on, all of it.
+            test_dataset: With `train_dataset`, one to validate with.
             resume_from: A checkpoint, or a folder of them, from which training goes on for
                 `iterations` more epochs than it had completed, with the same bits as if it had
                 never ended; a run that a callback had ended is extended. Or the file of a trained
@@ -124,7 +126,7 @@ class AbstractMLIP(AbstractPotentialSource):
         """
         given = GivenData(structures, dataset, train_dataset, test_dataset)
         config = TrainingConfig() if config is None else config
-        (found,) = train(
+        return train(
             self._trainee,
             given,
             config,
@@ -132,12 +134,12 @@ class AbstractMLIP(AbstractPotentialSource):
             in_total=in_total,
             callback=callback,
             out=out,
-        )
-        return found
+        )[0]
 
+    @suggests_names
     def driver(
         self,
-        structures: Any = None,
+        structures: StructuresLike | None = None,
         config: TrainingConfig | None = None,
         *,
         dataset: AbstractDataset | None = None,
@@ -169,9 +171,9 @@ class AbstractMLIP(AbstractPotentialSource):
             driver: The driver.
             member: Which of a committee's.
         """
-        chosen = ... if member is None else member
+        place = ... if member is None else member
         prepared = driver.prepared
-        self.parameters = jax.tree.map(lambda x: np.asarray(x)[chosen], driver.state.parameters)
+        self.parameters = jax.tree.map(lambda x: np.asarray(x)[place], driver.state.parameters)
         self.normalisation = prepared.normalisation
         self.atomic_energies = dict(prepared.datasets[0].atomic_energies)
         self.statistics = prepared.statistics
@@ -179,10 +181,10 @@ class AbstractMLIP(AbstractPotentialSource):
 
     @abc.abstractmethod
     def precision(self, config: TrainingConfig) -> str:
-        """In which precision it would be trained: "float32" or "float64"."""
+        """The precision of training, "float32" or "float64"; "auto" is that of the potential."""
 
-    def first_parameters(self, seed: int) -> Any:
-        """First parameters of training."""
+    def first_parameters(self, seed: int) -> PyTree:
+        """Random parameters that training begins with, from a seed."""
         with jax.enable_x64(True):
             return self.model.init(jax.random.key(seed))
 
@@ -239,7 +241,7 @@ class AbstractMLIP(AbstractPotentialSource):
                     "gradient_clip=1.0, or without structures whose energies or forces are extreme."
                 )
 
-    def predict(self, structures: Any, eval_forces: bool = False) -> PredictOut:
+    def predict(self, structures: StructuresLike, eval_forces: bool = False) -> PredictOut:
         """Predict total energies, and forces if they are asked for.
 
         Args:
@@ -310,7 +312,7 @@ class AbstractMLIP(AbstractPotentialSource):
             raise ValueError(f"{path}: {error}") from error
         return potential
 
-    def _take(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _take(self, header: Settings, arrays: dict[str, np.ndarray]) -> None:
         """Set parameters and statistics from a file."""
         template = jax.eval_shape(self.model.init, jax.random.key(0))
         shapes = _named_leaves(template)
@@ -326,23 +328,23 @@ class AbstractMLIP(AbstractPotentialSource):
         self.normalisation = Normalisation(
             *(arrays[f"normalisation.{name}"] for name in Normalisation._fields)
         )
-        leaves = [arrays[name] for name in shapes]
-        self.parameters = jax.tree.unflatten(jax.tree.structure(template), leaves)
+        structure = jax.tree.structure(template)
+        self.parameters = jax.tree.unflatten(structure, [arrays[name] for name in shapes])
         self.atomic_energies = {k: float(v) for k, v in header["atomic_energies"].items()}
         self.statistics = dict(header["statistics"])
         self.dtype = check_dtype("dtype", header["dtype"])
         self.check_finite()
 
 
-def load_potential(path: str | PathLike[str], **given: Any) -> Any:
+def load_potential(path: str | PathLike[str], **given: Any) -> AbstractMLIP:
     """Read a potential of any kind that `save` has written, see `AbstractMLIP.load`."""
     return AbstractMLIP.load(path, **given)
 
 
-def _named_leaves(parameters: Any) -> dict[str, Any]:
+def _named_leaves(parameters: PyTree) -> dict[str, AnyArray]:
     """Leaves by their place in the tree."""
-    found, _ = jax.tree.flatten_with_path(parameters)
+    leaves, _ = jax.tree.flatten_with_path(parameters)
     return {
         ".".join(str(getattr(k, "key", getattr(k, "idx", k))) for k in path): leaf
-        for path, leaf in found
+        for path, leaf in leaves
     }

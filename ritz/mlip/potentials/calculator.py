@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress
+from jaxtyping import PyTree
 
 from ritz.mlip.potentials.fitted import FittedPotential
 from ritz.potentials import AtomicGraph
@@ -108,7 +110,7 @@ class MLIPCalculator(Calculator):
                 "force_uncertainty": np.mean(spread, axis=1),
             }
 
-    def _structure(self, atoms: Any) -> AtomicGraph:
+    def _structure(self, atoms: Atoms) -> AtomicGraph:
         positions, pbc = np.asarray(atoms.positions), np.asarray(atoms.pbc)
         cell = np.asarray(complete_cell(atoms.cell))
         first, second, shifts = pairs_on_host(positions, cell, pbc, self._model.cutoff or 0.0)
@@ -142,11 +144,11 @@ class MLIPCalculator(Calculator):
 
 @jax.jit
 def _evaluate_members(
-    params: Any, potential: FittedPotential, structure: AtomicGraph
-) -> tuple[Evaluated, Any]:
+    params: PyTree, potential: FittedPotential, structure: AtomicGraph
+) -> tuple[Evaluated, jax.Array]:
     """Evaluate all members, whose parameters are stacked."""
 
-    def one(params: Any) -> tuple[Evaluated, Any]:
+    def one(params: PyTree) -> tuple[Evaluated, jax.Array]:
         _, static = jax.tree.flatten(potential)
         member = jax.tree.unflatten(static, jax.tree.leaves(params))
         return evaluate(member, structure), potential.atomic_energies(params, structure)

@@ -1,30 +1,32 @@
 """Files of trained potentials: arrays and JSON, and aenet's `.nn.ascii` for each species."""
 
 import dataclasses
+import io
 import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from ritz.folders.files import atomic_write
 from ritz.mlip.data.units import to_float
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor
 from ritz.mlip.models.atomic import Layer
+from ritz.types import Settings
 from ritz.wording import counted
 
 
-def dump_json(value: Any, **how: Any) -> str:
+def dump_json(value: object, *, indent: int | None = None) -> str:
     """JSON that every reader takes: NaN and infinities, which JSON does not have, become null."""
-    return json.dumps(_finite_or_null(value), allow_nan=False, **how)
+    return json.dumps(_finite_or_null(value), allow_nan=False, indent=indent)
 
 
-def _finite_or_null(value: Any) -> Any:
+def _finite_or_null(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(name): _finite_or_null(part) for name, part in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -47,19 +49,24 @@ class NotFiniteError(ValueError):
 
 
 def write_potential(
-    path: str | PathLike[str], header: dict[str, Any], arrays: dict[str, np.ndarray]
+    path: str | PathLike[str], header: Settings, arrays: dict[str, np.ndarray]
 ) -> None:
-    """Write a file at once: readers never see a part of it."""
+    """Write a file at once: readers never see a part of it.
+
+    Args:
+        path: The file; folders that are not there are made.
+        header: Settings and statistics, as JSON can hold them.
+        arrays: Parameters and normalisation by name.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     text = dump_json({"format": FORMAT, **header})
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{_HEADER: np.array(text)}, **arrays)
-    partial.replace(path)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **{_HEADER: np.array(text)}, **arrays)
+    atomic_write(path, content.getvalue())
 
 
-def read_potential(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_potential(path: str | PathLike[str]) -> tuple[Settings, dict[str, np.ndarray]]:
     """Header and arrays of a file.
 
     Raises:
@@ -301,16 +308,16 @@ def write_nn_ascii(path: str | PathLike[str], network: AenetNetwork) -> None:
         *_integers([network.n_atoms]), *_integers([network.n_structures]),
         *_numbers([network.e_min, network.e_max, network.e_mean]),
     ]  # fmt: skip
-    Path(path).write_text("\n".join(lines) + "\n")
+    atomic_write(Path(path), ("\n".join(lines) + "\n").encode())
 
 
-def _integers(values: Sequence[Any] | np.ndarray) -> list[str]:
+def _integers(values: Sequence[int] | np.ndarray) -> list[str]:
     return [" ".join(f"{int(v):12d}" for v in part) for part in _chunks(values, 10)]
 
 
-def _numbers(values: Any) -> list[str]:
+def _numbers(values: Sequence[float] | np.ndarray) -> list[str]:
     return [" ".join(f"{float(v): .17e}" for v in part) for part in _chunks(values, 4)]
 
 
-def _chunks(values: Any, size: int) -> list[Any]:
+def _chunks(values: Sequence[float] | np.ndarray, size: int) -> list[Sequence[float] | np.ndarray]:
     return [values[start : start + size] for start in range(0, len(values), size)]

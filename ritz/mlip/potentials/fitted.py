@@ -2,21 +2,24 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
+from ritz.mlip.arrays import AnyArray
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.potentials import AbstractPotential, AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE, ClosePair, closest_of
 from ritz.wording import counted
+
+if TYPE_CHECKING:
+    from ritz.mlip.potentials.base import AbstractMLIP
 
 
 class FittedPotential(AbstractPotential):
@@ -34,7 +37,7 @@ class FittedPotential(AbstractPotential):
     def __init__(
         self,
         model: AbstractModel,
-        parameters: Any,
+        parameters: PyTree,
         normalisation: Normalisation,
         atomic_energies: Mapping[str, float],
         limits: Float[np.ndarray, "species species"] | None = None,
@@ -56,21 +59,21 @@ class FittedPotential(AbstractPotential):
         """Chemical symbols that the model knows."""
         return self.model.species
 
-    def least_distance(self, first: Any, second: Any) -> Any:
-        """The limits of the two species, see `ritz.mlip.least_distances.limits`."""
+    def least_distance(self, first: AnyArray, second: AnyArray) -> AnyArray:
+        """The limits of the two species, in Angstrom, see `pair_limits`."""
         return pair_limit(self.model.species, self.params["limits"], first, second)
 
-    def atomic_energies(self, params: Any, structure: AtomicGraph) -> Float[Array, " n_atoms"]:
+    def atomic_energies(self, params: PyTree, structure: AtomicGraph) -> Float[Array, " n_atoms"]:
         """The energy of each atom; NaN for species that the potential does not know."""
         return total_energies(self.model, params, structure)
 
-    def __call__(self, params: Any, structure: AtomicGraph) -> Float[Array, ""]:
+    def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
         """The sum of the energies of the atoms."""
         return jnp.sum(self.atomic_energies(params, structure))
 
 
 def total_energies(
-    model: AbstractModel, params: Any, structure: AtomicGraph
+    model: AbstractModel, params: PyTree, structure: AtomicGraph
 ) -> Float[Array, " n_atoms"]:
     """The energy of each atom, that of the free atom included; NaN for unknown species.
 
@@ -87,7 +90,9 @@ def total_energies(
     return jnp.asarray(jnp.where(structure.mask, total, 0), dtype)
 
 
-def pair_limit(species: Sequence[str], limits: Any, first: Any, second: Any) -> Any:
+def pair_limit(
+    species: Sequence[str], limits: AnyArray, first: AnyArray, second: AnyArray
+) -> AnyArray:
     """The limits of pairs by their atomic numbers; unknown species have that of the first one.
 
     Args:
@@ -126,7 +131,7 @@ class ClosePairs:
         structures: The structures.
     """
 
-    def __init__(self, potential: Any, structures: Sequence[Structure]):
+    def __init__(self, potential: "AbstractMLIP", structures: Sequence[Structure]):
         self._model, self._limits = potential.model, potential.limits
         self._structures = structures
         self.found: dict[int, ClosePair] = {}
@@ -208,12 +213,12 @@ class FittedCommittee(AbstractPotential):
         """Chemical symbols that the members know."""
         return self.model.species
 
-    def least_distance(self, first: Any, second: Any) -> Any:
+    def least_distance(self, first: AnyArray, second: AnyArray) -> AnyArray:
         """The largest limit of any member."""
         limits = self.params["limits"].max(axis=0)
         return pair_limit(self.model.species, limits, first, second)
 
-    def __call__(self, params: Any, structure: AtomicGraph) -> Float[Array, ""]:
+    def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
         """The mean of the members' energies."""
         each = jax.vmap(lambda own: total_energies(self.model, own, structure))(params)
         return jnp.mean(jnp.sum(each, axis=-1))

@@ -2,15 +2,19 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+
+from numpy.typing import DTypeLike
+from typing_extensions import override
 
 from ritz.checks import check_positive
-from ritz.mlip.arguments import check_dtype
+from ritz.driver.signatures import suggests_names
+from ritz.mlip.arrays import check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.models.graph import EnergyModule, GraphModel
 from ritz.mlip.models.painn import PaiNN
 from ritz.mlip.potentials.base import AbstractMLIP
 from ritz.mlip.training.config import TrainingConfig
+from ritz.types import Settings
 
 
 class GraphPotential(AbstractMLIP):
@@ -32,12 +36,13 @@ class GraphPotential(AbstractMLIP):
 
     model: GraphModel
 
+    @suggests_names
     def __init__(
         self,
         module: EnergyModule | None = None,
         species: Sequence[str] = (),
         cutoff: float | None = None,
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
     ):
         module = PaiNN() if module is None else module
         for name in ("init", "apply"):
@@ -55,13 +60,13 @@ class GraphPotential(AbstractMLIP):
         )
 
     @property
-    def module(self) -> Any:
+    def module(self) -> EnergyModule:
         """The module that gives the energies of atoms."""
         return self.model.module
 
     @property
+    @override
     def descriptor(self) -> None:
-        """There is none."""
         return None
 
     def __repr__(self) -> str:
@@ -72,11 +77,11 @@ class GraphPotential(AbstractMLIP):
         """Another one with the same module, without parameters."""
         return GraphPotential(self.module, self.species, self.model.cutoff, self.dtype)
 
+    @override
     def precision(self, config: TrainingConfig) -> str:
-        """That of the configuration; "auto" is `dtype`."""
         return self.dtype if config.precision == "auto" else config.precision
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> Settings:
         header = {
             "module": type(self.module).__name__,
             "species": self.species,
@@ -88,9 +93,7 @@ class GraphPotential(AbstractMLIP):
         return header
 
     @classmethod
-    def _from_header(
-        cls, header: dict[str, Any], module: EnergyModule | None = None
-    ) -> "GraphPotential":
+    def _from_header(cls, header: Settings, module: EnergyModule | None = None) -> "GraphPotential":
         """With the module of the file if it is one of Ritz, or the one that is given."""
         if module is None and "fields" not in header:
             raise ValueError(

@@ -2,20 +2,23 @@
 
 import dataclasses
 import functools
+import io
 import itertools
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ase.io
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from ase import Atoms
+from jaxtyping import Float, PyTree
 
 from ritz.extras import needs
+from ritz.folders.files import atomic_write
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.pack import Split, gather, pack
 from ritz.mlip.batching.plan import fixed_plan
@@ -23,11 +26,19 @@ from ritz.mlip.batching.survey import labels_of
 from ritz.mlip.data.datasets import AbstractDataset, free_atoms_energy
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Prediction
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import (
+    AbstractModel,
+    Batch,
+    GroupCapacity,
+    Normalisation,
+    Prediction,
+)
 from ritz.mlip.potentials.fitted import ClosePairs
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.losses import stress_of
+
+if TYPE_CHECKING:
+    from ritz.mlip.potentials.base import AbstractMLIP
 
 
 @dataclasses.dataclass
@@ -147,7 +158,9 @@ AT_ONCE = 1024
 """Number of structures that are packed at once; bounds the memory."""
 
 
-def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) -> PredictOut:
+def predict(
+    potential: "AbstractMLIP", structures: Sequence[Structure], eval_forces: bool
+) -> PredictOut:
     """Energies of structures, and forces if they are asked for."""
     found = [
         _predict_some(
@@ -158,7 +171,9 @@ def predict(potential: Any, structures: Sequence[Structure], eval_forces: bool) 
     return found[0] if len(found) == 1 else concatenated(found)
 
 
-def predict_dataset(potential: Any, dataset: AbstractDataset, eval_forces: bool) -> PredictOut:
+def predict_dataset(
+    potential: "AbstractMLIP", dataset: AbstractDataset, eval_forces: bool
+) -> PredictOut:
     """Predict for a data set, whose structures are read some at a time."""
     found = []
     for begin in range(0, len(dataset), AT_ONCE):
@@ -184,7 +199,10 @@ def concatenated(parts: Sequence[PredictOut]) -> PredictOut:
 
 
 def _predict_some(
-    potential: Any, structures: Sequence[Structure], eval_forces: bool, numbers: Iterable[int]
+    potential: "AbstractMLIP",
+    structures: Sequence[Structure],
+    eval_forces: bool,
+    numbers: Iterable[int],
 ) -> PredictOut:
     """Some structures; those without a name are called by their numbers."""
     model = potential.model
@@ -212,25 +230,29 @@ def _predict_some(
             (split, potential.parameters, potential.normalisation), jnp.dtype(potential.dtype)
         )
         energies = np.empty(len(bare))
-        forces: list[Any] = [None] * len(bare)
+        forces: list[np.ndarray] = [np.empty(0)] * len(bare)
         stress = np.full((len(bare), 3, 3), np.nan)
         (capacity,), (plan,) = fixed_plan(split, BATCH, eval_forces)
         for ids in np.asarray(plan):
-            found, stresses, batch = _predict_batch(
-                model, capacity, split, parameters=parameters, normalisation=normalisation, ids=ids
+            predicted, stresses, batch = _predict_batch(
+                model,
+                capacity,
+                split,
+                parameters=parameters,
+                normalisation=normalisation,
+                ids=jnp.asarray(ids),
             )
-            there = ids >= 0
-            energies[ids[there]] = np.asarray(found.energy)[there]
+            filled = ids >= 0
+            energies[ids[filled]] = np.asarray(predicted.energy)[filled]
             if eval_forces:
-                stress[ids[there]] = np.asarray(stresses)[there]
-                slots = np.where(batch.valid, batch.slot, -1)
-                _scatter(
-                    forces, found.forces, ids, slots=slots, structures=bare, species=model.species
-                )
+                stress[ids[filled]] = np.asarray(stresses)[filled]
+                slots, known = np.where(batch.valid, batch.slot, -1), model.species
+                batch_forces = np.asarray(predicted.forces, float)
+                _scatter(forces, batch_forces, ids, slots=slots, structures=bare, species=known)
     stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
     sizes = np.array([len(s) for s in structures])
     free_atoms = [free_atoms_energy(s, potential.atomic_energies) for s in structures]
-    total = energies + float(potential.normalisation.e_shift) * sizes + np.array(free_atoms)
+    total = energies + float(potential.check_trained().e_shift) * sizes + np.array(free_atoms)
     for place in watch.report(names):
         total[place] = stress[place] = np.nan
         if eval_forces:
@@ -251,10 +273,10 @@ def _predict_batch(
     model: AbstractModel,
     capacity: GroupCapacity,
     split: Split,
-    parameters: Any,
+    parameters: PyTree,
     normalisation: Normalisation,
-    ids: Any,
-) -> tuple[Prediction, Any, Batch]:
+    ids: jax.Array,
+) -> tuple[Prediction, jax.Array | None, Batch]:
     (batch,) = gather(split, [ids], [capacity])
     prediction = model.predict(parameters, normalisation, batch, capacity)
     stress = None if prediction.virial is None else stress_of(prediction.virial, batch)
@@ -262,20 +284,24 @@ def _predict_batch(
 
 
 def _scatter(
-    forces: list[Any], found: Any, ids: Any, slots: Any, structures: Any, species: Any
+    forces: list[np.ndarray],
+    batch_forces: np.ndarray,
+    ids: np.ndarray,
+    slots: np.ndarray,
+    structures: Sequence[Structure],
+    species: Sequence[str],
 ) -> None:
     """Put forces, ordered by species, into the order of the structures' atoms."""
-    found = np.asarray(found, float)
     for slot, index in enumerate(ids):
         if index >= 0:
             kinds = [species.index(s) for s in structures[index].species]
             order = np.argsort(kinds, kind="stable")
             forces[index] = np.empty((len(order), 3))
-            forces[index][order] = found[slots == slot]
+            forces[index][order] = batch_forces[slots == slot]
 
 
 def save_predictions(
-    potential: Any,
+    potential: "AbstractMLIP",
     datasets: Sequence[AbstractDataset | None],
     config: TrainingConfig,
     folder: Path,
@@ -292,13 +318,16 @@ def save_predictions(
         found = potential.predict_dataset(dataset, config.save_forces)
         tables[split] = found.to_dataframe()
         if config.save_energies:
-            tables[split].to_csv(folder / f"energies_{split}.csv", index=False)
+            text = tables[split].to_csv(index=False)
+            atomic_write(folder / f"energies_{split}.csv", text.encode())
         if config.save_forces:
-            ase.io.write(folder / f"forces_{split}.extxyz", _predicted_atoms(dataset, found))
+            frames = io.StringIO()
+            ase.io.write(frames, _predicted_atoms(dataset, found), format="extxyz")
+            atomic_write(folder / f"forces_{split}.extxyz", frames.getvalue().encode())
     return tables
 
 
-def _predicted_atoms(dataset: AbstractDataset, found: PredictOut) -> list[Any]:
+def _predicted_atoms(dataset: AbstractDataset, found: PredictOut) -> list[Atoms]:
     listed = []
     assert found.forces is not None
     for place, structure in enumerate(dataset):

@@ -6,19 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ritz.driver.arguments import listed
 from ritz.driver.stop import StopReason
-from ritz.mlip.arguments import default_device
+from ritz.mlip.arrays import default_device
 from ritz.mlip.data.datasets import Featurizer
 from ritz.mlip.potentials.predictions import save_predictions
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.prepare import GivenData, Splits, resolve
-from ritz.mlip.training.result import TrainOut
-from ritz.mlip.training.run import run_training
+from ritz.mlip.training.run import TrainOut, run_training
 from ritz.mlip.training.start import best_files, start_of
+
+if TYPE_CHECKING:
+    from ritz.mlip.potentials.base import AbstractMLIP
 
 _logger = logging.getLogger(__name__)
 
@@ -31,9 +33,9 @@ class Trainee:
     """Computes the features; None for potentials without features."""
     make_driver: Callable[[Splits, TrainingConfig], AbstractTraining]
     """Makes the driver that trains it."""
-    take: Callable[[AbstractTraining], Sequence[Any]]
+    take: Callable[[AbstractTraining], Sequence["AbstractMLIP"]]
     """Takes the trained parameters from the driver; gives the potentials that have them."""
-    load: Callable[[Any], Any]
+    load: Callable[[Path], "AbstractMLIP"]
     """Reads a potential from a file."""
     is_committee: bool = False
 
@@ -52,8 +54,8 @@ def train(
     *,
     resume_from: str | PathLike[str] | None,
     in_total: bool,
-    callback: Any,
-    out: Any,
+    callback: object,
+    out: object,
     folders: Sequence[Path] = (),
 ) -> list[TrainOut]:
     """Train, and write what the configuration asks for.
@@ -101,7 +103,9 @@ def train(
     return outs
 
 
-def _save(potentials: Sequence[Any], best: Sequence[Path], folders: Sequence[Path]) -> None:
+def _save(
+    potentials: Sequence["AbstractMLIP"], best: Sequence[Path], folders: Sequence[Path]
+) -> None:
     """Write the potentials, or none of them if any has parameters that are not finite."""
     models = [folder / "model.npz" for folder in folders]
     for potential in potentials if best or models else ():

@@ -1,15 +1,19 @@
 """Callbacks that go by epochs."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
+from typing_extensions import override
 
 from ritz.callbacks.progress_bar import AbstractBar
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
+from ritz.types import Row, Settings
+
+if TYPE_CHECKING:
+    from ritz.mlip.training.driver import AbstractTraining
 
 
 class EpochCallback(AbstractCallback):
@@ -27,7 +31,7 @@ class EpochCallback(AbstractCallback):
 
     _n_batches = 0
 
-    def check_run(self, driver: Any, resume: bool) -> None:
+    def check_run(self, driver: "AbstractTraining", resume: bool) -> None:
         """Note the number of batches: a resumed run asks for live steps before it starts.
 
         Raises:
@@ -40,24 +44,24 @@ class EpochCallback(AbstractCallback):
             )
         self._n_batches = n_batches
 
-    def on_epoch_start(self, epoch: int, driver: Any) -> None:
+    def on_epoch_start(self, epoch: int, driver: "AbstractTraining") -> None:
         """Called before the first step of an epoch; they are counted from 0."""
 
-    def on_epoch_end(self, epoch: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_epoch_end(self, epoch: int, log_data: Row, driver: "AbstractTraining") -> None:
         """Called after the last step of an epoch, whose row has the errors of both splits."""
 
-    def on_step_start(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_start(self, step: int, log_data: Row, driver: "AbstractTraining") -> None:
         """Call `on_epoch_start` at the first step of an epoch."""
         if step % driver.n_batches == 0:
             self.on_epoch_start(step // driver.n_batches, driver)
 
-    def on_step_end(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def on_step_end(self, step: int, log_data: Row, driver: "AbstractTraining") -> None:
         """Call `on_epoch_end` at the last step of an epoch."""
         self._n_batches = driver.n_batches
         if (step + 1) % driver.n_batches == 0:
             self.on_epoch_end(step // driver.n_batches, log_data, driver)
 
-    def on_run_start(self, step: int, driver: Any) -> None:
+    def on_run_start(self, step: int, driver: "AbstractTraining") -> None:
         """Note the number of batches in an epoch."""
         self._n_batches = driver.n_batches
 
@@ -65,8 +69,8 @@ class EpochCallback(AbstractCallback):
         """Only at the end of epochs, and only if that is asked for."""
         return self.live_epochs and self._n_batches > 0 and (step + 1) % self._n_batches == 0
 
+    @override
     def ends_block(self, step: int) -> bool:
-        """Never by itself."""
         return False
 
 
@@ -78,10 +82,10 @@ class EpochHistory(AbstractCallback):
     decides = False
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
         """Epoch, errors, learning rate and seconds."""
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: "AbstractTraining") -> None:
         """Store the errors of the row, if it has any."""
         if "RMSE_train" not in log_data:
             return
@@ -124,11 +128,11 @@ class EpochProgress(AbstractBar):
     def __init__(self, batches: bool = False):
         super().__init__()
         self.batches = batches
-        self._batch_bar: Any = None
+        self._batch_bar: tqdm | None = None
         self._errors = ""
 
-    def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
-        """Count epochs."""
+    @override
+    def open_bar(self, step: int, driver: "AbstractTraining") -> Settings:
         self._errors, n_batches = "", driver.n_batches
         if self.batches:
             self._batch_bar = tqdm(
@@ -137,7 +141,7 @@ class EpochProgress(AbstractBar):
         total, done = driver.target_step // n_batches, step // n_batches
         return {"total": total, "initial": done, "unit": "epoch"}
 
-    def before_parameter_update(self, step: int, log_data: dict[str, Any], driver: Any) -> None:
+    def before_parameter_update(self, step: int, log_data: Row, driver: "AbstractTraining") -> None:
         """Remember the errors, which are in the last row of an epoch."""
         super().before_parameter_update(step, log_data, driver)
         names = ("RMSE_train", "RMSE_test", "RMSE_force_train", "RMSE_force_test")
@@ -145,14 +149,14 @@ class EpochProgress(AbstractBar):
             shown = [f"{name}={log_data[name]:.4g}" for name in names if name in log_data]
             self._errors = ", ".join(shown)
 
-    def show(self, done: int, row: Mapping[str, Any], driver: Any) -> tuple[int, str]:
+    def show(self, done: int, row: Row, driver: "AbstractTraining") -> tuple[int, str]:
         """How many epochs have ended, and the errors after the last."""
         if self._batch_bar is not None:
             self._batch_bar.n = done % driver.n_batches
             self._batch_bar.refresh()
         return done // driver.n_batches, self._errors
 
-    def _close(self, step: int, driver: Any) -> None:
+    def _close(self, step: int, driver: "AbstractTraining") -> None:
         super()._close(step, driver)
         bar, self._batch_bar = self._batch_bar, None
         if bar is not None:

@@ -2,23 +2,26 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import optax
+from numpy.typing import ArrayLike
 
 from ritz.checks import check_flag
 from ritz.driver.divergence import POLICIES
-from ritz.mlip.arguments import check_device
+from ritz.driver.signatures import suggests_fields
+from ritz.mlip.arrays import check_device
 from ritz.mlip.batching.memory import DataSettings
 from ritz.mlip.training import config_fields as allow
 from ritz.mlip.training.config_fields import check_fields, fields_where, setting
 from ritz.mlip.training.losses import KINDS, WEIGHT_SCHEDULES
 from ritz.mlip.training.optimisers import SCHEDULES, Adam, Method, Rates, as_method
+from ritz.types import Settings
 
 SAMPLING_POLICIES = ("uniform", "energy_weighted", "error_weighted")
 """Ways to draw structures into batches."""
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """Configuration of training; every field is checked on construction.
@@ -28,48 +31,49 @@ class TrainingConfig:
             the saved run has completed; `ritz mlip train` counts them from its beginning.
         method: `Adam`, `AdamW` or `SGD`, with learning rate and batch size; or any
             `optax.GradientTransformation`, with 32 structures in a batch, see `OptaxMethod`.
-        testpercent: Which percentage of the structures is held out for validation.
+        testpercent: Percentage of the structures that is held out for validation.
         seed: Seeds first parameters, batches, weighted sampling and force subsets; None for 0.
         split_seed: Seeds which structures are held out; None takes `seed`.
         force_weight: alpha in (1 - alpha) L_E + alpha L_F; 0 trains on energies alone.
-        stress_weight: What L_S, of stress components in eV/Angstrom^3, is multiplied with.
+        stress_weight: beta, the factor of L_S, which is of stress components in eV/Angstrom^3.
         final_force_weight: What `force_weight` becomes in the course of the epochs; None for no
             change. `validation_loss` takes the last values, so that epochs compare.
         final_stress_weight: The same for `stress_weight`.
         weight_schedule: How they change: "linear", "cosine", or "step" after three quarters.
         loss: "rmse", "mse" or "huber": the form of L_E, L_F and L_S.
-        huber_delta: From which error on Huber's loss is linear, in the units of each.
-        force_fraction: Which fraction of the structures with forces adds to L_F.
+        huber_delta: Error beyond which Huber's loss is linear, in the units of L_E, L_F and L_S.
+        force_fraction: Fraction of the structures with forces that adds to L_F.
         force_sampling: "random" chooses others every `force_resample_num_epochs`; "fixed" does not.
-        force_resample_num_epochs: 0 for never.
-        force_min_structures_per_epoch: How many add to L_F at the least.
-        force_scale_unbiased: Whether L_F is divided by the root of the fraction of atoms with
-            forces that it is of, in each batch.
+        force_resample_num_epochs: Epochs after which others are chosen; 0 for never.
+        force_min_structures_per_epoch: Smallest number of structures that add to L_F.
+        force_scale_unbiased: Whether L_F is divided, in each batch, by the root of the fraction of
+            the atoms with known forces that add to it.
         sampling_policy: "uniform": each structure once an epoch; "energy_weighted": more often
             where the energy is low; "error_weighted": more often where it is wrong.
         max_energy: Structures with more energy per atom, in eV and less that of the atoms, are
             left out.
         max_forces: Structures with a larger force on an atom, in eV/Angstrom, are left out.
-        atomic_energies: By species, in eV; what is taken off total energies. Others have 0.
+        atomic_energies: Energies of free atoms by species, in eV, taken off total energies; for all
+            species of the structures, or None for 0.
         normalize_features: Whether features get mean 0 and standard deviation 1 over the training
             split.
         normalize_energy: Whether energies per atom get the range from -1 to 1.
-        E_shift: In eV per atom, in place of the middle of that range.
-        E_scaling: In 1/eV, in place of 2 over its width.
+        E_shift: In eV per atom, in place of the middle of the energies per atom.
+        E_scaling: In 1/eV, in place of 2 over the width of their range.
         feature_stats: Arrays "mean" and "std", or "cov" for the variance, in place of those found.
         schedule: How the learning rate falls within `iterations`: "constant", "cosine" or
             "exponential".
-        final_fraction: To which fraction of itself it falls.
-        warmup_epochs: In how many epochs it rises from zero before; None for 5, or a quarter of
-            `iterations` where that is less.
+        final_fraction: Fraction of itself that the learning rate falls to.
+        warmup_epochs: Number of epochs in which it first rises from zero; None for 5, or a quarter
+            of `iterations` where that is less.
         gradient_clip: The largest norm of a gradient; None for no limit.
         use_scheduler: Whether the learning rate is lowered when validation stalls.
-        scheduler_patience: After how many epochs without improvement.
-        scheduler_factor: What it is multiplied with.
+        scheduler_patience: Number of epochs without improvement after which it is lowered.
+        scheduler_factor: Factor, below 1, that it is then multiplied with.
         scheduler_min_lr: It is never lowered below this.
         checkpoint_dir: Where checkpoints are saved; None for none.
-        checkpoint_interval: After how many epochs; 0 for none.
-        max_checkpoints: How many are kept; None for all.
+        checkpoint_interval: Number of epochs between checkpoints; 0 for none.
+        max_checkpoints: Number of checkpoints that are kept; None for all.
         accept_changes: What may differ from the saved run where training goes on, such as
             "callbacks" or "config".
         on_divergence: What happens when the loss, the update or the parameters are not finite:
@@ -88,18 +92,19 @@ class TrainingConfig:
             free.
         cache_features: Whether features are kept in memory where data are streamed; otherwise
             they are there anyway.
-        cache_feature_max_entries: Of how many structures, in each split; None for all.
+        cache_feature_max_entries: Largest number of structures whose features are kept, in each
+            split; None for all.
         cache_neighbors: The same for pairs of neighbours.
-        cache_neighbor_max_entries: Of how many structures.
+        cache_neighbor_max_entries: Largest number of structures whose pairs are kept.
         cache_force_triplets: The same for derivatives of the features.
-        cache_force_triplet_max_entries: Of how many structures.
+        cache_force_triplet_max_entries: Largest number of structures whose derivatives are kept.
         cache_persist_dir: Where features, and for forces their derivatives, are kept in files
             that other runs with the same data and descriptor take them from; None for nowhere.
-        cache_scope: "train", "val" or "all": for which split the caches and the files are.
+        cache_scope: The split that caches and files are for: "train", "val" or "all".
         cache_warmup: Whether the caches are filled before the first epoch.
-        num_workers: How many threads prepare streamed data; 0 for one, which prepares the next
-            window while the present one is trained on.
-        prefetch_factor: How many windows each of `num_workers` threads prepares ahead.
+        num_workers: Number of threads that prepare streamed data; 0 for one, which prepares the
+            next window while the present one is trained on.
+        prefetch_factor: Number of windows that each of `num_workers` threads prepares ahead.
         persistent_workers: Whether the threads live on between epochs.
         save_energies: Whether predicted energies of both splits are written.
         save_forces: The same for forces.
@@ -146,7 +151,7 @@ class TrainingConfig:
     normalize_energy: bool = setting(True, check_flag, "normalisation")
     E_shift: float | None = setting(None, None, "normalisation")
     E_scaling: float | None = setting(None, allow.optional(allow.positive), "normalisation")
-    feature_stats: Mapping[str, Any] | None = setting(
+    feature_stats: Mapping[str, ArrayLike] | None = setting(
         None, allow.feature_statistics, "normalisation"
     )
     schedule: str = setting("constant", allow.one_of(*SCHEDULES), "optimiser", fixed=True)
@@ -204,14 +209,14 @@ class TrainingConfig:
             )
 
     def warmup(self, n_epochs: int) -> int:
-        """In how many epochs of a run of `n_epochs` the learning rate rises from zero."""
+        """Number of epochs, in a run of `n_epochs`, in which the learning rate rises from zero."""
         return min(5, n_epochs // 4) if self.warmup_epochs is None else self.warmup_epochs
 
     def rates(self, n_epochs: int, n_batches: int) -> Rates:
         """Schedule of the learning rate.
 
         Args:
-            n_epochs: How many epochs it has.
+            n_epochs: Number of epochs of the run.
             n_batches: Steps of an epoch.
         """
         warmup = self.warmup(n_epochs)
@@ -246,7 +251,7 @@ class TrainingConfig:
 
     @property
     def resample_every(self) -> int:
-        """After how many epochs other structures add to the force loss; 0 for never."""
+        """Number of epochs after which other structures add to the force loss; 0 for never."""
         return 0 if self.force_sampling == "fixed" else self.force_resample_num_epochs
 
     def n_supervised(self, n_labelled: int) -> int:
@@ -268,7 +273,7 @@ class TrainingConfig:
         return None if first == last else self.weight_schedule
 
     @property
-    def of_steps(self) -> dict[str, Any]:
+    def of_steps(self) -> Settings:
         """Fields that a resumed run must share with the saved one."""
         return fields_where(self, fixed=True)
 

@@ -2,20 +2,30 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ritz.checks import check_choice, check_count, check_fraction, check_positive, check_seed
-from ritz.mlip.arguments import check_dtype
+from ritz.mlip.arrays import check_dtype
 from ritz.mlip.training.optimisers import as_method
+from ritz.types import Settings
 
-Check = Callable[[str, Any], Any]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Check = Callable[[str, Any], object]
 """Takes the name of a field and its value; raises an error if the value is not allowed."""
 
 
 def setting(
-    default: Any, check: Check | None, group: str, *, fixed: bool = False, make: Any = None
+    default: object,
+    check: Check | None,
+    group: str,
+    *,
+    fixed: bool = False,
+    make: Callable[[], object] | None = None,
 ) -> Any:
     """A field of a configuration.
 
@@ -33,7 +43,7 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def check_fields(config: Any) -> None:
+def check_fields(config: "DataclassInstance") -> None:
     """Check every field of a configuration.
 
     Raises:
@@ -47,7 +57,7 @@ def check_fields(config: Any) -> None:
             check(field.name, getattr(config, field.name))
 
 
-def fields_where(config: Any, **metadata: Any) -> dict[str, Any]:
+def fields_where(config: "DataclassInstance", **metadata: object) -> Settings:
     """The fields whose metadata have some values, such as `group="memory"` or `fixed=True`."""
     return {
         field.name: getattr(config, field.name)
@@ -70,56 +80,56 @@ def count(least: int) -> Check:
 
 
 def one_of(*allowed: str) -> Check:
-    """One of some names."""
+    """One of the names that are allowed."""
     return lambda name, value: check_choice(name, value, allowed)
 
 
-def positive(name: str, value: Any) -> None:
+def positive(name: str, value: object) -> None:
     """A finite number above zero."""
     check_positive(name, value)
 
 
-def not_negative(name: str, value: Any) -> None:
+def not_negative(name: str, value: object) -> None:
     """A finite number of at least zero."""
     check_positive(name, value, or_zero=True)
 
 
-def fraction(name: str, value: Any) -> None:
+def fraction(name: str, value: object) -> None:
     """A number from 0 to 1."""
     check_fraction(name, value)
 
 
-def below_one(name: str, value: Any) -> None:
+def below_one(name: str, value: object) -> None:
     """A number above 0 and below 1."""
     if check_positive(name, value) >= 1:
         raise ValueError(f"{name} must be below 1, but {value!r} was given.")
 
 
-def percentage_left_out(name: str, value: Any) -> None:
+def percentage_left_out(name: str, value: object) -> None:
     """A percentage below 100, so that something is left."""
     if check_fraction(name, value, 100) == 100:
         raise ValueError(f"{name} must be below 100, or nothing is left to train on.")
 
 
-def seed(name: str, value: Any) -> None:
+def seed(name: str, value: object) -> None:
     """None, or a seed that JAX takes."""
     if value is not None:
         check_seed(name, check_count(name, value, 0))
 
 
-def precision(name: str, value: Any) -> None:
+def precision(name: str, value: DTypeLike) -> None:
     """The name of a precision, or "auto"."""
     if value != "auto":
         check_dtype(name, value)
 
 
-def optimiser(name: str, value: Any) -> None:
+def optimiser(name: str, value: object) -> None:
     """An optimiser of `ritz.mlip`, or a transformation of optax."""
     as_method(value, name)
 
 
-def memory_mode(name: str, value: Any) -> None:
-    """Where data are."""
+def memory_mode(name: str, value: object) -> None:
+    """Where data are kept: "gpu", or "cpu" for the memory of the host."""
     check_choice(name, value, ("gpu", "cpu", "mixed"))
     if value == "mixed":
         raise NotImplementedError(
@@ -141,7 +151,7 @@ def energies(name: str, value: Mapping[str, float] | None) -> None:
             raise ValueError(f"{name} must be finite numbers in eV, but {symbol} has {energy!r}.")
 
 
-def feature_statistics(name: str, value: Any) -> None:
+def feature_statistics(name: str, value: object) -> None:
     """None, or a mean, and a standard deviation or variance, of features."""
     if value is not None and not (
         isinstance(value, Mapping) and "mean" in value and {"std", "cov"} & set(value)

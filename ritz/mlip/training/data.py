@@ -1,23 +1,28 @@
 """The data of a driver, on the device or streamed to it window by window."""
 
 from collections.abc import Hashable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.memory import DataSettings
 from ritz.mlip.batching.pack import Split
 from ritz.mlip.batching.plan import Capacity, Plan, fixed_plan
 from ritz.mlip.batching.stream import DataStream, Ids, Prefetch
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.mlip.training.config import TrainingConfig
-from ritz.mlip.training.evaluation import MapMembers, split_error_sums
 from ritz.mlip.training.kernel import TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import ErrorSums, add_sums, named_errors
+from ritz.mlip.training.losses import (
+    ErrorSums,
+    MapMembers,
+    Scalar,
+    add_sums,
+    named_errors,
+    split_error_sums,
+)
 from ritz.mlip.training.prepare import PreparedData
 
 
@@ -45,7 +50,7 @@ class Windows:
             stream.window, max(1, settings.num_workers), settings.persistent_workers
         )
         self._knows_next = config.sampling_policy != "error_weighted"
-        self._present: Any = None
+        self._present: tuple[int, int] | None = None
 
     def forget(self) -> None:
         """Forget the window on the device, and those made ahead: the plan has changed."""
@@ -120,14 +125,14 @@ def plan_windows(
 
 
 def error_sums_of(
-    model: Any,
+    model: AbstractModel,
     data: Split | DataStream,
     capacity: Capacity,
     plan: Plan,
     settings: DataSettings,
     map_members: MapMembers,
-    normalisation: Any,
-    networks: Any,
+    normalisation: Normalisation,
+    networks: PyTree,
 ) -> ErrorSums:
     """The errors of networks on the batches of a plan, of data on the device or streamed ones.
 
@@ -155,12 +160,13 @@ def error_sums_of(
 
     if isinstance(data, Split):
         return of_part(data, plan)
-    found: Any = None
+    found: ErrorSums | None = None
     size = window_size(data, capacity, settings, len(plan[0]))
     known = on_device(data.split, np.dtype(data.dtype))
     for window, own in plan_windows(data, capacity, plan, size):
         more = of_part(with_labels(window, known), own)
         found = more if found is None else add_sums(found, more)
+    assert found is not None
     return found
 
 
@@ -170,7 +176,7 @@ _sums = jax.jit(split_error_sums, static_argnums=(0, 1, 2))
 class TrainedState:
     """The state of training: the networks, and how their inputs and outputs are scaled."""
 
-    def __init__(self, parameters: Any, normalisation: Normalisation):
+    def __init__(self, parameters: PyTree, normalisation: Normalisation):
         self.parameters = parameters
         self.normalisation = normalisation
 
@@ -191,7 +197,7 @@ class TrainingData:
         model: AbstractModel,
         prepared: PreparedData,
         config: TrainingConfig,
-        real: Any,
+        real: np.dtype,
         map_members: MapMembers,
     ):
         assert prepared.train is not None
@@ -262,13 +268,13 @@ class TrainingData:
             networks=state.parameters,
         )
 
-    def errors(self, state: TrainedState) -> dict[str, Any]:
+    def errors(self, state: TrainedState) -> dict[str, np.ndarray]:
         """The errors of a state on all structures of both splits, by name."""
-        found: dict[str, Any] = {}
+        errors: dict[str, Scalar] = {}
         for name in ("train",) if self.test is None else ("train", "test"):
             sums = self.error_sums(name, state, *self.whole_plan(name))
-            found |= {k: np.asarray(v) for k, v in named_errors(sums, name, True).items()}
-        return found
+            errors |= named_errors(sums, name, jnp.asarray(True))
+        return {name: np.asarray(value) for name, value in errors.items()}
 
 
 def _without_rows(data: Split | DataStream) -> Split:

@@ -1,17 +1,17 @@
 """The driver that trains a potential."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 from typing_extensions import override
 
 from ritz.callbacks import BestState
 from ritz.driver import GrowingDriver
 from ritz.driver.callback import AbstractCallback
-from ritz.mlip.arrays import on_device
+from ritz.mlip.arrays import Tree, on_device
 from ritz.mlip.batching.pack import Split
 from ritz.mlip.batching.plan import (
     Capacity,
@@ -21,16 +21,15 @@ from ritz.mlip.batching.plan import (
     first_capacity,
     first_supervised,
 )
-from ritz.mlip.models.abstract_model import AbstractModel, GroupCapacity
+from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.data import TrainedState, TrainingData
-from ritz.mlip.training.evaluation import MapMembers, map_single
-from ritz.mlip.training.kernel import BatchErrors, Settings, TrainingCarry, TrainingKernel
-from ritz.mlip.training.losses import Loss
+from ritz.mlip.training.kernel import BatchErrors, StepSettings, TrainingCarry, TrainingKernel
+from ritz.mlip.training.losses import Loss, MapMembers, map_single
 from ritz.mlip.training.optimisers import Rates, optimizer
 from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of
-from ritz.types import State
+from ritz.types import Row, Settings, State
 
 _NOT_SAVED = ("plan", "last_batch", "validation")
 """Fields of the carry that follow from the others."""
@@ -72,7 +71,7 @@ class AbstractTraining(GrowingDriver):
     def __init__(
         self,
         model: AbstractModel,
-        networks: Any,
+        networks: PyTree,
         prepared: PreparedData,
         config: TrainingConfig,
         dtype: str,
@@ -129,7 +128,7 @@ class AbstractTraining(GrowingDriver):
     @override
     def rebuild(self) -> None:
         config = self.config
-        settings = Settings(
+        settings = StepSettings(
             self.model,
             optimizer(config.optimiser, self._rates, config.gradient_clip),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
@@ -157,7 +156,7 @@ class AbstractTraining(GrowingDriver):
         )
         self._member = self._spread(kernel, False)
 
-    def _spread(self, tree: Any, by_member: bool) -> Any:
+    def _spread(self, tree: Tree, by_member: bool) -> Tree:
         """Arrays on all devices that are used, here one; members may be the first axis."""
         return tree
 
@@ -171,7 +170,9 @@ class AbstractTraining(GrowingDriver):
     n_members = 1
     """Number of potentials that are trained."""
 
-    def best_parameters(self, monitor: str, score: Any = None) -> AbstractCallback:
+    def best_parameters(
+        self, monitor: str, score: np.ndarray | float | None = None
+    ) -> AbstractCallback:
         """A callback that keeps the best parameters, and restores them when a run ends.
 
         Args:
@@ -206,7 +207,7 @@ class AbstractTraining(GrowingDriver):
             scale: The `rate_scale` that a callback has logged for the step.
         """
         method = self.config.optimiser
-        return scale * float(self._rates.of(method.learning_rate)(self.step_count))
+        return scale * float(np.asarray(self._rates.of(method.learning_rate)(self.step_count)))
 
     # What the loop needs.
 
@@ -220,7 +221,7 @@ class AbstractTraining(GrowingDriver):
         self.state.parameters = carry.params
         self._carry = carry
 
-    batch: Any = None
+    batch: tuple[Batch, ...] | None = None
     """The structures of this step, or None."""
 
     def attend(self) -> None:
@@ -253,7 +254,7 @@ class AbstractTraining(GrowingDriver):
         super().end_run()
         self._data.close()
 
-    def errors(self) -> dict[str, Any]:
+    def errors(self) -> dict[str, np.ndarray]:
         """The errors of both splits at the present parameters, each over all of its structures.
 
         `RMSE_train`, `MAE_train` and so on, as they are logged at the end of epochs; of a
@@ -310,7 +311,7 @@ class AbstractTraining(GrowingDriver):
         self._refuse_deferred("set driver.rate_scale")
         self._carry = self._carry._replace(rate_scale=jnp.asarray(scale, self.dtype))
 
-    def _log_additional_data(self, log_data: dict[str, Any]) -> None:
+    def _log_additional_data(self, log_data: Row) -> None:
         """Log errors only in the last step of an epoch."""
         found = dict(self._metrics)
         if not found.pop("epoch_ends"):
@@ -319,7 +320,7 @@ class AbstractTraining(GrowingDriver):
         log_data.update(found)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """What the results depend on besides the state."""
         return {
             **super().settings,

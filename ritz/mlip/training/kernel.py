@@ -1,12 +1,13 @@
 """A step of training: a batch, its gradient, and the optimiser's step."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from ritz.driver import Kernel, Proposal
 from ritz.mlip.batching.pack import Split, gather
@@ -18,17 +19,19 @@ from ritz.mlip.batching.plan import (
     error_weights,
     random_subset,
 )
-from ritz.mlip.models.abstract_model import AbstractModel, Batch
-from ritz.mlip.models.normalisation import Normalisation
-from ritz.mlip.training.evaluation import MapMembers, map_single, split_error_sums
+from ritz.mlip.models.abstract_model import AbstractModel, Batch, Normalisation
 from ritz.mlip.training.losses import (
     ErrorSums,
     Loss,
+    MapMembers,
     Residuals,
+    Scalar,
     add_sums,
     error_sums,
+    loss_of_batch,
+    map_single,
     named_errors,
-    residuals,
+    split_error_sums,
     validation_loss,
     weight_at,
     zero_sums,
@@ -40,8 +43,9 @@ class Scores(NamedTuple):
     """The latest errors of structures, for `sampling_policy="error_weighted"`."""
 
     latest: Float[Array, " structures"]
+    """Means of |energy error| per atom, in eV, over the last epoch with the structure; 1 before."""
     total: Float[Array, " structures"]
-    """Sums of |energy error| per atom in this epoch."""
+    """Sums of |energy error| per atom in this epoch, in eV."""
     count: Float[Array, " structures"]
     """Number of batches of this epoch that had the structure."""
 
@@ -51,15 +55,17 @@ class BatchErrors(NamedTuple):
 
     sums: ErrorSums
     ids: Int[Array, " slots"]
+    """The structure in each slot; -1 for none."""
     errors: Float[Array, " slots"]
-    """|energy error| per atom."""
+    """|energy error| per atom, in eV."""
 
 
 class TrainingCarry(NamedTuple):
     """State that a step passes on to the next one."""
 
-    params: Any
-    optimizer_state: Any
+    params: PyTree
+    """The networks; of a committee, the first axis is the member, as in `optimizer_state`."""
+    optimizer_state: optax.OptState
     key: Key[Array, ""]
     """Random key of the plan of this epoch."""
     rate_scale: Float[Array, ""]
@@ -82,7 +88,7 @@ class TrainingCarry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class StepSettings:
     """Static settings of a compiled step; hashable."""
 
     model: AbstractModel
@@ -117,9 +123,7 @@ class TrainingKernel(Kernel):
     """Weights of forces and stress in the loss, first and last."""
     n_epochs: Float[Array, ""]
     """Number of epochs in which these change."""
-    settings: Settings = dataclasses.field(metadata={"static": True})
-
-    # The three parts of a step.
+    settings: StepSettings = dataclasses.field(metadata={"static": True})
 
     def sample(self, carry: TrainingCarry) -> tuple[TrainingCarry, tuple[Batch, ...]]:
         """The next batch of the epoch."""
@@ -133,31 +137,28 @@ class TrainingKernel(Kernel):
         return self.propose_given(carry, batch, self.validate(carry, map_single))
 
     def propose_given(
-        self, carry: TrainingCarry, batch: tuple[Batch, ...], validation: Any
+        self, carry: TrainingCarry, batch: tuple[Batch, ...], validation: ErrorSums | tuple[()]
     ) -> tuple[TrainingCarry, Proposal]:
         """`propose`, given the errors of the validation split from `validate`."""
-        s = self.settings
-
-        def loss(networks: Any) -> tuple[Any, Residuals]:
-            errors = self.residuals(networks, batch)
-            return s.loss(errors, *self.weights(carry)), errors
-
-        (value, errors), gradient = jax.value_and_grad(loss, has_aux=True)(carry.params)
+        s, ends = self.settings, self.ends_epoch(carry)
+        (value, errors), gradient = jax.value_and_grad(self.loss, has_aux=True)(
+            carry.params, batch, self.weights(carry)
+        )
         ids = jnp.concatenate([group.ids for group in batch])
         last_batch = BatchErrors(error_sums(errors), ids, jnp.abs(errors.energy))
-        ends = self.ends_epoch(carry)
         metrics = {"epoch": carry.epoch, "epoch_ends": ends}
         metrics |= named_errors(add_sums(carry.sums, last_batch.sums), "train", ends)
         if s.validation_capacity:
+            assert isinstance(validation, ErrorSums)
             metrics |= named_errors(validation, "test", ends)
             metrics["validation_loss"] = validation_loss(validation, self.loss_weights[1, 0], ends)
         return carry._replace(last_batch=last_batch), Proposal(value, gradient, metrics)
 
-    def ends_epoch(self, carry: TrainingCarry) -> Any:
+    def ends_epoch(self, carry: TrainingCarry) -> Bool[Array, ""]:
         """Whether the step is the last one of an epoch."""
         return carry.position == self.settings.n_batches - 1
 
-    def validate(self, carry: TrainingCarry, map_members: MapMembers) -> Any:
+    def validate(self, carry: TrainingCarry, map_members: MapMembers) -> ErrorSums | tuple[()]:
         """The errors of the validation split in the last step of an epoch.
 
         Args:
@@ -176,7 +177,7 @@ class TrainingKernel(Kernel):
             carry.params,
         )
 
-    def weights(self, carry: TrainingCarry) -> tuple[Any, Any]:
+    def weights(self, carry: TrainingCarry) -> tuple[Scalar, Scalar]:
         """Weights of forces and stress in the loss of this epoch."""
         (force, stress), last = self.loss_weights
         schedule = self.settings.weight_schedule
@@ -186,16 +187,22 @@ class TrainingKernel(Kernel):
         force = weight_at(schedule, force, last[0], progress)
         return force, weight_at(schedule, stress, last[1], progress)
 
-    def residuals(self, networks: Any, batch: tuple[Batch, ...]) -> Residuals:
-        """The errors of the networks on a batch."""
+    def loss(
+        self, networks: PyTree, batch: tuple[Batch, ...], weights: tuple[Scalar, Scalar]
+    ) -> tuple[Scalar, Residuals]:
+        """The loss of a batch with the weights of forces and stress, and the errors behind it."""
         s = self.settings
-        predictions = [
-            s.model.predict(networks, self.normalisation, *group)
-            for group in zip(batch, s.capacity, strict=True)
-        ]
-        return residuals(predictions, batch, s.capacity)
+        return loss_of_batch(
+            s.model,
+            s.capacity,
+            networks,
+            self.normalisation,
+            batch=batch,
+            loss=s.loss,
+            weights=weights,
+        )
 
-    def apply(self, carry: TrainingCarry, update: Any) -> TrainingCarry:
+    def apply(self, carry: TrainingCarry, update: PyTree) -> TrainingCarry:
         """The optimiser's step; after the last batch the next epoch is planned."""
         params, optimizer_state = self.optimizer_step(
             carry.params, carry.optimizer_state, update, carry.rate_scale
@@ -203,8 +210,8 @@ class TrainingKernel(Kernel):
         return self.count_batch(carry._replace(params=params, optimizer_state=optimizer_state))
 
     def optimizer_step(
-        self, networks: Any, optimizer_state: Any, update: Any, scale: Any
-    ) -> tuple[Any, Any]:
+        self, networks: PyTree, optimizer_state: optax.OptState, update: PyTree, scale: Scalar
+    ) -> tuple[PyTree, optax.OptState]:
         """The networks and the state of the optimiser after its step."""
         return optimizer_step(self.settings.optimizer, networks, optimizer_state, update, scale)
 
@@ -215,10 +222,8 @@ class TrainingKernel(Kernel):
         if s.policy == "error_weighted":
             is_filled = (batch.ids >= 0).astype(scores.total.dtype)
             at = jnp.maximum(batch.ids, 0)
-            scores = scores._replace(
-                total=scores.total.at[at].add(is_filled * batch.errors),
-                count=scores.count.at[at].add(is_filled),
-            )
+            total = scores.total.at[at].add(is_filled * batch.errors)
+            scores = scores._replace(total=total, count=scores.count.at[at].add(is_filled))
         carry = carry._replace(
             position=carry.position + 1,
             sums=jax.tree.map(jnp.add, carry.sums, batch.sums),
@@ -228,25 +233,22 @@ class TrainingKernel(Kernel):
             carry.position == s.n_batches, self.next_epoch, lambda carry: carry, carry
         )
 
-    def pauses(self, carry: TrainingCarry) -> Any:
+    def pauses(self, carry: TrainingCarry) -> Bool[Array, ""]:
         """Whether the next batch exceeds the capacity, or needs data that are not on the device."""
         s = self.settings
         if not s.window:
             return carry.overflow
-        done = carry.position % s.window == 0
+        needs_data = carry.position % s.window == 0
         if s.validation_capacity:
-            done |= carry.position == s.n_batches - 1
-        return carry.overflow | done
+            needs_data |= carry.position == s.n_batches - 1
+        return carry.overflow | needs_data
 
-    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: Any) -> Any:
+    def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: PyTree) -> Scalar:
         """The loss of the same batch after `update`."""
-        params = self.apply(carry, update).params
-        return self.settings.loss(self.residuals(params, batch), *self.weights(carry))
-
-    # Epochs.
+        return self.loss(self.apply(carry, update).params, batch, self.weights(carry))[0]
 
     def first_carry(
-        self, networks: Any, supervised: Any, seed: int, map_members: MapMembers
+        self, networks: PyTree, supervised: np.ndarray, seed: int, map_members: MapMembers
     ) -> TrainingCarry:
         """The carry before the first step, without a plan.
 
@@ -274,7 +276,7 @@ class TrainingKernel(Kernel):
             overflow=jnp.zeros((), bool),
         )
 
-    def no_validation(self, networks: Any, map_members: MapMembers) -> ErrorSums | tuple[()]:
+    def no_validation(self, networks: PyTree, map_members: MapMembers) -> ErrorSums | tuple[()]:
         """Sums over no errors where the validation split is streamed; otherwise nothing."""
         s = self.settings
         if not s.validation_capacity or not s.window:
@@ -286,13 +288,13 @@ class TrainingKernel(Kernel):
         scores = carry.scores
         mean = scores.total / jnp.maximum(scores.count, 1)
         latest = jnp.where(scores.count > 0, mean, scores.latest)
-        none = jnp.zeros_like(latest)
+        zeros = jnp.zeros_like(latest)
         carry = carry._replace(
             key=jax.random.fold_in(carry.key, 0),
             epoch=carry.epoch + 1,
             position=jnp.zeros_like(carry.position),
             sums=jax.tree.map(jnp.zeros_like, carry.sums),
-            scores=Scores(latest, none, none),
+            scores=Scores(latest, zeros, zeros),
         )
         return self.plan_epoch(carry)
 
@@ -306,9 +308,9 @@ class TrainingKernel(Kernel):
             jax.random.fold_in(carry.key, 1), 2 + len(s.capacity)
         )
         if s.resample_every:
-            again = (carry.epoch > 0) & (carry.epoch % s.resample_every == 0)
-            other = random_subset(choosing, self.split.labels.has_tables, s.n_supervised)
-            carry = carry._replace(supervised=jnp.where(again, other, carry.supervised))
+            is_due = (carry.epoch > 0) & (carry.epoch % s.resample_every == 0)
+            subset = random_subset(choosing, self.split.labels.has_tables, s.n_supervised)
+            carry = carry._replace(supervised=jnp.where(is_due, subset, carry.supervised))
         sizes = jnp.sum(self.split.counts, axis=1)
         drawn = jnp.arange(len(sizes))
         if s.policy != "uniform":
@@ -317,10 +319,10 @@ class TrainingKernel(Kernel):
                 weights = error_weights(carry.scores.latest)
             drawn = draw_with_replacement(drawing, weights).astype(drawn.dtype)
         plan, overflow = [], jnp.zeros((), bool)
-        for own, group in zip(dividing, s.capacity, strict=True):
+        for key, group in zip(dividing, s.capacity, strict=True):
             chosen = carry.supervised[drawn] == group.supervised
             ids = divide_into_batches(
-                own, drawn, chosen, sizes=sizes, n_batches=s.n_batches, n_slots=group.slots
+                key, drawn, chosen, sizes=sizes, n_batches=s.n_batches, n_slots=group.slots
             )
             plan.append(ids.astype(jnp.int32))
             taken = jnp.where(ids[..., None] >= 0, self.split.counts[ids], 0)
@@ -329,12 +331,12 @@ class TrainingKernel(Kernel):
         return carry._replace(plan=tuple(plan), overflow=overflow)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype:
         """Floating-point type of parameters and batches."""
         return self.split.labels.energy.dtype
 
-    def validation_sums(self, networks: Any, map_members: MapMembers) -> ErrorSums:
-        """The errors of the validation split, all of it."""
+    def validation_sums(self, networks: PyTree, map_members: MapMembers) -> ErrorSums:
+        """Sums over the errors of the whole validation split."""
         assert self.validation is not None
         s = self.settings
         return split_error_sums(

@@ -2,20 +2,17 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import optax
 
 from ritz.checks import check_count, check_fraction, check_positive
-
-Schedule = Callable[[Any], Any]
-"""From the number of steps taken to the learning rate."""
+from ritz.driver.signatures import suggests_fields
 
 
 @dataclasses.dataclass(frozen=True)
 class _MomentMethod:
-    """Settings that both forms of Adam share."""
+    """Settings and checks that both forms of Adam share."""
 
     mu: float = 0.001
     batchsize: int = 32
@@ -29,21 +26,23 @@ class _MomentMethod:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate."""
+        """The learning rate, by the name that all methods share."""
         return self.mu
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class Adam(_MomentMethod):
     """Adam (Kingma and Ba, arXiv 1412.6980).
 
     Args:
         mu: The learning rate.
-        batchsize: How many structures a batch has at the most.
-        beta1: The decay of the mean of gradients.
-        beta2: The decay of the mean of their squares.
-        epsilon: What is added to the root of the latter.
-        weight_decay: Times the parameters, it is added to the gradient (L2); see `AdamW`.
+        batchsize: Largest number of structures in a batch.
+        beta1: Decay of the running mean of gradients, from 0 to below 1.
+        beta2: Decay of the running mean of their squares, from 0 to below 1.
+        epsilon: Added to the root of the mean square, so that no step divides by zero.
+        weight_decay: This many times the parameters are added to the gradient (L2); `AdamW`
+            decouples the decay from the gradient.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -51,52 +50,44 @@ class Adam(_MomentMethod):
     """
 
     method_name: ClassVar[str] = "adam"
-    weight_decay: float = 0.0
 
-    def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
-        """The optimiser with a learning rate that changes."""
+    def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+        """The optimiser with the learning rate of a schedule."""
         return optax.chain(
             optax.add_decayed_weights(self.weight_decay),
             optax.adam(schedule, self.beta1, self.beta2, self.epsilon),
         )
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class AdamW(_MomentMethod):
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101).
 
-    Args:
-        mu: The learning rate.
-        batchsize: How many structures a batch has at the most.
-        beta1: The decay of the mean of gradients.
-        beta2: The decay of the mean of their squares.
-        epsilon: What is added to the root of the latter.
-        weight_decay: Times the learning rate, it is what parameters lose in a step.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If a value is not allowed.
+    It takes the arguments of `Adam`, and raises the same errors; but `weight_decay`, by default
+    0.01, times the learning rate is the fraction that parameters lose in a step.
     """
 
     method_name: ClassVar[str] = "adamw"
     weight_decay: float = 0.01
 
-    def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
-        """The optimiser with a learning rate that changes."""
+    def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+        """The optimiser with the learning rate of a schedule."""
         return optax.adamw(
             schedule, self.beta1, self.beta2, self.epsilon, weight_decay=self.weight_decay
         )
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent.
 
     Args:
         lr: The learning rate.
-        batchsize: How many structures a batch has at the most.
-        momentum: How much of the last step is taken again.
-        weight_decay: Times the parameters, it is added to the gradient.
+        batchsize: Largest number of structures in a batch.
+        momentum: Fraction of the last step that is taken again, from 0 to below 1.
+        weight_decay: This many times the parameters are added to the gradient.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -114,17 +105,18 @@ class SGD:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate."""
+        """The learning rate, by the name that all methods share."""
         return self.lr
 
-    def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
-        """The optimiser with a learning rate that changes."""
+    def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+        """The optimiser with the learning rate of a schedule."""
         return optax.chain(
             optax.add_decayed_weights(self.weight_decay),
             optax.sgd(schedule, self.momentum or None),
         )
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class OptaxMethod:
     """Any optimiser of optax; as `method`, a bare transformation is taken as one of these.
@@ -134,7 +126,7 @@ class OptaxMethod:
 
     Args:
         optimizer: The transformation of gradients, with its own learning rate.
-        batchsize: How many structures a batch has at the most.
+        batchsize: Largest number of structures in a batch.
 
     Raises:
         TypeError: If `optimizer` is no transformation.
@@ -155,18 +147,18 @@ class OptaxMethod:
 
     @property
     def learning_rate(self) -> float:
-        """1: what multiplies the steps of the transformation."""
+        """1, the factor of the transformation's steps where the schedule is at its maximum."""
         return 1.0
 
-    def transformation(self, schedule: Schedule) -> optax.GradientTransformation:
-        """The optimiser with steps that are scaled."""
+    def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+        """The optimiser with its steps multiplied by a schedule."""
         return optax.chain(self.optimizer, optax.scale_by_schedule(schedule))
 
 
 Method = Adam | AdamW | SGD | OptaxMethod
 
 
-def as_method(given: Any, name: str = "method") -> Method:
+def as_method(given: object, name: str = "method") -> Method:
     """An optimiser of Ritz as it is, and one of optax in an `OptaxMethod`.
 
     Raises:
@@ -183,7 +175,10 @@ def as_method(given: Any, name: str = "method") -> Method:
 
 
 def _check(
-    method: Any, rate: str, decays: tuple[str, ...] = (), others: tuple[str, ...] = ()
+    method: "_MomentMethod | SGD",
+    rate: str,
+    decays: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
 ) -> None:
     check_positive(rate, getattr(method, rate))
     check_count("batchsize", method.batchsize, 1)
@@ -205,9 +200,9 @@ class Rates:
 
     Args:
         schedule: How it falls: one of `SCHEDULES`.
-        warmup_steps: In how many steps it rises.
-        n_steps: After how many steps it has fallen.
-        final_fraction: To which fraction it has fallen then.
+        warmup_steps: Number of steps in which it rises from zero.
+        n_steps: Number of steps after which it has fallen.
+        final_fraction: The fraction of itself that it has fallen to by then.
     """
 
     schedule: str = "constant"
@@ -215,7 +210,7 @@ class Rates:
     n_steps: int = 1
     final_fraction: float = 0.0
 
-    def of(self, rate: float) -> Schedule:
+    def of(self, rate: float) -> optax.Schedule:
         """The schedule of a learning rate."""
         left = max(self.n_steps - self.warmup_steps, 1)
         falling = {
@@ -240,9 +235,9 @@ def optimizer(
     Args:
         method: The optimiser.
         rates: How its learning rate changes.
-        gradient_clip: The largest norm of a gradient, or None.
+        gradient_clip: The largest norm of a gradient; None for no limit.
     """
-    found = method.transformation(rates.of(method.learning_rate))
-    if gradient_clip is not None:
-        found = optax.chain(optax.clip_by_global_norm(gradient_clip), found)
-    return found
+    transformation = method.transformation(rates.of(method.learning_rate))
+    if gradient_clip is None:
+        return transformation
+    return optax.chain(optax.clip_by_global_norm(gradient_clip), transformation)

@@ -2,9 +2,10 @@
 
 import dataclasses
 import logging
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ritz.mlip.batching.memory import DEVICE, HOST, Caches, data_location, persistent_dataset
 from ritz.mlip.batching.pack import Split, pack
@@ -17,9 +18,11 @@ from ritz.mlip.data.datasets import (
     Subset,
     split_indices,
 )
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.models.normalisation import Normalisation, fit_normalisation
+from ritz.mlip.data.labels import StructuresLike
+from ritz.mlip.data.reference_energies import check_species
+from ritz.mlip.models.abstract_model import AbstractModel, Normalisation, fit_normalisation
 from ritz.mlip.training.config import TrainingConfig
+from ritz.types import Settings
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -32,7 +35,7 @@ class PreparedData:
     train: Split | DataStream | None
     test: Split | DataStream | None
     normalisation: Normalisation
-    statistics: dict[str, Any]
+    statistics: Settings
     """Statistics of the training split, as aenet's files have them."""
     datasets: tuple[AbstractDataset, AbstractDataset | None]
     digest: str
@@ -55,7 +58,7 @@ class GivenData:
         TypeError: If none or several of them are used.
     """
 
-    structures: Any = None
+    structures: StructuresLike | None = None
     """Structures that are divided by `testpercent`."""
     dataset: AbstractDataset | None = None
     """Or a data set that is divided in the same way."""
@@ -134,10 +137,19 @@ def prepare_data(
 ) -> PreparedData:
     """Featurise and pack both splits, or make ready to stream them.
 
+    Args:
+        model: What the splits are packed for.
+        train: The structures to train on.
+        test: Those that are held out; None for none.
+        config: How to train.
+        dtype: The precision, "float32" or "float64".
+
     Raises:
-        ValueError: If labels that are asked for are missing.
+        ValueError: If labels that are asked for are missing, or `atomic_energies` have a species
+            that the model does not know.
     """
     energies = train.atomic_energies
+    check_species(config.atomic_energies or {}, (), model.species)
     if config.sampling_policy == "energy_weighted" and not any(energies.values()):
         _logger.warning(
             "sampling_policy='energy_weighted' without atomic_energies: energies per atom are "
@@ -229,7 +241,7 @@ def _normalisation(known: Survey, config: TrainingConfig) -> Normalisation:
     return found
 
 
-def _given_statistics(found: Normalisation, stats: Any) -> Normalisation:
+def _given_statistics(found: Normalisation, stats: Mapping[str, ArrayLike]) -> Normalisation:
     mean = np.asarray(stats["mean"], float)
     std = np.sqrt(np.asarray(stats["cov"], float)) if "std" not in stats else stats["std"]
     std = np.asarray(std, float)
@@ -241,7 +253,7 @@ def _given_statistics(found: Normalisation, stats: Any) -> Normalisation:
     return found._replace(mean=mean, std=std)
 
 
-def _statistics(known: Survey) -> dict[str, Any]:
+def _statistics(known: Survey) -> Settings:
     n_atoms = known.counts.sum(axis=1)
     per_atom = np.asarray(known.labels.energy) / n_atoms
     return {

@@ -2,17 +2,23 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ritz.checkpoint.resume import saved_steps
+from ritz.mlip.models.abstract_model import Normalisation
 from ritz.mlip.training.config import TrainingConfig
+from ritz.types import Settings
+
+if TYPE_CHECKING:
+    from ritz.mlip.training.driver import AbstractTraining
 
 
 def batches_of(n_structures: int, batchsize: int) -> int:
@@ -76,7 +82,9 @@ BEST = "best_model.npz"
 _BEST_OF = re.compile(r"best_model_\d+\.npz")
 
 
-def best_files(driver: Any, config: TrainingConfig, of_committee: bool) -> list[Path]:
+def best_files(
+    driver: "AbstractTraining", config: TrainingConfig, of_committee: bool
+) -> list[Path]:
     """Where the potential that was best in validation is written, or that of each member."""
     if not config.save_best or config.checkpoint_dir is None or not driver.has_validation:
         return []
@@ -86,13 +94,31 @@ def best_files(driver: Any, config: TrainingConfig, of_committee: bool) -> list[
     return [folder / f"best_model_{number:03d}.npz" for number in range(driver.n_members)]
 
 
+class Trained(Protocol):
+    """What training asks of a trained potential that it begins with."""
+
+    parameters: PyTree
+    """The parameters; None before training."""
+    atomic_energies: dict[str, float]
+    """Energies of free atoms by species, in eV."""
+
+    @property
+    def species(self) -> Sequence[str]:
+        """Chemical symbols that it knows."""
+        ...
+
+    def check_trained(self) -> Normalisation:
+        """The scales of features and energies."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Start:
     """Where training begins; see `start_of`."""
 
     resume: Resume | None = None
     """The checkpoint to go on with."""
-    potentials: Sequence[Any] = ()
+    potentials: Sequence[Trained] = ()
     """Or trained potentials, one for each member, from whose parameters it begins."""
 
     def config(self, config: TrainingConfig, from_structures: bool) -> TrainingConfig:
@@ -110,7 +136,7 @@ class Start:
         if not self.potentials:
             return config
         known = self.potentials[0].check_trained()
-        changes: dict[str, Any] = {
+        changes: Settings = {
             "E_shift": float(known.e_shift),
             "E_scaling": float(known.e_scaling),
         }
@@ -118,7 +144,9 @@ class Start:
             stats = {"mean": np.asarray(known.mean), "std": np.asarray(known.std)}
             changes |= {"normalize_features": True, "feature_stats": stats}
         if from_structures and config.atomic_energies is None:
-            changes["atomic_energies"] = self.potentials[0].atomic_energies
+            energies = self.potentials[0].atomic_energies
+            species = self.potentials[0].species if energies else ()
+            changes["atomic_energies"] = {s: energies.get(s, 0.0) for s in species}
         return dataclasses.replace(config, **changes)
 
     def check_energies(self, atomic_energies: Mapping[str, float]) -> None:
@@ -138,7 +166,7 @@ class Start:
                     f"the data {dict(atomic_energies)}; give the same."
                 )
 
-    def put_into(self, driver: Any) -> None:
+    def put_into(self, driver: "AbstractTraining") -> None:
         """Give a driver the parameters of the potentials.
 
         Raises:
@@ -168,7 +196,10 @@ class Start:
 
 
 def start_of(
-    resume_from: str | PathLike[str] | None, in_total: bool, load: Any, of_committee: bool
+    resume_from: str | PathLike[str] | None,
+    in_total: bool,
+    load: Callable[[Path], Trained],
+    of_committee: bool,
 ) -> Start:
     """Where training begins, from what `train` is given.
 

@@ -131,10 +131,44 @@ def test_a_committee(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("method", "options", "changed"),
+    [
+        ("lion", "method.learning_rate=0.002", "method.learning_rate=0.003"),
+        (
+            "{class_path: OptaxMethod, init_args: {batchsize: 9, optimizer: "
+            "{class_path: optax.lion, init_args: {learning_rate: 0.002}}}}",
+            "method.batchsize=6",
+            "method.optimizer.learning_rate=0.003",
+        ),
+    ],
+    ids=["name", "OptaxMethod"],
+)
+def test_a_method_of_optax(tmp_path, capsys, method, options, changed):
+    folder = tmp_path / "run"
+    command = ["mlip", "train", *SMALL, f"folder={folder}", "train.force_weight=0"]
+    command += ["train.checkpoint_interval=1", f"train.method={method}", f"train.{options}"]
+    assert main([*command, "train.iterations=2"]) == 0
+    written = yaml.safe_load((folder / "config.yaml").read_text())["train"]["method"]
+    assert written["class_path"] == yaml.safe_load(method) or "batchsize" in written["init_args"]
+    n_batches = 3 if "OptaxMethod" in method else 1
+    assert len((folder / "train.csv").read_text().splitlines()) == 1 + 2 * n_batches
+    assert main([*command, "train.iterations=3"]) == 0
+    with (folder / "errors.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == list("012")
+    capsys.readouterr()
+    assert main([*command, f"train.{changed}", "train.iterations=4"]) == 2
+    told = capsys.readouterr().err
+    assert "is of another run" in told and "step_size was -0.002, is -0.003" in told
+
+
+@pytest.mark.parametrize(
     ("setting", "told"),
     [
+        ("train.method=optax.constant_schedule", "train.method: constant_schedule needs value"),
+        ("train.method=lionn", "train.method: there is no 'lionn' in ritz.mlip, optax; did you"),
+        ("train.method=ritz.updates.SR", "train.method: Adam, AdamW or SGD, or an optimiser of"),
         ("train.force_weight=7", "train.force_weight must be between 0 and 1, but 7.0 was given."),
-        ("train.method=Adamm", "train.method: there is no 'Adamm' in ritz.mlip"),
+        ("train.method=Adamm", "train.method: there is no 'Adamm' in ritz.mlip, optax; did you"),
         ("train.iteration=7", "train.iteration: there is no such setting; did you mean"),
         (
             "potntial.rad_cutoff=7",
@@ -230,8 +264,13 @@ def test_isolated_atoms_give_the_energies(capsys, tmp_path, caplog):
     assert main(command) == 0
     assert "6 structures of O, Ti, 2 held out" in capsys.readouterr().out
     assert "isolated ones, in eV: O -4.000000, Ti -3.000000" in caplog.text
-    assert main([*command, "data.atomic_energies={Ti: -1.0}"]) == 0
+    assert main([*command, "data.atomic_energies={Ti: -1.0, O: -2.0}"]) == 0
     assert "2 isolated atoms are skipped" in caplog.text
+    for energies, told in (
+        ("{Ti: -1.0}", "data.atomic_energies has Ti, but the structures have O, Ti: give an"),
+        ("{Ti: -1, O: -1, H: -1}", "data.atomic_energies has H, O, Ti, but the potential has the"),
+    ):
+        assert told in refused(capsys, files, f"data.atomic_energies={energies}")
 
 
 def test_structures_are_left_out_before_the_rest_is_divided(tmp_path):

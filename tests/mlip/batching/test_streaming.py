@@ -13,11 +13,11 @@ from ritz.mlip import (
     StructureDataset,
     Subset,
 )
+from ritz.mlip.arrays import LRUCache
 from ritz.mlip.batching import memory
 from ritz.mlip.batching.survey import Targets
 from ritz.mlip.descriptors import derivatives, featurizing
 from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.lru_cache import LRUCache
 from ritz.mlip.training import data, prepare
 from tests.mlip.systems import (
     ATOMS,

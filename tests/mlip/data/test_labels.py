@@ -172,11 +172,22 @@ def test_isolated_atoms_give_energies(tmp_path, caplog):
     found = StructureDataset(structures, descriptor())
     assert len(found) == 1 and found.atomic_energies == {"O": -4.0, "Ti": -3.0}
     with caplog.at_level(logging.INFO):
-        found = StructureDataset(structures, descriptor(), {"Ti": 1.0})
-    assert len(found) == 1 and found.atomic_energies == {"Ti": 1.0}
+        found = StructureDataset(structures, descriptor(), {"Ti": 1.0, "O": 2.0})
+    assert len(found) == 1 and found.atomic_energies == {"Ti": 1.0, "O": 2.0}
     assert "2 isolated atoms are skipped" in caplog.text
+    for energies, told in (
+        ({"Ti": 1.0}, "has Ti, but the structures have O, Ti: give an energy in eV for O too"),
+        ({"Ti": 1.0, "O": 2.0, "H": 3.0}, "the potential has the species O, Ti: leave H out"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            StructureDataset(structures, descriptor(), energies)
+        with pytest.raises(ValueError, match=told):
+            built = HDF5StructureDataset(tmp_path / "b.h5", descriptor(), energies)
+            built.build_database(iter(structures))
     kept = HDF5StructureDataset(tmp_path / "a.h5", descriptor()).build_database(iter(structures))
     assert len(kept) == 1 and kept.atomic_energies == {"O": -4.0, "Ti": -3.0}
+    with pytest.raises(ValueError, match="give an energy in eV for Ti too"):
+        HDF5StructureDataset(tmp_path / "a.h5", descriptor(), {"O": 1.0}).get_structure(0)
     StructureDataset(structures[:2], descriptor())
     assert "no isolated atom of O" in caplog.text
     with pytest.raises(ValueError, match=r"a.extxyz#frame=1 and a.extxyz#frame=2 of Ti have the"):

@@ -16,7 +16,7 @@ from ritz.mlip import (
     Structure,
     load_potential,
 )
-from ritz.mlip.models.normalisation import Normalisation
+from ritz.mlip.models.abstract_model import Normalisation
 from ritz.relax import relax
 from tests.mlip.systems import ATOMS, config, leaves, potential, random_structure, tio2
 

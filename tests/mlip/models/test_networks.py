@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ritz.mlip.models.abstract_model import FeatureStatistics, fit_normalisation
 from ritz.mlip.models.atomic import ACTIVATIONS, checked_architecture, evaluate_network
-from ritz.mlip.models.normalisation import FeatureStatistics, fit_normalisation
 
 
 def test_a_network_by_hand():

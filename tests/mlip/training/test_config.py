@@ -5,8 +5,18 @@ import dataclasses
 import jax.numpy as jnp
 import pytest
 
-from ritz.mlip import SGD, Adam, AdamW, TrainingConfig
+from ritz.mlip import (
+    SGD,
+    Adam,
+    AdamW,
+    CommitteeConfig,
+    CommitteePotential,
+    StructureDataset,
+    TrainingConfig,
+    read_structures,
+)
 from ritz.mlip.training.optimisers import Rates, optimizer
+from tests.mlip.systems import config, dataset, descriptor, potential, tio2
 
 
 def test_weight_decay_of_adam_is_not_decoupled():
@@ -103,3 +113,30 @@ def test_every_field_says_what_it_allows_and_belongs_to():
     assert config.data_settings.windows_ahead == 6
     assert config.data_settings.bytes_on(None) == 2e9
     assert "method" in config.of_steps and "iterations" not in config.of_steps
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: TrainingConfig(iteration=3), "TrainingConfig .* 'iteration'; did you mean itera"),
+        (lambda: CommitteeConfig(members=3), "CommitteeConfig .* did you mean num_members=?"),
+        (lambda: Adam(batch_size=3), "Adam has no argument 'batch_size'; did you mean batchsize=?"),
+        (lambda: potential().train(dataste=dataset()), "train has .*; did you mean dataset=?"),
+        (lambda: potential().driver(configs=config()), "driver has .*; did you mean config=?"),
+        (
+            lambda: CommitteePotential.of(potential()).train(commitee_config=None),
+            "train has no argument 'commitee_config'; did you mean committee_config=?",
+        ),
+        (
+            lambda: read_structures("a.xyz", force_key="F"),
+            "read_structures has no argument 'force_key'; did you mean forces_key=?",
+        ),
+        (
+            lambda: StructureDataset(tio2(1), descriptor(), max_force=1.0),
+            "StructureDataset has no argument 'max_force'; did you mean max_forces=?",
+        ),
+    ],
+)
+def test_misspelt_arguments(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()

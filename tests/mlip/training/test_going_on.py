@@ -125,7 +125,7 @@ def test_training_begins_from_the_best_model(inside):
     for a, b in zip(leaves(untouched), leaves(load_potential("ck/best_model.npz")), strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="has the atomic_energies"):
-        potential().train(tio2(), settings(atomic_energies={"O": 1.0}),
+        potential().train(tio2(), settings(atomic_energies={"O": 1.0, "Ti": 0.0}),
                           resume_from="ck/best_model.npz")  # fmt: skip
 
 

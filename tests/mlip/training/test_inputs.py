@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from ritz.folders.summary import read_summary
 from ritz.mlip import (
     Adam,
     ChebyshevDescriptor,
@@ -68,11 +69,21 @@ def test_normalisation_can_be_given(caplog):
         ),
         (
             {
-                "dataset": StructureDataset(tio2(4), descriptor(), {"O": 1.0}),
+                "dataset": StructureDataset(tio2(4), descriptor(), {"O": 1.0, "Ti": 0.0}),
                 "config": config(atomic_energies=ATOMS),
             },
             ValueError,
             "atomic_energies are those of the data set",
+        ),
+        (
+            {"structures": tio2(4), "config": config(atomic_energies={"O": -432.5})},
+            ValueError,
+            "atomic_energies has O, but the structures have O, Ti: give an energy in eV for Ti",
+        ),
+        (
+            {"structures": tio2(4), "config": config(atomic_energies={**ATOMS, "H": -13.6})},
+            ValueError,
+            "atomic_energies has H, O, Ti, but the potential has the species O, Ti: leave H out",
         ),
         (
             {
@@ -136,3 +147,21 @@ def test_the_folder_of_a_committee_names_a_method_of_optax(tmp_path):
     result = committee.train(None, settings, members, dataset=dataset())
     text = result.metadata_path.read_text()
     assert "OptaxMethod" in text and " at 0x" not in text
+
+
+def test_what_a_committee_writes_is_never_there_in_part(tmp_path, monkeypatch):
+    written = []
+
+    def write(path, content):
+        written.append(path.relative_to(tmp_path).as_posix())
+        path.write_bytes(content)
+
+    for module in ("committee.results", "potentials.files", "potentials.predictions"):
+        monkeypatch.setattr(f"ritz.mlip.{module}.atomic_write", write)
+    monkeypatch.setattr("ritz.folders.summary.atomic_write", write)
+    committee = CommitteePotential(ARCH, descriptor())
+    settings = config(iterations=1, save_best=False, save_energies=True)
+    committee.train(None, settings, CommitteeConfig(2, output_dir=tmp_path), dataset=dataset())
+    files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert set(written) == files and "member_001/summary.json" in files
+    assert read_summary(tmp_path / "member_000")["seed"] == 0
