@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from ritz.checks import named
 from ritz.driver import CompiledDriver
+from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch
@@ -75,8 +76,8 @@ class LatticeDriver(CompiledDriver):
         blas_threads: int | None,
         loss_name: str = "Energy",
     ):
-        mixed = isinstance(variational_state, nk.vqs.MCMixedState)
-        if mixed or not isinstance(variational_state, State):
+        is_mixed = isinstance(variational_state, nk.vqs.MCMixedState)
+        if is_mixed or not isinstance(variational_state, State):
             raise TypeError(
                 "variational_state must be a netket.vqs.MCState or FullSumState, but "
                 f"{variational_state!r} was given."
@@ -328,8 +329,7 @@ class LatticeDriver(CompiledDriver):
     @property
     def whole_sizes(self) -> dict[str, int]:
         """The chunk sizes that None stands for."""
-        state: Any = self.state
-        n_samples = state.hilbert.n_states if self._sums else state.n_samples
+        n_samples = self.state.hilbert.n_states if self._sums else self.state.n_samples
         return dict.fromkeys(self.chunk_sizes, int(n_samples))
 
     def check_observable(self, observable: object) -> None:
@@ -345,6 +345,6 @@ class LatticeDriver(CompiledDriver):
             )
         return jax.device_get(state.expect(observable))
 
-    def adapt(self, plugin: object, argument: str) -> AbstractCallback:
+    def adapt(self, plugin: Plugin, argument: str) -> AbstractCallback:
         """Accept callbacks and loggers of NetKet too."""
         return adapt_netket(plugin, argument) or super().adapt(plugin, argument)

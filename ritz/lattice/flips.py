@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 from netket.operator import (
     AbstractOperator,
-    DiscreteOperator,
     LocalOperator,
     LocalOperatorJax,
     PauliStrings,
@@ -107,7 +106,7 @@ def _polynomial(signs: Array, terms: list[list[Term]]) -> Array:
     return result
 
 
-def flip_operator(operator: DiscreteOperator) -> FlipOperator | None:
+def flip_operator(operator: AbstractOperator) -> FlipOperator | None:
     """`operator` as a sum of flips; None if that is not possible, or sites have not two states."""
     states = TwoStates.of(operator.hilbert)
     if states is None:

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from ritz.checks import check_choice, check_positive
 from ritz.driver import GrowingDriver
+from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.signatures import suggests_names
 from ritz.potentials.pairs import padded_width
@@ -129,10 +130,9 @@ class Relaxation(GrowingDriver):
         self._n_slots = n_slots(self._buckets, slots, max_atoms)
         with self._precision():
             real = jnp.dtype(dtype)
-            self._potential = jax.tree.map(lambda x: as_real(x, real), model)
-            self._given = tuple(
-                jax.tree.map(lambda x: as_real(x, real), bucket.given) for bucket in self._buckets
-            )
+            given = tuple(bucket.given for bucket in self._buckets)
+            arrays = jax.tree.map(lambda x: as_real(x, real), (model, given))
+            self._potential, self._given = arrays
             self._key = jax.random.key(seed)
             self.rebuild()
             carry = self._first_carry()
@@ -299,7 +299,7 @@ class Relaxation(GrowingDriver):
 
     # Hooks.
 
-    def register_hook(self, callback: object) -> None:
+    def register_hook(self, callback: Plugin | ConvergenceHook) -> None:
         """Register a callback for every run, or a convergence hook that acts on structures."""
         if not isinstance(callback, ConvergenceHook):
             super().register_hook(callback)
@@ -314,7 +314,7 @@ class Relaxation(GrowingDriver):
                 self.carry = self.carry._replace(slots=slots)
                 self.rebuild()
 
-    def adapt(self, plugin: object, argument: str) -> AbstractCallback:
+    def adapt(self, plugin: Plugin | ConvergenceHook, argument: str) -> AbstractCallback:
         """Register convergence hooks, which act within the compiled step."""
         if isinstance(plugin, ConvergenceHook) and argument == "callback":
             self.register_hook(plugin)

@@ -12,7 +12,7 @@ from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float
 
 from ritz.checks import check_count, check_positive
-from ritz.driver.arguments import listed
+from ritz.driver.arguments import Plugins, listed
 from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.fire import FIRE
@@ -77,8 +77,8 @@ def relax(
     *,
     cell: FrechetCell | bool | None = None,
     smax: float | None = None,
-    callback: object = None,
-    out: object = None,
+    callback: Plugins = None,
+    out: Plugins = None,
     show_progress: bool = False,
     resume: bool | str | Path = False,
     **settings: Any,

@@ -7,11 +7,13 @@ import numpy as np
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ritz.potentials import AbstractPotential
+
 _STEP = 1e-4
 """The step of finite differences, in Angstrom or as a strain."""
 
 
-def check_potential(model: object, atoms: "Atoms", tolerance: float = 1e-6) -> None:
+def check_potential(model: "AbstractPotential", atoms: "Atoms", tolerance: float = 1e-6) -> None:
     """Check a potential of `ritz.relax` on a structure.
 
     Forces and, in periodic structures, stress must be the derivatives of the energy; the order of
@@ -62,7 +64,7 @@ def check_potential(model: object, atoms: "Atoms", tolerance: float = 1e-6) -> N
     assert off < tolerance, f"empty places change the energy by {off}"
 
 
-def _evaluated(structures: list["Atoms"], model: object) -> list["Atoms"]:
+def _evaluated(structures: list["Atoms"], model: "AbstractPotential") -> list["Atoms"]:
     from ritz.relax import NVE, ConvergenceHook, Criterion, Relaxation
 
     at_once = ConvergenceHook([Criterion("stress", np.inf)])

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ritz.driver.arguments import Plugins
 from ritz.driver.description import describe
 from ritz.driver.signatures import suggests_names
 from ritz.driver.stop import StopReason
@@ -95,8 +96,8 @@ class CommitteePotential(AbstractPotentialSource):
         test_dataset: AbstractDataset | None = None,
         resume_from: str | PathLike[str] | None = None,
         in_total: bool = False,
-        callback: object = None,
-        out: object = None,
+        callback: Plugins = None,
+        out: Plugins = None,
     ) -> CommitteeTrainResult:
         """Train all members together, on the same split and the same batches.
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PyTree
 
+from ritz.driver.arguments import Plugins
 from ritz.driver.signatures import suggests_names
 from ritz.mlip.arrays import AnyArray, check_dtype
 from ritz.mlip.batching.survey import pair_limits
@@ -95,8 +96,8 @@ class AbstractMLIP(AbstractPotentialSource):
         test_dataset: AbstractDataset | None = None,
         resume_from: str | PathLike[str] | None = None,
         in_total: bool = False,
-        callback: object = None,
-        out: object = None,
+        callback: Plugins = None,
+        out: Plugins = None,
     ) -> TrainOut:
         """Train the potential.
 
@@ -278,12 +279,9 @@ class AbstractMLIP(AbstractPotentialSource):
             "atomic_energies": self.atomic_energies,
             "statistics": self.statistics,
         }
-        arrays = {name: np.asarray(value) for name, value in _named_leaves(self.parameters).items()}
-        arrays |= {
-            f"normalisation.{name}": np.asarray(value)
-            for name, value in normalisation._asdict().items()
-        }
-        write_potential(path, header, arrays)
+        scales = {f"normalisation.{name}": x for name, x in normalisation._asdict().items()}
+        arrays = {**_named_leaves(self.parameters), **scales}
+        write_potential(path, header, {name: np.asarray(x) for name, x in arrays.items()})
 
     @classmethod
     def load(cls, path: str | PathLike[str], **given: Any) -> Self:

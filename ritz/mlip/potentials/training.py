@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ritz.driver.arguments import listed
+from ritz.driver.arguments import Plugins, listed
 from ritz.driver.stop import StopReason
 from ritz.mlip.arrays import default_device
 from ritz.mlip.data.datasets import Featurizer
@@ -54,8 +54,8 @@ def train(
     *,
     resume_from: str | PathLike[str] | None,
     in_total: bool,
-    callback: object,
-    out: object,
+    callback: Plugins,
+    out: Plugins,
     folders: Sequence[Path] = (),
 ) -> list[TrainOut]:
     """Train, and write what the configuration asks for.

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ritz.callbacks import ReduceLROnPlateau
 from ritz.checkpoint import Checkpoint, CheckpointError
+from ritz.driver.arguments import Plugins
 from ritz.driver.callback import AbstractCallback
 from ritz.extras import needs
 from ritz.mlip.training.callbacks import EpochHistory, EpochProgress
@@ -135,7 +136,7 @@ def run_training(
     config: TrainingConfig,
     start: Start,
     callbacks: Sequence[AbstractCallback],
-    out: object,
+    out: Plugins,
 ) -> list[TrainOut]:
     """Train for `config.iterations` epochs, and evaluate what came out, member by member.
 

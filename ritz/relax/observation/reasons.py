@@ -61,7 +61,7 @@ class Reasons:
         return "the next positions or cell, or a quantity that a criterion looks at, are not finite"
 
     def _limit(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return (1 + _ROUNDING) * self._model.least_distance(first, second)
+        return np.asarray((1 + _ROUNDING) * self._model.least_distance(first, second))
 
     def _heat(self, given: Atoms, velocities: np.ndarray) -> str | None:
         if math.isinf(self._highest):
