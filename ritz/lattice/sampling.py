@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 from netket.sampler import Sampler, SamplerState
 
 from ritz.driver import Kernel
+from ritz.full_precision import in_full_precision
 from ritz.lattice.sweeps import SweepSampler
 
 Carry = TypeVar("Carry")
@@ -42,6 +43,7 @@ def samples_compiled(state: nk.vqs.MCState) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=2)
+@in_full_precision
 def burnt_in(kernel: Kernel, carry: Carry, n_steps: int) -> Carry:
     """The carry after the samples of `n_steps` steps were drawn and thrown away."""
     return jax.lax.fori_loop(0, n_steps, lambda _, carry: kernel.sample(carry)[0], carry)

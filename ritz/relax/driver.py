@@ -16,6 +16,7 @@ from ritz.driver import GrowingDriver
 from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.signatures import suggests_names
+from ritz.full_precision import in_full_precision
 from ritz.potentials.pairs import padded_width
 from ritz.relax.algorithms.stage import AbstractStage, FusedStage
 from ritz.relax.arguments import ModelLike, checked_atoms, checked_stages, potential_of
@@ -51,7 +52,7 @@ _GROWN = (
     "Step %d: neighbour lists of %s overflowed; they now hold %d neighbours an atom instead of "
     "%d.%s"
 )
-_PRESENT = jax.jit(RelaxKernel.present)
+_PRESENT = jax.jit(in_full_precision(RelaxKernel.present))
 
 
 class Relaxation(GrowingDriver):

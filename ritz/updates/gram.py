@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from ritz.full_precision import in_full_precision
+
 _BLOCKS = 4
 _SMALLEST = 64
 """Blocks with fewer rows are not worth their overhead."""
 
 
+@in_full_precision
 def gram(rows: Inexact[Array, "n m"]) -> Inexact[Array, "n n"]:
     """`rows @ rows.conj().T`, from the blocks on and below the diagonal.
 

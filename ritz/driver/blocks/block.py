@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from ritz.driver.blocks.traced import Held, Observers
 from ritz.driver.finite import all_finite, loss_parts
 from ritz.driver.kernel import Kernel
+from ritz.full_precision import in_full_precision
 from ritz.types import Row
 
 MOST_ROWS = 1024
@@ -52,6 +53,7 @@ def barrier(tree: PyTree) -> PyTree:
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)  # traced once, though used twice
+@in_full_precision
 def _one_step(
     kernel: Kernel, observers: Observers, carry: PyTree, held: Held, step: jax.Array
 ) -> tuple[PyTree, Held, PyTree, PyTree]:

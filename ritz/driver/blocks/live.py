@@ -15,6 +15,7 @@ from ritz.driver.blocks.traced import Held, Observers
 from ritz.driver.blocks.transfers import Packed
 from ritz.driver.finite import all_finite, loss_parts
 from ritz.driver.kernel import Kernel
+from ritz.full_precision import in_full_precision
 
 
 class Outcome(NamedTuple):
@@ -92,6 +93,7 @@ def _same(tree: PyTree, other: PyTree) -> bool:
     )
 
 
+@in_full_precision
 def _attempt(
     kernel: Kernel,
     observers: Observers,
@@ -112,6 +114,7 @@ def _attempt(
 
 
 @functools.partial(jax.jit, static_argnums=1)
+@in_full_precision
 def draw_and_step(
     kernel: Kernel, observers: Observers, carry: PyTree, held: Held, step: ArrayLike | None
 ) -> PyTree:
@@ -125,6 +128,7 @@ step_with = jax.jit(_attempt, static_argnums=1)
 
 
 @jax.jit
+@in_full_precision
 def apply(kernel: Kernel, carry: PyTree, update: PyTree) -> PyTree:
     """The carry after the update, and whether its parameters are finite."""
     carry = barrier(kernel.apply(carry, update))
@@ -132,6 +136,7 @@ def apply(kernel: Kernel, carry: PyTree, update: PyTree) -> PyTree:
 
 
 @jax.jit
+@in_full_precision
 def trial(kernel: Kernel, carry: PyTree, batch: PyTree, update: PyTree) -> PyTree:
     """The loss after the update, which is not applied."""
     return kernel.trial(carry, batch, update)

@@ -12,6 +12,7 @@ from ase.geometry import complete_cell
 from ase.stress import full_3x3_to_voigt_6_stress
 from jaxtyping import PyTree
 
+from ritz.full_precision import in_full_precision
 from ritz.mlip.potentials.fitted import FittedPotential
 from ritz.potentials import AtomicGraph
 from ritz.potentials.close_pairs import closest_of
@@ -143,6 +144,7 @@ class MLIPCalculator(Calculator):
 
 
 @jax.jit
+@in_full_precision
 def _evaluate_members(
     params: PyTree, potential: FittedPotential, structure: AtomicGraph
 ) -> tuple[Evaluated, jax.Array]:

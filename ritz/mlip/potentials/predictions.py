@@ -19,6 +19,7 @@ from jaxtyping import Float, PyTree
 
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
+from ritz.full_precision import in_full_precision
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.pack import Split, gather, pack
 from ritz.mlip.batching.plan import fixed_plan
@@ -269,6 +270,7 @@ def _predict_some(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
+@in_full_precision
 def _predict_batch(
     model: AbstractModel,
     capacity: GroupCapacity,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from ritz.full_precision import in_full_precision
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.memory import DataSettings
 from ritz.mlip.batching.pack import Split
@@ -170,7 +171,7 @@ def error_sums_of(
     return found
 
 
-_sums = jax.jit(split_error_sums, static_argnums=(0, 1, 2))
+_sums = jax.jit(in_full_precision(split_error_sums), static_argnums=(0, 1, 2))
 
 
 class TrainedState:

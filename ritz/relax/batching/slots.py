@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ritz.full_precision import in_full_precision
 from ritz.relax.algorithms.stage import FusedStage, StructureState, select
 from ritz.relax.batching.batch import (
     EMPTY,
@@ -108,12 +109,15 @@ def made_from(lists: NeighborLists) -> tuple[jax.Array, ...]:
     return lists.positions, lists.cell, lists.stale, lists.overflow
 
 
+_refresh = jax.jit(in_full_precision(refresh), static_argnames="settings")
+
+
 def with_lists(slots: Slots, made_from: Sequence[jax.Array], settings: ListSettings) -> Slots:
     """Slots with neighbour lists that are rebuilt from the result of `made_from`."""
     positions, cell, stale, overflow = made_from
     n_slots, n_atoms, _ = positions.shape
     lists = empty_lists(n_slots, n_atoms, settings, positions.dtype)
-    made = jax.jit(refresh, static_argnames="settings")(
+    made = _refresh(
         lists,
         positions,
         cell,
