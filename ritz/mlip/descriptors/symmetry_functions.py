@@ -98,7 +98,8 @@ class SymmetryFunctions(AbstractDescriptor):
     and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007). Pairs of neighbours count once, as in
     RuNNer and n2p2, whose files have eta in 1/bohr^2 and r_c in bohr. The features of an atom are
     its G2, then its G4 and G5, each in the order given; where another element has more of either,
-    zeros follow.
+    zeros follow. JAX differentiates them in reverse mode, and these derivatives in forward mode
+    (Hessian-vector products); it does not do so in forward mode alone.
 
     Args:
         functions: The functions by the element of the central atom, in the order of `species`.
