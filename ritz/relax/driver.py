@@ -16,7 +16,6 @@ from ritz.driver import GrowingDriver
 from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.signatures import suggests_names
-from ritz.full_precision import in_full_precision
 from ritz.potentials.pairs import padded_width
 from ritz.relax.algorithms.stage import AbstractStage, FusedStage
 from ritz.relax.arguments import ModelLike, checked_atoms, checked_stages, potential_of
@@ -36,7 +35,7 @@ from ritz.relax.batching.slots import (
 from ritz.relax.checks import SKIN, checked
 from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
 from ritz.relax.convergence.finish import AllFinished, RegisteredHook
-from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows
+from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows, present
 from ritz.relax.numbers import as_real
 from ritz.relax.observation.explosion import highest_temperature
 from ritz.relax.observation.quantities import check_names
@@ -52,7 +51,6 @@ _GROWN = (
     "Step %d: neighbour lists of %s overflowed; they now hold %d neighbours an atom instead of "
     "%d.%s"
 )
-_PRESENT = jax.jit(in_full_precision(RelaxKernel.present))
 
 
 class Relaxation(GrowingDriver):
@@ -201,11 +199,11 @@ class Relaxation(GrowingDriver):
     def _present(self, carry: RelaxCarry) -> tuple[Outcome, ...]:
         """Evaluate structures after the last step, with larger neighbour lists if necessary."""
         with self._precision():
-            carry, found = _PRESENT(self._kernel, carry)
+            carry, found = present(self._kernel, carry)
             while overflows(carry, len(self._stages)):
                 self.carry = carry
                 self.attend()
-                carry, found = _PRESENT(self._kernel, self.carry)
+                carry, found = present(self._kernel, self.carry)
         return found
 
     # Neighbour lists that did not fit.

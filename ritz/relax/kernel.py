@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
+from ritz.full_precision import in_full_precision
 from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
 from ritz.relax.algorithms.integrator import temperature_of
@@ -334,3 +335,7 @@ class RelaxKernel(Kernel):
 def overflows(carry: RelaxCarry, n_stages: int) -> bool:
     """Whether the neighbour list of a running structure did not fit; on the host."""
     return any(bool(jnp.any(is_running(s, n_stages) & s.lists.overflow)) for s in carry.slots)
+
+
+present = jax.jit(in_full_precision(RelaxKernel.present))
+"""`RelaxKernel.present`, compiled."""

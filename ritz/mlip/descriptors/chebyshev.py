@@ -126,7 +126,14 @@ class ChebyshevDescriptor(AbstractDescriptor):
             parameters: The first four: radial cutoff and order, angular cutoff and order.
         """
         rad_cutoff, rad_order, ang_cutoff, ang_order = map(float, parameters)
-        return cls(species, int(rad_order), rad_cutoff, int(ang_order), ang_cutoff, min_cutoff)
+        return cls(
+            species,
+            rad_order=int(rad_order),
+            rad_cutoff=rad_cutoff,
+            ang_order=int(ang_order),
+            ang_cutoff=ang_cutoff,
+            min_cutoff=min_cutoff,
+        )
 
     @property
     def cutoff(self) -> float:  # type: ignore[override]
@@ -238,9 +245,14 @@ class ChebyshevDescriptor(AbstractDescriptor):
         """[R, A, Rw, Aw] from [R, Rw] and [A, Aw]."""
         n_radial, n_angular = self.rad_order + 1, self.ang_order + 1
         return jnp.concatenate(
-            [radial[..., :n_radial], angular[..., :n_angular],
-             radial[..., n_radial:], angular[..., n_angular:]], axis=-1,
-        )  # fmt: skip
+            [
+                radial[..., :n_radial],
+                angular[..., :n_angular],
+                radial[..., n_radial:],
+                angular[..., n_angular:],
+            ],
+            axis=-1,
+        )
 
     def _distances(self, vectors: Array, pairs: Array) -> tuple[Array, Array]:
         squares = jnp.where(pairs, jnp.sum(vectors**2, axis=-1), 1)
@@ -307,9 +319,14 @@ class ChebyshevDescriptor(AbstractDescriptor):
             ]
             along = sum(gradients[axis] * units[..., axis, None, :] for axis in range(3))
             radial = by_distance * (values - f)
-            parts.append(jnp.stack([
-                units[..., axis, None, :] * (radial - along * f / distances[..., None, :])
-                + gradients[axis] * f / distances[..., None, :]
-                for axis in range(3)
-            ], axis=-2))  # fmt: skip
+            parts.append(
+                jnp.stack(
+                    [
+                        units[..., axis, None, :] * (radial - along * f / distances[..., None, :])
+                        + gradients[axis] * f / distances[..., None, :]
+                        for axis in range(3)
+                    ],
+                    axis=-2,
+                )
+            )
         return jnp.concatenate(parts, axis=-3)

@@ -120,11 +120,15 @@ class Chunk:
             parts = np.split(self.features, np.cumsum(self.sizes)[:-1])
             features = [parts[place] for place in places]
         return Chunk(
-            [self.structures[place] for place in places], self.species, self.cutoff, self.least,
-            features, self.known_widths,
-            None if derivatives is None else lambda: _some(derivatives(), places),
-            None if search is None else lambda n, s, cutoff: search(places[n], s, cutoff),
-        )  # fmt: skip
+            [self.structures[place] for place in places],
+            self.species,
+            self.cutoff,
+            self.least,
+            features=features,
+            widths=self.known_widths,
+            derivatives=None if derivatives is None else lambda: _some(derivatives(), places),
+            search=None if search is None else lambda n, s, cutoff: search(places[n], s, cutoff),
+        )
 
 
 def _some(values: Sequence[_T], places: Sequence[int]) -> list[_T]:

@@ -91,8 +91,9 @@ def _known(
     local = LocalDerivatives(
         np.zeros((n_atoms, descriptor.n_radial, width), dtype),
         np.zeros((n_atoms, 3, width), dtype),
-        np.zeros((n_atoms, n_angular, 3, near), dtype), np.ones((n_atoms, width), dtype),
-    )  # fmt: skip
+        np.zeros((n_atoms, n_angular, 3, near), dtype),
+        np.ones((n_atoms, width), dtype),
+    )
     first, places = columns.at
     inner = places < np.repeat(joined["near"], columns.counts)
     assert local.distances is not None
@@ -120,11 +121,13 @@ def pair_derivatives(descriptor: "AbstractDescriptor", chunk: Chunk) -> list[dic
     pair_ends, near_ends = (np.cumsum(counts)[ends - 1] for counts in (columns.counts, n_near))
     by_atom = {"counts": columns.counts, "near": n_near}
     by_pair = {
-        "kinds": columns.kinds.astype(np.int8), "within": columns.within.astype(np.int32),
+        "kinds": columns.kinds.astype(np.int8),
+        "within": columns.within.astype(np.int32),
         "partners": columns.partners.astype(np.int32),
-        "slopes": local.slopes[first, :, places], "units": local.units[first, :, places],
+        "slopes": local.slopes[first, :, places],
+        "units": local.units[first, :, places],
         "distances": local.distances[first, places],
-    }  # fmt: skip
+    }
     by_near = {"angular": local.angular[first[close], :, :, places[close]]}
     parts = {
         name: np.split(values, cuts)
@@ -195,8 +198,11 @@ def unpacked_derivatives(
         zip((*_BY_ATOM, *_BY_PAIR), np.split(indices, cuts), strict=True)
     )
     shapes = [
-        (n_pairs, descriptor.n_radial), (n_pairs, 3), (n_pairs,), (n_near, n_angular, 3),
-    ]  # fmt: skip
+        (n_pairs, descriptor.n_radial),
+        (n_pairs, 3),
+        (n_pairs,),
+        (n_near, n_angular, 3),
+    ]
     parts = np.split(values, np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1])
     for name, part, shape in zip(_REAL, parts, shapes, strict=True):
         found[name] = part.reshape(shape)

@@ -158,9 +158,15 @@ def pair_table(
     kept = np.flatnonzero(distances >= least)
     order = kept[np.lexsort((distances[kept], first[kept]))]
     return PairTable(
-        sizes, kinds, np.bincount(first[kept], minlength=begin),
-        second[order], vectors[order], distances[order], shifts[order], dropped,
-    )  # fmt: skip
+        sizes=sizes,
+        kinds=kinds,
+        counts=np.bincount(first[kept], minlength=begin),
+        second=second[order],
+        vectors=vectors[order],
+        distances=distances[order],
+        shifts=shifts[order],
+        dropped=dropped,
+    )
 
 
 def closest_dropped(

@@ -41,7 +41,12 @@ class PaiNN(nn.Module):
         vectors: Array | None = None
         for layer in range(self.n_layers):
             scalars, vectors = self._messages(
-                f"message_{layer}", scalars, vectors, radial, directed, structure.neighbors
+                f"message_{layer}",
+                scalars,
+                vectors,
+                radial=radial,
+                directed=directed,
+                neighbors=structure.neighbors,
             )
             scalars, vectors = self._mixed(f"mix_{layer}", scalars, vectors)
         hidden = nn.silu(nn.Dense(n // 2)(scalars))

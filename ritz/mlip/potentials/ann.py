@@ -13,8 +13,8 @@ from ritz.driver.signatures import suggests_names
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.models.abstract_model import SMALLEST, Normalisation
 from ritz.mlip.models.atomic import AtomicModel, checked_architecture
+from ritz.mlip.potentials.aenet import AenetNetwork, read_nn_ascii, write_nn_ascii
 from ritz.mlip.potentials.base import AbstractMLIP
-from ritz.mlip.potentials.files import AenetNetwork, read_nn_ascii, write_nn_ascii
 from ritz.mlip.training.config import TrainingConfig
 from ritz.types import Settings
 
@@ -131,18 +131,32 @@ class ANNPotential(AbstractMLIP):
         for symbol, hidden in self.model.arch:
             files[symbol] = folder / f"{prefix}.{symbol}.nn.ascii"
             network = AenetNetwork(
-                symbol, hidden,
-                [{k: np.asarray(v, float) for k, v in layer.items()}
-                 for layer in self.parameters[symbol]],
-                self.descriptor, "Chebyshev descriptor, trained by Ritz",
-                np.asarray(known.get("feature_min", zeros)),
-                np.asarray(known.get("feature_max", zeros)),
-                np.asarray(mean, float), std**2 + np.asarray(mean, float) ** 2,
-                known.get("n_atoms", 0), "ritz", True, float(e_scaling), float(e_shift),
-                {s: self.atomic_energies.get(s, 0.0) for s in self.descriptor.species},
-                known.get("n_atoms", 0), known.get("n_structures", 0),
-                *(known.get(name, 0.0) for name in ("e_min", "e_max", "e_mean")),
-            )  # fmt: skip
+                species=symbol,
+                hidden=hidden,
+                layers=[
+                    {k: np.asarray(v, float) for k, v in layer.items()}
+                    for layer in self.parameters[symbol]
+                ],
+                descriptor=self.descriptor,
+                description="Chebyshev descriptor, trained by Ritz",
+                feature_min=np.asarray(known.get("feature_min", zeros)),
+                feature_max=np.asarray(known.get("feature_max", zeros)),
+                feature_mean=np.asarray(mean, float),
+                feature_square=std**2 + np.asarray(mean, float) ** 2,
+                n_evaluations=known.get("n_atoms", 0),
+                file="ritz",
+                is_normalised=True,
+                e_scaling=float(e_scaling),
+                e_shift=float(e_shift),
+                atomic_energies={
+                    s: self.atomic_energies.get(s, 0.0) for s in self.descriptor.species
+                },
+                n_atoms=known.get("n_atoms", 0),
+                n_structures=known.get("n_structures", 0),
+                e_min=known.get("e_min", 0.0),
+                e_max=known.get("e_max", 0.0),
+                e_mean=known.get("e_mean", 0.0),
+            )
             write_nn_ascii(files[symbol], network)
         return files
 
@@ -177,8 +191,12 @@ class ANNPotential(AbstractMLIP):
         potential.normalisation = Normalisation(first.feature_mean, std, *scaling)
         potential.atomic_energies = dict(first.atomic_energies)
         potential.statistics = {
-            "feature_min": first.feature_min.tolist(), "feature_max": first.feature_max.tolist(),
-            "n_atoms": first.n_atoms, "n_structures": first.n_structures, "e_min": first.e_min,
-            "e_max": first.e_max, "e_mean": first.e_mean,
-        }  # fmt: skip
+            "feature_min": first.feature_min.tolist(),
+            "feature_max": first.feature_max.tolist(),
+            "n_atoms": first.n_atoms,
+            "n_structures": first.n_structures,
+            "e_min": first.e_min,
+            "e_max": first.e_max,
+            "e_mean": first.e_mean,
+        }
         return potential

@@ -227,9 +227,8 @@ def _predict_some(
         with_stress=eval_forces,
     )
     with jax.enable_x64(potential.dtype == "float64"):
-        split, parameters, normalisation = on_device(
-            (split, potential.parameters, potential.normalisation), jnp.dtype(potential.dtype)
-        )
+        arrays = split, potential.parameters, potential.normalisation
+        split, parameters, normalisation = on_device(arrays, jnp.dtype(potential.dtype))
         energies = np.empty(len(bare))
         forces: list[np.ndarray] = [np.empty(0)] * len(bare)
         stress = np.full((len(bare), 3, 3), np.nan)
@@ -252,8 +251,8 @@ def _predict_some(
                 _scatter(forces, batch_forces, ids, slots=slots, structures=bare, species=known)
     stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
     sizes = np.array([len(s) for s in structures])
-    free_atoms = [free_atoms_energy(s, potential.atomic_energies) for s in structures]
-    total = energies + float(potential.check_trained().e_shift) * sizes + np.array(free_atoms)
+    apart = [free_atoms_energy(s, potential.atomic_energies) for s in structures]
+    total = energies + float(potential.check_trained().e_shift) * sizes + np.array(apart)
     for place in watch.report(names):
         total[place] = stress[place] = np.nan
         if eval_forces:

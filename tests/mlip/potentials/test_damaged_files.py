@@ -77,7 +77,7 @@ def test_potentials(network, tmp_path):
 def test_networks_of_aenet(tmp_path):
     path = tmp_path / "a.Ti.nn.ascii"
     path.write_bytes((DATA / "reference.Ti.nn.ascii").read_bytes())
-    from ritz.mlip.potentials.files import read_nn_ascii
+    from ritz.mlip.potentials.aenet import read_nn_ascii
 
     check(path, read_nn_ascii)
 
