@@ -133,11 +133,9 @@ def derivatives(
 
 
 def _on_platform(function: Callable[..., Array], sums: AngularSums, *arrays: Array) -> Array:
-    return jax.lax.platform_dependent(
-        *arrays,
-        cpu=functools.partial(function, sums, _CPU),
-        default=functools.partial(function, sums, _OTHERS),
-    )
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    platform = getattr(device, "platform", device) or jax.default_backend()
+    return function(sums, _CPU if platform == "cpu" else _OTHERS, *arrays)
 
 
 def _batched(function: Callable[..., Array]) -> Callable[..., Array]:

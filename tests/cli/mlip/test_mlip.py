@@ -100,6 +100,7 @@ def test_predictions_and_export(trained, capsys):
     assert again.predict(chosen).total_energy == pytest.approx(found.total_energy, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_symmetry_functions(tmp_path, capsys):
     folder = tmp_path / "run"
     small = [setting for setting in SMALL if not setting.startswith("potential")]
@@ -133,7 +134,12 @@ def test_a_committee(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("method", "options", "changed"),
     [
-        ("lion", "method.learning_rate=0.002", "method.learning_rate=0.003"),
+        pytest.param(
+            "lion",
+            "method.learning_rate=0.002",
+            "method.learning_rate=0.003",
+            marks=pytest.mark.slow,
+        ),
         (
             "{class_path: OptaxMethod, init_args: {batchsize: 9, optimizer: "
             "{class_path: optax.lion, init_args: {learning_rate: 0.002}}}}",

@@ -236,6 +236,7 @@ def test_aenet_has_no_such_files(trained, tmp_path):
     assert not (tmp_path / "aenet").exists()
 
 
+@pytest.mark.slow
 def test_committee(tmp_path):
     committee = CommitteePotential(ARCH, descriptor())
     members = CommitteeConfig(num_members=2, output_dir=str(tmp_path))

@@ -116,6 +116,7 @@ def test_any_optimiser_of_optax_is_a_method():
         OptaxMethod("lion")
 
 
+@pytest.mark.slow
 def test_adam_of_optax_takes_the_steps_of_adam():
     adams = Adam(mu=0.01, batchsize=6), OptaxMethod(optax.adam(0.01), 6)
     schedule = {"schedule": "cosine", "warmup_epochs": 1, "iterations": 3}
