@@ -218,15 +218,21 @@ def test_calculator_predictions_and_files(trained, tmp_path):
     assert atoms.get_potential_energy() == pytest.approx(found.total_energy[0], abs=1e-8)
     np.testing.assert_allclose(atoms.get_forces(), found.forces[0], atol=1e-10)
     np.testing.assert_allclose(atoms.get_stress(voigt=False), found.stress[0], atol=1e-10)
-    many = structure.to_ase().repeat((1, 1, 3))  # more atoms than are evaluated at once
-    many.calc = MLIPCalculator(potential)
-    assert many.get_potential_energy() == pytest.approx(3 * found.total_energy[0], abs=1e-6)
-    np.testing.assert_allclose(many.get_forces()[:24], found.forces[0], atol=1e-10)
     potential.save(tmp_path / "potential.npz")
     again = load_potential(tmp_path / "potential.npz")
     assert again.descriptor == potential.descriptor
     np.testing.assert_array_equal(again.predict([structure]).total_energy, found.total_energy)
-    relaxed = relax(atoms, potential, fmax=0.01, max_steps=3)
+
+
+@pytest.mark.slow
+def test_larger_structures_and_relaxation(trained):
+    potential, structure = trained[0], tio2(1)[0]
+    found = potential.predict([structure], eval_forces=True)
+    many = structure.to_ase().repeat((1, 1, 3))  # more atoms than are evaluated at once
+    many.calc = MLIPCalculator(potential)
+    assert many.get_potential_energy() == pytest.approx(3 * found.total_energy[0], abs=1e-6)
+    np.testing.assert_allclose(many.get_forces()[:24], found.forces[0], atol=1e-10)
+    relaxed = relax(structure.to_ase(), potential, fmax=0.01, max_steps=3)
     assert relaxed.energy < found.total_energy[0]
 
 
