@@ -20,7 +20,7 @@ from ritz.checkpoint.writing import Writing
 from ritz.checks import check_count, check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder
-from ritz.driver.processes.consensus import agree, alone, together
+from ritz.driver.processes.consensus import agree, is_single_process, together
 from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
 from ritz.types import Row, State
@@ -207,7 +207,7 @@ class Checkpoint(AbstractCallback):
             driver.after_step(lambda: self._take(driver, monitored))
         elif self.every_seconds is not None:  # by the clock, which differs between processes
             late = time.monotonic() - self._last_time >= self.every_seconds
-            if late or not alone():
+            if late or not is_single_process():
                 agreed = driver.hooks.wish(self, late)
                 monitored = self._read(log_data, driver)
                 driver.after_step(lambda: self._take(driver, monitored) if agreed() else None)
@@ -287,15 +287,13 @@ class Checkpoint(AbstractCallback):
             self._prepare_diverged(driver)
             return
         last = self.last_saved
-        already = last is not None and last.end and last.step == driver.step_count
-        already = already and last != self._extended
+        is_last = last is not None and last.end and last.step == driver.step_count
+        already = is_last and last != self._extended
         if not self.save_on_stop and pending is not None:
             self._final = pending, not agree(not self._judgements.is_good(driver))
         elif self.save_on_stop and not already:
-            monitored = None
-            if pending is not None:
-                monitored = pending.manifest["monitored"]
-            elif last is not None and last.step == driver.step_count:
+            monitored = None if pending is None else pending.manifest["monitored"]
+            if pending is None and last is not None and last.step == driver.step_count:
                 monitored = self._written.monitored(last)
             failed = driver.stop_reason in (StopReason.FAILED, StopReason.DIVERGED)
             good = not agree(failed or not self._judgements.is_good(driver))
@@ -341,7 +339,8 @@ class Checkpoint(AbstractCallback):
         """Wait for a checkpoint being written; the state, maybe within a step, is not saved."""
         pending, self._pending = self._pending, None
         try:
-            if pending is not None and alone() and pending.manifest["step"] in self._judgements:
+            judged = pending is not None and pending.manifest["step"] in self._judgements
+            if judged and is_single_process():
                 self._pending = pending
                 self._settle_pending(driver)
             if self._writing is not None:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ritz.checkpoint.folder import CheckpointError
-from ritz.driver.processes.consensus import alone, gather, together
+from ritz.driver.processes.consensus import gather, is_single_process, together
 
 PATIENCE = 5.0
 """Seconds within which other processes must see what one writes."""
@@ -21,7 +21,7 @@ def check_shared(folder: Path) -> None:
     Raises:
         CheckpointError: On all processes, with those that see another folder.
     """
-    if alone():
+    if is_single_process():
         return
     writes = jax.process_index() == 0
     token = folder / f".shared-{gather((secrets.randbelow(2**31),))[0, 0]:010d}"

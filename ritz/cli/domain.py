@@ -33,7 +33,7 @@ class Invocation:
 
     @property
     def stage(self) -> str:
-        """What its checkpoints, rows and results are called: the action, or else the domain."""
+        """Name of its checkpoints, rows and results: that of the action, or else of the domain."""
         return self.action or self.domain
 
 

@@ -1,6 +1,7 @@
 """The command line of a domain."""
 
 import dataclasses
+import functools
 import logging
 import sys
 from collections.abc import Sequence
@@ -154,6 +155,9 @@ def _with_saved_config(domain: Domain, rest: list[str], changed: Sequence[str]) 
     folder = RunFolder(chosen)
     folder.check_domain(domain.name)
     if folder.config is None:
+        needed = domain.actions[name].takes_saved
+        if isinstance(needed, str) and functools.reduce(getattr, needed.split("."), domain.kind()):
+            _logger.info("There is no run in %s: a new one begins, with defaults.", chosen)
         return rest
     if not folder.is_intact():
         _logger.warning(

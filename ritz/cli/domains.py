@@ -82,6 +82,6 @@ def load(name: str) -> Domain:
 
 
 def view_of(folder: str | Path) -> RunView:
-    """What is shown of the run in a folder, by the domain that its configuration tells."""
+    """How `ritz status` and `ritz plot` show the run in a folder, as its domain says."""
     entry = DOMAINS.get(domain_of(folder) or "")
     return ANY_RUN if entry is None else entry.view

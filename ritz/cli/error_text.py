@@ -79,7 +79,7 @@ class Command:
 
 
 def _of_value(text: str) -> str:
-    """What is wrong with the value of a setting."""
+    """The message about the value of a setting."""
     found = re.search(r'Parser key "(?P<key>[^"]+)": (?P<what>.*)', text)
     if not found:
         return text

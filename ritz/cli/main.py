@@ -135,7 +135,7 @@ def _command_of(domain: Domain, given: Sequence[str]) -> Command:
 
 
 def _options(parser: ArgumentParser) -> list[str]:
-    """What a parser takes with leading dashes, in full."""
+    """The options of a parser that begin with dashes, in full."""
     names = [name for action in parser._actions for name in action.option_strings]
     return [name for name in names if name.startswith("--")]
 

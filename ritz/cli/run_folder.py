@@ -106,7 +106,7 @@ class RunFolder:
 
 
 def changed(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """What differs between two configurations, a line for each key."""
+    """The differences between two configurations, a line for each key."""
     return differences(describe(old), describe(new))
 
 

@@ -196,7 +196,7 @@ def _state(ended: Settings | None, owner: Settings | None, alive: bool | None) -
 
 
 def _view(path: Path) -> RunView:
-    """What is shown of a stage, whose run folder is one or two above its checkpoints."""
+    """How a stage is shown; its run folder is one or two above its checkpoints."""
     folders = [path.parent.parent, path.parent]
     return view_of(next((f for f in folders if domain_of(f) is not None), folders[0]))
 

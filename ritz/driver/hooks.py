@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ritz.driver.callback import HOOKS, AbstractCallback, Call, Calls, Hook, has_state, overrides
 from ritz.driver.divergence import DivergedError
-from ritz.driver.processes.consensus import Failure, alone, announce, is_shared
+from ritz.driver.processes.consensus import Failure, announce, is_shared, is_single_process
 from ritz.driver.processes.signals import SignalGuard
 from ritz.driver.processes.votes import Votes
 from ritz.driver.stop import DeferredAccessError, StopRequests, StopRun
@@ -38,7 +38,7 @@ class HookList:
     def __init__(self, callbacks: Iterable[AbstractCallback]):
         self.callbacks = tuple(sorted(callbacks, key=lambda c: c.callback_order))
         self._begun: list[AbstractCallback] = []
-        self.votes = None if alone() else Votes(self.callbacks)
+        self.votes = None if is_single_process() else Votes(self.callbacks)
         """Joint decisions of several processes; None if there is one process."""
         self._saved: Mapping[str, State] = {}
         self._ended: StopRun | None = None

@@ -27,7 +27,8 @@ def suggests_names(function: Function, more: Sequence[Callable[..., object]] = (
     def checked(*args: object, **kwargs: object) -> object:
         for name in kwargs:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                near = [one for one in known if name in one.split("_")]
+                near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]}=?" if near else f"it takes: {', '.join(known)}."
                 raise TypeError(f"{label} has no argument {name!r}; {hint}")
         return function(*args, **kwargs)

@@ -39,7 +39,7 @@ from ritz.lattice.operators import (
     traceable,
 )
 from ritz.lattice.row_names import checked_name, checked_observables
-from ritz.lattice.sampling import burnt_in, in_double, samples_compiled
+from ritz.lattice.sampling import burnt_in, draw, in_double, samples_compiled
 from ritz.types import Row
 
 State = nk.vqs.MCState | nk.vqs.FullSumState
@@ -245,7 +245,7 @@ class LatticeDriver(CompiledDriver):
         drawn = self.batch is None
         if drawn and not self._samples_compiled:
             before = moves(self.state.sampler_state)
-            self.state.sample()
+            draw(self.state)
             self._moves_made = moves_since(before, self.state.sampler_state)
         result = super()._compute_live()
         if drawn and not self._is_checked:
@@ -259,7 +259,7 @@ class LatticeDriver(CompiledDriver):
         if self._sums:
             return
         for _ in range(0 if self._samples_compiled else n_steps):
-            self.state.sample()
+            draw(self.state)
         if self._samples_compiled and n_steps:
             self.carry = burnt_in(self.kernel, self.carry, n_steps)
         self.batch = None

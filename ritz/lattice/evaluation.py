@@ -13,7 +13,7 @@ from netket.operator import AbstractOperator
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
-from ritz.driver.processes.consensus import alone
+from ritz.driver.processes.consensus import is_single_process
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, State
@@ -187,7 +187,7 @@ class Evaluation(LatticeDriver):
         """Count, means and squared deviations of each chain, by the name of the quantity."""
         self._refuse_deferred("asked for driver.chain_moments")
         moments: Any = self._moments
-        if not alone():
+        if not is_single_process():
             from jax.experimental import multihost_utils
 
             moments = multihost_utils.process_allgather(moments, tiled=True)

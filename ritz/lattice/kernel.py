@@ -25,7 +25,7 @@ from ritz.updates.optimizer_step import optimizer_step
 
 
 class SamplingCarry(Protocol):
-    """What evaluations on samples ask of a carry."""
+    """The fields of a carry that evaluations on samples use."""
 
     @property
     def params(self) -> PyTree:

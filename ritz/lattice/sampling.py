@@ -49,6 +49,12 @@ def burnt_in(kernel: Kernel, carry: Carry, n_steps: int) -> Carry:
     return jax.lax.fori_loop(0, n_steps, lambda _, carry: kernel.sample(carry)[0], carry)
 
 
+@in_full_precision
+def draw(state: nk.vqs.MCState) -> None:
+    """Draw fresh samples of a state, outside of compiled programs of Ritz."""
+    state.sample()
+
+
 def in_double(leaf: Array) -> Array:
     """An array with floating-point numbers in double precision; anything else as it is."""
     is_float = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)

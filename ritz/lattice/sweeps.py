@@ -16,6 +16,7 @@ from netket.sampler.rules import ExchangeRule, LocalRule
 from netket.utils import struct
 
 from ritz.checks import check_count
+from ritz.full_precision import in_full_precision
 from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update, select
 from ritz.lattice.moves import (
     Moves,
@@ -92,6 +93,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         return SiteMoves(hilbert.size, values)
 
     @partial(jax.jit, static_argnames=("machine", "chain_length", "return_log_probabilities"))
+    @in_full_precision
     def _sample_chain(
         self,
         machine: Any,

@@ -30,7 +30,7 @@ EXAMPLES = {
     "train": "iterations=500",
     "evaluate": "iterations=200",
 }
-"""What can be written for a class path, and a setting of each group."""
+"""Short names of class paths, and one setting of each group as an example."""
 
 CONTRACTS = {
     "system": Contract(
@@ -51,7 +51,7 @@ CONTRACTS = {
     "callbacks": CALLBACK,
     "loggers": WRITER,
 }
-"""What their class paths may name."""
+"""The types that class paths in each setting may name."""
 
 
 @dataclasses.dataclass(kw_only=True)

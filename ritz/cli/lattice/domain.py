@@ -118,7 +118,7 @@ class _LatticeCommand:
                 saved.set_aside(entry)
 
     def _trained_parameters(self) -> Any:
-        """Those of the newest checkpoint of the training."""
+        """Parameters and samples of the newest checkpoint of the training."""
         import jax
 
         from ritz.checkpoint import CheckpointError, load

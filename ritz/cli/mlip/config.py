@@ -30,7 +30,7 @@ EXAMPLES = {
     "predict": "files=[new.extxyz]",
     "export": "prefix=potential",
 }
-"""What can be written for a class path, and a setting of each group."""
+"""Short names of class paths, and one setting of each group as an example."""
 
 CONTRACTS = {
     "potential": Contract("a potential of ritz.mlip", (AbstractMLIP,)),
@@ -45,7 +45,7 @@ CONTRACTS = {
     ),
     "callbacks": CALLBACK,
 }
-"""What their class paths may name."""
+"""The types that class paths in each setting may name."""
 
 
 _DATA_ARGS = """

@@ -74,14 +74,14 @@ def splits(
             "data.train: which files? Give data.train='[data/*.xsf]', for example; or the folder "
             f"of a run to go on with: {given.folder} holds none."
         )
-    train, alone = _aside(read("data.train", given, given.data.train))
+    train, isolated = _aside(read("data.train", given, given.data.train))
     if not train:
         raise ValueError("data.train: there are no structures but isolated atoms.")
     limits = given.train.max_energy, given.train.max_forces
     if energies is not None:
         known: Energies = energies
     else:
-        known = _given_energies(given, train, alone)
+        known = _given_energies(given, train, isolated)
     if known is None and limits[0] is not None:
         known = _fitted(train)
     train = _within(train, known, *limits)
@@ -112,9 +112,9 @@ def check_labels(config: TrainingConfig, structures: Sequence[Structure]) -> Non
 
 def without_isolated(structures: Sequence[Structure]) -> list[Structure]:
     """Without isolated atoms; that some are left out is told."""
-    left, alone = _aside(structures)
-    if alone:
-        _logger.info("%s skipped.", counted(len(alone), "isolated atom", "is"))
+    left, isolated = _aside(structures)
+    if isolated:
+        _logger.info("%s skipped.", counted(len(isolated), "isolated atom", "is"))
     return left
 
 
@@ -134,14 +134,14 @@ def _within(
 
 
 def _given_energies(
-    given: MLIPRun, train: Sequence[Structure], alone: Sequence[Structure]
+    given: MLIPRun, train: Sequence[Structure], isolated: Sequence[Structure]
 ) -> Energies:
-    """What is given or known from isolated atoms; None where energies are to be fitted."""
+    """Energies of atoms as given, or from isolated atoms; None where they are to be fitted."""
     wanted = given.data.atomic_energies
     if wanted is None or not isinstance(wanted, str):
-        if alone:
+        if isolated:
             _logger.info(
-                "%s skipped: data.atomic_energies.", counted(len(alone), "isolated atom", "is")
+                "%s skipped: data.atomic_energies.", counted(len(isolated), "isolated atom", "is")
             )
         with under("data."):
             species = {symbol for s in train for symbol in s.species}
@@ -153,15 +153,15 @@ def _given_energies(
             "species."
         )
     with under("data.train: "):
-        found = isolated_atom_energies(alone)
+        found = isolated_atom_energies(isolated)
     missing = sorted({symbol for s in train for symbol in s.species} - set(found))
-    if alone and not missing:
+    if isolated and not missing:
         _tell("isolated ones", found)
         return found
-    if alone:
+    if isolated:
         _logger.warning(
             "%s skipped, since there is none of %s; energies of atoms are from a regression.",
-            counted(len(alone), "isolated atom", "is"),
+            counted(len(isolated), "isolated atom", "is"),
             ", ".join(missing),
         )
     return None

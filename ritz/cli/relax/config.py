@@ -17,13 +17,13 @@ SHORT_NAMES = {
 """Where names without a module are looked for."""
 
 EXAMPLES = {"model": "LennardJones", "optimizer": "LBFGS", "callbacks": "Timeout"}
-"""What can be written for a class path."""
+"""Short names of class paths."""
 
 MODEL = Contract("a potential of ritz.relax", (AbstractPotential, AbstractPotentialSource))
-"""What the class path of a model may name."""
+"""The types that the class path of a model may name."""
 
 CONTRACTS = {"model": MODEL, "callbacks": CALLBACK}
-"""What class paths may name."""
+"""The types that class paths may name."""
 
 
 @dataclasses.dataclass

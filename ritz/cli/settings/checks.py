@@ -105,7 +105,7 @@ def check_group(
 
 
 def _unknown(name: str, key: str, value: object, whole: type[Configuration]) -> str:
-    """What is wrong with a key of a file that is no setting."""
+    """The message about a key of a file that is no setting."""
     if "." not in key:
         return f"there is no such setting{nearest(name, whole)}"
     known = ".".join(word for word in name.split(".") if word)

@@ -43,7 +43,7 @@ class Failure(NamedTuple):
 
 
 @functools.cache
-def alone() -> bool:
+def is_single_process() -> bool:
     """Whether there is only one process."""
     return jax.process_count() == 1
 
@@ -133,7 +133,7 @@ def announce(failure: Failure, step: int = NEVER) -> None:
         failure: The error of this process.
         step: How many updates had been applied here.
     """
-    if alone() or is_shared(failure.error):
+    if is_single_process() or is_shared(failure.error):
         return
     with contextlib.suppress(type(failure.error)):
         gather((step, 0), failure)
@@ -154,19 +154,19 @@ def together(where: str) -> Iterator[None]:
     except BaseException as error:
         announce(Failure(error, where))
         raise
-    if not alone():
+    if not is_single_process():
         gather(())
 
 
 def agree(decision: object) -> bool:
     """Whether `decision` is true on any process; every process must ask at the same point."""
-    if alone():
+    if is_single_process():
         return bool(decision)
     return bool(np.any(gather((int(bool(decision)),))))
 
 
 def agree_on_least(number: int) -> int:
     """The smallest `number` of any process; every process must ask at the same point."""
-    if alone():
+    if is_single_process():
         return number
     return int(np.min(gather((number,))))

@@ -6,7 +6,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from ritz.driver.processes.consensus import alone
+from ritz.driver.processes.consensus import is_single_process
 
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -62,7 +62,7 @@ class SignalGuard:
 
     def agreed(self) -> bool:
         """Whether a signal is to end the run: to this process, or one that all know of."""
-        if self.received is not None and alone():
+        if self.received is not None and is_single_process():
             self.agreed_on = self.received
         return self.agreed_on is not None
 

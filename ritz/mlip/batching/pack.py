@@ -33,12 +33,12 @@ class Split(NamedTuple):
     starts: Int[AnyArray, "structures n_species"]
     """The row of the first atom of each species."""
     inputs: PyTree
-    """What energies need of each atom, see `AbstractModel.inputs`."""
+    """Inputs of the energies, atom by atom, see `AbstractModel.inputs`."""
     table_starts: Int[AnyArray, "structures n_species"]
     """The row of the first atom of each species among those with tables."""
     forces: Float[AnyArray, "tabled_atoms 3"] | None
     tables: PyTree | None
-    """What forces need besides, see `AbstractModel.tables`."""
+    """Tables from which forces follow, see `AbstractModel.tables`."""
 
 
 def forces_of(chunk: Chunk) -> np.ndarray:

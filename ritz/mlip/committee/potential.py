@@ -72,7 +72,7 @@ class CommitteePotential(AbstractPotentialSource):
 
     @property
     def descriptor(self) -> AbstractDescriptor | None:
-        """What features are computed with; None if there are none."""
+        """The descriptor that computes features; None if the model takes none."""
         return self.template.descriptor
 
     def __len__(self) -> int:

@@ -170,7 +170,7 @@ class HDF5StructureDataset(AbstractDataset):
     def _structures_to_write(
         self, structures: Iterable[Structure], isolated: list[Structure]
     ) -> Iterator[Structure]:
-        """Those that are written; isolated atoms are put aside."""
+        """The structures that are written; isolated atoms are put aside."""
         energies = self._given_energies or {}
         if self.max_energy is not None and self._given_energies is None:
             structures = list(structures)  # the limit goes by energies that may be among them

@@ -149,7 +149,7 @@ class ReferenceEnergies:
     def from_regression(
         cls, samples: Iterable["SampleLike"], species: Sequence[str] | None = None
     ) -> "ReferenceEnergies":
-        """Those that fit total energies best: least squares of energies per atom.
+        """The energies of atoms that fit total energies best: least squares of energies per atom.
 
         Args:
             samples: Structures, or pairs of a composition (`{"Ti": 1, "O": 2}` or "TiO2") and a
@@ -201,7 +201,7 @@ class ReferenceEnergies:
     def from_reference_compounds(
         cls, samples: Iterable["SampleLike"], compounds: Sequence[str | Mapping[str, int]]
     ) -> "ReferenceEnergies":
-        """Those for which the most stable samples of some compounds have the energy zero.
+        """Energies of atoms for which the most stable samples of some compounds have energy zero.
 
         Args:
             samples: As for `from_regression`.

@@ -268,7 +268,7 @@ class AbstractDescriptor(abc.ABC):
         with_features: bool,
         with_derivatives: bool,
     ) -> FileRows:
-        """What files keep of some structures.
+        """Derivatives of the features of some structures, as files keep them.
 
         Args:
             structures: The structures.
@@ -295,7 +295,7 @@ class AbstractDescriptor(abc.ABC):
     # In training.
 
     def tables(self, chunk: Chunk, widths: Sequence[int], dtype: str, with_stress: bool) -> Tables:
-        """What forces need: derivatives of the features of all atoms of a chunk.
+        """Derivatives of the features of all atoms of a chunk, from which forces follow.
 
         Args:
             chunk: The structures, and their derivatives if a file has them.

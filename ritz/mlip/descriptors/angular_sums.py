@@ -135,7 +135,14 @@ def derivatives(
 def _on_platform(function: Callable[..., Array], sums: AngularSums, *arrays: Array) -> Array:
     device = jax.config.jax_default_device  # type: ignore[attr-defined]
     platform = getattr(device, "platform", device) or jax.default_backend()
-    return function(sums, _CPU if platform == "cpu" else _OTHERS, *arrays)
+    plan = _CPU if platform == "cpu" else _OTHERS
+    vectors, *others = map(jnp.asarray, arrays)
+    if vectors.shape[1] == 0:  # one empty place, for loops that take some at a time
+        vectors = jnp.zeros((len(vectors), 1, 3), vectors.dtype)
+        others[:2] = (jnp.zeros(vectors.shape[:2], x.dtype) for x in others[:2])
+        found = function(sums, plan, vectors, *others)
+        return found if found.ndim == 2 else found[..., :0, :]
+    return function(sums, plan, vectors, *others)
 
 
 def _batched(function: Callable[..., Array]) -> Callable[..., Array]:

@@ -98,10 +98,9 @@ def monomials_of(
 ) -> Float[Array, "*rows n_monomials n"]:
     """u_x^a u_y^b u_z^c of unit vectors u, up to degree a + b + c = `order`."""
     powers = [
-        list(itertools.accumulate([units[..., axis]] * order, jnp.multiply,
-                                  initial=jnp.ones_like(units[..., axis])))
-        for axis in range(3)
-    ]  # fmt: skip
+        list(itertools.accumulate([x] * order, jnp.multiply, initial=jnp.ones_like(x)))
+        for x in (units[..., axis] for axis in range(3))
+    ]
     found = [powers[0][a] * powers[1][b] * powers[2][c] for a, b, c in exponents_up_to(order)]
     return jnp.stack(found, axis=-2)
 

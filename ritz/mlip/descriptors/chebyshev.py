@@ -142,7 +142,7 @@ class ChebyshevDescriptor(AbstractDescriptor):
 
     @property
     def n_features(self) -> int:  # type: ignore[override]
-        """Those of both parts, and once more if there are several species."""
+        """Number of radial and angular features; twice as many if there are several species."""
         return (self.rad_order + self.ang_order + 2) * (1 + self.is_weighted)
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import jax
 import numpy as np
 
+from ritz.full_precision import in_full_precision
 from ritz.mlip.arrays import AnyArray, default_device
 from ritz.mlip.descriptors.pairs import PairTable, Rows
 
@@ -61,7 +62,7 @@ def row_blocks(table: PairTable, width: int, n_rows: int) -> Iterator[tuple[slic
 
 
 def _in_float64(function: Callable[..., _T]) -> Callable[..., _T]:
-    compiled = jax.jit(function, static_argnums=(0, 1))
+    compiled = jax.jit(in_full_precision(function), static_argnums=(0, 1))
 
     @functools.wraps(function)
     def call(descriptor: "AbstractDescriptor", near: int, rows: Rows) -> _T:

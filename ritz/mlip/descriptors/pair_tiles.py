@@ -83,7 +83,7 @@ class _Neighbors(NamedTuple):
     """Their derivatives by r."""
 
     def some(self, element: int | Array, number: Array, tile: int) -> "_Neighbors":
-        """Those of one element in a tile."""
+        """The neighbours of one element in a tile."""
 
         def cut(values: Array) -> Array:
             own = values[element]
@@ -327,7 +327,7 @@ def _angle(cosines: Array, term: AngularTerm) -> tuple[Array, Array]:
 
 
 def _combined(parts: Sequence[Array], by_value: Array | None, places: Sequence[int]) -> Array:
-    """What terms have, (n_each, tile, tile, block), times the derivatives by the values."""
+    """Parts of terms, (n_each, tile, tile, block), times the derivatives by the values."""
     if by_value is None:
         return jnp.stack(parts)
     return _sum([by_value[:, n, None, None] * part for n, part in zip(places, parts, strict=True)])

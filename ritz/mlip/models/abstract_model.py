@@ -67,13 +67,18 @@ class FeatureStatistics:
         return np.sqrt(self.squares / self.count)
 
 
+_SAME_ENERGY = 1e-9
+"""Energies per atom that differ by less, in eV, are the same but for rounding."""
+
+
 def fit_normalisation(
     features: FeatureStatistics, energies: np.ndarray, n_atoms: np.ndarray
 ) -> Normalisation:
     """The statistics of a training split.
 
     Features get mean 0 and standard deviation 1 over all atoms, of all species together; energies
-    per atom, less those of the atoms, get the range from -1 to 1.
+    per atom, less those of the atoms, get the range from -1 to 1. Where they are all the same, as
+    those of a single structure, they are shifted to 0 and not scaled.
 
     Args:
         features: Of all atoms.
@@ -82,12 +87,12 @@ def fit_normalisation(
     """
     per_atom = energies / n_atoms
     low, high = per_atom.min(), per_atom.max()
-    scaling, shift = (2 / (high - low), (high + low) / 2) if high > low else (1.0, 0.0)
-    return Normalisation(features.mean, features.std, float(scaling), float(shift))
+    scaling = 2 / (high - low) if high - low > _SAME_ENERGY else 1.0
+    return Normalisation(features.mean, features.std, float(scaling), float((high + low) / 2))
 
 
 class Labels(NamedTuple):
-    """What is known of structures from their files: energies, stresses, weights."""
+    """Energies, stresses and weights of structures, from their files."""
 
     energy: Float[AnyArray, " structures"]
     """In eV, less the energies of the atoms and the shift of the normalisation."""
@@ -117,11 +122,11 @@ class Batch(NamedTuple):
     begins: Sequence[Int[AnyArray, " atoms"]]
     """For each species and atom, the place of the first atom of that species in the structure."""
     inputs: PyTree
-    """What energies need of each atom, see `AbstractModel.inputs`."""
+    """Inputs of the energies, atom by atom, see `AbstractModel.inputs`."""
     forces: Float[AnyArray, "atoms 3"] | None
     """Labels, in eV/Angstrom; None where forces are not asked for."""
     tables: PyTree | None
-    """What forces need besides, see `AbstractModel.tables`; None where they are not asked for."""
+    """Tables from which forces follow, see `AbstractModel.tables`; None without forces."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +148,7 @@ class GroupCapacity:
 
     @classmethod
     def from_list(cls, fields: Sequence[Any]) -> Self:
-        """What `to_list` gave, also read from a file."""
+        """The capacity from the list that `to_list` gave, also read from a file."""
         slots, atoms, supervised, stress = fields
         return cls(int(slots), tuple(map(int, atoms)), bool(supervised), bool(stress))
 

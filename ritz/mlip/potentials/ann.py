@@ -60,7 +60,7 @@ class ANNPotential(AbstractMLIP):
 
     @property
     def descriptor(self) -> AbstractDescriptor:
-        """What features are computed with."""
+        """The descriptor that computes features."""
         return self.model.descriptor
 
     def __repr__(self) -> str:

@@ -58,7 +58,7 @@ class AbstractMLIP(AbstractPotentialSource):
     @property
     @abc.abstractmethod
     def descriptor(self) -> AbstractDescriptor | None:
-        """What features are computed with; None if there are none."""
+        """The descriptor that computes features; None if the model takes none."""
 
     @abc.abstractmethod
     def untrained(self) -> Self:

@@ -31,7 +31,7 @@ def _finite_or_null(value: object) -> object:
 
 
 FORMAT = "ritz.mlip 1"
-"""What a file says it is."""
+"""Name and version of the format, in each file."""
 
 _HEADER = "header"
 

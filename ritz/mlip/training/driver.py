@@ -35,7 +35,7 @@ _NOT_SAVED = ("plan", "last_batch", "validation")
 """Fields of the carry that follow from the others."""
 
 _OVERFLOW, _CAPACITY = "crowded", "room"
-"""Names of overflow and capacity in checkpoints."""
+"""Names of overflow and capacity in checkpoints, as earlier versions have written them."""
 
 
 class AbstractTraining(GrowingDriver):
@@ -321,7 +321,7 @@ class AbstractTraining(GrowingDriver):
 
     @property
     def settings(self) -> Settings:
-        """What the results depend on besides the state."""
+        """Settings on which the results depend besides the state: name -> value."""
         return {
             **super().settings,
             "model": self.model,

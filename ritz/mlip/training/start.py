@@ -94,8 +94,8 @@ def best_files(
     return [folder / f"best_model_{number:03d}.npz" for number in range(driver.n_members)]
 
 
-class Trained(Protocol):
-    """What training asks of a trained potential that it begins with."""
+class TrainedPotential(Protocol):
+    """A trained potential with which training may begin."""
 
     parameters: PyTree
     """The parameters; None before training."""
@@ -118,7 +118,7 @@ class Start:
 
     resume: Resume | None = None
     """The checkpoint to go on with."""
-    potentials: Sequence[Trained] = ()
+    potentials: Sequence[TrainedPotential] = ()
     """Or trained potentials, one for each member, from whose parameters it begins."""
 
     def config(self, config: TrainingConfig, from_structures: bool) -> TrainingConfig:
@@ -198,7 +198,7 @@ class Start:
 def start_of(
     resume_from: str | PathLike[str] | None,
     in_total: bool,
-    load: Callable[[Path], Trained],
+    load: Callable[[Path], TrainedPotential],
     of_committee: bool,
 ) -> Start:
     """Where training begins, from what `train` is given.

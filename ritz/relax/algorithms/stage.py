@@ -200,7 +200,7 @@ class FusedStage:
 
     @property
     def exit_name(self) -> str:
-        """What structures are called that have left the last stage.
+        """The word for structures that have left the last stage, such as "converged".
 
         "converged" where a criterion leads there; "done" where a number of steps alone does, as in
         dynamics.

@@ -16,7 +16,7 @@ HOST_CANDIDATES = {"cpu": 2**23}
 are faster than a search of all pairs on the device, by kind of device."""
 
 _FAR_HOST_CANDIDATES = 2**26
-"""That number on devices with their own memory."""
+"""As `HOST_CANDIDATES`, on devices with their own memory."""
 
 _GROWTH = 1.25
 """Factor by which enlarged lists exceed the size that is needed."""

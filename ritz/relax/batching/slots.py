@@ -105,7 +105,7 @@ def failed(slots: Slots, geometry: Geometry, rows: Sequence[int]) -> Slots:
 
 
 def made_from(lists: NeighborLists) -> tuple[jax.Array, ...]:
-    """What is needed to rebuild the lists bit for bit."""
+    """Positions, cells and marks from which the lists can be rebuilt bit for bit."""
     return lists.positions, lists.cell, lists.stale, lists.overflow
 
 

@@ -253,6 +253,18 @@ def test_committee(tmp_path):
     assert again.descriptor == descriptor()
 
 
+def test_atoms_without_neighbours_and_arrays_of_numpy():
+    rows = (
+        np.zeros((2, 0, 3)),
+        np.zeros((2, 0), bool),
+        np.zeros((2, 0), np.int8),
+        np.zeros(2, np.int8),
+    )
+    assert not np.any(descriptor().features(*rows))
+    local = descriptor().local_derivatives(*rows, 0)
+    assert local.angular.shape == (2, 3, 3, 0)
+
+
 def test_bad_arguments():
     with pytest.raises(TypeError, match="lists by element"):
         SymmetryFunctions([G2("O", 0.1)])

@@ -46,4 +46,6 @@ def test_normalisation():
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(scaled.std(axis=0), [1, 1, 0])
     flat = fit_normalisation(statistics, np.array([-5.0]), np.array([1]))
-    assert (flat.e_scaling, flat.e_shift) == (1, 0)
+    assert (flat.e_scaling, flat.e_shift) == (1, -5)
+    copies = fit_normalisation(statistics, np.array([-0.3, -0.1, -0.2]), np.array([3, 1, 2]))
+    assert copies.e_scaling == 1 and copies.e_shift == pytest.approx(-0.1)
