@@ -126,8 +126,8 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
     with needs("A plot", "plot"):
         from matplotlib.figure import Figure
 
-    pairs, errors = _known_and_predicted(found), errors_of(found)
-    pairs = {name: both for name, both in pairs.items() if len(both[0])}
+    errors, both = errors_of(found), _known_and_predicted(found).items()
+    pairs = {name: (known, own) for name, (known, own) in both if len(known)}
     if not pairs:
         raise ValueError("the structures have neither energies nor forces to compare with.")
     labels = {
@@ -138,14 +138,15 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
     for number, (name, (known, own)) in enumerate(pairs.items()):
         what, unit, scale, error_unit = labels[name]
         axes: Any = figure.add_subplot(1, len(pairs), number + 1)
-        ends = [min(known.min(), own.min()), max(known.max(), own.max())]
-        axes.plot(ends, ends, color="black", lw=0.8)
+        axes.axline((known[0], known[0]), slope=1, color="black", lw=0.8)
         axes.plot(known, own, ".", ms=3 if len(known) > 1000 else 5, alpha=0.5, rasterized=True)
         axes.set_xlabel(f"known {what} ({unit})")
         axes.set_ylabel(f"predicted {what} ({unit})")
         rmse, mae = scale * errors[f"RMSE_{name}"], scale * errors[f"MAE_{name}"]
         axes.set_title(f"RMSE {rmse:.3g}, MAE {mae:.3g} {error_unit}", fontsize="medium")
         axes.set_aspect("equal", adjustable="datalim")
+        axes.locator_params(axis="x", nbins=3)  # numbers may be long
+        axes.ticklabel_format(useOffset=False)
     path = Path(outfile)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

@@ -117,6 +117,7 @@ class TrainOut:
             if drawn and max(drawn) > 5 * min(drawn):  # else a logarithmic axis has few labels
                 axes.set_yscale("log")
             axes.set_xlabel("epoch")
+            axes.locator_params(axis="x", integer=True)
             axes.set_ylabel("RMSE (eV/Å)" if forces else "RMSE (meV/atom)")
             if axes.get_lines():
                 axes.legend(frameon=False)
