@@ -66,7 +66,7 @@ def pair(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def is_single_process(tmp_path_factory):
+def alone(tmp_path_factory):
     """Runs a scenario in this process."""
 
     def run(name):
