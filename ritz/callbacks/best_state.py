@@ -12,6 +12,7 @@ from ritz.callbacks.monitor import check_mode, find, mean_and_error, read_monito
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
 
@@ -37,6 +38,7 @@ class BestState(AbstractCallback):
     traced_at = "before_parameter_update"
     decides = False
 
+    @suggests_names
     def __init__(
         self, monitor: str = "mean", z: float = 1.0, restore: bool = False, mode: str = "min"
     ):

@@ -6,6 +6,7 @@ from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import period, read_finite
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -22,6 +23,7 @@ class ConvergenceStopping(StopCondition):
 
     state_fields = ("_loss_window", "_patience_counter")
 
+    @suggests_names
     def __init__(
         self,
         target: float,

@@ -8,6 +8,7 @@ from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_mode, improves, period, read_finite
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -30,6 +31,7 @@ class EarlyStopping(StopCondition):
 
     state_fields = ("_best_val", "_best_iter", "_best_patience_counter")
 
+    @suggests_names
     def __init__(
         self,
         monitor: str = "mean",

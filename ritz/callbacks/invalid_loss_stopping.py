@@ -9,6 +9,7 @@ from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import StopReason
 from ritz.driver.rows import leaves
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -45,6 +46,7 @@ class InvalidLossStopping(StopCondition):
     state_fields = ("_last_valid_iter",)
     reason = StopReason.DIVERGED
 
+    @suggests_names
     def __init__(self, monitor: str | None = "mean", patience: int = 0):
         self.monitor = monitor
         self.patience = check_number("patience", patience, 0)

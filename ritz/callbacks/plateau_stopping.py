@@ -9,6 +9,7 @@ from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import period, read_finite
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -34,6 +35,7 @@ class PlateauStopping(StopCondition):
 
     state_fields = ("_values", "_errors", "_patience_counter")
 
+    @suggests_names
     def __init__(self, monitor: str = "mean", window: int = 100, z: float = 1.0, patience: int = 0):
         self.monitor = monitor
         self.window = int(check_number("window", window, 3))

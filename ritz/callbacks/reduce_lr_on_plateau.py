@@ -11,6 +11,7 @@ from ritz.callbacks.scales import require
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
 _logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class ReduceLROnPlateau(AbstractCallback):
     state_fields = ("_best", "_waited", "_cooling", "_scale")
     logs = ("rate_scale",)
 
+    @suggests_names
     def __init__(
         self,
         monitor: str = "mean",
