@@ -166,3 +166,13 @@ def test_what_a_committee_writes_is_never_there_in_part(tmp_path, monkeypatch):
     files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert set(written) == files and "member_001/summary.json" in files
     assert read_summary(tmp_path / "member_000")["seed"] == 0
+
+
+@pytest.mark.parametrize("method", ["train", "driver"])
+def test_a_configuration_is_no_dict(method):
+    committee = CommitteePotential(ARCH, descriptor())
+    for made in (potential(), committee):
+        with pytest.raises(TypeError, match=r"config must be a ritz.mlip.TrainingConfig, but {'it"):
+            getattr(made, method)(dataset=dataset(), config={"iterations": 2})
+    with pytest.raises(TypeError, match=r"committee_config must be a ritz.mlip.CommitteeConfig, b"):
+        getattr(committee, method)(dataset=dataset(), committee_config={"num_members": 2})
