@@ -25,6 +25,7 @@ PLUGINS = {
     and not inspect.isabstract(kind)
     and kind.__init__ is not object.__init__
     and not issubclass(kind, BaseException | tuple | enum.Enum)
+    and not name.startswith("_")
     and name not in (*OPEN, *CONTAINERS)
 }
 NOT_MADE_BY_HAND = {"ritz.relax.RelaxResult", "ritz.updates.Problem"}
