@@ -8,7 +8,9 @@ import pickle
 import pytest
 
 import ritz.callbacks
+import ritz.checkpoint
 import ritz.loggers
+import ritz.mlip.training.callbacks
 import ritz.relax
 import ritz.updates
 from ritz.driver.signatures import suggests_names
@@ -17,18 +19,31 @@ OPEN = ("LambdaCallback", "TensorBoardLog", "WandbLog")
 """Plug-ins that pass further arguments on."""
 CONTAINERS = ("AllOf", "AnyOf", "Column", "History", "HistoryDict", "Histories")
 
+MODULES = (
+    ritz.callbacks,
+    ritz.checkpoint,
+    ritz.loggers,
+    ritz.mlip.training.callbacks,
+    ritz.relax,
+    ritz.updates,
+)
 PLUGINS = {
     f"{module.__name__}.{name}": kind
-    for module in (ritz.callbacks, ritz.loggers, ritz.relax, ritz.updates)
+    for module in MODULES
     for name, kind in vars(module).items()
     if inspect.isclass(kind)
     and not inspect.isabstract(kind)
     and kind.__init__ is not object.__init__
     and not issubclass(kind, BaseException | tuple | enum.Enum)
+    and kind.__module__.startswith("ritz.")
     and not name.startswith("_")
     and name not in (*OPEN, *CONTAINERS)
 }
-NOT_MADE_BY_HAND = {"ritz.relax.RelaxResult", "ritz.updates.Problem"}
+NOT_MADE_BY_HAND = {
+    "ritz.mlip.training.callbacks.EpochHistory",
+    "ritz.relax.RelaxResult",
+    "ritz.updates.Problem",
+}
 
 
 @pytest.mark.parametrize("name", sorted(set(PLUGINS) - NOT_MADE_BY_HAND))
