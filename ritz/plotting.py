@@ -29,7 +29,7 @@ def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
 
     Args:
         path: A file or folder.
-        names: Names of logs, without suffix, that are preferred in a folder.
+        names: Names of logs, without suffix, that are preferred in a folder; the usual ones follow.
 
     Raises:
         ValueError: If there is no log.
@@ -37,7 +37,8 @@ def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        files = [f"{name}{suffix}" for name in names for suffix in _SUFFIXES]
+        preferred = dict.fromkeys((*names, *ANY_RUN.logs))
+        files = [f"{name}{suffix}" for name in preferred for suffix in _SUFFIXES]
         found = [path / file for file in files if (path / file).is_file()]
         found += sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES)
         if found:
@@ -286,7 +287,9 @@ def _curve(log: LogColumns, quantity: Quantity, path: Path) -> _Curve:
 
 
 def _draw(ax: "Axes", curve: _Curve, colour: str) -> None:
-    ax.plot(curve.steps, curve.values, color=colour, lw=1, label=curve.label)
+    is_point = np.count_nonzero(np.isfinite(curve.values)) == 1  # which a line does not show
+    marker = "o" if is_point else None
+    ax.plot(curve.steps, curve.values, color=colour, lw=1, marker=marker, label=curve.label)
     if curve.error is not None:
         error = np.nan_to_num(curve.error)
         ax.fill_between(

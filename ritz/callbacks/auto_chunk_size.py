@@ -10,6 +10,7 @@ from typing_extensions import override
 from ritz.callbacks.scales import require
 from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.signatures import suggests_names
 from ritz.types import Loss
 
 _logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class AutoChunkSize(AbstractCallback):
     callback_order = -100  # before any other callback reads the driver's state
     state_fields = ("sizes",)
 
+    @suggests_names
     def __init__(self, minimum: int = 1):
         self.minimum = check_count("minimum", minimum, 1)
         self.sizes: dict[str, int | None] = {}

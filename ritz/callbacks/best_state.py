@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 from typing_extensions import override
 
-from ritz.callbacks.monitor import check_mode, find, mean_and_error, read_monitor
+from ritz.callbacks.monitor import check_mode, check_monitor, find, mean_and_error, read_monitor
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
 
@@ -37,10 +38,11 @@ class BestState(AbstractCallback):
     traced_at = "before_parameter_update"
     decides = False
 
+    @suggests_names
     def __init__(
         self, monitor: str = "mean", z: float = 1.0, restore: bool = False, mode: str = "min"
     ):
-        self.monitor = monitor
+        self.monitor = check_monitor(monitor)
         self.z = check_number("z", z, 0)
         self.restore = restore
         self.mode = check_mode(mode)

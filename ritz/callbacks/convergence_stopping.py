@@ -3,9 +3,10 @@
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import period, read_finite
+from ritz.callbacks.monitor import check_monitor, period, read_finite
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -22,6 +23,7 @@ class ConvergenceStopping(StopCondition):
 
     state_fields = ("_loss_window", "_patience_counter")
 
+    @suggests_names
     def __init__(
         self,
         target: float,
@@ -32,7 +34,7 @@ class ConvergenceStopping(StopCondition):
         self.target = target
         self.patience = check_number("patience", patience, 0)
         self.smoothing_window = int(check_number("smoothing_window", smoothing_window, 1))
-        self.monitor = monitor
+        self.monitor = check_monitor(monitor)
         self._loss_window: list[float] = []
         self._patience_counter = 0
 

@@ -5,9 +5,10 @@ import math
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_mode, improves, period, read_finite
+from ritz.callbacks.monitor import check_mode, check_monitor, improves, period, read_finite
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -30,6 +31,7 @@ class EarlyStopping(StopCondition):
 
     state_fields = ("_best_val", "_best_iter", "_best_patience_counter")
 
+    @suggests_names
     def __init__(
         self,
         monitor: str = "mean",
@@ -40,7 +42,7 @@ class EarlyStopping(StopCondition):
         start_from_step: int = 0,
         mode: str = "min",
     ):
-        self.monitor = monitor
+        self.monitor = check_monitor(monitor)
         self.patience = check_number("patience", patience, 0)
         self.min_delta = check_number("min_delta", min_delta, 0)
         self.min_reldelta = check_number("min_reldelta", min_reldelta, 0)

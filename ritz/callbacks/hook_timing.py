@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, Hook, never_live
+from ritz.driver.signatures import suggests_names
 
 
 class HookTiming(AbstractCallback):
@@ -22,6 +23,7 @@ class HookTiming(AbstractCallback):
 
     callback_order = -(2**31)  # before all others, so that it times every hook
 
+    @suggests_names
     def __init__(self, stream: TextIO | None = None):
         self.stream = stream
         self.seconds: dict[tuple[str, str], float] = defaultdict(float)

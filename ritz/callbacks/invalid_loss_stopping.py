@@ -4,11 +4,12 @@ import numpy as np
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import check_expected, find
+from ritz.callbacks.monitor import check_expected, check_monitor, find
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import StopReason
 from ritz.driver.rows import leaves
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -39,14 +40,16 @@ class InvalidLossStopping(StopCondition):
             over losses that are not finite, unless `on_divergence` of `run` is given.
 
     Raises:
+        TypeError: If `monitor` is neither text nor None.
         ValueError: If `patience` is negative.
     """
 
     state_fields = ("_last_valid_iter",)
     reason = StopReason.DIVERGED
 
+    @suggests_names
     def __init__(self, monitor: str | None = "mean", patience: int = 0):
-        self.monitor = monitor
+        self.monitor = None if monitor is None else check_monitor(monitor)
         self.patience = check_number("patience", patience, 0)
         self._last_valid_iter = 0
 

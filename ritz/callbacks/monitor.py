@@ -168,6 +168,20 @@ def improves(
     return value < target - max(min_delta, min_reldelta * abs(target))
 
 
+def check_monitor(monitor: str) -> str:
+    """`monitor`, if it is a text.
+
+    Raises:
+        TypeError: Otherwise.
+    """
+    if not isinstance(monitor, str):
+        raise TypeError(
+            'monitor must be the name of a quantity, such as "mean" or "Energy.variance", but '
+            f"{monitor!r} was given."
+        )
+    return monitor
+
+
 def check_mode(mode: str) -> str:
     """`mode`, if it is "min" or "max"."""
     return check_choice("mode", mode, ("min", "max"))

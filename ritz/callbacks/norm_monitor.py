@@ -11,6 +11,7 @@ from typing_extensions import override
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver, Proposal
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
 
@@ -37,6 +38,7 @@ class NormMonitor(AbstractCallback):
     decides = False
     logs = ("norms",)
 
+    @suggests_names
     def __init__(self, interval: int = 1):
         self.interval = check_count("interval", interval, 1)
 

@@ -8,6 +8,7 @@ from typing_extensions import override
 from ritz.checks import check_count, named
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
 
@@ -23,6 +24,7 @@ class Observables(AbstractCallback):
     callback_order = CallbackOrder.OBSERVE
     decides = False
 
+    @suggests_names
     def __init__(self, observables: Mapping[str, object], interval: int = 1, fullsum: bool = False):
         if not isinstance(observables, Mapping):
             raise TypeError(

@@ -11,6 +11,7 @@ from typing_extensions import override
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
 
@@ -43,6 +44,7 @@ class ParameterEMA(AbstractCallback):
     state_fields = ("parameters", "weight")
     decides = False
 
+    @suggests_names
     def __init__(self, decay: float = 0.99, start_from_step: int = 0):
         check_number("decay", decay, 0)
         if decay >= 1:

@@ -6,9 +6,10 @@ import numpy as np
 from typing_extensions import override
 
 from ritz.callbacks.conditions import StopCondition
-from ritz.callbacks.monitor import period, read_finite
+from ritz.callbacks.monitor import check_monitor, period, read_finite
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -34,8 +35,9 @@ class PlateauStopping(StopCondition):
 
     state_fields = ("_values", "_errors", "_patience_counter")
 
+    @suggests_names
     def __init__(self, monitor: str = "mean", window: int = 100, z: float = 1.0, patience: int = 0):
-        self.monitor = monitor
+        self.monitor = check_monitor(monitor)
         self.window = int(check_number("window", window, 3))
         self.z = check_number("z", z, 0, strict=True)
         self.patience = check_number("patience", patience, 0)

@@ -11,6 +11,7 @@ from typing_extensions import override
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.rows import mean_of
+from ritz.driver.signatures import suggests_names
 from ritz.types import Loss, Row, Settings
 
 
@@ -27,6 +28,7 @@ class AbstractBar(AbstractCallback, abc.ABC):
     decides = False
     is_live = never_live
 
+    @suggests_names
     def __init__(self, min_interval: float = 0.1):
         self.min_interval = min_interval
         self._bar: Any = None
@@ -101,6 +103,7 @@ class ProgressBar(AbstractBar):
         leave: Whether the bar stays when the run has ended.
     """
 
+    @suggests_names
     def __init__(self, min_interval: float = 0.1, leave: bool = True):
         super().__init__(min_interval)
         self.leave = leave

@@ -6,11 +6,12 @@ import math
 
 from typing_extensions import override
 
-from ritz.callbacks.monitor import check_mode, improves, read_finite
+from ritz.callbacks.monitor import check_mode, check_monitor, improves, read_finite
 from ritz.callbacks.scales import require
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
 _logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class ReduceLROnPlateau(AbstractCallback):
     state_fields = ("_best", "_waited", "_cooling", "_scale")
     logs = ("rate_scale",)
 
+    @suggests_names
     def __init__(
         self,
         monitor: str = "mean",
@@ -50,7 +52,7 @@ class ReduceLROnPlateau(AbstractCallback):
         check_number("factor", factor, 0, strict=True)
         if factor >= 1:
             raise ValueError(f"factor must be below 1, but {factor!r} was given.")
-        self.monitor = monitor
+        self.monitor = check_monitor(monitor)
         self.factor = factor
         self.patience = check_number("patience", patience, 0)
         self.min_delta = check_number("min_delta", min_delta, 0)

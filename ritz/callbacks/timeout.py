@@ -8,6 +8,7 @@ from ritz.callbacks.conditions import StopCondition
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import StopReason
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row, State
 
 
@@ -22,6 +23,7 @@ class Timeout(StopCondition):
     reason = StopReason.TIMED_OUT
     state_fields = ("elapsed_before",)
 
+    @suggests_names
     def __init__(self, total: float | None = None, per_run: float | None = None):
         if total is None and per_run is None:
             raise ValueError("give Timeout a limit in seconds: total=..., per_run=..., or both.")

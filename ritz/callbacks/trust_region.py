@@ -8,6 +8,7 @@ from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder
 from ritz.driver.rows import error_of, mean_of
+from ritz.driver.signatures import suggests_names
 from ritz.types import Loss, Row
 
 _SCALES = {"damping": "damping_scale", "rate": "rate_scale"}
@@ -35,6 +36,7 @@ class TrustRegion(AbstractCallback):
     state_fields = ("_strength",)
     logs = ("trial_loss", "damping_scale", "rate_scale")
 
+    @suggests_names
     def __init__(
         self,
         tolerance: float = 0.0,

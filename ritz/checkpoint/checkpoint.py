@@ -19,8 +19,9 @@ from ritz.checkpoint.shared import check_shared
 from ritz.checkpoint.writing import Writing
 from ritz.checks import check_count, check_number
 from ritz.driver import AbstractDriver
-from ritz.driver.callback import AbstractCallback, CallbackOrder
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.processes.consensus import agree, is_single_process, together
+from ritz.driver.signatures import suggests_names
 from ritz.driver.stop import StopReason
 from ritz.loggers.base import AbstractLogger
 from ritz.types import Row, State
@@ -77,6 +78,7 @@ class Checkpoint(AbstractCallback):
     callback_order = CallbackOrder.CHECKPOINT
     decides = False
 
+    @suggests_names
     def __init__(
         self,
         directory: str | Path,
@@ -183,9 +185,7 @@ class Checkpoint(AbstractCallback):
 
     # During the run.
 
-    def is_live(self, step: int) -> bool:
-        """Never live, since the state is read between steps."""
-        return False
+    is_live = never_live  # the state is read between steps
 
     @override
     def ends_block(self, step: int) -> bool:

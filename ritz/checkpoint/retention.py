@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from ritz.callbacks.monitor import check_mode
+from ritz.callbacks.monitor import check_mode, check_monitor
 from ritz.checkpoint.folder import Entry
 from ritz.checks import check_count
 
@@ -16,6 +16,7 @@ class Retention:
         keep_best: `(monitor, mode, k)`: the k with the lowest ("min") or highest ("max") value.
 
     Raises:
+        TypeError: If the monitor is no text.
         ValueError: If a number or the mode is not allowed.
     """
 
@@ -54,4 +55,4 @@ def _checked(keep_best: tuple[str, str, int]) -> tuple[str, int, int]:
             f"{keep_best!r} was given."
         ) from None
     sign = 1 if check_mode(mode) == "min" else -1
-    return str(monitor), sign, check_count("k in keep_best", k, 1)
+    return check_monitor(monitor), sign, check_count("k in keep_best", k, 1)

@@ -15,6 +15,7 @@ from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
 from ritz.driver.processes.consensus import agree
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
 _logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class SlurmRequeue(AbstractCallback):
 
     callback_order = CallbackOrder.STOP
 
+    @suggests_names
     def __init__(self, before: float = 300.0):
         self.before = check_number("before", before, 0, strict=True)
         self._job: str | None = None

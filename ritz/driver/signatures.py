@@ -14,13 +14,13 @@ def suggests_names(function: Function, more: Sequence[Callable[..., object]] = (
     """Let a function refuse an unknown argument with the name that was probably meant.
 
     Args:
-        function: A function or method; of `__init__`, messages name the class.
+        function: A function or method; of `__init__`, messages name the class of the object.
         more: Functions, or classes, to which it passes further arguments on.
 
     Raises:
         TypeError: From the wrapped function, naming the nearest argument.
     """
-    label = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    name_of_function = function.__name__
     known = [name for one in (function, *more) for name in _named_parameters(one)]
 
     @functools.wraps(function)
@@ -30,6 +30,8 @@ def suggests_names(function: Function, more: Sequence[Callable[..., object]] = (
                 near = [one for one in known if name in one.split("_")]
                 near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]}=?" if near else f"it takes: {', '.join(known)}."
+                made = name_of_function == "__init__"
+                label = type(args[0]).__name__ if made else name_of_function
                 raise TypeError(f"{label} has no argument {name!r}; {hint}")
         return function(*args, **kwargs)
 

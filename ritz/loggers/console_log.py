@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver.rows import scalars
+from ritz.driver.signatures import suggests_names
 from ritz.loggers.base import AbstractLogger
 from ritz.types import Row
 
@@ -23,6 +24,7 @@ class ConsoleLog(AbstractLogger):
         stream: Where to write; `sys.stdout` by default.
     """
 
+    @suggests_names
     def __init__(
         self, interval: int = 1, fields: Sequence[str] | None = None, stream: TextIO | None = None
     ):

@@ -13,6 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from ritz.driver.rows import leaves, scalars
+from ritz.driver.signatures import suggests_names
 from ritz.folders.files import atomic_write
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.checksums import RowsLostError, check_rows
@@ -55,6 +56,7 @@ class CSVLog(AbstractLogger):
         quantities: The names of those that are written; all by default.
     """
 
+    @suggests_names
     def __init__(
         self,
         path: str | Path | None = None,

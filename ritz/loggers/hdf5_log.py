@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ritz.driver.signatures import suggests_names
 from ritz.extras import needs
 from ritz.loggers.history import Histories, History, HistoryDict
 from ritz.loggers.journaled import JournaledLogger
@@ -34,6 +35,7 @@ class HDF5Log(JournaledLogger):
         ValueError: For an unknown mode, or an existing file in mode "fail".
     """
 
+    @suggests_names
     def __init__(
         self,
         path: str | Path,

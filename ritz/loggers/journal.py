@@ -27,10 +27,9 @@ class Journal:
         self.path = path
         self._file = LineFile(path)
 
-    def write(self, step: int, row: Row, hold: bool) -> None:
-        """Append a row; with `hold`, together with the next one."""
-        entry = {"step": step, "row": row_to_json(row)}
-        self._file.append(orjson.dumps(entry, option=_OPTIONS), hold)
+    def write(self, line: bytes, hold: bool) -> None:
+        """Append a row, see `row_line`; with `hold`, together with the next one."""
+        self._file.append(line, hold)
 
     def write_all(self, gathered: Gathered) -> None:
         """Append several rows, together with the next one."""
@@ -39,8 +38,7 @@ class Journal:
             self._file.append(orjson.dumps(gathered._asdict(), option=_OPTIONS), hold=True)
             return
         for step, row in rows_of(gathered):  # JSON has no NaN
-            entry = {"step": step, "row": row_to_json(row)}
-            self._file.append(orjson.dumps(entry, option=_OPTIONS), hold=True)
+            self._file.append(_line(step, row), hold=True)
 
     def empty(self) -> None:
         """Remove all rows from the journal."""
@@ -53,6 +51,30 @@ class Journal:
     def close(self) -> None:
         """Write rows that were held back, and close the file."""
         self._file.close()
+
+
+def _line(step: int, row: Row) -> bytes:
+    return orjson.dumps({"step": step, "row": row_to_json(row)}, option=_OPTIONS)
+
+
+def row_line(step: int, row: Row) -> bytes:
+    """The line of a row.
+
+    Raises:
+        TypeError: If a value is no number, text or array, with its key.
+    """
+    try:
+        return _line(step, row)
+    except TypeError as error:
+        for name, value in row.items():
+            try:
+                _line(0, {name: value})
+            except TypeError:
+                raise TypeError(
+                    f"log_data[{name!r}] is {value!r:.60}, which no log can hold ({error}); log "
+                    "numbers, text, arrays, or dicts and lists of them."
+                ) from error
+        raise
 
 
 def rows_of(gathered: Gathered) -> Iterator[tuple[int, dict[str, Fields]]]:

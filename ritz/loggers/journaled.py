@@ -15,7 +15,7 @@ from ritz.loggers.checksums import RowsLostError, RowSums, check_rows
 from ritz.loggers.files import set_aside
 from ritz.loggers.gathering import GatheringLogger
 from ritz.loggers.history import Histories, HistoryDict
-from ritz.loggers.journal import Journal, read_journal
+from ritz.loggers.journal import Journal, read_journal, row_line
 from ritz.loggers.runtime_log import RuntimeLog
 from ritz.loggers.series import Series, flat_series, layout_of, tree_from
 from ritz.types import Row, State
@@ -201,12 +201,13 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         if self._gather(step, stats):
             return
         self._take_in()
+        line = None if self._journal is None else row_line(step, stats)
         self._rows_since += 1
         self._memory.write(step, stats)
         self._plain.expect(stats)
-        if self._journal is None:
+        if self._journal is None or line is None:
             return
-        self._journal.write(step, stats, self.hold)
+        self._journal.write(line, self.hold)
         if self.hold:
             return
         elapsed = time.monotonic() - self._rewritten

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
 from ritz.loggers.journaled import JournaledLogger
@@ -47,6 +48,7 @@ class JsonLog(JournaledLogger):
 
     idle_in_blocks = ("on_step_end",)
 
+    @suggests_names
     def __init__(
         self,
         output_prefix: str | Path,

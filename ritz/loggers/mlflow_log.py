@@ -12,6 +12,7 @@ from typing_extensions import override
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
 from ritz.driver.rows import scalars
+from ritz.driver.signatures import suggests_names
 from ritz.extras import needs
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.json_log import packed
@@ -43,6 +44,7 @@ class MLflowLog(AbstractLogger):
 
     state_fields = ("run_id",)
 
+    @suggests_names
     def __init__(
         self,
         experiment: str = "ritz",

@@ -9,6 +9,7 @@ import jax
 import orjson
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_names
 from ritz.folders.files import atomic_write
 from ritz.loggers.gathering import GatheringLogger
 from ritz.loggers.history import Histories, HistoryDict
@@ -29,6 +30,7 @@ class RuntimeLog(GatheringLogger):
     and `deserialize` loads such a file.
     """
 
+    @suggests_names
     def __init__(self) -> None:
         super().__init__()
         self._data = HistoryDict()

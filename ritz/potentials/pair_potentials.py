@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
 from ritz.checks import check_positive
+from ritz.driver.signatures import suggests_names
 from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE
 from ritz.potentials.potential import AbstractPotential
@@ -102,6 +103,7 @@ class LennardJones(PairPotential):
         onset: Where to begin to switch it off; by default it is shifted at the cutoff instead.
     """
 
+    @suggests_names
     def __init__(
         self,
         epsilon: float | Mapping[str, float] = 1.0,
@@ -152,6 +154,7 @@ class Morse(PairPotential):
         onset: As for `LennardJones`.
     """
 
+    @suggests_names
     def __init__(
         self,
         depth: float = 1.0,
@@ -179,6 +182,7 @@ class SoftSphere(PairPotential):
         exponent: 2 for harmonic spheres, 2.5 for Hertz's; at least 2.
     """
 
+    @suggests_names
     def __init__(self, epsilon: float = 1.0, sigma: float = 1.0, exponent: float = 2.0):
         if check_positive("exponent", exponent) < 2:
             raise ValueError(f"exponent must be at least 2, but {exponent!r} was given.")

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import inspect
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
@@ -11,6 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
+from ritz.checks import check_number
+from ritz.driver.signatures import suggests_names
 from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE
 from ritz.types import Settings
@@ -98,9 +101,11 @@ class Potential(AbstractPotential):
         cutoff: Cutoff radius in Angstrom, see `AbstractPotential.cutoff`.
 
     Raises:
-        TypeError: If `function` cannot be called.
+        TypeError: If `function` cannot be called with both arguments, or `cutoff` is no number.
+        ValueError: If `cutoff` is not positive.
     """
 
+    @suggests_names
     def __init__(
         self,
         function: Callable[[PyTree, AtomicGraph], Array],
@@ -111,8 +116,9 @@ class Potential(AbstractPotential):
             raise TypeError(
                 f"a potential takes a function (params, structure), but {function!r} was given."
             )
-        if cutoff is not None and not cutoff > 0:
-            raise ValueError(f"cutoff must be positive, but {cutoff!r} was given.")
+        _check_takes_structures(function)
+        if cutoff is not None:
+            check_number("cutoff", cutoff, 0, strict=True)
         self.function = function
         self.params = params
         self.cutoff = cutoff
@@ -120,6 +126,43 @@ class Potential(AbstractPotential):
     @override
     def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
         return self.function(params, structure)
+
+
+def _name(function: Callable[..., object]) -> str:
+    return getattr(function, "__name__", None) or repr(function)
+
+
+def _check_takes_structures(function: Callable[..., object]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some functions written in C nothing is known
+        return
+    try:
+        signature.bind((), None)
+    except TypeError as error:
+        takes = ", ".join(signature.parameters)
+        raise TypeError(
+            f"the function {_name(function)} of a potential takes ({takes}), but must take "
+            "(params, structure) and return the energy of the structure, one real number in eV."
+        ) from error
+
+
+def _check_energy(potential: AbstractPotential, energy: object) -> None:
+    """Refuse what is no energy of one structure, and so cannot be differentiated."""
+    if isinstance(energy, int | float | complex | np.generic | np.ndarray | jax.Array):
+        shape, dtype = jnp.shape(energy), jnp.result_type(energy)
+        if shape == () and jnp.issubdtype(dtype, jnp.floating):
+            return
+        returned = f"a number of type {dtype}" if shape == () else f"an array of shape {shape}"
+    else:
+        returned = f"an object of type {type(energy).__name__}"
+    what = f"the potential {type(potential).__name__}"
+    if isinstance(potential, Potential):
+        what = f"the function {_name(potential.function)} of a potential"
+    raise TypeError(
+        f"{what} returned {returned}, but must take (params, structure) and return the energy of "
+        "the structure, one real number in eV: sum over atoms, and use floating-point numbers."
+    )
 
 
 class Evaluated(NamedTuple):
@@ -140,11 +183,16 @@ def evaluate(
     The energy is differentiated by the vectors between neighbours, from which forces and virial
     follow without differentiating the gathering of them. Energy, forces and virial are NaN if two
     atoms are closer than `AbstractPotential.least_distance`.
+
+    Raises:
+        TypeError: If the potential returns anything but one real number.
     """
 
     def energy(vectors: Array, positions: Array, cell: Array) -> Array:
         seen = structure._replace(vectors=vectors, positions=positions, cell=cell)
-        return potential(potential.params, seen)
+        value = potential(potential.params, seen)
+        _check_energy(potential, value)
+        return value
 
     vectors, positions, cell = structure.vectors, structure.positions, structure.cell
     value, slopes = jax.value_and_grad(energy, argnums=(0, 1, 2))(vectors, positions, cell)

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.loggers.base import AbstractLogger
 from ritz.relax.batching.batch import Outcome, Slots, outcome
 from ritz.relax.batching.bucket import unpack
@@ -70,6 +71,7 @@ class Trajectory(AbstractLogger):
 
     traced_at = "on_step_end"
 
+    @suggests_names
     def __init__(self, path: str | Path, every: int = 1):
         self.path = Path(path)
         if self.path.suffix not in FORMATS:

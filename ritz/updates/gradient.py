@@ -5,11 +5,13 @@ import dataclasses
 from jaxtyping import Array, PyTree
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import AbstractUpdateRule, cast_like
 from ritz.updates.problem import Problem
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class Gradient(AbstractUpdateRule):
     """The gradient of the loss; for use with Adam and other first-order optimisers."""

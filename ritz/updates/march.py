@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -33,6 +34,7 @@ class MarchState(NamedTuple):
     """The moving average of the squared changes of direction, biased towards zero."""
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class MARCH(AbstractUpdateRule):
     """d = mu d' + M^-1 O^+ (O M^-1 O^+ + lambda + P)^-1 (e - mu O d'), with M = sqrt(v).

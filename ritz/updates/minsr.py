@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -43,6 +44,7 @@ def kernel_solve(
     return scores.conj().T @ solution.astype(scores.dtype), info
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class MinSR(AbstractUpdateRule):
     """O^+ (O O^+ + lambda)^-1 e: equal to `SR`, cheaper if there are more parameters than samples.

@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact
 
+from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 
 Matrix = Inexact[Array, "n n"]
@@ -20,6 +21,7 @@ Solver = Callable[[Matrix, Vector], Vector | tuple[Vector, dict[str, Array]]]
 """`(matrix, rhs) -> solution`, or `-> (solution, {name: number})` to have numbers logged."""
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class PseudoInverse:
     """Inverts by eigenvalues, damping smoothly those below a fraction of the largest.
@@ -46,6 +48,7 @@ class PseudoInverse:
         return vectors @ (inverse * (vectors.conj().T @ rhs)), {}
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class Cholesky:
     """Factorises the matrix; if the result is not finite, the fallback solves instead.
@@ -73,6 +76,7 @@ class Cholesky:
         return solution, {"solver_fallback": failed}
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class CG:
     """Conjugate gradients (Hestenes and Stiefel 1952), from zero.

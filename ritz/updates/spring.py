@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -31,6 +32,7 @@ class SpringState(NamedTuple):
     """The last direction, before the norm cap."""
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class SPRING(AbstractUpdateRule):
     """d = mu d' + O^+ (O O^+ + lambda + P)^-1 (e - mu O d'), then the norm cap.

@@ -5,6 +5,7 @@ import dataclasses
 from jaxtyping import Array, PyTree
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
     AbstractUpdateRule,
@@ -19,6 +20,7 @@ from ritz.updates.problem import Problem
 from ritz.updates.solvers import Cholesky, Solver, check_solver, solve
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class SR(AbstractUpdateRule):
     """(O^+ O + lambda)^-1 O^+ e: the natural gradient (Sorella, arXiv cond-mat/9803107).

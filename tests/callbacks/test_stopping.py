@@ -8,15 +8,18 @@ import pytest
 
 from ritz.callbacks import (
     AbstractCallback,
+    BestState,
     ConvergenceStopping,
     EarlyStopping,
     InvalidLossStopping,
     LambdaCallback,
     PlateauStopping,
+    ReduceLROnPlateau,
     StopRun,
     Timeout,
 )
 from ritz.callbacks.plateau_stopping import fitted_change
+from ritz.checkpoint import Checkpoint
 from ritz.driver import StopReason
 from ritz.driver.callback import CallbackOrder
 from ritz.testing import QuadraticDriver
@@ -321,3 +324,20 @@ def test_bad_settings():
             make()
     with pytest.raises(TypeError, match="patience must be a number, but '3' was given"):
         EarlyStopping(patience="3")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        EarlyStopping,
+        PlateauStopping,
+        InvalidLossStopping,
+        ReduceLROnPlateau,
+        BestState,
+        lambda monitor: ConvergenceStopping(1.0, monitor=monitor),
+        lambda monitor: Checkpoint("ck", keep_best=(monitor, "min", 2)),
+    ],
+)
+def test_a_monitor_is_a_text(make):
+    with pytest.raises(TypeError, match="monitor must be the name of a quantity.*but 5 was given"):
+        make(5)

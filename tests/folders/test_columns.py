@@ -12,6 +12,7 @@ import pytest
 from ritz.folders.columns import open_log, thinned
 from ritz.folders.json_columns import JSONColumns
 from ritz.folders.tail import blocks_backwards, last_line, sampled_lines
+from ritz.folders.view import Quantity, RunView
 from ritz.loggers import CSVLog, HDF5Log, JsonLog
 from ritz.plotting import plot_runs
 
@@ -201,3 +202,22 @@ def test_looking_at_runs_needs_neither_jax_nor_memory():
     command = [sys.executable, "-c", LOOK, "plot", "a.log", "-o", "a.png"]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert out[-2] == "[]" and float(out[-1]) < 200
+
+
+def test_the_log_of_a_run_of_another_domain_is_found():
+    Path("mlip").mkdir()
+    Path("mlip/errors.csv").write_text("epoch,RMSE_train\n1,0.5\n")
+    Path("mlip/train.csv").write_text("step,loss\n0,1.0\n")
+    Path("relax.csv").write_text("step,fmax\n0,1.0\n")
+    view = RunView(curves=(Quantity("fmax"),), logs=("relax",))
+    with pytest.raises(ValueError, match="mlip has no quantity 'fmax'; it has: loss"):
+        plot_runs(["relax.csv", "mlip"], "a.svg", view=view)
+
+
+def test_a_single_row_is_drawn_as_a_point():
+    Path("a.csv").write_text("step,fmax\n0,1.0\n")
+    Path("b.csv").write_text("step,fmax\n0,1.0\n1,0.5\n")
+    plot_runs(["a.csv"], "a.svg", quantity="fmax")
+    plot_runs(["b.csv"], "b.svg", quantity="fmax")
+    point = "C 0.795609 3 "  # an arc of the marker
+    assert point in Path("a.svg").read_text() and point not in Path("b.svg").read_text()

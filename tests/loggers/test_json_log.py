@@ -203,3 +203,18 @@ def test_documents_are_rewritten_rarely_when_that_is_dear(monkeypatch):
     monkeypatch.setattr(JsonLog, "_write_document", slow)
     write(log, range(100))
     assert len(calls) <= 4  # on opening and closing, and hardly in between
+
+
+@pytest.mark.parametrize("kind", [JsonLog, HDF5Log])
+def test_what_a_log_cannot_hold_is_named(kind):
+    def put(step, log_data, driver):
+        log_data["x"] = 1.0 if step < 2 else object()
+
+    with pytest.raises(TypeError, match=r"log_data\['x'\] is <object .*; log numbers, text, arr"):
+        QuadraticDriver().run(
+            3,
+            out=kind("run"),
+            callback=LambdaCallback(before_parameter_update=put),
+            show_progress=False,
+        )
+    assert read_log("run")["x"].iters.tolist() == [0, 1]

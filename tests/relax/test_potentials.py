@@ -124,9 +124,40 @@ def test_wrong_arguments_are_refused():
         (lambda: LennardJones(cutoff=3.0, onset=4.0), "onset must lie between"),
         (lambda: LennardJones(onset=4.0), "onset needs a cutoff"),
         (lambda: SoftSphere(exponent=1.5), "at least 2"),
-        (lambda: Potential(angular, cutoff=-1), "cutoff must be positive"),
+        (lambda: Potential(angular, cutoff=-1), "cutoff must be above 0"),
     ]:
         with pytest.raises(ValueError, match=message):
             wrong()
     with pytest.raises(TypeError, match="takes a function"):
         Potential(3)  # type: ignore[arg-type]
+
+
+def test_a_cutoff_is_a_number():
+    with pytest.raises(TypeError, match="cutoff must be a number, but '5' was given"):
+        Potential(angular, {}, cutoff="5")  # type: ignore[arg-type]
+
+
+def test_a_function_of_the_parameters_alone_is_refused():
+    def spring(params):
+        return 0.5 * params
+
+    with pytest.raises(TypeError, match=r"spring of a potential takes .params., but must take .p"):
+        Potential(spring)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda s: jnp.sum(s.mask), "spring of a potential returned a number of type int"),
+        (lambda s: s.positions[:, 0], r"spring of a potential returned an array of shape \("),
+        (lambda s: None, "spring of a potential returned an object of type NoneType, but must"),
+    ],
+)
+def test_what_is_no_energy_is_refused(answer, message):
+    def spring(params, structure):
+        return answer(structure)
+
+    with pytest.raises(TypeError, match=message):
+        Relaxation([Atoms("H2", [[1, 0, 0], [0, 2, 0]])], Potential(spring), FIRE()).run(
+            1, show_progress=False
+        )

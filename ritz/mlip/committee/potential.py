@@ -30,6 +30,7 @@ from ritz.mlip.potentials.base import AbstractMLIP, load_potential
 from ritz.mlip.potentials.fitted import FittedCommittee
 from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.config_fields import config_or_default
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.optimisers import OptaxMethod
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
@@ -115,12 +116,13 @@ class CommitteePotential(AbstractPotentialSource):
             out: See `ANNPotential.train`.
 
         Raises:
-            TypeError: If data are given in no way, or in several.
+            TypeError: If data are given in no way, or in several, or a configuration is of another
+                class.
             ValueError: If data, descriptor and configuration do not fit, or `output_dir` holds
                 another committee.
         """
-        config = TrainingConfig() if config is None else config
-        committee = CommitteeConfig() if committee_config is None else committee_config
+        config = config_or_default("config", config, TrainingConfig)
+        committee = config_or_default("committee_config", committee_config, CommitteeConfig)
         folder = None if committee.output_dir is None else Path(committee.output_dir)
         if folder is not None and (folder / METADATA).exists() and resume_from is None:
             raise ValueError(f"{folder} holds a committee already; choose another output_dir.")
@@ -158,7 +160,7 @@ class CommitteePotential(AbstractPotentialSource):
         test_dataset: AbstractDataset | None = None,
     ) -> CommitteeTraining:
         """The driver that `train` runs, see `ANNPotential.driver`."""
-        committee = CommitteeConfig() if committee_config is None else committee_config
+        committee = config_or_default("committee_config", committee_config, CommitteeConfig)
         given = GivenData(structures, dataset, train_dataset, test_dataset)
         driver = self._trainee(committee).driver(given, config)
         assert isinstance(driver, CommitteeTraining)

@@ -21,6 +21,7 @@ from ritz.mlip.potentials.fitted import FittedPotential
 from ritz.mlip.potentials.predictions import PredictOut, predict, predict_dataset
 from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.config_fields import config_or_default
 from ritz.mlip.training.driver import AbstractTraining, PotentialTraining
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
 from ritz.mlip.training.run import TrainOut
@@ -121,12 +122,12 @@ class AbstractMLIP(AbstractPotentialSource):
             History and errors; the potential is the trained one.
 
         Raises:
-            TypeError: If data are given in no way, or in several.
+            TypeError: If data are given in no way or several, or `config` is no `TrainingConfig`.
             ValueError: If data, potential and configuration do not fit, or labels are missing.
             CheckpointError: If `resume_from` is no checkpoint of such a run.
         """
         given = GivenData(structures, dataset, train_dataset, test_dataset)
-        config = TrainingConfig() if config is None else config
+        config = config_or_default("config", config, TrainingConfig)
         return train(
             self._trainee,
             given,

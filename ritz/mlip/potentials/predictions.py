@@ -140,8 +140,7 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
         axes: Any = figure.add_subplot(1, len(pairs), number + 1)
         axes.axline((known[0], known[0]), slope=1, color="black", lw=0.8)
         axes.plot(known, own, ".", ms=3 if len(known) > 1000 else 5, alpha=0.5, rasterized=True)
-        axes.set_xlabel(f"known {what} ({unit})")
-        axes.set_ylabel(f"predicted {what} ({unit})")
+        axes.set(xlabel=f"known {what} ({unit})", ylabel=f"predicted {what} ({unit})")
         rmse, mae = scale * errors[f"RMSE_{name}"], scale * errors[f"MAE_{name}"]
         axes.set_title(f"RMSE {rmse:.3g}, MAE {mae:.3g} {error_unit}", fontsize="medium")
         axes.set_aspect("equal", adjustable="datalim")

@@ -14,6 +14,7 @@ from ritz.mlip.arrays import default_device
 from ritz.mlip.data.datasets import Featurizer
 from ritz.mlip.potentials.predictions import save_predictions
 from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.config_fields import config_or_default
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.prepare import GivenData, Splits, resolve
 from ritz.mlip.training.run import TrainOut, run_training
@@ -41,7 +42,7 @@ class Trainee:
 
     def driver(self, given: GivenData, config: TrainingConfig | None) -> AbstractTraining:
         """The driver that trains it on the data that are given."""
-        config = TrainingConfig() if config is None else config
+        config = config_or_default("config", config, TrainingConfig)
         data = resolve(self.descriptor, config, given)
         with default_device(config.device):
             return self.make_driver(data, config)

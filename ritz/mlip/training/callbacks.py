@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from ritz.callbacks.progress_bar import AbstractBar
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
+from ritz.driver.signatures import suggests_names
 from ritz.types import Row, Settings
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class EpochProgress(AbstractBar):
         batches: Whether the batches of each epoch are shown too.
     """
 
+    @suggests_names
     def __init__(self, batches: bool = False):
         super().__init__()
         self.batches = batches

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,6 +14,8 @@ from ritz.types import Settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+Config = TypeVar("Config")
 
 Check = Callable[[str, Any], object]
 """Takes the name of a field and its value; raises an error if the value is not allowed."""
@@ -41,6 +43,26 @@ def setting(
     if make is not None:
         return dataclasses.field(default_factory=make, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def config_or_default(name: str, given: Config | None, kind: type[Config]) -> Config:
+    """A configuration of the given kind; a default one for None.
+
+    Args:
+        name: Its argument, for messages.
+        given: The configuration.
+        kind: Its class.
+
+    Raises:
+        TypeError: If it is anything else, such as a dict.
+    """
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        label = kind.__name__
+        mend = f"; write {label}(**...)" if isinstance(given, Mapping) else ""
+        raise TypeError(f"{name} must be a ritz.mlip.{label}, but {given!r} was given{mend}.")
+    return given
 
 
 def check_fields(config: "DataclassInstance") -> None:

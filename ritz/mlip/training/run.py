@@ -112,7 +112,8 @@ class TrainOut:
             for name in names:
                 if name in self.errors:
                     values = self.errors[name] * (1 if forces else 1e3)
-                    axes.plot(self.errors.index, values, label=_LABELS[name])
+                    marker = "o" if len(values) == 1 else None  # which a line does not show
+                    axes.plot(self.errors.index, values, marker=marker, label=_LABELS[name])
             drawn = [y for line in axes.get_lines() for y in np.asarray(line.get_ydata()) if y > 0]
             if drawn and max(drawn) > 5 * min(drawn):  # else a logarithmic axis has few labels
                 axes.set_yscale("log")

@@ -10,6 +10,7 @@ from ase import units
 from jaxtyping import Array, Float
 
 from ritz.checks import check_finite, check_positive
+from ritz.driver.signatures import suggests_fields
 from ritz.relax.algorithms.matrices import exponential, inverse, volume
 from ritz.relax.algorithms.stage import StructureState
 
@@ -23,6 +24,7 @@ class CellState(NamedTuple):
     """L, where F = exp(L) takes it to the present one: cell = first F^T."""
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class FrechetCell:
     """Lets an optimiser deform the cell by F = exp(L).

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from typing_extensions import override
 
 from ritz.checks import check_count, check_positive
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.optimizer import AbstractOptimizer, mixed, within_norm
 from ritz.relax.convergence.convergence_hook import HookLike
@@ -126,6 +127,7 @@ class FIRE(AbstractFire):
         max_steps: Largest number of steps of a structure.
     """
 
+    @suggests_names
     def __init__(
         self,
         dt: float = 0.1,

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.fire import AbstractFire, FireState, powers
 from ritz.relax.algorithms.optimizer import mixed, within_norm
@@ -32,6 +33,7 @@ class FIRE2(AbstractFire):
         max_steps: Largest number of steps of a structure.
     """
 
+    @suggests_names
     def __init__(
         self,
         dt: float = 0.1,

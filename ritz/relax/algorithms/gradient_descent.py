@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_positive
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.optimizer import AbstractOptimizer, within_longest
 from ritz.relax.convergence.convergence_hook import HookLike
@@ -24,6 +25,7 @@ class GradientDescent(AbstractOptimizer):
         max_steps: Largest number of steps of a structure.
     """
 
+    @suggests_names
     def __init__(
         self,
         rate: float = 0.01,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_positive
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.integrator import AbstractIntegrator, thermal_if_at_rest
 from ritz.relax.algorithms.stage import PhasePoint, StructureState
 from ritz.relax.convergence.convergence_hook import HookLike
@@ -31,6 +32,7 @@ class NVTLangevin(AbstractIntegrator):
     Structures at rest start with thermal velocities.
     """
 
+    @suggests_names
     def __init__(
         self,
         temperature: float,

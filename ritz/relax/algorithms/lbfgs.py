@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from typing_extensions import override
 
 from ritz.checks import check_count, check_positive
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.optimizer import AbstractOptimizer, within_longest
 from ritz.relax.convergence.convergence_hook import HookLike
@@ -47,6 +48,7 @@ class LBFGS(AbstractOptimizer):
         max_steps: Largest number of steps of a structure.
     """
 
+    @suggests_names
     def __init__(
         self,
         memory: int = 20,

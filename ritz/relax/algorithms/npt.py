@@ -7,6 +7,7 @@ from ase import units
 from typing_extensions import override
 
 from ritz.checks import check_finite, check_positive
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.integrator import kinetic_energy
 from ritz.relax.algorithms.langevin import NVTLangevin
 from ritz.relax.algorithms.matrices import volume
@@ -38,6 +39,7 @@ class NPT(NVTLangevin):
 
     moves_cell = True
 
+    @suggests_names
     def __init__(
         self,
         temperature: float,

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_positive
+from ritz.driver.signatures import suggests_names
 from ritz.relax.algorithms.integrator import AbstractIntegrator, thermal
 from ritz.relax.algorithms.stage import PhasePoint, StructureState
 from ritz.relax.convergence.convergence_hook import HookLike
@@ -22,6 +23,7 @@ class NVE(AbstractIntegrator):
         max_steps: Number of steps of a structure.
     """
 
+    @suggests_names
     def __init__(
         self,
         dt: float = 1.0,

@@ -12,6 +12,7 @@ from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from ritz.checks import check_count
+from ritz.driver.signatures import suggests_names
 from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
 
 Tree = TypeVar("Tree")
@@ -165,6 +166,7 @@ class FusedStage:
         ValueError: If structures would never leave a stage that is not the last.
     """
 
+    @suggests_names
     def __init__(
         self, *stages: "AbstractStage | FusedStage", hooks: tuple[ConvergenceHook, ...] = ()
     ):

@@ -15,6 +15,7 @@ from ritz.callbacks.conditions import StopCondition
 from ritz.callbacks.monitor import check_expected, find
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
+from ritz.driver.signatures import suggests_names
 from ritz.relax.convergence.criteria import Criterion, CriterionLike, Values, check_fields
 from ritz.types import Row
 
@@ -55,6 +56,7 @@ class ConvergenceHook(StopCondition):
 
     state_fields = ("_counter", "_last")
 
+    @suggests_names
     def __init__(
         self,
         criteria: Sequence[CriterionLike] | CriterionLike | None = None,

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ritz.driver.signatures import suggests_fields
+
 Values = np.ndarray | jax.Array
 """Arrays of NumPy on the host, of JAX within a compiled step."""
 
@@ -20,6 +22,7 @@ REDUCTIONS = ("min", "max", "norm", "mean", "sum")
 """Allowed values of `Criterion.reduce_op`."""
 
 
+@suggests_fields
 @dataclasses.dataclass(frozen=True)
 class Criterion:
     """A criterion that is met if a quantity, reduced to one number, is at most `threshold`.

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 
 from ritz.folders.summary import read_summary
@@ -15,6 +16,7 @@ from ritz.mlip import (
     OptaxMethod,
     Structure,
     StructureDataset,
+    TrainOut,
 )
 from tests.mlip.systems import (
     ARCH,
@@ -166,3 +168,20 @@ def test_what_a_committee_writes_is_never_there_in_part(tmp_path, monkeypatch):
     files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert set(written) == files and "member_001/summary.json" in files
     assert read_summary(tmp_path / "member_000")["seed"] == 0
+
+
+@pytest.mark.parametrize("method", ["train", "driver"])
+def test_a_configuration_is_no_dict(method):
+    committee = CommitteePotential(ARCH, descriptor())
+    for made in (potential(), committee):
+        with pytest.raises(TypeError, match=r"config must be a ritz.mlip.TrainingConfig, but {'it"):
+            getattr(made, method)(dataset=dataset(), config={"iterations": 2})
+    with pytest.raises(TypeError, match=r"committee_config must be a ritz.mlip.CommitteeConfig, b"):
+        getattr(committee, method)(dataset=dataset(), committee_config={"num_members": 2})
+
+
+def test_the_errors_of_one_epoch_are_drawn_as_points():
+    table = pd.DataFrame({"RMSE_train": [0.1, 0.05], "RMSE_test": [0.2, 0.1]}, index=[1, 2])
+    for rows, marker in ((1, "o"), (2, "None")):
+        axes = TrainOut(table[:rows], {}, {}).plot_training_errors().axes[0]
+        assert [line.get_marker() for line in axes.get_lines()] == [marker, marker]
