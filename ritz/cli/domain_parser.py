@@ -156,7 +156,10 @@ def _with_saved_config(domain: Domain, rest: list[str], changed: Sequence[str]) 
     folder.check_domain(domain.name)
     if folder.config is None:
         needed = domain.actions[name].takes_saved
-        if isinstance(needed, str) and functools.reduce(getattr, needed.split("."), domain.kind()):
+        has_default = isinstance(needed, str) and bool(
+            functools.reduce(getattr, needed.split("."), domain.kind())
+        )
+        if has_default and _values("folder", rest):
             _logger.info("There is no run in %s: a new one begins, with defaults.", chosen)
         return rest
     if not folder.is_intact():

@@ -136,6 +136,8 @@ def test_a_signal_saves_the_run_and_the_same_command_goes_on(tmp_path):
 def test_the_folder_alone_goes_on_with_its_configuration(capsys):
     assert ritz(capsys, "train", *SMALL, "train.optimizer.learning_rate=0.01", "folder=r")[0] == 0
     before = yaml.safe_load(Path("r/config.yaml").read_text())
+    told = "There is no run in s: a new one begins, with defaults."
+    assert told in ritz(capsys, "train", "folder=s", "train.update=none", "--dry_run")[2]
     status, out, error = ritz(capsys, "train", "folder=r", "progress=false")
     assert status == 0 and out.startswith("the run has ended: finished all steps."), error
     status, out, error = ritz(capsys, "train", "folder=r", "progress=false", "train.iterations=14")
