@@ -1,6 +1,7 @@
 """`ritz lattice` goes on with runs that have ended or were interrupted, and tells how they end."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -133,11 +134,13 @@ def test_a_signal_saves_the_run_and_the_same_command_goes_on(tmp_path):
     np.testing.assert_array_equal(first["Mean"], second["Mean"])
 
 
-def test_the_folder_alone_goes_on_with_its_configuration(capsys):
+def test_the_folder_alone_goes_on_with_its_configuration(capsys, caplog):
+    caplog.set_level(logging.INFO)
     assert ritz(capsys, "train", *SMALL, "train.optimizer.learning_rate=0.01", "folder=r")[0] == 0
     before = yaml.safe_load(Path("r/config.yaml").read_text())
-    told = "There is no run in s: a new one begins, with defaults."
-    assert told in ritz(capsys, "train", "folder=s", "train.update=none", "--dry_run")[2]
+    assert "There is no run in r: a new one begins" not in caplog.text  # a system was given
+    ritz(capsys, "train", "folder=s", "train.update=none", "--dry_run")
+    assert "There is no run in s: a new one begins, with defaults." in caplog.text
     status, out, error = ritz(capsys, "train", "folder=r", "progress=false")
     assert status == 0 and out.startswith("the run has ended: finished all steps."), error
     status, out, error = ritz(capsys, "train", "folder=r", "progress=false", "train.iterations=14")
