@@ -75,9 +75,8 @@ class InvalidLossStopping(StopCondition):
 
     @override
     def should_stop(self, step: int | None, log_data: Row, driver: AbstractDriver) -> str | None:
-        if (
-            driver.step_count < self._last_valid_iter
-        ):  # another driver, or one that was restored to an earlier step
+        # Another driver, or one that was restored to an earlier step.
+        if driver.step_count < self._last_valid_iter:
             self._last_valid_iter = 0
         watched = self._watched(log_data, driver)
         invalid = [(name, bad) for name, v in watched.items() if (bad := _invalid(v)) is not None]

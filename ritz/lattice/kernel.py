@@ -29,7 +29,7 @@ class SamplingCarry(Protocol):
 
     @property
     def params(self) -> PyTree:
-        """The parameters."""
+        """Parameters of the wave function, a tree of arrays."""
         ...
 
     @property

@@ -71,3 +71,12 @@ def random_structure(seed: int, species=("Ti", "O"), n: int = 7, skew: float = 0
     cell = np.diag(rng.uniform(3.0, 5.0, 3)) + skew * rng.normal(size=(3, 3))
     positions = rng.uniform(-1, 2, (n, 3)) @ cell
     return Structure(positions, [species[i] for i in rng.integers(0, len(species), n)], cell=cell)
+
+
+def trained(**settings):
+    """A potential that was trained on `dataset`, and what training returned."""
+    made = potential()
+    arguments = {
+        key: settings.pop(key) for key in ("callback", "out", "resume_from") if key in settings
+    }
+    return made, made.train(dataset=dataset(), config=config(**settings), **arguments)

@@ -87,7 +87,7 @@ class Structure:
 
     @property
     def n_atoms(self) -> int:
-        """Number of atoms."""
+        """Number of atoms, in one cell where the structure is periodic."""
         return len(self.species)
 
     @property

@@ -30,14 +30,6 @@ from tests.mlip.systems import (
 )
 
 
-def trained(**settings):
-    made = potential()
-    arguments = {
-        key: settings.pop(key) for key in ("callback", "out", "resume_from") if key in settings
-    }
-    return made, made.train(dataset=dataset(), config=config(**settings), **arguments)
-
-
 def test_normalisation_can_be_given(caplog):
     stats = {"mean": np.zeros(14), "cov": np.full(14, 4.0)}
     settings = config(feature_stats=stats, E_shift=-8.0, E_scaling=3.0)

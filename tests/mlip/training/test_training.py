@@ -29,15 +29,8 @@ from tests.mlip.systems import (
     potential,
     reference,
     tio2,
+    trained,
 )
-
-
-def trained(**settings):
-    made = potential()
-    arguments = {
-        key: settings.pop(key) for key in ("callback", "out", "resume_from") if key in settings
-    }
-    return made, made.train(dataset=dataset(), config=config(**settings), **arguments)
 
 
 @pytest.fixture(scope="module")
