@@ -27,7 +27,7 @@ def read_summary(folder: str | Path) -> Summary:
 
 def write_summary(folder: str | Path, content: Mapping[str, object]) -> None:
     """Write a summary: numbers that are not finite become null, and `finite` says so."""
-    bare, finite = _without_nan({k: v for k, v in content.items() if k != "finite"})
+    bare, finite = without_nan({k: v for k, v in content.items() if k != "finite"})
     text = json.dumps({**bare, "finite": finite}, indent=2, allow_nan=False)
     atomic_write(Path(folder) / SUMMARY, text.encode() + b"\n")
 
@@ -50,16 +50,16 @@ def add_result(
     write_summary(folder, {**top, **others, command: dict(result)})
 
 
-def _without_nan(value: Any) -> tuple[JSON, bool]:
-    """The value with None in place of numbers that are not finite, and whether all are finite."""
+def without_nan(value: Any) -> tuple[JSON, bool]:
+    """A value for JSON, with None for numbers that are not finite, and whether all are finite."""
+    if hasattr(value, "tolist"):  # arrays and numbers of NumPy and JAX
+        value = value.tolist()
     if isinstance(value, Mapping):
-        parts = {str(k): _without_nan(v) for k, v in value.items()}
+        parts = {str(k): without_nan(v) for k, v in value.items()}
         return {k: v for k, (v, _) in parts.items()}, all(ok for _, ok in parts.values())
     if isinstance(value, list | tuple):
-        entries = [_without_nan(v) for v in value]
+        entries = [without_nan(v) for v in value]
         return [v for v, _ in entries], all(ok for _, ok in entries)
-    if hasattr(value, "item") and not isinstance(value, str | bytes):
-        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None, False
     return value, True

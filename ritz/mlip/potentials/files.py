@@ -2,32 +2,19 @@
 
 import io
 import json
-import math
-from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from ritz.folders.files import atomic_write
+from ritz.folders.summary import without_nan
 from ritz.types import Settings
 
 
 def dump_json(value: object, *, indent: int | None = None) -> str:
     """JSON that every reader takes: NaN and infinities, which JSON does not have, become null."""
-    return json.dumps(_finite_or_null(value), allow_nan=False, indent=indent)
-
-
-def _finite_or_null(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(name): _finite_or_null(part) for name, part in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _finite_or_null(value.tolist())
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_finite_or_null(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return json.dumps(without_nan(value)[0], allow_nan=False, indent=indent)
 
 
 FORMAT = "ritz.mlip 1"
