@@ -19,7 +19,7 @@ from ritz.cli.run_folder import KeepConfig, RunFolder, changed
 from ritz.cli.settings.yaml_text import load_yaml
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
-from ritz.folders.saved import entries
+from ritz.folders.saved import CheckpointError, entries, read_manifest
 from ritz.folders.summary import add_result
 from ritz.plotting import plot_runs
 from ritz.types import Row, Settings
@@ -71,6 +71,25 @@ class CommandRun:
     def callbacks(self) -> list[AbstractCallback]:
         """Callbacks that keep the configuration and note the steps of this command."""
         return [KeepConfig(self.folder, self.call.text, self.call.domain), self.steps]
+
+    def check_seed(self, seed: int) -> None:
+        """Refuse a seed that is not the one with which the saved run began.
+
+        Raises:
+            ValueError: If there is a saved run with another one.
+        """
+        saved = entries(self.checkpoints)
+        try:
+            manifest = read_manifest(saved[-1].path) if saved else {}
+        except CheckpointError:
+            return  # what is damaged is dealt with when the run begins
+        began = ((manifest.get("configuration") or {}).get("run") or {}).get("seed", seed)
+        if began != seed:
+            raise ValueError(
+                f"seed: the run in {self.folder} began with seed={began}, and goes on with its "
+                f"random numbers, but {seed} was given. Leave it out or give seed={began}, or "
+                "another folder to begin anew."
+            )
 
     @contextlib.contextmanager
     def recorded(self, unfinished: Callable[[], object]) -> Iterator[None]:

@@ -1,20 +1,17 @@
 """Show how far runs are: step, loss and other numbers, time left and last checkpoint."""
 
 import argparse
-import math
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ritz.cli.domains import DOMAINS, view_of
-from ritz.cli.result_text import value_text
-from ritz.folders.columns import READERS, open_log
+from ritz.cli.stage_numbers import LoggedRow, clock_and_loss, newest_row, numbers, result_text
+from ritz.folders.columns import READERS
 from ritz.folders.config import domain_of
 from ritz.folders.lock import owner_is_alive, read_lock
 from ritz.folders.saved import CheckpointError, Entry, entries, read_manifest
-from ritz.folders.view import ERRORS, Quantity, RunView
+from ritz.folders.view import RunView
 from ritz.types import Settings
 
 _DIVERGED = "DIVERGED"
@@ -23,9 +20,6 @@ _FINAL = ("STOPPED", _DIVERGED)
 row is in the log."""
 _OVER = (*_FINAL, "FINISHED")
 """The reasons of runs for which no time is left to be told."""
-
-Row = tuple[int, dict[str, Settings]]
-"""Step and quantities of a row."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,14 +100,15 @@ def _stage_lines(folder: Path, path: Path) -> list[str]:
             *(damage or ["    no checkpoint yet"]),
         ]
     view, logs = _view(path), _logs(path, manifest)
-    row = _newest_row(logs)
+    row = newest_row(logs)
     if alive is False:
         ended = ended or _end_in_manifest(manifest, row)
     step = _steps_taken(manifest, row, ended)
     target = manifest["target"]
-    clock, loss = _clock_and_loss(logs, row, manifest, view)
+    clock, loss = clock_and_loss(logs, row, manifest, view)
+    loss = result_text(path, manifest, view, step) or loss
     lines.append(f"    step            {step}" + f" of {target}" * view.has_target)
-    lines += [f"    {line}" for line in (loss, *_numbers(logs, row, manifest, view)) if line]
+    lines += [f"    {line}" for line in (loss, *numbers(logs, row, manifest, view)) if line]
     lines.append(f"    {_state(ended, owner, alive)}")
     over = not view.has_target or (ended is not None and ended["reason"] in _OVER)
     if step < target and not over and clock is not None and step > manifest["began"]:
@@ -142,7 +137,7 @@ def _newest_readable(saved: list[Entry]) -> tuple[Entry | None, Settings, list[s
     return None, {}, lines
 
 
-def _end_in_manifest(manifest: Settings, row: Row | None) -> Settings | None:
+def _end_in_manifest(manifest: Settings, row: LoggedRow | None) -> Settings | None:
     """How the run ended that wrote a checkpoint, unless it went on since, as its rows tell."""
     ended, step = manifest["ended"], manifest["step"]
     if ended is None:
@@ -151,7 +146,7 @@ def _end_in_manifest(manifest: Settings, row: Row | None) -> Settings | None:
     return {**ended, "step": step} if row is None or row[0] <= last_row else None
 
 
-def _steps_taken(manifest: Settings, row: Row | None, ended: Settings | None) -> int:
+def _steps_taken(manifest: Settings, row: LoggedRow | None, ended: Settings | None) -> int:
     """Updates that were applied; while a run goes on, each row has had one."""
     if ended is not None:
         return ended["step"]
@@ -213,124 +208,6 @@ def _logs(path: Path, manifest: Settings) -> list[Path]:
         if (folder / file).is_file()
     ]
     return sorted(found, key=lambda file: file.suffix != ".csv")
-
-
-def _clock_and_loss(
-    logs: list[Path], row: Row | None, manifest: Settings, view: RunView
-) -> tuple[float | None, str | None]:
-    """Seconds of the run and its loss, from the log, or else from the checkpoint.
-
-    The seconds are None where they are not known, and where the loss is no longer finite, since no
-    time is left to be told then.
-    """
-    loss = manifest["loss"] or {}
-    quantity = view.quantity(str(loss.get("name")))
-    text = _loss_text(quantity, loss.get("mean"), loss.get("error"), loss.get("suspect"))
-    if row is None or row[0] < manifest["step"]:
-        return manifest["elapsed"], text
-    found = row[1]
-    fields = found.get(quantity.name, {})
-    mean = _main(fields)
-    error = next((fields[f] for f in ERRORS if f in fields), None)
-    clock = _number(found.get("wallclock", {}).get("value"))
-    if mean is not None and not _is_finite(mean):
-        return None, _last_finite(logs, quantity)
-    return clock, _loss_text(quantity, mean, error, _mark(found)) or text
-
-
-def _numbers(logs: list[Path], row: Row | None, manifest: Settings, view: RunView) -> Iterator[str]:
-    """The newest values of what is shown besides the loss, a line for each."""
-    loss = (manifest["loss"] or {}).get("name")
-    for quantity in view.numbers:
-        if quantity.name == loss:
-            continue
-        value = _number(_main(row[1].get(quantity.name, {}))) if row is not None else None
-        if value is None:
-            found = _last_value(logs, quantity.name)
-            value = None if found is None else found[1]
-        if value is not None and math.isfinite(value):
-            yield f"{_label(quantity)} {_with_unit(f'{quantity.scale * value:.8g}', quantity)}"
-
-
-def _main(fields: Settings) -> Any:
-    """The main value of a quantity; None if it has none."""
-    return next((fields[f] for f in ("Mean", "mean", "value") if f in fields), None)
-
-
-def _newest_row(logs: list[Path]) -> Row | None:
-    """The last row of the first log that can be read."""
-    for file in logs:
-        try:
-            found = open_log(file).last()
-        except (ValueError, OSError, ImportError, LookupError):
-            continue
-        if found is not None:
-            return found
-    return None
-
-
-def _last_finite(logs: list[Path], quantity: Quantity) -> str:
-    """The last finite value of the loss, with its step, or a dash."""
-    found = _last_value(logs, quantity.name)
-    if found is None:
-        return f"{_label(quantity)} -"
-    value = _with_unit(f"{quantity.scale * found[1]:.8g}", quantity)
-    return f"{_label(quantity)} {value} at step {found[0]}, not finite since"
-
-
-def _last_value(logs: list[Path], name: str) -> tuple[int, float] | None:
-    """The last finite value of a quantity, with its step."""
-    for file in logs:
-        try:
-            log = open_log(file)
-            found = log.last_finite(name, log.main_field(name) or "value")
-        except (ValueError, OSError, ImportError, LookupError):
-            continue
-        if found is not None:
-            return found
-    return None
-
-
-def _mark(row: dict[str, Settings]) -> str:
-    """Why a row cannot be trusted; empty where it can."""
-    if "suspect" not in row:
-        return ""
-    mark = row["suspect"].get("value")
-    mark = mark.decode() if isinstance(mark, bytes) else mark
-    return mark if isinstance(mark, str) else "see the log"
-
-
-def _is_finite(value: object) -> bool:
-    number = _number(value)
-    return number is not None and math.isfinite(number)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(getattr(value, "real", value))
-    except (TypeError, ValueError):
-        return None
-
-
-def _loss_text(quantity: Quantity, mean: Any, error: Any, mark: str | None) -> str | None:
-    mean, error = _number(mean), _number(error)
-    if mean is None:
-        return None
-    if not math.isfinite(mean):
-        return f"{_label(quantity)} -"
-    error = None if error is None else quantity.scale * error
-    value = f"{quantity.scale * mean:.8g}"
-    if mark:
-        return f"{_label(quantity)} {value_text(_with_unit(value, quantity), error, mark)}"
-    return f"{_label(quantity)} {_with_unit(value_text(value, error), quantity)}"
-
-
-def _with_unit(value: str, quantity: Quantity) -> str:
-    return f"{value} {quantity.unit}".rstrip()
-
-
-def _label(quantity: Quantity) -> str:
-    return f"{quantity.label or quantity.name.lower():<15}"
 
 
 def _duration(seconds: float) -> str:

@@ -67,13 +67,14 @@ class _LatticeCommand:
         params = self._trained_parameters() if self.evaluates else None
         with under(f"{call.action}: ", BUILDING):
             state = stage.create_state(create_key, params=params)
-        if call.dry_run:
-            self._say_dry(state)
-            return
-        if self.evaluates:
+        if self.evaluates and not call.dry_run:
             if running.is_first_process:
                 self._set_aside_old(state)
             agree(False)  # the others wait until that is done
+        running.check_seed(self.seed)
+        if call.dry_run:
+            self._say_dry(state)
+            return
         context = RunContext(
             running.folder,
             options={"show_progress": call.progress},

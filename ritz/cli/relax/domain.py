@@ -12,7 +12,7 @@ from ritz.cli.output_files import check_output, placed
 from ritz.cli.relax.build import cell_of, model_of, optimizer_of
 from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
 from ritz.cli.relax.output import as_text, counts, write
-from ritz.cli.relax.structures import Row, read, refuse, tell_skipped
+from ritz.cli.relax.structures import TableRow, read, refuse, tell_skipped
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.yaml_text import load_yaml
 from ritz.driver.callback import AbstractCallback
@@ -130,7 +130,7 @@ class _RelaxCommand:
 
     def _relax(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[TableRow],
         model: AbstractPotential,
         optimizer: "AbstractOptimizer",
         settings: Settings,
@@ -207,7 +207,7 @@ class _RelaxCommand:
             found.append(Trajectory(placed(self.folder, given.trajectory), every=given.every))
         return found
 
-    def _report(self, rows: Sequence[Row]) -> None:
+    def _report(self, rows: Sequence[TableRow]) -> None:
         """Write structures, table and summary, and print the table."""
         output, table = (placed(self.folder, n) for n in (self.given.output, self.given.table))
         write(rows, output, table)

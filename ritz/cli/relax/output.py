@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ritz.cli.relax.structures import Row
+from ritz.cli.relax.structures import TableRow
 from ritz.folders.files import atomic_write
 
 _COLUMNS = ("file", "frame", "formula", "atoms", "energy", "fmax", "status", "steps", "reason")
@@ -15,12 +15,12 @@ _MOST = 50
 """Rows that are printed; the table has the others too."""
 
 
-def counts(rows: Sequence[Row]) -> dict[str, int]:
+def counts(rows: Sequence[TableRow]) -> dict[str, int]:
     """How many structures have which status, in the order of the first ones."""
     return dict(Counter(row.status for row in rows))
 
 
-def write(rows: Sequence[Row], output: Path, table: Path) -> None:
+def write(rows: Sequence[TableRow], output: Path, table: Path) -> None:
     """Write the structures, and the table.
 
     Args:
@@ -43,7 +43,7 @@ def write(rows: Sequence[Row], output: Path, table: Path) -> None:
     atomic_write(table, text.getvalue().encode())
 
 
-def as_text(rows: Sequence[Row]) -> list[str]:
+def as_text(rows: Sequence[TableRow]) -> list[str]:
     """The lines of the table for people; only the first ones if it is long."""
     width = max(len(row.name) for row in rows[:_MOST])
     lines = [

@@ -19,7 +19,7 @@ _logger = logging.getLogger("ritz")
 
 
 @dataclasses.dataclass
-class Row:
+class TableRow:
     """A structure of a file, or a file that cannot be read; a row of the table.
 
     Args:
@@ -58,7 +58,7 @@ class Row:
         self.given, self.status, self.reason = None, "skipped", reason
 
 
-def read(files: Sequence[str]) -> list[Row]:
+def read(files: Sequence[str]) -> list[TableRow]:
     """A row for each structure, and for each file that cannot be read.
 
     Args:
@@ -66,7 +66,7 @@ def read(files: Sequence[str]) -> list[Row]:
     """
     import ase.io
 
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for file in _matching(files):
         try:
             check_declared(Path(file))
@@ -75,11 +75,11 @@ def read(files: Sequence[str]) -> list[Row]:
                 raise ValueError("it holds no structure")
         except Exception as error:  # readers of a hundred formats fail in as many ways
             told = " ".join(str(error).split())
-            rows.append(Row(file))
+            rows.append(TableRow(file))
             rows[-1].skip(f"it cannot be read ({type(error).__name__}{': ' * bool(told)}{told})")
             continue
         rows += [
-            Row(file, frame, atoms.get_chemical_formula(), len(atoms), given=atoms)
+            TableRow(file, frame, atoms.get_chemical_formula(), len(atoms), given=atoms)
             for frame, atoms in enumerate(frames)
         ]
     return rows
@@ -92,7 +92,7 @@ def _matching(files: Sequence[str]) -> Iterator[str]:
         yield from (is_pattern and sorted(glob.glob(file))) or [file]
 
 
-def refuse(rows: Sequence[Row], model: AbstractPotential, cell: "FrechetCell | None") -> None:
+def refuse(rows: Sequence[TableRow], model: AbstractPotential, cell: "FrechetCell | None") -> None:
     """Skip the structures that cannot be treated.
 
     Args:
@@ -124,7 +124,7 @@ def _check_cell(atoms: "Atoms", cell: "FrechetCell | None") -> None:
     )
 
 
-def tell_skipped(rows: Sequence[Row]) -> None:
+def tell_skipped(rows: Sequence[TableRow]) -> None:
     """Say which structures are skipped, and why.
 
     Raises:

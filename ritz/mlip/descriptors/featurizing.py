@@ -74,7 +74,15 @@ def _in_float64(function: Callable[..., _T]) -> Callable[..., _T]:
 
 @_in_float64
 def _features(descriptor: "AbstractDescriptor", near: int, rows: Rows) -> AnyArray:
-    return descriptor.features(*rows, near)
+    features = descriptor.features(*rows, near)
+    expected = (len(rows[0]), descriptor.n_features)
+    if features.shape != expected:
+        name = type(descriptor).__name__
+        raise ValueError(
+            f"{name}.features gave the shape {features.shape} where (atoms, n_features) is "
+            f"{expected}; {name}.n_features must be the number of features that it returns."
+        )
+    return features
 
 
 @_in_float64

@@ -55,7 +55,9 @@ def test_the_status_of_a_run(trained, capsys):
     assert re.search(r"train\n +step +12 of 12\n +energy +-\d", said)
     assert "ended           finished all steps" in said
     assert re.search(r"last checkpoint step 12, \d+ s ago", said)
-    assert re.search(r"evaluate\n +step +40 of 40", said)
+    whole = read_digest(trained)["Energy"]  # of all steps, not of the last one
+    shown = f"{whole.mean:.8g}"
+    assert re.search(rf"evaluate\n +step +40 of 40\n +energy +{shown} \+- ", said), said
     assert main(["status", "nowhere"]) == 2
     assert capsys.readouterr().err == "ritz: there is no run folder nowhere.\n"
 
@@ -92,6 +94,12 @@ def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
     assert yaml.safe_load((folder / "config.yaml").read_text())["system"]["init_args"] == {
         "extent": [4]
     }
+    # So is another seed, which would change nothing.
+    status, _, error = ritz(capsys, "train", *SMALL, *longer, "seed=4")
+    assert status == 2 and error == (
+        f"ritz: seed: the run in {folder} began with seed=0, and goes on with its random numbers, "
+        "but 4 was given. Leave it out or give seed=0, or another folder to begin anew.\n"
+    )
     # The wave function is another one now, so that an evaluation begins anew.
     old = read_digest(folder)["Energy"]
     assert ritz(capsys, "evaluate", "progress=false", f"folder={folder}")[0] == 0

@@ -98,6 +98,15 @@ def test_the_check_finds_what_is_wrong(wrong, told):
         check_descriptor(Gaussians(("Ti", "O"), 2.9 if wrong == "header" else 3.0, wrong))
 
 
+def test_another_number_of_features_than_told_is_refused():
+    class Wide(Gaussians):
+        n_features = 3
+
+    told = r"Wide.features gave the shape \(1024, 2\) where .* is \(1024, 3\); Wide.n_features must"
+    with pytest.raises(ValueError, match=told):
+        Wide(("Ti", "O")).featurize(tio2()[0])
+
+
 def test_features_alone_make_a_potential(tmp_path):
     descriptor = Gaussians(("Ti", "O"))
     check_descriptor(descriptor)
