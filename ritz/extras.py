@@ -3,6 +3,8 @@
 _EXTRAS = {
     "netket": "lattice",
     "threadpoolctl": "lattice",
+    "folx": "molecule",
+    "pyscf": "molecule",
     "ase": "relax",
     "vesin": "relax",
     "pandas": "mlip",

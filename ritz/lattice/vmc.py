@@ -1,13 +1,10 @@
 """The variational Monte Carlo driver on NetKet's states."""
 
-import functools
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from netket.operator import AbstractOperator
 from typing_extensions import override
@@ -18,8 +15,9 @@ from ritz.lattice.kernel import LatticeCarry, LatticeKernel, Settings
 from ritz.lattice.space import some_states
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
 from ritz.updates.claimed_mode import check_mode
+from ritz.updates.optimizer_step import as_transformation
 from ritz.updates.problem import MODES, default_mode
-from ritz.updates.schedules import check_rate, check_transformation
+from ritz.updates.schedules import check_transformation
 
 
 class VMC(LatticeDriver):
@@ -101,7 +99,7 @@ class VMC(LatticeDriver):
                 f"update must be a rule of ritz.updates, such as SR(), but {update!r} was given."
             )
         self.rule = update
-        self.optimizer = _as_transformation(optimizer)
+        self.optimizer = as_transformation(optimizer)
         self.mode = self._checked_mode(mode)
         self.chunk_size_bwd = chunk_size_bwd
         self.single_scores = single_scores
@@ -207,28 +205,3 @@ class VMC(LatticeDriver):
     def chunk_sizes(self, sizes: Mapping[str, int | None]) -> None:
         self.state.chunk_size = sizes["forward"]
         self.chunk_size_bwd = sizes["backward"]
-
-
-@functools.lru_cache(maxsize=64)
-def _sgd(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
-    """`optax.sgd`, one object for equal rates, so that drivers share compiled programs."""
-    return optax.sgd(rate)
-
-
-def _as_transformation(
-    optimizer: optax.GradientTransformation | optax.ScalarOrSchedule,
-) -> optax.GradientTransformation:
-    if isinstance(optimizer, optax.GradientTransformation):
-        return optimizer
-    is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
-    if callable(optimizer):
-        check_rate("optimizer", optimizer)
-        return _sgd(optimizer)
-    if isinstance(optimizer, numbers.Real) or is_scalar:
-        number = optimizer
-        check_rate("optimizer", number)
-        return _sgd(float(number))
-    raise TypeError(
-        "optimizer must be an optax transformation, or a learning rate or schedule for optax.sgd, "
-        f"but {optimizer!r} was given."
-    )

@@ -1,8 +1,45 @@
-"""The step of an optimiser of optax, with the scale that drivers put on it."""
+"""Optimisers of optax: what users may give for one, and its step with the scale of drivers."""
+
+import functools
+import numbers
 
 import jax
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
+
+from ritz.updates.schedules import check_rate
+
+
+@functools.lru_cache(maxsize=64)
+def _sgd(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """`optax.sgd`, one object for equal rates, so that drivers share compiled programs."""
+    return optax.sgd(rate)
+
+
+def as_transformation(
+    optimizer: optax.GradientTransformation | optax.ScalarOrSchedule,
+) -> optax.GradientTransformation:
+    """`optimizer`, or `optax.sgd` with it as the learning rate or schedule.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If the learning rate is not finite, or below 0.
+    """
+    if isinstance(optimizer, optax.GradientTransformation):
+        return optimizer
+    is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
+    if callable(optimizer):
+        check_rate("optimizer", optimizer)
+        return _sgd(optimizer)
+    if isinstance(optimizer, numbers.Real) or is_scalar:
+        number = optimizer
+        check_rate("optimizer", number)
+        return _sgd(float(number))
+    raise TypeError(
+        "optimizer must be an optax transformation, or a learning rate or schedule for optax.sgd, "
+        f"but {optimizer!r} was given."
+    )
 
 
 def optimizer_step(

@@ -1,0 +1,20 @@
+"""Electrons in molecules: wave functions, estimators and variational Monte Carlo."""
+
+from ritz.extras import needs as _needs
+
+with _needs("ritz.molecule", "molecule"):
+    from ritz.molecule.estimators import Density as Density
+    from ritz.molecule.estimators import Dipole as Dipole
+    from ritz.molecule.estimators import Forces as Forces
+    from ritz.molecule.estimators import Kinetic as Kinetic
+    from ritz.molecule.estimators import Potential as Potential
+    from ritz.molecule.estimators import SpinSquared as SpinSquared
+    from ritz.molecule.estimators import TotalEnergy as TotalEnergy
+    from ritz.molecule.evaluation import Evaluation as Evaluation
+    from ritz.molecule.molecule import Molecule as Molecule
+    from ritz.molecule.networks.ferminet import FermiNet as FermiNet
+    from ritz.molecule.networks.psiformer import Psiformer as Psiformer
+    from ritz.molecule.networks.slater_network import SlaterNetwork as SlaterNetwork
+    from ritz.molecule.state import ElectronState as ElectronState
+    from ritz.molecule.vmc import VMC as VMC
+    from ritz.molecule.wavefunction import LogPsi as LogPsi

@@ -1,0 +1,268 @@
+"""Base class of drivers of molecules: the walkers, and how samples are drawn and estimated."""
+
+import abc
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
+
+from ritz.checks import check_choice, check_count, check_seed
+from ritz.driver import OwnPrecision
+from ritz.driver.hooks import HookList
+from ritz.estimators.base import AbstractEstimator, as_estimator, in_order
+from ritz.molecule.estimators import Kinetic, Potential, TotalEnergy
+from ritz.molecule.kernel import REMEDIES, Samples, Sampling, burnt_in
+from ritz.molecule.molecule import Molecule
+from ritz.molecule.state import ElectronState
+from ritz.molecule.walkers import initial_electrons
+from ritz.molecule.wavefunction import LogPsi, Psi, wave_function
+from ritz.samplers import AbstractSampler, Metropolis
+
+TAKEN = (
+    "acceptance", "width", "autocorrelation_time", "clipped", "info", "wallclock", "attempts",
+    "block", "retries", "doubts", "suspect",
+)  # fmt: skip
+"""Names in rows that no estimator can have."""
+
+ENERGY = "energy"
+
+
+def energy_estimators(molecule: Molecule, chunk_size: int | None = None) -> dict[str, Any]:
+    """The estimators of kinetic, potential and total energy, by the names that they have in rows.
+
+    Args:
+        molecule: The molecule.
+        chunk_size: Number of walkers of which the Laplacian is computed at once.
+    """
+    return {
+        ENERGY: TotalEnergy(),
+        "kinetic": Kinetic(chunk_size=chunk_size),
+        "potential": Potential(molecule),
+    }
+
+
+class MoleculeDriver(OwnPrecision):
+    """A driver whose steps draw samples of electrons and estimate quantities from them.
+
+    Energies and linear systems are in double precision, whatever is set in JAX; the wave function
+    computes in its own.
+
+    Args:
+        molecule: The molecule.
+        wavefunction: A flax module such as `FermiNet(molecule)`, electrons of the shape
+            (n_electrons, 3), in bohr -> (sign, log |psi|), or a function of its parameters and
+            electrons.
+        params: Its parameters; those of a flax module are drawn by default.
+        sampler: A sampler of `ritz.samplers`.
+        n_walkers: Number of walkers, each of which gives one sample a step. They are shared out
+            over all devices.
+        estimators: Name -> estimator, or function (params, electrons) -> value, estimated besides
+            kinetic, potential and total energy; if `energy` is among them, no others are added.
+        energy: The estimator whose mean is the energy.
+        dtype: Type of the coordinates, "float32" or "float64", as the wave function has it.
+        electrons: Initial positions, shape (n_walkers, n_electrons, 3) in bohr; by default around
+            the nuclei.
+        chunk_size: Number of walkers of which derivatives are computed at once; None for all.
+        seed: Seed of all random numbers.
+
+    Raises:
+        TypeError: If an argument has the wrong type, with what to give instead.
+        ValueError: If a value is not allowed.
+    """
+
+    dtype = "float64"
+    doubt_remedies = REMEDIES
+
+    def __init__(
+        self,
+        molecule: Molecule,
+        wavefunction: nn.Module | Psi,
+        params: PyTree,
+        sampler: AbstractSampler | None,
+        n_walkers: int,
+        estimators: Mapping[str, object] | None,
+        energy: str,
+        dtype: str,
+        electrons: Float[Array, "n_walkers n_electrons 3"] | None,
+        chunk_size: int | None,
+        seed: int,
+    ):
+        if not isinstance(molecule, Molecule):
+            raise TypeError(
+                f"molecule must be a ritz.molecule.Molecule, such as Molecule('LiH'), but "
+                f"{molecule!r} was given."
+            )
+        sampler = Metropolis() if sampler is None else sampler
+        if not isinstance(sampler, AbstractSampler):
+            raise TypeError(
+                "sampler must be one of ritz.samplers, such as Metropolis(), but "
+                f"{sampler!r} was given."
+            )
+        check_choice("dtype", dtype, ("float32", "float64"))
+        check_count("n_walkers", n_walkers, 2)
+        check_seed("seed", seed)
+        if chunk_size is not None:
+            check_count("chunk_size", chunk_size, 1)
+        given = _checked(estimators)
+        known = {} if energy in given else energy_estimators(molecule, chunk_size)
+        known |= {name: as_estimator(name, one) for name, one in given.items()}
+        if energy not in known:
+            raise ValueError(f"energy={energy!r} is none of the estimators: {', '.join(known)}.")
+        in_order(known)
+        with self._precision():
+            of_params, of_walkers, self._key = jax.random.split(jax.random.key(seed), 3)
+            number = jnp.dtype(dtype)
+            if electrons is None:
+                electrons = initial_electrons(molecule, n_walkers, _host_seed(of_walkers))
+            walkers = _walkers(electrons, molecule, n_walkers, number)
+            params = _parameters(wavefunction, params, of_params, walkers[0])
+            log_psi = wave_function(wavefunction, params, molecule.n_electrons, dtype)
+            sampler_state = sampler.init(of_walkers, log_psi, params, walkers)
+        state = ElectronState(molecule, log_psi, params, sampler_state)
+        super().__init__(state, energy)
+        self._sampling = Sampling(log_psi, sampler, tuple(known.items()), energy)
+        self._batch: Samples | None = None
+
+    @property
+    def molecule(self) -> Molecule:
+        """The molecule."""
+        return self._variational_state.molecule
+
+    @property
+    def sampler(self) -> AbstractSampler:
+        """The sampler."""
+        return self._sampling.sampler
+
+    @property
+    def estimators(self) -> dict[str, AbstractEstimator]:
+        """The estimators by name."""
+        return dict(self._sampling.estimators)
+
+    @property
+    def batch(self) -> Samples | None:
+        """The samples of this step, or None if none were drawn."""
+        return self._batch
+
+    @batch.setter
+    def batch(self, batch: Samples | None) -> None:
+        self._batch = batch
+
+    @property
+    @abc.abstractmethod
+    def gain(self) -> float:
+        """How fast the width of moves follows the acceptance after burn-in."""
+
+    def burn_in(self, n_steps: int) -> None:
+        """Draw the samples of `n_steps` steps and throw them away; the width adapts fast."""
+        with self._precision():
+            state: ElectronState = self._variational_state
+            state.sampler_state = self.sampler.with_gain(state.sampler_state, 1.0)
+            self.carry = burnt_in(self._sampling, self.carry, n_steps)
+        self.batch = None
+
+    @override
+    def begin_step(self, hooks: HookList) -> None:
+        state: ElectronState = self._variational_state
+        if self._replay is None and float(state.sampler_state.gain) != self.gain:
+            state.sampler_state = self.sampler.with_gain(state.sampler_state, self.gain)
+        super().begin_step(hooks)
+
+    @property
+    @override
+    def settings(self) -> dict[str, object]:
+        state: ElectronState = self._variational_state
+        return {
+            **super().settings,
+            "molecule": self.molecule,
+            "wavefunction": state.wavefunction,
+            "sampler": self.sampler,
+            "estimators": self.estimators,
+            "n_walkers": state.n_walkers,
+            "coordinates": str(state.electrons.dtype),
+        }
+
+    @override
+    def snapshot_parameters(self) -> PyTree:
+        return self.state.parameters
+
+    @override
+    def check_observable(self, observable: object) -> None:
+        as_estimator("obs", observable)
+
+    def _estimate_one(self, observable: object, fullsum: bool) -> Any:
+        if fullsum:
+            return super()._estimate_one(observable, fullsum)
+        estimator, state = as_estimator("obs", observable), self.state
+        samples = state.electrons if self.batch is None else self.batch.electrons
+        with self._precision():
+            known = {**self.estimators, "obs": estimator}
+            needed = {name: known[name] for name in in_order({"obs": estimator, **self.estimators})}
+            sampling = Sampling(state.wavefunction, self.sampler, tuple(needed.items()), "obs")
+            values = sampling.values(state.parameters, Samples(samples, {}))
+            return jax.device_get(sampling.estimates(values)[0])
+
+
+def _checked(estimators: Mapping[str, object] | None) -> Mapping[str, object]:
+    if estimators is None:
+        return {}
+    if not isinstance(estimators, Mapping):
+        raise TypeError(
+            f"estimators takes a dict of name -> estimator, but {estimators!r} was given."
+        )
+    taken = [name for name in estimators if name in TAKEN]
+    if taken:
+        raise ValueError(
+            f"an estimator cannot be called {taken[0]!r}; rows already have this name."
+        )
+    return estimators
+
+
+def _host_seed(key: Array) -> int:
+    """A seed for NumPy from a random key."""
+    return zlib.crc32(jax.random.key_data(key).tobytes())
+
+
+def _walkers(electrons: Any, molecule: Molecule, n_walkers: int, number: Any) -> Array:
+    """The initial positions, shared out over the devices.
+
+    Raises:
+        ValueError: If they have another shape, or cannot be shared out equally.
+    """
+    expected = n_walkers, molecule.n_electrons, 3
+    if jnp.shape(electrons) != expected:
+        raise ValueError(
+            f"electrons must have the shape (n_walkers, n_electrons, 3) = {expected}, but "
+            f"{jnp.shape(electrons)} was given."
+        )
+    devices = jax.devices()
+    if n_walkers % len(devices):
+        raise ValueError(
+            f"n_walkers={n_walkers} cannot be shared out equally over {len(devices)} devices; give "
+            f"{-(-n_walkers // len(devices)) * len(devices)}, for example."
+        )
+    walkers = jnp.asarray(electrons, number)
+    if len(devices) == 1:
+        return walkers
+    sharding = NamedSharding(Mesh(devices, ("walkers",)), PartitionSpec("walkers"))
+    return jax.device_put(walkers, sharding)
+
+
+def _parameters(wavefunction: Any, params: PyTree, key: Array, electrons: Array) -> PyTree:
+    if params is not None:
+        return jax.tree.map(jnp.asarray, params)
+    if isinstance(wavefunction, nn.Module):
+        return jax.jit(wavefunction.init)(key, electrons).get("params", {})
+    if isinstance(wavefunction, LogPsi) or callable(wavefunction):
+        raise ValueError(
+            "params: give the parameters of the wave function; those of flax modules are drawn."
+        )
+    raise TypeError(
+        "wavefunction must be a flax module such as FermiNet(molecule), or a function, but "
+        f"{wavefunction!r} was given."
+    )

@@ -1,0 +1,39 @@
+"""The dipole moment."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
+
+from ritz.driver.signatures import suggests_fields
+from ritz.estimators.base import AbstractEstimator, LogPsi, Values
+from ritz.molecule.molecule import Molecule
+
+
+@suggests_fields
+@dataclasses.dataclass(frozen=True)
+class Dipole(AbstractEstimator):
+    """sum_I Z_I R_I - sum_i r_i, in atomic units (2.5417 debye).
+
+    Positions count from the centre of nuclear charge, on which the dipole of an ion depends.
+
+    Args:
+        molecule: The molecule.
+    """
+
+    molecule: Molecule
+
+    @override
+    def evaluate(
+        self,
+        log_psi: LogPsi,
+        params: PyTree,
+        samples: Float[Array, "n_samples n_electrons 3"],
+        values: Mapping[str, Values],
+    ) -> Float[Array, "n_samples 3"]:
+        charges, nuclei = np.array(self.molecule.charges, float), self.molecule.coordinates
+        centre = charges @ nuclei / charges.sum()
+        return -jnp.sum(samples - jnp.asarray(centre, samples.dtype), axis=1)

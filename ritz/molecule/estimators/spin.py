@@ -1,0 +1,59 @@
+"""The square of the total spin."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact, PyTree
+from typing_extensions import override
+
+from ritz.driver.signatures import suggests_fields
+from ritz.estimators.base import AbstractEstimator, Values
+from ritz.estimators.base import LogPsi as AnyLogPsi
+from ritz.molecule.wavefunction import LogPsi
+
+
+@suggests_fields
+@dataclasses.dataclass(frozen=True)
+class SpinSquared(AbstractEstimator):
+    """S^2, in units of hbar^2: 0 for singlets, 0.75 for doublets, 2 for triplets.
+
+    S_z (S_z + 1) + n_down - sum_ij psi(i and j exchanged) / psi over i with spin up and j with spin
+    down (Huang, Filippi and Umrigar, J. Chem. Phys. 108, 8838, 1998, eq. 6). Needs the signs of
+    psi, so the wave function of the driver must be a `LogPsi`, as it is unless it was wrapped.
+
+    Args:
+        n_up: Number of electrons with spin up.
+        n_down: Number of electrons with spin down.
+    """
+
+    n_up: int
+    n_down: int
+
+    @override
+    def evaluate(
+        self, log_psi: AnyLogPsi, params: PyTree, samples: Array, values: Mapping[str, Values]
+    ) -> Inexact[Array, " n_samples"]:
+        if not isinstance(log_psi, LogPsi):
+            raise TypeError(
+                "SpinSquared needs the sign of psi, which a function log psi of real numbers does "
+                f"not tell; it takes a ritz.molecule.LogPsi, but got {log_psi!r}."
+            )
+        s_z = (self.n_up - self.n_down) / 2
+        constant = s_z * (s_z + 1) + self.n_down
+        signs, logs = log_psi.sign_and_log(params, samples)
+        pairs = [(i, self.n_up + j) for i in range(self.n_up) for j in range(self.n_down)]
+        if not pairs:
+            return jnp.full(len(samples), constant, logs.dtype)
+
+        def exchanged(total: Array, pair: Array) -> tuple[Array, None]:
+            i, j = pair
+            there = samples.at[:, i].set(samples[:, j]).at[:, j].set(samples[:, i])
+            sign, log = log_psi.sign_and_log(params, there)
+            return total + sign * jnp.conj(signs) * jnp.exp(log - logs), None
+
+        begin = jnp.zeros(len(samples), jnp.result_type(signs, logs))
+        total, _ = jax.lax.scan(exchanged, begin, jnp.asarray(np.array(pairs, np.int32)))
+        return constant - total

@@ -1,0 +1,250 @@
+"""A molecule: nuclei, and the numbers of electrons with each spin."""
+
+import dataclasses
+import difflib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.units import Bohr
+from jaxtyping import Float
+
+from ritz.checks import check_choice
+from ritz.molecule.library import LIBRARY
+from ritz.wording import counted
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_logger = logging.getLogger(__name__)
+
+UNITS = {"bohr": 1.0, "angstrom": 1 / Bohr}
+"""Units of lengths, in bohr."""
+
+_SHORTEST, _LONGEST = 0.7, 1.8
+"""Distances of bonds, in sums of the covalent radii; nearest neighbours beyond them are warned of.
+The ratio of an angstrom to a bohr is 1.89."""
+
+_ON_TOP = 1e-3
+"""Nuclei closer than this, in bohr, are refused."""
+
+Positions: TypeAlias = Sequence[float] | np.ndarray
+GivenAtoms: TypeAlias = "str | Path | Atoms | Sequence[tuple[str, Positions]]"
+"""A name of the library, an XYZ file, an `ase.Atoms`, or (symbol, position) of each atom."""
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Molecule:
+    """Nuclei at rest, and electrons. Lengths are in bohr, energies in hartree.
+
+    Args:
+        atoms: A name of the library, such as "LiH", see `ritz.molecule.library`; a file that ASE
+            can read, such as water.xyz; an `ase.Atoms`; or a list of symbols and positions, such as
+            `[("H", (0, 0, 0)), ("H", (0, 0, 1.4))]`.
+        unit: "bohr" or "angstrom", for lists of several atoms; the others say it themselves.
+        charge: Total charge, in elementary charges.
+        spin: n_up - n_down; by default that of the library, or 0.
+
+    Raises:
+        ValueError: For unknown elements, atoms on top of each other, a missing unit, and charges
+            and spins that no electrons have.
+        FileNotFoundError: If there is no such file.
+    """
+
+    symbols: tuple[str, ...]
+    positions: tuple[tuple[float, float, float], ...]
+    """Of the nuclei, in bohr."""
+    charge: int
+    spin: int
+    """n_up - n_down."""
+    name: str = dataclasses.field(compare=False)
+    """The name in the library, or the formula."""
+    energy: float | None = dataclasses.field(compare=False)
+    """Exact energy or best estimate of the ground state, in hartree, where the library has it."""
+
+    def __init__(
+        self,
+        atoms: GivenAtoms,
+        unit: str | None = None,
+        charge: int | None = None,
+        spin: int | None = None,
+    ):
+        if isinstance(atoms, str) and atoms in LIBRARY:
+            known = LIBRARY[atoms]
+            if unit is not None:
+                raise ValueError(f"unit: the library has {atoms} with its unit; leave it out.")
+            charge = known.charge if charge is None else charge
+            as_in_library = charge == known.charge and spin in (None, known.spin)
+            spin = known.spin if spin is None and charge == known.charge else spin
+            symbols, places = zip(*known.atoms, strict=True)
+            name, energy = atoms, known.energy if as_in_library else None
+        else:
+            symbols, places, name = _read(atoms, unit)
+            energy = None
+        numbers = [_number(symbol) for symbol in symbols]
+        charge, spin = _whole("charge", charge or 0), _whole("spin", spin or 0)
+        _check_electrons(sum(numbers) - charge, spin, name, charge)
+        _check_distances(symbols, np.array(places, float))
+        values = {
+            "symbols": tuple(chemical_symbols[number] for number in numbers),
+            "positions": tuple(tuple(float(x) for x in place) for place in places),
+            "charge": charge,
+            "spin": spin,
+            "name": name,
+            "energy": energy,
+        }
+        for field, value in values.items():
+            object.__setattr__(self, field, value)
+
+    @property
+    def charges(self) -> tuple[int, ...]:
+        """Charges of the nuclei."""
+        return tuple(atomic_numbers[symbol] for symbol in self.symbols)
+
+    @property
+    def coordinates(self) -> Float[np.ndarray, "n_nuclei 3"]:
+        """Positions of the nuclei in bohr, as an array."""
+        return np.array(self.positions, float)
+
+    @property
+    def n_electrons(self) -> int:
+        """Number of electrons."""
+        return sum(self.charges) - self.charge
+
+    @property
+    def n_up(self) -> int:
+        """Number of electrons with spin up; they come first in configurations."""
+        return (self.n_electrons + self.spin) // 2
+
+    @property
+    def n_down(self) -> int:
+        """Number of electrons with spin down."""
+        return self.n_electrons - self.n_up
+
+    @property
+    def nuclear_repulsion(self) -> float:
+        """Energy of the nuclei among themselves, in hartree."""
+        places, charges = self.coordinates, self.charges
+        return float(
+            sum(
+                charges[i] * charges[j] / np.linalg.norm(places[i] - places[j])
+                for i in range(len(charges))
+                for j in range(i)
+            )
+        )
+
+
+def _read(atoms: GivenAtoms, unit: str | None) -> tuple[Sequence[str], Sequence[Positions], str]:
+    """Symbols, positions in bohr and a name, from what was given."""
+    if isinstance(atoms, str | Path):
+        atoms = _from_file(atoms)
+    if hasattr(atoms, "get_chemical_symbols"):
+        if unit not in (None, "angstrom"):
+            raise ValueError(
+                f"unit: ASE and XYZ files have positions in angstrom, but {unit!r} was given; "
+                "leave it out."
+            )
+        if any(atoms.pbc):
+            raise ValueError(
+                "a molecule is not periodic, but these atoms have pbc="
+                f"{atoms.pbc.tolist()}; give atoms with pbc=False."
+            )
+        symbols = atoms.get_chemical_symbols()
+        return symbols, atoms.positions * UNITS["angstrom"], atoms.get_chemical_formula()
+    try:
+        symbols, places = zip(*[(symbol, np.array(p, float)) for symbol, p in atoms], strict=True)
+        wrong = any(place.shape != (3,) or not np.all(np.isfinite(place)) for place in places)
+    except (TypeError, ValueError):
+        wrong, symbols, places = True, (), ()
+    if wrong:
+        raise ValueError(
+            "atoms takes a name such as 'LiH', an XYZ file, an ase.Atoms, or a list such as "
+            f"[('H', (0, 0, 0)), ('H', (0, 0, 1.4))], but {atoms!r} was given."
+        )
+    if unit is None and len(places) > 1:
+        raise ValueError("unit: are the positions in bohr or in angstrom? Give unit='bohr', say.")
+    factor = UNITS[check_choice("unit", unit or "bohr", tuple(UNITS))]
+    return symbols, [factor * place for place in places], "".join(map(str, symbols))
+
+
+def _from_file(given: str | Path) -> "Atoms":
+    if not Path(given).is_file():
+        if isinstance(given, str) and "." not in given and "/" not in given:
+            near = difflib.get_close_matches(given, LIBRARY, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(
+                f"there is no molecule {given!r} in the library; {hint}It has: "
+                f"{', '.join(LIBRARY)}. Other molecules are given as an XYZ file or a list."
+            )
+        raise FileNotFoundError(f"there is no file {given}.")
+    from ase.io import read
+
+    try:
+        return read(given, index=0)  # type: ignore[return-value]
+    except Exception as error:
+        raise ValueError(f"{given} cannot be read as a molecule: {error!r}") from error
+
+
+def _number(symbol: object) -> int:
+    number = atomic_numbers.get(symbol) if isinstance(symbol, str) else None
+    if not number:
+        near = difflib.get_close_matches(str(symbol), list(chemical_symbols[1:]), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise ValueError(f"{symbol!r} is the symbol of no element{hint}")
+    return number
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} must be a whole number, but {value!r} was given.")
+    return int(value)
+
+
+def _check_electrons(n_electrons: int, spin: int, name: str, charge: int) -> None:
+    if n_electrons < 1:
+        raise ValueError(
+            f"charge={charge} leaves no electrons: {name} has {n_electrons + charge} when it is "
+            "neutral."
+        )
+    if (n_electrons - spin) % 2 or abs(spin) > n_electrons:
+        parity = "an odd" if n_electrons % 2 else "an even"
+        example = n_electrons % 2
+        raise ValueError(
+            f"spin={spin} is impossible: it is n_up - n_down, and the "
+            f"{counted(n_electrons, 'electron')} of {name} have {parity} one from "
+            f"{-n_electrons} to {n_electrons}, such as spin={example}."
+        )
+
+
+def _check_distances(symbols: Sequence[str], places: Float[np.ndarray, "n 3"]) -> None:
+    """Refuse nuclei on top of each other, and warn where nearest neighbours look like no bond."""
+    if len(places) < 2:
+        return
+    distances = np.linalg.norm(places[:, None] - places, axis=-1) + np.diag(
+        np.full(len(places), np.inf)
+    )
+    i, j = map(int, np.unravel_index(np.argmin(distances), distances.shape))
+    if distances[i, j] < _ON_TOP:
+        raise ValueError(
+            f"atoms {min(i, j)} ({symbols[min(i, j)]}) and {max(i, j)} ({symbols[max(i, j)]}) are "
+            "on top of each other; give each its own position."
+        )
+    radii = np.array([covalent_radii[_number(symbol)] / Bohr for symbol in symbols])
+    ratios = distances / (radii[:, None] + radii)
+    shortest, loosest = np.min(ratios), np.max(np.min(ratios, axis=1))
+    if shortest < _SHORTEST:
+        i, j = map(int, np.unravel_index(np.argmin(ratios), ratios.shape))
+        _logger.warning(
+            "%s and %s are %.3g bohr (%.3g angstrom) apart, closer than in any bond: is the unit "
+            "right?", symbols[i], symbols[j], distances[i, j], distances[i, j] * Bohr,
+        )  # fmt: skip
+    elif loosest > _LONGEST:
+        i = int(np.argmax(np.min(ratios, axis=1)))
+        nearest = float(np.min(distances[i]))
+        _logger.warning(
+            "The nearest neighbour of atom %d (%s) is %.3g bohr (%.3g angstrom) away, farther than "
+            "in any bond: is the unit right?", i, symbols[i], nearest, nearest * Bohr,
+        )  # fmt: skip

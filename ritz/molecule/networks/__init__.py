@@ -1,0 +1,1 @@
+"""Wave functions of electrons as flax modules: electrons -> (sign, log |psi|)."""

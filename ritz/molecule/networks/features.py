@@ -1,0 +1,35 @@
+"""Inputs of networks: vectors and distances, smooth wherever particles meet."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def norm(vectors: Float[Array, "*shape 3"]) -> Float[Array, "*shape"]:
+    """Lengths of vectors, whose derivatives are zero, not NaN, where a length is zero."""
+    squares = jnp.sum(vectors**2, axis=-1)
+    positive = squares > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+
+
+def flat_distance(
+    distance: Float[Array, "*shape"], scale: Float[Array, "..."] | float = 1.0
+) -> Float[Array, "*shape"]:
+    """r^2 / (a + r): r - a far away, but without a slope at r = 0, where cusps belong to factors.
+
+    Args:
+        distance: r, in bohr.
+        scale: a, in bohr.
+    """
+    return distance**2 / (scale + distance)
+
+
+def pair_features(vectors: Float[Array, "*shape 3"]) -> Float[Array, "*shape 4"]:
+    """Features of the vectors to a nucleus or another electron, of the order of one.
+
+    They are r / (1 + |r|) and log(1 + |r|^2 / (1 + |r|)), which grows slowly (von Glehn, Spencer
+    and Pfau, arXiv 2211.13672, rescale alike).
+    """
+    distance = norm(vectors)
+    return jnp.concatenate(
+        [vectors / (1 + distance)[..., None], jnp.log1p(flat_distance(distance))[..., None]], -1
+    )

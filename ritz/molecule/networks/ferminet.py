@@ -1,0 +1,79 @@
+"""The Fermi net."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+from typing_extensions import override
+
+from ritz.molecule.networks.features import pair_features
+from ritz.molecule.networks.slater_network import SlaterNetwork, mean_by_spin
+
+
+class _Mixing(nn.Module):
+    """tanh of a linear function of several inputs, some of which all electrons share.
+
+    The same as a dense layer on all inputs side by side, but what is shared is multiplied once.
+    """
+
+    width: int
+    dtype: type
+
+    @nn.compact
+    def __call__(
+        self, each: Float[Array, "n_electrons a"], shared: Float[Array, " b"]
+    ) -> Float[Array, "n_electrons width"]:
+        n_inputs = each.shape[-1] + shared.shape[-1]
+        initializer = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+        kernel = self.param("kernel", initializer, (n_inputs, self.width), self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,), self.dtype)
+        split = each.shape[-1]
+        return jnp.tanh(each @ kernel[:split] + (shared @ kernel[split:] + bias))
+
+
+class FermiNet(SlaterNetwork):
+    """The Fermi net (Pfau, Spencer, Matthews and Foulkes, Phys. Rev. Research 2, 033429, 2020).
+
+    One stream of features for each electron and one for each pair; in each layer an electron sees
+    the means of both streams over the electrons of each spin.
+
+    Args:
+        hidden: Widths of the two streams in each layer, such as ((256, 32), (256, 32)).
+        molecule: See `SlaterNetwork`, as for the other settings.
+        n_determinants: As there.
+        full_determinant: As there.
+        envelope: As there.
+        jastrow: As there.
+        cusps: As there.
+        dtype: As there.
+    """
+
+    hidden: Sequence[tuple[int, int]] = ((256, 32),) * 4
+
+    @override
+    def make_layers(self) -> None:
+        self.single_layers = [_Mixing(width, self.dtype) for width, _ in self.hidden]
+        self.pair_layers = [
+            nn.Dense(width, dtype=self.dtype, param_dtype=self.dtype)
+            for _, width in self.hidden[:-1]
+        ]
+
+    @override
+    def electron_features(
+        self, electrons: Float[Array, "n_electrons 3"]
+    ) -> Float[Array, "n_electrons width"]:
+        n, n_up = len(electrons), self.molecule.n_up
+        nuclei = jnp.asarray(self.molecule.coordinates, electrons.dtype)
+        single = pair_features(electrons[:, None] - nuclei).reshape(n, -1)
+        pair = pair_features(electrons[:, None] - electrons)
+        for layer, mixing in enumerate(self.single_layers):
+            of_pairs = mean_by_spin(pair, n_up) if n > 1 else []
+            each = jnp.concatenate([single, *of_pairs], axis=-1)
+            shared = jnp.concatenate(mean_by_spin(single, n_up)) if n > 1 else single[0, :0]
+            new = mixing(each, shared)
+            single = new + single if new.shape == single.shape else new
+            if layer < len(self.pair_layers) and n > 1:
+                new = jnp.tanh(self.pair_layers[layer](pair))
+                pair = new + pair if new.shape == pair.shape else new
+        return single

@@ -1,0 +1,88 @@
+"""The Psiformer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float
+from typing_extensions import override
+
+from ritz.molecule.networks.features import pair_features
+from ritz.molecule.networks.slater_network import SlaterNetwork, spins
+
+
+class _Attention(nn.Module):
+    """Self-attention over electrons, with several heads, then a linear layer."""
+
+    n_heads: int
+    head_width: int
+    dtype: np.dtype | type
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "n_electrons width"]) -> Array:
+        shape = self.n_heads, self.head_width
+
+        def project(name: str) -> Array:
+            layer = nn.DenseGeneral(
+                shape, use_bias=False, dtype=self.dtype, param_dtype=self.dtype, name=name
+            )
+            return layer(features)
+
+        query, key, value = project("query"), project("key"), project("value")
+        scores = jnp.einsum("ihd,jhd->hij", query, key) / jnp.sqrt(self.head_width).astype(
+            self.dtype
+        )
+        weights = jax.nn.softmax(scores, axis=-1)
+        mixed = jnp.einsum("hij,jhd->ihd", weights, value).reshape(len(features), -1)
+        width = features.shape[-1]
+        return nn.Dense(width, use_bias=False, dtype=self.dtype, param_dtype=self.dtype)(mixed)
+
+
+class Psiformer(SlaterNetwork):
+    """The Psiformer (von Glehn, Spencer and Pfau, arXiv 2211.13672).
+
+    Electrons attend to each other; their features are those of the vectors to the nuclei and their
+    spins.
+
+    Args:
+        n_layers: Number of layers, each with attention and a layer of tanh.
+        n_heads: Number of heads of the attention.
+        head_width: Width of each.
+        molecule: See `SlaterNetwork`, as for the other settings.
+        n_determinants: As there.
+        full_determinant: As there.
+        envelope: As there.
+        jastrow: As there.
+        cusps: As there.
+        dtype: As there.
+    """
+
+    n_layers: int = 4
+    n_heads: int = 4
+    head_width: int = 64
+
+    @override
+    def make_layers(self) -> None:
+        width = self.n_heads * self.head_width
+
+        def dense(use_bias: bool) -> nn.Dense:
+            return nn.Dense(width, use_bias=use_bias, dtype=self.dtype, param_dtype=self.dtype)
+
+        self.first = dense(False)
+        self.attentions = [
+            _Attention(self.n_heads, self.head_width, self.dtype) for _ in range(self.n_layers)
+        ]
+        self.hidden_layers = [dense(True) for _ in range(self.n_layers)]
+
+    @override
+    def electron_features(
+        self, electrons: Float[Array, "n_electrons 3"]
+    ) -> Float[Array, "n_electrons width"]:
+        n, nuclei = len(electrons), jnp.asarray(self.molecule.coordinates, electrons.dtype)
+        inputs = pair_features(electrons[:, None] - nuclei).reshape(n, -1)
+        spin = jnp.asarray(spins(self.molecule.n_up, n), electrons.dtype)[:, None]
+        features = self.first(jnp.concatenate([inputs, spin], axis=-1))
+        for attention, hidden in zip(self.attentions, self.hidden_layers, strict=True):
+            features = features + attention(features)
+            features = features + jnp.tanh(hidden(features))
+        return features

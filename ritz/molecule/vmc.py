@@ -1,0 +1,194 @@
+"""The variational Monte Carlo driver of molecules."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
+
+from ritz.driver.signatures import suggests_names
+from ritz.estimators.clipping import LossAndGrad
+from ritz.molecule.driver import ENERGY, MoleculeDriver
+from ritz.molecule.kernel import MoleculeCarry, TrainingKernel
+from ritz.molecule.molecule import Molecule
+from ritz.molecule.state import ElectronState
+from ritz.molecule.wavefunction import Psi
+from ritz.samplers import RUNNING, AbstractSampler
+from ritz.updates import SPRING, AbstractUpdateRule, Problem
+from ritz.updates.optimizer_step import as_transformation
+from ritz.updates.schedules import check_transformation
+
+RATE, DELAY = 0.025, 1e4
+"""Learning rate of SPRING at first, and the number of steps after which it has halved. Goldshlager
+et al. have 0.05 for residuals that are half of those of `ritz.updates`."""
+
+LARGEST_STEP = 1e-3**0.5
+"""Largest norm of a step of the parameters at first (the same authors)."""
+
+
+def default_rate(step: Array) -> Array:
+    """The learning rate of SPRING, 0.025 / (1 + step / 10,000)."""
+    return RATE / (1 + step / DELAY)
+
+
+def default_update() -> SPRING:
+    """SPRING for molecules: damping 1e-3, momentum 0.99, steps of a norm of at most 0.032."""
+    return SPRING(diag_shift=1e-3, momentum=0.99, norm_cap=LARGEST_STEP / RATE)
+
+
+class VMC(MoleculeDriver):
+    """Molecular VMC = Metropolis sampling + local energies + an update rule.
+
+    Each row has the energy (the loss) in hartree, `kinetic` and `potential`, with their variances;
+    `acceptance`, `width` and `autocorrelation_time` of the sampler; and how many local energies
+    were `clipped` in the update.
+
+    Args:
+        molecule: The molecule.
+        wavefunction: See `MoleculeDriver`.
+        optimizer: An optax transformation, or a learning rate or schedule for `optax.sgd`; by
+            default `default_rate`.
+        params: Initial parameters; those of a flax module are drawn by default.
+        update: A rule of `ritz.updates`; by default `default_update()`, which is SPRING.
+        loss_grads: How local energies are clipped in the update.
+        sampler: A sampler of `ritz.samplers`; by default `Metropolis()`.
+        n_walkers: Number of walkers, each of which gives one sample a step.
+        estimators: Name -> estimator, besides those of the energies.
+        energy: The estimator that is minimised.
+        dtype: Type of the coordinates, "float32" or "float64", as the wave function has it.
+        electrons: Initial positions, see `MoleculeDriver`.
+        chunk_size: Number of walkers of which derivatives are computed at once; None for all.
+        seed: Seed of all random numbers.
+
+    Raises:
+        TypeError: If an argument has the wrong type, with what to give instead.
+        ValueError: If a value is not allowed.
+    """
+
+    adjustable: ClassVar[frozenset[str]] = frozenset({"rate_scale", "damping_scale"})
+    gain = RUNNING
+
+    @suggests_names
+    def __init__(
+        self,
+        molecule: Molecule,
+        wavefunction: nn.Module | Psi,
+        optimizer: optax.GradientTransformation | optax.ScalarOrSchedule = default_rate,
+        *,
+        params: PyTree = None,
+        update: AbstractUpdateRule | None = None,
+        loss_grads: LossAndGrad | None = None,
+        sampler: AbstractSampler | None = None,
+        n_walkers: int = 512,
+        estimators: Mapping[str, object] | None = None,
+        energy: str = ENERGY,
+        dtype: str = "float32",
+        electrons: Float[Array, "n_walkers n_electrons 3"] | None = None,
+        chunk_size: int | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(
+            molecule=molecule,
+            wavefunction=wavefunction,
+            params=params,
+            sampler=sampler,
+            n_walkers=n_walkers,
+            estimators=estimators,
+            energy=energy,
+            dtype=dtype,
+            electrons=electrons,
+            chunk_size=chunk_size,
+            seed=seed,
+        )
+        update = default_update() if update is None else update
+        if not isinstance(update, AbstractUpdateRule):
+            raise TypeError(
+                "update must be a rule of ritz.updates, such as SPRING(), but "
+                f"{update!r} was given."
+            )
+        loss_grads = LossAndGrad() if loss_grads is None else loss_grads
+        if not isinstance(loss_grads, LossAndGrad):
+            raise TypeError(
+                f"loss_grads must be a ritz.estimators.LossAndGrad, but {loss_grads!r} was given."
+            )
+        self.chunk_size, self.loss_grads = chunk_size, loss_grads
+        self.rule, self.optimizer = update, as_transformation(optimizer)
+        state: ElectronState = self.state
+        self.mode = "complex" if state.wavefunction.is_complex else "real"
+        self._scales: dict[str, Array] = {}
+        with self._precision():
+            params = state.parameters
+            self.optimizer_state = check_transformation("optimizer", self.optimizer, params)
+            bare = Problem(state.wavefunction, params, None, jnp.zeros(1), mode=self.mode)
+            self.rule_state = update.init(params, bare)
+        self.rate_scale, self.damping_scale = 1.0, 1.0
+
+    @property
+    @override
+    def kernel(self) -> TrainingKernel:
+        return TrainingKernel(
+            sampling=self._sampling,
+            loss_grads=self.loss_grads,
+            rule=self.rule,
+            optimizer=self.optimizer,
+            mode=self.mode,
+            chunk_size=self.chunk_size,
+        )
+
+    @property
+    @override
+    def carry(self) -> MoleculeCarry:
+        state: ElectronState = self.state
+        return MoleculeCarry(
+            params=state.parameters,
+            sampler_state=state.sampler_state,
+            optimizer_state=self.optimizer_state,
+            rule_state=self.rule_state,
+            key=self._key,
+            rate_scale=self._scales["rate"],
+            damping_scale=self._scales["damping"],
+        )
+
+    @carry.setter
+    def carry(self, carry: MoleculeCarry) -> None:
+        state: ElectronState = self.state
+        state.parameters, state.sampler_state = carry.params, carry.sampler_state
+        self.optimizer_state, self.rule_state = carry.optimizer_state, carry.rule_state
+        self._key = carry.key
+
+    @property
+    @override
+    def settings(self) -> dict[str, object]:
+        return {
+            **super().settings,
+            "optimizer": self.optimizer,
+            "update": self.rule,
+            "loss_grads": self.loss_grads,
+        }
+
+    @property
+    def rate_scale(self) -> float:  # type: ignore[override]
+        """Factor of the optimiser's steps, set by callbacks; 1 by default."""
+        return float(self._scales["rate"])
+
+    @rate_scale.setter
+    def rate_scale(self, scale: float) -> None:
+        self._set_scale("rate", scale)
+
+    @property
+    def damping_scale(self) -> float:  # type: ignore[override]
+        """Factor of the update rule's diagonal shift, set by callbacks; 1 by default."""
+        return float(self._scales["damping"])
+
+    @damping_scale.setter
+    def damping_scale(self, scale: float) -> None:
+        self._set_scale("damping", scale)
+
+    def _set_scale(self, name: str, scale: float) -> None:
+        self._refuse_deferred(f"set driver.{name}_scale")
+        with self._precision():
+            self._scales[name] = jax.numpy.asarray(scale, float)

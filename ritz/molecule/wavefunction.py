@@ -1,0 +1,83 @@
+"""Wave functions of electrons in the form that samplers and estimators take."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Inexact, PyTree
+
+from ritz.driver.signatures import suggests_fields
+from ritz.full_precision import in_full_precision
+
+Psi: TypeAlias = Callable[[PyTree, Float[Array, "n_electrons 3"]], tuple[Array, Array]]
+"""`(params, electrons) -> (sign, log |psi|)`, for one configuration; sign may be a phase."""
+
+
+@suggests_fields
+@dataclasses.dataclass(frozen=True)
+class LogPsi:
+    """`(params, electrons) -> log psi` for a batch of configurations.
+
+    Args:
+        psi: A flax module, electrons -> (sign, log |psi|), or a function `Psi`.
+        is_complex: Whether the sign is a phase; its angle is the imaginary part of log psi then.
+    """
+
+    psi: nn.Module | Psi
+    is_complex: bool = False
+
+    def one(self, params: PyTree, electrons: Float[Array, "n_electrons 3"]) -> tuple[Array, Array]:
+        """Sign and log |psi| of one configuration."""
+        if isinstance(self.psi, nn.Module):
+            found: Any = self.psi.apply({"params": params}, electrons)
+            return found
+        return self.psi(params, electrons)
+
+    @in_full_precision
+    def sign_and_log(
+        self, params: PyTree, electrons: Float[Array, "n n_electrons 3"]
+    ) -> tuple[Inexact[Array, " n"], Float[Array, " n"]]:
+        """Signs and log |psi| of a batch."""
+        return jax.vmap(self.one, in_axes=(None, 0))(params, electrons)
+
+    def __call__(
+        self, params: PyTree, electrons: Float[Array, "n n_electrons 3"]
+    ) -> Inexact[Array, " n"]:
+        """Log psi of a batch; log |psi| alone for real wave functions."""
+        sign, log = self.sign_and_log(params, electrons)
+        return jax.lax.complex(log, jnp.angle(sign).astype(log.dtype)) if self.is_complex else log
+
+
+def wave_function(psi: nn.Module | Psi, params: PyTree, n_electrons: int, dtype: str) -> LogPsi:
+    """The wave function `psi`, checked on one configuration.
+
+    Args:
+        psi: A flax module or a function, see `LogPsi`.
+        params: Its parameters.
+        n_electrons: Number of electrons.
+        dtype: Of their coordinates.
+
+    Raises:
+        TypeError: If it is neither, or does not return a sign and a logarithm.
+    """
+    if isinstance(psi, type) or not callable(psi):
+        shown = f"the class {psi.__name__}" if isinstance(psi, type) else repr(psi)
+        raise TypeError(
+            "wavefunction must be a flax module such as FermiNet(molecule), or a function (params, "
+            f"electrons) -> (sign, log |psi|), but {shown} was given."
+        )
+    made = LogPsi(psi)
+    electrons = jax.ShapeDtypeStruct((n_electrons, 3), jnp.dtype(dtype))
+    found = jax.eval_shape(made.one, params, electrons)
+    is_pair = isinstance(found, tuple | list) and len(found) == 2
+    if not is_pair or any(getattr(part, "shape", None) != () for part in found):
+        raise TypeError(
+            "wavefunction must return (sign, log |psi|), two numbers, for electrons of the shape "
+            f"({n_electrons}, 3), but it returned {found!r}."
+        )
+    if jnp.issubdtype(found[1].dtype, jnp.complexfloating):
+        raise TypeError("wavefunction must return log |psi| as a real number, beside its sign.")
+    return LogPsi(psi, jnp.issubdtype(found[0].dtype, jnp.complexfloating))
