@@ -13,7 +13,7 @@ from ritz.checkpoint.ownership import take
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
 from ritz.cli.domains import load
-from ritz.cli.messages import advising_settings, longer, other_run
+from ritz.cli.messages import accepting, longer, other_run
 from ritz.cli.results import facts
 from ritz.cli.run_folder import KeepConfig, RunFolder, changed
 from ritz.cli.settings.yaml_text import load_yaml
@@ -102,13 +102,10 @@ class CommandRun:
             ValueError: If the saved run does not fit; the message names settings.
         """
         try:
-            with advising_settings(self.call.action):
-                yield
-        except ValueError as error:
-            told = other_run(str(error), self.folder, self._changes())
-            if told == str(error):
-                raise
-            raise ValueError(told) from error
+            yield
+        except CheckpointError as error:
+            told = other_run(error, self.folder, self._changes())
+            raise ValueError(told + accepting(self.call.action, error.accept)) from error
         except (SystemExit, KeyboardInterrupt):  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
