@@ -27,7 +27,7 @@ def register(known: dict[str, type[T]], kind: type[T]) -> None:
     known[name] = kind
 
 
-def find(known: Mapping[str, type[T]], name: str, asked: type[T]) -> type[T]:
+def find(known: Mapping[str, type], name: str, asked: type[T]) -> type[T]:
     """The class of a name.
 
     Args:
