@@ -9,6 +9,8 @@ from ritz.folders.saved import CheckpointError
 
 _MOST_CHANGES = 4
 """Differences that are listed."""
+_LONGEST = 80
+"""Longest difference that is told with its values, beside settings."""
 _FREE = ("folder", "iterations", "accept_changes", "save_time_interval", "save_step_interval")
 """Last words of settings that may always differ from those of the saved run."""
 
@@ -75,9 +77,14 @@ def other_run(error: CheckpointError, folder: Path, changes: Sequence[str]) -> s
         return error.told
     return (
         f"{folder} holds another run. Settings that differ: {_listed(lines)}. What its checkpoint "
-        f"says: {_listed(error.differences)}. Use the settings of that run (--config "
-        f"{folder / CONFIG}), or another folder."
+        f"says: {_listed([_short(line) for line in error.differences])}. Use the settings of that "
+        f"run (--config {folder / CONFIG}), or another folder."
     )
+
+
+def _short(line: str) -> str:
+    """A difference without its values if they are long."""
+    return line if len(line) <= _LONGEST else f"{line.partition(' was ')[0]} differs"
 
 
 def _listed(lines: Sequence[str]) -> str:
