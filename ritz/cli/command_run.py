@@ -137,19 +137,24 @@ class CommandRun:
         add_result(self.folder, self.call.stage, whole, **more)
         return whole
 
-    def how_it_went(self, setting: str, given: int, ended: Settings) -> str:
+    def how_it_went(
+        self, setting: str, given: int, ended: Settings, unit: str = "steps", length: int = 1
+    ) -> str:
         """Whether the run went on, and why it ended; empty for a new run, which has said so.
 
         Args:
-            setting: The name of the number of steps.
+            setting: The name of the number of steps, or of epochs and the like.
             given: That number.
             ended: The result, from `summarise`.
+            unit: What the setting counts.
+            length: Number of steps in one of them.
         """
         steps, message = ended["steps"], ended["message"]
         if not self.steps.begun:
             if ended["stop_reason"] in ("FINISHED", "STOPPED"):
                 saved = saved_steps(self.checkpoints)
-                advice = longer(setting, given, saved.target - saved.began, "steps")
+                most = (saved.target - saved.began) // length
+                advice = longer(setting, given, most, unit)
                 return f"the run has ended: {message}. {advice}"
             return f"the run took no step: {message}. The same command goes on."
         if not self.resumed:
