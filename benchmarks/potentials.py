@@ -145,12 +145,12 @@ def measure() -> Table:
     return Table(
         "potentials",
         "Training of interatomic potentials",
-        ("case", "s", "shortest", "longest", "ænet s", "ratio", "first s", "meV/atom", "eV/Å"),
+        ("case", "s", "shortest", "longest", "aenet s", "ratio", "first s", "meV/atom", "eV/Å"),
         rows,
         "200 TiO2 structures, 4,345 atoms; 30 features, two networks of 30-20-20-1 nodes in double "
         "precision, Adam, batches of 32, 180 structures to train on and 20 to validate with, all "
         f"forces. Seconds to featurise, or per epoch with validation and a log: the median of "
-        f"{ROUNDS} rounds after the first, which compiles. The ænet column is aenet-python 0.1.0 "
+        f"{ROUNDS} rounds after the first, which compiles. The aenet column is aenet-python 0.1.0 "
         "on one thread with all its caches, measured apart; for committees times the members. "
         "The errors are those of validation after as many epochs as were timed.",
     )

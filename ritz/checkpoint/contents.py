@@ -188,14 +188,11 @@ def check(
         lines = [*refused, *shapes]
         more = f"; and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
         names = sorted(name for name, lines in found.items() if lines and name not in accept)
-        hint = (
-            f" To go on with changed settings, give accept_changes={names} to Checkpoint."
-            if names and not shapes
-            else ""
-        )
         raise CheckpointError(
             f"{where} is of another run: {'; '.join(lines[:_MOST_LINES])}{more}. Use the settings "
-            f"of the saved run, or another folder.{hint}"
+            "of the saved run, or another folder.",
+            accept=[] if shapes else names,
+            differences=lines,
         )
     return accepted
 

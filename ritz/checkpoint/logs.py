@@ -57,7 +57,7 @@ def recover_logs(
     if jax.process_index() == 0:
         refusal = _recover(saved, driver, _loggers(callbacks), step, accept)
     if agree(refusal is not None):
-        raise CheckpointError(refusal or "the first process misses rows of a log.")
+        raise refusal or CheckpointError("the first process misses rows of a log.")
 
 
 def _recover(
@@ -66,8 +66,8 @@ def _recover(
     loggers: Sequence[AbstractLogger],
     step: int,
     accept: Collection[str],
-) -> str | None:
-    """Recover all logs on one process; return an error message, or None."""
+) -> CheckpointError | None:
+    """Recover all logs on one process; return the error if that is not possible, or None."""
     place = driver.working_dir, driver.stage_name
     intact: list[AbstractLogger] = []
     damaged: list[tuple[AbstractLogger, Account, RowsLostError]] = []
@@ -88,9 +88,10 @@ def _recover(
         return None
     told = "; ".join(str(error) for _, error in left)
     if ACCEPT not in accept:
-        return (
+        return CheckpointError(
             f"Rows of the saved run are lost: {told}. No other log of the run has them. Put the "
-            f"file back. To go on without them, give accept_changes=[{ACCEPT!r}] to Checkpoint."
+            "file back.",
+            accept=[ACCEPT],
         )
     for logger, error in left:
         _logger.warning("Going on without rows of the saved run: %s.", error)

@@ -13,7 +13,7 @@ from ritz.checkpoint.ownership import take
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
 from ritz.cli.domains import load
-from ritz.cli.messages import advising_settings, longer, other_run
+from ritz.cli.messages import accepting, longer, other_run
 from ritz.cli.results import facts
 from ritz.cli.run_folder import KeepConfig, RunFolder, changed
 from ritz.cli.settings.yaml_text import load_yaml
@@ -102,13 +102,10 @@ class CommandRun:
             ValueError: If the saved run does not fit; the message names settings.
         """
         try:
-            with advising_settings(self.call.action):
-                yield
-        except ValueError as error:
-            told = other_run(str(error), self.folder, self._changes())
-            if told == str(error):
-                raise
-            raise ValueError(told) from error
+            yield
+        except CheckpointError as error:
+            told = other_run(error, self.folder, self._changes())
+            raise ValueError(told + accepting(self.call.action, error.accept)) from error
         except (SystemExit, KeyboardInterrupt):  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
@@ -140,19 +137,24 @@ class CommandRun:
         add_result(self.folder, self.call.stage, whole, **more)
         return whole
 
-    def how_it_went(self, setting: str, given: int, ended: Settings) -> str:
+    def how_it_went(
+        self, setting: str, given: int, ended: Settings, unit: str = "steps", length: int = 1
+    ) -> str:
         """Whether the run went on, and why it ended; empty for a new run, which has said so.
 
         Args:
-            setting: The name of the number of steps.
+            setting: The name of the number of steps, or of epochs and the like.
             given: That number.
             ended: The result, from `summarise`.
+            unit: What the setting counts.
+            length: Number of steps in one of them.
         """
         steps, message = ended["steps"], ended["message"]
         if not self.steps.begun:
             if ended["stop_reason"] in ("FINISHED", "STOPPED"):
                 saved = saved_steps(self.checkpoints)
-                advice = longer(setting, given, saved.target - saved.began, "steps")
+                most = (saved.target - saved.began) // length
+                advice = longer(setting, given, most, unit)
                 return f"the run has ended: {message}. {advice}"
             return f"the run took no step: {message}. The same command goes on."
         if not self.resumed:

@@ -44,8 +44,8 @@ class Action:
     Args:
         text: What it is for, in a sentence.
         run: The function that runs it; it may return an exit status.
-        takes_saved: When it takes the configuration of the run folder, if no `--config` is given:
-            always; or, with the name of a setting, if that is not given.
+        takes_saved: Whether a command without `--config` takes the configuration of the run folder:
+            True or False; or the name of a setting, without which it takes it.
     """
 
     text: str

@@ -159,8 +159,10 @@ def _with_saved_config(domain: Domain, rest: list[str], changed: Sequence[str]) 
         has_default = isinstance(needed, str) and bool(
             functools.reduce(getattr, needed.split("."), domain.kind())
         )
-        if has_default and _values("folder", rest):
-            _logger.info("There is no run in %s: a new one begins, with defaults.", chosen)
+        runs = not named & {"dry_run", "print_config"}
+        if runs and has_default and _values("folder", rest):
+            told = "There is no run in %s: a new one begins, with defaults for what is not given."
+            _logger.info(told, chosen)
         return rest
     if not folder.is_intact():
         _logger.warning(

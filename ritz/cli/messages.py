@@ -1,7 +1,6 @@
 """Messages of the library in the words of the command line."""
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,10 +8,11 @@ from ritz.folders.config import CONFIG
 from ritz.folders.saved import CheckpointError
 
 _MOST_CHANGES = 4
-"""Changed settings that are listed."""
+"""Differences that are listed."""
+_LONGEST = 80
+"""Longest difference that is told with its values, beside settings."""
 _FREE = ("folder", "iterations", "accept_changes", "save_time_interval", "save_step_interval")
 """Last words of settings that may always differ from those of the saved run."""
-_ADVICE = re.compile(r"give accept_changes=\[(.*?)\] (?:to Checkpoint|in the configuration)\.")
 
 
 def longer(setting: str, given: int, most: int, unit: str) -> str:
@@ -32,6 +32,18 @@ def longer(setting: str, given: int, most: int, unit: str) -> str:
     )
 
 
+def accepting(group: str, names: Sequence[str]) -> str:
+    """A sentence that says with which setting a run goes on all the same; empty without names.
+
+    Args:
+        group: The group of the setting `accept_changes`; empty if it is in none.
+        names: What it must name.
+    """
+    setting = f"{group}.accept_changes".lstrip(".")
+    listed = ", ".join(names)
+    return f" To go on all the same, give {setting}='[{listed}]'." if names else ""
+
+
 @contextlib.contextmanager
 def advising_settings(group: str) -> Iterator[None]:
     """Lets errors of checkpoints advise the setting `accept_changes` in the place of an argument.
@@ -42,39 +54,42 @@ def advising_settings(group: str) -> Iterator[None]:
     Raises:
         ValueError: If the saved run does not fit.
     """
-    name = f"{group}.accept_changes".lstrip(".")
-
-    def setting(found: re.Match[str]) -> str:
-        names = found[1].replace("'", "")
-        return f"give {name}='[{names}]'."
-
     try:
         yield
     except CheckpointError as error:
-        raise ValueError(_ADVICE.sub(setting, str(error))) from error
+        raise ValueError(error.told + accepting(group, error.accept)) from error
 
 
-def other_run(told: str, folder: Path, changes: Sequence[str]) -> str:
-    """The message of a run that does not fit the saved one, in settings of the configuration.
+def other_run(error: CheckpointError, folder: Path, changes: Sequence[str]) -> str:
+    """What is told of a run that does not fit the saved one: settings that differ, and the rest.
 
     Args:
-        told: The message of the checkpoint.
+        error: What the checkpoint says.
         folder: The run folder.
         changes: How the settings differ, "NAME was OLD, is NEW" each.
 
     Returns:
-        The message; unchanged if it is about something else, or no setting can be the cause.
+        The message; that of the checkpoint if it is about something else, or no setting differs.
     """
     names = [change.partition(" ")[0].rpartition(".")[2] for change in changes]
     lines = [line for line, name in zip(changes, names, strict=True) if name not in _FREE]
-    if "is of another run" not in told or not lines:
-        return told
-    more = f"; and {len(lines) - _MOST_CHANGES} more" * (len(lines) > _MOST_CHANGES)
-    _, _, hint = told.partition("or another folder.")
+    if not error.differences or not lines:
+        return error.told
     return (
-        f"{folder} holds a run with other settings: {'; '.join(lines[:_MOST_CHANGES])}{more}. Use "
-        f"those of that run (--config {folder / CONFIG}), or another folder.{hint}"
+        f"{folder} holds another run. Settings that differ: {_listed(lines)}. What its checkpoint "
+        f"says: {_listed([_short(line) for line in error.differences])}. Use the settings of that "
+        f"run (--config {folder / CONFIG}), or another folder."
     )
+
+
+def _short(line: str) -> str:
+    """A difference without its values if they are long."""
+    return line if len(line) <= _LONGEST else f"{line.partition(' was ')[0]} differs"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    more = f"; and {len(lines) - _MOST_CHANGES} more" * (len(lines) > _MOST_CHANGES)
+    return f"{'; '.join(lines[:_MOST_CHANGES])}{more}"
 
 
 @contextlib.contextmanager

@@ -106,8 +106,21 @@ class RunFolder:
 
 
 def changed(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """The differences between two configurations, a line for each key."""
-    return differences(describe(old), describe(new))
+    """The differences between two configurations, a line for each key.
+
+    Numbers are compared by value: 10 is 10.0, as YAML and the command line may have either.
+    """
+    return differences(describe(_written_as(new, old)), describe(new))
+
+
+def _written_as(new: object, old: object) -> object:
+    """`old`, with its numbers written as those of `new` where they are equal."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return {key: _written_as(new.get(key), value) for key, value in old.items()}
+    if isinstance(old, list) and isinstance(new, list):
+        return [*map(_written_as, new, old), *old[len(new) :]]
+    numbers = {type(old), type(new)} <= {int, float}  # True is no 1
+    return new if numbers and old == new else old
 
 
 class KeepConfig(AbstractCallback):

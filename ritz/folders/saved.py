@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,26 @@ _NAME = re.compile(r"(\d+)(-end)?")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged, or does not fit the run that asks for it."""
+    """A checkpoint is missing, damaged, or does not fit the run that asks for it.
+
+    Args:
+        told: What is wrong, in sentences.
+        accept: What `accept_changes` must name for the run to go on all the same; empty if that
+            does not help.
+        differences: What differs from the saved run, a phrase each, if it is another run.
+        place: Where `accept_changes` is given, for the message.
+    """
+
+    def __init__(
+        self,
+        told: str,
+        accept: Sequence[str] = (),
+        differences: Sequence[str] = (),
+        place: str = "to Checkpoint",
+    ):
+        self.told, self.accept, self.differences = told, list(accept), list(differences)
+        hint = f" To go on all the same, give accept_changes={self.accept} {place}."
+        super().__init__(told + hint * bool(self.accept))
 
 
 class Entry(NamedTuple):

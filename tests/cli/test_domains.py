@@ -134,6 +134,18 @@ def test_every_domain_is_complete(name):
 
 @pytest.mark.netket
 @pytest.mark.parametrize("name", domains.DOMAINS)
+def test_defaults_stay_as_they_are_when_they_are_read_again(name, capsys):
+    action = next(iter(domains.load(name).actions))
+    command = [name, *filter(None, [action]), "--print_config"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    Path("c.yaml").write_text(text)
+    assert main([*command, "--config=c.yaml"]) == 0
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.netket
+@pytest.mark.parametrize("name", domains.DOMAINS)
 def test_every_domain_has_help(name, capsys):
     action = next(iter(domains.load(name).actions))
     with pytest.raises(SystemExit) as ended:

@@ -13,7 +13,7 @@ import pytest
 from ritz.checkpoint import Checkpoint
 from ritz.cli.main import main
 from ritz.cli.results import saved_loss
-from ritz.cli.run_folder import CONFIG, HISTORY, RunFolder
+from ritz.cli.run_folder import CONFIG, HISTORY, RunFolder, changed
 from ritz.driver.stop import StopRun
 from ritz.folders import FolderInUseError
 from ritz.loggers import CSVLog
@@ -70,6 +70,17 @@ def test_any_other_byte_is_said(folder, caplog):
     assert "r/config.yaml was damaged, or changed by hand" in caplog.text
     assert "The configuration has changed: seed was 7, is 1" in caplog.text
     assert path.read_bytes() == before
+
+
+def test_numbers_are_compared_by_value():
+    old = {"a": 10, "b": [1, {"c": 2.0}], "seed": 1, "on": True, "name": "10"}
+    assert changed(old, {**old, "a": 10.0, "b": [1.0, {"c": 2}]}) == []
+    new = {"a": 10.5, "b": [1, {"c": 2}, 3], "seed": True, "on": 1, "name": "10.0"}
+    assert changed(old, new) == [
+        "a was 10, is 10.5", "seed was 1, is True", "on was True, is 1", "name was 10, is 10.0",
+        "b.2 was nothing, is 3",
+    ]  # fmt: skip
+    assert changed({"b": [1, 2]}, {"b": [1.0]}) == ["b.1 was 2, is nothing"]
 
 
 def run(n_iter=20, *callbacks, **options):

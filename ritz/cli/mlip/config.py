@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import optax
 
+from ritz.cli.settings.descriptions import descriptions, docstring
 from ritz.cli.settings.parts import Part
 from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, OptaxMethod, TrainingConfig
 from ritz.mlip.data.labelling import LABEL_SETTINGS, Labelling
@@ -48,17 +49,17 @@ CONTRACTS = {
 """The types that class paths in each setting may name."""
 
 
-_DATA_ARGS = """
-        train: Files, patterns, folders or archives to train on.
-        test: The same to validate with; none takes train.testpercent of those to train on.
-        atomic_energies: By species, in eV; "regression" takes those of isolated atoms
-            (config_type=IsolatedAtom) among the structures, and fits them where there are none;
-            null takes 0.
-"""
-
-
 def _data_kind() -> type:
     """Where structures are, and the fields of `Labelling`: keys and units of their labels."""
+    files = {
+        "train": "Files, patterns, folders or archives to train on.",
+        "test": "The same to validate with; none takes train.testpercent of those to train on.",
+    }
+    energies = {
+        "atomic_energies": 'By species, in eV; "regression" takes those of isolated atoms '
+        "(config_type=IsolatedAtom) among the structures, and fits them to the structures that are "
+        "trained on where there are none; null takes 0."
+    }
     hints = typing.get_type_hints(Labelling)
     fields: list[Any] = [
         ("train", list[str], dataclasses.field(default_factory=list)),
@@ -70,7 +71,11 @@ def _data_kind() -> type:
         ),
         ("atomic_energies", str | dict[str, float] | None, "regression"),
     ]
-    text = (Labelling.__doc__ or "").replace("    Args:\n", f"    Args:{_DATA_ARGS}")
+    known = descriptions(Labelling)
+    text = docstring(
+        "Where structures are, and under which keys and in which units their labels are.",
+        {**files, **{name: known[name] for name in LABEL_SETTINGS if name in known}, **energies},
+    )
     return dataclasses.make_dataclass("Data", fields, kw_only=True, namespace={"__doc__": text})
 
 
@@ -118,9 +123,10 @@ def _train_kind() -> Any:
         for f in dataclasses.fields(TrainingConfig)
         if f.name not in _ELSEWHERE
     ]
-    return dataclasses.make_dataclass(
-        "Train", fields, kw_only=True, namespace={"__doc__": TrainingConfig.__doc__}
-    )
+    known = {**descriptions(TrainingConfig), "callbacks": "Callbacks of the run."}
+    names = [name for name, _, _ in fields if name in known]
+    text = docstring("How a potential is trained.", {name: known[name] for name in names})
+    return dataclasses.make_dataclass("Train", fields, kw_only=True, namespace={"__doc__": text})
 
 
 if typing.TYPE_CHECKING:

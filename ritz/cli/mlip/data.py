@@ -2,10 +2,12 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from ritz.cli.messages import under
 from ritz.cli.mlip.config import MLIPRun
+from ritz.cli.run_folder import RunFolder
 from ritz.mlip import ReferenceEnergies, Structure, TrainingConfig
 from ritz.mlip.data.datasets import keep_within_limits, split_indices
 from ritz.mlip.data.labelling import LABEL_SETTINGS, LabelCheck, Labelling
@@ -22,7 +24,7 @@ _logger = logging.getLogger("ritz")
 KEY = "data.{label}_key"
 """The settings under which the keys of labels are given."""
 
-Energies = Mapping[str, float] | None
+Energies = Mapping[str, float]
 """Of atoms, by species, in eV."""
 
 
@@ -54,48 +56,79 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
     return found
 
 
-def splits(
-    given: MLIPRun, energies: Energies = None
-) -> tuple[list[Structure], list[Structure], dict[str, float] | None]:
-    """Structures to train on, those to validate with, and the energies of atoms.
+class Division(NamedTuple):
+    """Structures, divided as for training."""
+
+    train: list[Structure]
+    test: list[Structure]
+    isolated: list[Structure]
+    """Isolated atoms among the files to train on."""
+    species: set[str]
+    """The species of all of them but isolated atoms, also of those that are left out."""
+
+
+def divided(given: MLIPRun) -> Division:
+    """Structures to train on, and those to validate with.
 
     What is above `train.max_energy` or `train.max_forces` is left out before the rest is divided,
     as `ANNPotential.train` does it.
 
-    Args:
-        given: The configuration.
-        energies: Those of a trained potential; None for what `data.atomic_energies` says.
-
     Raises:
         ValueError: If files cannot be read, or nothing is left.
     """
-    if not given.data.train:
+    wanted = given.data.atomic_energies
+    if isinstance(wanted, str) and wanted != "regression":
         raise ValueError(
-            "data.train: which files? Give data.train='[data/*.xsf]', for example; or the folder "
-            f"of a run to go on with: {given.folder} holds none."
+            f"data.atomic_energies: {wanted!r} was given; it is 'regression', null, or energies by "
+            "species, such as {Ti: -1.5, O: -2.5}."
         )
     train, isolated = _aside(read("data.train", given, given.data.train))
     if not train:
         raise ValueError("data.train: there are no structures but isolated atoms.")
+    species = species_of(train)
     limits = given.train.max_energy, given.train.max_forces
-    if energies is not None:
-        known: Energies = energies
-    else:
-        known = _given_energies(given, train, isolated)
-    if known is None and limits[0] is not None:
-        known = _fitted(train)
+    known = _energies_of_limit(given, train, isolated)
     train = _within(train, known, *limits)
     if given.data.test:
         test, _ = _aside(read("data.test", given, given.data.test))
+        species |= species_of(test)
         test = _within(test, known, *limits) if test else []
     else:
         seed = given.train.seed or 0
         split_seed = seed if given.train.split_seed is None else given.train.split_seed
         own, held_out = split_indices(len(train), given.train.testpercent, split_seed)
         train, test = [train[i] for i in own], [train[i] for i in held_out]
-    if known is None:
-        known = _fitted(train)
-    return train, test, None if known is None else dict(known)
+    return Division(train, test, isolated, species)
+
+
+def splits(given: MLIPRun) -> tuple[list[Structure], list[Structure], dict[str, float]]:
+    """Structures to train on, those to validate with, and energies of atoms of the former.
+
+    Args:
+        given: The configuration.
+
+    Raises:
+        ValueError: If files cannot be read, nothing is left, or energies of atoms do not fit.
+    """
+    if not given.data.train:
+        told = "data.train: which files? Give data.train='[data/*.xsf]', for example"
+        folder = RunFolder(given.folder)
+        if folder.config is None:
+            raise ValueError(
+                f"{told}; or the folder of a run to go on with: {given.folder} holds none."
+            )
+        raise ValueError(
+            f"{told}; or leave out --config and data.train to go on with the run in {given.folder}."
+        )
+    found = divided(given)
+    species = species_of(found.train)
+    energies = _energies(given, found)
+    return found.train, found.test, {s: e for s, e in energies.items() if s in species}
+
+
+def species_of(structures: Iterable[Structure]) -> set[str]:
+    """The species of structures."""
+    return {symbol for structure in structures for symbol in structure.species}
 
 
 def check_labels(config: TrainingConfig, structures: Sequence[Structure]) -> None:
@@ -130,31 +163,36 @@ def _within(
     structures: Sequence[Structure], energies: Energies, *limits: float | None
 ) -> list[Structure]:
     with under("train.max_energy, train.max_forces: "):
-        return keep_within_limits(structures, energies or {}, *limits)
+        return keep_within_limits(structures, energies, *limits)
 
 
-def _given_energies(
+def _energies_of_limit(
     given: MLIPRun, train: Sequence[Structure], isolated: Sequence[Structure]
 ) -> Energies:
-    """Energies of atoms as given, or from isolated atoms; None where they are to be fitted."""
+    """Energies of atoms that `train.max_energy` counts from, before anything is left out."""
     wanted = given.data.atomic_energies
-    if wanted is None or not isinstance(wanted, str):
+    if given.train.max_energy is None:
+        return {}
+    if not isinstance(wanted, str):
+        return wanted or {}
+    found = _of_isolated(isolated)
+    return found if species_of(train) <= set(found) else _fitted(train, "train.max_energy: ")
+
+
+def _energies(given: MLIPRun, division: Division) -> Energies:
+    """Energies of atoms as given, from isolated atoms, or from a regression."""
+    isolated, species = division.isolated, species_of(division.train)
+    wanted = given.data.atomic_energies
+    if not isinstance(wanted, str):
         if isolated:
             _logger.info(
                 "%s skipped: data.atomic_energies.", counted(len(isolated), "isolated atom", "is")
             )
         with under("data."):
-            species = {symbol for s in train for symbol in s.species}
-            check_species(wanted or {}, species, species)
+            check_species(wanted or {}, species, division.species)
         return wanted or {}
-    if wanted != "regression":
-        raise ValueError(
-            f"data.atomic_energies: {wanted!r} was given; it is 'regression', null, or energies by "
-            "species."
-        )
-    with under("data.train: "):
-        found = isolated_atom_energies(isolated)
-    missing = sorted({symbol for s in train for symbol in s.species} - set(found))
+    found = _of_isolated(isolated)
+    missing = sorted(species - set(found))
     if isolated and not missing:
         _tell("isolated ones", found)
         return found
@@ -164,22 +202,33 @@ def _given_energies(
             counted(len(isolated), "isolated atom", "is"),
             ", ".join(missing),
         )
-    return None
+    return _fitted(division.train)
 
 
-def _fitted(train: Sequence[Structure]) -> dict[str, float]:
+def _of_isolated(isolated: Sequence[Structure]) -> dict[str, float]:
+    with under("data.train: "):
+        return isolated_atom_energies(isolated)
+
+
+def _fitted(structures: Sequence[Structure], key: str = "") -> dict[str, float]:
+    """Energies of atoms from a regression; none if the structures do not determine them.
+
+    Args:
+        structures: Structures with energies.
+        key: What the energies are for, with which messages begin.
+    """
     check = LabelCheck(False, False, KEY)
-    for structure in train:
+    for structure in structures:
         check.add(structure)
     try:
-        found = ReferenceEnergies.from_regression(train)
+        found = ReferenceEnergies.from_regression(structures)
     except ValueError as error:
-        _logger.info("Energies of atoms are left at 0: %s", error)
+        _logger.info("%sEnergies of atoms are left at 0: %s", key, error)
         return {}
-    _tell("a regression", found.atomic_energies)
+    _tell("a regression", found.atomic_energies, key)
     return dict(found.atomic_energies)
 
 
-def _tell(source: str, energies: Mapping[str, float]) -> None:
+def _tell(source: str, energies: Mapping[str, float], key: str = "") -> None:
     told = ", ".join(f"{symbol} {energy:.6f}" for symbol, energy in energies.items())
-    _logger.info("Energies of atoms from %s, in eV: %s", source, told)
+    _logger.info("%sEnergies of atoms from %s, in eV: %s", key, source, told)

@@ -20,11 +20,11 @@ def chebyshev(
     Args:
         species: Chemical symbols.
         hidden: The hidden layers of all networks: nodes and activation.
-        rad_order: Largest order of the radial polynomials.
-        rad_cutoff: In Angstrom.
+        rad_order: The highest radial order.
+        rad_cutoff: Of the radial features, in Angstrom.
         ang_order: The highest angular order.
-        ang_cutoff: In Angstrom.
-        min_cutoff: In Angstrom.
+        ang_cutoff: Of the angular features, in Angstrom.
+        min_cutoff: Neighbours closer than this, in Angstrom, are left out.
     """
     descriptor = ChebyshevDescriptor(
         species,
@@ -51,8 +51,8 @@ def symmetry_functions(
     Args:
         species: Chemical symbols.
         hidden: The hidden layers of all networks: nodes and activation.
-        r_c: See `SymmetryFunctions.on_grid`, as for the others.
-        n_radial: How many G2 there are for each element of neighbours.
+        r_c: The cutoff of G2, in Angstrom.
+        n_radial: Number of G2 for each element of neighbours.
         angular_r_c: The cutoff of G4, in Angstrom; null takes r_c.
         zetas: Exponents of G4.
         cutoff_function: cosine or tanh3.
@@ -75,8 +75,8 @@ def painn(
     Args:
         species: Chemical symbols.
         cutoff: In Angstrom.
-        n_features: How many scalars and vectors an atom has.
-        n_layers: How often messages are passed.
-        n_radial: How many functions of the distance there are.
+        n_features: Number of scalars, and of vectors, of an atom.
+        n_layers: Number of times that messages are passed.
+        n_radial: Number of functions of the distance.
     """
     return GraphPotential(PaiNN(cutoff, n_features, n_layers, n_radial), species)

@@ -10,7 +10,7 @@ from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Invocation
 from ritz.cli.messages import longer, under
 from ritz.cli.mlip.config import CONTRACTS, SHORT_NAMES, MLIPRun
-from ritz.cli.mlip.data import check_labels, splits
+from ritz.cli.mlip.data import check_labels, species_of, splits
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.driver.stop import StopReason
 from ritz.loggers import CSVLog, JsonLog
@@ -24,8 +24,10 @@ from ritz.mlip import (
 )
 from ritz.mlip.arrays import find_device
 from ritz.mlip.committee.results import METADATA
+from ritz.mlip.descriptors.pairs import kinds_of
 from ritz.mlip.potentials.files import NotFiniteError
 from ritz.mlip.training.start import Resume, batches_of
+from ritz.types import Settings
 from ritz.wording import counted
 
 MODEL = "potential.npz"
@@ -51,16 +53,18 @@ def _train(call: Invocation, running: CommandRun) -> None:
     given: MLIPRun = call.config
     check_count("members", given.members, 1)
     train, test, energies = splits(given)
-    species = sorted({symbol for s in train for symbol in s.species})
+    species = sorted(species_of(train))
     potential = _PARTS.made("potential", given.potential, species=species)
     config = _config(given, energies, running.checkpoints, call.progress)
     check_labels(config, train)
+    for place, structure in enumerate(test):
+        kinds_of(structure, potential.species, place)  # before a data set asks for its energies
     datasets: dict[str, Any] = {
-        "train_dataset": StructureDataset(train, potential.descriptor, energies or {}),
+        "train_dataset": StructureDataset(train, potential.descriptor, energies),
         "test_dataset": None,
     }
     if test:
-        datasets["test_dataset"] = StructureDataset(test, potential.descriptor, energies or {})
+        datasets["test_dataset"] = StructureDataset(test, potential.descriptor, energies)
     if call.dry_run:
         say_dry(
             call,
@@ -93,13 +97,24 @@ def _train(call: Invocation, running: CommandRun) -> None:
     outs[0].errors.to_csv(running.folder / "errors.csv")
     picture = running.folder / "errors.png"
     outs[0].plot_training_summary(picture)
-    running.summarise(found.stats)
-    nothing_left = running.resumed and not running.steps.begun
-    told = (
-        f"the saved run has {counted(config.iterations, 'epoch')} or more, and none was added; a "
-        "larger train.iterations goes on."
-    )
-    running.say(told * nothing_left, str(found), f"picture in {picture}")
+    ended = running.summarise(found.stats)
+    told = _nothing_left(running, config, n_batches, ended)
+    running.say(told, str(found), f"picture in {picture}")
+
+
+def _nothing_left(
+    running: CommandRun, config: TrainingConfig, n_batches: int, ended: Settings
+) -> str:
+    """Why a command took no step; empty if it took some."""
+    if running.steps.begun or not running.resumed:
+        return ""
+    name, given = "train.iterations", config.iterations
+    if Resume(running.checkpoints, in_total=True).has_completed(given, n_batches):
+        return (
+            f"the saved run has {counted(given, 'epoch')} or more, and none was added; a larger "
+            f"{name} goes on."
+        )
+    return running.how_it_went(name, given, ended, "epochs", n_batches)
 
 
 def _trained_with(

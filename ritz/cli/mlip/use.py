@@ -11,9 +11,10 @@ import numpy as np
 from ritz.cli.command_run import CommandRun, say, say_dry
 from ritz.cli.domain import Invocation
 from ritz.cli.mlip.config import MLIPRun
-from ritz.cli.mlip.data import KEY, read, splits, without_isolated
+from ritz.cli.mlip.data import KEY, divided, read, without_isolated
 from ritz.cli.mlip.train import COMMITTEE, MODEL
 from ritz.cli.output_files import check_output, placed
+from ritz.cli.run_folder import RunFolder
 from ritz.mlip import (
     AbstractMLIP,
     ANNPotential,
@@ -54,7 +55,7 @@ def evaluate(call: Invocation) -> None:
         files = given.evaluate.files
         structures = without_isolated(read("evaluate.files", given, files))
     else:
-        structures = splits(given, members[0].atomic_energies)[1]
+        structures = _held_out(given)
     if not structures:
         raise ValueError("evaluate.files: nothing was held out; say which files.")
     if call.dry_run:
@@ -79,6 +80,21 @@ def evaluate(call: Invocation) -> None:
             f"forces  RMSE {errors['RMSE_force']:.4f}, MAE {errors['MAE_force']:.4f} eV/Angstrom"
         )
     running.say(*lines, f"picture in {picture}")
+
+
+def _held_out(given: MLIPRun) -> list[Structure]:
+    """The validation split of the training in the run folder.
+
+    Raises:
+        ValueError: If the configuration does not say what was trained on.
+    """
+    if given.data.train:
+        return divided(given).test
+    told = "evaluate.files: which files? Give evaluate.files='[test.extxyz]', for example"
+    folder = given.folder
+    if RunFolder(folder).config is None:
+        raise ValueError(f"{told}: {folder} has no configuration that says what was held out.")
+    raise ValueError(f"{told}; or leave out --config: that of {folder} says what was held out.")
 
 
 def _mean(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Action, Domain, Invocation
-from ritz.cli.messages import advising_settings
+from ritz.cli.messages import accepting, advising_settings
 from ritz.cli.output_files import check_output, placed
 from ritz.cli.relax.build import cell_of, model_of, optimizer_of
 from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
@@ -32,6 +32,9 @@ on with it. Energies are in eV, lengths in Angstrom, pressures in GPa. The exit 
 have converged, otherwise 1."""
 
 _PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+
+_GOAL = re.compile(r"(stages|convergence)\b")
+"""How differences of checkpoints begin that are about where a relaxation ends."""
 
 
 def run(call: Invocation) -> int:
@@ -163,14 +166,21 @@ class _RelaxCommand:
                 row.reason = found.reason[place]
 
     def _refuse_other_goal(self, error: CheckpointError) -> None:
-        """Say how structures are relaxed further, if the saved run had another goal."""
-        if self.running is None or not re.search(r"\b(stages|convergence)\.", str(error)):
+        """Say how structures are relaxed further, if the saved run had another goal.
+
+        Raises:
+            ValueError: If it had.
+        """
+        if self.running is None or not any(map(_GOAL.match, error.differences)):
             return
         output = placed(self.folder, self.given.output)
+        further = f"To relax them further, give {output} as files, and another folder."
+        if not output.is_file():  # the run was interrupted
+            further = "Give another folder to begin anew."
         raise ValueError(
             f"{self.folder} holds a relaxation with another fmax, max_steps, optimizer or cell, "
-            "and structures that have finished there do not run again. To relax them further, give "
-            f"{output} as files, and another folder."
+            f"and structures that have finished there do not run again. {further}"
+            f"{accepting('', error.accept)}"
         ) from error
 
     def _saving(self) -> list[AbstractCallback]:

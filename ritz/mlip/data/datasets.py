@@ -13,7 +13,7 @@ from typing_extensions import override
 from ritz.checks import check_fraction
 from ritz.driver.signatures import suggests_names
 from ritz.mlip.data.labels import StructuresLike, as_structures
-from ritz.mlip.data.reference_energies import without_isolated
+from ritz.mlip.data.reference_energies import check_species, without_isolated
 from ritz.mlip.data.structure import Structure
 from ritz.types import Settings
 from ritz.wording import counted
@@ -146,15 +146,18 @@ class StructureDataset(AbstractDataset):
         max_forces: float | None = None,
     ):
         self.descriptor = descriptor
-        known = None if descriptor is None else descriptor.species
         condensed, self.atomic_energies = without_isolated(
-            as_structures(structures), atomic_energies, known
+            as_structures(structures), atomic_energies
         )
         if not condensed:
             raise ValueError("there are no structures but isolated atoms.")
         self.structures = keep_within_limits(
             condensed, self.atomic_energies, max_energy, max_forces
         )
+        if atomic_energies is not None:  # only now, since what is left out needs none
+            species = {symbol for structure in self.structures for symbol in structure.species}
+            known = None if descriptor is None else descriptor.species
+            check_species(atomic_energies, species, known)
 
     def __len__(self) -> int:
         return len(self.structures)

@@ -27,9 +27,7 @@ def is_isolated(structure: Structure) -> bool:
 
 
 def without_isolated(
-    structures: Iterable[Structure],
-    atomic_energies: Mapping[str, float] | None,
-    known: Iterable[str] | None = None,
+    structures: Iterable[Structure], atomic_energies: Mapping[str, float] | None
 ) -> tuple[list[Structure], dict[str, float]]:
     """The structures to train on, and the energies of atoms.
 
@@ -38,11 +36,9 @@ def without_isolated(
     Args:
         structures: All structures.
         atomic_energies: By species, in eV. None takes those of the isolated atoms.
-        known: The species of the potential; None where they are not known.
 
     Raises:
-        ValueError: If isolated atoms are needed and have no energy, or disagree; or if
-            `atomic_energies` lack a species of the other structures, or have an unknown one.
+        ValueError: If isolated atoms are needed and have no energy, or disagree.
     """
     left, isolated = [], []
     for structure in structures:
@@ -53,7 +49,6 @@ def without_isolated(
                 "%s skipped, since atomic_energies are given.",
                 counted(len(isolated), "isolated atom", "is"),
             )
-        check_species(atomic_energies, (s for each in left for s in each.species), known)
         return left, dict(atomic_energies)
     found = isolated_atom_energies(isolated)
     if found:
@@ -91,8 +86,8 @@ def check_species(
     if given and missing:
         raise ValueError(
             f"atomic_energies has {', '.join(given)}, but the structures have {', '.join(needed)}: "
-            f"give an energy in eV for {' and '.join(missing)} too, or leave all of them out to "
-            "count energies from zero."
+            f"give an energy in eV for {' and '.join(missing)} too, or {{}} in place of all of "
+            "them to count energies from zero."
         )
     others = [symbol for symbol in given if symbol not in (allowed or given)]
     if allowed is not None and others:

@@ -1,7 +1,7 @@
 """Atomic structures with their labels."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -189,13 +189,15 @@ def checked_species(species: Sequence[str]) -> tuple[str, ...]:
     """Chemical symbols, each once.
 
     Raises:
-        TypeError: If they are one string.
+        TypeError: If they are one string, or no list.
         ValueError: If one is no chemical symbol or is given twice, or there is none.
     """
     if isinstance(species, str):
         raise TypeError(f"species is a list of chemical symbols; write [{species!r}].")
+    if not isinstance(species, Iterable):
+        raise TypeError(f"species is a list of chemical symbols, but {species!r} was given.")
     listed = tuple(species)
-    unknown = [s for s in listed if s not in atomic_numbers or s == "X"]
+    unknown = [s for s in listed if not isinstance(s, str) or s not in atomic_numbers or s == "X"]
     if unknown or not listed or len(set(listed)) < len(listed):
         raise ValueError(
             f"species must be different chemical symbols such as ['Ti', 'O'], but {species!r} "

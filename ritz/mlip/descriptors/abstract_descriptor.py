@@ -27,6 +27,7 @@ from ritz.mlip.descriptors.derivatives import (
 )
 from ritz.mlip.descriptors.featurizing import features_of, widths_of
 from ritz.mlip.descriptors.pairs import PairTable
+from ritz.mlip.descriptors.registry import find, register, with_tuples
 from ritz.types import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class AbstractDescriptor(abc.ABC):
     """Features of atoms as a function of the vectors to their neighbours.
 
     A subclass is a frozen dataclass, whose fields are all that features depend on: so it is
-    hashable, equal to others that compute the same, and can be written into files. It sets
+    hashable, equal to others that compute the same, and can be written into files, under its name,
+    which no class of another module may have. Sequences among the fields are tuples. It sets
     `species`, `cutoff` and `n_features`, and implements `features`. Derivatives, data sets, files,
     forces and stress follow from these. Where `local_derivatives` is given in closed form,
     training on forces is prepared faster; where features depend on distances alone, or on
@@ -69,9 +71,13 @@ class AbstractDescriptor(abc.ABC):
     """How many atoms are featurised at once; bounds the memory that it takes."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the descriptor known to `from_header`."""
+        """Make the descriptor known to `from_header`.
+
+        Raises:
+            TypeError: If a class of another module has its name, by which files call it.
+        """
         super().__init_subclass__(**kwargs)
-        AbstractDescriptor.subclasses[cls.__name__] = cls
+        register(AbstractDescriptor.subclasses, cls)
 
     # What subclasses implement.
 
@@ -178,8 +184,8 @@ class AbstractDescriptor(abc.ABC):
 
     @classmethod
     def _of_header(cls, fields: Settings) -> Self:
-        """The descriptor with the fields of a header."""
-        return cls(**fields)
+        """The descriptor with the fields of a header, with tuples for the lists of JSON."""
+        return cls(**{name: with_tuples(value) for name, value in fields.items()})
 
     @classmethod
     def from_header(cls, header: Mapping[str, object]) -> Self:
@@ -189,27 +195,19 @@ class AbstractDescriptor(abc.ABC):
             ValueError: If no descriptor of that name is known, or it is another than asked for.
         """
         name = str(header.get("descriptor", "ChebyshevDescriptor"))
-        kind = AbstractDescriptor.subclasses.get(name)
-        if kind is None or not issubclass(kind, cls):
-            allowed = [
-                n for n, sub in AbstractDescriptor.subclasses.items() if issubclass(sub, cls)
-            ]
-            raise ValueError(
-                f"the descriptor is {name!r}, but {', '.join(sorted(allowed))} are known here; "
-                "import the module that defines it."
-            )
+        kind = find(AbstractDescriptor.subclasses, name, cls)
         return kind._of_header(
             {k: v for k, v in header.items() if k not in ("descriptor", "device")}
         )
 
     def aenet_parameters(self) -> tuple[str, Float[np.ndarray, " n_parameters"]]:
-        """What ænet's files call the descriptor, and its parameters there.
+        """What aenet's files call the descriptor, and its parameters there.
 
         Raises:
             ValueError: If it cannot be written.
         """
         raise ValueError(
-            f"potentials with {type(self).__name__} cannot be written as .nn.ascii files of ænet; "
+            f"potentials with {type(self).__name__} cannot be written as .nn.ascii files of aenet; "
             "those with ChebyshevDescriptor can. save(...) writes every potential."
         )
 
@@ -268,7 +266,7 @@ class AbstractDescriptor(abc.ABC):
         with_features: bool,
         with_derivatives: bool,
     ) -> FileRows:
-        """Derivatives of the features of some structures, as files keep them.
+        """Features of some structures and their derivatives, as files keep them.
 
         Args:
             structures: The structures.

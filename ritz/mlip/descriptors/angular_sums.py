@@ -104,9 +104,9 @@ def values(
     kinds: Int[Array, "atoms n_neighbors"],
     centres: Int[Array, " atoms"],
 ) -> Float[Array, "atoms n_columns"]:
-    """The functions of all atoms; neighbours may be in any order.
+    """Values of the angular functions of all atoms; neighbours may be in any order.
 
-    JAX differentiates it in reverse mode, and derivatives in forward mode.
+    JAX differentiates them in reverse mode, and their derivatives in forward mode.
     """
     return _forward(sums, vectors, pairs, kinds, centres)[0]
 

@@ -13,7 +13,10 @@ from ritz.mlip.arrays import AnyArray
 
 
 def cosine_cutoff(distances: Array, cutoff: Array | float) -> Array:
-    """(cos(pi d / Rc) + 1) / 2 below the cutoff, 0 beyond."""
+    """(cos(pi d / Rc) + 1) / 2 below the cutoff, 0 beyond.
+
+    `cosine_of_squares` is the same function of squares, for those who need no distances.
+    """
     inside = jnp.minimum(distances / cutoff, 1)
     return jnp.where(distances < cutoff, (jnp.cos(math.pi * inside) + 1) / 2, 0)
 

@@ -22,6 +22,7 @@ from ritz.mlip.descriptors.basis_functions import (
     contraction_of,
     cosine_cutoff,
     differentiation_of,
+    lengths,
     monomials_of,
     unit_vectors,
 )
@@ -118,7 +119,7 @@ class ChebyshevDescriptor(AbstractDescriptor):
     def from_aenet(
         cls, species: Sequence[str], min_cutoff: float, parameters: Sequence[float]
     ) -> "ChebyshevDescriptor":
-        """The descriptor of one of ænet's files.
+        """The descriptor of one of aenet's files.
 
         Args:
             species: The chemical symbols.
@@ -255,9 +256,9 @@ class ChebyshevDescriptor(AbstractDescriptor):
         )
 
     def _distances(self, vectors: Array, pairs: Array) -> tuple[Array, Array]:
-        squares = jnp.where(pairs, jnp.sum(vectors**2, axis=-1), 1)
-        distances = jnp.sqrt(jnp.where(squares > 0, squares, 1))
-        return distances, pairs & (squares > 0) & (distances >= self.min_cutoff)
+        """The distances, and where there is a neighbour that is not too close."""
+        distances, there = lengths(vectors, pairs)
+        return distances, there & (distances >= self.min_cutoff)
 
     @override
     def local_derivatives(

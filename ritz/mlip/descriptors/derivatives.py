@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LocalDerivatives(NamedTuple):
     """How features change when neighbours move: derivatives by distances and vectors.
 
-    `AbstractDescriptor.pullback` says what function of features has which derivative.
+    `AbstractDescriptor.pullback` multiplies them with derivatives by the features.
     """
 
     slopes: Float[AnyArray, "atoms n_radial n_neighbors"]

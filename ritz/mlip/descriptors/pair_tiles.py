@@ -112,8 +112,8 @@ class PairTiles:
         group: The functions.
         rows: The neighbours.
         tile: How many neighbours j, and how many k, there are in a tile.
-        stores: Whether what several sums over a tile are of is stored. XLA on CPUs would compute
-            it again for each of them; the results of a conditional are stored.
+        stores: Whether the terms that several sums over a tile share are stored. XLA on CPUs would
+            compute them again for each sum, but stores the results of a conditional.
     """
 
     def __init__(self, group: CentreGroup, rows: Rows, tile: int, stores: bool):

@@ -1,7 +1,7 @@
 """The symmetry functions of Behler and Parrinello."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import jax.numpy as jnp
@@ -21,6 +21,22 @@ from ritz.mlip.descriptors.basis_functions import CUTOFFS, lengths, unit_vectors
 from ritz.mlip.descriptors.derivatives import LocalDerivatives
 from ritz.mlip.descriptors.pair_tiles import AngularTerm
 from ritz.types import Settings
+
+
+def _checked_elements(kind: str, elements: object) -> tuple[str, ...]:
+    """The elements of the neighbours, as a tuple.
+
+    Raises:
+        TypeError: If they are no chemical symbols, or one string.
+        ValueError: If they are too many or too few.
+    """
+    needed = "one element" if kind == "G2" else "two elements, such as ('Ti', 'O')"
+    told = f"{kind} has {needed}; {elements!r} was given."
+    if not isinstance(elements, list | tuple) or not all(isinstance(e, str) for e in elements):
+        raise TypeError(told)
+    if len(elements) != (1 if kind == "G2" else 2):
+        raise ValueError(told)
+    return tuple(elements)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +60,19 @@ class SymmetryFunction:
         for name in ("eta", "r_s", "zeta"):
             check_positive(f"{name} of {self.kind}", getattr(self, name), or_zero=True)
         check_positive(f"r_c of {self.kind}", self.r_c)
-        object.__setattr__(self, "elements", tuple(self.elements))
-        if len(self.elements) != (1 if self.kind == "G2" else 2):
-            raise ValueError(f"G2 has one element, G4 and G5 have two; {self.elements} was given.")
+        object.__setattr__(self, "elements", _checked_elements(self.kind, self.elements))
         if self.lambda_ not in (1, -1) or self.zeta < 1:
             raise ValueError(
                 f"lambda_ of {self.kind} must be 1 or -1 and zeta at least 1, but "
                 f"{self.lambda_!r} and {self.zeta!r} were given."
             )
+
+
+def _are_functions(listed: object) -> bool:
+    """Whether it is a list of at least one symmetry function."""
+    if not isinstance(listed, list | tuple) or not listed:
+        return False
+    return all(isinstance(f, SymmetryFunction) for f in listed)
 
 
 def G2(element: str, eta: float, r_s: float = 0.0, r_c: float = 6.0) -> SymmetryFunction:
@@ -126,20 +147,20 @@ class SymmetryFunctions(AbstractDescriptor):
         dtype: DTypeLike = "float64",
         device: str | None = None,
     ):
-        each = list(functions.values()) if isinstance(functions, Mapping) else [[functions]]
-        if not all(own and all(isinstance(f, SymmetryFunction) for f in own) for own in each):
+        if not isinstance(functions, Mapping) or not all(map(_are_functions, functions.values())):
             raise TypeError(
                 "functions are lists by element, such as {'O': [G2('O', eta=0.1)]}, but "
                 f"{functions!r} was given."
             )
         species = checked_species(list(functions))
-        unknown = sorted({e for own in each for f in own for e in f.elements} - set(species))
+        neighbours = {e for own in functions.values() for f in own for e in f.elements}
+        unknown = sorted(neighbours - set(species))
         if unknown:
             raise ValueError(
                 f"there are functions of neighbours {', '.join(unknown)}, but lists of functions "
                 f"for {', '.join(species)} only; give one for each element."
             )
-        if cutoff_function not in CUTOFFS:
+        if not isinstance(cutoff_function, str) or cutoff_function not in CUTOFFS:
             allowed = " or ".join(CUTOFFS)
             raise ValueError(f"cutoff_function must be {allowed}, not {cutoff_function!r}.")
         lists = tuple((element, tuple(own)) for element, own in functions.items())
@@ -172,6 +193,8 @@ class SymmetryFunctions(AbstractDescriptor):
             zetas: Those of G4.
             settings: See `SymmetryFunctions`.
         """
+        if not isinstance(zetas, Iterable):
+            raise TypeError(f"zetas is a list of numbers, but {zetas!r} was given.")
         symbols, steps = checked_species(species), check_count("n_radial", n_radial, 2) - 1
         width = (check_number("r_c", r_c, 1, strict=True) - 1) / steps
         near = check_positive("angular_r_c", r_c if angular_r_c is None else angular_r_c)

@@ -47,7 +47,7 @@ class PredictOut:
     """Energies of structures, and forces if they were asked for, in the order of the structures."""
 
     total_energy: Float[np.ndarray, " structures"]
-    """Energy divided by the number of atoms, in eV, shape (n_structures,)."""
+    """In eV, shape (n_structures,)."""
     n_atoms: np.ndarray
     names: Sequence[str]
     forces: list[Float[np.ndarray, "n_atoms 3"]] | None = None

@@ -54,7 +54,8 @@ class TrainingConfig:
             left out.
         max_forces: Structures with a larger force on an atom, in eV/Angstrom, are left out.
         atomic_energies: Energies of free atoms by species, in eV, taken off total energies; for all
-            species of the structures, or None for 0.
+            species of the structures. None takes those of isolated atoms among the structures
+            (`config_type="IsolatedAtom"`), or 0 without such; {} counts energies from zero.
         normalize_features: Whether features get mean 0 and standard deviation 1 over the training
             split.
         normalize_energy: Whether energies per atom get the range from -1 to 1.
@@ -122,7 +123,7 @@ class TrainingConfig:
     method: Method | optax.GradientTransformation = setting(
         None, allow.optimiser, "optimiser", fixed=True, make=Adam
     )
-    testpercent: float = setting(10, allow.percentage_left_out, "data")
+    testpercent: float = setting(10.0, allow.percentage_left_out, "data")
     seed: int | None = setting(None, allow.seed, "run", fixed=True)
     split_seed: int | None = setting(None, allow.optional(allow.count(0)), "data")
     force_weight: float = setting(0.0, allow.fraction, "loss", fixed=True)

@@ -169,8 +169,9 @@ def run_training(
             resume=False if resume is None else os.fspath(resume.path),
         )
     except CheckpointError as error:
-        told = str(error).replace("to Checkpoint.", "in the configuration.")
-        raise CheckpointError(told) from error
+        raise CheckpointError(
+            error.told, error.accept, error.differences, "in the configuration"
+        ) from error
     trained_at = time.perf_counter()
     errors = driver.errors()
     now = time.perf_counter()

@@ -139,8 +139,11 @@ def test_the_folder_alone_goes_on_with_its_configuration(capsys, caplog):
     assert ritz(capsys, "train", *SMALL, "train.optimizer.learning_rate=0.01", "folder=r")[0] == 0
     before = yaml.safe_load(Path("r/config.yaml").read_text())
     assert "There is no run in r: a new one begins" not in caplog.text  # a system was given
-    ritz(capsys, "train", "folder=s", "train.update=none", "--dry_run")
-    assert "There is no run in s: a new one begins, with defaults." in caplog.text
+    for option in ("--dry_run", "--print_config"):  # with which none begins
+        ritz(capsys, "train", "folder=s", "train.update=none", option)
+    assert "There is no run in s" not in caplog.text
+    ritz(capsys, "train", "folder=s", "train.update=none")
+    assert "in s: a new one begins, with defaults for what is not given." in caplog.text
     status, out, error = ritz(capsys, "train", "folder=r", "progress=false")
     assert status == 0 and out.startswith("the run has ended: finished all steps."), error
     status, out, error = ritz(capsys, "train", "folder=r", "progress=false", "train.iterations=14")

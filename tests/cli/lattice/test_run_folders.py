@@ -88,8 +88,11 @@ def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
     # A configuration that does not fit is refused, and the folder stays as it was.
     status, _, error = ritz(capsys, "train", *SMALL, *longer, "system.extent=[6]")
     assert status == 2 and error == (
-        f"ritz: {folder} holds a run with other settings: system.init_args.extent.0 was 4, is 6. "
-        f"Use those of that run (--config {folder}/config.yaml), or another folder.\n"
+        f"ritz: {folder} holds another run. Settings that differ: system.init_args.extent.0 was 4, "
+        "is 6. What its checkpoint says: hilbert was Spin(s=1/2, N=4, ordering=new), is "
+        "Spin(s=1/2, N=6, ordering=new); hamiltonian differs; observables.magnetisation_x differs; "
+        "sampler differs; and 4 more. Use the settings of that run "
+        f"(--config {folder}/config.yaml), or another folder.\n"
     )
     assert yaml.safe_load((folder / "config.yaml").read_text())["system"]["init_args"] == {
         "extent": [4]

@@ -164,7 +164,7 @@ def test_a_method_of_optax(tmp_path, capsys, method, options, changed):
     capsys.readouterr()
     assert main([*command, f"train.{changed}", "train.iterations=4"]) == 2
     told = capsys.readouterr().err
-    assert "holds a run with other settings" in told
+    assert "holds another run. Settings that differ: train.method.init_args." in told
     assert "learning_rate was 0.002, is 0.003" in told
 
 

@@ -108,7 +108,13 @@ def test_the_folder_alone_goes_on(ritz, caplog):
     assert "give r/relaxed.extxyz and another folder.\n" in out
     error = ritz("relax", "folder=r", "fmax=1e-5")[2]
     assert "r holds a relaxation with another fmax, max_steps, optimizer or cell" in error
-    assert error.endswith("give r/relaxed.extxyz as files, and another folder.\n")
+    assert "To relax them further, give r/relaxed.extxyz as files, and another folder." in error
+    hint = "To go on all the same, give accept_changes='[convergence]'.\n"
+    assert error.endswith(hint)
+    Path("r/relaxed.extxyz").unlink()
+    error = ritz("relax", "folder=r", "fmax=1e-5")[2]
+    assert "relaxed.extxyz" not in error and error.endswith(f"folder to begin anew. {hint}")
+    assert ritz("relax", "folder=r", "fmax=1e-5", "accept_changes=[convergence]")[0] == 0
 
 
 def test_the_printed_configuration_is_the_configuration(ritz):

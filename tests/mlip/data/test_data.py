@@ -155,6 +155,16 @@ def test_filters_go_by_norms_and_referenced_energies():
         StructureDataset(structures, descriptor(), ATOMS, max_energy=-100)
 
 
+def test_what_is_left_out_needs_no_energies_of_atoms():
+    """A data set for a network of graphs does not know the species of the potential."""
+    structures = [*tio2(3), Structure([[0.0, 0, 0], [1, 0, 0]], ["C", "O"], 1e3)]
+    found = StructureDataset(structures, None, ATOMS, max_energy=0.0)
+    assert len(found) == 3 and found.atomic_energies == ATOMS
+    with pytest.raises(ValueError, match="give an energy in eV for C too, or {} in place of all"):
+        StructureDataset(structures, None, ATOMS)
+    assert StructureDataset(structures, None, {}).atomic_energies == {}
+
+
 def test_splits_and_subsets():
     train, test = train_test_split_dataset(dataset(), 0.25, seed=7)
     assert len(train) == 18 and len(test) == 6

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ritz.mlip import ChebyshevDescriptor, Structure
+from ritz.mlip.descriptors.basis_functions import cosine_cutoff, cosine_of_squares
 from tests.mlip.systems import DATA, random_structure, reference, tio2
 
 
@@ -22,6 +23,15 @@ def test_features_are_those_of_aenet():
 
 def cut(d, rc):
     return (np.cos(np.pi * d / rc) + 1) / 2 if d < rc else 0.0
+
+
+def test_both_forms_of_the_cosine_agree():
+    """One is a function of distances, the other a power series in their squares."""
+    d = jnp.concatenate([jnp.linspace(1e-6, 5, 401), jnp.array([4 - 1e-9, 4.0, 4 + 1e-9])])
+    value, by_square = cosine_of_squares(d**2, 4.0)
+    expected, by_distance = jax.jvp(lambda x: cosine_cutoff(x, 4.0), (d,), (jnp.ones_like(d),))
+    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(2 * d * by_square, by_distance, rtol=0, atol=1e-14)
 
 
 def t(n, x):

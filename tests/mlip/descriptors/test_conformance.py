@@ -50,7 +50,7 @@ def test_what_every_descriptor_must_do(make):
 
 
 @dataclasses.dataclass(frozen=True)
-class Gaussians(AbstractDescriptor):
+class Decaying(AbstractDescriptor):
     """Features alone; everything else is the contract's."""
 
     species: tuple[str, ...]
@@ -58,9 +58,6 @@ class Gaussians(AbstractDescriptor):
     wrong: str = ""
 
     n_features = 2
-
-    def __post_init__(self):
-        object.__setattr__(self, "species", tuple(self.species))
 
     def features(self, vectors, pairs, kinds, centres, near=None):
         squares = jnp.sum(vectors**2, axis=-1)
@@ -95,11 +92,11 @@ class Gaussians(AbstractDescriptor):
 ])  # fmt: skip
 def test_the_check_finds_what_is_wrong(wrong, told):
     with pytest.raises(AssertionError, match=told):
-        check_descriptor(Gaussians(("Ti", "O"), 2.9 if wrong == "header" else 3.0, wrong))
+        check_descriptor(Decaying(("Ti", "O"), 2.9 if wrong == "header" else 3.0, wrong))
 
 
 def test_another_number_of_features_than_told_is_refused():
-    class Wide(Gaussians):
+    class Wide(Decaying):
         n_features = 3
 
     told = r"Wide.features gave the shape \(1024, 2\) where .* is \(1024, 3\); Wide.n_features must"
@@ -108,7 +105,7 @@ def test_another_number_of_features_than_told_is_refused():
 
 
 def test_features_alone_make_a_potential(tmp_path):
-    descriptor = Gaussians(("Ti", "O"))
+    descriptor = Decaying(("Ti", "O"))
     check_descriptor(descriptor)
     potential = ANNPotential({"Ti": [(4, "tanh")], "O": [(4, "tanh")]}, descriptor)
     settings = config(iterations=8, method=Adam(mu=0.005, batchsize=6), atomic_energies=ATOMS)
@@ -119,7 +116,29 @@ def test_features_alone_make_a_potential(tmp_path):
 
 
 def test_unknown_descriptors_in_files():
-    with pytest.raises(ValueError, match="'Other', but .*ChebyshevDescriptor.* import the module"):
+    told = "'Other', but only .*ChebyshevDescriptor.* are known here; import the module"
+    with pytest.raises(ValueError, match=told):
         AbstractDescriptor.from_header({"descriptor": "Other"})
+    told = "'ChebyshevDescriptor', but SymmetryFunctions was asked for; ChebyshevDescriptor.from_h"
+    with pytest.raises(ValueError, match=told):
+        SymmetryFunctions.from_header(MADE[ChebyshevDescriptor][0]().header())
     with pytest.raises(TypeError, match="such as ChebyshevDescriptor"):
         ANNPotential({"H": [(2, "tanh")]}, "Chebyshev")
+
+
+def test_a_name_belongs_to_one_module():
+    """Files call descriptors by their names; a module that runs again has its own ones."""
+    program = "class {}(Base):\n    pass\n"
+    Base = SymmetryFunctions
+    before = dict(AbstractDescriptor.subclasses)
+    try:
+        for _ in range(2):
+            exec(program.format("Mine"), {"__name__": "a", "Base": Base})
+        assert AbstractDescriptor.subclasses["Mine"].__module__ == "a"
+        for name, owner in (("Mine", "a"), ("ChebyshevDescriptor", "ritz.mlip.descriptors.cheb")):
+            with pytest.raises(TypeError, match=f"^{owner}.* has a descriptor {name} already, and"):
+                exec(program.format(name), {"__name__": "b", "Base": Base})
+        assert AbstractDescriptor.subclasses["ChebyshevDescriptor"] is ChebyshevDescriptor
+    finally:
+        AbstractDescriptor.subclasses.clear()
+        AbstractDescriptor.subclasses.update(before)

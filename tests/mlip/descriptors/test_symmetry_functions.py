@@ -270,6 +270,20 @@ def test_bad_arguments():
         SymmetryFunctions([G2("O", 0.1)])
     with pytest.raises(TypeError, match="lists by element"):
         SymmetryFunctions({"O": []})
+    with pytest.raises(TypeError, match="lists by element"):
+        SymmetryFunctions({"O": G2("O", eta=0.1)})
+    with pytest.raises(TypeError, match="G4 has two elements, such as .*; 'OO' was given"):
+        G4("OO", 0.1, 1, 1)
+    with pytest.raises(TypeError, match=r"G2 has one element; \(\('O',\),\) was given"):
+        G2(("O",), 0.1)
+    with pytest.raises(ValueError, match=r"must be cosine or tanh3, not \['cosine'\]"):
+        SymmetryFunctions({"O": [G2("O", 0.1)]}, cutoff_function=["cosine"])
+    with pytest.raises(TypeError, match="zetas is a list of numbers, but 3 was given"):
+        SymmetryFunctions.on_grid(["O"], zetas=3)
+    with pytest.raises(TypeError, match="species is a list of chemical symbols, but 3 was given"):
+        SymmetryFunctions.on_grid(3)
+    with pytest.raises(ValueError, match="species must be different chemical symbols"):
+        SymmetryFunctions.on_grid([["O"]])
     with pytest.raises(ValueError, match="neighbours Ti, but lists of functions for O only"):
         SymmetryFunctions({"O": [G2("Ti", 0.1)]})
     with pytest.raises(ValueError, match="must be cosine or tanh3, not 'tanh'"):
@@ -278,7 +292,7 @@ def test_bad_arguments():
         G4(("O", "O"), 0.1, 0.5, 1)
     with pytest.raises(ValueError, match="eta of G2 must be a number of at least 0"):
         G2("O", -1)
-    with pytest.raises(ValueError, match="G4 and G5 have two"):
+    with pytest.raises(ValueError, match="G5 has two elements"):
         G5(("O",), 0.1, 1, 1)
     with pytest.raises(ValueError, match="r_c must be above 1, but 0.5 was given"):
         SymmetryFunctions.on_grid(["O"], 0.5)
