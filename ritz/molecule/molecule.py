@@ -191,7 +191,8 @@ def _from_file(given: str | Path) -> "Atoms":
 def _number(symbol: object) -> int:
     number = atomic_numbers.get(symbol) if isinstance(symbol, str) else None
     if not number:
-        near = difflib.get_close_matches(str(symbol), list(chemical_symbols[1:]), n=1, cutoff=0.5)
+        known = list(chemical_symbols[1:])
+        near = difflib.get_close_matches(str(symbol).capitalize(), known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise ValueError(f"{symbol!r} is the symbol of no element{hint}")
     return number

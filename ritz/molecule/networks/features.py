@@ -23,13 +23,26 @@ def flat_distance(
     return distance**2 / (scale + distance)
 
 
-def pair_features(vectors: Float[Array, "*shape 3"]) -> Float[Array, "*shape 4"]:
-    """Features of the vectors to a nucleus or another electron, of the order of one.
+def nucleus_features(vectors: Float[Array, "*shape 3"]) -> Float[Array, "*shape 4"]:
+    """Features of the vectors from nuclei, of the order of one.
 
-    They are r / (1 + |r|) and log(1 + |r|^2 / (1 + |r|)), which grows slowly (von Glehn, Spencer
-    and Pfau, arXiv 2211.13672, rescale alike).
+    They are r / (1 + |r|), which lets p orbitals have a slope of their own at the nucleus, and
+    log(1 + |r|^2 / (1 + |r|)), which grows slowly (von Glehn, Spencer and Pfau, arXiv 2211.13672,
+    rescale alike).
     """
     distance = norm(vectors)
-    return jnp.concatenate(
-        [vectors / (1 + distance)[..., None], jnp.log1p(flat_distance(distance))[..., None]], -1
-    )
+    return _joined(vectors / (1 + distance)[..., None], distance)
+
+
+def pair_features(vectors: Float[Array, "*shape 3"]) -> Float[Array, "*shape 4"]:
+    """Features of the vectors between electrons, of the order of one.
+
+    Vectors are divided by 1 + |r|^2 / (1 + |r|): terms like r |r| would change the cusp between
+    electrons of equal spin, where psi vanishes.
+    """
+    distance = norm(vectors)
+    return _joined(vectors / (1 + flat_distance(distance))[..., None], distance)
+
+
+def _joined(vectors: Float[Array, "*shape 3"], distance: Float[Array, "*shape"]) -> Array:
+    return jnp.concatenate([vectors, jnp.log1p(flat_distance(distance))[..., None]], -1)

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 from typing_extensions import override
 
-from ritz.molecule.networks.features import pair_features
+from ritz.molecule.networks.features import nucleus_features, pair_features
 from ritz.molecule.networks.slater_network import SlaterNetwork, mean_by_spin
 
 
@@ -65,7 +65,7 @@ class FermiNet(SlaterNetwork):
     ) -> Float[Array, "n_electrons width"]:
         n, n_up = len(electrons), self.molecule.n_up
         nuclei = jnp.asarray(self.molecule.coordinates, electrons.dtype)
-        single = pair_features(electrons[:, None] - nuclei).reshape(n, -1)
+        single = nucleus_features(electrons[:, None] - nuclei).reshape(n, -1)
         pair = pair_features(electrons[:, None] - electrons)
         for layer, mixing in enumerate(self.single_layers):
             of_pairs = mean_by_spin(pair, n_up) if n > 1 else []

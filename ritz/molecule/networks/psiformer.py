@@ -7,7 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 from typing_extensions import override
 
-from ritz.molecule.networks.features import pair_features
+from ritz.molecule.networks.features import nucleus_features
 from ritz.molecule.networks.slater_network import SlaterNetwork, spins
 
 
@@ -79,7 +79,7 @@ class Psiformer(SlaterNetwork):
         self, electrons: Float[Array, "n_electrons 3"]
     ) -> Float[Array, "n_electrons width"]:
         n, nuclei = len(electrons), jnp.asarray(self.molecule.coordinates, electrons.dtype)
-        inputs = pair_features(electrons[:, None] - nuclei).reshape(n, -1)
+        inputs = nucleus_features(electrons[:, None] - nuclei).reshape(n, -1)
         spin = jnp.asarray(spins(self.molecule.n_up, n), electrons.dtype)[:, None]
         features = self.first(jnp.concatenate([inputs, spin], axis=-1))
         for attention, hidden in zip(self.attentions, self.hidden_layers, strict=True):
