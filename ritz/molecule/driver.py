@@ -1,9 +1,8 @@
 """Base class of drivers of molecules: the walkers, and how samples are drawn and estimated."""
 
-import abc
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -78,6 +77,8 @@ class MoleculeDriver(OwnPrecision):
 
     dtype = "float64"
     doubt_remedies = REMEDIES
+    gain: ClassVar[float]
+    """How fast the width of moves follows the acceptance after burn-in."""
 
     def __init__(
         self,
@@ -118,9 +119,10 @@ class MoleculeDriver(OwnPrecision):
         with self._precision():
             of_params, of_walkers, self._key = jax.random.split(jax.random.key(seed), 3)
             number = jnp.dtype(dtype)
-            if electrons is None:
-                electrons = initial_electrons(molecule, n_walkers, _host_seed(of_walkers))
-            walkers = _walkers(electrons, molecule, n_walkers, number)
+            begin = electrons
+            if begin is None:
+                begin = initial_electrons(molecule, n_walkers, _host_seed(of_walkers))
+            walkers = _walkers(begin, molecule, n_walkers, number)
             params = _parameters(wavefunction, params, of_params, walkers[0])
             log_psi = wave_function(wavefunction, params, molecule.n_electrons, dtype)
             sampler_state = sampler.init(of_walkers, log_psi, params, walkers)
@@ -152,11 +154,6 @@ class MoleculeDriver(OwnPrecision):
     @batch.setter
     def batch(self, batch: Samples | None) -> None:
         self._batch = batch
-
-    @property
-    @abc.abstractmethod
-    def gain(self) -> float:
-        """How fast the width of moves follows the acceptance after burn-in."""
 
     def burn_in(self, n_steps: int) -> None:
         """Draw the samples of `n_steps` steps and throw them away; the width adapts fast."""

@@ -1,6 +1,7 @@
 """Expectation values of molecules at fixed parameters."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -45,7 +46,7 @@ class Evaluation(MoleculeDriver):
         ValueError: If a value is not allowed.
     """
 
-    gain = FIXED
+    gain: ClassVar[float] = FIXED
 
     @suggests_names
     def __init__(

@@ -5,9 +5,10 @@ import difflib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from ase.units import Bohr
 from jaxtyping import Float
@@ -15,9 +16,6 @@ from jaxtyping import Float
 from ritz.checks import check_choice
 from ritz.molecule.library import LIBRARY
 from ritz.wording import counted
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 _logger = logging.getLogger(__name__)
 
@@ -32,7 +30,7 @@ _ON_TOP = 1e-3
 """Nuclei closer than this, in bohr, are refused."""
 
 Positions: TypeAlias = Sequence[float] | np.ndarray
-GivenAtoms: TypeAlias = "str | Path | Atoms | Sequence[tuple[str, Positions]]"
+GivenAtoms: TypeAlias = str | Path | Atoms | Sequence[tuple[str, Positions]]
 """A name of the library, an XYZ file, an `ase.Atoms`, or (symbol, position) of each atom."""
 
 
@@ -141,7 +139,7 @@ def _read(atoms: GivenAtoms, unit: str | None) -> tuple[Sequence[str], Sequence[
     """Symbols, positions in bohr and a name, from what was given."""
     if isinstance(atoms, str | Path):
         atoms = _from_file(atoms)
-    if hasattr(atoms, "get_chemical_symbols"):
+    if isinstance(atoms, Atoms):
         if unit not in (None, "angstrom"):
             raise ValueError(
                 f"unit: ASE and XYZ files have positions in angstrom, but {unit!r} was given; "
@@ -153,7 +151,8 @@ def _read(atoms: GivenAtoms, unit: str | None) -> tuple[Sequence[str], Sequence[
                 f"{atoms.pbc.tolist()}; give atoms with pbc=False."
             )
         symbols = atoms.get_chemical_symbols()
-        return symbols, atoms.positions * UNITS["angstrom"], atoms.get_chemical_formula()
+        places = list(atoms.positions * UNITS["angstrom"])
+        return symbols, places, atoms.get_chemical_formula()
     try:
         symbols, places = zip(*[(symbol, np.array(p, float)) for symbol, p in atoms], strict=True)
         wrong = any(place.shape != (3,) or not np.all(np.isfinite(place)) for place in places)
@@ -170,7 +169,7 @@ def _read(atoms: GivenAtoms, unit: str | None) -> tuple[Sequence[str], Sequence[
     return symbols, [factor * place for place in places], "".join(map(str, symbols))
 
 
-def _from_file(given: str | Path) -> "Atoms":
+def _from_file(given: str | Path) -> Atoms:
     if not Path(given).is_file():
         if isinstance(given, str) and "." not in given and "/" not in given:
             near = difflib.get_close_matches(given, LIBRARY, n=1, cutoff=0.5)

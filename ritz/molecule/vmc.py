@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
@@ -30,9 +31,9 @@ LARGEST_STEP = 1e-3**0.5
 """Largest norm of a step of the parameters at first (the same authors)."""
 
 
-def default_rate(step: Array) -> Array:
+def default_rate(step: ArrayLike) -> Array:
     """The learning rate of SPRING, 0.025 / (1 + step / 10,000)."""
-    return RATE / (1 + step / DELAY)
+    return RATE / (1 + jnp.asarray(step) / DELAY)
 
 
 def default_update() -> SPRING:
@@ -70,7 +71,7 @@ class VMC(MoleculeDriver):
     """
 
     adjustable: ClassVar[frozenset[str]] = frozenset({"rate_scale", "damping_scale"})
-    gain = RUNNING
+    gain: ClassVar[float] = RUNNING
 
     @suggests_names
     def __init__(

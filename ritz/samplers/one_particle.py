@@ -41,7 +41,8 @@ def _from_scratch(log_psi: LogPsi) -> OneParticleUpdate:
         there = memory[0].at[:, particle].set(place)
         value = log_psi(params, there)
         lost = ~(jnp.real(memory[1]) > -jnp.inf)  # psi vanishes, or is not a number
-        return jnp.where(lost, jnp.inf, value - memory[1]), (there, value)
+        change: Any = jnp.where(lost, jnp.inf, value - memory[1])
+        return change, (there, value)
 
     return OneParticleUpdate(init, move)
 

@@ -47,7 +47,7 @@ def check_sampler(sampler: AbstractSampler) -> None:
     @jax.jit
     def repeated(state: SamplerState) -> tuple[SamplerState, Array]:
         def step(state: SamplerState, _: None) -> tuple[SamplerState, Array]:
-            _, state, metrics = sampler.sample(_log_psi, params, state)
+            _positions, state, metrics = sampler.sample(_log_psi, params, state)
             return state, metrics["acceptance"]
 
         return jax.lax.scan(step, state, None, length=4)

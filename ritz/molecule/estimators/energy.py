@@ -1,6 +1,8 @@
 """The total energy."""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Mapping
 
 from jaxtyping import Array, Inexact, PyTree
@@ -25,4 +27,4 @@ class TotalEnergy(AbstractEstimator):
     def evaluate(
         self, log_psi: LogPsi, params: PyTree, samples: PyTree, values: Mapping[str, Values]
     ) -> Inexact[Array, " n_samples"]:
-        return sum(in_double(values[name]) for name in self.uses)
+        return functools.reduce(operator.add, [in_double(values[name]) for name in self.uses])

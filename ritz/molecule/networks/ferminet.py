@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 from typing_extensions import override
@@ -18,7 +19,7 @@ class _Mixing(nn.Module):
     """
 
     width: int
-    dtype: type
+    dtype: np.dtype | type
 
     @nn.compact
     def __call__(
