@@ -1,3 +1,6 @@
+import importlib
+import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -32,6 +35,25 @@ def test_only_the_lattice_domain_imports_netket():
         )
         == "False\n"
     )
+
+
+def test_no_attribute_takes_the_place_of_a_method_of_a_base_class():
+    """A string called like a base class's method fails only where that is called."""
+    modules = pkgutil.walk_packages(ritz.__path__, "ritz.")
+    found = []
+    for module in [importlib.import_module(m.name) for m in modules if m.name != "ritz.__main__"]:
+        for kind in vars(module).values():
+            if inspect.isclass(kind) and kind.__module__ == module.__name__:
+                found += [(kind, name) for name in _shadowing(kind)]
+    assert not found
+
+
+def _shadowing(kind):
+    """Names of plain attributes, also only annotated ones, that are functions in a base class."""
+    own = {n: v for n, v in vars(kind).items() if not callable(v) and not hasattr(v, "__get__")}
+    names = {*own, *inspect.get_annotations(kind)} if kind.__module__.startswith("ritz") else own
+    bases = [base for base in kind.__mro__[1:] if base.__module__.startswith("ritz")]
+    return [n for n in names if any(inspect.isfunction(vars(base).get(n)) for base in bases)]
 
 
 def test_the_loop_is_short():

@@ -97,7 +97,7 @@ class StopCondition(AbstractCallback, abc.ABC):
 class _Combination(StopCondition):
     """Several conditions, each of which is asked at every step."""
 
-    joint: str
+    symbol: str
 
     def __init__(self, *conditions: StopCondition):
         for condition in conditions:
@@ -110,7 +110,7 @@ class _Combination(StopCondition):
     @property
     @override
     def state_key(self) -> str:
-        return "(" + f" {self.joint} ".join(c.state_key for c in self.conditions) + ")"
+        return "(" + f" {self.symbol} ".join(c.state_key for c in self.conditions) + ")"
 
     def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         """Start every condition; reset all if the combination ended the last run."""
@@ -157,7 +157,7 @@ class _Combination(StopCondition):
 class AllOf(_Combination):
     """Stops at the first step at which all conditions would."""
 
-    joint = "&"
+    symbol = "&"
 
     @override
     def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:
@@ -168,7 +168,7 @@ class AllOf(_Combination):
 class AnyOf(_Combination):
     """Stops at the first step at which any of the conditions would."""
 
-    joint = "|"
+    symbol = "|"
 
     @override
     def should_stop(self, step: int, log_data: Row, driver: AbstractDriver) -> str | None:

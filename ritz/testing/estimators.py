@@ -43,8 +43,8 @@ def check_estimator(
     n_samples = len(jax.tree.leaves(samples)[0])
     for part in jax.tree.leaves(values):
         assert part.shape[:1] == (n_samples,), (
-            f"{estimator}: values of {n_samples} samples have the shape {part.shape}; their first "
-            "axis must be that of the samples"
+            f"{estimator}: values have the shape {part.shape}; the first axis must be that of the "
+            f"samples, {n_samples} here"
         )
         assert np.all(np.isfinite(part)), f"{estimator} gives values that are not finite"
     turned = values_of(jax.tree.map(lambda x: x[::-1], samples))

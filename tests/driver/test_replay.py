@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ritz.callbacks import LambdaCallback, StopRun
+from ritz.callbacks import ConvergenceStopping, EarlyStopping, LambdaCallback, StopRun
 from ritz.driver import DeferredAccessError, StopReason
 from ritz.driver.blocks.transfers import Packed
 from ritz.loggers import JsonLog, RuntimeLog
@@ -180,3 +180,13 @@ def test_packed_trees_come_back_as_they_were():
     assert found["h"].shape == (0, 2)
     only = jax.jit(Packed.pack)((jnp.bool_(True), ()))
     assert only.to_host() == (True, ())
+
+
+def test_combined_conditions_stop_in_blocks_where_they_stop_step_by_step():
+    def steps(max_block):
+        driver = NoisyDriver()
+        either = EarlyStopping(patience=4) & ConvergenceStopping(0.5) | EarlyStopping(patience=9)
+        driver.run(300, callback=either, show_progress=False, max_block=max_block)
+        return driver.step_count, driver.stop_message
+
+    assert steps(None) == steps(1) and steps(1)[0] < 300

@@ -201,7 +201,7 @@ def test_a_fraction_of_the_forces():
 
 
 @pytest.mark.slow
-def test_room_is_made_where_a_batch_needs_more(monkeypatch):
+def test_capacity_grows_where_a_batch_needs_more(monkeypatch):
     usual = potential().driver(dataset=dataset(), config=config(sampling_policy="error_weighted"))
     monkeypatch.setattr(plan, "_MARGIN", 0.7)
     driver = potential().driver(dataset=dataset(), config=config(sampling_policy="error_weighted"))
@@ -210,7 +210,7 @@ def test_room_is_made_where_a_batch_needs_more(monkeypatch):
     driver.run(4 * driver.n_batches, show_progress=False)
     drawn = np.asarray(driver.carry.plan[0])
     assert np.sum(drawn >= 0) == 18 and not bool(driver.carry.overflow)
-    assert driver.kernel.settings.room[0].slots > 7
+    assert driver.kernel.settings.capacity[0].slots > 7
 
 
 @pytest.mark.slow
