@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 _FEW_CELLS = 10_000
 """Number of cells up to which cell lists are quick, however few atoms are in them."""
@@ -84,8 +84,8 @@ def sparse_pairs(
     low, high = inside.min(axis=0) - reach - margin, inside.max(axis=0) + reach + margin
     near = np.all((images >= low) & (images <= high), axis=-1)
     images, owners, by_image = images[near], owners[near], by_image[near]
-    found = cKDTree(inside).sparse_distance_matrix(
-        cKDTree(images), reach + margin, output_type="ndarray"
+    found = KDTree(inside).sparse_distance_matrix(
+        KDTree(images), reach + margin, output_type="ndarray"
     )
     first, image = found["i"], found["j"]
     second = owners[image]
