@@ -8,6 +8,9 @@ JSON: TypeAlias = Any
 Loss: TypeAlias = Any
 """The loss of a step: a number, or statistics, an object with `mean` and an error of it."""
 
+Value: TypeAlias = Any
+"""A value of a row: a number, text or array, statistics, or dicts and lists of these."""
+
 Row: TypeAlias = dict[str, Any]
 """The row of a step, `log_data`: name -> number, array, or an object with `mean` and `error`."""
 

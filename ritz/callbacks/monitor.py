@@ -12,12 +12,12 @@ from ritz.checks import check_choice
 from ritz.driver import AbstractDriver
 from ritz.driver.divergence import DivergedError
 from ritz.driver.rows import children, error_of, mean_of
-from ritz.types import Loss
+from ritz.types import Value
 
 _NUMBERS = (int, float, complex, np.generic, jax.Array)
 
 
-def _part(value: object, name: str) -> Loss:
+def _part(value: object, name: str) -> Value:
     """The part `name` of `value`; raises LookupError if there is none."""
     found = getattr(value, name, None)  # first: `to_dict` of statistics cannot be compiled
     if found is not None and not callable(found):
@@ -28,7 +28,7 @@ def _part(value: object, name: str) -> Loss:
     return parts[name]
 
 
-def find(monitor: str, log_data: Mapping[str, object], loss_name: str) -> tuple[Loss, Loss]:
+def find(monitor: str, log_data: Mapping[str, object], loss_name: str) -> tuple[Value, Value]:
     """The monitored value, and the statistics that it belongs to (or the value again).
 
     Raises:
@@ -60,7 +60,7 @@ def _number(value: object, monitor: str) -> float:
     return float(np.real(array.reshape(())))
 
 
-def mean_and_error(value: Loss, owner: object) -> tuple[jax.Array, jax.Array]:
+def mean_and_error(value: Value, owner: object) -> tuple[jax.Array, jax.Array]:
     """Like `read_monitor` in compiled functions, from what `find` gave; an error of 0 if none."""
     value, error = mean_of(value), error_of(owner)
     if np.ndim(value):

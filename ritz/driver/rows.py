@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ritz.folders.view import ERRORS
-from ritz.types import Loss, Row
+from ritz.types import Row, Value
 
 Path = tuple[str, ...]
 
@@ -34,13 +34,13 @@ def fields_of(value: Any) -> Row | None:
     return None
 
 
-def mean_of(value: Loss) -> Loss:
+def mean_of(value: Value) -> Value:
     """The mean of statistics; other values unchanged."""
     mean = getattr(value, "mean", None)
     return value if mean is None or callable(mean) else mean
 
 
-def error_of(value: object) -> Loss:
+def error_of(value: object) -> Value:
     """The error of the mean of statistics, by the names that Ritz and NetKet use; None if none."""
     for name in ERRORS:
         error = getattr(value, name, None)
@@ -49,7 +49,7 @@ def error_of(value: object) -> Loss:
     return None
 
 
-def leaves(row: Row, prefix: Path = ()) -> Iterator[tuple[Path, Loss]]:
+def leaves(row: Row, prefix: Path = ()) -> Iterator[tuple[Path, Value]]:
     """All numbers, arrays and strings of a row with their paths; None is left out."""
     for key, value in row.items():
         path = (*prefix, str(key))

@@ -40,6 +40,10 @@ class GatheringLogger(AbstractLogger, abc.ABC):
         handed, self._handed = self._handed, []
         return handed if own is None else [own, *handed]
 
+    @abc.abstractmethod
+    def _take_in(self) -> None:
+        """Append the rows that were gathered."""
+
     def share(self, rows: "SharedRows") -> None:
         """Let the rows of blocks be gathered elsewhere until the run ends."""
         self._shared = rows
@@ -57,6 +61,7 @@ class GatheringLogger(AbstractLogger, abc.ABC):
     @override
     def close(self) -> None:
         super().close()
+        self._take_in()  # rows that were written outside of `open`
         self._shared = None
         self._plain.forget()
 

@@ -78,8 +78,8 @@ class JournaledLogger(GatheringLogger, abc.ABC):
     def __getitem__(self, key: str) -> Histories:
         return self.data[key]
 
+    @override
     def _take_in(self) -> None:
-        """Append the rows that were gathered."""
         for gathered in self._gathered():
             self._rows_since += len(gathered.steps)
             self._memory.write_all(gathered)
@@ -201,11 +201,11 @@ class JournaledLogger(GatheringLogger, abc.ABC):
         if self._gather(step, stats):
             return
         self._take_in()
-        line = None if self._journal is None else row_line(step, stats)
+        line = b"" if self._journal is None else row_line(step, stats)
         self._rows_since += 1
         self._memory.write(step, stats)
         self._plain.expect(stats)
-        if self._journal is None or line is None:
+        if self._journal is None:
             return
         self._journal.write(line, self.hold)
         if self.hold:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ritz.types import Loss, Row
+from ritz.types import Row, Value
 
 
 class Gathered(NamedTuple):
@@ -88,5 +88,5 @@ class PlainRows:
         return gathered
 
 
-def _is_plain(value: Loss) -> bool:
+def _is_plain(value: Value) -> bool:
     return type(value) is float or (hasattr(value, "_fields") and set(map(type, value)) == _FLOATS)

@@ -42,8 +42,8 @@ class RuntimeLog(GatheringLogger):
         self._take_in()
         return self._data
 
+    @override
     def _take_in(self) -> None:
-        """Append the rows that were gathered."""
         for gathered in self._gathered():
             self._append(gathered)
 

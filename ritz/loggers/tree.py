@@ -8,11 +8,11 @@ from ritz.driver.rows import fields_of
 from ritz.folders.journal_rows import FIELDS as _FIELDS
 from ritz.folders.journal_rows import SPECIAL as _SPECIAL
 from ritz.loggers.history import Histories, History, HistoryDict
-from ritz.types import JSON, Loss, Row
+from ritz.types import JSON, Row, Value
 from ritz.wording import counted
 
 
-def append_row(tree: Histories, step: int, row: Loss) -> Histories:
+def append_row(tree: Histories, step: int, row: Value) -> Histories:
     """Add a row to a tree of histories and return the tree; `tree` is None for the first row.
 
     Raises:
@@ -115,7 +115,7 @@ def _array(values: JSON) -> np.ndarray:
     return array
 
 
-def row_to_json(row: Loss) -> Histories:
+def row_to_json(row: Value) -> JSON:
     """One row in a form that JSON keeps exactly; `row_from_json` reads it."""
     if isinstance(row, Mapping):
         return {str(k): row_to_json(v) for k, v in row.items() if v is not None}
@@ -127,7 +127,7 @@ def row_to_json(row: Loss) -> Histories:
     return {_FIELDS: {"value": _exact(row)}}
 
 
-def _exact(value: object) -> JSON:
+def _exact(value: Value) -> JSON:
     if type(value) is float and value - value == 0.0:
         return value
     array = np.asarray(value)
@@ -149,7 +149,7 @@ class Fields:
         return self.fields
 
 
-def row_from_json(row: Loss) -> Histories:
+def row_from_json(row: JSON) -> Value:
     """The inverse of `row_to_json`."""
     if isinstance(row, list):
         return [row_from_json(value) for value in row]
@@ -158,7 +158,7 @@ def row_from_json(row: Loss) -> Histories:
     return {key: row_from_json(value) for key, value in row.items()}
 
 
-def _inexact(value: object) -> JSON:
+def _inexact(value: JSON) -> Value:
     if isinstance(value, dict):
         if _SPECIAL in value:
             return np.array(value[_SPECIAL], dtype=float)[()]

@@ -1,6 +1,9 @@
 """Potentials, and structures as padded arrays, for all domains of atoms."""
 
 from ritz.potentials.atomic_graph import AtomicGraph as AtomicGraph
+from ritz.potentials.pair_potentials import LennardJones as LennardJones
+from ritz.potentials.pair_potentials import Morse as Morse
+from ritz.potentials.pair_potentials import SoftSphere as SoftSphere
 from ritz.potentials.potential import AbstractPotential as AbstractPotential
 from ritz.potentials.potential import Potential as Potential
 from ritz.potentials.sources import AbstractPotentialSource as AbstractPotentialSource

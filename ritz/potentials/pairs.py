@@ -1,4 +1,4 @@
-"""Neighbour pairs by vesin's cell lists, on the host."""
+"""Neighbour pairs on the host, by vesin's cell lists or, in sparse structures, by a KD-tree."""
 
 import math
 
@@ -7,6 +7,7 @@ from jaxtyping import Int
 from numpy.typing import ArrayLike
 
 from ritz.extras import needs
+from ritz.potentials.sparse_pairs import is_sparse, sparse_pairs
 
 _WIDTH_STEP = 8
 
@@ -28,17 +29,27 @@ def row_places(
     return first, np.arange(len(first)) - (np.cumsum(counts) - counts)[first]
 
 
-def _vesin(
+def _search(
     positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike, reach: float, wanted: str
 ) -> list[np.ndarray]:
+    """Pairs within a finite `reach`, in any order.
+
+    Args:
+        positions: Of the atoms.
+        cell: Lattice vectors as rows.
+        pbc: Along which of them the structure is periodic.
+        reach: Largest distance.
+        wanted: "i" for the first atoms alone, "ijS" for second ones and shifts too.
+    """
     with needs("A neighbour list", "relax"):
         from vesin import NeighborList
 
+    positions, cell = np.asarray(positions, float), np.asarray(cell, float)
+    periodic = np.asarray(pbc, bool)
+    if is_sparse(positions, cell, periodic, reach):
+        return list(sparse_pairs(positions, cell, periodic, reach)[: len(wanted)])
     found = NeighborList(cutoff=reach, full_list=True).compute(
-        points=np.asarray(positions, float),
-        box=np.asarray(cell, float),
-        periodic=np.asarray(pbc, bool),
-        quantities=wanted,
+        points=positions, box=cell, periodic=periodic, quantities=wanted
     )
     return [np.asarray(x).astype(int) for x in found]
 
@@ -47,7 +58,7 @@ def most_neighbors(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, rea
     """Largest number of neighbours of an atom of a structure."""
     if math.isinf(reach):
         return len(positions) - 1
-    (first,) = _vesin(positions, cell, pbc, reach, "i")
+    (first,) = _search(positions, cell, pbc, reach, "i")
     return int(np.bincount(first, minlength=1).max())
 
 
@@ -58,6 +69,6 @@ def pairs_on_host(
     if math.isinf(reach):
         first, second = np.nonzero(~np.eye(len(positions), dtype=bool))
         return first, second, np.zeros((len(first), 3), int)
-    first, second, shifts = _vesin(positions, cell, pbc, reach, "ijS")
+    first, second, shifts = _search(positions, cell, pbc, reach, "ijS")
     order = np.lexsort((*shifts.T[::-1], second, first))
     return first[order], second[order], shifts[order]

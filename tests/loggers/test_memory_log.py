@@ -51,6 +51,17 @@ def test_runtime_log_is_called_as_netket_calls_it():
     log.flush(None)
 
 
+@pytest.mark.parametrize("make", [RuntimeLog, lambda: JsonLog("log")], ids=["memory", "json"])
+def test_closing_keeps_rows_that_were_written_by_hand(make):
+    log = make()
+    for step in range(4):
+        log.write(step, {"a": float(step)})
+    log.close()
+    assert log.data["a"].iters.tolist() == [0, 1, 2, 3]
+    log.write(4, {"b": 1.0})
+    assert log.data["a"].values.tolist() == [0, 1, 2, 3] and log.data["b"].iters.tolist() == [4]
+
+
 def test_types_grow_instead_of_cutting_values():
     log = RuntimeLog()
     for step, value in enumerate([1, 2.7, 1 + 2j]):

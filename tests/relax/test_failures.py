@@ -48,6 +48,19 @@ def test_two_atoms_at_one_place_never_converge(model, caplog):
     assert "Structure 1 (Ar8) has failed: atoms 1 (Ar) and 3 (Ar) are at one place." in caplog.text
 
 
+@pytest.mark.parametrize("cutoff", [None, 8.0])
+def test_atoms_may_fly_anywhere(cutoff):
+    """Cell lists between atoms 1e44 Angstrom apart would end the process."""
+    pair = Atoms("Ar2", positions=[[0, 0, 0], [1e-3, 0, 0]])
+    model = LennardJones(epsilon=0.01, sigma=3.4, cutoff=cutoff)
+    neighbors = "auto" if cutoff is None else "host"
+    driver = Relaxation([pair], model, NVE(dt=50.0, max_steps=20), neighbors=neighbors)
+    driver.run(60, show_progress=False)
+    assert driver.stop_message.endswith("all structures have finished (1 failed)")
+    assert driver.state.reasons[0].startswith("it has exploded to ")
+    assert np.abs(driver.state.atoms[0].positions).max() > 1e40
+
+
 def test_dynamics_that_explodes_is_stopped(caplog):
     log = RuntimeLog()
     driver = Relaxation(argons(2), lennard_jones(), NVTLangevin(300.0, dt=300.0))

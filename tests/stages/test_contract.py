@@ -1,6 +1,9 @@
 """What a class path may name: nothing else is called."""
 
+import enum
 import functools
+import importlib
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from ritz.callbacks import EarlyStopping, StopCondition
 from ritz.loggers import RuntimeLog
 from ritz.stages import Config
-from ritz.stages.contract import ContractError
+from ritz.stages.contract import ContractError, check_general
 from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
 from ritz.stages.parts import make
 
@@ -45,6 +48,9 @@ def compiled(x) -> float: return x
 def number() -> float: return 0.5
 broken = 1
 """
+
+NOT_MADE = (Exception, enum.Enum)
+"""Kinds of classes that a configuration does not make."""
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +188,22 @@ def test_parameters_without_annotation_take_what_is_of_the_field_or_of_ones_own(
     for path in ("pytest.main", "ritz.cli.main.main", "jax.jit", "tqdm.tqdm", "orjson.dumps"):
         with pytest.raises(ContractError, match=r"x.other: .* is refused: here, what Ritz, N"):
             make("x", inner("mine_attack.Mine", other=inner(path)))
+
+
+@pytest.mark.parametrize(
+    "package", ["relax", "potentials", "mlip", "callbacks", "loggers", "updates"]
+)
+def test_all_that_ritz_exports_to_make_is_taken(package):
+    exported = vars(importlib.import_module(f"ritz.{package}"))
+    kinds = {name: kind for name, kind in exported.items() if inspect.isclass(kind)}
+    offered = [
+        name
+        for name, kind in kinds.items()
+        if name[0] != "_" and not name.startswith("Abstract") and not issubclass(kind, NOT_MADE)
+    ]
+    assert offered
+    for name in offered:
+        check_general("x", f"ritz.{package}.{name}", kinds[name])
 
 
 def test_modules_that_cannot_be_imported_are_told():
