@@ -18,6 +18,7 @@ NAMES = (
     "deep",
     "logging_rows",
     "checkpoints",
+    "molecule",
     "relax",
     "relax_scaling",
     "potentials",

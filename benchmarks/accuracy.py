@@ -13,7 +13,7 @@ from typing import Any
 import netket as nk
 import optax
 
-from benchmarks import potential_accuracy
+from benchmarks import molecule_accuracy, potential_accuracy
 from benchmarks.data import has_data
 from benchmarks.report import Table, report
 from ritz.lattice import VMC
@@ -112,6 +112,7 @@ def main() -> None:
         [measure(name) for name in CASES],
     )
     report(table)
+    report(molecule_accuracy.measure())
     if has_data():
         report(potential_accuracy.measure())
     else:

@@ -16,6 +16,7 @@ PACKAGES = (
     "ritz",
     "jax",
     "netket",
+    "folx",
     "optax",
     "numpy",
     "orjson",

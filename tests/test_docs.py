@@ -9,10 +9,13 @@ import pytest
 import ritz.callbacks
 import ritz.checkpoint
 import ritz.driver
+import ritz.estimators
 import ritz.lattice
 import ritz.loggers
 import ritz.mlip
+import ritz.molecule
 import ritz.relax
+import ritz.samplers
 import ritz.stages
 import ritz.testing
 import ritz.updates
@@ -23,17 +26,20 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-LONG = ("lattice.md", "mlip.md", "relax.md", "stages.md")
+LONG = ("lattice.md", "mlip.md", "molecule.md", "relax.md", "stages.md")
 """Pages whose programs take long to compile; README has their first example."""
 
 MODULES = [
     ritz.callbacks,
     ritz.checkpoint,
     ritz.driver,
+    ritz.estimators,
     ritz.lattice,
     ritz.loggers,
     ritz.mlip,
+    ritz.molecule,
     ritz.relax,
+    ritz.samplers,
     ritz.stages,
     ritz.testing,
     ritz.updates,

@@ -45,7 +45,7 @@ class Action:
         text: What it is for, in a sentence.
         run: The function that runs it; it may return an exit status.
         takes_saved: Whether a command without `--config` takes the configuration of the run folder:
-            True or False; or the name of a setting, without which it takes it.
+            True or False; or the name of a setting or a group, without which it takes it.
     """
 
     text: str
@@ -61,7 +61,8 @@ class Action:
         if "config" in given:
             return False
         if isinstance(self.takes_saved, str):
-            return self.takes_saved not in given
+            group = f"{self.takes_saved}."
+            return not any(n == self.takes_saved or n.startswith(group) for n in given)
         return self.takes_saved
 
 
@@ -75,6 +76,7 @@ class Domain:
             and the command is `ritz NAME`.
         shares_samples: Whether several processes can share the work.
         files: The setting of the files that may stand on the command line without its name.
+        shorthands: Group of settings -> the one that is meant where the group is given one value.
         name: The name of the command in the registry.
         view: What `ritz status` and `ritz plot` show of its runs.
     """
@@ -83,5 +85,6 @@ class Domain:
     actions: Mapping[str, Action]
     shares_samples: bool = False
     files: str | None = None
+    shorthands: Mapping[str, str] = dataclasses.field(default_factory=dict)
     name: str = ""
     view: RunView = dataclasses.field(default_factory=RunView)

@@ -15,7 +15,7 @@ from ritz.cli.settings.checks import check_arguments, check_names
 from ritz.cli.settings.config_file import with_checked_files
 from ritz.cli.settings.file_arguments import with_named_files
 from ritz.cli.settings.parts import overridden, part_fields, split_overrides
-from ritz.cli.settings.spelling import underscored, whole_numbers
+from ritz.cli.settings.spelling import spelt_out, underscored, whole_numbers
 from ritz.cli.settings.suggestions import Configuration
 from ritz.cli.settings.yaml_limits import check_yaml
 
@@ -91,6 +91,7 @@ def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> 
         given = underscored(given, bare=True)
     else:
         given = [given[0], *with_named_files(given[1:], kind, domain.files)]
+    given = spelt_out(given, domain.shorthands)
     check_names(given, kind)
     rest, overrides = split_overrides(given, fields)
     rest = _with_saved_config(domain, rest, [field for field, _, _ in overrides])

@@ -28,6 +28,10 @@ class Entry:
 
 
 _ENERGY = Quantity("Energy", "energy")
+_ELECTRONS = (
+    Quantity("energy", unit="hartree"),
+    Quantity("acceptance"),
+)
 _FMAX = Quantity("fmax", "largest force", "eV/Angstrom", logarithmic=True)
 _COUNTS = ("running", "waiting", "converged", "unconverged", "failed")
 
@@ -36,6 +40,12 @@ DOMAINS = {
         "Train and evaluate wave functions on lattices, from a configuration.",
         "ritz.cli.lattice.domain",
         RunView(numbers=(_ENERGY, V_SCORE), curves=(_ENERGY, V_SCORE)),
+    ),
+    "molecule": Entry(
+        "Train and evaluate wave functions of electrons in molecules.",
+        "ritz.cli.molecule.domain",
+        RunView(numbers=_ELECTRONS, curves=_ELECTRONS, logs=("train", "pretrain")),
+        extra="molecule",
     ),
     "mlip": Entry(
         "Train, evaluate and use machine-learning interatomic potentials.",

@@ -19,7 +19,7 @@ class Stats(NamedTuple):
 
     def to_dict(self) -> Row:
         """The fields by the names of NetKet's logs."""
-        return {"Mean": self.mean, "Variance": self.variance, "Sigma": self.error_of_mean}
+        return {"Mean": self.mean, "Sigma": self.error_of_mean, "Variance": self.variance}
 
 
 def statistics(

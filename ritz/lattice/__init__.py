@@ -3,7 +3,7 @@
 from ritz.extras import needs as _needs
 
 with _needs("ritz.lattice", "lattice"):
-    from ritz.lattice.evaluation import ChainMoments as ChainMoments
+    from ritz.estimators import ChainMoments as ChainMoments
     from ritz.lattice.evaluation import Evaluation as Evaluation
     from ritz.lattice.interop import as_netket as as_netket
     from ritz.lattice.local_update import LocalUpdate as LocalUpdate

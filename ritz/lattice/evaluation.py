@@ -1,51 +1,22 @@
 """Expectation values in a fixed state."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import PyTree
 from netket.jax.sharding import shard_along_axis
 from netket.operator import AbstractOperator
 from typing_extensions import override
 
-from ritz.driver import Kernel, Proposal
 from ritz.driver.processes.consensus import is_single_process
 from ritz.driver.signatures import suggests_names
+from ritz.estimators import ChainMoments, EvaluationKernel
 from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, State
-from ritz.lattice.kernel import LatticeKernel, Settings
-
-
-class ChainMoments(NamedTuple):
-    """Moments of one quantity in each chain, over all steps."""
-
-    count: Int[Array, ""]
-    """Number of values in each chain."""
-    mean: Float[Array, " n_chains"]
-    m2: Float[Array, " n_chains"]
-    """The sum of the squares of the deviations from `mean`."""
-
-    @classmethod
-    def empty(cls, n_chains: int) -> "ChainMoments":
-        """Moments of no values, distributed over devices as the chains are."""
-        mean, m2 = (shard_along_axis(jnp.zeros(n_chains), axis=0) for _ in range(2))
-        return cls(jnp.zeros((), int), mean, m2)
-
-    def with_values(self, values: Float[Array, "n_chains n"]) -> "ChainMoments":
-        """The moments with more values added (Chan, Golub, LeVeque 1983, eq. 2.1)."""
-        n_new = values.shape[1]
-        mean = jnp.mean(values, axis=1)
-        m2 = jnp.sum((values - mean[:, None]) ** 2, axis=1)
-        count, shift = self.count + n_new, mean - self.mean
-        return ChainMoments(
-            count,
-            self.mean + shift * n_new / count,
-            self.m2 + m2 + shift**2 * self.count * n_new / count,
-        )
+from ritz.lattice.kernel import Settings
 
 
 class EvaluationCarry(NamedTuple):
@@ -56,40 +27,6 @@ class EvaluationCarry(NamedTuple):
     sampler_state: PyTree
     moments: dict[str, ChainMoments]
     watch: Watch
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class EvaluationKernel(Kernel):
-    """Evaluation = sampling + local values; only the chains move."""
-
-    inner: LatticeKernel
-    loss_name: str = dataclasses.field(default="Energy", metadata={"static": True})
-
-    @override
-    def sample(self, carry: EvaluationCarry) -> tuple[EvaluationCarry, PyTree]:
-        return self.inner.sample(carry)
-
-    @override
-    def propose(self, carry: EvaluationCarry, batch: Array) -> tuple[EvaluationCarry, Proposal]:
-        stats, _, energies, _ = self.inner.evaluate(carry, batch)
-        observed = self.inner.observe(carry, batch)
-        carry, metrics = self.inner.metrics(carry, batch, stats)
-        metrics |= {name: found for name, (found, _) in observed.items()}
-        if carry.moments:
-            values = {self.loss_name: energies.reshape(batch.shape[:-1])}
-            values |= {name: inner for name, (_, inner) in observed.items()}
-            moments = {
-                name: carry.moments[name].with_values(jnp.real(inner))
-                for name, inner in values.items()
-                if inner is not None
-            }
-            carry = carry._replace(moments=moments)
-        return carry, Proposal(stats, (), metrics)
-
-    @override
-    def apply(self, carry: EvaluationCarry, update: tuple[()]) -> EvaluationCarry:
-        return carry
 
 
 class Evaluation(LatticeDriver):
@@ -144,7 +81,8 @@ class Evaluation(LatticeDriver):
             state: Any = variational_state
             n_chains = state.sampler.n_batches
             names = (loss_name, *self._observables)
-            self._moments = {name: ChainMoments.empty(n_chains) for name in names}
+            sharding = shard_along_axis(jnp.zeros(n_chains), axis=0).sharding
+            self._moments = {name: ChainMoments.empty(n_chains, sharding) for name in names}
 
     @property
     @override
@@ -161,8 +99,9 @@ class Evaluation(LatticeDriver):
             energy_offset=self.energy_offset,
             single_scores=False,
             flips=self._flips,
+            loss_name=self.loss_name,
         )
-        return EvaluationKernel(self._lattice_kernel(settings), self.loss_name)
+        return EvaluationKernel(self._lattice_kernel(settings))
 
     @property
     @override

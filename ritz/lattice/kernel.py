@@ -89,6 +89,8 @@ class Settings:
     """Whether derivatives of log psi are computed in single precision."""
     flips: Flips | None = None
     """Hamiltonian and local update, for local energies without the model; None for others."""
+    loss_name: str = "Energy"
+    """Name of the energy in rows."""
 
 
 class LatticeKernel(Kernel):
@@ -133,6 +135,19 @@ class LatticeKernel(Kernel):
     ) -> dict[str, Array]:
         """Doubts about the samples; none for a full sum."""
         return {}
+
+    def estimate(
+        self, carry: Carry, batch: PyTree
+    ) -> tuple[Carry, nk.stats.Stats, Row, dict[str, Array]]:
+        """Estimate everything, see `ritz.estimators.EstimatingKernel`."""
+        stats, _, energies, probabilities = self.evaluate(carry, batch)
+        observed = self.observe(carry, batch)
+        carry, metrics = self.metrics(carry, batch, stats)
+        metrics |= {name: found for name, (found, _) in observed.items()}
+        values = {name: inner for name, (_, inner) in observed.items() if inner is not None}
+        if probabilities is None:  # samples, of which chains are known
+            values[self.settings.loss_name] = energies.reshape(batch.shape[:-1])
+        return carry, stats, metrics, values
 
     @override
     def propose(self, carry: LatticeCarry, batch: Array) -> tuple[LatticeCarry, Proposal]:

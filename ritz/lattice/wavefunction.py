@@ -97,6 +97,11 @@ class LatticeWavefunction(AbstractWavefunction):
         self, parts: StageParts, rngs: Key[Array, ""], params: PyTree = None
     ) -> AbstractDriver:
         state_key, rule_key = jax.random.split(rngs)
+        if parts.loss_grads is not None:
+            raise ValueError(
+                "loss_grads: local energies on lattices are not clipped; leave it out, or give the "
+                "name of an estimator."
+            )
         observables = dict(parts.estimators)
         hamiltonian = observables.pop(str(parts.loss))
         return VMC(

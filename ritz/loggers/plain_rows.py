@@ -1,10 +1,12 @@
 """Rows of plain floats, gathered to be written together."""
 
+import operator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from ritz.driver.rows import fields_of
 from ritz.types import Row, Value
 
 
@@ -28,6 +30,7 @@ class PlainRows:
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
         self._kinds: tuple[type, ...] = ()
+        self._fields: list[tuple[str, ...]] = []
         self._steps: list[int] = []
         self._values: list[float] = []
         """All values in one list: objects that the garbage collector must follow would cost."""
@@ -39,6 +42,7 @@ class PlainRows:
             return
         plain = all(type(k) is str for k in row) and all(map(_is_plain, row.values()))
         self._names, self._kinds = (tuple(row), kinds) if plain else ((), ())
+        self._fields = [tuple(fields_of(value) or ("value",)) for value in row.values()]
 
     def add(self, step: int, row: Row) -> bool:
         """Take the row, if it is as expected; whether it was."""
@@ -80,8 +84,7 @@ class PlainRows:
         table = np.array(self._values, float).reshape(len(self._steps), -1)
         columns_left = iter(np.ascontiguousarray(table.T))
         columns = {}
-        for name, kind in zip(self._names, self._kinds, strict=True):
-            fields = ("value",) if kind is float else kind._fields  # type: ignore[attr-defined]
+        for name, fields in zip(self._names, self._fields, strict=True):
             columns[name] = {field: next(columns_left) for field in fields}
         gathered = Gathered(np.array(self._steps), columns)
         self._steps, self._values = [], []
@@ -89,4 +92,9 @@ class PlainRows:
 
 
 def _is_plain(value: Value) -> bool:
-    return type(value) is float or (hasattr(value, "_fields") and set(map(type, value)) == _FLOATS)
+    if type(value) is float:
+        return True
+    if not hasattr(value, "_fields") or set(map(type, value)) != _FLOATS:
+        return False
+    named = fields_of(value) or {}
+    return len(named) == len(value) and all(map(operator.is_, named.values(), value))

@@ -15,6 +15,12 @@ with _needs("ritz.molecule", "molecule"):
     from ritz.molecule.networks.ferminet import FermiNet as FermiNet
     from ritz.molecule.networks.psiformer import Psiformer as Psiformer
     from ritz.molecule.networks.slater_network import SlaterNetwork as SlaterNetwork
+    from ritz.molecule.orbitals import Orbitals as Orbitals
+    from ritz.molecule.orbitals import hartree_fock as hartree_fock
+    from ritz.molecule.orbitals import slater_orbitals as slater_orbitals
+    from ritz.molecule.pretraining import Pretraining as Pretraining
+    from ritz.molecule.stage_wavefunction import MoleculeWavefunction as MoleculeWavefunction
+    from ritz.molecule.stage_wavefunction import PretrainWorkStage as PretrainWorkStage
     from ritz.molecule.state import ElectronState as ElectronState
     from ritz.molecule.vmc import VMC as VMC
     from ritz.molecule.wavefunction import LogPsi as LogPsi

@@ -121,9 +121,9 @@ class MoleculeDriver(OwnPrecision):
             number = jnp.dtype(dtype)
             begin = electrons
             if begin is None:
-                begin = initial_electrons(molecule, n_walkers, _host_seed(of_walkers))
-            walkers = _walkers(begin, molecule, n_walkers, number)
-            params = _parameters(wavefunction, params, of_params, walkers[0])
+                begin = initial_electrons(molecule, n_walkers, host_seed(of_walkers))
+            walkers = shared_out(begin, molecule, n_walkers, number)
+            params = first_parameters(wavefunction, params, of_params, walkers[0])
             log_psi = wave_function(wavefunction, params, molecule.n_electrons, dtype)
             sampler_state = sampler.init(of_walkers, log_psi, params, walkers)
         state = ElectronState(molecule, log_psi, params, sampler_state)
@@ -220,12 +220,12 @@ def _checked(estimators: Mapping[str, object] | None) -> Mapping[str, object]:
     return estimators
 
 
-def _host_seed(key: Array) -> int:
+def host_seed(key: Array) -> int:
     """A seed for NumPy from a random key."""
     return zlib.crc32(jax.random.key_data(key).tobytes())
 
 
-def _walkers(electrons: Any, molecule: Molecule, n_walkers: int, number: Any) -> Array:
+def shared_out(electrons: Any, molecule: Molecule, n_walkers: int, number: Any) -> Array:
     """The initial positions, shared out over the devices.
 
     Raises:
@@ -250,7 +250,13 @@ def _walkers(electrons: Any, molecule: Molecule, n_walkers: int, number: Any) ->
     return jax.device_put(walkers, sharding)
 
 
-def _parameters(wavefunction: Any, params: PyTree, key: Array, electrons: Array) -> PyTree:
+def first_parameters(wavefunction: Any, params: PyTree, key: Array, electrons: Array) -> PyTree:
+    """`params`, or those that a flax module draws.
+
+    Raises:
+        ValueError: If there are none.
+        TypeError: If it is no wave function.
+    """
     if params is not None:
         return jax.tree.map(jnp.asarray, params)
     if isinstance(wavefunction, nn.Module):

@@ -3,7 +3,7 @@
 import io
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +13,9 @@ from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
+from ritz.estimators.chain_moments import ChainMoments
 from ritz.folders.files import atomic_write
-from ritz.stages.statistics import r_hat, series_statistics
+from ritz.stages.statistics import drift, r_hat, series_statistics
 from ritz.types import Row, State
 from ritz.wording import counted
 
@@ -25,11 +26,11 @@ FILE = "digest.npz"
 HIGHEST_R_HAT = 1.1
 """R-hat above which the chains of a whole evaluation disagree."""
 
+LARGEST_DRIFT = 4.5
+"""Drift above which an evaluation was not in equilibrium."""
+
 MOST_SUSPECT = 0.01
 """The fraction of suspect steps above which an evaluation is suspect."""
-
-ChainMoments = tuple[int | jax.Array, np.ndarray, np.ndarray]
-"""Samples of each chain, means of the chains, and sums of squared deviations from them."""
 
 
 class Estimate(NamedTuple):
@@ -51,6 +52,8 @@ class Estimate(NamedTuple):
     """Whether the run is long enough for its correlations."""
     suspect: str = ""
     """Doubts about mean and error, such as "acceptance, r_hat"; empty if there are none."""
+    drift: float = math.nan
+    """Difference of the means of the second and the first half, in standard errors."""
 
 
 class Digest(AbstractCallback):
@@ -128,9 +131,9 @@ class Digest(AbstractCallback):
                     f"{name!r} is to be averaged but not logged; this run logs: "
                     f"{', '.join(log_data)}."
                 )
-            mean, variance = _parts(log_data[name]) or (math.nan, math.nan)
-            self._means.setdefault(name, []).append(mean)
-            self._variances.setdefault(name, []).append(variance)
+            for entry, mean, variance in _entries(name, log_data[name]):
+                self._means.setdefault(entry, []).append(mean)
+                self._variances.setdefault(entry, []).append(variance)
         self.names = names
         self._steps.append(step)
         if "suspect" in log_data:
@@ -154,7 +157,8 @@ class Digest(AbstractCallback):
         for name, column in self._means.items():
             means, variances = np.array(column), np.array(self._variances[name])
             series = series_statistics(means)
-            count, chains, m2 = known.get(name, (0, np.zeros(0), np.zeros(0)))
+            count, *of_chains = known.get(name, (0, np.zeros(0), np.zeros(0)))
+            chains, m2 = map(np.asarray, of_chains)
             disagreement = r_hat(int(count), chains, m2)
             found[name] = Estimate(
                 mean=series.mean,
@@ -165,12 +169,13 @@ class Digest(AbstractCallback):
                 n_steps=len(means),
                 n_samples=int(count) * len(chains),
                 reliable=series.reliable,
-                suspect=self._mark(disagreement),
+                drift=(change := drift(means)),
+                suspect=self._mark(disagreement, change),
             )
         return found
 
-    def _mark(self, disagreement: float) -> str:
-        """Doubts about single steps, if there are many, and about all chains."""
+    def _mark(self, disagreement: float, change: float) -> str:
+        """Doubts about single steps, if there are many, about all chains, and about equilibrium."""
         counts: dict[str, int] = {}
         for mark in self._suspects.values():
             for name in mark.split(", "):
@@ -178,6 +183,8 @@ class Digest(AbstractCallback):
         names = {name for name, n in counts.items() if n > MOST_SUSPECT * len(self._steps)}
         if disagreement > HIGHEST_R_HAT:
             names.add("r_hat")
+        if abs(change) > LARGEST_DRIFT:
+            names.add("drift")
         return ", ".join(sorted(names))
 
     @override
@@ -234,12 +241,23 @@ def read_digest(path: str | Path) -> dict[str, Estimate]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is no digest: {error}") from error
     names = dict.fromkeys(key.rpartition(".")[0] for key in fields)
-    return {n: Estimate(**{f: fields[f"{n}.{f}"] for f in Estimate._fields}) for n in names}
+    known = Estimate._fields
+    return {
+        n: Estimate(**{f: fields[f"{n}.{f}"] for f in known if f"{n}.{f}" in fields}) for n in names
+    }
 
 
-def _parts(value: object) -> tuple[float, float] | None:
+def _parts(value: object) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean and variance of a logged value; None for values without a mean."""
     mean, variance = getattr(value, "mean", None), getattr(value, "variance", None)
     if mean is None or variance is None or callable(mean):
         return None
-    return float(np.real(mean)), float(np.real(variance))
+    return np.real(np.asarray(mean)), np.real(np.asarray(variance))
+
+
+def _entries(name: str, value: object) -> Iterator[tuple[str, float, float]]:
+    """Name, mean and variance of a quantity, or of each component of an array: "forces[0,2]"."""
+    mean, variance = _parts(value) or (np.asarray(math.nan), np.asarray(math.nan))
+    for index in np.ndindex(np.shape(mean)):
+        place = f"[{','.join(map(str, index))}]" if index else ""
+        yield f"{name}{place}", float(mean[index]), float(variance[index])

@@ -13,11 +13,12 @@ from typing_extensions import override
 
 from ritz.driver import AbstractDriver, StopReason
 from ritz.driver.callback import AbstractCallback
+from ritz.estimators.chain_moments import ChainMoments
+from ritz.estimators.clipping import LossAndGrad
 from ritz.loggers import CSVLog, JsonLog
 from ritz.stages.base import StageAbort, WorkStage, WorkStageConfig
 from ritz.stages.config import Config
 from ritz.stages.contracts import CALLBACK, WRITER
-from ritz.stages.digest import ChainMoments
 from ritz.types import Settings
 
 _logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class StageParts:
     estimators: Parts
     loss: str | None = None
     """The name of the estimator that is minimised."""
+    loss_grads: LossAndGrad | None = None
+    """How local losses become loss and gradient; None for the domain's way."""
     optimizer: Any = None
     optimizer_options: Settings = dataclasses.field(default_factory=dict)
     cfg: Config = dataclasses.field(default_factory=Config)
@@ -172,18 +175,29 @@ class SamplingStage(WorkStage):
 
         Args:
             rngs: A random key for parameters and chains.
-            **kwargs: `params`, to start from; drawn by default.
+            **kwargs: `params`, to start from, and `batched_data`, where chains begin, such as those
+                of the state of the stage before; drawn by default.
 
         Raises:
             TypeError: For other arguments.
         """
-        params = kwargs.pop("params", None)
+        params, batched_data = kwargs.pop("params", None), kwargs.pop("batched_data", None)
         if kwargs:
             raise TypeError(
-                f"create_state takes params, but {', '.join(kwargs)} was given to {self.name}."
+                f"create_state takes params and batched_data, but {', '.join(kwargs)} was given to "
+                f"{self.name}."
             )
         self._driver = self._new_driver(rngs, params)
-        return self.state_of(self._driver)
+        state = self.state_of(self._driver)
+        if batched_data is None:
+            return state
+        shapes = jax.tree.map(lambda x: x.shape, (state.batched_data, batched_data))
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"batched_data has the shape {shapes[1]}, but stage {self.name} has chains of the "
+                f"shape {shapes[0]}; give both stages the same numbers, or leave it out."
+            )
+        return state._replace(batched_data=batched_data)
 
     @override
     def driver(self, state: PyTree, rngs: jax.Array) -> AbstractDriver:

@@ -9,6 +9,8 @@ from jaxtyping import Float
 _WINDOW = 5.0
 """The window over which correlations are summed, in autocorrelation times (Sokal 1996)."""
 _FEWEST_BLOCKS = 4
+_ROUNDING = 1e-12
+"""Changes below this fraction of the values are rounding errors."""
 
 
 class SeriesStatistics(NamedTuple):
@@ -79,6 +81,25 @@ def autocorrelation_time(series: Float[np.ndarray, " n"]) -> float:
     beyond = np.arange(n) >= _WINDOW * times
     # Anticorrelated values may bring the sum below zero, which no time is.
     return max(float(times[np.argmax(beyond) if np.any(beyond) else n - 1]), 1 / n)
+
+
+def drift(series: Float[np.ndarray, " n"]) -> float:
+    """Difference of the means of the second and the first half, in standard errors.
+
+    Both errors are those of `blocking_error`. Above 4 or so the series was not in equilibrium (the
+    test of Geweke, 1992, with halves); NaN for series that are too short for an error.
+    """
+    values = np.asarray(series, float)
+    half = len(values) // 2
+    if half < 2:
+        return math.nan
+    errors, are_long = zip(*map(blocking_error, (values[:half], values[half:])), strict=True)
+    if not all(are_long):
+        return math.nan
+    change, error = float(np.mean(values[half:]) - np.mean(values[:half])), math.hypot(*errors)
+    if abs(change) <= _ROUNDING * float(np.max(np.abs(values))):
+        return 0.0
+    return change / error if error > 0 else math.inf
 
 
 def r_hat(

@@ -14,6 +14,7 @@ from ritz.checks import check_choice
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.divergence import POLICIES
+from ritz.estimators.clipping import LossAndGrad
 from ritz.stages.base import WorkStageConfig
 from ritz.stages.contract import ContractError
 from ritz.stages.contracts import OPTIMIZER, is_schedule
@@ -131,6 +132,7 @@ class VMCStageBuilder(SamplingStageBuilder):
         self._optimizer: object = None
         self._optimizer_options: Settings = {}
         self._loss: str | None = None
+        self._loss_grads: LossAndGrad | None = None
 
     def configure_optimizer(
         self, *, default: object, f_log_psi: LogAmplitude, **kwargs: Any
@@ -174,14 +176,20 @@ class VMCStageBuilder(SamplingStageBuilder):
         return optimizer
 
     def configure_loss_grads(
-        self, loss_grads: str | None = None, *, f_log_psi: LogAmplitude
+        self,
+        loss_grads: str | LossAndGrad | type[LossAndGrad] | None = None,
+        *,
+        f_log_psi: LogAmplitude,
+        loss: str | None = None,
     ) -> None:
-        """Set the estimator that is minimised.
+        """Set the estimator that is minimised, and how it becomes a gradient.
 
         Args:
-            loss_grads: The name of the estimator whose mean is the loss; by default "total",
-                "energy" or "Energy", or the only one there is.
+            loss_grads: A `LossAndGrad`, which says how local losses are clipped, or the class with
+                its defaults, in domains that have it (molecules). A name is taken as `loss`.
             f_log_psi: `(params, samples) -> log psi`, whose derivatives give the gradient.
+            loss: The name of the estimator whose mean is the loss; by default "total", "energy" or
+                "Energy", or the only one there is.
 
         Raises:
             ValueError: If `configure_estimators` was not called before, or there is no such
@@ -192,25 +200,26 @@ class VMCStageBuilder(SamplingStageBuilder):
                 "configure_loss_grads needs to know what there is; call configure_estimators(...) "
                 "first."
             )
+        if isinstance(loss_grads, str):
+            loss, loss_grads = loss_grads, None
+        self._loss_grads = loss_grads() if isinstance(loss_grads, type) else loss_grads
         known = list(self._estimators)
-        if loss_grads is None:
+        if loss is None:
             standard = [name for name in STANDARD_LOSS if name in known]
             if not standard and len(known) > 1:
                 raise ValueError(
                     f"which of the estimators {', '.join(known)} is the loss? Give "
-                    f"loss_grads={known[0]!r}."
+                    f"loss={known[0]!r}."
                 )
-            loss_grads = standard[0] if standard else known[0]
-        if loss_grads not in known:
-            raise ValueError(
-                f"there is no estimator {loss_grads!r}; there are: {', '.join(known)}."
-            )
+            loss = standard[0] if standard else known[0]
+        if loss not in known:
+            raise ValueError(f"there is no estimator {loss!r}; there are: {', '.join(known)}.")
         if f_log_psi != self._f_log_amplitude:
             raise ValueError(
                 "f_log_psi must be the function that is sampled; give configure_loss_grads and "
                 "configure_sample_plan the same one."
             )
-        self._loss = loss_grads
+        self._loss = loss
 
     def ensure_configured(self) -> None:
         """Fill in missing parts and check all.
@@ -235,7 +244,7 @@ class VMCStageBuilder(SamplingStageBuilder):
         """
         self.ensure_configured()
         parts = self._parts()
-        parts.loss = self._loss
+        parts.loss, parts.loss_grads = self._loss, self._loss_grads
         parts.optimizer, parts.optimizer_options = self._optimizer, self._optimizer_options
         return VMCWorkStage(
             parts, self.wavefunction, self.name, self._writers or (), self._callbacks or ()

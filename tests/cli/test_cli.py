@@ -104,10 +104,13 @@ BAD = {
     "flag": (["plot", "ok.csv", "--quantty=x"], "did you mean --quantity? (see ritz plot --help)"),
     "no run": (["status"], "ritz: runs must be given (see ritz status --help)"),
     "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
-    "no command": ([], "a command: demo, plot, status, lattice, mlip, relax (see ritz --help)"),
+    "no command": (
+        [],
+        "a command: demo, plot, status, lattice, molecule, mlip, relax (see ritz --help)",
+    ),
     "unknown command": (
         ["paint"],
-        "there are: demo, plot, status, lattice, mlip, relax. (see ritz",
+        "there are: demo, plot, status, lattice, molecule, mlip, relax. (see ritz",
     ),
     "wrong command": (["statsu"], "ritz: statsu: there is no such command; did you mean status?"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),

@@ -67,7 +67,7 @@ def test_statistics_of_independent_values():
     stats = statistics(values)
     assert (stats.mean, stats.variance) == (3.0, 3.5)
     np.testing.assert_allclose(stats.error_of_mean, np.sqrt(3.5 / 4))
-    assert list(stats.to_dict()) == ["Mean", "Variance", "Sigma"]
+    assert list(stats.to_dict()) == ["Mean", "Sigma", "Variance"]
     weighted = statistics(jnp.asarray([1.0, 5.0]), jnp.asarray([0.75, 0.25]))
     assert (weighted.mean, weighted.variance) == (2.0, 3.0)
 

@@ -172,3 +172,22 @@ def test_hooks_that_a_subclass_adds_are_called_at_all_steps_of_blocks(tmp_path, 
 
 def raising_stop(step, log_data, driver):
     raise StopRun("at once")
+
+
+class Named(NamedTuple):
+    """Statistics whose logged names differ from their fields."""
+
+    mean: float
+    error: float
+
+    def to_dict(self):
+        return {"Mean": self.mean, "Sigma": self.error}
+
+
+def test_gathered_rows_have_the_names_that_statistics_give_themselves():
+    log = RuntimeLog()
+    log.write(0, {"a": Named(1.0, 0.5), "b": 2.0})
+    for step in (1, 2):
+        log.write(step, {"a": Named(float(step), 0.5), "b": 2.0})
+    assert log.data["a"]["Mean"].tolist() == [1.0, 1.0, 2.0]
+    assert log.data["a"]["Sigma"].tolist() == [0.5] * 3

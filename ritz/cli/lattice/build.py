@@ -4,21 +4,21 @@ import dataclasses
 import math
 from typing import Any
 
+from typing_extensions import override
+
 from ritz.checks import check_count
 from ritz.cli.lattice.config import CONTRACTS, SHORT_NAMES, Evaluate, LatticeRun, Train
 from ritz.cli.messages import under
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.parts import Part
+from ritz.cli.stage_command import BUILDING, StageBuilder
 from ritz.stages.base import WorkStage
 from ritz.types import Settings
-
-BUILDING = (ValueError, TypeError, ArithmeticError)
-"""The errors of what is built with wrong arguments."""
 
 _PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
 
 
-class Builder:
+class Builder(StageBuilder):
     """Builds what a configuration describes.
 
     Args:
@@ -63,8 +63,18 @@ class Builder:
         builder.configure_writers(None if given.loggers is None else loggers)
         builder.configure_callbacks(_PARTS.made_list(f"{name}.callbacks", given.callbacks))
 
+    @property
+    @override
+    def system_text(self) -> str:
+        return str(self.system.hamiltonian)
+
+    @property
+    @override
+    def exact(self) -> float | None:
+        return self.system.exact
+
+    @override
     def train(self) -> WorkStage:
-        """The stage that minimises the energy, as `train` configures it."""
         from ritz.stages import VMCWorkStage
 
         given = self.run.train
@@ -83,8 +93,8 @@ class Builder:
             )
         return builder.build()
 
+    @override
     def evaluate(self) -> WorkStage:
-        """The stage that estimates observables at fixed parameters, as `evaluate` configures it."""
         from ritz.stages import EvaluationWorkStage
 
         settings = _plain(self.run.evaluate)

@@ -1,25 +1,32 @@
 """`ritz lattice`: train and evaluate wave functions on lattices."""
 
-import logging
-import math
-from typing import Any
+from typing import Any, ClassVar
 
-from ritz.checks import check_seed
-from ritz.cli.command_run import CommandRun, in_folder, say_dry
+from typing_extensions import override
+
+from ritz.cli.command_run import CommandRun
 from ritz.cli.domain import Action, Domain, Invocation
-from ritz.cli.lattice.build import BUILDING, Builder
+from ritz.cli.lattice.build import Builder
 from ritz.cli.lattice.config import LatticeRun
-from ritz.cli.messages import under
-from ritz.cli.result_text import value_text
-from ritz.cli.results import facts, saved_loss
-from ritz.cli.settings.yaml_text import load_yaml
-from ritz.driver.processes.consensus import agree
+from ritz.cli.stage_command import StageCommand, run_stages
 from ritz.types import Settings
-from ritz.wording import counted
 
-_logger = logging.getLogger("ritz")
 
-_NO_RESULT = ("FAILED", "DIVERGED")
+class _LatticeCommand(StageCommand):
+    """A command of `ritz lattice`."""
+
+    energy: ClassVar[str] = "Energy"
+
+    @override
+    def beginning(self, key: Any) -> Settings:
+        state = self.trained_state() if self.evaluates else None
+        return {} if state is None else {"params": state.params}
+
+
+def _command(call: Invocation, running: CommandRun) -> StageCommand:
+    import ritz.lattice  # noqa: F401
+
+    return _LatticeCommand(call, running, Builder(call.config))
 
 
 def run(call: Invocation) -> None:
@@ -30,158 +37,7 @@ def run(call: Invocation) -> None:
         SystemExit: See `WorkStage.run`.
         FolderInUseError: If another run goes on in the folder.
     """
-    import jax
-
-    if call.distributed:
-        jax.distributed.initialize()  # before anything else looks for devices
-    import ritz.lattice  # noqa: F401
-
-    with in_folder(call) as running:
-        _LatticeCommand(call, running).run()
-
-
-class _LatticeCommand:
-    """A command of `ritz lattice`, `train` or `evaluate`.
-
-    Args:
-        call: The command.
-        running: The command in its folder.
-    """
-
-    def __init__(self, call: Invocation, running: CommandRun):
-        self.call, self.running = call, running
-        self.evaluates = call.action == "evaluate"
-        self.seed = check_seed("seed", call.config.seed)
-        self.builder = Builder(call.config)
-        self.stage = getattr(self.builder, call.action)()
-
-    def run(self) -> None:
-        """Run the stage, and report the result."""
-        import jax
-
-        from ritz.stages import RunContext
-
-        call, stage, running = self.call, self.stage, self.running
-        keys = jax.random.split(jax.random.key(self.seed), 4)
-        create_key, run_key = keys[2:] if self.evaluates else keys[:2]
-        params = self._trained_parameters() if self.evaluates else None
-        with under(f"{call.action}: ", BUILDING):
-            state = stage.create_state(create_key, params=params)
-        if self.evaluates and not call.dry_run:
-            if running.is_first_process:
-                self._set_aside_old(state)
-            agree(False)  # the others wait until that is done
-        running.check_seed(self.seed)
-        if call.dry_run:
-            self._say_dry(state)
-            return
-        context = RunContext(
-            running.folder,
-            options={"show_progress": call.progress},
-            configuration=load_yaml(call.text),
-        )
-        stage.callbacks = (*stage.callbacks, *running.callbacks())
-        with running.recorded(self._summarise):
-            stage.run(state, context, run_key)
-        if running.is_first_process:
-            self._report()
-
-    def _say_dry(self, state: Any) -> None:
-        import jax
-
-        n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
-        say_dry(
-            self.call,
-            str(self.builder.system.hamiltonian),
-            counted(n_parameters, "parameter"),
-            f"{counted(self.stage.config.iterations, 'step')}; everything can be built",
-        )
-
-    def _set_aside_old(self, state: Any) -> None:
-        """Move away an evaluation of other parameters, so that this one begins anew."""
-        from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, read_manifest
-        from ritz.driver.description import describe
-
-        saved = CheckpointFolder(self.running.checkpoints)
-        entries = saved.entries()
-        if not entries:
-            return
-        try:
-            settings = read_manifest(entries[-1].path)["settings"]
-        except CheckpointError:
-            return  # what is damaged is dealt with when the run begins
-        present = describe({"parameters": state.params})
-        if any(settings.get(name) != text for name, text in present.items()):
-            _logger.info(
-                "The wave function was trained since its last evaluation: evaluating anew."
-            )
-            for entry in entries:
-                saved.set_aside(entry)
-
-    def _trained_parameters(self) -> Any:
-        """Parameters and samples of the newest checkpoint of the training."""
-        import jax
-
-        from ritz.checkpoint import CheckpointError, load
-
-        stage, folder = self.builder.train(), self.running.folder
-        try:
-            driver = stage.driver(stage.create_state(jax.random.key(0)), jax.random.key(0))
-            step = load(folder / "checkpoints" / "train", driver)
-        except CheckpointError as error:
-            if self.call.dry_run:
-                return None
-            raise ValueError(
-                f"evaluate needs a trained wave function in {folder}; run `ritz lattice train "
-                f"folder={folder}` first ({error})"
-            ) from error
-        _logger.info("Evaluating the parameters after %s of training.", counted(step, "step"))
-        return driver.parameters
-
-    def _report(self) -> None:
-        """Write the summary and the picture, and say what came out."""
-        result, action = self._summarise(), self.call.action
-        iterations = getattr(self.call.config, action).iterations
-        lines = [self.running.how_it_went(f"{action}.iterations", iterations, result)]
-        if self.evaluates:
-            energy = f"{result['energy']:.8g}"
-            shown = value_text(energy, result["error"], result.get("suspect", ""))
-            lines.append(f"energy        {shown}")
-            if "relative_error" in result:
-                lines.append(f"exact         {self.builder.system.exact:.8g}")
-                lines.append(f"relative error {result['relative_error']:.1e}")
-        if (self.running.folder / "train.log").is_file():
-            lines += self.running.picture("energy.png")
-        self.running.say(*lines)
-
-    def _summarise(self) -> Settings:
-        """Write what is known of the run into the summary, and return the result."""
-        result, exact = self._result(), self.builder.system.exact
-        if exact is None:
-            return self.running.summarise(result)
-        if result["energy"] is not None and math.isfinite(result["energy"]):
-            result["relative_error"] = abs(result["energy"] - exact) / abs(exact)
-        return self.running.summarise(result, exact=exact)
-
-    def _result(self) -> Settings:
-        """The energy: that of the last saved step, or of the whole evaluation."""
-        checkpoints = self.running.checkpoints
-        if facts(checkpoints)["stop_reason"] in _NO_RESULT:
-            return {"energy": math.nan, "error": math.nan}  # nothing that looks like a result
-        energy = self._digested() if self.evaluates else None
-        if energy is None:
-            return saved_loss(checkpoints)
-        result = {"energy": energy.mean, "error": energy.error, "r_hat": energy.r_hat}
-        return {**result, "suspect": energy.suspect} if energy.suspect else result
-
-    def _digested(self) -> Any:
-        """The energy in the digest; None if there is none."""
-        from ritz.stages import read_digest
-
-        try:
-            return read_digest(self.running.folder)["Energy"]
-        except (ValueError, KeyError):
-            return None
+    run_stages(call, _command)
 
 
 DOMAIN = Domain(

@@ -5,6 +5,7 @@ numbers may be written as 1e5.
 """
 
 import dataclasses
+import os
 import re
 import types
 import typing
@@ -35,6 +36,25 @@ def underscored(arguments: Sequence[str], bare: bool) -> list[str]:
             name = name[:start] + name[start:].replace("-", "_")
         found.append(name + equals + value)
         awaits_value = option and not equals and name[2:] not in FLAGS
+    return found
+
+
+def spelt_out(arguments: Sequence[str], shorthands: Mapping[str, str]) -> list[str]:
+    """A command line with `a.b=c` for `a=c`, where a is a group that stands for its setting b.
+
+    Mappings, which have the settings of the whole group, and files stay as they are.
+
+    Args:
+        arguments: The command line.
+        shorthands: Group -> setting.
+    """
+    found: list[str] = []
+    for token in arguments:
+        name, equals, value = token.partition("=")
+        meant = shorthands.get(name.lstrip("-"))
+        if equals and meant is not None and not (value.startswith("{") or os.path.isfile(value)):
+            name = f"{name}.{meant}"
+        found.append(f"{name}{equals}{value}")
     return found
 
 

@@ -21,9 +21,9 @@ class Forces(AbstractEstimator):
     """Hellmann-Feynman forces on the nuclei, in hartree/bohr, with a finite variance.
 
     The bare electric field, Z x / r^3, has an infinite variance. Adding the local value of
-    (H - E) Q psi / psi with Q = -Z x / r, whose mean is zero for exact wave functions, leaves
+    (H - E_L) Q psi / psi with Q = -Z x / r, whose mean is zero as H is Hermitian, leaves
     Z grad(x / r) . grad log psi (Assaraf and Caffarel, J. Chem. Phys. 119, 10536, 2003, eqs. 15 to
-    18). They are forces of the exact energy as far as the wave function is exact; Pulay's terms
+    18). They are the derivatives of the energy as far as the wave function is exact: Pulay's terms
     are left out.
 
     Args:

@@ -52,6 +52,11 @@ class FermiNet(SlaterNetwork):
 
     hidden: Sequence[tuple[int, int]] = ((256, 32),) * 4
 
+    def __post_init__(self) -> None:
+        """Make the widths hashable, as lists in YAML are not."""
+        object.__setattr__(self, "hidden", tuple(tuple(pair) for pair in self.hidden))
+        super().__post_init__()
+
     @override
     def make_layers(self) -> None:
         self.single_layers = [_Mixing(width, self.dtype) for width, _ in self.hidden]

@@ -1,0 +1,228 @@
+"""Builds what the configuration of a run on a molecule describes."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from ritz.checks import check_choice, check_count
+from ritz.cli.messages import under
+from ritz.cli.molecule.config import (
+    CONTRACTS,
+    SHORT_NAMES,
+    Evaluate,
+    MoleculeRun,
+    Pretrain,
+    Sampling,
+    System,
+    Train,
+)
+from ritz.cli.settings.part_factory import PartFactory
+from ritz.cli.stage_command import BUILDING, StageBuilder
+from ritz.stages.base import WorkStage, WorkStageConfig
+from ritz.types import Settings
+
+_PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+
+PRESETS = ("auto", "small", "ferminet", "psiformer")
+_FEW = 6
+"""Largest number of electrons for which the small network is the default."""
+
+ORBITALS = "orbitals.npz"
+"""File of the run folder with the orbitals of the mean field."""
+
+
+class Builder(StageBuilder):
+    """Builds what a configuration describes.
+
+    Args:
+        run: The configuration.
+
+    Raises:
+        ValueError: If a part of it is wrong: one line that names the key.
+    """
+
+    def __init__(self, run: MoleculeRun):
+        from ritz.molecule.stage_wavefunction import MoleculeWavefunction
+
+        self.run = run
+        with under("dtype: "):
+            check_choice("dtype", run.dtype, ("float32", "float64"))
+        self.molecule = _molecule(run.system)
+        self.wavefunction = MoleculeWavefunction(self.molecule, self._network())
+
+    def _network(self) -> Any:
+        import jax.numpy as jnp
+
+        from ritz.molecule.presets import preset
+
+        dtype = getattr(jnp, self.run.dtype)
+        if self.run.network is not None:
+            context = {"molecule": self.molecule, "dtype": dtype}
+            return _PARTS.made("network", self.run.network, **context)
+        name = check_choice("preset", self.run.preset, PRESETS)
+        if name == "auto":
+            name = "small" if self.molecule.n_electrons <= _FEW else "ferminet"
+        return preset(name, self.molecule, dtype)
+
+    @property
+    @override
+    def system_text(self) -> str:
+        m = self.molecule
+        return f"{m.name}, {m.n_up} electrons with spin up and {m.n_down} with spin down"
+
+    @property
+    @override
+    def exact(self) -> float | None:
+        return self.molecule.energy
+
+    def _configure(self, builder: Any, name: str) -> None:
+        from ritz.molecule.driver import energy_estimators
+
+        given: Train | Evaluate = getattr(self.run, name)
+        with under(f"{name}."):
+            check_count("n_walkers", given.n_walkers, 2)
+        key = f"{name}.sampler"
+        with under(f"{key}: ", BUILDING):
+            sampler = _PARTS.made(key, given.sampler)
+        builder.configure_sample_plan(self.wavefunction.logpsi, {"electrons": sampler})
+        estimators = energy_estimators(self.molecule, given.chunk_size)
+        if isinstance(given, Evaluate):
+            estimators |= self._estimators(given)
+        builder.configure_estimators(**estimators)
+        loggers = _PARTS.made_list(f"{name}.loggers", given.loggers)
+        builder.configure_writers(None if given.loggers is None else loggers)
+        builder.configure_callbacks(_PARTS.made_list(f"{name}.callbacks", given.callbacks))
+
+    def _estimators(self, given: Evaluate) -> Settings:
+        """The estimators besides those of the energies, by the names of their classes."""
+        found: Settings = {}
+        context = {
+            "molecule": self.molecule,
+            "n_up": self.molecule.n_up,
+            "n_down": self.molecule.n_down,
+        }
+        for place, part in enumerate(given.estimators):
+            made = _PARTS.made(f"evaluate.estimators.{place}", part, **context)
+            found[_snake(type(made).__name__)] = made
+        return found
+
+    @override
+    def train(self) -> WorkStage:
+        from ritz.estimators import LossAndGrad
+        from ritz.molecule.vmc import default_rate, default_update
+        from ritz.stages import VMCWorkStage
+
+        given = self.run.train
+        with under("train."):
+            builder = VMCWorkStage.builder(self._settings(given), self.wavefunction, name="train")
+            loss_grads = LossAndGrad(given.clip_method, given.clip_scale)
+        self._configure(builder, "train")
+        builder.configure_loss_grads(loss_grads, f_log_psi=self.wavefunction.logpsi)
+        optimizer, update = default_rate, default_update()
+        if given.optimizer is not None:
+            optimizer = _PARTS.made("train.optimizer", given.optimizer)
+        if given.update is not None:
+            update = _PARTS.made("train.update", given.update)
+        with under("train.optimizer: ", BUILDING):
+            builder.configure_optimizer(
+                default=optimizer, f_log_psi=self.wavefunction.logpsi, update=update
+            )
+        return builder.build()
+
+    @override
+    def evaluate(self) -> WorkStage:
+        from ritz.stages import EvaluationWorkStage
+
+        settings = self._settings(self.run.evaluate)
+        with under("evaluate."):
+            builder = EvaluationWorkStage.builder(settings, self.wavefunction, name="evaluate")
+        self._configure(builder, "evaluate")
+        return builder.build()
+
+    def pretrain(self, folder: Path) -> WorkStage:
+        """The stage before training.
+
+        Args:
+            folder: The run folder, which keeps the orbitals, so that going on needs no PySCF.
+        """
+        from ritz.loggers import CSVLog, JsonLog
+        from ritz.molecule.stage_wavefunction import PretrainWorkStage
+
+        given = self.run.pretrain
+        fields = [f.name for f in dataclasses.fields(WorkStageConfig)]
+        with under("pretrain."):
+            config = WorkStageConfig(**{name: getattr(given, name) for name in fields})
+        with under("pretrain.optimizer: ", BUILDING):
+            optimizer = _PARTS.made("pretrain.optimizer", given.optimizer)
+        loggers = tuple(_PARTS.made_list("pretrain.loggers", given.loggers))
+        if given.loggers is None:
+            loggers = JsonLog("pretrain", "append"), CSVLog("pretrain", "append")
+        settings = {
+            "n_walkers": given.n_walkers,
+            "dtype": self.run.dtype,
+            "sampler": _PARTS.made("pretrain.sampler", given.sampler),
+        }
+        return PretrainWorkStage(
+            self.wavefunction,
+            self._orbitals(given, folder),
+            config,
+            optimizer=optimizer,
+            settings=settings,
+            writers=loggers,
+            callbacks=tuple(_PARTS.made_list("pretrain.callbacks", given.callbacks)),
+        )
+
+    def _orbitals(self, given: Pretrain, folder: Path) -> Any:
+        from ritz.molecule.orbitals import Orbitals, orbitals_of
+
+        file = folder / ORBITALS
+        if file.is_file():
+            return Orbitals.load(file)
+        with under("pretrain.basis: ", (*BUILDING, RuntimeError)):
+            found = orbitals_of(self.molecule, given.basis)
+        if folder.is_dir():
+            found.save(file)
+        return found
+
+    def _settings(self, given: Sampling) -> Settings:
+        """The settings that a stage takes as they are; objects are made of the others here."""
+        objects = (
+            "sampler", "optimizer", "update", "clip_method", "clip_scale", "estimators",
+            "callbacks", "loggers",
+        )  # fmt: skip
+        fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
+        plain = {name: value for name, value in fields.items() if name not in objects}
+        return {**plain, "dtype": self.run.dtype}
+
+
+def _molecule(given: System) -> Any:
+    """The molecule that the settings describe.
+
+    Raises:
+        ValueError: If they describe none, or more than one.
+    """
+    from ritz.molecule import Molecule
+    from ritz.molecule.library import LIBRARY
+
+    sources = {"name": given.name, "file": given.file, "atoms": given.atoms}
+    named = [name for name, value in sources.items() if value is not None]
+    if len(named) != 1:
+        told = f"{' and '.join(f'system.{n}' for n in named)} were given" if named else "none is"
+        raise ValueError(
+            f"system: give one molecule, as system=LiH (of {', '.join(LIBRARY)}), "
+            f"system.file=water.xyz or system.atoms='[[H, [0, 0, 0]]]'; {told}."
+        )
+    atoms: Any = sources[named[0]]
+    if named[0] == "file":
+        atoms = Path(atoms)
+    try:
+        return Molecule(atoms, unit=given.unit, charge=given.charge, spin=given.spin)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"system: {error}") from error
+
+
+def _snake(name: str) -> str:
+    """A class name in lower case, with underscores."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -1,0 +1,192 @@
+"""The configuration of runs on molecules."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from ritz.cli.settings.parts import Part
+from ritz.samplers import AbstractSampler
+from ritz.stages.contract import Contract
+from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
+
+SHORT_NAMES = {
+    "network": ["ritz.molecule"],
+    "sampler": ["ritz.samplers"],
+    "estimators": ["ritz.molecule", "ritz.estimators"],
+    "optimizer": ["optax"],
+    "update": ["ritz.updates"],
+    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
+    "loggers": ["ritz.loggers"],
+}
+"""Where names without a module are looked for."""
+
+EXAMPLES = {
+    "system": "name=LiH",
+    "network": "FermiNet",
+    "sampler": "MALA",
+    "estimators": "Forces",
+    "optimizer": "adam",
+    "update": "SPRING",
+    "callbacks": "EarlyStopping",
+    "loggers": "CSVLog",
+    "pretrain": "iterations=500",
+    "train": "iterations=2000",
+    "evaluate": "iterations=1000",
+}
+"""Short names of class paths, and one setting of each group as an example."""
+
+CONTRACTS = {
+    "network": Contract(
+        "a flax module, electrons -> (sign, log |psi|)",
+        packages=("flax.linen", "ritz.molecule"),
+        example="flax.linen.Module",
+    ),
+    "sampler": Contract("a sampler of ritz.samplers", (AbstractSampler,)),
+    "estimators": Contract(
+        "an estimator", packages=("ritz.estimators", "ritz.molecule"), example="AbstractEstimator"
+    ),
+    "optimizer": OPTIMIZER,
+    "update": UPDATE,
+    "callbacks": CALLBACK,
+    "loggers": WRITER,
+}
+"""The types that class paths in each setting may name."""
+
+
+@dataclasses.dataclass
+class System:
+    """The molecule.
+
+    Args:
+        name: A molecule of the library, such as LiH; `system=LiH` is short for it.
+        file: An XYZ file, or another that ASE can read, instead.
+        atoms: Symbols and positions instead, such as '[[H, [0, 0, 0]], [H, [0, 0, 1.4]]]'.
+        unit: The unit of `atoms`, bohr or angstrom.
+        charge: Total charge; by default that of the library, or 0.
+        spin: n_up - n_down; by default that of the library, or 0.
+    """
+
+    name: str | None = None
+    file: str | None = None
+    atoms: list[Any] | None = None
+    unit: str | None = None
+    charge: int | None = None
+    spin: int | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class Sampling:
+    """How samples are drawn, and what happens with them.
+
+    Args:
+        burn_in: Steps of sampling before the first one, in which the width of moves adapts.
+        n_walkers: Walkers, each of which gives one sample a step.
+        chunk_size: Walkers of which derivatives are computed at once; null for all.
+        sampler: A sampler of ritz.samplers.
+        callbacks: Callbacks of the run.
+        loggers: Where rows go; by default a JSON file (.log) and a CSV file.
+        save_time_interval: Seconds between checkpoints.
+        save_step_interval: Steps between checkpoints; 0 leaves it to the time.
+        accept_changes: Settings that may differ from those of the saved run, such as optimizer.
+    """
+
+    burn_in: int = 100
+    n_walkers: int = 512
+    chunk_size: int | None = None
+    sampler: Part = dataclasses.field(default_factory=lambda: Part("ritz.samplers.Metropolis"))
+    callbacks: list[Part] = dataclasses.field(default_factory=list)
+    loggers: list[Part] | None = None
+    save_time_interval: float = 60.0
+    save_step_interval: int = 0
+    accept_changes: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Pretrain(Sampling):
+    """How orbitals are brought close to those of a mean field, before training.
+
+    Args:
+        iterations: Steps; 0 for none.
+        basis: A basis set of PySCF, or slater for Slater's rules, which are for atoms and need no
+            PySCF.
+        optimizer: A transformation of optax.
+    """
+
+    iterations: int = 300
+    basis: str = "cc-pvdz"
+    optimizer: Part = dataclasses.field(
+        default_factory=lambda: Part("optax.adam", {"learning_rate": 3e-3})
+    )
+
+
+@dataclasses.dataclass(kw_only=True)
+class Train(Sampling):
+    """How to optimise.
+
+    Args:
+        iterations: Optimisation steps.
+        optimizer: A transformation of optax; null for the schedule of SPRING.
+        update: The rule that turns samples into a direction; null for SPRING.
+        clip_method: How local energies are clipped in updates: mean_absolute_deviation,
+            median_absolute_deviation or none.
+        clip_scale: Largest distance from their median, in absolute deviations.
+        stop_on_nan: true, false, or the names of the quantities that must be finite.
+        on_divergence: What happens when energy, update or parameters are not finite: "retry" goes
+            back to the last good state with more damping, at most five times in a row, "stop" ends
+            the run, "ignore" goes on.
+    """
+
+    iterations: int = 2000
+    optimizer: Part | None = None
+    update: Part | None = None
+    clip_method: str = "mean_absolute_deviation"
+    clip_scale: float = 5.0
+    stop_on_nan: bool | str = "loss"
+    on_divergence: str = "retry"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Evaluate(Sampling):
+    """How to estimate the energy and other quantities.
+
+    Args:
+        iterations: Steps of sampling.
+        estimators: Estimators besides those of the energies, such as '[Forces, Dipole]'.
+        digest_step_interval: Steps between previews of the result; 0 for none.
+    """
+
+    iterations: int = 1000
+    estimators: list[Part] = dataclasses.field(default_factory=list)
+    digest_step_interval: int = 0
+
+
+@dataclasses.dataclass
+class MoleculeRun:
+    """A run on a molecule.
+
+    Args:
+        folder: Everything is written here; the same command again goes on with it.
+        seed: Seeds all random numbers.
+        system: The molecule.
+        preset: The network by name: small (for up to 6 electrons on a laptop), ferminet, psiformer;
+            auto takes small up to 6 electrons, else ferminet.
+        network: The network in detail, a flax module, in place of the preset.
+        dtype: float32 or float64, in which the network computes; energies are added up, and linear
+            systems solved, in float64.
+        pretrain: How to begin.
+        train: How to optimise.
+        evaluate: How to estimate.
+    """
+
+    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    examples: ClassVar[Mapping[str, str]] = EXAMPLES
+
+    folder: str = "runs/molecule"
+    seed: int = 0
+    system: System = dataclasses.field(default_factory=System)
+    preset: str = "auto"
+    network: Part | None = None
+    dtype: str = "float32"
+    pretrain: Pretrain = dataclasses.field(default_factory=Pretrain)
+    train: Train = dataclasses.field(default_factory=Train)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)

@@ -1,0 +1,108 @@
+"""`ritz molecule`: train and evaluate wave functions of electrons in molecules."""
+
+from typing import Any, ClassVar
+
+from typing_extensions import override
+
+from ritz.cli.command_run import CommandRun
+from ritz.cli.domain import Action, Domain, Invocation
+from ritz.cli.molecule.build import Builder
+from ritz.cli.molecule.config import MoleculeRun
+from ritz.cli.stage_command import StageCommand, run_stages
+from ritz.folders.saved import entries
+from ritz.types import Settings
+
+
+class _MoleculeCommand(StageCommand):
+    """A command of `ritz molecule`."""
+
+    energy: ClassVar[str] = "energy"
+    builder: Builder
+
+    @override
+    def beginning(self, key: Any) -> Settings:
+        if self.evaluates:
+            state = self.trained_state()
+            return {} if state is None else _begin_with(state, self.call.config.evaluate)
+        if self.call.config.pretrain.iterations == 0 or self.running.resumed:
+            return {}
+        state = self._pretrained(key)
+        return {} if state is None else _begin_with(state, self.call.config.train)
+
+    def _pretrained(self, key: Any) -> Any:
+        """The state after pretraining, which is run, or gone on with; None in dry runs."""
+        import jax
+
+        from ritz.cli.messages import advising_settings
+        from ritz.stages import RunContext
+
+        folder = self.running.folder
+        stage: Any = self.builder.pretrain(folder)
+        create_key, run_key = jax.random.split(jax.random.fold_in(key, 1))
+        state = stage.create_state(create_key)
+        if self.call.dry_run:
+            return None
+        checkpoints = stage.checkpoint_folder(RunContext(folder))
+        stage.callbacks = (*stage.callbacks, *self.running.callbacks()[:1])
+        progress = self.call.progress and not entries(checkpoints)
+        context = RunContext(folder, options={"show_progress": progress})
+        with advising_settings("pretrain"):
+            return stage.run(state, context, run_key)
+
+    @override
+    def digested(self, energy: Any) -> Settings:
+        found = super().digested(energy)
+        n_electrons = self.builder.molecule.n_electrons
+        return {**found, "variance_per_electron": energy.variance / n_electrons}
+
+    @override
+    def result_lines(self, result: Settings) -> list[str]:
+        lines = super().result_lines(result)
+        lines[0] += " hartree"
+        exact = self.builder.exact
+        if exact is not None and "relative_error" in result:
+            off = (result["energy"] - exact) * 1e3
+            lines = [*lines[:2], f"difference    {off:+.3f} mHa"]
+        return lines
+
+
+def _begin_with(state: Any, given: Any) -> Settings:
+    """Parameters of a stage that has ended, and its walkers where there are as many."""
+    walkers = state.batched_data
+    if len(walkers) != given.n_walkers:
+        return {"params": state.params}
+    return {"params": state.params, "batched_data": walkers}
+
+
+def _command(call: Invocation, running: CommandRun) -> StageCommand:
+    return _MoleculeCommand(call, running, Builder(call.config))
+
+
+def run(call: Invocation) -> None:
+    """Train or evaluate.
+
+    Raises:
+        ValueError: If the configuration is wrong, or what a command needs is missing.
+        SystemExit: See `WorkStage.run`.
+        FolderInUseError: If another run goes on in the folder.
+    """
+    run_stages(call, _command)
+
+
+DOMAIN = Domain(
+    MoleculeRun,
+    {
+        "train": Action(
+            "Optimise a wave function of a molecule, or go on with it.",
+            run,
+            takes_saved="system",
+        ),
+        "evaluate": Action(
+            "Estimate the energy and other quantities of a trained wave function.",
+            run,
+            takes_saved=True,
+        ),
+    },
+    shares_samples=True,
+    shorthands={"system": "name"},
+)

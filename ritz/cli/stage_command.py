@@ -1,0 +1,242 @@
+"""Commands that train and evaluate wave functions with work stages, in a run folder."""
+
+import abc
+import logging
+import math
+from typing import Any, ClassVar
+
+from ritz.checks import check_seed
+from ritz.cli.command_run import CommandRun, say_dry
+from ritz.cli.domain import Invocation
+from ritz.cli.messages import under
+from ritz.cli.result_text import value_text
+from ritz.cli.results import facts, saved_loss
+from ritz.cli.settings.yaml_text import load_yaml
+from ritz.driver.processes.consensus import agree
+from ritz.stages.base import WorkStage
+from ritz.types import Settings
+from ritz.wording import counted
+
+_logger = logging.getLogger("ritz")
+
+BUILDING = (ValueError, TypeError, ArithmeticError)
+"""The errors of what is built with wrong arguments."""
+
+_NO_RESULT = ("FAILED", "DIVERGED")
+
+
+class StageBuilder(abc.ABC):
+    """Builds what a configuration describes: the stages of a domain."""
+
+    @abc.abstractmethod
+    def train(self) -> WorkStage:
+        """The stage that minimises the energy."""
+
+    @abc.abstractmethod
+    def evaluate(self) -> WorkStage:
+        """The stage that estimates energy and observables with fixed parameters."""
+
+    @property
+    @abc.abstractmethod
+    def system_text(self) -> str:
+        """The system in a few words."""
+
+    @property
+    @abc.abstractmethod
+    def exact(self) -> float | None:
+        """The exact energy, or the best estimate of it, where it is known."""
+
+
+class StageCommand(abc.ABC):
+    """The command `train` or `evaluate` of a domain of wave functions.
+
+    Args:
+        call: The command.
+        running: The command in its folder.
+        builder: Builds its stages.
+    """
+
+    energy: ClassVar[str]
+    """Name of the energy in rows and digests."""
+
+    def __init__(self, call: Invocation, running: CommandRun, builder: StageBuilder):
+        self.call, self.running, self.builder = call, running, builder
+        self.evaluates = call.action == "evaluate"
+        self.seed = check_seed("seed", call.config.seed)
+        self.stage: Any = getattr(builder, call.action)()
+
+    def trained_state(self) -> Any:
+        """The state in the newest checkpoint of the training; None in dry runs without one.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        import jax
+
+        from ritz.checkpoint import CheckpointError, load
+
+        stage: Any = self.builder.train()
+        folder = self.running.folder
+        try:
+            driver = stage.driver(stage.create_state(jax.random.key(0)), jax.random.key(0))
+            step = load(folder / "checkpoints" / "train", driver)
+        except CheckpointError as error:
+            if self.call.dry_run:
+                return None
+            raise ValueError(
+                f"evaluate needs a trained wave function in {folder}; run `ritz "
+                f"{self.call.domain} train folder={folder}` first ({error})"
+            ) from error
+        _logger.info("Evaluating the parameters after %s of training.", counted(step, "step"))
+        return stage.state_of(driver)
+
+    @abc.abstractmethod
+    def beginning(self, key: Any) -> Settings:
+        """Arguments of `create_state` with which the stage begins.
+
+        Args:
+            key: A random key for what is drawn.
+        """
+
+    def run(self) -> None:
+        """Run the stage, and report the result."""
+        import jax
+
+        from ritz.stages import RunContext
+
+        call, stage, running = self.call, self.stage, self.running
+        keys = jax.random.split(jax.random.key(self.seed), 4)
+        create_key, run_key = keys[2:] if self.evaluates else keys[:2]
+        beginning = self.beginning(create_key)
+        with under(f"{call.action}: ", BUILDING):
+            state = stage.create_state(create_key, **beginning)
+        if self.evaluates and not call.dry_run:
+            if running.is_first_process:
+                self._set_aside_old(state)
+            agree(False)  # the others wait until that is done
+        running.check_seed(self.seed)
+        if call.dry_run:
+            self._say_dry(state)
+            return
+        context = RunContext(
+            running.folder,
+            options={"show_progress": call.progress},
+            configuration=load_yaml(call.text),
+        )
+        stage.callbacks = (*stage.callbacks, *running.callbacks())
+        with running.recorded(self._summarise):
+            stage.run(state, context, run_key)
+        if running.is_first_process:
+            self._report()
+
+    def _say_dry(self, state: Any) -> None:
+        import jax
+
+        n_parameters = sum(x.size for x in jax.tree.leaves(state.params))
+        say_dry(
+            self.call,
+            self.builder.system_text,
+            counted(n_parameters, "parameter"),
+            f"{counted(self.stage.config.iterations, 'step')}; everything can be built",
+        )
+
+    def _set_aside_old(self, state: Any) -> None:
+        """Move away an evaluation of other parameters, so that this one begins anew."""
+        from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, read_manifest
+        from ritz.driver.description import describe
+
+        saved = CheckpointFolder(self.running.checkpoints)
+        entries = saved.entries()
+        if not entries:
+            return
+        try:
+            settings = read_manifest(entries[-1].path)["settings"]
+        except CheckpointError:
+            return  # what is damaged is dealt with when the run begins
+        present = describe({"parameters": state.params})
+        if any(settings.get(name) != text for name, text in present.items()):
+            _logger.info(
+                "The wave function was trained since its last evaluation: evaluating anew."
+            )
+            for entry in entries:
+                saved.set_aside(entry)
+
+    def _report(self) -> None:
+        """Write the summary and the picture, and say what came out."""
+        result, action = self._summarise(), self.call.action
+        iterations = getattr(self.call.config, action).iterations
+        lines = [self.running.how_it_went(f"{action}.iterations", iterations, result)]
+        if self.evaluates:
+            lines += self.result_lines(result)
+        if (self.running.folder / "train.log").is_file():
+            lines += self.running.picture("energy.png")
+        self.running.say(*lines)
+
+    def result_lines(self, result: Settings) -> list[str]:
+        """The result of an evaluation in a few lines."""
+        shown = value_text(f"{result['energy']:.8g}", result["error"], result.get("suspect", ""))
+        lines = [f"energy        {shown}"]
+        if "relative_error" in result:
+            lines.append(f"exact         {self.builder.exact:.8g}")
+            lines.append(f"relative error {result['relative_error']:.1e}")
+        return lines
+
+    def _summarise(self) -> Settings:
+        """Write what is known of the run into the summary, and return the result."""
+        result, exact = self._result(), self.builder.exact
+        if exact is None:
+            return self.running.summarise(result)
+        if result["energy"] is not None and math.isfinite(result["energy"]):
+            result["relative_error"] = abs(result["energy"] - exact) / abs(exact)
+        return self.running.summarise(result, exact=exact)
+
+    def _result(self) -> Settings:
+        """The energy: that of the last saved step, or of the whole evaluation."""
+        checkpoints = self.running.checkpoints
+        if facts(checkpoints)["stop_reason"] in _NO_RESULT:
+            return {"energy": math.nan, "error": math.nan}  # nothing that looks like a result
+        energy = self._digested() if self.evaluates else None
+        if energy is None:
+            return saved_loss(checkpoints)
+        return self.digested(energy)
+
+    def digested(self, energy: Any) -> Settings:
+        """The entries of the summary for an `Estimate` of the energy."""
+        result = {
+            "energy": energy.mean,
+            "error": energy.error,
+            "r_hat": energy.r_hat,
+            "reliable": energy.reliable and not energy.suspect,
+        }
+        return {**result, "suspect": energy.suspect} if energy.suspect else result
+
+    def _digested(self) -> Any:
+        """The energy in the digest; None if there is none."""
+        from ritz.stages import read_digest
+
+        try:
+            return read_digest(self.running.folder)[self.energy]
+        except (ValueError, KeyError):
+            return None
+
+
+def run_stages(call: Invocation, make: Any) -> None:
+    """Run a command in its folder.
+
+    Args:
+        call: The command.
+        make: `(call, running) -> StageCommand`.
+
+    Raises:
+        ValueError: If the configuration is wrong, or what a command needs is missing.
+        SystemExit: See `WorkStage.run`.
+        FolderInUseError: If another run goes on in the folder.
+    """
+    import jax
+
+    from ritz.cli.command_run import in_folder
+
+    if call.distributed:
+        jax.distributed.initialize()  # before anything else looks for devices
+    with in_folder(call) as running:
+        make(call, running).run()

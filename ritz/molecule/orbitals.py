@@ -1,0 +1,227 @@
+"""Orbitals of a mean field, as sums of Cartesian Gaussians or Slater functions, in JAX."""
+
+import io
+import math
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ritz.folders.files import atomic_write
+from ritz.molecule.molecule import Molecule
+from ritz.molecule.networks.determinants import log_sum_of_determinants
+from ritz.molecule.slater import exponent, occupation
+
+AnyArray: TypeAlias = Array | np.ndarray
+
+
+class Orbitals(NamedTuple):
+    """Occupied orbitals: sums of c x^a y^b z^c r^k exp(-alpha r^p) around nuclei.
+
+    p is 2 for Gaussians and 1 for Slater functions, for which k may be other than 0.
+    """
+
+    centres: Float[AnyArray, "n_functions 3"]
+    """In bohr."""
+    exponents: Float[AnyArray, " n_functions"]
+    powers: Float[AnyArray, "n_functions 4"]
+    """a, b, c and k of each function."""
+    radial_power: Float[AnyArray, ""]
+    """p."""
+    up: Float[AnyArray, "n_functions n_up"]
+    """Coefficients of the orbitals of electrons with spin up."""
+    down: Float[AnyArray, "n_functions n_down"]
+
+    def of_spin(
+        self, electrons: Float[Array, "n 3"], coefficients: Float[AnyArray, "n_functions m"]
+    ) -> Float[Array, "n m"]:
+        """Values of orbitals at electrons."""
+        vectors = electrons[:, None] - self.centres
+        squares = jnp.sum(vectors**2, axis=-1)
+        safe = jnp.where(squares > 0, squares, 1)
+        distances = jnp.where(squares > 0, jnp.sqrt(safe), 0)
+        decay = jnp.exp(-self.exponents * distances**self.radial_power)
+        angular = jnp.prod(_powers(vectors, self.powers[:, :3]), axis=-1)
+        radial = _powers(distances[..., None], self.powers[:, 3:])[..., 0]
+        return (angular * radial * decay) @ coefficients
+
+    def matrices(
+        self, electrons: Float[Array, "n_electrons 3"]
+    ) -> list[Float[Array, "n_spin n_spin"]]:
+        """The matrix of each spin that has electrons: rows are electrons, columns orbitals."""
+        n_up = self.up.shape[-1]
+        parts = [(electrons[:n_up], self.up), (electrons[n_up:], self.down)]
+        return [self.of_spin(places, c) for places, c in parts if c.shape[-1]]
+
+    def sign_and_log(self, electrons: Float[Array, "n_electrons 3"]) -> tuple[Array, Array]:
+        """Sign and log |psi| of the product of determinants."""
+        return log_sum_of_determinants([matrix[None] for matrix in self.matrices(electrons)])
+
+    def save(self, file: str | Path) -> None:
+        """Write them into an .npz file."""
+        content = io.BytesIO()
+        np.savez(content, **{n: np.asarray(x) for n, x in self._asdict().items()})  # type: ignore[arg-type]
+        atomic_write(Path(file), content.getvalue())
+
+    @classmethod
+    def load(cls, file: str | Path) -> "Orbitals":
+        """Read them from an .npz file.
+
+        Raises:
+            ValueError: If it does not hold orbitals.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as saved:
+                return cls(**{name: saved[name] for name in cls._fields})
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(f"{file} holds no orbitals: {error}") from error
+
+
+def _powers(
+    x: Float[Array, "*shape d"], powers: Float[AnyArray, "n d"]
+) -> Float[Array, "*shape d"]:
+    """X to small whole powers, with finite derivatives where x is 0."""
+    result = jnp.ones_like(x)
+    for k in range(1, 7):
+        result = jnp.where(powers >= k, result * x, result)
+    return result
+
+
+def hartree_fock(molecule: Molecule, basis: str = "cc-pvdz") -> Orbitals:
+    """Orbitals of unrestricted Hartree-Fock, from PySCF.
+
+    Args:
+        molecule: The molecule.
+        basis: A basis set of PySCF.
+
+    Raises:
+        ValueError: If PySCF does not know the basis for an element.
+        RuntimeError: If the iteration does not converge.
+        ritz.extras.MissingExtra: If PySCF is not installed.
+    """
+    from ritz.extras import needs
+
+    with needs("pretraining on Hartree-Fock orbitals", "molecule"):
+        from pyscf import gto, scf
+    atoms = list(zip(molecule.symbols, molecule.positions, strict=True))
+    try:
+        with warnings.catch_warnings():  # where else basis sets may be found
+            warnings.simplefilter("ignore", UserWarning)
+            mole = gto.M(
+                atom=atoms, unit="bohr", basis=basis, cart=True, charge=molecule.charge,
+                spin=molecule.spin, verbose=0,
+            )  # fmt: skip
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"basis={basis!r} is none that PySCF has for {', '.join(sorted(set(molecule.symbols)))}"
+            f": {' '.join(str(error).split())}"
+        ) from error
+    field: Any = scf.UHF(mole)
+    if molecule.n_electrons > 1:
+        field.kernel()
+        if not field.converged:
+            field = field.newton()
+            field.kernel()
+        if not field.converged:
+            raise RuntimeError(
+                f"the Hartree-Fock iteration of {molecule.name} does not converge in {basis}; give "
+                "another basis, or pretrain no orbitals (pretrain.iterations=0)."
+            )
+        coefficients = field.mo_coeff
+    else:
+        _, vectors = field.eig((field.get_hcore(),) * 2, field.get_ovlp())
+        coefficients = vectors
+    centres, exponents, powers, to_functions = _primitives(mole)
+    up = to_functions @ coefficients[0][:, : molecule.n_up]
+    down = to_functions @ coefficients[1][:, : molecule.n_down]
+    return Orbitals(centres, exponents, powers, np.asarray(2.0), up, down)
+
+
+def _primitives(mole: Any) -> tuple[np.ndarray, ...]:
+    """Centres, exponents and powers of all primitive functions, and the matrix to contract them."""
+    found, rows = [], []
+    column = 0
+    for shell in range(mole.nbas):
+        momentum, centre = mole.bas_angular(shell), mole.bas_coord(shell)
+        exponents, contraction = mole.bas_exp(shell), mole._libcint_ctr_coeff(shell)
+        factor = math.sqrt((2 * momentum + 1) / (4 * math.pi)) if momentum < 2 else 1.0
+        cartesian = [
+            (a, b, momentum - a - b)
+            for a in range(momentum, -1, -1)
+            for b in range(momentum - a, -1, -1)
+        ]
+        for contracted in contraction.T:
+            for powers in cartesian:
+                for alpha, coefficient in zip(exponents, contracted, strict=True):
+                    found.append((*centre, alpha, *powers, 0))
+                    row = np.zeros(mole.nao_cart())
+                    row[column] = factor * coefficient
+                    rows.append(row)
+                column += 1
+    table = np.array(found)
+    return table[:, :3], table[:, 3], table[:, 4:8], np.array(rows)
+
+
+def slater_orbitals(molecule: Molecule) -> Orbitals:
+    """Orbitals of an atom by Slater's rules, without any iteration.
+
+    Those of one symmetry are made orthogonal, and normalised up to factors of the angles.
+
+    Raises:
+        ValueError: If it is no atom, or has electrons beyond its p shells.
+    """
+    if len(molecule.symbols) > 1:
+        raise ValueError(
+            f"Slater's rules are for atoms, and {molecule.name} has {len(molecule.symbols)}; "
+            "pretrain on orbitals of Hartree-Fock."
+        )
+    charge, n_most = molecule.charges[0], max(molecule.n_up, molecule.n_down)
+    shells = [(n, momentum) for n, momentum, _ in occupation(max(charge, 2 * n_most))]
+    if any(momentum > 1 for _, momentum in shells):
+        raise ValueError(
+            f"Slater's rules are used for s and p shells, and {molecule.name} has d electrons; "
+            "pretrain on orbitals of Hartree-Fock."
+        )
+    exponents, powers = [], []
+    for n, momentum in shells:
+        for direction in np.eye(3, dtype=int) if momentum else np.zeros((1, 3), int):
+            exponents.append(exponent(charge, n, momentum))
+            powers.append((*direction, n - 1 - momentum))
+    coefficients = _orthonormal(np.array(exponents), np.array(powers))
+    return Orbitals(
+        centres=np.tile(molecule.coordinates[0], (len(exponents), 1)),
+        exponents=np.array(exponents),
+        powers=np.array(powers),
+        radial_power=np.asarray(1.0),
+        up=coefficients[:, : molecule.n_up],
+        down=coefficients[:, : molecule.n_down],
+    )
+
+
+def _orthonormal(
+    exponents: Float[np.ndarray, " n"], powers: Float[np.ndarray, "n 4"]
+) -> Float[np.ndarray, "n n"]:
+    """Coefficients of Slater functions orthonormal to the lower ones of the same symmetry."""
+    n = len(exponents)
+    overlap = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            if np.array_equal(powers[i, :3], powers[j, :3]):
+                power = int(powers[i].sum() + powers[j].sum()) + 2
+                overlap[i, j] = math.factorial(power) / (exponents[i] + exponents[j]) ** (power + 1)
+    result = np.eye(n)
+    for k in range(n):
+        for lower in range(k):
+            result[:, k] -= result[:, lower] * (result[:, lower] @ overlap @ result[:, k])
+        result[:, k] /= np.sqrt(result[:, k] @ overlap @ result[:, k])
+    return result
+
+
+def orbitals_of(molecule: Molecule, basis: str = "cc-pvdz") -> Orbitals:
+    """Orbitals of Hartree-Fock, or of Slater's rules for basis="slater", in double precision."""
+    found = slater_orbitals(molecule) if basis == "slater" else hartree_fock(molecule, basis)
+    return jax.tree.map(lambda x: np.asarray(x, float), found)

@@ -1,0 +1,195 @@
+"""Wave functions of molecules, for work stages."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jax
+from flax import linen as nn
+from jaxtyping import Array, Float, Inexact, Key, PyTree
+from typing_extensions import override
+
+from ritz.driver import AbstractDriver
+from ritz.driver.callback import AbstractCallback
+from ritz.molecule.evaluation import Evaluation
+from ritz.molecule.molecule import Molecule
+from ritz.molecule.orbitals import Orbitals
+from ritz.molecule.pretraining import Pretraining
+from ritz.molecule.vmc import VMC
+from ritz.molecule.wavefunction import LogPsi, Psi
+from ritz.samplers import AbstractSampler
+from ritz.stages.base import WorkStageConfig
+from ritz.stages.contract import Contract
+from ritz.stages.sampling import (
+    STANDARD_LOSS,
+    AbstractWavefunction,
+    SamplingStage,
+    StageParts,
+)
+from ritz.stages.vmc import VMCState
+from ritz.types import Settings
+
+SAMPLER = Contract("a sampler of ritz.samplers", (AbstractSampler,))
+
+N_WALKERS = 512
+
+
+class MoleculeWavefunction(AbstractWavefunction):
+    """A wave function of a molecule, for `VMCWorkStage` and `EvaluationWorkStage`.
+
+    Estimators of its stages are those of `ritz.molecule.estimators`, others, and functions (params,
+    electrons) -> value; if the energy that is minimised is not among them, kinetic, potential and
+    total energy are added as `kinetic`, `potential` and `energy`. Besides what every stage reads,
+    its stages read from their configuration: `sampler`, `n_walkers` (512), `dtype` ("float32") and
+    `chunk_size`.
+
+    Args:
+        molecule: The molecule.
+        wavefunction: See `MoleculeDriver`.
+        params: Its parameters, unless it is a flax module, whose are drawn.
+    """
+
+    settings = ("n_walkers", "dtype", "chunk_size", "sampler")
+
+    def __init__(self, molecule: Molecule, wavefunction: nn.Module | Psi, params: PyTree = None):
+        self.molecule, self.psi, self.params = molecule, wavefunction, params
+        self._log_psi = LogPsi(wavefunction)
+
+    @override
+    def logpsi(self, params: PyTree, x: Float[Array, "n n_electrons 3"]) -> Inexact[Array, " n"]:
+        return self._log_psi(params, x)
+
+    def _shared(self, parts: StageParts, rngs: Key[Array, ""], params: PyTree) -> Settings:
+        """Arguments that all drivers take."""
+        if len(parts.samplers) > 1:
+            raise ValueError(
+                "a molecule has one kind of coordinates and so one sampler, but these were given: "
+                f"{', '.join(parts.samplers)}."
+            )
+        cfg = parts.cfg.values
+        given = next(iter(parts.samplers.values()), None)
+        sampler = given or parts.cfg.get("sampler", lambda: None, takes=SAMPLER)
+        return {
+            "params": self.params if params is None else params,
+            "sampler": sampler,
+            "n_walkers": cfg.get("n_walkers") or N_WALKERS,
+            "dtype": cfg.get("dtype") or "float32",
+            "seed": int(jax.random.randint(rngs, (), 0, 2**31 - 1)),
+        }
+
+    @override
+    def training_driver(
+        self, parts: StageParts, rngs: Key[Array, ""], params: PyTree = None
+    ) -> AbstractDriver:
+        loss_grads = {} if parts.loss_grads is None else {"loss_grads": parts.loss_grads}
+        return VMC(
+            self.molecule,
+            self.psi,
+            parts.optimizer,
+            estimators=parts.estimators,
+            energy=str(parts.loss),
+            chunk_size=parts.cfg.values.get("chunk_size"),
+            **loss_grads,
+            **self._shared(parts, rngs, params),
+            **parts.optimizer_options,
+        )
+
+    @override
+    def evaluation_driver(
+        self, parts: StageParts, rngs: Key[Array, ""], params: PyTree = None
+    ) -> AbstractDriver:
+        names = [name for name in STANDARD_LOSS if name in parts.estimators]
+        return Evaluation(
+            self.molecule,
+            self.psi,
+            estimators=parts.estimators,
+            energy=names[0] if names else "energy",
+            chunk_size=parts.cfg.values.get("chunk_size"),
+            **self._shared(parts, rngs, params),
+        )
+
+    def pretraining_driver(
+        self,
+        parts: StageParts,
+        orbitals: Orbitals,
+        rngs: Key[Array, ""],
+        params: PyTree = None,
+    ) -> AbstractDriver:
+        """A driver that brings the orbitals close to those of a mean field."""
+        psi: Any = self.psi
+        return Pretraining(
+            self.molecule,
+            psi,
+            orbitals,
+            parts.optimizer,
+            **self._shared(parts, rngs, params),
+        )
+
+    @override
+    def state_of(self, driver: Any, kind: type[Any]) -> Any:
+        fields = driver.snapshot()._asdict()
+        found = {"params": fields.pop("params"), "sampler_state": fields.pop("sampler_state")}
+        if "opt_state" in kind._fields:
+            found["opt_state"] = fields.pop("optimizer_state")
+        walkers = found["sampler_state"].positions
+        return kind(batched_data=walkers, estimator_state=fields, **found)
+
+    @override
+    def load(self, driver: Any, state: Any) -> None:
+        fields = dict(state.estimator_state)
+        if hasattr(state, "opt_state"):
+            fields["optimizer_state"] = state.opt_state
+        sampler_state = state.sampler_state._replace(positions=state.batched_data)
+        driver.restore(
+            type(driver.carry)(params=state.params, sampler_state=sampler_state, **fields)
+        )
+
+    @override
+    def chain_moments(self, driver: Any) -> Mapping[str, Any]:
+        return driver.chain_moments
+
+
+class PretrainWorkStage(SamplingStage):
+    """Brings the orbitals of a network close to those of a mean field, before it is trained.
+
+    Args:
+        wavefunction: A `MoleculeWavefunction` of a network with orbitals.
+        orbitals: Those of the mean field.
+        config: Settings of the stage.
+        optimizer: See `Pretraining`.
+        settings: What the wave function reads: `n_walkers`, `dtype` and `sampler`.
+        name: The stage's name.
+        writers: Loggers for the rows.
+        callbacks: Callbacks for the steps.
+    """
+
+    state_class: ClassVar[type] = VMCState
+
+    def __init__(
+        self,
+        wavefunction: MoleculeWavefunction,
+        orbitals: Orbitals,
+        config: WorkStageConfig,
+        *,
+        optimizer: Any = None,
+        settings: Settings | None = None,
+        name: str = "pretrain",
+        writers: tuple[AbstractCallback, ...] = (),
+        callbacks: tuple[AbstractCallback, ...] = (),
+    ):
+        from ritz.stages.config import Config
+
+        parts = StageParts(
+            config=config,
+            f_log_amplitude=wavefunction.logpsi,
+            samplers={},
+            estimators={},
+            optimizer=optimizer,
+            cfg=Config(dict(settings or {})),
+        )
+        super().__init__(parts, wavefunction, name, writers, callbacks)
+        self.orbitals = orbitals
+
+    @override
+    def _new_driver(self, rngs: jax.Array, params: PyTree = None) -> AbstractDriver:
+        wavefunction: Any = self.wavefunction
+        return wavefunction.pretraining_driver(self.parts, self.orbitals, rngs, params)

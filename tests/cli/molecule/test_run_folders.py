@@ -1,0 +1,147 @@
+"""`ritz molecule`: run folders, settings, and what is refused."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ritz.cli.main import main
+from ritz.plotting import read_log
+from ritz.stages import read_digest
+
+SMALL = [
+    "network=FermiNet", "network.hidden=[[8, 4]]", "network.n_determinants=1", "progress=false",
+    "pretrain.iterations=6", "pretrain.n_walkers=16", "pretrain.burn_in=3",
+    "train.iterations=6", "train.n_walkers=16", "train.burn_in=3", "train.sampler.n_moves=2",
+    "evaluate.iterations=12", "evaluate.n_walkers=16", "evaluate.burn_in=3",
+]  # fmt: skip
+
+
+def ritz(capsys, *arguments):
+    status = main(["molecule", *arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("molecule") / "run"
+    given = [*SMALL, "evaluate.estimators=[Dipole]"]
+    assert main(["molecule", "train", "system=H2", *given, f"folder={folder}"]) == 0
+    assert main(["molecule", "evaluate", f"folder={folder}", "progress=false"]) == 0
+    return folder
+
+
+def test_a_run_folder_holds_everything(trained):
+    names = {p.name for p in trained.iterdir()}
+    assert names >= {
+        "config.yaml", "run.lock", "checkpoints", "energy.png", "summary.json", "digest.npz",
+        "orbitals.npz", "pretrain.csv", "train.log", "train.csv", "evaluate.csv",
+    }  # fmt: skip
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["system"]["name"] == "H2" and config["train"]["iterations"] == 6
+    summary = json.loads((trained / "summary.json").read_text())
+    digest = read_digest(trained)
+    assert summary["energy"] == digest["energy"].mean and summary["exact"] == -1.174475714
+    assert summary["variance_per_electron"] == digest["energy"].variance / 2
+    assert isinstance(summary["reliable"], bool)
+    assert {"dipole[0]", "dipole[1]", "dipole[2]", "kinetic", "potential"} < set(digest)
+    assert -1.6 < summary["energy"] < -0.8
+    assert read_log(trained)["energy"].iters.tolist() == list(range(6))
+
+
+def test_the_status_of_a_run(trained, capsys):
+    assert main(["status", str(trained)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"train\n +step +6 of 6\n +energy +-[\d.]+ \+- [\d.]+ hartree\n", said), said
+    assert re.search(r"evaluate\n +step +12 of 12\n +energy +-[\d.]+ ", said)
+    assert "acceptance" in said
+    assert main(["plot", str(trained), "-o", "a.svg"]) == 0 and "<svg" in Path("a.svg").read_text()
+
+
+def test_the_same_command_again_takes_no_step_and_a_longer_one_goes_on(trained, capsys, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    (folder / "orbitals.npz").unlink()  # they are needed for pretraining only
+    before = (folder / "train.csv").read_bytes()
+    status, out, error = ritz(capsys, "train", f"folder={folder}", "progress=false")
+    assert status == 0, error
+    assert out.startswith("the run has ended: finished all steps")
+    assert (folder / "train.csv").read_bytes() == before
+    longer = [f"folder={folder}", "progress=false", "train.iterations=8"]
+    status, out, error = ritz(capsys, "train", *longer)
+    assert status == 0 and "went on from step 6 to step 8" in out, error
+    for changed, told in (
+        ("system=H", "holds a run with other settings: system.name was H2, is H"),
+        ("train.n_walkers=32", "train.n_walkers was 16, is 32"),
+        ("network.n_determinants=2", "n_determinants was 1, is 2"),
+        ("seed=3", "began with seed=0"),
+    ):
+        given = ["train", *longer]
+        if changed == "system=H":
+            given += ["--config", str(folder / "config.yaml")]
+        status, _, error = ritz(capsys, *given, changed)
+        assert status == 2 and told in error, error
+
+
+def test_other_ways_to_say_what_molecule(capsys, tmp_path):
+    xyz = tmp_path / "a.xyz"
+    xyz.write_text("2\n\nH 0 0 0\nH 0 0 0.7408\n")
+    found = {}
+    for name, given in {
+        "name": ["system=H2"],
+        "file": [f"system.file={xyz}"],
+        "atoms": ["system.atoms=[[H, [0, 0, 0]], [H, [0, 0, 1.4]]]", "system.unit=bohr"],
+        "ion": ["system=H2", "system.charge=1", "system.spin=1"],
+    }.items():
+        status, out, error = ritz(capsys, "train", *given, *SMALL, "--dry_run", "folder=none")
+        assert status == 0, error
+        found[name] = out
+    assert "H2, 1 electrons with spin up and 1 with spin down" in found["name"]
+    assert "1 with spin up" not in found["ion"] and "and 0 with spin down" in found["ion"]
+    assert not Path("none").exists() and all("Nothing was written" in o for o in found.values())
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    ([], "system: give one molecule, as system=LiH (of H, He,"),
+    (["system=Hf2"], "system: there is no molecule 'Hf2' in the library"),
+    (["system=H2", "system.file=a.xyz"], "system.name and system.file were given"),
+    (["system.file=a.xyz"], "system: there is no file a.xyz"),
+    (["system.atoms=[[H, [0, 0, 0]], [H, [0, 0, 1]]]"], "system: unit: are the positions in bohr"),
+    (["system=Li", "system.spin=0"], "system: spin=0 is impossible: it is n_up - n_down"),
+    (["system=H", "system.charge=1"], "system: charge=1 leaves no electrons"),
+    (["system=H", "preset=tiny"], "preset must be 'auto', 'small', 'ferminet' or 'psiformer'"),
+    (["system=H", "network=Fermi"], "network: there is no 'Fermi'"),
+    (["system=H", "train.optimizer=adm"], "train.optimizer: "),
+    (["system=H", "train.sampler=Metropolys"], "train.sampler: "),
+    (["system=H", "train.clip_method=mad"], "train.clip_method must be 'mean_absolute_deviation'"),
+    (["system=H", "dtype=float16"], "dtype must be 'float32' or 'float64'"),
+    (["system=H", "pretrain.basis=cc-pvxz"], "pretrain.basis: basis='cc-pvxz' is none that"),
+    (["system=H2", "pretrain.basis=slater"], "pretrain.basis: Slater's rules are for atoms"),
+    (["system=H", "trian.iterations=3"], "did you mean train.iterations"),
+])  # fmt: skip
+def test_mistakes_are_told_in_one_line(given, told, capsys):
+    status, _, error = ritz(capsys, "train", *given, "--dry_run")
+    assert status == 2 and error.startswith("ritz: ") and error.count("\n") == 1, error
+    assert told in error
+
+
+def test_evaluating_nothing_is_refused(capsys):
+    status, _, error = ritz(capsys, "evaluate", "system=H", "folder=empty")
+    assert status == 2 and "run `ritz molecule train folder=empty` first" in error
+
+
+@pytest.mark.bits
+def test_an_interrupted_run_ends_with_the_same_rows(capsys):
+    def rows(folder, *parts):
+        for n in parts:
+            given = ["system=H", *SMALL, f"train.iterations={n}", f"folder={folder}"]
+            assert ritz(capsys, "train", *given)[0] == 0
+        return np.asarray(read_log(folder)["energy"]["Mean"])
+
+    np.testing.assert_array_equal(rows("a", 7), rows("b", 3, 7))
