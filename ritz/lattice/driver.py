@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import netket as nk
 from jaxtyping import PyTree
-from threadpoolctl import threadpool_limits
 from typing_extensions import override
 
 from ritz.checks import named
@@ -41,6 +40,7 @@ from ritz.lattice.operators import (
 from ritz.lattice.row_names import checked_name, checked_observables
 from ritz.lattice.sampling import burnt_in, draw, in_double, samples_compiled
 from ritz.types import Row
+from ritz.updates.blas_threads import limited_blas
 
 State = nk.vqs.MCState | nk.vqs.FullSumState
 
@@ -117,9 +117,7 @@ class LatticeDriver(CompiledDriver):
 
     @override
     def environment(self) -> contextlib.AbstractContextManager[object]:
-        if self.blas_threads is None:
-            return contextlib.nullcontext()
-        return threadpool_limits(self.blas_threads, user_api="blas")
+        return limited_blas(self.blas_threads)
 
     @property
     def energy(self) -> nk.stats.Stats:

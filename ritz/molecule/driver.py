@@ -1,5 +1,6 @@
 """Base class of drivers of molecules: the walkers, and how samples are drawn and estimated."""
 
+import contextlib
 import zlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from ritz.molecule.state import ElectronState
 from ritz.molecule.walkers import initial_electrons
 from ritz.molecule.wavefunction import LogPsi, Psi, wave_function
 from ritz.samplers import AbstractSampler, Metropolis
+from ritz.updates.blas_threads import limited_blas
 
 TAKEN = (
     "acceptance", "width", "autocorrelation_time", "clipped", "info", "wallclock", "attempts",
@@ -77,6 +79,8 @@ class MoleculeDriver(OwnPrecision):
 
     dtype = "float64"
     doubt_remedies = REMEDIES
+    blas_threads: int | None = 1
+    """Number of threads that BLAS may use during runs; None for all. More compete with XLA's."""
     gain: ClassVar[float]
     """How fast the width of moves follows the acceptance after burn-in."""
 
@@ -154,6 +158,10 @@ class MoleculeDriver(OwnPrecision):
     @batch.setter
     def batch(self, batch: Samples | None) -> None:
         self._batch = batch
+
+    @override
+    def environment(self) -> contextlib.AbstractContextManager[object]:
+        return limited_blas(self.blas_threads)
 
     def burn_in(self, n_steps: int) -> None:
         """Draw the samples of `n_steps` steps and throw them away; the width adapts fast."""

@@ -17,7 +17,7 @@ from ritz.updates.base import (
     check_shift,
     first_step,
 )
-from ritz.updates.gram import gram
+from ritz.updates.gram import gram, materialised
 from ritz.updates.problem import Problem
 from ritz.updates.solvers import Cholesky, Solver, check_solver, solve
 
@@ -36,12 +36,13 @@ def kernel_solve(
     exact arithmetic.
     """
     n = scores.shape[0]
-    matrix = gram(scores)
+    matrix = materialised(gram(scores))  # else XLA multiplies in the precision of `solve`
     if row_blocks:
         block = jnp.arange(n) // (n // row_blocks)
         matrix = matrix + (block[:, None] == block[None, :]) * (row_blocks / n)
     solution, info = solve(solver, matrix, residuals, shift)
-    return scores.conj().T @ solution.astype(scores.dtype), info
+    # The same as scores.conj().T @ solution, which walks through memory across the rows.
+    return jnp.conj(jnp.conj(solution.astype(scores.dtype)) @ scores), info
 
 
 @suggests_fields

@@ -77,7 +77,7 @@ def test_the_same_command_again_takes_no_step_and_a_longer_one_goes_on(trained, 
     status, out, error = ritz(capsys, "train", *longer)
     assert status == 0 and "went on from step 6 to step 8" in out, error
     for changed, told in (
-        ("system=H", "holds a run with other settings: system.name was H2, is H"),
+        ("system=H", "Settings that differ: system.name was H2, is H"),
         ("train.n_walkers=32", "train.n_walkers was 16, is 32"),
         ("network.n_determinants=2", "n_determinants was 1, is 2"),
         ("seed=3", "began with seed=0"),
