@@ -20,8 +20,15 @@ LogPsi: TypeAlias = Callable[[PyTree, Positions], Inexact[Array, " n_walkers"]]
 Density: TypeAlias = Callable[[Positions], Float[Array, " n_walkers"]]
 """positions -> log |psi|^2, for a batch of walkers."""
 
-BURNING_IN, RUNNING, FIXED = 1.0, 0.02, 0.0
-"""How fast the width follows the acceptance: exponents of their ratio in each sample."""
+BURNING_IN = 1.0
+"""Speed at which the width follows the acceptance while burning in: in each sample it is multiplied
+by the ratio of the acceptance to its target, to this power."""
+
+RUNNING = 0.02
+"""That speed while parameters are optimised."""
+
+FIXED = 0.0
+"""That speed in evaluations: the width stays as it is."""
 
 _LARGEST_CHANGE = 2.0
 """Largest factor of the width in one sample."""
