@@ -116,7 +116,13 @@ class RelaxKernel(Kernel):
         shown = ["temperature"] * self.integrates + ["volume", "pressure"] * self.needs_virial
         ended = [verdict.status for verdict in verdicts]
         loss, metrics = row(
-            carry.slots, self.given, observables, ended, n_stages=len(self.stages), shown=shown
+            slots=carry.slots,
+            given=self.given,
+            observables=observables,
+            active=[verdict.active for verdict in verdicts],
+            statuses=ended,
+            n_stages=len(self.stages),
+            shown=shown,
         )
         return carry, Proposal(loss, tuple(verdicts), metrics)
 

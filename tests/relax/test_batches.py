@@ -59,6 +59,20 @@ def test_order_of_inputs_changes_no_bit(together):
     np.testing.assert_array_equal(backwards.energy[::-1], together.energy)
 
 
+def test_a_structure_that_stopped_before_does_not_count_in_the_last_row():
+    """A structure that stopped long ago, far from its minimum, stays in its slot."""
+    pairs = [Atoms("Ar2", positions=[[0, 0, 0], [x, 0, 0]]) for x in (3.85, 4.4, 3.822)]
+    log = RuntimeLog()
+    driver = Relaxation(pairs, lennard_jones(), fire(1e-4, max_steps=12), slots=2)
+    driver.run(100, out=log, show_progress=False)
+    fmax = log["fmax"].values
+    by_slot = log["structures"]
+    last = by_slot["place"].values[-1] == 2
+    assert by_slot["fmax"].values[-1][~last] > fmax[-2] > fmax[-1] > 0
+    assert fmax[-1] == by_slot["fmax"].values[-1][last]
+    assert list(log["running"].values[-2:]) == [1, 0]
+
+
 def test_memory_bounds_the_slots():
     driver = Relaxation(argons(6), lennard_jones(), fire(), max_atoms=20)
 
@@ -175,4 +189,5 @@ def test_the_last_row_has_the_largest_force_of_those_that_ran_last():
     driver = Relaxation(argons(2), lennard_jones(), fire(0.005))
     driver.run(300, out=log, show_progress=False)
     assert log.data["running"].values[-1] == 0
-    assert 0 < log.data["fmax"].values[-1] == max(driver.state.fmax) <= 0.005
+    last = np.argmax(driver.state.steps)
+    assert 0 < log.data["fmax"].values[-1] == driver.state.fmax[last] <= 0.005

@@ -14,16 +14,21 @@ def row(
     slots: Sequence[Slots],
     given: Sequence[Given],
     observables: Sequence[Observables],
+    active: Sequence[jax.Array],
     statuses: Sequence[jax.Array],
     n_stages: int,
     shown: Sequence[str],
 ) -> tuple[jax.Array, Row]:
-    """The largest force of running structures, or of the last ones, and the rest of the row.
+    """The largest force of structures that go on, or of the last ones, and the rest of the row.
+
+    Once no structure goes on, the force is that of those that were evaluated in this step and have
+    not failed; 0 if all of these have.
 
     Args:
         slots: The slots of each bucket.
         given: The structures of each.
         observables: What was computed for each.
+        active: Which structures of each were evaluated.
         statuses: What the statuses of each become.
         n_stages: How many stages there are.
         shown: Names of further quantities that are logged for each structure.
@@ -39,8 +44,8 @@ def row(
     for name in shown:
         by_slot[name] = jnp.concatenate([QUANTITIES[name][1](view) for view in observables])
     energy = by_slot["energy"]
-    # Once none runs, the forces of those that ran last.
-    counts_in = jnp.where(jnp.any(running), running, status != FAILED)
+    last = jnp.concatenate(list(active)) & (status != FAILED)
+    counts_in = jnp.where(jnp.any(running), running, last)
     forces = jnp.where(counts_in, by_slot["fmax"], 0)
     energies = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)
     metrics = {"energy": jnp.sum(energies), "running": jnp.sum(running)}
