@@ -71,8 +71,8 @@ def row_line(step: int, row: Row) -> bytes:
                 _line(0, {name: value})
             except TypeError:
                 raise TypeError(
-                    f"log_data[{name!r}] is {value!r:.60}, which logs in JSON and HDF5 cannot hold ({error}); log "
-                    "numbers, text, arrays, or dicts and lists of them."
+                    f"log_data[{name!r}] is {value!r:.60}, which logs in JSON and HDF5 "
+                    f"cannot hold ({error}); log numbers, text, arrays, or dicts and lists of them."
                 ) from error
         raise
 
