@@ -230,6 +230,17 @@ def test_relax_in_one_call():
     assert cut.status == "running"
 
 
+def test_relax_refuses_arguments_that_it_gives_itself():
+    def refused(message, **arguments):
+        with pytest.raises(TypeError, match=message):
+            relax(argon(0), lennard_jones(), **arguments)
+
+    refused("^relax has no argument 'stages'; give one optimiser as optimizer=", stages=fire())
+    refused("^relax has no argument 'stage'; it takes: atoms, model, fmax,", stage=fire())
+    refused("'convergence_hook'; its criteria are those of fmax=", convergence_hook={})
+    refused(r"^relax has no argument 'sed'; did you mean seed=\?", sed=1)
+
+
 def test_precision_is_that_of_the_driver_alone():
     """Also in the loop of `steps`, where code of others runs in between."""
     program = """
