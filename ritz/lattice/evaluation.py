@@ -16,8 +16,8 @@ from ritz.driver import Kernel, Proposal
 from ritz.driver.processes.consensus import is_single_process
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.doubts import Watch
-from ritz.lattice.driver import LatticeDriver, State
-from ritz.lattice.kernel import LatticeKernel, Settings
+from ritz.lattice.driver import LatticeDriver, VariationalState
+from ritz.lattice.kernel import LatticeKernel, StepSettings
 
 
 class ChainMoments(NamedTuple):
@@ -121,7 +121,7 @@ class Evaluation(LatticeDriver):
         self,
         hamiltonian: AbstractOperator,
         *,
-        variational_state: State,
+        variational_state: VariationalState,
         observables: Mapping[str, AbstractOperator] | None = None,
         energy_offset: float = 0.0,
         n_dof: int | None = None,
@@ -150,7 +150,7 @@ class Evaluation(LatticeDriver):
     @override
     def kernel(self) -> EvaluationKernel:
         state = self.state
-        settings = Settings(
+        settings = StepSettings(
             apply_fun=state._apply_fun,
             rule=None,
             optimizer=None,
