@@ -203,6 +203,9 @@ def test_trajectories_that_were_cut_off_go_on(tmp_path):
     assert [f.info["step"] for f in ase.io.read(path, ":")] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     with pytest.raises(ValueError, match=r"ends in \.traj, \.extxyz, \.xyz"):
         Trajectory("way.pdb")
+    for name in ("x{place}.traj", "x.traj"):
+        with pytest.raises(RuntimeError, match="^Trajectory writes what a Relaxation does .* out="):
+            Trajectory(name)(0, {})
 
 
 def test_files_and_other_callbacks(tmp_path, capsys):
