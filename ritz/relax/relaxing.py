@@ -176,15 +176,15 @@ def steps_needed(driver: Relaxation, max_steps: int) -> int:
 
 
 def result(driver: Relaxation, single: bool = False) -> RelaxResult:
-    """How the structures of a driver stand.
+    """Status, energies and forces of a driver's structures as they are now.
 
     Args:
         driver: The driver.
         single: Whether the only structure is given as it is, not in a list.
     """
     state = driver.state
-    exit_status = driver.stages.exit_status
-    names = {exit_status: "converged", FAILED: "failed", UNCONVERGED: "unconverged"}
+    stages = driver.stages
+    names = {stages.exit_status: stages.exit_name, FAILED: "failed", UNCONVERGED: "unconverged"}
     status = [names.get(int(code), "running") for code in state.status]
     found = RelaxResult(
         atoms=state.atoms,
