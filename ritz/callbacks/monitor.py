@@ -168,20 +168,20 @@ def improves(
     return value < target - max(min_delta, min_reldelta * abs(target))
 
 
-def check_monitor(monitor: str) -> str:
-    """`monitor`, if it is a text.
+def check_monitor(monitor: str, name: str = "monitor") -> str:
+    """`monitor`, if it is a text; `name` is that of the argument, for messages.
 
     Raises:
         TypeError: Otherwise.
     """
     if not isinstance(monitor, str):
         raise TypeError(
-            'monitor must be the name of a quantity, such as "mean" or "Energy.variance", but '
+            f'{name} must be the name of a quantity, such as "mean" or "Energy.variance", but '
             f"{monitor!r} was given."
         )
     return monitor
 
 
-def check_mode(mode: str) -> str:
-    """`mode`, if it is "min" or "max"."""
-    return check_choice("mode", mode, ("min", "max"))
+def check_mode(mode: str, name: str = "mode") -> str:
+    """`mode`, if it is "min" or "max"; `name` is that of the argument, for messages."""
+    return check_choice(name, mode, ("min", "max"))

@@ -115,7 +115,8 @@ class Checkpoint(AbstractCallback):
         """The step at which the run began, from which its steps are counted."""
         self._resumed = False
         self._extended: Entry | None = None
-        """Last step of the saved run that this one extends; its last row is written again."""
+        """Checkpoint at the end of the saved run that this one extends; another one of its step
+        takes its place."""
         self._description: State = {}
         self._last_time, self._started = 0.0, False
         self._final: tuple[Contents, bool] | None = None
@@ -126,7 +127,7 @@ class Checkpoint(AbstractCallback):
 
     @property
     def last_saved(self) -> Entry | None:
-        """The newest checkpoint of this run, which may still be being written."""
+        """The newest checkpoint of this run, perhaps not yet complete."""
         return self._resumed_from if self._writing is None else self._writing.newest
 
     # Before the run.

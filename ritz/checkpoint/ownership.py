@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ritz.checkpoint.folder import CheckpointError
 from ritz.driver import AbstractDriver
-from ritz.driver.callback import AbstractCallback
+from ritz.driver.callback import AbstractCallback, never_live
 from ritz.driver.processes.consensus import agree
 from ritz.folders.lock import FolderInUseError, FolderLock
 from ritz.folders.owner import Owner
@@ -25,6 +25,7 @@ class FolderOwner(AbstractCallback):
 
     callback_order = -1000
     decides = False
+    is_live = never_live
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -35,10 +36,6 @@ class FolderOwner(AbstractCallback):
         self._started = False
         folder = driver.working_dir / self.folder
         take(folder, driver.hold, lambda: ending(driver) if self._started else None, within=True)
-
-    @override
-    def is_live(self, step: int) -> bool:
-        return False
 
     @override
     def on_run_start(self, step: int, driver: AbstractDriver) -> None:

@@ -54,5 +54,6 @@ def _checked(keep_best: tuple[str, str, int]) -> tuple[str, int, int]:
             "keep_best takes (monitor, mode, k), such as ('Energy', 'min', 2), but "
             f"{keep_best!r} was given."
         ) from None
-    sign = 1 if check_mode(mode) == "min" else -1
-    return check_monitor(monitor), sign, check_count("k in keep_best", k, 1)
+    sign = 1 if check_mode(mode, "mode in keep_best") == "min" else -1
+    monitor = check_monitor(monitor, "monitor in keep_best")
+    return monitor, sign, check_count("k in keep_best", k, 1)

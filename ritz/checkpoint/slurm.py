@@ -13,7 +13,7 @@ from typing_extensions import override
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
-from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
 from ritz.driver.processes.consensus import agree
 from ritz.driver.signatures import suggests_names
 from ritz.types import Row
@@ -47,6 +47,7 @@ class SlurmRequeue(AbstractCallback):
     """
 
     callback_order = CallbackOrder.STOP
+    is_live = never_live  # only the clock is read
 
     @suggests_names
     def __init__(self, before: float = 300.0):
@@ -56,10 +57,6 @@ class SlurmRequeue(AbstractCallback):
         self._longest = 0.0
         self._last: float | None = None
         self._due = False
-
-    def is_live(self, step: int) -> bool:
-        """Never live, since only the clock is read."""
-        return False
 
     @override
     def on_run_start(self, step: int, driver: AbstractDriver) -> None:

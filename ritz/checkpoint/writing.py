@@ -26,7 +26,7 @@ class Writing:
     def __init__(self, folder: CheckpointFolder, retention: Retention, newest: Entry | None):
         self.folder = folder
         self.newest = newest
-        """The newest checkpoint of this run, which may still be being written."""
+        """The newest checkpoint of this run, perhaps not yet complete."""
         self.has_failed_state = False
         """Whether a state was saved in `failed/`."""
         self._retention = retention

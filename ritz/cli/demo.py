@@ -14,6 +14,7 @@ from ritz.driver import StopReason
 from ritz.extras import needs
 from ritz.folders.lock import FolderLock
 from ritz.folders.summary import write_summary
+from ritz.full_precision import in_full_precision
 from ritz.loggers import CSVLog, JsonLog
 from ritz.plotting import plot_runs
 from ritz.wording import counted
@@ -143,4 +144,4 @@ def evaluate(
         sampler_seed=seed,
         chunk_size=2**14,
     )
-    return fresh.expect(hamiltonian)
+    return in_full_precision(fresh.expect)(hamiltonian)

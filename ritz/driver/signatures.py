@@ -3,25 +3,33 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Kind = TypeVar("Kind")
 
 
-def suggests_names(function: Function, more: Sequence[Callable[..., object]] = ()) -> Function:
+def suggests_names(
+    function: Function,
+    more: Sequence[Callable[..., object]] = (),
+    instead: Mapping[str, str] = MappingProxyType({}),
+) -> Function:
     """Let a function refuse an unknown argument with the name that was probably meant.
 
     Args:
-        function: A function or method; of `__init__`, messages name the class of the object.
+        function: A function or method; of `__init__`, messages name the class of the object, or the
+            base class whose `__init__` was given the argument.
         more: Functions, or classes, to which it passes further arguments on.
+        instead: Arguments of these that it does not take -> what to do instead, for messages.
 
     Raises:
         TypeError: From the wrapped function, naming the nearest argument.
     """
     name_of_function = function.__name__
-    known = [name for one in (function, *more) for name in _named_parameters(one)]
+    takes = [name for one in (function, *more) for name in _named_parameters(one)]
+    known = [name for name in takes if name not in instead]
 
     @functools.wraps(function)
     def checked(*args: object, **kwargs: object) -> object:
@@ -30,12 +38,21 @@ def suggests_names(function: Function, more: Sequence[Callable[..., object]] = (
                 near = [one for one in known if name in one.split("_")]
                 near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]}=?" if near else f"it takes: {', '.join(known)}."
-                made = name_of_function == "__init__"
-                label = type(args[0]).__name__ if made else name_of_function
-                raise TypeError(f"{label} has no argument {name!r}; {hint}")
+                label = name_of_function
+                if name_of_function == "__init__":
+                    label = _owner(type(args[0]), checked)
+                raise TypeError(f"{label} has no argument {name!r}; {instead.get(name, hint)}")
         return function(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
+
+
+def _owner(kind: type, init: Callable[..., object]) -> str:
+    """Name of the class whose `__init__` was given an argument: `kind`, or one of its bases."""
+    makers = [base for base in kind.__mro__ if "__init__" in vars(base)]
+    to_blame = (base for base in makers[1:] if vars(base)["__init__"] is init)
+    inherits = vars(makers[0])["__init__"] is init
+    return (kind if inherits else next(to_blame, kind)).__name__
 
 
 def _named_parameters(function: Callable[..., object]) -> list[str]:

@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from ritz.driver.arguments import Plugin, as_callback
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.driver_view import DriverView
+from ritz.full_precision import in_full_precision
 from ritz.types import Loss, Row, Settings
 
 
@@ -84,7 +85,7 @@ class StepProvider(DriverView):
         )
 
     def estimate(self, observables: object, fullsum: bool = False) -> Any:
-        """Expectation values in the present state.
+        """Expectation values in the present state, in the full precision of their numbers.
 
         Args:
             observables: One observable, or a dict or list of them.
@@ -97,7 +98,7 @@ class StepProvider(DriverView):
             return {k: self.estimate(v, fullsum) for k, v in observables.items()}
         if isinstance(observables, list | tuple):
             return [self.estimate(v, fullsum) for v in observables]
-        return self._estimate_one(observables, fullsum)
+        return in_full_precision(self._estimate_one)(observables, fullsum)
 
     def check_observable(self, observable: object) -> None:
         """Refuse what `estimate` cannot take; asked before a run.

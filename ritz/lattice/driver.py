@@ -27,7 +27,7 @@ from ritz.lattice.first_samples import (
 )
 from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
-from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, Settings
+from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, StepSettings
 from ritz.lattice.local_update import TwoStates, local_update
 from ritz.lattice.move_counts import moves, moves_since
 from ritz.lattice.operators import (
@@ -42,7 +42,7 @@ from ritz.lattice.sampling import burnt_in, draw, in_double, samples_compiled
 from ritz.types import Row
 from ritz.updates.blas_threads import limited_blas
 
-State = nk.vqs.MCState | nk.vqs.FullSumState
+VariationalState = nk.vqs.MCState | nk.vqs.FullSumState
 
 
 class LatticeDriver(CompiledDriver):
@@ -68,7 +68,7 @@ class LatticeDriver(CompiledDriver):
     def __init__(
         self,
         hamiltonian: nk.operator.AbstractOperator,
-        variational_state: State,
+        variational_state: VariationalState,
         observables: Mapping[str, nk.operator.AbstractOperator] | None,
         energy_offset: float,
         n_dof: int | None,
@@ -77,7 +77,7 @@ class LatticeDriver(CompiledDriver):
         loss_name: str = "Energy",
     ):
         is_mixed = isinstance(variational_state, nk.vqs.MCMixedState)
-        if is_mixed or not isinstance(variational_state, State):
+        if is_mixed or not isinstance(variational_state, VariationalState):
             raise TypeError(
                 "variational_state must be a netket.vqs.MCState or FullSumState, but "
                 f"{variational_state!r} was given."
@@ -129,7 +129,7 @@ class LatticeDriver(CompiledDriver):
         """The Hamiltonian as it was given."""
         return self._hamiltonian
 
-    def _lattice_kernel(self, settings: Settings) -> LatticeKernel:
+    def _lattice_kernel(self, settings: StepSettings) -> LatticeKernel:
         state = self.state
         if self._sums:
             if self._full_sum is None:

@@ -15,8 +15,8 @@ from ritz.driver.processes.consensus import is_single_process
 from ritz.driver.signatures import suggests_names
 from ritz.estimators import ChainMoments, EvaluationKernel
 from ritz.lattice.doubts import Watch
-from ritz.lattice.driver import LatticeDriver, State
-from ritz.lattice.kernel import Settings
+from ritz.lattice.driver import LatticeDriver, VariationalState
+from ritz.lattice.kernel import StepSettings
 
 
 class EvaluationCarry(NamedTuple):
@@ -58,7 +58,7 @@ class Evaluation(LatticeDriver):
         self,
         hamiltonian: AbstractOperator,
         *,
-        variational_state: State,
+        variational_state: VariationalState,
         observables: Mapping[str, AbstractOperator] | None = None,
         energy_offset: float = 0.0,
         n_dof: int | None = None,
@@ -88,7 +88,7 @@ class Evaluation(LatticeDriver):
     @override
     def kernel(self) -> EvaluationKernel:
         state = self.state
-        settings = Settings(
+        settings = StepSettings(
             apply_fun=state._apply_fun,
             rule=None,
             optimizer=None,

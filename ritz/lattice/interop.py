@@ -55,7 +55,7 @@ def _forwarding(hook: str) -> Callable[..., object]:
         return self._forward(hook, *args)
 
     method.__name__ = hook
-    method.__doc__ = "Passed on."
+    method.__doc__ = f"Call `{hook}` of NetKet's callback."
     return method
 
 

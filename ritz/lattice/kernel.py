@@ -72,7 +72,7 @@ class LatticeCarry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class StepSettings:
     """Static settings of a compiled step; hashable."""
 
     apply_fun: Callable[[PyTree, Array], Array]
@@ -96,7 +96,7 @@ class Settings:
 class LatticeKernel(Kernel):
     """Base class of the kernels for sampling and full summation."""
 
-    settings: Settings
+    settings: StepSettings
 
     def log_psi(self, carry: SamplingCarry) -> Callable[[PyTree, Array], Array]:
         """`(params, samples) -> log psi` with the carry's model state."""
@@ -192,7 +192,7 @@ class SamplingKernel(LatticeKernel):
     observables: dict[str, AbstractOperator]
     sampler: Any
     """NetKet's sampler; None where samples are drawn outside of compiled programs."""
-    settings: Settings = dataclasses.field(metadata={"static": True})
+    settings: StepSettings = dataclasses.field(metadata={"static": True})
     model: Any = dataclasses.field(metadata={"static": True})
     """The model, as the sampler calls it."""
     chain_length: int = dataclasses.field(metadata={"static": True})
@@ -276,7 +276,7 @@ class FullSumKernel(LatticeKernel):
     """All configurations, shape (n_states, n_sites)."""
     matrices: dict[str, JAXSparse]
     """The observables as sparse matrices."""
-    settings: Settings = dataclasses.field(metadata={"static": True})
+    settings: StepSettings = dataclasses.field(metadata={"static": True})
 
     @override
     def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, tuple[()]]:

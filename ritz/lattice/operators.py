@@ -216,9 +216,8 @@ def in_chunks(function: Callable[[Array], Array], batch: Array, size: int | None
     n_rows = len(batch)
     if size is None or size >= n_rows:
         return function(batch)
-    size = -(
-        -n_rows // -(-n_rows // size)
-    )  # chunks of about equal size, so that there is little padding
+    # Chunks of about equal size, so that there is little padding.
+    size = -(-n_rows // -(-n_rows // size))
     missing = -n_rows % size
     full = jnp.concatenate([batch, jnp.repeat(batch[:1], missing, axis=0)])
     values = jax.lax.map(function, full.reshape(-1, size, *batch.shape[1:]))

@@ -83,8 +83,7 @@ def fixed_sums(hilbert: AbstractHilbert) -> list[tuple[list[int], float]] | None
 
 def some_states(hilbert: AbstractHilbert, n: int, seed: int = 0) -> Shaped[Array, "n n_sites"]:
     """Random configurations of the space, the same each time."""
-    with (
-        warnings.catch_warnings()
-    ):  # a warning about slowness for many configurations; these are few
+    # The warning is about slowness for many configurations; these are few.
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnoptimisedCustomConstraintRandomStateMethodWarning)
         return hilbert.random_state(jax.random.key(seed), n)

@@ -10,8 +10,8 @@ from netket.operator import AbstractOperator
 from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
-from ritz.lattice.driver import LatticeDriver, State
-from ritz.lattice.kernel import LatticeCarry, LatticeKernel, Settings
+from ritz.lattice.driver import LatticeDriver, VariationalState
+from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.space import some_states
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
 from ritz.updates.claimed_mode import check_mode
@@ -67,7 +67,7 @@ class VMC(LatticeDriver):
         hamiltonian: AbstractOperator,
         optimizer: optax.GradientTransformation | optax.ScalarOrSchedule,
         *,
-        variational_state: State,
+        variational_state: VariationalState,
         update: AbstractUpdateRule | None = None,
         mode: str | None = None,
         chunk_size_bwd: int | None = None,
@@ -128,7 +128,7 @@ class VMC(LatticeDriver):
     @override
     def kernel(self) -> LatticeKernel:
         state = self.state
-        settings = Settings(
+        settings = StepSettings(
             apply_fun=state._apply_fun,
             rule=self.rule,
             optimizer=self.optimizer,

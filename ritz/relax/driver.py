@@ -20,8 +20,8 @@ from ritz.potentials.pairs import padded_width
 from ritz.relax.algorithms.stage import AbstractStage, FusedStage
 from ritz.relax.arguments import ModelLike, checked_atoms, checked_stages, potential_of
 from ritz.relax.batching.batch import Atoms, Geometry, Outcome, is_running, waiting
-from ritz.relax.batching.bucket import as_images, digest, pack
-from ritz.relax.batching.list_sizes import collapsed, grown, made_on_host, most_allowed
+from ritz.relax.batching.bucket import as_images, fingerprint, pack
+from ritz.relax.batching.list_sizes import collapsed, grown, list_settings, most_allowed
 from ritz.relax.batching.neighbors import ListSettings
 from ritz.relax.batching.slots import (
     failed,
@@ -149,12 +149,14 @@ class Relaxation(GrowingDriver):
     # Kernel and carry.
 
     def _list_settings(self, bucket: int) -> ListSettings:
-        sizes = self._widths[bucket], self._images[bucket]
-        n_atoms = self._buckets[bucket].n_atoms
-        on_host = made_on_host(self._neighbors, self._model.cutoff, n_atoms, sizes)
-        chunk = 1 if on_host or jax.default_backend() == "cpu" else 16
-        cell_moves = any(stage.moves_cell for stage in self._stages.stages)
-        return ListSettings(self._model.cutoff, self.skin, *sizes, on_host, chunk, cell_moves)
+        return list_settings(
+            made_by=self._neighbors,
+            cutoff=self._model.cutoff,
+            skin=self.skin,
+            n_atoms=self._buckets[bucket].n_atoms,
+            sizes=(self._widths[bucket], self._images[bucket]),
+            cell_moves=any(stage.moves_cell for stage in self._stages.stages),
+        )
 
     @override
     def rebuild(self) -> None:
@@ -278,17 +280,16 @@ class Relaxation(GrowingDriver):
     @property
     @override
     def settings(self) -> dict[str, object]:
-        hooks = tuple(hook.rule for hook in self._stages.all_hooks)
         return {
             **super().settings,
-            "structures": f"{len(self.state)} structures {digest(self._buckets)}",
+            "structures": f"{len(self.state)} structures {fingerprint(self._buckets)}",
             "model": {
                 "kind": type(self._model),
                 "params": self._model.params,
                 **self._model.static,
             },
             "stages": tuple((s.name, s.settings, s.max_steps) for s in self._stages.stages),
-            "convergence": hooks,
+            "convergence": tuple(hook.rule for hook in self._stages.all_hooks),
             "slots": tuple(self._n_slots),
             "skin": self.skin,
             "neighbors": self._neighbors,

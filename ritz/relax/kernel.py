@@ -19,10 +19,10 @@ from ritz.relax.algorithms.stage import FusedStage, PhasePoint, StructureState, 
 from ritz.relax.batching.batch import (
     FAILED,
     Atoms,
-    Evaluation,
     Geometry,
     Given,
     Outcome,
+    PhasePoints,
     Slots,
     is_running,
     waiting,
@@ -71,7 +71,7 @@ class RelaxKernel(Kernel):
 
     @property
     def needs_virial(self) -> bool:
-        """Whether a stage, criterion or row needs the virial."""
+        """Whether a stage or criterion needs the virial."""
         asked = [c.key for hook in self.stages.all_hooks for c in hook.criteria]
         return any(s.moves_cell for s in self.stages.stages) or any(k in VIRIAL for k in asked)
 
@@ -246,7 +246,7 @@ class RelaxKernel(Kernel):
     ) -> tuple[Geometry, Slots]:
         n_stages = len(self.stages)
         entered = verdict.status != slots.status
-        at = Evaluation(geometry, verdict.velocities)
+        at = PhasePoints(geometry, verdict.velocities)
         slots = slots._replace(
             at=select(verdict.active, at, slots.at),
             energy=verdict.evaluated.energy,
@@ -312,7 +312,7 @@ class RelaxKernel(Kernel):
         ):
             own = self._with_lists(geometry, slots, settings)
             verdict, _ = self._judge(geometry, own, given)
-            at = select(verdict.active, Evaluation(geometry, verdict.velocities), own.at)
+            at = select(verdict.active, PhasePoints(geometry, verdict.velocities), own.at)
             evaluated = verdict.evaluated
             found.append(
                 Outcome(

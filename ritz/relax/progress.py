@@ -5,6 +5,7 @@ from typing import Any
 from typing_extensions import override
 
 from ritz.callbacks.progress_bar import AbstractBar
+from ritz.relax.convergence.outcomes import counts_by_outcome
 from ritz.relax.driver import Relaxation
 from ritz.types import Row
 
@@ -29,11 +30,7 @@ class StructureProgress(AbstractBar):
     def show(self, done: int, row: Row, driver: Relaxation) -> tuple[int, str]:
         if not row:
             return 0, ""
-        counts = {
-            self._exit_name: row["converged"],
-            "unconverged": row["unconverged"],
-            "failed": row["failed"],
-        }
+        counts = counts_by_outcome(row, self._exit_name)
         told = [f"{n} {name}" for name, n in counts.items() if n or name == self._exit_name]
         told += [f"{row['running']} running", f"step {done}"]
         return sum(counts.values()), ", ".join(told)

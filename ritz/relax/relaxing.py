@@ -67,7 +67,17 @@ class RelaxResult:
         return all(one == "converged" for one in status)
 
 
-@functools.partial(suggests_names, more=(Relaxation,))
+_NOT_TAKEN = {
+    "stages": "give one optimiser as optimizer=; for several stages make a Relaxation, and run it.",
+    "convergence_hook": (
+        "its criteria are those of fmax= and smax=; for others make a Relaxation, such as "
+        "Relaxation(atoms, model, FIRE(convergence_hook=...)), and run it."
+    ),
+}
+"""Arguments of `Relaxation` that `relax` gives itself -> what to do instead."""
+
+
+@functools.partial(suggests_names, more=(Relaxation,), instead=_NOT_TAKEN)
 def relax(
     atoms: AseAtoms | Iterable[AseAtoms],
     model: ModelLike,
@@ -101,7 +111,7 @@ def relax(
         out: Loggers for the run.
         show_progress: Whether to show a bar on stderr.
         resume: As in `run`.
-        settings: Further arguments of `Relaxation`.
+        settings: Further arguments of `Relaxation`, but not `stages` and `convergence_hook`.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -166,15 +176,15 @@ def steps_needed(driver: Relaxation, max_steps: int) -> int:
 
 
 def result(driver: Relaxation, single: bool = False) -> RelaxResult:
-    """How the structures of a driver stand.
+    """Status, energies and forces of a driver's structures as they are now.
 
     Args:
         driver: The driver.
         single: Whether the only structure is given as it is, not in a list.
     """
     state = driver.state
-    exit_status = driver.stages.exit_status
-    names = {exit_status: "converged", FAILED: "failed", UNCONVERGED: "unconverged"}
+    stages = driver.stages
+    names = {stages.exit_status: stages.exit_name, FAILED: "failed", UNCONVERGED: "unconverged"}
     status = [names.get(int(code), "running") for code in state.status]
     found = RelaxResult(
         atoms=state.atoms,

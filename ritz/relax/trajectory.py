@@ -23,6 +23,7 @@ from ritz.relax.batching.batch import Outcome, Slots, outcome
 from ritz.relax.batching.bucket import unpack
 from ritz.relax.driver import Relaxation
 from ritz.relax.kernel import RelaxCarry
+from ritz.relax.state import Structures
 from ritz.types import Row
 
 FORMATS = {".traj": "traj", ".extxyz": "extxyz", ".xyz": "extxyz"}
@@ -53,11 +54,12 @@ class Frames(NamedTuple):
 class Trajectory(AbstractLogger):
     """Writes structures with energies and forces while they move, in a format of ASE.
 
-    A structure is written every few steps, as it is before the step, and when it has finished; so
-    a run of 50 steps with `every=10` leaves frames 0, 10, ..., 50. Frames are gathered
-    on the device, within compiled blocks, and written a block at a time; `info` of each has the
-    `step` of the run and the `place` of the structure. A run that is resumed drops what was
-    written after its checkpoint, a frame that was cut off included.
+    A structure is written at steps that are multiples of `every`, as it is before the step, and
+    when it has finished; so a run of 50 steps with `every=10` leaves frames 0, 10, ..., 50, and
+    one more if it finishes in between. Frames are gathered on the device, within compiled blocks,
+    and written a block at a time; `info` of each has the `step` of the run and the `place` of the
+    structure. A run that is resumed drops what was written after its checkpoint, a frame that was
+    cut off included.
 
     Args:
         path: A file, relative to the run's working folder; its suffix, `.traj`, `.extxyz` or
@@ -82,7 +84,7 @@ class Trajectory(AbstractLogger):
         self._rows = MOST_FRAMES
         self._next = 0
         self._folder = Path()
-        self._driver: Relaxation
+        self._driver: Relaxation | None = None
 
     def check_run(self, driver: AbstractDriver, resume: bool) -> None:
         """Refuse drivers other than `Relaxation`.
@@ -100,6 +102,22 @@ class Trajectory(AbstractLogger):
     def on_run_start(self, step: int, driver: Relaxation) -> None:
         self._driver, self._next = driver, step
         super().on_run_start(step, driver)
+
+    def __call__(self, step: int, item: Row, state: object = None) -> None:
+        """Refuse to write by hand, since rows hold no structures.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError(
+            f"{self.label} writes what a Relaxation does and takes no rows by hand: give it as "
+            "out=... to the run."
+        )
+
+    @property
+    def _structures(self) -> Structures:
+        assert self._driver is not None, "open outside of a run"
+        return self._driver.structures
 
     def ends_block(self, step: int) -> bool:
         """Blocks end where the ring on the device is full."""
@@ -208,7 +226,7 @@ class Trajectory(AbstractLogger):
             ase.io.write(file, images, format="extxyz", append=True)
 
     def _images(self, frames: tuple[Frames, ...], step: int) -> Iterator[AseAtoms]:
-        state, row = self._driver.structures, step % self._rows
+        state, row = self._structures, step % self._rows
         outcomes = [jax.tree.map(lambda x: x[row], f.outcome) for f in frames]
         places = [
             np.where(f.wanted[row], np.array(bucket.places)[f.member[row]], -1)
@@ -225,7 +243,7 @@ class Trajectory(AbstractLogger):
     def open(self, working_dir: Path, stage_name: str, initial_step: int = 0) -> Iterator[None]:
         """Drop frames at or beyond `initial_step`; a run from step 0 starts empty."""
         self._folder = working_dir
-        n_files = len(self._driver.structures.given) if "{place}" in str(self.path) else 1
+        n_files = len(self._structures.given) if "{place}" in str(self.path) else 1
         for place in range(n_files):
             file = self._file(place)
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -63,11 +63,12 @@ def test_the_best_are_kept():
         ({"every_seconds": -1}, "every_seconds must be"),
         ({"max_to_keep": 0}, "max_to_keep must be a whole number of at least 1, but 0"),
         ({"keep_best": "Energy"}, r"keep_best takes \(monitor, mode, k\)"),
-        ({"keep_best": ("Energy", "low", 1)}, "mode must be"),
+        ({"keep_best": ("Energy", "low", 1)}, "mode in keep_best must be 'min' or 'max'"),
+        ({"keep_best": (1, "min", 2)}, "monitor in keep_best must be the name of a quantity"),
         ({"keep_best": ("Energy", "min", 0)}, "k in keep_best must be"),
         ({"accept_changes": "optimizer"}, r"takes names in a list, such as \['optimizer'\]"),
     ],
 )
 def test_arguments_are_checked(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         Checkpoint("ck", **arguments)

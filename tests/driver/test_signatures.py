@@ -69,6 +69,23 @@ def test_the_class_that_was_called_is_named():
         Derived(intervall=1)
 
 
+def test_a_base_class_is_named_where_it_was_given_a_wrong_argument():
+    class Base:
+        @suggests_names
+        def __init__(self, interval=1):
+            self.interval = interval
+
+    class Derived(Base):
+        @suggests_names
+        def __init__(self, name):
+            super().__init__(intervall=1)
+
+    with pytest.raises(
+        TypeError, match="^Base has no argument 'intervall'; did you mean interval="
+    ):
+        Derived("x")
+
+
 def test_signatures_pickling_and_dataclasses_are_as_before():
     assert next(iter(inspect.signature(ritz.callbacks.EarlyStopping).parameters)) == "monitor"
     rule = ritz.relax.Criterion("fmax", 0.1)

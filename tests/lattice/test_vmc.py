@@ -147,6 +147,20 @@ def test_exact_observables():
     assert driver.estimate([ISING], fullsum=True)[0].error_of_mean == 0.0
 
 
+@pytest.mark.parametrize("fullsum", [False, True])
+def test_observables_are_computed_in_full_precision(monkeypatch, fullsum):
+    kind, seen = nk.vqs.FullSumState if fullsum else nk.vqs.MCState, []
+    expect = kind.expect
+
+    def spy(state, operator):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return expect(state, operator)
+
+    monkeypatch.setattr(kind, "expect", spy)
+    vmc().estimate(ISING, fullsum=fullsum)
+    assert seen == ["highest"]
+
+
 # Samples put in
 
 

@@ -203,6 +203,9 @@ def test_trajectories_that_were_cut_off_go_on(tmp_path):
     assert [f.info["step"] for f in ase.io.read(path, ":")] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     with pytest.raises(ValueError, match=r"ends in \.traj, \.extxyz, \.xyz"):
         Trajectory("way.pdb")
+    for name in ("x{place}.traj", "x.traj"):
+        with pytest.raises(RuntimeError, match="^Trajectory writes what a Relaxation does .* out="):
+            Trajectory(name)(0, {})
 
 
 def test_files_and_other_callbacks(tmp_path, capsys):
@@ -228,6 +231,17 @@ def test_relax_in_one_call():
     assert many.energy[0] == pytest.approx(alone.energy, abs=1e-12) and len(many.atoms) == 2
     cut = relax(argon(0), lennard_jones(), fmax=0.01, callback=StopAt(3))
     assert cut.status == "running"
+
+
+def test_relax_refuses_arguments_that_it_gives_itself():
+    def refused(message, **arguments):
+        with pytest.raises(TypeError, match=message):
+            relax(argon(0), lennard_jones(), **arguments)
+
+    refused("^relax has no argument 'stages'; give one optimiser as optimizer=", stages=fire())
+    refused("^relax has no argument 'stage'; it takes: atoms, model, fmax,", stage=fire())
+    refused("'convergence_hook'; its criteria are those of fmax=", convergence_hook={})
+    refused(r"^relax has no argument 'sed'; did you mean seed=\?", sed=1)
 
 
 def test_precision_is_that_of_the_driver_alone():

@@ -21,6 +21,7 @@ from ritz.relax import (
     StructureProgress,
     Trajectory,
 )
+from ritz.relax.relaxing import result
 from ritz.stages import autocorrelation_time
 from tests.relax.systems import ARGON, argon, argons, lennard_jones
 
@@ -67,6 +68,7 @@ def test_dynamics_is_done_and_never_converged(tmp_path, capsys):
     saving = Checkpoint("saved/checkpoints")
     driver.run(60, callback=[StructureProgress(), saving], show_progress=False)
     assert driver.stop_message.endswith("all structures have finished (1 done)")
+    assert result(driver).status == ["done"]
     assert "1 done, 0 running" in capsys.readouterr().err
     assert main(["status", "saved"]) == 0
     said = capsys.readouterr().out

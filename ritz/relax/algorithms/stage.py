@@ -202,10 +202,10 @@ class FusedStage:
 
     @property
     def exit_name(self) -> str:
-        """The word for structures that have left the last stage, such as "converged".
+        """The word for structures that have left the last stage, in messages and results.
 
-        "converged" where a criterion leads there; "done" where a number of steps alone does, as in
-        dynamics.
+        "converged" if a criterion leads out of the stages; "done" if a number of steps alone does,
+        as in dynamics. Rows count both as `converged`.
         """
         meets = any(hook.target_status == self.exit_status for hook in self.all_hooks)
         return "converged" if meets else "done"

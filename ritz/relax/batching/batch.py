@@ -46,8 +46,8 @@ class Geometry(NamedTuple):
     cell: Float[Array, "slots 3 3"]
 
 
-class Evaluation(NamedTuple):
-    """Energies and forces of structures, with the positions at which they were computed."""
+class PhasePoints(NamedTuple):
+    """Positions, cells and velocities of structures at which energies and forces were computed."""
 
     geometry: Geometry
     velocities: Float[Array, "slots n 3"]
@@ -56,7 +56,7 @@ class Evaluation(NamedTuple):
 class Outcome(NamedTuple):
     """Results of the last evaluation; the first axis is the slot, or the structure."""
 
-    at: Evaluation
+    at: PhasePoints
     energy: Float[Array, " slots"]
     forces: Float[Array, "slots n 3"]
     virial: Float[Array, "slots 3 3"]
@@ -73,7 +73,7 @@ class Slots(NamedTuple):
     """Index in the bucket of the structure in each slot."""
     atoms: Atoms
     velocities: Float[Array, "slots n 3"]
-    at: Evaluation
+    at: PhasePoints
     energy: Float[Array, " slots"]
     """Energy at the last evaluation, in eV; infinite before the first."""
     forces: Float[Array, "slots n 3"]

@@ -161,7 +161,7 @@ def _place(atoms: AseAtoms, geometry: Geometry, row: int, moves_cell: bool) -> N
     atoms.set_positions(geometry.positions[row, : len(atoms)], apply_constraint=False)
 
 
-def digest(buckets: Sequence[Bucket]) -> str:
+def fingerprint(buckets: Sequence[Bucket]) -> str:
     """Hash of all structures, twelve hexadecimal digits."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves([bucket.given for bucket in buckets]):

@@ -9,7 +9,7 @@ import numpy as np
 from ritz.potentials.pairs import most_neighbors, padded_width
 from ritz.relax.batching.batch import Atoms, Geometry
 from ritz.relax.batching.bucket import as_images, images_for
-from ritz.relax.batching.neighbors import MOST_CELLS, countable
+from ritz.relax.batching.neighbors import MOST_CELLS, ListSettings, countable
 
 HOST_CANDIDATES = {"cpu": 2**23}
 """Number of candidate pairs and images of a structure above which vesin's cell lists on the host
@@ -44,6 +44,38 @@ def made_on_host(wanted: str, cutoff: float | None, n_atoms: int, sizes: Sizes) 
         return False
     limit = HOST_CANDIDATES.get(jax.default_backend(), _FAR_HOST_CANDIDATES)
     return n_atoms**2 * math.prod(sizes[1]) >= limit
+
+
+def list_settings(
+    made_by: str,
+    cutoff: float | None,
+    skin: float,
+    n_atoms: int,
+    sizes: Sizes,
+    cell_moves: bool,
+) -> ListSettings:
+    """Settings of a bucket's neighbour lists.
+
+    Args:
+        made_by: "device", "host" or "auto".
+        cutoff: The potential's.
+        skin: How far the lists reach beyond it, in Angstrom.
+        n_atoms: The size of the structures.
+        sizes: Those of the lists.
+        cell_moves: Whether a stage moves cells.
+    """
+    width, images = sizes
+    on_host = made_on_host(made_by, cutoff, n_atoms, sizes)
+    one_by_one = on_host or jax.default_backend() == "cpu"
+    return ListSettings(
+        cutoff=cutoff,
+        skin=skin,
+        width=width,
+        images=images,
+        on_host=on_host,
+        chunk=1 if one_by_one else 16,
+        cell_moves=cell_moves,
+    )
 
 
 def cells_apart(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> float:

@@ -163,9 +163,8 @@ def search(
 
 def _far(fractional: jax.Array, pbc: jax.Array, mask: jax.Array) -> jax.Array:
     """Whether atoms are more lattice vectors apart than shifts can hold."""
-    there = jnp.where(
-        mask[:, None], fractional, fractional[:1]
-    )  # the first entry of a row is an atom
+    # The first entry of a row is an atom, never padding.
+    there = jnp.where(mask[:, None], fractional, fractional[:1])
     apart = jnp.max(there, axis=0) - jnp.min(there, axis=0)
     return jnp.any(pbc & (apart > MOST_CELLS))
 

@@ -12,10 +12,10 @@ from ritz.relax.algorithms.stage import FusedStage, StructureState, select
 from ritz.relax.batching.batch import (
     EMPTY,
     FAILED,
-    Evaluation,
     Geometry,
     Given,
     Outcome,
+    PhasePoints,
     Slots,
     is_running,
     outcome,
@@ -67,7 +67,7 @@ def first_slots(
         matrices = jnp.zeros((n_structures, 3, 3), real)
         counts = jnp.zeros(n_structures, jnp.int32)
         finished = Outcome(
-            at=Evaluation(Geometry(all_positions, matrices), all_positions),
+            at=PhasePoints(Geometry(all_positions, matrices), all_positions),
             energy=numbers,
             forces=all_positions,
             virial=matrices,
@@ -96,7 +96,7 @@ def failed(slots: Slots, geometry: Geometry, rows: Sequence[int]) -> Slots:
     fails = jnp.zeros(len(slots.member), bool).at[jnp.asarray(rows)].set(True)
     unknown = jnp.where(fails, jnp.nan, slots.energy)
     return slots._replace(
-        at=select(fails, Evaluation(geometry, slots.velocities), slots.at),
+        at=select(fails, PhasePoints(geometry, slots.velocities), slots.at),
         energy=unknown.astype(slots.energy.dtype),
         fmax=jnp.where(fails, jnp.inf, slots.fmax).astype(slots.fmax.dtype),
         status=jnp.where(fails, FAILED, slots.status).astype(slots.status.dtype),
@@ -153,7 +153,7 @@ def fill(
         member=member,
         atoms=atoms,
         velocities=given.velocities[take],
-        at=Evaluation(geometry, given.velocities[take]),
+        at=PhasePoints(geometry, given.velocities[take]),
         energy=jnp.full(n_slots, jnp.inf, real),
         forces=forces,
         virial=jnp.zeros((n_slots, 3, 3), real),

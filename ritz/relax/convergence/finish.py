@@ -5,8 +5,9 @@ from typing import Any
 
 from typing_extensions import override
 
-from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
 from ritz.relax.convergence.convergence_hook import ConvergenceHook
+from ritz.relax.convergence.outcomes import counts_by_outcome
 from ritz.types import Row
 from ritz.wording import counted
 
@@ -27,6 +28,7 @@ class AllFinished(AbstractCallback):
     def __init__(self) -> None:
         self._warned: set[int] = set()
 
+    is_live = never_live  # only the row is read
     decides = False  # a block ends where it stops, so that nothing has to be taken back
 
     @property
@@ -43,11 +45,7 @@ class AllFinished(AbstractCallback):
     @override
     def before_parameter_update(self, step: int, log_data: Row, driver: Any) -> None:
         self._left = log_data["running"] + log_data["waiting"]
-        counts = {
-            self._exit_name: log_data["converged"],
-            "unconverged": log_data["unconverged"],
-            "failed": log_data["failed"],
-        }
+        counts = counts_by_outcome(log_data, self._exit_name)
         self._told = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
     def on_step_end(self, step: int, log_data: Row, driver: Any) -> None:
@@ -70,10 +68,6 @@ class AllFinished(AbstractCallback):
             )
         if len(new) > _TOLD:
             _logger.warning("%s failed.", counted(len(new) - _TOLD, "more structure", "has"))
-
-    def is_live(self, step: int) -> bool:
-        """Never live, since only the row is read."""
-        return False
 
 
 class RegisteredHook(AbstractCallback):
