@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import jax
+import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
 from typing_extensions import override
@@ -191,7 +192,7 @@ class SamplingStage(WorkStage):
         state = self.state_of(self._driver)
         if batched_data is None:
             return state
-        shapes = jax.tree.map(lambda x: x.shape, (state.batched_data, batched_data))
+        shapes = jax.tree.map(np.shape, (state.batched_data, batched_data))
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"batched_data has the shape {shapes[1]}, but stage {self.name} has chains of the "

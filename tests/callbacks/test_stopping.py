@@ -339,5 +339,7 @@ def test_bad_settings():
     ],
 )
 def test_a_monitor_is_a_text(make):
-    with pytest.raises(TypeError, match="monitor must be the name of a quantity.*but 5 was given"):
+    with pytest.raises(
+        TypeError, match="monitor.* must be the name of a quantity.*but 5 was given"
+    ):
         make(5)

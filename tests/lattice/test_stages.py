@@ -201,8 +201,12 @@ def test_what_is_left_out_comes_from_the_configuration():
     assert [type(x).__name__ for x in (*stage.writers, *stage.callbacks)] == [
         "RuntimeLog", "EarlyStopping",
     ]  # fmt: skip
-    with pytest.raises(TypeError, match="create_state takes params, but batched_data was given"):
-        stage.create_state(jax.random.key(0), batched_data=3)
+    with pytest.raises(TypeError, match="takes params and batched_data, but samples was given"):
+        stage.create_state(jax.random.key(0), samples=3)
+    chains = np.ones((8, 4))
+    assert np.all(stage.create_state(jax.random.key(0), batched_data=chains).batched_data == 1)
+    with pytest.raises(ValueError, match=r"has the shape \(3, 4\), but stage .* \(8, 4\)"):
+        stage.create_state(jax.random.key(0), batched_data=chains[:3])
 
 
 def test_evaluations_of_full_sums_are_exact():
