@@ -38,19 +38,10 @@ class FermiNet(SlaterNetwork):
 
     One stream of features for each electron and one for each pair; in each layer an electron sees
     the means of both streams over the electrons of each spin.
-
-    Args:
-        hidden: Widths of the two streams in each layer, such as ((256, 32), (256, 32)).
-        molecule: See `SlaterNetwork`, as for the other settings.
-        n_determinants: As there.
-        full_determinant: As there.
-        envelope: As there.
-        jastrow: As there.
-        cusps: As there.
-        dtype: As there.
     """
 
     hidden: Sequence[tuple[int, int]] = ((256, 32),) * 4
+    """Widths of the two streams in each layer."""
 
     def __post_init__(self) -> None:
         """Make the widths hashable, as lists in YAML are not."""

@@ -43,23 +43,14 @@ class Psiformer(SlaterNetwork):
 
     Electrons attend to each other; their features are those of the vectors to the nuclei and their
     spins.
-
-    Args:
-        n_layers: Number of layers, each with attention and a layer of tanh.
-        n_heads: Number of heads of the attention.
-        head_width: Width of each.
-        molecule: See `SlaterNetwork`, as for the other settings.
-        n_determinants: As there.
-        full_determinant: As there.
-        envelope: As there.
-        jastrow: As there.
-        cusps: As there.
-        dtype: As there.
     """
 
     n_layers: int = 4
+    """Number of layers, each with attention and a layer of tanh."""
     n_heads: int = 4
+    """Number of heads of the attention."""
     head_width: int = 64
+    """Width of each head."""
 
     @override
     def make_layers(self) -> None:

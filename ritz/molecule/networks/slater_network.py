@@ -28,24 +28,22 @@ class SlaterNetwork(nn.Module):
     Everything else is flat there, so that all cusps are exact, at every parameter.
 
     A subclass implements `electron_features`.
-
-    Args:
-        molecule: The molecule.
-        n_determinants: Number of determinants, or of products of them.
-        full_determinant: Whether a determinant is over all electrons, not one for each spin.
-        envelope: "isotropic", or "bottleneck", which shares exponents between orbitals.
-        jastrow: Whether there is a learned factor besides that of the cusps.
-        cusps: Whether the factors of the cusps are there.
-        dtype: Type of the numbers.
     """
 
     molecule: Molecule
+    """The molecule."""
     n_determinants: int = 16
+    """Number of determinants, or of products of them."""
     full_determinant: bool = True
+    """Whether a determinant is over all electrons, not one for each spin."""
     envelope: str = "isotropic"
+    """Either "isotropic" or "bottleneck", which shares exponents between orbitals."""
     jastrow: bool = False
+    """Whether there is a learned factor besides that of the cusps."""
     cusps: bool = True
+    """Whether the factors of the cusps are there."""
     dtype: np.dtype | type = jnp.float32
+    """Type of the numbers."""
 
     def setup(self) -> None:
         """Make the layers that all networks share.
