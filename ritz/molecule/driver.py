@@ -137,12 +137,12 @@ class MoleculeDriver(OwnPrecision):
 
     @property
     def molecule(self) -> Molecule:
-        """The molecule."""
+        """The molecule whose electrons are sampled, with its nuclei in bohr."""
         return self._variational_state.molecule
 
     @property
     def sampler(self) -> AbstractSampler:
-        """The sampler."""
+        """The sampler that moves the walkers between steps."""
         return self._sampling.sampler
 
     @property

@@ -109,7 +109,7 @@ class Molecule:
 
     @property
     def n_electrons(self) -> int:
-        """Number of electrons."""
+        """Number of electrons of both spins: the nuclear charges less `charge`."""
         return sum(self.charges) - self.charge
 
     @property

@@ -159,7 +159,7 @@ class Pretraining(OwnPrecision):
 
     @property
     def kernel(self) -> PretrainingKernel:
-        """The kernel."""
+        """Samples the mean field's determinant, and compares orbitals."""
         return self._kernel
 
     @property

@@ -25,7 +25,7 @@ class ElectronState:
 
     @property
     def n_walkers(self) -> int:
-        """Number of walkers."""
+        """Number of walkers, each of which gives one sample a step."""
         return self.electrons.shape[0]
 
     def log_psi(self, electrons: Float[Array, "n n_electrons 3"]) -> Array:

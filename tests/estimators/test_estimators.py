@@ -4,7 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ritz.estimators import AbstractEstimator, Function, LossAndGrad, evaluate_all, statistics
+from ritz.estimators import (
+    AbstractEstimator,
+    ChainMoments,
+    Function,
+    LossAndGrad,
+    evaluate_all,
+    statistics,
+)
 from ritz.testing import check_estimator
 
 
@@ -85,3 +92,13 @@ def test_both_kinds_of_clipping():
     np.testing.assert_allclose(turned[-1], 7 + 7j)
     with pytest.raises(ValueError, match="clip_method must be 'mean_absolute_deviation', "):
         LossAndGrad("mad")
+
+
+def test_moments_of_chains_are_those_of_all_their_values():
+    values = np.random.default_rng(0).normal(5, 2, (3, 12))
+    moments = ChainMoments.empty(3)
+    for part in np.split(values, [2, 7], axis=1):
+        moments = moments.with_values(part)
+    assert int(moments.count) == 12
+    np.testing.assert_allclose(moments.mean, values.mean(axis=1))
+    np.testing.assert_allclose(moments.m2, 12 * values.var(axis=1))

@@ -222,18 +222,6 @@ def test_evaluations_of_full_sums_are_exact():
         Evaluation(HAMILTONIAN, variational_state=state, observables={"Energy": FLIP})
 
 
-def test_moments_of_chains_are_those_of_all_their_values():
-    from ritz.lattice import ChainMoments
-
-    values = np.random.default_rng(0).normal(5, 2, (3, 12))
-    moments = ChainMoments.empty(3)
-    for part in np.split(values, [2, 7], axis=1):
-        moments = moments.with_values(part)
-    assert int(moments.count) == 12
-    np.testing.assert_allclose(moments.mean, values.mean(axis=1))
-    np.testing.assert_allclose(moments.m2, 12 * values.var(axis=1))
-
-
 class SpecWriter(Writer):
     """As the specification writes one."""
 

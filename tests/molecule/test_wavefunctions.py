@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ritz.molecule import FermiNet, Kinetic, LogPsi, Molecule, Potential, Psiformer
+from ritz.molecule import (
+    FermiNet,
+    Kinetic,
+    LogPsi,
+    Molecule,
+    Potential,
+    Psiformer,
+    SlaterNetwork,
+)
 from ritz.molecule.networks.determinants import determinant, log_sum_of_determinants
 
 SMALL = {"n_determinants": 2, "dtype": jnp.float64}
@@ -180,3 +188,8 @@ def test_sums_of_determinants(n):
     phase, log = log_sum_of_determinants([jnp.asarray(blocks[0]) * (1 + 1j)])
     exact = np.sum(np.linalg.det(blocks[0] * (1 + 1j)))
     np.testing.assert_allclose(phase * jnp.exp(log), exact, rtol=1e-10)
+
+
+def test_a_network_without_features_is_told():
+    with pytest.raises(NotImplementedError, match="SlaterNetwork must define electron_features"):
+        SlaterNetwork(Molecule("H")).init(jax.random.key(0), jnp.ones((1, 3)))

@@ -38,7 +38,7 @@ class NuclearCusp(nn.Module):
 
     @property
     def scale(self) -> Float[Array, " n_nuclei"]:
-        """a_I, in bohr."""
+        """a_I of each nucleus in bohr: how far its cusp reaches; positive."""
         return jax.nn.softplus(self.raw_scale)
 
     @override
