@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
@@ -22,7 +23,7 @@ from ritz.molecule.molecule import Molecule
 from ritz.molecule.state import ElectronState
 from ritz.molecule.walkers import initial_electrons
 from ritz.molecule.wavefunction import LogPsi, Psi, wave_function
-from ritz.samplers import AbstractSampler, Metropolis
+from ritz.samplers import BURNING_IN, AbstractSampler, Metropolis
 from ritz.updates.blas_threads import limited_blas
 
 TAKEN = (
@@ -167,8 +168,8 @@ class MoleculeDriver(OwnPrecision):
         """Draw the samples of `n_steps` steps and throw them away; the width adapts fast."""
         with self._precision():
             state: ElectronState = self._variational_state
-            state.sampler_state = self.sampler.with_gain(state.sampler_state, 1.0)
-            self.carry = burnt_in(self._sampling, self.carry, n_steps)
+            state.sampler_state = self.sampler.with_gain(state.sampler_state, BURNING_IN)
+            self.carry = burnt_in(self._sampling, self.carry, np.int32(n_steps))
         self.batch = None
 
     @override

@@ -1,13 +1,13 @@
 """A step of molecular VMC as pure functions: sample, propose, apply."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, Self
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Inexact, Key, PyTree
+from jaxtyping import Array, Float, Inexact, Int, Key, PyTree
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
@@ -190,14 +190,13 @@ class TrainingKernel(Kernel):
         return jnp.sum(jax.nn.softmax(2 * jnp.real(change)) * energies)
 
 
-def burnt_in(sampling: Sampling, carry: Any, n_steps: int) -> Any:
-    """The carry after the samples of `n_steps` steps were drawn and thrown away."""
-    return _burn_in(sampling, carry, jnp.asarray(n_steps, jnp.int32))
+@jax.jit
+def burnt_in(kernel: Any, carry: Any, n_steps: Int[Array, ""]) -> Any:
+    """The carry after the samples of `n_steps` steps were drawn and thrown away.
 
-
-_burn_in: Callable[..., Any] = jax.jit(
-    lambda sampling, carry, n_steps: jax.lax.fori_loop(
-        0, n_steps, lambda _, inner: sampling.sample(inner)[0], carry
-    ),
-    static_argnums=0,
-)
+    Args:
+        kernel: A pytree with a method `sample`, such as a `Sampling`.
+        carry: Its carry.
+        n_steps: Number of steps; one program serves all numbers.
+    """
+    return jax.lax.fori_loop(0, n_steps, lambda _, inner: kernel.sample(inner)[0], carry)

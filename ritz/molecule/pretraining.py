@@ -14,7 +14,7 @@ from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
 from ritz.driver.signatures import suggests_names
 from ritz.molecule.driver import first_parameters, host_seed, shared_out
-from ritz.molecule.kernel import Samples
+from ritz.molecule.kernel import Samples, burnt_in
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.slater_network import SlaterNetwork
 from ritz.molecule.orbitals import Orbitals
@@ -202,8 +202,7 @@ class Pretraining(OwnPrecision):
         sampler = self.sampler
         with self._precision():
             state.sampler_state = sampler.with_gain(state.sampler_state, BURNING_IN)
-            carry = _burn_in(self._kernel, self.carry, jnp.asarray(n_steps, jnp.int32))
-            self.carry = carry
+            self.carry = burnt_in(self._kernel, self.carry, np.int32(n_steps))
             state.sampler_state = sampler.with_gain(state.sampler_state, RUNNING)
         self.batch = None
 
@@ -225,10 +224,3 @@ class Pretraining(OwnPrecision):
     @override
     def snapshot_parameters(self) -> PyTree:
         return self.state.parameters
-
-
-_burn_in = jax.jit(
-    lambda kernel, carry, n_steps: jax.lax.fori_loop(
-        0, n_steps, lambda _, inner: kernel.sample(inner)[0], carry
-    )
-)
