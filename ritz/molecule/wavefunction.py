@@ -41,6 +41,9 @@ class LogPsi:
         self, params: PyTree, electrons: Float[Array, "n n_electrons 3"]
     ) -> tuple[Inexact[Array, " n"], Float[Array, " n"]]:
         """Signs and log |psi| of a batch."""
+        if len(electrons) == 1:  # without `vmap`, in which layers of the model cannot be seen
+            sign, log = self.one(params, electrons[0])
+            return sign[None], log[None]
         return jax.vmap(self.one, in_axes=(None, 0))(params, electrons)
 
     def __call__(

@@ -20,6 +20,7 @@ from ritz.updates.base import (
 )
 from ritz.updates.minsr import kernel_solve
 from ritz.updates.problem import Problem
+from ritz.updates.score_map import DenseScores
 from ritz.updates.solvers import Cholesky, Solver, check_solver
 from ritz.updates.spring import check_momentum
 
@@ -84,7 +85,7 @@ class MARCH(AbstractUpdateRule):
         kept = at_step(self.momentum, state.step) * state.previous
         root = jnp.sqrt(self.metric(state))
         change, info = kernel_solve(
-            scores / root.astype(scores.dtype),
+            DenseScores(scores / root.astype(scores.dtype)),
             problem.residuals - scores @ kept.astype(scores.dtype),
             shift,
             self.solver,

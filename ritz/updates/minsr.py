@@ -17,13 +17,13 @@ from ritz.updates.base import (
     check_shift,
     first_step,
 )
-from ritz.updates.gram import gram, materialised
 from ritz.updates.problem import Problem
+from ritz.updates.score_map import ScoreMap
 from ritz.updates.solvers import Cholesky, Solver, check_solver, solve
 
 
 def kernel_solve(
-    scores: Inexact[Array, "n_rows n_parameters"],
+    scores: ScoreMap,
     residuals: Inexact[Array, " n_rows"],
     shift: ArrayLike,
     solver: Solver,
@@ -35,14 +35,13 @@ def kernel_solve(
     singular: P = 1 1^T / n for each block of rows, if `row_blocks` is not 0. It changes nothing in
     exact arithmetic.
     """
-    n = scores.shape[0]
-    matrix = materialised(gram(scores))  # else XLA multiplies in the precision of `solve`
+    n = len(residuals)
+    matrix = scores.gram()
     if row_blocks:
         block = jnp.arange(n) // (n // row_blocks)
         matrix = matrix + (block[:, None] == block[None, :]) * (row_blocks / n)
     solution, info = solve(solver, matrix, residuals, shift)
-    # The same as scores.conj().T @ solution, which walks through memory across the rows.
-    return jnp.conj(jnp.conj(solution.astype(scores.dtype)) @ scores), info
+    return scores.adjoint_times(solution), info
 
 
 @suggests_fields
@@ -73,5 +72,5 @@ class MinSR(AbstractUpdateRule):
         self, state: PyTree, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, PyTree, Row]:
         shift = at_step(self.diag_shift, state) * problem.damping_scale
-        direction, info = kernel_solve(problem.scores(), problem.residuals, shift, self.solver)
+        direction, info = kernel_solve(problem.score_map(), problem.residuals, shift, self.solver)
         return cast_like(problem.to_parameters(direction), params), state + 1, info

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.realify import realify, single
+from ritz.updates.score_map import DenseScores, ScoreMap, factored_layers, factored_scores
 from ritz.updates.scores import scores
 
 MODES = ("real", "complex", "holomorphic")
@@ -77,11 +78,35 @@ class Problem:
         """The centred derivatives of log psi, times the root of each sample's probability."""
         return self._scores
 
+    def score_map(self) -> ScoreMap:
+        """`scores` as a linear map, which is cheaper than the matrix for some models."""
+        return self._score_map
+
+    @functools.cached_property
+    def _score_map(self) -> ScoreMap:
+        params, probabilities = self._for_scores
+        layers = factored_layers(self.log_psi, params, self.samples, self.mode)
+        if not layers:
+            return DenseScores(self.scores())
+        return factored_scores(
+            self.log_psi,
+            params,
+            self.samples,
+            probabilities,
+            mode=self.mode,
+            layers=layers,
+            chunk_size=self.chunk_size,
+        )
+
+    @property
+    def _for_scores(self) -> tuple[PyTree, Array | float]:
+        """Parameters and probabilities in the precision of the scores."""
+        both = self.params, self.probabilities
+        return single(both) if self.single_scores else both
+
     @functools.cached_property
     def _scores(self) -> Inexact[Array, "n_rows n_parameters"]:
-        params, probabilities = self.params, self.probabilities
-        if self.single_scores:
-            params, probabilities = single((params, probabilities))
+        params, probabilities = self._for_scores
         return scores(
             self.log_psi,
             params,

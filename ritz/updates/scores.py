@@ -1,5 +1,7 @@
 """The derivatives of log psi for each sample."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
@@ -45,8 +47,20 @@ def scores(
         return jax.jacrev(lambda v: jnp.stack([jnp.real(value(v)), jnp.imag(value(v))]))(vector)
 
     # Shape (n_samples, 1 or 2, n_parameters).
-    whole = chunk_size is None or chunk_size >= len(samples)
-    rows = jax.vmap(one)(samples) if whole else jax.lax.map(one, samples, batch_size=chunk_size)
+    return centred_rows(mapped(one, samples, chunk_size), probabilities)
+
+
+def mapped(one: Callable[[PyTree], PyTree], samples: PyTree, chunk_size: int | None) -> PyTree:
+    """`one` of each sample; of `chunk_size` samples at once, or of all."""
+    n_samples = len(jax.tree.leaves(samples)[0])
+    whole = chunk_size is None or chunk_size >= n_samples
+    return jax.vmap(one)(samples) if whole else jax.lax.map(one, samples, batch_size=chunk_size)
+
+
+def centred_rows(
+    rows: Inexact[Array, "n_samples n_parts n_parameters"], probabilities: Array | float
+) -> Inexact[Array, "n_rows n_parameters"]:
+    """Rows less their mean, times the root of the probability; first parts come first."""
     rows = rows.swapaxes(0, 1)
     weights = jnp.broadcast_to(jnp.asarray(probabilities), rows.shape[1:2])
     # A product is much faster here than a sum over the first axis of a large matrix.

@@ -70,12 +70,12 @@ class SPRING(AbstractUpdateRule):
     def update(
         self, state: PyTree, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, PyTree, Row]:
-        scores = problem.scores()
+        scores = problem.score_map()
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         kept = at_step(self.momentum, state.step) * state.previous
         change, info = kernel_solve(
             scores,
-            problem.residuals - scores @ kept.astype(scores.dtype),
+            problem.residuals - scores.times(kept),
             shift,
             self.solver,
             row_blocks=2 if problem.mode == "complex" else 1,

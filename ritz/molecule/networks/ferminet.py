@@ -13,7 +13,7 @@ from ritz.molecule.networks.slater_network import SlaterNetwork, mean_by_spin
 
 
 class _Mixing(nn.Module):
-    """tanh of a linear function of several inputs, some of which all electrons share.
+    """A linear function of several inputs, some of which all electrons share.
 
     The same as a dense layer on all inputs side by side, but what is shared is multiplied once.
     """
@@ -30,7 +30,14 @@ class _Mixing(nn.Module):
         kernel = self.param("kernel", initializer, (n_inputs, self.width), self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.width,), self.dtype)
         split = each.shape[-1]
-        return jnp.tanh(each @ kernel[:split] + (shared @ kernel[split:] + bias))
+        return each @ kernel[:split] + (shared @ kernel[split:] + bias)
+
+    def dense_inputs(
+        self, each: Float[Array, "n_electrons a"], shared: Float[Array, " b"]
+    ) -> Float[Array, "n_electrons a+b"]:
+        """All inputs side by side, for `ritz.updates.layers`."""
+        tiled = jnp.broadcast_to(shared, (len(each), len(shared)))
+        return jnp.concatenate([each, tiled], axis=1)
 
 
 class FermiNet(SlaterNetwork):
@@ -68,7 +75,7 @@ class FermiNet(SlaterNetwork):
             of_pairs = mean_by_spin(pair, n_up) if n > 1 else []
             each = jnp.concatenate([single, *of_pairs], axis=-1)
             shared = jnp.concatenate(mean_by_spin(single, n_up)) if n > 1 else single[0, :0]
-            new = mixing(each, shared)
+            new = jnp.tanh(mixing(each, shared))
             single = new + single if new.shape == single.shape else new
             if layer < len(self.pair_layers) and n > 1:
                 new = jnp.tanh(self.pair_layers[layer](pair))

@@ -1,0 +1,260 @@
+"""The scores as a linear map, from the inputs and slopes of dense layers where that is cheaper.
+
+The score of a sample by a dense kernel is a sum of R outer products a_r g_r^T. A product of two
+samples' scores then costs R^2 (n_inputs + n_outputs) instead of n_inputs n_outputs operations, and
+the scores are never stored. (That per-sample gradients of dense layers have this form is used by
+Goodfellow, arXiv 1510.01799, for their norms.)
+"""
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, PyTree
+
+from ritz.full_precision import in_full_precision
+from ritz.updates.claimed_mode import LogPsi
+from ritz.updates.gram import gram, materialised
+from ritz.updates.layers import DenseLayer, dense_layers, joined_uses, with_shifts
+from ritz.updates.realify import realify
+from ritz.updates.scores import centred_rows, mapped
+
+MOST_USES = 8
+"""Layers that a sample uses more often than this are not worth the size of the program."""
+
+Rows = Inexact[Array, "n_rows n_parameters"]
+
+
+class DenseScores(NamedTuple):
+    """Scores as a matrix."""
+
+    rows: Rows
+
+    def gram(self) -> Inexact[Array, "n_rows n_rows"]:
+        """O O^+."""
+        return materialised(gram(self.rows))  # else XLA multiplies in the precision of what follows
+
+    def times(self, vector: Inexact[Array, " n_parameters"]) -> Inexact[Array, " n_rows"]:
+        """O v."""
+        return self.rows @ vector.astype(self.rows.dtype)
+
+    def adjoint_times(self, vector: Inexact[Array, " n_rows"]) -> Inexact[Array, " n_parameters"]:
+        """O^+ x."""
+        # The same as rows.conj().T @ vector, which walks through memory across the rows.
+        return jnp.conj(jnp.conj(vector.astype(self.rows.dtype)) @ self.rows)
+
+
+class Factors(NamedTuple):
+    """What the scores of a dense layer are made of."""
+
+    inputs: Inexact[Array, "n_uses n_samples n_inputs"]
+    """a_r, with a one at the end if there is a bias."""
+    slopes: Inexact[Array, "n_uses n_rows n_outputs"]
+    """g_r, the derivative of log psi by the output, times the root of the probability."""
+
+    @property
+    def n_parts(self) -> int:
+        """Number of rows for each sample."""
+        return self.slopes.shape[1] // self.inputs.shape[1]
+
+    @in_full_precision
+    def gram(self) -> Inexact[Array, "n_rows n_rows"]:
+        """sum_rs (a_r a_s^+) (g_r g_s^+), with a product of each pair of samples."""
+        total: Any = 0
+        for r in range(len(self.inputs)):
+            total = total + self._tiled(gram(self.inputs[r])) * gram(self.slopes[r])
+        for r, s in itertools.combinations(range(len(self.inputs)), 2):
+            of_inputs = self.inputs[r] @ self.inputs[s].conj().T
+            mixed = self._tiled(of_inputs) * (self.slopes[r] @ self.slopes[s].conj().T)
+            total = total + mixed + mixed.conj().T
+        return total
+
+    def _tiled(self, of_samples: Array) -> Array:
+        return jnp.tile(of_samples, (self.n_parts, self.n_parts))
+
+    @in_full_precision
+    def times(self, kernel: Inexact[Array, "n_inputs n_outputs"]) -> Inexact[Array, " n_rows"]:
+        """sum_r a_r^T V g_r."""
+        found = jnp.tile(self.inputs @ kernel.astype(self.inputs.dtype), (1, self.n_parts, 1))
+        return jnp.sum(found * self.slopes, axis=(0, 2))
+
+    @in_full_precision
+    def adjoint_times(
+        self, vector: Inexact[Array, " n_rows"]
+    ) -> Inexact[Array, "n_inputs n_outputs"]:
+        """sum_nr x_n conj(a_nr g_nr^T)."""
+        weighted = vector.astype(self.slopes.dtype)[:, None] * self.slopes.conj()
+        inputs = jnp.tile(self.inputs, (1, self.n_parts, 1)).conj()
+        return jnp.einsum("rna,rnb->ab", inputs, weighted)
+
+
+class FactoredScores(NamedTuple):
+    """Scores of which those of some layers are factors; see `DenseScores` for the methods."""
+
+    params: PyTree
+    mode: str
+    layers: tuple[DenseLayer, ...]
+    factors: tuple[Factors, ...]
+    rest: DenseScores
+    """By all other parameters, centred."""
+    roots: Float[Array, " n_samples"]
+    """Root of each sample's probability."""
+
+    def _centred(self, rows: Inexact[Array, "n_rows ..."]) -> Array:
+        """Rows less what their mean over samples adds to them."""
+        parts = rows.reshape(-1, len(self.roots), *rows.shape[1:])
+        mean = jnp.einsum("n,kn...->k...", self.roots, parts)
+        shape = (1, -1) + (1,) * (rows.ndim - 1)
+        return (parts - self.roots.reshape(shape) * mean[:, None]).reshape(rows.shape)
+
+    def gram(self) -> Inexact[Array, "n_rows n_rows"]:
+        """O O^+."""
+        total: Any = sum(factors.gram() for factors in self.factors)
+        total = self._centred(self._centred(total).conj().T)
+        return materialised(total) + self.rest.gram()
+
+    def times(self, vector: Inexact[Array, " n_parameters"]) -> Inexact[Array, " n_rows"]:
+        """O v."""
+        form = realify(self.params, self.mode)
+        leaves = jax.tree.leaves(form.restore(vector.astype(self._dtype)))
+        found: Any = 0
+        for layer, factors in zip(self.layers, self.factors, strict=True):
+            kernel = leaves[layer.kernel].reshape(layer.n_inputs, -1)
+            if layer.bias is not None:
+                kernel = jnp.concatenate([kernel, leaves[layer.bias].reshape(1, -1)])
+            found = found + factors.times(kernel)
+        rest = [leaves[place] for place in others(self.layers, leaves)]
+        return self._centred(found) + self.rest.times(realify(rest, self.mode).flatten(rest))
+
+    def adjoint_times(self, vector: Inexact[Array, " n_rows"]) -> Inexact[Array, " n_parameters"]:
+        """O^+ x."""
+        leaves, structure = jax.tree.flatten(self.params)
+        centred = self._centred(vector)
+        for layer, factors in zip(self.layers, self.factors, strict=True):
+            found = factors.adjoint_times(centred)
+            kernel = leaves[layer.kernel]
+            leaves[layer.kernel] = found[: layer.n_inputs].reshape(kernel.shape)
+            if layer.bias is not None:
+                leaves[layer.bias] = found[-1].reshape(leaves[layer.bias].shape)
+        places = others(self.layers, leaves)
+        rest = [leaves[place] for place in places]
+        new = realify(rest, self.mode).restore(
+            self.rest.adjoint_times(vector).astype(realify(rest, self.mode).flatten(rest).dtype)
+        )
+        for place, leaf in zip(places, new, strict=True):
+            leaves[place] = leaf
+        return realify(self.params, self.mode).flatten(jax.tree.unflatten(structure, leaves))
+
+    @property
+    def _dtype(self) -> Any:
+        return jax.eval_shape(realify(self.params, self.mode).flatten, self.params).dtype
+
+
+ScoreMap = DenseScores | FactoredScores
+
+
+def others(layers: Sequence[DenseLayer], leaves: Sequence[Any]) -> list[int]:
+    """The places of the leaves that belong to none of `layers`."""
+    taken = {place for layer in layers for place in layer.leaves}
+    return [place for place in range(len(leaves)) if place not in taken]
+
+
+def worthwhile(layer: DenseLayer, n_uses: int) -> bool:
+    """Whether a product of two samples' scores is cheaper by factors."""
+    n_inputs = layer.n_inputs + len(layer.leaves) - 1
+    by_factors = n_uses**2 * (n_inputs + layer.n_outputs)
+    return n_uses <= MOST_USES and by_factors < n_inputs * layer.n_outputs
+
+
+def factored_layers(
+    log_psi: LogPsi, params: PyTree, samples: PyTree, mode: str
+) -> tuple[DenseLayer, ...]:
+    """The layers of which scores are cheaper as factors.
+
+    Args:
+        log_psi: `(params, samples) -> log psi`.
+        params: The parameters.
+        samples: First axis n_samples.
+        mode: See `Problem`. In "complex", layers with complex parameters are left out.
+    """
+    is_complex = [jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)]
+    sample = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), samples)
+    found = dense_layers(log_psi, params, sample, worthwhile)
+    right = mode == "holomorphic"
+    return tuple(one for one in found if all(is_complex[k] == right for k in one.leaves))
+
+
+def factored_scores(
+    log_psi: LogPsi,
+    params: PyTree,
+    samples: PyTree,
+    probabilities: Array | float,
+    mode: str,
+    layers: tuple[DenseLayer, ...],
+    chunk_size: int | None = None,
+) -> FactoredScores:
+    """The centred derivatives of log psi times sqrt(probability), by `layers` as factors.
+
+    Args:
+        log_psi: `(params, samples) -> log psi`, for a batch.
+        params: The parameters.
+        samples: First axis n_samples.
+        probabilities: Shape (n_samples,), or one number for all.
+        mode: "real", "complex" or "holomorphic".
+        layers: From `factored_layers`.
+        chunk_size: Number of samples differentiated at once; None for all.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    places = others(layers, leaves)
+    rest = [leaves[place] for place in places]
+    form = realify(rest, mode)
+
+    def one(sample: PyTree) -> tuple[Array, tuple[Factors, ...]]:
+        _, calls = with_shifts(log_psi, params, sample, layers)
+        zeros = [jnp.zeros_like(call.outputs) for call in calls]
+
+        def value(vector: Array, shifts: list[Array]) -> tuple[Array, list[Array]]:
+            new = list(leaves)
+            for place, leaf in zip(places, form.restore(vector), strict=True):
+                new[place] = leaf
+            whole = jax.tree.unflatten(structure, new)
+            log, calls = with_shifts(log_psi, whole, sample, layers, shifts)
+            parts = {"real": [log.real], "complex": [log.real, log.imag], "holomorphic": [log]}
+            return jnp.stack(parts[mode]), [call.inputs for call in calls]
+
+        parts, pull, inputs = jax.vjp(value, form.flatten(rest), zeros, has_aux=True)
+        by_rest, by_shifts = jax.vmap(pull)(jnp.eye(len(parts), dtype=parts.dtype))
+        factors = []
+        for layer in layers:
+            at = [k for k, call in enumerate(calls) if call.layer == layer]
+            a = joined_uses([inputs[k] for k in at], layer.n_inputs)
+            if layer.bias is not None:
+                a = jnp.concatenate([a, jnp.ones_like(a[:, :1])], axis=1)
+            joined = functools.partial(joined_uses, width=layer.n_outputs)
+            g = jax.vmap(lambda *arrays, joined=joined: joined(arrays))(*[by_shifts[k] for k in at])
+            factors.append(Factors(a.astype(g.dtype), g))
+        return by_rest, tuple(factors)
+
+    n_samples = len(jax.tree.leaves(samples)[0])
+    weights = jnp.broadcast_to(jnp.asarray(probabilities), (n_samples,))
+    rows, factors = mapped(one, samples, chunk_size)
+    roots = jnp.sqrt(weights)
+
+    def by_use(found: Factors) -> Factors:
+        slopes = found.slopes.transpose(2, 1, 0, 3) * roots.astype(found.slopes.dtype)[:, None]
+        return Factors(
+            materialised(found.inputs.swapaxes(0, 1)),
+            materialised(slopes.reshape(len(slopes), -1, slopes.shape[-1])),
+        )
+
+    return FactoredScores(
+        params=params,
+        mode=mode,
+        layers=layers,
+        factors=tuple(map(by_use, factors)),
+        rest=DenseScores(centred_rows(rows, weights)),
+        roots=roots,
+    )
