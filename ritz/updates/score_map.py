@@ -235,7 +235,8 @@ def factored_scores(
                 a = jnp.concatenate([a, jnp.ones_like(a[:, :1])], axis=1)
             joined = functools.partial(joined_uses, width=layer.n_outputs)
             g = jax.vmap(lambda *arrays, joined=joined: joined(arrays))(*[by_shifts[k] for k in at])
-            factors.append(Factors(a.astype(g.dtype), g))
+            number = leaves[layer.kernel].dtype
+            factors.append(Factors(a.astype(number), g.astype(number)))
         return by_rest, tuple(factors)
 
     n_samples = len(jax.tree.leaves(samples)[0])
