@@ -40,8 +40,9 @@ def _rows(line: bytes) -> Iterator[tuple[int, Quantities]]:
             yield (
                 int(step),
                 {
-                    name: {field: column[place] for field, column in fields.items()}
-                    for name, fields in entry["columns"].items()
+                    path[0]: {field: column[place] for field, column in fields.items()}
+                    for path, fields in entry["columns"]
+                    if len(path) == 1
                 },
             )
         return

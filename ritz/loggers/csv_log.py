@@ -18,6 +18,7 @@ from ritz.folders.files import atomic_write
 from ritz.loggers.base import AbstractLogger
 from ritz.loggers.checksums import RowsLostError, check_rows
 from ritz.loggers.files import LineFile, complete_lines, set_aside
+from ritz.loggers.row_layout import RowLayout
 from ritz.loggers.series import Series
 from ritz.types import Row, State
 
@@ -72,6 +73,9 @@ class CSVLog(AbstractLogger):
         self._file: LineFile | None = None
         self._first_open = True
         self._lines = self._lines_before = _Lines()
+        self._layout: RowLayout | None = None
+        self._empty: list[str] = []
+        """Cells at the right that rows of this layout leave empty."""
 
     @override
     def file(self, working_dir: Path, stage_name: str) -> Path:
@@ -92,6 +96,7 @@ class CSVLog(AbstractLogger):
         names = _names(header) if kept else ["step"]
         self._columns = {name: place for place, name in enumerate(names)}
         self._lines = self._lines_before = _sum(kept)
+        self._layout = None
         _write(path, names, kept)
         self._file = LineFile(path)
         try:
@@ -105,6 +110,34 @@ class CSVLog(AbstractLogger):
         assert self._file is not None, "write outside of open"
         if self.quantities is not None:
             stats = {name: stats[name] for name in stats if name in self.quantities}
+        line = self._plain_line(step, stats)
+        if line is None:
+            line = self._any_line(step, stats)
+            self._expect(stats)
+        self._lines_before, self._lines = self._lines, self._lines.with_line(line, step)
+        self._file.append(line, self.hold)
+
+    def _plain_line(self, step: int, stats: Row) -> bytes | None:
+        """The line of a row that looks like the last one and has a number in each column."""
+        numbers = None if self._layout is None else self._layout.numbers(stats)
+        if numbers is None:
+            return None
+        cells = map(repr, map(float, numbers))
+        return f"{step},{','.join([*cells, *self._empty])}\n".encode()
+
+    def _expect(self, stats: Row) -> None:
+        """Let rows like this one be written by `_plain_line`, if their columns are in order."""
+        layout = RowLayout.of(stats)
+        self._layout, self._empty = None, []
+        if layout is None:
+            return
+        names = [name for name, _ in scalars(stats, ".")]
+        columns = list(self._columns)[1:]
+        if names == columns[: len(names)]:
+            self._layout, self._empty = layout, [""] * (len(columns) - len(names))
+
+    def _any_line(self, step: int, stats: Row) -> bytes:
+        """The line of any row; new columns are added to the file."""
         cells = {"step": str(step)}
         cells.update((name, repr(number)) for name, number in scalars(stats, "."))
         # One line a step: line breaks within a string become spaces.
@@ -117,9 +150,7 @@ class CSVLog(AbstractLogger):
         row = [""] * len(self._columns)
         for name, cell in cells.items():
             row[self._columns[name]] = cell
-        line = _line(row)
-        self._lines_before, self._lines = self._lines, self._lines.with_line(line, step)
-        self._file.append(line, self.hold)
+        return _line(row)
 
     @override
     def sync(self) -> None:

@@ -35,7 +35,8 @@ class Journal:
         """Append several rows, together with the next one."""
         columns = [c for fields in gathered.columns.values() for c in fields.values()]
         if all(np.all(np.isfinite(column)) for column in columns):
-            self._file.append(orjson.dumps(gathered._asdict(), option=_OPTIONS), hold=True)
+            entry = {"steps": gathered.steps, "columns": list(gathered.columns.items())}
+            self._file.append(orjson.dumps(entry, option=_OPTIONS), hold=True)
             return
         for step, row in rows_of(gathered):  # JSON has no NaN
             self._file.append(_line(step, row), hold=True)
@@ -77,16 +78,20 @@ def row_line(step: int, row: Row) -> bytes:
         raise
 
 
-def rows_of(gathered: Gathered) -> Iterator[tuple[int, dict[str, Fields]]]:
+def rows_of(gathered: Gathered) -> Iterator[tuple[int, Row]]:
     """Step and row, one by one."""
-    for place, step in enumerate(gathered.steps):
-        yield (
-            int(step),
-            {
-                name: Fields({field: float(column[place]) for field, column in fields.items()})
-                for name, fields in gathered.columns.items()
-            },
-        )
+    lists = {
+        path: {field: column.tolist() for field, column in fields.items()}
+        for path, fields in gathered.columns.items()
+    }
+    for place, step in enumerate(gathered.steps.tolist()):
+        row: Row = {}
+        for path, fields in lists.items():
+            inner = row
+            for name in path[:-1]:
+                inner = inner.setdefault(name, {})
+            inner[path[-1]] = Fields({field: values[place] for field, values in fields.items()})
+        yield step, row
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, Row]]:
@@ -98,6 +103,10 @@ def read_journal(path: Path) -> Iterator[tuple[int, Row]]:
             _logger.warning("%s: left out a damaged line", path)
             continue
         if "columns" in entry:
-            yield from rows_of(Gathered(**entry))
+            columns = {
+                tuple(path): {field: np.array(values) for field, values in fields.items()}
+                for path, fields in entry["columns"]
+            }
+            yield from rows_of(Gathered(np.array(entry["steps"]), columns))
         else:
             yield entry["step"], row_from_json(entry["row"])

@@ -1,71 +1,55 @@
-"""Rows of plain floats, gathered to be written together."""
+"""Rows of plain numbers, gathered to be written together."""
 
-import operator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 
-from ritz.driver.rows import fields_of
-from ritz.types import Row, Value
+from ritz.driver.rows import Path
+from ritz.loggers.row_layout import Number, RowLayout, by_quantity
+from ritz.types import Row
 
 
 class Gathered(NamedTuple):
     """Consecutive rows with the same names."""
 
     steps: Int[np.ndarray, " n_rows"]
-    columns: dict[str, dict[str, Float[np.ndarray, " n_rows"]]]
-    """Name -> field -> values; a plain number has the field "value"."""
+    columns: dict[Path, dict[str, Shaped[np.ndarray, " n_rows"]]]
+    """Path of the quantity -> field -> values; a plain number has the field "value"."""
 
-
-_FLOATS = {float}
 
 MOST = 1000
 """Number of rows after which they should be taken."""
 
 
 class PlainRows:
-    """Gathers rows of floats, and of named tuples of floats, that look like an expected one."""
+    """Gathers rows of plain numbers that look like an expected one, see `RowLayout`."""
 
     def __init__(self) -> None:
-        self._names: tuple[str, ...] = ()
-        self._kinds: tuple[type, ...] = ()
-        self._fields: list[tuple[str, ...]] = []
+        self._layout: RowLayout | None = None
         self._steps: list[int] = []
-        self._values: list[float] = []
+        self._values: list[Number] = []
         """All values in one list: objects that the garbage collector must follow would cost."""
 
     def expect(self, row: Row) -> None:
         """Gather rows with the names and kinds of `row`, if it is plain; otherwise none."""
-        kinds = tuple(map(type, row.values()))
-        if kinds == self._kinds and tuple(row) == self._names:
-            return
-        plain = all(type(k) is str for k in row) and all(map(_is_plain, row.values()))
-        self._names, self._kinds = (tuple(row), kinds) if plain else ((), ())
-        self._fields = [tuple(fields_of(value) or ("value",)) for value in row.values()]
+        if self._layout is None or self._layout.numbers(row) is None:
+            self._layout = RowLayout.of(row)
 
     def add(self, step: int, row: Row) -> bool:
         """Take the row, if it is as expected; whether it was."""
-        if tuple(row) != self._names or not self._names:
+        if self._layout is None:
             return False
-        flat: list[float] = []
-        for value, kind in zip(row.values(), self._kinds, strict=True):
-            if type(value) is not kind:
-                return False
-            if kind is float:
-                flat.append(value)
-            else:
-                flat += value
-        for number in flat:
-            if type(number) is not float:
-                return False
-        self._values += flat
+        numbers = self._layout.numbers(row)
+        if numbers is None:
+            return False
+        self._values += numbers
         self._steps.append(step)
         return True
 
     def forget(self) -> None:
         """Expect no row, since those before the next one are dropped or belong to another run."""
-        self._names, self._kinds = (), ()
+        self._layout = None
 
     @property
     def is_empty(self) -> bool:
@@ -81,20 +65,12 @@ class PlainRows:
         """All rows since the last call, or None if there are none."""
         if not self._steps:
             return None
-        table = np.array(self._values, float).reshape(len(self._steps), -1)
-        columns_left = iter(np.ascontiguousarray(table.T))
-        columns = {}
-        for name, fields in zip(self._names, self._fields, strict=True):
-            columns[name] = {field: next(columns_left) for field in fields}
-        gathered = Gathered(np.array(self._steps), columns)
+        assert self._layout is not None, "rows were forgotten before they were taken"
+        table = np.array(self._values, float).reshape(len(self._steps), -1).T
+        columns = [
+            np.ascontiguousarray(column.astype(kind))
+            for column, kind in zip(table, self._layout.types, strict=True)
+        ]
+        gathered = Gathered(np.array(self._steps), by_quantity(self._layout, columns))
         self._steps, self._values = [], []
         return gathered
-
-
-def _is_plain(value: Value) -> bool:
-    if type(value) is float:
-        return True
-    if not hasattr(value, "_fields") or set(map(type, value)) != _FLOATS:
-        return False
-    named = fields_of(value) or {}
-    return len(named) == len(value) and all(map(operator.is_, named.values(), value))

@@ -53,8 +53,11 @@ class RuntimeLog(GatheringLogger):
         self._append(gathered)
 
     def _append(self, gathered: Gathered) -> None:
-        for name, fields in gathered.columns.items():
-            self._data[name].extend(gathered.steps, fields)
+        for path, fields in gathered.columns.items():
+            history: Histories = self._data
+            for name in path:
+                history = history[name]
+            history.extend(gathered.steps, fields)
         self._old_step = int(gathered.steps[-1])
 
     def __getitem__(self, key: str) -> Histories:

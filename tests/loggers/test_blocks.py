@@ -43,8 +43,8 @@ def test_rows_are_gathered_while_they_are_alike():
         assert not rows.add(3, other)
     gathered = rows.take()
     assert gathered.steps.tolist() == [1, 2]
-    assert gathered.columns["a"]["value"].tolist() == [1.5, 2.5]
-    np.testing.assert_array_equal(gathered.columns["b"]["error"], [math.nan, 4.0])
+    assert gathered.columns[("a",)]["value"].tolist() == [1.5, 2.5]
+    np.testing.assert_array_equal(gathered.columns[("b",)]["error"], [math.nan, 4.0])
     assert rows.take() is None
 
 
