@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import orjson
 from typing_extensions import override
 
 from ritz.driver.rows import leaves, scalars
@@ -57,6 +58,8 @@ class CSVLog(AbstractLogger):
         quantities: The names of those that are written; all by default.
     """
 
+    flat_names = False
+
     @suggests_names
     def __init__(
         self,
@@ -74,7 +77,7 @@ class CSVLog(AbstractLogger):
         self._first_open = True
         self._lines = self._lines_before = _Lines()
         self._layout: RowLayout | None = None
-        self._empty: list[str] = []
+        self._empty = b""
         """Cells at the right that rows of this layout leave empty."""
 
     @override
@@ -122,24 +125,26 @@ class CSVLog(AbstractLogger):
         numbers = None if self._layout is None else self._layout.numbers(stats)
         if numbers is None:
             return None
-        cells = map(repr, map(float, numbers))
-        return f"{step},{','.join([*cells, *self._empty])}\n".encode()
+        cells = orjson.dumps(list(map(float, numbers)))[1:-1]
+        if b"null" in cells:  # NaN or an infinity
+            return None
+        return b"%d,%b%b\n" % (step, cells, self._empty)
 
     def _expect(self, stats: Row) -> None:
         """Let rows like this one be written by `_plain_line`, if their columns are in order."""
         layout = RowLayout.of(stats)
-        self._layout, self._empty = None, []
+        self._layout = None
         if layout is None:
             return
         names = [name for name, _ in scalars(stats, ".")]
         columns = list(self._columns)[1:]
         if names == columns[: len(names)]:
-            self._layout, self._empty = layout, [""] * (len(columns) - len(names))
+            self._layout, self._empty = layout, b"," * (len(columns) - len(names))
 
     def _any_line(self, step: int, stats: Row) -> bytes:
         """The line of any row; new columns are added to the file."""
         cells = {"step": str(step)}
-        cells.update((name, repr(number)) for name, number in scalars(stats, "."))
+        cells.update((name, _text(number)) for name, number in scalars(stats, "."))
         # One line a step: line breaks within a string become spaces.
         cells.update(
             (".".join(p), " ".join(v.splitlines())) for p, v in leaves(stats) if isinstance(v, str)
@@ -259,7 +264,12 @@ def _cell(value: float | str | None, nan: str) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     number = float(value)
-    return nan if math.isnan(number) else repr(number)
+    return nan if math.isnan(number) else _text(number)
+
+
+def _text(number: float) -> str:
+    """A number so that it can be read back exactly."""
+    return orjson.dumps(number).decode() if math.isfinite(number) else repr(number)
 
 
 def _write(path: Path, names: list[str], lines: list[bytes]) -> None:

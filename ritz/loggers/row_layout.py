@@ -48,7 +48,9 @@ class RowLayout(NamedTuple):
     def numbers(self, row: Row) -> list[Number] | None:
         """All numbers of a row, in order; None if it has another layout."""
         found: list[Number] = []
-        return found if _read(row, self.top, found) and list(map(type, found)) == self.types else None
+        return (
+            found if _read(row, self.top, found) and list(map(type, found)) == self.types else None
+        )
 
 
 def _part(row: Row, path: Path, fields: list[tuple[Path, tuple[str, ...]]]) -> _Part | None:

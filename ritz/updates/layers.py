@@ -19,6 +19,7 @@ from jaxtyping import Array, Inexact, PyTree
 
 from ritz.updates.claimed_mode import LogPsi
 
+
 class DenseLayer(NamedTuple):
     """A dense layer of a model, by the places of its parameters among the leaves of all."""
 
@@ -140,14 +141,15 @@ def _intercepted(
 ) -> Array:
     """Log psi of one sample, with other outputs of its dense layers."""
     from flax import linen as nn
+    from flax.core import tracers
 
     places = {id(leaf): place for place, leaf in enumerate(jax.tree.leaves(params))}
-    level = jax.core.get_opaque_trace_state(convention="flax")
+    level = tracers.current_trace()
 
     def interceptor(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:
         outputs = next_fun(*args, **kwargs)
         module: Any = context.module
-        here = jax.core.get_opaque_trace_state(convention="flax") == level
+        here = tracers.current_trace() == level
         if context.method_name != "__call__" or kwargs or not here:
             return outputs
         inputs = _dense_inputs(module, args)
@@ -165,8 +167,6 @@ def _dense_inputs(module: Any, args: Sequence[Any]) -> Array | None:
     """What a module multiplies by its kernel, shape (..., n_inputs); None if it is not dense."""
     from flax import linen as nn
 
-    if hasattr(type(module), "dense_inputs"):
-        return module.dense_inputs(*args)
     if type(module) is nn.Dense:
         return args[0]
     if type(module) is not nn.DenseGeneral or module.batch_dims:

@@ -1,7 +1,7 @@
 """The scores as a linear map, from the inputs and slopes of dense layers where that is cheaper.
 
 The score of a sample by a dense kernel is a sum of R outer products a_r g_r^T. A product of two
-samples' scores then costs R^2 (n_inputs + n_outputs) instead of n_inputs n_outputs operations, and
+samples' scores then costs about R^2 (n_inputs + n_outputs) / 2 operations, not n_inputs n_outputs, and
 the scores are never stored. (That per-sample gradients of dense layers have this form is used by
 Goodfellow, arXiv 1510.01799, for their norms.)
 """
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.full_precision import in_full_precision
@@ -22,8 +23,8 @@ from ritz.updates.layers import DenseLayer, dense_layers, joined_uses, with_shif
 from ritz.updates.realify import realify
 from ritz.updates.scores import centred_rows, mapped
 
-MOST_USES = 8
-"""Layers that a sample uses more often than this are not worth the size of the program."""
+_PRODUCT = 64
+"""What a product entry by entry costs, as a length of the rows of a product of matrices."""
 
 Rows = Inexact[Array, "n_rows n_parameters"]
 
@@ -62,18 +63,29 @@ class Factors(NamedTuple):
 
     @in_full_precision
     def gram(self) -> Inexact[Array, "n_rows n_rows"]:
-        """sum_rs (a_r a_s^+) (g_r g_s^+), with a product of each pair of samples."""
-        total: Any = 0
-        for r in range(len(self.inputs)):
-            total = total + self._tiled(gram(self.inputs[r])) * gram(self.slopes[r])
-        for r, s in itertools.combinations(range(len(self.inputs)), 2):
+        """sum_rs (a_r a_s^+) (g_r g_s^+), entry by entry."""
+        n_uses, n_rows = self.slopes.shape[:2]
+        if n_uses == 1:
+            return self._tiled(gram(self.inputs[0])) * gram(self.slopes[0])
+        pairs = itertools.combinations_with_replacement(range(n_uses), 2)
+        first, second = np.array(list(pairs), np.int32).T
+        weights = np.where(first == second, 0.5, 1.0).astype(self.slopes.real.dtype)
+
+        # Half of the sum, in a loop, as XLA would compute the products of an unrolled sum again
+        # for its transpose.
+        def body(total: Array, pair: tuple[Array, Array, Array]) -> tuple[Array, None]:
+            r, s, weight = pair
             of_inputs = self.inputs[r] @ self.inputs[s].conj().T
-            mixed = self._tiled(of_inputs) * (self.slopes[r] @ self.slopes[s].conj().T)
-            total = total + mixed + mixed.conj().T
-        return total
+            of_slopes = (weight * self.slopes[r]) @ self.slopes[s].conj().T
+            return total + self._tiled(of_inputs) * of_slopes, None
+
+        empty = jnp.zeros((n_rows, n_rows), self.slopes.dtype)
+        half, _ = jax.lax.scan(body, empty, (first, second, weights))
+        return half + half.conj().T
 
     def _tiled(self, of_samples: Array) -> Array:
-        return jnp.tile(of_samples, (self.n_parts, self.n_parts))
+        k = self.n_parts
+        return of_samples if k == 1 else jnp.tile(of_samples, (k, k))
 
     @in_full_precision
     def times(self, kernel: Inexact[Array, "n_inputs n_outputs"]) -> Inexact[Array, " n_rows"]:
@@ -105,16 +117,21 @@ class FactoredScores(NamedTuple):
 
     def _centred(self, rows: Inexact[Array, "n_rows ..."]) -> Array:
         """Rows less what their mean over samples adds to them."""
-        parts = rows.reshape(-1, len(self.roots), *rows.shape[1:])
-        mean = jnp.einsum("n,kn...->k...", self.roots, parts)
-        shape = (1, -1) + (1,) * (rows.ndim - 1)
-        return (parts - self.roots.reshape(shape) * mean[:, None]).reshape(rows.shape)
+        roots = self._roots(rows)
+        return rows - roots @ (roots.T @ rows)
+
+    def _roots(self, rows: Inexact[Array, "n_rows ..."]) -> Float[Array, "n_rows n_parts"]:
+        """Directions that centring removes, which are orthogonal."""
+        parts = jnp.eye(len(rows) // len(self.roots), dtype=rows.real.dtype)
+        return jnp.kron(parts, self.roots.astype(rows.real.dtype)[:, None])
 
     def gram(self) -> Inexact[Array, "n_rows n_rows"]:
         """O O^+."""
-        total: Any = sum(factors.gram() for factors in self.factors)
-        total = self._centred(self._centred(total).conj().T)
-        return materialised(total) + self.rest.gram()
+        total = materialised(sum(factors.gram() for factors in self.factors) + self.rest.gram())
+        roots = self._roots(total)
+        of_means = roots.T @ total
+        half = of_means - (of_means @ roots) @ roots.T / 2
+        return materialised(total - roots @ half - half.conj().T @ roots.T)
 
     def times(self, vector: Inexact[Array, " n_parameters"]) -> Inexact[Array, " n_rows"]:
         """O v."""
@@ -165,8 +182,9 @@ def others(layers: Sequence[DenseLayer], leaves: Sequence[Any]) -> list[int]:
 def worthwhile(layer: DenseLayer, n_uses: int) -> bool:
     """Whether a product of two samples' scores is cheaper by factors."""
     n_inputs = layer.n_inputs + len(layer.leaves) - 1
-    by_factors = n_uses**2 * (n_inputs + layer.n_outputs)
-    return n_uses <= MOST_USES and by_factors < n_inputs * layer.n_outputs
+    n_pairs = n_uses * (n_uses + 1) // 2
+    by_factors = n_pairs * (n_inputs + layer.n_outputs + _PRODUCT)
+    return by_factors < n_inputs * layer.n_outputs
 
 
 def factored_layers(

@@ -66,4 +66,4 @@ def centred_rows(
     # A product is much faster here than a sum over the first axis of a large matrix.
     mean = jnp.einsum("n,knp->kp", weights.astype(rows.dtype), materialised(rows))
     rows = (rows - mean[:, None]) * jnp.sqrt(weights)[:, None]
-    return materialised(rows.reshape(-1, rows.shape[-1]))
+    return materialised(rows.reshape(weights.size * len(rows), rows.shape[-1]))

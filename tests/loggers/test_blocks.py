@@ -48,15 +48,55 @@ def test_rows_are_gathered_while_they_are_alike():
     assert rows.take() is None
 
 
+def test_whole_numbers_and_nested_ones_are_gathered_too():
+    def row(k):
+        return {"a": Pair(1.0, 0.5 * k), "n": k, "info": {"failed": k > 1, "deep": {"x": 0.1 * k}}}
+
+    rows, memory = PlainRows(), RuntimeLog()
+    rows.expect(row(0))
+    memory.write(0, row(0))
+    for k in (1, 2, 3):
+        assert rows.add(k, row(k))
+    for other in (
+        {**row(4), "n": 4.0},
+        {**row(4), "n": 2**60},
+        {**row(4), "info": {"failed": True}},
+        {**row(4), "info": 1.0},
+        {**row(4), "info": {"failed": True, "deep": {"y": 1.0}}},
+    ):
+        assert not rows.add(4, other)
+    memory.write_all(rows.take())
+    assert memory.data["n"].values.tolist() == [0, 1, 2, 3]
+    assert memory.data["n"].values.dtype.kind == "i"
+    assert memory.data["info"]["failed"].values.tolist() == [False, False, True, True]
+    assert memory.data["info"]["deep"]["x"].values.tolist() == [0.1 * k for k in range(4)]
+
+
+def test_lines_of_rows_that_look_alike_are_those_of_any_row():
+    given = [
+        {"e": Pair(-1.0 / (k + 3), 1e-9 * k), "n": k, "info": {"x": 1e22 * k}} for k in range(6)
+    ]
+    given[3] = {**given[3], "e": Pair(math.nan, math.inf)}
+    given.insert(2, {"n": 7, "more": 1.5})
+    one, other = CSVLog("one"), CSVLog("other")
+    with one.open(Path(), "run"), other.open(Path(), "run"):
+        for step, row in enumerate(given):
+            one.write(step, row)
+            other._layout = None
+            other.write(step, row)
+    assert one._layout is not None
+    assert Path("one.csv").read_bytes() == Path("other.csv").read_bytes()
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_journal_gives_back_what_it_was_given(bad):
     path = Path("journal")
     log = JsonLog("run")
     log._journal = journal = Journal(path)
     log._rewritten = log._cost = math.inf  # no document
-    given = [{"a": 0.1 * k, "b": Pair(1.0 * k, bad if k == 7 else 2.0)} for k in range(10)] + [
-        {"a": 1.0, "text": "x", "c": 1 + 2j}
-    ]
+    given = [
+        {"a": 0.1 * k, "b": Pair(1.0 * k, bad if k == 7 else 2.0), "d": {"n": k}} for k in range(10)
+    ] + [{"a": 1.0, "text": "x", "c": 1 + 2j}]
     for step, row in enumerate(given):
         log.hold = step not in (3, 10)
         log.write(step, row)
@@ -67,6 +107,7 @@ def test_a_journal_gives_back_what_it_was_given(bad):
     assert log.data["a"].values.tolist() == [row["a"] for row in given]
     np.testing.assert_array_equal(log.data["b"]["error"], [row["b"].error for row in given[:10]])
     assert log.data["c"].values.tolist() == [1 + 2j]
+    assert log.data["d"]["n"].values.tolist() == list(range(10))
     assert len(path.read_bytes().splitlines()) < 11 or math.isnan(bad) or math.isinf(bad)
 
 

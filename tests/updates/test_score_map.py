@@ -79,7 +79,9 @@ def check_map(problem, rtol=1e-11):
 
     rows = jax.eval_shape(problem.scores)
     random = np.random.default_rng(2)
-    columns, of_rows = (jnp.asarray(random.standard_normal(k), rows.dtype) for k in rows.shape[::-1])
+    columns, of_rows = (
+        jnp.asarray(random.standard_normal(k), rows.dtype) for k in rows.shape[::-1]
+    )
     for got, wanted in both(problem.params, columns, of_rows):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=rtol * np.abs(wanted).max())
 
@@ -175,7 +177,9 @@ class Gated(nn.Module):
     def __call__(self, x):
         dense = nn.Dense(WIDTH, param_dtype=float, name="dense")
         hidden = nn.vmap(
-            lambda module, row: module(row), variable_axes={"params": None}, split_rngs={"params": 0}
+            lambda module, row: module(row),
+            variable_axes={"params": None},
+            split_rngs={"params": 0},
         )(dense, x.repeat(8, axis=1))
         return jnp.sum(jnp.tanh(nn.Dense(WIDTH, param_dtype=float, name="last")(hidden)), axis=-1)
 
@@ -184,27 +188,6 @@ def test_lifted_transformations_are_left_alone():
     problem = problem_of("real", net=Gated())
     check_map(problem)
     assert names_of(problem) == {"last"}
-
-
-def test_a_module_can_say_what_it_multiplies():
-    class Shared(nn.Module):
-        @nn.compact
-        def __call__(self, x, factor):
-            kernel = self.param("kernel", nn.initializers.normal(), (x.shape[-1], WIDTH))
-            return (factor * x) @ kernel
-
-        def dense_inputs(self, x, factor):
-            return factor * x
-
-    class Model(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            wide = jnp.tanh(x.repeat(8, axis=1))
-            return jnp.sum(jnp.tanh(Shared(name="shared")(wide, 2.0)), axis=-1)
-
-    problem = problem_of("real", net=Model())
-    check_map(problem)
-    assert names_of(problem) == {"shared"}
 
 
 def test_single_precision():

@@ -26,18 +26,19 @@ class _Mixing(nn.Module):
         self, each: Float[Array, "n_electrons a"], shared: Float[Array, " b"]
     ) -> Float[Array, "n_electrons width"]:
         n_inputs = each.shape[-1] + shared.shape[-1]
-        initializer = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
-        kernel = self.param("kernel", initializer, (n_inputs, self.width), self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.width,), self.dtype)
-        split = each.shape[-1]
-        return each @ kernel[:split] + (shared @ kernel[split:] + bias)
 
-    def dense_inputs(
-        self, each: Float[Array, "n_electrons a"], shared: Float[Array, " b"]
-    ) -> Float[Array, "n_electrons a+b"]:
-        """All inputs side by side, for `ritz.updates.layers`."""
-        tiled = jnp.broadcast_to(shared, (len(each), len(shared)))
-        return jnp.concatenate([each, tiled], axis=1)
+        def dense(name: str, use_bias: bool) -> nn.Dense:
+            return nn.Dense(
+                self.width,
+                use_bias=use_bias,
+                kernel_init=nn.initializers.normal(n_inputs**-0.5),
+                dtype=self.dtype,
+                param_dtype=self.dtype,
+                name=name,
+            )
+
+        found = dense("each", True)(each)
+        return found + dense("shared", False)(shared) if shared.size else found
 
 
 class FermiNet(SlaterNetwork):
