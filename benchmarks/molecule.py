@@ -19,6 +19,7 @@ from ritz.driver.blocks.block import run_block
 from ritz.driver.blocks.traced import Observers
 from ritz.loggers import CSVLog, JsonLog, RuntimeLog
 from ritz.molecule import VMC, FermiNet, Molecule
+from ritz.samplers import Metropolis
 from ritz.updates import Gradient
 
 
@@ -26,20 +27,34 @@ def helium() -> VMC:
     """He, 3 layers of 64 and 16, 4 determinants, SPRING."""
     molecule = Molecule("He")
     network = FermiNet(molecule, hidden=((64, 16),) * 3, n_determinants=4)
-    return VMC(molecule, network, n_walkers=256)
+    return VMC(molecule, network, sampler=Metropolis(), n_walkers=256)
 
 
 def hydrogen_molecule() -> VMC:
     """H2 with the network of the FermiNet paper, Adam."""
     molecule = Molecule("H2")
-    return VMC(molecule, FermiNet(molecule), optax.adam(1e-4), update=Gradient(), n_walkers=256)
+    return VMC(
+        molecule,
+        FermiNet(molecule),
+        optax.adam(1e-4),
+        update=Gradient(),
+        sampler=Metropolis(),
+        n_walkers=256,
+    )
 
 
 def hydrogen() -> VMC:
     """H with a few parameters and 16 walkers, where the loop costs most."""
     molecule = Molecule("H")
     network = FermiNet(molecule, hidden=((16, 8),), n_determinants=1)
-    return VMC(molecule, network, optax.adam(1e-3), update=Gradient(), n_walkers=16)
+    return VMC(
+        molecule,
+        network,
+        optax.adam(1e-3),
+        update=Gradient(),
+        sampler=Metropolis(),
+        n_walkers=16,
+    )
 
 
 CASES: dict[str, tuple[Callable[[], VMC], int, bool, str, float]] = {

@@ -21,9 +21,9 @@ from ritz.molecule.estimators import Kinetic, Potential, TotalEnergy
 from ritz.molecule.kernel import REMEDIES, Samples, Sampling, burnt_in
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.state import ElectronState
-from ritz.molecule.walkers import initial_electrons
+from ritz.molecule.walkers import default_sampler, initial_electrons
 from ritz.molecule.wavefunction import LogPsi, Psi, wave_function
-from ritz.samplers import BURNING_IN, AbstractSampler, Metropolis
+from ritz.samplers import BURNING_IN, AbstractSampler
 from ritz.updates.blas_threads import limited_blas
 
 TAKEN = (
@@ -104,7 +104,7 @@ class MoleculeDriver(OwnPrecision):
                 f"molecule must be a ritz.molecule.Molecule, such as Molecule('LiH'), but "
                 f"{molecule!r} was given."
             )
-        sampler = Metropolis() if sampler is None else sampler
+        sampler = default_sampler(molecule) if sampler is None else sampler
         if not isinstance(sampler, AbstractSampler):
             raise TypeError(
                 "sampler must be one of ritz.samplers, such as Metropolis(), but "

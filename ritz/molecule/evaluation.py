@@ -33,7 +33,7 @@ class Evaluation(MoleculeDriver):
         wavefunction: See `MoleculeDriver`.
         params: The parameters.
         electrons: Initial positions; best those of trained walkers, which are in equilibrium.
-        sampler: A sampler of `ritz.samplers`; by default `Metropolis()`.
+        sampler: A sampler of `ritz.samplers`; by default `default_sampler(molecule)`.
         n_walkers: Number of walkers.
         estimators: Name -> estimator, besides those of the energies.
         energy: The estimator that is the loss in rows.

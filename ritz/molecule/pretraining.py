@@ -19,9 +19,9 @@ from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.slater_network import SlaterNetwork
 from ritz.molecule.orbitals import Orbitals
 from ritz.molecule.state import ElectronState
-from ritz.molecule.walkers import initial_electrons
+from ritz.molecule.walkers import default_sampler, initial_electrons
 from ritz.molecule.wavefunction import LogPsi
-from ritz.samplers import BURNING_IN, RUNNING, AbstractSampler, Metropolis, SamplerState
+from ritz.samplers import BURNING_IN, RUNNING, AbstractSampler, SamplerState
 from ritz.updates.optimizer_step import as_transformation, optimizer_step
 from ritz.updates.schedules import check_transformation
 
@@ -99,7 +99,7 @@ class Pretraining(OwnPrecision):
         optimizer: An optax transformation, or a learning rate or schedule for `optax.sgd`; by
             default Adam with the rate 3e-3.
         params: Initial parameters; drawn by default.
-        sampler: A sampler of `ritz.samplers`; by default `Metropolis()`.
+        sampler: A sampler of `ritz.samplers`; by default `default_sampler(molecule)`.
         n_walkers: Number of walkers.
         dtype: Type of the coordinates, "float32" or "float64".
         seed: Seed of all random numbers.
@@ -140,7 +140,7 @@ class Pretraining(OwnPrecision):
         check_choice("dtype", dtype, ("float32", "float64"))
         check_count("n_walkers", n_walkers, 2)
         check_seed("seed", seed)
-        self.sampler = Metropolis() if sampler is None else sampler
+        self.sampler = default_sampler(molecule) if sampler is None else sampler
         self.optimizer = as_transformation(optax.adam(3e-3) if optimizer is None else optimizer)
         with self._precision():
             of_params, of_walkers = jax.random.split(jax.random.key(seed))

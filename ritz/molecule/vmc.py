@@ -56,7 +56,7 @@ class VMC(MoleculeDriver):
         params: Initial parameters; those of a flax module are drawn by default.
         update: A rule of `ritz.updates`; by default `default_update()`, which is SPRING.
         loss_grads: How local energies are clipped in the update.
-        sampler: A sampler of `ritz.samplers`; by default `Metropolis()`.
+        sampler: A sampler of `ritz.samplers`; by default `default_sampler(molecule)`.
         n_walkers: Number of walkers, each of which gives one sample a step.
         estimators: Name -> estimator, besides those of the energies.
         energy: The estimator that is minimised.

@@ -5,6 +5,19 @@ from jaxtyping import Float
 
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.slater import exponent, orbitals
+from ritz.samplers import AbstractSampler, Metropolis, OneParticle
+
+FEW_ELECTRONS = 6
+"""Number of electrons up to which defaults are those of small systems."""
+
+
+def default_sampler(molecule: Molecule) -> AbstractSampler:
+    """`OneParticle()` for at most six electrons, else `Metropolis()`.
+
+    One electron at a time goes further at the same acceptance: the energy of LiH has a third of
+    the autocorrelation time, in samples that cost the same.
+    """
+    return OneParticle() if molecule.n_electrons <= FEW_ELECTRONS else Metropolis()
 
 
 def initial_electrons(

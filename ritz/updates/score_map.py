@@ -1,9 +1,9 @@
 """The scores as a linear map, from the inputs and slopes of dense layers where that is cheaper.
 
 The score of a sample by a dense kernel is a sum of R outer products a_r g_r^T. A product of two
-samples' scores then costs about R^2 (n_inputs + n_outputs) / 2 operations, not n_inputs n_outputs, and
-the scores are never stored. (That per-sample gradients of dense layers have this form is used by
-Goodfellow, arXiv 1510.01799, for their norms.)
+samples' scores then costs about R^2 (n_inputs + n_outputs) / 2 operations, not n_inputs n_outputs,
+and the scores are never stored. (That per-sample gradients of dense layers have this form is used
+by Goodfellow, arXiv 1510.01799, for their norms.)
 """
 
 import functools
@@ -80,7 +80,8 @@ class Factors(NamedTuple):
             return total + self._tiled(of_inputs) * of_slopes, None
 
         empty = jnp.zeros((n_rows, n_rows), self.slopes.dtype)
-        half, _ = jax.lax.scan(body, empty, (first, second, weights))
+        over = jnp.asarray(first), jnp.asarray(second), jnp.asarray(weights)
+        half, _ = jax.lax.scan(body, empty, over)
         return half + half.conj().T
 
     def _tiled(self, of_samples: Array) -> Array:

@@ -26,9 +26,6 @@ from ritz.types import Settings
 _PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
 
 PRESETS = ("auto", "small", "ferminet", "psiformer")
-_FEW = 6
-"""Largest number of electrons for which the small network is the default."""
-
 ORBITALS = "orbitals.npz"
 """File of the run folder with the orbitals of the mean field."""
 
@@ -56,6 +53,7 @@ class Builder(StageBuilder):
         import jax.numpy as jnp
 
         from ritz.molecule.presets import preset
+        from ritz.molecule.walkers import FEW_ELECTRONS
 
         dtype = getattr(jnp, self.run.dtype)
         if self.run.network is not None:
@@ -63,7 +61,8 @@ class Builder(StageBuilder):
             return _PARTS.made("network", self.run.network, **context)
         name = check_choice("preset", self.run.preset, PRESETS)
         if name == "auto":
-            name = "small" if self.molecule.n_electrons <= _FEW else "ferminet"
+            few = self.molecule.n_electrons <= FEW_ELECTRONS
+            name = "small" if few else "ferminet"
         return preset(name, self.molecule, dtype)
 
     @property
@@ -83,10 +82,8 @@ class Builder(StageBuilder):
         given: Train | Evaluate = getattr(self.run, name)
         with under(f"{name}."):
             check_count("n_walkers", given.n_walkers, 2)
-        key = f"{name}.sampler"
-        with under(f"{key}: ", BUILDING):
-            sampler = _PARTS.made(key, given.sampler)
-        builder.configure_sample_plan(self.wavefunction.logpsi, {"electrons": sampler})
+        sampler = {"electrons": self._sampler(name, given)}
+        builder.configure_sample_plan(self.wavefunction.logpsi, sampler)
         estimators = energy_estimators(self.molecule, given.chunk_size)
         if isinstance(given, Evaluate):
             estimators |= self._estimators(given)
@@ -94,6 +91,15 @@ class Builder(StageBuilder):
         loggers = _PARTS.made_list(f"{name}.loggers", given.loggers)
         builder.configure_writers(None if given.loggers is None else loggers)
         builder.configure_callbacks(_PARTS.made_list(f"{name}.callbacks", given.callbacks))
+
+    def _sampler(self, name: str, given: Sampling) -> Any:
+        from ritz.molecule.walkers import default_sampler
+
+        if given.sampler is None:
+            return default_sampler(self.molecule)
+        key = f"{name}.sampler"
+        with under(f"{key}: ", BUILDING):
+            return _PARTS.made(key, given.sampler)
 
     def _estimators(self, given: Evaluate) -> Settings:
         """The estimators besides those of the energies, by the names of their classes."""
@@ -162,7 +168,7 @@ class Builder(StageBuilder):
         settings = {
             "n_walkers": given.n_walkers,
             "dtype": self.run.dtype,
-            "sampler": _PARTS.made("pretrain.sampler", given.sampler),
+            "sampler": self._sampler("pretrain", given),
         }
         return PretrainWorkStage(
             self.wavefunction,

@@ -82,7 +82,8 @@ class Sampling:
         burn_in: Steps of sampling before the first one, in which the width of moves adapts.
         n_walkers: Walkers, each of which gives one sample a step.
         chunk_size: Walkers of which derivatives are computed at once; null for all.
-        sampler: A sampler of ritz.samplers.
+        sampler: A sampler of ritz.samplers; by default OneParticle up to 6 electrons, else
+            Metropolis.
         callbacks: Callbacks of the run.
         loggers: Where rows go; by default a JSON file (.log) and a CSV file.
         save_time_interval: Seconds between checkpoints.
@@ -93,7 +94,7 @@ class Sampling:
     burn_in: int = 100
     n_walkers: int = 512
     chunk_size: int | None = None
-    sampler: Part = dataclasses.field(default_factory=lambda: Part("ritz.samplers.Metropolis"))
+    sampler: Part | None = None
     callbacks: list[Part] = dataclasses.field(default_factory=list)
     loggers: list[Part] | None = None
     save_time_interval: float = 60.0
