@@ -1,7 +1,8 @@
 """The contract of estimators: values of samples, their statistics, and what is logged of them."""
 
 import abc
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import jax
@@ -88,7 +89,7 @@ def as_estimator(name: str, given: object) -> AbstractEstimator:
     """
     if isinstance(given, AbstractEstimator):
         return given
-    if isinstance(given, type) or not callable(given):
+    if isinstance(given, type) or not callable(given) or not _takes_two(given):
         shown = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
         raise TypeError(
             f"estimator {name!r} must be a ritz.estimators.AbstractEstimator or a function "
@@ -97,8 +98,22 @@ def as_estimator(name: str, given: object) -> AbstractEstimator:
     return Function(given)
 
 
-def in_order(estimators: Mapping[str, AbstractEstimator]) -> list[str]:
+def _takes_two(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # nothing is known of its arguments
+        return True
+    return True
+
+
+def in_order(estimators: Mapping[str, AbstractEstimator], known: Sequence[str] = ()) -> list[str]:
     """Names of the estimators, each after those that it uses.
+
+    Args:
+        estimators: By name.
+        known: Names of values that are there already.
 
     Raises:
         ValueError: If one uses another that is not there, or they use each other in a circle.
@@ -106,7 +121,7 @@ def in_order(estimators: Mapping[str, AbstractEstimator]) -> list[str]:
     order: list[str] = []
 
     def place(name: str, users: tuple[str, ...]) -> None:
-        if name in order:
+        if name in order or name in known:
             return
         if name in users:
             raise ValueError(
@@ -115,7 +130,8 @@ def in_order(estimators: Mapping[str, AbstractEstimator]) -> list[str]:
         if name not in estimators:
             raise ValueError(
                 f"estimator {users[-1]!r} uses the values of {name!r}, which is not estimated; "
-                f"add {name}=... to the estimators, which are: {', '.join(estimators)}."
+                f"add {name}=... to the estimators, which are: "
+                f"{', '.join([*known, *estimators])}."
             )
         for used in estimators[name].uses:
             place(used, (*users, name))
@@ -127,11 +143,25 @@ def in_order(estimators: Mapping[str, AbstractEstimator]) -> list[str]:
 
 
 def evaluate_all(
-    estimators: Mapping[str, AbstractEstimator], log_psi: LogPsi, params: PyTree, samples: PyTree
+    estimators: Mapping[str, AbstractEstimator],
+    log_psi: LogPsi,
+    params: PyTree,
+    samples: PyTree,
+    known: Mapping[str, Values] | None = None,
 ) -> dict[str, Values]:
-    """The values of all estimators on one batch, by name, in the order of `estimators`."""
-    values: dict[str, Values] = {}
-    for name in in_order(estimators):
+    """The values of all estimators on one batch, by name, in the order of `estimators`.
+
+    Args:
+        estimators: By name.
+        log_psi: `(params, samples) -> log psi`, for a batch.
+        params: Parameters of the wave function.
+        samples: Samples of |psi|^2, first axis n_samples.
+        known: Values that are there already, for estimators that use them.
+    """
+    values: dict[str, Values] = dict(known or {})
+    for name in in_order(estimators, tuple(values)):
+        if name in values:
+            continue
         estimator = estimators[name]
         used = {other: values[other] for other in estimator.uses}
         values[name] = estimator.evaluate(log_psi, params, samples, used)

@@ -19,6 +19,7 @@ from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch
+from ritz.lattice.estimators import Given, check_observable, expectation, summed
 from ritz.lattice.first_samples import (
     check_configurations,
     check_drawn,
@@ -30,13 +31,7 @@ from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, StepSettings
 from ritz.lattice.local_update import TwoStates, local_update
 from ritz.lattice.move_counts import moves, moves_since
-from ritz.lattice.operators import (
-    check_operator,
-    check_space,
-    fingerprint,
-    sparse_matrix,
-    traceable,
-)
+from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
 from ritz.lattice.row_names import checked_name, checked_observables
 from ritz.lattice.sampling import burnt_in, draw, in_double, samples_compiled
 from ritz.types import Row
@@ -52,7 +47,8 @@ class LatticeDriver(CompiledDriver):
         hamiltonian: An operator of NetKet that has a JAX form.
         variational_state: NetKet's `MCState` or `FullSumState`. The driver changes it, and
             follows changes of its settings (samples, chunk size) between steps.
-        observables: Name -> operator: further expectation values on the samples of each step.
+        observables: Name -> operator, estimator or function (params, sample) -> value, estimated
+            on the samples of each step.
         energy_offset: The energy at infinite temperature, for the V-score.
         n_dof: The number of particles for the V-score; by default the number of sites, or of
             fermions where it is fixed.
@@ -69,7 +65,7 @@ class LatticeDriver(CompiledDriver):
         self,
         hamiltonian: nk.operator.AbstractOperator,
         variational_state: VariationalState,
-        observables: Mapping[str, nk.operator.AbstractOperator] | None,
+        observables: Mapping[str, object] | None,
         energy_offset: float,
         n_dof: int | None,
         local_updates: bool,
@@ -134,8 +130,8 @@ class LatticeDriver(CompiledDriver):
         if self._sums:
             if self._full_sum is None:
                 states = jnp.asarray(state.hilbert.all_states())
-                matrices = {name: sparse_matrix(o) for name, o in self._observables.items()}
-                self._full_sum = (sparse_matrix(self._operator), states, matrices)
+                observables = {name: summed(one) for name, one in self._observables.items()}
+                self._full_sum = (sparse_matrix(self._operator), states, observables)
             return FullSumKernel(*self._full_sum, settings)
         compiled = self._samples_compiled
         return SamplingKernel(
@@ -276,9 +272,12 @@ class LatticeDriver(CompiledDriver):
         super()._log_additional_data(log_data)
 
     @functools.cached_property
-    def _fingerprints(self) -> dict[str, str]:
-        operators = {"hamiltonian": self._operator, **self._observables}
-        return {name: fingerprint(operator) for name, operator in operators.items()}
+    def _fingerprints(self) -> dict[str, object]:
+        found = {"hamiltonian": self._operator, **self._observables}
+        return {
+            name: one.estimator if isinstance(one, Given) else fingerprint(one)
+            for name, one in found.items()
+        }
 
     @property
     @override
@@ -331,17 +330,11 @@ class LatticeDriver(CompiledDriver):
         return dict.fromkeys(self.chunk_sizes, int(n_samples))
 
     def check_observable(self, observable: object) -> None:
-        """Refuse objects that are not operators on the state's space."""
-        check_operator(observable)
-        check_space(observable, self.state.hilbert)
+        """Refuse what is neither an operator on the state's space nor an estimator."""
+        check_observable(observable, self.state.hilbert)
 
-    def _estimate_one(self, observable: Any, fullsum: bool) -> nk.stats.Stats:
-        state = self.state
-        if fullsum and not self._sums:
-            state = nk.vqs.FullSumState(
-                state.hilbert, state.model, variables=state.variables, chunk_size=state.chunk_size
-            )
-        return jax.device_get(state.expect(observable))
+    def _estimate_one(self, observable: Any, fullsum: bool) -> Any:
+        return jax.device_get(expectation(self.state, observable, fullsum))
 
     def adapt(self, plugin: Plugin, argument: str) -> AbstractCallback:
         """Accept callbacks and loggers of NetKet too."""

@@ -16,6 +16,7 @@ from ritz.driver.signatures import suggests_names
 from ritz.estimators import ChainMoments, EvaluationKernel
 from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, VariationalState
+from ritz.lattice.estimators import by_sample, estimators_of
 from ritz.lattice.kernel import StepSettings
 
 
@@ -38,7 +39,8 @@ class Evaluation(LatticeDriver):
     Args:
         hamiltonian: An operator of NetKet that has a JAX form.
         variational_state: NetKet's `MCState` or `FullSumState`.
-        observables: Name -> operator, estimated besides the energy.
+        observables: Name -> operator, estimator or function (params, sample) -> value, estimated
+            besides the energy.
         energy_offset: The energy at infinite temperature, for the V-score.
         n_dof: The number of particles for the V-score, see `VMC`.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
@@ -59,7 +61,7 @@ class Evaluation(LatticeDriver):
         hamiltonian: AbstractOperator,
         *,
         variational_state: VariationalState,
-        observables: Mapping[str, AbstractOperator] | None = None,
+        observables: Mapping[str, object] | None = None,
         energy_offset: float = 0.0,
         n_dof: int | None = None,
         local_updates: bool = True,
@@ -80,7 +82,8 @@ class Evaluation(LatticeDriver):
         if not self._sums:
             state: Any = variational_state
             n_chains = state.sampler.n_batches
-            names = (loss_name, *self._observables)
+            estimators = estimators_of(self._observables, None)
+            names = loss_name, *by_sample(estimators, loss_name, self._log_psi, variational_state)
             sharding = shard_along_axis(jnp.zeros(n_chains), axis=0).sharding
             self._moments = {name: ChainMoments.empty(n_chains, sharding) for name in names}
 

@@ -16,9 +16,17 @@ from netket.utils import wrap_afun
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
+from ritz.estimators.base import evaluate_all, in_double
 from ritz.lattice.doubts import Watch, of_explosion, of_sampling, of_variance
+from ritz.lattice.estimators import (
+    Given,
+    LocalValues,
+    Observable,
+    estimators_of,
+    statistics_of,
+)
 from ritz.lattice.flips import Flips
-from ritz.lattice.operators import in_chunks, local_energies, v_score
+from ritz.lattice.operators import exact_statistics, in_chunks, v_score
 from ritz.types import Row
 from ritz.updates import AbstractUpdateRule, Problem
 from ritz.updates.optimizer_step import optimizer_step
@@ -111,9 +119,15 @@ class LatticeKernel(Kernel):
 
     @abc.abstractmethod
     def observe(
-        self, carry: SamplingCarry, batch: PyTree
-    ) -> dict[str, tuple[nk.stats.Stats, Array | None]]:
-        """Statistics of each observable, and its values by chain, if there are any."""
+        self, carry: SamplingCarry, batch: PyTree, energies: Array
+    ) -> dict[str, tuple[PyTree, Array | None]]:
+        """What is logged of each observable, and its values by chain, if there are any.
+
+        Args:
+            carry: The carry.
+            batch: The samples.
+            energies: The local energies from `evaluate`.
+        """
 
     def metrics(self, carry: Carry, batch: PyTree, stats: nk.stats.Stats) -> tuple[Carry, Row]:
         """Metrics besides the energy, and the carry with the data for the next step's doubts."""
@@ -141,7 +155,7 @@ class LatticeKernel(Kernel):
     ) -> tuple[Carry, nk.stats.Stats, Row, dict[str, Array]]:
         """Estimate everything, see `ritz.estimators.EstimatingKernel`."""
         stats, _, energies, probabilities = self.evaluate(carry, batch)
-        observed = self.observe(carry, batch)
+        observed = self.observe(carry, batch, energies)
         carry, metrics = self.metrics(carry, batch, stats)
         metrics |= {name: found for name, (found, _) in observed.items()}
         values = {name: inner for name, (_, inner) in observed.items() if inner is not None}
@@ -168,7 +182,8 @@ class LatticeKernel(Kernel):
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
         carry, metrics = self.metrics(carry, batch, stats)
-        metrics |= {name: found for name, (found, _) in self.observe(carry, batch).items()}
+        observed = self.observe(carry, batch, energies)
+        metrics |= {name: found for name, (found, _) in observed.items()}
         if info:
             metrics["info"] = info
         carry = carry._replace(key=key, rule_state=rule_state)
@@ -189,7 +204,7 @@ class SamplingKernel(LatticeKernel):
     """Lattice VMC = Metropolis (or direct) sampling + local energies + an update rule."""
 
     operator: AbstractOperator
-    observables: dict[str, AbstractOperator]
+    observables: dict[str, Observable]
     sampler: Any
     """NetKet's sampler; None where samples are drawn outside of compiled programs."""
     settings: StepSettings = dataclasses.field(metadata={"static": True})
@@ -225,27 +240,21 @@ class SamplingKernel(LatticeKernel):
         return of_sampling(watch, batch, stats, acceptance, chains if is_markov else None)
 
     def _energies(self, carry: SamplingCarry, params: PyTree, x: Array) -> Array:
-        return local_energies(
-            log_psi=self.log_psi(carry),
-            variables=params,
-            samples=x,
-            operator=self.operator,
-            chunk_size=self.settings.chunk_size,
-            flips=self.settings.flips,
-        )
+        s = self.settings
+        energy = LocalValues(self.operator, s.chunk_size, s.flips)
+        return energy.evaluate(self.log_psi(carry), params, x, {})
 
+    @override
     def observe(
-        self, carry: SamplingCarry, batch: Array
-    ) -> dict[str, tuple[nk.stats.Stats, Array]]:
-        """Local values of the observables on the samples, shape (n_chains, chain_length)."""
-        samples, found = batch.reshape(-1, batch.shape[-1]), {}
-        for name, operator in self.observables.items():
-            values = local_energies(
-                self.log_psi(carry), carry.params, samples, operator, self.settings.chunk_size
-            )
-            values = values.reshape(batch.shape[:-1])
-            found[name] = (nk.stats.statistics(values), values)
-        return found
+        self, carry: SamplingCarry, batch: Array, energies: Array
+    ) -> dict[str, tuple[PyTree, Array | None]]:
+        samples, s = batch.reshape(-1, batch.shape[-1]), self.settings
+        estimators, known = estimators_of(self.observables, s.chunk_size), {s.loss_name: energies}
+        values = evaluate_all(estimators, self.log_psi(carry), carry.params, samples, known)
+        return {
+            name: statistics_of(estimator, values[name], batch.shape[:-1])
+            for name, estimator in estimators.items()
+        }
 
     @override
     def evaluate(
@@ -274,8 +283,8 @@ class FullSumKernel(LatticeKernel):
     """The Hamiltonian as a sparse matrix."""
     states: Array
     """All configurations, shape (n_states, n_sites)."""
-    matrices: dict[str, JAXSparse]
-    """The observables as sparse matrices."""
+    observables: dict[str, Observable]
+    """Operators as sparse matrices, and other estimators."""
     settings: StepSettings = dataclasses.field(metadata={"static": True})
 
     @override
@@ -293,39 +302,42 @@ class FullSumKernel(LatticeKernel):
         self, carry: LatticeCarry, batch: Array
     ) -> tuple[nk.stats.Stats, Array, Array, Array]:
         psi = self._amplitudes(carry, carry.params)
-        stats, h_psi = _exact(self.matrix, psi)
-        energy = stats.mean
-        # Configurations with no amplitude have no weight, and neither local energies nor
-        # derivatives of log psi: another configuration stands in for them.
-        probabilities = jnp.abs(psi) ** 2
-        empty = psi == 0
-        states = jnp.where(empty[:, None], self.states[jnp.argmax(probabilities)], self.states)
-        energies = jnp.asarray(jnp.where(empty, energy, h_psi / jnp.where(empty, 1, psi)))
+        stats, energies = exact_statistics(self.matrix, psi)
+        states, probabilities = self._weighted(psi)
         return stats, states, energies, probabilities
+
+    def _weighted(self, psi: Array) -> tuple[Array, Array]:
+        """All configurations and their probabilities.
+
+        Those with no amplitude have no weight, and neither local energies nor derivatives of log
+        psi: another configuration stands in for them.
+        """
+        probabilities = jnp.abs(psi) ** 2
+        likely = self.states[jnp.argmax(probabilities)]
+        return jnp.where((psi == 0)[:, None], likely, self.states), probabilities
 
     @override
     def observe(
-        self, carry: SamplingCarry, batch: PyTree
-    ) -> dict[str, tuple[nk.stats.Stats, Array | None]]:
-        if not self.matrices:
+        self, carry: SamplingCarry, batch: PyTree, energies: Array
+    ) -> dict[str, tuple[PyTree, Array | None]]:
+        if not self.observables:
             return {}
         psi = self._amplitudes(carry, carry.params)
-        return {name: (_exact(matrix, psi)[0], None) for name, matrix in self.matrices.items()}
+        states, probabilities = self._weighted(psi)
+        found, known, estimators = {}, {self.settings.loss_name: energies}, {}
+        for name, one in self.observables.items():
+            if isinstance(one, Given):
+                estimators[name] = one.estimator
+            else:
+                found[name], known[name] = exact_statistics(one, psi)
+        values = evaluate_all(estimators, self.log_psi(carry), carry.params, states, known)
+        for name, estimator in estimators.items():
+            found[name] = estimator.finalize(
+                estimator.reduce(in_double(values[name]), probabilities)
+            )
+        return {name: (found[name], None) for name in self.observables}
 
     @override
     def trial(self, carry: LatticeCarry, batch: Array, update: PyTree) -> Array:
         psi = self._amplitudes(carry, self.apply(carry, update).params)
         return jnp.vdot(psi, self.matrix @ psi)
-
-
-def _exact(matrix: JAXSparse, psi: Array) -> tuple[nk.stats.Stats, Array]:
-    """Exact statistics in a normalised state, and the matrix times the state."""
-    product = matrix @ psi
-    mean = jnp.vdot(psi, product)
-    variance = jnp.sum(jnp.abs(product - mean * psi) ** 2)
-    fields: Row = {
-        "mean": mean,
-        "error_of_mean": jnp.zeros_like(variance),
-        "variance": variance,
-    }
-    return nk.stats.Stats(**fields), product

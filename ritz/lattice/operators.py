@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import netket as nk
 import numpy as np
 from jax.experimental.sparse import BCOO, JAXSparse
 from jaxtyping import Array, Inexact, PyTree
@@ -16,6 +17,7 @@ from netket.operator import AbstractOperator, ContinuousOperator, DiscreteJaxOpe
 from ritz.driver.blocks.block import barrier
 from ritz.lattice.flips import Flips
 from ritz.lattice.space import inside, is_constrained, some_states
+from ritz.types import Row
 
 LogPsi = Callable[[PyTree, Array], Array]
 
@@ -222,6 +224,26 @@ def in_chunks(function: Callable[[Array], Array], batch: Array, size: int | None
     full = jnp.concatenate([batch, jnp.repeat(batch[:1], missing, axis=0)])
     values = jax.lax.map(function, full.reshape(-1, size, *batch.shape[1:]))
     return values.reshape(-1, *values.shape[2:])[:n_rows]
+
+
+def exact_statistics(matrix: JAXSparse, psi: Array) -> tuple[nk.stats.Stats, Array]:
+    """Exact statistics in a normalised state, and local values, the mean where psi vanishes.
+
+    Args:
+        matrix: The operator.
+        psi: All amplitudes, normalised.
+    """
+    product = matrix @ psi
+    mean = jnp.vdot(psi, product)
+    variance = jnp.sum(jnp.abs(product - mean * psi) ** 2)
+    fields: Row = {
+        "mean": mean,
+        "error_of_mean": jnp.zeros_like(variance),
+        "variance": variance,
+    }
+    empty = psi == 0
+    local = jnp.asarray(jnp.where(empty, mean, product / jnp.where(empty, 1, psi)))
+    return nk.stats.Stats(**fields), local
 
 
 def v_score(

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from netket.hilbert import AbstractHilbert
-from netket.operator import AbstractOperator
 
 from ritz.checks import named
-from ritz.lattice.operators import traceable
+from ritz.estimators.base import in_order
+from ritz.lattice.estimators import Observable, estimators_of, observable_of
 
 _ROW_NAMES = (
     "v_score",
@@ -29,23 +29,25 @@ def checked_name(name: str) -> str:
 
 
 def checked_observables(
-    observables: Mapping[str, AbstractOperator] | None, hilbert: AbstractHilbert, loss_name: str
-) -> dict[str, AbstractOperator]:
+    observables: Mapping[str, object] | None, hilbert: AbstractHilbert, loss_name: str
+) -> dict[str, Observable]:
     """Observables by name, in the form that is compiled.
 
     Raises:
-        TypeError: If they are not operators.
+        TypeError: If they are neither operators nor estimators.
         ValueError: If a name is taken, or an operator does not fit the space.
     """
     if observables is not None and not isinstance(observables, Mapping):
         raise TypeError(
-            f"observables takes a dict of name -> operator, but {observables!r} was given."
+            "observables takes a dict of name -> operator or estimator, but "
+            f"{observables!r} was given."
         )
     found = {}
-    for name, operator in (observables or {}).items():
+    for name, one in (observables or {}).items():
         if name in (loss_name, *_ROW_NAMES):
             raise ValueError(
                 f"an observable cannot be called {name!r}; rows already have this name."
             )
-        found[name] = named(f"observables[{name!r}]", lambda: traceable(operator, hilbert))  # noqa: B023
+        found[name] = named(f"observables[{name!r}]", lambda: observable_of(one, hilbert))  # noqa: B023
+    in_order(estimators_of(found, None), [loss_name])
     return found

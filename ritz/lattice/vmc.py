@@ -50,8 +50,9 @@ class VMC(LatticeDriver):
         blas_threads: Number of threads that BLAS may use during runs. More than one compete with
             those of XLA; None leaves the number unchanged, which may be better on many cores
             for systems of thousands of unknowns.
-        observables: Name -> operator: further expectation values on the samples of each step. They
-            are part of the compiled step, as `obs` of `run` is not.
+        observables: Name -> operator, `ritz.estimators.AbstractEstimator` or function (params,
+            sample) -> value: what is estimated on the samples of each step. They are part of the
+            compiled step, as `obs` of `run` is not.
         loss_name: Name of the energy in rows.
 
     Raises:
@@ -77,7 +78,7 @@ class VMC(LatticeDriver):
         single_scores: bool = False,
         local_updates: bool = True,
         blas_threads: int | None = 1,
-        observables: Mapping[str, AbstractOperator] | None = None,
+        observables: Mapping[str, object] | None = None,
         loss_name: str = "Energy",
     ):
         super().__init__(

@@ -287,7 +287,9 @@ def test_observables_are_operators(thing):
     other = nk.operator.spin.sigmaz(BALANCED, 0)
     with pytest.raises(ValueError, match=r"obs\['f'\]: .*build both on the same Hilbert space"):
         driver.run(3, obs={"f": other}, show_progress=False)
-    with pytest.raises(TypeError, match="observables takes a dict of name -> operator"):
+    with pytest.raises(
+        TypeError, match="observables takes a dict of name -> operator or estimator"
+    ):
         VMC(ising, 0.1, variational_state=state, observables=thing or 1)
     with pytest.raises(TypeError, match="hamiltonian: operators of NetKet"):
         VMC(thing, 0.1, variational_state=state)
