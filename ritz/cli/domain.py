@@ -76,7 +76,6 @@ class Domain:
             and the command is `ritz NAME`.
         shares_samples: Whether several processes can share the work.
         files: The setting of the files that may stand on the command line without its name.
-        shorthands: Group of settings -> the one that is meant where the group is given one value.
         name: The name of the command in the registry.
         view: What `ritz status` and `ritz plot` show of its runs.
     """
@@ -85,6 +84,5 @@ class Domain:
     actions: Mapping[str, Action]
     shares_samples: bool = False
     files: str | None = None
-    shorthands: Mapping[str, str] = dataclasses.field(default_factory=dict)
     name: str = ""
     view: RunView = dataclasses.field(default_factory=RunView)

@@ -91,7 +91,7 @@ def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> 
         given = underscored(given, bare=True)
     else:
         given = [given[0], *with_named_files(given[1:], kind, domain.files)]
-    given = spelt_out(given, domain.shorthands)
+    given = spelt_out(given, kind)
     check_names(given, kind)
     rest, overrides = split_overrides(given, fields)
     rest = _with_saved_config(domain, rest, [field for field, _, _ in overrides])

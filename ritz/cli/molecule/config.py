@@ -66,6 +66,8 @@ class System:
         spin: n_up - n_down; by default that of the library, or 0.
     """
 
+    shorthand: ClassVar[str] = "name"
+
     name: str | None = None
     file: str | None = None
     atoms: list[Any] | None = None

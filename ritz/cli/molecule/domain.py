@@ -104,5 +104,4 @@ DOMAIN = Domain(
         ),
     },
     shares_samples=True,
-    shorthands={"system": "name"},
 )

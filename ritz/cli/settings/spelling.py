@@ -39,15 +39,18 @@ def underscored(arguments: Sequence[str], bare: bool) -> list[str]:
     return found
 
 
-def spelt_out(arguments: Sequence[str], shorthands: Mapping[str, str]) -> list[str]:
+def spelt_out(arguments: Sequence[str], kind: type) -> list[str]:
     """A command line with `a.b=c` for `a=c`, where a is a group that stands for its setting b.
 
-    Mappings, which have the settings of the whole group, and files stay as they are.
+    Such a group has the name of that setting as its class attribute `shorthand`. Mappings, which
+    have the settings of the whole group, and files stay as they are.
 
     Args:
         arguments: The command line.
-        shorthands: Group -> setting.
+        kind: The configuration.
     """
+    hints = typing.get_type_hints(kind)
+    shorthands = {name: getattr(hint, "shorthand", None) for name, hint in hints.items()}
     found: list[str] = []
     for token in arguments:
         name, equals, value = token.partition("=")
@@ -73,6 +76,9 @@ def normalised(content: object, kind: type) -> Any:
         name = key.replace("-", "_") if isinstance(key, str) else key
         hint = hints.get(name)
         if dataclasses.is_dataclass(hint):
+            meant = getattr(hint, "shorthand", None)
+            if meant is not None and isinstance(value, str):
+                value = {meant: value}
             value = normalised(value, typing.cast(type, hint))
         else:
             value = exact(_with_arguments(value), hint)
