@@ -241,7 +241,7 @@ def _draw_end(
     end, everything = end[np.isfinite(end)], everything[np.isfinite(everything)]
     if len(end) < 20 or np.ptp(end) > 0.1 * np.ptp(everything):
         return
-    inset = ax.inset_axes((0.3, 0.3, 0.66, 0.4))
+    inset = ax.inset_axes((0.3, 0.46, 0.66, 0.32))
     for place, curve in enumerate(curves):
         _draw(inset, curve, colours[place % len(colours)])
     if exact is not None:
@@ -250,6 +250,8 @@ def _draw_end(
     margin = 0.1 * np.ptp(end)
     inset.set_ylim(np.min(end) - margin, np.max(end) + margin)
     inset.tick_params(labelsize="small")
+    for label in [*inset.get_xticklabels(), *inset.get_yticklabels()]:
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
     inset.set_title("second half", fontsize="small")
 
 
@@ -265,10 +267,11 @@ def _curve(log: LogColumns, quantity: Quantity, path: Path) -> _Curve:
             f"{path} has no quantity {name!r}; it has: {', '.join(log.quantities)}. Name one that "
             "all of the runs have; on the command line with --quantity."
         )
-    field = log.main_field(name)
-    if field is None:
+    field = quantity.field or log.main_field(name)
+    if field not in log.quantities[name]:
         fields = ", ".join(log.quantities[name])
-        raise ValueError(f"{path}: {name} has no main value among its fields {fields}.")
+        wanted = quantity.field or "main value"
+        raise ValueError(f"{path}: {name} has no {wanted} among its fields {fields}.")
     try:
         steps, values = log.column(name, field)
     except (ValueError, TypeError) as error:
@@ -277,7 +280,8 @@ def _curve(log: LogColumns, quantity: Quantity, path: Path) -> _Curve:
         raise ValueError(f"{path} has no rows of {name} yet.")
     places = thinned(values, _MOST_POINTS)
     values = quantity.scale * values
-    error = next((f for f in ERRORS if f in log.quantities[name]), None)
+    errors_of = () if quantity.field else ERRORS
+    error = next((f for f in errors_of if f in log.quantities[name]), None)
     band = None
     if error is not None:
         band_steps, errors = log.column(name, error)

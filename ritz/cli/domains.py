@@ -28,10 +28,8 @@ class Entry:
 
 
 _ENERGY = Quantity("Energy", "energy")
-_ELECTRONS = (
-    Quantity("energy", unit="hartree"),
-    Quantity("acceptance"),
-)
+_ELECTRONS = (Quantity("energy", unit="hartree"), Quantity("acceptance"))
+_VARIANCE = Quantity("energy", "variance", "hartree$^2$", logarithmic=True, field="Variance")
 _FMAX = Quantity("fmax", "largest force", "eV/Angstrom", logarithmic=True)
 _COUNTS = ("running", "waiting", "converged", "unconverged", "failed")
 
@@ -44,7 +42,11 @@ DOMAINS = {
     "molecule": Entry(
         "Train and evaluate wave functions of electrons in molecules.",
         "ritz.cli.molecule.domain",
-        RunView(numbers=_ELECTRONS, curves=_ELECTRONS, logs=("train", "pretrain")),
+        RunView(
+            numbers=_ELECTRONS,
+            curves=(_ELECTRONS[0], _VARIANCE, _ELECTRONS[1]),
+            logs=("train", "pretrain"),
+        ),
         extra="molecule",
     ),
     "mlip": Entry(

@@ -16,6 +16,7 @@ class Quantity:
         unit: Such as "meV/atom"; empty for plain numbers.
         scale: Factor from the logged value to that unit.
         logarithmic: Whether its axis is logarithmic if values span more than a decade.
+        field: The field of statistics that is drawn, such as "Variance"; by default the mean.
     """
 
     name: str = ""
@@ -23,6 +24,7 @@ class Quantity:
     unit: str = ""
     scale: float = 1.0
     logarithmic: bool = False
+    field: str = ""
 
     @property
     def title(self) -> str:
