@@ -9,6 +9,7 @@ import optax
 from netket.operator import AbstractOperator
 from typing_extensions import override
 
+from ritz.driver.carried_scale import CarriedScale, scale_array
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
@@ -62,6 +63,11 @@ class VMC(LatticeDriver):
 
     adjustable = frozenset({"rate_scale", "damping_scale", "chunk_sizes"})
 
+    rate_scale = CarriedScale()  # type: ignore[assignment]
+    """Factor of the optimiser's steps, set by callbacks; 1 by default."""
+    damping_scale = CarriedScale()  # type: ignore[assignment]
+    """Factor of the update rule's diagonal shift, set by callbacks; 1 by default."""
+
     @suggests_names
     def __init__(
         self,
@@ -104,8 +110,6 @@ class VMC(LatticeDriver):
         self.mode = self._checked_mode(mode)
         self.chunk_size_bwd = chunk_size_bwd
         self.single_scores = single_scores
-        self._scales: dict[str, jax.Array] = {}
-        self.rate_scale, self.damping_scale = 1.0, 1.0
         self._key = jax.random.key(seed)
         self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
         self.rule_state = update.init(state.parameters, self._bare_problem())
@@ -154,8 +158,8 @@ class VMC(LatticeDriver):
             optimizer_state=self.optimizer_state,
             rule_state=self.rule_state,
             key=self._key,
-            rate_scale=self._scales["rate"],
-            damping_scale=self._scales["damping"],
+            rate_scale=scale_array(self, "rate_scale"),
+            damping_scale=scale_array(self, "damping_scale"),
             watch=self._watch,
         )
 
@@ -176,26 +180,6 @@ class VMC(LatticeDriver):
             "mode": self.mode,
             "single_scores": self.single_scores,
         }
-
-    @property
-    def rate_scale(self) -> float:  # type: ignore[override]
-        """Factor of the optimiser's steps, set by callbacks; 1 by default."""
-        return float(self._scales["rate"])
-
-    @rate_scale.setter
-    def rate_scale(self, scale: float) -> None:
-        self._refuse_deferred("set driver.rate_scale")
-        self._scales["rate"] = jnp.asarray(scale, float)
-
-    @property
-    def damping_scale(self) -> float:  # type: ignore[override]
-        """Factor of the update rule's diagonal shift, set by callbacks; 1 by default."""
-        return float(self._scales["damping"])
-
-    @damping_scale.setter
-    def damping_scale(self, scale: float) -> None:
-        self._refuse_deferred("set driver.damping_scale")
-        self._scales["damping"] = jnp.asarray(scale, float)
 
     @property
     def chunk_sizes(self) -> dict[str, int | None]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
@@ -11,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
+from ritz.driver.carried_scale import CarriedScale, scale_array
 from ritz.driver.signatures import suggests_names
 from ritz.estimators.clipping import LossAndGrad
 from ritz.molecule.driver import ENERGY, MoleculeDriver
@@ -73,6 +73,11 @@ class VMC(MoleculeDriver):
     adjustable: ClassVar[frozenset[str]] = frozenset({"rate_scale", "damping_scale"})
     gain: ClassVar[float] = RUNNING
 
+    rate_scale = CarriedScale()  # type: ignore[assignment]
+    """Factor of the optimiser's steps, set by callbacks; 1 by default."""
+    damping_scale = CarriedScale()  # type: ignore[assignment]
+    """Factor of the update rule's diagonal shift, set by callbacks; 1 by default."""
+
     @suggests_names
     def __init__(
         self,
@@ -120,13 +125,11 @@ class VMC(MoleculeDriver):
         self.rule, self.optimizer = update, as_transformation(optimizer)
         state: ElectronState = self.state
         self.mode = "complex" if state.wavefunction.is_complex else "real"
-        self._scales: dict[str, Array] = {}
         with self._precision():
             params = state.parameters
             self.optimizer_state = check_transformation("optimizer", self.optimizer, params)
             bare = Problem(state.wavefunction, params, None, jnp.zeros(1), mode=self.mode)
             self.rule_state = update.init(params, bare)
-        self.rate_scale, self.damping_scale = 1.0, 1.0
 
     @property
     @override
@@ -150,8 +153,8 @@ class VMC(MoleculeDriver):
             optimizer_state=self.optimizer_state,
             rule_state=self.rule_state,
             key=self._key,
-            rate_scale=self._scales["rate"],
-            damping_scale=self._scales["damping"],
+            rate_scale=scale_array(self, "rate_scale"),
+            damping_scale=scale_array(self, "damping_scale"),
         )
 
     @carry.setter
@@ -170,26 +173,3 @@ class VMC(MoleculeDriver):
             "update": self.rule,
             "loss_grads": self.loss_grads,
         }
-
-    @property
-    def rate_scale(self) -> float:  # type: ignore[override]
-        """Factor of the optimiser's steps, set by callbacks; 1 by default."""
-        return float(self._scales["rate"])
-
-    @rate_scale.setter
-    def rate_scale(self, scale: float) -> None:
-        self._set_scale("rate", scale)
-
-    @property
-    def damping_scale(self) -> float:  # type: ignore[override]
-        """Factor of the update rule's diagonal shift, set by callbacks; 1 by default."""
-        return float(self._scales["damping"])
-
-    @damping_scale.setter
-    def damping_scale(self, scale: float) -> None:
-        self._set_scale("damping", scale)
-
-    def _set_scale(self, name: str, scale: float) -> None:
-        self._refuse_deferred(f"set driver.{name}_scale")
-        with self._precision():
-            self._scales[name] = jax.numpy.asarray(scale, float)
