@@ -13,6 +13,10 @@ from ritz.folders.saved import entries
 from ritz.types import Settings
 
 
+LARGEST_VARIANCE = 0.1
+"""Variance of the energy in hartree^2 an electron above which a wave function is not converged."""
+
+
 class _MoleculeCommand(StageCommand):
     """A command of `ritz molecule`."""
 
@@ -52,8 +56,15 @@ class _MoleculeCommand(StageCommand):
     @override
     def digested(self, energy: Any) -> Settings:
         found = super().digested(energy)
-        n_electrons = self.builder.molecule.n_electrons
-        return {**found, "variance_per_electron": energy.variance / n_electrons}
+        variance = energy.variance / self.builder.molecule.n_electrons
+        found["variance_per_electron"] = variance
+        if not variance <= LARGEST_VARIANCE:
+            found["reliable"] = False
+            found["unconverged"] = (
+                f"the variance is {variance:.2g} hartree^2 an electron, more than "
+                f"{LARGEST_VARIANCE:g}: train longer, or a larger network"
+            )
+        return found
 
     @override
     def result_lines(self, result: Settings) -> list[str]:
@@ -63,6 +74,8 @@ class _MoleculeCommand(StageCommand):
         if exact is not None and "relative_error" in result:
             off = (result["energy"] - exact) * 1e3
             lines = [*lines[:2], f"difference    {off:+.3f} mHa"]
+        if "unconverged" in result:
+            lines.append(f"unconverged   {result['unconverged']}")
         return lines
 
 
