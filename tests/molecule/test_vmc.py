@@ -19,7 +19,9 @@ from ritz.molecule import (
     Molecule,
     SpinSquared,
 )
+from ritz.molecule.stage_wavefunction import MoleculeWavefunction
 from ritz.samplers import MALA, Metropolis, OneParticle
+from ritz.stages import EvaluationWorkStage
 from ritz.testing import check_driver, check_estimator
 from ritz.updates import Gradient
 
@@ -32,6 +34,10 @@ def vmc(name="He", **settings):
     molecule = Molecule(name)
     settings = {"n_walkers": 64, "sampler": Metropolis(n_moves=5), **settings}
     return VMC(molecule, small(molecule), **settings)
+
+
+def slater(params, x):
+    return jnp.ones(()), -params["slope"] * jnp.linalg.norm(x[0])
 
 
 def test_what_every_driver_must_do():
@@ -225,6 +231,25 @@ def test_bad_wave_functions_are_told(given, told):
         VMC("H", small(Molecule("H")))
     with pytest.raises(ValueError, match="params: give the parameters of the wave function"):
         VMC(Molecule("H"), lambda p, x: (jnp.ones(()), jnp.zeros(())), n_walkers=8)
+
+
+def test_parameters_have_types_of_their_own():
+    """What `jnp.asarray(0.9)` gives takes the type of what it meets: steps would change it."""
+    params = {"slope": jnp.asarray(0.9)}
+    assert params["slope"].weak_type
+    driver = VMC(Molecule("H"), slater, 0.1, params=params, n_walkers=8)
+    assert not driver.parameters["slope"].weak_type
+
+
+def test_stages_begin_alike_whatever_precision_is_set_in_jax():
+    wavefunction = MoleculeWavefunction(Molecule("H"), slater, {"slope": np.float32(0.9)})
+    walkers = []
+    for double in (True, False):
+        with jax.enable_x64(double):
+            builder = EvaluationWorkStage.builder({"n_walkers": 8}, wavefunction)
+            builder.configure_estimators(energy=lambda params, x: jnp.sum(x**2))
+            walkers.append(builder.build().create_state(jax.random.key(1)).batched_data)
+    np.testing.assert_array_equal(*walkers)
 
 
 def test_a_complex_wave_function_has_the_energy_of_its_real_part():
