@@ -202,16 +202,30 @@ def other_callbacks(manifest: State, driver: AbstractDriver) -> bool:
     return manifest["callback set"] != _callback_set(driver.hooks.callbacks)
 
 
-def check_shapes(manifest: State, driver: AbstractDriver, where: str) -> None:
-    """Refuse a checkpoint whose state has different shapes.
+def check_shapes(
+    manifest: State, driver: AbstractDriver, where: str, settings: Collection[str] = ()
+) -> None:
+    """Refuse a checkpoint whose state has different shapes, or that was made with other settings.
+
+    Args:
+        manifest: The checkpoint's manifest.
+        driver: The driver that would take its state.
+        where: The checkpoint, for messages.
+        settings: Names of the settings that must be the same.
 
     Raises:
         CheckpointError: With what differs.
     """
-    lines = _other_shapes(manifest, driver)
-    if lines:
+    known = {name: value for name, value in driver.settings.items() if name in settings}
+    saved = {k: v for k, v in manifest["settings"].items() if k.partition(".")[0] in settings}
+    others, shapes = differences(saved, describe(known)), _other_shapes(manifest, driver)
+    if others or shapes:
+        kinds = ["settings"] * bool(others) + ["shapes"] * bool(shapes)
+        lines = [*others, *shapes]
         raise CheckpointError(
-            f"{where} has a state of other shapes: {'; '.join(lines[:_MOST_LINES])}."
+            f"{where} has a state of other {' and '.join(kinds)}: "
+            f"{'; '.join(lines[:_MOST_LINES])}.",
+            differences=lines,
         )
 
 

@@ -206,9 +206,11 @@ def placed(value: np.ndarray, template: object) -> jax.Array:
     if isinstance(template, jax.Array) and _is_key(template):
         template = jax.random.key_data(template)
     if not isinstance(template, jax.Array) or not template.committed:
+        found = jax.numpy.asarray(value)
         if getattr(template, "weak_type", False) and not value.ndim:
-            return jax.numpy.asarray(value.item())
-        return jax.numpy.asarray(value)
+            weak = jax.numpy.asarray(value.item())
+            return weak if weak.dtype == found.dtype else found
+        return found
     return jax.make_array_from_callback(value.shape, template.sharding, lambda index: value[index])
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,22 +73,25 @@ def resume_run(
     return began
 
 
-def load(path: str | Path, driver: AbstractDriver, prefix: str = "") -> int:
+def load(
+    path: str | Path, driver: AbstractDriver, prefix: str = "", settings: Collection[str] = ()
+) -> int:
     """Restore a saved state into `driver`, without a run and its callbacks.
 
     Args:
         path: A checkpoint, or a folder of them, whose newest is taken.
         driver: A driver of the same kind, with parameters of the same shapes.
         prefix: Only checkpoints whose names begin with it are considered.
+        settings: Names of those of `driver.settings` that must be the same as in the saved run.
 
     Returns:
         The step count.
 
     Raises:
-        CheckpointError: If there is none, or its shapes differ.
+        CheckpointError: If there is none, or its shapes or those settings differ.
     """
     entry, contents = _find(Path(path), prefix)
-    check_shapes(contents.manifest, driver, str(entry.path))
+    check_shapes(contents.manifest, driver, str(entry.path), settings)
     put_back(contents, driver)
     return entry.step
 

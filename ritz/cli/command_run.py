@@ -104,23 +104,29 @@ class CommandRun:
         try:
             yield
         except CheckpointError as error:
-            told = other_run(error, self.folder, self._changes())
+            told = self.refusal(error, self.call.action)
             raise ValueError(told + accepting(self.call.action, error.accept)) from error
         except (SystemExit, KeyboardInterrupt):  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
             raise
 
-    def _changes(self) -> list[str]:
-        """How the settings of this command differ from those of the run folder."""
+    def refusal(self, error: CheckpointError, *actions: str) -> str:
+        """What is told of a run that does not fit the saved one.
+
+        Args:
+            error: What the checkpoint says.
+            *actions: The actions on whose settings that depends.
+        """
         call = self.call
-        others = tuple(f"{name}." for name in load(call.domain).actions if name != call.action)
+        others = tuple(f"{name}." for name in load(call.domain).actions if name not in actions)
         try:
             saved = RunFolder(self.folder).config
         except ValueError:  # it is damaged
-            return []
+            saved = None
         lines = [] if saved is None else changed(saved, load_yaml(call.text))
-        return [line for line in lines if not line.startswith(others)]
+        changes = [line for line in lines if not line.startswith(others)]
+        return other_run(error, self.folder, changes)
 
     def summarise(self, result: Mapping[str, object], **more: Any) -> Settings:
         """Put the result into the summary, with steps and stop reason if there were steps.

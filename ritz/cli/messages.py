@@ -12,7 +12,7 @@ _MOST_CHANGES = 4
 _LONGEST = 80
 """Longest difference that is told with its values, beside settings."""
 _FREE = ("folder", "iterations", "accept_changes", "save_time_interval", "save_step_interval")
-"""Last words of settings that may always differ from those of the saved run."""
+"""Settings that may always differ from those of the saved run, in whatever group."""
 
 
 def longer(setting: str, given: int, most: int, unit: str) -> str:
@@ -71,8 +71,7 @@ def other_run(error: CheckpointError, folder: Path, changes: Sequence[str]) -> s
     Returns:
         The message; that of the checkpoint if it is about something else, or no setting differs.
     """
-    names = [change.partition(" ")[0].rpartition(".")[2] for change in changes]
-    lines = [line for line, name in zip(changes, names, strict=True) if name not in _FREE]
+    lines = [line for line in changes if not set(_FREE) & {*line.partition(" ")[0].split(".")}]
     if not error.differences or not lines:
         return error.told
     return (

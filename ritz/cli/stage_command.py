@@ -58,6 +58,8 @@ class StageCommand(abc.ABC):
 
     energy: ClassVar[str]
     """Name of the energy in rows and digests."""
+    trained_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings of drivers in which an evaluation must not differ from the training."""
 
     def __init__(self, call: Invocation, running: CommandRun, builder: StageBuilder):
         self.call, self.running, self.builder = call, running, builder
@@ -69,7 +71,7 @@ class StageCommand(abc.ABC):
         """The state in the newest checkpoint of the training; None in dry runs without one.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If there is none, or it is that of another wave function.
         """
         import jax
 
@@ -79,8 +81,11 @@ class StageCommand(abc.ABC):
         folder = self.running.folder
         try:
             driver = stage.driver(stage.create_state(jax.random.key(0)), jax.random.key(0))
-            step = load(folder / "checkpoints" / "train", driver)
+            trained = folder / "checkpoints" / "train"
+            step = load(trained, driver, settings=self.trained_settings)
         except CheckpointError as error:
+            if error.differences:
+                raise ValueError(self.running.refusal(error, "train")) from error
             if self.call.dry_run:
                 return None
             raise ValueError(

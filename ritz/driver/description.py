@@ -20,8 +20,8 @@ def describe(value: object) -> dict[str, str]:
     """Describe `value` as a flat dict of dotted names and texts.
 
     Functions are told by their names and by what they have closed over, as the transformations of
-    optax keep their learning rates; arrays by shape, type and content; other objects by their
-    `repr`, without addresses.
+    optax keep their learning rates; dataclasses by the fields that are compared and shown; arrays
+    by shape, type and content; other objects by their `repr`, without addresses.
     """
     return dict(_describe("", value, ()))
 
@@ -62,8 +62,9 @@ def _parts(value: object) -> tuple[str | None, Mapping[Any, object]] | None:
     if isinstance(value, list | tuple):
         return None, dict(enumerate(value))
     if dataclasses.is_dataclass(value):
-        fields = [f.name for f in dataclasses.fields(value) if f.repr and hasattr(value, f.name)]
-        return type(value).__name__, {name: getattr(value, name) for name in fields}
+        fields = [f.name for f in dataclasses.fields(value) if f.repr and f.compare]
+        known = {name: getattr(value, name) for name in fields if hasattr(value, name)}
+        return type(value).__name__, known
     if isinstance(value, functools.partial):
         return "partial", {"function": value.func, **dict(enumerate(value.args)), **value.keywords}
     if isinstance(value, MethodType):

@@ -3,7 +3,7 @@
 import contextlib
 import zlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ TAKEN = (
 """Names in rows that no estimator can have."""
 
 ENERGY = "energy"
+
+Carry = TypeVar("Carry")
 
 
 def energy_estimators(molecule: Molecule, chunk_size: int | None = None) -> dict[str, Any]:
@@ -177,6 +179,8 @@ class MoleculeDriver(OwnPrecision):
         state: ElectronState = self._variational_state
         if self._replay is None and float(state.sampler_state.gain) != self.gain:
             state.sampler_state = self.sampler.with_gain(state.sampler_state, self.gain)
+        if self._replay is None:
+            self.carry = on_all_devices(self.carry)
         super().begin_step(hooks)
 
     @property
@@ -259,6 +263,22 @@ def shared_out(electrons: Any, molecule: Molecule, n_walkers: int, number: Any) 
     return jax.device_put(walkers, sharding)
 
 
+def on_all_devices(carry: Carry) -> Carry:
+    """The carry as the programs of steps return it: what is not shared out is on all devices.
+
+    Otherwise the second step would be compiled anew. Nothing is done over several processes.
+    """
+    devices = jax.devices()
+    if len(devices) == 1 or jax.process_count() > 1:
+        return carry
+    everywhere = NamedSharding(Mesh(devices, ("walkers",)), PartitionSpec())
+
+    def one(leaf: Array) -> Array:
+        return leaf if len(leaf.sharding.device_set) > 1 else jax.device_put(leaf, everywhere)
+
+    return jax.tree.map(one, carry)
+
+
 def first_parameters(wavefunction: Any, params: PyTree, key: Array, electrons: Array) -> PyTree:
     """`params`, or those that a flax module draws.
 
@@ -267,7 +287,8 @@ def first_parameters(wavefunction: Any, params: PyTree, key: Array, electrons: A
         TypeError: If it is no wave function.
     """
     if params is not None:
-        return jax.tree.map(jnp.asarray, params)
+        # With a type of their own: what `jnp.asarray(1.7)` gives takes that of what it meets.
+        return jax.tree.map(lambda x: jnp.asarray(x, jnp.asarray(x).dtype), params)
     if isinstance(wavefunction, nn.Module):
         return jax.jit(wavefunction.init)(key, electrons).get("params", {})
     if isinstance(wavefunction, LogPsi) or callable(wavefunction):

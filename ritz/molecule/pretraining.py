@@ -12,8 +12,9 @@ from typing_extensions import override
 
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
+from ritz.driver.hooks import HookList
 from ritz.driver.signatures import suggests_names
-from ritz.molecule.driver import first_parameters, host_seed, shared_out
+from ritz.molecule.driver import first_parameters, host_seed, on_all_devices, shared_out
 from ritz.molecule.kernel import Samples, burnt_in
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.slater_network import SlaterNetwork
@@ -195,6 +196,12 @@ class Pretraining(OwnPrecision):
         self._refuse_deferred("set driver.rate_scale")
         with self._precision():
             self._rate_scale = jnp.asarray(scale, float)
+
+    @override
+    def begin_step(self, hooks: HookList) -> None:
+        if self._replay is None:
+            self.carry = on_all_devices(self.carry)
+        super().begin_step(hooks)
 
     def burn_in(self, n_steps: int) -> None:
         """Draw the samples of `n_steps` steps and throw them away; the width adapts fast."""

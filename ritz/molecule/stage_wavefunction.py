@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Inexact, Key, PyTree
 from typing_extensions import override
@@ -73,7 +74,7 @@ class MoleculeWavefunction(AbstractWavefunction):
             "sampler": sampler,
             "n_walkers": cfg.get("n_walkers") or N_WALKERS,
             "dtype": cfg.get("dtype") or "float32",
-            "seed": int(jax.random.randint(rngs, (), 0, 2**31 - 1)),
+            "seed": int(jax.random.randint(rngs, (), 0, 2**31 - 1, jnp.int32)),
         }
 
     @override

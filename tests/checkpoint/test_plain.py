@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ritz.checkpoint.plain import Decoder, Encoder, pack, unpack
+from ritz.checkpoint.plain import Decoder, Encoder, pack, placed, unpack
 
 numbers = st.one_of(
     st.none(),
@@ -75,6 +75,16 @@ def test_random_keys_and_generators_go_on():
         random.normal(size=3)
         back = there_and_back(random)
         assert back.normal() == random.normal()
+
+
+def test_numbers_keep_their_type_whatever_precision_is_set_in_jax():
+    """Also where the number that is replaced has the type of what it meets."""
+    with jax.enable_x64(False):
+        template = jnp.asarray(0.9)
+    assert template.weak_type
+    for number in (np.float32, np.float64):
+        assert placed(np.asarray(0.3, number), template).dtype == number
+    assert placed(np.asarray(0.3), jnp.asarray(0.9)).weak_type
 
 
 def test_queues_keep_their_length():

@@ -152,26 +152,74 @@ def test_a_hydrogen_atom_begins_nearly_exact_and_is_finite_everywhere():
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
 
 
-def test_electrons_on_top_of_each_other_are_finite():
+@pytest.mark.parametrize("which", range(3))
+def test_electrons_on_top_of_each_other_are_finite(which):
     molecule = Molecule("He")
-    log_psi, params = made(networks(molecule)[0])
+    log_psi, params = made(networks(molecule)[which])
     x = jnp.array([[[0.3, 0.1, 0.2]] * 2, [[0.0, 0, 0], [1.0, 0, 0]], [[0.0, 0, 0]] * 2])
     energy = jax.jit(lambda: Kinetic().evaluate(log_psi, params, x, {}))()
     energy = energy + Potential(molecule).evaluate(log_psi, params, x, {})
     assert np.all(np.isfinite(energy))
 
 
-def test_psi_depends_neither_on_place_nor_on_the_order_of_atoms_in_energy():
-    """Energies of a moved, turned and renumbered molecule with walkers that moved with it."""
-    first = Molecule("LiH")
-    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    atoms = list(zip(first.symbols, first.coordinates @ turn + 1.5, strict=True))[::-1]
-    second = Molecule(atoms, unit="bohr")
-    x = np.random.default_rng(1).normal(size=(4, 4, 3))
-    np.testing.assert_allclose(
-        Potential(first).evaluate(None, {}, jnp.asarray(x), {}),
-        Potential(second).evaluate(None, {}, jnp.asarray(x @ turn + 1.5), {}),
-    )
+def atomic(molecule):
+    """A function as invariant as the molecule: each electron in the sum of all atoms' 1s."""
+    charges = jnp.asarray(molecule.charges, float)
+
+    def psi(params, x):
+        distances = jnp.linalg.norm(x[:, None] - molecule.coordinates, axis=-1)
+        first, second = np.triu_indices(len(x), 1)
+        pairs = jnp.linalg.norm(x[first] - x[second], axis=-1)
+        log = jnp.sum(jax.nn.logsumexp(-charges * distances, axis=-1))
+        return jnp.ones(()), log - 0.3 * jnp.sum(1 / (1 + pairs))
+
+    return psi
+
+
+def with_other_order(params, order):
+    """Parameters of a Fermi net with one hidden layer whose nuclei are renumbered."""
+    n = len(order)
+
+    def rows(kernel, n_times):
+        blocks = kernel[: 4 * n * n_times].reshape(n_times, n, 4, -1)[:, order]
+        return kernel.at[: 4 * n * n_times].set(blocks.reshape(4 * n * n_times, -1))
+
+    layer = params["single_layers_0"]
+    new = {
+        "each": {**layer["each"], "kernel": rows(layer["each"]["kernel"], 1)},
+        "shared": {"kernel": rows(layer["shared"]["kernel"], 2)},
+    }
+    by_nucleus = {
+        name: jax.tree.map(lambda leaf: leaf[..., order], value)
+        for name, value in params.items()
+        if name.startswith(("envelopes", "nuclear_cusp"))
+    }
+    return {**params, "single_layers_0": new, **by_nucleus}
+
+
+@pytest.mark.parametrize("is_network", [False, True])
+def test_local_energies_depend_neither_on_place_nor_on_the_order_of_atoms(is_network):
+    """Walkers move with the molecule; the function is turned too, to which no network is blind."""
+    random, order = np.random.default_rng(0), np.array([1, 0])
+    turn = np.eye(3) if is_network else np.linalg.qr(random.normal(size=(3, 3)))[0]
+    away = np.array([1.5, -0.7, 0.4])
+    first = Molecule([("He", (0, 0, 0)), ("H", (0, 0, 1.46))], unit="bohr", charge=1)
+    atoms = list(zip(first.symbols, first.coordinates @ turn + away, strict=True))
+    second = Molecule([atoms[k] for k in order], unit="bohr", charge=1)
+    x = random.normal(size=(4, 2, 3))
+    if is_network:
+        made_of = [FermiNet(m, hidden=((6, 4),), **SMALL) for m in (first, second)]
+        params = made(made_of[0])[1]
+        both = params, with_other_order(params, order)
+        psis = [
+            lambda _, e, network=network, params=params: LogPsi(network).one(params, e)
+            for network, params in zip(made_of, both, strict=True)
+        ]
+    else:
+        psis = [atomic(first), atomic(second)]
+    energies = local_energy(first, psis[0], jnp.asarray(x))
+    moved = local_energy(second, psis[1], jnp.asarray(x @ turn + away))
+    np.testing.assert_allclose(moved, energies, rtol=1e-9)
 
 
 @pytest.mark.parametrize("n", range(1, 7))

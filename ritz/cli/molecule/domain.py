@@ -21,6 +21,7 @@ class _MoleculeCommand(StageCommand):
     """A command of `ritz molecule`."""
 
     energy: ClassVar[str] = "energy"
+    trained_settings: ClassVar[tuple[str, ...]] = ("molecule", "wavefunction")
     builder: Builder
 
     @override

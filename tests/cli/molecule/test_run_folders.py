@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from ritz.stages import read_digest
 SMALL = [
     "network=FermiNet", "network.hidden=[[8, 4]]", "network.n_determinants=1", "progress=false",
     "pretrain.iterations=6", "pretrain.n_walkers=16", "pretrain.burn_in=3",
-    "train.iterations=6", "train.n_walkers=16", "train.burn_in=3", "train.sampler.n_moves=2",
+    "train.iterations=6", "train.n_walkers=16", "train.burn_in=3",
+    "train.sampler=Metropolis", "train.sampler.n_moves=2",
     "evaluate.iterations=12", "evaluate.n_walkers=16", "evaluate.burn_in=3",
 ]  # fmt: skip
 
@@ -63,8 +65,6 @@ def test_the_status_of_a_run(trained, capsys):
 
 
 def test_the_same_command_again_takes_no_step_and_a_longer_one_goes_on(trained, capsys, tmp_path):
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
     (folder / "orbitals.npz").unlink()  # they are needed for pretraining only
@@ -129,6 +129,42 @@ def test_mistakes_are_told_in_one_line(given, told, capsys):
     status, _, error = ritz(capsys, "train", *given, "--dry_run")
     assert status == 2 and error.startswith("ritz: ") and error.count("\n") == 1, error
     assert told in error
+
+
+H2_ATOMS = "system.atoms=[[H, [0, 0, -{0}]], [H, [0, 0, {0}]]]"
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    (["system=He"], "system.name was H2, is He"),
+    (["system.name=null", H2_ATOMS.format(1), "system.unit=bohr"], "molecule.positions.0.2 was"),
+    (["network.n_determinants=2"], "network.init_args.n_determinants was 1, is 2"),
+    (["dtype=float64"], "dtype was float32, is float64"),
+    (["evaluate.n_walkers=32"], "evaluate.n_walkers was 16, is 32"),
+])  # fmt: skip
+def test_evaluating_another_wave_function_is_refused(given, told, trained, capsys, tmp_path):
+    """Also of another geometry, whose parameters have the same shapes."""
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    if not given[0].startswith("evaluate"):
+        shutil.rmtree(folder / "checkpoints" / "evaluate")
+    status, _, error = ritz(capsys, "evaluate", f"folder={folder}", "progress=false", *given)
+    assert status == 2 and told in error and "holds another run" in error, error
+    assert error.splitlines()[-1].count("run `ritz molecule train") == 0
+
+
+def test_accepted_changes_and_other_words_for_the_same_molecule(trained, capsys, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    command = ["train", "--config", str(folder / "config.yaml"), f"folder={folder}"]
+    accepting = "train.accept_changes=[sampler, n_walkers]"
+    for given, told in (
+        (["system.name=null", H2_ATOMS.format(0.7), "system.unit=bohr"], ""),
+        (["train.sampler=MALA"], "give train.accept_changes='[sampler]'"),
+        (["train.sampler=MALA", accepting], ""),
+        (["train.n_walkers=32", accepting], "differ: train.n_walkers was 16, is 32. What"),
+    ):
+        status, _, error = ritz(capsys, *command, "progress=false", *given)
+        assert status == 2 * bool(told) and told in error, error
 
 
 def test_evaluating_nothing_is_refused(capsys):
