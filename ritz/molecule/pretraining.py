@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
-from ritz.driver.hooks import HookList
+from ritz.driver.carried_scale import CarriedScale, scale_array
 from ritz.driver.signatures import suggests_names
-from ritz.molecule.driver import first_parameters, host_seed, on_all_devices, shared_out
+from ritz.molecule.driver import first_parameters, host_seed, shared_out
 from ritz.molecule.kernel import Samples, burnt_in
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.slater_network import SlaterNetwork
@@ -113,6 +113,9 @@ class Pretraining(OwnPrecision):
     dtype = "float64"
     adjustable: ClassVar[frozenset[str]] = frozenset({"rate_scale"})
 
+    rate_scale = CarriedScale()  # type: ignore[assignment]
+    """Factor of the optimiser's steps, set by callbacks; 1 by default."""
+
     @suggests_names
     def __init__(
         self,
@@ -153,7 +156,6 @@ class Pretraining(OwnPrecision):
             kernel = PretrainingKernel(self.orbitals, network, self.sampler, self.optimizer)
             sampler_state = self.sampler.init(of_walkers, kernel._log_psi, (), walkers)
             self.optimizer_state = check_transformation("optimizer", self.optimizer, params)
-            self._rate_scale = jnp.asarray(1.0)
         self._kernel = kernel
         super().__init__(ElectronState(molecule, LogPsi(network), params, sampler_state))
         self._batch: Samples | None = None
@@ -167,9 +169,8 @@ class Pretraining(OwnPrecision):
     @override
     def carry(self) -> PretrainingCarry:
         state: ElectronState = self.state
-        return PretrainingCarry(
-            state.parameters, state.sampler_state, self.optimizer_state, self._rate_scale
-        )
+        scale = scale_array(self, "rate_scale")
+        return PretrainingCarry(state.parameters, state.sampler_state, self.optimizer_state, scale)
 
     @carry.setter
     def carry(self, carry: PretrainingCarry) -> None:
@@ -185,23 +186,6 @@ class Pretraining(OwnPrecision):
     @batch.setter
     def batch(self, batch: Samples | None) -> None:
         self._batch = batch
-
-    @property
-    def rate_scale(self) -> float:  # type: ignore[override]
-        """Factor of the optimiser's steps, set by callbacks; 1 by default."""
-        return float(self._rate_scale)
-
-    @rate_scale.setter
-    def rate_scale(self, scale: float) -> None:
-        self._refuse_deferred("set driver.rate_scale")
-        with self._precision():
-            self._rate_scale = jnp.asarray(scale, float)
-
-    @override
-    def begin_step(self, hooks: HookList) -> None:
-        if self._replay is None:
-            self.carry = on_all_devices(self.carry)
-        super().begin_step(hooks)
 
     def burn_in(self, n_steps: int) -> None:
         """Draw the samples of `n_steps` steps and throw them away; the width adapts fast."""

@@ -12,7 +12,6 @@ from ritz.cli.stage_command import StageCommand, run_stages
 from ritz.folders.saved import entries
 from ritz.types import Settings
 
-
 LARGEST_VARIANCE = 0.1
 """Variance of the energy in hartree^2 an electron above which a wave function is not converged."""
 

@@ -64,6 +64,23 @@ def test_the_status_of_a_run(trained, capsys):
     assert main(["plot", str(trained), "-o", "a.svg"]) == 0 and "<svg" in Path("a.svg").read_text()
 
 
+def test_a_large_variance_is_called_unconverged(trained, capsys, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    monkeypatch.setattr("ritz.cli.molecule.domain.LARGEST_VARIANCE", 0.0)
+    status, out, error = ritz(capsys, "evaluate", f"folder={folder}", "progress=false")
+    assert status == 0, error
+    assert "unconverged   the variance is " in out and "train longer" in out
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["reliable"] is False and "hartree^2 an electron" in summary["unconverged"]
+
+
+def test_a_file_may_name_the_molecule_alone(capsys):
+    Path("c.yaml").write_text("system: LiH\n")
+    status, out, _ = ritz(capsys, "train", "--config=c.yaml", "--print_config")
+    assert status == 0 and yaml.safe_load(out)["system"]["name"] == "LiH"
+
+
 def test_the_same_command_again_takes_no_step_and_a_longer_one_goes_on(trained, capsys, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
