@@ -26,6 +26,9 @@ NAMES = (
     "potential_accuracy",
 )
 
+LONG = ("molecule_accuracy",)
+"""Benchmarks of `benchmarks.accuracy` whose results are on the page too."""
+
 NEED_DATA = ("potentials", "potential_memory", "potential_accuracy")
 
 INTRODUCTION = """\
@@ -61,7 +64,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
     from benchmarks.report import page
 
-    PAGE.write_text(page(INTRODUCTION, NAMES))
+    PAGE.write_text(page(INTRODUCTION, (*NAMES, *LONG)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ SYSTEMS = {
 
 SEEDS = (0, 1, 2)
 
+PICTURE = "molecule.png"
+"""Energies against time, see `benchmarks.molecule_curves`."""
+
 
 def one(name: str, seed: int) -> dict[str, float]:
     """The summary of a run, with the seconds that it took in all."""
@@ -56,5 +59,6 @@ def table(runs: dict[tuple[str, int], dict[str, float]]) -> Table:
         rows=rows,
         remarks="`ritz molecule train system=NAME seed=K` and `evaluate`, on the cores of this "
         "machine: pretraining, training, evaluation and compilation in all.",
+        picture=PICTURE,
         findings={"runs within the target, and not below by more than 3 errors": met},
     )  # fmt: skip

@@ -41,6 +41,8 @@ class Table(NamedTuple):
     """How it was measured."""
     findings: Mapping[str, Any] = {}
     """What the table shows, with targets."""
+    picture: str = ""
+    """A picture in docs/assets that belongs to it."""
 
 
 def environment() -> dict[str, Any]:
@@ -100,7 +102,7 @@ def page(introduction: str, names: Iterable[str]) -> str:
 def _section(content: Mapping[str, Any]) -> str:
     header = content["header"]
     rows = [[_text(row[h]) for h in header] for row in content["rows"]]
-    where = content["environment"]
+    where, picture = content["environment"], content.get("picture", "")
     versions = ", ".join(f"{k} {v}" for k, v in where["versions"].items())
     lines = [
         f"## {content['title']}",
@@ -113,6 +115,7 @@ def _section(content: Mapping[str, Any]) -> str:
         "",
         *(f"- {what}: **{_text(value)}**" for what, value in content["findings"].items()),
         *([""] if content["findings"] else []),
+        *([f"![{content['title']}](assets/{picture})", ""] if picture else []),
         f"{where['cpu']}, {where['cores']} cores, Python {where['python']}, {versions}; "
         f"{where['date']}.",
     ]
