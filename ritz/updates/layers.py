@@ -7,6 +7,7 @@ wrapped. Layers inside `scan`, `vmap` or `jit` of the model's own are left alone
 which a parameter is used elsewhere too.
 """
 
+import collections
 import dataclasses
 import math
 import sys
@@ -70,7 +71,12 @@ def dense_layers(
     uses: dict[DenseLayer, int] = {}
     for call in calls:
         uses[call.layer] = uses.get(call.layer, 0) + call.n_uses
-    wanted = [layer for layer, n_uses in uses.items() if worthwhile(layer, n_uses)]
+    owners = collections.Counter(place for layer in uses for place in layer.leaves)
+    wanted = [
+        layer
+        for layer, n_uses in uses.items()
+        if worthwhile(layer, n_uses) and all(owners[place] == 1 for place in layer.leaves)
+    ]
     shapes = [jax.ShapeDtypeStruct(c.outputs.shape, c.outputs.dtype) for c in calls]
     return _used_nowhere_else(log_psi, params, sample, wanted, shapes)
 
@@ -82,16 +88,25 @@ def _used_nowhere_else(
     layers: Sequence[DenseLayer],
     outputs: Sequence[jax.ShapeDtypeStruct],
 ) -> tuple[DenseLayer, ...]:
-    """Those layers whose parameters reach log psi through their outputs alone."""
+    """Those layers whose parameters reach log psi through their outputs alone.
 
-    def with_given_outputs(params: PyTree, given: list[Array], sample: PyTree) -> Array:
-        remaining = iter(given)
+    With other outputs of the layers in their place, such parameters reach neither log psi nor the
+    input of any layer.
+    """
+
+    def with_given_outputs(
+        params: PyTree, given: list[Array], sample: PyTree
+    ) -> tuple[Array, list[Array]]:
+        remaining, inputs = iter(given), []
 
         def replaced(call: _Call) -> Array:
             output = next(remaining)
-            return output if call.layer in layers else call.outputs
+            if call.layer not in layers:
+                return call.outputs
+            inputs.append(call.inputs)
+            return output
 
-        return _intercepted(log_psi, params, sample, replaced)
+        return _intercepted(log_psi, params, sample, replaced), inputs
 
     jaxpr: Any = jax.make_jaxpr(with_given_outputs)(params, list(outputs), sample).jaxpr
     reach: dict[Any, set[int]] = {var: {place} for place, var in enumerate(jaxpr.invars)}
@@ -167,9 +182,11 @@ def _dense_inputs(module: Any, args: Sequence[Any]) -> Array | None:
     """What a module multiplies by its kernel, shape (..., n_inputs); None if it is not dense."""
     from flax import linen as nn
 
+    if type(module) not in (nn.Dense, nn.DenseGeneral) or not _multiplies_plainly(module):
+        return None
     if type(module) is nn.Dense:
         return args[0]
-    if type(module) is not nn.DenseGeneral or module.batch_dims:
+    if module.batch_dims:
         return None
     inputs = args[0]
     axes = module.axis if isinstance(module.axis, Sequence) else (module.axis,)
@@ -177,6 +194,14 @@ def _dense_inputs(module: Any, args: Sequence[Any]) -> Array | None:
     if tuple(axis % inputs.ndim for axis in axes) != last:
         return None
     return inputs.reshape(*inputs.shape[: last[0]], -1)
+
+
+def _multiplies_plainly(module: Any) -> bool:
+    """Whether a dense module has no product and no conversion of its own."""
+    from flax.linen.dtypes import promote_dtype
+
+    own = getattr(module, "dot_general", None), getattr(module, "dot_general_cls", None)
+    return own == (None, None) and getattr(module, "promote_dtype", promote_dtype) is promote_dtype
 
 
 def _layer(module: Any, inputs: Array, places: dict[int, int]) -> DenseLayer | None:

@@ -89,7 +89,7 @@ class MARCH(AbstractUpdateRule):
             problem.residuals - scores @ kept.astype(scores.dtype),
             shift,
             self.solver,
-            row_blocks=2 if problem.mode == "complex" else 1,
+            removed=problem.removed,
         )
         direction = (kept + change / root).astype(state.previous.dtype)
         variance = (

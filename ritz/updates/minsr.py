@@ -2,9 +2,8 @@
 
 import dataclasses
 
-import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Inexact, PyTree
+from jaxtyping import Array, Float, Inexact, PyTree
 from typing_extensions import override
 
 from ritz.driver.signatures import suggests_fields
@@ -27,19 +26,16 @@ def kernel_solve(
     residuals: Inexact[Array, " n_rows"],
     shift: ArrayLike,
     solver: Solver,
-    row_blocks: int = 0,
+    removed: Float[Array, "n_rows n_parts"] | None = None,
 ) -> tuple[Inexact[Array, " n_parameters"], Row]:
     """O^+ (O O^+ + lambda + P)^-1 e.
 
     P projects onto the directions that centring has removed from O, in which its Gram matrix is
-    singular: P = 1 1^T / n for each block of rows, if `row_blocks` is not 0. It changes nothing in
-    exact arithmetic.
+    singular, if they are given, see `Problem.removed`. It changes nothing in exact arithmetic.
     """
-    n = len(residuals)
     matrix = scores.gram()
-    if row_blocks:
-        block = jnp.arange(n) // (n // row_blocks)
-        matrix = matrix + (block[:, None] == block[None, :]) * (row_blocks / n)
+    if removed is not None:
+        matrix = matrix + removed.astype(matrix.real.dtype) @ removed.T.astype(matrix.real.dtype)
     solution, info = solve(solver, matrix, residuals, shift)
     return scores.adjoint_times(solution), info
 

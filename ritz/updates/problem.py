@@ -11,7 +11,13 @@ from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.realify import realify, single
-from ritz.updates.score_map import DenseScores, ScoreMap, factored_layers, factored_scores
+from ritz.updates.score_map import (
+    DenseScores,
+    ScoreMap,
+    factored_layers,
+    factored_scores,
+    removed_by_centring,
+)
 from ritz.updates.scores import scores
 
 MODES = ("real", "complex", "holomorphic")
@@ -73,6 +79,15 @@ class Problem:
         if self.mode == "real":
             return values.real
         return jnp.concatenate([values.real, values.imag])
+
+    @property
+    def removed(self) -> Float[Array, "n_rows n_parts"]:
+        """Orthonormal directions of the rows that centring has removed from scores and residuals.
+
+        They are the roots of the probabilities, for real and imaginary parts apart.
+        """
+        weights = jnp.broadcast_to(jnp.asarray(self.probabilities), self.losses.shape)
+        return removed_by_centring(jnp.sqrt(weights), self.residuals)
 
     def scores(self) -> Inexact[Array, "n_rows n_parameters"]:
         """The centred derivatives of log psi, times the root of each sample's probability."""

@@ -118,18 +118,13 @@ class FactoredScores(NamedTuple):
 
     def _centred(self, rows: Inexact[Array, "n_rows ..."]) -> Array:
         """Rows less what their mean over samples adds to them."""
-        roots = self._roots(rows)
+        roots = removed_by_centring(self.roots, rows)
         return rows - roots @ (roots.T @ rows)
-
-    def _roots(self, rows: Inexact[Array, "n_rows ..."]) -> Float[Array, "n_rows n_parts"]:
-        """Directions that centring removes, which are orthogonal."""
-        parts = jnp.eye(len(rows) // len(self.roots), dtype=rows.real.dtype)
-        return jnp.kron(parts, self.roots.astype(rows.real.dtype)[:, None])
 
     def gram(self) -> Inexact[Array, "n_rows n_rows"]:
         """O O^+."""
         total = materialised(sum(factors.gram() for factors in self.factors) + self.rest.gram())
-        roots = self._roots(total)
+        roots = removed_by_centring(self.roots, total)
         of_means = roots.T @ total
         half = of_means - (of_means @ roots) @ roots.T / 2
         return materialised(total - roots @ half - half.conj().T @ roots.T)
@@ -169,6 +164,19 @@ class FactoredScores(NamedTuple):
     @property
     def _dtype(self) -> Any:
         return jax.eval_shape(realify(self.params, self.mode).flatten, self.params).dtype
+
+
+def removed_by_centring(
+    roots: Float[Array, " n_samples"], rows: Inexact[Array, "n_rows ..."]
+) -> Float[Array, "n_rows n_parts"]:
+    """Orthonormal directions that centring removes from rows.
+
+    Args:
+        roots: Root of each sample's probability.
+        rows: Rows of all samples, once or, in the mode "complex", twice.
+    """
+    parts = jnp.eye(len(rows) // len(roots), dtype=rows.real.dtype)
+    return jnp.kron(parts, roots.astype(rows.real.dtype)[:, None])
 
 
 ScoreMap = DenseScores | FactoredScores

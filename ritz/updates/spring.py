@@ -78,7 +78,7 @@ class SPRING(AbstractUpdateRule):
             problem.residuals - scores.times(kept),
             shift,
             self.solver,
-            row_blocks=2 if problem.mode == "complex" else 1,
+            removed=problem.removed,
         )
         direction = (kept + change).astype(state.previous.dtype)
         new_state = SpringState(state.step + 1, direction)

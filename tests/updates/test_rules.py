@@ -179,8 +179,11 @@ def test_march_against_its_least_squares_problem(mode):
         previous = expected
 
 
-def test_spring_without_momentum_is_minsr():
-    problem = small_problem("complex")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("weights", [False, True])
+def test_spring_without_momentum_is_minsr(mode, weights):
+    problem = small_problem(mode)
+    problem = weighted(problem) if weights else problem
     np.testing.assert_allclose(
         direction(SPRING(1e-3, momentum=0.0), problem)[0],
         direction(MinSR(1e-3), problem)[0],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -188,6 +189,98 @@ def test_lifted_transformations_are_left_alone():
     problem = problem_of("real", net=Gated())
     check_map(problem)
     assert names_of(problem) == {"last"}
+
+
+def upstream(net, params, x):
+    """A kernel that is used before its layer."""
+    hidden = jnp.tanh(x.repeat(4, axis=1) @ params["d"]["kernel"])
+    return jnp.sum(jnp.tanh(net.d(hidden)), -1)
+
+
+def autoencoder(net, params, x):
+    hidden = jnp.tanh(net.d(x.repeat(4, axis=1)))
+    back = jnp.tanh(hidden @ params["d"]["kernel"].T)
+    return jnp.sum(jnp.tanh(net.e(back)), -1)
+
+
+def keyword(net, params, x):
+    return jnp.sum(jnp.tanh(net.d(jnp.tanh(net.d(inputs=x.repeat(4, axis=1))))), -1)
+
+
+def remat(net, params, x):
+    first = nn.remat(lambda m, y: m.d(y))(net, x.repeat(4, axis=1))
+    return jnp.sum(jnp.tanh(net.d(jnp.tanh(first))), -1)
+
+
+class TwoLayers(nn.Module):
+    use: Any
+
+    def setup(self):
+        self.d, self.e = (nn.Dense(WIDTH, param_dtype=float) for _ in range(2))
+
+    def __call__(self, x):
+        if self.is_initializing():
+            self.d(x.repeat(4, axis=1)), self.e(x.repeat(4, axis=1))
+        return self.use(self, self.variables["params"], x)
+
+
+@pytest.mark.parametrize(
+    ("use", "factors"),
+    [(upstream, set()), (autoencoder, {"e"}), (keyword, set()), (remat, set())],
+)
+def test_parameters_that_are_used_before_their_layer_are_no_factors(use, factors):
+    problem = problem_of("real", net=TwoLayers(use))
+    check_map(problem)
+    assert names_of(problem) == factors
+
+
+class Bound(nn.Module):
+    """A dense layer, of parameters that it is given."""
+
+    shared: tuple
+
+    @nn.compact
+    def __call__(self, x):
+        wide = x.repeat(4, axis=1)
+        kernels = [
+            self.param(f"k{i}", nn.initializers.normal(), (WIDTH, WIDTH), float) for i in (0, 1)
+        ]
+        biases = [self.param(f"b{i}", nn.initializers.normal(), (WIDTH,), float) for i in (0, 1)]
+        for k, b in self.shared:
+            own = {"kernel": kernels[k]} | ({} if b is None else {"bias": biases[b]})
+            layer = nn.Dense(WIDTH, use_bias=b is not None, param_dtype=float, parent=None)
+            wide = jnp.tanh(layer.apply({"params": own}, wide))
+        return jnp.sum(wide, -1)
+
+
+@pytest.mark.parametrize(
+    "shared", [((0, 0), (0, 1)), ((0, 0), (0, None)), ((0, 0), (1, 0))], ids=str
+)
+def test_layers_that_share_one_of_their_parameters_are_no_factors(shared):
+    problem = problem_of("real", net=Bound(shared))
+    check_map(problem)
+    found = factored_layers(problem.log_psi, problem.params, problem.samples, problem.mode)
+    assert found == ()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"dot_general": lambda *a, **k: 2 * jax.lax.dot_general(*a, **k)},
+        {"promote_dtype": lambda x, k, b, **_: (x, jnp.tanh(k), b)},
+    ],
+    ids=["dot_general", "promote_dtype"],
+)
+def test_layers_with_a_product_of_their_own_are_no_factors(own):
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            dense = nn.Dense(WIDTH, param_dtype=float, **own)
+            return jnp.sum(jnp.tanh(dense(x.repeat(4, axis=1))), -1)
+
+    problem = problem_of("real", net=Model())
+    check_map(problem)
+    assert names_of(problem) == set()
 
 
 def test_single_precision():
