@@ -147,11 +147,12 @@ class Builder(StageBuilder):
         self._configure(builder, "evaluate")
         return builder.build()
 
-    def pretrain(self, folder: Path) -> WorkStage:
+    def pretrain(self, folder: Path, saves: bool = True) -> WorkStage:
         """The stage before training.
 
         Args:
             folder: The run folder, which keeps the orbitals, so that going on needs no PySCF.
+            saves: Whether orbitals may be written there.
         """
         from ritz.loggers import CSVLog, JsonLog
         from ritz.molecule.stage_wavefunction import PretrainWorkStage
@@ -172,7 +173,7 @@ class Builder(StageBuilder):
         }
         return PretrainWorkStage(
             self.wavefunction,
-            self._orbitals(given, folder),
+            self._orbitals(given, folder, saves),
             config,
             optimizer=optimizer,
             settings=settings,
@@ -180,16 +181,17 @@ class Builder(StageBuilder):
             callbacks=tuple(_PARTS.made_list("pretrain.callbacks", given.callbacks)),
         )
 
-    def _orbitals(self, given: Pretrain, folder: Path) -> Any:
-        from ritz.molecule.orbitals import Orbitals, orbitals_of
+    def _orbitals(self, given: Pretrain, folder: Path, saves: bool) -> Any:
+        """Those in the folder, if they are of this molecule and basis, or else new ones."""
+        from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source, source_of
 
-        file = folder / ORBITALS
-        if file.is_file():
+        file, source = folder / ORBITALS, source_of(self.molecule, given.basis)
+        if file.is_file() and saved_source(file) == source:
             return Orbitals.load(file)
         with under("pretrain.basis: ", (*BUILDING, RuntimeError)):
             found = orbitals_of(self.molecule, given.basis)
-        if folder.is_dir():
-            found.save(file)
+        if saves and folder.is_dir():
+            found.save(file, source)
         return found
 
     def _settings(self, given: Sampling) -> Settings:

@@ -41,7 +41,7 @@ class _MoleculeCommand(StageCommand):
         from ritz.stages import RunContext
 
         folder = self.running.folder
-        stage: Any = self.builder.pretrain(folder)
+        stage: Any = self.builder.pretrain(folder, saves=not self.call.dry_run)
         create_key, run_key = jax.random.split(jax.random.fold_in(key, 1))
         state = stage.create_state(create_key)
         if self.call.dry_run:
