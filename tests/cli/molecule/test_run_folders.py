@@ -1,6 +1,7 @@
 """`ritz molecule`: run folders, settings, and what is refused."""
 
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from ritz.checkpoint.folder import CheckpointFolder
 from ritz.cli.main import main
 from ritz.plotting import read_log
-from ritz.stages import read_digest
+from ritz.stages import EvaluationWorkStage, read_digest
 
 SMALL = [
     "network=FermiNet", "network.hidden=[[8, 4]]", "network.n_determinants=1", "progress=false",
@@ -182,6 +184,35 @@ def test_accepted_changes_and_other_words_for_the_same_molecule(trained, capsys,
     ):
         status, _, error = ritz(capsys, *command, "progress=false", *given)
         assert status == 2 * bool(told) and told in error, error
+
+
+@pytest.mark.parametrize("n_walkers", [6, 40])
+def test_another_number_of_walkers_still_begins_with_the_trained_ones(
+    n_walkers, trained, capsys, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO)
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    shutil.rmtree(folder / "checkpoints" / "evaluate")
+    begun = []
+    create = EvaluationWorkStage.create_state
+
+    def recorded(stage, key, **beginning):
+        begun.append(np.asarray(beginning["batched_data"]))
+        return create(stage, key, **beginning)
+
+    monkeypatch.setattr(EvaluationWorkStage, "create_state", recorded)
+    given = [f"folder={folder}", "progress=false", f"evaluate.n_walkers={n_walkers}"]
+    status, _, error = ritz(capsys, "evaluate", *given)
+    assert status == 0, error
+    _, saved = CheckpointFolder(folder / "checkpoints" / "train").newest()
+    walkers = next(v for v in map(np.asarray, saved.arrays.values()) if v.shape == (16, 2, 3))
+    found, counts = np.unique(begun[0], axis=0, return_counts=True)
+    known = {walker.tobytes() for walker in walkers}
+    assert {walker.tobytes() for walker in found} <= known
+    assert len(begun[0]) == n_walkers and len(found) == min(n_walkers, 16)
+    assert counts.max() - counts.min() <= 1
+    assert f"had 16 walkers and evaluate.n_walkers is {n_walkers}: " in caplog.text
 
 
 def test_evaluating_nothing_is_refused(capsys):
