@@ -161,6 +161,7 @@ class Builder(StageBuilder):
         fields = [f.name for f in dataclasses.fields(WorkStageConfig)]
         with under("pretrain."):
             config = WorkStageConfig(**{name: getattr(given, name) for name in fields})
+            check_count("n_walkers", given.n_walkers, 2)
         with under("pretrain.optimizer: ", BUILDING):
             optimizer = _PARTS.made("pretrain.optimizer", given.optimizer)
         loggers = tuple(_PARTS.made_list("pretrain.loggers", given.loggers))

@@ -139,6 +139,7 @@ def test_other_ways_to_say_what_molecule(capsys, tmp_path):
     (["system=H", "train.optimizer=adm"], "train.optimizer: "),
     (["system=H", "train.sampler=Metropolys"], "train.sampler: "),
     (["system=H", "train.clip_method=mad"], "train.clip_method must be 'mean_absolute_deviation'"),
+    (["system=H", "pretrain.n_walkers=0"], "pretrain.n_walkers must be "),
     (["system=H", "dtype=float16"], "dtype must be 'float32' or 'float64'"),
     (["system=H", "pretrain.basis=cc-pvxz"], "pretrain.basis: basis='cc-pvxz' is none that"),
     (["system=H2", "pretrain.basis=slater"], "pretrain.basis: Slater's rules are for atoms"),
