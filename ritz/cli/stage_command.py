@@ -58,6 +58,8 @@ class StageCommand(abc.ABC):
 
     energy: ClassVar[str]
     """Name of the energy in rows and digests."""
+    reference: ClassVar[str] = "exact"
+    """What the known energy is called in the results."""
     trained_settings: ClassVar[tuple[str, ...]] = ()
     """Settings of drivers in which an evaluation must not differ from the training."""
 
@@ -66,6 +68,8 @@ class StageCommand(abc.ABC):
         self.evaluates = call.action == "evaluate"
         self.seed = check_seed("seed", call.config.seed)
         self.stage: Any = getattr(builder, call.action)()
+        if not self.evaluates:
+            builder.evaluate()  # so that mistakes in its settings are told before training
 
     def trained_state(self) -> Any:
         """The state in the newest checkpoint of the training; None in dry runs without one.
@@ -182,7 +186,7 @@ class StageCommand(abc.ABC):
         shown = value_text(f"{result['energy']:.8g}", result["error"], result.get("suspect", ""))
         lines = [f"energy        {shown}"]
         if "relative_error" in result:
-            lines.append(f"exact         {self.builder.exact:.8g}")
+            lines.append(f"{self.reference:<13} {self.builder.exact:.8g}")
             lines.append(f"relative error {result['relative_error']:.1e}")
         return lines
 
