@@ -25,6 +25,7 @@ class _MoleculeCommand(StageCommand):
     """A command of `ritz molecule`."""
 
     energy: ClassVar[str] = "energy"
+    reference: ClassVar[str] = "reference"
     trained_settings: ClassVar[tuple[str, ...]] = ("molecule", "wavefunction")
     builder: Builder
 
@@ -33,6 +34,8 @@ class _MoleculeCommand(StageCommand):
         if self.evaluates:
             state = self.trained_state()
             return {} if state is None else self._begin_with(state)
+        if self.builder.optimizer_text:
+            _logger.info("Training: %s.", self.builder.optimizer_text)
         if self.call.config.pretrain.iterations == 0 or self.running.resumed:
             return {}
         state = self._pretrained(key)

@@ -1,12 +1,13 @@
 """`ritz molecule`: what its builder makes of a configuration."""
 
 import numpy as np
-import pytest
 
-from ritz.cli.main import main
 from ritz.cli.molecule.build import ORBITALS, Builder
 from ritz.cli.molecule.config import MoleculeRun, System
+from ritz.cli.settings.parts import Part
 from ritz.molecule.orbitals import Orbitals, orbitals_of
+from ritz.molecule.vmc import default_update
+from ritz.updates import SPRING, Gradient
 
 
 def helium(**changes):
@@ -42,3 +43,37 @@ def test_saved_orbitals_are_used_for_the_same_molecule_and_basis_only(tmp_path, 
     (tmp_path / ORBITALS).write_bytes(b"cut off")
     orbitals(other, tmp_path)
     assert asked == ["cc-pvtz"] * 2
+
+
+def test_estimators_of_one_class_are_numbered():
+    run = helium()
+    run.evaluate.estimators = [
+        Part("Density", {"axis": "r"}), Part("Dipole"), Part("Density", {"axis": "z"}),
+    ]  # fmt: skip
+    estimators = Builder(run).evaluate().parts.estimators  # type: ignore[attr-defined]
+    assert {"density", "density_2", "dipole"} < set(estimators)
+    assert (estimators["density"].axis, estimators["density_2"].axis) == ("r", "z")
+
+
+def test_spring_keeps_its_norm_cap_unless_another_is_given():
+    cap = default_update().norm_cap
+    for given, made in (
+        (None, default_update()),
+        (Part("SPRING", {"momentum": 0.95}), SPRING(momentum=0.95, norm_cap=cap)),
+        (Part("ritz.updates.SPRING", {"norm_cap": None}), SPRING()),
+        (Part("Gradient"), Gradient()),
+    ):
+        run = helium()
+        run.train.update = given
+        stage = Builder(run).train()
+        assert stage.parts.optimizer_options["update"] == made  # type: ignore[attr-defined]
+
+
+def test_the_optimiser_is_named_with_the_direction_that_it_takes():
+    run = helium()
+    assert Builder(run).optimizer_text == ""
+    run.train.optimizer = Part("optax.adam", {"learning_rate": 1e-3})
+    text = Builder(run).optimizer_text
+    assert text.startswith("adam takes the direction of SPRING") and "train.update=Gradient" in text
+    run.train.update = Part("Gradient")
+    assert Builder(run).optimizer_text == "adam takes the direction of Gradient"

@@ -121,7 +121,7 @@ def test_other_ways_to_say_what_molecule(capsys, tmp_path):
         status, out, error = ritz(capsys, "train", *given, *SMALL, "--dry_run", "folder=none")
         assert status == 0, error
         found[name] = out
-    assert "H2, 1 electrons with spin up and 1 with spin down" in found["name"]
+    assert "H2, 1 electron with spin up and 1 with spin down" in found["name"]
     assert "1 with spin up" not in found["ion"] and "and 0 with spin down" in found["ion"]
     assert not Path("none").exists() and all("Nothing was written" in o for o in found.values())
 
@@ -129,15 +129,21 @@ def test_other_ways_to_say_what_molecule(capsys, tmp_path):
 @pytest.mark.parametrize(("given", "told"), [
     ([], "system: give one molecule, as system=LiH (of H, He,"),
     (["system=Hf2"], "system: there is no molecule 'Hf2' in the library"),
+    (["system=Lih"], "did you mean LiH?"),
     (["system=H2", "system.file=a.xyz"], "system.name and system.file were given"),
     (["system.file=a.xyz"], "system: there is no file a.xyz"),
-    (["system.atoms=[[H, [0, 0, 0]], [H, [0, 0, 1]]]"], "system: unit: are the positions in bohr"),
+    (["system.atoms=[[H, [0, 0, 0]], [H, [0, 0, 1]]]"], "Give system.unit=bohr, say"),
     (["system=Li", "system.spin=0"], "system: spin=0 is impossible: it is n_up - n_down"),
-    (["system=H", "system.charge=1"], "system: charge=1 leaves no electrons"),
+    (["system=H", "system.charge=1"], "leaves no electrons; the largest charge of H is 0"),
     (["system=H", "preset=tiny"], "preset must be 'auto', 'small', 'ferminet' or 'psiformer'"),
     (["system=H", "network=Fermi"], "network: there is no 'Fermi'"),
     (["system=H", "train.optimizer=adm"], "train.optimizer: "),
     (["system=H", "train.sampler=Metropolys"], "train.sampler: "),
+    (["system=H", "train.sampler=NUTS"], "there are: MALA, Metropolis, OneParticle."),
+    (["system=H", "evaluate.estimators=[Foo]"], "estimators.0: there is no 'Foo'"),
+    (["system=H", "evaluate.estimators=[VMC]"], "an estimator is needed, but VMC is another class"),
+    (["system=H", "evaluate.n_walkers=1"], "evaluate.n_walkers must be "),
+    (["system=H", "pretrain.chunk_size=8"], "pretrain.chunk_size: there is no such setting"),
     (["system=H", "train.clip_method=mad"], "train.clip_method must be 'mean_absolute_deviation'"),
     (["system=H", "pretrain.n_walkers=0"], "pretrain.n_walkers must be "),
     (["system=H", "dtype=float16"], "dtype must be 'float32' or 'float64'"),
