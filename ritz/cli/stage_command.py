@@ -58,8 +58,6 @@ class StageCommand(abc.ABC):
 
     energy: ClassVar[str]
     """Name of the energy in rows and digests."""
-    reference: ClassVar[str] = "exact"
-    """What the known energy is called in the results."""
     trained_settings: ClassVar[tuple[str, ...]] = ()
     """Settings of drivers in which an evaluation must not differ from the training."""
 
@@ -186,7 +184,7 @@ class StageCommand(abc.ABC):
         shown = value_text(f"{result['energy']:.8g}", result["error"], result.get("suspect", ""))
         lines = [f"energy        {shown}"]
         if "relative_error" in result:
-            lines.append(f"{self.reference:<13} {self.builder.exact:.8g}")
+            lines.append(f"{self.call.view.reference:<13} {self.builder.exact:.8g}")
             lines.append(f"relative error {result['relative_error']:.1e}")
         return lines
 

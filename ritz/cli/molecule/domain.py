@@ -25,7 +25,6 @@ class _MoleculeCommand(StageCommand):
     """A command of `ritz molecule`."""
 
     energy: ClassVar[str] = "energy"
-    reference: ClassVar[str] = "reference"
     trained_settings: ClassVar[tuple[str, ...]] = ("molecule", "wavefunction")
     builder: Builder
 
