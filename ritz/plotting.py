@@ -172,7 +172,7 @@ def plot_runs(
     for ax, one, curves in zip(axes, shown, panels, strict=True):
         _draw_panel(ax, one, curves, colours)
     if exact is not None:
-        axes[0].axhline(exact, color="black", ls="--", lw=1, label=f"exact {exact:.6g}")
+        axes[0].axhline(exact, color="black", ls="--", lw=1, label=f"{view.reference} {exact:.6g}")
     axes[0].legend(frameon=False, loc="upper right")
     if not shown[0].logarithmic:
         _draw_end(axes[0], [c for c in panels[0] if c is not None], exact, colours)

@@ -43,6 +43,7 @@ DOMAINS = {
         "Train and evaluate wave functions of electrons in molecules.",
         "ritz.cli.molecule.domain",
         RunView(
+            reference="reference",
             numbers=_ELECTRONS,
             curves=(_ELECTRONS[0], _VARIANCE, _ELECTRONS[1]),
             logs=("train", "pretrain"),

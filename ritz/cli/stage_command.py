@@ -66,6 +66,8 @@ class StageCommand(abc.ABC):
         self.evaluates = call.action == "evaluate"
         self.seed = check_seed("seed", call.config.seed)
         self.stage: Any = getattr(builder, call.action)()
+        if not self.evaluates:
+            builder.evaluate()  # so that mistakes in its settings are told before training
 
     def trained_state(self) -> Any:
         """The state in the newest checkpoint of the training; None in dry runs without one.
@@ -182,7 +184,7 @@ class StageCommand(abc.ABC):
         shown = value_text(f"{result['energy']:.8g}", result["error"], result.get("suspect", ""))
         lines = [f"energy        {shown}"]
         if "relative_error" in result:
-            lines.append(f"exact         {self.builder.exact:.8g}")
+            lines.append(f"{self.call.view.reference:<13} {self.builder.exact:.8g}")
             lines.append(f"relative error {result['relative_error']:.1e}")
         return lines
 

@@ -45,12 +45,14 @@ class RunView:
         curves: Quantities that `ritz plot` draws, one below the other, if a run has them.
         logs: Names, without suffix, of the logs to look for in a run folder.
         has_target: Whether the number of steps that a run may take tells how long it will be.
+        reference: What the energy that a run is compared with is called.
     """
 
     numbers: tuple[Quantity, ...] = ()
     curves: tuple[Quantity, ...] = (LOSS,)
     logs: tuple[str, ...] = ("train", "run")
     has_target: bool = True
+    reference: str = "exact"
 
     def quantity(self, name: str) -> Quantity:
         """The `Quantity` with this name in the rows; a plain one if it is not listed."""

@@ -31,7 +31,7 @@ class Evaluation(MoleculeDriver):
     Args:
         molecule: The molecule.
         wavefunction: See `MoleculeDriver`.
-        params: The parameters.
+        params: The trained parameters.
         electrons: Initial positions; best those of trained walkers, which are in equilibrium.
         sampler: A sampler of `ritz.samplers`; by default `default_sampler(molecule)`.
         n_walkers: Number of walkers.
@@ -64,6 +64,11 @@ class Evaluation(MoleculeDriver):
         chunk_size: int | None = None,
         seed: int = 0,
     ):
+        if params is None:
+            raise TypeError(
+                "params: an evaluation needs the trained parameters, such as driver.parameters of "
+                "a VMC driver, but None was given."
+            )
         super().__init__(
             molecule=molecule,
             wavefunction=wavefunction,

@@ -172,8 +172,9 @@ def _read(atoms: GivenAtoms, unit: str | None) -> tuple[Sequence[str], Sequence[
 def _from_file(given: str | Path) -> Atoms:
     if not Path(given).is_file():
         if isinstance(given, str) and "." not in given and "/" not in given:
-            near = difflib.get_close_matches(given, LIBRARY, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
+            known = {name.lower(): name for name in LIBRARY}
+            near = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.5)
+            hint = f"did you mean {known[near[0]]}? " if near else ""
             raise ValueError(
                 f"there is no molecule {given!r} in the library; {hint}It has: "
                 f"{', '.join(LIBRARY)}. Other molecules are given as an XYZ file or a list."
@@ -206,8 +207,8 @@ def _whole(name: str, value: object) -> int:
 def _check_electrons(n_electrons: int, spin: int, name: str, charge: int) -> None:
     if n_electrons < 1:
         raise ValueError(
-            f"charge={charge} leaves no electrons: {name} has {n_electrons + charge} when it is "
-            "neutral."
+            f"charge={charge} leaves no electrons; the largest charge of {name} is "
+            f"{n_electrons + charge - 1}."
         )
     if (n_electrons - spin) % 2 or abs(spin) > n_electrons:
         parity = "an odd" if n_electrons % 2 else "an even"

@@ -3,6 +3,7 @@
 import io
 import math
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -61,10 +62,16 @@ class Orbitals(NamedTuple):
         """Sign and log |psi| of the product of determinants."""
         return log_sum_of_determinants([matrix[None] for matrix in self.matrices(electrons)])
 
-    def save(self, file: str | Path) -> None:
-        """Write them into an .npz file."""
+    def save(self, file: str | Path, source: str = "") -> None:
+        """Write them into an .npz file.
+
+        Args:
+            file: The file.
+            source: What they are the orbitals of, see `source_of`.
+        """
         content = io.BytesIO()
-        np.savez(content, **{n: np.asarray(x) for n, x in self._asdict().items()})  # type: ignore[arg-type]
+        arrays = {n: np.asarray(x) for n, x in self._asdict().items()}
+        np.savez(content, source=np.asarray(source), **arrays)  # type: ignore[arg-type]
         atomic_write(Path(file), content.getvalue())
 
     @classmethod
@@ -77,7 +84,7 @@ class Orbitals(NamedTuple):
         try:
             with np.load(file, allow_pickle=False) as saved:
                 return cls(**{name: saved[name] for name in cls._fields})
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file} holds no orbitals: {error}") from error
 
 
@@ -219,6 +226,21 @@ def _orthonormal(
             result[:, k] -= result[:, lower] * (result[:, lower] @ overlap @ result[:, k])
         result[:, k] /= np.sqrt(result[:, k] @ overlap @ result[:, k])
     return result
+
+
+def source_of(molecule: Molecule, basis: str) -> str:
+    """The molecule and the basis as text, which tells for what saved orbitals can be used."""
+    nuclei = list(zip(molecule.symbols, molecule.positions, strict=True))
+    return f"{nuclei}, charge {molecule.charge}, spin {molecule.spin}, basis {basis}"
+
+
+def saved_source(file: str | Path) -> str:
+    """The `source` with which orbitals were saved in a file; empty if it holds none."""
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            return str(saved["source"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return ""
 
 
 def orbitals_of(molecule: Molecule, basis: str = "cc-pvdz") -> Orbitals:

@@ -9,13 +9,16 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Inexact, Key, PyTree
 from typing_extensions import override
 
+from ritz.checks import check_choice
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.molecule.driver import first_parameters
 from ritz.molecule.evaluation import Evaluation
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.orbitals import Orbitals
 from ritz.molecule.pretraining import Pretraining
 from ritz.molecule.vmc import VMC
+from ritz.molecule.walkers import initial_electrons
 from ritz.molecule.wavefunction import LogPsi, Psi
 from ritz.samplers import AbstractSampler
 from ritz.stages.base import WorkStageConfig
@@ -67,15 +70,23 @@ class MoleculeWavefunction(AbstractWavefunction):
                 f"{', '.join(parts.samplers)}."
             )
         cfg = parts.cfg.values
+        n_walkers = cfg.get("n_walkers")
         given = next(iter(parts.samplers.values()), None)
         sampler = given or parts.cfg.get("sampler", lambda: None, takes=SAMPLER)
         return {
             "params": self.params if params is None else params,
             "sampler": sampler,
-            "n_walkers": cfg.get("n_walkers") or N_WALKERS,
-            "dtype": cfg.get("dtype") or "float32",
+            "n_walkers": N_WALKERS if n_walkers is None else n_walkers,
+            "dtype": _dtype(parts),
             "seed": int(jax.random.randint(rngs, (), 0, 2**31 - 1, jnp.int32)),
         }
+
+    def _drawn(self, dtype: str, rngs: Key[Array, ""]) -> PyTree:
+        """Parameters for a stage that was given none."""
+        check_choice("dtype", dtype, ("float32", "float64"))
+        with jax.enable_x64(True):
+            electrons = jnp.asarray(initial_electrons(self.molecule, 1, 0)[0], dtype)
+            return first_parameters(self.psi, None, rngs, electrons)
 
     @override
     def training_driver(
@@ -99,6 +110,8 @@ class MoleculeWavefunction(AbstractWavefunction):
         self, parts: StageParts, rngs: Key[Array, ""], params: PyTree = None
     ) -> AbstractDriver:
         names = [name for name in STANDARD_LOSS if name in parts.estimators]
+        if params is None and self.params is None:
+            params = self._drawn(_dtype(parts), rngs)
         return Evaluation(
             self.molecule,
             self.psi,
@@ -147,6 +160,11 @@ class MoleculeWavefunction(AbstractWavefunction):
     @override
     def chain_moments(self, driver: Any) -> Mapping[str, Any]:
         return driver.chain_moments
+
+
+def _dtype(parts: StageParts) -> str:
+    dtype = parts.cfg.values.get("dtype")
+    return "float32" if dtype is None else dtype
 
 
 class PretrainWorkStage(SamplingStage):

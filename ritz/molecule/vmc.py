@@ -51,8 +51,9 @@ class VMC(MoleculeDriver):
     Args:
         molecule: The molecule.
         wavefunction: See `MoleculeDriver`.
-        optimizer: An optax transformation, or a learning rate or schedule for `optax.sgd`; by
-            default `default_rate`.
+        optimizer: An optax transformation of the direction of `update`, or a learning rate or
+            schedule for `optax.sgd`; by default `default_rate`. Adam and other optimisers that
+            rescale what they are given want `update=Gradient()`, as they undo the scales of SPRING.
         params: Initial parameters; those of a flax module are drawn by default.
         update: A rule of `ritz.updates`; by default `default_update()`, which is SPRING.
         loss_grads: How local energies are clipped in the update.

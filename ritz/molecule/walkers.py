@@ -42,6 +42,21 @@ def initial_electrons(
     return found
 
 
+def resampled(
+    electrons: Float[np.ndarray, "n n_electrons 3"], n_walkers: int, seed: int
+) -> Float[np.ndarray, "n_walkers n_electrons 3"]:
+    """As many walkers as are wanted: all as often as they fit, and a random choice for the rest.
+
+    Args:
+        electrons: The walkers that there are.
+        n_walkers: Number that is wanted.
+        seed: Seed of the random choice, in which no walker is taken twice.
+    """
+    repeats, rest = divmod(n_walkers, len(electrons))
+    chosen = np.random.default_rng(seed).choice(len(electrons), rest, replace=False)
+    return electrons[np.concatenate([np.tile(np.arange(len(electrons)), repeats), np.sort(chosen)])]
+
+
 def _shared_out(molecule: Molecule, random: np.random.Generator) -> tuple[list[int], list[int]]:
     """For each spin, the nuclei of its electrons, one entry an electron."""
     counts = np.array(molecule.charges)

@@ -97,6 +97,14 @@ class Contract:
                 f"{key}: {path} returns {said}, but {self.text} is needed{self.hint}."
             )
 
+    def allows(self, target: Callable[..., object]) -> bool:
+        """Whether `check` takes a class or function."""
+        try:
+            self.check("", "", target)
+        except ContractError:
+            return False
+        return True
+
     @property
     def hint(self) -> str:
         """The advice as the end of a message."""

@@ -73,7 +73,7 @@ def _make_part(
             f"{key}: {unknown[0]!r} stands beside class_path; arguments go into init_args."
         )
     path = value["class_path"]
-    target = find(key, path, modules, "" if takes is None else takes.hint)
+    target = find(key, path, modules, takes)
     if takes is None:
         check_general(key, path, target)
     else:
@@ -94,14 +94,14 @@ def _looked_through(key: str, value: Any, takes: Contract | None = None) -> Any:
     return value
 
 
-def find(key: str, path: object, modules: Sequence[str] = (), hint: str = "") -> Any:
+def find(key: str, path: object, modules: Sequence[str] = (), takes: Contract | None = None) -> Any:
     """The object named by a path such as "optax.adam", or by a name in one of `modules`.
 
     Args:
         key: The name of the value, for messages.
         path: The path.
         modules: Where names without a dot are looked for.
-        hint: What to give, as the end of a sentence; by default the known names.
+        takes: What is needed there; messages offer nothing else.
 
     Raises:
         ContractError: If it is of the standard library, which is not even imported.
@@ -111,6 +111,7 @@ def find(key: str, path: object, modules: Sequence[str] = (), hint: str = "") ->
         raise ValueError(f"{key}: class_path must be a name such as 'optax.adam', not {path!r}.")
     module, _, name = path.replace(":", ".").rpartition(".")
     parts = [*module.split("."), name]
+    hint = "" if takes is None else takes.hint
     if parts[0] in sys.stdlib_module_names or any(part.startswith("__") for part in parts[1:]):
         raise ContractError(
             f"{key}: {path!r} is refused: configurations call nothing of Python's own modules"
@@ -122,7 +123,7 @@ def find(key: str, path: object, modules: Sequence[str] = (), hint: str = "") ->
         if hasattr(found, name):
             return getattr(found, name)
     where = f"in {', '.join(tried)}" if tried else "without a module"
-    near = _nearest(name, tried) or f"{hint or _listed(tried)}."
+    near = _nearest(name, tried, takes) or f"{hint or _listed(tried, takes)}."
     raise ValueError(f"{key}: there is no {name!r} {where}{near}")
 
 
@@ -147,7 +148,7 @@ def _imported(key: str, path: str, module: str) -> object:
         raise ValueError(f"{key}: {module} cannot be imported: {reason}") from error
 
 
-def _nearest(name: str, modules: Sequence[str]) -> str:
+def _nearest(name: str, modules: Sequence[str], takes: Contract | None = None) -> str:
     """Names in `modules` similar to `name`, whatever their case, as the end of a sentence."""
     known: dict[str, str] = {}
     for module in modules:
@@ -155,26 +156,34 @@ def _nearest(name: str, modules: Sequence[str]) -> str:
             found = vars(importlib.import_module(module))
         except ImportError:
             continue
-        known |= {n.lower(): n for n, v in sorted(found.items()) if n[0] != "_" and _makes(v)}
+        known |= {
+            n.lower(): n for n, v in sorted(found.items()) if n[0] != "_" and _makes(v, takes)
+        }
     near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(known[n] for n in near)}?" if near else ""
 
 
-def _makes(value: object) -> bool:
-    """Whether something can be called to make an object: states of optimisers are results."""
-    is_tuple = inspect.isclass(value) and issubclass(value, tuple)
-    return callable(value) and not is_tuple
+def _makes(value: object, takes: Contract | None = None) -> bool:
+    """Whether something can be called to make an object, of the kind that is needed.
+
+    States of optimisers and of samplers are results, and base classes make nothing.
+    """
+    if inspect.isclass(value):
+        is_base = inspect.isabstract(value) or value.__name__.startswith("Abstract")
+        if is_base or issubclass(value, tuple):
+            return False
+    return callable(value) and (takes is None or takes.allows(value))
 
 
-def _listed(modules: Sequence[str]) -> str:
+def _listed(modules: Sequence[str], takes: Contract | None = None) -> str:
     """The names in `modules`, as the end of a sentence."""
-    names = _choices(modules)
+    names = _choices(modules, takes)
     if len(names) > _MOST_CHOICES:
         return f"; there are {len(names)} names, such as {', '.join(names[:3])}"
     return f"; there are: {', '.join(names)}" if names else ""
 
 
-def _choices(modules: Sequence[str]) -> list[str]:
+def _choices(modules: Sequence[str], takes: Contract | None = None) -> list[str]:
     """Names to choose from in `modules`: defined there, or exported by their package."""
     names: set[str] = set()
     for module in modules:
@@ -185,7 +194,9 @@ def _choices(modules: Sequence[str]) -> list[str]:
         owners = {
             name: value.__module__
             for name, value in found.items()
-            if name[0] != "_" and (inspect.isclass(value) or inspect.isfunction(value))
+            if name[0] != "_"
+            and (inspect.isclass(value) or inspect.isfunction(value))
+            and _makes(value, takes)
         }
         defined = {name for name, owner in owners.items() if owner == module}
         root = module.partition(".")[0]

@@ -19,6 +19,7 @@ from ritz.molecule import (
     Molecule,
     SpinSquared,
 )
+from ritz.molecule.driver import energy_estimators
 from ritz.molecule.stage_wavefunction import MoleculeWavefunction
 from ritz.samplers import MALA, Metropolis, OneParticle
 from ritz.stages import EvaluationWorkStage
@@ -235,6 +236,26 @@ def test_bad_wave_functions_are_told(given, told):
         VMC("H", small(Molecule("H")))
     with pytest.raises(ValueError, match="params: give the parameters of the wave function"):
         VMC(Molecule("H"), lambda p, x: (jnp.ones(()), jnp.zeros(())), n_walkers=8)
+
+
+def test_an_evaluation_needs_trained_parameters_and_its_stage_may_draw_some():
+    molecule = Molecule("H")
+    network = small(molecule)
+    with pytest.raises(TypeError, match="params: an evaluation needs the trained parameters"):
+        Evaluation(molecule, network, None, n_walkers=4)
+
+    def stage(n_walkers):
+        settings = {"iterations": 1, "n_walkers": n_walkers, "dtype": "float64"}
+        wavefunction = MoleculeWavefunction(molecule, network)
+        builder = EvaluationWorkStage.builder(settings, wavefunction)
+        builder.configure_estimators(**energy_estimators(molecule))
+        return builder.build()
+
+    first, second = (stage(4).create_state(jax.random.key(seed)) for seed in (0, 1))
+    drawn = [jax.tree.leaves(state.params) for state in (first, second)]
+    assert any(not np.array_equal(a, b) for a, b in zip(*drawn, strict=True))
+    with pytest.raises(ValueError, match="n_walkers"):  # 0 is no missing number
+        stage(0).create_state(jax.random.key(0))
 
 
 def test_parameters_have_types_of_their_own():

@@ -19,9 +19,11 @@ from ritz.cli.molecule.config import (
     Train,
 )
 from ritz.cli.settings.part_factory import PartFactory
+from ritz.cli.settings.parts import Part
 from ritz.cli.stage_command import BUILDING, StageBuilder
 from ritz.stages.base import WorkStage, WorkStageConfig
 from ritz.types import Settings
+from ritz.wording import counted
 
 _PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
 
@@ -69,7 +71,8 @@ class Builder(StageBuilder):
     @override
     def system_text(self) -> str:
         m = self.molecule
-        return f"{m.name}, {m.n_up} electrons with spin up and {m.n_down} with spin down"
+        up = counted(m.n_up, "electron")
+        return f"{m.name}, {up} with spin up and {m.n_down} with spin down"
 
     @property
     @override
@@ -102,7 +105,10 @@ class Builder(StageBuilder):
             return _PARTS.made(key, given.sampler)
 
     def _estimators(self, given: Evaluate) -> Settings:
-        """The estimators besides those of the energies, by the names of their classes."""
+        """The estimators besides those of the energies, by the names of their classes.
+
+        Further ones of a class are numbered: density, density_2.
+        """
         found: Settings = {}
         context = {
             "molecule": self.molecule,
@@ -111,7 +117,9 @@ class Builder(StageBuilder):
         }
         for place, part in enumerate(given.estimators):
             made = _PARTS.made(f"evaluate.estimators.{place}", part, **context)
-            found[_snake(type(made).__name__)] = made
+            name = _snake(type(made).__name__)
+            number = 1 + sum(type(other) is type(made) for other in found.values())
+            found[name if number == 1 else f"{name}_{number}"] = made
         return found
 
     @override
@@ -130,7 +138,7 @@ class Builder(StageBuilder):
         if given.optimizer is not None:
             optimizer = _PARTS.made("train.optimizer", given.optimizer)
         if given.update is not None:
-            update = _PARTS.made("train.update", given.update)
+            update = _PARTS.made("train.update", _completed(given.update))
         with under("train.optimizer: ", BUILDING):
             builder.configure_optimizer(
                 default=optimizer, f_log_psi=self.wavefunction.logpsi, update=update
@@ -147,11 +155,28 @@ class Builder(StageBuilder):
         self._configure(builder, "evaluate")
         return builder.build()
 
-    def pretrain(self, folder: Path) -> WorkStage:
+    @property
+    def optimizer_text(self) -> str:
+        """The optimiser and the rule whose direction it takes; empty if no optimiser is given."""
+        given = self.run.train
+        if given.optimizer is None:
+            return ""
+        optimizer = given.optimizer.class_path.rpartition(".")[2]
+        if given.update is not None:
+            return (
+                f"{optimizer} takes the direction of {given.update.class_path.rpartition('.')[2]}"
+            )
+        return (
+            f"{optimizer} takes the direction of SPRING, the default of train.update; optimisers "
+            "with memories and scales of their own, such as adam, want train.update=Gradient"
+        )
+
+    def pretrain(self, folder: Path, saves: bool = True) -> WorkStage:
         """The stage before training.
 
         Args:
             folder: The run folder, which keeps the orbitals, so that going on needs no PySCF.
+            saves: Whether orbitals may be written there.
         """
         from ritz.loggers import CSVLog, JsonLog
         from ritz.molecule.stage_wavefunction import PretrainWorkStage
@@ -160,6 +185,7 @@ class Builder(StageBuilder):
         fields = [f.name for f in dataclasses.fields(WorkStageConfig)]
         with under("pretrain."):
             config = WorkStageConfig(**{name: getattr(given, name) for name in fields})
+            check_count("n_walkers", given.n_walkers, 2)
         with under("pretrain.optimizer: ", BUILDING):
             optimizer = _PARTS.made("pretrain.optimizer", given.optimizer)
         loggers = tuple(_PARTS.made_list("pretrain.loggers", given.loggers))
@@ -172,7 +198,7 @@ class Builder(StageBuilder):
         }
         return PretrainWorkStage(
             self.wavefunction,
-            self._orbitals(given, folder),
+            self._orbitals(given, folder, saves),
             config,
             optimizer=optimizer,
             settings=settings,
@@ -180,16 +206,17 @@ class Builder(StageBuilder):
             callbacks=tuple(_PARTS.made_list("pretrain.callbacks", given.callbacks)),
         )
 
-    def _orbitals(self, given: Pretrain, folder: Path) -> Any:
-        from ritz.molecule.orbitals import Orbitals, orbitals_of
+    def _orbitals(self, given: Pretrain, folder: Path, saves: bool) -> Any:
+        """Those in the folder, if they are of this molecule and basis, or else new ones."""
+        from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source, source_of
 
-        file = folder / ORBITALS
-        if file.is_file():
+        file, source = folder / ORBITALS, source_of(self.molecule, given.basis)
+        if file.is_file() and saved_source(file) == source:
             return Orbitals.load(file)
         with under("pretrain.basis: ", (*BUILDING, RuntimeError)):
             found = orbitals_of(self.molecule, given.basis)
-        if folder.is_dir():
-            found.save(file)
+        if saves and folder.is_dir():
+            found.save(file, source)
         return found
 
     def _settings(self, given: Sampling) -> Settings:
@@ -201,6 +228,25 @@ class Builder(StageBuilder):
         fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
         plain = {name: value for name, value in fields.items() if name not in objects}
         return {**plain, "dtype": self.run.dtype}
+
+
+def _completed(update: Part) -> Part:
+    """SPRING as it is for molecules, in the arguments that are not given; other rules as they are.
+
+    Raises:
+        ValueError: If there is no such rule.
+    """
+    from ritz.molecule.vmc import default_update
+    from ritz.stages.parts import find
+    from ritz.updates import SPRING
+
+    short, takes = SHORT_NAMES["update"], CONTRACTS["update"]
+    if find("train.update", update.class_path, short, takes) is not SPRING:
+        return update
+    default = default_update()
+    own = {f.name: getattr(default, f.name) for f in dataclasses.fields(SPRING)}
+    changed = {f.name: own[f.name] for f in dataclasses.fields(SPRING) if own[f.name] != f.default}
+    return Part(update.class_path, {**changed, **update.init_args})
 
 
 def _molecule(given: System) -> Any:
@@ -219,6 +265,10 @@ def _molecule(given: System) -> Any:
         raise ValueError(
             f"system: give one molecule, as system=LiH (of {', '.join(LIBRARY)}), "
             f"system.file=water.xyz or system.atoms='[[H, [0, 0, 0]]]'; {told}."
+        )
+    if given.atoms is not None and len(given.atoms) > 1 and given.unit is None:
+        raise ValueError(
+            "system.unit: are the positions in bohr or in angstrom? Give system.unit=bohr, say."
         )
     atoms: Any = sources[named[0]]
     if named[0] == "file":

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ritz.cli.settings.parts import Part
+from ritz.estimators.base import AbstractEstimator
 from ritz.samplers import AbstractSampler
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
@@ -38,13 +39,11 @@ EXAMPLES = {
 CONTRACTS = {
     "network": Contract(
         "a flax module, electrons -> (sign, log |psi|)",
-        packages=("flax.linen", "ritz.molecule"),
+        packages=("flax.linen",),
         example="flax.linen.Module",
     ),
     "sampler": Contract("a sampler of ritz.samplers", (AbstractSampler,)),
-    "estimators": Contract(
-        "an estimator", packages=("ritz.estimators", "ritz.molecule"), example="AbstractEstimator"
-    ),
+    "estimators": Contract("an estimator", (AbstractEstimator,)),
     "optimizer": OPTIMIZER,
     "update": UPDATE,
     "callbacks": CALLBACK,
@@ -83,7 +82,6 @@ class Sampling:
     Args:
         burn_in: Steps of sampling before the first one, in which the width of moves adapts.
         n_walkers: Walkers, each of which gives one sample a step.
-        chunk_size: Walkers of which derivatives are computed at once; null for all.
         sampler: A sampler of ritz.samplers; by default OneParticle up to 6 electrons, else
             Metropolis.
         callbacks: Callbacks of the run.
@@ -95,7 +93,6 @@ class Sampling:
 
     burn_in: int = 100
     n_walkers: int = 512
-    chunk_size: int | None = None
     sampler: Part | None = None
     callbacks: list[Part] = dataclasses.field(default_factory=list)
     loggers: list[Part] | None = None
@@ -128,8 +125,11 @@ class Train(Sampling):
 
     Args:
         iterations: Optimisation steps.
-        optimizer: A transformation of optax; null for the schedule of SPRING.
-        update: The rule that turns samples into a direction; null for SPRING.
+        chunk_size: Walkers of which derivatives are computed at once; null for all.
+        optimizer: A transformation of optax, which is applied to the direction of `update`; null
+            for the schedule of SPRING. Adam and the like want train.update=Gradient.
+        update: The rule that turns samples into a direction; null for SPRING. What is not given of
+            SPRING is as it is by default here, with its norm cap.
         clip_method: How local energies are clipped in updates: mean_absolute_deviation,
             median_absolute_deviation or none.
         clip_scale: Largest distance from their median, in absolute deviations.
@@ -140,6 +140,7 @@ class Train(Sampling):
     """
 
     iterations: int = 2000
+    chunk_size: int | None = None
     optimizer: Part | None = None
     update: Part | None = None
     clip_method: str = "mean_absolute_deviation"
@@ -154,11 +155,13 @@ class Evaluate(Sampling):
 
     Args:
         iterations: Steps of sampling.
+        chunk_size: Walkers of which derivatives are computed at once; null for all.
         estimators: Estimators besides those of the energies, such as '[Forces, Dipole]'.
         digest_step_interval: Steps between previews of the result; 0 for none.
     """
 
     iterations: int = 1000
+    chunk_size: int | None = None
     estimators: list[Part] = dataclasses.field(default_factory=list)
     digest_step_interval: int = 0
 

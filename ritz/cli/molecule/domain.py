@@ -1,16 +1,21 @@
 """`ritz molecule`: train and evaluate wave functions of electrons in molecules."""
 
+import logging
 from typing import Any, ClassVar
 
 from typing_extensions import override
 
 from ritz.cli.command_run import CommandRun
 from ritz.cli.domain import Action, Domain, Invocation
+from ritz.cli.messages import under
 from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun
 from ritz.cli.stage_command import StageCommand, run_stages
 from ritz.folders.saved import entries
 from ritz.types import Settings
+from ritz.wording import counted
+
+_logger = logging.getLogger("ritz")
 
 LARGEST_VARIANCE = 0.1
 """Variance of the energy in hartree^2 an electron above which a wave function is not converged."""
@@ -27,11 +32,40 @@ class _MoleculeCommand(StageCommand):
     def beginning(self, key: Any) -> Settings:
         if self.evaluates:
             state = self.trained_state()
-            return {} if state is None else _begin_with(state, self.call.config.evaluate)
+            return {} if state is None else self._begin_with(state)
+        if self.builder.optimizer_text:
+            _logger.info("Training: %s.", self.builder.optimizer_text)
         if self.call.config.pretrain.iterations == 0 or self.running.resumed:
             return {}
         state = self._pretrained(key)
-        return {} if state is None else _begin_with(state, self.call.config.train)
+        return {} if state is None else self._begin_with(state)
+
+    def _begin_with(self, state: Any) -> Settings:
+        """Parameters and walkers of a stage that has ended; as many walkers as are wanted now."""
+        import jax
+        import numpy as np
+
+        from ritz.driver.processes.consensus import is_single_process
+        from ritz.molecule.driver import shared_out
+        from ritz.molecule.walkers import resampled
+
+        walkers, action = state.batched_data, self.call.action
+        n_walkers = getattr(self.call.config, action).n_walkers
+        if len(walkers) == n_walkers:
+            return {"params": state.params, "batched_data": walkers}
+        _logger.info(
+            "The stage before had %s and %s.n_walkers is %d: its walkers are resampled.",
+            counted(len(walkers), "walker"), action, n_walkers,
+        )  # fmt: skip
+        if not is_single_process():
+            from jax.experimental import multihost_utils
+
+            walkers = multihost_utils.process_allgather(walkers, tiled=True)
+        chosen = resampled(np.asarray(walkers), n_walkers, self.seed)
+        with under(f"{action}."), jax.enable_x64(True):
+            molecule: Any = self.builder.molecule
+            walkers = shared_out(chosen, molecule, n_walkers, chosen.dtype)
+        return {"params": state.params, "batched_data": walkers}
 
     def _pretrained(self, key: Any) -> Any:
         """The state after pretraining, which is run, or gone on with; None in dry runs."""
@@ -41,7 +75,7 @@ class _MoleculeCommand(StageCommand):
         from ritz.stages import RunContext
 
         folder = self.running.folder
-        stage: Any = self.builder.pretrain(folder)
+        stage: Any = self.builder.pretrain(folder, saves=not self.call.dry_run)
         create_key, run_key = jax.random.split(jax.random.fold_in(key, 1))
         state = stage.create_state(create_key)
         if self.call.dry_run:
@@ -77,14 +111,6 @@ class _MoleculeCommand(StageCommand):
         if "unconverged" in result:
             lines.append(f"unconverged   {result['unconverged']}")
         return lines
-
-
-def _begin_with(state: Any, given: Any) -> Settings:
-    """Parameters of a stage that has ended, and its walkers where there are as many."""
-    walkers = state.batched_data
-    if len(walkers) != given.n_walkers:
-        return {"params": state.params}
-    return {"params": state.params, "batched_data": walkers}
 
 
 def _command(call: Invocation, running: CommandRun) -> StageCommand:

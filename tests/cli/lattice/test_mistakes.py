@@ -36,6 +36,8 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["train.iterations=x"], "train.iterations: 'x' was given, but int is needed"),
         (["train.iterations=-1"], "train.iterations must be a whole number of at least 0, but -1"),
         (["train.n_samples=0"], "train.n_samples must be a whole number of at least 1, but 0"),
+        (["evaluate.n_samples=0"], "evaluate.n_samples must be a whole number of at least 1, but"),
+        (["evaluate.sampler=Nosuch"], "evaluate.sampler: there is no 'Nosuch' in "),
         (["train.iteration=3"], "train.iteration: there is no such setting; did you mean train.it"),
         (["seed=1e30"], "seed must lie between -2.63 and 2.63 - 1, but 1"),
         (["model.alpha=.inf"], "train: cannot convert float infinity to integer"),

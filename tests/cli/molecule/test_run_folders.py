@@ -1,6 +1,7 @@
 """`ritz molecule`: run folders, settings, and what is refused."""
 
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from ritz.checkpoint.folder import CheckpointFolder
 from ritz.cli.main import main
 from ritz.plotting import read_log
-from ritz.stages import read_digest
+from ritz.stages import EvaluationWorkStage, read_digest
 
 SMALL = [
     "network=FermiNet", "network.hidden=[[8, 4]]", "network.n_determinants=1", "progress=false",
@@ -61,7 +63,8 @@ def test_the_status_of_a_run(trained, capsys):
     assert re.search(r"train\n +step +6 of 6\n +energy +-[\d.]+ \+- [\d.]+ hartree\n", said), said
     assert re.search(r"evaluate\n +step +12 of 12\n +energy +-[\d.]+ ", said)
     assert "acceptance" in said
-    assert main(["plot", str(trained), "-o", "a.svg"]) == 0 and "<svg" in Path("a.svg").read_text()
+    assert main(["plot", str(trained), "-o", "a.svg"]) == 0
+    assert "reference -1.17448" in Path("a.svg").read_text()  # estimates are not called exact
 
 
 def test_a_large_variance_is_called_unconverged(trained, capsys, tmp_path, monkeypatch):
@@ -70,6 +73,7 @@ def test_a_large_variance_is_called_unconverged(trained, capsys, tmp_path, monke
     monkeypatch.setattr("ritz.cli.molecule.domain.LARGEST_VARIANCE", 0.0)
     status, out, error = ritz(capsys, "evaluate", f"folder={folder}", "progress=false")
     assert status == 0, error
+    assert "reference     -1.1744757\n" in out and "exact" not in out
     assert "unconverged   the variance is " in out and "train longer" in out
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["reliable"] is False and "hartree^2 an electron" in summary["unconverged"]
@@ -119,7 +123,7 @@ def test_other_ways_to_say_what_molecule(capsys, tmp_path):
         status, out, error = ritz(capsys, "train", *given, *SMALL, "--dry_run", "folder=none")
         assert status == 0, error
         found[name] = out
-    assert "H2, 1 electrons with spin up and 1 with spin down" in found["name"]
+    assert "H2, 1 electron with spin up and 1 with spin down" in found["name"]
     assert "1 with spin up" not in found["ion"] and "and 0 with spin down" in found["ion"]
     assert not Path("none").exists() and all("Nothing was written" in o for o in found.values())
 
@@ -127,16 +131,23 @@ def test_other_ways_to_say_what_molecule(capsys, tmp_path):
 @pytest.mark.parametrize(("given", "told"), [
     ([], "system: give one molecule, as system=LiH (of H, He,"),
     (["system=Hf2"], "system: there is no molecule 'Hf2' in the library"),
+    (["system=Lih"], "did you mean LiH?"),
     (["system=H2", "system.file=a.xyz"], "system.name and system.file were given"),
     (["system.file=a.xyz"], "system: there is no file a.xyz"),
-    (["system.atoms=[[H, [0, 0, 0]], [H, [0, 0, 1]]]"], "system: unit: are the positions in bohr"),
+    (["system.atoms=[[H, [0, 0, 0]], [H, [0, 0, 1]]]"], "Give system.unit=bohr, say"),
     (["system=Li", "system.spin=0"], "system: spin=0 is impossible: it is n_up - n_down"),
-    (["system=H", "system.charge=1"], "system: charge=1 leaves no electrons"),
+    (["system=H", "system.charge=1"], "leaves no electrons; the largest charge of H is 0"),
     (["system=H", "preset=tiny"], "preset must be 'auto', 'small', 'ferminet' or 'psiformer'"),
     (["system=H", "network=Fermi"], "network: there is no 'Fermi'"),
     (["system=H", "train.optimizer=adm"], "train.optimizer: "),
     (["system=H", "train.sampler=Metropolys"], "train.sampler: "),
+    (["system=H", "train.sampler=NUTS"], "there are: MALA, Metropolis, OneParticle."),
+    (["system=H", "evaluate.estimators=[Foo]"], "estimators.0: there is no 'Foo'"),
+    (["system=H", "evaluate.estimators=[VMC]"], "an estimator is needed, but VMC is another class"),
+    (["system=H", "evaluate.n_walkers=1"], "evaluate.n_walkers must be "),
+    (["system=H", "pretrain.chunk_size=8"], "pretrain.chunk_size: there is no such setting"),
     (["system=H", "train.clip_method=mad"], "train.clip_method must be 'mean_absolute_deviation'"),
+    (["system=H", "pretrain.n_walkers=0"], "pretrain.n_walkers must be "),
     (["system=H", "dtype=float16"], "dtype must be 'float32' or 'float64'"),
     (["system=H", "pretrain.basis=cc-pvxz"], "pretrain.basis: basis='cc-pvxz' is none that"),
     (["system=H2", "pretrain.basis=slater"], "pretrain.basis: Slater's rules are for atoms"),
@@ -182,6 +193,35 @@ def test_accepted_changes_and_other_words_for_the_same_molecule(trained, capsys,
     ):
         status, _, error = ritz(capsys, *command, "progress=false", *given)
         assert status == 2 * bool(told) and told in error, error
+
+
+@pytest.mark.parametrize("n_walkers", [6, 40])
+def test_another_number_of_walkers_still_begins_with_the_trained_ones(
+    n_walkers, trained, capsys, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO)
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    shutil.rmtree(folder / "checkpoints" / "evaluate")
+    begun = []
+    create = EvaluationWorkStage.create_state
+
+    def recorded(stage, key, **beginning):
+        begun.append(np.asarray(beginning["batched_data"]))
+        return create(stage, key, **beginning)
+
+    monkeypatch.setattr(EvaluationWorkStage, "create_state", recorded)
+    given = [f"folder={folder}", "progress=false", f"evaluate.n_walkers={n_walkers}"]
+    status, _, error = ritz(capsys, "evaluate", *given)
+    assert status == 0, error
+    _, saved = CheckpointFolder(folder / "checkpoints" / "train").newest()
+    walkers = next(v for v in map(np.asarray, saved.arrays.values()) if v.shape == (16, 2, 3))
+    found, counts = np.unique(begun[0], axis=0, return_counts=True)
+    known = {walker.tobytes() for walker in walkers}
+    assert {walker.tobytes() for walker in found} <= known
+    assert len(begun[0]) == n_walkers and len(found) == min(n_walkers, 16)
+    assert counts.max() - counts.min() <= 1
+    assert f"had 16 walkers and evaluate.n_walkers is {n_walkers}: " in caplog.text
 
 
 def test_evaluating_nothing_is_refused(capsys):

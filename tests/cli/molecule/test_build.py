@@ -1,0 +1,79 @@
+"""`ritz molecule`: what its builder makes of a configuration."""
+
+import numpy as np
+
+from ritz.cli.molecule.build import ORBITALS, Builder
+from ritz.cli.molecule.config import MoleculeRun, System
+from ritz.cli.settings.parts import Part
+from ritz.molecule.orbitals import Orbitals, orbitals_of
+from ritz.molecule.vmc import default_update
+from ritz.updates import SPRING, Gradient
+
+
+def helium(**changes):
+    """A run on helium, with orbitals of Slater's rules."""
+    run = MoleculeRun(system=System(name="He", **changes))
+    run.pretrain.basis = "slater"
+    return run
+
+
+def orbitals(run, folder, **kwargs):
+    return Builder(run).pretrain(folder, **kwargs).orbitals  # type: ignore[attr-defined]
+
+
+def test_saved_orbitals_are_used_for_the_same_molecule_and_basis_only(tmp_path, monkeypatch):
+    first = orbitals(helium(), tmp_path, saves=False)
+    assert not (tmp_path / ORBITALS).exists()
+    orbitals(helium(), tmp_path)
+    triplet = orbitals(helium(spin=2), tmp_path)
+    assert triplet.up.shape[-1] == 2 and first.up.shape[-1] == 1
+    assert Orbitals.load(tmp_path / ORBITALS).up.shape[-1] == 2  # what was computed last
+
+    asked = []
+    monkeypatch.setattr(
+        "ritz.molecule.orbitals.orbitals_of",
+        lambda molecule, basis: asked.append(basis) or orbitals_of(molecule, "slater"),
+    )
+    kept = orbitals(helium(spin=2), tmp_path)
+    assert not asked
+    np.testing.assert_array_equal(kept.up, triplet.up)
+    other = helium(spin=2)
+    other.pretrain.basis = "cc-pvtz"
+    orbitals(other, tmp_path)
+    (tmp_path / ORBITALS).write_bytes(b"cut off")
+    orbitals(other, tmp_path)
+    assert asked == ["cc-pvtz"] * 2
+
+
+def test_estimators_of_one_class_are_numbered():
+    run = helium()
+    run.evaluate.estimators = [
+        Part("Density", {"axis": "r"}), Part("Dipole"), Part("Density", {"axis": "z"}),
+    ]  # fmt: skip
+    estimators = Builder(run).evaluate().parts.estimators  # type: ignore[attr-defined]
+    assert {"density", "density_2", "dipole"} < set(estimators)
+    assert (estimators["density"].axis, estimators["density_2"].axis) == ("r", "z")
+
+
+def test_spring_keeps_its_norm_cap_unless_another_is_given():
+    cap = default_update().norm_cap
+    for given, made in (
+        (None, default_update()),
+        (Part("SPRING", {"momentum": 0.95}), SPRING(momentum=0.95, norm_cap=cap)),
+        (Part("ritz.updates.SPRING", {"norm_cap": None}), SPRING()),
+        (Part("Gradient"), Gradient()),
+    ):
+        run = helium()
+        run.train.update = given
+        stage = Builder(run).train()
+        assert stage.parts.optimizer_options["update"] == made  # type: ignore[attr-defined]
+
+
+def test_the_optimiser_is_named_with_the_direction_that_it_takes():
+    run = helium()
+    assert Builder(run).optimizer_text == ""
+    run.train.optimizer = Part("optax.adam", {"learning_rate": 1e-3})
+    text = Builder(run).optimizer_text
+    assert text.startswith("adam takes the direction of SPRING") and "train.update=Gradient" in text
+    run.train.update = Part("Gradient")
+    assert Builder(run).optimizer_text == "adam takes the direction of Gradient"
