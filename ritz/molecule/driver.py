@@ -2,7 +2,7 @@
 
 import contextlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import jax
@@ -219,13 +219,16 @@ class MoleculeDriver(OwnPrecision):
             in_order(known)
             needed = tuple(used_by(["obs"], known).items())
             sampling = Sampling(state.wavefunction, self.sampler, needed, "obs")
-            return jax.device_get(_estimated(sampling, state.parameters, samples))
+            estimated = _compiled if isinstance(estimator, Hashable) else _estimated
+            return jax.device_get(estimated(sampling, state.parameters, samples))
 
 
-@jax.jit
 def _estimated(sampling: Sampling, params: PyTree, electrons: Array) -> Any:
     """What is logged of the first estimator, from these samples."""
     return sampling.estimates(sampling.values(params, Samples(electrons, {})))[0]
+
+
+_compiled = jax.jit(_estimated)
 
 
 def _check_energy(
