@@ -2,7 +2,7 @@
 
 import abc
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import jax
@@ -140,6 +140,20 @@ def in_order(estimators: Mapping[str, AbstractEstimator], known: Sequence[str] =
     for name in estimators:
         place(name, ())
     return order
+
+
+def used_by(
+    names: Iterable[str], estimators: Mapping[str, AbstractEstimator]
+) -> dict[str, AbstractEstimator]:
+    """The estimators of these names and all that they use, in the order of `estimators`."""
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name in estimators and name not in found:
+            found.add(name)
+            left.extend(estimators[name].uses)
+    return {name: one for name, one in estimators.items() if name in found}
 
 
 def evaluate_all(

@@ -2,8 +2,9 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Bool, Float, Inexact, Int
 
 from ritz.checks import check_choice, check_positive
 from ritz.driver.signatures import suggests_fields
@@ -41,20 +42,26 @@ class LossAndGrad:
     ) -> tuple[Inexact[Array, " n_samples"], Int[Array, ""]]:
         """The clipped local losses, and how many were clipped.
 
-        Real and imaginary parts are clipped apart; losses that are not finite stay as they are.
+        Real and imaginary parts are clipped apart; losses that are not finite stay as they are
+        and do not count in centre and width.
         """
         if self.clip_method == "none":
             return losses, jnp.zeros((), jnp.int32)
-        real, far = self._clipped(jnp.real(losses))
+        finite = jnp.isfinite(losses)
+        real, far = self._clipped(jnp.real(losses), finite)
         if not jnp.iscomplexobj(losses):
             return real, jnp.sum(far, dtype=jnp.int32)
-        imaginary, far_too = self._clipped(jnp.imag(losses))
-        return real + 1j * imaginary, jnp.sum(far | far_too, dtype=jnp.int32)
+        imaginary, far_too = self._clipped(jnp.imag(losses), finite)
+        return jax.lax.complex(real, imaginary), jnp.sum(far | far_too, dtype=jnp.int32)
 
-    def _clipped(self, losses: Float[Array, " n"]) -> tuple[Array, Array]:
-        centre = jnp.median(losses)
-        deviations = jnp.abs(losses - centre)
+    def _clipped(
+        self, losses: Float[Array, " n"], finite: Bool[Array, " n"]
+    ) -> tuple[Array, Array]:
+        kept = jnp.where(finite, losses, jnp.nan)
+        centre = jnp.nanmedian(kept)
+        deviations = jnp.abs(kept - centre)
         is_mean = self.clip_method == "mean_absolute_deviation"
-        width = jnp.mean(deviations) if is_mean else jnp.median(deviations)
+        width = jnp.nanmean(deviations) if is_mean else jnp.nanmedian(deviations)
         most = self.clip_scale * width
-        return jnp.clip(losses, centre - most, centre + most), deviations > most
+        clipped = jnp.clip(losses, centre - most, centre + most)
+        return jnp.where(finite, clipped, losses), deviations > most

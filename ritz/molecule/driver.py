@@ -2,7 +2,7 @@
 
 import contextlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import jax
@@ -16,7 +16,7 @@ from typing_extensions import override
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import OwnPrecision
 from ritz.driver.hooks import HookList
-from ritz.estimators.base import AbstractEstimator, as_estimator, in_order
+from ritz.estimators.base import AbstractEstimator, as_estimator, evaluate_all, in_order, used_by
 from ritz.molecule.estimators import Kinetic, Potential, TotalEnergy
 from ritz.molecule.kernel import REMEDIES, Samples, Sampling, burnt_in
 from ritz.molecule.molecule import Molecule
@@ -67,7 +67,8 @@ class MoleculeDriver(OwnPrecision):
         n_walkers: Number of walkers, each of which gives one sample a step. They are shared out
             over all devices.
         estimators: Name -> estimator, or function (params, electrons) -> value, estimated besides
-            kinetic, potential and total energy; if `energy` is among them, no others are added.
+            kinetic, potential and total energy; if `energy` is among them, only those of the three
+            are added that they use.
         energy: The estimator whose mean is the energy.
         dtype: Type of the coordinates, "float32" or "float64", as the wave function has it.
         electrons: Initial positions, shape (n_walkers, n_electrons, 3) in bohr; by default around
@@ -117,9 +118,10 @@ class MoleculeDriver(OwnPrecision):
         check_seed("seed", seed)
         if chunk_size is not None:
             check_count("chunk_size", chunk_size, 1)
-        given = _checked(estimators)
-        known = {} if energy in given else energy_estimators(molecule, chunk_size)
-        known |= {name: as_estimator(name, one) for name, one in given.items()}
+        given = {name: as_estimator(name, one) for name, one in _checked(estimators).items()}
+        known = energy_estimators(molecule, chunk_size) | given
+        if energy in given:
+            known = used_by(given, known)
         if energy not in known:
             raise ValueError(f"energy={energy!r} is none of the estimators: {', '.join(known)}.")
         in_order(known)
@@ -133,6 +135,8 @@ class MoleculeDriver(OwnPrecision):
             params = first_parameters(wavefunction, params, of_params, walkers[0])
             log_psi = wave_function(wavefunction, params, molecule.n_electrons, dtype)
             sampler_state = sampler.init(of_walkers, log_psi, params, walkers)
+            if not given.keys().isdisjoint(used_by([energy], known)):
+                _check_energy(energy, known, log_psi, params, walkers)
         state = ElectronState(molecule, log_psi, params, sampler_state)
         super().__init__(state, energy)
         self._sampling = Sampling(log_psi, sampler, tuple(known.items()), energy)
@@ -212,10 +216,41 @@ class MoleculeDriver(OwnPrecision):
         samples = state.electrons if self.batch is None else self.batch.electrons
         with self._precision():
             known = {**self.estimators, "obs": estimator}
-            needed = {name: known[name] for name in in_order({"obs": estimator, **self.estimators})}
-            sampling = Sampling(state.wavefunction, self.sampler, tuple(needed.items()), "obs")
-            values = sampling.values(state.parameters, Samples(samples, {}))
-            return jax.device_get(sampling.estimates(values)[0])
+            in_order(known)
+            needed = tuple(used_by(["obs"], known).items())
+            sampling = Sampling(state.wavefunction, self.sampler, needed, "obs")
+            estimated = _compiled if isinstance(estimator, Hashable) else _estimated
+            return jax.device_get(estimated(sampling, state.parameters, samples))
+
+
+def _estimated(sampling: Sampling, params: PyTree, electrons: Array) -> Any:
+    """What is logged of the first estimator, from these samples."""
+    return sampling.estimates(sampling.values(params, Samples(electrons, {})))[0]
+
+
+_compiled = jax.jit(_estimated)
+
+
+def _check_energy(
+    energy: str,
+    estimators: Mapping[str, AbstractEstimator],
+    log_psi: LogPsi,
+    params: PyTree,
+    electrons: Array,
+) -> None:
+    """Refuse an energy that is not one number for each sample."""
+
+    def values(params: PyTree, electrons: Array) -> Any:
+        return evaluate_all(used_by([energy], estimators), log_psi, params, electrons)[energy]
+
+    found = jax.eval_shape(values, params, electrons)
+    if getattr(found, "shape", None) == electrons.shape[:1]:
+        return
+    shapes = jax.tree.map(lambda part: part.shape, found)
+    raise ValueError(
+        f"energy={energy!r} must be an estimator with one number for each sample, an array of the "
+        f"shape {electrons.shape[:1]}, but {estimators[energy]!r} gives {shapes}."
+    )
 
 
 def _checked(estimators: Mapping[str, object] | None) -> Mapping[str, object]:

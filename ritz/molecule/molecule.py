@@ -183,9 +183,17 @@ def _from_file(given: str | Path) -> Atoms:
     from ase.io import read
 
     try:
-        return read(given, index=0)  # type: ignore[return-value]
+        found = read(given, index=":")
     except Exception as error:
         raise ValueError(f"{given} cannot be read as a molecule: {error!r}") from error
+    frames = found if isinstance(found, list) else [found]
+    if len(frames) != 1:
+        raise ValueError(
+            f"{given} has {len(frames)} geometries, and a molecule is one of them; write that into "
+            f"a file of its own, or give Molecule(ase.io.read({str(given)!r}, index=-1)) for the "
+            "last."
+        )
+    return frames[0]
 
 
 def _number(symbol: object) -> int:

@@ -138,13 +138,12 @@ def hartree_fock(molecule: Molecule, basis: str = "cc-pvdz") -> Orbitals:
                 f"the Hartree-Fock iteration of {molecule.name} does not converge in {basis}; give "
                 "another basis, or pretrain no orbitals (pretrain.iterations=0)."
             )
-        coefficients = field.mo_coeff
+        occupied = [c[:, n > 0] for c, n in zip(field.mo_coeff, field.mo_occ, strict=True)]
     else:
         _, vectors = field.eig((field.get_hcore(),) * 2, field.get_ovlp())
-        coefficients = vectors
+        occupied = [vectors[0][:, : molecule.n_up], vectors[1][:, : molecule.n_down]]
     centres, exponents, powers, to_functions = _primitives(mole)
-    up = to_functions @ coefficients[0][:, : molecule.n_up]
-    down = to_functions @ coefficients[1][:, : molecule.n_down]
+    up, down = (to_functions @ coefficients for coefficients in occupied)
     return Orbitals(centres, exponents, powers, np.asarray(2.0), up, down)
 
 

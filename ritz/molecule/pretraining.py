@@ -21,7 +21,7 @@ from ritz.molecule.networks.slater_network import SlaterNetwork
 from ritz.molecule.orbitals import Orbitals
 from ritz.molecule.state import ElectronState
 from ritz.molecule.walkers import default_sampler, initial_electrons
-from ritz.molecule.wavefunction import LogPsi
+from ritz.molecule.wavefunction import wave_function
 from ritz.samplers import BURNING_IN, RUNNING, AbstractSampler, SamplerState
 from ritz.updates.optimizer_step import as_transformation, optimizer_step
 from ritz.updates.schedules import check_transformation
@@ -65,7 +65,9 @@ class PretrainingKernel(Kernel):
             # A determinant over all electrons begins as the product of those of each spin.
             place = first if n_orbitals > n else 0
             whole = jnp.zeros((n, n_orbitals), target.dtype).at[:, place : place + n].set(target)
-            total = total + jnp.sum(jnp.mean((matrices - whole) ** 2, axis=0))
+            apart = matrices - whole
+            squares = jnp.real(apart * jnp.conj(apart))  # with a derivative at 0, unlike |.|
+            total = total + jnp.sum(jnp.mean(squares, axis=0))
             first += n
         return total
 
@@ -75,6 +77,7 @@ class PretrainingKernel(Kernel):
             return jnp.mean(jax.vmap(self._distance, in_axes=(None, 0))(params, batch.electrons))
 
         loss, update = jax.value_and_grad(mean)(carry.params)
+        update = jax.tree.map(jnp.conj, update)  # the steepest descent of complex parameters
         return carry, Proposal(loss.astype(float), update, dict(batch.drawing))
 
     @override
@@ -156,8 +159,9 @@ class Pretraining(OwnPrecision):
             kernel = PretrainingKernel(self.orbitals, network, self.sampler, self.optimizer)
             sampler_state = self.sampler.init(of_walkers, kernel._log_psi, (), walkers)
             self.optimizer_state = check_transformation("optimizer", self.optimizer, params)
+            log_psi = wave_function(network, params, molecule.n_electrons, dtype)
         self._kernel = kernel
-        super().__init__(ElectronState(molecule, LogPsi(network), params, sampler_state))
+        super().__init__(ElectronState(molecule, log_psi, params, sampler_state))
         self._batch: Samples | None = None
 
     @property

@@ -1,6 +1,7 @@
 """Wave functions of electrons in the form that samplers and estimators take."""
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -11,6 +12,8 @@ from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.driver.signatures import suggests_fields
 from ritz.full_precision import in_full_precision
+
+_logger = logging.getLogger(__name__)
 
 Psi: TypeAlias = Callable[[PyTree, Float[Array, "n_electrons 3"]], tuple[Array, Array]]
 """`(params, electrons) -> (sign, log |psi|)`, for one configuration; sign may be a phase."""
@@ -28,6 +31,11 @@ class LogPsi:
 
     psi: nn.Module | Psi
     is_complex: bool = False
+
+    @property
+    def one_particle(self) -> Any:
+        """The `OneParticleUpdate` of `psi`, if it has one as its attribute of this name."""
+        return getattr(self.psi, "one_particle", None)
 
     def one(self, params: PyTree, electrons: Float[Array, "n_electrons 3"]) -> tuple[Array, Array]:
         """Sign and log |psi| of one configuration."""
@@ -57,6 +65,8 @@ class LogPsi:
 def wave_function(psi: nn.Module | Psi, params: PyTree, n_electrons: int, dtype: str) -> LogPsi:
     """The wave function `psi`, checked on one configuration.
 
+    A single-precision one is warned of where coordinates are in double precision.
+
     Args:
         psi: A flax module or a function, see `LogPsi`.
         params: Its parameters.
@@ -83,4 +93,11 @@ def wave_function(psi: nn.Module | Psi, params: PyTree, n_electrons: int, dtype:
         )
     if jnp.issubdtype(found[1].dtype, jnp.complexfloating):
         raise TypeError("wavefunction must return log |psi| as a real number, beside its sign.")
+    if dtype == "float64" and found[1].dtype != jnp.float64:
+        name = type(psi).__name__ if isinstance(psi, nn.Module) else "the function"
+        line = f"; give it the type too: {name}(molecule, dtype=jnp.float64)"
+        _logger.warning(
+            "The coordinates are float64, but %s computes in %s%s.", name, found[1].dtype,
+            line if isinstance(psi, nn.Module) else "",
+        )  # fmt: skip
     return LogPsi(psi, jnp.issubdtype(found[0].dtype, jnp.complexfloating))

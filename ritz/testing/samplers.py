@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from ritz.samplers import FIXED, AbstractSampler, SamplerState
@@ -10,6 +11,8 @@ from ritz.samplers import FIXED, AbstractSampler, SamplerState
 _WALKERS = 4096
 _MOST = 4.5
 """Standard errors by which a mean may be off."""
+_TOGETHER = 0.99
+"""Share of walkers that are alike on one and on several devices; rounding may turn a choice."""
 
 
 def _log_psi(params: PyTree, positions: Array) -> Array:
@@ -31,7 +34,8 @@ def check_sampler(sampler: AbstractSampler) -> None:
     It must be hashable, keep the structure of its state, repeat itself from the same state, work
     inside of compiled loops, move its walkers, and keep the density |psi|^2: walkers that are
     drawn from it independently must stay so, whatever the width, which detailed balance ensures.
-    The width must follow the acceptance where it may, and stay where it is fixed.
+    The width must follow the acceptance where it may, and stay where it is fixed. Where there are
+    several devices, walkers shared out over them must go where those on one device do.
 
     Args:
         sampler: The sampler.
@@ -61,6 +65,16 @@ def check_sampler(sampler: AbstractSampler) -> None:
     assert moved > 0.5, f"{sampler} moved only {moved:.0%} of its walkers in four samples"
     assert np.all((acceptance >= 0) & (acceptance <= 1)), "acceptance is no fraction"
     assert last.width == first.width, f"{sampler} changed a width that was fixed"
+    if len(jax.devices()) > 1:
+        shared, _ = repeated(_shared_out(first))
+        together = np.isclose(shared.positions, last.positions, atol=1e-4).all(axis=(1, 2))
+        assert together.mean() > _TOGETHER, (
+            f"{sampler} moves only {together.mean():.0%} of its walkers alike when they are shared "
+            f"out over {len(jax.devices())} devices"
+        )
+        assert not shared.positions.sharding.is_fully_replicated, (
+            f"{sampler} gathers walkers that are shared out over devices"
+        )
     for width in (0.3, 1.0):
         state = first._replace(width=jnp.asarray(width, first.width.dtype))
         _check_density(sampler, np.asarray(repeated(state)[0].positions, float))
@@ -70,6 +84,18 @@ def check_sampler(sampler: AbstractSampler) -> None:
         assert (adapted > state.width) == grows, (
             f"{sampler} made a width of {width} into {adapted}, away from its target acceptance"
         )
+
+
+def _shared_out(state: SamplerState) -> SamplerState:
+    """The state with its walkers on all devices, and everything else on each of them."""
+    mesh = Mesh(jax.devices(), ("walkers",))
+
+    def placed(leaf: Array) -> Array:
+        of_walkers = leaf.ndim > 0 and leaf.shape[0] == _WALKERS
+        axes = PartitionSpec("walkers") if of_walkers else PartitionSpec()
+        return jax.device_put(leaf, NamedSharding(mesh, axes))
+
+    return jax.tree.map(placed, state)
 
 
 def _check_density(sampler: AbstractSampler, positions: np.ndarray) -> None:

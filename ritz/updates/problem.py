@@ -132,17 +132,20 @@ class Problem:
         )
 
     def gradient(self) -> PyTree:
-        """The gradient of the loss, from one vector-Jacobian product.
+        """The gradient of the loss, from one vector-Jacobian product of each chunk of samples.
 
         For real parameters the derivatives, 2 Re <O* (E - <E>)>; for complex ones twice the
         derivatives by their conjugates, 2 <O* (E - <E>)>, as in NetKet: the steepest descent.
         """
         cotangent = jax.lax.stop_gradient(2 * self.probabilities * jnp.conj(self.local_losses))
 
-        def surrogate(params: PyTree) -> Array:
-            return jnp.sum((cotangent * self.log_psi(params, self.samples)).real)
+        def part(samples: PyTree, cotangent: Array) -> PyTree:
+            def surrogate(params: PyTree) -> Array:
+                return jnp.sum((cotangent * self.log_psi(params, samples)).real)
 
-        gradient = jax.grad(surrogate)(self.params)
+            return jax.grad(surrogate)(self.params)
+
+        gradient = _summed(part, (self.samples, cotangent), self.chunk_size)
         return jax.tree.map(jnp.conj, gradient)
 
     def to_parameters(self, vector: Inexact[Array, " n_parameters"]) -> PyTree:
@@ -154,6 +157,25 @@ class Problem:
     def to_vector(self, tree: PyTree) -> Inexact[Array, " n_parameters"]:
         """A tree like the parameters as a vector; the inverse of `to_parameters`."""
         return realify(self.params, self.mode).flatten(tree)
+
+
+def _summed(
+    part: Callable[..., PyTree], samples: tuple[PyTree, ...], chunk_size: int | None
+) -> PyTree:
+    """The sum of what `part` gives of chunks of samples, one chunk after another."""
+    n_samples = len(jax.tree.leaves(samples)[0])
+    if chunk_size is None or chunk_size >= n_samples:
+        return part(*samples)
+    first = n_samples % chunk_size or chunk_size
+
+    def chunks(leaf: Array) -> Array:
+        return leaf[first:].reshape(-1, chunk_size, *leaf.shape[1:])
+
+    def add(total: PyTree, chunk: tuple[PyTree, ...]) -> tuple[PyTree, None]:
+        return jax.tree.map(jnp.add, total, part(*chunk)), None
+
+    begin = part(*jax.tree.map(lambda leaf: leaf[:first], samples))
+    return jax.lax.scan(add, begin, jax.tree.map(chunks, samples))[0]
 
 
 def default_mode(log_psi: LogPsi, params: PyTree, samples: PyTree) -> str:

@@ -102,3 +102,18 @@ def test_moments_of_chains_are_those_of_all_their_values():
     assert int(moments.count) == 12
     np.testing.assert_allclose(moments.mean, values.mean(axis=1))
     np.testing.assert_allclose(moments.m2, 12 * values.var(axis=1))
+
+
+@pytest.mark.parametrize("method", ["mean_absolute_deviation", "median_absolute_deviation"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_leaves_the_clipping_of_the_others_as_it_is(method, bad):
+    losses = jnp.asarray([0.0, 1, 2, 3, 100])
+    clip = LossAndGrad(method, 2.0).clipped
+    wanted, n_wanted = clip(losses)
+    assert n_wanted == 1
+    for turn in (1, 1 + 1j):
+        wanted, n_wanted = clip(losses * turn)
+        found, n = clip(jnp.append(losses * turn, bad))
+        np.testing.assert_allclose(found[:-1], wanted)
+        assert n == n_wanted and np.array_equal(found[-1:].real, [bad], equal_nan=True)
+    assert not np.any(np.isfinite(clip(jnp.full(3, bad))[0]))

@@ -15,6 +15,8 @@ from ritz.loggers import RuntimeLog
 from ritz.molecule import VMC, Evaluation, FermiNet, Molecule
 from ritz.molecule.orbitals import slater_orbitals
 from ritz.molecule.pretraining import Pretraining
+from ritz.samplers import MALA, Metropolis, OneParticle
+from ritz.testing import check_sampler
 from ritz.updates import Gradient
 from ritz.updates.score_map import factored_layers
 
@@ -75,6 +77,8 @@ def hydrogen(n_walkers=N_WALKERS):
 def on_two_devices():
     """What else has to hold where there are two."""
     assert len(jax.devices()) == 2
+    for sampler in (Metropolis(), OneParticle(), MALA()):
+        check_sampler(sampler)
     with pytest.raises(ValueError, match="n_walkers=15 cannot be .* over 2 devices; give 16, for"):
         hydrogen(n_walkers=15)
     ends = []

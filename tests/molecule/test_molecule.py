@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule as ase_molecule
+from ase.io import read, write
 from ase.units import Bohr
 
 from ritz.molecule import Molecule
@@ -104,3 +105,14 @@ def test_walkers_begin_shared_out_over_the_nuclei():
         molecule = Molecule(name, charge=charge, spin=spin)
         assert initial_electrons(molecule, 3).shape == (3, molecule.n_electrons, 3)
     assert np.array_equal(initial_electrons(water, 2, 5), initial_electrons(water, 2, 5))
+
+
+def test_a_file_with_several_geometries_is_refused(tmp_path):
+    frames = [Atoms("H2", [(0, 0, 0), (0, 0, z)]) for z in (0.7, 0.75, 0.8)]
+    write(tmp_path / "path.xyz", frames)
+    with pytest.raises(
+        ValueError, match=r"has 3 geometries, .*path.xyz', index=-1\)\) for the last"
+    ):
+        Molecule(tmp_path / "path.xyz")
+    last = Molecule(read(tmp_path / "path.xyz", index=-1))
+    assert last.positions[1][2] == pytest.approx(0.8 / Bohr)

@@ -94,3 +94,45 @@ def test_pretraining_refuses_what_has_no_orbitals():
         Pretraining(molecule, lambda p, x: (1.0, 0.0), orbitals_of(molecule, "slater"))
     with pytest.raises(ValueError, match="orbitals are for 1 electrons with spin up and 1"):
         Pretraining(Molecule("Li"), FermiNet(Molecule("Li")), orbitals_of(molecule, "slater"))
+
+
+def test_occupied_orbitals_are_those_with_electrons(monkeypatch):
+    """A second-order iteration may end with orbitals that are not sorted."""
+    from pyscf import scf
+
+    class Unsorted(scf.uhf.UHF):
+        def kernel(self, *args, **settings):
+            energy = super().kernel(*args, **settings)
+            self.mo_coeff = np.asarray(self.mo_coeff)[:, :, ::-1]
+            self.mo_occ = np.asarray(self.mo_occ)[:, ::-1]
+            return energy
+
+    molecule, x = Molecule("Li"), np.random.default_rng(0).normal(size=(3, 3))
+    with jax.enable_x64(True):
+        wanted = hartree_fock(molecule, "sto-3g").sign_and_log(x)[1]
+        monkeypatch.setattr(scf, "UHF", Unsorted)
+        found = hartree_fock(molecule, "sto-3g").sign_and_log(x)[1]
+    np.testing.assert_allclose(found, wanted)
+
+
+class Turned(FermiNet):
+    """A Fermi net with a complex factor, whose phase is a parameter."""
+
+    def make_layers(self):
+        super().make_layers()
+        self.factor = self.param("factor", lambda _: jnp.exp(jnp.asarray(2.0j)))
+
+    def _orbitals(self, electrons, features):
+        return [self.factor * part for part in super()._orbitals(electrons, features)]
+
+
+def test_complex_orbitals_come_close_to_real_ones():
+    molecule = Molecule("He")
+    network = Turned(molecule, hidden=((8, 4),), n_determinants=1)
+    orbitals = orbitals_of(molecule, "slater")
+    driver = Pretraining(molecule, network, orbitals, optax.adam(3e-2), n_walkers=32)
+    log = RuntimeLog()
+    driver.run(150, out=log, show_progress=False)
+    loss = log.data["loss"].values
+    assert np.all(np.isreal(loss)) and np.mean(loss[-10:]) < 0.05 * loss[0]
+    assert driver.state.wavefunction.is_complex

@@ -1,5 +1,7 @@
 """Networks are antisymmetric, have exact cusps, and their Laplacian is that of the Hessian."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -241,3 +243,41 @@ def test_sums_of_determinants(n):
 def test_a_network_without_features_is_told():
     with pytest.raises(NotImplementedError, match="SlaterNetwork must define electron_features"):
         SlaterNetwork(Molecule("H")).init(jax.random.key(0), jnp.ones((1, 3)))
+
+
+@pytest.mark.parametrize(("kind", "settings", "told"), [
+    (FermiNet, {"hidden": [[0, 0]]}, "a width in hidden must be a whole number of at least 1"),
+    (FermiNet, {"hidden": [[8, 4.5]]}, "a width in hidden must be a whole number of at least 1"),
+    (FermiNet, {"hidden": []}, r"hidden takes the widths .* such as \[\[256, 32\], .*but \[\]"),
+    (FermiNet, {"hidden": [8, 4]}, r"hidden takes the widths of the two streams"),
+    (FermiNet, {"hidden": 8}, r"hidden takes the widths of the two streams"),
+    (FermiNet, {"n_exponents": 0}, "n_exponents must be a whole number of at least 1"),
+    (Psiformer, {"n_layers": 0}, "n_layers must be a whole number of at least 1"),
+    (Psiformer, {"n_heads": 0}, "n_heads must be a whole number of at least 1"),
+    (Psiformer, {"head_width": 0}, "head_width must be a whole number of at least 1"),
+])  # fmt: skip
+def test_sizes_of_networks_are_checked(kind, settings, told):
+    with pytest.raises(ValueError, match=told):
+        kind(Molecule("He"), **settings).init(jax.random.key(0), jnp.ones((2, 3)))
+
+
+def test_the_number_of_exponents_is_a_setting_of_the_network():
+    for settings, n in (({}, 8), ({"n_exponents": 3}, 3)):
+        network = FermiNet(
+            Molecule("LiH"), hidden=((4, 2),), envelope="bottleneck", **SMALL, **settings
+        )
+        log_psi, params = made(network)
+        assert params["envelopes_0"]["sigma"].shape == (2, n)
+        assert np.isfinite(log_psi(params, jax.random.normal(jax.random.key(1), (1, 4, 3))))
+
+
+def test_sparse_derivatives_of_picked_coordinates_are_dense():
+    def psi(params, x):
+        return jnp.sign(x[0, 2]), jnp.log(jnp.abs(x[0, 2])) - jnp.linalg.norm(x)
+
+    x = jax.random.normal(jax.random.key(0), (3, 2, 3))
+    sparse, dense = (
+        jax.jit(functools.partial(Kinetic(method).evaluate, LogPsi(psi), {}, values={}))(x)
+        for method in ("sparse", "dense")
+    )
+    np.testing.assert_allclose(sparse, dense, rtol=1e-12)

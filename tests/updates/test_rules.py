@@ -116,14 +116,19 @@ def test_scores_and_residuals_are_what_they_say(mode, weights):
 @pytest.mark.parametrize("chunk_size", [1, 5, 24, 100])
 def test_chunks_change_nothing(mode, chunk_size):
     problem = small_problem(mode)
+    longest = []
+
+    def log_psi(params, samples):
+        longest.append(len(samples))
+        return problem.log_psi(params, samples)
+
     chunked = Problem(
-        problem.log_psi,
-        problem.params,
-        problem.samples,
-        problem.losses,
-        mode=mode,
-        chunk_size=chunk_size,
+        log_psi, problem.params, problem.samples, problem.losses, mode=mode, chunk_size=chunk_size
     )
+    gradient = jax.jit(chunked.gradient)()
+    assert max(longest) == min(chunk_size, problem.n_samples)
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(problem.gradient()), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(scores_of(chunked), scores_of(problem), rtol=1e-12, atol=1e-13)
 
 

@@ -1,5 +1,6 @@
 """The kinetic energy, by the forward Laplacian."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 
@@ -31,6 +32,7 @@ class Kinetic(AbstractEstimator):
     Args:
         method: "dense" or "sparse" derivatives of the forward Laplacian, "auto" for one of them by
             the number of electrons, or "hessian" for a trace of second derivatives, as a check.
+            Functions that pick coordinates by index have dense ones always.
         chunk_size: Number of walkers treated at once; None for all.
 
     Raises:
@@ -84,6 +86,19 @@ class Kinetic(AbstractEstimator):
             value = jax.grad(lambda x: function(x.reshape(electrons.shape)))
             return value(flat), jnp.trace(jax.jacfwd(value)(flat))
         sparse = self.method == "sparse" or (self.method == "auto" and len(electrons) >= _MANY)
-        made = folx.forward_laplacian(function, sparsity_threshold=6 if sparse else 0)
-        found = made(electrons)
-        return found.jacobian.dense_array.ravel(), found.laplacian
+        if sparse:
+            # Places of coordinates that are picked by index are unknown while JAX compiles.
+            with contextlib.suppress(jax.errors.ConcretizationTypeError):
+                return _forward(function, electrons, 6)
+        return _forward(function, electrons, 0)
+
+
+def _forward(
+    function: Callable[[Array], Array],
+    electrons: Float[Array, "n_electrons 3"],
+    sparsity_threshold: int,
+) -> tuple[Array, Array]:
+    """Gradient and forward Laplacian; derivatives are dense for a threshold of 0."""
+    made = folx.forward_laplacian(function, sparsity_threshold=sparsity_threshold)
+    found = made(electrons)
+    return found.jacobian.dense_array.ravel(), found.laplacian

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
 from ritz.driver.signatures import suggests_fields
-from ritz.estimators.base import AbstractEstimator, LogPsi, Values
+from ritz.estimators.base import AbstractEstimator, LogPsi, Values, in_double
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.features import norm
 
@@ -21,6 +21,10 @@ _SHORTEST = 1e-6
 @dataclasses.dataclass(frozen=True)
 class Potential(AbstractEstimator):
     """Coulomb energy of electrons and nuclei, in hartree.
+
+    Distances have the precision of the coordinates, as those in the wave function, whose kinetic
+    energy cancels the poles; their inverses are added up in double precision, where JAX is set to
+    allow it.
 
     Args:
         molecule: The molecule.
@@ -38,10 +42,10 @@ class Potential(AbstractEstimator):
     ) -> Float[Array, " n_samples"]:
         molecule, number = self.molecule, samples.dtype
         nuclei = jnp.asarray(molecule.coordinates, number)
-        charges = jnp.asarray(molecule.charges, number)
-        to_nuclei = norm(samples[:, :, None] - nuclei)
+        to_nuclei = in_double(norm(samples[:, :, None] - nuclei))
+        charges = jnp.asarray(molecule.charges, to_nuclei.dtype)
         energy = -jnp.sum(charges / jnp.maximum(to_nuclei, _SHORTEST), axis=(1, 2))
         first, second = np.triu_indices(samples.shape[1], 1)
-        between = norm(samples[:, first] - samples[:, second])
+        between = in_double(norm(samples[:, first] - samples[:, second]))
         energy = energy + jnp.sum(1 / jnp.maximum(between, _SHORTEST), axis=1)
-        return energy + jnp.asarray(molecule.nuclear_repulsion, number)
+        return energy + jnp.asarray(molecule.nuclear_repulsion, energy.dtype)

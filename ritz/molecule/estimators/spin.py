@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.checks import check_count
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, Values
 from ritz.estimators.base import LogPsi as AnyLogPsi
 from ritz.molecule.wavefunction import LogPsi
+from ritz.wording import counted
 
 
 @suggests_fields
@@ -27,10 +29,17 @@ class SpinSquared(AbstractEstimator):
     Args:
         n_up: Number of electrons with spin up.
         n_down: Number of electrons with spin down.
+
+    Raises:
+        ValueError: If these are no numbers of electrons, or others than the samples have.
     """
 
     n_up: int
     n_down: int
+
+    def __post_init__(self) -> None:
+        check_count("n_up", self.n_up, 0)
+        check_count("n_down", self.n_down, 0)
 
     @override
     def evaluate(
@@ -40,6 +49,12 @@ class SpinSquared(AbstractEstimator):
             raise TypeError(
                 "SpinSquared needs the sign of psi, which a function log psi of real numbers does "
                 f"not tell; it takes a ritz.molecule.LogPsi, but got {log_psi!r}."
+            )
+        n_electrons = samples.shape[1]
+        if self.n_up + self.n_down != n_electrons:
+            raise ValueError(
+                f"{self} is for {counted(self.n_up + self.n_down, 'electron')}, but the samples "
+                f"have {n_electrons}; give SpinSquared(molecule.n_up, molecule.n_down)."
             )
         s_z = (self.n_up - self.n_down) / 2
         constant = s_z * (s_z + 1) + self.n_down

@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 from typing_extensions import override
 
+from ritz.checks import check_count
 from ritz.molecule.networks.features import nucleus_features, pair_features
 from ritz.molecule.networks.slater_network import SlaterNetwork, mean_by_spin
 
@@ -41,6 +42,17 @@ class _Mixing(nn.Module):
         return found + dense("shared", False)(shared) if shared.size else found
 
 
+def _pairs(hidden: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    """The widths of both streams in each layer, checked."""
+    is_listed = isinstance(hidden, Sequence) and len(hidden) > 0
+    if not is_listed or any(not isinstance(p, Sequence) or len(p) != 2 for p in hidden):
+        raise ValueError(
+            "hidden takes the widths of the two streams in each layer, such as [[256, 32], "
+            f"[256, 32]], but {hidden!r} was given."
+        )
+    return tuple(tuple(check_count("a width in hidden", n, 1) for n in pair) for pair in hidden)
+
+
 class FermiNet(SlaterNetwork):
     """The Fermi net (Pfau, Spencer, Matthews and Foulkes, Phys. Rev. Research 2, 033429, 2020).
 
@@ -52,8 +64,12 @@ class FermiNet(SlaterNetwork):
     """Widths of the two streams in each layer."""
 
     def __post_init__(self) -> None:
-        """Make the widths hashable, as lists in YAML are not."""
-        object.__setattr__(self, "hidden", tuple(tuple(pair) for pair in self.hidden))
+        """Make the widths hashable, as lists in YAML are not.
+
+        Raises:
+            ValueError: If they are no pairs of positive numbers.
+        """
+        object.__setattr__(self, "hidden", _pairs(self.hidden))
         super().__post_init__()
 
     @override

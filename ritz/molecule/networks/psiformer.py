@@ -7,6 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 from typing_extensions import override
 
+from ritz.checks import check_count
 from ritz.molecule.networks.features import nucleus_features
 from ritz.molecule.networks.slater_network import SlaterNetwork, spins
 
@@ -54,6 +55,8 @@ class Psiformer(SlaterNetwork):
 
     @override
     def make_layers(self) -> None:
+        for name in ("n_layers", "n_heads", "head_width"):
+            check_count(name, getattr(self, name), 1)
         width = self.n_heads * self.head_width
 
         def dense(use_bias: bool) -> nn.Dense:

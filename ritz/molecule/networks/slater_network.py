@@ -44,6 +44,8 @@ class SlaterNetwork(nn.Module):
     """Whether the factors of the cusps are there."""
     dtype: np.dtype | type = jnp.float32
     """Type of the numbers."""
+    n_exponents: int = 8
+    """Number of exponentials for each nucleus in the envelope "bottleneck"."""
 
     def setup(self) -> None:
         """Make the layers that all networks share.
@@ -53,7 +55,7 @@ class SlaterNetwork(nn.Module):
         """
         check_count("n_determinants", self.n_determinants, 1)
         check_choice("envelope", self.envelope, ENVELOPES)
-        kind = IsotropicEnvelope if self.envelope == "isotropic" else BottleneckEnvelope
+        check_count("n_exponents", self.n_exponents, 1)
         charges = self.molecule.charges
         heads, envelopes = [], []
         for places, n_orbitals in self._groups():
@@ -67,7 +69,11 @@ class SlaterNetwork(nn.Module):
                 )
             )
             shells = tuple(self._shells(n_orbitals)) * self.n_determinants
-            envelopes.append(kind(charges, shells, dtype=self.dtype))
+            if self.envelope == "isotropic":
+                made = IsotropicEnvelope(charges, shells, dtype=self.dtype)
+            else:
+                made = BottleneckEnvelope(charges, shells, self.n_exponents, dtype=self.dtype)
+            envelopes.append(made)
         self.heads, self.envelopes = heads, envelopes
         self.nuclear_cusp = NuclearCusp(charges, self.dtype) if self.cusps else None
         self.electron_cusp = ElectronCusp(self.molecule.n_up, self.dtype) if self.cusps else None
