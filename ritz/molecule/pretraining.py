@@ -13,8 +13,9 @@ from typing_extensions import override
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
 from ritz.driver.carried_scale import CarriedScale, scale_array
+from ritz.driver.hooks import HookList
 from ritz.driver.signatures import suggests_names
-from ritz.molecule.driver import first_parameters, host_seed, shared_out
+from ritz.molecule.driver import first_parameters, host_seed, on_all_devices, shared_out
 from ritz.molecule.kernel import Samples, burnt_in
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.slater_network import SlaterNetwork
@@ -190,6 +191,12 @@ class Pretraining(OwnPrecision):
     @batch.setter
     def batch(self, batch: Samples | None) -> None:
         self._batch = batch
+
+    @override
+    def begin_step(self, hooks: HookList) -> None:
+        if self._replay is None:
+            self.carry = on_all_devices(self.carry)
+        super().begin_step(hooks)
 
     def burn_in(self, n_steps: int) -> None:
         """Draw the samples of `n_steps` steps and throw them away; the width adapts fast."""
