@@ -59,7 +59,7 @@ def test_other_states_than_those_of_the_library_have_no_reference():
     (H2, {"unit": "nm"}, "unit must be 'bohr' or 'angstrom', but 'nm' was given"),
     ("H2", {"unit": "bohr"}, "the library has H2 with its unit; leave it out"),
     ([H2[0], H2[0]], {"unit": "bohr"}, r"atoms 0 \(H\) and 1 \(H\) are on top of each other"),
-    ("H", {"charge": 1}, "charge=1 leaves no electrons: H has 1 when it is neutral"),
+    ("H", {"charge": 1}, "charge=1 leaves no electrons; the largest charge of H is 0"),
     ("Li", {"spin": 0}, "spin=0 is impossible: it is n_up - n_down, and the 3 electrons of Li "
      "have an odd one from -3 to 3, such as spin=1"),
     ("He", {"spin": 4}, "spin=4 is impossible"),
