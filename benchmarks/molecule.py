@@ -58,9 +58,9 @@ def hydrogen() -> VMC:
 
 
 CASES: dict[str, tuple[Callable[[], VMC], int, bool, str, float]] = {
-    "He, 3 x 64/16, 4 determinants, SPRING": (helium, 60, False, "0.22 (KFAC), 0.33 (SR)", 0.10),
-    "H2, 4 x 256/32, 16 determinants, Adam": (hydrogen_molecule, 12, False, "1.69-1.89", 0.25),
-    "H, 16 walkers, three loggers": (hydrogen, 4000, True, "0.0075", 1e-4),
+    "He, 3 x 64/16, 4 determinants, SPRING": (helium, 60, False, "0.135 (KFAC), 0.332 (SR)", 0.10),
+    "H2, 4 x 256/32, 16 determinants, Adam": (hydrogen_molecule, 12, False, "1.39", 0.25),
+    "H, 16 walkers, three loggers": (hydrogen, 4000, True, "0.0051", 1e-4),
 }
 """Maker, steps, whether loggers are attached, JaQMC's CPU seconds a step, and the target."""
 
