@@ -42,9 +42,10 @@ def result_text(path: Path, manifest: Settings, view: RunView, step: int) -> str
     """The loss in the summary, where it is the result of all steps so far, as of an evaluation."""
     quantity = view.quantity(str((manifest["loss"] or {}).get("name")))
     result = read_summary(path.parent.parent).get(path.name)
-    if not isinstance(result, dict) or not quantity.label or result.get("steps") != step:
+    key = quantity.label or quantity.name
+    if not isinstance(result, dict) or key not in result or result.get("steps") != step:
         return None
-    value, error, mark = (result.get(name) for name in (quantity.label, "error", "suspect"))
+    value, error, mark = (result.get(name) for name in (key, "error", "suspect"))
     return _loss_text(quantity, value, error, mark if isinstance(mark, str) else None)
 
 

@@ -61,7 +61,9 @@ def test_the_status_of_a_run(trained, capsys):
     assert main(["status", str(trained)]) == 0
     said = capsys.readouterr().out
     assert re.search(r"train\n +step +6 of 6\n +energy +-[\d.]+ \+- [\d.]+ hartree\n", said), said
-    assert re.search(r"evaluate\n +step +12 of 12\n +energy +-[\d.]+ ", said)
+    shown = re.search(r"evaluate\n +step +12 of 12\n +energy +(-[\d.]+) ", said)
+    result = json.loads((trained / "summary.json").read_text())["energy"]
+    assert shown is not None and float(shown[1]) == pytest.approx(result, rel=1e-6)
     assert "acceptance" in said
     assert main(["plot", str(trained), "-o", "a.svg"]) == 0
     assert "reference -1.17448" in Path("a.svg").read_text()  # estimates are not called exact
