@@ -161,20 +161,20 @@ def expectation(state: Any, observable: object, fullsum: bool) -> PyTree:
         state = nk.vqs.FullSumState(
             hilbert, state.model, variables=state.variables, chunk_size=state.chunk_size
         )
-    found = observable_of(observable, state.hilbert)
-    if not isinstance(found, Given):
+    if isinstance(observable, AbstractObservable):  # NetKet needs no JAX form of it
         return state.expect(observable)
+    estimator = observable_of(observable, state.hilbert).estimator
     model_state = state.model_state or {}
 
     def log_psi(params: PyTree, x: Array) -> Array:
         return state._apply_fun({"params": params, **model_state}, x)
 
-    one = {"obs": found.estimator}
+    one = {"obs": estimator}
     if isinstance(state, nk.vqs.MCState):
         samples: Any = state.samples
         flat = samples.reshape(-1, samples.shape[-1])
         values = evaluate_all(one, log_psi, state.parameters, flat)["obs"]
-        return statistics_of(found.estimator, values, samples.shape[:-1])[0]
+        return statistics_of(estimator, values, samples.shape[:-1])[0]
     states, psi = jnp.asarray(state.hilbert.all_states()), state.to_array()
     values = evaluate_all(one, log_psi, state.parameters, states)["obs"]
-    return found.estimator.finalize(found.estimator.reduce(in_double(values), jnp.abs(psi) ** 2))
+    return estimator.finalize(estimator.reduce(in_double(values), jnp.abs(psi) ** 2))

@@ -9,7 +9,7 @@ import optax
 from netket.operator import AbstractOperator
 from typing_extensions import override
 
-from ritz.driver.carried_scale import CarriedScale, scale_array
+from ritz.driver.blocks.carried_scale import CarriedScale, scale_array
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
-from ritz.driver.carried_scale import CarriedScale, scale_array
+from ritz.driver.blocks.carried_scale import CarriedScale, scale_array
 from ritz.driver.hooks import HookList
 from ritz.driver.signatures import suggests_names
 from ritz.molecule.driver import first_parameters, host_seed, on_all_devices, shared_out

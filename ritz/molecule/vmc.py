@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
-from ritz.driver.carried_scale import CarriedScale, scale_array
+from ritz.driver.blocks.carried_scale import CarriedScale, scale_array
 from ritz.driver.signatures import suggests_names
 from ritz.estimators.clipping import LossAndGrad
 from ritz.molecule.driver import ENERGY, MoleculeDriver

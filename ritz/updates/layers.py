@@ -51,7 +51,7 @@ class _Call:
 def dense_layers(
     log_psi: LogPsi, params: PyTree, sample: PyTree, worthwhile: Callable[[DenseLayer, int], bool]
 ) -> tuple[DenseLayer, ...]:
-    """The dense layers of a model, for `with_factors`.
+    """The dense layers of a model, for `with_shifts`.
 
     Args:
         log_psi: `(params, samples) -> log psi`.

@@ -35,15 +35,15 @@ class DenseScores(NamedTuple):
     rows: Rows
 
     def gram(self) -> Inexact[Array, "n_rows n_rows"]:
-        """O O^+."""
+        """The Gram matrix O O^+ of the scores: products of the rows of each pair of samples."""
         return materialised(gram(self.rows))  # else XLA multiplies in the precision of what follows
 
     def times(self, vector: Inexact[Array, " n_parameters"]) -> Inexact[Array, " n_rows"]:
-        """O v."""
+        """The product O v: how log psi of each sample changes along a direction v."""
         return self.rows @ vector.astype(self.rows.dtype)
 
     def adjoint_times(self, vector: Inexact[Array, " n_rows"]) -> Inexact[Array, " n_parameters"]:
-        """O^+ x."""
+        """The product O^+ x: the sum of the scores of all samples, weighted by x."""
         # The same as rows.conj().T @ vector, which walks through memory across the rows.
         return jnp.conj(jnp.conj(vector.astype(self.rows.dtype)) @ self.rows)
 
@@ -122,7 +122,7 @@ class FactoredScores(NamedTuple):
         return rows - roots @ (roots.T @ rows)
 
     def gram(self) -> Inexact[Array, "n_rows n_rows"]:
-        """O O^+."""
+        """The Gram matrix O O^+ of the scores: products of the rows of each pair of samples."""
         total = materialised(sum(factors.gram() for factors in self.factors) + self.rest.gram())
         roots = removed_by_centring(self.roots, total)
         of_means = roots.T @ total
@@ -130,7 +130,7 @@ class FactoredScores(NamedTuple):
         return materialised(total - roots @ half - half.conj().T @ roots.T)
 
     def times(self, vector: Inexact[Array, " n_parameters"]) -> Inexact[Array, " n_rows"]:
-        """O v."""
+        """The product O v: how log psi of each sample changes along a direction v."""
         form = realify(self.params, self.mode)
         leaves = jax.tree.leaves(form.restore(vector.astype(self._dtype)))
         found: Any = 0
@@ -143,7 +143,7 @@ class FactoredScores(NamedTuple):
         return self._centred(found) + self.rest.times(realify(rest, self.mode).flatten(rest))
 
     def adjoint_times(self, vector: Inexact[Array, " n_rows"]) -> Inexact[Array, " n_parameters"]:
-        """O^+ x."""
+        """The product O^+ x: the sum of the scores of all samples, weighted by x."""
         leaves, structure = jax.tree.flatten(self.params)
         centred = self._centred(vector)
         for layer, factors in zip(self.layers, self.factors, strict=True):

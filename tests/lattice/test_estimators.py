@@ -76,3 +76,14 @@ def test_evaluations_know_the_chains_of_estimators():
     assert moments["m"].count == 24 and moments["m"].mean.shape == (8,)
     np.testing.assert_allclose(np.mean(moments["m"].mean), np.mean(log["m"]["Mean"]), atol=1e-12)
     assert log["all"]["Mean"].shape == (3, N_SITES)
+
+
+def test_single_estimates_of_operators_need_no_jax_form(monkeypatch):
+    driver = vmc()
+    expected = driver.estimate(ISING).mean
+
+    def refuse(*_):
+        raise TypeError("no JAX form")
+
+    monkeypatch.setattr("ritz.lattice.estimators.traceable", refuse)
+    assert driver.estimate(ISING).mean == expected
