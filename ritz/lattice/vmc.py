@@ -9,12 +9,12 @@ import optax
 from netket.operator import AbstractOperator
 from typing_extensions import override
 
-from ritz.driver.blocks.carried_scale import CarriedScale, scale_array
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.space import some_states
 from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
+from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.claimed_mode import check_mode
 from ritz.updates.optimizer_step import as_transformation
 from ritz.updates.problem import MODES, default_mode

@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
-from ritz.driver.blocks.carried_scale import CarriedScale, scale_array
 from ritz.driver.hooks import HookList
 from ritz.driver.signatures import suggests_names
 from ritz.molecule.driver import first_parameters, host_seed, on_all_devices, shared_out
@@ -24,6 +23,7 @@ from ritz.molecule.state import ElectronState
 from ritz.molecule.walkers import default_sampler, initial_electrons
 from ritz.molecule.wavefunction import wave_function
 from ritz.samplers import BURNING_IN, RUNNING, AbstractSampler, SamplerState
+from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.optimizer_step import as_transformation, optimizer_step
 from ritz.updates.schedules import check_transformation
 

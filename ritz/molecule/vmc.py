@@ -10,7 +10,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
-from ritz.driver.blocks.carried_scale import CarriedScale, scale_array
 from ritz.driver.signatures import suggests_names
 from ritz.estimators.clipping import LossAndGrad
 from ritz.molecule.driver import ENERGY, MoleculeDriver
@@ -20,6 +19,7 @@ from ritz.molecule.state import ElectronState
 from ritz.molecule.wavefunction import Psi
 from ritz.samplers import RUNNING, AbstractSampler
 from ritz.updates import SPRING, AbstractUpdateRule, Problem
+from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.optimizer_step import as_transformation
 from ritz.updates.schedules import check_transformation
 
