@@ -127,7 +127,9 @@ class VMC(LatticeDriver):
 
     def _bare_problem(self) -> Problem:
         """The `Problem` of an update rule before the first step."""
-        return Problem(self._log_psi, self.state.parameters, None, jnp.zeros(1), mode=self.mode)
+        hilbert = self.state.hilbert
+        samples = jax.ShapeDtypeStruct((1, hilbert.size), jnp.float64)
+        return Problem(self._log_psi, self.state.parameters, samples, jnp.zeros(1), mode=self.mode)
 
     @property
     @override

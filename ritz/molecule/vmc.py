@@ -129,7 +129,9 @@ class VMC(MoleculeDriver):
         with self._precision():
             params = state.parameters
             self.optimizer_state = check_transformation("optimizer", self.optimizer, params)
-            bare = Problem(state.wavefunction, params, None, jnp.zeros(1), mode=self.mode)
+            bare = Problem(
+                state.wavefunction, params, state.electrons, jnp.zeros(1), mode=self.mode
+            )
             self.rule_state = update.init(params, bare)
 
     @property

@@ -2,6 +2,7 @@
 
 from ritz.updates.base import AbstractUpdateRule as AbstractUpdateRule
 from ritz.updates.gradient import Gradient as Gradient
+from ritz.updates.kfac import KFAC as KFAC
 from ritz.updates.march import MARCH as MARCH
 from ritz.updates.minsr import MinSR as MinSR
 from ritz.updates.problem import Problem as Problem

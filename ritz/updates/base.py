@@ -24,7 +24,13 @@ class AbstractUpdateRule(abc.ABC):
 
     @abc.abstractmethod
     def init(self, params: PyTree, problem: Problem) -> PyTree:
-        """The state before the first step; only `params` and `mode` of `problem` may be used."""
+        """The state before the first step.
+
+        Args:
+            params: The initial parameters.
+            problem: Of which log psi, parameters, mode and the shape of samples may be used, but
+                neither samples nor losses.
+        """
 
     @abc.abstractmethod
     def update(

@@ -1,6 +1,6 @@
-"""Dense layers of flax models: their inputs, and the derivatives of log psi by their outputs.
+"""Linear layers of flax models: their inputs, and the derivatives of log psi by their outputs.
 
-The derivative of log psi by the kernel of a dense layer is the sum over the layer's uses r (calls,
+The derivative of log psi by the kernel of a linear layer is the sum over the layer's uses r (calls,
 electrons, sites) of a_r g_r^T, with the input a_r and the derivative g_r by the output. Layers are
 found while the model is traced, in any model that calls modules of `flax.linen`, however it is
 wrapped. Layers inside `scan`, `vmap` or `jit` of the model's own are left alone, as are those of
@@ -16,16 +16,22 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
 from ritz.updates.claimed_mode import LogPsi
+from ritz.updates.linear_layers import as_product
 
 
-class DenseLayer(NamedTuple):
-    """A dense layer of a model, by the places of its parameters among the leaves of all."""
+class Layer(NamedTuple):
+    """A linear layer of a model, by the places of its parameters among the leaves of all."""
 
+    kind: str
+    """The name of its class."""
     kernel: int
     bias: int | None
+    kernel_axes: tuple[int, ...]
+    """Axes of the kernel: first those of inputs, then those of outputs."""
     n_inputs: int
     n_outputs: int
 
@@ -34,24 +40,53 @@ class DenseLayer(NamedTuple):
         """The places of its parameters."""
         return (self.kernel,) if self.bias is None else (self.kernel, self.bias)
 
+    @property
+    def n_rows(self) -> int:
+        """Number of inputs, with the one that belongs to the bias."""
+        return self.n_inputs + len(self.leaves) - 1
+
+    def matrix(self, leaves: Sequence[Array]) -> Inexact[Array, "n_rows n_outputs"]:
+        """Kernel and bias, among the leaves of all parameters, as one matrix."""
+        kernel = jnp.transpose(leaves[self.kernel], self.kernel_axes)
+        kernel = kernel.reshape(self.n_inputs, self.n_outputs)
+        if self.bias is None:
+            return kernel
+        return jnp.concatenate([kernel, leaves[self.bias].reshape(1, -1)])
+
+    def put(self, leaves: list[Array], matrix: Inexact[Array, "n_rows n_outputs"]) -> None:
+        """Put a matrix in the place of kernel and bias among the leaves of all parameters."""
+        shape = leaves[self.kernel].shape
+        kernel = matrix[: self.n_inputs].reshape([shape[axis] for axis in self.kernel_axes])
+        leaves[self.kernel] = jnp.transpose(kernel, np.argsort(self.kernel_axes).tolist())
+        if self.bias is not None:
+            leaves[self.bias] = matrix[-1].reshape(leaves[self.bias].shape)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Call:
     """A call of a layer, while a model is traced."""
 
-    layer: DenseLayer
+    layer: Layer
     inputs: Array
+    """Shape (*uses, n_inputs)."""
     outputs: Array
+    output_axes: tuple[int, ...]
+    """Axes of the output: first those of uses."""
 
     @property
     def n_uses(self) -> int:
         return math.prod(self.inputs.shape) // self.layer.n_inputs
 
+    def by_use(self, of_outputs: Array) -> Inexact[Array, "n_uses n_outputs"]:
+        """An array like the output, use by use."""
+        moved = jnp.transpose(of_outputs, self.output_axes)
+        return moved.reshape(self.n_uses, self.layer.n_outputs)
 
-def dense_layers(
-    log_psi: LogPsi, params: PyTree, sample: PyTree, worthwhile: Callable[[DenseLayer, int], bool]
-) -> tuple[DenseLayer, ...]:
-    """The dense layers of a model, for `with_shifts`.
+
+def linear_layers(
+    log_psi: LogPsi, params: PyTree, sample: PyTree, worthwhile: Callable[[Layer, int], bool]
+) -> tuple[Layer, ...]:
+    """The linear layers of a model, for `with_shifts`.
 
     Args:
         log_psi: `(params, samples) -> log psi`.
@@ -68,7 +103,7 @@ def dense_layers(
         return call.outputs
 
     jax.eval_shape(lambda p, x: _intercepted(log_psi, p, x, found), params, sample)
-    uses: dict[DenseLayer, int] = {}
+    uses: dict[Layer, int] = {}
     for call in calls:
         uses[call.layer] = uses.get(call.layer, 0) + call.n_uses
     owners = collections.Counter(place for layer in uses for place in layer.leaves)
@@ -85,9 +120,9 @@ def _used_nowhere_else(
     log_psi: LogPsi,
     params: PyTree,
     sample: PyTree,
-    layers: Sequence[DenseLayer],
+    layers: Sequence[Layer],
     outputs: Sequence[jax.ShapeDtypeStruct],
-) -> tuple[DenseLayer, ...]:
+) -> tuple[Layer, ...]:
     """Those layers whose parameters reach log psi through their outputs alone.
 
     With other outputs of the layers in their place, such parameters reach neither log psi nor the
@@ -123,7 +158,7 @@ def with_shifts(
     log_psi: LogPsi,
     params: PyTree,
     sample: PyTree,
-    layers: Sequence[DenseLayer],
+    layers: Sequence[Layer],
     shifts: Sequence[Array] | None = None,
 ) -> tuple[Inexact[Array, ""], list[_Call]]:
     """Log psi of one sample if something is added to the outputs of layers, and their calls.
@@ -132,7 +167,7 @@ def with_shifts(
         log_psi: `(params, samples) -> log psi`.
         params: The parameters.
         sample: One sample, without the axis of samples.
-        layers: From `dense_layers`.
+        layers: From `linear_layers`.
         shifts: What is added at each call of one of them; nothing by default.
     """
     calls: list[_Call] = []
@@ -146,15 +181,10 @@ def with_shifts(
     return _intercepted(log_psi, params, sample, shifted), calls
 
 
-def joined_uses(arrays: Sequence[Array], width: int) -> Array:
-    """The uses of a layer in all its calls, shape (n_uses, width)."""
-    return jnp.concatenate([array.reshape(-1, width) for array in arrays])
-
-
 def _intercepted(
     log_psi: LogPsi, params: PyTree, sample: PyTree, replace: Callable[[_Call], Array]
 ) -> Array:
-    """Log psi of one sample, with other outputs of its dense layers."""
+    """Log psi of one sample, with other outputs of its linear layers."""
     from flax import linen as nn
     from flax.core import tracers
 
@@ -167,55 +197,33 @@ def _intercepted(
         here = tracers.current_trace() == level
         if context.method_name != "__call__" or kwargs or not here:
             return outputs
-        inputs = _dense_inputs(module, args)
-        if inputs is None:
-            return outputs
-        layer = _layer(module, inputs, places)
-        return outputs if layer is None else replace(_Call(layer, inputs, outputs))
+        call = _call(module, args, outputs, places)
+        return outputs if call is None else replace(call)
 
     with nn.intercept_methods(interceptor):
         samples = jax.tree.map(lambda leaf: leaf[None], sample)
         return log_psi(params, samples)[0]
 
 
-def _dense_inputs(module: Any, args: Sequence[Any]) -> Array | None:
-    """What a module multiplies by its kernel, shape (..., n_inputs); None if it is not dense."""
-    from flax import linen as nn
-
-    if type(module) not in (nn.Dense, nn.DenseGeneral) or not _multiplies_plainly(module):
+def _call(module: Any, args: Sequence[Any], outputs: Any, places: dict[int, int]) -> _Call | None:
+    """The call of a linear layer, if its parameters are among those of `places`, by identity."""
+    parameters = dict(module.variables.get("params", {}))
+    kernel, bias = parameters.pop("kernel", None), parameters.pop("bias", None)
+    if parameters or id(kernel) not in places or (bias is not None and id(bias) not in places):
         return None
-    if type(module) is nn.Dense:
-        return args[0]
-    if module.batch_dims:
+    product = as_product(module, args, kernel, outputs)
+    if product is None or not kernel.size:
         return None
-    inputs = args[0]
-    axes = module.axis if isinstance(module.axis, Sequence) else (module.axis,)
-    last = tuple(range(inputs.ndim - len(axes), inputs.ndim))
-    if tuple(axis % inputs.ndim for axis in axes) != last:
-        return None
-    return inputs.reshape(*inputs.shape[: last[0]], -1)
-
-
-def _multiplies_plainly(module: Any) -> bool:
-    """Whether a dense module has no product and no conversion of its own."""
-    from flax.linen.dtypes import promote_dtype
-
-    own = getattr(module, "dot_general", None), getattr(module, "dot_general_cls", None)
-    return own == (None, None) and getattr(module, "promote_dtype", promote_dtype) is promote_dtype
-
-
-def _layer(module: Any, inputs: Array, places: dict[int, int]) -> DenseLayer | None:
-    """A dense module as a layer, if its parameters are among those of `places`, by identity."""
-    own = dict(module.variables.get("params", {}))
-    kernel, bias = own.pop("kernel", None), own.pop("bias", None)
-    if own or id(kernel) not in places or (bias is not None and id(bias) not in places):
-        return None
+    inputs = product.inputs
     n_inputs = inputs.shape[-1]
-    if not n_inputs or not kernel.size or (jnp.iscomplexobj(inputs) and jnp.isrealobj(kernel)):
+    if jnp.iscomplexobj(inputs) and jnp.isrealobj(kernel):
         return None
-    return DenseLayer(
+    layer = Layer(
+        kind=type(module).__name__,
         kernel=places[id(kernel)],
         bias=None if bias is None else places[id(bias)],
+        kernel_axes=product.kernel_axes,
         n_inputs=n_inputs,
         n_outputs=kernel.size // n_inputs,
     )
+    return _Call(layer, inputs, outputs, product.output_axes)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, PyTree
 
+from ritz.updates.chunks import accumulated
 from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.realify import realify, single
 from ritz.updates.score_map import (
@@ -145,7 +146,7 @@ class Problem:
 
             return jax.grad(surrogate)(self.params)
 
-        gradient = _summed(part, (self.samples, cotangent), self.chunk_size)
+        gradient = accumulated(part, (self.samples, cotangent), self.chunk_size)
         return jax.tree.map(jnp.conj, gradient)
 
     def to_parameters(self, vector: Inexact[Array, " n_parameters"]) -> PyTree:
@@ -157,25 +158,6 @@ class Problem:
     def to_vector(self, tree: PyTree) -> Inexact[Array, " n_parameters"]:
         """A tree like the parameters as a vector; the inverse of `to_parameters`."""
         return realify(self.params, self.mode).flatten(tree)
-
-
-def _summed(
-    part: Callable[..., PyTree], samples: tuple[PyTree, ...], chunk_size: int | None
-) -> PyTree:
-    """The sum of what `part` gives of chunks of samples, one chunk after another."""
-    n_samples = len(jax.tree.leaves(samples)[0])
-    if chunk_size is None or chunk_size >= n_samples:
-        return part(*samples)
-    first = n_samples % chunk_size or chunk_size
-
-    def chunks(leaf: Array) -> Array:
-        return leaf[first:].reshape(-1, chunk_size, *leaf.shape[1:])
-
-    def add(total: PyTree, chunk: tuple[PyTree, ...]) -> tuple[PyTree, None]:
-        return jax.tree.map(jnp.add, total, part(*chunk)), None
-
-    begin = part(*jax.tree.map(lambda leaf: leaf[:first], samples))
-    return jax.lax.scan(add, begin, jax.tree.map(chunks, samples))[0]
 
 
 def default_mode(log_psi: LogPsi, params: PyTree, samples: PyTree) -> str:

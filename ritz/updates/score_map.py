@@ -1,14 +1,12 @@
-"""The scores as a linear map, from the inputs and slopes of dense layers where that is cheaper.
+"""The scores as a linear map, from the inputs and slopes of linear layers where that is cheaper.
 
-The score of a sample by a dense kernel is a sum of R outer products a_r g_r^T. A product of two
+The score of a sample by a kernel is a sum of R outer products a_r g_r^T. A product of two
 samples' scores then costs about R^2 (n_inputs + n_outputs) / 2 operations, not n_inputs n_outputs,
 and the scores are never stored. (That per-sample gradients of dense layers have this form is used
 by Goodfellow, arXiv 1510.01799, for their norms.)
 """
 
-import functools
 import itertools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +15,13 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.full_precision import in_full_precision
+from ritz.updates.chunks import mapped
 from ritz.updates.claimed_mode import LogPsi
+from ritz.updates.derivatives import LayerDerivatives, other_places, sample_derivatives
 from ritz.updates.gram import gram, materialised
-from ritz.updates.layers import DenseLayer, dense_layers, joined_uses, with_shifts
+from ritz.updates.layers import Layer, linear_layers
 from ritz.updates.realify import realify
-from ritz.updates.scores import centred_rows, mapped
+from ritz.updates.scores import centred_rows
 
 _PRODUCT = 64
 """What a product entry by entry costs, as a length of the rows of a product of matrices."""
@@ -49,7 +49,7 @@ class DenseScores(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """What the scores of a dense layer are made of."""
+    """What the scores of a linear layer are made of."""
 
     inputs: Inexact[Array, "n_uses n_samples n_inputs"]
     """a_r, with a one at the end if there is a bias."""
@@ -109,7 +109,7 @@ class FactoredScores(NamedTuple):
 
     params: PyTree
     mode: str
-    layers: tuple[DenseLayer, ...]
+    layers: tuple[Layer, ...]
     factors: tuple[Factors, ...]
     rest: DenseScores
     """By all other parameters, centred."""
@@ -135,11 +135,8 @@ class FactoredScores(NamedTuple):
         leaves = jax.tree.leaves(form.restore(vector.astype(self._dtype)))
         found: Any = 0
         for layer, factors in zip(self.layers, self.factors, strict=True):
-            kernel = leaves[layer.kernel].reshape(layer.n_inputs, -1)
-            if layer.bias is not None:
-                kernel = jnp.concatenate([kernel, leaves[layer.bias].reshape(1, -1)])
-            found = found + factors.times(kernel)
-        rest = [leaves[place] for place in others(self.layers, leaves)]
+            found = found + factors.times(layer.matrix(leaves))
+        rest = [leaves[place] for place in other_places(self.layers, leaves)]
         return self._centred(found) + self.rest.times(realify(rest, self.mode).flatten(rest))
 
     def adjoint_times(self, vector: Inexact[Array, " n_rows"]) -> Inexact[Array, " n_parameters"]:
@@ -147,12 +144,8 @@ class FactoredScores(NamedTuple):
         leaves, structure = jax.tree.flatten(self.params)
         centred = self._centred(vector)
         for layer, factors in zip(self.layers, self.factors, strict=True):
-            found = factors.adjoint_times(centred)
-            kernel = leaves[layer.kernel]
-            leaves[layer.kernel] = found[: layer.n_inputs].reshape(kernel.shape)
-            if layer.bias is not None:
-                leaves[layer.bias] = found[-1].reshape(leaves[layer.bias].shape)
-        places = others(self.layers, leaves)
+            layer.put(leaves, factors.adjoint_times(centred))
+        places = other_places(self.layers, leaves)
         rest = [leaves[place] for place in places]
         new = realify(rest, self.mode).restore(
             self.rest.adjoint_times(vector).astype(realify(rest, self.mode).flatten(rest).dtype)
@@ -182,23 +175,16 @@ def removed_by_centring(
 ScoreMap = DenseScores | FactoredScores
 
 
-def others(layers: Sequence[DenseLayer], leaves: Sequence[Any]) -> list[int]:
-    """The places of the leaves that belong to none of `layers`."""
-    taken = {place for layer in layers for place in layer.leaves}
-    return [place for place in range(len(leaves)) if place not in taken]
-
-
-def worthwhile(layer: DenseLayer, n_uses: int) -> bool:
+def worthwhile(layer: Layer, n_uses: int) -> bool:
     """Whether a product of two samples' scores is cheaper by factors."""
-    n_inputs = layer.n_inputs + len(layer.leaves) - 1
     n_pairs = n_uses * (n_uses + 1) // 2
-    by_factors = n_pairs * (n_inputs + layer.n_outputs + _PRODUCT)
-    return by_factors < n_inputs * layer.n_outputs
+    by_factors = n_pairs * (layer.n_rows + layer.n_outputs + _PRODUCT)
+    return by_factors < layer.n_rows * layer.n_outputs
 
 
 def factored_layers(
     log_psi: LogPsi, params: PyTree, samples: PyTree, mode: str
-) -> tuple[DenseLayer, ...]:
+) -> tuple[Layer, ...]:
     """The layers of which scores are cheaper as factors.
 
     Args:
@@ -209,7 +195,7 @@ def factored_layers(
     """
     is_complex = [jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)]
     sample = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), samples)
-    found = dense_layers(log_psi, params, sample, worthwhile)
+    found = linear_layers(log_psi, params, sample, worthwhile)
     right = mode == "holomorphic"
     return tuple(one for one in found if all(is_complex[k] == right for k in one.leaves))
 
@@ -220,7 +206,7 @@ def factored_scores(
     samples: PyTree,
     probabilities: Array | float,
     mode: str,
-    layers: tuple[DenseLayer, ...],
+    layers: tuple[Layer, ...],
     chunk_size: int | None = None,
 ) -> FactoredScores:
     """The centred derivatives of log psi times sqrt(probability), by `layers` as factors.
@@ -234,44 +220,20 @@ def factored_scores(
         layers: From `factored_layers`.
         chunk_size: Number of samples differentiated at once; None for all.
     """
-    leaves, structure = jax.tree.flatten(params)
-    places = others(layers, leaves)
-    rest = [leaves[place] for place in places]
-    form = realify(rest, mode)
+    places = other_places(layers, jax.tree.leaves(params))
 
-    def one(sample: PyTree) -> tuple[Array, tuple[Factors, ...]]:
-        _, calls = with_shifts(log_psi, params, sample, layers)
-        zeros = [jnp.zeros_like(call.outputs) for call in calls]
-
-        def value(vector: Array, shifts: list[Array]) -> tuple[Array, list[Array]]:
-            new = list(leaves)
-            for place, leaf in zip(places, form.restore(vector), strict=True):
-                new[place] = leaf
-            whole = jax.tree.unflatten(structure, new)
-            log, calls = with_shifts(log_psi, whole, sample, layers, shifts)
-            parts = {"real": [log.real], "complex": [log.real, log.imag], "holomorphic": [log]}
-            return jnp.stack(parts[mode]), [call.inputs for call in calls]
-
-        parts, pull, inputs = jax.vjp(value, form.flatten(rest), zeros, has_aux=True)
-        by_rest, by_shifts = jax.vmap(pull)(jnp.eye(len(parts), dtype=parts.dtype))
-        factors = []
-        for layer in layers:
-            at = [k for k, call in enumerate(calls) if call.layer == layer]
-            a = joined_uses([inputs[k] for k in at], layer.n_inputs)
-            if layer.bias is not None:
-                a = jnp.concatenate([a, jnp.ones_like(a[:, :1])], axis=1)
-            joined = functools.partial(joined_uses, width=layer.n_outputs)
-            g = jax.vmap(lambda *arrays, joined=joined: joined(arrays))(*[by_shifts[k] for k in at])
-            number = leaves[layer.kernel].dtype
-            factors.append(Factors(a.astype(number), g.astype(number)))
-        return by_rest, tuple(factors)
+    def one(sample: PyTree) -> tuple[Array, list[LayerDerivatives]]:
+        [rows], of_layers = sample_derivatives(
+            log_psi, params, sample, mode=mode, layers=layers, groups=[places]
+        )
+        return rows, of_layers
 
     n_samples = len(jax.tree.leaves(samples)[0])
     weights = jnp.broadcast_to(jnp.asarray(probabilities), (n_samples,))
-    rows, factors = mapped(one, samples, chunk_size)
+    rows, of_layers = mapped(one, samples, chunk_size)
     roots = jnp.sqrt(weights)
 
-    def by_use(found: Factors) -> Factors:
+    def by_use(found: LayerDerivatives) -> Factors:
         slopes = found.slopes.transpose(2, 1, 0, 3) * roots.astype(found.slopes.dtype)[:, None]
         return Factors(
             materialised(found.inputs.swapaxes(0, 1)),
@@ -282,7 +244,7 @@ def factored_scores(
         params=params,
         mode=mode,
         layers=layers,
-        factors=tuple(map(by_use, factors)),
+        factors=tuple(map(by_use, of_layers)),
         rest=DenseScores(centred_rows(rows, weights)),
         roots=roots,
     )

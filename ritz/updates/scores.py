@@ -1,11 +1,10 @@
 """The derivatives of log psi for each sample."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 
+from ritz.updates.chunks import mapped
 from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.gram import materialised
 from ritz.updates.realify import realify
@@ -48,13 +47,6 @@ def scores(
 
     # Shape (n_samples, 1 or 2, n_parameters).
     return centred_rows(mapped(one, samples, chunk_size), probabilities)
-
-
-def mapped(one: Callable[[PyTree], PyTree], samples: PyTree, chunk_size: int | None) -> PyTree:
-    """`one` of each sample; of `chunk_size` samples at once, or of all."""
-    n_samples = len(jax.tree.leaves(samples)[0])
-    whole = chunk_size is None or chunk_size >= n_samples
-    return jax.vmap(one)(samples) if whole else jax.lax.map(one, samples, batch_size=chunk_size)
 
 
 def centred_rows(

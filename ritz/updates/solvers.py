@@ -16,7 +16,7 @@ from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 
 Matrix = Inexact[Array, "n n"]
-Vector = Inexact[Array, " n"]
+Vector = Inexact[Array, "n *columns"]
 Solver = Callable[[Matrix, Vector], Vector | tuple[Vector, dict[str, Array]]]
 """`(matrix, rhs) -> solution`, or `-> (solution, {name: number})` to have numbers logged."""
 
@@ -38,14 +38,15 @@ class PseudoInverse:
     rtol_smooth: float = 1e-14
 
     def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
-        """Solve `matrix` @ x = `rhs`; returns x, shape (n,), and the numbers to log."""
+        """Solve `matrix` @ x = `rhs`; returns x, as `rhs`, and the numbers to log."""
         values, vectors = jnp.linalg.eigh(matrix)
         largest = jnp.max(jnp.abs(values))
         keep = jnp.abs(values) > self.rtol * largest
         safe = jnp.asarray(jnp.where(keep, values, 1))
         damping = 1 + (self.rtol_smooth * largest / jnp.abs(safe)) ** 6
         inverse = jnp.where(keep, 1 / (safe * damping), 0)
-        return vectors @ (inverse * (vectors.conj().T @ rhs)), {}
+        scaled = (inverse * (vectors.conj().T @ rhs).T).T
+        return vectors @ scaled, {}
 
 
 @suggests_fields
@@ -62,7 +63,7 @@ class Cholesky:
     fallback: PseudoInverse | None = PseudoInverse()
 
     def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
-        """Solve `matrix` @ x = `rhs`; returns x, shape (n,), and the numbers to log."""
+        """Solve `matrix` @ x = `rhs`; returns x, as `rhs`, and the numbers to log."""
         factor = jax.scipy.linalg.cho_factor(matrix, lower=True)
         solution = jax.scipy.linalg.cho_solve(factor, rhs)
         if self.fallback is None:

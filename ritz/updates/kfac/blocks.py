@@ -1,0 +1,127 @@
+"""The blocks in which KFAC divides the parameters of a model."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ritz.updates.derivatives import other_places
+from ritz.updates.layers import Layer, linear_layers
+from ritz.updates.problem import Problem
+from ritz.wording import counted
+
+KRONECKER, EXACT, DIAGONAL = "Kronecker", "exact", "diagonal"
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Parameters whose curvature is estimated together, without what connects them to others."""
+
+    kind: str
+    """"Kronecker": a product of two matrices, of a layer's inputs and of its outputs; "exact": the
+    whole matrix; "diagonal": its diagonal."""
+    parameters: tuple[str, ...]
+    """Their names, as path/in/the/tree."""
+    size: int
+    """Number of independent real numbers, or of complex ones in the mode "holomorphic"."""
+    places: tuple[int, ...]
+    """Their places among the leaves of all parameters."""
+    layer: Layer | None = None
+    """The layer of a Kronecker block."""
+
+    @property
+    def shape(self) -> str:
+        """The sizes of its matrices."""
+        if self.layer is not None:
+            return f"{self.layer.n_rows}^2 x {self.layer.n_outputs}^2"
+        return f"{self.size}^2" if self.kind == EXACT else str(self.size)
+
+    def __str__(self) -> str:
+        kind = self.kind if self.layer is None else f"{self.kind} ({self.layer.kind})"
+        return f"{kind:<24} {self.shape:<16} {', '.join(self.parameters)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """All blocks of a model; printed, a table with one line for each."""
+
+    blocks: tuple[Block, ...]
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def size(self, kind: str) -> int:
+        """Number of parameters in blocks of a kind."""
+        return sum(block.size for block in self.blocks if block.kind == kind)
+
+    @property
+    def summary(self) -> str:
+        """How many blocks and parameters there are of each kind, in one line."""
+        told = []
+        for kind in (KRONECKER, EXACT, DIAGONAL):
+            number = sum(block.kind == kind for block in self.blocks)
+            if number:
+                numbers = counted(self.size(kind), "parameter")
+                told.append(f"{counted(number, f'{kind} block')} of {numbers}")
+        return ", ".join(told)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.summary}:", *map(str, self.blocks)])
+
+
+def blocks_of(problem: Problem, largest_exact: int) -> Blocks:
+    """The blocks of the model of a problem.
+
+    Args:
+        problem: Log psi, parameters, samples (of which only the shape counts) and mode are used.
+        largest_exact: Largest size of an exact block.
+    """
+    params, mode = problem.params, problem.mode
+    paths, leaves = zip(*jax.tree_util.tree_flatten_with_path(params)[0], strict=True)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
+    sample = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), problem.samples
+    )
+    layers = linear_layers(problem.log_psi, params, sample, lambda layer, n_uses: True)
+
+    def size(places: Sequence[int]) -> int:
+        return sum(_numbers(leaves[place], mode) for place in places)
+
+    def block(kind: str, places: Sequence[int], layer: Layer | None = None) -> Block:
+        named = tuple(names[place] for place in places)
+        return Block(kind, named, size(places), tuple(places), layer)
+
+    found = [block(KRONECKER, layer.leaves, layer) for layer in layers]
+    exact: list[int] = []
+    for place in other_places(layers, leaves):
+        if not leaves[place].size:
+            continue
+        if size([place]) > largest_exact:
+            found.append(block(DIAGONAL, [place]))
+            continue
+        if size([*exact, place]) > largest_exact:
+            found.append(block(EXACT, exact))
+            exact = []
+        exact.append(place)
+    if exact:
+        found.append(block(EXACT, exact))
+    return Blocks(tuple(found))
+
+
+def _numbers(leaf: Any, mode: str) -> int:
+    """Number of independent numbers of a leaf."""
+    twice = mode != "holomorphic" and jnp.iscomplexobj(leaf)
+    return math.prod(leaf.shape) * (2 if twice else 1)
+
+
+def leaves_of(tree: PyTree, places: Sequence[int]) -> list[Any]:
+    """The leaves of a tree at some places."""
+    leaves = jax.tree.leaves(tree)
+    return [leaves[place] for place in places]

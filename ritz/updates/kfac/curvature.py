@@ -1,0 +1,182 @@
+"""The curvature of each block, and the gradient, from the derivatives of all samples."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, PyTree
+
+from ritz.full_precision import in_full_precision
+from ritz.updates.chunks import accumulated
+from ritz.updates.derivatives import LayerDerivatives, sample_derivatives
+from ritz.updates.kfac.blocks import DIAGONAL, Block, Blocks
+from ritz.updates.problem import Problem
+
+Curvature = tuple[Array, ...]
+"""The matrices A and G of a Kronecker block, the matrix of an exact one, or a diagonal."""
+
+
+class Moments(NamedTuple):
+    """Moments of vectors over weighted samples."""
+
+    mean: Inexact[Array, "... n"]
+    """Sums of weight times vector; leading axes are parts and uses."""
+    second: Inexact[Array, "..."]
+    """Sums of conj(v) v^T for v less their mean, shape (n, n), or of |v|^2, shape (n,)."""
+
+
+class BlockSums(NamedTuple):
+    """Sums over samples that belong to one block."""
+
+    inputs: Inexact[Array, "n_rows n_rows"] | tuple[()]
+    """Of a Kronecker block: the mean over uses of conj(a) a^T."""
+    moments: Moments
+    """Of the slopes, or of the scores of other blocks."""
+    gradient: Inexact[Array, "..."]
+    """Of the loss, by the matrix of the layer, or by the vector of other blocks' parameters."""
+
+
+class Sums(NamedTuple):
+    """Sums over samples."""
+
+    weight: Float[Array, ""]
+    blocks: tuple[BlockSums, ...]
+
+
+def curvature_and_gradient(
+    problem: Problem, blocks: Blocks, *, centred: bool, sharing: str
+) -> tuple[tuple[Curvature, ...], tuple[Array, ...]]:
+    """The curvature of each block, and the gradient of the loss by its parameters.
+
+    Args:
+        problem: The problem.
+        blocks: From `blocks_of`.
+        centred: Whether derivatives count from their mean over samples.
+        sharing: "expand" or "reduce", see `KFAC`.
+
+    Returns:
+        For each block its curvature in double precision, where JAX is set to allow it; and the
+        gradient, as the matrix of a layer, or as a vector in the form of `realify`.
+    """
+    n = problem.n_samples
+    weights = jnp.broadcast_to(jnp.asarray(problem.probabilities), (n,))
+    of_parts = problem.residuals.reshape(-1, n) * jnp.sqrt(weights)
+    params = problem.params
+    dtype = jnp.result_type(*[leaf.real.dtype for leaf in jax.tree.leaves(params)])
+    weights = weights.astype(dtype)
+    layers = [block.layer for block in blocks if block.layer is not None]
+    groups = [block.places for block in blocks if block.layer is None]
+
+    def one(sample: PyTree) -> Any:
+        return sample_derivatives(
+            problem.log_psi, params, sample, mode=problem.mode, layers=layers, groups=groups
+        )
+
+    @in_full_precision
+    def of_chunk(samples: PyTree, weights: Array, residuals: Array) -> Sums:
+        rows, of_layers = (iter(found) for found in jax.vmap(one)(samples))
+        found = []
+        for block in blocks:
+            if block.layer is None:
+                found.append(_of_rows(next(rows), weights, residuals, block.kind == DIAGONAL))
+            else:
+                found.append(_of_layer(next(of_layers), weights, residuals, sharing))
+        return Sums(jnp.sum(weights), tuple(found))
+
+    arrays = problem.samples, weights, of_parts.T
+    sums = accumulated(of_chunk, arrays, problem.chunk_size, _joined)
+    found = [
+        _curvature(block, one, centred, problem)
+        for block, one in zip(blocks, sums.blocks, strict=True)
+    ]
+    return tuple(found), tuple(one.gradient for one in sums.blocks)
+
+
+def _of_rows(
+    rows: Inexact[Array, "n n_parts k"],
+    weights: Float[Array, " n"],
+    residuals: Inexact[Array, "n n_parts"],
+    diagonal: bool,
+) -> BlockSums:
+    """Sums of the scores of an exact or a diagonal block."""
+    number = rows.dtype
+    gradient = jnp.einsum("npk,np->k", rows.conj(), residuals.astype(number))
+    return BlockSums((), _moments(rows, weights, diagonal), gradient)
+
+
+def _of_layer(
+    found: LayerDerivatives,
+    weights: Float[Array, " n"],
+    residuals: Inexact[Array, "n n_parts"],
+    sharing: str,
+) -> BlockSums:
+    """Sums of inputs and slopes of a layer.
+
+    Inputs have the shape (n, n_uses, n_rows), slopes (n, n_parts, n_uses, n_outputs).
+    """
+    a, g = found
+    n_uses = a.shape[1]
+    # conj(sum conj(r) a g^T), with both factors as matrices over samples and uses.
+    turned = jnp.einsum("npro,np->nro", g, residuals.conj().astype(g.dtype))
+    gradient = (_flat(a).T @ _flat(turned)).conj()
+    if sharing == "reduce":
+        a, g, n_uses = jnp.mean(a, axis=1, keepdims=True), jnp.sum(g, axis=2, keepdims=True), 1
+    weighted = a * jnp.sqrt(weights).astype(a.dtype)[:, None, None]
+    inputs = _flat(weighted).conj().T @ _flat(weighted) / n_uses
+    return BlockSums(inputs, _moments(g, weights, diagonal=False), gradient)
+
+
+def _flat(array: Inexact[Array, "... k"]) -> Inexact[Array, "m k"]:
+    return array.reshape(-1, array.shape[-1])
+
+
+def _moments(
+    vectors: Inexact[Array, "n ... k"], weights: Float[Array, " n"], diagonal: bool
+) -> Moments:
+    weight = jnp.sum(weights)
+    mean = jnp.einsum("n,n...->...", weights.astype(vectors.dtype), vectors)
+    away = vectors - mean / jnp.where(weight > 0, weight, 1)
+    scaled = away * jnp.sqrt(weights).reshape(-1, *[1] * (vectors.ndim - 1)).astype(vectors.dtype)
+    return Moments(mean, _second(_flat(scaled), diagonal))
+
+
+def _second(rows: Inexact[Array, "m k"], diagonal: bool) -> Array:
+    """Sum of conj(v) v^T over rows v, or its diagonal."""
+    return jnp.sum(jnp.abs(rows) ** 2, axis=0) if diagonal else rows.conj().T @ rows
+
+
+def _joined(first: Sums, other: Sums) -> Sums:
+    """The sums over two chunks (Chan, Golub and LeVeque 1979 for their variances)."""
+    w1, w2 = first.weight, other.weight
+    total = w1 + w2
+    both = jnp.where((w1 > 0) & (w2 > 0), w1 * w2 / jnp.where(total > 0, total, 1), 0)
+
+    def join(one: BlockSums, two: BlockSums) -> BlockSums:
+        m1, m2 = one.moments, two.moments
+        apart = m1.mean / jnp.where(w1 > 0, w1, 1) - m2.mean / jnp.where(w2 > 0, w2, 1)
+        between = _second(_flat(apart), m1.second.ndim == 1) * both
+        moments = Moments(
+            m1.mean + m2.mean, m1.second + m2.second + between.astype(m1.second.dtype)
+        )
+        inputs: Any = jax.tree.map(jnp.add, one.inputs, two.inputs)
+        return BlockSums(inputs, moments, one.gradient + two.gradient)
+
+    return Sums(total, tuple(map(join, first.blocks, other.blocks)))
+
+
+def _curvature(block: Block, sums: BlockSums, centred: bool, problem: Problem) -> Curvature:
+    """The curvature of a block from its sums over all samples, whose weights add up to one."""
+    mean, second = sums.moments
+    if not centred:
+        second = second + _second(_flat(mean), second.ndim == 1)
+    if block.layer is None:
+        return (_wide(second),)
+    # Real and imaginary part of log psi are two parts of one number that a complex kernel turns.
+    is_complex = jnp.iscomplexobj(second) and problem.mode != "holomorphic"
+    return _wide(sums.inputs), _wide(second) * (0.5 if is_complex else 1.0)
+
+
+def _wide(array: Any) -> Array:
+    """An array in double precision, where JAX is set to allow it."""
+    wide = jnp.promote_types(array.dtype, jax.dtypes.canonicalize_dtype(jnp.float64))
+    return array.astype(wide)

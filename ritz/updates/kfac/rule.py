@@ -1,0 +1,192 @@
+"""The update rule KFAC."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+from typing_extensions import override
+
+from ritz.checks import check_choice, check_count
+from ritz.driver.signatures import suggests_fields
+from ritz.types import Row
+from ritz.updates.base import (
+    AbstractUpdateRule,
+    ScalarOrSchedule,
+    at_step,
+    cast_like,
+    check_shift,
+    first_step,
+)
+from ritz.updates.kfac.blocks import EXACT, KRONECKER, Blocks, blocks_of, leaves_of
+from ritz.updates.kfac.curvature import Curvature, curvature_and_gradient
+from ritz.updates.kfac.inverse import damped, inverted, multiplied, solved
+from ritz.updates.problem import Problem
+from ritz.updates.realify import realify
+from ritz.updates.schedules import check_schedule
+
+_logger = logging.getLogger(__name__)
+
+SHARING = ("expand", "reduce")
+
+
+class KfacState(NamedTuple):
+    """Memory of `KFAC` from step to step."""
+
+    step: Array
+    weight: Float[Array, ""]
+    """Sum of the weights of all steps in the averages."""
+    curvature: tuple[Curvature, ...]
+    """Averages over steps for each block, not yet divided by `weight`."""
+    inverses: tuple[Curvature, ...]
+    """Inverses that several steps share; empty if each step has its own."""
+
+
+@suggests_fields
+@dataclasses.dataclass(frozen=True)
+class KFAC(AbstractUpdateRule):
+    """The natural gradient, with a curvature that is block-diagonal and Kronecker-factored.
+
+    Martens and Grosse, arXiv 1503.05671. For a linear layer of flax (Dense, DenseGeneral, Einsum,
+    attention's projections, Conv; NetKet's DenseSymm and DenseEquivariant), F is taken as A x G:
+    with inputs a_r and derivatives g_r of log psi by outputs, at R uses r (calls, electrons,
+    sites), A = <sum_r a_r a_r^T> / R and G = <sum_r g_r g_r^T>. Other parameters have exact
+    matrices together while they are few, or diagonals; `blocks` tells which. The direction is
+    (F + lambda)^-1 O^+ e, see `SR`, which it equals if all parameters are in one exact block.
+
+    Of the settings of FermiNet and its followers, whose gradients are half and whose curvatures
+    twice ours, the damping is divided by two, rates are divided by four.
+
+    Args:
+        diag_shift: lambda, a number or a schedule, shared out over A and G by the ratio of their
+            traces.
+        norm_constraint: The largest squared length d^T F d of the direction, a number, a schedule
+            or None. Followers of FermiNet limit rate^2 d^T F d for the rate of the optimiser: give
+            that limit divided by rate^2, as a function of the step if the rate is one.
+        decay: Weight in [0, 1) of older steps in averages of the curvature.
+        inverse_period: Number of steps that share inverses.
+        centred: Whether derivatives of log psi count from their mean over samples, in G and other
+            blocks. Without it (as in FermiNet) the curvature also has the mean, which no
+            normalised wave function feels.
+        sharing: "expand", as above, or "reduce": inputs are averaged and derivatives added up over
+            uses first (Eschenhagen et al., arXiv 2311.00636).
+        largest_exact: Largest number of parameters in an exact block.
+    """
+
+    diag_shift: ScalarOrSchedule = 1e-3
+    norm_constraint: ScalarOrSchedule | None = None
+    decay: float = 0.95
+    inverse_period: int = 1
+    centred: bool = True
+    sharing: str = "expand"
+    largest_exact: int = 1000
+
+    def __post_init__(self) -> None:
+        check_shift(self.diag_shift)
+        if self.norm_constraint is not None:
+            check_schedule("norm_constraint", self.norm_constraint, lambda c: c > 0, "above 0")
+        check_schedule("decay", float(self.decay), lambda x: 0 <= x < 1, "in [0, 1)")
+        check_count("inverse_period", self.inverse_period, 1)
+        check_choice("sharing", self.sharing, SHARING)
+        check_count("largest_exact", self.largest_exact, 0)
+
+    def blocks(self, problem: Problem) -> Blocks:
+        """The block of every parameter; printed, it is a table.
+
+        Args:
+            problem: Of which log psi, the parameters and the shape of the samples are used.
+        """
+        return blocks_of(problem, self.largest_exact)
+
+    @override
+    def init(self, params: PyTree, problem: Problem) -> PyTree:
+        blocks = self.blocks(problem)
+        _logger.info("KFAC has %s", blocks)
+        if not blocks.size(KRONECKER):
+            how = "exact" if len(blocks) and blocks.size(EXACT) else "diagonal"
+            _logger.warning(
+                "KFAC finds no linear layers of flax in this model, so that blocks are %s: %s. "
+                "SR, MinSR and SPRING take any model.", how, blocks.summary,
+            )  # fmt: skip
+        samples = problem.samples
+        n_samples = len(jax.tree.leaves(samples)[0])
+        losses = jax.ShapeDtypeStruct((n_samples,), problem.losses.dtype)
+
+        def curvature(samples: PyTree, losses: Array) -> tuple[Curvature, ...]:
+            shaped = dataclasses.replace(
+                problem, params=params, samples=samples, losses=losses, weights=None
+            )
+            return self._curvature(shaped, blocks)[0]
+
+        shapes = jax.eval_shape(curvature, samples, losses)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        inverses = zeros if self.inverse_period > 1 else ()
+        return KfacState(first_step(), jnp.zeros((), float), zeros, inverses)
+
+    def _curvature(
+        self, problem: Problem, blocks: Blocks
+    ) -> tuple[tuple[Curvature, ...], tuple[Array, ...]]:
+        return curvature_and_gradient(problem, blocks, centred=self.centred, sharing=self.sharing)
+
+    @override
+    def update(
+        self, state: KfacState, problem: Problem, params: PyTree, key: Array
+    ) -> tuple[PyTree, PyTree, Row]:
+        blocks = self.blocks(problem)
+        curvature, gradients = self._curvature(problem, blocks)
+        averages = jax.tree.map(self._averaged, state.curvature, curvature)
+        weight = self._averaged(state.weight, jnp.ones_like(state.weight))
+        means = jax.tree.map(lambda x: x / weight, averages)
+        shift = at_step(self.diag_shift, state.step) * problem.damping_scale
+        matrices = tuple(damped(b, mean, shift) for b, mean in zip(blocks, means, strict=True))
+        if self.inverse_period == 1:
+            inverses = ()
+            directions = [solved(m, g) for m, g in zip(matrices, gradients, strict=True)]
+        else:
+            inverses = jax.lax.cond(
+                state.step % self.inverse_period == 0,
+                lambda: jax.tree.map(inverted, matrices),
+                lambda: state.inverses,
+            )
+            directions = [multiplied(m, g) for m, g in zip(inverses, gradients, strict=True)]
+        scale, info = self._scale(state.step, directions, gradients)
+        direction = self._tree(params, problem.mode, blocks, [scale * d for d in directions])
+        new_state = KfacState(state.step + 1, weight, averages, inverses)
+        return cast_like(direction, params), new_state, info
+
+    def _averaged(self, old: Array, new: Array) -> Array:
+        return self.decay * old + (1 - self.decay) * new
+
+    def _scale(
+        self, step: Array, directions: Sequence[Array], gradients: Sequence[Array]
+    ) -> tuple[Array, Row]:
+        """The factor by which `norm_constraint` shortens the direction."""
+        if self.norm_constraint is None:
+            return jnp.ones(()), {}
+        both = zip(directions, gradients, strict=True)
+        length = jnp.sum(jnp.stack([jnp.sum((d * g.conj()).real) for d, g in both]))
+        limit = jnp.asarray(at_step(self.norm_constraint, step))
+        is_long = length > limit
+        scale = jnp.where(is_long, jnp.sqrt(limit / jnp.where(is_long, length, 1)), 1.0)
+        return scale, {"norm_scale": scale}
+
+    def _tree(
+        self, params: PyTree, mode: str, blocks: Blocks, directions: Sequence[Array]
+    ) -> PyTree:
+        """The directions of all blocks as a tree like the parameters."""
+        leaves, structure = jax.tree.flatten(params)
+        for block, direction in zip(blocks, directions, strict=True):
+            if block.layer is not None:
+                block.layer.put(leaves, direction)
+                continue
+            members = leaves_of(params, block.places)
+            form = realify(members, mode)
+            number = jax.eval_shape(form.flatten, members).dtype
+            for place, leaf in zip(
+                block.places, form.restore(direction.astype(number)), strict=True
+            ):
+                leaves[place] = leaf
+        return jax.tree.unflatten(structure, leaves)
