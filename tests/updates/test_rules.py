@@ -10,11 +10,22 @@ import pytest
 
 from ritz.testing import check_update
 from ritz.testing.updates import small_problem
-from ritz.updates import CG, MARCH, SPRING, SR, Cholesky, Gradient, MinSR, Problem, PseudoInverse
+from ritz.updates import (
+    CG,
+    KFAC,
+    MARCH,
+    SPRING,
+    SR,
+    Cholesky,
+    Gradient,
+    MinSR,
+    Problem,
+    PseudoInverse,
+)
 from ritz.updates.problem import default_mode
 
 MODES = ["real", "complex", "holomorphic"]
-RULES = [Gradient(), SR(), MinSR(), SPRING(norm_cap=1.0), MARCH()]
+RULES = [Gradient(), SR(), MinSR(), SPRING(norm_cap=1.0), MARCH(), KFAC(largest_exact=5)]
 KEY = jax.random.key(0)
 
 

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.full_precision import in_full_precision
-from ritz.updates.chunks import accumulated
+from ritz.updates.chunks import accumulated, add_trees
 from ritz.updates.derivatives import LayerDerivatives, sample_derivatives
-from ritz.updates.kfac.blocks import DIAGONAL, Block, Blocks
+from ritz.updates.kfac.blocks import DIAGONAL, Blocks
 from ritz.updates.problem import Problem
 
 Curvature = tuple[Array, ...]
-"""The matrices A and G of a Kronecker block, the matrix of an exact one, or a diagonal."""
+"""The matrices A and G of a Kronecker block, and the means of what they are made of if these are
+taken away; the matrix of an exact block; or a diagonal."""
 
 
 class Moments(NamedTuple):
@@ -25,22 +26,35 @@ class Moments(NamedTuple):
     """Sums of conj(v) v^T for v less their mean, shape (n, n), or of |v|^2, shape (n,)."""
 
 
-class BlockSums(NamedTuple):
-    """Sums over samples that belong to one block."""
+class LayerSums(NamedTuple):
+    """Sums over samples of weight times what belongs to a layer."""
 
-    inputs: Inexact[Array, "n_rows n_rows"] | tuple[()]
-    """Of a Kronecker block: the mean over uses of conj(a) a^T."""
+    inputs: Inexact[Array, "n_rows n_rows"]
+    """Mean over uses of conj(a) a^T."""
+    slopes: Inexact[Array, "n_outputs n_outputs"]
+    """Sum over uses and parts of log psi of conj(g) g^T."""
+    mean_input: Inexact[Array, " n_rows"]
+    """Mean over uses of conj(a)."""
+    mean_slope: Inexact[Array, "n_parts n_outputs"]
+    """Sum over uses of conj(g), divided by the root of their number."""
+    gradient: Inexact[Array, "n_rows n_outputs"]
+    """Of the loss, by the matrix of the layer."""
+
+
+class RowSums(NamedTuple):
+    """Sums over samples of weight times what belongs to an exact or a diagonal block."""
+
     moments: Moments
-    """Of the slopes, or of the scores of other blocks."""
-    gradient: Inexact[Array, "..."]
-    """Of the loss, by the matrix of the layer, or by the vector of other blocks' parameters."""
+    """Of the scores."""
+    gradient: Inexact[Array, " n"]
+    """Of the loss, by the vector of the block's parameters."""
 
 
 class Sums(NamedTuple):
     """Sums over samples."""
 
     weight: Float[Array, ""]
-    blocks: tuple[BlockSums, ...]
+    blocks: tuple[LayerSums | RowSums, ...]
 
 
 def curvature_and_gradient(
@@ -51,7 +65,7 @@ def curvature_and_gradient(
     Args:
         problem: The problem.
         blocks: From `blocks_of`.
-        centred: Whether derivatives count from their mean over samples.
+        centred: See `KFAC`.
         sharing: "expand" or "reduce", see `KFAC`.
 
     Returns:
@@ -85,10 +99,7 @@ def curvature_and_gradient(
 
     arrays = problem.samples, weights, of_parts.T
     sums = accumulated(of_chunk, arrays, problem.chunk_size, _joined)
-    found = [
-        _curvature(block, one, centred, problem)
-        for block, one in zip(blocks, sums.blocks, strict=True)
-    ]
+    found = [_curvature(one, centred, problem.mode) for one in sums.blocks]
     return tuple(found), tuple(one.gradient for one in sums.blocks)
 
 
@@ -97,11 +108,11 @@ def _of_rows(
     weights: Float[Array, " n"],
     residuals: Inexact[Array, "n n_parts"],
     diagonal: bool,
-) -> BlockSums:
+) -> RowSums:
     """Sums of the scores of an exact or a diagonal block."""
     number = rows.dtype
     gradient = jnp.einsum("npk,np->k", rows.conj(), residuals.astype(number))
-    return BlockSums((), _moments(rows, weights, diagonal), gradient)
+    return RowSums(_moments(rows, weights, diagonal), gradient)
 
 
 def _of_layer(
@@ -109,7 +120,7 @@ def _of_layer(
     weights: Float[Array, " n"],
     residuals: Inexact[Array, "n n_parts"],
     sharing: str,
-) -> BlockSums:
+) -> LayerSums:
     """Sums of inputs and slopes of a layer.
 
     Inputs have the shape (n, n_uses, n_rows), slopes (n, n_parts, n_uses, n_outputs).
@@ -121,9 +132,16 @@ def _of_layer(
     gradient = (_flat(a).T @ _flat(turned)).conj()
     if sharing == "reduce":
         a, g, n_uses = jnp.mean(a, axis=1, keepdims=True), jnp.sum(g, axis=2, keepdims=True), 1
-    weighted = a * jnp.sqrt(weights).astype(a.dtype)[:, None, None]
-    inputs = _flat(weighted).conj().T @ _flat(weighted) / n_uses
-    return BlockSums(inputs, _moments(g, weights, diagonal=False), gradient)
+    roots = jnp.sqrt(weights).astype(a.dtype)
+    inputs, slopes = _flat(a * roots[:, None, None]), _flat(g * roots[:, None, None, None])
+    of_samples = weights.astype(a.dtype)
+    return LayerSums(
+        inputs=inputs.conj().T @ inputs / n_uses,
+        slopes=slopes.conj().T @ slopes,
+        mean_input=(of_samples @ jnp.mean(a, axis=1)).conj(),
+        mean_slope=jnp.einsum("n,npro->po", of_samples, g).conj() / n_uses**0.5,
+        gradient=gradient,
+    )
 
 
 def _flat(array: Inexact[Array, "... k"]) -> Inexact[Array, "m k"]:
@@ -151,29 +169,31 @@ def _joined(first: Sums, other: Sums) -> Sums:
     total = w1 + w2
     both = jnp.where((w1 > 0) & (w2 > 0), w1 * w2 / jnp.where(total > 0, total, 1), 0)
 
-    def join(one: BlockSums, two: BlockSums) -> BlockSums:
+    def join(one: Any, two: Any) -> Any:
+        if isinstance(one, LayerSums):
+            return add_trees(one, two)
         m1, m2 = one.moments, two.moments
         apart = m1.mean / jnp.where(w1 > 0, w1, 1) - m2.mean / jnp.where(w2 > 0, w2, 1)
         between = _second(_flat(apart), m1.second.ndim == 1) * both
         moments = Moments(
             m1.mean + m2.mean, m1.second + m2.second + between.astype(m1.second.dtype)
         )
-        inputs: Any = jax.tree.map(jnp.add, one.inputs, two.inputs)
-        return BlockSums(inputs, moments, one.gradient + two.gradient)
+        return RowSums(moments, one.gradient + two.gradient)
 
     return Sums(total, tuple(map(join, first.blocks, other.blocks)))
 
 
-def _curvature(block: Block, sums: BlockSums, centred: bool, problem: Problem) -> Curvature:
+def _curvature(sums: LayerSums | RowSums, centred: bool, mode: str) -> Curvature:
     """The curvature of a block from its sums over all samples, whose weights add up to one."""
-    mean, second = sums.moments
-    if not centred:
-        second = second + _second(_flat(mean), second.ndim == 1)
-    if block.layer is None:
-        return (_wide(second),)
+    if isinstance(sums, RowSums):
+        mean, second = sums.moments
+        return (_wide(second if centred else second + _second(_flat(mean), second.ndim == 1)),)
     # Real and imaginary part of log psi are two parts of one number that a complex kernel turns.
-    is_complex = jnp.iscomplexobj(second) and problem.mode != "holomorphic"
-    return _wide(sums.inputs), _wide(second) * (0.5 if is_complex else 1.0)
+    share = 0.5 if jnp.iscomplexobj(sums.slopes) and mode != "holomorphic" else 1.0
+    products = _wide(sums.inputs), share * _wide(sums.slopes)
+    if not centred:
+        return products
+    return *products, _wide(sums.mean_input), share**0.5 * _wide(sums.mean_slope)
 
 
 def _wide(array: Any) -> Array:

@@ -23,7 +23,7 @@ from ritz.updates.base import (
 )
 from ritz.updates.kfac.blocks import EXACT, KRONECKER, Blocks, blocks_of, leaves_of
 from ritz.updates.kfac.curvature import Curvature, curvature_and_gradient
-from ritz.updates.kfac.inverse import damped, inverted, multiplied, solved
+from ritz.updates.kfac.inverse import by_cholesky, by_inverse, damped, inverted, solved
 from ritz.updates.problem import Problem
 from ritz.updates.realify import realify
 from ritz.updates.schedules import check_schedule
@@ -41,7 +41,7 @@ class KfacState(NamedTuple):
     """Sum of the weights of all steps in the averages."""
     curvature: tuple[Curvature, ...]
     """Averages over steps for each block, not yet divided by `weight`."""
-    inverses: tuple[Curvature, ...]
+    inverses: tuple[tuple[Array, ...], ...]
     """Inverses that several steps share; empty if each step has its own."""
 
 
@@ -68,9 +68,9 @@ class KFAC(AbstractUpdateRule):
             that limit divided by rate^2, as a function of the step if the rate is one.
         decay: Weight in [0, 1) of older steps in averages of the curvature.
         inverse_period: Number of steps that share inverses.
-        centred: Whether derivatives of log psi count from their mean over samples, in G and other
-            blocks. Without it (as in FermiNet) the curvature also has the mean, which no
-            normalised wave function feels.
+        centred: Whether derivatives of log psi count from their mean over samples, as in `SR`; from
+            A x G the product of the means of a and g is taken away. Without it, as in FermiNet,
+            the factor of log psi that normalisation takes away is counted too.
         sharing: "expand", as above, or "reduce": inputs are averaged and derivatives added up over
             uses first (Eschenhagen et al., arXiv 2311.00636).
         largest_exact: Largest number of parameters in an exact block.
@@ -123,7 +123,8 @@ class KFAC(AbstractUpdateRule):
 
         shapes = jax.eval_shape(curvature, samples, losses)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        inverses = zeros if self.inverse_period > 1 else ()
+        matrices = jax.tree.map(jnp.zeros_like, tuple(damped(one, 0.0) for one in zeros))
+        inverses = matrices if self.inverse_period > 1 else ()
         return KfacState(first_step(), jnp.zeros((), float), zeros, inverses)
 
     def _curvature(
@@ -141,17 +142,17 @@ class KFAC(AbstractUpdateRule):
         weight = self._averaged(state.weight, jnp.ones_like(state.weight))
         means = jax.tree.map(lambda x: x / weight, averages)
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
-        matrices = tuple(damped(b, mean, shift) for b, mean in zip(blocks, means, strict=True))
-        if self.inverse_period == 1:
-            inverses = ()
-            directions = [solved(m, g) for m, g in zip(matrices, gradients, strict=True)]
-        else:
-            inverses = jax.lax.cond(
+        matrices = tuple(damped(mean, shift) for mean in means)
+        inverses, solve = (), by_cholesky
+        if self.inverse_period > 1:
+            solve = by_inverse
+            inverses = matrices = jax.lax.cond(
                 state.step % self.inverse_period == 0,
                 lambda: jax.tree.map(inverted, matrices),
                 lambda: state.inverses,
             )
-            directions = [multiplied(m, g) for m, g in zip(inverses, gradients, strict=True)]
+        each = zip(matrices, means, gradients, strict=True)
+        directions = [solved(*of_block, solve) for of_block in each]
         scale, info = self._scale(state.step, directions, gradients)
         direction = self._tree(params, problem.mode, blocks, [scale * d for d in directions])
         new_state = KfacState(state.step + 1, weight, averages, inverses)
