@@ -95,11 +95,7 @@ def test_layers_of_netket_are_sums_of_outer_products():
     convolutional = nk.models.GCNN(lattice, layers=2, features=2, mode="fft", param_dtype=complex)
     models = [
         (Symmetric(), "real", 2),
-        (
-            nk.models.GCNN(lattice, layers=2, features=2, mode="fft", param_dtype=complex),
-            "complex",
-            2,
-        ),
+        (convolutional, "complex", 2),
         (nk.models.RBM(param_dtype=complex), "complex", 1),
         (nk.models.RBMSymm(group, alpha=2, param_dtype=float), "real", 1),
     ]
