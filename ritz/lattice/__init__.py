@@ -15,5 +15,8 @@ with _needs("ritz.lattice", "lattice"):
     from ritz.lattice.sweeps import MetropolisLocal as MetropolisLocal
     from ritz.lattice.sweeps import SweepSampler as SweepSampler
     from ritz.lattice.sweeps import mc_state as mc_state
+    from ritz.lattice.symmetric_layers import register as _register
     from ritz.lattice.vmc import VMC as VMC
     from ritz.lattice.wavefunction import LatticeWavefunction as LatticeWavefunction
+
+_register()

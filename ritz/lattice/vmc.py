@@ -112,7 +112,7 @@ class VMC(LatticeDriver):
         self.single_scores = single_scores
         self._key = jax.random.key(seed)
         self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
-        self.rule_state = update.init(state.parameters, self._bare_problem())
+        self.rule_state = update.init(state.parameters, self.problem)
 
     def _checked_mode(self, mode: str | None) -> str:
         if mode is None:
@@ -125,8 +125,9 @@ class VMC(LatticeDriver):
             check_mode(mode, self._log_psi, self.state.parameters, x)
         return mode
 
-    def _bare_problem(self) -> Problem:
-        """The `Problem` of an update rule before the first step."""
+    @property
+    def problem(self) -> Problem:
+        """Log psi, parameters, mode and shape of the samples, as `KFAC.blocks` takes them."""
         hilbert = self.state.hilbert
         samples = jax.ShapeDtypeStruct((1, hilbert.size), jnp.float64)
         return Problem(self._log_psi, self.state.parameters, samples, jnp.zeros(1), mode=self.mode)

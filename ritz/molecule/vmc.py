@@ -129,10 +129,16 @@ class VMC(MoleculeDriver):
         with self._precision():
             params = state.parameters
             self.optimizer_state = check_transformation("optimizer", self.optimizer, params)
-            bare = Problem(
-                state.wavefunction, params, state.electrons, jnp.zeros(1), mode=self.mode
-            )
-            self.rule_state = update.init(params, bare)
+            self.rule_state = update.init(params, self.problem)
+
+    @property
+    def problem(self) -> Problem:
+        """Log psi, parameters, mode and walkers, as `KFAC.blocks` takes them."""
+        state: ElectronState = self.state
+        losses = jnp.zeros(state.n_walkers)
+        return Problem(
+            state.wavefunction, state.parameters, state.electrons, losses, mode=self.mode
+        )
 
     @property
     @override

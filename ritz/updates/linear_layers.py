@@ -4,7 +4,6 @@ Whatever a layer is called, its output at a use r is y_r = a_r^T W + b: r counts
 sites or positions of a convolution, and a_r are inputs, or patches of them.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +26,37 @@ class Product(NamedTuple):
     """Axes of the output: first those of uses, in the order of `inputs`, then the others."""
 
 
+AsProduct = Callable[[Any, Sequence[Any], Array, Array], Product | None]
+"""`(module, arguments, kernel, output) -> product`, or None for a call that is none."""
+
+_REGISTERED: dict[type, AsProduct] = {}
+
+
+def register_layer(kind: type, as_product: AsProduct) -> None:
+    """Let update rules see the layers of a class of flax modules.
+
+    The module must have its kernel as the parameter `kernel`, perhaps a `bias` with an entry for
+    each of the outputs of the kernel, and no other parameters.
+
+    Args:
+        kind: The class; subclasses are not meant.
+        as_product: Gives a call of such a module as a matrix product.
+
+    Raises:
+        TypeError: If it is no class of flax modules, or no function.
+    """
+    from flax import linen as nn
+
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise TypeError(f"kind must be a class of flax modules, but {kind!r} was given.")
+    if not callable(as_product):
+        raise TypeError(
+            "as_product must be a function (module, arguments, kernel, output) -> Product, but "
+            f"{as_product!r} was given."
+        )
+    _REGISTERED[kind] = as_product
+
+
 def as_product(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> Product | None:
     """A call of a flax module as a matrix product; None if it is none.
 
@@ -38,18 +68,13 @@ def as_product(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) 
     """
     from flax import linen as nn
 
-    kinds: dict[type, Callable[..., Product | None]] = {
+    kinds: dict[type, AsProduct] = {
         nn.Dense: _dense,
         nn.DenseGeneral: _dense,
         nn.Einsum: _einsum,
         nn.Conv: _convolution,
+        **_REGISTERED,
     }
-    if "netket.nn" in sys.modules:
-        import netket.nn.symmetric_linear as netket
-
-        of_sites = (netket.DenseSymmMatrix, netket.DenseSymmFFT)
-        of_group = (netket.DenseEquivariantMatrix, netket.DenseEquivariantFFT)
-        kinds |= dict.fromkeys(of_sites, _symmetric) | dict.fromkeys(of_group, _equivariant)
     made = kinds.get(type(module))
     if made is None or not _multiplies_plainly(module):
         return None
@@ -171,24 +196,3 @@ def _patches(module: Any, inputs: Array, kernel: Array) -> Array | None:
             jax.lax.slice(x, (0, *begin, 0), (len(x), *end, x.shape[-1]), (1, *strides, 1))
         )
     return jnp.concatenate(parts, axis=-1).reshape(*batch, *lengths, -1)
-
-
-def _symmetric(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> Product | None:
-    """NetKet's DenseSymm: y_fg = sum_cs x[c, s] W[f, c, g^-1 s], uses are group elements g."""
-    of_sites = getattr(module, "symmetries", None)
-    table = np.asarray(module.space_group if of_sites is None else of_sites)
-    return _of_table(module, args[0], outputs, np.argsort(table, axis=1))
-
-
-def _equivariant(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> Product | None:
-    """NetKet's DenseEquivariant: y_fh = sum_cg x[c, g] W[f, c, g^-1 h], uses are elements h."""
-    return _of_table(module, args[0], outputs, np.argsort(np.asarray(module.product_table).T, 1))
-
-
-def _of_table(module: Any, inputs: Array, outputs: Array, places: np.ndarray) -> Product | None:
-    """Uses u whose input at a place k of the kernel is x[..., places[u, k]]."""
-    if module.mask is not None:
-        places = places[:, np.nonzero(module.mask.wrapped)[0]]
-    moved = jnp.moveaxis(inputs[..., places], -3, -2)
-    n = outputs.ndim
-    return Product(moved.reshape(*moved.shape[:-2], -1), (1, 2, 0), (*range(n - 2), n - 1, n - 2))

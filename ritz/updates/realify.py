@@ -63,3 +63,9 @@ def single(tree: PyTree) -> PyTree:
         return leaf.astype(jnp.complex64 if jnp.iscomplexobj(leaf) else jnp.float32)
 
     return jax.tree.map(cast, tree)
+
+
+def double(tree: PyTree) -> PyTree:
+    """All numbers of a tree in double precision, where JAX is set to allow it."""
+    number = jnp.result_type(float)
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, number)), tree)

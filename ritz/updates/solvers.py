@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact
 
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
+from ritz.updates.realify import double
 
 Matrix = Inexact[Array, "n n"]
 Vector = Inexact[Array, "n *columns"]
@@ -119,7 +119,7 @@ def solve(
     In double precision, where JAX is set to allow it, whatever the matrix was computed in: the
     shift is often too small for single precision.
     """
-    wide = jnp.promote_types(matrix.dtype, jax.dtypes.canonicalize_dtype(np.float64))
-    shifted = matrix.astype(wide) + shift * jnp.eye(matrix.shape[0], dtype=wide)
-    answer = solver(shifted, rhs.astype(wide))
+    matrix, rhs = double((matrix, rhs))
+    shifted = matrix + shift * jnp.eye(len(matrix), dtype=matrix.dtype)
+    answer = solver(shifted, rhs.astype(matrix.dtype))
     return answer if isinstance(answer, tuple) else (answer, {})

@@ -79,6 +79,8 @@ def test_layers_of_flax_are_sums_of_outer_products():
 def test_layers_of_netket_are_sums_of_outer_products():
     import netket as nk
 
+    import ritz.lattice  # noqa: F401 (tells update rules of these layers)
+
     lattice = nk.graph.Chain(6)
     group = lattice.automorphisms()
 

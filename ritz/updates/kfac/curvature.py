@@ -69,8 +69,8 @@ def curvature_and_gradient(
         sharing: "expand" or "reduce", see `KFAC`.
 
     Returns:
-        For each block its curvature in double precision, where JAX is set to allow it; and the
-        gradient, as the matrix of a layer, or as a vector in the form of `realify`.
+        For each block its curvature; and the gradient, as the matrix of a layer, or as a vector in
+        the form of `realify`.
     """
     n = problem.n_samples
     weights = jnp.broadcast_to(jnp.asarray(problem.probabilities), (n,))
@@ -187,16 +187,10 @@ def _curvature(sums: LayerSums | RowSums, centred: bool, mode: str) -> Curvature
     """The curvature of a block from its sums over all samples, whose weights add up to one."""
     if isinstance(sums, RowSums):
         mean, second = sums.moments
-        return (_wide(second if centred else second + _second(_flat(mean), second.ndim == 1)),)
+        return (second if centred else second + _second(_flat(mean), second.ndim == 1),)
     # Real and imaginary part of log psi are two parts of one number that a complex kernel turns.
     share = 0.5 if jnp.iscomplexobj(sums.slopes) and mode != "holomorphic" else 1.0
-    products = _wide(sums.inputs), share * _wide(sums.slopes)
+    products = sums.inputs, share * sums.slopes
     if not centred:
         return products
-    return *products, _wide(sums.mean_input), share**0.5 * _wide(sums.mean_slope)
-
-
-def _wide(array: Any) -> Array:
-    """An array in double precision, where JAX is set to allow it."""
-    wide = jnp.promote_types(array.dtype, jax.dtypes.canonicalize_dtype(jnp.float64))
-    return array.astype(wide)
+    return *products, sums.mean_input, share**0.5 * sums.mean_slope

@@ -25,7 +25,7 @@ from ritz.updates.kfac.blocks import EXACT, KRONECKER, Blocks, blocks_of, leaves
 from ritz.updates.kfac.curvature import Curvature, curvature_and_gradient
 from ritz.updates.kfac.inverse import by_cholesky, by_inverse, damped, inverted, solved
 from ritz.updates.problem import Problem
-from ritz.updates.realify import realify
+from ritz.updates.realify import double, realify
 from ritz.updates.schedules import check_schedule
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ class KfacState(NamedTuple):
     weight: Float[Array, ""]
     """Sum of the weights of all steps in the averages."""
     curvature: tuple[Curvature, ...]
-    """Averages over steps for each block, not yet divided by `weight`."""
+    """Averages over steps for each block, not yet divided by `weight`, in the precision of the
+    parameters; systems are solved in double."""
     inverses: tuple[tuple[Array, ...], ...]
     """Inverses that several steps share; empty if each step has its own."""
 
@@ -63,9 +64,10 @@ class KFAC(AbstractUpdateRule):
     Args:
         diag_shift: lambda, a number or a schedule, shared out over A and G by the ratio of their
             traces.
-        norm_constraint: The largest squared length d^T F d of the direction, a number, a schedule
-            or None. Followers of FermiNet limit rate^2 d^T F d for the rate of the optimiser: give
-            that limit divided by rate^2, as a function of the step if the rate is one.
+        norm_constraint: The largest squared length d^T (F + lambda) d of the direction, a number, a
+            schedule or None. With 1, the standard deviation of log psi changes by at most the rate
+            of the optimiser in a step. FermiNet limits rate^2 d^T F d to 1e-3: that is a limit of
+            1e-3 / rate^2 here.
         decay: Weight in [0, 1) of older steps in averages of the curvature.
         inverse_period: Number of steps that share inverses.
         centred: Whether derivatives of log psi count from their mean over samples, as in `SR`; from
@@ -77,7 +79,7 @@ class KFAC(AbstractUpdateRule):
     """
 
     diag_shift: ScalarOrSchedule = 1e-3
-    norm_constraint: ScalarOrSchedule | None = None
+    norm_constraint: ScalarOrSchedule | None = 1.0
     decay: float = 0.95
     inverse_period: int = 1
     centred: bool = True
@@ -123,9 +125,10 @@ class KFAC(AbstractUpdateRule):
 
         shapes = jax.eval_shape(curvature, samples, losses)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        matrices = jax.tree.map(jnp.zeros_like, tuple(damped(one, 0.0) for one in zeros))
+        matrices = jax.tree.map(jnp.zeros_like, tuple(damped(double(one), 0.0) for one in zeros))
         inverses = matrices if self.inverse_period > 1 else ()
-        return KfacState(first_step(), jnp.zeros((), float), zeros, inverses)
+        number = jnp.result_type(*[leaf.real.dtype for leaf in jax.tree.leaves(params)])
+        return KfacState(first_step(), jnp.zeros((), number), zeros, inverses)
 
     def _curvature(
         self, problem: Problem, blocks: Blocks
@@ -140,7 +143,7 @@ class KFAC(AbstractUpdateRule):
         curvature, gradients = self._curvature(problem, blocks)
         averages = jax.tree.map(self._averaged, state.curvature, curvature)
         weight = self._averaged(state.weight, jnp.ones_like(state.weight))
-        means = jax.tree.map(lambda x: x / weight, averages)
+        means = jax.tree.map(lambda x: double(x / weight), averages)
         shift = at_step(self.diag_shift, state.step) * problem.damping_scale
         matrices = tuple(damped(mean, shift) for mean in means)
         inverses, solve = (), by_cholesky
