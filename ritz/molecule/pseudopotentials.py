@@ -1,8 +1,9 @@
 """Pseudopotentials of elements, from the tables of PySCF."""
 
+import contextlib
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
@@ -101,14 +102,8 @@ def pseudopotential(element: str, name: str) -> Pseudopotential:
     """
     with needs("Molecule(..., ecp=...)", "molecule"):
         from pyscf import gto
-    table: Any = None
-    if name.isalnum():  # longer texts would be read as the data themselves
-        with warnings.catch_warnings():  # where else sets may be found
-            warnings.simplefilter("ignore", UserWarning)
-            try:
-                table = gto.basis.load_ecp(name, element)
-            except (KeyError, RuntimeError, OSError, ValueError, IndexError):
-                pass
+    # Longer texts would be read as the data themselves.
+    table = _loaded(gto.basis.load_ecp, name, element) if name.isalnum() else None
     if not table:
         raise ValueError(
             f"ecp: PySCF has no pseudopotential {name!r} for {element}. Give 'ccecp', which is for "
@@ -127,6 +122,14 @@ def pseudopotential(element: str, name: str) -> Pseudopotential:
             "as 'ccecp' or 'bfd'."
         )
     return found
+
+
+def _loaded(load: Callable[[str, str], Any], name: str, element: str) -> Any:
+    """What PySCF has of this name for an element; None if it has nothing."""
+    unknown = KeyError, RuntimeError, OSError, ValueError, IndexError
+    with warnings.catch_warnings(), contextlib.suppress(*unknown):
+        warnings.simplefilter("ignore", UserWarning)  # of where else data may be found
+        return load(name, element)
 
 
 def _terms(blocks: Sequence[Sequence[Sequence[float]]]) -> Terms:
@@ -154,13 +157,8 @@ def fitting_basis(element: str, name: str | None) -> str:
     from pyscf import gto
 
     for basis in (f"{name}ccpvdz", f"{name}vdz", name):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            try:
-                gto.basis.load(basis, element)
-            except (KeyError, RuntimeError, OSError, ValueError, IndexError):
-                continue
-        return basis
+        if _loaded(gto.basis.load, basis, element):
+            return basis
     raise ValueError(
         f"PySCF has no basis that belongs to the pseudopotential {name!r} of {element}; give one "
         "with basis=..."

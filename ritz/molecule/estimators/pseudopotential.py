@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact, Key, PyTree
 from typing_extensions import override
 
-from ritz.checks import check_choice, check_count
+from ritz.checks import check_count
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, Values, in_double
 from ritz.estimators.base import LogPsi as AnyLogPsi
@@ -57,7 +58,11 @@ class PseudopotentialEnergy(AbstractEstimator):
     chunk_size: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("n_points", self.n_points, tuple(EXACT_UP_TO))
+        if self.n_points not in EXACT_UP_TO:
+            raise ValueError(
+                f"n_points must be one of {', '.join(map(str, EXACT_UP_TO))}, but "
+                f"{self.n_points!r} was given."
+            )
         for name in ("n_nearest", "chunk_size"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name), 1)
@@ -113,7 +118,8 @@ class PseudopotentialEnergy(AbstractEstimator):
         vectors = in_double(electrons[:, None] - places)
         distances = norm(vectors)
         # Any direction will do on a core, where all points are one.
-        along = jnp.where(distances[..., None] > 0, vectors, jnp.eye(3, dtype=vectors.dtype)[2])
+        z = jnp.array([0, 0, 1], vectors.dtype)
+        along: Any = jnp.where(distances[..., None] > 0, vectors, z)
         along = along / norm(along)[..., None]
         directions, weights = (jnp.asarray(x, vectors.dtype) for x in quadrature(self.n_points))
         strengths = _strengths([core for _, core in cores], distances)

@@ -24,8 +24,9 @@ class SlaterNetwork(nn.Module):
 
     An orbital k of electron i is a linear function of the electron's features, times an envelope
     that decays, times exp(-sum_I Z_I a_I r_iI / (a_I + r_iI)), which has the slope -Z_I at each
-    nucleus, and none at a pseudopotential without a pole. J has the slopes 1/4 and 1/2 where electrons of equal and of different spin meet.
-    Everything else is flat there, so that all cusps are exact, at every parameter.
+    nucleus, and 0 at pseudopotentials without a pole. J has the slopes 1/4 and 1/2 where electrons
+    of equal and of different spin meet. Everything else is flat there, so that all cusps are exact,
+    at every parameter.
 
     A subclass implements `electron_features`.
     """
