@@ -106,8 +106,8 @@ def pseudopotential(element: str, name: str) -> Pseudopotential:
     table = _loaded(gto.basis.load_ecp, name, element) if name.isalnum() else None
     if not table:
         raise ValueError(
-            f"ecp: PySCF has no pseudopotential {name!r} for {element}. Give 'ccecp', which is for "
-            "H to Kr and some heavier elements, or name the elements that have one, as in "
+            f"ecp: PySCF has no pseudopotential {name!r} for {element}. Give 'ccecp', which most "
+            "elements up to radon have, or name those of the elements that have one, as in "
             "ecp={'Li': 'ccecp'}; the others keep all their electrons."
         )
     n_core, parts = table

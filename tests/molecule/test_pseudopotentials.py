@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy import stats
 
@@ -21,7 +22,7 @@ from ritz.molecule import (
     TotalEnergy,
 )
 from ritz.molecule.driver import energy_estimators
-from ritz.molecule.estimators.pseudopotential import key_of
+from ritz.molecule.estimators.pseudopotential import TOLERANCE, key_of
 from ritz.molecule.orbitals import basis_of, hartree_fock, orbitals_of, source_of
 from ritz.molecule.pretraining import Pretraining
 from ritz.molecule.pseudopotentials import radial
@@ -202,8 +203,9 @@ def test_energies_do_not_change_as_an_atom_is_shifted_and_turned():
     assert np.std(begin) > 0.1
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["H", "Li", "N"])
+@pytest.mark.parametrize(("name", "dtype"), [
+    ("H", np.float32), ("Li", np.float64), ("N", np.float32),
+])  # fmt: skip
 def test_energies_are_finite_everywhere(name, dtype):
     """On the core, on an axis, and without a non-local part (H)."""
     molecule = Molecule(name, ecp=CCECP)
@@ -213,7 +215,8 @@ def test_energies_are_finite_everywhere(name, dtype):
     params = network.init(jax.random.key(0), x[5])["params"]
     found = local_energies(molecule, lambda e: network.apply({"params": params}, e), x)
     assert np.all(np.isfinite(found)) and np.abs(found).max() < 500
-    check_estimator(PseudopotentialEnergy(molecule), LogPsi(network), params, jnp.asarray(x))
+    if name == "Li":
+        check_estimator(PseudopotentialEnergy(molecule), LogPsi(network), params, jnp.asarray(x))
 
 
 def one_electron(molecule, basis):
@@ -250,12 +253,12 @@ def test_the_energy_of_cores_in_a_molecule_is_that_of_pyscf():
     orbitals = hartree_fock(molecule, basis)
     mole, exact = one_electron(molecule, basis)
     grid = dft.gen_grid.Grids(mole)
-    grid.level = 2
+    grid.level = 1
     grid.build()
     weights = grid.weights * np.exp(
         2 * np.asarray(jax.vmap(orbitals.sign_and_log)(grid.coords[:, None])[1])
     )
-    found = energies(molecule, orbitals.sign_and_log, grid.coords[:, None], n_points=50)
+    found = energies(molecule, orbitals.sign_and_log, grid.coords[:, None], n_points=26)
     mean = np.sum(weights * found) / weights.sum()
     assert mean == pytest.approx(exact, abs=2e-5) and abs(exact) > 0.1
 
@@ -275,20 +278,19 @@ def test_far_cores_are_left_out():
         return jnp.ones(()), -jnp.sum(jnp.log1p(x**2))
 
     all_of_them = energies(molecule, psi, x, n_nearest=2, n_points=50)
-    assert np.abs(energies(molecule, psi, x, n_points=50) - all_of_them).max() < 10 * 1e-4
+    assert np.abs(energies(molecule, psi, x, n_points=50) - all_of_them).max() < 10 * TOLERANCE
 
 
 def test_pretraining_takes_the_basis_that_fits():
     """N has four electrons with spin up and one with spin down."""
     molecule = Molecule("N", ecp=CCECP)
     network = FermiNet(molecule, hidden=((16, 8),), n_determinants=2)
-    driver = Pretraining(
-        molecule, network, orbitals_of(molecule), 1e-2, n_walkers=64,
-    )  # fmt: skip
+    optimizer = optax.adam(1e-2)
+    driver = Pretraining(molecule, network, orbitals_of(molecule), optimizer, n_walkers=64)
     driver.burn_in(20)
-    driver.run(150, out=(log := RuntimeLog()), show_progress=False)
+    driver.run(300, out=(log := RuntimeLog()), show_progress=False)
     loss = log["loss"].values
-    assert np.mean(loss[-20:]) < 0.2 * np.mean(loss[:5])
+    assert np.mean(loss[-20:]) < 0.02 * np.mean(loss[:5])
 
 
 def test_one_electron_of_lithium_has_the_energy_of_hartree_fock():
@@ -297,7 +299,7 @@ def test_one_electron_of_lithium_has_the_energy_of_hartree_fock():
     network = FermiNet(molecule, hidden=((8, 4),) * 2, n_determinants=1)
     driver = VMC(molecule, network, n_walkers=256, seed=1)
     driver.burn_in(50)
-    driver.run(150, out=(log := RuntimeLog()), show_progress=False)
+    driver.run(600, out=(log := RuntimeLog()), show_progress=False)
     assert {"kinetic", "potential", "pseudopotential"} <= set(log.data)
     fixed = Evaluation(
         molecule, network, driver.parameters, electrons=driver.state.electrons, n_walkers=256
