@@ -243,6 +243,7 @@ def test_the_energy_of_a_core_is_that_of_pyscf():
     assert mean == pytest.approx(one_electron(molecule, "ccecp-cc-pvtz")[1], abs=1e-7)
 
 
+@pytest.mark.slow
 def test_the_energy_of_cores_in_a_molecule_is_that_of_pyscf():
     """For one electron between Li and Be, over the grid of a density functional."""
     from pyscf import dft
@@ -281,6 +282,7 @@ def test_far_cores_are_left_out():
     assert np.abs(energies(molecule, psi, x, n_points=50) - all_of_them).max() < 10 * TOLERANCE
 
 
+@pytest.mark.slow
 def test_pretraining_takes_the_basis_that_fits():
     """N has four electrons with spin up and one with spin down."""
     molecule = Molecule("N", ecp=CCECP)
@@ -293,6 +295,7 @@ def test_pretraining_takes_the_basis_that_fits():
     assert np.mean(loss[-20:]) < 0.02 * np.mean(loss[:5])
 
 
+@pytest.mark.slow
 def test_one_electron_of_lithium_has_the_energy_of_hartree_fock():
     """Which is exact: -0.1968528 hartree in ccecp-cc-pvqz of PySCF."""
     molecule = Molecule("Li", ecp=CCECP)
