@@ -17,7 +17,9 @@ from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import OwnPrecision
 from ritz.driver.hooks import HookList
 from ritz.estimators.base import AbstractEstimator, as_estimator, evaluate_all, in_order, used_by
-from ritz.molecule.estimators import Kinetic, Potential, TotalEnergy
+from ritz.molecule.estimators.standard import ENERGY as ENERGY
+from ritz.molecule.estimators.standard import check_total
+from ritz.molecule.estimators.standard import energy_estimators as energy_estimators
 from ritz.molecule.kernel import REMEDIES, Samples, Sampling, burnt_in
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.state import ElectronState
@@ -32,23 +34,7 @@ TAKEN = (
 )  # fmt: skip
 """Names in rows that no estimator can have."""
 
-ENERGY = "energy"
-
 Carry = TypeVar("Carry")
-
-
-def energy_estimators(molecule: Molecule, chunk_size: int | None = None) -> dict[str, Any]:
-    """The estimators of kinetic, potential and total energy, by the names that they have in rows.
-
-    Args:
-        molecule: The molecule.
-        chunk_size: Number of walkers of which the Laplacian is computed at once.
-    """
-    return {
-        ENERGY: TotalEnergy(),
-        "kinetic": Kinetic(chunk_size=chunk_size),
-        "potential": Potential(molecule),
-    }
 
 
 class MoleculeDriver(OwnPrecision):
@@ -119,6 +105,7 @@ class MoleculeDriver(OwnPrecision):
         if chunk_size is not None:
             check_count("chunk_size", chunk_size, 1)
         given = {name: as_estimator(name, one) for name, one in _checked(estimators).items()}
+        check_total(molecule, given)
         known = energy_estimators(molecule, chunk_size) | given
         if energy in given:
             known = used_by(given, known)
@@ -213,6 +200,7 @@ class MoleculeDriver(OwnPrecision):
         if fullsum:
             return super()._estimate_one(observable, fullsum)
         estimator, state = as_estimator("obs", observable), self.state
+        check_total(self.molecule, {"obs": estimator})
         samples = state.electrons if self.batch is None else self.batch.electrons
         with self._precision():
             known = {**self.estimators, "obs": estimator}

@@ -15,6 +15,12 @@ from jaxtyping import Float
 
 from ritz.checks import check_choice
 from ritz.molecule.library import LIBRARY
+from ritz.molecule.pseudopotentials import (
+    GivenPseudopotentials,
+    Pseudopotential,
+    names_by_element,
+    pseudopotential,
+)
 from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
@@ -45,11 +51,15 @@ class Molecule:
         unit: "bohr" or "angstrom", for lists of several atoms; the others say it themselves.
         charge: Total charge, in elementary charges.
         spin: n_up - n_down; by default that of the library, or 0.
+        ecp: Pseudopotentials in place of the electrons of cores, by a name of PySCF: "ccecp" for
+            those of Bennett et al., J. Chem. Phys. 147, 224106 (2017) for all elements, or
+            `{"Li": "ccecp"}` for some. `charges` are those of the cores then.
 
     Raises:
-        ValueError: For unknown elements, atoms on top of each other, a missing unit, and charges
-            and spins that no electrons have.
+        ValueError: For unknown elements, atoms on top of each other, a missing unit, charges and
+            spins that no electrons have, and pseudopotentials that PySCF does not have.
         FileNotFoundError: If there is no such file.
+        ritz.extras.MissingExtra: If there are pseudopotentials, and PySCF is not installed.
     """
 
     symbols: tuple[str, ...]
@@ -61,7 +71,10 @@ class Molecule:
     name: str = dataclasses.field(compare=False)
     """The name in the library, or the formula."""
     energy: float | None = dataclasses.field(compare=False)
-    """Exact energy or best estimate of the ground state, in hartree, where the library has it."""
+    """Exact energy or best estimate of the ground state, in hartree, where the library has it. None
+    for pseudopotentials, with which total energies are others."""
+    ecp: tuple[tuple[str, str], ...]
+    """(element, name) of each pseudopotential."""
 
     def __init__(
         self,
@@ -69,6 +82,7 @@ class Molecule:
         unit: str | None = None,
         charge: int | None = None,
         spin: int | None = None,
+        ecp: GivenPseudopotentials = None,
     ):
         if isinstance(atoms, str) and atoms in LIBRARY:
             known = LIBRARY[atoms]
@@ -83,24 +97,49 @@ class Molecule:
             symbols, places, name = _read(atoms, unit)
             energy = None
         numbers = [_number(symbol) for symbol in symbols]
+        elements = tuple(chemical_symbols[number] for number in numbers)
         charge, spin = _whole("charge", charge or 0), _whole("spin", spin or 0)
-        _check_electrons(sum(numbers) - charge, spin, name, charge)
+        chosen = names_by_element(ecp, elements)
+        n_core = sum(c.n_core for c in _cores(elements, chosen) if c is not None)
+        _check_electrons(sum(numbers) - n_core - charge, spin, name, charge)
         _check_distances(symbols, np.array(places, float))
         values = {
-            "symbols": tuple(chemical_symbols[number] for number in numbers),
+            "symbols": elements,
             "positions": tuple(tuple(float(x) for x in place) for place in places),
             "charge": charge,
             "spin": spin,
             "name": name,
-            "energy": energy,
+            "energy": None if chosen else energy,
+            "ecp": chosen,
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)
 
     @property
-    def charges(self) -> tuple[int, ...]:
-        """Charges of the nuclei."""
+    def numbers(self) -> tuple[int, ...]:
+        """Atomic numbers of the elements."""
         return tuple(atomic_numbers[symbol] for symbol in self.symbols)
+
+    @property
+    def cores(self) -> tuple[Pseudopotential | None, ...]:
+        """The pseudopotential of each atom; None for those with all their electrons."""
+        return _cores(self.symbols, self.ecp)
+
+    @property
+    def n_core(self) -> tuple[int, ...]:
+        """Number of electrons of each atom that its pseudopotential replaces."""
+        return tuple(0 if core is None else core.n_core for core in self.cores)
+
+    @property
+    def charges(self) -> tuple[int, ...]:
+        """Charges that electrons see from afar: of the nuclei less the electrons of their cores."""
+        return tuple(z - n for z, n in zip(self.numbers, self.n_core, strict=True))
+
+    @property
+    def cusp_charges(self) -> tuple[float, ...]:
+        """Z of the pole -Z/r of the potential at each atom; 0 where a pseudopotential has none."""
+        poles = [0.0 if core is None else core.pole for core in self.cores]
+        return tuple(float(z) - pole for z, pole in zip(self.charges, poles, strict=True))
 
     @property
     def coordinates(self) -> Float[np.ndarray, "n_nuclei 3"]:
@@ -109,7 +148,7 @@ class Molecule:
 
     @property
     def n_electrons(self) -> int:
-        """Number of electrons of both spins: the nuclear charges less `charge`."""
+        """Number of electrons of both spins: the sum of `charges` less `charge`."""
         return sum(self.charges) - self.charge
 
     @property
@@ -124,7 +163,7 @@ class Molecule:
 
     @property
     def nuclear_repulsion(self) -> float:
-        """Energy of the nuclei among themselves, in hartree."""
+        """Energy of the nuclei, or cores, among themselves, in hartree."""
         places, charges = self.coordinates, self.charges
         return float(
             sum(
@@ -133,6 +172,15 @@ class Molecule:
                 for j in range(i)
             )
         )
+
+
+def _cores(
+    symbols: Sequence[str], ecp: tuple[tuple[str, str], ...]
+) -> tuple[Pseudopotential | None, ...]:
+    names = dict(ecp)
+    return tuple(
+        pseudopotential(symbol, names[symbol]) if symbol in names else None for symbol in symbols
+    )
 
 
 def _read(atoms: GivenAtoms, unit: str | None) -> tuple[Sequence[str], Sequence[Positions], str]:

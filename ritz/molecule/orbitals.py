@@ -4,6 +4,7 @@ import io
 import math
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,9 +16,13 @@ from jaxtyping import Array, Float
 from ritz.folders.files import atomic_write
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.determinants import log_sum_of_determinants
-from ritz.molecule.slater import exponent, occupation
+from ritz.molecule.pseudopotentials import check_basis, fitting_basis
+from ritz.molecule.slater import exponent, valence
 
 AnyArray: TypeAlias = Array | np.ndarray
+
+SLATER = "slater"
+"""In the place of a basis set: Slater's rules."""
 
 
 class Orbitals(NamedTuple):
@@ -98,15 +103,42 @@ def _powers(
     return result
 
 
-def hartree_fock(molecule: Molecule, basis: str = "cc-pvdz") -> Orbitals:
+GivenBasis: TypeAlias = str | Mapping[str, str] | None
+"""A basis set for all elements or for each of them; None for those that fit."""
+
+
+def basis_of(molecule: Molecule, basis: GivenBasis = None) -> dict[str, str]:
+    """The basis set of each element, checked to belong to its pseudopotential.
+
+    Args:
+        molecule: The molecule.
+        basis: A basis set of PySCF for all elements, or element -> basis set. Elements without one
+            get cc-pvdz, or the one of this size that belongs to their pseudopotential.
+
+    Raises:
+        ValueError: If one is for all electrons, and its element has a pseudopotential.
+    """
+    names, found = dict(molecule.ecp), {}
+    for element in sorted(set(molecule.symbols)):
+        given = basis.get(element) if isinstance(basis, Mapping) else basis
+        name = names.get(element)
+        if given is not None and name is not None:
+            check_basis(given, element, name)
+        found[element] = fitting_basis(element, name) if given is None else given
+    return found
+
+
+def hartree_fock(molecule: Molecule, basis: GivenBasis = None) -> Orbitals:
     """Orbitals of unrestricted Hartree-Fock, from PySCF.
 
     Args:
         molecule: The molecule.
-        basis: A basis set of PySCF.
+        basis: A basis set of PySCF, or element -> basis set; by default cc-pvdz, or the one of
+            this size that belongs to the pseudopotential of an element.
 
     Raises:
-        ValueError: If PySCF does not know the basis for an element.
+        ValueError: If PySCF does not know the basis for an element, or if it is for all electrons
+            and the element has a pseudopotential.
         RuntimeError: If the iteration does not converge.
         ritz.extras.MissingExtra: If PySCF is not installed.
     """
@@ -115,16 +147,18 @@ def hartree_fock(molecule: Molecule, basis: str = "cc-pvdz") -> Orbitals:
     with needs("pretraining on Hartree-Fock orbitals", "molecule"):
         from pyscf import gto, scf
     atoms = list(zip(molecule.symbols, molecule.positions, strict=True))
+    bases = basis_of(molecule, basis)
+    told = " and ".join(sorted(set(bases.values())))
     try:
         with warnings.catch_warnings():  # where else basis sets may be found
             warnings.simplefilter("ignore", UserWarning)
             mole = gto.M(
-                atom=atoms, unit="bohr", basis=basis, cart=True, charge=molecule.charge,
-                spin=molecule.spin, verbose=0,
+                atom=atoms, unit="bohr", basis=bases, ecp=dict(molecule.ecp), cart=True,
+                charge=molecule.charge, spin=molecule.spin, verbose=0,
             )  # fmt: skip
     except (KeyError, RuntimeError) as error:
         raise ValueError(
-            f"basis={basis!r} is none that PySCF has for {', '.join(sorted(set(molecule.symbols)))}"
+            f"basis={told!r} is none that PySCF has for {', '.join(sorted(set(molecule.symbols)))}"
             f": {' '.join(str(error).split())}"
         ) from error
     field: Any = scf.UHF(mole)
@@ -135,7 +169,7 @@ def hartree_fock(molecule: Molecule, basis: str = "cc-pvdz") -> Orbitals:
             field.kernel()
         if not field.converged:
             raise RuntimeError(
-                f"the Hartree-Fock iteration of {molecule.name} does not converge in {basis}; give "
+                f"the Hartree-Fock iteration of {molecule.name} does not converge in {told}; give "
                 "another basis, or pretrain no orbitals (pretrain.iterations=0)."
             )
         occupied = [c[:, n > 0] for c, n in zip(field.mo_coeff, field.mo_occ, strict=True)]
@@ -175,7 +209,8 @@ def _primitives(mole: Any) -> tuple[np.ndarray, ...]:
 def slater_orbitals(molecule: Molecule) -> Orbitals:
     """Orbitals of an atom by Slater's rules, without any iteration.
 
-    Those of one symmetry are made orthogonal, and normalised up to factors of the angles.
+    Those of one symmetry are made orthogonal, and normalised up to factors of the angles. With a
+    pseudopotential they are the orbitals outside the core.
 
     Raises:
         ValueError: If it is no atom, or has electrons beyond its p shells.
@@ -185,8 +220,9 @@ def slater_orbitals(molecule: Molecule) -> Orbitals:
             f"Slater's rules are for atoms, and {molecule.name} has {len(molecule.symbols)}; "
             "pretrain on orbitals of Hartree-Fock."
         )
-    charge, n_most = molecule.charges[0], max(molecule.n_up, molecule.n_down)
-    shells = [(n, momentum) for n, momentum, _ in occupation(max(charge, 2 * n_most))]
+    charge, n_core = molecule.numbers[0], molecule.n_core[0]
+    n_most = max(molecule.n_up, molecule.n_down)
+    shells = valence(charge, n_core, max(charge, 2 * n_most + n_core))
     if any(momentum > 1 for _, momentum in shells):
         raise ValueError(
             f"Slater's rules are used for s and p shells, and {molecule.name} has d electrons; "
@@ -227,10 +263,16 @@ def _orthonormal(
     return result
 
 
-def source_of(molecule: Molecule, basis: str) -> str:
+def source_of(molecule: Molecule, basis: GivenBasis = None) -> str:
     """The molecule and the basis as text, which tells for what saved orbitals can be used."""
     nuclei = list(zip(molecule.symbols, molecule.positions, strict=True))
-    return f"{nuclei}, charge {molecule.charge}, spin {molecule.spin}, basis {basis}"
+    bases = {"": SLATER} if basis == SLATER else basis_of(molecule, basis)
+    told = ", ".join(f"{e} {b}" for e, b in bases.items()) if len({*bases.values()}) > 1 else None
+    cores = f", ecp {dict(molecule.ecp)}" if molecule.ecp else ""
+    return (
+        f"{nuclei}, charge {molecule.charge}, spin {molecule.spin}{cores}, "
+        f"basis {told or next(iter(bases.values()))}"
+    )
 
 
 def saved_source(file: str | Path) -> str:
@@ -242,7 +284,7 @@ def saved_source(file: str | Path) -> str:
         return ""
 
 
-def orbitals_of(molecule: Molecule, basis: str = "cc-pvdz") -> Orbitals:
+def orbitals_of(molecule: Molecule, basis: GivenBasis = None) -> Orbitals:
     """Orbitals of Hartree-Fock, or of Slater's rules for basis="slater", in double precision."""
-    found = slater_orbitals(molecule) if basis == "slater" else hartree_fock(molecule, basis)
+    found = slater_orbitals(molecule) if basis == SLATER else hartree_fock(molecule, basis)
     return jax.tree.map(lambda x: np.asarray(x, float), found)

@@ -44,16 +44,46 @@ def exponent(charge: int, n: int, l: int) -> float:  # noqa: E741
     return max(charge - screening, 1.0) / _EFFECTIVE[n]
 
 
-def orbitals(charge: int) -> list[tuple[int, int, int]]:
-    """Spatial orbitals (n, l, m) of a neutral atom that hold electrons, in the order of filling."""
-    return [(n, l, m) for n, l, _ in occupation(charge) for m in range(2 * l + 1)]  # noqa: E741
+@functools.lru_cache
+def valence(
+    charge: int, n_core: int, n_electrons: int | None = None
+) -> tuple[tuple[int, int], ...]:
+    """The subshells (n, l) outside the core of a neutral atom, by the order of filling.
+
+    Args:
+        charge: Of the nucleus.
+        n_core: Number of electrons of the core, which fill the lowest shells.
+        n_electrons: Number of electrons of the atom; by default that of the neutral one.
+    """
+    filled = occupation(charge if n_electrons is None else n_electrons)
+    left, core = n_core, set()
+    for n, l, number in sorted(filled):  # noqa: E741
+        if left >= number:
+            core.add((n, l))
+        left -= number
+    return tuple((n, l) for n, l, _ in filled if (n, l) not in core)  # noqa: E741
 
 
-def slater_exponent(charge: int, place: int) -> float:
+def orbitals(charge: int, n_core: int = 0) -> list[tuple[int, int, int]]:
+    """Spatial orbitals (n, l, m) of a neutral atom that hold electrons, in the order of filling.
+
+    Args:
+        charge: Of the nucleus.
+        n_core: Number of electrons of the core, whose orbitals are left out.
+    """
+    return [(n, l, m) for n, l in valence(charge, n_core) for m in range(2 * l + 1)]  # noqa: E741
+
+
+def slater_exponent(charge: int, place: int, n_core: int = 0) -> float:
     """Exponent of the orbital at a place in the order of filling, of at most the last one.
 
     A single electron keeps the exponent Z of hydrogen.
+
+    Args:
+        charge: Of the nucleus.
+        place: Counted from 0, without the orbitals of the core.
+        n_core: Number of electrons of the core.
     """
-    known = orbitals(charge)
+    known = orbitals(charge, n_core)
     n, l, _ = known[min(place, len(known) - 1)]  # noqa: E741
     return exponent(charge, n, l)

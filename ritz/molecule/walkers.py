@@ -25,6 +25,8 @@ def initial_electrons(
 ) -> Float[np.ndarray, "n_walkers n_electrons 3"]:
     """Electrons shared out over the nuclei, with spins balanced, in the shells of neutral atoms.
 
+    With pseudopotentials these are the shells outside their cores.
+
     Args:
         molecule: The molecule.
         n_walkers: Number of configurations.
@@ -83,8 +85,8 @@ def _placed(
     places, seen = molecule.coordinates, dict.fromkeys(nuclei, 0)
     found = np.zeros((len(nuclei), 3))
     for row, nucleus in zip(found, nuclei, strict=True):
-        charge = molecule.charges[nucleus]
-        known = orbitals(charge)
+        charge = molecule.numbers[nucleus]
+        known = orbitals(charge, molecule.n_core[nucleus])
         n, l, _ = known[min(seen[nucleus], len(known) - 1)]  # noqa: E741
         seen[nucleus] += 1
         # <r^2> of a Slater orbital is (2n + 1)(2n + 2) / (2 zeta)^2.

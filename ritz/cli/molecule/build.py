@@ -210,7 +210,8 @@ class Builder(StageBuilder):
         """Those in the folder, if they are of this molecule and basis, or else new ones."""
         from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source, source_of
 
-        file, source = folder / ORBITALS, source_of(self.molecule, given.basis)
+        with under("pretrain.basis: ", BUILDING):
+            file, source = folder / ORBITALS, source_of(self.molecule, given.basis)
         if file.is_file() and saved_source(file) == source:
             return Orbitals.load(file)
         with under("pretrain.basis: ", (*BUILDING, RuntimeError)):
@@ -274,7 +275,7 @@ def _molecule(given: System) -> Any:
     if named[0] == "file":
         atoms = Path(atoms)
     try:
-        return Molecule(atoms, unit=given.unit, charge=given.charge, spin=given.spin)
+        return Molecule(atoms, unit=given.unit, charge=given.charge, spin=given.spin, ecp=given.ecp)
     except (ValueError, OSError) as error:
         raise ValueError(f"system: {error}") from error
 

@@ -63,6 +63,8 @@ class System:
         unit: The unit of `atoms`, bohr or angstrom.
         charge: Total charge; by default that of the library, or 0.
         spin: n_up - n_down; by default that of the library, or 0.
+        ecp: Pseudopotentials of PySCF in place of the electrons of cores, such as ccecp for all
+            elements, or '{Li: ccecp}' for some.
     """
 
     shorthand: ClassVar[str] = "name"
@@ -73,6 +75,7 @@ class System:
     unit: str | None = None
     charge: int | None = None
     spin: int | None = None
+    ecp: str | dict[str, str] | None = None
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -107,13 +110,14 @@ class Pretrain(Sampling):
 
     Args:
         iterations: Steps; 0 for none.
-        basis: A basis set of PySCF, or slater for Slater's rules, which are for atoms and need no
-            PySCF.
+        basis: A basis set of PySCF, or one for each element, such as '{H: cc-pvtz}'; or slater for
+            Slater's rules, which are for atoms and need no PySCF. null for cc-pvdz, or the basis of
+            this size that belongs to the pseudopotential of an element.
         optimizer: A transformation of optax.
     """
 
     iterations: int = 300
-    basis: str = "cc-pvdz"
+    basis: str | dict[str, str] | None = None
     optimizer: Part = dataclasses.field(
         default_factory=lambda: Part("optax.adam", {"learning_rate": 3e-3})
     )

@@ -6,4 +6,7 @@ from ritz.molecule.estimators.energy import TotalEnergy as TotalEnergy
 from ritz.molecule.estimators.forces import Forces as Forces
 from ritz.molecule.estimators.kinetic import Kinetic as Kinetic
 from ritz.molecule.estimators.potential import Potential as Potential
+from ritz.molecule.estimators.pseudopotential import (
+    PseudopotentialEnergy as PseudopotentialEnergy,
+)
 from ritz.molecule.estimators.spin import SpinSquared as SpinSquared

@@ -27,10 +27,21 @@ class Forces(AbstractEstimator):
     are left out.
 
     Args:
-        molecule: The molecule.
+        molecule: The molecule, without pseudopotentials.
+
+    Raises:
+        ValueError: If it has pseudopotentials, whose derivatives are not estimated.
     """
 
     molecule: Molecule
+
+    def __post_init__(self) -> None:
+        if self.molecule.ecp:
+            told = ", ".join(f"{name} for {element}" for element, name in self.molecule.ecp)
+            raise ValueError(
+                "Forces are those of bare nuclei, but the molecule has pseudopotentials "
+                f"({told}); leave Forces out, or give a molecule without ecp."
+            )
 
     @override
     def evaluate(

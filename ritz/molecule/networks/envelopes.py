@@ -17,6 +17,11 @@ def inverse_softplus(value: Float[np.ndarray, "..."] | float) -> Float[np.ndarra
     return value + np.log(-np.expm1(-value))
 
 
+def _with_cores(charges: tuple[int, ...], n_core: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The charge and the number of core electrons of each atom."""
+    return list(zip(charges, n_core or (0,) * len(charges), strict=True))
+
+
 class NuclearCusp(nn.Module):
     """The factor exp(-sum_I Z_I a_I r_I / (a_I + r_I)) of each electron's orbitals.
 
@@ -24,16 +29,17 @@ class NuclearCusp(nn.Module):
     orbitals are made of is flat there.
 
     Args:
-        charges: Z_I.
+        charges: Z_I of the pole -Z_I / r of the potential; 0 where a pseudopotential has none.
         dtype: Type of the numbers.
     """
 
-    charges: tuple[int, ...]
+    charges: tuple[float, ...]
     dtype: np.dtype | type = jnp.float32
 
     def setup(self) -> None:
-        """Make the parameters: a_I begins at 1 / Z_I."""
-        begin = inverse_softplus(1 / np.array(self.charges, float))
+        """Make the parameters: a_I begins at 1 / Z_I, or 1 bohr where there is no cusp."""
+        charges = np.array(self.charges, float)
+        begin = inverse_softplus(1 / np.where(charges > 0, charges, 1))
         self.raw_scale = self.param("scale", lambda _: jnp.asarray(begin, self.dtype))
 
     @property
@@ -59,13 +65,15 @@ class IsotropicEnvelope(nn.Module):
 
     Args:
         charges: Of the nuclei.
-        shells: For each orbital, its place in the order of filling.
+        shells: For each orbital, its place in the order of filling, outside the cores.
         dtype: Type of the numbers.
+        n_core: Electrons of each core that a pseudopotential replaces; empty for none.
     """
 
     charges: tuple[int, ...]
     shells: tuple[int, ...]
     dtype: np.dtype | type = jnp.float32
+    n_core: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(
@@ -74,7 +82,8 @@ class IsotropicEnvelope(nn.Module):
         scale: Float[Array, " n_nuclei"] | float,
     ) -> Float[Array, "n_electrons n_orbitals"]:
         """The envelope of each orbital at each electron."""
-        begin = np.array([[slater_exponent(z, k) for z in self.charges] for k in self.shells])
+        atoms = _with_cores(self.charges, self.n_core)
+        begin = np.array([[slater_exponent(z, k, n) for z, n in atoms] for k in self.shells])
         sigma = self.param("sigma", lambda _: jnp.asarray(inverse_softplus(begin), self.dtype))
         pi = self.param("pi", nn.initializers.ones, begin.shape, self.dtype)
         far = flat_distance(distances, scale)
@@ -90,15 +99,17 @@ class BottleneckEnvelope(nn.Module):
 
     Args:
         charges: Of the nuclei.
-        shells: For each orbital, its place in the order of filling.
+        shells: For each orbital, its place in the order of filling, outside the cores.
         n_exponents: Number of exponentials for each nucleus.
         dtype: Type of the numbers.
+        n_core: Electrons of each core that a pseudopotential replaces; empty for none.
     """
 
     charges: tuple[int, ...]
     shells: tuple[int, ...]
     n_exponents: int = 8
     dtype: np.dtype | type = jnp.float32
+    n_core: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(
@@ -108,7 +119,8 @@ class BottleneckEnvelope(nn.Module):
     ) -> Float[Array, "n_electrons n_orbitals"]:
         """The envelope of each orbital at each electron."""
         last = max(self.shells)
-        ends = [(slater_exponent(z, last), slater_exponent(z, 0)) for z in self.charges]
+        atoms = _with_cores(self.charges, self.n_core)
+        ends = [(slater_exponent(z, last, n), slater_exponent(z, 0, n)) for z, n in atoms]
         begin = np.stack(
             [np.geomspace(low, max(z0, 1.01 * low), self.n_exponents) for low, z0 in ends]
         )

@@ -24,8 +24,9 @@ class SlaterNetwork(nn.Module):
 
     An orbital k of electron i is a linear function of the electron's features, times an envelope
     that decays, times exp(-sum_I Z_I a_I r_iI / (a_I + r_iI)), which has the slope -Z_I at each
-    nucleus. J has the slopes 1/4 and 1/2 where electrons of equal and of different spin meet.
-    Everything else is flat there, so that all cusps are exact, at every parameter.
+    nucleus, and 0 at pseudopotentials without a pole. J has the slopes 1/4 and 1/2 where electrons
+    of equal and of different spin meet. Everything else is flat there, so that all cusps are exact,
+    at every parameter.
 
     A subclass implements `electron_features`.
     """
@@ -56,7 +57,7 @@ class SlaterNetwork(nn.Module):
         check_count("n_determinants", self.n_determinants, 1)
         check_choice("envelope", self.envelope, ENVELOPES)
         check_count("n_exponents", self.n_exponents, 1)
-        charges = self.molecule.charges
+        charges, n_core = self.molecule.numbers, self.molecule.n_core
         heads, envelopes = [], []
         for places, n_orbitals in self._groups():
             heads.append(
@@ -70,12 +71,13 @@ class SlaterNetwork(nn.Module):
             )
             shells = tuple(self._shells(n_orbitals)) * self.n_determinants
             if self.envelope == "isotropic":
-                made = IsotropicEnvelope(charges, shells, dtype=self.dtype)
+                made = IsotropicEnvelope(charges, shells, self.dtype, n_core)
             else:
-                made = BottleneckEnvelope(charges, shells, self.n_exponents, dtype=self.dtype)
+                made = BottleneckEnvelope(charges, shells, self.n_exponents, self.dtype, n_core)
             envelopes.append(made)
         self.heads, self.envelopes = heads, envelopes
-        self.nuclear_cusp = NuclearCusp(charges, self.dtype) if self.cusps else None
+        cusps = self.molecule.cusp_charges
+        self.nuclear_cusp = NuclearCusp(cusps, self.dtype) if self.cusps else None
         self.electron_cusp = ElectronCusp(self.molecule.n_up, self.dtype) if self.cusps else None
         self.learned_jastrow = LearnedJastrow(dtype=self.dtype) if self.jastrow else None
         self.make_layers()

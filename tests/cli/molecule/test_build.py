@@ -1,11 +1,12 @@
 """`ritz molecule`: what its builder makes of a configuration."""
 
 import numpy as np
+import pytest
 
 from ritz.cli.molecule.build import ORBITALS, Builder
 from ritz.cli.molecule.config import MoleculeRun, System
 from ritz.cli.settings.parts import Part
-from ritz.molecule.orbitals import Orbitals, orbitals_of
+from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source
 from ritz.molecule.vmc import default_update
 from ritz.updates import SPRING, Gradient
 
@@ -77,3 +78,19 @@ def test_the_optimiser_is_named_with_the_direction_that_it_takes():
     assert text.startswith("adam takes the direction of SPRING") and "train.update=Gradient" in text
     run.train.update = Part("Gradient")
     assert Builder(run).optimizer_text == "adam takes the direction of Gradient"
+
+
+def test_pseudopotentials_come_with_their_basis_and_their_energy(tmp_path):
+    run = MoleculeRun(system=System(name="LiH", ecp={"Li": "ccecp"}))
+    builder = Builder(run)
+    assert builder.molecule.ecp == (("Li", "ccecp"),) and builder.exact is None
+    assert builder.system_text == "LiH, 1 electron with spin up and 1 with spin down"
+    for stage in (builder.train(), builder.evaluate()):
+        assert "pseudopotential" in stage.parts.estimators  # type: ignore[attr-defined]
+    assert orbitals(run, tmp_path).up.shape[-1] == 1
+    assert "ecp {'Li': 'ccecp'}, basis H cc-pvdz, Li ccecpccpvdz" in saved_source(
+        tmp_path / ORBITALS
+    )
+    run.pretrain.basis = "cc-pvdz"
+    with pytest.raises(ValueError, match="pretrain.basis: basis='cc-pvdz' does not belong to"):
+        orbitals(run, tmp_path)
