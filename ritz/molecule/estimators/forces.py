@@ -101,7 +101,7 @@ class Forces(AbstractEstimator):
         nuclei = jnp.asarray(self.molecule.coordinates, samples.dtype)
         vectors = samples[:, :, None] - nuclei
         distances = norm(vectors)[..., None]
-        units = vectors / jnp.where(distances > 0, distances, 1)
+        units = vectors / distances
         found = {"force": self._zero_variance(log_psi, params, samples, units, distances)}
         if self.estimator == "zero_variance_zero_bias":
             charges = jnp.asarray(self.molecule.charges, samples.dtype)
@@ -116,7 +116,7 @@ class Forces(AbstractEstimator):
         charges = jnp.asarray(self.molecule.charges, number)
         slopes = jax.grad(lambda x: jnp.sum(jnp.real(log_psi(params, x))))(samples)
         along = jnp.sum(units * slopes[:, :, None], axis=-1, keepdims=True)
-        far = jnp.where(distances > 0, distances, 1)
+        far = jnp.where(jnp.any(units != 0, axis=-1, keepdims=True), distances, 1)
         of_electrons = jnp.sum((slopes[:, :, None] - along * units) / far, axis=1)
         return charges[:, None] * of_electrons + jnp.asarray(self._between_nuclei(), number)
 
