@@ -1,5 +1,7 @@
 """Forces are derivatives of energies, by quadrature where those are known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,8 @@ from ritz.molecule.estimators.space_warp import node_factor, warp_weights
 from ritz.testing import check_estimator
 
 LENGTH = 2.0
-ION = Molecule([("H", (0, 0, -LENGTH / 2)), ("H", (0, 0, LENGTH / 2))], unit="bohr", charge=1, spin=1)
+ATOMS = [("H", (0, 0, -LENGTH / 2)), ("H", (0, 0, LENGTH / 2))]
+ION = Molecule(ATOMS, unit="bohr", charge=1, spin=1)
 SLOPES = np.array([1.0, 1.3])
 
 
@@ -68,15 +71,13 @@ def test_the_space_warp_gives_the_derivative_of_the_energy():
     found = force(params)
     np.testing.assert_allclose(found.mean[:, 2], [-exact, exact], atol=1e-6)
     other = force(params, estimator="zero_variance").mean[:, 2]
-    assert np.all(np.abs(other - np.array([-exact, exact])) > 0.02)  # Pulay's term is not small here
+    assert np.all(np.abs(other - np.array([-exact, exact])) > 0.02)  # without Pulay's term
 
 
 def test_the_bias_near_nodes_is_of_the_third_order():
     params = [1.0, -0.7]
     exact = exact_force(params)
-    errors = [
-        abs(force(params, node_distance=d).mean[1, 2] - exact) for d in (0.0, 0.4, 0.8)
-    ]
+    errors = [abs(force(params, node_distance=d).mean[1, 2] - exact) for d in (0.0, 0.4, 0.8)]
     assert errors[0] < 1e-4 and errors[1] < 0.02
     assert errors[2] > 4 * errors[1]
 
@@ -103,17 +104,20 @@ def test_the_force_on_an_exact_hydrogen_atom_is_zero_at_each_sample(kind):
     np.testing.assert_allclose(forces.reduce(values).mean, 0, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", [FermiNet, LapNet])
-def test_forces_of_networks_add_up_to_zero_and_are_derivatives(kind):
-    molecule = Molecule("LiH")
-    sizes = {"hidden": ((6, 4),)} if kind is FermiNet else {
-        "n_layers": 2, "n_heads": 1, "head_width": 4
-    }  # fmt: skip
-    network = kind(molecule, n_determinants=1, dtype=jnp.float64, **sizes)
+SMALL = {"n_determinants": 1, "dtype": jnp.float64}
+
+
+@pytest.mark.parametrize("network", [
+    FermiNet(Molecule("LiH"), hidden=((6, 4),), **SMALL),
+    LapNet(Molecule("LiH"), n_layers=2, n_heads=1, head_width=4, **SMALL),
+])  # fmt: skip
+def test_forces_of_networks_add_up_to_zero_and_are_derivatives(network):
+    molecule = network.molecule
     log_psi = LogPsi(network)
     x = jax.random.normal(jax.random.key(1), (3, 4, 3))
     params = network.init(jax.random.key(0), x[0])["params"]
-    values = jax.jit(lambda x: Forces(molecule, node_distance=0).evaluate(log_psi, params, x, {}))(x)
+    forces = Forces(molecule, node_distance=0)
+    values = jax.jit(lambda x: forces.evaluate(log_psi, params, x, {}))(x)
     assert values["force"].shape == (3, 2, 3)
     np.testing.assert_allclose(np.sum(values["force"], axis=1), 0, atol=1e-8)
     np.testing.assert_allclose(np.sum(values["log_slope"], axis=1), 0, atol=1e-8)
@@ -142,7 +146,8 @@ def test_forces_are_finite_where_particles_meet():
     x = jnp.asarray([[places[0]] * 2, [places[0], places[1]], [[0.1, 0, 0.3]] * 2], jnp.float32)
     params = network.init(jax.random.key(0), x[0])["params"]
     for kind in ("space_warp", "zero_variance"):
-        values = jax.jit(lambda x, f=Forces(molecule, kind): f.evaluate(log_psi, params, x, {}))(x)
+        evaluate = functools.partial(Forces(molecule, kind).evaluate, log_psi, values={})
+        values = jax.jit(evaluate)(params, x)
         assert all(np.all(np.isfinite(part)) for part in jax.tree.leaves(values)), kind
 
 

@@ -93,10 +93,10 @@ def slopes_of_warped(
     """
     if not takes_nuclei(log_psi):
         raise ValueError(
-            "estimator='space_warp' takes derivatives with respect to nuclei, but the wave function "
-            "has no argument for their positions; define it as (params, electrons, nuclei=None), "
-            "or a flax module's __call__ as (electrons, nuclei=None), or give "
-            "estimator='zero_variance'."
+            "estimator='space_warp' takes derivatives with respect to nuclei, but the wave "
+            "function has no argument for their positions; define it as "
+            "(params, electrons, nuclei=None), or a flax module's __call__ as "
+            "(electrons, nuclei=None), or give estimator='zero_variance'."
         )
     nuclei = jnp.asarray(molecule.coordinates, samples.dtype)
     kinetic = Kinetic()
@@ -116,9 +116,9 @@ def slopes_of_warped(
         value, slope = jax.value_and_grad(energy)(still)
         of_electrons, of_nuclei = jax.grad(log, argnums=(0, 1))(electrons, nuclei)
         # The derivative of log J with respect to nucleus I is the divergence of its weights.
-        spread = jax.jacfwd(
-            lambda shift: jnp.sum(warp_weights(electrons + shift, nuclei), axis=0)
-        )(jnp.zeros(3, electrons.dtype))
+        spread = jax.jacfwd(lambda shift: jnp.sum(warp_weights(electrons + shift, nuclei), axis=0))(
+            jnp.zeros(3, electrons.dtype)
+        )
         log_slope = of_nuclei + weights.T @ of_electrons + spread / 2
         factor = node_factor(of_electrons, node_distance)
         return {"force": -factor * slope, "log_slope": factor * log_slope, "energy": value}
