@@ -41,7 +41,7 @@ class Forces(AbstractEstimator):
       J. Chem. Phys. 119, 10536, 2003, eqs. 15 to 18). Pulay's terms are left out: the error is of
       the first order in that of the wave function.
     - "zero_variance_zero_bias" adds 2 (E_L - <E_L>) Q to it, Pulay's term as if dpsi/dR were
-      -Q psi (the same paper, section II). It needs the estimator of the name "energy".
+      -Q psi (the same paper). It needs the estimator of the name "energy".
 
     <E_L> is the mean over the samples of a step, which makes Pulay's terms too small by one part in
     the number of samples.

@@ -54,7 +54,7 @@ def node_factor(
 ) -> Float[Array, ""] | float:
     """7 x^6 - 15 x^4 + 9 x^2 for x < 1, else 1; x is the distance from the node in its unit.
 
-    Pathak and Wagner, AIP Adv. 10, 085213 (2020), eq. 10.
+    Pathak and Wagner, AIP Adv. 10, 085213 (2020).
 
     Args:
         slope: grad log |psi|, in 1/bohr; its inverse is the distance from a near node.
