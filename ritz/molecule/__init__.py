@@ -14,6 +14,7 @@ with _needs("ritz.molecule", "molecule"):
     from ritz.molecule.evaluation import Evaluation as Evaluation
     from ritz.molecule.molecule import Molecule as Molecule
     from ritz.molecule.networks.ferminet import FermiNet as FermiNet
+    from ritz.molecule.networks.lapnet import LapNet as LapNet
     from ritz.molecule.networks.psiformer import Psiformer as Psiformer
     from ritz.molecule.networks.slater_network import SlaterNetwork as SlaterNetwork
     from ritz.molecule.orbitals import Orbitals as Orbitals

@@ -99,7 +99,7 @@ class Pretraining(OwnPrecision):
 
     Args:
         molecule: The molecule.
-        network: A `FermiNet`, `Psiformer` or other `SlaterNetwork`.
+        network: A `FermiNet`, `Psiformer`, `LapNet` or other `SlaterNetwork`.
         orbitals: From `hartree_fock` or `slater_orbitals`.
         optimizer: An optax transformation, or a learning rate or schedule for `optax.sgd`; by
             default Adam with the rate 3e-3.

@@ -1,6 +1,7 @@
 """Wave functions of electrons in the form that samplers and estimators take."""
 
 import dataclasses
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -44,6 +45,19 @@ class LogPsi:
             return found
         return self.psi(params, electrons)
 
+    def with_nuclei(self, nuclei: Float[Array, "n_nuclei 3"]) -> "LogPsi":
+        """The same wave function with its nuclei at other places, in bohr; see `takes_nuclei`."""
+        psi = self.psi
+
+        def moved(params: PyTree, electrons: Array) -> tuple[Array, Array]:
+            if isinstance(psi, nn.Module):
+                found: Any = psi.apply({"params": params}, electrons, nuclei=nuclei)
+                return found
+            function: Any = psi
+            return function(params, electrons, nuclei=nuclei)
+
+        return LogPsi(moved, self.is_complex)
+
     @in_full_precision
     def sign_and_log(
         self, params: PyTree, electrons: Float[Array, "n n_electrons 3"]
@@ -60,6 +74,18 @@ class LogPsi:
         """Log psi of a batch; log |psi| alone for real wave functions."""
         sign, log = self.sign_and_log(params, electrons)
         return jax.lax.complex(log, jnp.angle(sign).astype(log.dtype)) if self.is_complex else log
+
+
+def takes_nuclei(log_psi: object) -> bool:
+    """Whether a wave function has an argument `nuclei`, for positions other than the molecule's."""
+    if not isinstance(log_psi, LogPsi):
+        return False
+    psi = log_psi.psi
+    call: Any = type(psi).__call__ if isinstance(psi, nn.Module) else psi
+    try:
+        return "nuclei" in inspect.signature(call).parameters
+    except (TypeError, ValueError):  # nothing is known of its arguments
+        return False
 
 
 def wave_function(psi: nn.Module | Psi, params: PyTree, n_electrons: int, dtype: str) -> LogPsi:

@@ -139,7 +139,7 @@ def test_forces_are_those_of_the_electric_field():
     for centre, exact in ((0.0, 0.0), (d, (1 - np.exp(-2 * d) * (1 + 2 * d + 2 * d**2)) / d**2)):
         c = centre * np.eye(3)[0]
         log_psi = LogPsi(lambda p, x, c=c: (jnp.ones(()), -jnp.linalg.norm(x[0] - c)))
-        values = forces.evaluate(log_psi, {}, jnp.asarray(x + c), {})[:, 0]
+        values = forces.evaluate(log_psi, {}, jnp.asarray(x + c), {})["force"][:, 0]
         error = np.std(values, axis=0) / np.sqrt(len(values))
         assert np.all(error < 0.01)
         assert np.all(

@@ -10,6 +10,7 @@ import pytest
 from ritz.molecule import (
     FermiNet,
     Kinetic,
+    LapNet,
     LogPsi,
     Molecule,
     Potential,
@@ -29,6 +30,7 @@ def networks(molecule):
             jastrow=True, **SMALL,
         ),
         Psiformer(molecule, n_layers=1, n_heads=2, head_width=4, **SMALL),
+        LapNet(molecule, n_layers=2, n_heads=2, head_width=4, **SMALL),
     ]  # fmt: skip
 
 
@@ -48,7 +50,7 @@ def _double():
         yield
 
 
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(4))
 def test_psi_changes_its_sign_when_equal_spins_are_exchanged(which):
     molecule = Molecule("B")  # three up, two down
     log_psi, params = made(networks(molecule)[which])
@@ -61,7 +63,7 @@ def test_psi_changes_its_sign_when_equal_spins_are_exchanged(which):
     np.testing.assert_array_equal(sign / sign[0], [1, *swaps.values(), 1])
 
 
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(4))
 def test_cusps_at_nuclei_and_between_electrons_are_exact(which):
     """Slopes of the spherical average: -Z at nuclei, 1/2 and 1/4 where electrons meet."""
     molecule = Molecule("LiH")
@@ -100,7 +102,7 @@ def _exp(sign_and_log):
     return sign_and_log[0], jnp.exp(sign_and_log[1])
 
 
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(4))
 def test_the_forward_laplacian_is_the_trace_of_the_hessian(which):
     log_psi, params = made(networks(Molecule("Li"))[which])
     x = jax.random.normal(jax.random.key(4), (2, 3, 3))
@@ -154,7 +156,7 @@ def test_a_hydrogen_atom_begins_nearly_exact_and_is_finite_everywhere():
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
 
 
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(4))
 def test_electrons_on_top_of_each_other_are_finite(which):
     molecule = Molecule("He")
     log_psi, params = made(networks(molecule)[which])
@@ -254,6 +256,7 @@ def test_a_network_without_features_is_told():
     (FermiNet, {"n_exponents": 0}, "n_exponents must be a whole number of at least 1"),
     (Psiformer, {"n_layers": 0}, "n_layers must be a whole number of at least 1"),
     (Psiformer, {"n_heads": 0}, "n_heads must be a whole number of at least 1"),
+    (LapNet, {"n_layers": 0}, "n_layers must be a whole number of at least 1"),
     (Psiformer, {"head_width": 0}, "head_width must be a whole number of at least 1"),
 ])  # fmt: skip
 def test_sizes_of_networks_are_checked(kind, settings, told):

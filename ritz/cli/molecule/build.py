@@ -27,7 +27,7 @@ from ritz.wording import counted
 
 _PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
 
-PRESETS = ("auto", "small", "ferminet", "psiformer")
+PRESETS = ("auto", "small", "ferminet", "psiformer", "lapnet")
 ORBITALS = "orbitals.npz"
 """File of the run folder with the orbitals of the mean field."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,31 +10,59 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
+from ritz.checks import check_choice, check_count
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, LogPsi, Values
+from ritz.estimators.statistics import Stats, statistics
+from ritz.molecule.estimators.space_warp import slopes_of_warped
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.features import norm
+from ritz.molecule.wavefunction import takes_nuclei
+
+ESTIMATORS = ("auto", "space_warp", "zero_variance_zero_bias", "zero_variance")
 
 
 @suggests_fields
 @dataclasses.dataclass(frozen=True)
 class Forces(AbstractEstimator):
-    """Hellmann-Feynman forces on the nuclei, in hartree/bohr, with a finite variance.
+    """Forces on the nuclei, in hartree/bohr, with a finite variance.
 
-    The bare electric field, Z x / r^3, has an infinite variance. Adding the local value of
-    (H - E_L) Q psi / psi with Q = -Z x / r, whose mean is zero as H is Hermitian, leaves
-    Z grad(x / r) . grad log psi (Assaraf and Caffarel, J. Chem. Phys. 119, 10536, 2003, eqs. 15 to
-    18). They are the derivatives of the energy as far as the wave function is exact: Pulay's terms
-    are left out.
+    - "space_warp" is the derivative of the variational energy, whatever the wave function, at fixed
+      parameters: -<dE_L/dR + 2 (E_L - <E_L>) d(log |psi| + log J / 2)/dR>, where electrons follow
+      the nuclei near them and J is the Jacobian of that (Filippi and Umrigar, Phys. Rev. B 61,
+      R16291, 2000; Sorella and Capriotti, J. Chem. Phys. 133, 234111, 2010). Near nodes its values
+      grow as 1/d^2, d = 1 / |grad log psi|, with an infinite variance; below d = `node_distance`
+      they are multiplied by the polynomial of Pathak and Wagner, AIP Adv. 10, 085213 (2020), whose
+      bias is of the third order in `node_distance`. The wave function must take positions of
+      nuclei: the networks of Ritz do, and functions `(params, electrons, nuclei=None)`.
+    - "zero_variance" is the Hellmann-Feynman force. The bare electric field, Z x / r^3, has an
+      infinite variance. Adding the local value of (H - E_L) Q psi / psi with Q = -Z x / r, whose
+      mean is zero as H is Hermitian, leaves Z grad(x / r) . grad log psi (Assaraf and Caffarel,
+      J. Chem. Phys. 119, 10536, 2003, eqs. 15 to 18). Pulay's terms are left out: the error is of
+      the first order in that of the wave function.
+    - "zero_variance_zero_bias" adds 2 (E_L - <E_L>) Q to it, Pulay's term as if dpsi/dR were
+      -Q psi (the same paper). It needs the estimator of the name "energy".
+
+    <E_L> is the mean over the samples of a step, which makes Pulay's terms too small by one part in
+    the number of samples.
 
     Args:
         molecule: The molecule, without pseudopotentials.
+        estimator: One of these names, or "auto": "space_warp" for a wave function that takes
+            positions of nuclei, else "zero_variance".
+        node_distance: Of "space_warp", in bohr; 0 for the infinite variance.
+        chunk_size: Number of walkers of which "space_warp" treats derivatives at once; None for
+            all.
 
     Raises:
-        ValueError: If it has pseudopotentials, whose derivatives are not estimated.
+        ValueError: If the molecule has pseudopotentials, a setting is not allowed, or "space_warp" is asked of a wave function that
+            takes no positions of nuclei.
     """
 
     molecule: Molecule
+    estimator: str = "auto"
+    node_distance: float = 0.01
+    chunk_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.molecule.ecp:
@@ -42,6 +71,19 @@ class Forces(AbstractEstimator):
                 "Forces are those of bare nuclei, but the molecule has pseudopotentials "
                 f"({told}); leave Forces out, or give a molecule without ecp."
             )
+        check_choice("estimator", self.estimator, ESTIMATORS)
+        if not 0 <= self.node_distance < np.inf:
+            raise ValueError(
+                "node_distance must be a distance in bohr, 0 or larger, such as 0.01, but "
+                f"{self.node_distance!r} was given."
+            )
+        if self.chunk_size is not None:
+            check_count("chunk_size", self.chunk_size, 1)
+
+    @property
+    def uses(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The local energy, where Pulay's term is made of it."""
+        return ("energy",) if self.estimator == "zero_variance_zero_bias" else ()
 
     @override
     def evaluate(
@@ -50,16 +92,37 @@ class Forces(AbstractEstimator):
         params: PyTree,
         samples: Float[Array, "n_samples n_electrons 3"],
         values: Mapping[str, Values],
-    ) -> Float[Array, "n_samples n_nuclei 3"]:
-        number = samples.dtype
-        nuclei = jnp.asarray(self.molecule.coordinates, number)
-        charges = jnp.asarray(self.molecule.charges, number)
-        slopes = jax.grad(lambda x: jnp.sum(jnp.real(log_psi(params, x))))(samples)
+    ) -> Values:
+        """The force of each sample without Pulay's term, and what that term is made of.
+
+        Returns:
+            A dictionary: `force`, the shape (n_samples, n_nuclei, 3), and for estimators with
+            Pulay's term `log_slope`, d log |psi| / dR, of the same shape, and `energy`, E_L.
+        """
+        psi: Any = log_psi
+        if self.estimator == "space_warp" or (self.estimator == "auto" and takes_nuclei(psi)):
+            return slopes_of_warped(
+                self.molecule, psi, params, samples, self.node_distance, self.chunk_size
+            )
+        nuclei = jnp.asarray(self.molecule.coordinates, samples.dtype)
         vectors = samples[:, :, None] - nuclei
         distances = norm(vectors)[..., None]
-        far = jnp.where(distances > 0, distances, 1)
-        units = vectors / far
+        units = vectors / distances
+        found = {"force": self._zero_variance(log_psi, params, samples, units, distances)}
+        if self.estimator == "zero_variance_zero_bias":
+            charges = jnp.asarray(self.molecule.charges, samples.dtype)
+            found["log_slope"] = charges[:, None] * jnp.sum(units, axis=1)
+            found["energy"] = jnp.real(values["energy"])
+        return found
+
+    def _zero_variance(
+        self, log_psi: LogPsi, params: PyTree, samples: Array, units: Array, distances: Array
+    ) -> Float[Array, "n_samples n_nuclei 3"]:
+        number = samples.dtype
+        charges = jnp.asarray(self.molecule.charges, number)
+        slopes = jax.grad(lambda x: jnp.sum(jnp.real(log_psi(params, x))))(samples)
         along = jnp.sum(units * slopes[:, :, None], axis=-1, keepdims=True)
+        far = jnp.where(jnp.any(units != 0, axis=-1, keepdims=True), distances, 1)
         of_electrons = jnp.sum((slopes[:, :, None] - along * units) / far, axis=1)
         return charges[:, None] * of_electrons + jnp.asarray(self._between_nuclei(), number)
 
@@ -68,3 +131,15 @@ class Forces(AbstractEstimator):
         vectors = places[:, None] - places
         distances = np.linalg.norm(vectors, axis=-1) + np.eye(len(places))
         return np.sum((charges[:, None] * charges / distances**3)[..., None] * vectors, axis=1)
+
+    @override
+    def reduce(self, values: Values, weights: Float[Array, " n_samples"] | None = None) -> Stats:
+        """Statistics of the forces, with Pulay's term: the covariance of E_L and d log |psi|."""
+        force = values["force"]
+        if "energy" in values:
+            energy, slope = (
+                part - statistics(part, weights).mean
+                for part in (values["energy"], values["log_slope"])
+            )
+            force = force - 2 * energy[:, None, None] * slope
+        return statistics(force, weights)

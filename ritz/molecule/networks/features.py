@@ -3,12 +3,16 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+_SHORTEST = {4: 2.0**-23, 8: 2.0**-50}
+"""By the bytes of a number: shorter lengths, in bohr, count as this much; their fifth powers, which
+third derivatives have, must have finite inverses."""
+
 
 def norm(vectors: Float[Array, "*shape 3"]) -> Float[Array, "*shape"]:
-    """Lengths of vectors, whose derivatives are zero, not NaN, where a length is zero."""
+    """Lengths of vectors, whose derivatives are zero, not NaN, where vectors are."""
+    # A maximum, not a choice, by which the forward Laplacian would lose the sparsity.
     squares = jnp.sum(vectors**2, axis=-1)
-    positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+    return jnp.sqrt(jnp.maximum(squares, _SHORTEST[squares.dtype.itemsize] ** 2))
 
 
 def flat_distance(

@@ -82,10 +82,9 @@ class FermiNet(SlaterNetwork):
 
     @override
     def electron_features(
-        self, electrons: Float[Array, "n_electrons 3"]
+        self, electrons: Float[Array, "n_electrons 3"], nuclei: Float[Array, "n_nuclei 3"]
     ) -> Float[Array, "n_electrons width"]:
         n, n_up = len(electrons), self.molecule.n_up
-        nuclei = jnp.asarray(self.molecule.coordinates, electrons.dtype)
         single = nucleus_features(electrons[:, None] - nuclei).reshape(n, -1)
         pair = pair_features(electrons[:, None] - electrons)
         for layer, mixing in enumerate(self.single_layers):

@@ -70,9 +70,9 @@ class Psiformer(SlaterNetwork):
 
     @override
     def electron_features(
-        self, electrons: Float[Array, "n_electrons 3"]
+        self, electrons: Float[Array, "n_electrons 3"], nuclei: Float[Array, "n_nuclei 3"]
     ) -> Float[Array, "n_electrons width"]:
-        n, nuclei = len(electrons), jnp.asarray(self.molecule.coordinates, electrons.dtype)
+        n = len(electrons)
         inputs = nucleus_features(electrons[:, None] - nuclei).reshape(n, -1)
         spin = jnp.asarray(spins(self.molecule.n_up, n), electrons.dtype)[:, None]
         features = self.first(jnp.concatenate([inputs, spin], axis=-1))

@@ -86,12 +86,13 @@ class SlaterNetwork(nn.Module):
         """Make the layers of a subclass; called at the end of `setup`."""
 
     def electron_features(
-        self, electrons: Float[Array, "n_electrons 3"]
+        self, electrons: Float[Array, "n_electrons 3"], nuclei: Float[Array, "n_nuclei 3"]
     ) -> Float[Array, "n_electrons width"]:
         """Features of each electron, which change places when electrons of equal spin do.
 
         Args:
             electrons: Positions in bohr, those with spin up first.
+            nuclei: Positions in bohr.
         """
         raise NotImplementedError(f"{type(self).__name__} must define electron_features.")
 
@@ -121,12 +122,15 @@ class SlaterNetwork(nn.Module):
         self, electrons: Float[Array, "n_electrons 3"]
     ) -> list[Inexact[Array, "n_determinants n n_orbitals"]]:
         """The orbitals of each spin that has electrons: rows are electrons, columns orbitals."""
-        return self._orbitals(electrons, self.electron_features(electrons))
+        nuclei = jnp.asarray(self.molecule.coordinates, electrons.dtype)
+        return self._orbitals(electrons, nuclei, self.electron_features(electrons, nuclei))
 
     def _orbitals(
-        self, electrons: Float[Array, "n_electrons 3"], features: Float[Array, "n_electrons width"]
+        self,
+        electrons: Float[Array, "n_electrons 3"],
+        nuclei: Float[Array, "n_nuclei 3"],
+        features: Float[Array, "n_electrons width"],
     ) -> list[Array]:
-        nuclei = jnp.asarray(self.molecule.coordinates, electrons.dtype)
         distances = norm(electrons[:, None] - nuclei)
         cusp, scale = self.nuclear_cusp, 1.0
         if cusp is not None:
@@ -142,15 +146,23 @@ class SlaterNetwork(nn.Module):
         return matrices
 
     @override
-    def __call__(self, electrons: Float[Array, "n_electrons 3"]) -> tuple[Array, Array]:
+    def __call__(
+        self,
+        electrons: Float[Array, "n_electrons 3"],
+        nuclei: Float[Array, "n_nuclei 3"] | None = None,
+    ) -> tuple[Array, Array]:
         """Sign and log |psi|.
 
         Args:
             electrons: Positions in bohr, those with spin up first.
+            nuclei: Positions in bohr, of which derivatives may be taken; None for those of the
+                molecule.
         """
         electrons = electrons.astype(self.dtype)
-        features = self.electron_features(electrons)
-        blocks = self._orbitals(electrons, features)
+        places = self.molecule.coordinates if nuclei is None else nuclei
+        nuclei = jnp.asarray(places, self.dtype)
+        features = self.electron_features(electrons, nuclei)
+        blocks = self._orbitals(electrons, nuclei, features)
         if self.full_determinant:
             blocks = [jnp.concatenate(blocks, axis=1)]
         sign, log_psi = log_sum_of_determinants(blocks)

@@ -139,7 +139,7 @@ def test_other_ways_to_say_what_molecule(capsys, tmp_path):
     (["system.atoms=[[H, [0, 0, 0]], [H, [0, 0, 1]]]"], "Give system.unit=bohr, say"),
     (["system=Li", "system.spin=0"], "system: spin=0 is impossible: it is n_up - n_down"),
     (["system=H", "system.charge=1"], "leaves no electrons; the largest charge of H is 0"),
-    (["system=H", "preset=tiny"], "preset must be 'auto', 'small', 'ferminet' or 'psiformer'"),
+    (["system=H", "preset=tiny"], "preset must be 'auto', 'small', 'ferminet', 'psiformer' or 'la"),
     (["system=H", "network=Fermi"], "network: there is no 'Fermi'"),
     (["system=H", "train.optimizer=adm"], "train.optimizer: "),
     (["system=H", "train.sampler=Metropolys"], "train.sampler: "),
