@@ -55,8 +55,8 @@ class Forces(AbstractEstimator):
             all.
 
     Raises:
-        ValueError: If the molecule has pseudopotentials, a setting is not allowed, or "space_warp" is asked of a wave function that
-            takes no positions of nuclei.
+        ValueError: If the molecule has pseudopotentials, a setting is not allowed, or "space_warp"
+            is asked of a wave function that takes no positions of nuclei.
     """
 
     molecule: Molecule
