@@ -8,7 +8,7 @@ import pytest
 from ritz.callbacks import BestState, ParameterEMA
 from ritz.driver.blocks.block import run_block
 from ritz.lattice import VMC, MetropolisLocal
-from ritz.updates import SPRING
+from ritz.updates import KFAC, SPRING
 from tests.driver.test_exactness import assert_exact
 from tests.driver.tools import LiveAt
 from tests.lattice.models import HILBERT, ISING, MODELS, full_state, run, vmc
@@ -45,6 +45,13 @@ def markov():
 @pytest.mark.parametrize("program", PROGRAMS, ids=["split", "rejected and stopped", "failed"])
 def test_blocks_change_nothing(program, make):
     assert_exact({**program, "speculate": True}, make)
+
+
+@pytest.mark.bits
+def test_blocks_change_nothing_of_kfac():
+    """Whose memory is averages of matrices, and inverses for several steps."""
+    rule = KFAC(1e-2, inverse_period=3)
+    assert_exact({**PROGRAMS[1], "speculate": True}, lambda: vmc(update=rule))
 
 
 def test_one_program_serves_all_lengths():

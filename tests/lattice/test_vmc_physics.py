@@ -8,7 +8,7 @@ import pytest
 
 from ritz.lattice import VMC
 from ritz.lattice.ising import ising_chain, ising_chain_energy
-from ritz.updates import MARCH, SPRING, SR, Gradient, MinSR
+from ritz.updates import KFAC, MARCH, SPRING, SR, Gradient, MinSR
 from tests.lattice.models import HILBERT, ISING, MODELS, N_SITES, full_state, run, vmc
 
 pytestmark = pytest.mark.netket
@@ -16,8 +16,14 @@ pytestmark = pytest.mark.netket
 
 @pytest.mark.parametrize(
     ("rule", "rate"),
-    [(SR(1e-3), 0.05), (MinSR(1e-3), 0.05), (SPRING(1e-3, 0.9), 0.02), (MARCH(1e-2, 0.8), 0.02)],
-    ids=["SR", "MinSR", "SPRING", "MARCH"],
+    [
+        (SR(1e-3), 0.05),
+        (MinSR(1e-3), 0.05),
+        (SPRING(1e-3, 0.9), 0.02),
+        (MARCH(1e-2, 0.8), 0.02),
+        (KFAC(1e-3), 0.05),
+    ],
+    ids=["SR", "MinSR", "SPRING", "MARCH", "KFAC"],
 )
 def test_ising_chain_to_its_exact_energy(rule, rate):
     hamiltonian = ising_chain(8, 1.0)

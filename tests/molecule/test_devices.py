@@ -17,7 +17,7 @@ from ritz.molecule.orbitals import slater_orbitals
 from ritz.molecule.pretraining import Pretraining
 from ritz.samplers import MALA, Metropolis, OneParticle
 from ritz.testing import check_sampler
-from ritz.updates import Gradient
+from ritz.updates import KFAC, Gradient
 from ritz.updates.score_map import factored_layers
 
 N_WALKERS, N_STEPS = 16, 6
@@ -39,7 +39,7 @@ def ran(driver, **options):
 
 
 def results():
-    """Losses and parameters of a pretraining, of SPRING and of an evaluation."""
+    """Losses and parameters of a pretraining, of SPRING and KFAC and of an evaluation."""
     molecule, network = made()
     settings = {"n_walkers": N_WALKERS, "dtype": "float64"}
     begin = Pretraining(molecule, network, slater_orbitals(molecule), **settings)
@@ -51,6 +51,8 @@ def results():
         assert factored_layers(driver.state.wavefunction, params, electrons, "real")
     driver.burn_in(2)
     energies = ran(driver)["energy"]
+    kfac = VMC(molecule, network, params=params, electrons=electrons, update=KFAC(), **settings)
+    of_kfac = ran(kfac)["energy"]["Mean"]
     evaluation = Evaluation(
         molecule, network, driver.parameters, electrons=driver.state.electrons, **settings
     )
@@ -60,6 +62,7 @@ def results():
     np.testing.assert_allclose(moments.mean.mean(), np.mean(fixed["Mean"]))
     return {
         "pretraining": losses, "training": energies["Mean"], "variance": energies["Variance"],
+        "kfac": of_kfac,
         "evaluation": fixed["Mean"], "means": moments.mean, "m2": moments.m2,
         **{f"params{k}": leaf for k, leaf in enumerate(jax.tree.leaves(driver.parameters))},
     }  # fmt: skip
