@@ -67,7 +67,7 @@ class Convolutions(nn.Module):
         h = x.reshape(-1, self.extent, self.extent, 1).astype(float)
         for _ in range(2):
             h = nn.Conv(8, (3, 3), padding="CIRCULAR", param_dtype=float)(h)
-            h = nk.nn.log_cosh(h)
+            h = nk.nn.activation.log_cosh(h)
         return jnp.sum(h, axis=(1, 2, 3)) / self.extent
 
 
@@ -106,13 +106,15 @@ def trained(driver: Any, times: tuple[int, ...], judge: Callable[[], tuple[float
     """Steps, seconds, energy and error at each time."""
     begin = time.perf_counter()
     driver.run(1, show_progress=False, out=())
-    driver.run(64, show_progress=False, out=())
-    compiled, spent, found = time.perf_counter() - begin, 0.0, []
+    driver.run(8, show_progress=False, out=())
+    compiled, spent, found, length = time.perf_counter() - begin, 0.0, [], 8
     for limit in times:
         while spent < limit:
             start, before = time.perf_counter(), driver.step_count
-            driver.run(64, show_progress=False, out=())
-            spent += time.perf_counter() - start
+            driver.run(length, show_progress=False, out=())
+            seconds = time.perf_counter() - start
+            spent += seconds
+            length = max(1, min(length * 2 if seconds < limit / 20 else length, 256))
             if driver.step_count == before:
                 break
         energy, error = judge()

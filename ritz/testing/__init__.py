@@ -7,6 +7,7 @@ from ritz.testing.callbacks import check_callback as check_callback
 from ritz.testing.descriptors import check_descriptor as check_descriptor
 from ritz.testing.drivers import check_driver as check_driver
 from ritz.testing.estimators import check_estimator as check_estimator
+from ritz.testing.layers import check_layer as check_layer
 from ritz.testing.loggers import check_logger as check_logger
 from ritz.testing.potentials import check_potential as check_potential
 from ritz.testing.quadratic import QuadraticDriver as QuadraticDriver

@@ -15,7 +15,7 @@ from jaxtyping import Array, Inexact
 Axes = tuple[int, ...]
 
 
-class Product(NamedTuple):
+class MatrixProduct(NamedTuple):
     """A call of a layer as a matrix product."""
 
     inputs: Inexact[Array, "*uses n_inputs"]
@@ -26,7 +26,7 @@ class Product(NamedTuple):
     """Axes of the output: first those of uses, in the order of `inputs`, then the others."""
 
 
-AsProduct = Callable[[Any, Sequence[Any], Array, Array], Product | None]
+AsProduct = Callable[[Any, Sequence[Any], Array, Array], MatrixProduct | None]
 """`(module, arguments, kernel, output) -> product`, or None for a call that is none."""
 
 _REGISTERED: dict[type, AsProduct] = {}
@@ -51,13 +51,15 @@ def register_layer(kind: type, as_product: AsProduct) -> None:
         raise TypeError(f"kind must be a class of flax modules, but {kind!r} was given.")
     if not callable(as_product):
         raise TypeError(
-            "as_product must be a function (module, arguments, kernel, output) -> Product, but "
-            f"{as_product!r} was given."
+            "as_product must be a function (module, arguments, kernel, output) -> MatrixProduct, "
+            f"but {as_product!r} was given."
         )
     _REGISTERED[kind] = as_product
 
 
-def as_product(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> Product | None:
+def as_product(
+    module: Any, args: Sequence[Any], kernel: Array, outputs: Array
+) -> MatrixProduct | None:
     """A call of a flax module as a matrix product; None if it is none.
 
     Args:
@@ -96,7 +98,7 @@ def _in_order(n: int) -> Axes:
     return tuple(range(n))
 
 
-def _dense(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> Product | None:
+def _dense(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> MatrixProduct | None:
     """Dense and DenseGeneral over the last axes."""
     if getattr(module, "batch_dims", ()):
         return None
@@ -107,10 +109,12 @@ def _dense(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> P
     if tuple(axis % inputs.ndim for axis in axes) != last:
         return None
     inputs = inputs.reshape(*inputs.shape[: last[0]], -1)
-    return Product(inputs, _in_order(kernel.ndim), _in_order(outputs.ndim))
+    return MatrixProduct(inputs, _in_order(kernel.ndim), _in_order(outputs.ndim))
 
 
-def _einsum(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> Product | None:
+def _einsum(
+    module: Any, args: Sequence[Any], kernel: Array, outputs: Array
+) -> MatrixProduct | None:
     """An einsum in which every axis of the kernel is of inputs or of outputs."""
     inputs, equation = args[0], args[1] if len(args) > 1 else module.einsum_str
     left, _, result = equation.replace(" ", "").partition("->")
@@ -132,21 +136,23 @@ def _einsum(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> 
         return None
     order = [first.index(c) for c in (*uses, *summed)]
     moved = jnp.transpose(inputs, order)
-    return Product(
+    return MatrixProduct(
         moved.reshape(*moved.shape[: len(uses)], -1),
         tuple(second.index(c) for c in (*summed, *features)),
         tuple(result.index(c) for c in (*uses, *features)),
     )
 
 
-def _convolution(module: Any, args: Sequence[Any], kernel: Array, outputs: Array) -> Product | None:
+def _convolution(
+    module: Any, args: Sequence[Any], kernel: Array, outputs: Array
+) -> MatrixProduct | None:
     """A convolution of one group, by its patches."""
     if module.feature_group_count != 1 or module.mask is not None:
         return None
     patches = _patches(module, args[0], kernel)
     if patches is None:
         return None
-    return Product(patches, _in_order(kernel.ndim), _in_order(outputs.ndim))
+    return MatrixProduct(patches, _in_order(kernel.ndim), _in_order(outputs.ndim))
 
 
 def _patches(module: Any, inputs: Array, kernel: Array) -> Array | None:

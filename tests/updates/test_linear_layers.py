@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from ritz.updates import KFAC
+from ritz.testing import check_layer
+from ritz.updates import KFAC, MatrixProduct, register_layer
 from ritz.updates.derivatives import sample_derivatives
 from tests.updates.problems import lattice_samples, model_problem
 
@@ -104,3 +105,35 @@ def test_layers_of_netket_are_sums_of_outer_products():
     for model, mode, n_layers in models:
         blocks = check_layers(model_problem(model, x, mode))
         assert sum(block.kind == "Kronecker" for block in blocks) == n_layers
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Dense(3), (5, 2)),
+        (nn.DenseGeneral((2, 3), axis=(-2, -1)), (5, 4, 2)),
+        (nn.Einsum((2, 4, 3), "b...c,dce->be...d"), (5, 6, 4)),
+        (nn.Conv(3, (2, 3), padding="CIRCULAR", kernel_dilation=(2, 1)), (5, 6, 4, 2)),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_layers_of_flax_pass_the_check(layer, shape):
+    check_layer(layer, jnp.asarray(np.random.default_rng(0).standard_normal(shape), np.float32))
+
+
+def test_the_check_finds_what_is_wrong():
+    class Twice(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return 2 * x @ self.param("kernel", nn.initializers.ones, (x.shape[-1], 3))
+
+    x = jnp.ones((5, 2))
+    with pytest.raises(AssertionError, match="is no product; is Twice registered"):
+        check_layer(Twice(), x)
+    register_layer(Twice, lambda module, args, kernel, out: MatrixProduct(args[0], (0, 1), (0, 1)))
+    with pytest.raises(AssertionError, match="Twice"):
+        check_layer(Twice(), x)
+    with pytest.raises(TypeError, match="kind must be a class of flax modules, but 'Dense'"):
+        register_layer("Dense", print)
+    with pytest.raises(TypeError, match="as_product must be a function"):
+        register_layer(Twice, None)
