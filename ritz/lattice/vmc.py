@@ -128,8 +128,10 @@ class VMC(LatticeDriver):
     @property
     def problem(self) -> Problem:
         """Log psi, parameters, mode and shape of the samples, as `KFAC.blocks` takes them."""
-        hilbert = self.state.hilbert
-        samples = jax.ShapeDtypeStruct((1, hilbert.size), jnp.float64)
+        state: Any = self.state
+        drawn = state.hilbert.random_state(jax.random.key(0), 1)
+        dtype = drawn.dtype if self._sums else state.sampler.dtype
+        samples = jax.ShapeDtypeStruct(drawn.shape, dtype)
         return Problem(self._log_psi, self.state.parameters, samples, jnp.zeros(1), mode=self.mode)
 
     @property

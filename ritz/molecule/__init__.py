@@ -9,6 +9,7 @@ with _needs("ritz.molecule", "molecule"):
     from ritz.molecule.estimators import Kinetic as Kinetic
     from ritz.molecule.estimators import Potential as Potential
     from ritz.molecule.estimators import PseudopotentialEnergy as PseudopotentialEnergy
+    from ritz.molecule.estimators import SpinPenalty as SpinPenalty
     from ritz.molecule.estimators import SpinSquared as SpinSquared
     from ritz.molecule.estimators import TotalEnergy as TotalEnergy
     from ritz.molecule.evaluation import Evaluation as Evaluation

@@ -116,9 +116,18 @@ def basis_of(molecule: Molecule, basis: GivenBasis = None) -> dict[str, str]:
             get cc-pvdz, or the one of this size that belongs to their pseudopotential.
 
     Raises:
-        ValueError: If one is for all electrons, and its element has a pseudopotential.
+        ValueError: If they are no names for elements of the molecule; or if one is for all
+            electrons, and its element has a pseudopotential.
     """
     names, found = dict(molecule.ecp), {}
+    texts = basis.values() if isinstance(basis, Mapping) else [basis]
+    others = set(basis) - set(molecule.symbols) if isinstance(basis, Mapping) else ()
+    if others or not all(text is None or isinstance(text, str) for text in texts):
+        elements = ", ".join(sorted(set(molecule.symbols)))
+        raise ValueError(
+            "basis takes a name such as 'cc-pvtz', or names by element, such as {'H': 'cc-pvtz'}, "
+            f"for {elements}; but {basis!r} was given."
+        )
     for element in sorted(set(molecule.symbols)):
         given = basis.get(element) if isinstance(basis, Mapping) else basis
         name = names.get(element)

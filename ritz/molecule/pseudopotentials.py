@@ -91,7 +91,7 @@ def _plain(name: object) -> str:
 
 @functools.lru_cache
 def pseudopotential(element: str, name: str) -> Pseudopotential:
-    """That of an element, in the set of this name.
+    """The pseudopotential of an element.
 
     Spin-orbit terms are left out.
 
@@ -175,7 +175,10 @@ def check_basis(basis: str, element: str, name: str) -> None:
     """
     plain, n_same = _plain(basis), 4
     if plain[:n_same] != name[:n_same] and not plain.startswith(name):
-        fitting = fitting_basis(element, name)
+        try:
+            fitting = fitting_basis(element, name)
+        except ValueError:  # none is known to belong to it
+            return
         larger = " or 'ccecp-cc-pvtz'" if name == "ccecp" else ""
         raise ValueError(
             f"basis={basis!r} does not belong to the pseudopotential {name!r} of {element}: give "

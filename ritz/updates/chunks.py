@@ -1,4 +1,4 @@
-"""Functions of samples, of some samples at a time."""
+"""Functions applied to samples in chunks."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -56,6 +56,8 @@ def sample_derivatives(
         For each group the rows by its parameters, in the form of `realify`; for each layer its
         factors.
     """
+    # Layers are found by the identity of their arrays, of which one may be there twice.
+    params = jax.tree.map(jnp.array, params)
     leaves, structure = jax.tree.flatten(params)
     members = [[leaves[place] for place in group] for group in groups]
     forms = [realify(member, mode) for member in members]

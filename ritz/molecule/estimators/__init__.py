@@ -9,4 +9,5 @@ from ritz.molecule.estimators.potential import Potential as Potential
 from ritz.molecule.estimators.pseudopotential import (
     PseudopotentialEnergy as PseudopotentialEnergy,
 )
+from ritz.molecule.estimators.spin import SpinPenalty as SpinPenalty
 from ritz.molecule.estimators.spin import SpinSquared as SpinSquared

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
-from ritz.checks import check_choice, check_count
+from ritz.checks import check_choice, check_count, check_positive
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, LogPsi, Values
 from ritz.estimators.statistics import Stats, statistics
@@ -72,11 +72,7 @@ class Forces(AbstractEstimator):
                 f"({told}); leave Forces out, or give a molecule without ecp."
             )
         check_choice("estimator", self.estimator, ESTIMATORS)
-        if not 0 <= self.node_distance < np.inf:
-            raise ValueError(
-                "node_distance must be a distance in bohr, 0 or larger, such as 0.01, but "
-                f"{self.node_distance!r} was given."
-            )
+        check_positive("node_distance", self.node_distance, or_zero=True)
         if self.chunk_size is not None:
             check_count("chunk_size", self.chunk_size, 1)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 from typing_extensions import override
 
-from ritz.checks import check_count
+from ritz.checks import check_count, check_positive
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, Values
 from ritz.estimators.base import LogPsi as AnyLogPsi
@@ -72,3 +72,42 @@ class SpinSquared(AbstractEstimator):
         begin = jnp.zeros(len(samples), jnp.result_type(signs, logs))
         total, _ = jax.lax.scan(exchanged, begin, jnp.asarray(np.array(pairs, np.int32)))
         return constant - total
+
+
+@suggests_fields
+@dataclasses.dataclass(frozen=True)
+class SpinPenalty(AbstractEstimator):
+    """weight (S^2 - s (s + 1)) with s = |n_up - n_down| / 2, in hartree: zero for the spin s.
+
+    All states with these numbers of electrons have at least the spin s, so that the mean is at
+    least zero. Added to the energy that is minimised, it keeps higher spins out (as Li et al.,
+    Nat. Comput. Sci. 4, 910, 2024, do with another form):
+    `estimators={"spin_penalty": SpinPenalty(2, 2, 1.0), "penalised": TotalEnergy(("energy",
+    "spin_penalty"))}, energy="penalised"`. The lowest state of a higher spin is the ground state
+    of a molecule with more electrons up.
+
+    Args:
+        n_up: Number of electrons with spin up.
+        n_down: Number of electrons with spin down.
+        weight: In hartree; should exceed the energies by which states of higher spin lie lower.
+
+    Raises:
+        ValueError: If these are no numbers of electrons, or the weight is not positive.
+    """
+
+    n_up: int
+    n_down: int
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_count("n_up", self.n_up, 0)
+        check_count("n_down", self.n_down, 0)
+        check_positive("weight", self.weight)
+
+    @override
+    def evaluate(
+        self, log_psi: AnyLogPsi, params: PyTree, samples: Array, values: Mapping[str, Values]
+    ) -> Inexact[Array, " n_samples"]:
+        spin = abs(self.n_up - self.n_down) / 2
+        squared = SpinSquared(self.n_up, self.n_down).evaluate(log_psi, params, samples, values)
+        return self.weight * (squared - spin * (spin + 1))

@@ -1,5 +1,6 @@
 """The blocks in which KFAC divides the parameters of a model."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ KRONECKER, EXACT, DIAGONAL = "Kronecker", "exact", "diagonal"
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Parameters whose curvature is estimated together, without what connects them to others."""
+    """Parameters with one curvature matrix; couplings to other blocks are neglected."""
 
     kind: str
     """"Kronecker": a product of two matrices, of a layer's inputs and of its outputs; "exact": the
@@ -84,19 +85,22 @@ def blocks_of(problem: Problem, largest_exact: int) -> Blocks:
         largest_exact: Largest size of an exact block.
     """
     params, mode = problem.params, problem.mode
-    paths, leaves = zip(*jax.tree_util.tree_flatten_with_path(params)[0], strict=True)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
+    named = jax.tree_util.tree_flatten_with_path(params)[0]
+    leaves = [leaf for _, leaf in named]
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") or "all" for path, _ in named]
     sample = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), problem.samples
     )
-    layers = linear_layers(problem.log_psi, params, sample, lambda layer, n_uses: True)
+    is_double = any(jnp.finfo(leaf.dtype).bits == 64 for leaf in leaves)
+    with jax.enable_x64(True) if is_double else contextlib.nullcontext():
+        layers = linear_layers(problem.log_psi, params, sample, lambda layer, n_uses: True)
 
     def size(places: Sequence[int]) -> int:
         return sum(_numbers(leaves[place], mode) for place in places)
 
     def block(kind: str, places: Sequence[int], layer: Layer | None = None) -> Block:
-        named = tuple(names[place] for place in places)
-        return Block(kind, named, size(places), tuple(places), layer)
+        members = tuple(names[place] for place in places)
+        return Block(kind, members, size(places), tuple(places), layer)
 
     found = [block(KRONECKER, layer.leaves, layer) for layer in layers]
     exact: list[int] = []

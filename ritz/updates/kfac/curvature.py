@@ -13,8 +13,8 @@ from ritz.updates.kfac.blocks import DIAGONAL, Blocks
 from ritz.updates.problem import Problem
 
 Curvature = tuple[Array, ...]
-"""The matrices A and G of a Kronecker block, and the means of what they are made of if these are
-taken away; the matrix of an exact block; or a diagonal."""
+"""Of a Kronecker block the matrices A and G and, if it is centred, the means of inputs and slopes;
+of an exact block the matrix; of a diagonal block the diagonal."""
 
 
 class Moments(NamedTuple):
@@ -188,7 +188,7 @@ def _curvature(sums: LayerSums | RowSums, centred: bool, mode: str) -> Curvature
     if isinstance(sums, RowSums):
         mean, second = sums.moments
         return (second if centred else second + _second(_flat(mean), second.ndim == 1),)
-    # Real and imaginary part of log psi are two parts of one number that a complex kernel turns.
+    # The parts of log psi are both in each complex derivative, and count once.
     share = 0.5 if jnp.iscomplexobj(sums.slopes) and mode != "holomorphic" else 1.0
     products = sums.inputs, share * sums.slopes
     if not centred:

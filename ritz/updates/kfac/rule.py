@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
-from ritz.checks import check_choice, check_count
+from ritz.checks import check_choice, check_count, check_flag, check_fraction
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
@@ -18,10 +19,9 @@ from ritz.updates.base import (
     ScalarOrSchedule,
     at_step,
     cast_like,
-    check_shift,
     first_step,
 )
-from ritz.updates.kfac.blocks import EXACT, KRONECKER, Blocks, blocks_of, leaves_of
+from ritz.updates.kfac.blocks import KRONECKER, Blocks, blocks_of, leaves_of
 from ritz.updates.kfac.curvature import Curvature, curvature_and_gradient
 from ritz.updates.kfac.inverse import by_cholesky, by_inverse, damped, inverted, solved
 from ritz.updates.problem import Problem
@@ -42,7 +42,7 @@ class KfacState(NamedTuple):
     curvature: tuple[Curvature, ...]
     """Averages over steps for each block, not yet divided by `weight`, in the precision of the
     parameters; systems are solved in double."""
-    inverses: tuple[tuple[Array, ...], ...]
+    inverses: tuple[Curvature, ...]
     """Inverses that several steps share; empty if each step has its own."""
 
 
@@ -54,20 +54,19 @@ class KFAC(AbstractUpdateRule):
     Martens and Grosse, arXiv 1503.05671. For a linear layer of flax (Dense, DenseGeneral, Einsum,
     attention's projections, Conv; NetKet's DenseSymm and DenseEquivariant), F is taken as A x G:
     with inputs a_r and derivatives g_r of log psi by outputs, at R uses r (calls, electrons,
-    sites), A = <sum_r a_r a_r^T> / R and G = <sum_r g_r g_r^T>. Other parameters have exact
-    matrices together while they are few, or diagonals; `blocks` tells which. The direction is
+    sites), A = <sum_r a_r a_r^T> / R and G = <sum_r g_r g_r^T>. Other parameters are in blocks
+    with exact matrices, or with diagonals if they are many; `blocks` tells which. The direction is
     (F + lambda)^-1 O^+ e, see `SR`, which it equals if all parameters are in one exact block.
 
-    Of the settings of FermiNet and its followers, whose gradients are half and whose curvatures
-    twice ours, the damping is divided by two, rates are divided by four.
+    FermiNet and its followers have gradients of half and curvatures of twice the size: their
+    damping is to be divided by two, and their learning rate by four.
 
     Args:
-        diag_shift: lambda, a number or a schedule, shared out over A and G by the ratio of their
-            traces.
+        diag_shift: lambda above 0, a number or a schedule, shared out over A and G by the ratio of
+            their traces.
         norm_constraint: The largest squared length d^T (F + lambda) d of the direction, a number, a
-            schedule or None. With 1, the standard deviation of log psi changes by at most the rate
-            of the optimiser in a step. FermiNet limits rate^2 d^T F d to 1e-3: that is a limit of
-            1e-3 / rate^2 here.
+            schedule or None. With 1, the change of log psi in a step has a standard deviation of
+            at most the rate of the optimiser. FermiNet's limit is 5e-4 / rate^2 here.
         decay: Weight in [0, 1) of older steps in averages of the curvature.
         inverse_period: Number of steps that share inverses.
         centred: Whether derivatives of log psi count from their mean over samples, as in `SR`; from
@@ -75,7 +74,8 @@ class KFAC(AbstractUpdateRule):
             the factor of log psi that normalisation takes away is counted too.
         sharing: "expand", as above, or "reduce": inputs are averaged and derivatives added up over
             uses first (Eschenhagen et al., arXiv 2311.00636).
-        largest_exact: Largest number of parameters in an exact block.
+        largest_exact: Largest number of parameters in an exact block; single arrays with more have
+            diagonals.
     """
 
     diag_shift: ScalarOrSchedule = 1e-3
@@ -87,11 +87,14 @@ class KFAC(AbstractUpdateRule):
     largest_exact: int = 1000
 
     def __post_init__(self) -> None:
-        check_shift(self.diag_shift)
+        allowed = "above 0"
+        check_schedule("diag_shift", self.diag_shift, lambda x: 0 < x < math.inf, allowed)
         if self.norm_constraint is not None:
             check_schedule("norm_constraint", self.norm_constraint, lambda c: c > 0, "above 0")
-        check_schedule("decay", float(self.decay), lambda x: 0 <= x < 1, "in [0, 1)")
+        if check_fraction("decay", self.decay) == 1:
+            raise ValueError("decay must be below 1, but 1 was given.")
         check_count("inverse_period", self.inverse_period, 1)
+        check_flag("centred", self.centred)
         check_choice("sharing", self.sharing, SHARING)
         check_count("largest_exact", self.largest_exact, 0)
 
@@ -107,12 +110,13 @@ class KFAC(AbstractUpdateRule):
     def init(self, params: PyTree, problem: Problem) -> PyTree:
         blocks = self.blocks(problem)
         _logger.info("KFAC has %s", blocks)
-        if not blocks.size(KRONECKER):
-            how = "exact" if len(blocks) and blocks.size(EXACT) else "diagonal"
+        if len(blocks) and not blocks.size(KRONECKER):
             _logger.warning(
-                "KFAC finds no linear layers of flax in this model, so that blocks are %s: %s. "
-                "SR, MinSR and SPRING take any model.", how, blocks.summary,
+                "KFAC found no linear layers of flax in this model, and has %s. A curvature in one "
+                "exact block is that of SR, which costs the same.", blocks.summary,
             )  # fmt: skip
+        if not len(blocks):
+            return KfacState(first_step(), jnp.zeros(()), (), ())
         samples = problem.samples
         n_samples = len(jax.tree.leaves(samples)[0])
         losses = jax.ShapeDtypeStruct((n_samples,), problem.losses.dtype)
@@ -140,6 +144,8 @@ class KFAC(AbstractUpdateRule):
         self, state: KfacState, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, PyTree, Row]:
         blocks = self.blocks(problem)
+        if not len(blocks):
+            return params, state._replace(step=state.step + 1), {}
         curvature, gradients = self._curvature(problem, blocks)
         averages = jax.tree.map(self._averaged, state.curvature, curvature)
         weight = self._averaged(state.weight, jnp.ones_like(state.weight))
@@ -151,11 +157,11 @@ class KFAC(AbstractUpdateRule):
             solve = by_inverse
             inverses = matrices = jax.lax.cond(
                 state.step % self.inverse_period == 0,
-                lambda: jax.tree.map(inverted, matrices),
+                lambda: tuple(map(inverted, matrices)),
                 lambda: state.inverses,
             )
-        each = zip(matrices, means, gradients, strict=True)
-        directions = [solved(*of_block, solve) for of_block in each]
+        each = zip(matrices, gradients, strict=True)
+        directions = [solved(matrix, gradient, solve) for matrix, gradient in each]
         scale, info = self._scale(state.step, directions, gradients)
         direction = self._tree(params, problem.mode, blocks, [scale * d for d in directions])
         new_state = KfacState(state.step + 1, weight, averages, inverses)
