@@ -2,11 +2,7 @@
 
 import dataclasses
 import functools
-import importlib.util
 import logging
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +13,6 @@ from flax import linen as nn
 from ritz.molecule import FermiNet, LogPsi, Molecule, Psiformer
 from ritz.testing.updates import small_problem
 from ritz.updates import KFAC, SR, Problem
-from ritz.updates.kfac.curvature import curvature_and_gradient
-from ritz.updates.kfac.inverse import by_cholesky, damped, solved
-from tests.updates import kfac_jax_oracle as oracle
 from tests.updates.problems import lattice_samples, model_problem, smooth
 from tests.updates.test_score_map import Net, problem_of, weights
 
@@ -170,60 +163,6 @@ def test_independent_inputs_and_slopes_give_the_natural_gradient_exactly(rule, s
     assert not np.allclose(direction(other, problem), exact, rtol=1e-2)
 
 
-class Flax(nn.Module):
-    """The network of the oracle as a flax module."""
-
-    @nn.compact
-    def __call__(self, x):
-        dense = functools.partial(nn.Dense, param_dtype=float)
-        h = jnp.mean(jnp.tanh(dense(5, name="each")(x)), axis=1)
-        return dense(1, name="last")(jnp.tanh(dense(6, name="hidden")(h)))[:, 0]
-
-
-def check_oracle(file):
-    """Factors and directions against those of kfac-jax in a file."""
-    given = {name: jnp.asarray(value) for name, value in oracle.numbers().items()}
-    x = given.pop("x")
-    params: dict = {"each": {}, "hidden": {}, "last": {}}
-    vector: dict = {"each": {}, "hidden": {}, "last": {}}
-    for name, value in given.items():
-        tree = vector if name.startswith("v/") else params
-        layer, kind = name.removeprefix("v/").split("/")
-        tree[layer][kind] = value
-    model = Flax()
-    problem = Problem(
-        lambda p, x: model.apply({"params": p}, x), params, x, jnp.zeros(len(x)), mode="real"
-    )
-    blocks = KFAC().blocks(problem)
-    found, _ = curvature_and_gradient(problem, blocks, centred=False, sharing="expand")
-    known = np.load(file)
-    for block, curvature in zip(blocks, found, strict=True):
-        name = block.parameters[0].split("/")[0]
-        order = ["each", "hidden", "last"].index(name)
-        n_uses = oracle.ELECTRONS if name == "each" else 1
-        # kfac-jax adds the inputs of all uses up, and divides the product by their number.
-        np.testing.assert_allclose(n_uses * curvature[0], known[f"a{order}"], rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(curvature[1], known[f"g{order}"], rtol=1e-6, atol=1e-9)
-        for damping in oracle.DAMPINGS:
-            gradient = block.layer.matrix(jax.tree.leaves(vector))
-            leaves = jax.tree.leaves(vector)
-            block.layer.put(leaves, solved(damped(curvature, damping), gradient, by_cholesky))
-            for place, parameter in zip(block.places, block.parameters, strict=True):
-                wanted = known[f"{damping}/{parameter}"]
-                np.testing.assert_allclose(leaves[place], wanted, rtol=1e-5, atol=1e-8)
-
-
-def test_factors_and_directions_are_those_of_kfac_jax():
-    check_oracle(Path(__file__).parents[1] / "data" / "kfac_jax.npz")
-
-
-@pytest.mark.skipif(not importlib.util.find_spec("kfac_jax"), reason="kfac-jax is not installed")
-def test_factors_and_directions_are_those_of_the_kfac_jax_that_is_installed(tmp_path):
-    command = [sys.executable, "-m", oracle.__name__, str(tmp_path / "found.npz")]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
-    check_oracle(tmp_path / "found.npz")
-
-
 def test_averages_are_corrected_for_their_beginning():
     problem = problem_of("real")
     rule = KFAC(decay=0.9)
@@ -354,3 +293,48 @@ def test_a_model_without_layers_is_told(caplog):
 def test_settings_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
         KFAC(**settings)
+
+
+def test_no_parameters_and_one_array_at_two_places():
+    x = lattice_samples()
+    none = Problem(lambda p, x: jnp.sum(x, axis=1), {}, x, smooth(x), mode="real")
+    rule = KFAC()
+    found, state, info = rule.update(rule.init({}, none), none, {}, jax.random.key(0))
+    assert (found, int(state.step), info) == ({}, 1, {})
+
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            dense = functools.partial(nn.Dense, 16, use_bias=False, param_dtype=float)
+            return jnp.sum(dense(name="b")(jnp.tanh(dense(name="a")(x))), axis=1)
+
+    problem = model_problem(Two(), x)
+    kernel = problem.params["a"]["kernel"]
+    twice = {"a": {"kernel": kernel}, "b": {"kernel": kernel}}
+    apart = {"a": {"kernel": kernel}, "b": {"kernel": kernel.copy()}}
+    one, other = (
+        rule.update(rule.init(p, q), q, p, jax.random.key(0))[0]
+        for p in (twice, apart)
+        for q in [dataclasses.replace(problem, params=p)]
+    )
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.mark.netket
+def test_models_that_take_whole_numbers_alone():
+    import netket as nk
+
+    from ritz.lattice import VMC
+
+    class Embedded(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return jnp.sum(nn.Embed(3, 4, param_dtype=float)(x), axis=(-2, -1))
+
+    hilbert = nk.hilbert.Fock(2, 3)
+    hamiltonian = nk.operator.BoseHubbard(hilbert, nk.graph.Chain(3), U=1.0)
+    sampler = nk.sampler.MetropolisLocal(hilbert, n_chains=8)
+    state = nk.vqs.MCState(sampler, Embedded(), n_samples=16)
+    driver = VMC(hamiltonian, 0.01, variational_state=state, update=KFAC())
+    driver.run(1, show_progress=False)
+    assert [block.kind for block in driver.rule.blocks(driver.problem)] == ["exact"]
