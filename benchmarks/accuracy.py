@@ -13,7 +13,7 @@ from typing import Any
 import netket as nk
 import optax
 
-from benchmarks import molecule_accuracy, potential_accuracy
+from benchmarks import molecule_accuracy, potential_accuracy, update_rules
 from benchmarks.data import has_data
 from benchmarks.report import Table, report
 from ritz.lattice import VMC
@@ -113,6 +113,7 @@ def main() -> None:
     )
     report(table)
     report(molecule_accuracy.measure())
+    report(update_rules.measure())
     if has_data():
         report(potential_accuracy.measure())
     else:

@@ -121,7 +121,7 @@ def trained(driver: Any, times: tuple[int, ...], judge: Callable[[], tuple[float
         energy, error = judge()
         found.append(
             {
-                "seconds": limit, "steps": driver.step_count, "compiled": compiled,
+                "limit": limit, "seconds": spent, "steps": driver.step_count, "compiled": compiled,
                 "energy": energy, "error": error,
             }
         )  # fmt: skip
@@ -193,7 +193,7 @@ def table() -> Table:
                 if system not in LATTICES:
                     told = [1e3 * off, 1e3 * error]
                 milliseconds = 1e3 * point["seconds"] / point["steps"]
-                rows.append([system, point["seconds"], rule, point["steps"], milliseconds, *told])
+                rows.append([system, point["limit"], rule, point["steps"], milliseconds, *told])
     return Table(
         name="update_rules",
         title="Update rules at equal time",
