@@ -13,6 +13,7 @@ from typing_extensions import override
 from ritz.checks import check_choice, check_count
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, LogPsi, Values
+from ritz.updates.chunks import mapped
 
 METHODS = ("auto", "dense", "sparse", "hessian")
 
@@ -72,10 +73,7 @@ class Kinetic(AbstractEstimator):
             real = energy + jnp.sum(turn**2) / 2
             return jax.lax.complex(real, -(turning + 2 * jnp.sum(slope * turn)) / 2)
 
-        size = self.chunk_size
-        if size is None or size >= len(samples):
-            return jax.vmap(one)(samples)
-        return jax.lax.map(one, samples, batch_size=size)
+        return mapped(one, samples, self.chunk_size)
 
     def _derivatives(
         self, function: Callable[[Array], Array], electrons: Float[Array, "n_electrons 3"]

@@ -19,6 +19,7 @@ from ritz.molecule.networks.features import norm
 from ritz.molecule.pseudopotentials import Pseudopotential, radial, reach
 from ritz.molecule.sphere import EXACT_UP_TO, legendre, quadrature, rotation
 from ritz.molecule.wavefunction import LogPsi
+from ritz.updates.chunks import mapped
 
 TOLERANCE = 1e-3
 """Largest sum_l (2 l + 1) |v_l| in hartree of a core that may be left out as too far away. At the
@@ -98,10 +99,7 @@ class PseudopotentialEnergy(AbstractEstimator):
         def one(electrons: Float[Array, "n_electrons 3"]) -> Array:
             return self._angular(log_psi, params, electrons)
 
-        size = self.chunk_size
-        if size is None or size >= len(samples):
-            return local + jax.vmap(one)(samples)
-        return local + jax.lax.map(one, samples, batch_size=size)
+        return local + mapped(one, samples, self.chunk_size)
 
     def _local(self, samples: Float[Array, "n_samples n_electrons 3"]) -> Array:
         """v_local of all electrons and cores."""

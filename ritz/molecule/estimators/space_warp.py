@@ -6,12 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ritz.molecule.estimators.kinetic import Kinetic
+from ritz.molecule.estimators.potential import SHORTEST
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.features import norm
 from ritz.molecule.wavefunction import LogPsi, takes_nuclei
-
-_SHORTEST = 1e-6
-"""Distances below this, in bohr, count as this much in the weights."""
+from ritz.updates.chunks import mapped
 
 
 def warp_weights(
@@ -23,7 +22,7 @@ def warp_weights(
         electrons: Positions in bohr.
         nuclei: Positions in bohr.
     """
-    distances = jnp.maximum(norm(electrons[:, None] - nuclei), _SHORTEST)
+    distances = jnp.maximum(norm(electrons[:, None] - nuclei), SHORTEST)
     nearest = jax.lax.stop_gradient(jnp.min(distances, axis=1, keepdims=True))
     powers = (nearest / distances) ** 4
     return powers / jnp.sum(powers, axis=1, keepdims=True)
@@ -37,7 +36,7 @@ def _coulomb_energy(
     """The potential energy in hartree, which can be differentiated with respect to nuclei."""
 
     def energy(vectors: Array, products: Array | np.ndarray) -> Array:
-        return jnp.sum(jnp.asarray(products) / jnp.maximum(norm(vectors), _SHORTEST))
+        return jnp.sum(jnp.asarray(products) / jnp.maximum(norm(vectors), SHORTEST))
 
     z, number = np.array(charges), electrons.dtype
     first, second = np.triu_indices(len(electrons), 1)
@@ -123,6 +122,4 @@ def slopes_of_warped(
         factor = node_factor(of_electrons, node_distance)
         return {"force": -factor * slope, "log_slope": factor * log_slope, "energy": value}
 
-    if chunk_size is None or chunk_size >= len(samples):
-        return jax.vmap(of_one)(samples)
-    return jax.lax.map(of_one, samples, batch_size=chunk_size)
+    return mapped(of_one, samples, chunk_size)

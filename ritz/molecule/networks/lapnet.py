@@ -1,46 +1,14 @@
 """The LapNet."""
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_count
+from ritz.molecule.networks.attention import Attention
 from ritz.molecule.networks.features import nucleus_features
 from ritz.molecule.networks.slater_network import SlaterNetwork, spins
-
-
-class _SparseAttention(nn.Module):
-    """Attention whose weights come from features that depend on one electron each.
-
-    A weight between electrons i and j then has derivatives with respect to the six coordinates of
-    these two only; values depend on all electrons.
-    """
-
-    n_heads: int
-    head_width: int
-    dtype: np.dtype | type
-
-    @nn.compact
-    def __call__(
-        self, one: Float[Array, "n_electrons width"], features: Float[Array, "n_electrons width"]
-    ) -> Float[Array, "n_electrons width"]:
-        shape = self.n_heads, self.head_width
-
-        def project(name: str, inputs: Array) -> Array:
-            layer = nn.DenseGeneral(
-                shape, use_bias=False, dtype=self.dtype, param_dtype=self.dtype, name=name
-            )
-            return layer(inputs)
-
-        query, key, value = project("query", one), project("key", one), project("value", features)
-        root = jnp.sqrt(self.head_width).astype(self.dtype)
-        weights = jax.nn.softmax(jnp.einsum("ihd,jhd->hij", query, key) / root, axis=-1)
-        mixed = jnp.einsum("hij,jhd->ihd", weights, value).reshape(len(features), -1)
-        width = features.shape[-1]
-        return nn.Dense(width, use_bias=False, dtype=self.dtype, param_dtype=self.dtype)(mixed)
 
 
 class LapNet(SlaterNetwork):
@@ -70,8 +38,7 @@ class LapNet(SlaterNetwork):
 
         self.first = dense(False)
         self.attentions = [
-            _SparseAttention(self.n_heads, self.head_width, self.dtype)
-            for _ in range(self.n_layers)
+            Attention(self.n_heads, self.head_width, self.dtype) for _ in range(self.n_layers)
         ]
         self.hidden_layers = [dense(True) for _ in range(self.n_layers)]
         self.one_electron_layers = [dense(True) for _ in range(self.n_layers - 1)]

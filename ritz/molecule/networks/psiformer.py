@@ -1,42 +1,14 @@
 """The Psiformer."""
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 from typing_extensions import override
 
 from ritz.checks import check_count
+from ritz.molecule.networks.attention import Attention
 from ritz.molecule.networks.features import nucleus_features
 from ritz.molecule.networks.slater_network import SlaterNetwork, spins
-
-
-class _Attention(nn.Module):
-    """Self-attention over electrons, with several heads, then a linear layer."""
-
-    n_heads: int
-    head_width: int
-    dtype: np.dtype | type
-
-    @nn.compact
-    def __call__(self, features: Float[Array, "n_electrons width"]) -> Array:
-        shape = self.n_heads, self.head_width
-
-        def project(name: str) -> Array:
-            layer = nn.DenseGeneral(
-                shape, use_bias=False, dtype=self.dtype, param_dtype=self.dtype, name=name
-            )
-            return layer(features)
-
-        query, key, value = project("query"), project("key"), project("value")
-        scores = jnp.einsum("ihd,jhd->hij", query, key) / jnp.sqrt(self.head_width).astype(
-            self.dtype
-        )
-        weights = jax.nn.softmax(scores, axis=-1)
-        mixed = jnp.einsum("hij,jhd->ihd", weights, value).reshape(len(features), -1)
-        width = features.shape[-1]
-        return nn.Dense(width, use_bias=False, dtype=self.dtype, param_dtype=self.dtype)(mixed)
 
 
 class Psiformer(SlaterNetwork):
@@ -64,7 +36,7 @@ class Psiformer(SlaterNetwork):
 
         self.first = dense(False)
         self.attentions = [
-            _Attention(self.n_heads, self.head_width, self.dtype) for _ in range(self.n_layers)
+            Attention(self.n_heads, self.head_width, self.dtype) for _ in range(self.n_layers)
         ]
         self.hidden_layers = [dense(True) for _ in range(self.n_layers)]
 
@@ -77,6 +49,6 @@ class Psiformer(SlaterNetwork):
         spin = jnp.asarray(spins(self.molecule.n_up, n), electrons.dtype)[:, None]
         features = self.first(jnp.concatenate([inputs, spin], axis=-1))
         for attention, hidden in zip(self.attentions, self.hidden_layers, strict=True):
-            features = features + attention(features)
+            features = features + attention(features, features)
             features = features + jnp.tanh(hidden(features))
         return features
