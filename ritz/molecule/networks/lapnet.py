@@ -1,17 +1,13 @@
 """The LapNet."""
 
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Float
 from typing_extensions import override
 
-from ritz.checks import check_count
-from ritz.molecule.networks.attention import Attention
-from ritz.molecule.networks.features import nucleus_features
-from ritz.molecule.networks.slater_network import SlaterNetwork, spins
+from ritz.molecule.networks.attention import AttentionNetwork
 
 
-class LapNet(SlaterNetwork):
+class LapNet(AttentionNetwork):
     """The LapNet (Li et al., Nat. Mach. Intell. 6, 209, 2024; arXiv 2307.08214).
 
     Electrons attend to each other as in the Psiformer, but queries and keys come from a second
@@ -20,37 +16,16 @@ class LapNet(SlaterNetwork):
     the features in the orbitals, depend on all electrons.
     """
 
-    n_layers: int = 4
-    """Number of layers, each with attention and a layer of tanh."""
-    n_heads: int = 4
-    """Number of heads of the attention."""
-    head_width: int = 64
-    """Width of each head."""
-
     @override
     def make_layers(self) -> None:
-        for name in ("n_layers", "n_heads", "head_width"):
-            check_count(name, getattr(self, name), 1)
-        width = self.n_heads * self.head_width
-
-        def dense(use_bias: bool) -> nn.Dense:
-            return nn.Dense(width, use_bias=use_bias, dtype=self.dtype, param_dtype=self.dtype)
-
-        self.first = dense(False)
-        self.attentions = [
-            Attention(self.n_heads, self.head_width, self.dtype) for _ in range(self.n_layers)
-        ]
-        self.hidden_layers = [dense(True) for _ in range(self.n_layers)]
-        self.one_electron_layers = [dense(True) for _ in range(self.n_layers - 1)]
+        super().make_layers()
+        self.one_electron_layers = [self.dense() for _ in range(self.n_layers - 1)]
 
     @override
     def electron_features(
         self, electrons: Float[Array, "n_electrons 3"], nuclei: Float[Array, "n_nuclei 3"]
     ) -> Float[Array, "n_electrons width"]:
-        n = len(electrons)
-        inputs = nucleus_features(electrons[:, None] - nuclei).reshape(n, -1)
-        spin = jnp.asarray(spins(self.molecule.n_up, n), electrons.dtype)[:, None]
-        one = features = self.first(jnp.concatenate([inputs, spin], axis=-1))
+        one = features = self.first_features(electrons, nuclei)
         for layer, attention in enumerate(self.attentions):
             features = features + attention(one, features)
             features = features + jnp.tanh(self.hidden_layers[layer](features))

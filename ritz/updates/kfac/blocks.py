@@ -91,7 +91,7 @@ def blocks_of(problem: Problem, largest_exact: int) -> Blocks:
     sample = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), problem.samples
     )
-    is_double = any(jnp.finfo(leaf.dtype).bits == 64 for leaf in leaves)
+    is_double = any(leaf.dtype in (jnp.float64, jnp.complex128) for leaf in leaves)
     with jax.enable_x64(True) if is_double else contextlib.nullcontext():
         layers = linear_layers(problem.log_psi, params, sample, lambda layer, n_uses: True)
 

@@ -51,7 +51,7 @@ class RowSums(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums over samples."""
+    """Sums over weighted samples for all blocks, in their order."""
 
     weight: Float[Array, ""]
     blocks: tuple[LayerSums | RowSums, ...]
@@ -188,7 +188,7 @@ def _curvature(sums: LayerSums | RowSums, centred: bool, mode: str) -> Curvature
     if isinstance(sums, RowSums):
         mean, second = sums.moments
         return (second if centred else second + _second(_flat(mean), second.ndim == 1),)
-    # The parts of log psi are both in each complex derivative, and count once.
+    # A complex derivative has real and imaginary part of log psi; the two parts count as one.
     share = 0.5 if jnp.iscomplexobj(sums.slopes) and mode != "holomorphic" else 1.0
     products = sums.inputs, share * sums.slopes
     if not centred:
