@@ -15,6 +15,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import netket as nk
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -104,17 +105,23 @@ N_EVALUATED = 2000
 
 
 def trained(driver: Any, times: tuple[int, ...], judge: Callable[[], tuple[float, float]]) -> list:
-    """Steps, seconds, energy and error at each time."""
+    """Steps, seconds, energy and error at each time.
+
+    The curve up to there has seconds, mean energy and mean variance of stretches of steps.
+    """
     begin = time.perf_counter()
     driver.run(1, show_progress=False, out=())
     driver.run(8, show_progress=False, out=())
     compiled, spent, found, length = time.perf_counter() - begin, 0.0, [], 8
     for limit in times:
+        curve: list[tuple[float, float, float]] = []
         while spent < limit:
-            start, before = time.perf_counter(), driver.step_count
-            driver.run(length, show_progress=False, out=())
+            start, before, log = time.perf_counter(), driver.step_count, RuntimeLog()
+            driver.run(length, show_progress=False, out=log)
             seconds = time.perf_counter() - start
             spent += seconds
+            rows = log.data["energy" if "energy" in log.data else "Energy"]
+            curve += [(spent, float(np.mean(rows["Mean"]).real), float(np.mean(rows["Variance"])))]
             length = max(1, min(length * 2 if seconds < limit / 20 else length, 256))
             if driver.step_count == before:
                 break
@@ -122,7 +129,7 @@ def trained(driver: Any, times: tuple[int, ...], judge: Callable[[], tuple[float
         found.append(
             {
                 "limit": limit, "seconds": spent, "steps": driver.step_count, "compiled": compiled,
-                "energy": energy, "error": error,
+                "energy": energy, "error": error, "curve": curve,
             }
         )  # fmt: skip
     return found
