@@ -22,6 +22,8 @@ with _needs("ritz.molecule", "molecule"):
     from ritz.molecule.orbitals import hartree_fock as hartree_fock
     from ritz.molecule.orbitals import slater_orbitals as slater_orbitals
     from ritz.molecule.pretraining import Pretraining as Pretraining
+    from ritz.molecule.relaxation import Relaxation as Relaxation
+    from ritz.molecule.scan import Scan as Scan
     from ritz.molecule.stage_wavefunction import MoleculeWavefunction as MoleculeWavefunction
     from ritz.molecule.stage_wavefunction import PretrainWorkStage as PretrainWorkStage
     from ritz.molecule.state import ElectronState as ElectronState

@@ -162,7 +162,7 @@ class MoleculeDriver(OwnPrecision):
         with self._precision():
             state: ElectronState = self._variational_state
             state.sampler_state = self.sampler.with_gain(state.sampler_state, BURNING_IN)
-            self.carry = burnt_in(self._sampling, self.carry, np.int32(n_steps))
+            self.carry = burnt_in(self.kernel, self.carry, np.int32(n_steps))
         self.batch = None
 
     @override
@@ -206,7 +206,7 @@ class MoleculeDriver(OwnPrecision):
             known = {**self.estimators, "obs": estimator}
             in_order(known)
             needed = tuple(used_by(["obs"], known).items())
-            sampling = Sampling(state.wavefunction, self.sampler, needed, "obs")
+            sampling = Sampling(state.present_wavefunction, self.sampler, needed, "obs")
             estimated = _compiled if isinstance(estimator, Hashable) else _estimated
             return jax.device_get(estimated(sampling, state.parameters, samples))
 

@@ -158,7 +158,19 @@ class TrainingKernel(Kernel):
     def propose(self, carry: MoleculeCarry, batch: Samples) -> tuple[MoleculeCarry, Proposal]:
         values = self.sampling.values(carry.params, batch)
         energy, others = self.sampling.estimates(values)
-        losses, n_clipped = self.loss_grads.clipped(values[self.sampling.loss])
+        key, rule_state, update, told = self.direction(carry, batch, values[self.sampling.loss])
+        metrics = {**others, **self.sampling.drawing(batch), **told}
+        return carry._replace(key=key, rule_state=rule_state), Proposal(energy, update, metrics)
+
+    def direction(
+        self, carry: MoleculeCarry, batch: Samples, energies: Values
+    ) -> tuple[Key[Array, ""], PyTree, PyTree, Row]:
+        """The direction of the rule, from local energies.
+
+        Returns:
+            The next random key, the next state of the rule, the direction, and what is logged.
+        """
+        losses, n_clipped = self.loss_grads.clipped(energies)
         key, now = jax.random.split(carry.key)
         problem = Problem(
             log_psi=self.sampling.log_psi,
@@ -170,10 +182,8 @@ class TrainingKernel(Kernel):
             damping_scale=carry.damping_scale,
         )
         update, rule_state, info = self.rule.update(carry.rule_state, problem, carry.params, now)
-        metrics = {**others, **self.sampling.drawing(batch), "clipped": n_clipped}
-        if info:
-            metrics["info"] = info
-        return carry._replace(key=key, rule_state=rule_state), Proposal(energy, update, metrics)
+        told: Row = {"clipped": n_clipped, **({"info": info} if info else {})}
+        return key, rule_state, update, told
 
     @override
     def apply(self, carry: MoleculeCarry, update: PyTree) -> MoleculeCarry:

@@ -1,5 +1,6 @@
 """A molecule: nuclei, and the numbers of electrons with each spin."""
 
+import copy
 import dataclasses
 import difflib
 import logging
@@ -114,6 +115,26 @@ class Molecule:
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)
+
+    def at(self, coordinates: Float[np.ndarray, "n_nuclei 3"]) -> "Molecule":
+        """The same atoms and electrons with the nuclei at other positions, in bohr.
+
+        Raises:
+            ValueError: If their shape is another, or two are on top of each other.
+        """
+        places = np.asarray(coordinates, float)
+        if places.shape != (len(self.symbols), 3) or not np.all(np.isfinite(places)):
+            raise ValueError(
+                f"coordinates of {self.name} are {len(self.symbols)} times three numbers in bohr, "
+                f"but {coordinates!r} was given."
+            )
+        _check_apart(places, self.symbols)
+        other = copy.copy(self)
+        moved = tuple(tuple(float(x) for x in place) for place in places)
+        object.__setattr__(other, "positions", moved)
+        if moved != self.positions:
+            object.__setattr__(other, "energy", None)
+        return other
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -280,15 +301,7 @@ def _check_distances(symbols: Sequence[str], places: Float[np.ndarray, "n 3"]) -
     """Refuse nuclei on top of each other, and warn where nearest neighbours look like no bond."""
     if len(places) < 2:
         return
-    distances = np.linalg.norm(places[:, None] - places, axis=-1) + np.diag(
-        np.full(len(places), np.inf)
-    )
-    i, j = map(int, np.unravel_index(np.argmin(distances), distances.shape))
-    if distances[i, j] < _ON_TOP:
-        raise ValueError(
-            f"atoms {min(i, j)} ({symbols[min(i, j)]}) and {max(i, j)} ({symbols[max(i, j)]}) are "
-            "on top of each other; give each its own position."
-        )
+    distances = _check_apart(places, symbols)
     radii = np.array([covalent_radii[_number(symbol)] / Bohr for symbol in symbols])
     ratios = distances / (radii[:, None] + radii)
     shortest, loosest = np.min(ratios), np.max(np.min(ratios, axis=1))
@@ -305,3 +318,18 @@ def _check_distances(symbols: Sequence[str], places: Float[np.ndarray, "n 3"]) -
             "The nearest neighbour of atom %d (%s) is %.3g bohr (%.3g angstrom) away, farther than "
             "in any bond: is the unit right?", i, symbols[i], nearest, nearest * Bohr,
         )  # fmt: skip
+
+
+def _check_apart(
+    places: Float[np.ndarray, "n 3"], symbols: Sequence[str]
+) -> Float[np.ndarray, "n n"]:
+    """Distances between nuclei, infinite from each to itself; refuse two on top of each other."""
+    distances = np.linalg.norm(places[:, None] - places, axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    i, j = map(int, np.unravel_index(np.argmin(distances), distances.shape))
+    if distances[i, j] < _ON_TOP:
+        raise ValueError(
+            f"atoms {min(i, j)} ({symbols[min(i, j)]}) and {max(i, j)} ({symbols[max(i, j)]}) are "
+            "on top of each other; give each its own position."
+        )
+    return distances

@@ -17,6 +17,8 @@ class ElectronState:
     wavefunction: LogPsi
     parameters: PyTree
     sampler_state: SamplerState
+    nuclei: Float[Array, "n_nuclei 3"] | None = None
+    """Where the nuclei are, in bohr, if they move; None for where the molecule has them."""
 
     @property
     def electrons(self) -> Float[Array, "n_walkers n_electrons 3"]:
@@ -30,4 +32,11 @@ class ElectronState:
 
     def log_psi(self, electrons: Float[Array, "n n_electrons 3"]) -> Array:
         """Log psi of configurations at the present parameters."""
-        return self.wavefunction(self.parameters, electrons)
+        return self.present_wavefunction(self.parameters, electrons)
+
+    @property
+    def present_wavefunction(self) -> LogPsi:
+        """The wave function with the nuclei where they are now."""
+        if self.nuclei is None:
+            return self.wavefunction
+        return self.wavefunction.with_nuclei(self.nuclei)

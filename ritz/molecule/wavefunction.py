@@ -8,11 +8,13 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.driver.signatures import suggests_fields
 from ritz.full_precision import in_full_precision
+from ritz.molecule.molecule import Molecule
 
 _logger = logging.getLogger(__name__)
 
@@ -28,10 +30,15 @@ class LogPsi:
     Args:
         psi: A flax module, electrons -> (sign, log |psi|), or a function `Psi`.
         is_complex: Whether the sign is a phase; its angle is the imaginary part of log psi then.
+        nuclei: Positions of the nuclei in bohr, see `with_nuclei`; None for those of the molecule.
     """
 
     psi: nn.Module | Psi
     is_complex: bool = False
+    nuclei: Float[Array, "n_nuclei 3"] | None = dataclasses.field(default=None, compare=False)
+    moved: object = None
+    """Tells wave functions with nuclei of their own apart, so that no program is taken for that of
+    another."""
 
     @property
     def one_particle(self) -> Any:
@@ -40,23 +47,16 @@ class LogPsi:
 
     def one(self, params: PyTree, electrons: Float[Array, "n_electrons 3"]) -> tuple[Array, Array]:
         """Sign and log |psi| of one configuration."""
+        given: dict[str, Any] = {} if self.nuclei is None else {"nuclei": self.nuclei}
         if isinstance(self.psi, nn.Module):
-            found: Any = self.psi.apply({"params": params}, electrons)
+            found: Any = self.psi.apply({"params": params}, electrons, **given)
             return found
-        return self.psi(params, electrons)
+        function: Any = self.psi
+        return function(params, electrons, **given)
 
     def with_nuclei(self, nuclei: Float[Array, "n_nuclei 3"]) -> "LogPsi":
         """The same wave function with its nuclei at other places, in bohr; see `takes_nuclei`."""
-        psi = self.psi
-
-        def moved(params: PyTree, electrons: Array) -> tuple[Array, Array]:
-            if isinstance(psi, nn.Module):
-                found: Any = psi.apply({"params": params}, electrons, nuclei=nuclei)
-                return found
-            function: Any = psi
-            return function(params, electrons, nuclei=nuclei)
-
-        return LogPsi(moved, self.is_complex)
+        return dataclasses.replace(self, nuclei=nuclei, moved=object())
 
     @in_full_precision
     def sign_and_log(
@@ -74,6 +74,14 @@ class LogPsi:
         """Log psi of a batch; log |psi| alone for real wave functions."""
         sign, log = self.sign_and_log(params, electrons)
         return jax.lax.complex(log, jnp.angle(sign).astype(log.dtype)) if self.is_complex else log
+
+
+def nuclei_of(
+    log_psi: object, molecule: Molecule, dtype: np.dtype | type
+) -> Float[Array, "n_nuclei 3"]:
+    """Where the nuclei of a wave function are, in bohr: its own, or else those of the molecule."""
+    nuclei = log_psi.nuclei if isinstance(log_psi, LogPsi) else None
+    return jnp.asarray(molecule.coordinates if nuclei is None else nuclei, dtype)
 
 
 def takes_nuclei(log_psi: object) -> bool:

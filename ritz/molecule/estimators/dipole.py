@@ -11,6 +11,7 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, LogPsi, Values
 from ritz.molecule.molecule import Molecule
+from ritz.molecule.wavefunction import nuclei_of
 
 
 @suggests_fields
@@ -34,6 +35,7 @@ class Dipole(AbstractEstimator):
         samples: Float[Array, "n_samples n_electrons 3"],
         values: Mapping[str, Values],
     ) -> Float[Array, "n_samples 3"]:
-        charges, nuclei = np.array(self.molecule.charges, float), self.molecule.coordinates
-        centre = charges @ nuclei / charges.sum()
-        return -jnp.sum(samples - jnp.asarray(centre, samples.dtype), axis=1)
+        charges = np.array(self.molecule.charges, float)
+        nuclei = nuclei_of(log_psi, self.molecule, samples.dtype)
+        centre = jnp.asarray(charges / charges.sum(), samples.dtype) @ nuclei
+        return -jnp.sum(samples - centre, axis=1)

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
@@ -17,7 +16,7 @@ from ritz.estimators.statistics import Stats, statistics
 from ritz.molecule.estimators.space_warp import slopes_of_warped
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.features import norm
-from ritz.molecule.wavefunction import takes_nuclei
+from ritz.molecule.wavefunction import nuclei_of, takes_nuclei
 
 ESTIMATORS = ("auto", "space_warp", "zero_variance_zero_bias", "zero_variance")
 
@@ -100,11 +99,12 @@ class Forces(AbstractEstimator):
             return slopes_of_warped(
                 self.molecule, psi, params, samples, self.node_distance, self.chunk_size
             )
-        nuclei = jnp.asarray(self.molecule.coordinates, samples.dtype)
+        nuclei = nuclei_of(log_psi, self.molecule, samples.dtype)
         vectors = samples[:, :, None] - nuclei
         distances = norm(vectors)[..., None]
         units = vectors / distances
-        found = {"force": self._zero_variance(log_psi, params, samples, units, distances)}
+        slopes = self._zero_variance(log_psi, params, samples, units, distances)
+        found = {"force": slopes + self._between(nuclei)}
         if self.estimator == "zero_variance_zero_bias":
             charges = jnp.asarray(self.molecule.charges, samples.dtype)
             found["log_slope"] = charges[:, None] * jnp.sum(units, axis=1)
@@ -120,13 +120,14 @@ class Forces(AbstractEstimator):
         along = jnp.sum(units * slopes[:, :, None], axis=-1, keepdims=True)
         far = jnp.where(jnp.any(units != 0, axis=-1, keepdims=True), distances, 1)
         of_electrons = jnp.sum((slopes[:, :, None] - along * units) / far, axis=1)
-        return charges[:, None] * of_electrons + jnp.asarray(self._between_nuclei(), number)
+        return charges[:, None] * of_electrons
 
-    def _between_nuclei(self) -> Float[np.ndarray, "n_nuclei 3"]:
-        charges, places = np.array(self.molecule.charges, float), self.molecule.coordinates
-        vectors = places[:, None] - places
-        distances = np.linalg.norm(vectors, axis=-1) + np.eye(len(places))
-        return np.sum((charges[:, None] * charges / distances**3)[..., None] * vectors, axis=1)
+    def _between(self, nuclei: Float[Array, "n_nuclei 3"]) -> Float[Array, "n_nuclei 3"]:
+        """Forces of the nuclei on one another."""
+        charges = jnp.asarray(self.molecule.charges, nuclei.dtype)
+        vectors = nuclei[:, None] - nuclei
+        distances = norm(vectors) + jnp.eye(len(nuclei), dtype=nuclei.dtype)
+        return jnp.sum((charges[:, None] * charges / distances**3)[..., None] * vectors, axis=1)
 
     @override
     def reduce(self, values: Values, weights: Float[Array, " n_samples"] | None = None) -> Stats:

@@ -12,6 +12,7 @@ from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, LogPsi, Values, in_double
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.features import norm
+from ritz.molecule.wavefunction import nuclei_of
 
 SHORTEST = 1e-6
 """Distances below this, in bohr, count as this much, so that energies are finite everywhere."""
@@ -40,12 +41,31 @@ class Potential(AbstractEstimator):
         samples: Float[Array, "n_samples n_electrons 3"],
         values: Mapping[str, Values],
     ) -> Float[Array, " n_samples"]:
-        molecule, number = self.molecule, samples.dtype
-        nuclei = jnp.asarray(molecule.coordinates, number)
-        to_nuclei = in_double(norm(samples[:, :, None] - nuclei))
-        charges = jnp.asarray(molecule.charges, to_nuclei.dtype)
-        energy = -jnp.sum(charges / jnp.maximum(to_nuclei, SHORTEST), axis=(1, 2))
-        first, second = np.triu_indices(samples.shape[1], 1)
-        between = in_double(norm(samples[:, first] - samples[:, second]))
-        energy = energy + jnp.sum(1 / jnp.maximum(between, SHORTEST), axis=1)
-        return energy + jnp.asarray(molecule.nuclear_repulsion, energy.dtype)
+        nuclei = nuclei_of(log_psi, self.molecule, jnp.result_type(float))
+        return coulomb_energy(samples, nuclei, self.molecule.charges)
+
+
+def coulomb_energy(
+    electrons: Float[Array, "*shape n_electrons 3"],
+    nuclei: Float[Array, "n_nuclei 3"],
+    charges: tuple[int, ...],
+) -> Float[Array, "*shape"]:
+    """The Coulomb energy in hartree, summed in double where JAX is set to allow it.
+
+    Args:
+        electrons: Positions in bohr.
+        nuclei: Positions in bohr.
+        charges: Of the nuclei.
+    """
+
+    def energy(vectors: Array, products: np.ndarray) -> Array:
+        inverse = 1 / jnp.maximum(in_double(norm(vectors)), SHORTEST)
+        return jnp.sum(jnp.asarray(products, inverse.dtype) * inverse, axis=-1)
+
+    z = np.array(charges, float)
+    first, second = np.triu_indices(electrons.shape[-2], 1)
+    i, j = np.triu_indices(len(charges), 1)
+    near = nuclei.astype(electrons.dtype)
+    to_nuclei = jnp.sum(energy(electrons[..., None, :] - near, z), axis=-1)
+    between = energy(electrons[..., first, :] - electrons[..., second, :], np.ones(len(first)))
+    return between - to_nuclei + energy(nuclei[i] - nuclei[j], z[i] * z[j])

@@ -18,7 +18,7 @@ from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.features import norm
 from ritz.molecule.pseudopotentials import Pseudopotential, radial, reach
 from ritz.molecule.sphere import EXACT_UP_TO, legendre, quadrature, rotation
-from ritz.molecule.wavefunction import LogPsi
+from ritz.molecule.wavefunction import LogPsi, nuclei_of
 from ritz.updates.chunks import mapped
 
 TOLERANCE = 1e-3
@@ -74,10 +74,16 @@ class PseudopotentialEnergy(AbstractEstimator):
 
     @property
     def n_cores(self) -> int:
-        """Number of cores that are taken for each electron."""
+        """Number of cores that are taken for each electron, with the nuclei where they are."""
         cores = _semi_local(self.molecule)
-        given = self.n_nearest
-        return _enough(cores) if given is None else min(given, len(cores))
+        if self.n_nearest is not None:
+            return min(self.n_nearest, len(cores))
+        return _enough([(self.molecule.positions[place], core) for place, core in cores])
+
+    def _n_taken(self, log_psi: LogPsi) -> int:
+        """Number of cores that are taken; all of them, by default, where nuclei move."""
+        still = log_psi.nuclei is None or self.n_nearest is not None
+        return self.n_cores if still else len(_semi_local(self.molecule))
 
     @override
     def evaluate(
@@ -87,7 +93,8 @@ class PseudopotentialEnergy(AbstractEstimator):
         samples: Float[Array, "n_samples n_electrons 3"],
         values: Mapping[str, Values],
     ) -> Inexact[Array, " n_samples"]:
-        local = self._local(samples)
+        nuclei = nuclei_of(log_psi, self.molecule, samples.dtype)
+        local = self._local(samples, nuclei)
         if self.n_cores == 0:
             return local
         if not isinstance(log_psi, LogPsi):
@@ -97,29 +104,35 @@ class PseudopotentialEnergy(AbstractEstimator):
             )
 
         def one(electrons: Float[Array, "n_electrons 3"]) -> Array:
-            return self._angular(log_psi, params, electrons)
+            return self._angular(log_psi, params, electrons, nuclei)
 
         return local + mapped(one, samples, self.chunk_size)
 
-    def _local(self, samples: Float[Array, "n_samples n_electrons 3"]) -> Array:
+    def _local(
+        self, samples: Float[Array, "n_samples n_electrons 3"], nuclei: Float[Array, "n_nuclei 3"]
+    ) -> Array:
         """v_local of all electrons and cores."""
         total = jnp.zeros(len(samples), jnp.result_type(float))
-        for place, core in zip(self.molecule.coordinates, self.molecule.cores, strict=True):
+        for place, core in zip(nuclei, self.molecule.cores, strict=True):
             if core is not None:
-                distances = in_double(norm(samples - jnp.asarray(place, samples.dtype)))
+                distances = in_double(norm(samples - place))
                 at = radial(core.local, jnp.maximum(distances, SHORTEST))
                 total = total + jnp.sum(at, axis=1)
         return total
 
     def _angular(
-        self, log_psi: LogPsi, params: PyTree, electrons: Float[Array, "n_electrons 3"]
+        self,
+        log_psi: LogPsi,
+        params: PyTree,
+        electrons: Float[Array, "n_electrons 3"],
+        nuclei: Float[Array, "n_nuclei 3"],
     ) -> Array:
         """The parts of each angular momentum for one configuration, point after point."""
         cores = _semi_local(self.molecule)
-        places = jnp.asarray(np.array([place for place, _ in cores]), electrons.dtype)
+        places = nuclei[np.array([place for place, _ in cores])]
         vectors = in_double(electrons[:, None] - places)
         strengths = _strengths([core for _, core in cores], norm(vectors))
-        nearest = jnp.argsort(norm(vectors), axis=1)[:, : self.n_cores]
+        nearest = jnp.argsort(norm(vectors), axis=1)[:, : self._n_taken(log_psi)]
         rows = jnp.arange(len(electrons))[:, None]
         vectors, strengths = vectors[rows, nearest], strengths[rows, nearest]
         r = norm(vectors)[..., None]
@@ -162,9 +175,9 @@ def key_of(electrons: Float[Array, "n_electrons 3"]) -> Key[Array, ""]:
     return jax.random.wrap_key_data(halves, impl="threefry2x32")
 
 
-def _semi_local(molecule: Molecule) -> list[tuple[tuple[float, float, float], Pseudopotential]]:
-    """Positions and pseudopotentials of the cores that have parts of each angular momentum."""
-    pairs = zip(molecule.positions, molecule.cores, strict=True)
+def _semi_local(molecule: Molecule) -> list[tuple[int, Pseudopotential]]:
+    """Places and pseudopotentials of the cores that have parts of each angular momentum."""
+    pairs = enumerate(molecule.cores)
     return [(place, core) for place, core in pairs if core is not None and any(core.channels)]
 
 

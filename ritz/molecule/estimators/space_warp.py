@@ -2,14 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ritz.molecule.estimators.kinetic import Kinetic
-from ritz.molecule.estimators.potential import SHORTEST
+from ritz.molecule.estimators.potential import SHORTEST, coulomb_energy
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.features import norm
-from ritz.molecule.wavefunction import LogPsi, takes_nuclei
+from ritz.molecule.wavefunction import LogPsi, nuclei_of, takes_nuclei
 from ritz.updates.chunks import mapped
 
 
@@ -26,26 +25,6 @@ def warp_weights(
     nearest = jax.lax.stop_gradient(jnp.min(distances, axis=1, keepdims=True))
     powers = (nearest / distances) ** 4
     return powers / jnp.sum(powers, axis=1, keepdims=True)
-
-
-def _coulomb_energy(
-    electrons: Float[Array, "n_electrons 3"],
-    nuclei: Float[Array, "n_nuclei 3"],
-    charges: tuple[int, ...],
-) -> Float[Array, ""]:
-    """The potential energy in hartree, which can be differentiated with respect to nuclei."""
-
-    def energy(vectors: Array, products: Array | np.ndarray) -> Array:
-        return jnp.sum(jnp.asarray(products) / jnp.maximum(norm(vectors), SHORTEST))
-
-    z, number = np.array(charges), electrons.dtype
-    first, second = np.triu_indices(len(electrons), 1)
-    i, j = np.triu_indices(len(nuclei), 1)
-    return (
-        energy(electrons[first] - electrons[second], np.ones(len(first), number))
-        + energy(nuclei[i] - nuclei[j], (z[i] * z[j]).astype(number))
-        - energy(electrons[:, None] - nuclei, z.astype(number))
-    )
 
 
 def node_factor(
@@ -97,7 +76,7 @@ def slopes_of_warped(
             "(params, electrons, nuclei=None), or a flax module's __call__ as "
             "(electrons, nuclei=None), or give estimator='zero_variance'."
         )
-    nuclei = jnp.asarray(molecule.coordinates, samples.dtype)
+    nuclei = nuclei_of(log_psi, molecule, samples.dtype)
     kinetic = Kinetic()
 
     def of_one(electrons: Float[Array, "n_electrons 3"]) -> dict[str, Array]:
@@ -109,7 +88,7 @@ def slopes_of_warped(
         def energy(shift: Float[Array, "n_nuclei 3"]) -> Array:
             moved, places = electrons + weights @ shift, nuclei + shift
             found = kinetic.evaluate(log_psi.with_nuclei(places), params, moved[None], {})[0]
-            return jnp.real(found) + _coulomb_energy(moved, places, molecule.charges)
+            return jnp.real(found) + coulomb_energy(moved, places, molecule.charges)
 
         still = jnp.zeros_like(nuclei)
         value, slope = jax.value_and_grad(energy)(still)

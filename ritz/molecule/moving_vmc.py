@@ -1,0 +1,167 @@
+"""Base class of variational Monte Carlo at one geometry after another."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from typing_extensions import override
+
+from ritz.checks import check_count
+from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
+from ritz.molecule.estimators.forces import Forces
+from ritz.molecule.molecule import Molecule
+from ritz.molecule.moving import FINISHED, MOVING, Measured, Mover, MovingCarry, MovingKernel
+from ritz.molecule.state import ElectronState
+from ritz.molecule.vmc import VMC
+from ritz.molecule.wavefunction import Psi, takes_nuclei
+from ritz.types import Row
+
+MORE_TAKEN = ("geometry", "measures", "status", "fmax", "fmax_error")
+
+
+class MovingVMC(VMC):
+    """VMC at one geometry after another, each of which begins with what the last one has learnt.
+
+    At each geometry the parameters are trained for some steps, and rest in further ones, in which
+    energy and forces are measured; then the nuclei move, and electrons follow those near them. All
+    geometries share the compiled programs.
+    """
+
+    def __init__(
+        self,
+        molecule: Molecule,
+        wavefunction: nn.Module | Psi,
+        mover: Mover,
+        n_first: int,
+        n_updates: int,
+        n_measured: int,
+        forces: Forces | None,
+        **settings: Any,
+    ):
+        for name, number in (("n_first", n_first), ("n_updates", n_updates)):
+            check_count(name, number, 0)
+        check_count("n_measured", n_measured, 2)
+        self._mover, self._forces = mover, forces
+        self._numbers = n_first, n_updates, n_measured
+        super().__init__(molecule, wavefunction, **settings)
+        state: ElectronState = self.state
+        if not takes_nuclei(state.wavefunction):
+            raise ValueError(
+                "the nuclei move, but the wave function has no argument for their positions; "
+                "define it as (params, electrons, nuclei=None), or a flax module's __call__ as "
+                "(electrons, nuclei=None)."
+            )
+        clash = [name for name in self.estimators if name in MORE_TAKEN]
+        if clash:
+            raise ValueError(
+                f"an estimator cannot be called {clash[0]!r}; rows already have this name."
+            )
+        with self._precision():
+            self._nuclei = self.kernel.first_nuclei(jnp.asarray(molecule.coordinates))
+        state.nuclei = self._nuclei.positions
+        self.register_hook(GeometriesDone())
+
+    @property
+    @override
+    def kernel(self) -> MovingKernel:
+        n_first, n_updates, n_measured = self._numbers
+        return MovingKernel(
+            sampling=self._sampling,
+            loss_grads=self.loss_grads,
+            rule=self.rule,
+            optimizer=self.optimizer,
+            mode=self.mode,
+            chunk_size=self.chunk_size,
+            mover=self._mover,
+            forces=self._forces,
+            n_first=n_first,
+            n_updates=n_updates,
+            n_measured=n_measured,
+        )
+
+    @property
+    @override
+    def carry(self) -> Any:
+        return MovingCarry(*super().carry, self._nuclei)
+
+    @carry.setter
+    def carry(self, carry: Any) -> None:
+        VMC.carry.fset(self, carry)  # type: ignore[attr-defined]
+        self._nuclei = carry.nuclei
+        self.state.nuclei = carry.nuclei.positions
+
+    @property
+    def geometry(self) -> Molecule:
+        """The molecule with its nuclei where they are now."""
+        return self.molecule.at(np.asarray(self._nuclei.positions))
+
+    @property
+    def measured(self) -> Measured:
+        """Energy and forces of the last geometry that was measured; infinite before the first."""
+        return self._nuclei.measured
+
+    @property
+    def status(self) -> str:
+        """Either "moving", "finished", "unfinished" or "failed"."""
+        return STATUS[int(self._nuclei.status)]
+
+    @property
+    def mover(self) -> Mover:
+        """What decides where the nuclei go."""
+        return self._mover
+
+    @property
+    @override
+    def settings(self) -> dict[str, object]:
+        n_first, n_updates, n_measured = self._numbers
+        return {
+            **super().settings,
+            "mover": self._mover,
+            "forces": self._forces,
+            "n_first": n_first,
+            "n_updates": n_updates,
+            "n_measured": n_measured,
+        }
+
+
+STATUS = ("moving", "finished", "unfinished", "failed")
+"""The states of a run, in words."""
+
+
+class GeometriesDone(AbstractCallback):
+    """Ends the run after the last geometry."""
+
+    callback_order = CallbackOrder.STOP
+    is_live = never_live  # only the row is read
+    decides = False  # the last step moves nothing, and stays
+    _status, _told = MOVING, ""
+
+    @property
+    @override
+    def label(self) -> str:
+        return "Geometries"
+
+    @override
+    def on_run_start(self, step: int, driver: Any) -> None:
+        self._status = MOVING
+        if driver.status != STATUS[MOVING]:
+            raise _stop("nothing is left to do", driver.status == STATUS[FINISHED])
+
+    @override
+    def before_parameter_update(self, step: int, log_data: Row, driver: Any) -> None:
+        self._status = int(log_data["status"])
+        if self._status != MOVING:
+            self._told = driver.mover.ending(self._status, log_data)
+
+    @override
+    def on_step_end(self, step: int, log_data: Row, driver: Any) -> None:
+        if self._status != MOVING:
+            raise _stop(self._told, self._status == FINISHED)
+
+
+def _stop(message: str, finished: bool) -> StopRun:
+    stop = StopRun(message)
+    if finished:
+        stop.reason = StopReason.FINISHED
+    return stop
