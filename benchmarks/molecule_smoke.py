@@ -1,0 +1,144 @@
+"""Atoms of the second row, with and without pseudopotentials, H2O and N2: 2,000 steps, three seeds.
+
+Usage: python -m benchmarks.molecule_smoke [SYSTEM SEED]
+
+All numbers of every step must be finite. Settings are the defaults, but for the number of walkers.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.report import RESULTS, Table
+from ritz.loggers import RuntimeLog
+from ritz.molecule import VMC, Evaluation, Molecule, Pretraining
+from ritz.molecule.orbitals import orbitals_of
+from ritz.molecule.presets import preset
+
+RUNS = RESULTS / "molecule_smoke_runs"
+
+WATER = [("O", (0, 0, 0.2217)), ("H", (0, 1.4309, -0.8867)), ("H", (0, -1.4309, -0.8867))]
+"""In bohr."""
+
+SYSTEMS: dict[str, tuple[Any, str | None, int, float]] = {
+    "N": ("N", None, 256, -54.5892),
+    "N, ccECP": ("N", "ccecp", 256, -9.761406),
+    "O, ccECP": ("O", "ccecp", 256, -15.874188),
+    "Ne, ccECP": ("Ne", "ccecp", 256, -35.013349),
+    "H2O": (WATER, None, 128, -76.438),
+    "H2O, ccECP": (WATER, "ccecp", 128, -17.240572),
+    "N2": ("N2", None, 128, -109.5423),
+}
+"""Atoms, pseudopotential, number of walkers, and the energy to compare with: the exact one or its
+best estimate with all electrons, UCCSD(T)/ccecp-cc-pVQZ with pseudopotentials."""
+
+SEEDS = (0, 1, 2)
+N_PRETRAINED, N_TRAINED, N_EVALUATED = 2000, 2000, 500
+
+
+def one(system: str, seed: int) -> dict[str, Any]:
+    """A run."""
+    atoms, ecp, n_walkers, known = SYSTEMS[system]
+    unit = "bohr" if isinstance(atoms, list) else None
+    molecule = Molecule(atoms, unit, ecp=ecp)
+    network = preset("small", molecule)
+    begin = time.perf_counter()
+    first = Pretraining(molecule, network, orbitals_of(molecule), n_walkers=n_walkers, seed=seed)
+    first.run(N_PRETRAINED, show_progress=False, out=())
+    pretrained = time.perf_counter() - begin
+    driver = VMC(
+        molecule,
+        network,
+        params=first.state.parameters,
+        electrons=first.state.electrons,
+        n_walkers=n_walkers,
+        seed=seed,
+    )
+    log = RuntimeLog()
+    driver.run(N_TRAINED, show_progress=False, out=log)
+    trained = time.perf_counter() - begin - pretrained
+    rows = {name: np.asarray(log.data["energy"][name]) for name in ("Mean", "Variance")}
+    finite = all(np.all(np.isfinite(x)) for x in rows.values())
+    evaluation = Evaluation(
+        molecule,
+        network,
+        driver.state.parameters,
+        electrons=driver.state.electrons,
+        n_walkers=n_walkers,
+        seed=seed,
+    )
+    evaluation.burn_in(50)
+    judged = RuntimeLog()
+    evaluation.run(N_EVALUATED, show_progress=False, out=judged)
+    blocks = np.asarray(judged.data["energy"]["Mean"]).reshape(20, -1).mean(axis=1)
+    return {
+        "system": system,
+        "seed": seed,
+        "steps": driver.step_count,
+        "finite": bool(finite),
+        "retries": int(np.sum(log.data["retries"]["value"])) if "retries" in log.data else 0,
+        "pretrained": pretrained,
+        "trained": trained,
+        "energy": float(blocks.mean()),
+        "error": float(blocks.std(ddof=1) / 20**0.5),
+        "variance": float(np.median(np.asarray(judged.data["energy"]["Variance"]))),
+        "known": known,
+        "curve": rows["Mean"].reshape(-1, 50).mean(axis=1).tolist(),
+    }
+
+
+def measure() -> Table:
+    """All runs, each in a process of its own."""
+    for system in SYSTEMS:
+        for seed in SEEDS:
+            subprocess.run([sys.executable, "-m", __name__, system, str(seed)], check=True)
+    return table()
+
+
+def table() -> Table:
+    """A row for each run, from the files."""
+    rows = []
+    for system in SYSTEMS:
+        for seed in SEEDS:
+            file = RUNS / f"{system.replace(', ', '_')}_{seed}.json"
+            if not file.exists():
+                continue
+            run = json.loads(file.read_text())
+            rows.append(
+                [
+                    system, seed, run["steps"], "yes" if run["finite"] else "no", run["energy"],
+                    run["error"], 1e3 * (run["energy"] - run["known"]), run["variance"],
+                    run["pretrained"] + run["trained"],
+                ]
+            )  # fmt: skip
+    return Table(
+        name="molecule_smoke",
+        title="The second row: 2,000 steps from three seeds",
+        header=[
+            "system", "seed", "steps", "finite", "energy", "its error", "mHa above reference",
+            "variance", "seconds",
+        ],
+        rows=rows,
+        remarks="SPRING with the preset \"small\" (3 x 32/16, 4 determinants), 2,000 steps of "
+        "pretraining, 256 walkers for atoms and 128 for molecules, one core. References: exact "
+        "energies or their best estimates; with pseudopotentials UCCSD(T)/ccecp-cc-pVQZ.",
+    )  # fmt: skip
+
+
+def main() -> None:
+    """One run, into its file; all of them without arguments."""
+    if not sys.argv[1:]:
+        print(measure())
+        return
+    system, seed = sys.argv[1], int(sys.argv[2])
+    RUNS.mkdir(parents=True, exist_ok=True)
+    file = RUNS / f"{system.replace(', ', '_')}_{seed}.json"
+    file.write_text(json.dumps(one(system, seed), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
