@@ -1,6 +1,9 @@
 """Runs the benchmarks of speed, all or those named, and writes docs/performance.md.
 
-Usage: python -m benchmarks [NAME ...]
+Usage: python -m benchmarks [NAME ... | page]
+
+Sections of other benchmarks stay as they are; `page` only writes the page, with the results of
+those that were run apart.
 """
 
 import subprocess
@@ -26,8 +29,14 @@ NAMES = (
     "potential_accuracy",
 )
 
-LONG = ("molecule_accuracy", "update_rules")
-"""Benchmarks of `benchmarks.accuracy` whose results are on the page too."""
+LONG = (
+    "molecule_accuracy",
+    "update_rules",
+    "molecule_geometries",
+    "molecule_smoke",
+    "molecule_gpu",
+)
+"""Long benchmarks, run one by one or by `benchmarks.accuracy`; the page has their results too."""
 
 NEED_DATA = ("potentials", "potential_memory", "potential_accuracy")
 
@@ -49,7 +58,8 @@ slower inside of loops, so Ritz takes their steps one by one.
 
 
 def main() -> None:
-    names = sys.argv[1:] or NAMES
+    only_page = sys.argv[1:] == ["page"]
+    names = () if only_page else sys.argv[1:] or NAMES
     unknown = set(names) - set(NAMES)
     if unknown:
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}.")
@@ -64,7 +74,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
     from benchmarks.report import page
 
-    PAGE.write_text(page(INTRODUCTION, (*NAMES, *LONG)))
+    PAGE.write_text(page(INTRODUCTION, (*NAMES, *LONG), PAGE.read_text()))
 
 
 if __name__ == "__main__":

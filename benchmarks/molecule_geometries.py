@@ -1,6 +1,6 @@
 """Relaxed bond lengths of H2 and LiH, and a dissociation curve of LiH in one run, with its picture.
 
-Usage: python -m benchmarks.molecule_geometries [relax H2 | relax LiH | scan]
+Usage: python -m benchmarks.molecule_geometries [relax H2 | relax LiH | scan | table]
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.report import RESULTS, Table
+from benchmarks.report import RESULTS, Table, report
 from ritz.loggers import RuntimeLog
 from ritz.molecule import Molecule, Pretraining, Relaxation, Scan
 from ritz.molecule.orbitals import orbitals_of
@@ -162,6 +162,7 @@ def table() -> Table:
             "experiment", "fmax (eV/Angstrom)", "at most", "seconds",
         ],
         rows=rows,
+        picture=PICTURE.name,
         remarks='The preset "small", 512 walkers, SPRING, L-BFGS; at each geometry 100 steps of '
         "training and 400 of measurement. Errors are those of the last force over the curvature.",
     )  # fmt: skip
@@ -175,8 +176,10 @@ def main() -> None:
         scan = scanned()
         _save("scan", scan)
         draw(scan)
+    elif sys.argv[1:] == ["table"]:
+        report(table())
     else:
-        print(measure())
+        report(measure())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Atoms of the second row, with and without pseudopotentials, H2O and N2: 2,000 steps, three seeds.
 
-Usage: python -m benchmarks.molecule_smoke [SYSTEM SEED]
+Usage: python -m benchmarks.molecule_smoke [SYSTEM SEED | table]
 
 All numbers of every step must be finite. Settings are the defaults, but for the number of walkers.
 """
@@ -9,11 +9,12 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.report import RESULTS, Table
+from benchmarks.report import RESULTS, Table, report
 from ritz.loggers import RuntimeLog
 from ritz.molecule import VMC, Evaluation, Molecule, Pretraining
 from ritz.molecule.orbitals import orbitals_of
@@ -21,7 +22,11 @@ from ritz.molecule.presets import preset
 
 RUNS = RESULTS / "molecule_smoke_runs"
 
-WATER = [("O", (0, 0, 0.2217)), ("H", (0, 1.4309, -0.8867)), ("H", (0, -1.4309, -0.8867))]
+WATER: list[tuple[str, Sequence[float]]] = [
+    ("O", (0, 0, 0.2217)),
+    ("H", (0, 1.4309, -0.8867)),
+    ("H", (0, -1.4309, -0.8867)),
+]
 """In bohr."""
 
 SYSTEMS: dict[str, tuple[Any, str | None, int, float]] = {
@@ -43,8 +48,7 @@ N_PRETRAINED, N_TRAINED, N_EVALUATED = 2000, 2000, 500
 def one(system: str, seed: int) -> dict[str, Any]:
     """A run."""
     atoms, ecp, n_walkers, known = SYSTEMS[system]
-    unit = "bohr" if isinstance(atoms, list) else None
-    molecule = Molecule(atoms, unit, ecp=ecp)
+    molecule = Molecule(atoms, "bohr" if isinstance(atoms, list) else None, ecp=ecp)
     network = preset("small", molecule)
     begin = time.perf_counter()
     first = Pretraining(molecule, network, orbitals_of(molecule), n_walkers=n_walkers, seed=seed)
@@ -132,7 +136,10 @@ def table() -> Table:
 def main() -> None:
     """One run, into its file; all of them without arguments."""
     if not sys.argv[1:]:
-        print(measure())
+        report(measure())
+        return
+    if sys.argv[1:] == ["table"]:
+        report(table())
         return
     system, seed = sys.argv[1], int(sys.argv[2])
     RUNS.mkdir(parents=True, exist_ok=True)

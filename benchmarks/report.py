@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -89,13 +90,23 @@ def _text(cell: Any) -> str:
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
-def page(introduction: str, names: Iterable[str]) -> str:
-    """A page in Markdown from the saved results of benchmarks, those that there are."""
+def page(introduction: str, names: Iterable[str], old: str = "") -> str:
+    """A page in Markdown from the saved results of benchmarks.
+
+    Args:
+        introduction: What comes first.
+        names: The benchmarks, in the order of their sections.
+        old: The page so far, of which sections without new results are kept.
+    """
+    kept = dict(re.findall(r"^<!-- (\w+) -->\n(.*?)(?=^<!-- |\Z)", old, re.DOTALL | re.MULTILINE))
     parts = [introduction]
     for name in names:
         path = RESULTS / f"{name}.json"
+        section = kept.get(name, "").strip()
         if path.exists():
-            parts.append(_section(json.loads(path.read_text())))
+            section = _section(json.loads(path.read_text()))
+        if section:
+            parts.append(f"<!-- {name} -->\n{section}")
     return "\n\n".join(parts) + "\n"
 
 

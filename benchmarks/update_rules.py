@@ -1,8 +1,10 @@
 """Update rules at equal time, on lattices and in molecules.
 
-Usage: python -m benchmarks.update_rules SYSTEM RULE, for one run; `measure` takes all of them. Each
-run trains for so many seconds, compilation apart; then the parameters are frozen, and judged on
-fresh samples. Settings are those of a domain, and the same for all of its systems.
+Usage: python -m benchmarks.update_rules [SYSTEM RULE | table]
+
+One run, or the table of those that there are; `measure` takes all of them. Each run trains for so
+many seconds, compilation apart; then the parameters are frozen, and judged on fresh samples. Settings
+are those of a domain, and the same for all of its systems.
 """
 
 import json
@@ -20,7 +22,7 @@ import optax
 from flax import linen as nn
 
 from benchmarks.lattice import scored
-from benchmarks.report import RESULTS, Table
+from benchmarks.report import RESULTS, Table, report
 from ritz.lattice import VMC as LatticeVMC
 from ritz.lattice import mc_state
 from ritz.lattice.ising import ising_chain, ising_chain_energy
@@ -214,7 +216,10 @@ def table() -> Table:
 
 
 def main() -> None:
-    """One run, into its file."""
+    """One run, into its file; `table` for the table of those that there are."""
+    if sys.argv[1:] == ["table"]:
+        report(table())
+        return
     system, rule = sys.argv[1:]
     RUNS.mkdir(parents=True, exist_ok=True)
     _file(system, rule).write_text(json.dumps(one(system, rule), indent=2) + "\n")

@@ -226,3 +226,12 @@ class Pretraining(OwnPrecision):
     @override
     def snapshot_parameters(self) -> PyTree:
         return self.state.parameters
+
+
+def enough_steps(molecule: Molecule) -> int:
+    """Number of steps after which the orbitals of the preset "small" are close to their targets.
+
+    Nitrogen with a pseudopotential, five electrons, is at -9.32 hartree after 300 steps, with nodes
+    in its core that training does not mend soon; at -9.63, that of Hartree-Fock, after 2,000.
+    """
+    return 300 if molecule.n_electrons <= 4 else 2000

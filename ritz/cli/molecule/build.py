@@ -179,19 +179,23 @@ class Builder(StageBuilder):
             saves: Whether orbitals may be written there.
         """
         from ritz.loggers import CSVLog, JsonLog
+        from ritz.molecule.pretraining import enough_steps
         from ritz.molecule.stage_wavefunction import PretrainWorkStage
 
         given = self.run.pretrain
         fields = [f.name for f in dataclasses.fields(WorkStageConfig)]
         with under("pretrain."):
-            config = WorkStageConfig(**{name: getattr(given, name) for name in fields})
+            settings = {name: getattr(given, name) for name in fields}
+            if given.iterations is None:
+                settings["iterations"] = enough_steps(self.molecule)
+            config = WorkStageConfig(**settings)
             check_count("n_walkers", given.n_walkers, 2)
         with under("pretrain.optimizer: ", BUILDING):
             optimizer = _PARTS.made("pretrain.optimizer", given.optimizer)
         loggers = tuple(_PARTS.made_list("pretrain.loggers", given.loggers))
         if given.loggers is None:
             loggers = JsonLog("pretrain", "append"), CSVLog("pretrain", "append")
-        settings = {
+        more = {
             "n_walkers": given.n_walkers,
             "dtype": self.run.dtype,
             "sampler": self._sampler("pretrain", given),
@@ -201,7 +205,7 @@ class Builder(StageBuilder):
             self._orbitals(given, folder, saves),
             config,
             optimizer=optimizer,
-            settings=settings,
+            settings=more,
             writers=loggers,
             callbacks=tuple(_PARTS.made_list("pretrain.callbacks", given.callbacks)),
         )

@@ -109,14 +109,15 @@ class Pretrain(Sampling):
     """How orbitals are brought close to those of a mean field, before training.
 
     Args:
-        iterations: Steps; 0 for none.
+        iterations: Steps; 0 for none. null for 300 with up to four electrons, outside of cores,
+            and 2,000 with more.
         basis: A basis set of PySCF, or one for each element, such as '{H: cc-pvtz}'; or slater for
             Slater's rules, which are for atoms and need no PySCF. null for cc-pvdz, or the basis of
             this size that belongs to the pseudopotential of an element.
         optimizer: A transformation of optax.
     """
 
-    iterations: int = 300
+    iterations: int | None = None
     basis: str | dict[str, str] | None = None
     optimizer: Part = dataclasses.field(
         default_factory=lambda: Part("optax.adam", {"learning_rate": 3e-3})
