@@ -3,8 +3,8 @@
 Usage: python -m benchmarks.update_rules [SYSTEM RULE | table]
 
 One run, or the table of those that there are; `measure` takes all of them. Each run trains for so
-many seconds, compilation apart; then the parameters are frozen, and judged on fresh samples. Settings
-are those of a domain, and the same for all of its systems.
+many seconds, compilation apart; then the parameters are frozen, and judged on fresh samples.
+Settings are those of a domain, and the same for all of its systems.
 """
 
 import json
