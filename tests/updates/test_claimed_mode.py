@@ -2,12 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import netket as nk
 import numpy as np
 import pytest
 
 from ritz.updates.claimed_mode import check_mode
 
+nk = pytest.importorskip("netket")
 pytestmark = pytest.mark.netket
 
 SPINS = nk.hilbert.Spin(0.5, 5)

@@ -94,8 +94,7 @@ def of_molecule(network, **settings):
 
 
 def rbm():
-    import netket as nk
-
+    nk = pytest.importorskip("netket")
     return model_problem(
         nk.models.RBM(param_dtype=complex), lattice_samples(200, 8), mode="complex"
     )
