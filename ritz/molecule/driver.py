@@ -73,7 +73,7 @@ class MoleculeDriver(OwnPrecision):
     """
 
     dtype = "float64"
-    doubt_remedies = {**REMEDIES, **OVERLAP_REMEDIES}
+    doubt_remedies: Mapping[str, str] = {**REMEDIES, **OVERLAP_REMEDIES}
     blas_threads: int | None = 1
     """Number of threads that BLAS may use during runs; None for all. More compete with XLA's."""
     gain: ClassVar[float]

@@ -48,7 +48,7 @@ def excited_orbitals(
     *,
     same_spin: bool = False,
 ) -> list[Orbitals]:
-    """Orbitals for `Pretraining` of each of several states: the ground state and single excitations.
+    """Orbitals of the ground state and of single excitations, to pretrain several states on.
 
     Excitations are in the order of the differences of orbital energies. Of a closed shell, each of
     them gives a triplet (S_z = 0) and a singlet, the difference and the sum of the excitations of

@@ -28,8 +28,8 @@ SLATER = "slater"
 class Orbitals(NamedTuple):
     """Occupied orbitals: sums of c x^a y^b z^c r^k exp(-alpha r^p) around nuclei.
 
-    p is 2 for Gaussians and 1 for Slater functions, for which k may be other than 0. States that are
-    sums of several products of determinants have a further first axis in the coefficients.
+    p is 2 for Gaussians and 1 for Slater functions, for which k may be other than 0. Coefficients
+    of a sum of several products of determinants have a further first axis.
     """
 
     centres: Float[AnyArray, "n_functions 3"]

@@ -12,8 +12,8 @@ from typing_extensions import override
 from ritz.checks import check_choice
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
-from ritz.molecule.first_state import first_parameters
 from ritz.molecule.evaluation import Evaluation
+from ritz.molecule.first_state import first_parameters
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.orbitals import Orbitals
 from ritz.molecule.pretraining import Pretraining

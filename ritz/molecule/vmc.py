@@ -51,11 +51,11 @@ class VMC(MoleculeDriver):
     `acceptance`, `width` and `autocorrelation_time` of the sampler; and how many local energies
     were `clipped` in the update.
 
-    Several states are trained together, each with its own parameters, walkers and rule, kept apart by
-    penalties on their squared overlaps. Rows have all of that by state, `energy_0` and
-    `acceptance_1` for example, and `overlap_0_1`, the squared overlap of two states; `energy`, the
-    loss, is the mean of the energies over states, with the penalties. The arrays of parameters,
-    walkers and carry have the states along their first axis.
+    Several states are trained together, each with its own parameters, walkers and state of the
+    rule, kept apart by penalties on their squared overlaps. Rows have all of that by state,
+    `energy_0` and `acceptance_1` for example, and `overlap_0_1`, the squared overlap of two states;
+    `energy`, the loss, is the mean over states of energies and penalties. Parameters and walkers
+    are arrays with the states along their first axis.
 
     Args:
         molecule: The molecule.
@@ -160,8 +160,7 @@ class VMC(MoleculeDriver):
 
     @property
     def problem(self) -> Problem:
-        """Log psi, parameters, mode and walkers, as `KFAC.blocks` takes them; of several states,
-        those of the first."""
+        """Log psi, parameters, mode and walkers of the first state, for `KFAC.blocks`."""
         state: ElectronState = self.state
         return self._problem_of(state.of_state(0))
 

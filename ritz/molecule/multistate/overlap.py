@@ -72,8 +72,7 @@ class Overlaps(NamedTuple):
 
     @property
     def squared(self) -> Float[Array, "n_states n_states"]:
-        """Squared overlaps S_ij^2 = |<i|j>|^2 / <i|i><j|j>, without bias; noise may make them
-        negative."""
+        """S_ij^2 = |<i|j>|^2 / <i|i><j|j>, without bias, so that noise may make it negative."""
         return jnp.real(self.means * self.means.T)
 
     @property

@@ -15,7 +15,7 @@ from ritz.plotting import read_log
 from ritz.stages import read_digest
 from tests.cli.molecule.test_run_folders import SMALL
 
-TWO = [*SMALL, "network.n_determinants=2", "n_states=2", "system=H2"]
+TWO = [*SMALL, "network.hidden=[[4, 2]]", "n_states=2", "system=H"]
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,14 @@ def test_two_states_are_trained_and_evaluated_with_their_levels(trained, tmp_pat
     out = capsys.readouterr().out
     summary, digest = json.loads((folder / "summary.json").read_text()), read_digest(folder)
     low, high = summary["states"]
-    assert low["state"] == 0 and high["state"] == 1
-    assert summary["energy"] == digest["energy_0"].mean < digest["energy_1"].mean == high["energy"]
+    for one in (low, high):
+        assert one["energy"] == digest[f"energy_{one['state']}"].mean
+    assert summary["energy"] == low["energy"] < high["energy"]
     gap = 27.211386 * (high["energy"] - low["energy"])
-    assert high["excitation_ev"] == pytest.approx(gap) and 5 < gap < 20
-    assert low["spin_squared"] < 0.5 < 1.5 < high["spin_squared"]
-    assert summary["squared_overlaps"]["0_1"] < 0.5
+    assert high["excitation_ev"] == pytest.approx(gap) and gap > 0
+    assert low["spin_squared"] == high["spin_squared"] == 0.75
+    assert summary["squared_overlaps"]["0_1"] == digest["overlap_0_1"].mean
+    assert summary["reliable"] is False  # after so few steps
     assert digest["energy_1"].n_samples == 24 * 12
     assert "exact" not in summary  # the loss is a mean over states
     assert f"eV above, S^2 {high['spin_squared']:.4f}" in out and "overlap 0, 1" in out
@@ -81,8 +83,6 @@ def test_the_spin_penalty_is_added_to_the_energy_that_is_minimised(tmp_path):
     (["n_states=0"], "n_states must be a whole number of at least 1, but 0"),
     (["train.spin_penalty=-1"], "train.spin_penalty must be"),
     (["train.overlap_penalty=0"], "train.overlap_penalty must be"),
-    (["n_states=2", "network.n_determinants=1"], "give it n_determinants=2"),
-    (["n_states=9", "pretrain.basis=sto-3g"], "too few for n_states=9; give a larger basis"),
 ])  # fmt: skip
 def test_settings_of_states_that_cannot_be_are_told(capsys, given, told):
     arguments = ["molecule", "train", *SMALL, "system=H2", "folder=none", *given]
