@@ -3,6 +3,7 @@
 import abc
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ritz.checks import check_seed
@@ -222,9 +223,17 @@ class StageCommand(abc.ABC):
         from ritz.stages import read_digest
 
         try:
-            return read_digest(self.running.folder)[self.energy]
+            return self.energy_in(read_digest(self.running.folder))
         except (ValueError, KeyError):
             return None
+
+    def energy_in(self, digest: Mapping[str, Any]) -> Any:
+        """The `Estimate` of the energy among those of a digest.
+
+        Raises:
+            KeyError: If it is not there.
+        """
+        return digest[self.energy]
 
 
 def run_stages(call: Invocation, make: Any) -> None:

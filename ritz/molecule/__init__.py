@@ -13,7 +13,10 @@ with _needs("ritz.molecule", "molecule"):
     from ritz.molecule.estimators import SpinSquared as SpinSquared
     from ritz.molecule.estimators import TotalEnergy as TotalEnergy
     from ritz.molecule.evaluation import Evaluation as Evaluation
+    from ritz.molecule.excitations import excited_orbitals as excited_orbitals
     from ritz.molecule.molecule import Molecule as Molecule
+    from ritz.molecule.multistate.levels import Level as Level
+    from ritz.molecule.multistate.levels import energy_levels as energy_levels
     from ritz.molecule.networks.ferminet import FermiNet as FermiNet
     from ritz.molecule.networks.lapnet import LapNet as LapNet
     from ritz.molecule.networks.psiformer import Psiformer as Psiformer

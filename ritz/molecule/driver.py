@@ -1,12 +1,10 @@
 """Base class of drivers of molecules: the walkers, and how samples are drawn and estimated."""
 
 import contextlib
-import zlib
 from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -20,11 +18,15 @@ from ritz.estimators.base import AbstractEstimator, as_estimator, evaluate_all, 
 from ritz.molecule.estimators.standard import ENERGY as ENERGY
 from ritz.molecule.estimators.standard import check_total
 from ritz.molecule.estimators.standard import energy_estimators as energy_estimators
+from ritz.molecule.first_state import first_state
 from ritz.molecule.kernel import REMEDIES, Samples, Sampling, burnt_in
 from ritz.molecule.molecule import Molecule
+from ritz.molecule.multistate.kernel import REMEDIES as OVERLAP_REMEDIES
+from ritz.molecule.multistate.kernel import MultiStateSampling
+from ritz.molecule.multistate.stacking import state_of
 from ritz.molecule.state import ElectronState
-from ritz.molecule.walkers import default_sampler, initial_electrons
-from ritz.molecule.wavefunction import LogPsi, Psi, wave_function
+from ritz.molecule.walkers import default_sampler
+from ritz.molecule.wavefunction import Psi
 from ritz.samplers import BURNING_IN, AbstractSampler
 from ritz.updates.blas_threads import limited_blas
 
@@ -61,6 +63,9 @@ class MoleculeDriver(OwnPrecision):
             the nuclei.
         chunk_size: Number of walkers of which derivatives are computed at once; None for all.
         seed: Seed of all random numbers.
+        n_states: Number of states. Of several, `params` is a list with those of each state, or a
+            tree of arrays with the states along their first axis, and so are `electrons`; each
+            state has `n_walkers`.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -68,7 +73,7 @@ class MoleculeDriver(OwnPrecision):
     """
 
     dtype = "float64"
-    doubt_remedies = REMEDIES
+    doubt_remedies: Mapping[str, str] = {**REMEDIES, **OVERLAP_REMEDIES}
     blas_threads: int | None = 1
     """Number of threads that BLAS may use during runs; None for all. More compete with XLA's."""
     gain: ClassVar[float]
@@ -87,6 +92,7 @@ class MoleculeDriver(OwnPrecision):
         electrons: Float[Array, "n_walkers n_electrons 3"] | None,
         chunk_size: int | None,
         seed: int,
+        n_states: int = 1,
     ):
         if not isinstance(molecule, Molecule):
             raise TypeError(
@@ -101,10 +107,12 @@ class MoleculeDriver(OwnPrecision):
             )
         check_choice("dtype", dtype, ("float32", "float64"))
         check_count("n_walkers", n_walkers, 2)
+        check_count("n_states", n_states, 1)
         check_seed("seed", seed)
         if chunk_size is not None:
             check_count("chunk_size", chunk_size, 1)
-        given = {name: as_estimator(name, one) for name, one in _checked(estimators).items()}
+        checked = _checked(estimators, n_states)
+        given = {name: as_estimator(name, one) for name, one in checked.items()}
         check_total(molecule, given)
         known = energy_estimators(molecule, chunk_size) | given
         if energy in given:
@@ -114,19 +122,17 @@ class MoleculeDriver(OwnPrecision):
         in_order(known)
         with self._precision():
             of_params, of_walkers, self._key = jax.random.split(jax.random.key(seed), 3)
-            number = jnp.dtype(dtype)
-            begin = electrons
-            if begin is None:
-                begin = initial_electrons(molecule, n_walkers, host_seed(of_walkers))
-            walkers = shared_out(begin, molecule, n_walkers, number)
-            params = first_parameters(wavefunction, params, of_params, walkers[0])
-            log_psi = wave_function(wavefunction, params, molecule.n_electrons, dtype)
-            sampler_state = sampler.init(of_walkers, log_psi, params, walkers)
+            state = first_state(
+                molecule, wavefunction, params, sampler, electrons, n_walkers=n_walkers,
+                n_states=n_states, dtype=dtype, keys=(of_params, of_walkers),
+            )  # fmt: skip
             if not given.keys().isdisjoint(used_by([energy], known)):
-                _check_energy(energy, known, log_psi, params, walkers)
-        state = ElectronState(molecule, log_psi, params, sampler_state)
+                _check_energy(energy, known, state.of_state(0))
         super().__init__(state, energy)
-        self._sampling = Sampling(log_psi, sampler, tuple(known.items()), energy)
+        self._single = Sampling(state.wavefunction, sampler, tuple(known.items()), energy)
+        self._sampling: Sampling | MultiStateSampling = self._single
+        if n_states > 1:
+            self._sampling = MultiStateSampling(self._single, n_states)
         self._batch: Samples | None = None
 
     @property
@@ -137,12 +143,12 @@ class MoleculeDriver(OwnPrecision):
     @property
     def sampler(self) -> AbstractSampler:
         """The sampler that moves the walkers between steps."""
-        return self._sampling.sampler
+        return self._single.sampler
 
     @property
     def estimators(self) -> dict[str, AbstractEstimator]:
         """The estimators by name."""
-        return dict(self._sampling.estimators)
+        return dict(self._single.estimators)
 
     @property
     def batch(self) -> Samples | None:
@@ -168,7 +174,7 @@ class MoleculeDriver(OwnPrecision):
     @override
     def begin_step(self, hooks: HookList) -> None:
         state: ElectronState = self._variational_state
-        if self._replay is None and float(state.sampler_state.gain) != self.gain:
+        if self._replay is None and float(np.ravel(state.sampler_state.gain)[0]) != self.gain:
             state.sampler_state = self.sampler.with_gain(state.sampler_state, self.gain)
         if self._replay is None:
             self.carry = on_all_devices(self.carry)
@@ -178,8 +184,10 @@ class MoleculeDriver(OwnPrecision):
     @override
     def settings(self) -> dict[str, object]:
         state: ElectronState = self._variational_state
+        several = {"n_states": state.n_states} if state.n_states > 1 else {}
         return {
             **super().settings,
+            **several,
             "molecule": self.molecule,
             "wavefunction": state.wavefunction,
             "sampler": self.sampler,
@@ -208,7 +216,13 @@ class MoleculeDriver(OwnPrecision):
             needed = tuple(used_by(["obs"], known).items())
             sampling = Sampling(state.present_wavefunction, self.sampler, needed, "obs")
             estimated = _compiled if isinstance(estimator, Hashable) else _estimated
-            return jax.device_get(estimated(sampling, state.parameters, samples))
+            if state.n_states == 1:
+                return jax.device_get(estimated(sampling, state.parameters, samples))
+            each = (
+                estimated(sampling, state_of(state.parameters, k), samples[k])
+                for k in range(state.n_states)
+            )
+            return jax.device_get(list(each))
 
 
 def _estimated(sampling: Sampling, params: PyTree, electrons: Array) -> Any:
@@ -220,18 +234,16 @@ _compiled = jax.jit(_estimated)
 
 
 def _check_energy(
-    energy: str,
-    estimators: Mapping[str, AbstractEstimator],
-    log_psi: LogPsi,
-    params: PyTree,
-    electrons: Array,
+    energy: str, estimators: Mapping[str, AbstractEstimator], state: ElectronState
 ) -> None:
     """Refuse an energy that is not one number for each sample."""
+    electrons = state.electrons
 
     def values(params: PyTree, electrons: Array) -> Any:
-        return evaluate_all(used_by([energy], estimators), log_psi, params, electrons)[energy]
+        used = used_by([energy], estimators)
+        return evaluate_all(used, state.wavefunction, params, electrons)[energy]
 
-    found = jax.eval_shape(values, params, electrons)
+    found = jax.eval_shape(values, state.parameters, electrons)
     if getattr(found, "shape", None) == electrons.shape[:1]:
         return
     shapes = jax.tree.map(lambda part: part.shape, found)
@@ -241,49 +253,20 @@ def _check_energy(
     )
 
 
-def _checked(estimators: Mapping[str, object] | None) -> Mapping[str, object]:
+def _checked(estimators: Mapping[str, object] | None, n_states: int) -> Mapping[str, object]:
     if estimators is None:
         return {}
     if not isinstance(estimators, Mapping):
         raise TypeError(
             f"estimators takes a dict of name -> estimator, but {estimators!r} was given."
         )
-    taken = [name for name in estimators if name in TAKEN]
+    pairs = n_states > 1 and "overlap"  # `overlap_0_1` is that of two states
+    taken = [n for n in estimators if n in TAKEN or (pairs and str(n).startswith(pairs))]
     if taken:
         raise ValueError(
             f"an estimator cannot be called {taken[0]!r}; rows already have this name."
         )
     return estimators
-
-
-def host_seed(key: Array) -> int:
-    """A seed for NumPy from a random key."""
-    return zlib.crc32(jax.random.key_data(key).tobytes())
-
-
-def shared_out(electrons: Any, molecule: Molecule, n_walkers: int, number: Any) -> Array:
-    """The initial positions, shared out over the devices.
-
-    Raises:
-        ValueError: If they have another shape, or cannot be shared out equally.
-    """
-    expected = n_walkers, molecule.n_electrons, 3
-    if jnp.shape(electrons) != expected:
-        raise ValueError(
-            f"electrons must have the shape (n_walkers, n_electrons, 3) = {expected}, but "
-            f"{jnp.shape(electrons)} was given."
-        )
-    devices = jax.devices()
-    if n_walkers % len(devices):
-        raise ValueError(
-            f"n_walkers={n_walkers} cannot be shared out equally over {len(devices)} devices; give "
-            f"{-(-n_walkers // len(devices)) * len(devices)}, for example."
-        )
-    walkers = jnp.asarray(electrons, number)
-    if len(devices) == 1:
-        return walkers
-    sharding = NamedSharding(Mesh(devices, ("walkers",)), PartitionSpec("walkers"))
-    return jax.device_put(walkers, sharding)
 
 
 def on_all_devices(carry: Carry) -> Carry:
@@ -300,25 +283,3 @@ def on_all_devices(carry: Carry) -> Carry:
         return leaf if len(leaf.sharding.device_set) > 1 else jax.device_put(leaf, everywhere)
 
     return jax.tree.map(one, carry)
-
-
-def first_parameters(wavefunction: Any, params: PyTree, key: Array, electrons: Array) -> PyTree:
-    """`params`, or those that a flax module draws.
-
-    Raises:
-        ValueError: If there are none.
-        TypeError: If it is no wave function.
-    """
-    if params is not None:
-        # With a type of their own: what `jnp.asarray(1.7)` gives takes that of what it meets.
-        return jax.tree.map(lambda x: jnp.asarray(x, jnp.asarray(x).dtype), params)
-    if isinstance(wavefunction, nn.Module):
-        return jax.jit(wavefunction.init)(key, electrons).get("params", {})
-    if isinstance(wavefunction, LogPsi) or callable(wavefunction):
-        raise ValueError(
-            "params: give the parameters of the wave function; those of flax modules are drawn."
-        )
-    raise TypeError(
-        "wavefunction must be a flax module such as FermiNet(molecule), or a function, but "
-        f"{wavefunction!r} was given."
-    )

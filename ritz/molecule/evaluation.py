@@ -26,7 +26,7 @@ class Evaluation(MoleculeDriver):
 
     Each step draws samples; its row has their statistics. The width of the moves is adapted in
     `burn_in` and fixed afterwards. `chain_moments` has the moments of each walker over all steps,
-    for R-hat.
+    for R-hat. Rows of several states are those of `VMC`, without penalties.
 
     Args:
         molecule: The molecule.
@@ -40,6 +40,8 @@ class Evaluation(MoleculeDriver):
         dtype: Type of the coordinates, "float32" or "float64".
         chunk_size: Number of walkers of which derivatives are computed at once; None for all.
         seed: Seed of all random numbers.
+        n_states: Number of states. One of several is evaluated alone with its parameters, see
+            `ElectronState.of_state`.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
@@ -55,7 +57,7 @@ class Evaluation(MoleculeDriver):
         wavefunction: nn.Module | Psi,
         params: PyTree,
         *,
-        electrons: Float[Array, "n_walkers n_electrons 3"] | None = None,
+        electrons: Float[Array, "*n_states n_walkers n_electrons 3"] | None = None,
         sampler: AbstractSampler | None = None,
         n_walkers: int = 512,
         estimators: Mapping[str, object] | None = None,
@@ -63,6 +65,7 @@ class Evaluation(MoleculeDriver):
         dtype: str = "float32",
         chunk_size: int | None = None,
         seed: int = 0,
+        n_states: int = 1,
     ):
         if params is None:
             raise TypeError(
@@ -81,14 +84,16 @@ class Evaluation(MoleculeDriver):
             electrons=electrons,
             chunk_size=chunk_size,
             seed=seed,
+            n_states=n_states,
         )
         with self._precision():
             carry = self.carry_with({})
             _, samples = jax.eval_shape(self._sampling.sample, carry)
             _, _, _, values = jax.eval_shape(self._sampling.estimate, carry, samples)
-            sharding = carry.sampler_state.positions.sharding
-            n_devices = len(sharding.device_set)
-            layout = None if n_devices == 1 else sharding
+            walkers = carry.sampler_state.positions
+            one = walkers if n_states == 1 else walkers[0]
+            n_devices = len(one.sharding.device_set)
+            layout = None if n_devices == 1 else one.sharding
             self._moments = {name: ChainMoments.empty(n_walkers, layout) for name in values}
 
     def carry_with(self, moments: dict[str, ChainMoments]) -> EvaluationCarry:

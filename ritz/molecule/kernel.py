@@ -158,32 +158,54 @@ class TrainingKernel(Kernel):
     def propose(self, carry: MoleculeCarry, batch: Samples) -> tuple[MoleculeCarry, Proposal]:
         values = self.sampling.values(carry.params, batch)
         energy, others = self.sampling.estimates(values)
-        key, rule_state, update, told = self.direction(carry, batch, values[self.sampling.loss])
-        metrics = {**others, **self.sampling.drawing(batch), **told}
+        key, now = jax.random.split(carry.key)
+        update, rule_state, info, n_clipped = self.direction(
+            carry.params,
+            batch.electrons,
+            values[self.sampling.loss],
+            carry.rule_state,
+            now,
+            damping_scale=carry.damping_scale,
+        )
+        metrics = {**others, **self.sampling.drawing(batch), "clipped": n_clipped}
+        if info:
+            metrics["info"] = info
         return carry._replace(key=key, rule_state=rule_state), Proposal(energy, update, metrics)
 
     def direction(
-        self, carry: MoleculeCarry, batch: Samples, energies: Values
-    ) -> tuple[Key[Array, ""], PyTree, PyTree, Row]:
-        """The direction of the rule, from local energies.
+        self,
+        params: PyTree,
+        electrons: Float[Array, "n_walkers n_electrons 3"],
+        losses: Inexact[Array, " n_walkers"],
+        rule_state: PyTree,
+        key: Key[Array, ""],
+        *,
+        damping_scale: Float[Array, ""],
+    ) -> tuple[PyTree, PyTree, Row, Int[Array, ""]]:
+        """The direction of one state.
+
+        Args:
+            params: Its parameters.
+            electrons: Its walkers.
+            losses: Their local energies, with penalties if there are any.
+            rule_state: State of the update rule.
+            key: A random key for the rule.
+            damping_scale: Multiplies the rule's diagonal shift.
 
         Returns:
-            The next random key, the next state of the rule, the direction, and what is logged.
+            The direction; the rule's new state; what it logs; how many losses were clipped.
         """
-        losses, n_clipped = self.loss_grads.clipped(energies)
-        key, now = jax.random.split(carry.key)
+        losses, n_clipped = self.loss_grads.clipped(losses)
         problem = Problem(
             log_psi=self.sampling.log_psi,
-            params=carry.params,
-            samples=batch.electrons,
+            params=params,
+            samples=electrons,
             losses=losses,
             mode=self.mode,
             chunk_size=self.chunk_size,
-            damping_scale=carry.damping_scale,
+            damping_scale=damping_scale,
         )
-        update, rule_state, info = self.rule.update(carry.rule_state, problem, carry.params, now)
-        told: Row = {"clipped": n_clipped, **({"info": info} if info else {})}
-        return key, rule_state, update, told
+        return *self.rule.update(rule_state, problem, params, key), n_clipped
 
     @override
     def apply(self, carry: MoleculeCarry, update: PyTree) -> MoleculeCarry:

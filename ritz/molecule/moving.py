@@ -146,7 +146,17 @@ class MovingKernel(TrainingKernel):
         energies = values[self.sampling.loss]
 
         def train() -> tuple[Any, ...]:
-            return here.direction(carry, batch, energies)
+            key, now = jax.random.split(carry.key)
+            update, rule_state, info, n_clipped = here.direction(
+                carry.params,
+                batch.electrons,
+                energies,
+                carry.rule_state,
+                now,
+                damping_scale=carry.damping_scale,
+            )
+            told = {"clipped": n_clipped, **({"info": info} if info else {})}
+            return key, rule_state, update, told
 
         def rest() -> tuple[Any, ...]:
             _, _, update, told = jax.eval_shape(train)

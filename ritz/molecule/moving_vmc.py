@@ -17,6 +17,12 @@ from ritz.molecule.vmc import VMC
 from ritz.molecule.wavefunction import Psi, takes_nuclei
 from ritz.types import Row
 
+NOT_TAKEN = {
+    "n_states": "nuclei move in one state; leave it out.",
+    "overlap_penalty": "nuclei move in one state; leave it out.",
+}
+"""Arguments of `VMC` that drivers with moving nuclei do not take -> what to do instead."""
+
 MORE_TAKEN = ("geometry", "measures", "status", "fmax", "fmax_error")
 
 
@@ -67,7 +73,7 @@ class MovingVMC(VMC):
     def kernel(self) -> MovingKernel:
         n_first, n_updates, n_measured = self._numbers
         return MovingKernel(
-            sampling=self._sampling,
+            sampling=self._single,
             loss_grads=self.loss_grads,
             rule=self.rule,
             optimizer=self.optimizer,

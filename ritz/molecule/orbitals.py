@@ -28,7 +28,8 @@ SLATER = "slater"
 class Orbitals(NamedTuple):
     """Occupied orbitals: sums of c x^a y^b z^c r^k exp(-alpha r^p) around nuclei.
 
-    p is 2 for Gaussians and 1 for Slater functions, for which k may be other than 0.
+    p is 2 for Gaussians and 1 for Slater functions, for which k may be other than 0. Coefficients
+    of a sum of several products of determinants have a further first axis.
     """
 
     centres: Float[AnyArray, "n_functions 3"]
@@ -38,13 +39,15 @@ class Orbitals(NamedTuple):
     """a, b, c and k of each function."""
     radial_power: Float[AnyArray, ""]
     """p."""
-    up: Float[AnyArray, "n_functions n_up"]
+    up: Float[AnyArray, "*n_determinants n_functions n_up"]
     """Coefficients of the orbitals of electrons with spin up."""
-    down: Float[AnyArray, "n_functions n_down"]
+    down: Float[AnyArray, "*n_determinants n_functions n_down"]
 
     def of_spin(
-        self, electrons: Float[Array, "n 3"], coefficients: Float[AnyArray, "n_functions m"]
-    ) -> Float[Array, "n m"]:
+        self,
+        electrons: Float[Array, "n 3"],
+        coefficients: Float[AnyArray, "*n_determinants n_functions m"],
+    ) -> Float[Array, "*n_determinants n m"]:
         """Values of orbitals at electrons."""
         vectors = electrons[:, None] - self.centres
         squares = jnp.sum(vectors**2, axis=-1)
@@ -57,15 +60,16 @@ class Orbitals(NamedTuple):
 
     def matrices(
         self, electrons: Float[Array, "n_electrons 3"]
-    ) -> list[Float[Array, "n_spin n_spin"]]:
+    ) -> list[Float[Array, "*n_determinants n_spin n_spin"]]:
         """The matrix of each spin that has electrons: rows are electrons, columns orbitals."""
         n_up = self.up.shape[-1]
         parts = [(electrons[:n_up], self.up), (electrons[n_up:], self.down)]
         return [self.of_spin(places, c) for places, c in parts if c.shape[-1]]
 
     def sign_and_log(self, electrons: Float[Array, "n_electrons 3"]) -> tuple[Array, Array]:
-        """Sign and log |psi| of the product of determinants."""
-        return log_sum_of_determinants([matrix[None] for matrix in self.matrices(electrons)])
+        """Sign and log |psi| of the product of determinants, or of the sum of such products."""
+        matrices = self.matrices(electrons)
+        return log_sum_of_determinants([m if m.ndim == 3 else m[None] for m in matrices])
 
     def save(self, file: str | Path, source: str = "") -> None:
         """Write them into an .npz file.
@@ -137,6 +141,20 @@ def basis_of(molecule: Molecule, basis: GivenBasis = None) -> dict[str, str]:
     return found
 
 
+class MeanField(NamedTuple):
+    """Occupied and empty orbitals of a mean field, in the order of their energies in each spin."""
+
+    orbitals: Orbitals
+    """All of them, more than there are electrons."""
+    energies: tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]
+    """Of the orbitals of both spins, in hartree."""
+
+    def occupied(self, molecule: Molecule) -> Orbitals:
+        """The orbitals of the molecule's electrons: the lowest of each spin."""
+        up, down = self.orbitals.up[:, : molecule.n_up], self.orbitals.down[:, : molecule.n_down]
+        return self.orbitals._replace(up=up, down=down)
+
+
 def hartree_fock(molecule: Molecule, basis: GivenBasis = None) -> Orbitals:
     """Orbitals of unrestricted Hartree-Fock, from PySCF.
 
@@ -151,6 +169,11 @@ def hartree_fock(molecule: Molecule, basis: GivenBasis = None) -> Orbitals:
         RuntimeError: If the iteration does not converge.
         ritz.extras.MissingExtra: If PySCF is not installed.
     """
+    return hartree_fock_field(molecule, basis).occupied(molecule)
+
+
+def hartree_fock_field(molecule: Molecule, basis: GivenBasis = None) -> MeanField:
+    """All orbitals of unrestricted Hartree-Fock, see `hartree_fock`."""
     from ritz.extras import needs
 
     with needs("pretraining on Hartree-Fock orbitals", "molecule"):
@@ -181,13 +204,19 @@ def hartree_fock(molecule: Molecule, basis: GivenBasis = None) -> Orbitals:
                 f"the Hartree-Fock iteration of {molecule.name} does not converge in {told}; give "
                 "another basis, or pretrain no orbitals (pretrain.iterations=0)."
             )
-        occupied = [c[:, n > 0] for c, n in zip(field.mo_coeff, field.mo_occ, strict=True)]
+        # Occupied orbitals first; they are the lowest ones as a rule only.
+        order = [
+            np.lexsort((e, n == 0)) for e, n in zip(field.mo_energy, field.mo_occ, strict=True)
+        ]
+        energies, vectors = field.mo_energy, field.mo_coeff
     else:
-        _, vectors = field.eig((field.get_hcore(),) * 2, field.get_ovlp())
-        occupied = [vectors[0][:, : molecule.n_up], vectors[1][:, : molecule.n_down]]
+        energies, vectors = field.eig((field.get_hcore(),) * 2, field.get_ovlp())
+        order = [np.argsort(e) for e in energies]
     centres, exponents, powers, to_functions = _primitives(mole)
-    up, down = (to_functions @ coefficients for coefficients in occupied)
-    return Orbitals(centres, exponents, powers, np.asarray(2.0), up, down)
+    both = list(zip(order, energies, vectors, strict=True))
+    up, down = (to_functions @ c[:, places] for places, _, c in both)
+    orbitals = Orbitals(centres, exponents, powers, np.asarray(2.0), up, down)
+    return MeanField(orbitals, (both[0][1][order[0]], both[1][1][order[1]]))
 
 
 def _primitives(mole: Any) -> tuple[np.ndarray, ...]:
@@ -224,6 +253,14 @@ def slater_orbitals(molecule: Molecule) -> Orbitals:
     Raises:
         ValueError: If it is no atom, or has electrons beyond its p shells.
     """
+    return slater_field(molecule).occupied(molecule)
+
+
+def slater_field(molecule: Molecule, n_empty: int = 0) -> MeanField:
+    """Orbitals by Slater's rules, at least `n_empty` of them empty; see `slater_orbitals`.
+
+    Their energies are those of hydrogen's 1s with the same exponents.
+    """
     if len(molecule.symbols) > 1:
         raise ValueError(
             f"Slater's rules are for atoms, and {molecule.name} has {len(molecule.symbols)}; "
@@ -231,7 +268,7 @@ def slater_orbitals(molecule: Molecule) -> Orbitals:
         )
     charge, n_core = molecule.numbers[0], molecule.n_core[0]
     n_most = max(molecule.n_up, molecule.n_down)
-    shells = valence(charge, n_core, max(charge, 2 * n_most + n_core))
+    shells = valence(charge, n_core, max(charge, 2 * (n_most + n_empty) + n_core))
     if any(momentum > 1 for _, momentum in shells):
         raise ValueError(
             f"Slater's rules are used for s and p shells, and {molecule.name} has d electrons; "
@@ -243,14 +280,16 @@ def slater_orbitals(molecule: Molecule) -> Orbitals:
             exponents.append(exponent(charge, n, momentum))
             powers.append((*direction, n - 1 - momentum))
     coefficients = _orthonormal(np.array(exponents), np.array(powers))
-    return Orbitals(
+    energies = -(np.array(exponents) ** 2) / 2
+    orbitals = Orbitals(
         centres=np.tile(molecule.coordinates[0], (len(exponents), 1)),
         exponents=np.array(exponents),
         powers=np.array(powers),
         radial_power=np.asarray(1.0),
-        up=coefficients[:, : molecule.n_up],
-        down=coefficients[:, : molecule.n_down],
+        up=coefficients,
+        down=coefficients,
     )
+    return MeanField(orbitals, (energies, energies))
 
 
 def _orthonormal(

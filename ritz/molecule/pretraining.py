@@ -14,7 +14,8 @@ from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
 from ritz.driver.hooks import HookList
 from ritz.driver.signatures import suggests_names
-from ritz.molecule.driver import first_parameters, host_seed, on_all_devices, shared_out
+from ritz.molecule.driver import on_all_devices
+from ritz.molecule.first_state import first_parameters, host_seed, shared_out
 from ritz.molecule.kernel import Samples, burnt_in
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.networks.slater_network import SlaterNetwork
@@ -62,11 +63,13 @@ class PretrainingKernel(Kernel):
         total = jnp.zeros(())
         first = 0
         for matrices, target in zip(found, wanted, strict=True):
-            n, n_orbitals = target.shape[0], matrices.shape[-1]
+            n, n_orbitals = target.shape[-1], matrices.shape[-1]
+            if target.ndim == 3:  # the determinants of the network take turns
+                target = target[jnp.arange(len(matrices)) % len(target)]
             # A determinant over all electrons begins as the product of those of each spin.
             place = first if n_orbitals > n else 0
-            whole = jnp.zeros((n, n_orbitals), target.dtype).at[:, place : place + n].set(target)
-            apart = matrices - whole
+            whole = jnp.zeros((*target.shape[:-1], n_orbitals), target.dtype)
+            apart = matrices - whole.at[..., place : place + n].set(target)
             squares = jnp.real(apart * jnp.conj(apart))  # with a derivative at 0, unlike |.|
             total = total + jnp.sum(jnp.mean(squares, axis=0))
             first += n
@@ -95,12 +98,13 @@ class Pretraining(OwnPrecision):
     The loss is the sum over electrons and orbitals of the squared difference between the orbitals
     of a `SlaterNetwork` and those of the mean field, a mean over determinants and samples (Pfau et
     al., Phys. Rev. Research 2, 033429, 2020, appendix B). A determinant over all electrons begins
-    as the product of those of each spin.
+    as the product of those of each spin. If the orbitals are those of several determinants, as of
+    `excited_orbitals`, the determinants of the network take turns with them.
 
     Args:
         molecule: The molecule.
         network: A `FermiNet`, `Psiformer`, `LapNet` or other `SlaterNetwork`.
-        orbitals: From `hartree_fock` or `slater_orbitals`.
+        orbitals: From `hartree_fock` or `slater_orbitals`, or one of `excited_orbitals`.
         optimizer: An optax transformation, or a learning rate or schedule for `optax.sgd`; by
             default Adam with the rate 3e-3.
         params: Initial parameters; drawn by default.
@@ -144,6 +148,13 @@ class Pretraining(OwnPrecision):
             raise ValueError(
                 f"the orbitals are for {sizes[0]} electrons with spin up and {sizes[1]} with spin "
                 f"down, but {molecule.name} has {molecule.n_up} and {molecule.n_down}."
+            )
+        n_determinants = orbitals.up.shape[0] if orbitals.up.ndim == 3 else 1
+        if network.n_determinants < n_determinants:
+            raise ValueError(
+                f"the orbitals are those of a state of {n_determinants} determinants, and the "
+                f"network has {network.n_determinants}; give it n_determinants={n_determinants}, "
+                "or a multiple of that."
             )
         check_choice("dtype", dtype, ("float32", "float64"))
         check_count("n_walkers", n_walkers, 2)

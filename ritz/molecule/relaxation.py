@@ -26,7 +26,7 @@ from ritz.molecule.moving import (
     Mover,
     Nuclei,
 )
-from ritz.molecule.moving_vmc import MovingVMC
+from ritz.molecule.moving_vmc import NOT_TAKEN, MovingVMC
 from ritz.molecule.vmc import VMC, default_rate
 from ritz.molecule.wavefunction import Psi
 from ritz.relax.algorithms.lbfgs import LBFGS
@@ -189,7 +189,7 @@ class Relaxation(MovingVMC):
             pseudopotentials, or the wave function takes no positions of nuclei.
     """
 
-    @functools.partial(suggests_names, more=(VMC,))
+    @functools.partial(suggests_names, more=(VMC,), instead=NOT_TAKEN)
     def __init__(
         self,
         molecule: Molecule,

@@ -16,12 +16,15 @@ from ritz.driver.signatures import suggests_names
 from ritz.molecule.estimators.forces import Forces
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.moving import FAILED, FINISHED, MOVING, Measured, Mover, Nuclei
-from ritz.molecule.moving_vmc import MovingVMC
+from ritz.molecule.moving_vmc import NOT_TAKEN, MovingVMC
 from ritz.molecule.vmc import VMC, default_rate
 from ritz.molecule.wavefunction import Psi
 from ritz.types import Row
 
 Places = tuple[tuple[tuple[float, float, float], ...], ...]
+
+
+_NOT_TAKEN = NOT_TAKEN | {"molecule": "give the geometries as molecules=."}
 
 
 class ScanMemory(NamedTuple):
@@ -97,7 +100,9 @@ class Scan(MovingVMC):
             wave function takes no positions of nuclei.
     """
 
-    @functools.partial(suggests_names, more=(VMC,), instead={"molecule": "give molecules=."})
+    @functools.partial(
+        suggests_names, more=(VMC,), instead=NOT_TAKEN | {"molecule": "give molecules=."}
+    )
     def __init__(
         self,
         molecules: Sequence[Molecule],

@@ -12,8 +12,8 @@ from typing_extensions import override
 from ritz.checks import check_choice
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
-from ritz.molecule.driver import first_parameters
 from ritz.molecule.evaluation import Evaluation
+from ritz.molecule.first_state import first_parameters
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.orbitals import Orbitals
 from ritz.molecule.pretraining import Pretraining
@@ -43,8 +43,8 @@ class MoleculeWavefunction(AbstractWavefunction):
     Estimators of its stages are those of `ritz.molecule.estimators`, others, and functions (params,
     electrons) -> value; if the energy that is minimised is not among them, kinetic, potential and
     total energy are added as `kinetic`, `potential` and `energy`. Besides what every stage reads,
-    its stages read from their configuration: `sampler`, `n_walkers` (512), `dtype` ("float32") and
-    `chunk_size`.
+    its stages read from their configuration: `sampler`, `n_walkers` (512), `dtype` ("float32"),
+    `chunk_size`, `n_states` (1) and, in training, `overlap_penalty`; see `VMC`.
 
     Args:
         molecule: The molecule.
@@ -52,7 +52,7 @@ class MoleculeWavefunction(AbstractWavefunction):
         params: Its parameters, unless it is a flax module, whose are drawn.
     """
 
-    settings = ("n_walkers", "dtype", "chunk_size", "sampler")
+    settings = ("n_walkers", "dtype", "chunk_size", "sampler", "n_states", "overlap_penalty")
 
     def __init__(self, molecule: Molecule, wavefunction: nn.Module | Psi, params: PyTree = None):
         self.molecule, self.psi, self.params = molecule, wavefunction, params
@@ -81,12 +81,21 @@ class MoleculeWavefunction(AbstractWavefunction):
             "seed": int(jax.random.randint(rngs, (), 0, 2**31 - 1, jnp.int32)),
         }
 
-    def _drawn(self, dtype: str, rngs: Key[Array, ""]) -> PyTree:
+    def _several(self, parts: StageParts) -> Settings:
+        """Arguments about several states, those that were given."""
+        cfg = parts.cfg.values
+        given = {name: cfg.get(name) for name in ("n_states", "overlap_penalty")}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _drawn(self, dtype: str, rngs: Key[Array, ""], n_states: int) -> PyTree:
         """Parameters for a stage that was given none."""
         check_choice("dtype", dtype, ("float32", "float64"))
         with jax.enable_x64(True):
             electrons = jnp.asarray(initial_electrons(self.molecule, 1, 0)[0], dtype)
-            return first_parameters(self.psi, None, rngs, electrons)
+            if n_states == 1:
+                return first_parameters(self.psi, None, rngs, electrons)
+            keys = jax.random.split(rngs, n_states)
+            return [first_parameters(self.psi, None, key, electrons) for key in keys]
 
     @override
     def training_driver(
@@ -101,6 +110,7 @@ class MoleculeWavefunction(AbstractWavefunction):
             energy=str(parts.loss),
             chunk_size=parts.cfg.values.get("chunk_size"),
             **loss_grads,
+            **self._several(parts),
             **self._shared(parts, rngs, params),
             **parts.optimizer_options,
         )
@@ -110,14 +120,17 @@ class MoleculeWavefunction(AbstractWavefunction):
         self, parts: StageParts, rngs: Key[Array, ""], params: PyTree = None
     ) -> AbstractDriver:
         names = [name for name in STANDARD_LOSS if name in parts.estimators]
+        several = self._several(parts)
+        several.pop("overlap_penalty", None)
         if params is None and self.params is None:
-            params = self._drawn(_dtype(parts), rngs)
+            params = self._drawn(_dtype(parts), rngs, several.get("n_states", 1))
         return Evaluation(
             self.molecule,
             self.psi,
             estimators=parts.estimators,
             energy=names[0] if names else "energy",
             chunk_size=parts.cfg.values.get("chunk_size"),
+            **several,
             **self._shared(parts, rngs, params),
         )
 

@@ -13,8 +13,11 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_names
 from ritz.estimators.clipping import LossAndGrad
 from ritz.molecule.driver import ENERGY, MoleculeDriver
-from ritz.molecule.kernel import MoleculeCarry, TrainingKernel
+from ritz.molecule.kernel import MoleculeCarry, Sampling, TrainingKernel
 from ritz.molecule.molecule import Molecule
+from ritz.molecule.multistate.kernel import MultiStateKernel
+from ritz.molecule.multistate.overlap import OVERLAP_PENALTY, penalty_weights
+from ritz.molecule.multistate.stacking import stacked
 from ritz.molecule.state import ElectronState
 from ritz.molecule.wavefunction import Psi
 from ritz.samplers import RUNNING, AbstractSampler
@@ -48,6 +51,12 @@ class VMC(MoleculeDriver):
     `acceptance`, `width` and `autocorrelation_time` of the sampler; and how many local energies
     were `clipped` in the update.
 
+    Several states are trained together, each with its own parameters, walkers and state of the
+    rule, kept apart by penalties on their squared overlaps. Rows have all of that by state,
+    `energy_0` and `acceptance_1` for example, and `overlap_0_1`, the squared overlap of two states;
+    `energy`, the loss, is the mean over states of energies and penalties. Parameters and walkers
+    are arrays with the states along their first axis.
+
     Args:
         molecule: The molecule.
         wavefunction: See `MoleculeDriver`.
@@ -65,10 +74,14 @@ class VMC(MoleculeDriver):
         electrons: Initial positions, see `MoleculeDriver`.
         chunk_size: Number of walkers of which derivatives are computed at once; None for all.
         seed: Seed of all random numbers.
+        n_states: Number of states, the lowest of which are looked for.
+        overlap_penalty: Weight of the squared overlap of each two states in the energy of the
+            higher one, in hartree: one number, or a symmetric matrix. It must exceed the
+            difference of their energies. By default 2.
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If a value is not allowed.
+        ValueError: If a value is not allowed, or two states begin with equal parameters.
     """
 
     adjustable: ClassVar[frozenset[str]] = frozenset({"rate_scale", "damping_scale"})
@@ -94,9 +107,11 @@ class VMC(MoleculeDriver):
         estimators: Mapping[str, object] | None = None,
         energy: str = ENERGY,
         dtype: str = "float32",
-        electrons: Float[Array, "n_walkers n_electrons 3"] | None = None,
+        electrons: Float[Array, "*n_states n_walkers n_electrons 3"] | None = None,
         chunk_size: int | None = None,
         seed: int = 0,
+        n_states: int = 1,
+        overlap_penalty: ArrayLike = OVERLAP_PENALTY,
     ):
         super().__init__(
             molecule=molecule,
@@ -110,7 +125,9 @@ class VMC(MoleculeDriver):
             electrons=electrons,
             chunk_size=chunk_size,
             seed=seed,
+            n_states=n_states,
         )
+        self.overlap_weights = penalty_weights(overlap_penalty, n_states)
         update = default_update() if update is None else update
         if not isinstance(update, AbstractUpdateRule):
             raise TypeError(
@@ -127,30 +144,40 @@ class VMC(MoleculeDriver):
         state: ElectronState = self.state
         self.mode = "complex" if state.wavefunction.is_complex else "real"
         with self._precision():
-            params = state.parameters
-            self.optimizer_state = check_transformation("optimizer", self.optimizer, params)
-            self.rule_state = update.init(params, self.problem)
+            states = [self._first_state(state.of_state(k)) for k in range(n_states)]
+            self.optimizer_state, self.rule_state = states[0] if n_states == 1 else stacked(states)
 
-    @property
-    def problem(self) -> Problem:
-        """Log psi, parameters, mode and walkers, as `KFAC.blocks` takes them."""
-        state: ElectronState = self.state
+    def _first_state(self, state: ElectronState) -> tuple[PyTree, PyTree]:
+        """Of the optimiser and of the rule, for one state."""
+        optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
+        return optimizer_state, self.rule.init(state.parameters, self._problem_of(state))
+
+    def _problem_of(self, state: ElectronState) -> Problem:
         losses = jnp.zeros(state.n_walkers)
         return Problem(
             state.wavefunction, state.parameters, state.electrons, losses, mode=self.mode
         )
 
     @property
+    def problem(self) -> Problem:
+        """Log psi, parameters, mode and walkers of the first state, for `KFAC.blocks`."""
+        state: ElectronState = self.state
+        return self._problem_of(state.of_state(0))
+
+    @property
     @override
-    def kernel(self) -> TrainingKernel:
-        return TrainingKernel(
-            sampling=self._sampling,
+    def kernel(self) -> TrainingKernel | MultiStateKernel:
+        one = TrainingKernel(
+            sampling=self._single,
             loss_grads=self.loss_grads,
             rule=self.rule,
             optimizer=self.optimizer,
             mode=self.mode,
             chunk_size=self.chunk_size,
         )
+        if isinstance(self._sampling, Sampling):
+            return one
+        return MultiStateKernel(self._sampling, one, self.overlap_weights)
 
     @property
     @override
@@ -176,8 +203,11 @@ class VMC(MoleculeDriver):
     @property
     @override
     def settings(self) -> dict[str, object]:
+        state: ElectronState = self.state
+        several = {"overlap_penalty": self.overlap_weights} if state.n_states > 1 else {}
         return {
             **super().settings,
+            **several,
             "optimizer": self.optimizer,
             "update": self.rule,
             "loss_grads": self.loss_grads,

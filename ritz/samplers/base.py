@@ -147,7 +147,7 @@ class AbstractSampler(abc.ABC):
 
         Chains have exactly the density |psi|^2 only if the width is fixed.
         """
-        return state._replace(gain=jnp.asarray(gain, state.gain.dtype))
+        return state._replace(gain=jnp.full_like(state.gain, gain))
 
     def _check(self) -> None:
         """Refuse settings that no sampler can have; for `__post_init__`."""

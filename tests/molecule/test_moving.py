@@ -220,6 +220,7 @@ def without_nuclei(params, electrons):
         ({"wavefunction": without_nuclei}, "no argument for their positions"),
         ({"n_measured": 1}, "n_measured"),
         ({"n_measure": 100}, "n_measured"),
+        ({"n_states": 2}, "in one state"),
         ({"estimators": {"fmax": Forces(protons(2.0))}}, "fmax"),
     ],
 )

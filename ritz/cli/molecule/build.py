@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from ritz.checks import check_choice, check_count
+from ritz.checks import check_choice, check_count, check_positive
 from ritz.cli.messages import under
 from ritz.cli.molecule.config import (
     CONTRACTS,
@@ -30,6 +30,9 @@ _PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
 PRESETS = ("auto", "small", "ferminet", "psiformer", "lapnet")
 ORBITALS = "orbitals.npz"
 """File of the run folder with the orbitals of the mean field."""
+PENALISED = "penalised"
+"""Name in rows of the energy with a penalty on spins."""
+SPIN = "spin_squared"
 
 
 class Builder(StageBuilder):
@@ -48,6 +51,10 @@ class Builder(StageBuilder):
         self.run = run
         with under("dtype: "):
             check_choice("dtype", run.dtype, ("float32", "float64"))
+        check_count("n_states", run.n_states, 1)
+        with under("train."):
+            check_positive("spin_penalty", run.train.spin_penalty, or_zero=True)
+            check_positive("overlap_penalty", run.train.overlap_penalty)
         self.molecule = _molecule(run.system)
         self.wavefunction = MoleculeWavefunction(self.molecule, self._network())
 
@@ -72,12 +79,14 @@ class Builder(StageBuilder):
     def system_text(self) -> str:
         m = self.molecule
         up = counted(m.n_up, "electron")
-        return f"{m.name}, {up} with spin up and {m.n_down} with spin down"
+        several = f"{self.run.n_states} states of " if self.run.n_states > 1 else ""
+        return f"{several}{m.name}, {up} with spin up and {m.n_down} with spin down"
 
     @property
     @override
     def exact(self) -> float | None:
-        return self.molecule.energy
+        """That of the ground state; None for several states, whose mean has no reference."""
+        return self.molecule.energy if self.run.n_states == 1 else None
 
     def _configure(self, builder: Any, name: str) -> None:
         from ritz.molecule.driver import energy_estimators
@@ -90,6 +99,8 @@ class Builder(StageBuilder):
         estimators = energy_estimators(self.molecule, given.chunk_size)
         if isinstance(given, Evaluate):
             estimators |= self._estimators(given)
+        elif given.spin_penalty:
+            estimators |= self._penalised(given.spin_penalty)
         builder.configure_estimators(**estimators)
         loggers = _PARTS.made_list(f"{name}.loggers", given.loggers)
         builder.configure_writers(None if given.loggers is None else loggers)
@@ -109,6 +120,8 @@ class Builder(StageBuilder):
 
         Further ones of a class are numbered: density, density_2.
         """
+        from ritz.molecule import SpinSquared
+
         found: Settings = {}
         context = {
             "molecule": self.molecule,
@@ -120,7 +133,16 @@ class Builder(StageBuilder):
             name = _snake(type(made).__name__)
             number = 1 + sum(type(other) is type(made) for other in found.values())
             found[name if number == 1 else f"{name}_{number}"] = made
+        if self.run.n_states > 1 and SPIN not in found:  # by which states are told apart
+            found[SPIN] = SpinSquared(self.molecule.n_up, self.molecule.n_down)
         return found
+
+    def _penalised(self, weight: float) -> Settings:
+        """The energy with a penalty on higher spins, which is minimised."""
+        from ritz.molecule import SpinPenalty, TotalEnergy
+
+        penalty = SpinPenalty(self.molecule.n_up, self.molecule.n_down, weight)
+        return {"spin_penalty": penalty, PENALISED: TotalEnergy(("energy", "spin_penalty"))}
 
     @override
     def train(self) -> WorkStage:
@@ -133,7 +155,11 @@ class Builder(StageBuilder):
             builder = VMCWorkStage.builder(self._settings(given), self.wavefunction, name="train")
             loss_grads = LossAndGrad(given.clip_method, given.clip_scale)
         self._configure(builder, "train")
-        builder.configure_loss_grads(loss_grads, f_log_psi=self.wavefunction.logpsi)
+        builder.configure_loss_grads(
+            loss_grads,
+            f_log_psi=self.wavefunction.logpsi,
+            loss=PENALISED if given.spin_penalty else None,
+        )
         optimizer, update = default_rate, default_update()
         if given.optimizer is not None:
             optimizer = _PARTS.made("train.optimizer", given.optimizer)
@@ -171,12 +197,13 @@ class Builder(StageBuilder):
             "with memories and scales of their own, such as adam, want train.update=Gradient"
         )
 
-    def pretrain(self, folder: Path, saves: bool = True) -> WorkStage:
-        """The stage before training.
+    def pretrain(self, folder: Path, saves: bool = True, state: int = 0) -> WorkStage:
+        """The stage before training, of one state.
 
         Args:
             folder: The run folder, which keeps the orbitals, so that going on needs no PySCF.
             saves: Whether orbitals may be written there.
+            state: The number of the state.
         """
         from ritz.loggers import CSVLog, JsonLog
         from ritz.molecule.pretraining import enough_steps
@@ -192,9 +219,10 @@ class Builder(StageBuilder):
             check_count("n_walkers", given.n_walkers, 2)
         with under("pretrain.optimizer: ", BUILDING):
             optimizer = _PARTS.made("pretrain.optimizer", given.optimizer)
+        name = f"pretrain_{state}" if state else "pretrain"
         loggers = tuple(_PARTS.made_list("pretrain.loggers", given.loggers))
         if given.loggers is None:
-            loggers = JsonLog("pretrain", "append"), CSVLog("pretrain", "append")
+            loggers = JsonLog(name, "append"), CSVLog(name, "append")
         more = {
             "n_walkers": given.n_walkers,
             "dtype": self.run.dtype,
@@ -202,24 +230,35 @@ class Builder(StageBuilder):
         }
         return PretrainWorkStage(
             self.wavefunction,
-            self._orbitals(given, folder, saves),
+            self._orbitals(given, folder, saves, state),
             config,
             optimizer=optimizer,
             settings=more,
+            name=name,
             writers=loggers,
             callbacks=tuple(_PARTS.made_list("pretrain.callbacks", given.callbacks)),
         )
 
-    def _orbitals(self, given: Pretrain, folder: Path, saves: bool) -> Any:
-        """Those in the folder, if they are of this molecule and basis, or else new ones."""
+    def _orbitals(self, given: Pretrain, folder: Path, saves: bool, state: int) -> Any:
+        """Those in the folder, if they are of this molecule, basis and state, or else new ones."""
+        from ritz.molecule import excited_orbitals
         from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source, source_of
 
+        n_states, same_spin = self.run.n_states, bool(self.run.train.spin_penalty)
         with under("pretrain.basis: ", BUILDING):
             file, source = folder / ORBITALS, source_of(self.molecule, given.basis)
+        if state:
+            file = file.with_stem(f"{file.stem}_{state}")
+            source += f", state {state} of {n_states}{', of one spin' * same_spin}"
         if file.is_file() and saved_source(file) == source:
             return Orbitals.load(file)
         with under("pretrain.basis: ", (*BUILDING, RuntimeError)):
-            found = orbitals_of(self.molecule, given.basis)
+            if state:
+                found = excited_orbitals(self.molecule, n_states, given.basis, same_spin=same_spin)[
+                    state
+                ]
+            else:
+                found = orbitals_of(self.molecule, given.basis)
         if saves and folder.is_dir():
             found.save(file, source)
         return found
@@ -228,11 +267,11 @@ class Builder(StageBuilder):
         """The settings that a stage takes as they are; objects are made of the others here."""
         objects = (
             "sampler", "optimizer", "update", "clip_method", "clip_scale", "estimators",
-            "callbacks", "loggers",
+            "callbacks", "loggers", "spin_penalty",
         )  # fmt: skip
         fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
         plain = {name: value for name, value in fields.items() if name not in objects}
-        return {**plain, "dtype": self.run.dtype}
+        return {**plain, "dtype": self.run.dtype, "n_states": self.run.n_states}
 
 
 def _completed(update: Part) -> Part:

@@ -139,6 +139,11 @@ class Train(Sampling):
             median_absolute_deviation or none.
         clip_scale: Largest distance from their median, in absolute deviations.
         stop_on_nan: true, false, or the names of the quantities that must be finite.
+        spin_penalty: Weight in hartree of a penalty on higher spins than n_up - n_down has, which
+            is added to the energy that is minimised; 0 for none. It should exceed the energies by
+            which states of higher spin lie lower.
+        overlap_penalty: Weight in hartree of the penalty on the squared overlap of two states,
+            above the difference of their energies; for n_states of at least 2.
         on_divergence: What happens when energy, update or parameters are not finite: "retry" goes
             back to the last good state with more damping, at most five times in a row, "stop" ends
             the run, "ignore" goes on.
@@ -150,6 +155,8 @@ class Train(Sampling):
     update: Part | None = None
     clip_method: str = "mean_absolute_deviation"
     clip_scale: float = 5.0
+    spin_penalty: float = 0.0
+    overlap_penalty: float = 2.0
     stop_on_nan: bool | str = "loss"
     on_divergence: str = "retry"
 
@@ -184,6 +191,8 @@ class MoleculeRun:
         network: The network in detail, a flax module, in place of the preset.
         dtype: float32 or float64, in which the network computes; energies are added up, and linear
             systems solved, in float64.
+        n_states: The lowest states that are looked for in one run, kept apart by penalties on their
+            overlaps; see train.overlap_penalty.
         pretrain: How to begin.
         train: How to optimise.
         evaluate: How to estimate.
@@ -198,6 +207,7 @@ class MoleculeRun:
     preset: str = "auto"
     network: Part | None = None
     dtype: str = "float32"
+    n_states: int = 1
     pretrain: Pretrain = dataclasses.field(default_factory=Pretrain)
     train: Train = dataclasses.field(default_factory=Train)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)

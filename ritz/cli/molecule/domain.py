@@ -1,6 +1,7 @@
 """`ritz molecule`: train and evaluate wave functions of electrons in molecules."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from typing_extensions import override
@@ -10,8 +11,10 @@ from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.messages import under
 from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun
+from ritz.cli.molecule.levels import state_lines, summary_of
 from ritz.cli.stage_command import StageCommand, run_stages
 from ritz.folders.saved import entries
+from ritz.molecule.multistate.levels import energy_levels
 from ritz.types import Settings
 from ritz.wording import counted
 
@@ -25,8 +28,13 @@ class _MoleculeCommand(StageCommand):
     """A command of `ritz molecule`."""
 
     energy: ClassVar[str] = "energy"
-    trained_settings: ClassVar[tuple[str, ...]] = ("molecule", "wavefunction")
+    trained_settings: ClassVar[tuple[str, ...]] = ("molecule", "wavefunction", "n_states")
     builder: Builder
+
+    @property
+    def n_states(self) -> int:
+        """Number of states."""
+        return self.builder.run.n_states
 
     @override
     def beginning(self, key: Any) -> Settings:
@@ -46,38 +54,56 @@ class _MoleculeCommand(StageCommand):
         import numpy as np
 
         from ritz.driver.processes.consensus import is_single_process
-        from ritz.molecule.driver import shared_out
+        from ritz.molecule.first_state import shared_out
         from ritz.molecule.walkers import resampled
 
         walkers, action = state.batched_data, self.call.action
         n_walkers = getattr(self.call.config, action).n_walkers
-        if len(walkers) == n_walkers:
+        if walkers.shape[-3] == n_walkers:
             return {"params": state.params, "batched_data": walkers}
         _logger.info(
             "The stage before had %s and %s.n_walkers is %d: its walkers are resampled.",
-            counted(len(walkers), "walker"), action, n_walkers,
+            counted(walkers.shape[-3], "walker"), action, n_walkers,
         )  # fmt: skip
         if not is_single_process():
             from jax.experimental import multihost_utils
 
             walkers = multihost_utils.process_allgather(walkers, tiled=True)
-        chosen = resampled(np.asarray(walkers), n_walkers, self.seed)
+        walkers = np.asarray(walkers)
+        if self.n_states == 1:
+            chosen = resampled(walkers, n_walkers, self.seed)
+        else:
+            chosen = np.stack([resampled(one, n_walkers, self.seed) for one in walkers])
         with under(f"{action}."), jax.enable_x64(True):
             molecule: Any = self.builder.molecule
-            walkers = shared_out(chosen, molecule, n_walkers, chosen.dtype)
+            walkers = shared_out(chosen, molecule, n_walkers, chosen.dtype, self.n_states)
         return {"params": state.params, "batched_data": walkers}
 
     def _pretrained(self, key: Any) -> Any:
-        """The state after pretraining, which is run, or gone on with; None in dry runs."""
+        """The state after pretraining, which is run, or gone on with; None in dry runs.
+
+        Several states are pretrained one after the other.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        states = [self._pretrained_one(key, k) for k in range(self.n_states)]
+        if self.n_states == 1 or None in states:
+            return states[0]
+        with jax.enable_x64(True):
+            walkers = jnp.stack([one.batched_data for one in states])
+        return states[0]._replace(params=[one.params for one in states], batched_data=walkers)
+
+    def _pretrained_one(self, key: Any, state: int) -> Any:
         import jax
 
         from ritz.cli.messages import advising_settings
         from ritz.stages import RunContext
 
         folder = self.running.folder
-        stage: Any = self.builder.pretrain(folder, saves=not self.call.dry_run)
-        create_key, run_key = jax.random.split(jax.random.fold_in(key, 1))
-        state = stage.create_state(create_key)
+        stage: Any = self.builder.pretrain(folder, not self.call.dry_run, state)
+        create_key, run_key = jax.random.split(jax.random.fold_in(key, 1 + state))
+        begin = stage.create_state(create_key)
         if self.call.dry_run:
             return None
         checkpoints = stage.checkpoint_folder(RunContext(folder))
@@ -85,13 +111,25 @@ class _MoleculeCommand(StageCommand):
         progress = self.call.progress and not entries(checkpoints)
         context = RunContext(folder, options={"show_progress": progress})
         with advising_settings("pretrain"):
-            return stage.run(state, context, run_key)
+            return stage.run(begin, context, run_key)
+
+    @override
+    def energy_in(self, digest: Mapping[str, Any]) -> Any:
+        """That of the lowest state."""
+        if self.n_states == 1:
+            return super().energy_in(digest)
+        self._digest = dict(digest)
+        return digest[f"{self.energy}_{energy_levels(digest)[0].state}"]
 
     @override
     def digested(self, energy: Any) -> Settings:
         found = super().digested(energy)
-        variance = energy.variance / self.builder.molecule.n_electrons
+        several = summary_of(self._digest) if self.n_states > 1 else None
+        variance = energy.variance if several is None else several.variance
+        variance /= self.builder.molecule.n_electrons
         found["variance_per_electron"] = variance
+        if several is not None:
+            found |= several.entries
         if not variance <= LARGEST_VARIANCE:
             found["reliable"] = False
             found["unconverged"] = (
@@ -108,6 +146,8 @@ class _MoleculeCommand(StageCommand):
         if exact is not None and "relative_error" in result:
             off = (result["energy"] - exact) * 1e3
             lines = [*lines[:2], f"difference    {off:+.3f} mHa"]
+        if "states" in result:
+            lines += state_lines(result)
         if "unconverged" in result:
             lines.append(f"unconverged   {result['unconverged']}")
         return lines

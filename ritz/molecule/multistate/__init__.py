@@ -1,0 +1,1 @@
+"""Several states in one run: penalties on their overlaps, which keep them apart."""
