@@ -62,9 +62,16 @@ def _named_parameters(function: Callable[..., object]) -> list[str]:
     return [one.name for one in parameters if one.kind not in variadic and one.name != "self"]
 
 
-def suggests_fields(kind: type[Kind]) -> type[Kind]:
-    """Let a dataclass refuse an unknown field as `suggests_names` does."""
-    kind.__init__ = suggests_names(kind.__init__)
+def suggests_fields(
+    kind: type[Kind], instead: Mapping[str, str] = MappingProxyType({})
+) -> type[Kind]:
+    """Let a dataclass refuse an unknown field as `suggests_names` does.
+
+    Args:
+        kind: The dataclass.
+        instead: Fields that others have -> what to do instead, for messages.
+    """
+    kind.__init__ = suggests_names(kind.__init__, instead=instead)
     return kind
 
 

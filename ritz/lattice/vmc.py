@@ -47,6 +47,7 @@ class VMC(LatticeDriver):
         single_scores: Whether the derivatives of log psi, and the products of them that SR and its
             relatives need, are computed in single precision. Energies, and the solution of the
             linear system, stay in double: two to four times faster where those products dominate.
+            `KFAC` and `Gradient`, which have no such products, take no notice.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
         blas_threads: Number of threads that BLAS may use during runs. More than one compete with
             those of XLA; None leaves the number unchanged, which may be better on many cores

@@ -20,7 +20,7 @@ from ritz.molecule.estimators.standard import check_total
 from ritz.molecule.estimators.standard import energy_estimators as energy_estimators
 from ritz.molecule.first_state import first_state
 from ritz.molecule.kernel import REMEDIES, Samples, Sampling, burnt_in
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.multistate.kernel import REMEDIES as OVERLAP_REMEDIES
 from ritz.molecule.multistate.kernel import MultiStateSampling
 from ritz.molecule.multistate.stacking import state_of
@@ -94,11 +94,7 @@ class MoleculeDriver(OwnPrecision):
         seed: int,
         n_states: int = 1,
     ):
-        if not isinstance(molecule, Molecule):
-            raise TypeError(
-                f"molecule must be a ritz.molecule.Molecule, such as Molecule('LiH'), but "
-                f"{molecule!r} was given."
-            )
+        check_molecule(molecule)
         sampler = default_sampler(molecule) if sampler is None else sampler
         if not isinstance(sampler, AbstractSampler):
             raise TypeError(

@@ -195,6 +195,20 @@ class Molecule:
         )
 
 
+def check_molecule(given: object) -> Molecule:
+    """What was given, if it is a molecule.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(given, Molecule):
+        raise TypeError(
+            "molecule must be a ritz.molecule.Molecule, such as Molecule('LiH'), but "
+            f"{given!r} was given."
+        )
+    return given
+
+
 def _cores(
     symbols: Sequence[str], ecp: tuple[tuple[str, str], ...]
 ) -> tuple[Pseudopotential | None, ...]:

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
 from ritz.molecule.estimators.forces import Forces
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.moving import (
     FAILED,
     FINISHED,
@@ -218,10 +218,9 @@ class Relaxation(MovingVMC):
                 f"there is no quantity {unknown[0]!r} of molecules to converge; there are: "
                 f"{', '.join(CRITERIA)}."
             )
-        if isinstance(molecule, Molecule) and len(molecule.symbols) < 2:
+        if len(check_molecule(molecule).symbols) < 2:
             raise ValueError(f"{molecule.name} is a single atom, on which there are no forces.")
-        if forces is None and isinstance(molecule, Molecule):
-            forces = Forces(molecule)
+        forces = Forces(molecule) if forces is None else forces
         super().__init__(
             molecule,
             wavefunction,

@@ -13,6 +13,14 @@ from ritz.updates.schedules import ScalarOrSchedule as ScalarOrSchedule
 from ritz.updates.schedules import at_step as at_step
 from ritz.updates.schedules import check_schedule
 
+_RATE = "give the learning rate to the driver, as its optimizer."
+NAMED_ELSEWHERE = {
+    "damping": "the damping is called diag_shift here.",
+    "learning_rate": _RATE,
+    "lr": _RATE,
+}
+"""Arguments that rules have in other programs -> what to write here, for messages."""
+
 
 class AbstractUpdateRule(abc.ABC):
     """Turns a `Problem` into the direction in which the parameters move.

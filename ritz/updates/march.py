@@ -1,6 +1,7 @@
 """Stochastic reconfiguration with momentum in an adaptive metric."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
+    NAMED_ELSEWHERE,
     AbstractUpdateRule,
     ScalarOrSchedule,
     at_step,
@@ -35,7 +37,7 @@ class MarchState(NamedTuple):
     """The moving average of the squared changes of direction, biased towards zero."""
 
 
-@suggests_fields
+@functools.partial(suggests_fields, instead=NAMED_ELSEWHERE)
 @dataclasses.dataclass(frozen=True)
 class MARCH(AbstractUpdateRule):
     """d = mu d' + M^-1 O^+ (O M^-1 O^+ + lambda + P)^-1 (e - mu O d'), with M = sqrt(v).

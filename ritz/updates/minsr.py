@@ -1,6 +1,7 @@
 """Stochastic reconfiguration, solved in the space of the samples."""
 
 import dataclasses
+import functools
 
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, PyTree
@@ -9,6 +10,7 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
+    NAMED_ELSEWHERE,
     AbstractUpdateRule,
     ScalarOrSchedule,
     at_step,
@@ -40,7 +42,7 @@ def kernel_solve(
     return scores.adjoint_times(solution), info
 
 
-@suggests_fields
+@functools.partial(suggests_fields, instead=NAMED_ELSEWHERE)
 @dataclasses.dataclass(frozen=True)
 class MinSR(AbstractUpdateRule):
     """O^+ (O O^+ + lambda)^-1 e: equal to `SR`, cheaper if there are more parameters than samples.

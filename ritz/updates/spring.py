@@ -1,6 +1,7 @@
 """Stochastic reconfiguration with momentum, by a projection."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
+    NAMED_ELSEWHERE,
     AbstractUpdateRule,
     ScalarOrSchedule,
     at_step,
@@ -32,7 +34,7 @@ class SpringState(NamedTuple):
     """The last direction, before the norm cap."""
 
 
-@suggests_fields
+@functools.partial(suggests_fields, instead=NAMED_ELSEWHERE)
 @dataclasses.dataclass(frozen=True)
 class SPRING(AbstractUpdateRule):
     """d = mu d' + O^+ (O O^+ + lambda + P)^-1 (e - mu O d'), then the norm cap.

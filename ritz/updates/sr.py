@@ -1,6 +1,7 @@
 """Stochastic reconfiguration, solved in the space of the parameters."""
 
 import dataclasses
+import functools
 
 from jaxtyping import Array, PyTree
 from typing_extensions import override
@@ -8,6 +9,7 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
+    NAMED_ELSEWHERE,
     AbstractUpdateRule,
     ScalarOrSchedule,
     at_step,
@@ -20,7 +22,7 @@ from ritz.updates.problem import Problem
 from ritz.updates.solvers import Cholesky, Solver, check_solver, solve
 
 
-@suggests_fields
+@functools.partial(suggests_fields, instead=NAMED_ELSEWHERE)
 @dataclasses.dataclass(frozen=True)
 class SR(AbstractUpdateRule):
     """(O^+ O + lambda)^-1 O^+ e: the natural gradient (Sorella, arXiv cond-mat/9803107).

@@ -7,7 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ritz.molecule import FermiNet, Forces, Kinetic, LapNet, LogPsi, Molecule, Potential
+from ritz.molecule import (
+    Dipole,
+    FermiNet,
+    Forces,
+    Kinetic,
+    LapNet,
+    LogPsi,
+    Molecule,
+    Potential,
+    PseudopotentialEnergy,
+)
 from ritz.molecule.estimators.space_warp import node_factor, warp_weights
 from ritz.testing import check_estimator
 
@@ -175,3 +185,9 @@ def test_what_forces_refuse():
     with pytest.raises(ValueError, match=r"no argument for their positions; define it as \(par"):
         Forces(ION, "space_warp").evaluate(fixed, params, x, {})
     assert set(Forces(ION).evaluate(fixed, params, x, {})) == {"force"}
+
+
+@pytest.mark.parametrize("estimator", [Forces, Potential, PseudopotentialEnergy, Dipole])
+def test_a_name_in_the_place_of_a_molecule_is_told(estimator):
+    with pytest.raises(TypeError, match=r"Molecule\('LiH'\), but 'H2' was given"):
+        estimator("H2")

@@ -319,3 +319,11 @@ def test_bad_settings():
         Problem(
             problem.log_psi, problem.params, problem.samples, problem.losses, mode="holomorphic"
         ).scores()
+
+
+@pytest.mark.parametrize("rule", [SR, MinSR, SPRING, MARCH, KFAC])
+def test_names_of_other_programs_are_told(rule):
+    with pytest.raises(TypeError, match="the damping is called diag_shift here"):
+        rule(damping=1e-3)
+    with pytest.raises(TypeError, match="give the learning rate to the driver"):
+        rule(learning_rate=1e-3)

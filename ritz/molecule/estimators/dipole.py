@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, LogPsi, Values
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.wavefunction import nuclei_of
 
 
@@ -26,6 +26,9 @@ class Dipole(AbstractEstimator):
     """
 
     molecule: Molecule
+
+    def __post_init__(self) -> None:
+        check_molecule(self.molecule)
 
     @override
     def evaluate(

@@ -14,7 +14,7 @@ from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, LogPsi, Values
 from ritz.estimators.statistics import Stats, statistics
 from ritz.molecule.estimators.space_warp import slopes_of_warped
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.networks.features import norm
 from ritz.molecule.wavefunction import nuclei_of, takes_nuclei
 
@@ -64,6 +64,7 @@ class Forces(AbstractEstimator):
     chunk_size: int | None = None
 
     def __post_init__(self) -> None:
+        check_molecule(self.molecule)
         if self.molecule.ecp:
             told = ", ".join(f"{name} for {element}" for element, name in self.molecule.ecp)
             raise ValueError(

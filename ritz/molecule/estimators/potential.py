@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, LogPsi, Values, in_double
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.networks.features import norm
 from ritz.molecule.wavefunction import nuclei_of
 
@@ -32,6 +32,9 @@ class Potential(AbstractEstimator):
     """
 
     molecule: Molecule
+
+    def __post_init__(self) -> None:
+        check_molecule(self.molecule)
 
     @override
     def evaluate(

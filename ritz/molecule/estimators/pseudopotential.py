@@ -14,7 +14,7 @@ from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, Values, in_double
 from ritz.estimators.base import LogPsi as AnyLogPsi
 from ritz.molecule.estimators.potential import SHORTEST
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.networks.features import norm
 from ritz.molecule.pseudopotentials import Pseudopotential, radial, reach
 from ritz.molecule.sphere import EXACT_UP_TO, legendre, quadrature, rotation
@@ -63,6 +63,7 @@ class PseudopotentialEnergy(AbstractEstimator):
     chunk_size: int | None = None
 
     def __post_init__(self) -> None:
+        check_molecule(self.molecule)
         if self.n_points not in EXACT_UP_TO:
             raise ValueError(
                 f"n_points must be one of {', '.join(map(str, EXACT_UP_TO))}, but "

@@ -1,6 +1,7 @@
 """The update rule KFAC."""
 
 import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from ritz.checks import check_choice, check_count, check_flag, check_fraction
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
+    NAMED_ELSEWHERE,
     AbstractUpdateRule,
     ScalarOrSchedule,
     at_step,
@@ -46,7 +48,7 @@ class KfacState(NamedTuple):
     """Inverses that several steps share; empty if each step has its own."""
 
 
-@suggests_fields
+@functools.partial(suggests_fields, instead=NAMED_ELSEWHERE)
 @dataclasses.dataclass(frozen=True)
 class KFAC(AbstractUpdateRule):
     """The natural gradient, with a curvature that is block-diagonal and Kronecker-factored.
