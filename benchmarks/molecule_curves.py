@@ -48,16 +48,27 @@ def recent(energies: np.ndarray) -> np.ndarray:
     return (total[last] - total[first]) / (last - first)
 
 
-def draw(curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], file: Path) -> None:
+def draw(
+    curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]],
+    file: Path,
+    xlabel: str = "seconds since the command began",
+) -> None:
     """A panel for each system: label -> seconds and energies."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     for ax, (name, found) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
         exact = LIBRARY[name].energy
         for label, (seconds, energies) in found.items():
             ax.plot(seconds, 1e3 * np.abs(recent(energies) - exact), lw=1.2, label=label)
-        ax.set(yscale="log", title=name, xlabel="seconds since the command began")
+        ax.set(yscale="log", title=name, xlabel=xlabel)
         ax.axhline(1.6, color="grey", ls=":", lw=1)
-        ax.text(0.02, 1.7, "chemical accuracy", transform=ax.get_yaxis_transform(), fontsize=7)
+        ax.text(
+            0.98,
+            1.7,
+            "chemical accuracy",
+            transform=ax.get_yaxis_transform(),
+            fontsize=7,
+            ha="right",
+        )
         ax.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("|E - E_exact| (mHa), mean of\nthe last fifth of the steps")
     figure.axes[0].legend(frameon=False)

@@ -22,6 +22,7 @@ import optax
 from flax import linen as nn
 
 from benchmarks.lattice import scored
+from benchmarks.molecule_curves import ASSETS, draw
 from benchmarks.report import RESULTS, Table, report
 from ritz.lattice import VMC as LatticeVMC
 from ritz.lattice import mc_state
@@ -101,6 +102,9 @@ SECONDS = {
     "Be": (300, 900),
 }
 """The times at which each system is judged."""
+
+DRAWN, PICTURE = ("LiH", "Be"), "update_rules.png"
+"""Systems with a picture of their curves."""
 
 N_EVALUATED = 2000
 """Steps of sampling in which a molecule is judged."""
@@ -203,11 +207,17 @@ def table() -> Table:
                     told = [1e3 * off, 1e3 * error]
                 milliseconds = 1e3 * point["seconds"] / point["steps"]
                 rows.append([system, point["limit"], rule, point["steps"], milliseconds, *told])
+    nearest: dict[str, dict[str, tuple[float, float]]] = {}
+    for system, limit, rule, *_, distance, error in rows:
+        of_time = nearest.setdefault(f"{system}, {limit} s: not beaten by two errors", {})
+        of_time[rule] = abs(distance), error
     return Table(
         name="update_rules",
         title="Update rules at equal time",
         header=["system", "seconds", "rule", "steps", "ms a step", "distance", "its error"],
         rows=rows,
+        picture=PICTURE,
+        findings={what: ", ".join(_unbeaten(rules)) for what, rules in nearest.items()},
         remarks="Distances from the exact energy, or its best estimate: relative on lattices, in "
         "mHa in molecules; of the parameters at that time, on fresh samples. Compilation is not "
         "counted. Networks: RBM with alpha=1, 1,024 samples; two convolutions of 8 channels, 512 "
@@ -215,9 +225,33 @@ def table() -> Table:
     )
 
 
+def _unbeaten(rules: dict[str, tuple[float, float]]) -> list[str]:
+    """The rules from which no other is nearer by two errors of the difference."""
+
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        return other[0] - one[0] > 2 * float(np.hypot(one[1], other[1]))
+
+    return [name for name, own in rules.items() if not any(beats(x, own) for x in rules.values())]
+
+
+def curves() -> None:
+    """The picture of energies against time in training."""
+    found: dict[str, Any] = {}
+    for system in DRAWN:
+        for rule in MOLECULES:
+            file = _file(system, rule)
+            if file.exists():
+                points = json.loads(file.read_text())["points"]
+                # The clock goes on from point to point.
+                seconds, energies, _ = np.array([row for p in points for row in p["curve"]]).T
+                found.setdefault(system, {})[rule] = seconds, energies
+    draw(found, ASSETS / PICTURE, "seconds of training")
+
+
 def main() -> None:
     """One run, into its file; `table` for the table of those that there are."""
     if sys.argv[1:] == ["table"]:
+        curves()
         report(table())
         return
     system, rule = sys.argv[1:]
