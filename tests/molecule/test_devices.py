@@ -34,7 +34,7 @@ def ran(driver, **options):
     driver.run(N_STEPS, out=log, show_progress=False, **options)
     placed = driver.state.sampler_state.positions.addressable_shards
     n_each = N_WALKERS // len(jax.devices())
-    assert [s.data.shape[0] for s in placed] == [n_each] * len(jax.devices())
+    assert [s.data.shape[-3] for s in placed] == [n_each] * len(jax.devices())
     return log.data
 
 
@@ -58,11 +58,20 @@ def results():
     )
     evaluation.burn_in(2)
     fixed = ran(evaluation)["energy"]
+    params, place = {"slope": jnp.asarray([0.9, 0.5])}, electrons[:, :1]
+    settings = {**settings, "n_states": 2, "electrons": jnp.stack([place, 2 * place])}
+    states = VMC(Molecule("H"), slater, 0.1, params=params, update=Gradient(), **settings)
+    of_states = ran(states)
+    settings["electrons"] = states.state.electrons
+    levels = Evaluation(Molecule("H"), slater, states.parameters, **settings)
+    of_levels = ran(levels)["overlap_0_1"]["Mean"]
     moments = evaluation.chain_moments["energy"]
     np.testing.assert_allclose(moments.mean.mean(), np.mean(fixed["Mean"]))
     return {
         "pretraining": losses, "training": energies["Mean"], "variance": energies["Variance"],
-        "kfac": of_kfac,
+        "kfac": of_kfac, "states": of_states["energy_1"]["Mean"], "levels": of_levels,
+        "overlaps": of_states["overlap_0_1"]["Mean"],
+        "means_1": levels.chain_moments["energy_1"].mean,
         "evaluation": fixed["Mean"], "means": moments.mean, "m2": moments.m2,
         **{f"params{k}": leaf for k, leaf in enumerate(jax.tree.leaves(driver.parameters))},
     }  # fmt: skip

@@ -150,8 +150,7 @@ def overlaps(
     distances = logs - logs[each, each]
     phases = signs * jnp.conj(signs[each, each])
     # Where psi_i vanishes, the ratio is 0 and has no finite logarithm.
-    finite = jnp.isfinite(distances)
-    typical = jnp.sum(jnp.where(finite, distances, 0), axis=-1) / n_walkers
+    typical = jnp.mean(jnp.nan_to_num(distances, nan=0, posinf=0, neginf=0), axis=-1)
     unit = (typical - typical.T) / 2
     ratios = phases * jnp.exp(distances - unit[..., None])
     share = 1 / n_walkers if weights is None else weights
