@@ -22,9 +22,11 @@ from ritz.mlip.batching.plan import (
     first_supervised,
 )
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity
+from ritz.mlip.training.carry import BatchErrors, StepSettings, TrainingCarry
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.data import TrainedState, TrainingData
-from ritz.mlip.training.kernel import BatchErrors, StepSettings, TrainingCarry, TrainingKernel
+from ritz.mlip.training.kernel import TrainingKernel
+from ritz.mlip.training.kfac import KFAC
 from ritz.mlip.training.losses import Loss, MapMembers, map_single
 from ritz.mlip.training.optimisers import Rates, optimizer
 from ritz.mlip.training.prepare import PreparedData
@@ -113,6 +115,11 @@ class AbstractTraining(GrowingDriver):
         self._test_plan: Plan = ()
         if self._data.test is not None:
             self._test_capacity, self._test_plan = self._data.whole_plan("test")
+        method, networks = config.optimiser, self.state.parameters
+        if self.is_committee:
+            networks = jax.tree.map(lambda leaf: leaf[0], networks)
+        is_kfac = isinstance(method, KFAC)
+        self._curvature = method.curvature(self.model, networks) if is_kfac else None
         self.rebuild()
         first = self.state.parameters, supervised, config.run_seed, self._map_members
         self._carry = self._with_plan(self._member.first_carry(*first))
@@ -130,7 +137,7 @@ class AbstractTraining(GrowingDriver):
         config = self.config
         settings = StepSettings(
             self.model,
-            optimizer(config.optimiser, self._rates, config.gradient_clip),
+            optimizer(config.optimiser, self._rates, config.gradient_clip, self._curvature),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
             policy=config.sampling_policy,
             n_batches=self.n_batches,
@@ -140,6 +147,7 @@ class AbstractTraining(GrowingDriver):
             validation_capacity=self._test_capacity,
             weight_schedule=config.changing_weights,
             window=self._data.window_size(self._capacity, self.n_batches),
+            curvature=self._curvature,
         )
         real = jnp.dtype(self.dtype)
         test = self._data.test
@@ -192,7 +200,9 @@ class AbstractTraining(GrowingDriver):
         """The carry with the plan of its epoch, for the present capacity."""
         slots = sum(group.slots for group in self._capacity)
         zeros = jax.tree.map(jnp.zeros_like, carry.sums)
-        batch = BatchErrors(zeros, jnp.full(slots, -1, jnp.int32), jnp.zeros(slots, self.dtype))
+        curvature = self._member.no_curvature(carry.params, self._map_members)
+        ids, errors = jnp.full(slots, -1, jnp.int32), jnp.zeros(slots, self.dtype)
+        batch = BatchErrors(zeros, ids, errors, curvature)
         carry = carry._replace(plan=(), last_batch=batch)
         return _jitted_plan(self._member, self._spread_carry(carry))
 
