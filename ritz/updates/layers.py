@@ -88,6 +88,7 @@ class Call:
 
     @property
     def n_uses(self) -> int:
+        """Number of vectors that the kernel is multiplied with."""
         return math.prod(self.inputs.shape) // self.layer.n_inputs
 
     def by_use(self, of_outputs: Array) -> Inexact[Array, "n_uses n_outputs"]:

@@ -197,8 +197,7 @@ class AbstractModel(abc.ABC):
 
     @abc.abstractmethod
     def example(self) -> tuple[PyTree, tuple[int, ...]]:
-        """Inputs of a few atoms, with which `predict` can be traced, and how many atoms of each
-        species they are."""
+        """Inputs of a few atoms, to trace `predict` with, and the number of each species."""
 
     def places_of(self, parameter: str, atoms: Sequence[int]) -> slice:
         """The atoms of a batch that a linear layer is applied to, one by one or with more axes.

@@ -1,12 +1,13 @@
 """Gauss-Newton curvature of the energies of a batch, block by block, for `KFAC`.
 
 The residual of a structure s is its energy per atom, E_s / n_s, less the known one. The derivative
-of the former by the matrix of a linear layer is J_s = sum_r a_r g_r^T / n_s over the layer's uses r,
-with inputs a_r and the derivatives g_r of E_s by outputs. An atom belongs to one structure: the
-derivatives g_r of all of them are those of the sum of all energies, from one backward pass.
+of the former by the matrix of a linear layer is J_s = sum_r a_r g_r^T over the layer's uses r, with
+inputs a_r and the derivatives g_r of E_s / n_s by outputs. An atom belongs to one structure: the
+derivatives g_r of all of them are those of one sum over structures, from one backward pass.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ class _Uses(NamedTuple):
     slot: Int[Array, " n_uses"]
     valid: Bool[Array, " n_uses"]
     once: bool
-    """Whether each call uses each atom once."""
+    """Whether each call has one vector for each atom."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _uses(
 ) -> _Uses:
     """The uses of a layer by the atoms in some places of a batch."""
     slot, valid = batch.slot[places], batch.valid[places]
-    times = [call.n_uses // len(slot) for call in calls]
+    times = [math.prod(call.inputs.shape[1:-1]) for call in calls]
 
     def by_use(of_atoms: Array) -> Array:
         return jnp.concatenate([jnp.repeat(of_atoms, n) for n in times])
@@ -207,7 +208,9 @@ def _uses(
     return _Uses(inputs, slopes, by_use(slot), by_use(valid), once)
 
 
-def _second(rows: Float[Array, "m n"], weights: Float[Array, " m"], diagonal: bool = False) -> Array:
+def _second(
+    rows: Float[Array, "m n"], weights: Float[Array, " m"], diagonal: bool = False
+) -> Array:
     """Sum of weight times the outer product of a row with itself, or of the diagonals of those."""
     if diagonal:
         return weights @ rows**2

@@ -22,13 +22,12 @@ from ritz.mlip.batching.plan import (
     first_supervised,
 )
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity
-from ritz.mlip.training.carry import BatchErrors, StepSettings, TrainingCarry
+from ritz.mlip.training.carry import StepSettings, TrainingCarry
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.data import TrainedState, TrainingData
-from ritz.mlip.training.kernel import TrainingKernel
-from ritz.mlip.training.kfac import KFAC
+from ritz.mlip.training.kernel import TrainingKernel, jitted_plan
 from ritz.mlip.training.losses import Loss, MapMembers, map_single
-from ritz.mlip.training.optimisers import Rates, optimizer
+from ritz.mlip.training.optimisers import Rates, curvature_for, optimizer
 from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of
 from ritz.types import Row, Settings, State
@@ -115,11 +114,9 @@ class AbstractTraining(GrowingDriver):
         self._test_plan: Plan = ()
         if self._data.test is not None:
             self._test_capacity, self._test_plan = self._data.whole_plan("test")
-        method, networks = config.optimiser, self.state.parameters
-        if self.is_committee:
-            networks = jax.tree.map(lambda leaf: leaf[0], networks)
-        is_kfac = isinstance(method, KFAC)
-        self._curvature = method.curvature(self.model, networks) if is_kfac else None
+        first = self.state.parameters
+        networks = jax.tree.map(lambda leaf: leaf[0], first) if self.is_committee else first
+        self._curvature = curvature_for(config.optimiser, self.model, networks)
         self.rebuild()
         first = self.state.parameters, supervised, config.run_seed, self._map_members
         self._carry = self._with_plan(self._member.first_carry(*first))
@@ -198,13 +195,9 @@ class AbstractTraining(GrowingDriver):
 
     def _with_plan(self, carry: TrainingCarry) -> TrainingCarry:
         """The carry with the plan of its epoch, for the present capacity."""
-        slots = sum(group.slots for group in self._capacity)
-        zeros = jax.tree.map(jnp.zeros_like, carry.sums)
-        curvature = self._member.no_curvature(carry.params, self._map_members)
-        ids, errors = jnp.full(slots, -1, jnp.int32), jnp.zeros(slots, self.dtype)
-        batch = BatchErrors(zeros, ids, errors, curvature)
+        batch = self._member.no_batch(carry, self._map_members)
         carry = carry._replace(plan=(), last_batch=batch)
-        return _jitted_plan(self._member, self._spread_carry(carry))
+        return jitted_plan(self._member, self._spread_carry(carry))
 
     @property
     def _rates(self) -> Rates:
@@ -353,8 +346,3 @@ class PotentialTraining(AbstractTraining):
     def kernel(self) -> TrainingKernel:
         """The kernel; it changes when batches need more capacity."""
         return self._member
-
-
-@jax.jit
-def _jitted_plan(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
-    return kernel.plan_epoch(carry)

@@ -233,13 +233,21 @@ class TrainingKernel(Kernel):
             overflow=jnp.zeros((), bool),
         )
 
-    def no_curvature(self, networks: PyTree, map_members: MapMembers) -> BatchCurvature | tuple[()]:
-        """The curvature before the first batch; empty for optimisers that go by none."""
-        curvature = self.settings.curvature
-        if curvature is None:
-            return ()
-        zeros = BatchCurvature(curvature.zeros(self.dtype), jnp.zeros((), self.dtype))
-        return map_members(lambda _: zeros, networks)
+    def no_batch(self, carry: TrainingCarry, map_members: MapMembers) -> BatchErrors:
+        """The errors of the last batch before there is one.
+
+        Args:
+            carry: Of which parameters and sums are used.
+            map_members: Applies a function to the network, or to each of them.
+        """
+        s, curvature = self.settings, ()
+        if s.curvature is not None:
+            zeros = BatchCurvature(s.curvature.zeros(self.dtype), jnp.zeros((), self.dtype))
+            curvature = map_members(lambda _: zeros, carry.params)
+        slots = sum(group.slots for group in s.capacity)
+        sums = jax.tree.map(jnp.zeros_like, carry.sums)
+        ids, errors = jnp.full(slots, -1, jnp.int32), jnp.zeros(slots, self.dtype)
+        return BatchErrors(sums, ids, errors, curvature)
 
     def no_validation(self, networks: PyTree, map_members: MapMembers) -> ErrorSums | tuple[()]:
         """Sums over no errors where the validation split is streamed; otherwise nothing."""
@@ -313,3 +321,9 @@ class TrainingKernel(Kernel):
             split=self.validation,
             plan=self.validation_plan,
         )
+
+
+@jax.jit
+def jitted_plan(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
+    """`TrainingKernel.plan_epoch`, compiled once for all drivers with the same settings."""
+    return kernel.plan_epoch(carry)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
 from ritz.checks import check_choice, check_count, check_fraction, check_positive
@@ -28,6 +29,52 @@ _logger = logging.getLogger(__name__)
 @suggests_fields
 @dataclasses.dataclass(frozen=True)
 class KFAC:
+    """Gauss-Newton steps for energies, with a Kronecker-factored curvature.
+
+    Martens and Grosse, arXiv 1503.05671, with the form "reduce" of Eschenhagen et al., arXiv
+    2311.00636, for layers that several atoms share. With J_s the derivative of the energy per atom
+    of a structure s, in units in which the range of energies is 2 (see `normalize_energy`), F =
+    sum_s q_s J_s^T J_s is taken block by block: for a linear layer with inputs a_r and derivatives
+    g_r of the energy per atom by outputs, at the atoms r of its species, as A x G with A = <a a^T>
+    and G = <g g^T>, a the mean of a_r in a structure and g the sum of g_r. This is exact for
+    structures of one atom with all the same a or the same g, and layers with one output have their
+    exact matrix, sum_s q_s J_s^T J_s, whatever the atoms are. Other parameters are in blocks with
+    exact matrices, or with diagonals if they are many, for which each structure costs a backward
+    pass. The log at the start tells the block of each parameter. Averages are in the precision of
+    training, and systems are solved in double.
+
+    The step is lr (F + lambda)^-1 v. v is the gradient of the whole loss, also of forces and
+    stress, divided by the curvature of L_E by energies, in the same units: 2 (1 - alpha) for mean
+    squares; (1 - alpha) / RMSE for their root, so that both give the same step if there are no
+    forces; Huber's loss weights structures as iteratively reweighted least squares do. Forces and
+    stress have no part in F. As F has no couplings between blocks, each of which could correct the
+    same error alone, `lr` is to be about one divided by the number of blocks. An excess of the
+    loss over the least one that comes from batches falls with `lr`: let it fall to the end
+    (`schedule="cosine"`).
+
+    Args:
+        lr: The learning rate.
+        batchsize: Largest number of structures in a batch.
+        diag_shift: lambda above 0, a number or a schedule (step -> number), shared out over A and G
+            by the ratio of their traces.
+        norm_constraint: The largest squared length d^T (F + lambda) d of a direction d before it is
+            multiplied by `lr`, a number, a schedule or None. With 1, the energies per atom of a
+            batch change by at most `lr` times half of their range, in the root mean square.
+        decay: Weight in [0, 1) of older steps in averages of A and G.
+        inverse_period: Number of steps that share inverses.
+        sharing: "reduce", as above; or "expand": A = <a_r a_r^T> over atoms, and G = <n sum_r g_r
+            g_r^T>, n the number of atoms of the species. Layers that are applied to more than one
+            vector of an atom, such as its neighbours, always have it.
+        largest_exact: Largest number of parameters in an exact block; single arrays with more have
+            diagonals.
+        momentum: Fraction of the last step that is taken again, from 0 to below 1.
+        weight_decay: This many times the parameters are added to the gradient of the loss.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+
     lr: float = 0.1
     batchsize: int = 32
     diag_shift: ScalarOrSchedule = 1e-3
@@ -91,7 +138,8 @@ class KFAC:
         def init(params: PyTree) -> KfacState:
             dtype = jnp.result_type(*jax.tree.leaves(params))
             with jax.enable_x64(True):
-                return preconditioner.init(curvature.zeros(dtype), dtype, products)
+                state = preconditioner.init(curvature.zeros(dtype), dtype, products)
+                return state._replace(inverses=_in_parts(state.inverses, dtype))
 
         def update(
             gradient: PyTree, state: KfacState, params: PyTree, *, curvature: BatchCurvature
@@ -99,13 +147,29 @@ class KFAC:
             with jax.enable_x64(True):
                 scale = double(curvature.scale)
                 parts = [scale * double(part) for part in parts_of(gradient, blocks)]
-                found, state, _ = preconditioner.direction(
-                    state, curvature.sums, parts, product=products
+                known = state._replace(inverses=_joined(state.inverses))
+                found, new, _ = preconditioner.direction(
+                    known, curvature.sums, parts, product=products
                 )
-                return cast_like(whole_of(params, blocks, found), params), state
+                inverses = _in_parts(new.inverses, state.weight.dtype)
+                direction = cast_like(whole_of(params, blocks, found), params)
+                return direction, new._replace(inverses=inverses)
 
         return optax.chain(
             optax.add_decayed_weights(self.weight_decay),
             optax.GradientTransformationExtraArgs(init, update),
             optax.sgd(schedule, self.momentum or None),
         )
+
+
+def _in_parts(tree: PyTree, dtype: DTypeLike) -> tuple[PyTree, ...]:
+    """Numbers in double precision as sums of such in another, which a run can carry."""
+    high = jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+    if jnp.dtype(dtype) == jnp.float64:
+        return (high,)
+    return high, jax.tree.map(lambda leaf, part: (leaf - part).astype(dtype), tree, high)
+
+
+def _joined(parts: tuple[PyTree, ...]) -> PyTree:
+    """The numbers whose `_in_parts` are given, in double precision."""
+    return jax.tree.map(lambda *each: sum(map(double, each)), *parts)

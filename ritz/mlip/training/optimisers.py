@@ -5,9 +5,11 @@ import functools
 from typing import ClassVar
 
 import optax
+from jaxtyping import PyTree
 
 from ritz.checks import check_count, check_fraction, check_positive
 from ritz.driver.signatures import suggests_fields
+from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.training.curvature import EnergyCurvature
 from ritz.mlip.training.kfac import KFAC
 
@@ -170,10 +172,21 @@ def as_method(given: object, name: str = "method") -> Method:
         return OptaxMethod(given)
     if not isinstance(given, Method):
         raise TypeError(
-            f"{name} must be Adam, AdamW, SGD or KFAC of ritz.mlip, or a GradientTransformation such as "
-            f"optax.lion(1e-3), but {given!r} was given."
+            f"{name} must be Adam, AdamW, SGD or KFAC of ritz.mlip, or a GradientTransformation "
+            f"such as optax.lion(1e-3), but {given!r} was given."
         )
     return given
+
+
+def curvature_for(method: Method, model: AbstractModel, networks: PyTree) -> EnergyCurvature | None:
+    """The curvature that an optimiser goes by; None if it goes by none.
+
+    Args:
+        method: The optimiser.
+        model: What is trained.
+        networks: The parameters of one network.
+    """
+    return method.curvature(model, networks) if isinstance(method, KFAC) else None
 
 
 def _check(
@@ -241,12 +254,12 @@ def optimizer(
         method: The optimiser.
         rates: How its learning rate changes.
         gradient_clip: The largest norm of a gradient; None for no limit.
-        curvature: For `KFAC`, from its method `curvature`.
+        curvature: From `curvature_for`.
     """
     schedule = rates.of(method.learning_rate)
     if isinstance(method, KFAC):
         if curvature is None:
-            raise TypeError("KFAC needs the curvature of a model, see its method curvature.")
+            raise TypeError("KFAC needs the curvature of a model, from curvature_for.")
         transformation = method.transformation(schedule, curvature)
     else:
         transformation = method.transformation(schedule)
