@@ -27,13 +27,13 @@ FORCE_WEIGHTS = {"energies": 0.0, "energies and forces": 0.3}
 """alpha of each loss."""
 
 RULES: dict[str, dict[str, Any]] = {
-    "energies": {"Adam": Adam(mu=3e-3, batchsize=16), "KFAC": KFAC(lr=0.1, batchsize=32)},
+    "energies": {"Adam": Adam(mu=1e-3, batchsize=16), "KFAC": KFAC(lr=0.1, batchsize=32)},
     "energies and forces": {
         "Adam": Adam(mu=3e-3, batchsize=16),
         "KFAC": KFAC(lr=0.1, batchsize=32),
     },
 }
-"""The optimisers for each loss, with the best of the settings that were tried."""
+"""The optimisers for each loss, with the best of a few settings that were tried in short runs."""
 
 SECONDS = (30, 120)
 """The times at which each optimiser is judged."""
@@ -72,16 +72,16 @@ def one(loss: str, rule: str, seconds: float, method: Any = None) -> dict[str, A
         trained.run(epochs * trained.n_batches, show_progress=False, out=())
         return time.process_time() - began
 
-    trial = driver(1)
-    spent(trial, 1)
-    epochs = 1
-    second = spent(trial, epochs)
-    while second < seconds / 20:  # short runs say little
-        epochs *= 4
-        second = spent(trial, epochs)
-    each = second / epochs
+    def seconds_of_an_epoch() -> float:
+        trial, epochs, found = driver(1), 1, 0.0
+        spent(trial, 1)  # compiles
+        while found < seconds / 20:  # short runs say little
+            epochs *= 4
+            found = spent(trial, epochs)
+        return found / epochs
+
+    each = seconds_of_an_epoch()
     epochs = max(2, round(seconds / each))
-    del trial
     trained = driver(epochs)  # of which the first epoch compiles
     first = spent(trained, 1)
     found = spent(trained, epochs - 1) * epochs / (epochs - 1)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import get_opaque_trace_state
 from jaxtyping import Array, Inexact, PyTree
 
 from ritz.updates.claimed_mode import LogPsi
@@ -235,7 +236,7 @@ def _intercepted(
 
 def _trace() -> Any:
     """The transformation of JAX that is at work."""
-    return jax.core.get_opaque_trace_state(convention="flax")
+    return get_opaque_trace_state(convention="flax")
 
 
 def _call_of_module(

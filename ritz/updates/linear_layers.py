@@ -31,7 +31,7 @@ class MatrixProduct(NamedTuple):
 AsProduct = Callable[[Any, Sequence[Any], Array, Array], MatrixProduct | None]
 """`(module, arguments, kernel, output) -> product`, or None for a call that is none."""
 
-Watcher = Callable[[Array, Array, Array | None, Array], Array]
+Watcher = Callable[[Array, Any, Any, Array], Array]
 """`(inputs, kernel, bias, outputs) -> outputs` of a call of `linear`."""
 
 _watcher: ContextVar[Watcher | None] = ContextVar("_watcher", default=None)
@@ -39,8 +39,8 @@ _watcher: ContextVar[Watcher | None] = ContextVar("_watcher", default=None)
 
 def linear(
     inputs: Inexact[Array, "*uses n_inputs"],
-    kernel: Inexact[Array, "n_inputs n_outputs"],
-    bias: Inexact[Array, " n_outputs"] | None = None,
+    kernel: Inexact[Array | np.ndarray, "n_inputs n_outputs"],
+    bias: Inexact[Array | np.ndarray, " n_outputs"] | None = None,
 ) -> Inexact[Array, "*uses n_outputs"]:
     """A linear layer that update rules see, in models that are no modules of flax.
 
@@ -52,7 +52,7 @@ def linear(
         kernel: What they are multiplied by.
         bias: What is added to the products; None for nothing.
     """
-    outputs = inputs @ kernel if bias is None else inputs @ kernel + bias
+    outputs: Any = inputs @ kernel if bias is None else inputs @ kernel + bias
     watcher = _watcher.get()
     return outputs if watcher is None else watcher(inputs, kernel, bias, outputs)
 

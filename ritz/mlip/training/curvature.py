@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ritz.full_precision import in_full_precision
+from ritz.mlip.arrays import AnyArray
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Normalisation
 from ritz.mlip.training.losses import Loss, Residuals, Scalar
 from ritz.updates.derivatives import linearised
@@ -73,7 +74,7 @@ def curvature_of_energies(
         q, which adds up to one, and kappa; zeros if no energy has a weight, and kappa is zero
         if all errors are.
     """
-    errors, weights = residuals.energy, residuals.energy_weight
+    errors, weights = residuals.energy, jnp.asarray(residuals.energy_weight)
     total = jnp.sum(weights)
     shares = weights / jnp.where(total > 0, total, 1)
     kappa = jnp.where(total > 0, 2.0, 0.0).astype(errors.dtype)
@@ -156,7 +157,7 @@ class EnergyCurvature:
         layers = [block.layer for block in self.blocks if block.layer is not None]
         groups = [block.places for block in self.blocks if block.layer is None]
         found = linearised(energies, networks, (), mode="real", layers=layers, groups=groups)
-        per_atom = normalisation.e_scaling / batch.n_atoms
+        per_atom = jnp.asarray(normalisation.e_scaling / batch.n_atoms)
         _, slopes = found.pull(per_atom)
         factors = iter(zip(found.inputs, slopes, found.calls, strict=True))
         rows = iter(())
@@ -201,7 +202,7 @@ def _uses(
     slot, valid = batch.slot[places], batch.valid[places]
     times = [math.prod(call.inputs.shape[1:-1]) for call in calls]
 
-    def by_use(of_atoms: Array) -> Array:
+    def by_use(of_atoms: AnyArray) -> Array:
         return jnp.concatenate([jnp.repeat(of_atoms, n) for n in times])
 
     once = all(call.inputs.ndim == 2 for call in calls)

@@ -145,7 +145,7 @@ class TrainingKernel(Kernel):
             carry.params, self.normalisation, batch=batch, capacity=s.capacity, weights=shares
         )
         inverse = jnp.where(kappa > 0, 1 / jnp.where(kappa > 0, kappa, 1), 0)
-        return BatchCurvature(sums, self.normalisation.e_scaling**2 * inverse)
+        return BatchCurvature(sums, inverse * self.normalisation.e_scaling**2)
 
     def apply(self, carry: TrainingCarry, update: PyTree) -> TrainingCarry:
         """The optimiser's step; after the last batch the next epoch is planned."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,26 +31,32 @@ _logger = logging.getLogger(__name__)
 class KFAC:
     """Gauss-Newton steps for energies, with a Kronecker-factored curvature.
 
-    Martens and Grosse, arXiv 1503.05671, with the form "reduce" of Eschenhagen et al., arXiv
-    2311.00636, for layers that several atoms share. With J_s the derivative of the energy per atom
-    of a structure s, in units in which the range of energies is 2 (see `normalize_energy`), F =
-    sum_s q_s J_s^T J_s is taken block by block: for a linear layer with inputs a_r and derivatives
-    g_r of the energy per atom by outputs, at the atoms r of its species, as A x G with A = <a a^T>
-    and G = <g g^T>, a the mean of a_r in a structure and g the sum of g_r. This is exact for
-    structures of one atom with all the same a or the same g, and layers with one output have their
-    exact matrix, sum_s q_s J_s^T J_s, whatever the atoms are. Other parameters are in blocks with
-    exact matrices, or with diagonals if they are many, for which each structure costs a backward
-    pass. The log at the start tells the block of each parameter. Averages are in the precision of
-    training, and systems are solved in double.
+    Martens and Grosse, arXiv 1503.05671; for layers that several atoms share, the forms "expand"
+    and "reduce" of Eschenhagen et al., arXiv 2311.00636. With J_s the derivative of the energy per
+    atom of a structure s, in units in which the range of energies is 2 (see `normalize_energy`),
+    F = sum_s q_s J_s^T J_s is taken block by block. For a linear layer J_s = sum_r a_r g_r^T over n
+    atoms r of the layer's species, with its inputs a_r and the derivatives g_r of the energy per
+    atom by its outputs, and the block is A x G:
+
+    - "expand": A = <mean_r a_r a_r^T>, G = <n sum_r g_r g_r^T>, with means over structures. As all
+      atoms add to one energy, the square of the sum is at most n times the sum of squares, and that
+      is what is taken: it has directions in which atoms of a structure differ, and no block is
+      too small, but for the division into factors.
+    - "reduce": A = <a a^T>, G = <g g^T> with a the mean of a_r and g the sum of g_r, which is right
+      if either is the same for all atoms.
+
+    Both are exact for structures of one atom. Layers with one output have their exact matrix
+    anyway. Other parameters are in blocks with exact matrices, or with diagonals if they are many,
+    for which each structure costs a backward pass. The log at the start tells the block of each
+    parameter. Averages are in the precision of training, and systems are solved in double.
 
     The step is lr (F + lambda)^-1 v. v is the gradient of the whole loss, also of forces and
     stress, divided by the curvature of L_E by energies, in the same units: 2 (1 - alpha) for mean
     squares; (1 - alpha) / RMSE for their root, so that both give the same step if there are no
     forces; Huber's loss weights structures as iteratively reweighted least squares do. Forces and
     stress have no part in F. As F has no couplings between blocks, each of which could correct the
-    same error alone, `lr` is to be about one divided by the number of blocks. An excess of the
-    loss over the least one that comes from batches falls with `lr`: let it fall to the end
-    (`schedule="cosine"`).
+    same error alone, `lr` is to be about one divided by the number of blocks or less, and should
+    fall to the end (`schedule="cosine"`), as the noise of batches does with it.
 
     Args:
         lr: The learning rate.
@@ -58,13 +64,13 @@ class KFAC:
         diag_shift: lambda above 0, a number or a schedule (step -> number), shared out over A and G
             by the ratio of their traces.
         norm_constraint: The largest squared length d^T (F + lambda) d of a direction d before it is
-            multiplied by `lr`, a number, a schedule or None. With 1, the energies per atom of a
-            batch change by at most `lr` times half of their range, in the root mean square.
+            multiplied by `lr`, a number, a schedule or None. With 1, mean squares of the changes
+            of energies per atom that blocks make add up to at most the square of `lr` times half of
+            the range of energies.
         decay: Weight in [0, 1) of older steps in averages of A and G.
         inverse_period: Number of steps that share inverses.
-        sharing: "reduce", as above; or "expand": A = <a_r a_r^T> over atoms, and G = <n sum_r g_r
-            g_r^T>, n the number of atoms of the species. Layers that are applied to more than one
-            vector of an atom, such as its neighbours, always have it.
+        sharing: "expand" or "reduce". Layers that are applied to more than one vector of an atom,
+            such as its neighbours, always have the former.
         largest_exact: Largest number of parameters in an exact block; single arrays with more have
             diagonals.
         momentum: Fraction of the last step that is taken again, from 0 to below 1.
@@ -81,7 +87,7 @@ class KFAC:
     norm_constraint: ScalarOrSchedule | None = 1.0
     decay: float = 0.95
     inverse_period: int = 1
-    sharing: str = "reduce"
+    sharing: str = "expand"
     largest_exact: int = 1000
     momentum: float = 0.0
     weight_decay: float = 0.0
@@ -142,15 +148,14 @@ class KFAC:
                 return state._replace(inverses=_in_parts(state.inverses, dtype))
 
         def update(
-            gradient: PyTree, state: KfacState, params: PyTree, *, curvature: BatchCurvature
+            updates: PyTree, state: Any, params: PyTree | None = None, **more: Any
         ) -> tuple[PyTree, KfacState]:
+            batch: BatchCurvature = more["curvature"]
             with jax.enable_x64(True):
-                scale = double(curvature.scale)
-                parts = [scale * double(part) for part in parts_of(gradient, blocks)]
+                scale = double(batch.scale)
+                parts = [scale * double(part) for part in parts_of(updates, blocks)]
                 known = state._replace(inverses=_joined(state.inverses))
-                found, new, _ = preconditioner.direction(
-                    known, curvature.sums, parts, product=products
-                )
+                found, new, _ = preconditioner.direction(known, batch.sums, parts, product=products)
                 inverses = _in_parts(new.inverses, state.weight.dtype)
                 direction = cast_like(whole_of(params, blocks, found), params)
                 return direction, new._replace(inverses=inverses)

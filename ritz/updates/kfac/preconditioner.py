@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PyTree
 
 from ritz.checks import check_count, check_fraction
@@ -57,7 +57,7 @@ class Preconditioner:
             raise ValueError("decay must be below 1, but 1 was given.")
         check_count("inverse_period", self.inverse_period, 1)
 
-    def init(self, zeros: PyTree, dtype: object, product: Product = tuple) -> KfacState:
+    def init(self, zeros: PyTree, dtype: DTypeLike, product: Product = tuple) -> KfacState:
         """The state before the first step.
 
         Args:

@@ -81,7 +81,7 @@ def test_kfac(tmp_path, capsys, caplog):
     assert main([*command, *settings, "train.iterations=2"]) == 0
     assert "KFAC has 4 Kronecker blocks of 130 parameters" in caplog.text
     told = yaml.safe_load((folder / "config.yaml").read_text())["train"]["method"]
-    assert told["class_path"] == "ritz.mlip.KFAC" and told["init_args"]["lr"] == 0.05
+    assert told["class_path"] == "KFAC" and told["init_args"]["lr"] == 0.05
     assert main([*command, *settings, "train.iterations=3"]) == 0
     with (folder / "errors.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == list("012")

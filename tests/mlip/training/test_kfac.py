@@ -121,19 +121,28 @@ def random_parameters(made):
 
 
 def test_last_layers_have_the_exact_matrix_and_others_means_and_sums_over_atoms():
-    made = driver(some_structures(), method=KFAC(batchsize=7))
+    made = driver(some_structures(), method=KFAC(batchsize=7, sharing="reduce"))
     random_parameters(made)
     jacobian, _, q, batch, sums = found = dense(made)
+    made = driver(some_structures(), method=KFAC(batchsize=7, sharing="expand"))
+    random_parameters(made)
+    bounds_above = iter(products(dense(made).sums))
     blocks, places_of = columns(made)
     kinds = {"O": 1, "Ti": 0}
     bounds = np.cumsum([0, *made.kernel.settings.capacity[0].atoms])
     for block, factors, product, own in zip(blocks, sums, products(sums), places_of, strict=True):
         a, g = product
+        above = next(bounds_above)
         symbol, layer, _ = block.parameters[0].split("/")
         assert block.layer is not None and block.layer.kind == "linear"
         if layer == "1":
-            np.testing.assert_allclose(np.kron(a, g), found.matrix[np.ix_(own, own)], atol=1e-12)
+            for factors_ in (product, above):
+                matrix = found.matrix[np.ix_(own, own)]
+                np.testing.assert_allclose(np.kron(*factors_), matrix, atol=1e-12)
             continue
+        for small, large in zip(product, above, strict=True):
+            values = np.linalg.eigvalsh(large - small)
+            assert values.min() > -1e-12 and values.max() > 1e-3
         places = slice(bounds[kinds[symbol]], bounds[kinds[symbol] + 1])
         slot, valid = batch.slot[places], np.asarray(batch.valid[places])
         features = np.concatenate([batch.inputs[places], np.ones((len(slot), 1))], axis=1)
