@@ -26,7 +26,7 @@ NAMES = (
     "potential_accuracy",
 )
 
-LONG = ("molecule_accuracy", "update_rules")
+LONG = ("molecule_accuracy", "update_rules", "update_rules_potentials")
 """Benchmarks of `benchmarks.accuracy` whose results are on the page too."""
 
 NEED_DATA = ("potentials", "potential_memory", "potential_accuracy")

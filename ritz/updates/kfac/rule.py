@@ -29,11 +29,12 @@ class KFAC(AbstractUpdateRule):
     """The natural gradient, with a curvature that is block-diagonal and Kronecker-factored.
 
     Martens and Grosse, arXiv 1503.05671. For a linear layer of flax (Dense, DenseGeneral, Einsum,
-    attention's projections, Conv; NetKet's DenseSymm and DenseEquivariant), F is taken as A x G:
-    with inputs a_r and derivatives g_r of log psi by outputs, at R uses r (calls, electrons,
-    sites), A = <sum_r a_r a_r^T> / R and G = <sum_r g_r g_r^T>. Other parameters are in blocks
-    with exact matrices, or with diagonals if they are many; `blocks` tells which. The direction is
-    (F + lambda)^-1 O^+ e, see `SR`, which it equals if all parameters are in one exact block.
+    attention's projections, Conv; NetKet's DenseSymm and DenseEquivariant), and for calls of
+    `ritz.updates.linear`, F is taken as A x G: with inputs a_r and derivatives g_r of log psi by
+    outputs, at R uses r (calls, electrons, sites), A = <sum_r a_r a_r^T> / R and
+    G = <sum_r g_r g_r^T>. Other parameters are in blocks with exact matrices, or with diagonals if
+    they are many; `blocks` tells which. The direction is (F + lambda)^-1 O^+ e, see `SR`, which it
+    equals if all parameters are in one exact block.
 
     FermiNet and its followers have gradients of half and curvatures of twice the size: their
     damping is to be divided by two, and their learning rate by four.

@@ -1,7 +1,6 @@
-"""KFAC in training, against dense Gauss-Newton matrices and least squares."""
+"""KFAC in training: steps against least squares, bits, committees, forces, errors."""
 
 import logging
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ from jax.flatten_util import ravel_pytree
 
 from ritz.mlip import (
     KFAC,
-    ANNPotential,
     CommitteeConfig,
     CommitteePotential,
     GraphPotential,
@@ -19,11 +17,7 @@ from ritz.mlip import (
     Structure,
     TrainingConfig,
 )
-from ritz.mlip.models.abstract_model import Batch
-from ritz.mlip.training.curvature import Sums, blocks_of_model, curvature_of_energies, products
-from ritz.mlip.training.losses import Loss, Residuals
 from ritz.testing import check_driver
-from ritz.updates.kfac import parts_of
 from tests.mlip.models.test_graph import Springs
 from tests.mlip.systems import (
     ARCH,
@@ -32,173 +26,14 @@ from tests.mlip.systems import (
     descriptor,
     leaves,
     potential,
-    random_structure,
     tio2,
 )
-
-NEWTON = {"diag_shift": 1e-12, "norm_constraint": None, "decay": 0.0}
-"""Nothing but the curvature of the step."""
-
-
-def some_structures():
-    """Of several sizes and compositions, in pairs; the first ones are without titanium."""
-    found = []
-    both = ("Ti", "O")
-    kinds = [(("O",), 3), (("O",), 5), (both, 4), (("O",), 1), (both, 9), (("Ti",), 2), (both, 6)]
-    for seed, (species, n) in enumerate(kinds):
-        s = random_structure(seed, species, n)
-        weight = 2.0 if n == 4 else 1.0
-        energy = 0.1 * np.random.default_rng(seed).normal() * n
-        found.append(Structure(s.positions, s.species, energy, cell=s.cell, weight=weight))
-    return found
-
-
-def driver(structures=None, arch=ARCH, kind=descriptor, **settings):
-    usual = {"force_weight": 0.0, "testpercent": 0, "atomic_energies": {}}
-    if structures is None:
-        return potential().driver(dataset=dataset(), config=config(**{**usual, **settings}))
-    return ANNPotential(arch, kind()).driver(structures, config(**{**usual, **settings}))
-
-
-class Dense(NamedTuple):
-    """What is known of the next batch."""
-
-    jacobian: np.ndarray
-    """Of energies per atom, in units of half of their range."""
-    residuals: np.ndarray
-    q: np.ndarray
-    """Weights, which add up to one."""
-    batch: Batch
-    sums: Sums
-
-    @property
-    def matrix(self):
-        return self.jacobian.T @ (self.q[:, None] * self.jacobian)
-
-
-@jax.jit
-def _dense(kernel, carry):
-    _, [batch] = kernel.sample(carry)
-    batch = batch._replace(tables=None)
-    vector, restore = ravel_pytree(carry.params)
-    model, scales, [size] = kernel.settings.model, kernel.normalisation, kernel.settings.capacity
-
-    def residuals(vector):
-        energy = model.predict(restore(vector), scales, batch, size).energy
-        return (energy - batch.labels.energy) / batch.n_atoms * scales.e_scaling
-
-    q = batch.labels.weight / jnp.sum(batch.labels.weight)
-    sums = kernel.settings.curvature.sums(carry.params, scales, [batch], [size], q)
-    return Dense(jax.jacrev(residuals)(vector), residuals(vector), q, batch, sums)
-
-
-def dense(made):
-    with made._precision():
-        found = _dense(made.kernel, made.carry)
-    return Dense(*(np.asarray(part) for part in found[:3]), *found[3:])
-
-
-def columns(made):
-    """For each block the columns of its parameters, in the order of its matrix."""
-    ends = np.cumsum([leaf.size for leaf in jax.tree.leaves(made.carry.params)])
-    numbers = jax.tree.map(lambda leaf: np.arange(leaf.size).reshape(leaf.shape), made.carry.params)
-    leaves, structure = jax.tree.flatten(numbers)
-    begins = [0, *ends[:-1]]
-    numbers = [leaf + begin for leaf, begin in zip(leaves, begins, strict=True)]
-    blocks = made.kernel.settings.curvature.blocks
-    parts = parts_of(jax.tree.unflatten(structure, numbers), blocks)
-    return blocks, [np.asarray(part).ravel() for part in parts]
-
-
-def random_parameters(made):
-    """Biases begin at zero; others are as good."""
-    random = np.random.default_rng(1)
-    with made._precision():
-        made.state.parameters = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf + 0.3 * random.normal(size=leaf.shape)),
-            made.state.parameters,
-        )
-
-
-def test_last_layers_have_the_exact_matrix_and_others_means_and_sums_over_atoms():
-    made = driver(some_structures(), method=KFAC(batchsize=7, sharing="reduce"))
-    random_parameters(made)
-    jacobian, _, q, batch, sums = found = dense(made)
-    made = driver(some_structures(), method=KFAC(batchsize=7, sharing="expand"))
-    random_parameters(made)
-    bounds_above = iter(products(dense(made).sums))
-    blocks, places_of = columns(made)
-    kinds = {"O": 1, "Ti": 0}
-    bounds = np.cumsum([0, *made.kernel.settings.capacity[0].atoms])
-    for block, factors, product, own in zip(blocks, sums, products(sums), places_of, strict=True):
-        a, g = product
-        above = next(bounds_above)
-        symbol, layer, _ = block.parameters[0].split("/")
-        assert block.layer is not None and block.layer.kind == "linear"
-        if layer == "1":
-            for factors_ in (product, above):
-                matrix = found.matrix[np.ix_(own, own)]
-                np.testing.assert_allclose(np.kron(*factors_), matrix, atol=1e-12)
-            continue
-        for small, large in zip(product, above, strict=True):
-            values = np.linalg.eigvalsh(large - small)
-            assert values.min() > -1e-12 and values.max() > 1e-3
-        places = slice(bounds[kinds[symbol]], bounds[kinds[symbol] + 1])
-        slot, valid = batch.slot[places], np.asarray(batch.valid[places])
-        features = np.concatenate([batch.inputs[places], np.ones((len(slot), 1))], axis=1)
-        is_in = (np.asarray(slot) == np.arange(len(q))[:, None]) & valid
-        there = is_in.any(axis=1)
-        assert there.sum() == (6 if symbol == "O" else 4)
-        means = (is_in @ features)[there] / is_in.sum(axis=1)[there, None]
-        assert factors.weight == pytest.approx(q[there].sum())
-        wanted = np.einsum("s,sa,sb->ab", q[there], means, means) / q[there].sum()
-        np.testing.assert_allclose(a, wanted, atol=1e-12)
-        # The row of biases of the Jacobian is the sum of slopes.
-        slopes = jacobian[:, own.reshape(len(a), -1)[-1]]
-        np.testing.assert_allclose(g, slopes.T @ (q[:, None] * slopes), atol=1e-12)
-
-
-@pytest.mark.parametrize("sharing", ["reduce", "expand"])
-def test_every_block_is_exact_for_a_structure_of_one_atom(sharing):
-    atom = [s for s in some_structures() if len(s) == 1]
-    made = driver(atom, method=KFAC(batchsize=4, sharing=sharing), E_shift=0.0, E_scaling=3.0)
-    random_parameters(made)
-    found = dense(made)
-    exact, sums = found.matrix, found.sums
-    blocks, places_of = columns(made)
-    for (a, g), own in zip(products(sums), places_of, strict=True):
-        np.testing.assert_allclose(np.kron(a, g), exact[np.ix_(own, own)], atol=1e-12)
-    assert np.linalg.norm(exact) > 0.1
-    for factors, block in zip(sums, blocks, strict=True):
-        if block.parameters[0].startswith("Ti"):  # of which there is none
-            assert not any(np.any(leaf) for leaf in factors)
-
-
-def cosine(matrix, a, b):
-    return a @ matrix @ b / np.sqrt((a @ matrix @ a) * (b @ matrix @ b))
-
-
-@pytest.mark.parametrize("sharing", ["reduce", "expand"])
-def test_directions_are_closer_to_gauss_newton_than_the_gradient_is(sharing):
-    rule = {**NEWTON, "diag_shift": 1e-3}
-    made = driver(method=KFAC(lr=1.0, batchsize=24, sharing=sharing, **rule))
-    found = dense(made)
-    jacobian, residuals, q = found[:3]
-    matrix = found.matrix
-    gradient = jacobian.T @ (q * residuals)
-    exact = np.linalg.solve(matrix + 1e-3 * np.eye(len(matrix)), gradient)
-    before = ravel_pytree(made.state.parameters)[0]
-    made.run(1, show_progress=False)
-    found = np.asarray(before - ravel_pytree(made.state.parameters)[0])
-    assert cosine(matrix, found, exact) > cosine(matrix, gradient, exact) + 0.05
-    assert cosine(np.eye(len(found)), found, gradient) > 0  # downhill
-
-
-def one_species():
-    return [
-        Structure(s.positions, s.species, np.random.default_rng(n).normal() * len(s), cell=s.cell)
-        for n, s in enumerate(random_structure(n, ("O",), 3 + n % 3) for n in range(24))
-    ]
+from tests.mlip.training.gauss_newton import (
+    NEWTON,
+    dense,
+    driver,
+    one_species,
+)
 
 
 @pytest.mark.parametrize("loss", ["rmse", "mse"])
@@ -225,26 +60,6 @@ def test_shifts_are_in_units_of_the_energies_range():
         finals.append(ravel_pytree(made.parameters)[0])
     for other in finals[1:]:
         np.testing.assert_allclose(other, finals[0], rtol=1e-6, atol=1e-9)
-
-
-def test_weights_of_the_curvature_are_those_of_the_loss():
-    """For energies that are the parameters themselves, against second derivatives."""
-    errors = jnp.array([0.3, -0.002, 0.001, 0.0])
-    weights = np.array([1.0, 2.0, 1.0, 0.0])
-    parts = {}
-    for kind in ("rmse", "mse", "huber"):
-        loss = Loss(kind, huber_delta=0.01)
-        q, kappa = curvature_of_energies(loss, Residuals(errors, weights), jnp.asarray(0.25))
-        assert jnp.sum(q) == pytest.approx(1.0)
-        parts[kind] = q * kappa
-        slope = jax.grad(lambda e, loss=loss: loss(Residuals(e, weights), 0.25, 0.0))(errors)
-        # Of quadratic functions with the minimum at 0 the slope is curvature times distance.
-        np.testing.assert_allclose(parts[kind] * errors, slope, rtol=1e-5)
-    np.testing.assert_allclose(parts["mse"], 0.75 * 2 * weights / 4, rtol=1e-6)
-    q, kappa = curvature_of_energies(Loss("rmse"), Residuals(0 * errors, weights), jnp.asarray(0.0))
-    assert kappa == 0 and np.all(np.isfinite(q))
-    q, kappa = curvature_of_energies(Loss("mse"), Residuals(errors, 0 * weights), jnp.asarray(0.0))
-    assert kappa == 0 and not np.any(q)
 
 
 USUAL = {"lr": 0.1, "batchsize": 6, "inverse_period": 2, "momentum": 0.5, "weight_decay": 1e-6}
@@ -286,6 +101,7 @@ def test_members_of_a_committee_have_curvatures_of_their_own():
     assert not np.allclose(first[1], second[1])
 
 
+@pytest.mark.slow
 def test_forces_are_trained_too():
     settings = {"force_weight": 0.5, "method": KFAC(lr=0.1, batchsize=12), "testpercent": 25}
     made = potential().driver(dataset=dataset(), config=config(**settings))
@@ -311,29 +127,6 @@ def test_a_parameter_that_is_in_no_layer_has_an_exact_block(caplog):
     assert made.parameters["k"] == pytest.approx(best, rel=1e-6)
 
 
-def test_message_passing_networks(caplog):
-    made = GraphPotential(PaiNN(4.0, 4, 1, 2), ["Ti", "O"], dtype="float64")
-    with caplog.at_level(logging.INFO):
-        trained = made.driver(tio2(6), config(
-            force_weight=0.0, testpercent=0, method=KFAC(batchsize=6, largest_exact=40)
-        ))  # fmt: skip
-    assert "Kronecker (Dense)        5^2 x 12^2       params/message_0_out/kernel" in caplog.text
-    found, kinds = dense(trained), set()
-    blocks, places_of = columns(trained)
-    for block, product, own in zip(blocks, products(found.sums), places_of, strict=True):
-        wanted = found.matrix[np.ix_(own, own)]
-        if block.layer is None:
-            kinds.add(block.kind)
-            wanted = np.diag(wanted) if block.kind == "diagonal" else wanted
-            np.testing.assert_allclose(product[0], wanted, atol=1e-12)
-        elif block.layer.n_outputs == 1:
-            np.testing.assert_allclose(np.kron(*product), wanted, atol=1e-12)
-        elif block.layer.bias is None:  # of vectors: an upper bound, as they add up at the most
-            gap = np.kron(*product) - wanted
-            assert np.trace(gap) > 0
-    assert kinds == {"exact", "diagonal"}
-
-
 @pytest.mark.slow
 def test_message_passing_networks_are_trained_with_forces():
     made = GraphPotential(PaiNN(4.0, 6, 1, 3), ["Ti", "O"], dtype="float64")
@@ -348,13 +141,6 @@ def test_message_passing_networks_are_trained_with_forces():
 def test_conformance():
     settings = config(iterations=2, method=KFAC(**USUAL))
     check_driver(lambda: potential().driver(dataset=dataset(), config=settings), steps=4)
-
-
-def test_blocks_of_a_model():
-    made = potential()
-    with jax.enable_x64(True):
-        blocks = blocks_of_model(made.model, made.first_parameters(0), 1000)
-    assert blocks.summary == "4 Kronecker blocks of 194 parameters"
 
 
 @pytest.mark.parametrize(
