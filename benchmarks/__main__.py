@@ -32,6 +32,7 @@ NAMES = (
 LONG = (
     "molecule_accuracy",
     "update_rules",
+    "update_rules_potentials",
     "molecule_geometries",
     "molecule_smoke",
     "molecule_gpu",

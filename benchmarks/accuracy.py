@@ -13,7 +13,12 @@ from typing import Any
 import netket as nk
 import optax
 
-from benchmarks import molecule_accuracy, potential_accuracy, update_rules
+from benchmarks import (
+    molecule_accuracy,
+    potential_accuracy,
+    update_rules,
+    update_rules_potentials,
+)
 from benchmarks.data import has_data
 from benchmarks.report import Table, report
 from ritz.lattice import VMC
@@ -116,6 +121,7 @@ def main() -> None:
     report(update_rules.measure())
     if has_data():
         report(potential_accuracy.measure())
+        report(update_rules_potentials.measure())
     else:
         print("Potentials are left out: set RITZ_DATA, see benchmarks/data.py.")
 

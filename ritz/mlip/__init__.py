@@ -40,6 +40,7 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.training.callbacks import EpochCallback as EpochCallback
     from ritz.mlip.training.config import TrainingConfig as TrainingConfig
     from ritz.mlip.training.driver import PotentialTraining as PotentialTraining
+    from ritz.mlip.training.kfac import KFAC as KFAC
     from ritz.mlip.training.optimisers import SGD as SGD
     from ritz.mlip.training.optimisers import Adam as Adam
     from ritz.mlip.training.optimisers import AdamW as AdamW

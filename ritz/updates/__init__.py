@@ -4,6 +4,7 @@ from ritz.updates.base import AbstractUpdateRule as AbstractUpdateRule
 from ritz.updates.gradient import Gradient as Gradient
 from ritz.updates.kfac import KFAC as KFAC
 from ritz.updates.linear_layers import MatrixProduct as MatrixProduct
+from ritz.updates.linear_layers import linear as linear
 from ritz.updates.linear_layers import register_layer as register_layer
 from ritz.updates.march import MARCH as MARCH
 from ritz.updates.minsr import MinSR as MinSR

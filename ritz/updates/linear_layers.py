@@ -4,7 +4,9 @@ Whatever a layer is called, its output at a use r is y_r = a_r^T W + b: r counts
 sites or positions of a convolution, and a_r are inputs, or patches of them.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +30,42 @@ class MatrixProduct(NamedTuple):
 
 AsProduct = Callable[[Any, Sequence[Any], Array, Array], MatrixProduct | None]
 """`(module, arguments, kernel, output) -> product`, or None for a call that is none."""
+
+Watcher = Callable[[Array, Any, Any, Array], Array]
+"""`(inputs, kernel, bias, outputs) -> outputs` of a call of `linear`."""
+
+_watcher: ContextVar[Watcher | None] = ContextVar("_watcher", default=None)
+
+
+def linear(
+    inputs: Inexact[Array, "*uses n_inputs"],
+    kernel: Inexact[Array | np.ndarray, "n_inputs n_outputs"],
+    bias: Inexact[Array | np.ndarray, " n_outputs"] | None = None,
+) -> Inexact[Array, "*uses n_outputs"]:
+    """A linear layer that update rules see, in models that are no modules of flax.
+
+    They see it where `kernel` and `bias` are themselves among the leaves of the parameters, and
+    are used nowhere else.
+
+    Args:
+        inputs: The inputs.
+        kernel: What they are multiplied by.
+        bias: What is added to the products; None for nothing.
+    """
+    outputs: Any = inputs @ kernel if bias is None else inputs @ kernel + bias
+    watcher = _watcher.get()
+    return outputs if watcher is None else watcher(inputs, kernel, bias, outputs)
+
+
+@contextlib.contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Within it, `watcher` sees the calls of `linear`, and may change what they return."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
 
 _REGISTERED: dict[type, AsProduct] = {}
 

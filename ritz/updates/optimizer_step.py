@@ -48,6 +48,7 @@ def optimizer_step(
     optimizer_state: PyTree,
     update: PyTree,
     rate_scale: Float[Array, ""],
+    **more: object,
 ) -> tuple[PyTree, PyTree]:
     """Parameters and state of the optimiser after its step.
 
@@ -57,10 +58,11 @@ def optimizer_step(
         optimizer_state: Its state.
         update: The gradient, or what an update rule puts in its place; as `params`.
         rate_scale: Multiplies the step, see `AbstractDriver.rate_scale`.
+        **more: What the optimiser takes besides, as `optax.GradientTransformationExtraArgs` do.
 
     Returns:
         The new parameters, with the types that they had, and the new state.
     """
-    steps, optimizer_state = optimizer.update(update, optimizer_state, params)
+    steps, optimizer_state = optimizer.update(update, optimizer_state, params, **more)
     params = jax.tree.map(lambda p, s: (p + rate_scale * s).astype(p.dtype), params, steps)
     return params, optimizer_state

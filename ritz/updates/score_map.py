@@ -19,7 +19,7 @@ from ritz.updates.chunks import mapped
 from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.derivatives import LayerDerivatives, other_places, sample_derivatives
 from ritz.updates.gram import gram, materialised
-from ritz.updates.layers import Layer, linear_layers
+from ritz.updates.layers import Layer, linear_layers, of_sample
 from ritz.updates.realify import realify
 from ritz.updates.scores import centred_rows
 
@@ -195,7 +195,7 @@ def factored_layers(
     """
     is_complex = [jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)]
     sample = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), samples)
-    found = linear_layers(log_psi, params, sample, worthwhile)
+    found = linear_layers(of_sample(log_psi), params, sample, worthwhile=worthwhile)
     right = mode == "holomorphic"
     return tuple(one for one in found if all(is_complex[k] == right for k in one.leaves))
 

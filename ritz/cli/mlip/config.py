@@ -9,7 +9,7 @@ import optax
 
 from ritz.cli.settings.descriptions import descriptions, docstring
 from ritz.cli.settings.parts import Part
-from ritz.mlip import SGD, AbstractMLIP, Adam, AdamW, OptaxMethod, TrainingConfig
+from ritz.mlip import KFAC, SGD, AbstractMLIP, Adam, AdamW, OptaxMethod, TrainingConfig
 from ritz.mlip.data.labelling import LABEL_SETTINGS, Labelling
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK
@@ -36,13 +36,13 @@ EXAMPLES = {
 CONTRACTS = {
     "potential": Contract("a potential of ritz.mlip", (AbstractMLIP,)),
     "method": Contract(
-        "Adam, AdamW or SGD, or an optimiser of optax",
-        (Adam, AdamW, SGD, OptaxMethod, optax.GradientTransformation),
+        "Adam, AdamW, SGD or KFAC, or an optimiser of optax",
+        (Adam, AdamW, SGD, KFAC, OptaxMethod, optax.GradientTransformation),
         ("optax",),
         "optax.GradientTransformation",
-        "give Adam, AdamW or SGD; the name of an optimiser of optax, such as lion; OptaxMethod, "
-        "which takes a batchsize besides; or the class path of a function of your own that says "
-        "`-> optax.GradientTransformation`",
+        "give Adam, AdamW, SGD or KFAC; the name of an optimiser of optax, such as lion; "
+        "OptaxMethod, which takes a batchsize besides; or the class path of a function of your own "
+        "that says `-> optax.GradientTransformation`",
     ),
     "callbacks": CALLBACK,
 }

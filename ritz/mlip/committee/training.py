@@ -17,8 +17,9 @@ from ritz.driver.callback import AbstractCallback
 from ritz.driver.signatures import suggests_fields
 from ritz.mlip.arrays import Tree
 from ritz.mlip.models.abstract_model import Batch
+from ritz.mlip.training.carry import BatchErrors, TrainingCarry
 from ritz.mlip.training.driver import AbstractTraining
-from ritz.mlip.training.kernel import BatchErrors, TrainingCarry, TrainingKernel
+from ritz.mlip.training.kernel import TrainingKernel
 from ritz.mlip.training.losses import ErrorSums, Scalar, map_in_turn
 from ritz.types import Row
 
@@ -71,8 +72,8 @@ class CommitteeConfig:
 class CommitteeKernel(Kernel):
     """Trains several networks on the same batches; of each, the first axis is the member.
 
-    In the carry, `params`, `optimizer_state`, `sums` and the sums of `last_batch` are those of all
-    members; what is drawn is common to them, so that data are gathered once.
+    In the carry, `params`, `optimizer_state`, `sums`, and sums and curvature of `last_batch` are
+    those of all members; what is drawn is common to them, so that data are gathered once.
     """
 
     member: TrainingKernel
@@ -110,7 +111,10 @@ class CommitteeKernel(Kernel):
         validation = self.member.validate(carry, self._map)
         each_batch, proposal = self._map(propose_member, (carry.params, carry.sums, validation))
         last_batch = BatchErrors(
-            each_batch.sums, each_batch.ids[0], jnp.mean(each_batch.errors, axis=0)
+            each_batch.sums,
+            each_batch.ids[0],
+            jnp.mean(each_batch.errors, axis=0),
+            each_batch.curvature,
         )
         common = {name: proposal.metrics.pop(name)[0] for name in ("epoch", "epoch_ends")}
         each = {"loss": proposal.loss, **proposal.metrics}
@@ -122,8 +126,13 @@ class CommitteeKernel(Kernel):
 
     def apply(self, carry: TrainingCarry, update: PyTree) -> TrainingCarry:
         """The optimiser's step of all members."""
-        params, state = jax.vmap(self.member.optimizer_step, in_axes=(0, 0, 0, None))(
-            carry.params, carry.optimizer_state, update, carry.rate_scale
+        assert isinstance(carry.last_batch, BatchErrors)
+        params, state = jax.vmap(self.member.optimizer_step, in_axes=(0, 0, 0, 0, None))(
+            carry.params,
+            carry.optimizer_state,
+            update,
+            carry.last_batch.curvature,
+            carry.rate_scale,
         )
         return self.member.count_batch(carry._replace(params=params, optimizer_state=state))
 
@@ -252,6 +261,6 @@ class CommitteeTraining(AbstractTraining):
         spread = {name: self._spread(value, name in by_member) for name, value in fields.items()}
         batch = carry.last_batch
         if isinstance(batch, BatchErrors):
-            sums = self._spread(batch.sums, True)
-            spread["last_batch"] = self._spread(batch, False)._replace(sums=sums)
+            own = {name: self._spread(getattr(batch, name), True) for name in ("sums", "curvature")}
+            spread["last_batch"] = self._spread(batch, False)._replace(**own)
         return TrainingCarry(**spread)

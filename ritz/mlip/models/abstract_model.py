@@ -193,6 +193,21 @@ class AbstractModel(abc.ABC):
     def init(self, key: Key[Array, ""]) -> PyTree:
         """Random parameters, a pytree of arrays, that training begins with."""
 
+    # For optimisers that go by linear layers.
+
+    @abc.abstractmethod
+    def example(self) -> tuple[PyTree, tuple[int, ...]]:
+        """Inputs of a few atoms, to trace `predict` with, and the number of each species."""
+
+    def places_of(self, parameter: str, atoms: Sequence[int]) -> slice:
+        """The atoms of a batch that a linear layer is applied to, one by one or with more axes.
+
+        Args:
+            parameter: The name of one of the layer's parameters, as path/in/the/tree.
+            atoms: How many places of the batch each species has.
+        """
+        return slice(0, sum(atoms))
+
     # On the host.
 
     def features(

@@ -24,6 +24,7 @@ from ritz.mlip.models.abstract_model import (
     Widths,
 )
 from ritz.potentials import AtomicGraph
+from ritz.updates import linear
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda x: x,
@@ -113,8 +114,8 @@ def evaluate_network(
     """The output of a network."""
     x = features
     for layer, (_, activation) in zip(layers[:-1], hidden, strict=True):
-        x = ACTIVATIONS[activation](x @ layer["weights"] + layer["bias"])
-    return (x @ layers[-1]["weights"] + layers[-1]["bias"])[..., 0]
+        x = ACTIVATIONS[activation](linear(x, layer["weights"], layer["bias"]))
+    return linear(x, layers[-1]["weights"], layers[-1]["bias"])[..., 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +188,16 @@ class AtomicModel(AbstractModel):
     @override
     def tables(self, chunk: Chunk, widths: Widths, dtype: str, with_stress: bool) -> PyTree:
         return self.descriptor.tables(chunk, widths, dtype, with_stress)
+
+    @override
+    def example(self) -> tuple[np.ndarray, tuple[int, ...]]:
+        return np.zeros((len(self.arch), self.n_features)), (1,) * len(self.arch)
+
+    @override
+    def places_of(self, parameter: str, atoms: Sequence[int]) -> slice:
+        bounds = np.cumsum([0, *atoms]).tolist()
+        kind = self.species.index(parameter.partition("/")[0])
+        return slice(bounds[kind], bounds[kind + 1])
 
     def predict(
         self,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import atomic_numbers
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from typing_extensions import override
 
 from ritz.mlip.arrays import AnyArray
 from ritz.mlip.descriptors.chunk import Chunk, columns_of, indices
@@ -71,7 +72,12 @@ class GraphModel(AbstractModel):
 
     def init(self, key: Key[Array, ""]) -> PyTree:
         """First parameters of the module."""
-        return self.module.init(key, self._structure(_tiny(), jnp.ones(2, bool), (2,)))
+        graph, atoms = self.example()
+        return self.module.init(key, self._structure(graph, jnp.ones(2, bool), atoms))
+
+    @override
+    def example(self) -> tuple[Graph, tuple[int, ...]]:
+        return _tiny(), (2,)
 
     def widths(self, chunk: Chunk, with_forces: bool) -> Widths:
         """The length of rows of neighbours."""

@@ -13,6 +13,7 @@ from ritz.mlip.arrays import check_device
 from ritz.mlip.batching.memory import DataSettings
 from ritz.mlip.training import config_fields as allow
 from ritz.mlip.training.config_fields import check_fields, fields_where, setting
+from ritz.mlip.training.kfac import KFAC
 from ritz.mlip.training.losses import KINDS, WEIGHT_SCHEDULES
 from ritz.mlip.training.optimisers import SCHEDULES, Adam, Method, Rates, as_method
 from ritz.types import Settings
@@ -29,7 +30,7 @@ class TrainingConfig:
     Args:
         iterations: How many epochs are trained. With `train(resume_from=...)`, how many more than
             the saved run has completed; `ritz mlip train` counts them from its beginning.
-        method: `Adam`, `AdamW` or `SGD`, with learning rate and batch size; or any
+        method: `Adam`, `AdamW`, `SGD` or `KFAC`, with learning rate and batch size; or any
             `optax.GradientTransformation`, with 32 structures in a batch, see `OptaxMethod`.
         testpercent: Percentage of the structures that is held out for validation.
         seed: Seeds first parameters, batches, weighted sampling and force subsets; None for 0.
@@ -197,6 +198,12 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if isinstance(self.method, KFAC) and any(force == 1 for force, _ in self.weights):
+            raise ValueError(
+                "KFAC goes by the curvature of the energies in the loss, but force_weight or "
+                "final_force_weight is 1, so that they have no part in it; give less than 1, or "
+                "Adam."
+            )
 
     def check_beginning(self) -> None:
         """Check what only a new run must fulfil.

@@ -14,8 +14,9 @@ from ritz.mlip.batching.pack import Split
 from ritz.mlip.batching.plan import Capacity, Plan, fixed_plan
 from ritz.mlip.batching.stream import DataStream, Ids, Prefetch
 from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
+from ritz.mlip.training.carry import TrainingCarry
 from ritz.mlip.training.config import TrainingConfig
-from ritz.mlip.training.kernel import TrainingCarry, TrainingKernel
+from ritz.mlip.training.kernel import TrainingKernel
 from ritz.mlip.training.losses import (
     ErrorSums,
     MapMembers,

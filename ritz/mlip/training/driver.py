@@ -22,11 +22,12 @@ from ritz.mlip.batching.plan import (
     first_supervised,
 )
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity
+from ritz.mlip.training.carry import StepSettings, TrainingCarry
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.data import TrainedState, TrainingData
-from ritz.mlip.training.kernel import BatchErrors, StepSettings, TrainingCarry, TrainingKernel
+from ritz.mlip.training.kernel import TrainingKernel, jitted_plan
 from ritz.mlip.training.losses import Loss, MapMembers, map_single
-from ritz.mlip.training.optimisers import Rates, optimizer
+from ritz.mlip.training.optimisers import Rates, curvature_for, optimizer
 from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of
 from ritz.types import Row, Settings, State
@@ -113,6 +114,9 @@ class AbstractTraining(GrowingDriver):
         self._test_plan: Plan = ()
         if self._data.test is not None:
             self._test_capacity, self._test_plan = self._data.whole_plan("test")
+        first = self.state.parameters
+        networks = jax.tree.map(lambda leaf: leaf[0], first) if self.is_committee else first
+        self._curvature = curvature_for(config.optimiser, self.model, networks)
         self.rebuild()
         first = self.state.parameters, supervised, config.run_seed, self._map_members
         self._carry = self._with_plan(self._member.first_carry(*first))
@@ -130,7 +134,7 @@ class AbstractTraining(GrowingDriver):
         config = self.config
         settings = StepSettings(
             self.model,
-            optimizer(config.optimiser, self._rates, config.gradient_clip),
+            optimizer(config.optimiser, self._rates, config.gradient_clip, self._curvature),
             Loss(config.loss, config.huber_delta, config.force_scale_unbiased),
             policy=config.sampling_policy,
             n_batches=self.n_batches,
@@ -140,6 +144,7 @@ class AbstractTraining(GrowingDriver):
             validation_capacity=self._test_capacity,
             weight_schedule=config.changing_weights,
             window=self._data.window_size(self._capacity, self.n_batches),
+            curvature=self._curvature,
         )
         real = jnp.dtype(self.dtype)
         test = self._data.test
@@ -190,11 +195,9 @@ class AbstractTraining(GrowingDriver):
 
     def _with_plan(self, carry: TrainingCarry) -> TrainingCarry:
         """The carry with the plan of its epoch, for the present capacity."""
-        slots = sum(group.slots for group in self._capacity)
-        zeros = jax.tree.map(jnp.zeros_like, carry.sums)
-        batch = BatchErrors(zeros, jnp.full(slots, -1, jnp.int32), jnp.zeros(slots, self.dtype))
+        batch = self._member.no_batch(carry, self._map_members)
         carry = carry._replace(plan=(), last_batch=batch)
-        return _jitted_plan(self._member, self._spread_carry(carry))
+        return jitted_plan(self._member, self._spread_carry(carry))
 
     @property
     def _rates(self) -> Rates:
@@ -343,8 +346,3 @@ class PotentialTraining(AbstractTraining):
     def kernel(self) -> TrainingKernel:
         """The kernel; it changes when batches need more capacity."""
         return self._member
-
-
-@jax.jit
-def _jitted_plan(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
-    return kernel.plan_epoch(carry)

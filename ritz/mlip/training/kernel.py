@@ -1,28 +1,27 @@
 """A step of training: a batch, its gradient, and the optimiser's step."""
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ritz.driver import Kernel, Proposal
 from ritz.mlip.batching.pack import Split, gather
 from ritz.mlip.batching.plan import (
-    Capacity,
     Plan,
     divide_into_batches,
     draw_with_replacement,
     error_weights,
     random_subset,
 )
-from ritz.mlip.models.abstract_model import AbstractModel, Batch, Normalisation
+from ritz.mlip.models.abstract_model import Batch, Normalisation
+from ritz.mlip.training.carry import BatchErrors, Scores, StepSettings, TrainingCarry
+from ritz.mlip.training.curvature import BatchCurvature, curvature_of_energies
 from ritz.mlip.training.losses import (
     ErrorSums,
-    Loss,
     MapMembers,
     Residuals,
     Scalar,
@@ -37,75 +36,6 @@ from ritz.mlip.training.losses import (
     zero_sums,
 )
 from ritz.updates.optimizer_step import optimizer_step
-
-
-class Scores(NamedTuple):
-    """The latest errors of structures, for `sampling_policy="error_weighted"`."""
-
-    latest: Float[Array, " structures"]
-    """Means of |energy error| per atom, in eV, over the last epoch with the structure; 1 before."""
-    total: Float[Array, " structures"]
-    """Sums of |energy error| per atom in this epoch, in eV."""
-    count: Float[Array, " structures"]
-    """Number of batches of this epoch that had the structure."""
-
-
-class BatchErrors(NamedTuple):
-    """The errors of a batch."""
-
-    sums: ErrorSums
-    ids: Int[Array, " slots"]
-    """The structure in each slot; -1 for none."""
-    errors: Float[Array, " slots"]
-    """|energy error| per atom, in eV."""
-
-
-class TrainingCarry(NamedTuple):
-    """State that a step passes on to the next one."""
-
-    params: PyTree
-    """The networks; of a committee, the first axis is the member, as in `optimizer_state`."""
-    optimizer_state: optax.OptState
-    key: Key[Array, ""]
-    """Random key of the plan of this epoch."""
-    rate_scale: Float[Array, ""]
-    """Multiplies the optimiser's step."""
-    epoch: Int[Array, ""]
-    position: Int[Array, ""]
-    """Index of the next batch in the epoch."""
-    plan: Plan
-    supervised: Bool[Array, " structures"]
-    """Which structures add to the force loss."""
-    sums: ErrorSums
-    """Errors of the batches of this epoch that were applied."""
-    last_batch: BatchErrors | tuple[()]
-    """The errors of the last batch that was proposed."""
-    scores: Scores
-    validation: ErrorSums | tuple[()]
-    """Errors of a streamed validation split; set by the driver before an epoch ends."""
-    overflow: Bool[Array, ""]
-    """Whether a batch of the plan exceeds the capacity."""
-
-
-@dataclasses.dataclass(frozen=True)
-class StepSettings:
-    """Static settings of a compiled step; hashable."""
-
-    model: AbstractModel
-    optimizer: optax.GradientTransformation
-    loss: Loss
-    policy: str
-    n_batches: int
-    n_supervised: int
-    """Number of structures that add to the force loss."""
-    resample_every: int
-    """Number of epochs after which others are chosen; 0 for never."""
-    capacity: Capacity
-    validation_capacity: Capacity
-    weight_schedule: str | None = None
-    """Schedule of the weights of the loss; None for constant ones."""
-    window: int = 0
-    """Number of batches whose data are on the device at a time; 0 for all of them."""
 
 
 @jax.tree_util.register_dataclass
@@ -145,7 +75,8 @@ class TrainingKernel(Kernel):
             carry.params, batch, self.weights(carry)
         )
         ids = jnp.concatenate([group.ids for group in batch])
-        last_batch = BatchErrors(error_sums(errors), ids, jnp.abs(errors.energy))
+        curvature = self.curvature(carry, batch, errors)
+        last_batch = BatchErrors(error_sums(errors), ids, jnp.abs(errors.energy), curvature)
         metrics = {"epoch": carry.epoch, "epoch_ends": ends}
         metrics |= named_errors(add_sums(carry.sums, last_batch.sums), "train", ends)
         if s.validation_capacity:
@@ -202,18 +133,44 @@ class TrainingKernel(Kernel):
             weights=weights,
         )
 
+    def curvature(
+        self, carry: TrainingCarry, batch: tuple[Batch, ...], errors: Residuals
+    ) -> BatchCurvature | tuple[()]:
+        """The curvature of the loss of a batch; empty for optimisers that go by none."""
+        s = self.settings
+        if s.curvature is None:
+            return ()
+        shares, kappa = curvature_of_energies(s.loss, errors, self.weights(carry)[0])
+        sums = s.curvature.sums(
+            carry.params, self.normalisation, batch=batch, capacity=s.capacity, weights=shares
+        )
+        inverse = jnp.where(kappa > 0, 1 / jnp.where(kappa > 0, kappa, 1), 0)
+        return BatchCurvature(sums, inverse * self.normalisation.e_scaling**2)
+
     def apply(self, carry: TrainingCarry, update: PyTree) -> TrainingCarry:
         """The optimiser's step; after the last batch the next epoch is planned."""
+        assert isinstance(carry.last_batch, BatchErrors)
         params, optimizer_state = self.optimizer_step(
-            carry.params, carry.optimizer_state, update, carry.rate_scale
+            carry.params,
+            carry.optimizer_state,
+            update,
+            carry.last_batch.curvature,
+            carry.rate_scale,
         )
         return self.count_batch(carry._replace(params=params, optimizer_state=optimizer_state))
 
     def optimizer_step(
-        self, networks: PyTree, optimizer_state: optax.OptState, update: PyTree, scale: Scalar
+        self,
+        networks: PyTree,
+        optimizer_state: optax.OptState,
+        update: PyTree,
+        curvature: BatchCurvature | tuple[()],
+        scale: Scalar,
     ) -> tuple[PyTree, optax.OptState]:
         """The networks and the state of the optimiser after its step."""
-        return optimizer_step(self.settings.optimizer, networks, optimizer_state, update, scale)
+        more = {"curvature": curvature} if curvature else {}
+        optimizer = self.settings.optimizer
+        return optimizer_step(optimizer, networks, optimizer_state, update, scale, **more)
 
     def count_batch(self, carry: TrainingCarry) -> TrainingCarry:
         """Add the batch to the sums of the epoch, and plan the next epoch after the last batch."""
@@ -275,6 +232,22 @@ class TrainingKernel(Kernel):
             validation=self.no_validation(networks, map_members),
             overflow=jnp.zeros((), bool),
         )
+
+    def no_batch(self, carry: TrainingCarry, map_members: MapMembers) -> BatchErrors:
+        """The errors of the last batch before there is one.
+
+        Args:
+            carry: Of which parameters and sums are used.
+            map_members: Applies a function to the network, or to each of them.
+        """
+        s, curvature = self.settings, ()
+        if s.curvature is not None:
+            zeros = BatchCurvature(s.curvature.zeros(self.dtype), jnp.zeros((), self.dtype))
+            curvature = map_members(lambda _: zeros, carry.params)
+        slots = sum(group.slots for group in s.capacity)
+        sums = jax.tree.map(jnp.zeros_like, carry.sums)
+        ids, errors = jnp.full(slots, -1, jnp.int32), jnp.zeros(slots, self.dtype)
+        return BatchErrors(sums, ids, errors, curvature)
 
     def no_validation(self, networks: PyTree, map_members: MapMembers) -> ErrorSums | tuple[()]:
         """Sums over no errors where the validation split is streamed; otherwise nothing."""
@@ -348,3 +321,9 @@ class TrainingKernel(Kernel):
             split=self.validation,
             plan=self.validation_plan,
         )
+
+
+@jax.jit
+def jitted_plan(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
+    """`TrainingKernel.plan_epoch`, compiled once for all drivers with the same settings."""
+    return kernel.plan_epoch(carry)

@@ -5,9 +5,13 @@ import functools
 from typing import ClassVar
 
 import optax
+from jaxtyping import PyTree
 
 from ritz.checks import check_count, check_fraction, check_positive
 from ritz.driver.signatures import suggests_fields
+from ritz.mlip.models.abstract_model import AbstractModel
+from ritz.mlip.training.curvature import EnergyCurvature
+from ritz.mlip.training.kfac import KFAC
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +159,7 @@ class OptaxMethod:
         return optax.chain(self.optimizer, optax.scale_by_schedule(schedule))
 
 
-Method = Adam | AdamW | SGD | OptaxMethod
+Method = Adam | AdamW | SGD | KFAC | OptaxMethod
 
 
 def as_method(given: object, name: str = "method") -> Method:
@@ -166,12 +170,23 @@ def as_method(given: object, name: str = "method") -> Method:
     """
     if isinstance(given, optax.GradientTransformation):
         return OptaxMethod(given)
-    if not isinstance(given, Adam | AdamW | SGD | OptaxMethod):
+    if not isinstance(given, Method):
         raise TypeError(
-            f"{name} must be Adam, AdamW or SGD of ritz.mlip, or a GradientTransformation such as "
-            f"optax.lion(1e-3), but {given!r} was given."
+            f"{name} must be Adam, AdamW, SGD or KFAC of ritz.mlip, or a GradientTransformation "
+            f"such as optax.lion(1e-3), but {given!r} was given."
         )
     return given
+
+
+def curvature_for(method: Method, model: AbstractModel, networks: PyTree) -> EnergyCurvature | None:
+    """The curvature that an optimiser goes by; None if it goes by none.
+
+    Args:
+        method: The optimiser.
+        model: What is trained.
+        networks: The parameters of one network.
+    """
+    return method.curvature(model, networks) if isinstance(method, KFAC) else None
 
 
 def _check(
@@ -228,7 +243,10 @@ class Rates:
 
 @functools.lru_cache(maxsize=64)
 def optimizer(
-    method: Method, rates: Rates, gradient_clip: float | None
+    method: Method,
+    rates: Rates,
+    gradient_clip: float | None,
+    curvature: EnergyCurvature | None = None,
 ) -> optax.GradientTransformation:
     """The optimiser of a run; equal arguments give one object, and so one compiled program.
 
@@ -236,8 +254,15 @@ def optimizer(
         method: The optimiser.
         rates: How its learning rate changes.
         gradient_clip: The largest norm of a gradient; None for no limit.
+        curvature: From `curvature_for`.
     """
-    transformation = method.transformation(rates.of(method.learning_rate))
+    schedule = rates.of(method.learning_rate)
+    if isinstance(method, KFAC):
+        if curvature is None:
+            raise TypeError("KFAC needs the curvature of a model, from curvature_for.")
+        transformation = method.transformation(schedule, curvature)
+    else:
+        transformation = method.transformation(schedule)
     if gradient_clip is None:
         return transformation
     return optax.chain(optax.clip_by_global_norm(gradient_clip), transformation)

@@ -8,11 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ritz.updates.derivatives import other_places
-from ritz.updates.layers import Layer, linear_layers
+from ritz.updates.layers import Layer, linear_layers, of_sample
 from ritz.updates.problem import Problem
+from ritz.updates.realify import realify
 from ritz.wording import counted
 
 KRONECKER, EXACT, DIAGONAL = "Kronecker", "exact", "diagonal"
@@ -84,16 +85,31 @@ def blocks_of(problem: Problem, largest_exact: int) -> Blocks:
         problem: Log psi, parameters, samples (of which only the shape counts) and mode are used.
         largest_exact: Largest size of an exact block.
     """
-    params, mode = problem.params, problem.mode
-    named = jax.tree_util.tree_flatten_with_path(params)[0]
-    leaves = [leaf for _, leaf in named]
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") or "all" for path, _ in named]
+    params = problem.params
     sample = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), problem.samples
     )
-    is_double = any(leaf.dtype in (jnp.float64, jnp.complex128) for leaf in leaves)
+    doubles = (jnp.float64, jnp.complex128)
+    is_double = any(leaf.dtype in doubles for leaf in jax.tree.leaves(params))
     with jax.enable_x64(True) if is_double else contextlib.nullcontext():
-        layers = linear_layers(problem.log_psi, params, sample, lambda layer, n_uses: True)
+        layers = linear_layers(of_sample(problem.log_psi), params, sample)
+    return divided(params, layers, problem.mode, largest_exact)
+
+
+def divided(
+    params: PyTree, layers: Sequence[Layer], mode: str = "real", largest_exact: int = 1000
+) -> Blocks:
+    """The blocks of a model: its linear layers, and others for what is left.
+
+    Args:
+        params: The parameters, or their shapes and types.
+        layers: Its linear layers.
+        mode: In which form complex parameters are vectors, see `realify`.
+        largest_exact: Largest size of an exact block.
+    """
+    named = jax.tree_util.tree_flatten_with_path(params)[0]
+    leaves = [leaf for _, leaf in named]
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") or "all" for path, _ in named]
 
     def size(places: Sequence[int]) -> int:
         return sum(_numbers(leaves[place], mode) for place in places)
@@ -125,7 +141,43 @@ def _numbers(leaf: Any, mode: str) -> int:
     return math.prod(leaf.shape) * (2 if twice else 1)
 
 
-def leaves_of(tree: PyTree, places: Sequence[int]) -> list[Any]:
-    """The leaves of a tree at some places."""
+def parts_of(tree: PyTree, blocks: Blocks, mode: str = "real") -> list[Array]:
+    """A tree like the parameters block by block: the matrix of a layer, or a vector.
+
+    Args:
+        tree: The tree.
+        blocks: From `divided`.
+        mode: As `divided` has got it.
+    """
     leaves = jax.tree.leaves(tree)
-    return [leaves[place] for place in places]
+    found = []
+    for block in blocks:
+        members = [leaves[place] for place in block.places]
+        if block.layer is None:
+            found.append(realify(members, mode).flatten(members))
+        else:
+            found.append(block.layer.matrix(leaves))
+    return found
+
+
+def whole_of(params: PyTree, blocks: Blocks, parts: Sequence[Array], mode: str = "real") -> PyTree:
+    """The tree like the parameters whose `parts_of` are given.
+
+    Args:
+        params: The parameters.
+        blocks: From `divided`.
+        parts: One for each block.
+        mode: As `divided` has got it.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    given = list(leaves)
+    for block, part in zip(blocks, parts, strict=True):
+        if block.layer is not None:
+            block.layer.put(leaves, part)
+            continue
+        members = [given[place] for place in block.places]
+        form = realify(members, mode)
+        number = jax.eval_shape(form.flatten, members).dtype
+        for place, leaf in zip(block.places, form.restore(part.astype(number)), strict=True):
+            leaves[place] = leaf
+    return jax.tree.unflatten(structure, leaves)

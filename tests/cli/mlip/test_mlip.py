@@ -74,6 +74,22 @@ def test_the_folder_alone_goes_on(trained, capsys):
     )
 
 
+def test_kfac(tmp_path, capsys, caplog):
+    folder = tmp_path / "run"
+    settings = ["train.method=KFAC", "train.method.lr=0.05", "train.method.batchsize=12"]
+    command = ["mlip", "train", *SMALL, "train.force_weight=0", f"folder={folder}"]
+    assert main([*command, *settings, "train.iterations=2"]) == 0
+    assert "KFAC has 4 Kronecker blocks of 130 parameters" in caplog.text
+    told = yaml.safe_load((folder / "config.yaml").read_text())["train"]["method"]
+    assert told["class_path"] == "KFAC" and told["init_args"]["lr"] == 0.05
+    assert main([*command, *settings, "train.iterations=3"]) == 0
+    with (folder / "errors.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == list("012")
+    capsys.readouterr()
+    assert main([*command, *settings, "train.method.decay=1", "train.iterations=4"]) == 2
+    assert "train.method: decay must be below 1, but 1" in capsys.readouterr().err
+
+
 def test_a_lost_result_is_written_again(trained, tmp_path, capsys):
     """Of a run in which all epochs are done."""
     folder = tmp_path / "run"
@@ -173,7 +189,7 @@ def test_a_method_of_optax(tmp_path, capsys, method, options, changed):
     [
         ("train.method=optax.constant_schedule", "train.method: constant_schedule needs value"),
         ("train.method=lionn", "train.method: there is no 'lionn' in ritz.mlip, optax; did you"),
-        ("train.method=ritz.updates.SR", "train.method: Adam, AdamW or SGD, or an optimiser of"),
+        ("train.method=ritz.updates.SR", "train.method: Adam, AdamW, SGD or KFAC, or an "),
         ("train.force_weight=7", "train.force_weight must be between 0 and 1, but 7.0 was given."),
         ("train.method=Adamm", "train.method: there is no 'Adamm' in ritz.mlip, optax; did you"),
         ("train.iteration=7", "train.iteration: there is no such setting; did you mean"),

@@ -44,7 +44,7 @@ def test_learning_rates():
     ("settings", "error", "message"),
     [
         ({"iterations": -1}, ValueError, "iterations must be a whole number of at least 0"),
-        ({"method": "adam"}, TypeError, "Adam, AdamW or SGD"),
+        ({"method": "adam"}, TypeError, "Adam, AdamW, SGD or KFAC"),
         ({"testpercent": 100}, ValueError, "nothing is left to train on"),
         ({"testpercent": 120}, ValueError, "between 0 and 100"),
         ({"force_weight": 1.5}, ValueError, "force_weight must be between 0 and 1"),
