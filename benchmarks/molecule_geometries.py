@@ -147,7 +147,8 @@ def table() -> Table:
     """The relaxed bond lengths, from the files."""
     rows = []
     for name, (start, exact, threshold) in BONDS.items():
-        for run in json.loads((FILE / f"relax_{name}.json").read_text()):
+        file = FILE / f"relax_{name}.json"
+        for run in json.loads(file.read_text()) if file.exists() else ():
             rows.append(
                 [
                     name, run["seed"], start, run["status"], run["geometries"], run["bond"],
@@ -162,7 +163,7 @@ def table() -> Table:
             "experiment", "fmax (eV/Angstrom)", "at most", "seconds",
         ],
         rows=rows,
-        picture=PICTURE.name,
+        picture=PICTURE.name if PICTURE.exists() else "",
         remarks='The preset "small", 512 walkers, SPRING, L-BFGS; at each geometry 100 steps of '
         "training and 400 of measurement. Errors are those of the last force over the curvature.",
     )  # fmt: skip
