@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -105,7 +106,7 @@ class MovingVMC(VMC):
     @property
     def measured(self) -> Measured:
         """Energy and forces of the last geometry that was measured; infinite before the first."""
-        return self._nuclei.measured
+        return jax.tree.map(np.asarray, self._nuclei.measured)
 
     @property
     def status(self) -> str:

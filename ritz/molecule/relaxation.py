@@ -236,7 +236,7 @@ class Relaxation(MovingVMC):
     @property
     def fmax(self) -> float:
         """The largest force at the last geometry that was measured, in eV/Angstrom."""
-        return float(FORCE * np.max(np.linalg.norm(np.asarray(self.measured.forces), axis=-1)))
+        return float(FORCE * np.max(np.linalg.norm(self.measured.forces, axis=-1)))
 
 
 def largest(vectors: Float[Array, "n 3"]) -> Float[Array, ""]:
