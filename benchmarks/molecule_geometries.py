@@ -73,7 +73,7 @@ def relaxed(name: str, seed: int) -> dict[str, Any]:
         "geometries": int(log.data["geometry"]["value"][-1]) + 1,
         "steps": driver.step_count,
         "seconds": time.perf_counter() - begin,
-        "bond": float(np.linalg.norm(np.subtract(*driver.geometry.positions))),
+        "bond": float(np.linalg.norm(np.subtract(*driver.molecule.positions))),
         "error": float(np.max(measured.force_errors) / curvature),
         "fmax": driver.fmax,
         "energy": float(measured.energy),

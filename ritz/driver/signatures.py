@@ -28,7 +28,7 @@ def suggests_names(
         TypeError: From the wrapped function, naming the nearest argument.
     """
     name_of_function = function.__name__
-    takes = [name for one in (function, *more) for name in _named_parameters(one)]
+    takes = dict.fromkeys(name for one in (function, *more) for name in _named_parameters(one))
     known = [name for name in takes if name not in instead]
 
     @functools.wraps(function)

@@ -1,6 +1,7 @@
 """Base class of drivers of molecules: the walkers, and how samples are drawn and estimated."""
 
 import contextlib
+import dataclasses
 from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -210,10 +211,11 @@ class MoleculeDriver(OwnPrecision):
             known = {**self.estimators, "obs": estimator}
             in_order(known)
             needed = tuple(used_by(["obs"], known).items())
-            sampling = Sampling(state.present_wavefunction, self.sampler, needed, "obs")
+            sampling = Sampling(state.wavefunction, self.sampler, needed, "obs")
             estimated = _compiled if isinstance(estimator, Hashable) else _estimated
             if state.n_states == 1:
-                return jax.device_get(estimated(sampling, state.parameters, samples))
+                found = estimated(sampling, state.parameters, samples, state.nuclei)
+                return jax.device_get(found)
             each = (
                 estimated(sampling, state_of(state.parameters, k), samples[k])
                 for k in range(state.n_states)
@@ -221,8 +223,12 @@ class MoleculeDriver(OwnPrecision):
             return jax.device_get(list(each))
 
 
-def _estimated(sampling: Sampling, params: PyTree, electrons: Array) -> Any:
-    """What is logged of the first estimator, from these samples."""
+def _estimated(
+    sampling: Sampling, params: PyTree, electrons: Array, nuclei: Array | None = None
+) -> Any:
+    """What is logged of the first estimator, from these samples and with the nuclei there."""
+    if nuclei is not None:
+        sampling = dataclasses.replace(sampling, log_psi=sampling.log_psi.with_nuclei(nuclei))
     return sampling.estimates(sampling.values(params, Samples(electrons, {})))[0]
 
 
@@ -256,8 +262,8 @@ def _checked(estimators: Mapping[str, object] | None, n_states: int) -> Mapping[
         raise TypeError(
             f"estimators takes a dict of name -> estimator, but {estimators!r} was given."
         )
-    pairs = n_states > 1 and "overlap"  # `overlap_0_1` is that of two states
-    taken = [n for n in estimators if n in TAKEN or (pairs and str(n).startswith(pairs))]
+    pairs = [f"overlap_{i}_{j}" for j in range(n_states) for i in range(j)]
+    taken = [name for name in estimators if name in (*TAKEN, *pairs)]
     if taken:
         raise ValueError(
             f"an estimator cannot be called {taken[0]!r}; rows already have this name."

@@ -10,11 +10,12 @@ from typing import TypeAlias
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols
 from ase.units import Bohr
 from jaxtyping import Float
 
 from ritz.checks import check_choice
+from ritz.molecule.distances import check_apart, check_distances
 from ritz.molecule.library import LIBRARY
 from ritz.molecule.pseudopotentials import (
     GivenPseudopotentials,
@@ -28,13 +29,6 @@ _logger = logging.getLogger(__name__)
 
 UNITS = {"bohr": 1.0, "angstrom": 1 / Bohr}
 """Units of lengths, in bohr."""
-
-_SHORTEST, _LONGEST = 0.7, 1.8
-"""Distances of bonds, in sums of the covalent radii; nearest neighbours beyond them are warned of.
-The ratio of an angstrom to a bohr is 1.89."""
-
-_ON_TOP = 1e-3
-"""Nuclei closer than this, in bohr, are refused."""
 
 Positions: TypeAlias = Sequence[float] | np.ndarray
 GivenAtoms: TypeAlias = str | Path | Atoms | Sequence[tuple[str, Positions]]
@@ -103,7 +97,7 @@ class Molecule:
         chosen = names_by_element(ecp, elements)
         n_core = sum(c.n_core for c in _cores(elements, chosen) if c is not None)
         _check_electrons(sum(numbers) - n_core - charge, spin, name, charge)
-        _check_distances(symbols, np.array(places, float))
+        check_distances(symbols, np.array(places, float))
         values = {
             "symbols": elements,
             "positions": tuple(tuple(float(x) for x in place) for place in places),
@@ -122,15 +116,18 @@ class Molecule:
         Raises:
             ValueError: If their shape is another, or two are on top of each other.
         """
-        places = np.asarray(coordinates, float)
+        try:
+            places = np.asarray(coordinates, float)
+        except (TypeError, ValueError):
+            places = np.empty(0)
         if places.shape != (len(self.symbols), 3) or not np.all(np.isfinite(places)):
             raise ValueError(
                 f"coordinates of {self.name} are {len(self.symbols)} times three numbers in bohr, "
                 f"but {coordinates!r} was given."
             )
-        _check_apart(places, self.symbols)
+        check_apart(places, self.symbols)
         other = copy.copy(self)
-        moved = tuple(tuple(float(x) for x in place) for place in places)
+        moved = tuple(tuple(float(x) for x in place) for place in list(places))
         object.__setattr__(other, "positions", moved)
         if moved != self.positions:
             object.__setattr__(other, "energy", None)
@@ -309,41 +306,3 @@ def _check_electrons(n_electrons: int, spin: int, name: str, charge: int) -> Non
             f"{counted(n_electrons, 'electron')} of {name} have {parity} one from "
             f"{-n_electrons} to {n_electrons}, such as spin={example}."
         )
-
-
-def _check_distances(symbols: Sequence[str], places: Float[np.ndarray, "n 3"]) -> None:
-    """Refuse nuclei on top of each other, and warn where nearest neighbours look like no bond."""
-    if len(places) < 2:
-        return
-    distances = _check_apart(places, symbols)
-    radii = np.array([covalent_radii[_number(symbol)] / Bohr for symbol in symbols])
-    ratios = distances / (radii[:, None] + radii)
-    shortest, loosest = np.min(ratios), np.max(np.min(ratios, axis=1))
-    if shortest < _SHORTEST:
-        i, j = map(int, np.unravel_index(np.argmin(ratios), ratios.shape))
-        _logger.warning(
-            "%s and %s are %.3g bohr (%.3g angstrom) apart, closer than in any bond: is the unit "
-            "right?", symbols[i], symbols[j], distances[i, j], distances[i, j] * Bohr,
-        )  # fmt: skip
-    elif loosest > _LONGEST:
-        i = int(np.argmax(np.min(ratios, axis=1)))
-        nearest = float(np.min(distances[i]))
-        _logger.warning(
-            "The nearest neighbour of atom %d (%s) is %.3g bohr (%.3g angstrom) away, farther than "
-            "in any bond: is the unit right?", i, symbols[i], nearest, nearest * Bohr,
-        )  # fmt: skip
-
-
-def _check_apart(
-    places: Float[np.ndarray, "n 3"], symbols: Sequence[str]
-) -> Float[np.ndarray, "n n"]:
-    """Distances between nuclei, infinite from each to itself; refuse two on top of each other."""
-    distances = np.linalg.norm(places[:, None] - places, axis=-1)
-    np.fill_diagonal(distances, np.inf)
-    i, j = map(int, np.unravel_index(np.argmin(distances), distances.shape))
-    if distances[i, j] < _ON_TOP:
-        raise ValueError(
-            f"atoms {min(i, j)} ({symbols[min(i, j)]}) and {max(i, j)} ({symbols[max(i, j)]}) are "
-            "on top of each other; give each its own position."
-        )
-    return distances

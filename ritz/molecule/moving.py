@@ -14,6 +14,7 @@ from ritz.driver import Proposal
 from ritz.estimators.base import Values
 from ritz.molecule.estimators.forces import Forces
 from ritz.molecule.estimators.space_warp import warp_weights
+from ritz.molecule.estimators.standard import ENERGY
 from ritz.molecule.kernel import Samples, TrainingKernel
 from ritz.molecule.rigid import without_rigid_motion
 from ritz.samplers import SamplerState
@@ -23,8 +24,8 @@ MOVING, FINISHED, UNFINISHED, FAILED = range(4)
 """States of a run: nuclei still move; the last geometry is done, or criteria are met; as many
 moves as allowed were made without meeting them; a measured number is not finite."""
 
-N_BLOCKS = 10
-"""Number of parts into which the steps of a measurement are divided for its error."""
+FEWEST_BLOCKS = 10
+"""Smallest number of blocks of steps from which an error is estimated, and so of steps."""
 
 
 class Measured(NamedTuple):
@@ -80,11 +81,11 @@ class Mover(abc.ABC):
 
     @abc.abstractmethod
     def judge(self, nuclei: Nuclei, measured: Measured) -> tuple[PyTree, Int[Array, ""]]:
-        """Its memory with a measurement, and the status of the run."""
+        """Its memory with a complete measurement, and the status of the run; a pure function."""
 
     @abc.abstractmethod
     def move(self, nuclei: Nuclei) -> tuple[PyTree, Float[Array, "n_nuclei 3"]]:
-        """Its memory and the positions, in bohr, after a move from a measured geometry."""
+        """Its memory and the positions, in bohr, after a move from `nuclei.measured`."""
 
     def row(self, nuclei: Nuclei) -> Row:
         """What it logs."""
@@ -98,7 +99,7 @@ class Mover(abc.ABC):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class MovingKernel(TrainingKernel):
-    """Molecular VMC at one geometry after another: training, a measurement, and a move.
+    """Molecular VMC of nuclei that move = training + a measurement + a move, again and again.
 
     While energy and forces are measured, the parameters rest.
     """
@@ -165,33 +166,34 @@ class MovingKernel(TrainingKernel):
 
         measures, ends = self._measures(nuclei), self._ends(nuclei)
         key, rule_state, update, told = jax.lax.cond(measures, rest, train)
-        nuclei = self._with_step(nuclei, carry.params, batch, energy.mean, values)
+        nuclei = self._with_step(nuclei, carry.params, batch, values)
+        carry = carry._replace(key=key, rule_state=rule_state, nuclei=nuclei)
+        # Of a step that is rejected nothing may remain: `apply` does the same again, and keeps it.
+        judged = jax.lax.cond(ends, self._judged, lambda nuclei: nuclei, nuclei)
+        metrics = {**others, **here.sampling.drawing(batch), **told}
+        metrics |= {"geometry": nuclei.geometry, "measures": measures, "status": judged.status}
+        metrics |= self.mover.row(judged)
+        return carry, Proposal(energy, update, metrics)
+
+    def _judged(self, nuclei: Nuclei) -> Nuclei:
+        """The nuclei with a complete measurement, and what follows from it."""
         measured = self._summary(nuclei)
         memory, status = self.mover.judge(nuclei, measured)
-        nuclei = jax.tree.map(
-            lambda new, old: jnp.where(ends, new, old),
-            nuclei._replace(measured=measured, mover=memory, status=status),
-            nuclei,
-        )
-        metrics = {**others, **here.sampling.drawing(batch), **told}
-        metrics |= {"geometry": nuclei.geometry, "measures": measures, "status": nuclei.status}
-        metrics |= self.mover.row(nuclei)
-        carry = carry._replace(key=key, rule_state=rule_state, nuclei=nuclei)
-        return carry, Proposal(energy, update, metrics)
+        return nuclei._replace(measured=measured, mover=memory, status=status)
 
     def _with_step(
         self,
         nuclei: Nuclei,
         params: PyTree,
         batch: Samples,
-        energy: Float[Array, ""],
         values: Mapping[str, Values],
     ) -> Nuclei:
         """The nuclei with the mean energy and forces of a step of the measurement."""
         place = jnp.maximum(nuclei.step - self._n_trained(nuclei), 0)
-        nuclei = nuclei._replace(
-            energies=nuclei.energies.at[place].set(jnp.real(energy).astype(float))
-        )
+        # Also where an energy with a penalty is minimised.
+        energies: Any = values[ENERGY if ENERGY in values else self.sampling.loss]
+        mean = jnp.mean(jnp.real(energies).astype(float))
+        nuclei = nuclei._replace(energies=nuclei.energies.at[place].set(mean))
         estimator = self.forces
         if estimator is None:
             return nuclei
@@ -210,20 +212,25 @@ class MovingKernel(TrainingKernel):
         forces = nuclei.forces
         if self.forces is not None:
             forces = without_rigid_motion(forces, nuclei.positions)
-        return Measured(*_with_error(nuclei.energies), *_with_error(forces))
+        return Measured(*mean_and_error(nuclei.energies), *mean_and_error(forces))
 
     @override
     def apply(self, carry: Any, update: PyTree) -> Any:
+        ends = self._ends(carry.nuclei)
         carry = jax.lax.cond(
             self._measures(carry.nuclei),
             lambda: carry,
             lambda: TrainingKernel.apply(self, carry, update),
         )
-        nuclei = carry.nuclei
-        moves = self._ends(nuclei) & (nuclei.status == MOVING)
-        carry = carry._replace(
-            nuclei=nuclei._replace(step=jnp.where(self._ends(nuclei), nuclei.step, nuclei.step + 1))
-        )
+        return jax.lax.cond(ends, self._next_geometry, self._counted, carry)
+
+    def _counted(self, carry: MovingCarry) -> MovingCarry:
+        return carry._replace(nuclei=carry.nuclei._replace(step=carry.nuclei.step + 1))
+
+    def _next_geometry(self, carry: MovingCarry) -> MovingCarry:
+        """The carry after the last step of a measurement."""
+        carry = carry._replace(nuclei=self._judged(carry.nuclei))
+        moves = carry.nuclei.status == MOVING
         return jax.lax.cond(moves, self._moved, lambda carry: carry, carry)
 
     def _moved(self, carry: MovingCarry) -> MovingCarry:
@@ -266,10 +273,17 @@ class MovingKernel(TrainingKernel):
         )
 
 
-def _with_error(steps: Float[Array, "n ..."]) -> tuple[Array, Array]:
-    """The mean over steps, and its standard error from the means of parts of them."""
-    length = max(len(steps) // N_BLOCKS, 1)
-    n_parts = len(steps) // length
-    parts = steps[: n_parts * length].reshape(n_parts, length, *steps.shape[1:])
-    error = jnp.std(jnp.mean(parts, axis=1), axis=0, ddof=1) / n_parts**0.5
-    return jnp.mean(steps, axis=0), error
+def mean_and_error(steps: Float[Array, "n ..."]) -> tuple[Array, Array]:
+    """The mean over steps of a chain, and its standard error.
+
+    Steps are joined in blocks of 1, 2, 4, ... of them, and the largest error is taken of those from
+    the means of at least ten blocks (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989), so that
+    correlations between up to a tenth of all steps are counted.
+    """
+    n, length, errors = len(steps), 1, []
+    while length == 1 or n // length >= FEWEST_BLOCKS:
+        blocks = n // length
+        parts = steps[: blocks * length].reshape(blocks, length, *steps.shape[1:])
+        errors.append(jnp.std(jnp.mean(parts, axis=1), axis=0, ddof=1) / blocks**0.5)
+        length *= 2
+    return jnp.mean(steps, axis=0), jnp.max(jnp.stack(errors), axis=0)

@@ -12,7 +12,15 @@ from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
 from ritz.molecule.estimators.forces import Forces
 from ritz.molecule.molecule import Molecule
-from ritz.molecule.moving import FINISHED, MOVING, Measured, Mover, MovingCarry, MovingKernel
+from ritz.molecule.moving import (
+    FEWEST_BLOCKS,
+    FINISHED,
+    MOVING,
+    Measured,
+    Mover,
+    MovingCarry,
+    MovingKernel,
+)
 from ritz.molecule.state import ElectronState
 from ritz.molecule.vmc import VMC
 from ritz.molecule.wavefunction import Psi, takes_nuclei
@@ -28,7 +36,7 @@ MORE_TAKEN = ("geometry", "measures", "status", "fmax", "fmax_error")
 
 
 class MovingVMC(VMC):
-    """VMC at one geometry after another, each of which begins with what the last one has learnt.
+    """VMC of nuclei that move = training + a measurement + a move, again and again.
 
     At each geometry the parameters are trained for some steps, and rest in further ones, in which
     energy and forces are measured; then the nuclei move, and electrons follow those near them. All
@@ -48,7 +56,8 @@ class MovingVMC(VMC):
     ):
         for name, number in (("n_first", n_first), ("n_updates", n_updates)):
             check_count(name, number, 0)
-        check_count("n_measured", n_measured, 2)
+        check_count("n_measured", n_measured, FEWEST_BLOCKS)
+        _check_forces(forces, molecule)
         self._mover, self._forces = mover, forces
         self._numbers = n_first, n_updates, n_measured
         super().__init__(molecule, wavefunction, **settings)
@@ -99,9 +108,12 @@ class MovingVMC(VMC):
         self.state.nuclei = carry.nuclei.positions
 
     @property
-    def geometry(self) -> Molecule:
+    @override
+    def molecule(self) -> Molecule:
         """The molecule with its nuclei where they are now."""
-        return self.molecule.at(np.asarray(self._nuclei.positions))
+        nuclei = getattr(self, "_nuclei", None)  # not there yet while the driver is made
+        first: Molecule = self._variational_state.molecule
+        return first if nuclei is None else first.at(np.asarray(nuclei.positions))
 
     @property
     def measured(self) -> Measured:
@@ -124,12 +136,29 @@ class MovingVMC(VMC):
         n_first, n_updates, n_measured = self._numbers
         return {
             **super().settings,
-            "mover": self._mover,
+            "molecule": self.state.molecule,
             "forces": self._forces,
             "n_first": n_first,
             "n_updates": n_updates,
             "n_measured": n_measured,
         }
+
+
+def _check_forces(forces: object, molecule: Molecule) -> None:
+    """Refuse what is no estimator of the forces, and one of another molecule."""
+    if forces is None:
+        return
+    if not isinstance(forces, Forces):
+        raise TypeError(
+            f"forces takes an estimator, such as Forces(molecule), but {forces!r} was given."
+        )
+    for name in ("symbols", "charge", "spin", "ecp"):
+        mine, theirs = getattr(molecule, name), getattr(forces.molecule, name)
+        if mine != theirs:
+            raise ValueError(
+                f"forces are of a molecule with {name}={theirs!r}, but the molecule that moves has "
+                f"{mine!r}; give Forces(molecule) of the same one."
+            )
 
 
 STATUS = ("moving", "finished", "unfinished", "failed")

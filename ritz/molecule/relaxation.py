@@ -44,6 +44,11 @@ CRITERIA = ("fmax", "energy", "energy_per_atom", "energy_change", "energy_change
 """Quantities of `ritz.relax` that molecules have."""
 
 
+_NOT_TAKEN = NOT_TAKEN | {
+    "fmax": "give stage=LBFGS(convergence_hook=ConvergenceHook.from_fmax(0.1)), for example."
+}
+
+
 class RelaxMemory(NamedTuple):
     """What a relaxation remembers of earlier geometries."""
 
@@ -178,8 +183,10 @@ class Relaxation(MovingVMC):
         optimizer: As in `VMC`.
         stage: An optimiser of `ritz.relax` with its criteria and its largest number of moves.
         n_first: Number of steps of training at the first geometry.
-        n_updates: Number of steps of training at each further one.
-        n_measured: Number of steps of each measurement.
+        n_updates: Number of steps of training at each further one; without any, the measurement
+            begins with walkers that have just been moved along.
+        n_measured: Number of steps of each measurement, at least 10; errors count correlations
+            between up to a tenth of them.
         forces: The estimator of the forces.
         settings: Further arguments of `VMC`.
 
@@ -189,7 +196,7 @@ class Relaxation(MovingVMC):
             pseudopotentials, or the wave function takes no positions of nuclei.
     """
 
-    @functools.partial(suggests_names, more=(VMC,), instead=NOT_TAKEN)
+    @functools.partial(suggests_names, more=(VMC,), instead=_NOT_TAKEN)
     def __init__(
         self,
         molecule: Molecule,
@@ -221,6 +228,7 @@ class Relaxation(MovingVMC):
         if len(check_molecule(molecule).symbols) < 2:
             raise ValueError(f"{molecule.name} is a single atom, on which there are no forces.")
         forces = Forces(molecule) if forces is None else forces
+        self.stage = stage
         super().__init__(
             molecule,
             wavefunction,
@@ -232,6 +240,17 @@ class Relaxation(MovingVMC):
             optimizer=optimizer,
             **settings,
         )
+
+    @property
+    @override
+    def settings(self) -> dict[str, object]:
+        stage = self.stage
+        assert stage.convergence_hook is not None
+        return {
+            **super().settings,
+            "stage": (stage.name, stage.settings, stage.max_steps),
+            "convergence": stage.convergence_hook.rule,
+        }
 
     @property
     def fmax(self) -> float:

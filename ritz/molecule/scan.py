@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -61,7 +62,7 @@ class ScanMover(Mover):
             *(old.at[place].set(new) for old, new in zip(nuclei.mover, measured, strict=True))
         )
         status = jnp.where(place == len(self.places) - 1, FINISHED, MOVING)
-        finite = jnp.isfinite(measured.energy)
+        finite = jnp.isfinite(measured.energy) & jnp.all(jnp.isfinite(measured.forces))
         return memory, jnp.where(finite, status, FAILED).astype(jnp.int32)
 
     @override
@@ -89,8 +90,10 @@ class Scan(MovingVMC):
         wavefunction: A network of Ritz, or one that takes positions of nuclei, see `Forces`.
         optimizer: As in `VMC`.
         n_first: Number of steps of training at the first geometry.
-        n_updates: Number of steps of training at each further one.
-        n_measured: Number of steps of each measurement.
+        n_updates: Number of steps of training at each further one; without any, the measurement
+            begins with walkers that have just been moved along.
+        n_measured: Number of steps of each measurement, at least 10; errors count correlations
+            between up to a tenth of them.
         forces: An estimator of the forces, to measure them too; none by default.
         settings: Further arguments of `VMC`.
 
@@ -100,9 +103,7 @@ class Scan(MovingVMC):
             wave function takes no positions of nuclei.
     """
 
-    @functools.partial(
-        suggests_names, more=(VMC,), instead=NOT_TAKEN | {"molecule": "give molecules=."}
-    )
+    @functools.partial(suggests_names, more=(VMC,), instead=_NOT_TAKEN)
     def __init__(
         self,
         molecules: Sequence[Molecule],
@@ -130,6 +131,13 @@ class Scan(MovingVMC):
             optimizer=optimizer,
             **settings,
         )
+
+    @property
+    @override
+    def settings(self) -> dict[str, object]:
+        places = np.array([one.positions for one in self.molecules])
+        named = f"{len(places)} geometries {zlib.crc32(places.tobytes()):08x}"
+        return {**super().settings, "geometries": named}
 
     @property
     def n_steps(self) -> int:
@@ -168,8 +176,8 @@ def _checked(molecules: object) -> tuple[Molecule, ...]:
     """
     if isinstance(molecules, Molecule) or not isinstance(molecules, Sequence):
         raise TypeError(
-            "molecules takes a list of geometries, such as [Molecule('LiH').at(x) for x in path], "
-            f"but {molecules!r} was given."
+            "molecules takes a list of geometries, not a generator, such as "
+            f"[Molecule('LiH').at(x) for x in path], but {molecules!r} was given."
         )
     if not molecules:
         raise ValueError("molecules is empty; give at least one geometry.")

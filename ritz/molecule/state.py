@@ -4,6 +4,7 @@ import dataclasses
 
 from jaxtyping import Array, Float, PyTree
 
+from ritz.checks import check_count
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.multistate.stacking import over_states, state_of
 from ritz.molecule.wavefunction import LogPsi
@@ -44,7 +45,8 @@ class ElectronState:
         Raises:
             ValueError: If there is no such state.
         """
-        if not 0 <= state < self.n_states:
+        check_count("state", state, 0)
+        if state >= self.n_states:
             raise ValueError(
                 f"state must be a number from 0 to {self.n_states - 1}, but {state!r} was given."
             )

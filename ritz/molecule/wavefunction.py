@@ -36,7 +36,7 @@ class LogPsi:
     psi: nn.Module | Psi
     is_complex: bool = False
     nuclei: Float[Array, "n_nuclei 3"] | None = dataclasses.field(default=None, compare=False)
-    moved: object = None
+    moved: object = dataclasses.field(default=None, init=False)
     """Tells wave functions with nuclei of their own apart, so that no program is taken for that of
     another."""
 
@@ -56,7 +56,9 @@ class LogPsi:
 
     def with_nuclei(self, nuclei: Float[Array, "n_nuclei 3"]) -> "LogPsi":
         """The same wave function with its nuclei at other places, in bohr; see `takes_nuclei`."""
-        return dataclasses.replace(self, nuclei=nuclei, moved=object())
+        other = dataclasses.replace(self, nuclei=nuclei)
+        object.__setattr__(other, "moved", object())
+        return other
 
     @in_full_precision
     def sign_and_log(

@@ -9,8 +9,10 @@ from scipy.optimize import minimize_scalar
 
 from ritz.callbacks import StopCondition
 from ritz.checkpoint import Checkpoint
+from ritz.driver.callback import AbstractCallback
 from ritz.loggers import RuntimeLog
 from ritz.molecule import VMC, FermiNet, Forces, Molecule, Relaxation, Scan
+from ritz.molecule.moving import mean_and_error
 from ritz.molecule.rigid import without_rigid_motion
 from ritz.relax import LBFGS, ConvergenceHook, Criterion, FrechetCell, NVTLangevin
 from ritz.samplers import Metropolis
@@ -53,7 +55,7 @@ def relaxation(distance=1.8, rate=0.0, **settings):
 
 
 def bond(driver):
-    return float(np.linalg.norm(np.subtract(*driver.geometry.positions)))
+    return float(np.linalg.norm(np.subtract(*driver.molecule.positions)))
 
 
 def test_forces_and_energies_are_those_of_where_the_nuclei_have_moved():
@@ -62,7 +64,7 @@ def test_forces_and_energies_are_those_of_where_the_nuclei_have_moved():
     driver.run(2000, out=log, show_progress=False)
     assert driver.status == "finished"
     assert driver.fmax <= 0.25
-    assert driver.geometry.symbols == ("H", "H")
+    assert driver.molecule.symbols == ("H", "H")
     best = minimize_scalar(energy, bounds=(1.5, 4), method="bounded")
     measured, distance = driver.measured, bond(driver)
     # The nuclei rest where they were measured.
@@ -80,12 +82,12 @@ def test_forces_and_energies_are_those_of_where_the_nuclei_have_moved():
 
 def test_a_relaxation_ends_by_patience_and_by_its_largest_number_of_moves():
     hook = ConvergenceHook(Criterion("fmax", 1e9), patience=2)
-    driver = relaxation(stage=LBFGS(convergence_hook=hook), n_measured=4)
+    driver = relaxation(stage=LBFGS(convergence_hook=hook), n_measured=10)
     driver.run(100, out=(), show_progress=False)
-    assert driver.step_count == 3 * 4
-    driver = relaxation(stage=LBFGS(max_steps=2), n_measured=4)
+    assert driver.step_count == 3 * 10
+    driver = relaxation(stage=LBFGS(max_steps=2), n_measured=10)
     driver.run(100, out=(), show_progress=False)
-    assert driver.step_count == 3 * 4
+    assert driver.step_count == 3 * 10
     assert driver.status == "unfinished"
     before = driver.step_count
     driver.run(10, out=(), show_progress=False)
@@ -93,12 +95,15 @@ def test_a_relaxation_ends_by_patience_and_by_its_largest_number_of_moves():
 
 
 def test_parameters_train_between_measurements_and_rest_in_them():
-    driver = relaxation(n_first=3, n_updates=2, n_measured=4, stage=LBFGS(max_steps=1), rate=0.01)
+    driver = relaxation(n_first=3, n_updates=2, n_measured=10, stage=LBFGS(max_steps=1), rate=0.01)
     zeta = [float(driver.parameters["zeta"])]
-    for _ in range(13):
+    for _ in range(25):
         driver.run(1, out=(), show_progress=False)
         zeta.append(float(driver.parameters["zeta"]))
-    assert [bool(x) for x in np.diff(zeta)] == 3 * [True] + 4 * [False] + 2 * [True] + 4 * [False]
+    assert [bool(x) for x in np.diff(zeta)] == [
+        *(3 * [True] + 10 * [False]),
+        *(2 * [True] + 10 * [False]),
+    ]
 
 
 class Far(StopCondition):
@@ -109,10 +114,52 @@ class Far(StopCondition):
 
 
 def test_callbacks_see_the_geometry():
-    driver = relaxation(n_measured=4)
+    driver = relaxation(n_measured=10)
     driver.run(100, out=(), callback=Far(), show_progress=False)
-    assert driver.step_count == 4
+    assert driver.step_count == 10
     assert driver.measured.energy < 0
+
+
+class RejectTwice(AbstractCallback):
+    """Rejects the last step of the first measurement twice."""
+
+    times = 0
+
+    def on_compute_update_end(self, step, log_data, driver):
+        self.times += step == 9
+        return step == 9 and self.times <= 2
+
+
+def test_what_is_rejected_counts_for_no_criterion():
+    hook = ConvergenceHook(Criterion("fmax", 1e9), patience=2)
+    driver = relaxation(stage=LBFGS(convergence_hook=hook), n_measured=10)
+    rejects = RejectTwice()
+    driver.run(100, out=(), callback=rejects, show_progress=False)
+    assert rejects.times == 3
+    assert driver.step_count == 3 * 10
+
+
+def test_errors_count_correlations():
+    rng = np.random.default_rng(5)
+    noise = rng.normal(size=(400, 1000))
+    chain = [noise[0] / np.sqrt(1 - 0.7**2)]
+    for step in noise[1:]:
+        chain.append(0.7 * chain[-1] + step)
+    means, errors = mean_and_error(jnp.asarray(np.array(chain)))
+    ratio = float(np.sqrt(np.mean(np.asarray(errors) ** 2)) / np.std(means))
+    assert 0.9 < ratio < 1.3  # with independent steps it would be 0.42
+
+
+def test_other_criteria_are_refused_on_going_on(tmp_path):
+    def going_on(threshold, length):
+        stage = LBFGS(convergence_hook=ConvergenceHook.from_fmax(threshold))
+        driver = relaxation(stage=stage, n_measured=10)
+        saving = Checkpoint(tmp_path, every_steps=1, extend="longer")
+        driver.run(length, callback=saving, resume=True, show_progress=False)
+
+    going_on(1e-9, 3)
+    with pytest.raises(ValueError, match="convergence"):
+        going_on(0.5, 6)
 
 
 @pytest.mark.bits
@@ -122,17 +169,17 @@ def test_blocks_and_restarts_change_nothing_of_a_relaxation(tmp_path):
 
     def ran(folder, *lengths):
         for length in lengths:
-            driver = relaxation(n_updates=3, n_measured=5, rate=0.01)
+            driver = relaxation(n_updates=3, n_measured=10, rate=0.01)
             saving = Checkpoint(folder, every_steps=4, extend="longer")
             driver.run(length, callback=saving, resume=True, show_progress=False)
         return found(driver)
 
-    live = relaxation(n_updates=3, n_measured=5, rate=0.01)
-    for _ in live.steps(23):
+    live = relaxation(n_updates=3, n_measured=10, rate=0.01)
+    for _ in live.steps(30):
         pass
-    whole = ran(tmp_path / "whole", 23)
-    assert whole[0].geometry == 3
-    for other in (ran(tmp_path / "parts", 11, 23), found(live)):
+    whole = ran(tmp_path / "whole", 30)
+    assert whole[0].geometry == 2
+    for other in (ran(tmp_path / "parts", 14, 30), found(live)):
         assert jax.tree.all(jax.tree.map(np.array_equal, whole, other))
 
 
@@ -218,7 +265,10 @@ def without_nuclei(params, electrons):
         ({"stage": LBFGS(convergence_hook=ConvergenceHook([Criterion("stress", 1.0)]))}, "stress"),
         ({"molecule": Molecule("H")}, "single atom"),
         ({"wavefunction": without_nuclei}, "no argument for their positions"),
-        ({"n_measured": 1}, "n_measured"),
+        ({"n_measured": 9}, "n_measured"),
+        ({"forces": "space_warp"}, "forces takes an estimator"),
+        ({"forces": Forces(Molecule("LiH"))}, "symbols=.'Li', 'H'."),
+        ({"fmax": 0.1}, "from_fmax"),
         ({"n_measure": 100}, "n_measured"),
         ({"n_states": 2}, "in one state"),
         ({"estimators": {"fmax": Forces(protons(2.0))}}, "fmax"),

@@ -1,6 +1,7 @@
 """The optimiser KFAC of training."""
 
 import dataclasses
+import functools
 import logging
 from typing import Any, ClassVar
 
@@ -25,8 +26,14 @@ from ritz.updates.realify import double
 
 _logger = logging.getLogger(__name__)
 
+_NAMED_ELSEWHERE = {
+    "damping": "the damping is called diag_shift here.",
+    "learning_rate": "the learning rate is called lr here.",
+    "mu": "the learning rate is called lr here.",
+}
 
-@suggests_fields
+
+@functools.partial(suggests_fields, instead=_NAMED_ELSEWHERE)
 @dataclasses.dataclass(frozen=True)
 class KFAC:
     """Gauss-Newton steps for energies, with a Kronecker-factored curvature.
