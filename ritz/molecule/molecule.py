@@ -127,7 +127,7 @@ class Molecule:
             )
         check_apart(places, self.symbols)
         other = copy.copy(self)
-        moved = tuple(tuple(float(x) for x in place) for place in list(places))
+        moved = tuple(tuple(float(x) for x in place) for place in places)  # pyright: ignore
         object.__setattr__(other, "positions", moved)
         if moved != self.positions:
             object.__setattr__(other, "energy", None)
