@@ -182,7 +182,7 @@ def test_the_trial_loss_of_no_step_is_the_loss_with_its_penalties():
     ({"params": [{}]}, "needs a list of the parameters of 2 states, but 1 tree"),
     ({"params": {"a": jnp.ones(()), "c": jnp.ones(3)}}, "first axis of the length 2; theirs are"),
     ({"electrons": np.zeros((16, 1, 3))}, r"\(n_states, n_walkers, n_electrons, 3\) = \(2, 16"),
-    ({"estimators": {"overlap_0_1": lambda p, x: 0.0}}, "an estimator cannot be called 'overlap_0_1'"),
+    ({"estimators": {"overlap_0_1": lambda p, x: 0.0}}, "cannot be called 'overlap_0_1'"),
 ])  # fmt: skip
 def test_bad_settings_are_told(settings, told):
     with pytest.raises(ValueError, match=told):
