@@ -88,7 +88,7 @@ class Mover(abc.ABC):
         """Its memory and the positions, in bohr, after a move from `nuclei.measured`."""
 
     def row(self, nuclei: Nuclei) -> Row:
-        """What it logs."""
+        """What it adds to rows by name, of the last complete measurement in `nuclei.measured`."""
         return {}
 
     @abc.abstractmethod

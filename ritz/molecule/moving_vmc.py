@@ -33,6 +33,7 @@ NOT_TAKEN = {
 """Arguments of `VMC` that drivers with moving nuclei do not take -> what to do instead."""
 
 MORE_TAKEN = ("geometry", "measures", "status", "fmax", "fmax_error")
+"""Further names in rows, besides those of `VMC`, that no estimator can have."""
 
 
 class MovingVMC(VMC):
