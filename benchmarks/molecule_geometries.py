@@ -1,6 +1,6 @@
 """Relaxed bond lengths of H2 and LiH, and a dissociation curve of LiH in one run, with its picture.
 
-Usage: python -m benchmarks.molecule_geometries [relax H2 | relax LiH | scan | table]
+Usage: python -m benchmarks.molecule_geometries [relax H2 SEED | relax LiH SEED | scan | table]
 """
 
 import json
@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.molecule_stages import pretrained
 from benchmarks.report import RESULTS, Table, report
 from ritz.loggers import RuntimeLog
-from ritz.molecule import Molecule, Pretraining, Relaxation, Scan
-from ritz.molecule.orbitals import orbitals_of
+from ritz.molecule import Molecule, Relaxation, Scan
 from ritz.molecule.presets import preset
 from ritz.relax import LBFGS, ConvergenceHook
 
-FILE = RESULTS / "molecule_geometries"
+RUNS = RESULTS / "molecule_geometries_runs"
+"""A file for each run, so that one can be repeated alone."""
 PICTURE = Path(__file__).parents[1] / "docs" / "assets" / "lih.png"
 
 BONDS = {"H2": (1.7, 1.4011, 0.1), "LiH": (3.6, 3.015, 0.1)}
@@ -40,13 +41,6 @@ def at(name: str, distance: float) -> Molecule:
     return Molecule(name).at(np.array([[0, 0, 0], [0, 0, distance]]))
 
 
-def pretrained(molecule: Molecule, network: Any, seed: int) -> dict[str, Any]:
-    """Parameters and walkers to begin with."""
-    first = Pretraining(molecule, network, orbitals_of(molecule), seed=seed)
-    first.run(300, show_progress=False, out=())
-    return {"params": first.state.parameters, "electrons": first.state.electrons, "seed": seed}
-
-
 def relaxed(name: str, seed: int) -> dict[str, Any]:
     """A relaxation from a stretched bond."""
     start, _, threshold = BONDS[name]
@@ -60,7 +54,7 @@ def relaxed(name: str, seed: int) -> dict[str, Any]:
         n_first=1000 if name == "LiH" else 300,
         n_updates=100,
         n_measured=400,
-        **pretrained(molecule, network, seed),
+        **pretrained(molecule, network, seed=seed),
     )
     log = RuntimeLog()
     driver.run(20_000, show_progress=False, out=log)
@@ -90,9 +84,9 @@ def scanned(seed: int = 0) -> dict[str, Any]:
         molecules,
         network,
         n_first=1000,
-        n_updates=300,
+        n_updates=1000,
         n_measured=400,
-        **pretrained(molecules[0], network, seed),
+        **pretrained(molecules[0], network, seed=seed),
     )
     driver.run(driver.n_steps, show_progress=False, out=())
     return {
@@ -141,7 +135,8 @@ def draw(scan: dict[str, Any]) -> None:
 def measure() -> Table:
     """All relaxations and the scan."""
     for name in BONDS:
-        _save(f"relax_{name}", [relaxed(name, seed) for seed in SEEDS])
+        for seed in SEEDS:
+            _save(f"relax_{name}_{seed}", relaxed(name, seed))
     scan = scanned()
     _save("scan", scan)
     draw(scan)
@@ -149,16 +144,16 @@ def measure() -> Table:
 
 
 def _save(name: str, found: Any) -> None:
-    FILE.mkdir(parents=True, exist_ok=True)
-    (FILE / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    RUNS.mkdir(parents=True, exist_ok=True)
+    (RUNS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
 def table() -> Table:
     """The relaxed bond lengths, from the files."""
     rows = []
     for name, (start, exact, threshold) in BONDS.items():
-        file = FILE / f"relax_{name}.json"
-        for run in json.loads(file.read_text()) if file.exists() else ():
+        for file in sorted(RUNS.glob(f"relax_{name}_*.json")):
+            run = json.loads(file.read_text())
             rows.append(
                 [
                     name, run["seed"], start, run["status"], run["geometries"], run["bond"],
@@ -182,7 +177,8 @@ def table() -> Table:
 def main() -> None:
     """All, or one part."""
     if sys.argv[1:2] == ["relax"]:
-        _save(f"relax_{sys.argv[2]}", [relaxed(sys.argv[2], seed) for seed in SEEDS])
+        name, seed = sys.argv[2:]
+        _save(f"relax_{name}_{seed}", relaxed(name, int(seed)))
     elif sys.argv[1:2] == ["scan"]:
         scan = scanned()
         _save("scan", scan)

@@ -14,11 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.molecule_stages import blocked, pretrained
 from benchmarks.report import Table, report
 from benchmarks.update_rules import MOLECULES
 from ritz.loggers import RuntimeLog
-from ritz.molecule import VMC, Molecule, Pretraining
-from ritz.molecule.orbitals import orbitals_of
+from ritz.molecule import VMC, Molecule
 from ritz.molecule.presets import preset
 
 RUNS = (("LiH", "KFAC"), ("LiH", "SPRING"), ("N2", "KFAC"), ("N2", "SPRING"))
@@ -29,18 +29,9 @@ def one(system: str, rule: str, seconds: float, n_walkers: int, size: str) -> li
     """A row of the table."""
     molecule = Molecule(system)
     network = preset(size, molecule)
-    first = Pretraining(molecule, network, orbitals_of(molecule), n_walkers=n_walkers)
-    first.run(N_PRETRAINED, show_progress=False, out=())
+    first = pretrained(molecule, network, N_PRETRAINED, n_walkers=n_walkers)
     optimizer, update = MOLECULES[rule]
-    driver = VMC(
-        molecule,
-        network,
-        optimizer,
-        update=update,
-        params=first.state.parameters,
-        electrons=first.state.electrons,
-        n_walkers=n_walkers,
-    )
+    driver = VMC(molecule, network, optimizer, update=update, **first)
     begin = time.perf_counter()
     driver.run(1, show_progress=False, out=())
     driver.run(8, show_progress=False, out=())
@@ -51,20 +42,18 @@ def one(system: str, rule: str, seconds: float, n_walkers: int, size: str) -> li
     rate = (driver.step_count - before) / (time.perf_counter() - begin)
     energies = np.asarray(log.data["energy"]["Mean"])
     last = energies[-max(len(energies) // 5, 2) :]
-    parts = np.array_split(last, min(10, len(last)))
-    means = np.array([part.mean() for part in parts])
-    error = float(means.std(ddof=1) / len(means) ** 0.5)
+    energy, error = blocked(last)
     known = molecule.energy or 0.0
     stats = jax.devices()[0].memory_stats() or {}
     memory = stats.get("peak_bytes_in_use", 0) / 2**30
-    off = 1e3 * (float(means.mean()) - known)
+    off = 1e3 * (energy - known)
     return [
         system,
         rule,
         driver.step_count,
         rate,
         compiled,
-        float(means.mean()),
+        energy,
         error,
         off,
         memory,

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.molecule_stages import judged, pretrained
 from benchmarks.report import RESULTS, Table, report
 from ritz.loggers import RuntimeLog
-from ritz.molecule import VMC, Evaluation, Molecule, Pretraining
-from ritz.molecule.orbitals import orbitals_of
+from ritz.molecule import VMC, Molecule
 from ritz.molecule.presets import preset
 
 RUNS = RESULTS / "molecule_smoke_runs"
@@ -51,45 +51,23 @@ def one(system: str, seed: int) -> dict[str, Any]:
     molecule = Molecule(atoms, "bohr" if isinstance(atoms, list) else None, ecp=ecp)
     network = preset("small", molecule)
     begin = time.perf_counter()
-    first = Pretraining(molecule, network, orbitals_of(molecule), n_walkers=n_walkers, seed=seed)
-    first.run(N_PRETRAINED, show_progress=False, out=())
-    pretrained = time.perf_counter() - begin
-    driver = VMC(
-        molecule,
-        network,
-        params=first.state.parameters,
-        electrons=first.state.electrons,
-        n_walkers=n_walkers,
-        seed=seed,
-    )
-    log = RuntimeLog()
+    first = pretrained(molecule, network, N_PRETRAINED, n_walkers=n_walkers, seed=seed)
+    trained, log = time.perf_counter(), RuntimeLog()
+    driver = VMC(molecule, network, **first)
     driver.run(N_TRAINED, show_progress=False, out=log)
-    trained = time.perf_counter() - begin - pretrained
+    end = time.perf_counter()
     rows = {name: np.asarray(log.data["energy"][name]) for name in ("Mean", "Variance")}
     finite = all(np.all(np.isfinite(x)) for x in rows.values())
-    evaluation = Evaluation(
-        molecule,
-        network,
-        driver.state.parameters,
-        electrons=driver.state.electrons,
-        n_walkers=n_walkers,
-        seed=seed,
-    )
-    evaluation.burn_in(50)
-    judged = RuntimeLog()
-    evaluation.run(N_EVALUATED, show_progress=False, out=judged)
-    blocks = np.asarray(judged.data["energy"]["Mean"]).reshape(20, -1).mean(axis=1)
+    judgement = judged(driver, network, N_EVALUATED, n_burn_in=50, seed=seed)
     return {
         "system": system,
         "seed": seed,
         "steps": driver.step_count,
         "finite": bool(finite),
         "retries": int(np.sum(log.data["retries"]["value"])) if "retries" in log.data else 0,
-        "pretrained": pretrained,
-        "trained": trained,
-        "energy": float(blocks.mean()),
-        "error": float(blocks.std(ddof=1) / 20**0.5),
-        "variance": float(np.median(np.asarray(judged.data["energy"]["Variance"]))),
+        "pretrained": trained - begin,
+        "trained": end - trained,
+        **judgement._asdict(),
         "known": known,
         "curve": rows["Mean"].reshape(-1, 50).mean(axis=1).tolist(),
     }

@@ -23,13 +23,13 @@ from flax import linen as nn
 
 from benchmarks.lattice import scored
 from benchmarks.molecule_curves import ASSETS, draw
+from benchmarks.molecule_stages import judged, pretrained
 from benchmarks.report import RESULTS, Table, report
 from ritz.lattice import VMC as LatticeVMC
 from ritz.lattice import mc_state
 from ritz.lattice.ising import ising_chain, ising_chain_energy
 from ritz.loggers import RuntimeLog
-from ritz.molecule import VMC, Evaluation, Molecule, Pretraining
-from ritz.molecule.orbitals import orbitals_of
+from ritz.molecule import VMC, Molecule
 from ritz.molecule.presets import preset
 from ritz.molecule.vmc import default_rate, default_update
 from ritz.updates import KFAC, MARCH, SPRING, SR, AbstractUpdateRule, Gradient, MinSR
@@ -152,27 +152,12 @@ def one(system: str, rule: str) -> dict[str, Any]:
         molecule = Molecule(system)
         network = preset("small", molecule)
         optimizer, update = MOLECULES[rule]
-        first = Pretraining(molecule, network, orbitals_of(molecule))
-        first.run(300, show_progress=False, out=())
-        driver = VMC(
-            molecule,
-            network,
-            optimizer,
-            update=update,
-            params=first.state.parameters,
-            electrons=first.state.electrons,
-        )
+        begin = pretrained(molecule, network)
+        driver = VMC(molecule, network, optimizer, update=update, **begin)
         exact = molecule.energy or 0.0
 
         def judge() -> tuple[float, float]:
-            evaluation = Evaluation(
-                molecule, network, driver.state.parameters, electrons=driver.state.electrons
-            )
-            evaluation.burn_in(100)
-            log = RuntimeLog()
-            evaluation.run(N_EVALUATED, show_progress=False, out=log)
-            blocks = jnp.asarray(log.data["energy"]["Mean"]).reshape(20, -1).mean(axis=1)
-            return float(blocks.mean()), float(blocks.std(ddof=1) / 20**0.5)
+            return judged(driver, network, N_EVALUATED, n_burn_in=100)[:2]
 
         points = trained(driver, SECONDS[system], judge)
     return {"system": system, "rule": rule, "exact": exact, "points": points}
