@@ -1,6 +1,7 @@
 """Builds what the configuration of a run on a molecule describes."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -241,27 +242,34 @@ class Builder(StageBuilder):
 
     def _orbitals(self, given: Pretrain, folder: Path, saves: bool, state: int) -> Any:
         """Those in the folder, if they are of this molecule, basis and state, or else new ones."""
-        from ritz.molecule import excited_orbitals
         from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source, source_of
 
-        n_states, same_spin = self.run.n_states, bool(self.run.train.spin_penalty)
         with under("pretrain.basis: ", BUILDING):
             file, source = folder / ORBITALS, source_of(self.molecule, given.basis)
         if state:
             file = file.with_stem(f"{file.stem}_{state}")
-            source += f", state {state} of {n_states}{', of one spin' * same_spin}"
+            same_spin = ", of one spin" if self.run.train.spin_penalty else ""
+            source += f", state {state} of {self.run.n_states}{same_spin}"
         if file.is_file() and saved_source(file) == source:
             return Orbitals.load(file)
         with under("pretrain.basis: ", (*BUILDING, RuntimeError)):
-            if state:
-                found = excited_orbitals(self.molecule, n_states, given.basis, same_spin=same_spin)[
-                    state
-                ]
-            else:
-                found = orbitals_of(self.molecule, given.basis)
+            made = self._excited[state] if state else orbitals_of(self.molecule, given.basis)
         if saves and folder.is_dir():
-            found.save(file, source)
-        return found
+            made.save(file, source)
+        return made
+
+    @functools.cached_property
+    def _excited(self) -> Any:
+        """The orbitals of all states, from one iteration of the mean field."""
+        from ritz.molecule import excited_orbitals
+
+        run = self.run
+        return excited_orbitals(
+            self.molecule,
+            run.n_states,
+            run.pretrain.basis,
+            same_spin=bool(run.train.spin_penalty),
+        )
 
     def _settings(self, given: Sampling) -> Settings:
         """The settings that a stage takes as they are; objects are made of the others here."""

@@ -87,22 +87,26 @@ class _MoleculeCommand(StageCommand):
         import jax
         import jax.numpy as jnp
 
-        states = [self._pretrained_one(key, k) for k in range(self.n_states)]
+        # All are built before the first is run, so that what is wrong with one is told at once.
+        folder, saves = self.running.folder, not self.call.dry_run
+        stages = [self.builder.pretrain(folder, saves, state) for state in range(self.n_states)]
+        keys = [jax.random.fold_in(key, 1 + state) for state in range(self.n_states)]
+        states = [self._after(*given) for given in zip(stages, keys, strict=True)]
         if self.n_states == 1 or None in states:
             return states[0]
         with jax.enable_x64(True):
             walkers = jnp.stack([one.batched_data for one in states])
         return states[0]._replace(params=[one.params for one in states], batched_data=walkers)
 
-    def _pretrained_one(self, key: Any, state: int) -> Any:
+    def _after(self, stage: Any, key: Any) -> Any:
+        """The state after a stage of pretraining, which is run, or gone on with."""
         import jax
 
         from ritz.cli.messages import advising_settings
         from ritz.stages import RunContext
 
         folder = self.running.folder
-        stage: Any = self.builder.pretrain(folder, not self.call.dry_run, state)
-        create_key, run_key = jax.random.split(jax.random.fold_in(key, 1 + state))
+        create_key, run_key = jax.random.split(key)
         begin = stage.create_state(create_key)
         if self.call.dry_run:
             return None

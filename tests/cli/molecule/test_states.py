@@ -62,6 +62,14 @@ def test_other_states_are_refused(trained, capsys):
         assert told in capsys.readouterr().err
 
 
+def test_too_many_states_are_told_before_any_is_pretrained(tmp_path, capsys):
+    folder = tmp_path / "run"
+    given = [*TWO, "n_states=30", "pretrain.basis=cc-pvdz", f"folder={folder}"]
+    assert main(["molecule", "train", *given]) == 2
+    assert "4 single excitations, too few for n_states=30" in capsys.readouterr().err
+    assert not folder.exists() or not list(folder.glob("pretrain*"))
+
+
 def test_the_spin_penalty_is_added_to_the_energy_that_is_minimised(tmp_path):
     run = MoleculeRun(system=System(name="Be"), n_states=2)
     run.pretrain.basis, run.train.spin_penalty = "slater", 0.7
