@@ -96,9 +96,11 @@ def test_layers_of_netket_are_sums_of_outer_products():
 
     x = lattice_samples(n_sites=6)
     convolutional = nk.models.GCNN(lattice, layers=2, features=2, mode="fft", param_dtype=complex)
+    by_irreps = nk.models.GCNN(group, layers=2, features=2, mode="irreps", param_dtype=complex)
     models = [
         (Symmetric(), "real", 2),
         (convolutional, "complex", 2),
+        (by_irreps, "complex", 2),
         (nk.models.RBM(param_dtype=complex), "complex", 1),
         (nk.models.RBMSymm(group, alpha=2, param_dtype=float), "real", 1),
     ]
