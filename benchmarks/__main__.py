@@ -22,6 +22,7 @@ NAMES = (
     "logging_rows",
     "checkpoints",
     "molecule",
+    "laplacian",
     "relax",
     "relax_scaling",
     "potentials",
