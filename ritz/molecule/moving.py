@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import enum
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,9 +21,23 @@ from ritz.molecule.rigid import without_rigid_motion
 from ritz.samplers import SamplerState
 from ritz.types import Row
 
-MOVING, FINISHED, UNFINISHED, FAILED = range(4)
-"""States of a run: nuclei still move; the last geometry is done, or criteria are met; as many
-moves as allowed were made without meeting them; a measured number is not finite."""
+
+class Status(enum.IntEnum):
+    """States of a run in which nuclei move."""
+
+    MOVING = 0
+    FINISHED = 1
+    """The last geometry is measured, or criteria are met."""
+    UNFINISHED = 2
+    """As many moves as allowed were made without meeting the criteria."""
+    FAILED = 3
+    """A measured number is not finite."""
+
+    @property
+    def word(self) -> str:
+        """The name in small letters."""
+        return self.name.lower()
+
 
 FEWEST_BLOCKS = 10
 """Smallest number of blocks of steps from which an error is estimated, and so of steps."""
@@ -92,7 +107,7 @@ class Mover(abc.ABC):
         return {}
 
     @abc.abstractmethod
-    def ending(self, status: int, row: Row) -> str:
+    def ending(self, status: Status, row: Row) -> str:
         """Why the run has ended, in words, given the row of its last step."""
 
 
@@ -230,7 +245,7 @@ class MovingKernel(TrainingKernel):
     def _next_geometry(self, carry: MovingCarry) -> MovingCarry:
         """The carry after the last step of a measurement."""
         carry = carry._replace(nuclei=self._judged(carry.nuclei))
-        moves = carry.nuclei.status == MOVING
+        moves = carry.nuclei.status == Status.MOVING
         return jax.lax.cond(moves, self._moved, lambda carry: carry, carry)
 
     def _moved(self, carry: MovingCarry) -> MovingCarry:

@@ -14,12 +14,11 @@ from ritz.molecule.estimators.forces import Forces
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.moving import (
     FEWEST_BLOCKS,
-    FINISHED,
-    MOVING,
     Measured,
     Mover,
     MovingCarry,
     MovingKernel,
+    Status,
 )
 from ritz.molecule.state import ElectronState
 from ritz.molecule.vmc import VMC
@@ -124,7 +123,7 @@ class MovingVMC(VMC):
     @property
     def status(self) -> str:
         """Either "moving", "finished", "unfinished" or "failed"."""
-        return STATUS[int(self._nuclei.status)]
+        return Status(int(self._nuclei.status)).word
 
     @property
     def mover(self) -> Mover:
@@ -162,17 +161,13 @@ def _check_forces(forces: object, molecule: Molecule) -> None:
             )
 
 
-STATUS = ("moving", "finished", "unfinished", "failed")
-"""The states of a run, in words."""
-
-
 class GeometriesDone(AbstractCallback):
     """Ends the run after the last geometry."""
 
     callback_order = CallbackOrder.STOP
     is_live = never_live  # only the row is read
     decides = False  # the last step moves nothing, and stays
-    _status, _told = MOVING, ""
+    _status, _told = Status.MOVING, ""
 
     @property
     @override
@@ -181,20 +176,20 @@ class GeometriesDone(AbstractCallback):
 
     @override
     def on_run_start(self, step: int, driver: Any) -> None:
-        self._status = MOVING
-        if driver.status != STATUS[MOVING]:
-            raise _stop("nothing is left to do", driver.status == STATUS[FINISHED])
+        self._status = Status.MOVING
+        if driver.status != Status.MOVING.word:
+            raise _stop("nothing is left to do", driver.status == Status.FINISHED.word)
 
     @override
     def before_parameter_update(self, step: int, log_data: Row, driver: Any) -> None:
-        self._status = int(log_data["status"])
-        if self._status != MOVING:
+        self._status = Status(int(log_data["status"]))
+        if self._status != Status.MOVING:
             self._told = driver.mover.ending(self._status, log_data)
 
     @override
     def on_step_end(self, step: int, log_data: Row, driver: Any) -> None:
-        if self._status != MOVING:
-            raise _stop(self._told, self._status == FINISHED)
+        if self._status != Status.MOVING:
+            raise _stop(self._told, self._status == Status.FINISHED)
 
 
 def _stop(message: str, finished: bool) -> StopRun:

@@ -18,13 +18,10 @@ from ritz.driver.signatures import suggests_names
 from ritz.molecule.estimators.forces import Forces
 from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.moving import (
-    FAILED,
-    FINISHED,
-    MOVING,
-    UNFINISHED,
     Measured,
     Mover,
     Nuclei,
+    Status,
 )
 from ritz.molecule.moving_vmc import NOT_TAKEN, MovingVMC
 from ritz.molecule.vmc import VMC, default_rate
@@ -131,11 +128,11 @@ class RelaxMover(Mover):
         looked = memory.n_moves % rule.frequency == 0
         counter = jnp.where(looked, jnp.where(met, memory.counter + 1, 0), memory.counter)
         finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(forces))
-        status = jnp.where(looked & met & (counter > rule.patience), FINISHED, MOVING)
+        status = jnp.where(looked & met & (counter > rule.patience), Status.FINISHED, Status.MOVING)
         if self.stage.max_steps is not None:
-            spent = (status == MOVING) & (memory.n_moves >= self.stage.max_steps)
-            status = jnp.where(spent, UNFINISHED, status)
-        status = jnp.where((looked & nan) | ~finite, FAILED, status).astype(jnp.int32)
+            spent = (status == Status.MOVING) & (memory.n_moves >= self.stage.max_steps)
+            status = jnp.where(spent, Status.UNFINISHED, status)
+        status = jnp.where((looked & nan) | ~finite, Status.FAILED, status).astype(jnp.int32)
         return memory._replace(counter=counter, last_energy=energy), status
 
     @override
@@ -157,8 +154,8 @@ class RelaxMover(Mover):
         }
 
     @override
-    def ending(self, status: int, row: Row) -> str:
-        word = {FINISHED: "converged", UNFINISHED: "max_steps are used up"}
+    def ending(self, status: Status, row: Row) -> str:
+        word = {Status.FINISHED: "converged", Status.UNFINISHED: "max_steps are used up"}
         told = word.get(status, "energy or forces are not finite")
         return f"{told}: fmax = {row['fmax']:.3g} +- {row['fmax_error']:.1g} eV/Angstrom"
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_names
 from ritz.molecule.estimators.forces import Forces
 from ritz.molecule.molecule import Molecule
-from ritz.molecule.moving import FAILED, FINISHED, MOVING, Measured, Mover, Nuclei
+from ritz.molecule.moving import Measured, Mover, Nuclei, Status
 from ritz.molecule.moving_vmc import NOT_TAKEN, MovingVMC
 from ritz.molecule.vmc import VMC, default_rate
 from ritz.molecule.wavefunction import Psi
@@ -61,17 +61,17 @@ class ScanMover(Mover):
         memory = ScanMemory(
             *(old.at[place].set(new) for old, new in zip(nuclei.mover, measured, strict=True))
         )
-        status = jnp.where(place == len(self.places) - 1, FINISHED, MOVING)
+        status = jnp.where(place == len(self.places) - 1, Status.FINISHED, Status.MOVING)
         finite = jnp.isfinite(measured.energy) & jnp.all(jnp.isfinite(measured.forces))
-        return memory, jnp.where(finite, status, FAILED).astype(jnp.int32)
+        return memory, jnp.where(finite, status, Status.FAILED).astype(jnp.int32)
 
     @override
     def move(self, nuclei: Nuclei) -> tuple[ScanMemory, Float[Array, "n_nuclei 3"]]:
         return nuclei.mover, jnp.asarray(self.places, float)[nuclei.geometry + 1]
 
     @override
-    def ending(self, status: int, row: Row) -> str:
-        if status == FINISHED:
+    def ending(self, status: Status, row: Row) -> str:
+        if status == Status.FINISHED:
             return f"all {len(self.places)} geometries are done"
         return f"the energy of geometry {int(row['geometry'])} is not finite"
 
