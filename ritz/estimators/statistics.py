@@ -1,8 +1,11 @@
 """Statistics of the values of one step."""
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Inexact
 
 from ritz.types import Row
@@ -20,6 +23,16 @@ class Stats(NamedTuple):
     def to_dict(self) -> Row:
         """The fields by the names of NetKet's logs."""
         return {"Mean": self.mean, "Sigma": self.error_of_mean, "Variance": self.variance}
+
+    def __str__(self) -> str:
+        """A number with its error, of which two digits are shown; arrays as they are."""
+        if any(np.size(part) != 1 or isinstance(part, Tracer) for part in self):
+            return repr(self)
+        mean, error, variance = (np.asarray(part).item() for part in self)
+        told = f"{mean:.6g}"
+        if 0 < error < math.inf and abs(mean) < 1e10:
+            told = f"{mean:.{max(0, 1 - math.floor(math.log10(error)))}f}"
+        return f"{told} +- {error:.2g} [variance {variance:.2g}]"
 
 
 def statistics(

@@ -1,5 +1,6 @@
 """The life cycle of estimators, statistics and clipping."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ritz.estimators import (
     evaluate_all,
     statistics,
 )
+from ritz.estimators.statistics import Stats
 from ritz.testing import check_estimator
 
 
@@ -117,3 +119,26 @@ def test_what_is_not_finite_leaves_the_clipping_of_the_others_as_it_is(method, b
         np.testing.assert_allclose(found[:-1], wanted)
         assert n == n_wanted and np.array_equal(found[-1:].real, [bad], equal_nan=True)
     assert not np.any(np.isfinite(clip(jnp.full(3, bad))[0]))
+
+
+@pytest.mark.parametrize(
+    ("stats", "text"),
+    [
+        (Stats(-2.78537, 0.04029, 0.2078), "-2.785 +- 0.04 [variance 0.21]"),
+        (Stats(np.float32(-2000.3), jnp.float32(123), 4e6), "-2000 +- 1.2e+02 [variance 4e+06]"),
+        (Stats(-1 + 2e-3j, 0.00123, 0.5), "-1.0000+0.0020j +- 0.0012 [variance 0.5]"),
+        (Stats(-1.5, 0.0, 0.0), "-1.5 +- 0 [variance 0]"),
+        (Stats(1e30, 1e28, 1.0), "1e+30 +- 1e+28 [variance 1]"),
+        (Stats(np.nan, np.nan, np.inf), "nan +- nan [variance inf]"),
+        (
+            Stats(np.zeros(2), 1.0, 1.0),
+            "Stats(mean=array([0., 0.]), error_of_mean=1.0, variance=1.0)",
+        ),
+    ],
+)
+def test_statistics_as_text(stats, text):
+    assert str(stats) == text
+
+
+def test_statistics_can_be_printed_while_they_are_traced():
+    jax.jit(lambda x: str(Stats(x, x, x)) and x)(1.0)
