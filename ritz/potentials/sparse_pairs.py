@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import KDTree
 
 _FEW_CELLS = 10_000
 """Number of cells up to which cell lists are quick, however few atoms are in them."""
@@ -71,6 +70,8 @@ def sparse_pairs(
     Returns:
         First atoms, second atoms, and the lattice vectors to add to the position of the second.
     """
+    from scipy.spatial import KDTree  # slow to import, and rarely needed
+
     vectors = cell[pbc]
     inverse = np.linalg.pinv(vectors)
     wraps = np.clip(np.floor(positions @ inverse), -_MOST_SHIFT, _MOST_SHIFT)
