@@ -17,11 +17,11 @@ from jaxtyping import Array, Float, Inexact, PyTree
 from ritz.full_precision import in_full_precision
 from ritz.updates.chunks import mapped
 from ritz.updates.claimed_mode import LogPsi
-from ritz.updates.derivatives import LayerDerivatives, other_places, sample_derivatives
+from ritz.updates.derivatives import LayerDerivatives, other_places
 from ritz.updates.gram import gram, materialised
 from ritz.updates.layers import Layer, linear_layers, of_sample
 from ritz.updates.realify import realify
-from ritz.updates.scores import centred_rows
+from ritz.updates.scores import centred_rows, convolutions, sample_rows
 
 _PRODUCT = 64
 """What a product entry by entry costs, as a length of the rows of a product of matrices."""
@@ -220,13 +220,10 @@ def factored_scores(
         layers: From `factored_layers`.
         chunk_size: Number of samples differentiated at once; None for all.
     """
-    places = other_places(layers, jax.tree.leaves(params))
+    summed = [one for one in convolutions(log_psi, params, samples) if one not in layers]
 
     def one(sample: PyTree) -> tuple[Array, list[LayerDerivatives]]:
-        [rows], of_layers = sample_derivatives(
-            log_psi, params, sample, mode=mode, layers=layers, groups=[places]
-        )
-        return rows, of_layers
+        return sample_rows(log_psi, params, sample, mode=mode, summed=summed, factored=layers)
 
     n_samples = len(jax.tree.leaves(samples)[0])
     weights = jnp.broadcast_to(jnp.asarray(probabilities), (n_samples,))
