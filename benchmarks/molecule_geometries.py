@@ -177,6 +177,8 @@ def table() -> Table:
 def main() -> None:
     """All, or one part."""
     if sys.argv[1:2] == ["relax"]:
+        if len(sys.argv) != 4:
+            sys.exit("give a molecule and a seed: relax LiH 0")
         name, seed = sys.argv[2:]
         _save(f"relax_{name}_{seed}", relaxed(name, int(seed)))
     elif sys.argv[1:2] == ["scan"]:

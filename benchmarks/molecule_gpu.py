@@ -42,7 +42,7 @@ def one(system: str, rule: str, seconds: float, n_walkers: int, size: str) -> li
     rate = (driver.step_count - before) / (time.perf_counter() - begin)
     energies = np.asarray(log.data["energy"]["Mean"])
     last = energies[-max(len(energies) // 5, 2) :]
-    energy, error = blocked(last)
+    energy, error = blocked(last, 10)
     known = molecule.energy or 0.0
     stats = jax.devices()[0].memory_stats() or {}
     memory = stats.get("peak_bytes_in_use", 0) / 2**30

@@ -52,7 +52,7 @@ def one(system: str, seed: int) -> dict[str, Any]:
     network = preset("small", molecule)
     begin = time.perf_counter()
     first = pretrained(molecule, network, N_PRETRAINED, n_walkers=n_walkers, seed=seed)
-    trained, log = time.perf_counter(), RuntimeLog()
+    middle, log = time.perf_counter(), RuntimeLog()
     driver = VMC(molecule, network, **first)
     driver.run(N_TRAINED, show_progress=False, out=log)
     end = time.perf_counter()
@@ -65,8 +65,8 @@ def one(system: str, seed: int) -> dict[str, Any]:
         "steps": driver.step_count,
         "finite": bool(finite),
         "retries": int(np.sum(log.data["retries"]["value"])) if "retries" in log.data else 0,
-        "pretrained": trained - begin,
-        "trained": end - trained,
+        "pretrained": middle - begin,
+        "trained": end - middle,
         **judgement._asdict(),
         "known": known,
         "curve": rows["Mean"].reshape(-1, 50).mean(axis=1).tolist(),

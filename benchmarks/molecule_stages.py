@@ -8,9 +8,6 @@ from ritz.loggers import RuntimeLog
 from ritz.molecule import VMC, Evaluation, Molecule, Pretraining
 from ritz.molecule.orbitals import orbitals_of
 
-N_BLOCKS = 20
-"""Number of blocks by which errors are estimated."""
-
 
 class Judgement(NamedTuple):
     """Energy of frozen parameters on fresh samples, in hartree."""
@@ -50,8 +47,8 @@ def judged(driver: VMC, network: Any, n_steps: int, *, n_burn_in: int, seed: int
     return Judgement(*blocked(rows["Mean"]), float(np.median(np.asarray(rows["Variance"]))))
 
 
-def blocked(energies: Any) -> tuple[float, float]:
+def blocked(energies: Any, n_blocks: int = 20) -> tuple[float, float]:
     """The mean of a series and its standard error, from the means of blocks."""
-    n = max(2, min(N_BLOCKS, len(energies)))
+    n = min(n_blocks, len(energies))
     blocks = [block.mean() for block in np.array_split(np.asarray(energies), n)]
-    return float(np.mean(blocks)), float(np.std(blocks, ddof=1) / n**0.5)
+    return float(np.mean(blocks)), float(np.std(blocks, ddof=1) / n**0.5) if n > 1 else np.nan

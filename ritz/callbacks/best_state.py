@@ -56,6 +56,11 @@ class BestState(AbstractCallback):
     @override
     def on_run_start(self, step: int, driver: AbstractDriver) -> None:
         self._loss_name = driver.loss_name
+        if self.restore and driver.changes_besides:
+            raise ValueError(
+                "BestState(restore=True) would put back the parameters of an earlier step, but not "
+                f"{driver.changes_besides}; leave out restore."
+            )
 
     def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Keep the parameters, which are those of the loss, if the score is the best so far."""

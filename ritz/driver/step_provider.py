@@ -49,6 +49,10 @@ class StepProvider(DriverView):
     can_go_back: bool = True
     """Whether `restore` brings the driver back to the last good state."""
 
+    changes_besides: str = ""
+    """What steps change besides the parameters, so that those of an earlier step alone are no state
+    of the run, such as "the nuclei"; for callbacks that put parameters back."""
+
     doubt_remedies: Mapping[str, str] = {}
     """Name of a doubt about the numbers of a step -> what it means and what to try."""
 

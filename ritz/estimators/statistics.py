@@ -10,6 +10,9 @@ from jaxtyping import Array, Float, Inexact
 
 from ritz.types import Row
 
+_SMALLEST, _LARGEST = 1e-9, 1e9
+"""Numbers with errors outside are written with exponents."""
+
 
 class Stats(NamedTuple):
     """Mean of a quantity over the samples of a step, with its error; numbers or arrays."""
@@ -25,14 +28,15 @@ class Stats(NamedTuple):
         return {"Mean": self.mean, "Sigma": self.error_of_mean, "Variance": self.variance}
 
     def __str__(self) -> str:
-        """A number with its error, of which two digits are shown; arrays as they are."""
+        """A number with its error to two digits, in NetKet's form; arrays as they are."""
         if any(np.size(part) != 1 or isinstance(part, Tracer) for part in self):
             return repr(self)
         mean, error, variance = (np.asarray(part).item() for part in self)
-        told = f"{mean:.6g}"
-        if 0 < error < math.inf and abs(mean) < 1e10:
-            told = f"{mean:.{max(0, 1 - math.floor(math.log10(error)))}f}"
-        return f"{told} +- {error:.2g} [variance {variance:.2g}]"
+        texts = f"{mean:.6g}", f"{error:.2g}"
+        if _SMALLEST < error < _LARGEST and abs(mean) < _LARGEST:
+            digits = max(0, 1 - math.floor(math.log10(float(f"{error:.1e}"))))
+            texts = f"{mean:.{digits}f}", f"{error:.{digits}f}"
+        return f"{texts[0]} ± {texts[1]} [σ²={variance:.2g}]"
 
 
 def statistics(

@@ -21,7 +21,7 @@ from ritz.molecule.estimators.standard import check_total
 from ritz.molecule.estimators.standard import energy_estimators as energy_estimators
 from ritz.molecule.first_state import first_state
 from ritz.molecule.kernel import REMEDIES, Samples, Sampling, burnt_in
-from ritz.molecule.molecule import Molecule, check_molecule
+from ritz.molecule.molecule import Molecule, check_molecule, check_same
 from ritz.molecule.multistate.kernel import REMEDIES as OVERLAP_REMEDIES
 from ritz.molecule.multistate.kernel import MultiStateSampling
 from ritz.molecule.multistate.stacking import state_of
@@ -77,6 +77,8 @@ class MoleculeDriver(OwnPrecision):
     doubt_remedies: Mapping[str, str] = {**REMEDIES, **OVERLAP_REMEDIES}
     blas_threads: int | None = 1
     """Number of threads that BLAS may use during runs; None for all. More compete with XLA's."""
+    nuclei_move: ClassVar[bool] = False
+    """Whether nuclei leave the places where they are in the molecule that is given."""
     gain: ClassVar[float]
     """How fast the width of moves follows the acceptance after burn-in."""
 
@@ -108,9 +110,12 @@ class MoleculeDriver(OwnPrecision):
         check_seed("seed", seed)
         if chunk_size is not None:
             check_count("chunk_size", chunk_size, 1)
+        _check_network(wavefunction, molecule, self.nuclei_move)
         checked = _checked(estimators, n_states)
         given = {name: as_estimator(name, one) for name, one in checked.items()}
         check_total(molecule, given)
+        for name, one in given.items():
+            _check_estimator(name, one, molecule, self.nuclei_move)
         known = energy_estimators(molecule, chunk_size) | given
         if energy in given:
             known = used_by(given, known)
@@ -206,6 +211,7 @@ class MoleculeDriver(OwnPrecision):
             return super()._estimate_one(observable, fullsum)
         estimator, state = as_estimator("obs", observable), self.state
         check_total(self.molecule, {"obs": estimator})
+        _check_estimator("obs", estimator, self.molecule, self.nuclei_move)
         samples = state.electrons if self.batch is None else self.batch.electrons
         with self._precision():
             known = {**self.estimators, "obs": estimator}
@@ -221,6 +227,23 @@ class MoleculeDriver(OwnPrecision):
                 for k in range(state.n_states)
             )
             return jax.device_get(list(each))
+
+
+def _check_network(wavefunction: object, molecule: Molecule, moves: bool) -> None:
+    """Refuse a network of another molecule, if it has one."""
+    of_network = getattr(wavefunction, "molecule", None)
+    if isinstance(of_network, Molecule):
+        remedy = "give network.clone(molecule=molecule), or make one for this molecule"
+        check_same("the network", of_network, molecule, remedy, moves=moves)
+
+
+def _check_estimator(name: str, estimator: object, molecule: Molecule, moves: bool) -> None:
+    """Refuse an estimator of another molecule, if it has one."""
+    of_estimator = getattr(estimator, "molecule", None)
+    if isinstance(of_estimator, Molecule):
+        kind = type(estimator).__name__
+        remedy = f"give {kind}(molecule) of the same one"
+        check_same(f"the estimator {name} ({kind})", of_estimator, molecule, remedy, moves=moves)
 
 
 def _estimated(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ritz.checks import check_count, check_flag
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.orbitals import (
     SLATER,
     GivenBasis,
@@ -64,6 +64,7 @@ def excited_orbitals(
     Raises:
         ValueError: If the basis has too few orbitals for as many states, see also `hartree_fock`.
     """
+    check_molecule(molecule)
     check_count("n_states", n_states, 1)
     check_flag("same_spin", same_spin)
     if basis == SLATER:

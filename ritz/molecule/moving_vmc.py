@@ -11,7 +11,7 @@ from typing_extensions import override
 from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
 from ritz.molecule.estimators.forces import Forces
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_same
 from ritz.molecule.moving import (
     FEWEST_BLOCKS,
     Measured,
@@ -42,6 +42,9 @@ class MovingVMC(VMC):
     energy and forces are measured; then the nuclei move, and electrons follow those near them. All
     geometries share the compiled programs.
     """
+
+    nuclei_move = True
+    changes_besides = "the nuclei"
 
     def __init__(
         self,
@@ -152,13 +155,8 @@ def _check_forces(forces: object, molecule: Molecule) -> None:
         raise TypeError(
             f"forces takes an estimator, such as Forces(molecule), but {forces!r} was given."
         )
-    for name in ("symbols", "charge", "spin", "ecp"):
-        mine, theirs = getattr(molecule, name), getattr(forces.molecule, name)
-        if mine != theirs:
-            raise ValueError(
-                f"forces are of a molecule with {name}={theirs!r}, but the molecule that moves has "
-                f"{mine!r}; give Forces(molecule) of the same one."
-            )
+    remedy = "give Forces(molecule) of the same one"
+    check_same("the estimator of forces", forces.molecule, molecule, remedy, moves=True)
 
 
 class GeometriesDone(AbstractCallback):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ritz.folders.files import atomic_write
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.networks.determinants import log_sum_of_determinants
 from ritz.molecule.pseudopotentials import check_basis, fitting_basis
 from ritz.molecule.slater import exponent, valence
@@ -123,7 +123,7 @@ def basis_of(molecule: Molecule, basis: GivenBasis = None) -> dict[str, str]:
         ValueError: If they are no names for elements of the molecule; or if one is for all
             electrons, and its element has a pseudopotential.
     """
-    names, found = dict(molecule.ecp), {}
+    names, found = dict(check_molecule(molecule).ecp), {}
     texts = basis.values() if isinstance(basis, Mapping) else [basis]
     others = set(basis) - set(molecule.symbols) if isinstance(basis, Mapping) else ()
     if others or not all(text is None or isinstance(text, str) for text in texts):
@@ -178,6 +178,7 @@ def hartree_fock_field(molecule: Molecule, basis: GivenBasis = None) -> MeanFiel
 
     with needs("pretraining on Hartree-Fock orbitals", "molecule"):
         from pyscf import gto, scf
+    check_molecule(molecule)
     atoms = list(zip(molecule.symbols, molecule.positions, strict=True))
     bases = basis_of(molecule, basis)
     told = " and ".join(sorted(set(bases.values())))
@@ -261,7 +262,7 @@ def slater_field(molecule: Molecule, n_empty: int = 0) -> MeanField:
 
     Their energies are those of hydrogen's 1s with the same exponents.
     """
-    if len(molecule.symbols) > 1:
+    if len(check_molecule(molecule).symbols) > 1:
         raise ValueError(
             f"Slater's rules are for atoms, and {molecule.name} has {len(molecule.symbols)}; "
             "pretrain on orbitals of Hartree-Fock."

@@ -17,7 +17,7 @@ from ritz.driver.signatures import suggests_names
 from ritz.molecule.driver import on_all_devices
 from ritz.molecule.first_state import first_parameters, host_seed, shared_out
 from ritz.molecule.kernel import Samples, burnt_in
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule, check_same
 from ritz.molecule.networks.slater_network import SlaterNetwork
 from ritz.molecule.orbitals import Orbitals
 from ritz.molecule.state import ElectronState
@@ -142,6 +142,19 @@ class Pretraining(OwnPrecision):
             raise TypeError(
                 "only wave functions with orbitals can be pretrained, such as FermiNet(molecule) "
                 f"and Psiformer(molecule), but {network!r} was given."
+            )
+        check_same(
+            "the network",
+            network.molecule,
+            check_molecule(molecule),
+            "give network.clone(molecule=molecule), or make one for this molecule",
+            moves=False,
+        )
+        if not isinstance(orbitals, Orbitals):
+            listed = isinstance(orbitals, list) and bool(orbitals)
+            hint = "one of the list, such as orbitals[1]" if listed else "hartree_fock(molecule)"
+            raise TypeError(
+                f"orbitals takes Orbitals; give {hint}, but {orbitals!r:.80} was given."
             )
         sizes = orbitals.up.shape[-1], orbitals.down.shape[-1]
         if sizes != (molecule.n_up, molecule.n_down):

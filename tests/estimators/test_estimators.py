@@ -124,12 +124,14 @@ def test_what_is_not_finite_leaves_the_clipping_of_the_others_as_it_is(method, b
 @pytest.mark.parametrize(
     ("stats", "text"),
     [
-        (Stats(-2.78537, 0.04029, 0.2078), "-2.785 +- 0.04 [variance 0.21]"),
-        (Stats(np.float32(-2000.3), jnp.float32(123), 4e6), "-2000 +- 1.2e+02 [variance 4e+06]"),
-        (Stats(-1 + 2e-3j, 0.00123, 0.5), "-1.0000+0.0020j +- 0.0012 [variance 0.5]"),
-        (Stats(-1.5, 0.0, 0.0), "-1.5 +- 0 [variance 0]"),
-        (Stats(1e30, 1e28, 1.0), "1e+30 +- 1e+28 [variance 1]"),
-        (Stats(np.nan, np.nan, np.inf), "nan +- nan [variance inf]"),
+        (Stats(-2.78537, 0.04029, 0.2078), "-2.785 ± 0.040 [σ²=0.21]"),
+        (Stats(-1.0, 0.0996, 0.1), "-1.00 ± 0.10 [σ²=0.1]"),
+        (Stats(np.float32(-2000.3), jnp.float32(123), 4e6), "-2000 ± 123 [σ²=4e+06]"),
+        (Stats(-1 + 2e-3j, 0.00123, 0.5), "-1.0000+0.0020j ± 0.0012 [σ²=0.5]"),
+        (Stats(-1.5, 0.0, 0.0), "-1.5 ± 0 [σ²=0]"),
+        (Stats(-0.5, 1e-17, 0.0), "-0.5 ± 1e-17 [σ²=0]"),
+        (Stats(1e30, 1e28, 1.0), "1e+30 ± 1e+28 [σ²=1]"),
+        (Stats(np.nan, np.nan, np.inf), "nan ± nan [σ²=inf]"),
         (
             Stats(np.zeros(2), 1.0, 1.0),
             "Stats(mean=array([0., 0.]), error_of_mean=1.0, variance=1.0)",

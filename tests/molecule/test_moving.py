@@ -308,5 +308,5 @@ def test_a_molecule_at_other_positions():
     assert molecule.at(molecule.coordinates).energy == molecule.energy
     with pytest.raises(ValueError, match="on top of each other"):
         molecule.at(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="2 times three numbers"):
+    with pytest.raises(ValueError, match="2 times three finite numbers"):
         molecule.at(np.zeros((3, 3)))

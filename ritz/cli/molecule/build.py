@@ -253,14 +253,15 @@ class Builder(StageBuilder):
         if file.is_file() and saved_source(file) == source:
             return Orbitals.load(file)
         with under("pretrain.basis: ", (*BUILDING, RuntimeError)):
-            made = self._excited[state] if state else orbitals_of(self.molecule, given.basis)
+            several = self.run.n_states > 1
+            made = self._excited[state] if several else orbitals_of(self.molecule, given.basis)
         if saves and folder.is_dir():
             made.save(file, source)
         return made
 
     @functools.cached_property
     def _excited(self) -> Any:
-        """The orbitals of all states, from one iteration of the mean field."""
+        """The orbitals of all states, by one mean field."""
         from ritz.molecule import excited_orbitals
 
         run = self.run

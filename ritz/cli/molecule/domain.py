@@ -87,27 +87,26 @@ class _MoleculeCommand(StageCommand):
         import jax
         import jax.numpy as jnp
 
-        # All are built before the first is run, so that what is wrong with one is told at once.
+        # All begin before the first is run, so that what is wrong with one is told at once.
         folder, saves = self.running.folder, not self.call.dry_run
-        stages = [self.builder.pretrain(folder, saves, state) for state in range(self.n_states)]
-        keys = [jax.random.fold_in(key, 1 + state) for state in range(self.n_states)]
-        states = [self._after(*given) for given in zip(stages, keys, strict=True)]
+        begun = []
+        for state in range(self.n_states):
+            stage: Any = self.builder.pretrain(folder, saves, state)
+            of_state, of_run = jax.random.split(jax.random.fold_in(key, 1 + state))
+            begun.append((stage, stage.create_state(of_state), of_run))
+        states = [self._after(*given) for given in begun]
         if self.n_states == 1 or None in states:
             return states[0]
         with jax.enable_x64(True):
             walkers = jnp.stack([one.batched_data for one in states])
         return states[0]._replace(params=[one.params for one in states], batched_data=walkers)
 
-    def _after(self, stage: Any, key: Any) -> Any:
+    def _after(self, stage: Any, begin: Any, key: Any) -> Any:
         """The state after a stage of pretraining, which is run, or gone on with."""
-        import jax
-
         from ritz.cli.messages import advising_settings
         from ritz.stages import RunContext
 
         folder = self.running.folder
-        create_key, run_key = jax.random.split(key)
-        begin = stage.create_state(create_key)
         if self.call.dry_run:
             return None
         checkpoints = stage.checkpoint_folder(RunContext(folder))
@@ -115,7 +114,7 @@ class _MoleculeCommand(StageCommand):
         progress = self.call.progress and not entries(checkpoints)
         context = RunContext(folder, options={"show_progress": progress})
         with advising_settings("pretrain"):
-            return stage.run(begin, context, run_key)
+            return stage.run(begin, context, key)
 
     @override
     def energy_in(self, digest: Mapping[str, Any]) -> Any:

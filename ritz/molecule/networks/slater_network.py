@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Inexact
 from typing_extensions import override
 
 from ritz.checks import check_choice, check_count
-from ritz.molecule.molecule import Molecule
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.networks.determinants import log_sum_of_determinants
 from ritz.molecule.networks.envelopes import BottleneckEnvelope, IsotropicEnvelope, NuclearCusp
 from ritz.molecule.networks.features import norm
@@ -54,6 +54,7 @@ class SlaterNetwork(nn.Module):
         Raises:
             ValueError: If a setting is not allowed.
         """
+        check_molecule(self.molecule)
         check_count("n_determinants", self.n_determinants, 1)
         check_choice("envelope", self.envelope, ENVELOPES)
         check_count("n_exponents", self.n_exponents, 1)
