@@ -40,7 +40,7 @@ def moving(callback=None):
             lambda: VMC(HE, network(H2), **FEW),
             r"network is for .* symbols=\('H', 'H'\), but He has",
         ),
-        (lambda: VMC(STRETCHED, network(H2), **FEW), r"by up to 0\.[67]\d* bohr; give network\.clone"),
+        (lambda: VMC(STRETCHED, network(H2), **FEW), r"by up to 0\.7\d* bohr; give network\.c"),
         (lambda: Evaluation(STRETCHED, network(H2), {}, **FEW), "nuclei at other places"),
         (lambda: Pretraining(STRETCHED, network(H2), None), "nuclei at other places"),
         (lambda: Scan([H2, STRETCHED], network(HE), **FEW), r"network is for .*symbols=\('He',\)"),

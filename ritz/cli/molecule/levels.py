@@ -1,6 +1,6 @@
 """The result of an evaluation of several states, for the summary and in lines of text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ritz.cli.molecule.build import SPIN
@@ -27,32 +27,50 @@ def summary_of(digest: Mapping[str, Estimate]) -> StatesSummary:
     """
     levels = energy_levels(digest)
     energies = {one.state: digest[f"energy_{one.state}"] for one in levels}
-    states = [
-        {
-            "state": one.state,
-            "energy": one.energy,
-            "error": one.error,
-            "excitation_ev": one.excitation_ev,
-            "excitation_error_ev": one.excitation_error_ev,
-            "variance": energies[one.state].variance,
-            "spin_squared": digest[f"{SPIN}_{one.state}"].mean,
-        }
-        for one in levels
-    ]
+    states = []
+    for one in levels:
+        spin = digest[f"{SPIN}_{one.state}"]
+        states.append(
+            {
+                "state": one.state,
+                "energy": one.energy,
+                "error": one.error,
+                "suspect": energies[one.state].suspect,
+                "excitation_ev": one.excitation_ev,
+                "excitation_error_ev": one.excitation_error_ev,
+                "variance": energies[one.state].variance,
+                "spin_squared": spin.mean,
+                "spin_squared_error": spin.error,
+                "spin_suspect": spin.suspect,
+            }
+        )
     overlaps = {
-        name.removeprefix("overlap_"): estimate.mean
+        name.removeprefix("overlap_"): estimate
         for name, estimate in digest.items()
         if name.startswith("overlap_")
     }
-    marks = {mark for e in energies.values() for mark in e.suspect.split(", ") if mark}
-    found: Settings = {
+    marks = _marks(e.suspect for e in energies.values())
+    entries: Settings = {
         "states": states,
-        "squared_overlaps": overlaps,
+        "squared_overlaps": {pair: estimate.mean for pair, estimate in overlaps.items()},
+        "squared_overlap_errors": {pair: estimate.error for pair, estimate in overlaps.items()},
         "reliable": not marks and all(e.reliable for e in energies.values()),
     }
     if marks:
-        found["suspect"] = ", ".join(sorted(marks))
-    return StatesSummary(max(e.variance for e in energies.values()), found)
+        entries["suspect"] = marks
+    return StatesSummary(max(e.variance for e in energies.values()), entries)
+
+
+def _marks(suspects: Iterable[str]) -> str:
+    """All doubts of several estimates, each once."""
+    return ", ".join(sorted({mark for text in suspects for mark in text.split(", ") if mark}))
+
+
+def _with_unit(value: str, error: float, unit: str, suspect: str) -> str:
+    """A value and its error with a unit, or with what is wrong with it."""
+    return value_text(f"{value} {unit}" if suspect else value, error, suspect) + (
+        "" if suspect else f" {unit}"
+    )
 
 
 def state_lines(result: Settings) -> list[str]:
@@ -62,14 +80,18 @@ def state_lines(result: Settings) -> list[str]:
         result: With the entries of `summary_of`.
     """
     lines = []
+    lowest = result["states"][0]
     for one in result["states"]:
-        energy = f"{one['energy']:.8g}"
-        text = f"{value_text(energy, one['error'])} hartree"
-        if one["excitation_ev"]:
-            above = value_text(f"{one['excitation_ev']:.5g}", one["excitation_error_ev"])
-            text += f", {above} eV above"
-        lines.append(f"state {one['state']:<7} {text}, S^2 {one['spin_squared']:.4f}")
+        parts = [_with_unit(f"{one['energy']:.8g}", one["error"], "hartree", one["suspect"])]
+        if one is not lowest:
+            doubts = _marks([one["suspect"], lowest["suspect"]])
+            above = f"{one['excitation_ev']:.5g}"
+            parts.append(_with_unit(above, one["excitation_error_ev"], "eV above", doubts))
+        spin = f"S^2 {one['spin_squared']:.4f}"
+        parts.append(value_text(spin, one["spin_squared_error"] or None, one["spin_suspect"]))
+        lines.append(f"state {one['state']:<7} {', '.join(parts)}")
     for pair, squared in result["squared_overlaps"].items():
         first, second = pair.split("_")
-        lines.append(f"overlap {first}, {second:<3} {squared:.2g} (squared)")
+        told = value_text(f"{squared:.2g}", result["squared_overlap_errors"][pair])
+        lines.append(f"overlap {first}, {second:<3} {told} (squared)")
     return lines

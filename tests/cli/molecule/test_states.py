@@ -10,9 +10,11 @@ import yaml
 from ritz.cli.main import main
 from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun, System
+from ritz.cli.molecule.levels import state_lines, summary_of
 from ritz.molecule import SpinPenalty, TotalEnergy
 from ritz.plotting import read_log
 from ritz.stages import read_digest
+from ritz.stages.digest import Estimate
 from tests.cli.molecule.test_run_folders import SMALL
 
 TWO = [*SMALL, "network.hidden=[[4, 2]]", "n_states=2", "system=H"]
@@ -47,7 +49,34 @@ def test_two_states_are_trained_and_evaluated_with_their_levels(trained, tmp_pat
     assert summary["reliable"] is False  # after so few steps
     assert digest["energy_1"].n_samples == 24 * 12
     assert "exact" not in summary  # the loss is a mean over states
-    assert f"eV above, S^2 {high['spin_squared']:.4f}" in out and "overlap 0, 1" in out
+    # After so few steps all is suspect, and the lines say so instead of showing errors.
+    assert "hartree (suspect: " in out and f"S^2 {high['spin_squared']:.4f}" in out
+    assert "eV above (suspect: " in out and "overlap 0, 1" in out
+
+
+def test_lines_of_states_have_errors_or_doubts():
+    def estimate(mean, error, suspect=""):
+        return Estimate(mean, error, 0.1, 1.0, 1.0, 10, 100, not suspect, suspect)
+
+    digest = {
+        "energy_0": estimate(-1.0, 0.001),
+        "energy_1": estimate(-0.5, 0.002, "acceptance, r_hat"),
+        "energy_2": estimate(-0.4, 0.002),
+        "spin_squared_0": estimate(0.0, 0.0),
+        "spin_squared_1": estimate(2.0, 0.1, "r_hat"),
+        "spin_squared_2": estimate(2.0, 0.1),
+        "overlap_0_1": estimate(0.001, 0.0002),
+    }
+    summary = summary_of(digest)
+    assert summary.entries["reliable"] is False
+    assert summary.entries["suspect"] == "acceptance, r_hat"
+    assert state_lines(summary.entries) == [
+        "state 0       -1 +- 0.001 hartree, S^2 0.0000",
+        "state 1       -0.5 hartree (suspect: acceptance, r_hat), 13.606 eV above (suspect: "
+        "acceptance, r_hat), S^2 2.0000 (suspect: r_hat)",
+        "state 2       -0.4 +- 0.002 hartree, 16.327 +- 0.061 eV above, S^2 2.0000 +- 0.1",
+        "overlap 0, 1   0.001 +- 0.0002 (squared)",
+    ]
 
 
 def test_other_states_are_refused(trained, capsys):
