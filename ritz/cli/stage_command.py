@@ -91,10 +91,7 @@ class StageCommand(abc.ABC):
                 raise ValueError(self.running.refusal(error, "train")) from error
             if self.call.dry_run:
                 return None
-            raise ValueError(
-                f"evaluate needs a trained wave function in {folder}; run `ritz "
-                f"{self.call.domain} train folder={folder}` first ({error})"
-            ) from error
+            raise ValueError(f"{untrained(self.call)} ({error})") from error
         _logger.info("Evaluating the parameters after %s of training.", counted(step, "step"))
         return stage.state_of(driver)
 
@@ -234,6 +231,15 @@ class StageCommand(abc.ABC):
             KeyError: If it is not there.
         """
         return digest[self.energy]
+
+
+def untrained(call: Invocation) -> str:
+    """What is told where an evaluation finds no training."""
+    folder = call.config.folder
+    return (
+        f"evaluate needs a trained wave function in {folder}; run `ritz {call.domain} train "
+        f"folder={folder}` first"
+    )
 
 
 def run_stages(call: Invocation, make: Any) -> None:

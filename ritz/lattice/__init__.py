@@ -11,10 +11,10 @@ with _needs("ritz.lattice", "lattice"):
     from ritz.lattice.local_update import local_update as local_update
     from ritz.lattice.operators import local_energies as local_energies
     from ritz.lattice.operators import v_score as v_score
+    from ritz.lattice.states import mc_state as mc_state
     from ritz.lattice.sweeps import MetropolisExchange as MetropolisExchange
     from ritz.lattice.sweeps import MetropolisLocal as MetropolisLocal
     from ritz.lattice.sweeps import SweepSampler as SweepSampler
-    from ritz.lattice.sweeps import mc_state as mc_state
     from ritz.lattice.symmetric_layers import register as _register
     from ritz.lattice.vmc import VMC as VMC
     from ritz.lattice.wavefunction import LatticeWavefunction as LatticeWavefunction

@@ -157,7 +157,10 @@ class RelaxMover(Mover):
     def ending(self, status: Status, row: Row) -> str:
         word = {Status.FINISHED: "converged", Status.UNFINISHED: "max_steps are used up"}
         told = word.get(status, "energy or forces are not finite")
-        return f"{told}: fmax = {row['fmax']:.3g} +- {row['fmax_error']:.1g} eV/Angstrom"
+        text = f"{told}: fmax = {row['fmax']:.3g} +- {row['fmax_error']:.1g} eV/Angstrom"
+        if status == Status.FINISHED and row["fmax_error"] > row["fmax"]:
+            text += "; the error is larger, so that this may be chance: raise n_measured"
+        return text
 
 
 class Relaxation(MovingVMC):

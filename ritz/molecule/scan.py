@@ -73,7 +73,7 @@ class ScanMover(Mover):
     def ending(self, status: Status, row: Row) -> str:
         if status == Status.FINISHED:
             return f"all {len(self.places)} geometries are done"
-        return f"the energy of geometry {int(row['geometry'])} is not finite"
+        return f"energy or forces of geometry {int(row['geometry'])} are not finite"
 
 
 class Scan(MovingVMC):
@@ -176,8 +176,8 @@ def _checked(molecules: object) -> tuple[Molecule, ...]:
     """
     if isinstance(molecules, Molecule) or not isinstance(molecules, Sequence):
         raise TypeError(
-            "molecules takes a list of geometries, not a generator, such as "
-            f"[Molecule('LiH').at(x) for x in path], but {molecules!r} was given."
+            "molecules takes a list of geometries, such as [molecule.at(x) for x in path], not "
+            f"one molecule or a generator, but {molecules!r} was given."
         )
     if not molecules:
         raise ValueError("molecules is empty; give at least one geometry.")

@@ -2,9 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import netket as nk
 import numpy as np
 import pytest
 
+from ritz import lattice
 from ritz.callbacks import (
     AutoChunkSize,
     BestState,
@@ -161,3 +163,9 @@ def test_misspelt_arguments():
         VMC(ISING, 0.05, variational_sate=None)
     with pytest.raises(TypeError, match="Evaluation has no argument 'observable'; did you mean ob"):
         Evaluation(ISING, variational_state=None, observable={})
+
+
+@pytest.mark.parametrize("model", [nk.models.RBM, lambda params, x: x], ids=["class", "function"])
+def test_states_need_a_module(model):
+    with pytest.raises(TypeError, match=r"such as netket.models.RBM\(alpha=1\), but .* was given"):
+        lattice.mc_state(model, ISING.hilbert)

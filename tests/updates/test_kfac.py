@@ -294,6 +294,11 @@ def test_settings_are_checked(settings, message):
         KFAC(**settings)
 
 
+def test_blocks_are_those_of_a_problem():
+    with pytest.raises(TypeError, match=r"such as driver.problem, but <object"):
+        KFAC().blocks(object())
+
+
 def test_no_parameters_and_one_array_at_two_places():
     x = lattice_samples()
     none = Problem(lambda p, x: jnp.sum(x, axis=1), {}, x, smooth(x), mode="real")

@@ -56,6 +56,11 @@ class Builder(StageBuilder):
         with under("train."):
             check_positive("spin_penalty", run.train.spin_penalty, or_zero=True)
             check_positive("overlap_penalty", run.train.overlap_penalty)
+            if run.n_states == 1 and run.train.overlap_penalty != Train().overlap_penalty:
+                raise ValueError(
+                    f"overlap_penalty={run.train.overlap_penalty:g} keeps several states apart, "
+                    "but n_states is 1; leave it out, or give n_states=2."
+                )
         self.molecule = _molecule(run.system)
         self.wavefunction = MoleculeWavefunction(self.molecule, self._network())
 

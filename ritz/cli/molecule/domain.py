@@ -12,7 +12,7 @@ from ritz.cli.messages import under
 from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun
 from ritz.cli.molecule.levels import state_lines, summary_of
-from ritz.cli.stage_command import StageCommand, run_stages
+from ritz.cli.stage_command import StageCommand, run_stages, untrained
 from ritz.folders.saved import entries
 from ritz.molecule.multistate.levels import energy_levels
 from ritz.types import Settings
@@ -144,7 +144,7 @@ class _MoleculeCommand(StageCommand):
     @override
     def result_lines(self, result: Settings) -> list[str]:
         lines = super().result_lines(result)
-        lines[0] += " hartree"
+        lines[0] += " hartree" if self.n_states == 1 else " hartree, of the lowest state"
         exact = self.builder.exact
         if exact is not None and "relative_error" in result:
             off = (result["energy"] - exact) * 1e3
@@ -157,6 +157,9 @@ class _MoleculeCommand(StageCommand):
 
 
 def _command(call: Invocation, running: CommandRun) -> StageCommand:
+    system = call.config.system
+    if call.action == "evaluate" and system == type(system)() and not call.dry_run:
+        raise ValueError(f"{untrained(call)} (no molecule is given either).")
     return _MoleculeCommand(call, running, Builder(call.config))
 
 

@@ -52,7 +52,7 @@ def energy_levels(estimates: Mapping[str, Estimate], energy: str = "energy") -> 
     if not found:
         raise ValueError(
             f"these are no estimates of several states: {energy}_0 is missing among "
-            f"{', '.join(estimates)}."
+            f"{', '.join(estimates) or 'none'}."
         )
     lowest, error = found[0][:2]
     return [

@@ -88,7 +88,15 @@ class KFAC(AbstractUpdateRule):
 
         Args:
             problem: Of which log psi, the parameters and the shape of the samples are used.
+
+        Raises:
+            TypeError: If it is none, such as a driver, whose attribute `problem` is meant.
         """
+        if not isinstance(problem, Problem):
+            raise TypeError(
+                "problem must be a ritz.updates.Problem, such as driver.problem, but "
+                f"{problem!r:.80} was given."
+            )
         return blocks_of(problem, self.largest_exact)
 
     @override

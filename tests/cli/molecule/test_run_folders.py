@@ -240,3 +240,9 @@ def test_an_interrupted_run_ends_with_the_same_rows(capsys):
         return np.asarray(read_log(folder)["energy"]["Mean"])
 
     np.testing.assert_array_equal(rows("a", 7), rows("b", 3, 7))
+
+
+def test_an_evaluation_of_nothing_is_told(tmp_path, capsys):
+    for given in ([], ["system=H"]):
+        assert main(["molecule", "evaluate", f"folder={tmp_path / 'none'}", *given]) == 2
+        assert "evaluate needs a trained wave function in" in capsys.readouterr().err

@@ -99,6 +99,20 @@ def test_too_many_states_are_told_before_any_is_pretrained(tmp_path, capsys):
     assert not folder.exists() or not list(folder.glob("pretrain*"))
 
 
+def test_a_penalty_on_overlaps_is_for_several_states(tmp_path, capsys):
+    given = [*TWO, "n_states=1", "train.overlap_penalty=3", f"folder={tmp_path / 'run'}"]
+    assert main(["molecule", "train", *given]) == 2
+    assert "train.overlap_penalty=3 keeps several states apart" in capsys.readouterr().err
+
+
+def test_determinants_for_all_states_are_asked_for_before_any_is_pretrained(tmp_path, capsys):
+    folder = tmp_path / "run"
+    given = [*TWO, "system=H2", "network.n_determinants=1", f"folder={folder}"]
+    assert main(["molecule", "train", *given]) == 2
+    assert "give it n_determinants=2" in capsys.readouterr().err
+    assert not folder.exists() or not list(folder.glob("pretrain*"))
+
+
 def test_the_spin_penalty_is_added_to_the_energy_that_is_minimised(tmp_path):
     run = MoleculeRun(system=System(name="Be"), n_states=2)
     run.pretrain.basis, run.train.spin_penalty = "slater", 0.7
