@@ -16,6 +16,7 @@ from ritz.cli.domain_parser import action_parser, add_command, run_domain, subpa
 from ritz.cli.domains import DOMAINS
 from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
+from ritz.cli.log_lines import LinesAroundBars
 from ritz.cli.settings.spelling import underscored
 from ritz.extras import MissingExtra
 
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run the command without handling signals; returns the exit status."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[LinesAroundBars()])
     logger = logging.getLogger("ritz")
     level = logger.level
     logger.setLevel(logging.INFO)
