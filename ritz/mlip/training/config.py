@@ -66,7 +66,7 @@ class TrainingConfig:
         schedule: How the learning rate falls within `iterations`: "constant", "cosine" or
             "exponential".
         final_fraction: Fraction of itself that the learning rate falls to.
-        warmup_epochs: Number of epochs in which it first rises from zero; None for 5, or a quarter
+        warmup_epochs: Number of epochs in which it first rises; None for 5, or a quarter
             of `iterations` where that is less.
         gradient_clip: The largest norm of a gradient; None for no limit.
         use_scheduler: Whether the learning rate is lowered when validation stalls.

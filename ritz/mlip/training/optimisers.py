@@ -211,11 +211,11 @@ SCHEDULES = ("constant", "cosine", "exponential")
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """Schedule of the learning rate: a rise from zero, then a fall to a fraction.
+    """Schedule of the learning rate: a linear rise, then a fall to a fraction.
 
     Args:
         schedule: How it falls: one of `SCHEDULES`.
-        warmup_steps: Number of steps in which it rises from zero.
+        warmup_steps: Number of steps in which it rises, the first of which is not zero.
         n_steps: Number of steps after which it has fallen.
         final_fraction: The fraction of itself that it has fallen to by then.
     """
@@ -237,7 +237,9 @@ class Rates:
         }[self.schedule]
         if not self.warmup_steps:
             return falling
-        rising = optax.linear_schedule(0.0, rate, self.warmup_steps)
+        # No step is lost to a rate of zero: it is rate / (n + 1) at first, and `rate` after n steps.
+        first = rate / (self.warmup_steps + 1)
+        rising = optax.linear_schedule(first, rate, self.warmup_steps)
         return optax.join_schedules([rising, falling], [self.warmup_steps])
 
 
