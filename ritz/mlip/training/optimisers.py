@@ -237,7 +237,7 @@ class Rates:
         }[self.schedule]
         if not self.warmup_steps:
             return falling
-        # No step is lost to a rate of zero: it is rate / (n + 1) at first, and `rate` after n steps.
+        # No step is lost to a rate of zero: the rate is 1 / (n + 1) at first, and 1 after n steps.
         first = rate / (self.warmup_steps + 1)
         rising = optax.linear_schedule(first, rate, self.warmup_steps)
         return optax.join_schedules([rising, falling], [self.warmup_steps])
