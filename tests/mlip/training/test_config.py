@@ -33,8 +33,9 @@ def test_weight_decay_of_adam_is_not_decoupled():
 
 def test_learning_rates():
     rates = Rates("cosine", 10, 110, 0.1).of(2.0)
+    # The first of ten steps of the warm-up has an eleventh of the rate, and is not lost.
     assert [float(rates(n)) for n in (0, 5, 10, 60, 110, 500)] == pytest.approx(
-        [0, 1, 2, 2 * 0.55, 0.2, 0.2]
+        [2 / 11, 12 / 11, 2, 2 * 0.55, 0.2, 0.2]
     )
     falling = Rates("exponential", 0, 100, 0.01).of(1.0)
     assert float(falling(50)) == pytest.approx(0.1) and float(falling(900)) == pytest.approx(0.01)

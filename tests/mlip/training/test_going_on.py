@@ -16,7 +16,6 @@ from ritz.mlip import (
     TrainingConfig,
     load_potential,
 )
-from ritz.mlip.training.optimisers import Rates
 from ritz.mlip.training.start import batches_of, steps_in_total
 from tests.mlip.systems import ARCH, config, dataset, descriptor, leaves, potential, tio2
 
@@ -186,11 +185,6 @@ def test_the_warm_up_follows_the_length_of_the_run():
     assert 0 < driver.learning_rate() < 0.0005
     driver.run(7, show_progress=False)
     assert driver.learning_rate() == pytest.approx(0.001, rel=0.05)  # it has risen in two epochs
-
-
-def test_the_first_step_of_the_warm_up_moves():
-    rate = Rates(warmup_steps=3, n_steps=10).of(0.4)
-    np.testing.assert_allclose([rate(step) for step in range(5)], [0.1, 0.2, 0.3, 0.4, 0.4])
 
 
 @pytest.mark.slow
