@@ -20,8 +20,8 @@ METHODS = ("auto", "dense", "sparse", "hessian")
 _MANY = 10
 """Number of electrons from which on "auto" takes sparse derivatives.
 
-On a CPU they are 1.1 to 1.5 times as fast for Ne and 1.3 to 1.9 times for N2, and the program takes
-half a minute longer to compile; below, the gain does not pay for that.
+On a CPU they are 1.0 to 1.5 times as fast for Ne and 1.3 to 1.8 times for N2, and the program takes
+7 to 17 s longer to compile (docs/performance.md); with fewer, only LapNet gains.
 """
 
 
