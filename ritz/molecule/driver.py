@@ -16,12 +16,13 @@ from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import OwnPrecision
 from ritz.driver.hooks import HookList
 from ritz.estimators.base import AbstractEstimator, as_estimator, evaluate_all, in_order, used_by
+from ritz.molecule.belonging import check_network, check_same
 from ritz.molecule.estimators.standard import ENERGY as ENERGY
 from ritz.molecule.estimators.standard import check_total
 from ritz.molecule.estimators.standard import energy_estimators as energy_estimators
 from ritz.molecule.first_state import first_state
 from ritz.molecule.kernel import REMEDIES, Samples, Sampling, burnt_in
-from ritz.molecule.molecule import Molecule, check_molecule, check_same
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.multistate.kernel import REMEDIES as OVERLAP_REMEDIES
 from ritz.molecule.multistate.kernel import MultiStateSampling
 from ritz.molecule.multistate.stacking import state_of
@@ -110,7 +111,7 @@ class MoleculeDriver(OwnPrecision):
         check_seed("seed", seed)
         if chunk_size is not None:
             check_count("chunk_size", chunk_size, 1)
-        _check_network(wavefunction, molecule, self.nuclei_move)
+        check_network(wavefunction, molecule, moves=self.nuclei_move)
         checked = _checked(estimators, n_states)
         given = {name: as_estimator(name, one) for name, one in checked.items()}
         check_total(molecule, given)
@@ -227,14 +228,6 @@ class MoleculeDriver(OwnPrecision):
                 for k in range(state.n_states)
             )
             return jax.device_get(list(each))
-
-
-def _check_network(wavefunction: object, molecule: Molecule, moves: bool) -> None:
-    """Refuse a network of another molecule, if it has one."""
-    of_network = getattr(wavefunction, "molecule", None)
-    if isinstance(of_network, Molecule):
-        remedy = "give network.clone(molecule=molecule), or make one for this molecule"
-        check_same("the network", of_network, molecule, remedy, moves=moves)
 
 
 def _check_estimator(name: str, estimator: object, molecule: Molecule, moves: bool) -> None:

@@ -27,9 +27,6 @@ from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
-_SAME_PLACE = 1e-5
-"""Distance in bohr below which positions count as the same, also after single precision."""
-
 UNITS = {"bohr": 1.0, "angstrom": 1 / Bohr}
 """Units of lengths, in bohr."""
 
@@ -207,35 +204,6 @@ def check_molecule(given: object) -> Molecule:
             f"{given!r} was given."
         )
     return given
-
-
-def check_same(part: str, given: Molecule, molecule: Molecule, remedy: str, *, moves: bool) -> None:
-    """Refuse what was made for another molecule than the one that is treated.
-
-    Args:
-        part: What was made for it, such as "the network".
-        given: The molecule for which it was made.
-        molecule: The molecule that is treated.
-        remedy: What to give instead.
-        moves: Whether nuclei may be elsewhere.
-
-    Raises:
-        ValueError: If elements, charge, spin, pseudopotentials or, unless `moves`, positions are
-            others.
-    """
-    for name in ("symbols", "charge", "spin", "ecp"):
-        theirs, wanted = getattr(given, name), getattr(molecule, name)
-        if theirs != wanted:
-            raise ValueError(
-                f"{part} is for a molecule with {name}={theirs!r}, but {molecule.name} has "
-                f"{wanted!r}; {remedy}."
-            )
-    apart = np.max(np.abs(given.coordinates - molecule.coordinates))
-    if not moves and apart > _SAME_PLACE:
-        raise ValueError(
-            f"{part} is for {molecule.name} with nuclei at other places, by up to {apart:.3g} "
-            f"bohr; {remedy}."
-        )
 
 
 def _cores(

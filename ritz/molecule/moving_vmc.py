@@ -10,8 +10,9 @@ from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver.callback import AbstractCallback, CallbackOrder, StopReason, StopRun, never_live
+from ritz.molecule.belonging import check_same
 from ritz.molecule.estimators.forces import Forces
-from ritz.molecule.molecule import Molecule, check_same
+from ritz.molecule.molecule import Molecule
 from ritz.molecule.moving import (
     FEWEST_BLOCKS,
     Measured,

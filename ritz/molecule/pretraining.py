@@ -14,10 +14,11 @@ from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
 from ritz.driver.hooks import HookList
 from ritz.driver.signatures import suggests_names
+from ritz.molecule.belonging import check_network
 from ritz.molecule.driver import on_all_devices
 from ritz.molecule.first_state import first_parameters, host_seed, shared_out
 from ritz.molecule.kernel import Samples, burnt_in
-from ritz.molecule.molecule import Molecule, check_molecule, check_same
+from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.networks.slater_network import SlaterNetwork
 from ritz.molecule.orbitals import Orbitals
 from ritz.molecule.state import ElectronState
@@ -143,13 +144,7 @@ class Pretraining(OwnPrecision):
                 "only wave functions with orbitals can be pretrained, such as FermiNet(molecule) "
                 f"and Psiformer(molecule), but {network!r} was given."
             )
-        check_same(
-            "the network",
-            network.molecule,
-            check_molecule(molecule),
-            "give network.clone(molecule=molecule), or make one for this molecule",
-            moves=False,
-        )
+        check_network(network, check_molecule(molecule))
         if not isinstance(orbitals, Orbitals):
             listed = isinstance(orbitals, list) and bool(orbitals)
             hint = "one of the list, such as orbitals[1]" if listed else "hartree_fock(molecule)"

@@ -33,7 +33,7 @@ class _MoleculeCommand(StageCommand):
 
     @property
     def n_states(self) -> int:
-        """Number of states."""
+        """How many electronic states the run has: 1 for the ground state alone."""
         return self.builder.run.n_states
 
     @override

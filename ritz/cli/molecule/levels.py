@@ -68,9 +68,9 @@ def _marks(suspects: Iterable[str]) -> str:
 
 def _with_unit(value: str, error: float, unit: str, suspect: str) -> str:
     """A value and its error with a unit, or with what is wrong with it."""
-    return value_text(f"{value} {unit}" if suspect else value, error, suspect) + (
-        "" if suspect else f" {unit}"
-    )
+    if suspect:
+        return value_text(f"{value} {unit}", error, suspect)
+    return f"{value_text(value, error)} {unit}"
 
 
 def state_lines(result: Settings) -> list[str]:

@@ -1,0 +1,54 @@
+"""Checks that a network or an estimator was made for the molecule that is treated."""
+
+import numpy as np
+
+from ritz.molecule.molecule import Molecule
+
+_SAME_PLACE = 1e-5
+"""Distance in bohr below which positions count as the same, also after single precision."""
+
+
+def check_same(part: str, given: Molecule, molecule: Molecule, remedy: str, *, moves: bool) -> None:
+    """Refuse what was made for another molecule than the one that is treated.
+
+    Args:
+        part: What was made for it, such as "the network".
+        given: The molecule for which it was made.
+        molecule: The molecule that is treated.
+        remedy: What to give instead.
+        moves: Whether nuclei may be elsewhere.
+
+    Raises:
+        ValueError: If elements, charge, spin, pseudopotentials or, unless `moves`, positions are
+            others.
+    """
+    for name in ("symbols", "charge", "spin", "ecp"):
+        theirs, wanted = getattr(given, name), getattr(molecule, name)
+        if theirs != wanted:
+            raise ValueError(
+                f"{part} is for a molecule with {name}={theirs!r}, but {molecule.name} has "
+                f"{wanted!r}; {remedy}."
+            )
+    apart = np.max(np.abs(given.coordinates - molecule.coordinates))
+    if not moves and apart > _SAME_PLACE:
+        raise ValueError(
+            f"{part} is for {molecule.name} with nuclei at other places, by up to {apart:.3g} "
+            f"bohr; {remedy}."
+        )
+
+
+def check_network(wavefunction: object, molecule: Molecule, *, moves: bool = False) -> None:
+    """Refuse a network of another molecule; wave functions without a molecule pass.
+
+    Args:
+        wavefunction: The wave function.
+        molecule: The molecule that is treated.
+        moves: Whether nuclei may be elsewhere.
+
+    Raises:
+        ValueError: See `check_same`.
+    """
+    of_network = getattr(wavefunction, "molecule", None)
+    if isinstance(of_network, Molecule):
+        remedy = "give network.clone(molecule=molecule), or make one for this molecule"
+        check_same("the network", of_network, molecule, remedy, moves=moves)
