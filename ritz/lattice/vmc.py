@@ -13,7 +13,7 @@ from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.space import some_states
-from ritz.updates import SR, AbstractUpdateRule, MinSR, Problem
+from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.claimed_mode import check_mode
 from ritz.updates.optimizer_step import as_transformation
@@ -33,7 +33,7 @@ class VMC(LatticeDriver):
         variational_state: NetKet's `MCState` or `FullSumState`. The driver changes it, and
             follows changes of its settings (samples, chunk size) between steps.
         update: A rule of `ritz.updates`. By default `SR`, or `MinSR` if there are more parameters
-            than samples.
+            than samples, see `ritz.updates.stochastic_reconfiguration`.
         mode: "real", "complex" or "holomorphic", see `ritz.updates.Problem`; by default "real" if
             parameters and log psi are real, otherwise "complex". One that the model contradicts
             at random parameters is refused.
@@ -101,7 +101,7 @@ class VMC(LatticeDriver):
         state: Any = variational_state
         n_samples = state.hilbert.n_states if self._sums else state.n_samples
         if update is None:
-            update = MinSR() if state.n_parameters > n_samples else SR()
+            update = stochastic_reconfiguration(state.n_parameters, n_samples)
         if not isinstance(update, AbstractUpdateRule):
             raise TypeError(
                 f"update must be a rule of ritz.updates, such as SR(), but {update!r} was given."

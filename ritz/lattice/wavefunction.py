@@ -1,5 +1,6 @@
 """Wave functions on lattices, for work stages."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,14 @@ class LatticeWavefunction(AbstractWavefunction):
     def logpsi(self, params: PyTree, x: Inexact[Array, "n n_sites"]) -> Inexact[Array, " n"]:
         log_psi: Any = self.model.apply({"params": params}, x)
         return log_psi
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters of the model, a complex one counted once."""
+        key = jax.random.key(0)
+        x = self.hilbert.random_state(key, 1)
+        shapes = jax.eval_shape(self.model.init, key, x)["params"]
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
     def _state(self, parts: StageParts, rngs: Key[Array, ""], params: PyTree) -> Any:
         if parts.f_log_amplitude != self.logpsi:

@@ -14,3 +14,6 @@ from ritz.updates.solvers import Cholesky as Cholesky
 from ritz.updates.solvers import PseudoInverse as PseudoInverse
 from ritz.updates.spring import SPRING as SPRING
 from ritz.updates.sr import SR as SR
+from ritz.updates.stochastic_reconfiguration import (
+    stochastic_reconfiguration as stochastic_reconfiguration,
+)

@@ -21,6 +21,7 @@ from ritz.updates import (
     MinSR,
     Problem,
     PseudoInverse,
+    stochastic_reconfiguration,
 )
 from ritz.updates.problem import default_mode
 
@@ -32,6 +33,13 @@ KEY = jax.random.key(0)
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: type(r).__name__)
 def test_conformance(rule):
     check_update(rule, tuple(MODES))
+
+
+def test_stochastic_reconfiguration_takes_the_smaller_space():
+    assert stochastic_reconfiguration(5, 4, diag_shift=0.1) == MinSR(diag_shift=0.1)
+    assert stochastic_reconfiguration(4, 4, solver=CG()) == SR(solver=CG())
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1, but 0"):
+        stochastic_reconfiguration(4, 0)
 
 
 @pytest.mark.parametrize("kind", [SR, MinSR, SPRING, MARCH])

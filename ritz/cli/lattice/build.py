@@ -83,7 +83,14 @@ class Builder(StageBuilder):
         self._configure(builder, "train")
         _check_rate(given.optimizer)
         optimizer = _PARTS.made("train.optimizer", given.optimizer)
-        update = _PARTS.made("train.update", given.update)
+        with under("model: ", BUILDING):
+            n_parameters = self.wavefunction.n_parameters
+        update = _PARTS.made(
+            "train.update",
+            given.update,
+            n_parameters=n_parameters,
+            n_samples=self.system.hilbert.n_states if given.full_sum else given.n_samples,
+        )
         with under("train.optimizer: ", BUILDING):
             builder.configure_optimizer(
                 default=optimizer,

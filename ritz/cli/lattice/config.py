@@ -92,7 +92,8 @@ class Train(Sampling):
     Args:
         iterations: Optimisation steps.
         optimizer: A transformation of optax.
-        update: The rule that turns samples into a direction.
+        update: The rule that turns samples into a direction; by default SR, or MinSR if there are
+            more parameters than samples.
         single_scores: Whether derivatives of log psi are computed in single precision.
         stop_on_nan: true, false, or the names of the quantities that must be finite.
         on_divergence: What happens when energy, update or parameters are not finite: "stop" ends
@@ -104,7 +105,9 @@ class Train(Sampling):
         default_factory=lambda: Part("optax.sgd", {"learning_rate": 0.02})
     )
     update: Part = dataclasses.field(
-        default_factory=lambda: Part("ritz.updates.SR", {"diag_shift": 0.01})
+        default_factory=lambda: Part(
+            "ritz.updates.stochastic_reconfiguration", {"diag_shift": 0.01}
+        )
     )
     single_scores: bool = False
     stop_on_nan: bool | str = "loss"

@@ -40,7 +40,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["evaluate.sampler=Nosuch"], "evaluate.sampler: there is no 'Nosuch' in "),
         (["train.iteration=3"], "train.iteration: there is no such setting; did you mean train.it"),
         (["seed=1e30"], "seed must lie between -2.63 and 2.63 - 1, but 1"),
-        (["model.alpha=.inf"], "train: cannot convert float infinity to integer"),
+        (["model.alpha=.inf"], "model: cannot convert float infinity to integer"),
         (["train.update.solver=CG"], "train.update: solver must be a function"),
         (["nosuch=3"], r"nosuch: there is no such setting; there are: folder, seed, system, mod"),
         (["sytem.extent=[4]"], r"did you mean system.extent\? \(see ritz lattice train --help\)$"),

@@ -1,0 +1,32 @@
+"""What the command line builds of a configuration of a lattice."""
+
+import pytest
+
+from ritz.cli.lattice.config import LatticeRun, Train
+from ritz.cli.settings.parts import Part
+
+pytestmark = pytest.mark.netket
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "full_sum", "kind"),
+    [(24, False, "SR"), (23, False, "MinSR"), (32, True, "MinSR"), (1, True, "MinSR")],
+)
+def test_the_rule_fits_the_numbers_of_parameters_and_samples(n_samples, full_sum, kind):
+    from ritz.cli.lattice.build import Builder
+
+    train = Train(n_samples=n_samples, full_sum=full_sum)
+    system = Part("TransverseIsing", {"extent": [4]})  # 16 states; RBM: 24 parameters
+    stage = Builder(LatticeRun(system=system, train=train)).train()
+    rule = stage.parts.optimizer_options["update"]
+    assert type(rule).__name__ == kind and rule.diag_shift == 0.01
+
+
+def test_arguments_of_the_rule_leave_the_choice_to_the_numbers():
+    from ritz.cli.lattice.build import Builder
+
+    system = Part("TransverseIsing", {"extent": [4]})
+    train = Train(n_samples=16)
+    train.update = train.update.with_argument(["diag_shift"], 0.5)
+    rule = Builder(LatticeRun(system=system, train=train)).train().parts.optimizer_options["update"]
+    assert type(rule).__name__ == "MinSR" and rule.diag_shift == 0.5
