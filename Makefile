@@ -17,7 +17,7 @@ PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # fast; the programs run more slowly.
 QUICK_COMPILER := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: demo test test-bits test-all test-newest-jax lint docs bench bench-accuracy fuzz clean
+.PHONY: demo test test-medium test-bits test-all test-newest-jax lint docs bench bench-accuracy fuzz clean
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Ritz needs Python >= 3.11, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -38,12 +38,16 @@ demo: $(DEMO_STAMP)
 test: $(STAMP)
 	XLA_FLAGS="$(QUICK_COMPILER) $$XLA_FLAGS" $(PYTEST)
 
+# What a change must pass besides; `test` leaves it out to be quick.
+test-medium: $(STAMP)
+	XLA_FLAGS="$(QUICK_COMPILER) $$XLA_FLAGS" $(PYTEST) -m 'medium and not slow'
+
 # Tests that compare bits, with programs compiled as they are for users; `test-all` has the slow ones.
 test-bits: $(STAMP)
 	$(PYTEST) -m 'bits and not slow'
 
 test-all: $(STAMP)
-	$(PYTEST) -m 'slow or not slow'
+	$(PYTEST) -m ''
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

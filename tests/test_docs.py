@@ -58,6 +58,7 @@ def _compiled_quickly(page):
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("_compiled_quickly")
 @pytest.mark.parametrize(
     "page",

@@ -47,6 +47,7 @@ def rows(log):
     }
 
 
+@pytest.mark.medium
 def test_nothing_depends_on_it():
     plain = go(NoisyDriver(), 60, resume=False)
     saved = go(NoisyDriver(), 60, Checkpoint("ck", every_steps=7))
@@ -58,6 +59,7 @@ def test_nothing_depends_on_it():
     assert bits(resumed) == bits(go(NoisyDriver(), 70, resume=False))
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize("make", [NoisyDriver, lambda: QuadraticDriver(noise=0.1), Halving])
 @pytest.mark.parametrize("crash", [1, 13, 19])
@@ -177,6 +179,7 @@ class Deferred(Diary):
         return False
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize("live", [True, False])
 def test_a_run_that_timed_out_goes_on_exactly(live):

@@ -73,6 +73,7 @@ def interrupt(folder, number, kills, seed, running=0.8):
     return statuses
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize(
     ("seed", "kills"),

@@ -38,6 +38,7 @@ STATES = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=pytest.mark.slow if k == "complex" else ()) for k in STATES]

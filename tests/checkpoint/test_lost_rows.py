@@ -103,6 +103,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["log.log", "log.csv"])
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_log_is_rebuilt_from_another(whole, caplog, name, damage):

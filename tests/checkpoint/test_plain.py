@@ -37,6 +37,7 @@ def there_and_back(value, like=None, template=None):
     return Decoder(arrays, like).decode(form, template)
 
 
+@pytest.mark.medium
 @given(values)
 def test_values_come_back(value):
     back = there_and_back(value)

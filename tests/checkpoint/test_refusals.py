@@ -44,6 +44,7 @@ def saved(tmp_path_factory):
     return folder
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("change", "message"),
     [

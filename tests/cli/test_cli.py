@@ -34,6 +34,7 @@ def demo(tmp_path_factory):
     return status, out.getvalue(), err.getvalue(), folder
 
 
+@pytest.mark.medium
 @pytest.mark.netket
 def test_demo_prints_the_energy_and_writes_its_folder(demo):
     status, out, err, folder = demo

@@ -68,6 +68,7 @@ class SlowKernel(NoisyKernel):
 jax.tree_util.register_static(SlowKernel)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_act_within_half_a_second(number):
     driver = NoisyDriver(kernel=SlowKernel())

@@ -34,6 +34,7 @@ def parameters_after(n):
     return np.asarray(driver.parameters)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("at", [0, 1, 7, 19])
 @pytest.mark.parametrize("breaks", ["loss", "update", "parameters"])

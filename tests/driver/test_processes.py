@@ -81,6 +81,7 @@ def assert_like(found, wanted, fields=SAME):
         assert found[field] == wanted[field], field
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize("name", ["plain", "live, one hook", "cut", "no speculation"])
 def test_both_go_on_alike(pair, alone, name):
@@ -218,6 +219,7 @@ def test_the_clock_of_one_process_saves_both(pair):
     assert len(first["saved"]) == 3  # the newest
 
 
+@pytest.mark.medium
 def test_a_process_that_waits_for_a_failed_one_is_ended():
     """They compute together in a hook, and one of them fails before it comes there."""
     with started("tests.driver.stuck_process", "raise") as both:
@@ -230,6 +232,7 @@ def test_a_process_that_waits_for_a_failed_one_is_ended():
     assert float(second.split("left after ")[1]) < 20
 
 
+@pytest.mark.medium
 def test_a_checkpoint_that_one_process_cannot_finish_ends_both(tmp_path):
     """Its writer fails in the background, where those of the others wait for it."""
     began = time.monotonic()

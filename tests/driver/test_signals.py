@@ -129,6 +129,7 @@ finally:
 """
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_program_ends_with_the_conventional_status(number, times):

@@ -157,6 +157,7 @@ def chain():
     return operator, float(nk.exact.lanczos_ed(operator)[0])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("callbacks", [(), (LIVE,)], ids=["blocks", "live"])
 def test_garbage_is_neither_the_best_nor_saved_nor_what_stays(chain, callbacks):
     operator, exact = chain
@@ -208,6 +209,7 @@ def test_a_run_that_converges_to_a_product_state_is_saved():
     assert (Path("ck") / "00000060-end").exists() and not (Path("ck") / "failed").exists()
 
 
+@pytest.mark.medium
 def test_retrying_heals_what_stops_by_default():
     hilbert = nk.hilbert.Spin(0.5, 10, total_sz=0)
     graph = nk.graph.Chain(10, max_neighbor_order=2)

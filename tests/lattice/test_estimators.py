@@ -33,6 +33,7 @@ class Amplitudes(AbstractEstimator):
         return jnp.sum(weights * values, axis=0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("fullsum", [False, True])
 def test_estimators_are_observables(fullsum):
     observables = {

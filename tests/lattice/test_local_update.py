@@ -77,6 +77,7 @@ def random_variables(model, x, scale):
 OFTEN = ("Heisenberg",)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "operator", [pytest.param(o, marks=() if o in OFTEN else pytest.mark.slow) for o in OPERATORS]
 )
@@ -98,6 +99,7 @@ def test_local_energies_are_those_of_the_full_evaluation(model, operator):
         np.testing.assert_allclose(energies, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_log_ratios_and_caches(model, k):
@@ -216,6 +218,7 @@ def test_a_model_of_ones_own():
     np.testing.assert_allclose(fast["Energy"]["Mean"], slow["Energy"]["Mean"], rtol=1e-10)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("model", ["real", "complex"])
 def test_vmc_with_and_without(model):
     from tests.lattice.models import mc_state

@@ -33,6 +33,7 @@ def log_psi(variables, x):
 RARE = ("Pauli strings", "Bose-Hubbard")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("chunk_size", [None, pytest.param(1, marks=pytest.mark.slow), 16])
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n in RARE else ()) for n in OPERATORS]
@@ -52,6 +53,7 @@ def test_local_energies(name, chunk_size):
         np.testing.assert_allclose(product, dense @ psi, atol=1e-12)
 
 
+@pytest.mark.medium
 def test_particles_in_a_trap():
     """A Gaussian is the ground state of the harmonic oscillator: 1/2 a particle, no variance."""
     hilbert = nk.experimental.hilbert.Particle(

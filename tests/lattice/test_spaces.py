@@ -48,6 +48,7 @@ SPACES = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", SPACES)
 def test_which_configurations_are_inside(name):
     hilbert = SPACES[name]
@@ -154,6 +155,7 @@ def local_and_exchange(hilbert):
     return nk.sampler.MetropolisSampler(hilbert, rule, n_chains=16)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("max_block", [1, None])
 @pytest.mark.parametrize("live", [False, True])
 def test_a_sampler_that_leaves_the_space_is_refused(max_block, live):
@@ -232,6 +234,7 @@ class Table(nn.Module):
         return table[tuple(jnp.moveaxis(x.astype(int), -1, 0))]
 
 
+@pytest.mark.medium
 def test_bosons_against_exact_diagonalisation():
     """The distribution at given parameters is tested in test_sweeps."""
     bosons = nk.operator.BoseHubbardJax(BOSONS, FOUR, U=1.0)

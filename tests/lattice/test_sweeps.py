@@ -49,6 +49,7 @@ def sharpened(state):
 OFTEN = ("bosons", "RBM, local update", "evaluated")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "case", [pytest.param(c, marks=() if c in OFTEN else pytest.mark.slow) for c in CASES]
 )

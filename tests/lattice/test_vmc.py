@@ -52,6 +52,7 @@ def netket_rule(rule):
     }[type(rule)]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "model", [pytest.param(m, marks=pytest.mark.slow if m == "complex" else ()) for m in MODELS]
 )
@@ -77,6 +78,7 @@ def test_same_run_as_netket(model, rule, capsys):
     np.testing.assert_array_equal(ours.samples, theirs.samples)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("make_state", [mc_state, full_state])
 def test_same_gradient_as_netket(model, make_state):

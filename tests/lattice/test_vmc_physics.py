@@ -14,6 +14,7 @@ from tests.lattice.models import HILBERT, ISING, MODELS, N_SITES, full_state, ru
 pytestmark = pytest.mark.netket
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("rule", "rate"),
     [
@@ -73,6 +74,7 @@ def test_heisenberg_in_a_sector_with_a_symmetric_sampler():
     assert 0 < (energy + 14.604373635749) / 14.604373635749 < 5e-3
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("rule", [Gradient(), SR(1e-2)], ids=["Gradient", "SR"])
 def test_nodes_of_a_full_sum_have_no_weight(rule):
     """Where psi is zero, log psi and its derivatives do not exist, and nothing is poisoned."""
@@ -91,6 +93,7 @@ def test_nodes_of_a_full_sum_have_no_weight(rule):
     np.testing.assert_allclose(data["Energy"]["Mean"], [expected], rtol=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "sampler",
     [

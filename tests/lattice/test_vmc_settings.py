@@ -80,6 +80,7 @@ def test_chunks_change_nothing():
     np.testing.assert_allclose(a["Energy"]["Mean"], b["Energy"]["Mean"], rtol=1e-9)
 
 
+@pytest.mark.medium
 def test_auto_chunk_size_on_vmc(monkeypatch):
     driver = vmc()
     compute = driver._compute_live
@@ -143,6 +144,7 @@ def test_blas_has_one_thread_during_the_run_only():
     assert seen == [{1}, before]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "rule", [SR(1e-3), MinSR(1e-3), pytest.param(SPRING(1e-3), marks=pytest.mark.slow)], ids=type
 )

@@ -26,6 +26,7 @@ class Projected(nn.Module):
         return jnp.where(jnp.sum(x > 0, axis=-1) % 3 == 2, inner, zero)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("undefined", [False, True])
 def test_chains_leave_where_psi_vanishes(undefined):
     hilbert = nk.hilbert.Spin(0.5, 5)

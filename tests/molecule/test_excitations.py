@@ -45,6 +45,7 @@ def test_configurations_are_singlets_and_triplets_in_order():
     assert not np.array_equal(lithium[1].up, lithium[0].up)
 
 
+@pytest.mark.medium
 def test_pretraining_brings_determinants_in_turns_to_those_of_a_triplet():
     molecule = Molecule("H2")
     network = FermiNet(molecule, hidden=((8, 4),), n_determinants=2)

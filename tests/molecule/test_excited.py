@@ -93,6 +93,7 @@ def test_levels_of_an_evaluation_and_of_one_state_alone(levels_of_hydrogen):
         energy_levels(dict.fromkeys(["energy", "kinetic"]))
 
 
+@pytest.mark.medium
 def test_what_every_driver_must_do():
     check_driver(lambda: hydrogen(2, n_walkers=16))
 
@@ -132,6 +133,7 @@ class Layers(nn.Module):
         return jnp.sign(value), jnp.log(jnp.abs(value)) - features[3]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("update", [SPRING(), KFAC()])
 def test_rules_see_each_state_as_if_it_were_alone(update):
     """The lowest state has no penalty, and its direction is that of its own walkers."""

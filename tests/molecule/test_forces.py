@@ -75,6 +75,7 @@ def force(params, **settings):
     return forces.reduce(values, jnp.asarray(weights))
 
 
+@pytest.mark.medium
 def test_the_space_warp_gives_the_derivative_of_the_energy():
     params = [1.0, 0.7]
     exact = exact_force(params)
@@ -84,6 +85,7 @@ def test_the_space_warp_gives_the_derivative_of_the_energy():
     assert np.all(np.abs(other - np.array([-exact, exact])) > 0.02)  # without Pulay's term
 
 
+@pytest.mark.medium
 def test_the_bias_near_nodes_is_of_the_third_order():
     params = [1.0, -0.7]
     exact = exact_force(params)
@@ -101,6 +103,7 @@ def test_the_polynomial_near_nodes_has_no_bias_of_lower_order():
     assert node_factor(slopes[-1] / 2, 0.1) == 1
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["space_warp", "zero_variance_zero_bias", "zero_variance"])
 def test_the_force_on_an_exact_hydrogen_atom_is_zero_at_each_sample(kind):
     def psi(params, electrons, nuclei=None):
@@ -118,6 +121,7 @@ HYDRIDE = Molecule([("He", (0, 0, 0)), ("H", (0, 0, 1.46))], unit="bohr", charge
 SMALL = {"n_determinants": 1, "dtype": jnp.float64}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("network", [
     FermiNet(HYDRIDE, hidden=((6, 4),), **SMALL),
     LapNet(HYDRIDE, n_layers=1, n_heads=1, head_width=4, **SMALL),
@@ -150,6 +154,7 @@ def test_forces_of_networks_add_up_to_zero_and_are_derivatives(network):
     assert values["log_slope"][0, 1, 2] == pytest.approx(float(slope), abs=1e-7)
 
 
+@pytest.mark.medium
 def test_forces_are_finite_where_particles_meet():
     molecule = Molecule("H2")
     network = FermiNet(molecule, hidden=((6, 4),), n_determinants=1)
@@ -162,6 +167,7 @@ def test_forces_are_finite_where_particles_meet():
         assert all(np.all(np.isfinite(part)) for part in jax.tree.leaves(values)), kind
 
 
+@pytest.mark.medium
 def test_forces_do_what_every_estimator_must():
     log_psi = LogPsi(two_functions)
     x = jax.random.normal(jax.random.key(0), (5, 1, 3))

@@ -58,6 +58,7 @@ def bond(driver):
     return float(np.linalg.norm(np.subtract(*driver.molecule.positions)))
 
 
+@pytest.mark.medium
 def test_forces_and_energies_are_those_of_where_the_nuclei_have_moved():
     driver = relaxation()
     log = RuntimeLog()
@@ -80,6 +81,7 @@ def test_forces_and_energies_are_those_of_where_the_nuclei_have_moved():
     assert fmax[99] == pytest.approx(abs(slope(1.8)) * Hartree / Bohr, abs=0.5)
 
 
+@pytest.mark.medium
 def test_a_relaxation_ends_by_patience_and_by_its_largest_number_of_moves():
     hook = ConvergenceHook(Criterion("fmax", 1e9), patience=2)
     driver = relaxation(stage=LBFGS(convergence_hook=hook), n_measured=10)
@@ -94,6 +96,7 @@ def test_a_relaxation_ends_by_patience_and_by_its_largest_number_of_moves():
     assert driver.step_count == before
 
 
+@pytest.mark.medium
 def test_parameters_train_between_measurements_and_rest_in_them():
     driver = relaxation(n_first=3, n_updates=2, n_measured=10, stage=LBFGS(max_steps=1), rate=0.01)
     zeta = [float(driver.parameters["zeta"])]
@@ -150,6 +153,7 @@ def test_errors_count_correlations():
     assert 0.9 < ratio < 1.3  # with independent steps it would be 0.42
 
 
+@pytest.mark.medium
 def test_other_criteria_are_refused_on_going_on(tmp_path):
     def going_on(threshold, length):
         stage = LBFGS(convergence_hook=ConvergenceHook.from_fmax(threshold))
@@ -162,6 +166,7 @@ def test_other_criteria_are_refused_on_going_on(tmp_path):
         going_on(0.5, 6)
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 def test_blocks_and_restarts_change_nothing_of_a_relaxation(tmp_path):
     def found(driver):
@@ -183,6 +188,7 @@ def test_blocks_and_restarts_change_nothing_of_a_relaxation(tmp_path):
         assert jax.tree.all(jax.tree.map(np.array_equal, whole, other))
 
 
+@pytest.mark.medium
 def test_scan_gives_the_energy_of_each_geometry():
     distances = [1.6, 2.0, 2.5, 4.0, 8.0]
     molecules = [protons(x) for x in distances]
@@ -210,6 +216,7 @@ def test_scan_gives_the_energy_of_each_geometry():
     assert driver.estimate(lambda p, x: jnp.linalg.norm(x[0])).mean > 2  # about half of 8
 
 
+@pytest.mark.medium
 def test_local_energies_with_moved_nuclei_are_those_of_the_molecule_there():
     first = Molecule([("Li", (0, 0, 0)), ("H", (0, 0, 3.0))], "bohr", ecp={"Li": "ccecp"})
     there = first.at(np.array([[0.1, 0, 0], [0, 0.3, 2.5]]))

@@ -67,6 +67,7 @@ def test_an_unknown_basis_is_told():
         hartree_fock(Molecule("He"), "cc-pvxz")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "full", "basis"), [
     ("Li", True, "cc-pvdz"), ("N", True, "slater"), ("H", False, "sto-3g"),
 ])  # fmt: skip
@@ -126,6 +127,7 @@ class Turned(FermiNet):
         return [self.factor * part for part in super()._orbitals(*given)]
 
 
+@pytest.mark.medium
 def test_complex_orbitals_come_close_to_real_ones():
     molecule = Molecule("He")
     network = Turned(molecule, hidden=((8, 4),), n_determinants=1)

@@ -160,6 +160,7 @@ def test_rotations_are_uniform_and_those_of_each_configuration():
     assert np.array_equal(jax.random.key_data(again), jax.random.key_data(keys[:5]))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("phase", [False, True])
 @pytest.mark.parametrize("place", [ORIGIN, (1.0, -2.0, 0.5)])
 def test_angular_momenta_are_projected_exactly(place, phase):
@@ -189,6 +190,7 @@ def test_angular_momenta_are_projected_exactly(place, phase):
         np.testing.assert_allclose(found, wanted, rtol=1e-9)
 
 
+@pytest.mark.medium
 def test_energies_do_not_change_as_an_atom_is_shifted_and_turned():
     """Four of five electrons of N fill 2s and 2p, one 2s: psi is invariant under rotations."""
     molecule, shift = Molecule("N", ecp=CCECP), (0.3, -4.0, 2.0)
@@ -203,6 +205,7 @@ def test_energies_do_not_change_as_an_atom_is_shifted_and_turned():
     assert np.std(begin) > 0.1
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "dtype"), [
     ("H", np.float32), ("Li", np.float64), ("N", np.float32),
 ])  # fmt: skip
@@ -231,6 +234,7 @@ def one_electron(molecule, basis):
     return mole, c[:, 0] @ mole.intor("ECPscalar") @ c[:, 0]
 
 
+@pytest.mark.medium
 def test_the_energy_of_a_core_is_that_of_pyscf():
     """For the electron of Li, by an integral along the radius."""
     molecule = Molecule("Li", ecp=CCECP)
@@ -264,6 +268,7 @@ def test_the_energy_of_cores_in_a_molecule_is_that_of_pyscf():
     assert mean == pytest.approx(exact, abs=2e-5) and abs(exact) > 0.1
 
 
+@pytest.mark.medium
 def test_far_cores_are_left_out():
     """The nearest of two is enough from twice the reach of v_l on, and both are taken before."""
     for distance, n_cores in ((2.068, 2), (2.6, 1)):

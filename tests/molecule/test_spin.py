@@ -21,6 +21,7 @@ def excited_helium(params, x):
     return jnp.sign(psi), jnp.log(jnp.abs(psi))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("weight", "spin_squared"), [(0.0, 2.0), (1.0, 0.0)])
 def test_the_penalty_keeps_the_triplet_out_that_lies_lower(weight, spin_squared):
     estimators = {"s2": SpinSquared(1, 1)}
@@ -43,6 +44,7 @@ def test_the_penalty_keeps_the_triplet_out_that_lies_lower(weight, spin_squared)
     assert driver.estimate(SpinSquared(1, 1)).mean == pytest.approx(spin_squared, abs=0.02)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("n_up", "n_down"), [(1, 0), (0, 1), (2, 0), (0, 2), (2, 1), (1, 2)])
 def test_determinants_of_closed_shells_and_equal_spins_have_no_penalty(n_up, n_down):
     """One orbital is filled twice first."""

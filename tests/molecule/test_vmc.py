@@ -41,6 +41,7 @@ def slater(params, x):
     return jnp.ones(()), -params["slope"] * jnp.linalg.norm(x[0])
 
 
+@pytest.mark.medium
 def test_what_every_driver_must_do():
     check_driver(lambda: vmc("H"))
 
@@ -87,6 +88,7 @@ def blocked(values):
     return blocks.mean(axis=0), blocks.std(axis=0, ddof=1) / np.sqrt(10)
 
 
+@pytest.mark.medium
 def test_all_samplers_give_the_same_energy(helium):
     found = [
         blocked(evaluated(helium, s)[1]["energy"]["Mean"])
@@ -96,6 +98,7 @@ def test_all_samplers_give_the_same_energy(helium):
         assert abs(mean - found[0][0]) < 4.5 * np.hypot(error, found[0][1])
 
 
+@pytest.mark.medium
 def test_estimators_on_helium(helium):
     molecule = Molecule("He")
     estimators = {
@@ -128,6 +131,7 @@ def test_estimators_on_helium(helium):
     assert estimate.mean > 0
 
 
+@pytest.mark.medium
 def test_forces_are_those_of_the_electric_field():
     """On a nucleus beside the cloud exp(-2 |x - c|) / pi, whose field is known (Gauss)."""
     d = 0.8
@@ -170,6 +174,7 @@ def test_a_resumed_run_has_the_bits_of_the_whole(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("change", "told"), [
     ({"n_walkers": 32}, "n_walkers"),
     ({"name": "He"}, "molecule"),
@@ -199,6 +204,7 @@ def test_a_step_that_is_not_finite_is_undone_and_the_run_goes_on():
     assert np.all(np.isfinite(driver.state.electrons))
 
 
+@pytest.mark.medium
 def test_frozen_and_diffusing_walkers_are_marked(caplog):
     for width, doubt in ((1e3, "acceptance"), (1e-6, "diffusion")):
         driver = vmc("H", sampler=Metropolis(n_moves=2, width=width))
@@ -238,6 +244,7 @@ def test_bad_wave_functions_are_told(given, told):
         VMC(Molecule("H"), lambda p, x: (jnp.ones(()), jnp.zeros(())), n_walkers=8)
 
 
+@pytest.mark.medium
 def test_an_evaluation_needs_trained_parameters_and_its_stage_may_draw_some():
     molecule = Molecule("H")
     network = small(molecule)

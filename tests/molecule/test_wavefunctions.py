@@ -50,6 +50,7 @@ def _double():
         yield
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("which", range(4))
 def test_psi_changes_its_sign_when_equal_spins_are_exchanged(which):
     molecule = Molecule("B")  # three up, two down
@@ -63,6 +64,7 @@ def test_psi_changes_its_sign_when_equal_spins_are_exchanged(which):
     np.testing.assert_array_equal(sign / sign[0], [1, *swaps.values(), 1])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("which", range(4))
 def test_cusps_at_nuclei_and_between_electrons_are_exact(which):
     """Slopes of the spherical average: -Z at nuclei, 1/2 and 1/4 where electrons meet."""
@@ -102,6 +104,7 @@ def _exp(sign_and_log):
     return sign_and_log[0], jnp.exp(sign_and_log[1])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("which", range(4))
 def test_the_forward_laplacian_is_the_trace_of_the_hessian(which):
     log_psi, params = made(networks(Molecule("Li"))[which])
@@ -141,6 +144,7 @@ def test_the_local_energy_of_exact_functions_is_constant(molecule, psi, energy):
     np.testing.assert_allclose(local_energy(molecule, psi, x), energy, atol=1e-6)
 
 
+@pytest.mark.medium
 def test_a_hydrogen_atom_begins_nearly_exact_and_is_finite_everywhere():
     network = FermiNet(Molecule("H"), hidden=((8, 4),), **SMALL)
     log_psi = LogPsi(network)
@@ -156,6 +160,7 @@ def test_a_hydrogen_atom_begins_nearly_exact_and_is_finite_everywhere():
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("which", range(4))
 def test_electrons_on_top_of_each_other_are_finite(which):
     molecule = Molecule("He")
@@ -201,6 +206,7 @@ def with_other_order(params, order):
     return {**params, "single_layers_0": new, **by_nucleus}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("is_network", [False, True])
 def test_local_energies_depend_neither_on_place_nor_on_the_order_of_atoms(is_network):
     """Walkers move with the molecule; the function is turned too, to which no network is blind."""
@@ -264,6 +270,7 @@ def test_sizes_of_networks_are_checked(kind, settings, told):
         kind(Molecule("He"), **settings).init(jax.random.key(0), jnp.ones((2, 3)))
 
 
+@pytest.mark.medium
 def test_the_number_of_exponents_is_a_setting_of_the_network():
     for settings, n in (({}, 8), ({"n_exponents": 3}, 3)):
         network = FermiNet(

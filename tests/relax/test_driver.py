@@ -221,6 +221,7 @@ def test_files_and_other_callbacks(tmp_path, capsys):
     assert len(lines) == driver.step_count + 1
 
 
+@pytest.mark.medium
 def test_relax_in_one_call():
     alone = relax(argon(0), lennard_jones(), fmax=0.01)
     assert isinstance(alone.atoms, Atoms) and isinstance(alone.energy, float)
@@ -244,6 +245,7 @@ def test_relax_refuses_arguments_that_it_gives_itself():
     refused(r"^relax has no argument 'sed'; did you mean seed=\?", sed=1)
 
 
+@pytest.mark.medium
 def test_precision_is_that_of_the_driver_alone():
     """Also in the loop of `steps`, where code of others runs in between."""
     program = """

@@ -106,6 +106,7 @@ def test_after_50_steps_structures_are_where_50_steps_lead(tmp_path):
     assert [frame.info["step"] for frame in pieces] == [0, 10, 20, 30, 40, 50]
 
 
+@pytest.mark.medium
 def test_energy_is_conserved_to_second_order():
     """The error of the energy falls by four when the time step is halved, and does not grow."""
     errors = []
@@ -121,6 +122,7 @@ def test_energy_is_conserved_to_second_order():
     assert 3.0 < errors[0] / errors[1] < 5.0
 
 
+@pytest.mark.medium
 def test_langevin_has_its_temperature_and_its_fluctuations():
     temperature, n_free = 60.0, 24
     found = rows(NVTLangevin(temperature, dt=5.0, friction=0.05), argons(16), 2500, seed=1)
@@ -150,6 +152,7 @@ def test_a_harmonic_oscillator_has_the_right_spread():
     assert abs(squares.mean() - units.kB * temperature / stiffness) < 4 * error
 
 
+@pytest.mark.medium
 def test_an_ideal_gas_at_constant_pressure():
     """exp(-P V/kT) V^N: the mean of the volume is (N + 1) kT/P, its relative variance 1/(N + 1)."""
     pressure, temperature, n = 0.001, 300.0, 10

@@ -21,6 +21,7 @@ SAMPLERS = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", SAMPLERS)
 def test_what_every_sampler_must_do(kind):
     check_sampler(kind())
@@ -74,6 +75,7 @@ def test_an_update_of_the_model_gives_the_same_samples():
     assert 0 < drawn[0][2]["acceptance"] < 1
 
 
+@pytest.mark.medium
 def test_the_autocorrelation_time_is_that_of_the_moves():
     """Independent samples have 1; short steps of width w decorrelate by (1 - w^2 n / 2) each."""
     x = jax.random.normal(jax.random.key(0), (4000, 4, 3)) / np.sqrt(2)

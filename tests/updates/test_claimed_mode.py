@@ -34,6 +34,7 @@ MODELS = {  # a model, and the modes that it does not contradict
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", MODELS)
 def test_which_modes_are_refused(name):
     model, allowed = MODELS[name]

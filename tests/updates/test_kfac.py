@@ -49,6 +49,7 @@ def test_one_exact_block_is_stochastic_reconfiguration(mode, period):
     np.testing.assert_allclose(found, direction(SR(1e-2), problem), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("mode", MODES)
 def test_gradients_of_blocks_are_the_gradient(mode):
     problem = problem_of(mode, weights=weights())
@@ -58,6 +59,7 @@ def test_gradients_of_blocks_are_the_gradient(mode):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3 * np.abs(wanted).max())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("rule", [KFAC(), KFAC(largest_exact=3, centred=False)], ids=str)
 @pytest.mark.parametrize("mode", MODES)
 def test_chunks_change_nothing(mode, rule):
@@ -113,6 +115,7 @@ def cosine(a, b):
     return (np.vdot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b))).real
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_directions_are_closer_to_the_natural_gradient_than_the_gradient_is(name):
     """In the metric of the natural gradient, in which log psi changes."""

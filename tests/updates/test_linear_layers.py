@@ -76,6 +76,7 @@ def test_layers_of_flax_are_sums_of_outer_products():
     assert exact.parameters == ("groups/bias", "groups/kernel", "norm/bias", "norm/scale")
 
 
+@pytest.mark.medium
 @pytest.mark.netket
 def test_layers_of_netket_are_sums_of_outer_products():
     import netket as nk
@@ -109,6 +110,7 @@ def test_layers_of_netket_are_sums_of_outer_products():
         assert sum(block.kind == "Kronecker" for block in blocks) == n_layers
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [

@@ -30,6 +30,7 @@ RULES = [Gradient(), SR(), MinSR(), SPRING(norm_cap=1.0), MARCH(), KFAC(largest_
 KEY = jax.random.key(0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: type(r).__name__)
 def test_conformance(rule):
     check_update(rule, tuple(MODES))
@@ -131,6 +132,7 @@ def test_scores_and_residuals_are_what_they_say(mode, weights):
     np.testing.assert_allclose(problem.residuals, residuals, atol=1e-13)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("chunk_size", [1, 5, 24, 100])
 def test_chunks_change_nothing(mode, chunk_size):
@@ -162,6 +164,7 @@ def test_gradient_is_that_of_the_loss(mode):
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("mode", MODES)
 def test_sr_and_minsr_against_a_dense_solve(mode):
     problem = small_problem(mode)

@@ -96,6 +96,7 @@ def names_of(problem):
     return {paths[layer.kernel][-2].key for layer in found}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("mode", ["real", "complex", "holomorphic"])
 @pytest.mark.parametrize("settings", [{}, {"weights": weights()}, {"chunk_size": 5}], ids=str)
 def test_the_map_is_the_matrix(mode, settings):
@@ -167,6 +168,7 @@ def test_a_layer_that_is_called_once_has_one_use():
         ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("rule", [MinSR(), SPRING(norm_cap=1.0)], ids=str)
 @pytest.mark.parametrize("mode", ["real", "complex", "holomorphic"])
 def test_rules_give_the_same_by_both(rule, mode):
@@ -339,6 +341,7 @@ def test_layers_with_a_product_of_their_own_are_no_factors(own):
     assert names_of(problem) == set()
 
 
+@pytest.mark.medium
 def test_single_precision():
     single = problem_of("real", dtype=np.float32, net=Net(np.float32))
     check_map(single, rtol=3e-6)

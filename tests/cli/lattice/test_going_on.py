@@ -21,6 +21,7 @@ from tests.cli.lattice.runs import SMALL, ritz
 pytestmark = pytest.mark.netket
 
 
+@pytest.mark.medium
 def test_a_run_that_was_stopped_early_is_extended(capsys):
     stopping = "train.callbacks=[{class_path: EarlyStopping, init_args: {patience: 1}}]"
 
@@ -48,6 +49,7 @@ def test_a_run_that_was_stopped_early_is_extended(capsys):
     assert read_log("r")["Energy"].iters.tolist() == list(range(63))
 
 
+@pytest.mark.medium
 def test_an_extended_run_that_stops_where_it_had_stopped_is_told(capsys):
     Path("stop.py").write_text(
         "from ritz.callbacks import LambdaCallback\nfrom ritz.driver.stop import StopRun\n"
@@ -72,6 +74,7 @@ def test_an_extended_run_that_stops_where_it_had_stopped_is_told(capsys):
     )  # fmt: skip
 
 
+@pytest.mark.medium
 def test_a_frozen_sampler_gets_no_error_bar(capsys):
     Path("peaked.py").write_text(
         "import flax.linen as nn\nimport jax.numpy as jnp\n"
@@ -134,6 +137,7 @@ def test_a_signal_saves_the_run_and_the_same_command_goes_on(tmp_path):
     np.testing.assert_array_equal(first["Mean"], second["Mean"])
 
 
+@pytest.mark.medium
 def test_the_folder_alone_goes_on_with_its_configuration(capsys, caplog):
     caplog.set_level(logging.INFO)
     assert ritz(capsys, "train", *SMALL, "train.optimizer.learning_rate=0.01", "folder=r")[0] == 0

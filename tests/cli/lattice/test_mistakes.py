@@ -30,6 +30,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         assert status == 2 and err.startswith(message) and err.count("\n") == 1, err
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

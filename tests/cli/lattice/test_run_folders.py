@@ -27,6 +27,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.medium
 def test_a_run_folder_holds_everything(trained):
     assert {p.name for p in trained.iterdir()} == {
         "config.yaml", "run.lock", "checkpoints", "energy.png", "summary.json", "digest.npz",
@@ -67,6 +68,7 @@ def test_plot_knows_run_folders(trained, capsys):
     assert "<svg" in Path("a.svg").read_text()
 
 
+@pytest.mark.medium
 def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
     folder = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(trained), str(folder)], check=True)
@@ -138,6 +140,7 @@ def test_the_printed_configuration_is_the_configuration(capsys):
     assert changed == out.replace("seed: 3", "seed: 4")
 
 
+@pytest.mark.medium
 def test_parts_of_all_kinds_can_be_named(capsys, tmp_path):
     Path("mine.py").write_text(
         "from ritz.lattice.systems import Heisenberg, LatticeSystem\n"

@@ -27,6 +27,7 @@ def molecules(name, *more, n=12):
 ALONE = [([s], e, 0, "IsolatedAtom") for s, e in (("H", -1.0), ("O", -2.0), ("C", -3.0))]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("potential", [[], ["potential=painn"]])
 def test_isolated_atoms_of_other_species_do_not_matter(ritz, potential, caplog):
     settings = potential or SMALL[6:]

@@ -61,6 +61,7 @@ def test_all_that_differs_from_the_saved_run_is_told(ritz):
     assert " is of another run: structures was 8 structures " in error
 
 
+@pytest.mark.medium
 def test_which_files_are_missing_is_told_by_what_the_folder_holds(ritz):
     assert ritz(*SMALL, "data.train=[a.extxyz]", "folder=r", "train.iterations=1")[0] == 0
     Path("c.yaml").write_text("members: 1\n")

@@ -74,6 +74,7 @@ def test_the_folder_alone_goes_on(trained, capsys):
     )
 
 
+@pytest.mark.medium
 def test_kfac(tmp_path, capsys, caplog):
     folder = tmp_path / "run"
     settings = ["train.method=KFAC", "train.method.lr=0.05", "train.method.batchsize=12"]
@@ -147,6 +148,7 @@ def test_a_committee(tmp_path, capsys):
     assert ase.io.read(folder / "predictions.extxyz").info["energy_std"] > 0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("method", "options", "changed"),
     [
@@ -184,6 +186,7 @@ def test_a_method_of_optax(tmp_path, capsys, method, options, changed):
     assert "learning_rate was 0.002, is 0.003" in told
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
@@ -327,6 +330,7 @@ def test_elements_that_a_potential_does_not_know_are_named(trained, tmp_path, ca
     assert "ni.xyz#frame=0 has atoms of Ni" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_a_run_that_diverges_writes_no_potential(tmp_path, capsys):
     folder = tmp_path / "run"
     settings = [

@@ -27,6 +27,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.medium
 def test_two_states_are_trained_and_evaluated_with_their_levels(trained, tmp_path, capsys):
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
@@ -79,6 +80,7 @@ def test_lines_of_states_have_errors_or_doubts():
     ]
 
 
+@pytest.mark.medium
 def test_other_states_are_refused(trained, capsys):
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["n_states"] == 2 and config["train"]["overlap_penalty"] == 2.0

@@ -37,6 +37,7 @@ def table(name="relaxed.csv"):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.medium
 def test_files_are_relaxed_and_bad_ones_reported(folder, capsys, caplog):
     (folder / "bad.cif").write_text("nonsense")
     clash = argon(3)
@@ -69,6 +70,7 @@ def test_files_are_relaxed_and_bad_ones_reported(folder, capsys, caplog):
     assert "two.extxyz@1" in out and "bad.cif is skipped" in caplog.text
 
 
+@pytest.mark.medium
 def test_cells_logs_and_checkpoints(folder, capsys):
     command = [
         "relax", "third.vasp", *MODEL, "--cell", "--pressure=0.1", "--optimizer", "lbfgs",
@@ -211,6 +213,7 @@ def test_what_cannot_be_told_of_a_file_is_skipped_and_named(folder):
     assert abs(after.positions[0, 2] - before.positions[0, 2]) > 1e-4
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("model", ["saved", "saved/potential.npz"])
 def test_trained_potentials_are_models(folder, model):
     known = Atoms("Cu2", [[0, 0, 0], [2.5, 0, 0]])

@@ -81,6 +81,7 @@ def test_a_run_folder_holds_everything(ritz):
     assert ritz("plot", "r", "-o", "a.svg")[:2] == (0, "a.svg\n")
 
 
+@pytest.mark.medium
 def test_the_folder_alone_goes_on(ritz, caplog):
     Path("stops_once.py").write_text(STOP)
     given = ["relax", "two.extxyz", "third.vasp", *MODEL, "--fmax", "1e-4"]

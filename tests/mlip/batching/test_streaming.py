@@ -54,6 +54,7 @@ def same(first, second):
     assert out_a.stats == pytest.approx(out_b.stats, rel=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize(
     "settings",

@@ -62,6 +62,7 @@ def committee(tmp_path_factory):
     return made, made.train(dataset=dataset(), config=config(), committee_config=members)
 
 
+@pytest.mark.medium
 def test_a_member_is_what_it_would_be_alone(committee):
     made, result = committee
     alone = potential()

@@ -198,6 +198,7 @@ def test_reference_energies():
         ReferenceEnergies.from_reference_compounds(compounds, ["O2", "O"])
 
 
+@pytest.mark.medium
 def test_a_data_set_in_a_file(tmp_path):
     kept = HDF5StructureDataset(
         tmp_path / "in" / "a.h5", descriptor(), ATOMS, in_memory_cache_size=2

@@ -102,6 +102,7 @@ def test_it_does_not_matter_where_the_cell_begins():
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("species", [("H",), ("H", "C")])
 def test_local_derivatives_are_those_of_the_features(species):
     descriptor = ChebyshevDescriptor(species, 3, 4.0, 4, 3.5, min_cutoff=0.3)

@@ -44,6 +44,7 @@ def test_all_descriptors_are_checked():
     assert exported - {AbstractDescriptor} == set(MADE)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("make", [make for several in MADE.values() for make in several])
 def test_what_every_descriptor_must_do(make):
     check_descriptor(make())
@@ -85,6 +86,7 @@ class Decaying(AbstractDescriptor):
         return header
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("wrong", "told"), [
     ("rotated", "a rotation changes features"), ("cutoff", "at the cutoff changes features"),
     ("order", "the order of neighbours"), ("not finite", "not finite, in empty entries"),
@@ -104,6 +106,7 @@ def test_another_number_of_features_than_told_is_refused():
         Wide(("Ti", "O")).featurize(tio2()[0])
 
 
+@pytest.mark.medium
 def test_features_alone_make_a_potential(tmp_path):
     descriptor = Decaying(("Ti", "O"))
     check_descriptor(descriptor)

@@ -90,6 +90,7 @@ def by_definition(structure, name):
     return np.array(rows)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["cosine", "tanh3"])
 def test_features_by_definition(name):
     d = descriptor(cutoff_function=name)
@@ -111,6 +112,7 @@ def test_features_by_definition(name):
     )  # fmt: skip
 
 
+@pytest.mark.medium
 def test_neighbours_in_a_line_and_at_the_cutoff():
     """The base of the power is zero, and so is the angular derivative."""
     line = Structure([[0, 0, 0], [1.2, 0, 0], [-1.2, 0, 0], [3.4, 0, 0]], ["O"] * 4)
@@ -121,6 +123,7 @@ def test_neighbours_in_a_line_and_at_the_cutoff():
         assert all(np.all(np.isfinite(values)) for values, _ in rows.derivatives)
 
 
+@pytest.mark.medium
 def test_more_neighbours_than_a_tile_in_any_order_and_in_batches():
     """Rows as calculators and relaxation have them: not sorted, longer than need be, stacked."""
     functions = [
@@ -189,6 +192,7 @@ def test_training_lowers_errors_of_energies_and_forces(trained):
     assert last["RMSE_force_train"] < first["RMSE_force_train"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("way", ["streamed", "file", "cached"])
 def test_however_data_are_kept_bits_are_the_same(trained, way, tmp_path):
     potential, more = ANNPotential(ARCH, descriptor()), {}
@@ -210,6 +214,7 @@ def test_however_data_are_kept_bits_are_the_same(trained, way, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.medium
 def test_calculator_predictions_and_files(trained, tmp_path):
     potential, structure = trained[0], tio2(1)[0]
     found = potential.predict([structure], eval_forces=True)
@@ -253,6 +258,7 @@ def test_committee(tmp_path):
     assert again.descriptor == descriptor()
 
 
+@pytest.mark.medium
 def test_atoms_without_neighbours_and_arrays_of_numpy():
     rows = (
         np.zeros((2, 0, 3)),

@@ -67,6 +67,7 @@ def test_a_message_passing_network_is_trained(trained):
     np.testing.assert_allclose(np.sum(found.forces[0], axis=0), 0, atol=1e-12)
 
 
+@pytest.mark.medium
 def test_energies_do_not_depend_on_how_a_structure_is_described(random_network):
     made = random_network
     one = random_structure(1, n=6)
@@ -135,6 +136,7 @@ def test_streaming_and_committees_take_it(trained):
         committee.to_aenet_ascii("files")
 
 
+@pytest.mark.medium
 def test_anything_with_init_and_apply_is_trained(tmp_path):
     springs = Springs()
     truth = GraphPotential(springs, ["Ti", "O"], dtype="float64")

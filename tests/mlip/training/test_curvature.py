@@ -88,6 +88,7 @@ def cosine(matrix, a, b):
     return a @ matrix @ b / np.sqrt((a @ matrix @ a) * (b @ matrix @ b))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("sharing", ["reduce", "expand"])
 def test_directions_are_closer_to_gauss_newton_than_the_gradient_is(sharing):
     rule = {**NEWTON, "diag_shift": 1e-3}
@@ -124,6 +125,7 @@ def test_weights_of_the_curvature_are_those_of_the_loss():
     assert kappa == 0 and not np.any(q)
 
 
+@pytest.mark.medium
 def test_message_passing_networks(caplog):
     made = GraphPotential(PaiNN(4.0, 4, 1, 2), ["Ti", "O"], dtype="float64")
     with caplog.at_level(logging.INFO):

@@ -57,6 +57,7 @@ def inside(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("in_total", [True, False])
 @pytest.mark.parametrize("step", [3, 5])
 def test_a_run_goes_on_from_any_step_to_whole_epochs(inside, step, in_total):

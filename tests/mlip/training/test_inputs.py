@@ -95,6 +95,7 @@ def test_bad_data(arguments, error, message):
         potential().train(**{"config": config(), **arguments})
 
 
+@pytest.mark.medium
 def test_any_optimiser_of_optax_is_a_method():
     lion = optax.lion(1e-3)
     made = potential()
@@ -121,6 +122,7 @@ def test_adam_of_optax_takes_the_steps_of_adam():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.medium
 def test_a_committee_has_a_driver_for_data_sets():
     committee = CommitteePotential(ARCH, descriptor())
     members = CommitteeConfig(2, base_seed=3)

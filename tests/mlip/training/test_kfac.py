@@ -36,6 +36,7 @@ from tests.mlip.training.gauss_newton import (
 )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("loss", ["rmse", "mse"])
 def test_a_linear_model_is_fitted_in_one_step(loss):
     made = driver(one_species(), {"Ti": [], "O": []}, loss=loss,
@@ -49,6 +50,7 @@ def test_a_linear_model_is_fitted_in_one_step(loss):
     assert np.sqrt(q @ dense(made)[1] ** 2) == pytest.approx(least, rel=1e-6)
 
 
+@pytest.mark.medium
 def test_shifts_are_in_units_of_the_energies_range():
     """Energies in other units give the same steps, and so does the form of the loss."""
     finals = []
@@ -65,6 +67,7 @@ def test_shifts_are_in_units_of_the_energies_range():
 USUAL = {"lr": 0.1, "batchsize": 6, "inverse_period": 2, "momentum": 0.5, "weight_decay": 1e-6}
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 def test_blocks_and_restarts_have_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -89,6 +92,7 @@ def test_blocks_and_restarts_have_the_same_bits(tmp_path, monkeypatch):
     assert not np.allclose(jax.tree.leaves(first)[0], jax.tree.leaves(whole.carry.params)[0])
 
 
+@pytest.mark.medium
 def test_members_of_a_committee_have_curvatures_of_their_own():
     settings = config(force_weight=0.0, iterations=2, method=KFAC(**USUAL), testpercent=0)
     committee = CommitteePotential(ARCH, descriptor())
