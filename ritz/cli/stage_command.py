@@ -173,6 +173,8 @@ class StageCommand(abc.ABC):
         lines = [self.running.how_it_went(f"{action}.iterations", iterations, result)]
         if self.evaluates:
             lines += self.result_lines(result)
+            if "too_short" in result:
+                lines.append(f"too short     {result['too_short']}")
         if (self.running.folder / "train.log").is_file():
             lines += self.running.picture("energy.png")
         self.running.say(*lines)
@@ -213,7 +215,8 @@ class StageCommand(abc.ABC):
             "r_hat": energy.r_hat,
             "reliable": energy.reliable and not energy.suspect,
         }
-        return {**result, "suspect": energy.suspect} if energy.suspect else result
+        reasons = {"suspect": energy.suspect, "too_short": energy.too_short}
+        return result | {name: reason for name, reason in reasons.items() if reason}
 
     def _digested(self) -> Any:
         """The energy in the digest; None if there is none."""

@@ -55,6 +55,18 @@ class Estimate(NamedTuple):
     drift: float = math.nan
     """Difference of the means of the second and the first half, in standard errors."""
 
+    @property
+    def too_short(self) -> str:
+        """Why `reliable` is false, in words; empty where it is true."""
+        if self.reliable:
+            return ""
+        time = self.autocorrelation_time
+        return (
+            f"{counted(self.n_steps, 'step', 'is')} too few to know the error bar"
+            + (f", with an autocorrelation time of {time:.2g} steps" if time > 0 else "")
+            + ": evaluate longer"
+        )
+
 
 class Digest(AbstractCallback):
     """Averages the statistics of every step, and writes them to `digest.npz` when the run ends.

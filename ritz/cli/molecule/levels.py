@@ -16,7 +16,8 @@ class StatesSummary(NamedTuple):
     variance: float
     """The largest one of the energies, in hartree^2."""
     entries: Settings
-    """`states`, from the lowest to the highest; `squared_overlaps`; whether all is reliable."""
+    """`states`, from the lowest to the highest; `squared_overlaps`; whether all is reliable, and
+    why it is not."""
 
 
 def summary_of(digest: Mapping[str, Estimate]) -> StatesSummary:
@@ -58,6 +59,9 @@ def summary_of(digest: Mapping[str, Estimate]) -> StatesSummary:
     }
     if marks:
         entries["suspect"] = marks
+    for energy in energies.values():
+        if not energy.reliable:
+            entries["too_short"] = energy.too_short
     return StatesSummary(max(e.variance for e in energies.values()), entries)
 
 

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
+import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import PyTree
 
 from ritz.callbacks import ReduceLROnPlateau
 from ritz.checkpoint import Checkpoint, CheckpointError
@@ -157,6 +159,7 @@ def run_training(
     n_steps = steps_in_total(config.iterations, driver.n_batches, resume)
     began_at = time.perf_counter()
     start.put_into(driver)
+    first = jax.device_get(driver.parameters) if config.save_best else None
     own = _callbacks(driver, config, start, resume is not None and resume.extend(n_steps))
     try:
         driver.run(
@@ -173,6 +176,8 @@ def run_training(
             error.told, error.accept, error.differences, "in the configuration"
         ) from error
     trained_at = time.perf_counter()
+    if first is not None and driver.step_count > 0:
+        _tell_of_first(driver, first)
     errors = driver.errors()
     now = time.perf_counter()
     timing = {"training": trained_at - began_at, "evaluation": now - trained_at}
@@ -198,6 +203,23 @@ def run_training(
             )
         )
     return found
+
+
+def _tell_of_first(driver: AbstractTraining, first: PyTree) -> None:
+    """Warn if what comes out is what training began with."""
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(driver.parameters), strict=True)
+    kept = np.ones(driver.n_members, bool)
+    for before, after in pairs:
+        before, after = (np.reshape(x, (driver.n_members, -1)) for x in (before, after))
+        kept &= np.all(before == after, axis=1)
+    if np.any(kept):
+        members = ", ".join(map(str, np.flatnonzero(kept)))
+        _logger.warning(
+            "No epoch had a better validation error than the parameters with which training "
+            "began, so that these come out%s: train for more epochs or with a smaller rate, or "
+            "give save_best=False for the last parameters.",
+            f", for the members {members}" if driver.is_committee else "",
+        )
 
 
 def _callbacks(

@@ -98,6 +98,17 @@ def test_seeds_decide_and_blocks_do_not(usual):
     assert not same(made, other)
 
 
+def test_training_that_only_worsens_is_told(caplog):
+    worse = config(iterations=2, method=Adam(mu=30.0, batchsize=24))
+    out = potential().train(dataset=dataset(), config=worse)
+    assert out.errors["validation_loss"].idxmin() == 0
+    assert out.stats["final_RMSE_test"] == pytest.approx(out.errors["RMSE_test"][0])
+    assert "better validation error than the parameters with which training began, " in caplog.text
+    caplog.clear()
+    trained(iterations=1)
+    assert "better validation error" not in caplog.text
+
+
 @pytest.mark.slow
 def test_conformance():
     settings = config(iterations=2)
