@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.ownership import take
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
@@ -72,23 +73,28 @@ class CommandRun:
         """Callbacks that keep the configuration and note the steps of this command."""
         return [KeepConfig(self.folder, self.call.text, self.call.domain), self.steps]
 
+    @property
+    def saved_seed(self) -> int | None:
+        """The seed with which the saved run began; None if it is not known."""
+        saved = entries(self.checkpoints)
+        try:
+            manifest = read_manifest(saved[-1].path) if saved else {}
+        except CheckpointError:
+            return None  # what is damaged is dealt with when the run begins
+        return ((manifest.get("configuration") or {}).get("run") or {}).get("seed")
+
     def check_seed(self, seed: int) -> None:
         """Refuse a seed that is not the one with which the saved run began.
 
         Raises:
             ValueError: If there is a saved run with another one.
         """
-        saved = entries(self.checkpoints)
-        try:
-            manifest = read_manifest(saved[-1].path) if saved else {}
-        except CheckpointError:
-            return  # what is damaged is dealt with when the run begins
-        began = ((manifest.get("configuration") or {}).get("run") or {}).get("seed", seed)
-        if began != seed:
+        began = self.saved_seed
+        if began not in (None, seed):
             raise ValueError(
                 f"seed: the run in {self.folder} began with seed={began}, and goes on with its "
                 f"random numbers, but {seed} was given. Leave it out or give seed={began}, or "
-                "another folder to begin anew."
+                f"another folder to begin anew.{self._anew_text}"
             )
 
     @contextlib.contextmanager
@@ -104,12 +110,24 @@ class CommandRun:
         try:
             yield
         except CheckpointError as error:
-            told = self.refusal(error, self.call.action)
-            raise ValueError(told + accepting(self.call.action, error.accept)) from error
+            told = self.refusal(error, self.call.action) + accepting(self.call.action, error.accept)
+            raise ValueError(told + self._anew_text * bool(error.differences)) from error
         except (SystemExit, KeyboardInterrupt):  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
             raise
+
+    @property
+    def _anew_text(self) -> str:
+        """A sentence that says how to begin anew in the same folder; empty if that cannot be."""
+        can = load(self.call.domain).actions[self.call.action].begins_anew
+        return " To begin anew, with the saved run set aside, give --anew." if can else ""
+
+    def set_aside(self) -> None:
+        """Move the checkpoints of this command into `set_aside` below them."""
+        saved = CheckpointFolder(self.checkpoints)
+        for entry in saved.entries():
+            saved.set_aside(entry)
 
     def refusal(self, error: CheckpointError, *actions: str) -> str:
         """What is told of a run that does not fit the saved one.

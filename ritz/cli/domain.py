@@ -18,6 +18,7 @@ class Invocation:
         text: The configuration as YAML.
         view: What `ritz status` and `ritz plot` show of its runs.
         dry_run: Whether to build everything, run nothing and write nothing.
+        anew: Whether a saved run with other settings is set aside, and a new one begins.
         progress: Whether to show a progress bar.
         distributed: Whether several processes share the work.
     """
@@ -28,6 +29,7 @@ class Invocation:
     text: str
     view: RunView = dataclasses.field(default_factory=RunView)
     dry_run: bool = False
+    anew: bool = False
     progress: bool = True
     distributed: bool = False
 
@@ -46,11 +48,13 @@ class Action:
         run: The function that runs it; it may return an exit status.
         takes_saved: Whether a command without `--config` takes the configuration of the run folder:
             True or False; or the name of a setting or a group, without which it takes it.
+        begins_anew: Whether it has the option `--anew`, see `Invocation.anew`.
     """
 
     text: str
     run: Callable[[Invocation], int | None]
     takes_saved: bool | str = False
+    begins_anew: bool = False
 
     def takes_saved_with(self, given: Collection[str]) -> bool:
         """Whether it takes the configuration of the run folder.

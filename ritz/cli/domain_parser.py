@@ -58,6 +58,12 @@ def action_parser(domain: Domain, action: Action) -> ArgumentParser:
     command.add_argument(
         "--dry_run", action="store_true", help="build everything, run nothing, write nothing"
     )
+    if action.begins_anew:
+        command.add_argument(
+            "--anew",
+            action="store_true",
+            help="if the saved run has other settings, set it aside and begin anew",
+        )
     if domain.shares_samples:
         command.add_argument(
             "--distributed",
@@ -117,6 +123,7 @@ def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> 
         text=text,
         view=domain.view,
         dry_run=settings.dry_run,
+        anew=domain.actions[action].begins_anew and settings.anew,
         progress=settings.progress,
         distributed=domain.shares_samples and settings.distributed,
     )

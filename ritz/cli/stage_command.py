@@ -107,32 +107,49 @@ class StageCommand(abc.ABC):
         """Run the stage, and report the result."""
         import jax
 
-        from ritz.stages import RunContext
+        from ritz.checkpoint import CheckpointError
 
-        call, stage, running = self.call, self.stage, self.running
+        call, running = self.call, self.running
         keys = jax.random.split(jax.random.key(self.seed), 4)
         create_key, run_key = keys[2:] if self.evaluates else keys[:2]
         beginning = self.beginning(create_key)
         with under(f"{call.action}: ", BUILDING):
-            state = stage.create_state(create_key, **beginning)
+            state = self.stage.create_state(create_key, **beginning)
         if self.evaluates and not call.dry_run:
             if running.is_first_process:
                 self._set_aside_old(state)
+                if call.anew and running.saved_seed not in (None, self.seed):
+                    running.set_aside()
             agree(False)  # the others wait until that is done
         running.check_seed(self.seed)
         if call.dry_run:
             self._say_dry(state)
             return
-        context = RunContext(
-            running.folder,
-            options={"show_progress": call.progress},
-            configuration=load_yaml(call.text),
-        )
-        stage.callbacks = (*stage.callbacks, *running.callbacks())
         with running.recorded(self._summarise):
-            stage.run(state, context, run_key)
+            try:
+                self._run_stage(state, run_key)
+            except CheckpointError as error:
+                if not (call.anew and error.differences):
+                    raise
+                _logger.info("The saved evaluation has other settings: evaluating anew.")
+                if running.is_first_process:
+                    running.set_aside()
+                agree(False)
+                self.stage = self.builder.evaluate()
+                self._run_stage(self.stage.create_state(create_key, **beginning), run_key)
         if running.is_first_process:
             self._report()
+
+    def _run_stage(self, state: Any, key: Any) -> None:
+        from ritz.stages import RunContext
+
+        context = RunContext(
+            self.running.folder,
+            options={"show_progress": self.call.progress},
+            configuration=load_yaml(self.call.text),
+        )
+        self.stage.callbacks = (*self.stage.callbacks, *self.running.callbacks())
+        self.stage.run(state, context, key)
 
     def _say_dry(self, state: Any) -> None:
         import jax
@@ -163,8 +180,7 @@ class StageCommand(abc.ABC):
             _logger.info(
                 "The wave function was trained since its last evaluation: evaluating anew."
             )
-            for entry in entries:
-                saved.set_aside(entry)
+            self.running.set_aside()
 
     def _report(self) -> None:
         """Write the summary and the picture, and say what came out."""

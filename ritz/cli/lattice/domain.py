@@ -52,6 +52,7 @@ DOMAIN = Domain(
             "Estimate the energy and observables of a trained wave function.",
             run,
             takes_saved=True,
+            begins_anew=True,
         ),
     },
     shares_samples=True,

@@ -186,6 +186,7 @@ DOMAIN = Domain(
             "Estimate the energy and other quantities of a trained wave function.",
             run,
             takes_saved=True,
+            begins_anew=True,
         ),
     },
     shares_samples=True,

@@ -14,7 +14,7 @@ from typing import Any
 
 SETTING = re.compile(r"[A-Za-z][\w.-]*=")
 """How a setting without leading dashes begins."""
-FLAGS = ("dry_run", "distributed", "print_config", "help")
+FLAGS = ("anew", "dry_run", "distributed", "print_config", "help")
 """Options behind which no value follows."""
 
 

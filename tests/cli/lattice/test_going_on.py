@@ -156,3 +156,26 @@ def test_the_folder_alone_goes_on_with_its_configuration(capsys, caplog):
     assert yaml.safe_load(Path("r/config.yaml").read_text()) == before
     # A system begins anew, with defaults for all else, which do not suit this run.
     assert "optimizer" in ritz(capsys, "train", *SMALL, "folder=r", "train.iterations=15")[2]
+
+
+@pytest.mark.medium
+def test_an_evaluation_begins_anew_with_other_settings_where_that_is_asked_for(capsys):
+    assert ritz(capsys, "train", *SMALL, "folder=a")[0] == 0
+    given = ("evaluate", *SMALL, "folder=a")
+
+    def evaluated(*arguments):
+        status, _, error = ritz(capsys, *given, *arguments)
+        result = json.loads(Path("a/summary.json").read_text())
+        return status, error, (result["steps"], result["energy"])
+
+    first = evaluated()[2]
+    for changed, back in (("evaluate.n_samples=48", "evaluate.n_samples=32"), ("seed=5", "seed=0")):
+        status, error, result = evaluated(changed)
+        assert status == 2 and error.endswith("give --anew.\n") and result == first
+        anew = (changed, "--anew")
+        status, error, result = evaluated(*anew)
+        assert status == 0 and result[0] == 40 and result[1] != first[1], error
+        assert read_log("a/evaluate.log")["Energy"].iters.tolist() == list(range(40))
+        assert evaluated(*anew)[2] == result  # nothing has changed since
+        assert evaluated(back, "--anew")[2] == first
+    assert len(list(Path("a/checkpoints/evaluate/set_aside").iterdir())) >= 4
