@@ -93,7 +93,8 @@ def table() -> Table:
             rows.append(
                 [
                     system, seed, run["steps"], "yes" if run["finite"] else "no",
-                    f"{run['energy']:.4f}", run["error"], 1e3 * (run["energy"] - run["known"]), run["variance"],
+                    f"{run['energy']:.4f}", run["error"],
+                    1e3 * (run["energy"] - run["known"]), run["variance"],
                     "–" if run["trained"] is None else run["pretrained"] + run["trained"],
                 ]
             )  # fmt: skip
