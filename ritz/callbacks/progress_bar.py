@@ -18,6 +18,8 @@ from ritz.types import Loss, Row, Settings
 class AbstractBar(AbstractCallback, abc.ABC):
     """Base class of progress bars, on stderr or as a widget in a notebook.
 
+    The rate is that of the last steps, so that compilation is soon forgotten.
+
     A subclass gives the arguments of `tqdm` in `open_bar`, and position and text in `show`.
 
     Args:
@@ -58,6 +60,7 @@ class AbstractBar(AbstractCallback, abc.ABC):
             disable=jax.process_index() != 0,
             dynamic_ncols=True,
             mininterval=0.0,
+            miniters=1,
             **self.open_bar(step, driver),
         )
 
@@ -73,9 +76,10 @@ class AbstractBar(AbstractCallback, abc.ABC):
             self._draw(step + 1, driver)
 
     def _draw(self, done: int, driver: AbstractDriver) -> None:
-        self._bar.n, text = self.show(done, self._row, driver)
+        position, text = self.show(done, self._row, driver)
         self._bar.set_postfix_str(text, refresh=False)
-        self._bar.refresh()
+        if not self._bar.update(position - self._bar.n):
+            self._bar.refresh()
 
     def _close(self, step: int, driver: AbstractDriver) -> None:
         if self._bar is not None:

@@ -18,11 +18,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import get_opaque_trace_state
 from jaxtyping import Array, Inexact, PyTree
 
 from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.linear_layers import MatrixProduct, as_product, watching
+
+try:
+    from jax.extend.core import get_opaque_trace_state  # pyright: ignore[reportAttributeAccessIssue]
+except ImportError:  # before jax 0.10
+    from jax.core import get_opaque_trace_state
 
 Function = Callable[..., Array]
 """`(params, *arguments) -> numbers`."""

@@ -322,3 +322,18 @@ def test_bar_is_drawn_by_time(monkeypatch):
     monkeypatch.setattr(sys, "stderr", stream)
     QuadraticDriver().run(2000, callback=ProgressBar(min_interval=1000), show_progress=False)
     assert stream.getvalue().count("\r") <= 6
+
+
+def test_the_rate_of_a_bar_forgets_compilation(monkeypatch):
+    stream, seconds = io.StringIO(), [0.0]
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("tqdm.std.time", lambda: seconds[0])
+
+    def pass_time(step, row, driver):
+        seconds[0] += 30.0 if step == 0 else 0.1
+
+    callbacks = [LambdaCallback(on_step_start=pass_time), ProgressBar(min_interval=0)]
+    QuadraticDriver().run(60, callback=callbacks, show_progress=False)
+    shown = stream.getvalue().split("\r")
+    assert any("50/60 [00:34<00:01, 10.0" in text and "it/s" in text for text in shown), shown[-3:]
+    assert "60/60 [00:35<00:00,  1.67it/s" in shown[-1]  # in the end that of the whole run
