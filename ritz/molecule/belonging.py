@@ -12,8 +12,8 @@ def check_same(part: str, given: Molecule, molecule: Molecule, remedy: str, *, m
     """Refuse what was made for another molecule than the one that is treated.
 
     Args:
-        part: What was made for it, such as "the network".
-        given: The molecule for which it was made.
+        part: What the given molecule is, such as "the molecule of the network".
+        given: The molecule to look at.
         molecule: The molecule that is treated.
         remedy: What to give instead.
         moves: Whether nuclei may be elsewhere.
@@ -26,14 +26,12 @@ def check_same(part: str, given: Molecule, molecule: Molecule, remedy: str, *, m
         theirs, wanted = getattr(given, name), getattr(molecule, name)
         if theirs != wanted:
             raise ValueError(
-                f"{part} is for a molecule with {name}={theirs!r}, but {molecule.name} has "
-                f"{wanted!r}; {remedy}."
+                f"{part} has {name}={theirs!r}, but {molecule.name} has {wanted!r}; {remedy}."
             )
     apart = np.max(np.abs(given.coordinates - molecule.coordinates))
     if not moves and apart > _SAME_PLACE:
         raise ValueError(
-            f"{part} is for {molecule.name} with nuclei at other places, by up to {apart:.3g} "
-            f"bohr; {remedy}."
+            f"{part} has nuclei up to {apart:.3g} bohr away from those of {molecule.name}; {remedy}."
         )
 
 
@@ -51,4 +49,4 @@ def check_network(wavefunction: object, molecule: Molecule, *, moves: bool = Fal
     of_network = getattr(wavefunction, "molecule", None)
     if isinstance(of_network, Molecule):
         remedy = "give network.clone(molecule=molecule), or make one for this molecule"
-        check_same("the network", of_network, molecule, remedy, moves=moves)
+        check_same("the molecule of the network", of_network, molecule, remedy, moves=moves)

@@ -236,7 +236,8 @@ def _check_estimator(name: str, estimator: object, molecule: Molecule, moves: bo
     if isinstance(of_estimator, Molecule):
         kind = type(estimator).__name__
         remedy = f"give {kind}(molecule) of the same one"
-        check_same(f"the estimator {name} ({kind})", of_estimator, molecule, remedy, moves=moves)
+        part = f"the molecule of the estimator {name} ({kind})"
+        check_same(part, of_estimator, molecule, remedy, moves=moves)
 
 
 def _estimated(

@@ -157,7 +157,8 @@ def _check_forces(forces: object, molecule: Molecule) -> None:
             f"forces takes an estimator, such as Forces(molecule), but {forces!r} was given."
         )
     remedy = "give Forces(molecule) of the same one"
-    check_same("the estimator of forces", forces.molecule, molecule, remedy, moves=True)
+    part = "the molecule of the estimator of forces"
+    check_same(part, forces.molecule, molecule, remedy, moves=True)
 
 
 class GeometriesDone(AbstractCallback):

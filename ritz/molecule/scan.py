@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
+from ritz.molecule.belonging import check_same
 from ritz.molecule.estimators.forces import Forces
 from ritz.molecule.molecule import Molecule
 from ritz.molecule.moving import Measured, Mover, Nuclei, Status
@@ -184,13 +185,7 @@ def _checked(molecules: object) -> tuple[Molecule, ...]:
     for one in molecules:
         if not isinstance(one, Molecule):
             raise TypeError(f"each geometry must be a ritz.molecule.Molecule, not {one!r}.")
-    first = molecules[0]
+    remedy = "a scan moves the nuclei of one molecule, with its atoms in one order"
     for place, other in enumerate(molecules):
-        for name in ("symbols", "charge", "spin", "ecp"):
-            mine, theirs = getattr(first, name), getattr(other, name)
-            if mine != theirs:
-                raise ValueError(
-                    f"geometry {place} has {name}={theirs!r}, but geometry 0 has {mine!r}; a scan "
-                    "moves the nuclei of one molecule, with its atoms in one order."
-                )
+        check_same(f"geometry {place}", other, molecules[0], remedy, moves=True)
     return tuple(molecules)
