@@ -31,7 +31,8 @@ def check_same(part: str, given: Molecule, molecule: Molecule, remedy: str, *, m
     apart = np.max(np.abs(given.coordinates - molecule.coordinates))
     if not moves and apart > _SAME_PLACE:
         raise ValueError(
-            f"{part} has nuclei up to {apart:.3g} bohr away from those of {molecule.name}; {remedy}."
+            f"{part} has nuclei up to {apart:.3g} bohr away from those of {molecule.name}; "
+            f"{remedy}."
         )
 
 

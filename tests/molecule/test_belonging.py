@@ -42,7 +42,7 @@ def moving(callback=None):
         ),
         (
             lambda: VMC(STRETCHED, network(H2), **FEW),
-            r"up to 0\.7\d* bohr away from those of H2; give",
+            r"up to 0\.7\d* bohr away from those of H2",
         ),
         (lambda: Evaluation(STRETCHED, network(H2), {}, **FEW), "bohr away from those of H2"),
         (lambda: Pretraining(STRETCHED, network(H2), None), "bohr away from those of H2"),
