@@ -121,7 +121,8 @@ class StageCommand(abc.ABC):
                 if call.anew and running.saved_seed not in (None, self.seed):
                     running.set_aside()
             agree(False)  # the others wait until that is done
-        running.check_seed(self.seed)
+        if not call.anew:
+            running.check_seed(self.seed)
         if call.dry_run:
             self._say_dry(state)
             return
