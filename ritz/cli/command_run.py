@@ -1,15 +1,16 @@
 """Commands in run folders: the lock, what is saved, the summary and the picture."""
 
 import contextlib
+import itertools
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from ritz.checkpoint.folder import CheckpointFolder
 from ritz.checkpoint.ownership import take
 from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
@@ -21,11 +22,16 @@ from ritz.cli.settings.yaml_text import load_yaml
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
 from ritz.folders.saved import CheckpointError, entries, read_manifest
-from ritz.folders.summary import add_result
+from ritz.folders.summary import add_result, drop_result
 from ritz.plotting import plot_runs
 from ritz.types import Row, Settings
 
 _logger = logging.getLogger("ritz")
+
+
+def _endings() -> Iterator[str]:
+    """Ends of names: nothing, and numbers for what is made in the same second."""
+    return itertools.chain([""], (f"_{number}" for number in itertools.count(1)))
 
 
 class StepsOfCommand(AbstractCallback):
@@ -73,28 +79,23 @@ class CommandRun:
         """Callbacks that keep the configuration and note the steps of this command."""
         return [KeepConfig(self.folder, self.call.text, self.call.domain), self.steps]
 
-    @property
-    def saved_seed(self) -> int | None:
-        """The seed with which the saved run began; None if it is not known."""
-        saved = entries(self.checkpoints)
-        try:
-            manifest = read_manifest(saved[-1].path) if saved else {}
-        except CheckpointError:
-            return None  # what is damaged is dealt with when the run begins
-        return ((manifest.get("configuration") or {}).get("run") or {}).get("seed")
-
     def check_seed(self, seed: int) -> None:
         """Refuse a seed that is not the one with which the saved run began.
 
         Raises:
             ValueError: If there is a saved run with another one.
         """
-        began = self.saved_seed
-        if began not in (None, seed):
+        saved = entries(self.checkpoints)
+        try:
+            manifest = read_manifest(saved[-1].path) if saved else {}
+        except CheckpointError:
+            return  # what is damaged is dealt with when the run begins
+        began = ((manifest.get("configuration") or {}).get("run") or {}).get("seed", seed)
+        if began != seed:
             raise ValueError(
                 f"seed: the run in {self.folder} began with seed={began}, and goes on with its "
-                f"random numbers, but {seed} was given. Leave it out or give seed={began}, or "
-                f"another folder to begin anew.{self._anew_text}"
+                f"random numbers, but the seed is {seed} now. Give seed={began}, or "
+                f"{self._other_way}."
             )
 
     @contextlib.contextmanager
@@ -110,24 +111,42 @@ class CommandRun:
         try:
             yield
         except CheckpointError as error:
-            told = self.refusal(error, self.call.action) + accepting(self.call.action, error.accept)
-            raise ValueError(told + self._anew_text * bool(error.differences)) from error
+            told = self.refusal(error, self.call.action)
+            raise ValueError(told + accepting(self.call.action, error.accept)) from error
         except (SystemExit, KeyboardInterrupt):  # it gave up, or was interrupted
             if self.is_first_process and self.folder.is_dir():
                 unfinished()
             raise
 
     @property
-    def _anew_text(self) -> str:
-        """A sentence that says how to begin anew in the same folder; empty if that cannot be."""
-        can = load(self.call.domain).actions[self.call.action].begins_anew
-        return " To begin anew, with the saved run set aside, give --anew." if can else ""
+    def _other_way(self) -> str:
+        """How to begin anew, as the end of a sentence."""
+        if load(self.call.domain).actions[self.call.action].begins_anew:
+            return "give --anew, which sets the saved run aside and begins anew"
+        return "another folder to begin anew"
 
-    def set_aside(self) -> None:
-        """Move the checkpoints of this command into `set_aside` below them."""
-        saved = CheckpointFolder(self.checkpoints)
-        for entry in saved.entries():
-            saved.set_aside(entry)
+    def set_aside(self, files: Sequence[str] = ()) -> Path:
+        """Move checkpoints and rows of this command away, so that it begins anew.
+
+        Its result is taken out of the summary.
+
+        Args:
+            files: Other files of the folder that belong to it.
+
+        Returns:
+            Where they are: a folder in `set_aside`, named by the command and the time.
+        """
+        name = time.strftime(f"{self.call.stage}_%Y%m%d_%H%M%S")
+        places = (self.folder / "set_aside" / (name + more) for more in _endings())
+        place = next(place for place in places if not place.exists())
+        place.mkdir(parents=True)
+        rows = self.folder.glob(f"{self.call.stage}.*")
+        others = (file for file in map(self.folder.joinpath, files) if file.exists())
+        for path in (*(entry.path for entry in entries(self.checkpoints)), *rows, *others):
+            path.rename(place / path.name)
+        drop_result(self.folder, self.call.stage)
+        self.resumed = False
+        return place
 
     def refusal(self, error: CheckpointError, *actions: str) -> str:
         """What is told of a run that does not fit the saved one.
@@ -144,7 +163,7 @@ class CommandRun:
             saved = None
         lines = [] if saved is None else changed(saved, load_yaml(call.text))
         changes = [line for line in lines if not line.startswith(others)]
-        return other_run(error, self.folder, changes)
+        return other_run(error, self.folder, changes, self._other_way)
 
     def summarise(self, result: Mapping[str, object], **more: Any) -> Settings:
         """Put the result into the summary, with steps and stop reason if there were steps.

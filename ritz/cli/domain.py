@@ -18,7 +18,7 @@ class Invocation:
         text: The configuration as YAML.
         view: What `ritz status` and `ritz plot` show of its runs.
         dry_run: Whether to build everything, run nothing and write nothing.
-        anew: Whether a saved run with other settings is set aside, and a new one begins.
+        anew: Whether the saved run is set aside, and a new one begins.
         progress: Whether to show a progress bar.
         distributed: Whether several processes share the work.
     """

@@ -62,7 +62,7 @@ def action_parser(domain: Domain, action: Action) -> ArgumentParser:
         command.add_argument(
             "--anew",
             action="store_true",
-            help="if the saved run has other settings, set it aside and begin anew",
+            help="set the saved run aside and begin anew",
         )
     if domain.shares_samples:
         command.add_argument(

@@ -60,13 +60,14 @@ def advising_settings(group: str) -> Iterator[None]:
         raise ValueError(error.told + accepting(group, error.accept)) from error
 
 
-def other_run(error: CheckpointError, folder: Path, changes: Sequence[str]) -> str:
+def other_run(error: CheckpointError, folder: Path, changes: Sequence[str], other_way: str) -> str:
     """What is told of a run that does not fit the saved one: settings that differ, and the rest.
 
     Args:
         error: What the checkpoint says.
         folder: The run folder.
         changes: How the settings differ, "NAME was OLD, is NEW" each.
+        other_way: How to begin anew, as the end of a sentence.
 
     Returns:
         The message; that of the checkpoint if it is about something else, or no setting differs.
@@ -77,7 +78,7 @@ def other_run(error: CheckpointError, folder: Path, changes: Sequence[str]) -> s
     return (
         f"{folder} holds another run. Settings that differ: {_listed(lines)}. What its checkpoint "
         f"says: {_listed([_short(line) for line in error.differences])}. Use the settings of that "
-        f"run (--config {folder / CONFIG}), or another folder."
+        f"run (--config {folder / CONFIG}), or {other_way}."
     )
 
 

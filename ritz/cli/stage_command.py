@@ -107,50 +107,33 @@ class StageCommand(abc.ABC):
         """Run the stage, and report the result."""
         import jax
 
-        from ritz.checkpoint import CheckpointError
+        from ritz.stages import RunContext
 
-        call, running = self.call, self.running
+        call, stage, running = self.call, self.stage, self.running
         keys = jax.random.split(jax.random.key(self.seed), 4)
         create_key, run_key = keys[2:] if self.evaluates else keys[:2]
         beginning = self.beginning(create_key)
         with under(f"{call.action}: ", BUILDING):
-            state = self.stage.create_state(create_key, **beginning)
+            state = stage.create_state(create_key, **beginning)
         if self.evaluates and not call.dry_run:
             if running.is_first_process:
                 self._set_aside_old(state)
-                if call.anew and running.saved_seed not in (None, self.seed):
-                    running.set_aside()
             agree(False)  # the others wait until that is done
-        if not call.anew:
+        if not (call.anew and call.dry_run):
             running.check_seed(self.seed)
         if call.dry_run:
             self._say_dry(state)
             return
+        context = RunContext(
+            running.folder,
+            options={"show_progress": call.progress},
+            configuration=load_yaml(call.text),
+        )
+        stage.callbacks = (*stage.callbacks, *running.callbacks())
         with running.recorded(self._summarise):
-            try:
-                self._run_stage(state, run_key)
-            except CheckpointError as error:
-                if not (call.anew and error.differences):
-                    raise
-                _logger.info("The saved evaluation has other settings: evaluating anew.")
-                if running.is_first_process:
-                    running.set_aside()
-                agree(False)
-                self.stage = self.builder.evaluate()
-                self._run_stage(self.stage.create_state(create_key, **beginning), run_key)
+            stage.run(state, context, run_key)
         if running.is_first_process:
             self._report()
-
-    def _run_stage(self, state: Any, key: Any) -> None:
-        from ritz.stages import RunContext
-
-        context = RunContext(
-            self.running.folder,
-            options={"show_progress": self.call.progress},
-            configuration=load_yaml(self.call.text),
-        )
-        self.stage.callbacks = (*self.stage.callbacks, *self.running.callbacks())
-        self.stage.run(state, context, key)
 
     def _say_dry(self, state: Any) -> None:
         import jax
@@ -164,24 +147,27 @@ class StageCommand(abc.ABC):
         )
 
     def _set_aside_old(self, state: Any) -> None:
-        """Move away an evaluation of other parameters, so that this one begins anew."""
-        from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, read_manifest
+        """Move away an evaluation of other parameters, or any if that is asked for."""
+        from ritz.checkpoint.folder import CheckpointError, read_manifest
         from ritz.driver.description import describe
+        from ritz.folders.saved import entries
+        from ritz.stages.digest import FILE
 
-        saved = CheckpointFolder(self.running.checkpoints)
-        entries = saved.entries()
-        if not entries:
+        saved = entries(self.running.checkpoints)
+        if not saved:
             return
-        try:
-            settings = read_manifest(entries[-1].path)["settings"]
-        except CheckpointError:
-            return  # what is damaged is dealt with when the run begins
-        present = describe({"parameters": state.params})
-        if any(settings.get(name) != text for name, text in present.items()):
-            _logger.info(
-                "The wave function was trained since its last evaluation: evaluating anew."
-            )
-            self.running.set_aside()
+        reason = "Evaluating anew"
+        if not self.call.anew:
+            try:
+                settings = read_manifest(saved[-1].path)["settings"]
+            except CheckpointError:
+                return  # what is damaged is dealt with when the run begins
+            present = describe({"parameters": state.params})
+            if all(settings.get(name) == text for name, text in present.items()):
+                return
+            reason = "The wave function was trained since its last evaluation: evaluating anew"
+        place = self.running.set_aside([FILE])
+        _logger.info("%s; the last evaluation is in %s.", reason, place)
 
     def _report(self) -> None:
         """Write the summary and the picture, and say what came out."""
@@ -229,7 +215,7 @@ class StageCommand(abc.ABC):
         result = {
             "energy": energy.mean,
             "error": energy.error,
-            "r_hat": energy.r_hat,
+            "r_hat": None if math.isnan(energy.r_hat) else energy.r_hat,
             "reliable": energy.reliable and not energy.suspect,
         }
         reasons = {"suspect": energy.suspect, "too_short": energy.too_short}

@@ -50,6 +50,22 @@ def add_result(
     write_summary(folder, {**top, **others, command: dict(result)})
 
 
+def drop_result(folder: str | Path, command: str) -> None:
+    """Take the result of a command out of the summary, whose top level is that of another then.
+
+    Args:
+        folder: The run folder.
+        command: Name of the command.
+    """
+    before = read_summary(folder)
+    if command not in before:
+        return
+    others = {k: v for k, v in before.items() if isinstance(v, dict) and k != command}
+    kept = {"exact": before["exact"]} if "exact" in before else {}
+    last = {"result_of": list(others)[-1], **list(others.values())[-1]} if others else {}
+    write_summary(folder, {**last, **kept, **others})
+
+
 def without_nan(value: Any) -> tuple[JSON, bool]:
     """A value for JSON, with None for numbers that are not finite, and whether all are finite."""
     if hasattr(value, "tolist"):  # arrays and numbers of NumPy and JAX

@@ -50,11 +50,18 @@ class LatticeWavefunction(AbstractWavefunction):
 
     @property
     def n_parameters(self) -> int:
-        """Number of parameters of the model, a complex one counted once."""
+        """Number of parameters of the model, a complex one counted once.
+
+        Raises:
+            ValueError: If it has none.
+        """
         key = jax.random.key(0)
         x = self.hilbert.random_state(key, 1)
-        shapes = jax.eval_shape(self.model.init, key, x)["params"]
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+        shapes = jax.eval_shape(self.model.init, key, x).get("params", {})
+        n_parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+        if not n_parameters:
+            raise ValueError("the model has no parameters, so that nothing can be optimised.")
+        return n_parameters
 
     def _state(self, parts: StageParts, rngs: Key[Array, ""], params: PyTree) -> Any:
         if parts.f_log_amplitude != self.logpsi:

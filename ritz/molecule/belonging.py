@@ -13,7 +13,7 @@ def check_same(part: str, given: Molecule, molecule: Molecule, remedy: str, *, m
 
     Args:
         part: What the given molecule is, such as "the molecule of the network".
-        given: The molecule to look at.
+        given: The molecule for which that was made.
         molecule: The molecule that is treated.
         remedy: What to give instead.
         moves: Whether nuclei may be elsewhere.

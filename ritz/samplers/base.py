@@ -30,6 +30,9 @@ RUNNING = 0.02
 FIXED = 0.0
 """That speed in evaluations: the width stays as it is."""
 
+OF_ONE = 0.3
+"""Initial width where one particle moves, by default."""
+
 _LARGEST_CHANGE = 2.0
 """Largest factor of the width in one sample."""
 
@@ -64,8 +67,10 @@ class AbstractSampler(abc.ABC):
     n_moves: int
     """Number of moves of each particle from sample to sample."""
 
-    width: float
-    """Initial width of the moves."""
+    width: float | None
+    """Initial width of the moves; None for `OF_ONE` over the root of the number of particles, to
+    which widths of moves of all particles are proportional at equal acceptance (Roberts, Gelman and
+    Gilks, Ann. Appl. Probab. 7, 110, 1997)."""
 
     @abc.abstractmethod
     def moves(
@@ -110,8 +115,9 @@ class AbstractSampler(abc.ABC):
                 f"n_dimensions), but {positions.dtype}{list(positions.shape)} was given."
             )
         number = positions.dtype
+        width = OF_ONE / math.sqrt(positions.shape[1]) if self.width is None else self.width
         return SamplerState(
-            key, positions, jnp.asarray(self.width, number), jnp.asarray(BURNING_IN, number)
+            key, positions, jnp.asarray(width, number), jnp.asarray(BURNING_IN, number)
         )
 
     @in_full_precision
@@ -152,6 +158,8 @@ class AbstractSampler(abc.ABC):
     def _check(self) -> None:
         """Refuse settings that no sampler can have; for `__post_init__`."""
         check_count("n_moves", self.n_moves, 1)
+        if self.width is None:
+            return
         if not (isinstance(self.width, int | float) and 0 < self.width < math.inf):
             raise ValueError(
                 f"width must be a positive number, a distance, but {self.width!r} was given."

@@ -31,7 +31,8 @@ class MALA(AbstractSampler):
 
     Args:
         n_moves: Moves from sample to sample; each costs a gradient of log psi.
-        width: Initial standard deviation of the noise along each axis.
+        width: Initial standard deviation of the noise along each axis; None for 0.3 over the root
+            of the number of particles.
 
     Raises:
         ValueError: If a setting is not positive.
@@ -40,7 +41,7 @@ class MALA(AbstractSampler):
     target_acceptance: ClassVar[float] = 0.57
 
     n_moves: int = 5
-    width: float = 0.3
+    width: float | None = None
 
     def __post_init__(self) -> None:
         self._check()

@@ -19,7 +19,8 @@ class Metropolis(AbstractSampler):
 
     Args:
         n_moves: Moves from sample to sample.
-        width: Initial standard deviation of a step along each axis.
+        width: Initial standard deviation of a step along each axis; None for 0.3 over the root of
+            the number of particles.
 
     Raises:
         ValueError: If a setting is not positive.
@@ -28,7 +29,7 @@ class Metropolis(AbstractSampler):
     target_acceptance: ClassVar[float] = 0.5
 
     n_moves: int = 10
-    width: float = 0.3
+    width: float | None = None
 
     def __post_init__(self) -> None:
         self._check()

@@ -230,7 +230,7 @@ def table(estimates: Mapping[str, Estimate]) -> str:
     """Estimates as a table of text, one line each."""
     lines = []
     for name, e in estimates.items():
-        warning = "" if e.reliable or e.error == 0 else "  (too few steps for the error)"
+        warning = "" if e.reliable else "  (too few steps for the error)"
         error = f"(suspect: {e.suspect})" if e.suspect else f"+- {e.error:.2g}"
         lines.append(
             f"{name:>12}  {e.mean:.8g} {error}  variance {e.variance:.3g}  "

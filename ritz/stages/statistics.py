@@ -55,7 +55,8 @@ def blocking_error(series: Float[np.ndarray, " n"]) -> tuple[float, bool]:
     while len(values) >= 2:
         errors.append(float(np.std(values, ddof=1)) / math.sqrt(len(values)))
         length = 2 ** (len(errors) - 1)
-        if errors[0] == 0 or not math.isfinite(errors[0]):
+        exact = errors[0] <= _ROUNDING * np.max(np.abs(series))
+        if exact or not math.isfinite(errors[0]):
             return errors[0], True
         balanced = length**3 > 2 * n * (errors[-1] / errors[0]) ** 4
         if balanced and len(values) >= _FEWEST_BLOCKS:

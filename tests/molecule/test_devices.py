@@ -58,8 +58,9 @@ def results():
     )
     evaluation.burn_in(2)
     fixed = ran(evaluation)["energy"]
-    params, place = {"slope": jnp.asarray([0.9, 0.5])}, electrons[:, :1]
-    settings = {**settings, "n_states": 2, "electrons": jnp.stack([place, 2 * place])}
+    # In NumPy, since JAX would round them to single precision where x64 is off.
+    params, place = {"slope": np.array([0.9, 0.5])}, np.asarray(electrons)[:, :1]
+    settings = {**settings, "n_states": 2, "electrons": np.stack([place, 2 * place])}
     states = VMC(Molecule("H"), slater, 0.1, params=params, update=Gradient(), **settings)
     of_states = ran(states)
     settings["electrons"] = states.state.electrons

@@ -53,6 +53,11 @@ class Builder(StageBuilder):
         with under(f"{name}."):
             check_count("n_samples", given.n_samples, 1)
         samplers = {}
+        if given.full_sum and not self.system.hilbert.is_indexable:
+            raise ValueError(
+                f"{name}.full_sum: {self.system.hilbert} has too many states for a sum over all of "
+                "them; leave it out."
+            )
         if given.sampler is not None or not given.full_sum:
             key = f"{name}.sampler"
             with under(f"{key}: ", BUILDING):
@@ -85,12 +90,12 @@ class Builder(StageBuilder):
         optimizer = _PARTS.made("train.optimizer", given.optimizer)
         with under("model: ", BUILDING):
             n_parameters = self.wavefunction.n_parameters
-        update = _PARTS.made(
-            "train.update",
-            given.update,
-            n_parameters=n_parameters,
-            n_samples=self.system.hilbert.n_states if given.full_sum else given.n_samples,
-        )
+        n_samples = self.system.hilbert.n_states if given.full_sum else given.n_samples
+        numbers = {"n_parameters": n_parameters, "n_samples": n_samples}
+        for name in numbers:
+            if name in given.update.init_args:
+                raise ValueError(f"train.update.{name} follows from the run; leave it out.")
+        update = _PARTS.made("train.update", given.update, **numbers)
         with under("train.optimizer: ", BUILDING):
             builder.configure_optimizer(
                 default=optimizer,

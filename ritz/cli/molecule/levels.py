@@ -59,9 +59,9 @@ def summary_of(digest: Mapping[str, Estimate]) -> StatesSummary:
     }
     if marks:
         entries["suspect"] = marks
-    for energy in energies.values():
-        if not energy.reliable:
-            entries["too_short"] = energy.too_short
+    short = {state: one.too_short for state, one in energies.items() if one.too_short}
+    if short:
+        entries["too_short"] = "; ".join(f"state {state}: {why}" for state, why in short.items())
     return StatesSummary(max(e.variance for e in energies.values()), entries)
 
 

@@ -159,7 +159,8 @@ def run_training(
     n_steps = steps_in_total(config.iterations, driver.n_batches, resume)
     began_at = time.perf_counter()
     start.put_into(driver)
-    first = jax.device_get(driver.parameters) if config.save_best else None
+    restores = config.save_best and driver.has_validation
+    initial = jax.device_get(driver.parameters) if restores else None
     own = _callbacks(driver, config, start, resume is not None and resume.extend(n_steps))
     try:
         driver.run(
@@ -176,8 +177,8 @@ def run_training(
             error.told, error.accept, error.differences, "in the configuration"
         ) from error
     trained_at = time.perf_counter()
-    if first is not None and driver.step_count > 0:
-        _tell_of_first(driver, first)
+    if initial is not None and driver.step_count > 0:
+        _warn_if_unchanged(driver, initial)
     errors = driver.errors()
     now = time.perf_counter()
     timing = {"training": trained_at - began_at, "evaluation": now - trained_at}
@@ -205,20 +206,21 @@ def run_training(
     return found
 
 
-def _tell_of_first(driver: AbstractTraining, first: PyTree) -> None:
-    """Warn if what comes out is what training began with."""
-    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(driver.parameters), strict=True)
-    kept = np.ones(driver.n_members, bool)
+def _warn_if_unchanged(driver: AbstractTraining, initial: PyTree) -> None:
+    """Warn if training has restored the parameters with which it began."""
+    pairs = zip(jax.tree.leaves(initial), jax.tree.leaves(driver.parameters), strict=True)
+    unchanged = np.ones(driver.n_members, bool)
     for before, after in pairs:
         before, after = (np.reshape(x, (driver.n_members, -1)) for x in (before, after))
-        kept &= np.all(before == after, axis=1)
-    if np.any(kept):
-        members = ", ".join(map(str, np.flatnonzero(kept)))
+        unchanged &= np.all(before == after, axis=1)
+    if np.any(unchanged):
+        members = ", ".join(map(str, np.flatnonzero(unchanged)))
         _logger.warning(
-            "No epoch had a better validation error than the parameters with which training "
-            "began, so that these come out%s: train for more epochs or with a smaller rate, or "
-            "give save_best=False for the last parameters.",
-            f", for the members {members}" if driver.is_committee else "",
+            "The result has the parameters with which training began%s: of all that were "
+            "validated, they have the lowest error. (An epoch validates the parameters before its "
+            "last update.) Train for more epochs or with a smaller rate, or give save_best=False "
+            "for the last parameters.",
+            f", in the members {members}" if driver.is_committee else "",
         )
 
 

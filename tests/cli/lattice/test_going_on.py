@@ -159,23 +159,52 @@ def test_the_folder_alone_goes_on_with_its_configuration(capsys, caplog):
 
 
 @pytest.mark.medium
-def test_an_evaluation_begins_anew_with_other_settings_where_that_is_asked_for(capsys):
+def test_an_evaluation_begins_anew_where_that_is_asked_for(capsys):
     assert ritz(capsys, "train", *SMALL, "folder=a")[0] == 0
-    given = ("evaluate", *SMALL, "folder=a")
 
     def evaluated(*arguments):
-        status, _, error = ritz(capsys, *given, *arguments)
+        status, out, error = ritz(capsys, "evaluate", *SMALL, "folder=a", *arguments)
         result = json.loads(Path("a/summary.json").read_text())
-        return status, error, (result["steps"], result["energy"])
+        return status, out + error, (result["steps"], result["energy"])
+
+    def rows():
+        return read_log("a/evaluate.log")["Energy"].iters.tolist()
 
     first = evaluated()[2]
-    for changed, back in (("evaluate.n_samples=48", "evaluate.n_samples=32"), ("seed=5", "seed=0")):
-        status, error, result = evaluated(changed)
-        assert status == 2 and error.endswith("give --anew.\n") and result == first
-        anew = (changed, "--anew")
-        status, error, result = evaluated(*anew)
-        assert status == 0 and result[0] == 40 and result[1] != first[1], error
-        assert read_log("a/evaluate.log")["Energy"].iters.tolist() == list(range(40))
-        assert evaluated(*anew)[2] == result  # nothing has changed since
-        assert evaluated(back, "--anew")[2] == first
-    assert len(list(Path("a/checkpoints/evaluate/set_aside").iterdir())) >= 4
+    for changed in ("evaluate.n_samples=48", "seed=5"):
+        status, told, result = evaluated(changed)
+        assert status == 2 and result == first
+        assert told.endswith("give --anew, which sets the saved run aside and begins anew.\n")
+    assert evaluated("seed=5", "--anew", "--dry_run")[0] == 0 and evaluated()[2] == first
+    seen = {first}
+    for changed in ("evaluate.n_samples=48", "seed=5", "evaluate.burn_in=9"):
+        status, told, result = evaluated(changed, "--anew")
+        assert status == 0 and result[0] == 40 and result not in seen, told
+        assert "went on" not in told and rows() == list(range(40))
+        assert evaluated(changed)[2] == result  # it is the evaluation that goes on now
+        seen.add(result)
+    assert evaluated("evaluate.iterations=7", "seed=0", "--anew")[2][0] == 7
+    assert rows() == list(range(7))
+    aside = sorted(Path("a/set_aside").iterdir())
+    assert len(aside) == 4
+    for folder in aside:
+        names = {path.name for path in folder.iterdir()}
+        assert names >= {"00000040-end", "evaluate.log", "evaluate.csv", "digest.npz"}
+        assert read_log(folder / "evaluate.log")["Energy"].iters.tolist() == list(range(40))
+    status, out, error = ritz(capsys, "train", "folder=a", "train.iterations=14", "progress=false")
+    assert status == 0 and "from step 12 to step 14" in out, error
+
+
+@pytest.mark.medium
+def test_an_evaluation_that_fails_at_once_leaves_no_older_result(capsys, monkeypatch):
+    assert ritz(capsys, "train", *SMALL, "folder=a")[0] == 0
+    energy = json.loads(Path("a/summary.json").read_text())["energy"]
+    assert ritz(capsys, "evaluate", "folder=a", "progress=false")[0] == 0
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ritz.stages.EvaluationWorkStage.run", interrupted)
+    assert ritz(capsys, "evaluate", "folder=a", "progress=false", "--anew")[0] == 130
+    summary = json.loads(Path("a/summary.json").read_text())
+    assert summary["evaluate"]["energy"] is None and summary["train"]["energy"] == energy

@@ -94,7 +94,7 @@ def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
         "is 6. What its checkpoint says: hilbert was Spin(s=1/2, N=4, ordering=new), is "
         "Spin(s=1/2, N=6, ordering=new); hamiltonian differs; observables.magnetisation_x differs; "
         "sampler differs; and 5 more. Use the settings of that run "
-        f"(--config {folder}/config.yaml), or another folder.\n"
+        f"(--config {folder}/config.yaml), or another folder to begin anew.\n"
     )
     assert yaml.safe_load((folder / "config.yaml").read_text())["system"]["init_args"] == {
         "extent": [4]
@@ -103,7 +103,7 @@ def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
     status, _, error = ritz(capsys, "train", *SMALL, *longer, "seed=4")
     assert status == 2 and error == (
         f"ritz: seed: the run in {folder} began with seed=0, and goes on with its random numbers, "
-        "but 4 was given. Leave it out or give seed=0, or another folder to begin anew.\n"
+        "but the seed is 4 now. Give seed=0, or another folder to begin anew.\n"
     )
     # The wave function is another one now, so that an evaluation begins anew.
     old = read_digest(folder)["Energy"]

@@ -54,8 +54,8 @@ def test_all_that_differs_from_the_saved_run_is_told(ritz):
     )
     assert error.count("\n") == 1 and ", is 8 structures " in error
     assert error.endswith(
-        ". Use the settings of that run (--config r/config.yaml), or another folder. To go on all "
-        "the same, give train.accept_changes='[structures]'.\n"
+        ". Use the settings of that run (--config r/config.yaml), or another folder to begin anew. "
+        "To go on all the same, give train.accept_changes='[structures]'.\n"
     )
     error = ritz(*command, "train.iterations=3")[2]  # no setting is another
     assert " is of another run: structures was 8 structures " in error
