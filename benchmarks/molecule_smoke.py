@@ -100,14 +100,15 @@ def table() -> Table:
             )  # fmt: skip
     return Table(
         name="molecule_smoke",
-        title="The second row: 2,000 steps from three seeds",
+        title="The second row: 2,000 steps from each seed",
         header=[
             "system", "seed", "steps", "finite", "energy", "its error", "mHa above reference",
-            "variance", "CPU seconds",
+            "variance", "seconds",
         ],
         rows=rows,
         remarks="SPRING with the preset \"small\" (3 x 32/16, 4 determinants), 2,000 steps of "
-        "pretraining, 256 walkers for atoms and 128 for molecules, one core. References: exact "
+        "pretraining, 256 walkers for atoms and 128 for molecules; seconds of one core, where it "
+        "had no other work. References: exact "
         "energies or their best estimates; with pseudopotentials UCCSD(T)/ccecp-cc-pVQZ.",
     )  # fmt: skip
 

@@ -8,7 +8,9 @@ _SAME_PLACE = 1e-5
 """Distance in bohr below which positions count as the same, also after single precision."""
 
 
-def check_same(part: str, given: Molecule, molecule: Molecule, remedy: str, *, moves: bool) -> None:
+def check_same(
+    part: str, given: Molecule, molecule: Molecule, remedy: str, *, moves: bool, name: str = ""
+) -> None:
     """Refuse what was made for another molecule than the one that is treated.
 
     Args:
@@ -17,22 +19,21 @@ def check_same(part: str, given: Molecule, molecule: Molecule, remedy: str, *, m
         molecule: The molecule that is treated.
         remedy: What to give instead.
         moves: Whether nuclei may be elsewhere.
+        name: What the molecule is called; by default its name.
 
     Raises:
         ValueError: If elements, charge, spin, pseudopotentials or, unless `moves`, positions are
             others.
     """
-    for name in ("symbols", "charge", "spin", "ecp"):
-        theirs, wanted = getattr(given, name), getattr(molecule, name)
+    name = name or molecule.name
+    for trait in ("symbols", "charge", "spin", "ecp"):
+        theirs, wanted = getattr(given, trait), getattr(molecule, trait)
         if theirs != wanted:
-            raise ValueError(
-                f"{part} has {name}={theirs!r}, but {molecule.name} has {wanted!r}; {remedy}."
-            )
+            raise ValueError(f"{part} has {trait}={theirs!r}, but {name} has {wanted!r}; {remedy}.")
     apart = np.max(np.abs(given.coordinates - molecule.coordinates))
     if not moves and apart > _SAME_PLACE:
         raise ValueError(
-            f"{part} has nuclei up to {apart:.3g} bohr away from those of {molecule.name}; "
-            f"{remedy}."
+            f"{part} has nuclei up to {apart:.3g} bohr away from those of {name}; {remedy}."
         )
 
 

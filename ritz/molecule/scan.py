@@ -187,5 +187,6 @@ def _checked(molecules: object) -> tuple[Molecule, ...]:
             raise TypeError(f"each geometry must be a ritz.molecule.Molecule, not {one!r}.")
     remedy = "a scan moves the nuclei of one molecule, with its atoms in one order"
     for place, other in enumerate(molecules):
-        check_same(f"geometry {place}", other, molecules[0], remedy, moves=True)
+        part = f"geometry {place}"
+        check_same(part, other, molecules[0], remedy, moves=True, name="geometry 0")
     return tuple(molecules)

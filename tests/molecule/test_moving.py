@@ -292,7 +292,7 @@ def test_wrong_arguments_of_relaxations_are_told(change, message):
     [
         ([], "empty"),
         (protons(2.0), "list of geometries"),
-        ([protons(2.0), Molecule("H2")], "geometry 1 has charge=0"),
+        ([protons(2.0), Molecule("H2")], "geometry 1 has charge=0, but geometry 0 has 1"),
         ([protons(2.0), "H2"], "must be a ritz.molecule.Molecule"),
     ],
 )

@@ -30,3 +30,14 @@ def test_arguments_of_the_rule_leave_the_choice_to_the_numbers():
     train.update = train.update.with_argument(["diag_shift"], 0.5)
     rule = Builder(LatticeRun(system=system, train=train)).train().parts.optimizer_options["update"]
     assert type(rule).__name__ == "MinSR" and rule.diag_shift == 0.5
+
+
+def test_a_model_without_parameters_is_told():
+    from flax import linen
+
+    from ritz.lattice import LatticeWavefunction
+    from ritz.lattice.systems import TransverseIsing
+
+    wavefunction = LatticeWavefunction(linen.Sequential([]), TransverseIsing([4]).hilbert)
+    with pytest.raises(ValueError, match="the model has no parameters, so that nothing can be "):
+        _ = wavefunction.n_parameters

@@ -81,6 +81,20 @@ def test_a_large_variance_is_called_unconverged(trained, capsys, tmp_path, monke
     assert summary["reliable"] is False and "hartree^2 an electron" in summary["unconverged"]
 
 
+@pytest.mark.medium
+def test_an_evaluation_begins_anew(trained, capsys, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(trained, folder)
+    first = json.loads((folder / "summary.json").read_text())["energy"]
+    given = ("evaluate", f"folder={folder}", "progress=false", "evaluate.n_walkers=24")
+    status, _, error = ritz(capsys, *given)
+    assert status == 2 and "or give --anew, which sets the saved run aside and begins" in error
+    status, _, error = ritz(capsys, *given, "--anew")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert status == 0 and summary["steps"] == 12 and summary["energy"] != first, error
+    assert read_digest(next((folder / "set_aside").iterdir()))["energy"].mean == first
+
+
 def test_a_file_may_name_the_molecule_alone(capsys):
     Path("c.yaml").write_text("system: LiH\n")
     status, out, _ = ritz(capsys, "train", "--config=c.yaml", "--print_config")
