@@ -118,3 +118,15 @@ def test_bad_settings_are_told(kind, given, told):
 def test_positions_without_three_axes_are_refused():
     with pytest.raises(ValueError, match=r"shape \(n_walkers, n_particles, n_dimensions\)"):
         Metropolis().init(jax.random.key(0), gaussian, {}, jnp.zeros((4, 3)))
+
+
+def test_moves_of_all_particles_are_accepted_alike_however_many_there_are():
+    found = []
+    for n in (4, 16, 64):
+        x = jax.random.normal(jax.random.key(n), (256, n, 3)) * np.sqrt(0.5)
+        sampler = Metropolis()
+        state = sampler.init(jax.random.key(1), gaussian, {}, x)
+        assert state.width == pytest.approx(0.3 / np.sqrt(n))
+        found.append(float(sampler.sample(gaussian, {}, state)[2]["acceptance"]))
+    assert 0.6 < np.mean(found) < 0.9 and np.ptp(found) < 0.05
+    assert Metropolis(width=2.0).init(jax.random.key(1), gaussian, {}, x).width == 2.0
