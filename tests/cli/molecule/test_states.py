@@ -48,7 +48,9 @@ def test_two_states_are_trained_and_evaluated_with_their_levels(trained, tmp_pat
     assert low["spin_squared"] == high["spin_squared"] == 0.75
     assert summary["squared_overlaps"]["0_1"] == digest["overlap_0_1"].mean
     assert summary["reliable"] is False  # after so few steps
-    assert summary["too_short"].startswith("12 steps are too few to know the error bar")
+    for state in (0, 1):
+        told = f"state {state}: 12 steps are too few to know the error bar"
+        assert told in summary["too_short"]
     assert digest["energy_1"].n_samples == 24 * 12
     assert "exact" not in summary  # the loss is a mean over states
     # After so few steps all is suspect, and the lines say so instead of showing errors.
@@ -73,8 +75,8 @@ def test_lines_of_states_have_errors_or_doubts():
     assert summary.entries["reliable"] is False
     assert summary.entries["suspect"] == "acceptance, r_hat"
     assert summary.entries["too_short"] == (
-        "10 steps are too few to know the error bar, with an autocorrelation time of 4 steps: "
-        "evaluate longer"
+        "state 0: 10 steps are too few to know the error bar, with an autocorrelation time of 4 "
+        "steps: evaluate longer"
     )
     assert state_lines(summary.entries) == [
         "state 0       -1 +- 0.001 hartree, S^2 0.0000",
