@@ -38,6 +38,11 @@ def test_a_model_without_parameters_is_told():
     from ritz.lattice import LatticeWavefunction
     from ritz.lattice.systems import TransverseIsing
 
-    wavefunction = LatticeWavefunction(linen.Sequential([]), TransverseIsing([4]).hilbert)
+    class Fixed(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return x.sum(axis=-1)
+
+    wavefunction = LatticeWavefunction(Fixed(), TransverseIsing([4]).hilbert)
     with pytest.raises(ValueError, match="the model has no parameters, so that nothing can be "):
         _ = wavefunction.n_parameters
