@@ -63,7 +63,7 @@ class Estimate(NamedTuple):
         time = self.autocorrelation_time
         return (
             f"{counted(self.n_steps, 'step', 'is')} too few to know the error bar"
-            + (f", with an autocorrelation time of {time:.2g} steps" if time > 2 else "")
+            + (f", with an autocorrelation time of {time:.2g}" if time > 2 else "")
             + ": evaluate longer"
         )
 

@@ -75,8 +75,8 @@ def test_lines_of_states_have_errors_or_doubts():
     assert summary.entries["reliable"] is False
     assert summary.entries["suspect"] == "acceptance, r_hat"
     assert summary.entries["too_short"] == (
-        "state 0: 10 steps are too few to know the error bar, with an autocorrelation time of 4 "
-        "steps: evaluate longer"
+        "state 0: 10 steps are too few to know the error bar, with an autocorrelation time of 4"
+        ": evaluate longer"
     )
     assert state_lines(summary.entries) == [
         "state 0       -1 +- 0.001 hartree, S^2 0.0000",
