@@ -110,8 +110,8 @@ def table() -> Table:
         "pretraining, 256 walkers for atoms and 128 for molecules; seconds of one core, where it "
         "had no other work. References: exact "
         "energies or their best estimates; with pseudopotentials UCCSD(T)/ccecp-cc-pVQZ. All but "
-        "H2O seeds 1 and 2, Ne seed 2 and N2 seed 2 began with a width of the sampler of 0.3 bohr, "
-        "whatever the number of electrons.",
+        "H2O, Ne seed 2 and N2 seed 2 began with a width of the sampler of 0.3 bohr, whatever the "
+        "number of electrons.",
     )  # fmt: skip
 
 
