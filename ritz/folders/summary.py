@@ -43,9 +43,7 @@ def add_result(
         result: Its result.
         **more: Further entries at the top level.
     """
-    before = read_summary(folder)
-    others = {k: v for k, v in before.items() if isinstance(v, dict) and k != command}
-    kept = {"exact": before["exact"]} if "exact" in before else {}
+    others, kept = _besides(command, read_summary(folder))
     top = {"result_of": command, **result, **kept, **more}
     write_summary(folder, {**top, **others, command: dict(result)})
 
@@ -60,10 +58,15 @@ def drop_result(folder: str | Path, command: str) -> None:
     before = read_summary(folder)
     if command not in before:
         return
-    others = {k: v for k, v in before.items() if isinstance(v, dict) and k != command}
-    kept = {"exact": before["exact"]} if "exact" in before else {}
+    others, kept = _besides(command, before)
     last = {"result_of": list(others)[-1], **list(others.values())[-1]} if others else {}
     write_summary(folder, {**last, **kept, **others})
+
+
+def _besides(command: str, summary: Summary) -> tuple[dict[str, dict[str, JSON]], Summary]:
+    """The results of other commands, and the entries at the top level that belong to none."""
+    others = {k: v for k, v in summary.items() if isinstance(v, dict) and k != command}
+    return others, {"exact": summary["exact"]} if "exact" in summary else {}
 
 
 def without_nan(value: Any) -> tuple[JSON, bool]:

@@ -30,8 +30,8 @@ RUNNING = 0.02
 FIXED = 0.0
 """That speed in evaluations: the width stays as it is."""
 
-OF_ONE = 0.3
-"""Initial width where one particle moves, by default."""
+WIDTH_OF_ONE = 0.3
+"""Initial width for a single particle, by default."""
 
 _LARGEST_CHANGE = 2.0
 """Largest factor of the width in one sample."""
@@ -68,9 +68,9 @@ class AbstractSampler(abc.ABC):
     """Number of moves of each particle from sample to sample."""
 
     width: float | None
-    """Initial width of the moves; None for `OF_ONE` over the root of the number of particles, to
-    which widths of moves of all particles are proportional at equal acceptance (Roberts, Gelman and
-    Gilks, Ann. Appl. Probab. 7, 110, 1997)."""
+    """Initial width of the moves; None for `WIDTH_OF_ONE` over the root of the number of particles:
+    so widths of random walks of all particles scale at equal acceptance (Roberts, Gelman and Gilks,
+    Ann. Appl. Probab. 7, 110, 1997), and steps along gradients may be longer."""
 
     @abc.abstractmethod
     def moves(
@@ -115,7 +115,7 @@ class AbstractSampler(abc.ABC):
                 f"n_dimensions), but {positions.dtype}{list(positions.shape)} was given."
             )
         number = positions.dtype
-        width = OF_ONE / math.sqrt(positions.shape[1]) if self.width is None else self.width
+        width = WIDTH_OF_ONE / math.sqrt(positions.shape[1]) if self.width is None else self.width
         return SamplerState(
             key, positions, jnp.asarray(width, number), jnp.asarray(BURNING_IN, number)
         )

@@ -23,10 +23,10 @@ from ritz.molecule import (
 )
 from ritz.molecule.driver import energy_estimators
 from ritz.molecule.estimators.pseudopotential import TOLERANCE, key_of
+from ritz.molecule.estimators.sphere import EXACT_UP_TO, legendre, quadrature, rotation
 from ritz.molecule.orbitals import basis_of, hartree_fock, orbitals_of, source_of
 from ritz.molecule.pretraining import Pretraining
 from ritz.molecule.pseudopotentials import radial
-from ritz.molecule.sphere import EXACT_UP_TO, legendre, quadrature, rotation
 from ritz.molecule.walkers import initial_electrons
 from ritz.testing import check_estimator
 

@@ -14,10 +14,10 @@ from ritz.driver.signatures import suggests_fields
 from ritz.estimators.base import AbstractEstimator, Values, in_double
 from ritz.estimators.base import LogPsi as AnyLogPsi
 from ritz.molecule.estimators.potential import SHORTEST
+from ritz.molecule.estimators.sphere import EXACT_UP_TO, legendre, quadrature, rotation
 from ritz.molecule.molecule import Molecule, check_molecule
 from ritz.molecule.networks.features import norm
 from ritz.molecule.pseudopotentials import Pseudopotential, radial, reach
-from ritz.molecule.sphere import EXACT_UP_TO, legendre, quadrature, rotation
 from ritz.molecule.wavefunction import LogPsi, nuclei_of
 from ritz.updates.chunks import mapped
 
