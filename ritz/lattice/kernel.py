@@ -30,6 +30,7 @@ from ritz.lattice.operators import exact_statistics, in_chunks, v_score
 from ritz.types import Row
 from ritz.updates import AbstractUpdateRule, Problem
 from ritz.updates.optimizer_step import optimizer_step
+from ritz.updates.step_control import ControlState, StepControl, select
 
 
 class SamplingCarry(Protocol):
@@ -61,6 +62,15 @@ class SamplingCarry(Protocol):
 Carry = TypeVar("Carry", bound=SamplingCarry)
 
 
+class Good(NamedTuple):
+    """The parts of a `LatticeCarry` that a step which is taken back restores."""
+
+    params: PyTree
+    optimizer_state: PyTree
+    rule_state: PyTree
+    sampler_state: PyTree
+
+
 class LatticeCarry(NamedTuple):
     """All that the next step needs."""
 
@@ -77,6 +87,13 @@ class LatticeCarry(NamedTuple):
     """Multiplies the rule's diagonal shift."""
     watch: Watch
     """Data by which the next step is judged."""
+    control: ControlState | None
+    """Memory of the step control; None without one."""
+
+    @property
+    def good(self) -> Good:
+        """What a step that is taken back goes back to."""
+        return Good(self.params, self.optimizer_state, self.rule_state, self.sampler_state)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +116,8 @@ class StepSettings:
     """Hamiltonian and local update, for local energies without the model; None for others."""
     loss_name: str = "Energy"
     """Name of the energy in rows."""
+    control: StepControl | None = None
+    """Bounds on steps; None for none."""
 
 
 class LatticeKernel(Kernel):
@@ -179,8 +198,11 @@ class LatticeKernel(Kernel):
             damping_scale=carry.damping_scale,
             single_scores=s.single_scores,
         )
+        carry = self._judged(carry, stats)
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
+        carry, update, of_control = self._controlled(carry, update, problem)
+        info = {**info, **of_control}
         carry, metrics = self.metrics(carry, batch, stats)
         observed = self.observe(carry, batch, energies)
         metrics |= {name: found for name, (found, _) in observed.items()}
@@ -189,13 +211,56 @@ class LatticeKernel(Kernel):
         carry = carry._replace(key=key, rule_state=rule_state)
         return carry, Proposal(stats, update, metrics)
 
+    def _judged(self, carry: LatticeCarry, stats: nk.stats.Stats) -> LatticeCarry:
+        """The carry with the decision whether the step goes back."""
+        control = self.settings.control
+        if control is None or carry.control is None:
+            return carry
+        numbers = stats.mean.real, stats.variance.real, stats.error_of_mean.real
+        return carry._replace(control=control.judge(carry.control, carry.good, *numbers))
+
+    def _controlled(
+        self, carry: LatticeCarry, update: PyTree, problem: Problem
+    ) -> tuple[LatticeCarry, PyTree, Row]:
+        """The carry with the length of the step, the update, and numbers to log."""
+        control, state = self.settings.control, carry.control
+        if control is None or state is None:
+            return carry, update, {}
+        back = state.goes_back
+        update = jax.tree.map(lambda leaf: jnp.where(back, jnp.zeros_like(leaf), leaf), update)
+        x, chunk = problem.samples, self.settings.chunk_size
+        log_psi = self.log_psi(carry)
+        before = in_chunks(lambda x: log_psi(carry.params, x), x, chunk)
+
+        def at_length(scale: Array) -> Array:
+            new = self._moved(carry, update, scale)[0]
+            return in_chunks(lambda x: log_psi(new, x), x, chunk) - before
+
+        state, info = control.shorten(state, at_length, problem.probabilities)
+        return carry._replace(control=state), update, info
+
+    def _moved(
+        self, carry: LatticeCarry, update: PyTree, scale: Array | float
+    ) -> tuple[PyTree, PyTree]:
+        assert self.settings.optimizer is not None
+        return optimizer_step(
+            self.settings.optimizer,
+            carry.params,
+            carry.optimizer_state,
+            update,
+            carry.rate_scale * scale,
+        )
+
     @override
     def apply(self, carry: LatticeCarry, update: PyTree) -> LatticeCarry:
-        assert self.settings.optimizer is not None
-        params, optimizer_state = optimizer_step(
-            self.settings.optimizer, carry.params, carry.optimizer_state, update, carry.rate_scale
-        )
-        return carry._replace(params=params, optimizer_state=optimizer_state)
+        state = carry.control
+        scale = 1.0 if state is None else state.scale
+        params, optimizer_state = self._moved(carry, update, scale)
+        carry = carry._replace(params=params, optimizer_state=optimizer_state)
+        if state is None or state.good is None:
+            return carry
+        good = select(state.goes_back, state.good, carry.good)
+        return carry._replace(**good._asdict())
 
 
 @jax.tree_util.register_dataclass

@@ -144,7 +144,8 @@ def local_energies(
         variables: First argument of `log_psi`.
         samples: The configurations.
         operator: From `traceable`.
-        chunk_size: Number of configurations passed to `log_psi` at once; None for all.
+        chunk_size: Number of configurations passed to `log_psi` at once; None for all samples, and
+            for as many of the configurations connected to them as suits.
         flips: The operator with a model's local update, which takes the place of `log_psi`.
     """
     if flips is not None:
@@ -169,7 +170,7 @@ def local_energies(
                 elements=elements,
                 x=x,
                 own=own,
-                chunk_size=chunk_size,
+                chunk_size=chunk_size or _connected_chunk(),
             )
             return jnp.sum(elements * jnp.exp(values - own[:, None]), axis=-1)
 
@@ -179,6 +180,21 @@ def local_energies(
 
 _CHUNKS = 16
 """Number of chunks of connected configurations held at once."""
+
+_CONNECTED_ON_CPU, _CONNECTED = 4096, 131072
+"""Number of connected configurations evaluated at once where none is given: on CPUs few enough to
+stay in the cache (for a residual network of 16 sites 2,048 to 4,096 are fastest, and all 33,000 at
+once take twice as long for the same number)."""
+
+
+def _connected_chunk() -> int | None:
+    """Number of connected configurations evaluated at once by default; None for all.
+
+    All on several devices, which share the samples.
+    """
+    if jax.device_count() > 1:
+        return None
+    return _CONNECTED_ON_CPU if jax.default_backend() == "cpu" else _CONNECTED
 
 
 def _where_needed(

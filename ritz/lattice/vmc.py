@@ -1,11 +1,13 @@
 """The variational Monte Carlo driver on NetKet's states."""
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import PyTree
 from netket.operator import AbstractOperator
 from typing_extensions import override
 
@@ -19,6 +21,7 @@ from ritz.updates.claimed_mode import check_mode
 from ritz.updates.optimizer_step import as_transformation
 from ritz.updates.problem import MODES, default_mode
 from ritz.updates.schedules import check_transformation
+from ritz.updates.step_control import ControlState, StepControl
 
 
 class VMC(LatticeDriver):
@@ -48,6 +51,9 @@ class VMC(LatticeDriver):
             relatives need, are computed in single precision. Energies, and the solution of the
             linear system, stay in double: two to four times faster where those products dominate.
             `KFAC` and `Gradient`, which have no such products, take no notice.
+        step_control: Bounds on the steps, by default `StepControl()`: steps that would change the
+            state too much are shortened, and those after which the energy explodes are taken
+            back. None for the steps of rule and optimiser as they are.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
         blas_threads: Number of threads that BLAS may use during runs. More than one compete with
             those of XLA; None leaves the number unchanged, which may be better on many cores
@@ -83,6 +89,7 @@ class VMC(LatticeDriver):
         n_dof: int | None = None,
         seed: int = 0,
         single_scores: bool = False,
+        step_control: StepControl | None = StepControl(),
         local_updates: bool = True,
         blas_threads: int | None = 1,
         observables: Mapping[str, object] | None = None,
@@ -111,6 +118,14 @@ class VMC(LatticeDriver):
         self.mode = self._checked_mode(mode)
         self.chunk_size_bwd = chunk_size_bwd
         self.single_scores = single_scores
+        if not (step_control is None or isinstance(step_control, StepControl)):
+            raise TypeError(
+                "step_control must be a ritz.updates.StepControl or None, but "
+                f"{step_control!r} was given."
+            )
+        self.step_control = step_control
+        self._control: ControlState | None = None
+        self._controlled: PyTree = None
         self._key = jax.random.key(seed)
         self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
         self.rule_state = update.init(state.parameters, self.problem)
@@ -150,6 +165,7 @@ class VMC(LatticeDriver):
             energy_offset=self.energy_offset,
             single_scores=self.single_scores,
             flips=self._flips,
+            control=self.step_control,
         )
         return self._lattice_kernel(settings)
 
@@ -157,7 +173,7 @@ class VMC(LatticeDriver):
     @override
     def carry(self) -> LatticeCarry:
         state = self.state
-        return LatticeCarry(
+        carry = LatticeCarry(
             params=state.parameters,
             model_state=state.model_state,
             sampler_state=self._carried_sampler,
@@ -167,11 +183,25 @@ class VMC(LatticeDriver):
             rate_scale=scale_array(self, "rate_scale"),
             damping_scale=scale_array(self, "damping_scale"),
             watch=self._watch,
+            control=None,
         )
+        return carry._replace(control=self._control_of(carry))
+
+    def _control_of(self, carry: LatticeCarry) -> ControlState | None:
+        """Memory of the step control; a new one if a callback has changed what it is about."""
+        if self.step_control is None:
+            return None
+        known = self._control
+        if known is not None and _is_same(carry.params, self._controlled):
+            good = known.good
+            if good is None or _shapes(good) == _shapes(carry.good):
+                return known
+        return self.step_control.begin(carry.good)
 
     @carry.setter
     def carry(self, carry: LatticeCarry) -> None:
         self._put(carry)
+        self._control, self._controlled = carry.control, self.state.parameters
         self.optimizer_state = carry.optimizer_state
         self.rule_state = carry.rule_state
         self._key, self._watch = carry.key, carry.watch
@@ -185,6 +215,7 @@ class VMC(LatticeDriver):
             "update": self.rule,
             "mode": self.mode,
             "single_scores": self.single_scores,
+            "step_control": self.step_control,
         }
 
     @property
@@ -196,3 +227,14 @@ class VMC(LatticeDriver):
     def chunk_sizes(self, sizes: Mapping[str, int | None]) -> None:
         self.state.chunk_size = sizes["forward"]
         self.chunk_size_bwd = sizes["backward"]
+
+
+def _is_same(one: PyTree, other: PyTree) -> bool:
+    """Whether two trees hold the very same arrays."""
+    first, second = jax.tree.leaves(one), jax.tree.leaves(other)
+    return len(first) == len(second) and all(map(operator.is_, first, second))
+
+
+def _shapes(tree: PyTree) -> tuple[object, list[tuple[tuple[int, ...], object]]]:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]

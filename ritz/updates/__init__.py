@@ -14,6 +14,7 @@ from ritz.updates.solvers import Cholesky as Cholesky
 from ritz.updates.solvers import PseudoInverse as PseudoInverse
 from ritz.updates.spring import SPRING as SPRING
 from ritz.updates.sr import SR as SR
+from ritz.updates.step_control import StepControl as StepControl
 from ritz.updates.stochastic_reconfiguration import (
     stochastic_reconfiguration as stochastic_reconfiguration,
 )

@@ -70,7 +70,11 @@ def watching(watcher: Watcher) -> Iterator[None]:
 _REGISTERED: dict[type, AsProduct] = {}
 
 
-def register_layer(kind: type, as_product: AsProduct) -> None:
+_SUMMED: set[str] = {"Conv"}
+"""Names of the classes whose derivatives of each sample are sums over uses, see `is_summed`."""
+
+
+def register_layer(kind: type, as_product: AsProduct, *, summed: bool = False) -> None:
     """Let update rules see the layers of a class of flax modules.
 
     The module must have its kernel as the parameter `kernel`, perhaps a `bias` with an entry for
@@ -79,6 +83,8 @@ def register_layer(kind: type, as_product: AsProduct) -> None:
     Args:
         kind: The class; subclasses are not meant.
         as_product: Gives a call of such a module as a matrix product.
+        summed: Whether the derivative of a sample by the kernel is cheaper as the sum over uses
+            that the product gives than by differentiating the module, as for convolutions.
 
     Raises:
         TypeError: If it is no class of flax modules, or no function.
@@ -93,6 +99,13 @@ def register_layer(kind: type, as_product: AsProduct) -> None:
             f"but {as_product!r} was given."
         )
     _REGISTERED[kind] = as_product
+    if summed:
+        _SUMMED.add(kind.__name__)
+
+
+def is_summed(kind: str) -> bool:
+    """Whether derivatives of each sample by kernels of a class are computed as sums over uses."""
+    return kind in _SUMMED
 
 
 def as_product(

@@ -12,6 +12,7 @@ from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.derivatives import LayerDerivatives, other_places, sample_derivatives
 from ritz.updates.gram import materialised
 from ritz.updates.layers import Layer, linear_layers, of_sample
+from ritz.updates.linear_layers import is_summed
 from ritz.updates.realify import realify
 
 
@@ -58,7 +59,7 @@ def convolutions(log_psi: LogPsi, params: PyTree, samples: PyTree) -> tuple[Laye
     """
     sample = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), samples)
     return linear_layers(
-        of_sample(log_psi), params, sample, suits=lambda layer, _: layer.kind == "Conv"
+        of_sample(log_psi), params, sample, suits=lambda layer, _: is_summed(layer.kind)
     )
 
 

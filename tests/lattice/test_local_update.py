@@ -12,6 +12,7 @@ import pytest
 
 from ritz.lattice import LocalUpdate, TwoStates, local_energies, local_update
 from ritz.lattice.flips import Flips, flip_operator
+from ritz.lattice.models import JastrowRBM
 from ritz.lattice.operators import traceable
 from tests.lattice.models import run, vmc
 
@@ -25,6 +26,7 @@ QUBITS = nk.hilbert.Qubit(N)
 FERMIONS = nk.hilbert.Fock(1, N)
 
 MODELS = {
+    "Jastrow and RBM": JastrowRBM((N,), alpha=2),
     "RBM": nk.models.RBM(alpha=2),
     "RBM, bare": nk.models.RBM(alpha=1, use_hidden_bias=False, use_visible_bias=False),
     "RBM, complex": nk.models.RBM(alpha=4, param_dtype=complex),

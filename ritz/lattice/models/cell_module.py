@@ -1,0 +1,42 @@
+"""Base class of wave functions on the cells of a lattice."""
+
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+
+from ritz.lattice.models.cells import Cells
+
+
+class CellModule(nn.Module):
+    """A wave function on a lattice of cells, whose sites are numbered as those of NetKet's `Lattice`.
+
+    Args:
+        extent: Number of unit cells along each direction, such as `graph.extent`.
+        periodic: Whether opposite sides are neighbours; a bool, or one for each direction, such as
+            `graph.pbc`.
+        sites_per_cell: Number of sites in a unit cell, such as `len(graph.site_offsets)`.
+
+    Raises:
+        ValueError: If a size is no whole number of at least 1, or there are more or fewer bools
+            than directions.
+    """
+
+    extent: Any
+    periodic: Any = True
+    sites_per_cell: int = 1
+
+    def __post_init__(self) -> None:
+        cells = Cells.of(self.extent, self.periodic, self.sites_per_cell)
+        object.__setattr__(self, "extent", cells.extent)  # hashable, as modules must be
+        object.__setattr__(self, "periodic", cells.periodic)
+        for name in ("kernel_size", "patch_size"):
+            size = getattr(self, name, None)
+            if isinstance(size, list | np.ndarray):
+                object.__setattr__(self, name, tuple(int(n) for n in size))
+        super().__post_init__()
+
+    @property
+    def cells(self) -> Cells:
+        """The cells of the lattice."""
+        return Cells(self.extent, self.periodic, self.sites_per_cell)
