@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from ritz.folders.view import RunView
@@ -82,6 +83,8 @@ class Domain:
         files: The setting of the files that may stand on the command line without its name.
         name: The name of the command in the registry.
         view: What `ritz status` and `ritz plot` show of its runs.
+        presets: A folder of YAML files that `preset=NAME` names; None for none.
+        shorthands: What may be given by a short name beside a preset, see `with_preset`.
     """
 
     kind: type
@@ -90,3 +93,5 @@ class Domain:
     files: str | None = None
     name: str = ""
     view: RunView = dataclasses.field(default_factory=RunView)
+    presets: Path | None = None
+    shorthands: Mapping[str, str] = dataclasses.field(default_factory=dict)

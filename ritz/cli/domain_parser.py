@@ -15,6 +15,7 @@ from ritz.cli.settings.checks import check_arguments, check_names
 from ritz.cli.settings.config_file import with_checked_files
 from ritz.cli.settings.file_arguments import with_named_files
 from ritz.cli.settings.parts import overridden, part_fields, split_overrides
+from ritz.cli.settings.presets import with_preset
 from ritz.cli.settings.spelling import spelt_out, underscored, whole_numbers
 from ritz.cli.settings.suggestions import Configuration
 from ritz.cli.settings.yaml_limits import check_yaml
@@ -93,6 +94,7 @@ def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> 
     """
     kind = domain.kind
     fields = part_fields(kind)
+    given = with_preset(given, domain.presets, domain.shorthands)
     if domain.files is None:
         given = underscored(given, bare=True)
     else:

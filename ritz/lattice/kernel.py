@@ -216,7 +216,7 @@ class LatticeKernel(Kernel):
         control = self.settings.control
         if control is None or carry.control is None:
             return carry
-        numbers = stats.mean.real, stats.variance.real, stats.error_of_mean.real
+        numbers: Any = stats.mean.real, stats.variance.real, stats.error_of_mean.real
         return carry._replace(control=control.judge(carry.control, carry.good, *numbers))
 
     def _controlled(

@@ -23,6 +23,9 @@ from ritz.updates.problem import MODES, default_mode
 from ritz.updates.schedules import check_transformation
 from ritz.updates.step_control import ControlState, StepControl
 
+DEFAULT_CONTROL = StepControl()
+"""Bounds on steps that suit most runs."""
+
 
 class VMC(LatticeDriver):
     """Finds a ground state: lattice VMC = sampling + local energies + an update rule + optax.
@@ -89,7 +92,7 @@ class VMC(LatticeDriver):
         n_dof: int | None = None,
         seed: int = 0,
         single_scores: bool = False,
-        step_control: StepControl | None = StepControl(),
+        step_control: StepControl | None = DEFAULT_CONTROL,
         local_updates: bool = True,
         blas_threads: int | None = 1,
         observables: Mapping[str, object] | None = None,

@@ -23,10 +23,10 @@ TOLERANCE = 1.1
 """Factor of the bound up to which a shortened step is accepted."""
 
 ERRORS = 5.0
-"""Standard errors that are added to the allowed rise of the loss."""
+"""Standard errors that are added to the allowed change of the loss."""
 
 ROUNDING = 1e-5
-"""Relative rise of the loss that may be rounding, of log psi in single precision."""
+"""Relative change of the loss that may be rounding, of log psi in single precision."""
 
 CAUTION, RECOVERY = 0.25, 1.1
 """Factor of the steps after one was taken back, and by what it grows in every later step."""
@@ -62,23 +62,24 @@ class StepControl:
     of the natural gradient, but it holds for steps of any length and for any update rule and
     optimiser. A step costs one evaluation of log psi at the samples more.
 
-    A step whose loss is higher than at the state before by more than `max_rise` standard deviations
-    of the local losses (and five standard errors) is taken back: parameters, samples, and the
-    memories of optimiser and update rule are those of the state before, and the next steps are
-    shorter. To first order, a step within the bound raises the loss by at most
-    2 sqrt(max_infidelity) standard deviations.
+    A step after which the loss differs from that of the state before by more than `max_jump`
+    standard deviations of the local losses there (and five standard errors) is taken back:
+    parameters, samples, and the memories of optimiser and update rule are those of the state
+    before, and the next steps are shorter. To first order, a step within the bound changes the loss
+    by at most 2 sqrt(max_infidelity) standard deviations. Far lower losses are as implausible as
+    higher ones: they come from few samples with huge local losses.
 
     Steps that keep both bounds are not changed by a bit.
 
     Args:
         max_infidelity: Largest infidelity of the states before and after a step, in (0, 1); None
             for no bound.
-        max_rise: Largest rise of the loss, in standard deviations of the local losses; None to
-            take no step back.
+        max_jump: Largest change of the loss in a step, in standard deviations of the local losses;
+            None to take no step back.
     """
 
     max_infidelity: float | None = 0.2
-    max_rise: float | None = 2.0
+    max_jump: float | None = 2.0
 
     def __post_init__(self) -> None:
         if self.max_infidelity is not None:
@@ -88,8 +89,8 @@ class StepControl:
                     f"max_infidelity must be below 1, but {self.max_infidelity!r} was given; None "
                     "sets no bound."
                 )
-        if self.max_rise is not None:
-            check_number("max_rise", self.max_rise, 0, strict=True)
+        if self.max_jump is not None:
+            check_number("max_jump", self.max_jump, 0, strict=True)
 
     def begin(self, good: PyTree) -> ControlState:
         """The state before the first step.
@@ -100,7 +101,7 @@ class StepControl:
         one, infinite = jnp.ones((), float), jnp.asarray(jnp.inf, float)
         zero = jnp.zeros((), float)
         no = jnp.zeros((), bool)
-        kept = jax.tree.map(jnp.asarray, good) if self.max_rise is not None else None
+        kept = jax.tree.map(jnp.asarray, good) if self.max_jump is not None else None
         return ControlState(one, one, infinite, zero, zero, no, kept)
 
     def judge(
@@ -120,26 +121,30 @@ class StepControl:
             variance: The variance of the local losses.
             error: The standard error of the loss.
         """
-        if self.max_rise is None:
+        if self.max_jump is None:
             return state
         error = jnp.where(jnp.isfinite(error), error, 0)  # samples may be all the same
-        allowed = self.max_rise * state.deviation + ERRORS * jnp.hypot(error, state.error)
+        allowed = self.max_jump * state.deviation + ERRORS * state.error
         allowed = allowed + ROUNDING * jnp.abs(state.loss)
-        # After going back the loss is that of the same state: a reference that was too low by
-        # chance is replaced.
-        exploded = jnp.isfinite(state.loss) & ~(loss <= state.loss + allowed) & ~state.goes_back
+        # After going back the loss is that of the same state: a reference that was wrong by chance
+        # is replaced.
+        plausible = jnp.abs(loss - state.loss) <= allowed
+        exploded = jnp.isfinite(state.loss) & ~plausible & ~state.goes_back
         careful = jnp.minimum(state.caution * RECOVERY, 1.0)
         numbers = [loss, jnp.sqrt(variance), error]
         old = [state.loss, state.deviation, state.error]
-        kept = [
-            jnp.where(exploded, o, n.astype(o.dtype)) for n, o in zip(numbers, old, strict=True)
-        ]
+        loss, deviation, error = (
+            jnp.where(exploded, then, now.astype(then.dtype))
+            for then, now in zip(old, numbers, strict=True)
+        )
         return ControlState(
-            state.scale,
-            jnp.where(exploded, state.caution * CAUTION, careful),
-            *kept,
-            exploded,
-            select(exploded, state.good, now),
+            scale=state.scale,
+            caution=jnp.where(exploded, state.caution * CAUTION, careful),
+            loss=loss,
+            deviation=deviation,
+            error=error,
+            goes_back=exploded,
+            good=select(exploded, state.good, now),
         )
 
     def shorten(

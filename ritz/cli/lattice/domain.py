@@ -1,5 +1,6 @@
 """`ritz lattice`: train and evaluate wave functions on lattices."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from typing_extensions import override
@@ -56,4 +57,6 @@ DOMAIN = Domain(
         ),
     },
     shares_samples=True,
+    presets=Path(__file__).with_name("presets"),
+    shorthands={"extent": "system.extent"},
 )

@@ -15,7 +15,7 @@ begins: an amplitude that is nearly even over all configurations."""
 
 
 class Amplitude(nn.Module):
-    """Log psi = w . s, or w . s + sum_k log cosh(u_k . s + i v_k . s + b_k), of the sum s over cells.
+    """Log psi = w . s, or w . s + sum_k log cosh(u_k . s + i v_k . s + b_k), s summed over cells.
 
     Translations of the features leave it as it is. The logarithms of the complex form have zeros of
     psi between signs, as the phases of frustrated magnets need.

@@ -9,7 +9,7 @@ from ritz.lattice.models.cells import Cells
 
 
 class CellModule(nn.Module):
-    """A wave function on a lattice of cells, whose sites are numbered as those of NetKet's `Lattice`.
+    """A wave function on a lattice of cells; sites are numbered as in NetKet's `Lattice`.
 
     Args:
         extent: Number of unit cells along each direction, such as `graph.extent`.

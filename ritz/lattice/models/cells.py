@@ -62,14 +62,17 @@ class Cells:
         """Number of cells."""
         return int(np.prod(self.extent))
 
-    def kernel_size(self, given: int | Sequence[int]) -> tuple[int, ...]:
+    def kernel_size(self, given: Any) -> tuple[int, ...]:
         """Size of a kernel along each direction, no larger than the lattice.
+
+        Args:
+            given: A number for all directions, or one for each.
 
         Raises:
             ValueError: If a size is no whole number of at least 1, or there are more or fewer sizes
                 than directions.
         """
-        sizes = (given,) * len(self.extent) if np.ndim(given) == 0 else tuple(given)  # type: ignore
+        sizes = (given,) * len(self.extent) if np.ndim(given) == 0 else tuple(given)
         if len(sizes) != len(self.extent):
             raise ValueError(
                 f"a kernel has a size for each of the {len(self.extent)} directions of the "

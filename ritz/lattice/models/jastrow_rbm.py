@@ -60,7 +60,7 @@ class JastrowRBM(CellModule):
         jastrow = self.param("jastrow", init, shape, self.param_dtype)
         x = x.astype(self.param_dtype)
         matrix = _coupling(cells, kinds, jastrow)
-        pairs = jnp.sum((x @ matrix) * x, axis=-1) / 2
+        pairs: Any = jnp.sum((x @ matrix) * x, axis=-1) / 2
         if not self.alpha:
             return pairs
         kernel = self.param("kernel", init, (shape[0], kinds, self.alpha), self.param_dtype)
@@ -77,7 +77,8 @@ def _value(cells: Cells, kinds: int) -> Int[np.ndarray, "n_cells kinds"]:
     """The place in a configuration of each value of each cell."""
     n = cells.n_cells * kinds
     places: Any = np.arange(n)
-    return cells.by_cell(places)
+    found: Any = cells.by_cell(places)
+    return found
 
 
 def _coupling(

@@ -101,8 +101,9 @@ class LatticeConv(nn.Module):
 
 
 def _places(cells: Cells, kernel_size: tuple[int, ...]) -> Int[np.ndarray, "n_cells n_cells"]:
-    """The place of the kernel by which an input cell (row) acts on an output cell; the number of
-    places where it does not.
+    """The place of the kernel by which an input cell (row) acts on an output cell.
+
+    The number of places where it does not act.
     """
     reach = cells.reach(kernel_size)
     found = np.full((cells.n_cells + 1, cells.n_cells), reach.shape[1])

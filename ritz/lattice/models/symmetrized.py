@@ -69,7 +69,7 @@ class Symmetrized(nn.Module):
             permutations = _permutations(self.group, x.shape[-1])
             images, factors = x[..., permutations], self._characters(len(permutations))
             if self.fermions:
-                signs = _signs(x, permutations, len(_on_sites(self.group)[0]))
+                signs = _signs(x, permutations)
         if self.inversion is not None:
             other = jnp.asarray(self.states_sum, x.dtype) - images
             images = jnp.concatenate([images, other], axis=-2)
@@ -84,7 +84,7 @@ class Symmetrized(nn.Module):
     def _characters(self, n: int) -> np.ndarray:
         """chi(g)* of each element; real if it is."""
         character: Any = self.character
-        values = np.ones(n) if character is None else np.asarray(character.wrapped)
+        values: Any = np.ones(n) if character is None else np.asarray(character.wrapped)
         if values.shape != (n,):
             raise ValueError(
                 f"character must have one number for each of the {n} elements of the group, but "
@@ -125,7 +125,7 @@ def _permutations(group: Any, n_values: int) -> Int[np.ndarray, "n_elements n_va
 
 
 def _signs(
-    x: Shaped[Array, "*batch n_values"], permutations: Int[np.ndarray, "g n_values"], n_sites: int
+    x: Shaped[Array, "*batch n_values"], permutations: Int[np.ndarray, "g n_values"]
 ) -> Float[Array, "*batch g"]:
     """Signs of the permutations of occupied orbitals, which are filled in their order."""
     moved = np.argsort(permutations, axis=1)

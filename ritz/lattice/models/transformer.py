@@ -49,8 +49,8 @@ class RelativeAttention(nn.Module):
 class ViT(CellModule):
     """A vision transformer: attention between patches by their distance, and dense layers.
 
-    Its architecture is that of Viteritti, Rende and Becca (PRL 130, 236401 (2023)), and Rende et al.
-    (arXiv 2310.05715): layer norms before attention and before dense layers, residual connections.
+    Its architecture is that of Viteritti, Rende and Becca (PRL 130, 236401 (2023)) and of Rende et
+    al. (arXiv 2310.05715): layer norms before attention and dense layers, residual connections.
     Along periodic directions log psi does not change with translations by patches; with a
     `patch_size` above 1, `Symmetrized` by the translations within a patch restores the others.
 

@@ -1,0 +1,147 @@
+"""Steps that are shortened or taken back."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import netket as nk
+import numpy as np
+import optax
+import pytest
+
+from ritz.callbacks import LambdaCallback
+from ritz.lattice import VMC, mc_state
+from ritz.loggers import RuntimeLog
+from ritz.updates import SR, AbstractUpdateRule, StepControl
+from ritz.updates.step_control import infidelity
+
+HILBERT = nk.hilbert.Spin(0.5, 6)
+ISING = nk.operator.IsingJax(HILBERT, nk.graph.Chain(6), h=1.0)
+MODEL = nk.models.RBM(alpha=1)
+LIVE = LambdaCallback(on_step_end=lambda step, log_data, driver: None)
+
+
+def summed(rate, update=None, **options):
+    state = nk.vqs.FullSumState(HILBERT, MODEL, seed=0)
+    return VMC(ISING, rate, variational_state=state, update=update or SR(1e-3), **options)
+
+
+def sampled(rate, update, **options):
+    state = mc_state(MODEL, HILBERT, n_samples=64, seed=0, sampler_seed=1)
+    return VMC(ISING, rate, variational_state=state, update=update, **options)
+
+
+def run(driver, n, *callbacks):
+    log = RuntimeLog()
+    driver.run(n, out=log, callback=callbacks, show_progress=False)
+    return log.data
+
+
+def same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_the_infidelity_is_that_of_states():
+    random = np.random.default_rng(0)
+    one, other = random.normal(size=(2, 2, 50)).view(complex).reshape(2, 50)
+    one /= np.linalg.norm(one)
+    weights = np.abs(one) ** 2
+    found = infidelity(jnp.log(other / one), weights)
+    wanted = 1 - abs(np.vdot(one, other)) ** 2 / np.vdot(other, other).real
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    np.testing.assert_allclose(infidelity(jnp.full(50, 300 + 2j), 1 / 50), 0, atol=1e-12)
+    assert not np.isfinite(infidelity(jnp.array([0.0, np.nan]), 0.5))
+
+
+@pytest.mark.parametrize("make", [summed, sampled])
+def test_short_steps_are_not_changed_by_a_bit(make):
+    plain, controlled = (make(0.01, SR(0.1), step_control=c) for c in (None, StepControl()))
+    log = run(controlled, 10)
+    run(plain, 10)
+    assert np.all(np.asarray(log["info"]["step_scale"].values) == 1)
+    same(plain.state.parameters, controlled.state.parameters)
+
+
+def test_long_steps_are_shortened_to_the_bound():
+    driver, states = summed(3.0), []
+    keep = LambdaCallback(on_step_end=lambda s, row, d: states.append(d.state.to_array()))
+    log = run(driver, 30, keep)
+    states = np.array(states)
+    overlaps = np.abs(np.sum(states[1:].conj() * states[:-1], axis=1)) ** 2
+    assert np.all(1 - overlaps <= 0.2 * 1.1 + 1e-9)
+    scales = np.asarray(log["info"]["step_scale"].values)
+    assert scales.min() < 0.3 and np.all(np.isfinite(log["Energy"]["Mean"]))
+    assert driver.loss.mean.real < -6.9
+    wild = run(summed(3.0, step_control=None), 30)["Energy"]["Mean"]
+    assert np.all(wild.real > -6.1)  # stays where the first step has led
+
+
+@dataclasses.dataclass(frozen=True)
+class Kick(AbstractUpdateRule):
+    """SR that goes astray at one step."""
+
+    at: int = 5
+
+    def init(self, params, problem):
+        return SR(0.1).init(params, problem)
+
+    def update(self, state, problem, params, key):
+        direction, new, info = SR(0.1).update(state, problem, params, key)
+        noise = jax.random.normal(jax.random.key(7), (12,))
+        wrong = jax.tree.map(lambda leaf: 40 * jnp.resize(noise, leaf.shape), direction)
+        kicked = jax.tree.map(lambda w, d: jnp.where(state == self.at, w, d), wrong, direction)
+        return kicked, new, info
+
+
+@pytest.mark.parametrize("callbacks", [(), (LIVE,)], ids=["blocks", "live"])
+def test_a_step_after_which_the_energy_explodes_is_taken_back(callbacks):
+    control = StepControl(max_infidelity=None)
+    before, after = (sampled(optax.sgd(0.05, 0.5), Kick(), step_control=control) for _ in range(2))
+    run(before, 5, *callbacks)
+    log = run(after, 7, *callbacks)
+    assert log["info"]["went_back"].values.tolist() == [False] * 6 + [True]
+    same(before.state.parameters, after.state.parameters)
+    same(before.optimizer_state, after.optimizer_state)
+    assert int(after.rule_state) == 5
+    energies = log["Energy"]["Mean"].real
+    assert abs(energies[6] - energies[5]) > 1
+    # The kick comes again, and is taken back again; steps are shorter from then on.
+    more = run(after, 10, *callbacks)["info"]
+    assert more["step_scale"].values[0] == pytest.approx(0.25 * 1.1)
+
+
+def test_blocks_and_live_steps_agree_where_steps_are_taken_back():
+    drivers = [sampled(0.05, Kick(), step_control=StepControl(max_infidelity=0.9)) for _ in "ab"]
+    logs = [run(d, 12, *extra) for d, extra in zip(drivers, [(), (LIVE,)], strict=True)]
+    assert any(logs[0]["info"]["went_back"].values)
+    same(drivers[0].state.parameters, drivers[1].state.parameters)
+    np.testing.assert_array_equal(logs[0]["Energy"]["Mean"], logs[1]["Energy"]["Mean"])
+
+
+def test_parameters_that_a_callback_puts_in_stay():
+    driver = summed(0.01, SR(0.1))
+    run(driver, 20)
+    bad = jax.tree.map(lambda leaf: leaf + 1.0, driver.state.parameters)
+    driver.parameters = bad
+    log = run(driver, 2)
+    assert not any(log["info"]["went_back"].values)
+    assert log["Energy"]["Mean"][0].real > -5
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"max_infidelity": 1.0}, ValueError, "must be below 1"),
+        ({"max_infidelity": 0}, ValueError, "above 0"),
+        ({"max_jump": -1}, ValueError, "above 0"),
+        ({"max_jump": "much"}, TypeError, "must be a number"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(options, error, text):
+    with pytest.raises(error, match=text):
+        StepControl(**options)
+
+
+def test_only_a_step_control_is_taken():
+    with pytest.raises(TypeError, match="must be a ritz.updates.StepControl or None"):
+        summed(0.1, step_control=0.2)
