@@ -1,14 +1,18 @@
 """Systems for configurations: a space, a Hamiltonian and observables."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import netket as nk
+import numpy as np
 from netket.graph import AbstractGraph
 from netket.hilbert import AbstractHilbert, DiscreteHilbert
 from netket.operator import AbstractOperator, LocalOperator
 
+from ritz.checks import check_count
+from ritz.lattice.fermion_operators import edges_of, hopping_matrix, hopping_operator
 from ritz.lattice.ising import ising_chain_energy
 
 
@@ -88,6 +92,176 @@ def Heisenberg(
     hilbert = nk.hilbert.Spin(0.5, graph.n_nodes, total_sz=0)
     hamiltonian = nk.operator.Heisenberg(hilbert, graph, J=coupling, sign_rule=sign_rule)
     return LatticeSystem(hilbert, hamiltonian, graph)
+
+
+def J1J2(
+    extent: Sequence[int] = (4, 4),
+    J2: float = 0.5,
+    J1: float = 1.0,
+    periodic: bool | Sequence[bool] = True,
+    sign_rule: bool = True,
+) -> LatticeSystem:
+    """J1 sum_<ij> sigma_i . sigma_j + J2 sum over diagonals of squares, with no magnetisation.
+
+    In Pauli matrices as `Heisenberg`: four times the Hamiltonian in spins S.
+
+    Args:
+        extent: The two sides of a lattice of squares. Along a side of 2, opposite sites are
+            neighbours anyway: each pair of sites has one bond, also with `periodic`.
+        J2: Coupling along the diagonals.
+        J1: Coupling of neighbours.
+        periodic: Whether opposite sides are neighbours, for both directions or each.
+        sign_rule: Whether Marshall's sign rule is applied to the bonds J1, which makes their
+            off-diagonal elements negative; those of J2 then keep their sign.
+
+    Raises:
+        ValueError: If `extent` is not two sizes with an even product, or the sign rule has no
+            sublattices (an odd side that is periodic).
+    """
+    extent = _checked(extent)
+    if len(extent) != 2:
+        raise ValueError(f"J1J2 is a model on squares: extent takes two sizes, not {extent}.")
+    graph = _grid(extent, periodic)
+    if graph.n_nodes % 2:
+        raise ValueError(f"the number of sites must be even, but extent {extent} was given.")
+    if sign_rule and not graph.is_bipartite():
+        raise ValueError(
+            f"extent {extent} has no two sublattices for the sign rule; give sign_rule=false."
+        )
+    bonds = [(i, j, 0) for i, j in edges_of(graph)] + [(i, j, 1) for i, j in _diagonals(graph)]
+    hilbert = nk.hilbert.Spin(0.5, graph.n_nodes, total_sz=0)
+    hamiltonian = nk.operator.Heisenberg(
+        hilbert, nk.graph.Graph(edges=bonds), J=[J1, J2], sign_rule=[sign_rule, False]
+    )
+    return LatticeSystem(hilbert, hamiltonian, graph)
+
+
+def Hubbard(
+    extent: Sequence[int] = (4, 2),
+    interaction: float = 8.0,
+    n_up: int | None = None,
+    n_down: int | None = None,
+    hopping: float = 1.0,
+    periodic: bool | Sequence[bool] = True,
+) -> LatticeSystem:
+    """-t sum_<ij>,s (c_is^+ c_js + h.c.) + U sum_i n_i,up n_i,down, with the double occupancy.
+
+    Configurations are occupation numbers of the sites for spin down, followed by those for spin up.
+    The graph has both copies of the lattice, so that `MetropolisExchange` moves fermions of one
+    spin. `double_occupancy` is the mean over sites, `spin_correlation` the mean of S^z_i S^z_j over
+    neighbours, with S^z = (n_up - n_down) / 2.
+
+    Args:
+        extent: Sites along each direction of a hypercubic lattice. Along a side of 2, opposite
+            sites are neighbours anyway: each pair of sites has one bond of strength t, also with
+            `periodic` (elsewhere the pair may be counted twice, which is a hopping of 2t).
+        interaction: U.
+        n_up: Number of fermions with spin up; by default half of the number of sites.
+        n_down: Number of fermions with spin down; by default half of the number of sites.
+        hopping: t.
+        periodic: Whether opposite sides are neighbours, for all directions or each.
+
+    Raises:
+        ValueError: If `extent` is not a list of sizes, or the fermions have no room.
+    """
+    lattice = _grid(_checked(extent), periodic)
+    n_sites = lattice.n_nodes
+    numbers = (_number("n_down", n_down, n_sites), _number("n_up", n_up, n_sites))
+    hilbert = nk.hilbert.SpinOrbitalFermions(n_sites, s=1 / 2, n_fermions_per_spin=numbers)
+    down, up = np.eye(2 * n_sites).reshape(2, n_sites, -1)
+    pairs = sum(np.outer(u, d) for u, d in zip(up, down, strict=True))
+    spins = (up - down) / 2
+    near = sum(np.outer(spins[i], spins[j]) for i, j in edges_of(lattice)) / lattice.n_edges
+    bonds = [(i + first, j + first) for first in (0, n_sites) for i, j in edges_of(lattice)]
+    hamiltonian = hopping_operator(hilbert, bonds, -hopping, interaction * pairs)
+    observables: dict[str, AbstractOperator] = {
+        "double_occupancy": hopping_operator(hilbert, [], 0, pairs / n_sites),
+        "spin_correlation": hopping_operator(hilbert, [], 0, near),
+    }
+    exact = sum(_free_energy(lattice, n, hopping) for n in numbers) if interaction == 0 else None
+    graph: Any = nk.graph.disjoint_union(lattice, lattice)  # pyright: ignore
+    return LatticeSystem(hilbert, hamiltonian, graph, observables, exact)
+
+
+def SpinlessFermions(
+    extent: Sequence[int] = (8,),
+    interaction: float = 1.0,
+    n_fermions: int | None = None,
+    hopping: float = 1.0,
+    periodic: bool | Sequence[bool] = True,
+) -> LatticeSystem:
+    """The t-V model, -t sum_<ij> (c_i^+ c_j + h.c.) + V sum_<ij> n_i n_j.
+
+    `density_correlation` is the mean of n_i n_j over neighbours.
+
+    Args:
+        extent: Sites along each direction of a hypercubic lattice. Along a side of 2, each pair of
+            sites has one bond, also with `periodic`.
+        interaction: V.
+        n_fermions: Number of fermions; by default half of the number of sites.
+        hopping: t.
+        periodic: Whether opposite sides are neighbours, for all directions or each.
+
+    Raises:
+        ValueError: If `extent` is not a list of sizes, or the fermions have no room.
+    """
+    graph = _grid(_checked(extent), periodic)
+    n = _number("n_fermions", n_fermions, graph.n_nodes)
+    hilbert = nk.hilbert.SpinOrbitalFermions(graph.n_nodes, n_fermions=n)
+    near = np.zeros((graph.n_nodes, graph.n_nodes))
+    near[tuple(np.transpose(edges_of(graph)))] = 1
+    hamiltonian = hopping_operator(hilbert, edges_of(graph), -hopping, interaction * near)
+    mean = hopping_operator(hilbert, [], 0, near / graph.n_edges)
+    observables: dict[str, AbstractOperator] = {"density_correlation": mean}
+    exact = _free_energy(graph, n, hopping) if interaction == 0 else None
+    return LatticeSystem(hilbert, hamiltonian, graph, observables, exact)
+
+
+def _grid(extent: list[int], periodic: bool | Sequence[bool]) -> nk.graph.Lattice:
+    """A hypercubic lattice with one bond for each pair of neighbours."""
+    along = [periodic] * len(extent) if isinstance(periodic, bool) else list(periodic)
+    if len(along) != len(extent) or not all(isinstance(one, bool) for one in along):
+        raise ValueError(
+            f"periodic takes true or false, or one of them for each of {len(extent)} directions, "
+            f"not {periodic!r}."
+        )
+    # NetKet has no second bond along a side of 2 either, but warns.
+    return nk.graph.Grid(extent, pbc=[p and n > 2 for p, n in zip(along, extent, strict=True)])
+
+
+def _diagonals(graph: nk.graph.Lattice) -> list[tuple[int, int]]:
+    """Pairs of sites at opposite corners of squares, each once."""
+    near = [set(graph.adjacency_list()[i]) for i in graph.nodes()]
+    return [
+        (i, j)
+        for i, j in itertools.combinations(graph.nodes(), 2)
+        if j not in near[i] and _is_diagonal(graph, i, j)
+    ]
+
+
+def _is_diagonal(graph: nk.graph.Lattice, i: int, j: int) -> bool:
+    """Whether both coordinates differ by one, around the boundary where it is periodic."""
+    gap = np.abs(graph.basis_coords[i][:-1] - graph.basis_coords[j][:-1])
+    wrapped = np.where(graph.pbc, np.minimum(gap, graph.extent - gap), gap)
+    return bool(np.all(wrapped == 1))
+
+
+def _number(name: str, n: int | None, n_sites: int) -> int:
+    """A number of fermions of one spin; half of the sites by default."""
+    if n is None:
+        if n_sites % 2:
+            raise ValueError(
+                f"{name} is half of the sites by default, but there are {n_sites}; give {name}."
+            )
+        return n_sites // 2
+    if check_count(name, n, 0) > n_sites:
+        raise ValueError(f"{name} must be at most the {n_sites} sites, but {n} was given.")
+    return n
+
+
+def _free_energy(graph: AbstractGraph, n: int, hopping: float) -> float:
+    """The energy of n fermions of one spin that do not interact."""
+    return float(np.sum(np.linalg.eigvalsh(hopping_matrix(graph, hopping))[:n]))
 
 
 def _mean(

@@ -17,7 +17,7 @@ from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.space import some_states
 from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
-from ritz.updates.claimed_mode import check_mode
+from ritz.updates.claimed_mode import check_mode, phase_is_fixed
 from ritz.updates.optimizer_step import as_transformation
 from ritz.updates.problem import MODES, default_mode
 from ritz.updates.schedules import check_transformation
@@ -41,7 +41,8 @@ class VMC(LatticeDriver):
         update: A rule of `ritz.updates`. By default `SR`, or `MinSR` if there are more parameters
             than samples, see `ritz.updates.stochastic_reconfiguration`.
         mode: "real", "complex" or "holomorphic", see `ritz.updates.Problem`; by default "real" if
-            parameters and log psi are real, otherwise "complex". One that the model contradicts
+            parameters are real and log psi is, or has a phase that they do not change (as real
+            determinants have), otherwise "complex". One that the model contradicts
             at random parameters is refused.
         chunk_size_bwd: How many samples are differentiated at once; by default the state's
             `chunk_size`.
@@ -135,8 +136,10 @@ class VMC(LatticeDriver):
 
     def _checked_mode(self, mode: str | None) -> str:
         if mode is None:
-            x = self.state.hilbert.random_state(jax.random.key(0), 1)
-            return default_mode(self._log_psi, self.state.parameters, x)
+            x = some_states(self.state.hilbert, 16)
+            found = default_mode(self._log_psi, self.state.parameters, x)
+            fixed = found == "complex" and phase_is_fixed(self._log_psi, self.state.parameters, x)
+            return "real" if fixed else found
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, but {mode!r} was given.")
         if mode != "complex":

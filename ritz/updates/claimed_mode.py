@@ -64,6 +64,30 @@ def check_mode(mode: str, log_psi: LogPsi, params: PyTree, samples: PyTree) -> N
         )
 
 
+def phase_is_fixed(log_psi: LogPsi, params: PyTree, samples: PyTree) -> bool:
+    """Whether a complex log psi of real parameters has a phase that they do not change.
+
+    As that of a determinant of real numbers, whose sign is all that changes. Looked at as by
+    `check_mode`, but only rounding errors are allowed.
+
+    Args:
+        log_psi: `(params, samples) -> log psi`.
+        params: The parameters.
+        samples: A few random configurations.
+    """
+    if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)):
+        return False
+    try:
+        change = jax.jit(_phase_changes, static_argnums=0)(log_psi, params, samples)
+        deviation = np.asarray(jax.device_get(change[0]))
+    except Exception as error:
+        _logger.info("The phase of this model cannot be looked at: %r", error)
+        return False
+    finite = np.isfinite(deviation)
+    small = 100 * np.finfo(deviation.dtype).eps
+    return finite.sum() > 1 and bool(np.max(deviation[finite]) < small)
+
+
 def _fails(test: _Test, log_psi: LogPsi, params: PyTree, samples: PyTree) -> bool:
     """Whether the deviations that `test` finds are larger than rounding errors."""
     try:

@@ -33,7 +33,7 @@ class Builder(StageBuilder):
 
         self.run = run
         self.system = _PARTS.made("system", run.system)
-        model = _PARTS.made("model", run.model)
+        model = _PARTS.made("model", run.model, hilbert=self.system.hilbert)
         if not hasattr(model, "apply"):
             raise ValueError(f"model: {run.model!r} has no method `apply`.")
         self.wavefunction = LatticeWavefunction(model, self.system.hilbert)

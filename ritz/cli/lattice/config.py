@@ -10,7 +10,7 @@ from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
 
 SHORT_NAMES = {
     "system": ["ritz.lattice.systems"],
-    "model": ["netket.models"],
+    "model": ["ritz.lattice.models", "netket.models"],
     "sampler": ["ritz.lattice", "netket.sampler"],
     "optimizer": ["optax"],
     "update": ["ritz.updates"],
@@ -40,7 +40,7 @@ CONTRACTS = {
     ),
     "model": Contract(
         "a flax module",
-        packages=("flax.linen", "flax.nnx", "netket.models", "netket.nn"),
+        packages=("ritz.lattice.models", "flax.linen", "flax.nnx", "netket.models", "netket.nn"),
         example="flax.linen.Module",
     ),
     "sampler": Contract(
