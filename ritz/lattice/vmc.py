@@ -12,12 +12,10 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
-from ritz.lattice.space import some_states
+from ritz.lattice.mode import checked_mode
 from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
-from ritz.updates.claimed_mode import check_mode
 from ritz.updates.optimizer_step import as_transformation
-from ritz.updates.problem import MODES, default_mode
 from ritz.updates.schedules import check_transformation
 
 
@@ -108,23 +106,12 @@ class VMC(LatticeDriver):
             )
         self.rule = update
         self.optimizer = as_transformation(optimizer)
-        self.mode = self._checked_mode(mode)
+        self.mode = checked_mode(mode, state, self._log_psi)
         self.chunk_size_bwd = chunk_size_bwd
         self.single_scores = single_scores
         self._key = jax.random.key(seed)
         self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
         self.rule_state = update.init(state.parameters, self.problem)
-
-    def _checked_mode(self, mode: str | None) -> str:
-        if mode is None:
-            x = self.state.hilbert.random_state(jax.random.key(0), 1)
-            return default_mode(self._log_psi, self.state.parameters, x)
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, but {mode!r} was given.")
-        if mode != "complex":
-            x = some_states(self.state.hilbert, 16)
-            check_mode(mode, self._log_psi, self.state.parameters, x)
-        return mode
 
     @property
     def problem(self) -> Problem:

@@ -1,0 +1,30 @@
+"""The mode of a state of NetKet: how log psi depends on its parameters."""
+
+from typing import Any
+
+import jax
+
+from ritz.checks import check_choice
+from ritz.lattice.space import some_states
+from ritz.updates.claimed_mode import LogPsi, check_mode
+from ritz.updates.problem import MODES, default_mode
+
+
+def checked_mode(mode: str | None, state: Any, log_psi: LogPsi) -> str:
+    """`mode`, if the model does not contradict it, or its default for None.
+
+    Args:
+        mode: One of `ritz.updates.problem.MODES`, or None.
+        state: A state of NetKet.
+        log_psi: `(params, samples) -> log psi` of it.
+
+    Raises:
+        ValueError: If it is no mode, or the model contradicts it at random parameters.
+    """
+    if mode is None:
+        x = state.hilbert.random_state(jax.random.key(0), 1)
+        return default_mode(log_psi, state.parameters, x)
+    check_choice("mode", mode, MODES)
+    if mode != "complex":
+        check_mode(mode, log_psi, state.parameters, some_states(state.hilbert, 16))
+    return mode
