@@ -14,12 +14,10 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
-from ritz.lattice.space import some_states
+from ritz.lattice.mode import checked_mode
 from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
-from ritz.updates.claimed_mode import check_mode, phase_is_fixed
 from ritz.updates.optimizer_step import as_transformation
-from ritz.updates.problem import MODES, default_mode
 from ritz.updates.schedules import check_transformation
 from ritz.updates.step_control import ControlState, StepControl
 
@@ -119,7 +117,7 @@ class VMC(LatticeDriver):
             )
         self.rule = update
         self.optimizer = as_transformation(optimizer)
-        self.mode = self._checked_mode(mode)
+        self.mode = checked_mode(mode, state, self._log_psi, phases_move=False)
         self.chunk_size_bwd = chunk_size_bwd
         self.single_scores = single_scores
         if not (step_control is None or isinstance(step_control, StepControl)):
@@ -133,19 +131,6 @@ class VMC(LatticeDriver):
         self._key = jax.random.key(seed)
         self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
         self.rule_state = update.init(state.parameters, self.problem)
-
-    def _checked_mode(self, mode: str | None) -> str:
-        if mode is None:
-            x = some_states(self.state.hilbert, 16)
-            found = default_mode(self._log_psi, self.state.parameters, x)
-            fixed = found == "complex" and phase_is_fixed(self._log_psi, self.state.parameters, x)
-            return "real" if fixed else found
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, but {mode!r} was given.")
-        if mode != "complex":
-            x = some_states(self.state.hilbert, 16)
-            check_mode(mode, self._log_psi, self.state.parameters, x)
-        return mode
 
     @property
     def problem(self) -> Problem:

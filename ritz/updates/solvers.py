@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Float, Inexact
 
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
@@ -37,14 +37,18 @@ class PseudoInverse:
     rtol: float = 1e-14
     rtol_smooth: float = 1e-14
 
-    def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
-        """Solve `matrix` @ x = `rhs`; returns x, as `rhs`, and the numbers to log."""
-        values, vectors = jnp.linalg.eigh(matrix)
+    def inverses(self, values: Float[Array, " n"]) -> Float[Array, " n"]:
+        """What the inverse has in the place of the eigenvalues, shape (n,)."""
         largest = jnp.max(jnp.abs(values))
         keep = jnp.abs(values) > self.rtol * largest
         safe = jnp.asarray(jnp.where(keep, values, 1))
         damping = 1 + (self.rtol_smooth * largest / jnp.abs(safe)) ** 6
-        inverse = jnp.where(keep, 1 / (safe * damping), 0)
+        return jnp.asarray(jnp.where(keep, 1 / (safe * damping), 0))
+
+    def __call__(self, matrix: Matrix, rhs: Vector) -> tuple[Vector, dict[str, Array]]:
+        """Solve `matrix` @ x = `rhs`; returns x, as `rhs`, and the numbers to log."""
+        values, vectors = jnp.linalg.eigh(matrix)
+        inverse = self.inverses(values)
         scaled = (inverse * (vectors.conj().T @ rhs).T).T
         return vectors @ scaled, {}
 

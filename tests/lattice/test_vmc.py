@@ -262,7 +262,7 @@ def test_bad_arguments_say_what_to_do():
          make(variational_state=3)),
         (TypeError, r"update must be a rule of ritz.updates, such as SR\(\)", make(update="sr")),
         (TypeError, "optimizer must be an optax transformation", make(optimizer="sgd")),
-        (ValueError, "mode must be one of real, complex, holomorphic, but 'x'", make(mode="x")),
+        (ValueError, "mode must be 'real', 'complex' or 'holomorphic', but 'x'", make(mode="x")),
         (TypeError, "cannot be used inside compiled code", make(nk.operator.Squared(ISING))),
     ]  # fmt: skip
     for error, match, build in cases:

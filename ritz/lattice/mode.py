@@ -1,0 +1,33 @@
+"""The mode of a state of NetKet: how log psi depends on its parameters."""
+
+from typing import Any
+
+from ritz.checks import check_choice
+from ritz.lattice.space import some_states
+from ritz.updates.claimed_mode import LogPsi, check_mode, phase_is_fixed
+from ritz.updates.problem import MODES, default_mode
+
+
+def checked_mode(mode: str | None, state: Any, log_psi: LogPsi, *, phases_move: bool = True) -> str:
+    """`mode`, if the model does not contradict it, or its default for None.
+
+    Args:
+        mode: One of `ritz.updates.problem.MODES`, or None.
+        state: A state of NetKet.
+        log_psi: `(params, samples) -> log psi` of it.
+        phases_move: Whether phases are to change; if not, the default for a complex log psi is
+            "real" where real parameters do not change its phase, as that of real determinants.
+
+    Raises:
+        ValueError: If it is no mode, or the model contradicts it at random parameters.
+    """
+    if mode is None:
+        x = some_states(state.hilbert, 16)
+        found = default_mode(log_psi, state.parameters, x)
+        if phases_move or found != "complex":
+            return found
+        return "real" if phase_is_fixed(log_psi, state.parameters, x) else found
+    check_choice("mode", mode, MODES)
+    if mode != "complex":
+        check_mode(mode, log_psi, state.parameters, some_states(state.hilbert, 16))
+    return mode
