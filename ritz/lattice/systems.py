@@ -24,10 +24,16 @@ class LatticeSystem:
     hamiltonian: AbstractOperator
     graph: AbstractGraph | None = None
     """Sites and edges, for samplers that exchange neighbours."""
+    lattice: nk.graph.Lattice | None = None
+    """The sites in cells, for models that know them; `graph` if it is a lattice."""
     observables: dict[str, AbstractOperator] = dataclasses.field(default_factory=dict)
     """Name -> operator, estimated besides the energy."""
     exact: float | None = None
     """The exact energy of the ground state, where it is known."""
+
+    def __post_init__(self) -> None:
+        if self.lattice is None and isinstance(self.graph, nk.graph.Lattice):
+            object.__setattr__(self, "lattice", self.graph)
 
 
 def _checked(extent: Sequence[int]) -> list[int]:
@@ -61,7 +67,8 @@ def TransverseIsing(
     if len(extent) == 1 and extent[0] > 2 and periodic and coupling > 0:
         exact = coupling * ising_chain_energy(extent[0], field / coupling)
     hamiltonian = nk.operator.IsingJax(hilbert, graph=graph, h=field, J=-coupling)  # pyright: ignore
-    return LatticeSystem(hilbert, hamiltonian, graph, {"magnetisation_x": along}, exact)
+    observables: dict[str, AbstractOperator] = {"magnetisation_x": along}
+    return LatticeSystem(hilbert, hamiltonian, graph, observables=observables, exact=exact)
 
 
 def Heisenberg(
@@ -180,7 +187,7 @@ def Hubbard(
     }
     exact = sum(_free_energy(lattice, n, hopping) for n in numbers) if interaction == 0 else None
     graph: Any = nk.graph.disjoint_union(lattice, lattice)  # pyright: ignore
-    return LatticeSystem(hilbert, hamiltonian, graph, observables, exact)
+    return LatticeSystem(hilbert, hamiltonian, graph, lattice, observables, exact)
 
 
 def SpinlessFermions(
@@ -214,7 +221,7 @@ def SpinlessFermions(
     mean = hopping_operator(hilbert, [], 0, near / graph.n_edges)
     observables: dict[str, AbstractOperator] = {"density_correlation": mean}
     exact = _free_energy(graph, n, hopping) if interaction == 0 else None
-    return LatticeSystem(hilbert, hamiltonian, graph, observables, exact)
+    return LatticeSystem(hilbert, hamiltonian, graph, observables=observables, exact=exact)
 
 
 def _grid(extent: list[int], periodic: bool | Sequence[bool]) -> nk.graph.Lattice:

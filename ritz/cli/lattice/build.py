@@ -30,13 +30,27 @@ class Builder(StageBuilder):
 
     def __init__(self, run: LatticeRun):
         from ritz.lattice import LatticeWavefunction
+        from ritz.lattice.symmetries import symmetrized
 
         self.run = run
         self.system = _PARTS.made("system", run.system)
-        model = _PARTS.made("model", run.model, hilbert=self.system.hilbert)
+        system, lattice = self.system, self.system.lattice
+        context: dict[str, object] = {"hilbert": system.hilbert, "hamiltonian": system.hamiltonian}
+        if lattice is not None:
+            context |= {
+                "extent": tuple(lattice.extent.tolist()),
+                "periodic": tuple(lattice.pbc.tolist()),
+                "sites_per_cell": len(lattice.site_offsets),
+            }
+        model = _PARTS.made("model", run.model, **context)
         if not hasattr(model, "apply"):
             raise ValueError(f"model: {run.model!r} has no method `apply`.")
-        self.wavefunction = LatticeWavefunction(model, self.system.hilbert)
+        self.wavefunctions = {}
+        for name in ("train", "evaluate"):
+            with under(f"{name}."):
+                symmetries = getattr(run, name).symmetrize
+                chosen = symmetrized(model, system.hilbert, system.lattice, symmetries)
+            self.wavefunctions[name] = LatticeWavefunction(chosen, system.hilbert)
 
     def _sampler(self, key: str, part: Part | None, n_samples: int) -> Any:
         from ritz.lattice import MetropolisExchange, MetropolisLocal
@@ -62,7 +76,7 @@ class Builder(StageBuilder):
             key = f"{name}.sampler"
             with under(f"{key}: ", BUILDING):
                 samplers["sites"] = self._sampler(key, given.sampler, given.n_samples)
-        builder.configure_sample_plan(self.wavefunction.logpsi, samplers)
+        builder.configure_sample_plan(self.wavefunctions[name].logpsi, samplers)
         builder.configure_estimators(Energy=self.system.hamiltonian, **self.system.observables)
         loggers = _PARTS.made_list(f"{name}.loggers", given.loggers)
         builder.configure_writers(None if given.loggers is None else loggers)
@@ -82,14 +96,14 @@ class Builder(StageBuilder):
     def train(self) -> WorkStage:
         from ritz.stages import VMCWorkStage
 
-        given = self.run.train
+        given, wavefunction = self.run.train, self.wavefunctions["train"]
         with under("train."):
-            builder = VMCWorkStage.builder(_plain(given), self.wavefunction, name="train")
+            builder = VMCWorkStage.builder(_plain(given), wavefunction, name="train")
         self._configure(builder, "train")
         _check_rate(given.optimizer)
         optimizer = _PARTS.made("train.optimizer", given.optimizer)
         with under("model: ", BUILDING):
-            n_parameters = self.wavefunction.n_parameters
+            n_parameters = wavefunction.n_parameters
         n_samples = self.system.hilbert.n_states if given.full_sum else given.n_samples
         numbers = {"n_parameters": n_parameters, "n_samples": n_samples}
         for name in numbers:
@@ -99,7 +113,7 @@ class Builder(StageBuilder):
         with under("train.optimizer: ", BUILDING):
             builder.configure_optimizer(
                 default=optimizer,
-                f_log_psi=self.wavefunction.logpsi,
+                f_log_psi=wavefunction.logpsi,
                 update=update,
                 single_scores=given.single_scores,
             )
@@ -109,16 +123,18 @@ class Builder(StageBuilder):
     def evaluate(self) -> WorkStage:
         from ritz.stages import EvaluationWorkStage
 
-        settings = _plain(self.run.evaluate)
+        settings, wavefunction = _plain(self.run.evaluate), self.wavefunctions["evaluate"]
         with under("evaluate."):
-            builder = EvaluationWorkStage.builder(settings, self.wavefunction, name="evaluate")
+            builder = EvaluationWorkStage.builder(settings, wavefunction, name="evaluate")
         self._configure(builder, "evaluate")
         return builder.build()
 
 
 def _plain(given: Train | Evaluate) -> Settings:
     """The settings that a stage takes as they are; objects are made of the others here."""
-    names = ("sampler", "optimizer", "update", "single_scores", "callbacks", "loggers")
+    names = (
+        "sampler", "optimizer", "update", "single_scores", "symmetrize", "callbacks", "loggers",
+    )  # fmt: skip
     fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
     return {name: value for name, value in fields.items() if name not in names}
 

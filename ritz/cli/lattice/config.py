@@ -63,6 +63,8 @@ class Sampling:
         n_samples: Samples in each step.
         n_discard_per_chain: Sweeps of each chain, in every step, whose samples are discarded.
         chunk_size: Configurations that are evaluated at once; null for all.
+        symmetrize: Symmetries of which the wave function gets the even part: translations,
+            point_group, space_group, inversion (all spins flipped) or odd_inversion.
         full_sum: Sum over all configurations instead of sampling.
         sampler: The sampler; by default one chain for each sample.
         callbacks: Callbacks of the run.
@@ -76,6 +78,7 @@ class Sampling:
     n_samples: int = 1024
     n_discard_per_chain: int = 0
     chunk_size: int | None = None
+    symmetrize: list[str] = dataclasses.field(default_factory=list)
     full_sum: bool = False
     sampler: Part | None = None
     callbacks: list[Part] = dataclasses.field(default_factory=list)
@@ -137,7 +140,7 @@ class LatticeRun:
         folder: Everything is written here; the same command again goes on with it.
         seed: Seeds all random numbers.
         system: What is to be solved: a function that returns a LatticeSystem.
-        model: log psi, a flax module.
+        model: log psi, a flax module; by default one that is cheap.
         train: How to optimise.
         evaluate: How to estimate.
     """
@@ -150,6 +153,8 @@ class LatticeRun:
     system: Part = dataclasses.field(
         default_factory=lambda: Part("ritz.lattice.systems.TransverseIsing", {"extent": [20]})
     )
-    model: Part = dataclasses.field(default_factory=lambda: Part("netket.models.RBM", {"alpha": 1}))
+    model: Part = dataclasses.field(
+        default_factory=lambda: Part("ritz.lattice.models.default_model")
+    )
     train: Train = dataclasses.field(default_factory=Train)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
