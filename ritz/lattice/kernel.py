@@ -26,6 +26,7 @@ from ritz.lattice.estimators import (
     statistics_of,
 )
 from ritz.lattice.flips import Flips
+from ritz.lattice.model_state import Following
 from ritz.lattice.operators import exact_statistics, in_chunks, v_score
 from ritz.types import Row
 from ritz.updates import AbstractUpdateRule, Problem
@@ -99,6 +100,8 @@ class StepSettings:
     """Hamiltonian and local update, for local energies without the model; None for others."""
     loss_name: str = "Energy"
     """Name of the energy in rows."""
+    following: Following | None = None
+    """How variables besides the parameters follow the samples; None if they stay as they are."""
 
 
 class LatticeKernel(Kernel):
@@ -187,6 +190,9 @@ class LatticeKernel(Kernel):
         if info:
             metrics["info"] = info
         carry = carry._replace(key=key, rule_state=rule_state)
+        if s.following is not None:
+            model_state = s.following.after(carry.params, carry.model_state, samples)
+            carry = carry._replace(model_state=model_state)
         return carry, Proposal(stats, update, metrics)
 
     @override

@@ -12,6 +12,7 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
+from ritz.lattice.model_state import followed
 from ritz.lattice.space import some_states
 from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
@@ -153,6 +154,8 @@ class VMC(LatticeDriver):
             energy_offset=self.energy_offset,
             single_scores=self.single_scores,
             flips=self._flips,
+            loss_name=self.loss_name,
+            following=followed(state),
         )
         return self._lattice_kernel(settings)
 
