@@ -4,6 +4,7 @@ from ritz.extras import needs as _needs
 
 with _needs("ritz.lattice", "lattice"):
     from ritz.estimators import ChainMoments as ChainMoments
+    from ritz.lattice.autoregressive import ARDirectSampler as ARDirectSampler
     from ritz.lattice.dynamics import TDVP as TDVP
     from ritz.lattice.evaluation import Evaluation as Evaluation
     from ritz.lattice.interop import as_netket as as_netket
@@ -13,6 +14,7 @@ with _needs("ritz.lattice", "lattice"):
     from ritz.lattice.operators import local_energies as local_energies
     from ritz.lattice.operators import v_score as v_score
     from ritz.lattice.states import mc_state as mc_state
+    from ritz.lattice.steady_state import SteadyState as SteadyState
     from ritz.lattice.sweeps import MetropolisExchange as MetropolisExchange
     from ritz.lattice.sweeps import MetropolisLocal as MetropolisLocal
     from ritz.lattice.sweeps import SweepSampler as SweepSampler

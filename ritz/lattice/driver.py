@@ -5,7 +5,7 @@ import contextlib
 import copy
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ from ritz.lattice.flips import Flips, flip_operator
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, StepSettings
 from ritz.lattice.local_update import TwoStates, local_update
+from ritz.lattice.model_state import check_model_state, check_state
 from ritz.lattice.move_counts import moves, moves_since
 from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
 from ritz.lattice.row_names import checked_name, checked_observables
@@ -72,16 +73,12 @@ class LatticeDriver(CompiledDriver):
         blas_threads: int | None,
         loss_name: str = "Energy",
     ):
-        is_mixed = isinstance(variational_state, nk.vqs.MCMixedState)
-        if is_mixed or not isinstance(variational_state, VariationalState):
-            raise TypeError(
-                "variational_state must be a netket.vqs.MCState or FullSumState, but "
-                f"{variational_state!r} was given."
-            )
+        check_state(variational_state, mixed=self.takes_mixed)
         self._sums = isinstance(variational_state, nk.vqs.FullSumState)
         if isinstance(variational_state, nk.vqs.MCState):
             check_sampler(variational_state.sampler)
         super().__init__(variational_state, minimized_quantity_name=checked_name(loss_name))
+        check_model_state(variational_state)
         hilbert: Any = variational_state.hilbert
         self._hamiltonian = hamiltonian
         self._operator = named("hamiltonian", lambda: traceable(hamiltonian, hilbert))
@@ -96,6 +93,9 @@ class LatticeDriver(CompiledDriver):
         self._moves_made: tuple[int, int] | None = None
         self._compiled_kinds: dict[type, bool] = {}
         self._full_sum: tuple[PyTree, jax.Array, dict[str, PyTree]] | None = None
+
+    takes_mixed: ClassVar[bool] = False
+    """Whether states are density matrices."""
 
     telling_doubts = TELLING
     doubt_remedies = REMEDIES
@@ -153,6 +153,8 @@ class LatticeDriver(CompiledDriver):
         """Store the parameters and the sampler's state."""
         state = self.state
         state.parameters = carry.params
+        if carry.model_state is not None and carry.model_state is not state.model_state:
+            state.model_state = carry.model_state
         if carry.sampler_state is not None and carry.sampler_state is not state.sampler_state:
             state._sampler_state_previous = state.sampler_state
             state.sampler_state = carry.sampler_state

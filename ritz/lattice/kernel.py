@@ -26,6 +26,7 @@ from ritz.lattice.estimators import (
     statistics_of,
 )
 from ritz.lattice.flips import Flips
+from ritz.lattice.model_state import Following
 from ritz.lattice.operators import exact_statistics, in_chunks, v_score
 from ritz.types import Row
 from ritz.updates import AbstractUpdateRule, Problem
@@ -66,6 +67,7 @@ class Good(NamedTuple):
     """The parts of a `LatticeCarry` that a step which is taken back restores."""
 
     params: PyTree
+    model_state: PyTree
     optimizer_state: PyTree
     rule_state: PyTree
     sampler_state: PyTree
@@ -93,7 +95,7 @@ class LatticeCarry(NamedTuple):
     @property
     def good(self) -> Good:
         """What a step that is taken back goes back to."""
-        return Good(self.params, self.optimizer_state, self.rule_state, self.sampler_state)
+        return Good(*(getattr(self, name) for name in Good._fields))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +120,8 @@ class StepSettings:
     """Name of the energy in rows."""
     control: StepControl | None = None
     """Bounds on steps; None for none."""
+    following: Following | None = None
+    """How variables besides the parameters follow the samples; None if they stay as they are."""
 
 
 class LatticeKernel(Kernel):
@@ -209,6 +213,9 @@ class LatticeKernel(Kernel):
         if info:
             metrics["info"] = info
         carry = carry._replace(key=key, rule_state=rule_state)
+        if s.following is not None:
+            model_state = s.following.after(carry.params, carry.model_state, samples)
+            carry = carry._replace(model_state=model_state)
         return carry, Proposal(stats, update, metrics)
 
     def _judged(self, carry: LatticeCarry, stats: nk.stats.Stats) -> LatticeCarry:

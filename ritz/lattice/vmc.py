@@ -15,6 +15,7 @@ from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.mode import checked_mode
+from ritz.lattice.model_state import followed
 from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.optimizer_step import as_transformation
@@ -157,6 +158,8 @@ class VMC(LatticeDriver):
             single_scores=self.single_scores,
             flips=self._flips,
             control=self.step_control,
+            loss_name=self.loss_name,
+            following=followed(state),
         )
         return self._lattice_kernel(settings)
 

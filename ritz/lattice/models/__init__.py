@@ -1,5 +1,6 @@
 """Wave functions on lattices, as modules of flax: configurations -> log psi."""
 
+from ritz.lattice.models.autoregressive import FixedSumARNN as FixedSumARNN
 from ritz.lattice.models.default_model import default_model as default_model
 from ritz.lattice.models.jastrow_rbm import JastrowRBM as JastrowRBM
 from ritz.lattice.models.lattice_conv import LatticeConv as LatticeConv

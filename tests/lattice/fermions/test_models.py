@@ -16,7 +16,7 @@ from ritz.lattice.models import (
 )
 from ritz.lattice.systems import Hubbard, SpinlessFermions
 from ritz.updates import SR, MinSR
-from tests.lattice.fermions.exact import dense
+from tests.lattice.exact import dense
 
 pytestmark = pytest.mark.netket
 

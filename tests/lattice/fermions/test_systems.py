@@ -9,7 +9,7 @@ import pytest
 from ritz.lattice import MetropolisExchange
 from ritz.lattice.fermion_operators import hopping_operator
 from ritz.lattice.systems import J1J2, Hubbard, SpinlessFermions
-from tests.lattice.fermions.exact import dense
+from tests.lattice.exact import dense
 
 pytestmark = pytest.mark.netket
 
