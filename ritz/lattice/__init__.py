@@ -5,6 +5,7 @@ from ritz.extras import needs as _needs
 with _needs("ritz.lattice", "lattice"):
     from ritz.estimators import ChainMoments as ChainMoments
     from ritz.lattice.dynamics import TDVP as TDVP
+    from ritz.lattice.dynamics import Infidelity as Infidelity
     from ritz.lattice.evaluation import Evaluation as Evaluation
     from ritz.lattice.interop import as_netket as as_netket
     from ritz.lattice.local_update import LocalUpdate as LocalUpdate

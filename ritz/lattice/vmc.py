@@ -1,6 +1,6 @@
 """The variational Monte Carlo driver on NetKet's states."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,8 @@ from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.mode import checked_mode
+from ritz.lattice.overlaps.kernel import OverlapCarry, OverlapKernel
+from ritz.lattice.overlaps.targets import penalised
 from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.optimizer_step import as_transformation
@@ -53,6 +55,12 @@ class VMC(LatticeDriver):
         observables: Name -> operator, `ritz.estimators.AbstractEstimator` or function (params,
             sample) -> value: what is estimated on the samples of each step. They are part of the
             compiled step, as `obs` of `run` is not.
+        orthogonal_to: States of NetKet, such as the ground state and lower excited ones, of the
+            type of `variational_state` and with as many samples. Their squared overlaps with the
+            wave function, which rows have as `overlaps`, are added to the loss, so that the next
+            excited state is found. The energy in rows is that of the Hamiltonian alone.
+        penalty: Factor of each overlap: a number, or one for each state, larger than the distance
+            of that state's energy to the one that is sought.
         loss_name: Name of the energy in rows.
 
     Raises:
@@ -84,6 +92,8 @@ class VMC(LatticeDriver):
         local_updates: bool = True,
         blas_threads: int | None = 1,
         observables: Mapping[str, object] | None = None,
+        orthogonal_to: Sequence[VariationalState] = (),
+        penalty: float | Sequence[float] | None = None,
         loss_name: str = "Energy",
     ):
         super().__init__(
@@ -112,6 +122,7 @@ class VMC(LatticeDriver):
         self._key = jax.random.key(seed)
         self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
         self.rule_state = update.init(state.parameters, self.problem)
+        self._targets = penalised(orthogonal_to, penalty, state)
 
     @property
     def problem(self) -> Problem:
@@ -124,7 +135,7 @@ class VMC(LatticeDriver):
 
     @property
     @override
-    def kernel(self) -> LatticeKernel:
+    def kernel(self) -> LatticeKernel | OverlapKernel:
         state = self.state
         settings = StepSettings(
             apply_fun=state._apply_fun,
@@ -137,14 +148,16 @@ class VMC(LatticeDriver):
             energy_offset=self.energy_offset,
             single_scores=self.single_scores,
             flips=self._flips,
+            loss_name=self.loss_name,
         )
-        return self._lattice_kernel(settings)
+        kernel = self._lattice_kernel(settings)
+        return self._targets.kernel(kernel) if self._targets else kernel
 
     @property
     @override
-    def carry(self) -> LatticeCarry:
+    def carry(self) -> LatticeCarry | OverlapCarry:
         state = self.state
-        return LatticeCarry(
+        carry = LatticeCarry(
             params=state.parameters,
             model_state=state.model_state,
             sampler_state=self._carried_sampler,
@@ -155,9 +168,12 @@ class VMC(LatticeDriver):
             damping_scale=scale_array(self, "damping_scale"),
             watch=self._watch,
         )
+        return self._targets.carry(carry) if self._targets else carry
 
     @carry.setter
-    def carry(self, carry: LatticeCarry) -> None:
+    def carry(self, carry: LatticeCarry | OverlapCarry) -> None:
+        if isinstance(carry, OverlapCarry):
+            carry = self._targets.put(carry)
         self._put(carry)
         self.optimizer_state = carry.optimizer_state
         self.rule_state = carry.rule_state
@@ -172,6 +188,7 @@ class VMC(LatticeDriver):
             "update": self.rule,
             "mode": self.mode,
             "single_scores": self.single_scores,
+            **(self._targets.settings if self._targets else {}),
         }
 
     @property
