@@ -6,6 +6,7 @@ with _needs("ritz.lattice", "lattice"):
     from ritz.estimators import ChainMoments as ChainMoments
     from ritz.lattice.autoregressive import ARDirectSampler as ARDirectSampler
     from ritz.lattice.dynamics import TDVP as TDVP
+    from ritz.lattice.dynamics import Infidelity as Infidelity
     from ritz.lattice.evaluation import Evaluation as Evaluation
     from ritz.lattice.interop import as_netket as as_netket
     from ritz.lattice.local_update import LocalUpdate as LocalUpdate

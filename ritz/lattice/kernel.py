@@ -62,6 +62,9 @@ class SamplingCarry(Protocol):
 
 Carry = TypeVar("Carry", bound=SamplingCarry)
 
+Alter = Callable[..., tuple[nk.stats.Stats, Inexact[Array, " n"]]]
+"""(statistics, samples, local energies, probabilities) -> statistics of the loss, local losses."""
+
 
 class Good(NamedTuple):
     """The parts of a `LatticeCarry` that a step which is taken back restores."""
@@ -187,15 +190,19 @@ class LatticeKernel(Kernel):
         return carry, stats, metrics, values
 
     @override
-    def propose(self, carry: LatticeCarry, batch: Array) -> tuple[LatticeCarry, Proposal]:
+    def propose(
+        self, carry: LatticeCarry, batch: Array, alter: Alter | None = None
+    ) -> tuple[LatticeCarry, Proposal]:
         s = self.settings
         assert s.rule is not None
         stats, samples, energies, probabilities = self.evaluate(carry, batch)
+        altered = alter and alter(stats, samples, energies, probabilities)
+        stats, losses = altered or (stats, energies)
         problem = Problem(
             log_psi=self.log_psi(carry),
             params=carry.params,
             samples=samples,
-            losses=energies,
+            losses=losses,
             weights=probabilities,
             mode=s.mode,
             chunk_size=s.chunk_size_bwd,

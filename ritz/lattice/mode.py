@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from ritz.checks import check_choice
 from ritz.lattice.space import some_states
 from ritz.updates.claimed_mode import LogPsi, check_mode, phase_is_fixed
@@ -31,3 +34,24 @@ def checked_mode(mode: str | None, state: Any, log_psi: LogPsi, *, phases_move: 
     if mode != "complex":
         check_mode(mode, log_psi, state.parameters, some_states(state.hilbert, 16))
     return mode
+
+
+def check_phase(mode: str, state: Any, log_psi: LogPsi) -> None:
+    """Refuse a state whose phase cannot change in real time.
+
+    Args:
+        mode: From `checked_mode`.
+        state: A state of NetKet.
+        log_psi: `(params, samples) -> log psi` of it.
+
+    Raises:
+        ValueError: If log psi is real, or in the mode "real".
+    """
+    x = state.hilbert.random_state(jax.random.key(0), 1)
+    out = jax.eval_shape(log_psi, state.parameters, x)
+    if mode == "real" or not jnp.issubdtype(out.dtype, jnp.complexfloating):
+        raise ValueError(
+            f"in real time the phase of psi changes, but that of this model cannot (mode={mode!r})"
+            "; use a model with complex log psi and mode='complex' or 'holomorphic', such as "
+            "netket.models.RBM(param_dtype=complex), or propagation='imaginary'."
+        )

@@ -1,7 +1,7 @@
 """The variational Monte Carlo driver on NetKet's states."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,8 @@ from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.mode import checked_mode
 from ritz.lattice.model_state import followed
+from ritz.lattice.overlaps.kernel import OverlapCarry, OverlapKernel
+from ritz.lattice.overlaps.targets import penalised
 from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.optimizer_step import as_transformation
@@ -64,6 +66,12 @@ class VMC(LatticeDriver):
         observables: Name -> operator, `ritz.estimators.AbstractEstimator` or function (params,
             sample) -> value: what is estimated on the samples of each step. They are part of the
             compiled step, as `obs` of `run` is not.
+        orthogonal_to: States of NetKet, such as the ground state and lower excited ones, of the
+            type of `variational_state` and with as many samples. Their squared overlaps with the
+            wave function, which rows have as `overlaps`, are added to the loss, so that the next
+            excited state is found. The energy in rows is that of the Hamiltonian alone.
+        penalty: Factor of each overlap: a number, or one for each state, larger than the distance
+            of that state's energy to the one that is sought.
         loss_name: Name of the energy in rows.
 
     Raises:
@@ -96,6 +104,8 @@ class VMC(LatticeDriver):
         local_updates: bool = True,
         blas_threads: int | None = 1,
         observables: Mapping[str, object] | None = None,
+        orthogonal_to: Sequence[VariationalState] = (),
+        penalty: float | Sequence[float] | None = None,
         loss_name: str = "Energy",
     ):
         super().__init__(
@@ -132,6 +142,7 @@ class VMC(LatticeDriver):
         self._key = jax.random.key(seed)
         self.optimizer_state = check_transformation("optimizer", self.optimizer, state.parameters)
         self.rule_state = update.init(state.parameters, self.problem)
+        self._targets = penalised(orthogonal_to, penalty, state)
 
     @property
     def problem(self) -> Problem:
@@ -144,7 +155,7 @@ class VMC(LatticeDriver):
 
     @property
     @override
-    def kernel(self) -> LatticeKernel:
+    def kernel(self) -> LatticeKernel | OverlapKernel:
         state = self.state
         settings = StepSettings(
             apply_fun=state._apply_fun,
@@ -161,11 +172,12 @@ class VMC(LatticeDriver):
             loss_name=self.loss_name,
             following=followed(state),
         )
-        return self._lattice_kernel(settings)
+        kernel = self._lattice_kernel(settings)
+        return self._targets.kernel(kernel) if self._targets else kernel
 
     @property
     @override
-    def carry(self) -> LatticeCarry:
+    def carry(self) -> LatticeCarry | OverlapCarry:
         state = self.state
         carry = LatticeCarry(
             params=state.parameters,
@@ -179,7 +191,8 @@ class VMC(LatticeDriver):
             watch=self._watch,
             control=None,
         )
-        return carry._replace(control=self._control_of(carry))
+        carry = carry._replace(control=self._control_of(carry))
+        return self._targets.carry(carry) if self._targets else carry
 
     def _control_of(self, carry: LatticeCarry) -> ControlState | None:
         """Memory of the step control; a new one if a callback has changed what it is about."""
@@ -193,7 +206,9 @@ class VMC(LatticeDriver):
         return self.step_control.begin(carry.good)
 
     @carry.setter
-    def carry(self, carry: LatticeCarry) -> None:
+    def carry(self, carry: LatticeCarry | OverlapCarry) -> None:
+        if isinstance(carry, OverlapCarry):
+            carry = self._targets.put(carry)
         self._put(carry)
         self._control, self._controlled = carry.control, self.state.parameters
         self.optimizer_state = carry.optimizer_state
@@ -210,6 +225,7 @@ class VMC(LatticeDriver):
             "mode": self.mode,
             "single_scores": self.single_scores,
             "step_control": self.step_control,
+            **(self._targets.settings if self._targets else {}),
         }
 
     @property

@@ -10,6 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact
 
+from ritz.checks import check_choice
+
 Carried = TypeVar("Carried")
 
 Slope = Callable[[Array, Array, Carried], tuple[Array, Carried]]
@@ -51,6 +53,20 @@ class Tableau:
     def nodes(self) -> np.ndarray:
         """Fractions c_i of the step at which the slope is evaluated, shape (n_stages,)."""
         return np.array([0.0, *map(sum, self.coefficients)])
+
+    def is_adaptive(self, asked: bool | None) -> bool:
+        """Whether step sizes follow the error: by default if there is an estimate of it.
+
+        Raises:
+            ValueError: If that was asked for, and there is none.
+        """
+        if asked and not self.embedded:
+            pairs = ", ".join(name for name, one in TABLEAUS.items() if one.embedded)
+            raise ValueError(
+                f"{self.name} has no estimate of its error, which adaptive=True needs; use one of "
+                f"{pairs}."
+            )
+        return bool(self.embedded) if asked is None else asked
 
     def slopes(
         self,
@@ -143,3 +159,15 @@ TABLEAUS = {
 """Methods by name: Euler, Midpoint, Heun and RK4 with fixed steps; with an embedded method the
 pairs of Heun and Euler (RK12), of Bogacki and Shampine, Appl. Math. Lett. 2, 321 (1989) (RK23), and
 of Dormand and Prince, J. Comput. Appl. Math. 6, 19 (1980) (RK45)."""
+
+
+def as_tableau(integrator: str | Tableau) -> Tableau:
+    """A method by its name, or as it is given.
+
+    Raises:
+        ValueError: If no method has this name.
+    """
+    if isinstance(integrator, Tableau):
+        return integrator
+    check_choice("integrator", integrator, tuple(TABLEAUS))
+    return TABLEAUS[integrator]

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from netket.operator import AbstractOperator
 from typing_extensions import override
@@ -19,18 +18,18 @@ from ritz.lattice.doubts import REMEDIES as SAMPLING_REMEDIES
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.dynamics.equation import PROPAGATIONS, Equation
 from ritz.lattice.dynamics.step_size import StepSize
-from ritz.lattice.dynamics.tableau import TABLEAUS, Tableau
+from ritz.lattice.dynamics.tableau import Tableau, as_tableau
 from ritz.lattice.dynamics.tdvp_kernel import (
     REMEDIES,
     TDVPCarry,
     TDVPKernel,
     TDVPSettings,
+    checked_stops,
     first_clock,
-    padded,
 )
 from ritz.lattice.dynamics.time_callbacks import EndOfTime, TimeBar
 from ritz.lattice.kernel import StepSettings
-from ritz.lattice.mode import checked_mode
+from ritz.lattice.mode import check_phase, checked_mode
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.solvers import PseudoInverse, Solver, check_solver
 
@@ -148,9 +147,9 @@ class TDVP(LatticeDriver):
         for name in (loss_name, *self._observables):
             if name in _OWN_NAMES:
                 raise ValueError(f"{name!r} is taken: rows of a time evolution have that name.")
-        tableau = _tableau(integrator)
+        tableau = as_tableau(integrator)
         self._step_size = StepSize(
-            adaptive=_is_adaptive(adaptive, tableau),
+            adaptive=tableau.is_adaptive(adaptive),
             atol=atol,
             rtol=rtol,
             least=float(dt_limits[0]),
@@ -164,13 +163,8 @@ class TDVP(LatticeDriver):
             raise ValueError(f"snr needs solver=PseudoInverse(...), but {solver!r} was given.")
         self.mode = checked_mode(mode, self.state, self._log_psi)
         check_choice("propagation", propagation, tuple(PROPAGATIONS))
-        if propagation == "real" and (self.mode == "real" or not self._is_complex()):
-            raise ValueError(
-                "in real time the phase of psi changes, but that of this model cannot (mode="
-                f"{self.mode!r}); use a model with complex log psi and mode='complex' or "
-                "'holomorphic', such as netket.models.RBM(param_dtype=complex), or "
-                "propagation='imaginary'."
-            )
+        if propagation == "real":
+            check_phase(self.mode, self.state, self._log_psi)
         self.propagation, self.tableau = propagation, tableau
         self._equation = Equation(
             solver=solver,
@@ -179,13 +173,9 @@ class TDVP(LatticeDriver):
         )
         self.chunk_size_bwd = chunk_size_bwd
         self._clock_now = self._following = first_clock(t0, check_positive("dt", dt))
-        self._duration, self._stops = 0.0, padded(())
+        self._duration, self._stops = 0.0, checked_stops((), t0, 0.0)
         self._check_sampler()
         super().register_hook(EndOfTime())
-
-    def _is_complex(self) -> bool:
-        x = self.state.hilbert.random_state(jax.random.key(0), 1)
-        return jnp.iscomplexobj(jax.eval_shape(self._log_psi, self.state.parameters, x))
 
     def _check_sampler(self) -> None:
         if not self._sums and not self._samples_compiled:
@@ -274,15 +264,9 @@ class TDVP(LatticeDriver):
             )
         duration = check_positive("T", T, or_zero=True)
         n_steps = check_count("max_steps", max_steps, 0)
-        now = self.t
-        stops = tuple(sorted(float(stop) for stop in tstops))
-        if stops and not now <= stops[0] <= stops[-1] <= now + duration:
-            raise ValueError(
-                f"tstops must lie between the present time {now:g} and the end of the run "
-                f"{now + duration:g}, but {list(tstops)!r} was given."
-            )
+        self._stops = checked_stops(tstops, self.t, duration)
         self._clock_now = self._clock_now._replace(began=self._clock_now.t)
-        self._duration, self._stops = duration, padded(stops)
+        self._duration = duration
         return n_steps if duration else 0
 
     # Kernel and carry.
@@ -362,20 +346,3 @@ class TDVP(LatticeDriver):
     def chunk_sizes(self, sizes: Mapping[str, int | None]) -> None:
         self.state.chunk_size = sizes["forward"]
         self.chunk_size_bwd = sizes["backward"]
-
-
-def _tableau(integrator: str | Tableau) -> Tableau:
-    if isinstance(integrator, Tableau):
-        return integrator
-    check_choice("integrator", integrator, tuple(TABLEAUS))
-    return TABLEAUS[integrator]
-
-
-def _is_adaptive(adaptive: bool | None, tableau: Tableau) -> bool:
-    if adaptive and not tableau.embedded:
-        pairs = ", ".join(name for name, one in TABLEAUS.items() if one.embedded)
-        raise ValueError(
-            f"{tableau.name} has no estimate of its error, which adaptive=True needs; use one of "
-            f"{pairs}."
-        )
-    return bool(tableau.embedded) if adaptive is None else adaptive

@@ -113,7 +113,7 @@ class TDVPKernel(Kernel):
     duration: Float[Array, ""]
     """Time that the run takes."""
     stops: Float[Array, " n_stops"]
-    """Times at which steps end, from `padded`."""
+    """Times at which steps end, from `checked_stops`."""
     settings: TDVPSettings = dataclasses.field(metadata={"static": True})
 
     def _end(self, carry: TDVPCarry) -> Float[Array, ""]:
@@ -287,8 +287,23 @@ def first_clock(t: float, dt: float) -> Clock:
     return Clock(*values)
 
 
-def padded(stops: Sequence[float]) -> Float[Array, " n_stops"]:
-    """Times as an array of one of few sizes, so that programs are rarely compiled again."""
+def checked_stops(tstops: Sequence[float], t: float, duration: float) -> Float[Array, " n_stops"]:
+    """Times at which steps end, as an array of one of few sizes, so that programs serve again.
+
+    Args:
+        tstops: The times.
+        t: The present time.
+        duration: Time that the run takes.
+
+    Raises:
+        ValueError: If they are not all within the run.
+    """
+    stops = sorted(float(stop) for stop in tstops)
+    if stops and not t <= stops[0] <= stops[-1] <= t + duration:
+        raise ValueError(
+            f"tstops must lie between the present time {t:g} and the end of the run "
+            f"{t + duration:g}, but {list(tstops)!r} was given."
+        )
     values = np.full(STOPS * max(1, -(-len(stops) // STOPS)), -np.inf)
     values[: len(stops)] = stops
     return jnp.asarray(values)

@@ -1,0 +1,1 @@
+"""Overlaps of a state with others, as parts of the loss."""

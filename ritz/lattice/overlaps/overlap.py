@@ -1,0 +1,171 @@
+"""The squared overlap of a wave function with a fixed state, and its local values."""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import netket as nk
+from jax.experimental.sparse import JAXSparse
+from jaxtyping import Array, Float, Inexact
+from netket.operator import AbstractOperator
+from typing_extensions import override
+
+from ritz.driver import Kernel
+from ritz.lattice.operators import in_chunks
+
+LogPsi = Callable[[Array], Array]
+"""Configurations -> log psi."""
+
+
+class Samples(NamedTuple):
+    """A wave function and samples of it, or all configurations with their probabilities."""
+
+    log_psi: LogPsi
+    x: Inexact[Array, "n_samples n_sites"]
+    probabilities: Float[Array, " n_samples"] | None
+    shape: tuple[int, ...]
+    """Number of chains, and of samples in each."""
+
+
+class Overlap(NamedTuple):
+    """The overlap F = |<target|psi>|^2, of normalised states."""
+
+    local: Inexact[Array, " n_samples"]
+    """Local values of the projector |target><target|, whose mean is F: the gradient follows from
+    them as that of an energy does from local energies."""
+    stats: nk.stats.Stats
+    """Statistics of F."""
+
+
+class AbstractTarget(abc.ABC):
+    """A state |phi>, or U|phi>, whose overlap with a wave function is taken. A pytree."""
+
+    @abc.abstractmethod
+    def overlap(self, carried: Any, ours: Samples) -> tuple[Overlap, Any]:
+        """The overlap.
+
+        Args:
+            carried: Parameters of phi and its sampler's state.
+            ours: The wave function psi.
+
+        Returns:
+            The overlap, and what is to be carried to the next step.
+        """
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SampledTarget(AbstractTarget):
+    """Estimates the overlap from samples x of |psi|^2 and y of |phi|^2, drawn at each step.
+
+    F is the mean of (U phi)(x) / psi(x) times (U^+ psi)(y) / phi(y).
+    """
+
+    kernel: Kernel
+    """Evaluates phi, see `ritz.lattice.Evaluation`."""
+    unitary: AbstractOperator | None
+    """U; None for one."""
+    adjoint: AbstractOperator | None
+    """Its adjoint."""
+    control_variate: float | None = dataclasses.field(metadata={"static": True})
+    """Coefficient c of the control variate c (|f|^2 - 1), where f are the products for pairs of
+    samples: the mean of |f|^2 is known to be 1 (Sinibaldi et al., Quantum 7, 1131 (2023)). With
+    None F is the product of the means of the factors, which is more exact for small overlaps."""
+    chunk_size: int | None = dataclasses.field(metadata={"static": True})
+    """Number of configurations evaluated at once; None for all."""
+
+    @override
+    def overlap(self, carried: Any, ours: Samples) -> tuple[Overlap, Any]:
+        kernel: Any = self.kernel
+        carried, batch = kernel.sample(carried)
+        log_phi = kernel.inner.log_psi(carried)
+
+        def phi(x: Array) -> Array:
+            return log_phi(carried.params, x)
+
+        theirs = batch.reshape(-1, batch.shape[-1])
+        forward = self._terms(self.unitary, phi, ours.x, ours.log_psi)
+        backward = self._terms(self.adjoint, ours.log_psi, theirs, phi)
+        # Norms of psi and phi are arbitrary: numbers stay near 1 with a common factor taken out.
+        shift = jnp.max(jnp.real(forward[1]))
+        shift = jnp.where(jnp.isfinite(shift), shift, 0)
+        a = jnp.sum(forward[0] * jnp.exp(forward[1] - shift), axis=-1)
+        b = jnp.sum(backward[0] * jnp.exp(backward[1] + shift), axis=-1)
+        return Overlap(a * jnp.mean(b), self._statistics(a, b, ours.shape)), carried
+
+    def _terms(self, operator: Any, above: LogPsi, x: Array, below: LogPsi) -> tuple[Array, Array]:
+        """<x|U|y> and the logarithm of above(y) / below(x), shape (n_samples, n_connected)."""
+        own = in_chunks(below, x, self.chunk_size)
+        if operator is None:
+            values = in_chunks(above, x, self.chunk_size)
+            return jnp.ones((len(x), 1)), (values - own)[:, None]
+        connected, elements = operator.get_conn_padded(x)
+        flat = connected.reshape(-1, x.shape[-1])
+        values = in_chunks(above, flat, self.chunk_size).reshape(elements.shape)
+        return elements, values - own[:, None]
+
+    def _statistics(self, a: Array, b: Array, shape: tuple[int, ...]) -> nk.stats.Stats:
+        if self.control_variate is None:
+            return _product(a, b)
+        pairs = a * jnp.resize(b, a.shape)
+        controlled = self.control_variate * (jnp.abs(pairs) ** 2 - 1)
+        stats: Any = nk.stats.statistics((jnp.real(pairs) + controlled).reshape(shape))
+        # Where the states agree all values are equal, of which NetKet knows no error.
+        error = jnp.where(stats.variance > 0, stats.error_of_mean, 0)
+        return stats.replace(error_of_mean=error)
+
+
+def _product(a: Array, b: Array) -> nk.stats.Stats:
+    """The product of two means, with its error."""
+    means, n = (jnp.mean(a), jnp.mean(b)), len(a)
+    variances = jnp.var(a) / n, jnp.var(b) / len(b)
+    squares = [jnp.abs(mean) ** 2 for mean in means]
+    variance = squares[0] * variances[1] + squares[1] * variances[0] + variances[0] * variances[1]
+    fields: dict[str, Any] = {
+        "mean": jnp.real(means[0] * means[1]),
+        "error_of_mean": jnp.sqrt(variance),
+        "variance": variance * n,
+    }
+    return nk.stats.Stats(**fields)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SummedTarget(AbstractTarget):
+    """The exact overlap, from a sum over all configurations."""
+
+    kernel: Kernel
+    """Evaluates phi, see `ritz.lattice.Evaluation`."""
+    states: Array
+    """All configurations, shape (n_states, n_sites)."""
+    unitary: JAXSparse | None
+    """U as a matrix; None for one."""
+    chunk_size: int | None = dataclasses.field(metadata={"static": True})
+    """Number of configurations evaluated at once; None for all."""
+
+    @override
+    def overlap(self, carried: Any, ours: Samples) -> tuple[Overlap, Any]:
+        kernel: Any = self.kernel
+        log_phi = kernel.inner.log_psi(carried)
+        psi = self._normalised(ours.log_psi)
+        phi = self._normalised(lambda x: log_phi(carried.params, x))
+        if self.unitary is not None:
+            phi = self.unitary @ phi
+        product = jnp.vdot(phi, psi)
+        fidelity = jnp.abs(product) ** 2
+        empty = psi == 0
+        local = jnp.where(empty, fidelity, phi * product / jnp.where(empty, 1, psi))
+        fields: dict[str, Any] = {
+            "mean": fidelity,
+            "error_of_mean": jnp.zeros_like(fidelity),
+            "variance": fidelity * (1 - fidelity),
+        }
+        return Overlap(local, nk.stats.Stats(**fields)), carried
+
+    def _normalised(self, log_psi: LogPsi) -> Array:
+        values = in_chunks(log_psi, self.states, self.chunk_size)
+        psi = jnp.exp(values - jnp.max(jnp.real(values)))
+        return psi / jnp.linalg.norm(psi)

@@ -1,0 +1,105 @@
+"""Excited states by penalties, against exact diagonalisation."""
+
+import netket as nk
+import numpy as np
+import pytest
+from jax.nn.initializers import normal
+
+from ritz.lattice import VMC, MetropolisLocal
+from ritz.lattice.ising import ising_chain
+from ritz.updates import SR
+from tests.lattice.dynamics.systems import HILBERT, ISING, full_state, mc_state
+from tests.lattice.models import run
+
+pytestmark = pytest.mark.netket
+
+
+def test_the_loss_of_a_full_sum_is_the_energy_with_penalties():
+    lower, state = [full_state(seed=1), full_state(seed=2)], full_state(seed=3)
+    driver = VMC(
+        ISING, 0.01, variational_state=state, update=SR(1e-2), mode="holomorphic",
+        orthogonal_to=lower, penalty=[2.0, 3.0],
+    )  # fmt: skip
+    psi, *others = (one.to_array() for one in (state, *lower))
+    before = np.asarray(state.parameters["w"])
+    data = run(driver, 1)
+    penalties = [abs(np.vdot(other, psi)) ** 2 for other in others]
+    for name, wanted in zip("01", penalties, strict=True):
+        assert data["overlaps"][name]["Mean"][0] == pytest.approx(wanted, abs=1e-12)
+    assert data["Energy"]["Mean"][0] == pytest.approx(state_energy(psi), abs=1e-10)
+    # The step is that of a Hamiltonian with projectors.
+    matrix = ISING.to_dense()
+    for other, weight in zip(others, (2.0, 3.0), strict=True):
+        matrix = matrix + weight * np.outer(other, other.conj())
+    same = full_state(seed=3)
+    np.testing.assert_array_equal(same.parameters["w"], before)
+    operator = nk.operator.LocalOperator(HILBERT, np.asarray(matrix), [0, 1, 2, 3])
+    run(VMC(operator, 0.01, variational_state=same, update=SR(1e-2), mode="holomorphic"), 1)
+    np.testing.assert_allclose(state.parameters["w"], same.parameters["w"], rtol=0, atol=1e-10)
+
+
+def state_energy(psi):
+    return np.vdot(psi, ISING.to_dense() @ psi).real
+
+
+def test_samples_of_overlaps_agree_with_full_sums():
+    lower, state = mc_state(n_samples=512, seed=1), mc_state(n_samples=512, seed=3)
+    driver = VMC(
+        ISING, 0.0, variational_state=state, update=SR(1e-2), mode="holomorphic",
+        orthogonal_to=[lower], penalty=2.0,
+    )  # fmt: skip
+    data = run(driver, 10)["overlaps"]["0"]
+    full = full_state(), full_state()
+    for one, sampled in zip(full, (lower, state), strict=True):
+        one.parameters = sampled.parameters
+    wanted = abs(np.vdot(*(one.to_array() for one in full))) ** 2
+    error = np.sqrt(np.mean(np.square(data["Sigma"])) / 10)
+    assert abs(np.mean(data["Mean"]) - wanted) < 5 * error
+    assert np.std(data["Mean"]) < 2 * np.mean(data["Sigma"])
+
+
+def rbm(seed, n_samples=None, alpha=2):
+    hilbert = nk.hilbert.Spin(0.5, 8)
+    init = {f"{name}_init": normal(0.2) for name in ("kernel", "hidden_bias", "visible_bias")}
+    model = nk.models.RBM(alpha=alpha, param_dtype=complex, **init)
+    if n_samples is None:
+        return nk.vqs.FullSumState(hilbert, model, seed=seed)
+    sampler = MetropolisLocal(hilbert, n_chains=n_samples, sweep_size=16)
+    return nk.vqs.MCState(
+        sampler, model, n_samples=n_samples, n_discard_per_chain=0, seed=seed, sampler_seed=seed
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_samples", "accuracy"), [(None, 1e-4), (1024, 1e-2)])
+def test_first_excited_states_of_an_ising_chain(n_samples, accuracy):
+    """The ground state, then the first excited one with a penalty; energies by full sums."""
+    hamiltonian = ising_chain(8, 1.5)
+    exact = nk.exact.lanczos_ed(hamiltonian, k=2)
+    lower, summed = [], rbm(0)
+    for level, energy in enumerate(exact):
+        state = rbm(level + 1, n_samples)
+        options = {"orthogonal_to": lower, "penalty": 5.0} if lower else {}
+        driver = VMC(
+            hamiltonian, 0.05, variational_state=state, update=SR(1e-3), mode="holomorphic",
+            **options,
+        )  # fmt: skip
+        run(driver, 500)
+        summed.parameters = state.parameters
+        found = summed.expect(hamiltonian).mean.real
+        assert abs(found - energy) < accuracy * abs(energy), level
+        lower.append(state)
+
+
+def test_wrong_arguments_say_what_is_needed():
+    cases = [
+        (TypeError, r"write orthogonal_to=\[state\]", full_state(), 1.0),
+        (ValueError, "belong together", [full_state()], None),
+        (ValueError, "belong together", [], 1.0),
+        (ValueError, "one number, or one for each of 1 state, but", [full_state()], [1.0, 2.0]),
+        (ValueError, "penalty must be a positive number", [full_state()], -1.0),
+        (TypeError, "orthogonal_to must be of the type", [mc_state()], 1.0),
+    ]
+    for error, match, lower, penalty in cases:
+        with pytest.raises(error, match=match):
+            VMC(ISING, 0.1, variational_state=full_state(), orthogonal_to=lower, penalty=penalty)
