@@ -59,7 +59,9 @@ def table() -> None:
             error, exact = result.get("error"), found["summary"]["exact"]
             relative = abs(result["energy"] - exact) / abs(exact)
             bar = 0.0 if error is None else error / abs(exact)
-            rows.append((case, found["seed"], found["seconds"] / 60, relative, bar, wanted, minutes))
+            rows.append(
+                (case, found["seed"], found["seconds"] / 60, relative, bar, wanted, minutes)
+            )
     head = ("case", "seed", "minutes", "relative error", "error bar", "wanted", "within minutes")
     report(
         Table(

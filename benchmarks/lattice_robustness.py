@@ -137,7 +137,8 @@ def with_ritz(draw: dict[str, Any]) -> tuple[np.ndarray, float, int, int]:
     driver.run(N_STEPS, out=log, show_progress=False)
     info = log.data["info"]
     scales = np.asarray(info["step_scale"].values)
-    back = np.asarray(info["went_back"].values)
+    marks = log.data["suspect"].values if "suspect" in log.data else []
+    back = ["taken_back" in str(mark) for mark in marks]
     energies = np.full(N_STEPS, np.nan)
     rows = np.asarray(log.data["Energy"]["Mean"]).real
     energies[: len(rows)] = rows

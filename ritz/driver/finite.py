@@ -48,11 +48,19 @@ def all_finite(tree: PyTree) -> jax.Array:
     return jnp.all(jnp.stack(found)) if found else jnp.ones((), bool)
 
 
-def first_invalid(loss: Loss, length: int) -> int:
-    """The first of `length` stacked losses that is not finite; `length` if all are."""
+def first_invalid(loss: Loss, length: int, excused: np.ndarray | None = None) -> int:
+    """The first of `length` stacked losses that is not finite; `length` if all are.
+
+    Args:
+        loss: The losses.
+        length: How many.
+        excused: Which of them may be anything; None for none.
+    """
     valid = np.ones(length, bool)
     for part in loss_parts(loss):
         array = np.asarray(part)[:length]
         if jnp.issubdtype(array.dtype, jnp.inexact):
             valid &= np.isfinite(array).reshape(length, -1).all(axis=1)
+    if excused is not None:
+        valid |= np.asarray(excused[:length], bool)
     return length if valid.all() else int(np.argmin(valid))

@@ -4,9 +4,13 @@ import abc
 from typing import NamedTuple
 
 from jax.typing import ArrayLike
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
+from ritz.driver.finite import all_finite, loss_parts
 from ritz.types import Loss, Row
+
+TAKEN_BACK = "taken_back"
+"""The doubt of a step which goes back to an earlier state."""
 
 
 class Proposal(NamedTuple):
@@ -18,7 +22,15 @@ class Proposal(NamedTuple):
     """The update, in the form that `Kernel.apply` takes."""
     metrics: Row
     """Further numbers for the step's row, by name. Under `doubts`, name -> whether: reasons not to
-    trust the numbers of the step, which become the mark `suspect` of its row."""
+    trust the numbers of the step, which become the mark `suspect` of its row. The doubt
+    `taken_back` says that the update goes back to an earlier state: the loss of the step may be
+    anything then, and is no divergence."""
+
+    @property
+    def loss_is_valid(self) -> Array:
+        """Whether the loss is finite, or the kernel itself goes back from it."""
+        taken_back = self.metrics.get("doubts", {}).get(TAKEN_BACK, False)
+        return all_finite(loss_parts(self.loss)) | taken_back
 
 
 class Kernel(abc.ABC):

@@ -16,6 +16,7 @@ from netket.utils import wrap_afun
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
+from ritz.driver.kernel import TAKEN_BACK
 from ritz.estimators.base import evaluate_all, in_double
 from ritz.lattice.doubts import Watch, of_explosion, of_sampling, of_variance
 from ritz.lattice.estimators import (
@@ -215,6 +216,8 @@ class LatticeKernel(Kernel):
         carry, update, of_control = self._controlled(carry, update, problem)
         info = {**info, **of_control}
         carry, metrics = self.metrics(carry, batch, stats)
+        if carry.control is not None:
+            metrics["doubts"] = {**metrics["doubts"], TAKEN_BACK: carry.control.goes_back}
         observed = self.observe(carry, batch, energies)
         metrics |= {name: found for name, (found, _) in observed.items()}
         if info:

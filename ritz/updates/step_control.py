@@ -182,7 +182,7 @@ class StepControl:
             trial = scale, first, jnp.ones((), jnp.int32)
             scale, found, _ = jax.lax.while_loop(too_long, shorter, trial)
             scale = jnp.where(jnp.isfinite(found), scale, 0.0)
-        return state._replace(scale=scale), {"step_scale": scale, "went_back": state.goes_back}
+        return state._replace(scale=scale), {"step_scale": scale}
 
 
 def infidelity(

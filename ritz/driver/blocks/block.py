@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 from ritz.driver.blocks.traced import Held, Observers
-from ritz.driver.finite import all_finite, loss_parts
-from ritz.driver.kernel import Kernel
+from ritz.driver.finite import all_finite
+from ritz.driver.kernel import Kernel, Proposal
 from ritz.full_precision import in_full_precision
 from ritz.types import Row
 
@@ -141,7 +141,8 @@ def _run(
         rows = jax.tree.map(lambda buffer, value: buffer.at[i].set(value), rows, row)
         new = _like((carry, held), state)
         if careful:
-            finite = all_finite((loss_parts(row[0]), carry.params))
+            valid = Proposal(row[0], None, row[1]).loss_is_valid
+            finite = valid & all_finite(carry.params)
             new = jax.tree.map(lambda moved, old: jnp.where(finite, moved, old), new, state)
         return i + 1, new, _like(new_update, update), rows, finite
 

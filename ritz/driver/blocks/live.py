@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from ritz.driver.blocks.block import barrier
 from ritz.driver.blocks.traced import Held, Observers
 from ritz.driver.blocks.transfers import Packed
-from ritz.driver.finite import all_finite, loss_parts
+from ritz.driver.finite import all_finite
 from ritz.driver.kernel import Kernel
 from ritz.full_precision import in_full_precision
 
@@ -108,7 +108,7 @@ def _attempt(
     held = observers.observe("before_parameter_update", held, carry, row)
     after = barrier(kernel.apply(carry, proposal.update))
     held_after = observers.observe("on_step_end", held, after, row)
-    finite = all_finite(loss_parts(proposal.loss)), all_finite(after.params)
+    finite = proposal.loss_is_valid, all_finite(after.params)
     packed = Packed.pack((proposal.loss, metrics, *finite))
     return carry, batch, proposal.update, row, held, (after, held_after), packed
 

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from ritz.driver.blocks.block import Block
 from ritz.driver.divergence import Divergence
 from ritz.driver.finite import first_invalid
+from ritz.driver.kernel import TAKEN_BACK
 from ritz.types import Loss, Row
 
 
@@ -54,13 +55,14 @@ class Replay:
         """Whether the present step's row is filled."""
         self.pushed = False
         """Whether the driver's state is that after the present step."""
-        self.first_invalid = first_invalid(rows[0], self.length)
-        """The first step, counted from 0, whose loss is not finite; `length` if all are."""
+        doubts = rows[1].get("doubts", {})
+        self.first_invalid = first_invalid(rows[0], self.length, doubts.get(TAKEN_BACK))
+        """The first step, counted from 0, whose loss is not valid; `length` if all are."""
         self.finite = bool(finite) and self.first_invalid == self.length
         """Whether losses and parameters are finite."""
         self.lost: tuple[int, Divergence] | None = None
         """At which of its steps the run diverges, and how."""
-        self.doubts: dict[str, np.ndarray] = rows[1].get("doubts", {})
+        self.doubts: dict[str, np.ndarray] = doubts
         """The doubts about each step."""
         self._stacked = rows
         self.rows = _each(rows, 0, self.length)
