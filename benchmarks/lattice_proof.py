@@ -41,8 +41,7 @@ def run(case: str, seed: int) -> dict[str, object]:
     seconds = time.perf_counter() - begin
     subprocess.run([*command, "evaluate", *common, *of_evaluation], check=True)
     summary = json.loads((folder / "summary.json").read_text())
-    result = summary["evaluate"] if "evaluate" in summary else summary
-    found = {"case": case, "seed": seed, "seconds": seconds, "summary": result}
+    found = {"case": case, "seed": seed, "seconds": seconds, "summary": summary}
     (RUNS / f"{folder.name}.json").write_text(json.dumps(found, indent=1))
     return found
 
@@ -55,13 +54,10 @@ def table() -> None:
             found = json.loads(path.read_text())
             if found["case"] != case:
                 continue
-            result = found["summary"]["result"]
-            error, exact = result.get("error"), found["summary"]["exact"]
-            relative = abs(result["energy"] - exact) / abs(exact)
-            bar = 0.0 if error is None else error / abs(exact)
-            rows.append(
-                (case, found["seed"], found["seconds"] / 60, relative, bar, wanted, minutes)
-            )
+            exact, result = found["summary"]["exact"], found["summary"]["evaluate"]
+            relative = (result["energy"] - exact) / abs(exact)
+            taken, bar = found["seconds"] / 60, result["error"] / abs(exact)
+            rows.append((case, found["seed"], taken, relative, bar, wanted, minutes))
     head = ("case", "seed", "minutes", "relative error", "error bar", "wanted", "within minutes")
     report(
         Table(

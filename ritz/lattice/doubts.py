@@ -44,9 +44,9 @@ REMEDIES = {
     "exploded": "the chains are frozen at once, or at a much higher energy than before: the "
     "parameters have exploded; try a smaller learning rate, more damping (diag_shift) or "
     'on_divergence="retry"',
-    "taken_back": "the energy has changed by more than a step can change it: the step before is taken "
-    "back, and the next ones are shorter; if that happens often, try a smaller learning rate, more "
-    "damping (diag_shift) or more samples",
+    "taken_back": "the energy has changed by more than a step can change it: the step before is "
+    "taken back, and the next ones are shorter; if that happens often, try a smaller learning "
+    "rate, more damping (diag_shift) or more samples",
     "r_hat": f"R-hat is above {HIGHEST_R_HAT:g}: the chains disagree, so that the error bar is too "
     "small; try more sweeps between samples (sweep_size), more discarded ones "
     "(n_discard_per_chain), or more chains",

@@ -17,12 +17,18 @@ CHAINS = {
 SQUARES = {
     (4, 0.0): -44.91393283371539,
     (6, 0.0): -97.7575895972357,
-    (4, 0.5): -33.83169340509,
+    (4, 0.5): -33.831693405579,
     (6, 0.5): -72.548590160286,
 }
 """Periodic J1-J2 models on squares by exact diagonalisation: (side, J2 / J1) -> energy.
 
 6x6 from the data of varbench (Wu et al., arXiv 2302.04919).
+"""
+
+HUBBARD = {(4, 2, 4, 4, 8.0): -3.467173437214}
+"""Periodic Hubbard models with t = 1 by exact diagonalisation: (extent, n_down, n_up, U) -> energy.
+
+There is one bond along the side of 2.
 """
 
 

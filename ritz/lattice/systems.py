@@ -14,6 +14,7 @@ from netket.operator import AbstractOperator, LocalOperator
 from ritz.checks import check_count
 from ritz.lattice.fermion_operators import edges_of, hopping_matrix, hopping_operator
 from ritz.lattice.ising import ising_chain_energy
+from ritz.lattice.known_energies import HUBBARD, heisenberg_energy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,8 @@ def Heisenberg(
         )
     hilbert = nk.hilbert.Spin(0.5, graph.n_nodes, total_sz=0)
     hamiltonian = nk.operator.Heisenberg(hilbert, graph, J=coupling, sign_rule=sign_rule)
-    return LatticeSystem(hilbert, hamiltonian, graph)
+    exact = heisenberg_energy(extent, coupling) if periodic else None
+    return LatticeSystem(hilbert, hamiltonian, graph, exact=exact)
 
 
 def J1J2(
@@ -140,7 +142,8 @@ def J1J2(
     hamiltonian = nk.operator.Heisenberg(
         hilbert, nk.graph.Graph(edges=bonds), J=[J1, J2], sign_rule=[sign_rule, False]
     )
-    return LatticeSystem(hilbert, hamiltonian, graph)
+    exact = heisenberg_energy(extent, J1, J2) if np.all(periodic) else None
+    return LatticeSystem(hilbert, hamiltonian, graph, exact=exact)
 
 
 def Hubbard(
@@ -186,6 +189,8 @@ def Hubbard(
         "spin_correlation": hopping_operator(hilbert, [], 0, near),
     }
     exact = sum(_free_energy(lattice, n, hopping) for n in numbers) if interaction == 0 else None
+    if np.all(periodic) and hopping == 1:
+        exact = HUBBARD.get((*extent, *numbers, float(interaction)), exact)
     graph: Any = nk.graph.disjoint_union(lattice, lattice)  # pyright: ignore
     return LatticeSystem(hilbert, hamiltonian, graph, lattice, observables, exact)
 
