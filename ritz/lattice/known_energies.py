@@ -25,7 +25,7 @@ SQUARES = {
 6x6 from the data of varbench (Wu et al., arXiv 2302.04919).
 """
 
-HUBBARD = {(4, 2, 4, 4, 8.0): -3.467173437214}
+HUBBARD: dict[tuple[float, ...], float] = {(4, 2, 4, 4, 8.0): -3.467173437214}
 """Periodic Hubbard models with t = 1 by exact diagonalisation: (extent, n_down, n_up, U) -> energy.
 
 There is one bond along the side of 2.

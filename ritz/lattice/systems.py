@@ -190,7 +190,7 @@ def Hubbard(
     }
     exact = sum(_free_energy(lattice, n, hopping) for n in numbers) if interaction == 0 else None
     if np.all(periodic) and hopping == 1:
-        exact = HUBBARD.get((*extent, *numbers, float(interaction)), exact)
+        exact = HUBBARD.get((*extent, *numbers, interaction), exact)
     graph: Any = nk.graph.disjoint_union(lattice, lattice)  # pyright: ignore
     return LatticeSystem(hilbert, hamiltonian, graph, lattice, observables, exact)
 
