@@ -2,6 +2,7 @@
 
 from ritz.lattice.models.autoregressive import FixedSumARNN as FixedSumARNN
 from ritz.lattice.models.default_model import default_model as default_model
+from ritz.lattice.models.growing import grown as grown
 from ritz.lattice.models.jastrow_rbm import JastrowRBM as JastrowRBM
 from ritz.lattice.models.lattice_conv import LatticeConv as LatticeConv
 from ritz.lattice.models.marshall_sign import MarshallSign as MarshallSign
