@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.checks import check_number
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
@@ -53,6 +54,8 @@ class MARCH(AbstractUpdateRule):
         beta: The decay of the average, in [0, 1).
         epsilon: Added to sqrt(v).
         solver: See `ritz.updates.solvers`.
+        relative_shift: A further shift, as a fraction of the Frobenius norm of the matrix, which
+            bounds its condition.
     """
 
     diag_shift: ScalarOrSchedule = 1e-3
@@ -60,10 +63,12 @@ class MARCH(AbstractUpdateRule):
     beta: float = 0.995
     epsilon: float = 1e-8
     solver: Solver = Cholesky()
+    relative_shift: float = 0.0
 
     def __post_init__(self) -> None:
         check_shift(self.diag_shift)
         check_solver(self.solver)
+        check_number("relative_shift", self.relative_shift, 0)
         check_momentum(self.momentum)
         if not 0 <= self.beta < 1:
             raise ValueError(f"beta must be in [0, 1), but {self.beta!r} was given.")
@@ -92,6 +97,7 @@ class MARCH(AbstractUpdateRule):
             shift,
             self.solver,
             removed=problem.removed,
+            relative_shift=self.relative_shift,
         )
         direction = (kept + change / root).astype(state.previous.dtype)
         variance = (

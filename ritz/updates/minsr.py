@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.checks import check_number
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
@@ -20,7 +21,7 @@ from ritz.updates.base import (
 )
 from ritz.updates.problem import Problem
 from ritz.updates.score_map import ScoreMap
-from ritz.updates.solvers import Cholesky, Solver, check_solver, solve
+from ritz.updates.solvers import Cholesky, Solver, check_solver, solve, total_shift
 
 
 def kernel_solve(
@@ -29,6 +30,7 @@ def kernel_solve(
     shift: ArrayLike,
     solver: Solver,
     removed: Float[Array, "n_rows n_parts"] | None = None,
+    relative_shift: float = 0.0,
 ) -> tuple[Inexact[Array, " n_parameters"], Row]:
     """O^+ (O O^+ + lambda + P)^-1 e.
 
@@ -36,6 +38,7 @@ def kernel_solve(
     singular, if they are given, see `Problem.removed`. It changes nothing in exact arithmetic.
     """
     matrix = scores.gram()
+    shift = total_shift(matrix, shift, relative_shift)
     if removed is not None:
         matrix = matrix + removed.astype(matrix.real.dtype) @ removed.T.astype(matrix.real.dtype)
     solution, info = solve(solver, matrix, residuals, shift)
@@ -52,14 +55,18 @@ class MinSR(AbstractUpdateRule):
     Args:
         diag_shift: lambda, a number or a schedule.
         solver: See `ritz.updates.solvers`.
+        relative_shift: A further shift, as a fraction of the Frobenius norm of the matrix, which
+            bounds its condition.
     """
 
     diag_shift: ScalarOrSchedule = 1e-3
     solver: Solver = Cholesky()
+    relative_shift: float = 0.0
 
     def __post_init__(self) -> None:
         check_shift(self.diag_shift)
         check_solver(self.solver)
+        check_number("relative_shift", self.relative_shift, 0)
 
     @override
     def init(self, params: PyTree, problem: Problem) -> PyTree:
@@ -70,5 +77,11 @@ class MinSR(AbstractUpdateRule):
         self, state: PyTree, problem: Problem, params: PyTree, key: Array
     ) -> tuple[PyTree, PyTree, Row]:
         shift = at_step(self.diag_shift, state) * problem.damping_scale
-        direction, info = kernel_solve(problem.score_map(), problem.residuals, shift, self.solver)
+        direction, info = kernel_solve(
+            problem.score_map(),
+            problem.residuals,
+            shift,
+            self.solver,
+            relative_shift=self.relative_shift,
+        )
         return cast_like(problem.to_parameters(direction), params), state + 1, info

@@ -127,3 +127,13 @@ def solve(
     shifted = matrix + shift * jnp.eye(len(matrix), dtype=matrix.dtype)
     answer = solver(shifted, rhs.astype(matrix.dtype))
     return answer if isinstance(answer, tuple) else (answer, {})
+
+
+def total_shift(matrix: Matrix, shift: ArrayLike, relative_shift: float) -> ArrayLike:
+    """`shift` + `relative_shift` |matrix|, with the Frobenius norm.
+
+    The norm is the same for products of the scores in the space of parameters and in that of
+    samples, whose eigenvalues are the same. The condition is then at most about
+    1 / `relative_shift`.
+    """
+    return shift + relative_shift * jnp.linalg.norm(matrix) if relative_shift else shift

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 from typing_extensions import override
 
+from ritz.checks import check_number
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
@@ -50,16 +51,20 @@ class SPRING(AbstractUpdateRule):
         momentum: mu in [0, 1), a number or a schedule.
         norm_cap: The largest 2-norm of the direction, a number, a schedule or None.
         solver: See `ritz.updates.solvers`.
+        relative_shift: A further shift, as a fraction of the Frobenius norm of the matrix, which
+            bounds its condition.
     """
 
     diag_shift: ScalarOrSchedule = 1e-3
     momentum: ScalarOrSchedule = 0.99
     norm_cap: ScalarOrSchedule | None = None
     solver: Solver = Cholesky()
+    relative_shift: float = 0.0
 
     def __post_init__(self) -> None:
         check_shift(self.diag_shift)
         check_solver(self.solver)
+        check_number("relative_shift", self.relative_shift, 0)
         check_momentum(self.momentum)
         if self.norm_cap is not None:
             check_schedule("norm_cap", self.norm_cap, lambda cap: cap > 0, "above 0")
@@ -81,6 +86,7 @@ class SPRING(AbstractUpdateRule):
             shift,
             self.solver,
             removed=problem.removed,
+            relative_shift=self.relative_shift,
         )
         direction = (kept + change).astype(state.previous.dtype)
         new_state = SpringState(state.step + 1, direction)

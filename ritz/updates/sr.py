@@ -6,6 +6,7 @@ import functools
 from jaxtyping import Array, PyTree
 from typing_extensions import override
 
+from ritz.checks import check_number
 from ritz.driver.signatures import suggests_fields
 from ritz.types import Row
 from ritz.updates.base import (
@@ -19,7 +20,7 @@ from ritz.updates.base import (
 )
 from ritz.updates.gram import gram
 from ritz.updates.problem import Problem
-from ritz.updates.solvers import Cholesky, Solver, check_solver, solve
+from ritz.updates.solvers import Cholesky, Solver, check_solver, solve, total_shift
 
 
 @functools.partial(suggests_fields, instead=NAMED_ELSEWHERE)
@@ -33,14 +34,18 @@ class SR(AbstractUpdateRule):
     Args:
         diag_shift: lambda, a number or a schedule.
         solver: See `ritz.updates.solvers`.
+        relative_shift: A further shift, as a fraction of the Frobenius norm of the matrix, which
+            bounds its condition.
     """
 
     diag_shift: ScalarOrSchedule = 1e-3
     solver: Solver = Cholesky()
+    relative_shift: float = 0.0
 
     def __post_init__(self) -> None:
         check_shift(self.diag_shift)
         check_solver(self.solver)
+        check_number("relative_shift", self.relative_shift, 0)
 
     @override
     def init(self, params: PyTree, problem: Problem) -> PyTree:
@@ -54,5 +59,7 @@ class SR(AbstractUpdateRule):
         shift = at_step(self.diag_shift, state) * problem.damping_scale
         rows = scores.conj().T
         force = rows @ problem.residuals.astype(scores.dtype)
-        direction, info = solve(self.solver, gram(rows), force, shift)
+        matrix = gram(rows)
+        shift = total_shift(matrix, shift, self.relative_shift)
+        direction, info = solve(self.solver, matrix, force, shift)
         return cast_like(problem.to_parameters(direction), params), state + 1, info
