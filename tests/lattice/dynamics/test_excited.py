@@ -14,6 +14,7 @@ from tests.lattice.models import run
 pytestmark = pytest.mark.netket
 
 
+@pytest.mark.medium
 def test_the_loss_of_a_full_sum_is_the_energy_with_penalties():
     lower, state = [full_state(seed=1), full_state(seed=2)], full_state(seed=3)
     driver = VMC(
@@ -42,6 +43,7 @@ def state_energy(psi):
     return np.vdot(psi, ISING.to_dense() @ psi).real
 
 
+@pytest.mark.medium
 def test_samples_of_overlaps_agree_with_full_sums():
     lower, state = mc_state(n_samples=512, seed=1), mc_state(n_samples=512, seed=3)
     driver = VMC(
@@ -71,8 +73,10 @@ def rbm(seed, n_samples=None, alpha=2):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_samples", "accuracy"), [(None, 1e-4), (1024, 1e-2)])
-def test_first_excited_states_of_an_ising_chain(n_samples, accuracy):
+@pytest.mark.parametrize(
+    ("n_samples", "n_steps", "accuracy"), [(None, 500, 1e-4), (512, 200, 5e-3)]
+)
+def test_first_excited_states_of_an_ising_chain(n_samples, n_steps, accuracy):
     """The ground state, then the first excited one with a penalty; energies by full sums."""
     hamiltonian = ising_chain(8, 1.5)
     exact = nk.exact.lanczos_ed(hamiltonian, k=2)
@@ -84,7 +88,7 @@ def test_first_excited_states_of_an_ising_chain(n_samples, accuracy):
             hamiltonian, 0.05, variational_state=state, update=SR(1e-3), mode="holomorphic",
             **options,
         )  # fmt: skip
-        run(driver, 500)
+        run(driver, n_steps)
         summed.parameters = state.parameters
         found = summed.expect(hamiltonian).mean.real
         assert abs(found - energy) < accuracy * abs(energy), level

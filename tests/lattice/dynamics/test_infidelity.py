@@ -45,6 +45,7 @@ def test_gradients_of_full_sums_are_those_of_finite_differences(operator):
             assert (found[place] * np.conj(unit)).real == pytest.approx(slope, abs=1e-8)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("operator", [None, ROTATION], ids=["state", "rotated"])
 def test_samples_agree_with_full_sums_and_the_control_variate_helps(operator):
     """Near the target, where errors with it are a few times smaller."""

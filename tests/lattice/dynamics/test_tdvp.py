@@ -67,6 +67,7 @@ def test_adaptive_steps_follow_the_exact_equation_in_both_modes(mode):
     np.testing.assert_allclose(state.parameters["w"], exact, rtol=0, atol=1e-6)
 
 
+@pytest.mark.medium
 def test_a_complete_state_is_evolved_exactly():
     """With all correlations there is no residual, and energies and observables are exact."""
     state = full_state(degree=4)
