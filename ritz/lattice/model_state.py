@@ -31,8 +31,8 @@ def check_state(state: Any, mixed: bool) -> None:
     is_mixed = isinstance(state, nk.vqs.MCMixedState)
     if not mixed and is_mixed:
         raise TypeError(
-            "variational_state must be a netket.vqs.MCState or FullSumState, but an MCMixedState, "
-            "which is a density matrix, was given: for the steady state of a Lindbladian use "
+            "variational_state must be a netket.vqs.MCState or FullSumState, but MCMixedState, a "
+            "density matrix, was given: for the steady state of a Lindbladian use "
             "ritz.lattice.SteadyState."
         )
     if mixed and not is_mixed and not isinstance(state, nk.vqs.FullSumState):

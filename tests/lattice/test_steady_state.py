@@ -118,7 +118,9 @@ def test_what_is_refused():
         nk.sampler.MetropolisLocal(LINDBLADIAN.hilbert, n_chains=4), nk.models.NDM(), n_samples=4
     )
     ising = nk.operator.IsingJax(SPINS, nk.graph.Chain(2, pbc=False), h=1.0)
-    with pytest.raises(TypeError, match=r"which is a density matrix.*use ritz.lattice.SteadyState"):
+    with pytest.raises(
+        TypeError, match=r"a density matrix, was given.*use ritz.lattice.SteadyState"
+    ):
         VMC(ising, 0.1, variational_state=mixed)
     pure = mc_state(nk.models.RBM(), SPINS, n_samples=4)
     with pytest.raises(TypeError, match=r"must be a netket.vqs.MCMixedState, or a FullSumState"):

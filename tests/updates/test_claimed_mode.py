@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ritz.updates.claimed_mode import check_mode
+from ritz.updates.claimed_mode import check_mode, phase_is_fixed
 
 nk = pytest.importorskip("netket")
 pytestmark = pytest.mark.netket
@@ -59,3 +59,19 @@ def test_a_model_that_cannot_be_tried_is_not_judged():
         )
 
     check_mode("holomorphic", log_psi, {"a": jnp.ones(16, complex)}, X)
+
+
+@pytest.mark.parametrize(
+    ("log_psi", "fixed"),
+    [
+        (lambda p, x: linear(p, x) + 1j * jnp.pi * (linear(p, x) > 0), True),
+        (lambda p, x: linear(p, x) + 0.3j * jnp.sum(x, axis=-1), True),
+        (lambda p, x: linear(p, x) + 1e-6j * linear(p, x), False),
+        (lambda p, x: jnp.full(len(x), jnp.nan + 0j) * p["a"][0], False),
+    ],
+    ids=["signs", "fixed", "slowly", "nan"],
+)
+def test_phases_that_real_parameters_do_not_change(log_psi, fixed):
+    params = {"a": jnp.linspace(-1, 1, 5)}
+    assert phase_is_fixed(log_psi, params, X) == fixed
+    assert not phase_is_fixed(log_psi, {"a": params["a"] + 0j}, X)

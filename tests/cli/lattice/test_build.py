@@ -46,3 +46,14 @@ def test_a_model_without_parameters_is_told():
     wavefunction = LatticeWavefunction(Fixed(), TransverseIsing([4]).hilbert)
     with pytest.raises(ValueError, match="the model has no parameters, so that nothing can be "):
         _ = wavefunction.n_parameters
+
+
+def test_models_of_fermions_get_the_space():
+    from ritz.cli.lattice.build import Builder
+
+    system = Part("Hubbard", {"extent": [2, 2]})
+    run = LatticeRun(system=system, model=Part("SlaterBackflow", {"width": 4}))
+    builder = Builder(run)
+    assert builder.wavefunction.model.hilbert == builder.system.hilbert
+    builder.train()
+    assert run.model.init_args == {"width": 4}
