@@ -7,6 +7,8 @@ from ritz.cli.settings.parts import Part
 
 pytestmark = pytest.mark.netket
 
+RBM = Part("RBM", {"alpha": 1})
+
 
 @pytest.mark.parametrize(
     ("n_samples", "full_sum", "kind"),
@@ -17,7 +19,7 @@ def test_the_rule_fits_the_numbers_of_parameters_and_samples(n_samples, full_sum
 
     train = Train(n_samples=n_samples, full_sum=full_sum)
     system = Part("TransverseIsing", {"extent": [4]})  # 16 states; RBM: 24 parameters
-    stage = Builder(LatticeRun(system=system, train=train)).train()
+    stage = Builder(LatticeRun(system=system, model=RBM, train=train)).train()
     rule = stage.parts.optimizer_options["update"]
     assert type(rule).__name__ == kind and rule.diag_shift == 0.01
 
@@ -28,7 +30,8 @@ def test_arguments_of_the_rule_leave_the_choice_to_the_numbers():
     system = Part("TransverseIsing", {"extent": [4]})
     train = Train(n_samples=16)
     train.update = train.update.with_argument(["diag_shift"], 0.5)
-    rule = Builder(LatticeRun(system=system, train=train)).train().parts.optimizer_options["update"]
+    builder = Builder(LatticeRun(system=system, model=RBM, train=train))
+    rule = builder.train().parts.optimizer_options["update"]
     assert type(rule).__name__ == "MinSR" and rule.diag_shift == 0.5
 
 
@@ -54,6 +57,7 @@ def test_models_of_fermions_get_the_space():
     system = Part("Hubbard", {"extent": [2, 2]})
     run = LatticeRun(system=system, model=Part("SlaterBackflow", {"width": 4}))
     builder = Builder(run)
-    assert builder.wavefunction.model.hilbert == builder.system.hilbert
+    for wavefunction in builder.wavefunctions.values():
+        assert wavefunction.model.hilbert == builder.system.hilbert
     builder.train()
     assert run.model.init_args == {"width": 4}

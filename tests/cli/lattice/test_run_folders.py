@@ -115,7 +115,7 @@ def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
 
 def test_a_dry_run_builds_everything_and_writes_nothing(capsys):
     status, out, _ = ritz(capsys, "train", *SMALL, "--dry_run")
-    assert status == 0 and "24 parameters, 12 steps; everything can be built" in out
+    assert status == 0 and "14 parameters, 12 steps; everything can be built" in out
     status, out, _ = ritz(capsys, "evaluate", *SMALL, "--dry_run")
     assert status == 0 and "evaluate: " in out
     assert list(Path().iterdir()) == []
