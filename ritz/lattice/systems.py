@@ -15,6 +15,7 @@ from ritz.checks import check_count
 from ritz.lattice.fermion_operators import edges_of, hopping_matrix, hopping_operator
 from ritz.lattice.ising import ising_chain_energy
 from ritz.lattice.known_energies import HUBBARD, heisenberg_energy
+from ritz.lattice.models.mean_field import free_orbitals, hartree_fock_orbitals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,9 @@ class LatticeSystem:
     """Name -> operator, estimated besides the energy."""
     exact: float | None = None
     """The exact energy of the ground state, where it is known."""
+
+    orbitals: Any = None
+    """Of fermions: orbitals of a mean field for each spin, with which models may begin."""
 
     def __post_init__(self) -> None:
         if self.lattice is None and isinstance(self.graph, nk.graph.Lattice):
@@ -192,7 +196,10 @@ def Hubbard(
     if np.all(periodic) and hopping == 1:
         exact = HUBBARD.get((*extent, *numbers, interaction), exact)
     graph: Any = nk.graph.disjoint_union(lattice, lattice)  # pyright: ignore
-    return LatticeSystem(hilbert, hamiltonian, graph, lattice, observables, exact)
+    orbitals = hartree_fock_orbitals(
+        lattice, n_up=numbers[1], n_down=numbers[0], interaction=interaction, hopping=hopping
+    )
+    return LatticeSystem(hilbert, hamiltonian, graph, lattice, observables, exact, orbitals)
 
 
 def SpinlessFermions(
@@ -226,7 +233,8 @@ def SpinlessFermions(
     mean = hopping_operator(hilbert, [], 0, near / graph.n_edges)
     observables: dict[str, AbstractOperator] = {"density_correlation": mean}
     exact = _free_energy(graph, n, hopping) if interaction == 0 else None
-    return LatticeSystem(hilbert, hamiltonian, graph, observables=observables, exact=exact)
+    orbitals = free_orbitals(graph, n)
+    return LatticeSystem(hilbert, hamiltonian, graph, graph, observables, exact, orbitals)
 
 
 def _grid(extent: list[int], periodic: bool | Sequence[bool]) -> nk.graph.Lattice:

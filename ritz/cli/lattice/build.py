@@ -36,6 +36,8 @@ class Builder(StageBuilder):
         self.system = _PARTS.made("system", run.system)
         system, lattice = self.system, self.system.lattice
         context: dict[str, object] = {"hilbert": system.hilbert, "hamiltonian": system.hamiltonian}
+        if system.orbitals is not None:
+            context["orbitals"] = system.orbitals
         if lattice is not None:
             context |= {
                 "extent": tuple(lattice.extent.tolist()),
