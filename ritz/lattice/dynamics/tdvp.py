@@ -74,7 +74,8 @@ class TDVP(LatticeDriver):
             states; or "euclidean", that of the parameters.
         controller: "PI" (proportional-integral) or "I" (the standard controller).
         max_trials: Number of step sizes tried in one step, the last of which is taken.
-        solver: Inverts the quantum geometric tensor, see `ritz.updates.solvers`.
+        solver: Inverts the quantum geometric tensor, see `ritz.updates.solvers`; by default
+            `PseudoInverse` with `rtol_smooth` of 1e-8 for a full sum and 1e-5 for samples.
         diag_shift: Is added to its diagonal, which slows the dynamics; a cutoff of the solver
             disturbs it less.
         snr: With it, forces in the eigenbasis of the quantum geometric tensor are damped where
@@ -122,7 +123,7 @@ class TDVP(LatticeDriver):
         error_norm: str = "qgt",
         controller: str = "PI",
         max_trials: int = 10,
-        solver: Solver = PseudoInverse(rtol_smooth=1e-8),
+        solver: Solver | None = None,
         diag_shift: float = 0.0,
         snr: float | None = None,
         mode: str | None = None,
@@ -158,6 +159,8 @@ class TDVP(LatticeDriver):
             controller=controller,
             max_trials=max_trials,
         )
+        if solver is None:
+            solver = PseudoInverse(rtol_smooth=1e-8 if self._sums else 1e-5)
         check_solver(solver)
         if snr is not None and not isinstance(solver, PseudoInverse):
             raise ValueError(f"snr needs solver=PseudoInverse(...), but {solver!r} was given.")
@@ -184,8 +187,6 @@ class TDVP(LatticeDriver):
                 f"{type(self.state.sampler).__name__} cannot; use another sampler, such as "
                 "ritz.lattice.MetropolisLocal, or a FullSumState."
             )
-
-    # Time.
 
     @property
     def t(self) -> float:
