@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-LONG = ("lattice.md", "mlip.md", "molecule.md", "relax.md", "stages.md")
+LONG = ("lattice.md", "lattice-observables.md", "mlip.md", "molecule.md", "relax.md", "stages.md")
 """Pages whose programs take long to compile; README has their first example."""
 
 MODULES = [
