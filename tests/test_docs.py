@@ -26,7 +26,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
-LONG = ("fermions.md", "lattice.md", "mlip.md", "molecule.md", "relax.md", "stages.md")
+LONG = (
+    "fermions.md", "lattice.md", "lattice-observables.md", "mlip.md", "molecule.md", "relax.md",
+    "stages.md",
+)  # fmt: skip
 """Pages whose programs take long to compile; README has their first example."""
 
 MODULES = [

@@ -97,6 +97,20 @@ class ParameterEMA(AbstractCallback):
         self.weight = float(weight)
         self.parameters = average if self.weight else None
 
+    @property
+    def average(self) -> PyTree:
+        """The average, a tree like the parameters.
+
+        Raises:
+            RuntimeError: If no step was averaged yet.
+        """
+        if self.parameters is None:
+            raise RuntimeError(
+                "there is no average yet; run at least one step first, and not only steps before "
+                f"start_from_step={self.start_from_step}."
+            )
+        return self.parameters
+
     @contextlib.contextmanager
     def swapped(self, driver: AbstractDriver) -> Iterator[None]:
         """Context in which the driver has the averaged parameters; its own come back afterwards.
@@ -104,10 +118,8 @@ class ParameterEMA(AbstractCallback):
         Raises:
             RuntimeError: If no step was averaged yet.
         """
-        if self.parameters is None:
-            raise RuntimeError("there is no average yet; run at least one step first.")
-        own = driver.parameters
-        driver.parameters = self.parameters
+        average, own = self.average, driver.parameters
+        driver.parameters = average
         try:
             yield
         finally:

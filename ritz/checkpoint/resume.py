@@ -74,25 +74,37 @@ def resume_run(
 
 
 def load(
-    path: str | Path, driver: AbstractDriver, prefix: str = "", settings: Collection[str] = ()
+    path: str | Path,
+    driver: AbstractDriver,
+    prefix: str = "",
+    settings: Collection[str] = (),
+    callbacks: Collection[AbstractCallback] = (),
 ) -> int:
-    """Restore a saved state into `driver`, without a run and its callbacks.
+    """Restore a saved state into `driver`, without a run.
 
     Args:
         path: A checkpoint, or a folder of them, whose newest is taken.
         driver: A driver of the same kind, with parameters of the same shapes.
         prefix: Only checkpoints whose names begin with it are considered.
         settings: Names of those of `driver.settings` that must be the same as in the saved run.
+        callbacks: Callbacks that get their state of the saved run.
 
     Returns:
         The step count.
 
     Raises:
-        CheckpointError: If there is none, or its shapes or those settings differ.
+        CheckpointError: If there is none, its shapes or those settings differ, or it was made
+            without one of the callbacks.
     """
     entry, contents = _find(Path(path), prefix)
     check_shapes(contents.manifest, driver, str(entry.path), settings)
-    put_back(contents, driver)
+    states = put_back(contents, driver)
+    for callback in callbacks:
+        if callback.state_key not in states:
+            raise CheckpointError(
+                f"{entry.path} was made without {callback.label}, whose state is needed."
+            )
+        callback.load_state_dict(states[callback.state_key])
     return entry.step
 
 

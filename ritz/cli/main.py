@@ -23,6 +23,7 @@ from ritz.extras import MissingExtra
 _COMMANDS = {
     "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
     "exact energy.",
+    "extrapolate": "Extrapolate the energies of several evaluations to zero variance.",
     "plot": "Draw the logs of one or several runs over each other.",
     "status": "Show how far runs are: step, loss, time left and last checkpoint.",
 }

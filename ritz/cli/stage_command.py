@@ -38,6 +38,11 @@ class StageBuilder(abc.ABC):
         """The stage that estimates energy and observables with fixed parameters."""
 
     @property
+    def evaluates_average(self) -> bool:
+        """Whether averages of the parameters are evaluated, and not the last ones."""
+        return False
+
+    @property
     @abc.abstractmethod
     def system_text(self) -> str:
         """The system in a few words."""
@@ -74,14 +79,17 @@ class StageCommand(abc.ABC):
         """The state in the newest checkpoint of the training; None in dry runs without one.
 
         Raises:
-            ValueError: If there is none, or it is that of another wave function.
+            ValueError: If there is none, or it is that of another wave function, or an average of
+                parameters is wanted and missing.
         """
         import jax
 
+        from ritz.callbacks import ParameterEMA
         from ritz.checkpoint import CheckpointError, load
 
         stage: Any = self.builder.train()
         folder = self.running.folder
+        averages = [ParameterEMA()] if self.builder.evaluates_average else []
         try:
             driver = stage.driver(stage.create_state(jax.random.key(0)), jax.random.key(0))
             trained = folder / "checkpoints" / "train"
@@ -92,8 +100,19 @@ class StageCommand(abc.ABC):
             if self.call.dry_run:
                 return None
             raise ValueError(f"{untrained(self.call)} ({error})") from error
-        _logger.info("Evaluating the parameters after %s of training.", counted(step, "step"))
-        return stage.state_of(driver)
+        what = "average of the parameters" if averages else "parameters"
+        _logger.info("Evaluating the %s after %s of training.", what, counted(step, "step"))
+        state = stage.state_of(driver)
+        if not averages:
+            return state
+        try:
+            load(trained, driver, callbacks=averages)
+            return state._replace(params=averages[0].average)
+        except (CheckpointError, RuntimeError) as error:
+            raise ValueError(
+                f"evaluate.parameters=average: {error} Train with an average, such as "
+                "train.callbacks='[ParameterEMA]' train.callbacks.0.decay=0.99."
+            ) from error
 
     @abc.abstractmethod
     def beginning(self, key: Any) -> Settings:

@@ -7,7 +7,11 @@ with _needs("ritz.lattice", "lattice"):
     from ritz.lattice.autoregressive import ARDirectSampler as ARDirectSampler
     from ritz.lattice.dynamics import TDVP as TDVP
     from ritz.lattice.dynamics import Infidelity as Infidelity
+    from ritz.lattice.entropy import Renyi2 as Renyi2
     from ritz.lattice.evaluation import Evaluation as Evaluation
+    from ritz.lattice.functionals import ConnectedCorrelator as ConnectedCorrelator
+    from ritz.lattice.functionals import Functional as Functional
+    from ritz.lattice.functionals import Variance as Variance
     from ritz.lattice.interop import as_netket as as_netket
     from ritz.lattice.local_update import LocalUpdate as LocalUpdate
     from ritz.lattice.local_update import TwoStates as TwoStates

@@ -11,6 +11,9 @@ from scipy.special import chdtrc
 
 LOWEST_ACCEPTANCE = 1e-3
 HIGHEST_R_HAT = 1.1
+LOWEST_ESS, FEWEST_EFFECTIVE = 0.01, 10
+"""Lowest fraction and number of effective samples."""
+
 LARGEST_JUMP = 1e3
 """Largest ratio of the variance to that of the last steps."""
 
@@ -50,6 +53,9 @@ REMEDIES = {
     "r_hat": f"R-hat is above {HIGHEST_R_HAT:g}: the chains disagree, so that the error bar is too "
     "small; try more sweeps between samples (sweep_size), more discarded ones "
     "(n_discard_per_chain), or more chains",
+    "ess": f"the samples are worth less than {LOWEST_ESS:.0%} of their number, or fewer than "
+    f"{FEWEST_EFFECTIVE}: a few have most of the weight |psi|^(2 - machine_pow), so that neither "
+    "the energy nor its error means much; try a machine_pow nearer to 2, or more samples",
     "error": "all samples are the same configuration: the error bar and the V-score mean nothing; "
     "try more chains, or another sampler or rule",
     "variance": f"the variance of the energy has jumped by more than {LARGEST_JUMP:g}: the "
@@ -90,6 +96,7 @@ def of_sampling(
     stats: nk.stats.Stats,
     acceptance: Array | None,
     chains: tuple[int, int] | None,
+    ess: Array | None = None,
 ) -> dict[str, Bool[Array, ""]]:
     """The doubts about samples.
 
@@ -99,8 +106,12 @@ def of_sampling(
         stats: The statistics of the energy.
         acceptance: The fraction of accepted moves; None if the sampler proposes none.
         chains: Number and length of the chains; None if they are not Markov chains.
+        ess: Effective number of samples over their number, if they are weighted.
     """
     found = {}
+    if ess is not None:
+        n_samples = samples.size // samples.shape[-1]
+        found["ess"] = (ess < LOWEST_ESS) | (n_samples * ess < min(FEWEST_EFFECTIVE, n_samples / 2))
     if acceptance is not None:
         found["acceptance"] = acceptance < LOWEST_ACCEPTANCE
         found["chains"] = ~watch.moved & ~found["acceptance"]

@@ -19,7 +19,7 @@ from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch
-from ritz.lattice.estimators import Given, check_observable, expectation, summed
+from ritz.lattice.estimators import check_observable, expectation, fingerprint_of, summed
 from ritz.lattice.first_samples import (
     check_configurations,
     check_drawn,
@@ -27,14 +27,17 @@ from ritz.lattice.first_samples import (
     check_sampler,
 )
 from ritz.lattice.flips import Flips, flip_operator
+from ritz.lattice.full_sum_kernel import FullSumKernel
 from ritz.lattice.interop import adapt_netket
-from ritz.lattice.kernel import FullSumKernel, LatticeKernel, SamplingKernel, StepSettings
+from ritz.lattice.kernel import LatticeKernel, StepSettings
 from ritz.lattice.local_update import TwoStates, local_update
 from ritz.lattice.model_state import check_model_state, check_state
 from ritz.lattice.move_counts import moves, moves_since
-from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
+from ritz.lattice.operators import sparse_matrix, traceable
 from ritz.lattice.row_names import checked_name, checked_observables
 from ritz.lattice.sampling import burnt_in, draw, in_double, samples_compiled
+from ritz.lattice.sampling_kernel import SamplingKernel
+from ritz.lattice.weights import unequal_power
 from ritz.types import Row
 from ritz.updates.blas_threads import limited_blas
 
@@ -77,6 +80,7 @@ class LatticeDriver(CompiledDriver):
         self._sums = isinstance(variational_state, nk.vqs.FullSumState)
         if isinstance(variational_state, nk.vqs.MCState):
             check_sampler(variational_state.sampler)
+            unequal_power(variational_state)
         super().__init__(variational_state, minimized_quantity_name=checked_name(loss_name))
         check_model_state(variational_state)
         hilbert: Any = variational_state.hilbert
@@ -142,6 +146,7 @@ class LatticeDriver(CompiledDriver):
             model=state._sampler_model if compiled else None,
             chain_length=state.chain_length,
             n_discard=state.n_discard_per_chain,
+            machine_pow=unequal_power(state),
         )
 
     @property
@@ -276,10 +281,7 @@ class LatticeDriver(CompiledDriver):
     @functools.cached_property
     def _fingerprints(self) -> dict[str, object]:
         found = {"hamiltonian": self._operator, **self._observables}
-        return {
-            name: one.estimator if isinstance(one, Given) else fingerprint(one)
-            for name, one in found.items()
-        }
+        return {name: fingerprint_of(one) for name, one in found.items()}
 
     @property
     @override

@@ -16,7 +16,7 @@ from ritz.driver.signatures import suggests_names
 from ritz.estimators import ChainMoments, EvaluationKernel
 from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, VariationalState
-from ritz.lattice.estimators import by_sample, estimators_of
+from ritz.lattice.estimators import series_counts
 from ritz.lattice.kernel import StepSettings
 
 
@@ -80,12 +80,8 @@ class Evaluation(LatticeDriver):
         )
         self._moments: dict[str, ChainMoments] = {}
         if not self._sums:
-            state: Any = variational_state
-            n_chains = state.sampler.n_batches
-            estimators = estimators_of(self._observables, None)
-            names = loss_name, *by_sample(estimators, loss_name, self._log_psi, variational_state)
-            sharding = shard_along_axis(jnp.zeros(n_chains), axis=0).sharding
-            self._moments = {name: ChainMoments.empty(n_chains, sharding) for name in names}
+            counts = series_counts(self._observables, loss_name, self._log_psi, variational_state)
+            self._moments = {name: _no_moments(n) for name, n in counts.items()}
 
     @property
     @override
@@ -143,3 +139,12 @@ class Evaluation(LatticeDriver):
     @chunk_sizes.setter
     def chunk_sizes(self, sizes: Mapping[str, int | None]) -> None:
         self.state.chunk_size = sizes["forward"]
+
+
+def _no_moments(n_chains: int) -> ChainMoments:
+    """Moments of no values, laid out over devices as the chains are."""
+    try:
+        sharding = shard_along_axis(jnp.zeros(n_chains), axis=0).sharding
+    except ValueError:  # pairs of chains that the devices cannot share
+        sharding = None
+    return ChainMoments.empty(n_chains, sharding)

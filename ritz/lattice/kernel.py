@@ -9,26 +9,15 @@ import jax
 import jax.numpy as jnp
 import netket as nk
 import optax
-from jax.experimental.sparse import JAXSparse
 from jaxtyping import Array, Float, Inexact, Key, PyTree
-from netket.operator import AbstractOperator
-from netket.utils import wrap_afun
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.driver.kernel import TAKEN_BACK
-from ritz.estimators.base import evaluate_all, in_double
-from ritz.lattice.doubts import Watch, of_explosion, of_sampling, of_variance
-from ritz.lattice.estimators import (
-    Given,
-    LocalValues,
-    Observable,
-    estimators_of,
-    statistics_of,
-)
+from ritz.lattice.doubts import Watch, of_explosion, of_variance
 from ritz.lattice.flips import Flips
 from ritz.lattice.model_state import Following
-from ritz.lattice.operators import exact_statistics, in_chunks, v_score
+from ritz.lattice.operators import in_chunks, v_score
 from ritz.types import Row
 from ritz.updates import AbstractUpdateRule, Problem
 from ritz.updates.optimizer_step import optimizer_step
@@ -142,11 +131,18 @@ class LatticeKernel(Kernel):
     def evaluate(
         self, carry: SamplingCarry, batch: PyTree
     ) -> tuple[nk.stats.Stats, Array, Inexact[Array, " n"], Array | None]:
-        """Statistics of the energy; configurations, local energies and probabilities."""
+        """Statistics of the energy; configurations, local energies and probabilities.
+
+        The probabilities sum to one; None stands for equal ones.
+        """
 
     @abc.abstractmethod
     def observe(
-        self, carry: SamplingCarry, batch: PyTree, energies: Array
+        self,
+        carry: SamplingCarry,
+        batch: PyTree,
+        energies: Array,
+        probabilities: Array | None = None,
     ) -> dict[str, tuple[PyTree, Array | None]]:
         """What is logged of each observable, and its values by chain, if there are any.
 
@@ -154,9 +150,20 @@ class LatticeKernel(Kernel):
             carry: The carry.
             batch: The samples.
             energies: The local energies from `evaluate`.
+            probabilities: Those of the samples from `evaluate`, which are computed if not given.
         """
 
-    def metrics(self, carry: Carry, batch: PyTree, stats: nk.stats.Stats) -> tuple[Carry, Row]:
+    def by_chain(self, batch: PyTree, energies: Array, probabilities: Array | None) -> Array | None:
+        """The local energies by chain, for R-hat; None for a full sum."""
+        return None
+
+    def metrics(
+        self,
+        carry: Carry,
+        batch: PyTree,
+        stats: nk.stats.Stats,
+        probabilities: Array | None = None,
+    ) -> tuple[Carry, Row]:
         """Metrics besides the energy, and the carry with the data for the next step's doubts."""
         s = self.settings
         found: Row = {"v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)}
@@ -165,14 +172,19 @@ class LatticeKernel(Kernel):
         accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
         if accepted is not None:
             found["acceptance"] = jnp.sum(accepted) / carry.sampler_state.n_steps_proc
-        of_samples = self.sampling_doubts(watch, batch, stats, found.get("acceptance"))
+        found |= self.weighting(carry, batch, probabilities)
+        of_samples = self.sampling_doubts(watch, batch, stats, found)
         if of_samples:
             doubts |= of_samples
             watch, doubts["exploded"] = of_explosion(watch, stats, found.get("acceptance"), doubts)
         return carry._replace(watch=watch), {**found, "doubts": doubts}
 
+    def weighting(self, carry: SamplingCarry, batch: PyTree, probabilities: Array | None) -> Row:
+        """The effective fraction of weighted samples, as `ess`; empty for a full sum."""
+        return {}
+
     def sampling_doubts(
-        self, watch: Watch, batch: Array, stats: nk.stats.Stats, acceptance: Array | None
+        self, watch: Watch, batch: Array, stats: nk.stats.Stats, metrics: Row
     ) -> dict[str, Array]:
         """Doubts about the samples; none for a full sum."""
         return {}
@@ -182,12 +194,13 @@ class LatticeKernel(Kernel):
     ) -> tuple[Carry, nk.stats.Stats, Row, dict[str, Array]]:
         """Estimate everything, see `ritz.estimators.EstimatingKernel`."""
         stats, _, energies, probabilities = self.evaluate(carry, batch)
-        observed = self.observe(carry, batch, energies)
-        carry, metrics = self.metrics(carry, batch, stats)
+        observed = self.observe(carry, batch, energies, probabilities)
+        carry, metrics = self.metrics(carry, batch, stats, probabilities)
         metrics |= {name: found for name, (found, _) in observed.items()}
         values = {name: inner for name, (_, inner) in observed.items() if inner is not None}
-        if probabilities is None:  # samples, of which chains are known
-            values[self.settings.loss_name] = energies.reshape(batch.shape[:-1])
+        by_chain = self.by_chain(batch, energies, probabilities)
+        if by_chain is not None:
+            values[self.settings.loss_name] = by_chain
         return carry, stats, metrics, values
 
     @override
@@ -215,10 +228,10 @@ class LatticeKernel(Kernel):
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
         carry, update, of_control = self._controlled(carry, update, problem)
         info = {**info, **of_control}
-        carry, metrics = self.metrics(carry, batch, stats)
+        carry, metrics = self.metrics(carry, batch, stats, probabilities)
         if carry.control is not None:
             metrics["doubts"] = {**metrics["doubts"], TAKEN_BACK: carry.control.goes_back}
-        observed = self.observe(carry, batch, energies)
+        observed = self.observe(carry, batch, energies, probabilities)
         metrics |= {name: found for name, (found, _) in observed.items()}
         if info:
             metrics["info"] = info
@@ -278,148 +291,3 @@ class LatticeKernel(Kernel):
             return carry
         good = select(state.goes_back, state.good, carry.good)
         return carry._replace(**good._asdict())
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class SamplingKernel(LatticeKernel):
-    """Lattice VMC = Metropolis (or direct) sampling + local energies + an update rule."""
-
-    operator: AbstractOperator
-    observables: dict[str, Observable]
-    sampler: Any
-    """NetKet's sampler; None where samples are drawn outside of compiled programs."""
-    settings: StepSettings = dataclasses.field(metadata={"static": True})
-    model: Any = dataclasses.field(metadata={"static": True})
-    """The model, as the sampler calls it."""
-    chain_length: int = dataclasses.field(metadata={"static": True})
-    n_discard: int = dataclasses.field(metadata={"static": True})
-
-    def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, Array]:
-        """Samples of |psi|^2, shape (n_chains, chain_length, n_sites)."""
-        variables = {"params": carry.params, **(carry.model_state or {})}
-        # `reset` of NetKet looks where the samples are, which a tracer does not know.
-        state = self.sampler._reset(wrap_afun(self.model), variables, carry.sampler_state)
-        before = getattr(state, "σ", None)
-        if self.n_discard > 0:
-            _, state = self.sampler.sample(
-                self.model, variables, state=state, chain_length=self.n_discard
-            )
-        samples, state = self.sampler.sample(
-            self.model, variables, state=state, chain_length=self.chain_length
-        )
-        watch = carry.watch
-        if before is not None and before.shape == samples[:, 0].shape:
-            watch = watch._replace(moved=jnp.any(samples != before[:, None]))
-        return carry._replace(sampler_state=state, watch=watch), samples
-
-    @override
-    def sampling_doubts(
-        self, watch: Watch, batch: Array, stats: nk.stats.Stats, acceptance: Array | None
-    ) -> dict[str, Array]:
-        is_markov = self.sampler is None or isinstance(self.sampler, nk.sampler.MetropolisSampler)
-        chains = batch.shape[0], batch.shape[1]
-        return of_sampling(watch, batch, stats, acceptance, chains if is_markov else None)
-
-    def _energies(self, carry: SamplingCarry, params: PyTree, x: Array) -> Array:
-        s = self.settings
-        energy = LocalValues(self.operator, s.chunk_size, s.flips)
-        return energy.evaluate(self.log_psi(carry), params, x, {})
-
-    @override
-    def observe(
-        self, carry: SamplingCarry, batch: Array, energies: Array
-    ) -> dict[str, tuple[PyTree, Array | None]]:
-        samples, s = batch.reshape(-1, batch.shape[-1]), self.settings
-        estimators, known = estimators_of(self.observables, s.chunk_size), {s.loss_name: energies}
-        values = evaluate_all(estimators, self.log_psi(carry), carry.params, samples, known)
-        return {
-            name: statistics_of(estimator, values[name], batch.shape[:-1])
-            for name, estimator in estimators.items()
-        }
-
-    @override
-    def evaluate(
-        self, carry: SamplingCarry, batch: Array
-    ) -> tuple[nk.stats.Stats, Array, Array, None]:
-        samples = batch.reshape(-1, batch.shape[-1])
-        energies = self._energies(carry, carry.params, samples)
-        stats = nk.stats.statistics(energies.reshape(batch.shape[:-1]))
-        return stats, samples, energies, None
-
-    def trial(self, carry: LatticeCarry, batch: Array, update: PyTree) -> Array:
-        """The energy after `update`, the samples weighted by |psi_new / psi_old|^2."""
-        samples = batch.reshape(-1, batch.shape[-1])
-        new = self.apply(carry, update).params
-        log_psi = self.log_psi(carry)
-        log_weights = 2 * jnp.real(log_psi(new, samples) - log_psi(carry.params, samples))
-        return jnp.sum(jax.nn.softmax(log_weights) * self._energies(carry, new, samples))
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class FullSumKernel(LatticeKernel):
-    """Lattice VMC with a sum over all configurations in place of sampling."""
-
-    matrix: JAXSparse
-    """The Hamiltonian as a sparse matrix."""
-    states: Array
-    """All configurations, shape (n_states, n_sites)."""
-    observables: dict[str, Observable]
-    """Operators as sparse matrices, and other estimators."""
-    settings: StepSettings = dataclasses.field(metadata={"static": True})
-
-    @override
-    def sample(self, carry: LatticeCarry) -> tuple[LatticeCarry, tuple[()]]:
-        return carry, ()
-
-    def _amplitudes(self, carry: SamplingCarry, params: PyTree) -> Array:
-        log_psi = self.log_psi(carry)
-        values = in_chunks(lambda x: log_psi(params, x), self.states, self.settings.chunk_size)
-        psi = jnp.exp(values - jnp.max(jnp.real(values)))
-        return psi / jnp.linalg.norm(psi)
-
-    @override
-    def evaluate(
-        self, carry: LatticeCarry, batch: Array
-    ) -> tuple[nk.stats.Stats, Array, Array, Array]:
-        psi = self._amplitudes(carry, carry.params)
-        stats, energies = exact_statistics(self.matrix, psi)
-        states, probabilities = self._weighted(psi)
-        return stats, states, energies, probabilities
-
-    def _weighted(self, psi: Array) -> tuple[Array, Array]:
-        """All configurations and their probabilities.
-
-        Those with no amplitude have no weight, and neither local energies nor derivatives of log
-        psi: another configuration stands in for them.
-        """
-        probabilities = jnp.abs(psi) ** 2
-        likely = self.states[jnp.argmax(probabilities)]
-        return jnp.where((psi == 0)[:, None], likely, self.states), probabilities
-
-    @override
-    def observe(
-        self, carry: SamplingCarry, batch: PyTree, energies: Array
-    ) -> dict[str, tuple[PyTree, Array | None]]:
-        if not self.observables:
-            return {}
-        psi = self._amplitudes(carry, carry.params)
-        states, probabilities = self._weighted(psi)
-        found, known, estimators = {}, {self.settings.loss_name: energies}, {}
-        for name, one in self.observables.items():
-            if isinstance(one, Given):
-                estimators[name] = one.estimator
-            else:
-                found[name], known[name] = exact_statistics(one, psi)
-        values = evaluate_all(estimators, self.log_psi(carry), carry.params, states, known)
-        for name, estimator in estimators.items():
-            found[name] = estimator.finalize(
-                estimator.reduce(in_double(values[name]), probabilities)
-            )
-        return {name: (found[name], None) for name in self.observables}
-
-    @override
-    def trial(self, carry: LatticeCarry, batch: Array, update: PyTree) -> Array:
-        psi = self._amplitudes(carry, self.apply(carry, update).params)
-        return jnp.vdot(psi, self.matrix @ psi)

@@ -31,6 +31,15 @@ def traceable(operator: Any, hilbert: AbstractHilbert) -> AbstractOperator:
     """
     check_operator(operator)
     check_space(operator, hilbert)
+    if not isinstance(operator, AbstractOperator):
+        raise TypeError(
+            f"{type(operator).__name__} is no operator, and not estimated in compiled steps; "
+            + (
+                "the V-score of the energy is in each row, as v_score."
+                if isinstance(operator, nk.observable.VScore)
+                else "give it to `obs` of `run`, which estimates it as NetKet does."
+            )
+        )
     if not isinstance(operator, DiscreteJaxOperator | ContinuousOperator):
         convert = getattr(operator, "to_jax_operator", None)
         if convert is None:
@@ -78,6 +87,19 @@ def check_operator(operator: object) -> None:
         f"operators of NetKet are taken, but {operator!r} was given{instead}operators are made "
         "with netket.operator, for example netket.operator.spin.sigmaz(hilbert, 0)."
     )
+
+
+def check_weighted(observable: AbstractObservable) -> None:
+    """Refuse observables of NetKet whose local values are not known to be those of samples.
+
+    Raises:
+        TypeError: If it is no operator.
+    """
+    if not isinstance(observable, AbstractOperator):
+        raise TypeError(
+            f"{type(observable).__name__} is estimated by NetKet from samples of |psi|^2 only; "
+            "sample with machine_pow=2."
+        )
 
 
 def _check_closed(

@@ -11,6 +11,7 @@ from ritz.lattice.estimators import Observable, estimators_of, observable_of
 _ROW_NAMES = (
     "v_score",
     "acceptance",
+    "ess",
     "info",
     "wallclock",
     "attempts",

@@ -21,6 +21,7 @@ def mc_state(
     graph: AbstractGraph | None = None,
     sweep_size: int | None = None,
     n_discard_per_chain: int = 0,
+    machine_pow: float = 2.0,
     **options: Any,
 ) -> nk.vqs.MCState:
     """NetKet's `MCState` with one chain a sample, all of which move on together.
@@ -38,6 +39,8 @@ def mc_state(
         graph: The sites of a constrained space.
         sweep_size: Moves between two samples; by default the number of sites.
         n_discard_per_chain: Sweeps thrown away at each step.
+        machine_pow: The power a of |psi|^a that is sampled. Samples of another than 2 get the
+            weights |psi|^(2 - a) in the drivers of Ritz, but not in NetKet's `expect`.
         **options: Those of `netket.vqs.MCState`: `seed`, `chunk_size`, ...
 
     Raises:
@@ -51,7 +54,7 @@ def mc_state(
             "for a function (variables, samples) -> log psi make netket.vqs.MCState(sampler, "
             "apply_fun=..., variables=...)."
         )
-    sizes = {"n_chains": n_samples, "sweep_size": sweep_size}
+    sizes: Any = {"n_chains": n_samples, "sweep_size": sweep_size, "machine_pow": machine_pow}
     n_devices = jax.device_count() if nk.config.netket_sharding else 1
     if check_count("n_samples", n_samples, 1) % n_devices:
         most = -(-n_samples // n_devices) * n_devices

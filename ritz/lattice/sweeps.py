@@ -15,7 +15,7 @@ from netket.sampler.metropolis import MetropolisSamplerState as ChainState
 from netket.sampler.rules import ExchangeRule, LocalRule
 from netket.utils import struct
 
-from ritz.checks import check_count
+from ritz.checks import check_count, check_positive
 from ritz.full_precision import in_full_precision
 from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update, select
 from ritz.lattice.moves import (
@@ -77,6 +77,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
             self.transfers = exchange_transfers(hilbert, rule.clusters)
         else:
             check_site_moves(hilbert)
+        check_positive("machine_pow", options.get("machine_pow", 2), or_zero=True)
         for name in ("n_chains", "n_chains_per_rank", "sweep_size"):
             if options.get(name) is not None:
                 check_count(name, options[name], 1)
@@ -141,9 +142,14 @@ class SweepSampler(nk.sampler.MetropolisSampler):
 
     def _log_prob(self, machine: Any, parameters: PyTree, x: Array) -> Array:
         def evaluate(x: Array) -> Array:
-            return self.machine_pow * machine.apply(parameters, x).real
+            return self._power_of(machine.apply(parameters, x))
 
         return in_chunks(evaluate, x, self.chunk_size)
+
+    def _power_of(self, log_psi: Array) -> Array:
+        """The logarithm of |psi|^machine_pow, in the precision of log psi."""
+        real = jnp.real(log_psi)
+        return jnp.asarray(self.machine_pow, real.dtype) * real
 
     def _draw(self, state: ChainState, moves: Moves) -> tuple[Array, tuple[Array, ...]]:
         """Random numbers of a sweep: the new key, moves, and logarithms of uniform numbers."""
@@ -200,7 +206,7 @@ class SweepSampler(nk.sampler.MetropolisSampler):
             x: Array, cache: PyTree, sites: Array, old: Array, new: Array
         ) -> tuple[Array, PyTree]:
             log_ratio, new_cache = update.log_ratio(tables, cache, old, sites)
-            return self.machine_pow * jnp.real(log_ratio), new_cache
+            return self._power_of(log_ratio), new_cache
 
         return self._sweep(lambda state: update.start(tables, state.σ), change, state)[0]
 

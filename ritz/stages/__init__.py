@@ -13,6 +13,9 @@ from ritz.stages.digest import read_digest as read_digest
 from ritz.stages.evaluation import EvalStageBuilder as EvalStageBuilder
 from ritz.stages.evaluation import EvaluationWorkStage as EvaluationWorkStage
 from ritz.stages.evaluation import EvaluationWorkStageConfig as EvaluationWorkStageConfig
+from ritz.stages.extrapolation import EnergyPoint as EnergyPoint
+from ritz.stages.extrapolation import Extrapolation as Extrapolation
+from ritz.stages.extrapolation import extrapolate as extrapolate
 from ritz.stages.pipeline import Pipeline as Pipeline
 from ritz.stages.sampling import AbstractWavefunction as AbstractWavefunction
 from ritz.stages.sampling import SamplingStageBuilder as SamplingStageBuilder

@@ -54,6 +54,8 @@ class Estimate(NamedTuple):
     """Doubts about mean and error, such as "acceptance, r_hat"; empty if there are none."""
     drift: float = math.nan
     """Difference of the means of the second and the first half, in standard errors."""
+    variance_error: float = math.nan
+    """One standard error of `variance`, from blocking over the steps."""
 
     @property
     def too_short(self) -> str:
@@ -183,6 +185,7 @@ class Digest(AbstractCallback):
                 reliable=series.reliable,
                 drift=(change := drift(means)),
                 suspect=self._mark(disagreement, change),
+                variance_error=series_statistics(variances).error,
             )
         return found
 

@@ -8,9 +8,10 @@ import jax
 from jaxtyping import PyTree
 from typing_extensions import override
 
-from ritz.checks import check_count
+from ritz.checks import check_choice, check_count
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.stages.averages import LAST, PARAMETERS
 from ritz.stages.base import WorkStageConfig
 from ritz.stages.digest import Digest, Estimate, read_digest
 from ritz.stages.sampling import AbstractWavefunction, SamplingStage, SamplingStageBuilder
@@ -22,15 +23,20 @@ class EvaluationWorkStageConfig(WorkStageConfig):
 
     Args:
         digest_step_interval: Steps between previews of the digest in the log; 0 for none.
+        parameters: Which parameters of the training are taken: the "last", or the "average" over
+            its steps of the callback `ParameterEMA`. In a `Pipeline` they come from the stage
+            before; whoever calls `create_state` gives them.
 
     Raises:
-        ValueError: If a number is not allowed.
+        ValueError: If a setting is not allowed.
     """
 
     digest_step_interval: int = 0
+    parameters: str = LAST
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("parameters", self.parameters, PARAMETERS)
         check_count("digest_step_interval", self.digest_step_interval, 0)
 
 

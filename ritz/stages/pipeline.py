@@ -8,11 +8,14 @@ import jax
 from jaxtyping import PyTree
 
 from ritz.driver.processes.signals import RunInterrupted, SignalGuard
+from ritz.stages.averages import AVERAGE, LAST, average_of
 from ritz.stages.base import RunContext, WorkStage
 
 
 class Pipeline:
     """Runs stages in order; each begins with the parameters of the one before it.
+
+    An evaluation with `parameters="average"` begins with their average, see `ParameterEMA`.
 
     An interrupted pipeline that is run again goes on in the interrupted stage; the states of stages
     that have ended are read from their last checkpoints.
@@ -55,8 +58,7 @@ class Pipeline:
                 create_key, run_key = jax.random.split(jax.random.fold_in(rngs, place))
                 arguments = {}
                 if states:
-                    last = list(states.values())[-1]
-                    arguments["params"] = getattr(last, "params", last)
+                    arguments["params"] = self._parameters(place, list(states.values())[-1])
                 state = stage.create_state(create_key, **arguments)
                 restore_path = None if states else context.restore_path
                 own = dataclasses.replace(
@@ -67,3 +69,15 @@ class Pipeline:
                 )
                 states[stage.name] = stage.run(state, own, run_key)
         return states
+
+    def _parameters(self, place: int, last: PyTree) -> PyTree:
+        """The parameters with which a stage begins.
+
+        Args:
+            place: Its place among the stages.
+            last: The state at the end of the stage before it.
+        """
+        before = self.stages[place - 1]
+        if getattr(self.stages[place].config, "parameters", LAST) == AVERAGE:
+            return average_of(before.callbacks, before.name)
+        return getattr(last, "params", last)

@@ -12,6 +12,7 @@ from ritz.cli.messages import under
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.parts import Part
 from ritz.cli.stage_command import BUILDING, StageBuilder
+from ritz.stages.averages import AVERAGE
 from ritz.stages.base import WorkStage
 from ritz.types import Settings
 
@@ -83,6 +84,11 @@ class Builder(StageBuilder):
         loggers = _PARTS.made_list(f"{name}.loggers", given.loggers)
         builder.configure_writers(None if given.loggers is None else loggers)
         builder.configure_callbacks(_PARTS.made_list(f"{name}.callbacks", given.callbacks))
+
+    @property
+    @override
+    def evaluates_average(self) -> bool:
+        return self.run.evaluate.parameters == AVERAGE
 
     @property
     @override

@@ -125,11 +125,14 @@ class Evaluate(Sampling):
         iterations: Steps of sampling.
         burn_in: Steps of sampling before the first one.
         digest_step_interval: Steps between previews of the result; 0 for none.
+        parameters: "last" for those at the end of the training, or "average" for their average over
+            its steps, for which train.callbacks must have a ParameterEMA.
     """
 
     iterations: int = 200
     burn_in: int = 100
     digest_step_interval: int = 0
+    parameters: str = "last"
 
 
 @dataclasses.dataclass
