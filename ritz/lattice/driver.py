@@ -19,25 +19,30 @@ from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch
-from ritz.lattice.estimators import check_observable, expectation, fingerprint_of, summed
-from ritz.lattice.first_samples import (
+from ritz.lattice.flips import Flips, flip_operator
+from ritz.lattice.interop import adapt_netket
+from ritz.lattice.kernels.full_sum_kernel import FullSumKernel
+from ritz.lattice.kernels.kernel import LatticeKernel, StepSettings
+from ritz.lattice.kernels.sampling_kernel import SamplingKernel
+from ritz.lattice.local_update import TwoStates, local_update
+from ritz.lattice.model_state import check_model_state, check_state
+from ritz.lattice.observables.estimators import (
+    check_observable,
+    expectation,
+    fingerprint_of,
+    summed,
+)
+from ritz.lattice.operators import sparse_matrix, traceable
+from ritz.lattice.row_names import checked_name, checked_observables
+from ritz.lattice.sampling.draws import burnt_in, draw, in_double, samples_compiled
+from ritz.lattice.sampling.first_samples import (
     check_configurations,
     check_drawn,
     check_initial,
     check_sampler,
 )
-from ritz.lattice.flips import Flips, flip_operator
-from ritz.lattice.full_sum_kernel import FullSumKernel
-from ritz.lattice.interop import adapt_netket
-from ritz.lattice.kernel import LatticeKernel, StepSettings
-from ritz.lattice.local_update import TwoStates, local_update
-from ritz.lattice.model_state import check_model_state, check_state
-from ritz.lattice.move_counts import moves, moves_since
-from ritz.lattice.operators import sparse_matrix, traceable
-from ritz.lattice.row_names import checked_name, checked_observables
-from ritz.lattice.sampling import burnt_in, draw, in_double, samples_compiled
-from ritz.lattice.sampling_kernel import SamplingKernel
-from ritz.lattice.weights import unequal_power
+from ritz.lattice.sampling.move_counts import moves, moves_since
+from ritz.lattice.sampling.weights import unequal_power
 from ritz.types import Row
 from ritz.updates.blas_threads import limited_blas
 

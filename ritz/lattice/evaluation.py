@@ -16,8 +16,8 @@ from ritz.driver.signatures import suggests_names
 from ritz.estimators import ChainMoments, EvaluationKernel
 from ritz.lattice.doubts import Watch
 from ritz.lattice.driver import LatticeDriver, VariationalState
-from ritz.lattice.estimators import series_counts
-from ritz.lattice.kernel import StepSettings
+from ritz.lattice.kernels.kernel import StepSettings
+from ritz.lattice.observables.estimators import series_counts
 
 
 class EvaluationCarry(NamedTuple):

@@ -6,7 +6,7 @@ from netket.hilbert import AbstractHilbert
 
 from ritz.checks import named
 from ritz.estimators.base import in_order
-from ritz.lattice.estimators import Observable, estimators_of, observable_of
+from ritz.lattice.observables.estimators import Observable, estimators_of, observable_of
 
 _ROW_NAMES = (
     "v_score",

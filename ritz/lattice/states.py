@@ -9,8 +9,8 @@ from netket.graph import AbstractGraph
 from netket.hilbert import AbstractHilbert
 
 from ritz.checks import check_count
+from ritz.lattice.sampling.sweeps import MetropolisExchange, MetropolisLocal
 from ritz.lattice.space import is_constrained
-from ritz.lattice.sweeps import MetropolisExchange, MetropolisLocal
 
 
 def mc_state(

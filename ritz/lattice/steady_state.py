@@ -12,7 +12,7 @@ from netket.operator import AbstractSuperOperator, LocalLiouvillian, LocalOperat
 from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
-from ritz.lattice.estimators import check_observable
+from ritz.lattice.observables.estimators import check_observable
 from ritz.lattice.operators import check_operator
 from ritz.lattice.vmc import VMC
 from ritz.types import Row

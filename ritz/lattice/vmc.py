@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import LatticeDriver, VariationalState
-from ritz.lattice.kernel import LatticeCarry, LatticeKernel, StepSettings
+from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.mode import checked_mode
 from ritz.lattice.model_state import followed
 from ritz.lattice.overlaps.kernel import OverlapCarry, OverlapKernel

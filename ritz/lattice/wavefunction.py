@@ -15,7 +15,7 @@ from ritz.checks import check_count
 from ritz.driver import AbstractDriver
 from ritz.lattice.driver import LatticeDriver
 from ritz.lattice.evaluation import Evaluation
-from ritz.lattice.sweeps import MetropolisLocal
+from ritz.lattice.sampling.sweeps import MetropolisLocal
 from ritz.lattice.vmc import VMC
 from ritz.stages.contract import Contract
 from ritz.stages.sampling import STANDARD_LOSS, AbstractWavefunction, StageParts

@@ -86,5 +86,5 @@ def test_single_estimates_of_operators_need_no_jax_form(monkeypatch):
     def refuse(*_):
         raise TypeError("no JAX form")
 
-    monkeypatch.setattr("ritz.lattice.estimators.traceable", refuse)
+    monkeypatch.setattr("ritz.lattice.observables.estimators.traceable", refuse)
     assert driver.estimate(ISING).mean == expected

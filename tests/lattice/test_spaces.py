@@ -12,7 +12,7 @@ from netket.hilbert.constraint import DiscreteHilbertConstraint
 
 from ritz.callbacks import LambdaCallback
 from ritz.lattice import VMC, MetropolisExchange, MetropolisLocal, mc_state
-from ritz.lattice.moves import TransferMoves
+from ritz.lattice.sampling.moves import TransferMoves
 from ritz.lattice.space import inside
 from ritz.updates import SR
 

@@ -10,7 +10,7 @@ import pytest
 
 from ritz.callbacks import LambdaCallback
 from ritz.lattice import VMC, Evaluation, MetropolisLocal, mc_state
-from ritz.lattice.weights import chain_statistics, importance_weights, unequal_power
+from ritz.lattice.sampling.weights import chain_statistics, importance_weights, unequal_power
 from ritz.updates import KFAC, MARCH, SPRING, SR, Gradient, MinSR, Problem
 from tests.lattice.models import HILBERT, ISING, N_SITES, SGD, assert_trees_close, run
 

@@ -28,7 +28,7 @@ from ritz.lattice.dynamics.tdvp_kernel import (
     first_clock,
 )
 from ritz.lattice.dynamics.time_callbacks import EndOfTime, TimeBar
-from ritz.lattice.kernel import StepSettings
+from ritz.lattice.kernels.kernel import StepSettings
 from ritz.lattice.mode import check_phase, checked_mode
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.solvers import PseudoInverse, Solver, check_solver

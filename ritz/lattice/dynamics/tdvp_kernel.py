@@ -16,7 +16,7 @@ from ritz.lattice.doubts import Watch
 from ritz.lattice.dynamics.equation import Equation, Velocity
 from ritz.lattice.dynamics.step_size import StepSize
 from ritz.lattice.dynamics.tableau import Tableau
-from ritz.lattice.kernel import LatticeKernel
+from ritz.lattice.kernels.kernel import LatticeKernel
 from ritz.types import Row
 from ritz.updates import Problem
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
-from ritz.lattice.kernel import LatticeCarry, LatticeKernel
+from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel
 from ritz.lattice.overlaps.overlap import AbstractTarget, Overlap, Samples
 from ritz.types import Row
 

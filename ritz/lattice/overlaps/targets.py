@@ -11,11 +11,11 @@ from netket.operator import AbstractOperator, DiscreteOperator
 from ritz.checks import check_positive
 from ritz.lattice.driver import VariationalState
 from ritz.lattice.evaluation import Evaluation
-from ritz.lattice.kernel import LatticeCarry, LatticeKernel
+from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel
 from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
 from ritz.lattice.overlaps.kernel import OverlapCarry, OverlapKernel
 from ritz.lattice.overlaps.overlap import AbstractTarget, SampledTarget, SummedTarget
-from ritz.lattice.sampling import samples_compiled
+from ritz.lattice.sampling.draws import samples_compiled
 from ritz.lattice.space import some_states
 from ritz.wording import counted
 

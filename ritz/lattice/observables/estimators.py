@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from ritz.estimators import AbstractEstimator
 from ritz.estimators.base import LogPsi, Values, as_estimator, evaluate_all, in_double
-from ritz.lattice.entropy import Renyi2
 from ritz.lattice.flips import Flips
-from ritz.lattice.functionals import ConnectedCorrelator, Functional, Variance
+from ritz.lattice.observables.entropy import Renyi2
+from ritz.lattice.observables.functionals import ConnectedCorrelator, Functional, Variance
 from ritz.lattice.operators import (
     check_operator,
     check_space,
@@ -26,7 +26,7 @@ from ritz.lattice.operators import (
     sparse_matrix,
     traceable,
 )
-from ritz.lattice.weights import chain_statistics, importance_weights, unequal_power
+from ritz.lattice.sampling.weights import chain_statistics, importance_weights, unequal_power
 
 
 @jax.tree_util.register_dataclass

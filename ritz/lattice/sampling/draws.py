@@ -12,7 +12,7 @@ from netket.sampler import Sampler, SamplerState
 
 from ritz.driver import Kernel
 from ritz.full_precision import in_full_precision
-from ritz.lattice.sweeps import SweepSampler
+from ritz.lattice.sampling.sweeps import SweepSampler
 
 Carry = TypeVar("Carry")
 

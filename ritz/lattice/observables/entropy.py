@@ -15,7 +15,7 @@ from netket.hilbert import AbstractHilbert
 from typing_extensions import override
 
 from ritz.estimators.base import LogPsi
-from ritz.lattice.functionals import Chains, Channels, Functional, Summed, Weights
+from ritz.lattice.observables.functionals import Chains, Channels, Functional, Summed, Weights
 from ritz.lattice.operators import in_chunks
 
 

@@ -18,7 +18,8 @@ from netket.utils import struct
 from ritz.checks import check_count, check_positive
 from ritz.full_precision import in_full_precision
 from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update, select
-from ritz.lattice.moves import (
+from ritz.lattice.operators import in_chunks
+from ritz.lattice.sampling.moves import (
     Moves,
     SiteMoves,
     SwapMoves,
@@ -26,7 +27,6 @@ from ritz.lattice.moves import (
     check_site_moves,
     exchange_transfers,
 )
-from ritz.lattice.operators import in_chunks
 
 _SWEEPS_TO_LEAVE_ZEROS = 100
 """Largest number of extra sweeps for chains at psi = 0 to leave it."""

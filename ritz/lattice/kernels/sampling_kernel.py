@@ -13,11 +13,21 @@ from typing_extensions import override
 
 from ritz.estimators.base import evaluate_all
 from ritz.lattice.doubts import Watch, of_sampling
-from ritz.lattice.estimators import LocalValues, Observable, estimators_of, statistics_of
-from ritz.lattice.functionals import Functional
-from ritz.lattice.kernel import LatticeCarry, LatticeKernel, SamplingCarry, StepSettings
+from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel, SamplingCarry, StepSettings
+from ritz.lattice.observables.estimators import (
+    LocalValues,
+    Observable,
+    estimators_of,
+    statistics_of,
+)
+from ritz.lattice.observables.functionals import Functional
 from ritz.lattice.operators import in_chunks
-from ritz.lattice.weights import BORN, chain_statistics, effective_fraction, importance_weights
+from ritz.lattice.sampling.weights import (
+    BORN,
+    chain_statistics,
+    effective_fraction,
+    importance_weights,
+)
 from ritz.types import Row
 
 

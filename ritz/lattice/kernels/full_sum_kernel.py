@@ -10,9 +10,9 @@ from jaxtyping import Array, PyTree
 from typing_extensions import override
 
 from ritz.estimators.base import evaluate_all, in_double
-from ritz.lattice.estimators import Given, Observable
-from ritz.lattice.functionals import Summed
-from ritz.lattice.kernel import LatticeCarry, LatticeKernel, SamplingCarry, StepSettings
+from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel, SamplingCarry, StepSettings
+from ritz.lattice.observables.estimators import Given, Observable
+from ritz.lattice.observables.functionals import Summed
 from ritz.lattice.operators import exact_statistics, in_chunks
 
 

@@ -9,9 +9,9 @@ from netket.sampler import Sampler, SamplerState
 from netket.sampler.rules import ExchangeRule, LocalRule
 
 from ritz.driver.processes.consensus import agree
-from ritz.lattice.moves import check_site_moves, exchange_transfers
+from ritz.lattice.sampling.moves import check_site_moves, exchange_transfers
+from ritz.lattice.sampling.sweeps import SweepSampler
 from ritz.lattice.space import inside
-from ritz.lattice.sweeps import SweepSampler
 from ritz.wording import counted
 
 

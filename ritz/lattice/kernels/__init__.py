@@ -1,0 +1,1 @@
+"""Steps of lattice VMC as pure functions."""

@@ -1,0 +1,1 @@
+"""What is estimated on samples of a lattice."""

@@ -1,0 +1,1 @@
+"""Samplers, their moves, and the weights of samples."""
