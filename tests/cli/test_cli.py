@@ -107,11 +107,11 @@ BAD = {
     "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
     "no command": (
         [],
-        "a command: demo, plot, status, lattice, molecule, mlip, relax (see ritz --help)",
+        "a command: demo, extrapolate, plot, status, lattice, molecule, mlip, relax (see ritz",
     ),
     "unknown command": (
         ["paint"],
-        "there are: demo, plot, status, lattice, molecule, mlip, relax. (see ritz",
+        "there are: demo, extrapolate, plot, status, lattice, molecule, mlip, relax. (see ritz",
     ),
     "wrong command": (["statsu"], "ritz: statsu: there is no such command; did you mean status?"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),

@@ -44,7 +44,7 @@ def weighted_state(power, n_samples=64, sampler=MetropolisLocal, **options):
     return state
 
 
-@pytest.mark.parametrize("power", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("power", [1.0, 1.5])
 def test_errors_of_weighted_means_are_right_and_their_bias_is_taken_away(power):
     """Of many steps of few samples: the spread is the error bar, and the mean is exact."""
     rng, n_steps, n = np.random.default_rng(0), 16_000, 32
@@ -62,7 +62,7 @@ def test_errors_of_weighted_means_are_right_and_their_bias_is_taken_away(power):
     standard = np.std(means) / np.sqrt(n_steps)
     assert abs(np.mean(means) - EXACT) < 4 * standard
     # Without the correction the mean of the steps would not be trusted.
-    assert np.mean(plain.real) - EXACT < (-5 if power <= 1 else 0) * standard
+    assert np.mean(plain.real) - EXACT < (-5 if power == 1 else -3) * standard
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(np.std(stats.mean), rel=0.06)
     variance = np.sum(BORN * np.abs(ENERGIES - EXACT) ** 2)
     found = np.mean(stats.variance) + np.var(stats.mean)
@@ -74,8 +74,8 @@ def test_errors_of_weighted_means_are_right_and_their_bias_is_taken_away(power):
     ("power", "sampler", "options"),
     [
         (1.0, MetropolisLocal, {"n_chains": 512}),
-        (1.5, nk.sampler.MetropolisLocal, {"n_chains": 16}),
-        (1.0, nk.sampler.ExactSampler, {}),
+        pytest.param(1.5, nk.sampler.MetropolisLocal, {"n_chains": 16}, marks=pytest.mark.slow),
+        pytest.param(1.0, nk.sampler.ExactSampler, {}, marks=pytest.mark.slow),
     ],
     ids=["Ritz", "NetKet", "exact"],
 )
@@ -85,7 +85,7 @@ def test_energies_and_observables_of_an_evaluation(power, sampler, options):
     observables = {"flip": flip, "up": lambda params, x: jnp.sum(x > 0), "sites": lambda p, x: x}
     driver = Evaluation(ISING, variational_state=state, observables=observables)
     driver.burn_in(20)
-    data = run(driver, 100)
+    data = run(driver, 50)
     magnetisation = np.sum(BORN[:, None] * np.asarray(ALL), axis=0)
     exact = {
         "Energy": EXACT,
@@ -102,7 +102,7 @@ def test_energies_and_observables_of_an_evaluation(power, sampler, options):
     mean_of_chains = np.mean(moments["Energy"].mean)
     np.testing.assert_allclose(mean_of_chains, np.mean(data["Energy"]["Mean"].real), rtol=1e-10)
     expected = 1 / (np.sum(np.abs(PSI) ** power) * np.sum(np.abs(PSI) ** (4 - power)))
-    assert np.mean(data["ess"].values) == pytest.approx(expected, rel=0.02)
+    assert np.mean(data["ess"].values) == pytest.approx(expected, rel=0.03)
     energy = driver.estimate({"Energy": ISING, "up": observables["up"]})
     assert abs(energy["Energy"].mean.real - EXACT) < 5 * energy["Energy"].error_of_mean
     assert abs(energy["up"].mean - exact["up"]) < 5 * energy["up"].error_of_mean
@@ -191,11 +191,7 @@ def uniform_and_exact(rule):
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize(
-    "rule",
-    [slow(rule) if rule in (RULES[0], RULES[2], RULES[5]) else rule for rule in RULES],
-    **names,
-)
+@pytest.mark.parametrize("rule", RULES, **names)
 def test_uniform_samples_of_all_configurations_are_a_full_sum(rule):
     """Weights reach every part of a step: parameters, memory of the rule, trials, observables."""
     weighted, exact = uniform_and_exact(rule)
@@ -206,15 +202,25 @@ def test_uniform_samples_of_all_configurations_are_a_full_sum(rule):
     data, expected = run(weighted, 3, callback=[AllStates(), look]), run(exact, 3, callback=look)
     assert_trees_close(weighted.parameters, exact.parameters, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(trials[:3], trials[3:], rtol=1e-6)
-    n = len(ALL)
-    for name in ("Energy", "flip"):
-        errors = np.asarray(data[name]["Sigma"])
-        difference = np.abs(np.asarray(data[name]["Mean"]) - np.asarray(expected[name]["Mean"]))
-        assert np.all(difference < 0.5 * errors)  # the bias, which these samples do not have
-    probabilities = np.abs(np.asarray(exact.state.to_array())) ** 2
-    assert 1 / (n * np.sum(probabilities**2)) == pytest.approx(data["ess"].values[-1], rel=0.1)
+    assert data["ess"].values[0] == pytest.approx(1 / (len(ALL) * np.sum(BORN**2)), rel=1e-8)
+    flip = nk.operator.spin.sigmax(HILBERT, 0).to_sparse()
+    for name, values in (("Energy", ENERGIES), ("flip", (flip @ PSI) / PSI)):
+        # Rows have the mean without the bias of a sample, which this one does not have.
+        assert data[name]["Mean"][0] == pytest.approx(jackknife(values), rel=1e-8)
+        variance = np.sum(BORN * np.abs(values - np.sum(BORN * values)) ** 2)
+        assert expected[name]["Variance"][0] == pytest.approx(variance, rel=1e-8)
 
 
+def jackknife(values):
+    """n times the weighted mean, less n - 1 times the average of those without one sample."""
+    n, means = len(values), []
+    for k in range(n):
+        kept = np.arange(n) != k
+        means.append(np.sum((BORN * values)[kept]) / np.sum(BORN[kept]))
+    return n * np.sum(BORN * values) - (n - 1) * np.mean(means)
+
+
+@pytest.mark.medium
 def test_few_effective_samples_are_suspect(caplog):
     state = weighted_state(0.0, 512, n_chains=512)
     state.parameters = jax.tree.map(lambda leaf: 8 * leaf, state.parameters)
@@ -245,7 +251,7 @@ def test_a_lower_power_helps_near_nodes():
         stats, _ = chain_statistics(jnp.asarray(values[number])[:, None], weights)
         if power == 1.0:
             assert abs(stats.mean - exact) < 4 * stats.error_of_mean
-    assert noise[1.0] < 0.2 * noise[2.0] and plain[1.0] < 0.7 * plain[2.0]
+    assert noise[1.0] < 0.05 * noise[2.0] and plain[1.0] < 0.9 * plain[2.0]
 
 
 def test_powers_that_cannot_be_sampled_are_refused():
@@ -266,6 +272,7 @@ def test_the_power_of_autoregressive_models_is_their_own():
     assert unequal_power(mc_state(MODEL, HILBERT, n_samples=8, machine_pow=1.5)) == 1.5
 
 
+@pytest.mark.medium
 def test_numbers_of_single_precision_stay_so_in_the_sampler():
     model = nk.models.RBM(alpha=1, param_dtype=np.float32)
     for sampled in (model, nk.models.RBMModPhase(alpha=1, param_dtype=np.float32)):
