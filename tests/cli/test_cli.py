@@ -107,7 +107,7 @@ BAD = {
     "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
     "no command": (
         [],
-        "a command: demo, extrapolate, plot, status, lattice, molecule, mlip, relax (see ritz ",
+        "a command: demo, extrapolate, plot, status, lattice, molecule, mlip, relax (see ritz",
     ),
     "unknown command": (
         ["paint"],
