@@ -27,6 +27,7 @@ FERMIONS = nk.hilbert.Fock(1, N)
 
 MODELS = {
     "Jastrow and RBM": JastrowRBM((N,), alpha=2),
+    "Jastrow and RBM, open": JastrowRBM((N,), periodic=False, alpha=1, param_dtype=complex),
     "RBM": nk.models.RBM(alpha=2),
     "RBM, bare": nk.models.RBM(alpha=1, use_hidden_bias=False, use_visible_bias=False),
     "RBM, complex": nk.models.RBM(alpha=4, param_dtype=complex),
@@ -86,6 +87,8 @@ OFTEN = ("Heisenberg",)
 @pytest.mark.parametrize("model", MODELS)
 def test_local_energies_are_those_of_the_full_evaluation(model, operator):
     model, operator = MODELS[model], OPERATORS[operator]
+    if isinstance(model, JastrowRBM):
+        model = model.clone(extent=(operator.hilbert.size,))
     x = jnp.asarray(operator.hilbert.all_states())
     variables = random_variables(model, x, 0.5)
     jitted = traceable(operator, operator.hilbert)

@@ -41,7 +41,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["evaluate.sampler=Nosuch"], "evaluate.sampler: there is no 'Nosuch' in "),
         (["train.iteration=3"], "train.iteration: there is no such setting; did you mean train.it"),
         (["seed=1e30"], "seed must lie between -2.63 and 2.63 - 1, but 1"),
-        (["model.alpha=.inf"], "model: cannot convert float infinity to integer"),
+        (["model.alpha=.inf"], "model: alpha must be a whole number of at least 0, but inf"),
         (["train.update.solver=CG"], "train.update: solver must be a function"),
         (["nosuch=3"], r"nosuch: there is no such setting; there are: folder, seed, system, mod"),
         (["sytem.extent=[4]"], r"did you mean system.extent\? \(see ritz lattice train --help\)$"),
@@ -72,7 +72,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
          "train.class_path: there is no such setting"),
         (["train.callbacks=[{class_path: LambdaCallback, init_args: {on_run_start: {class_path: "
           "os.system}}}]"], "train.callbacks.0.on_run_start: 'os.system' is refused"),
-        (["model=RuntimeLog"], "model: there is no 'RuntimeLog' in netket.models"),
+        (["model=RuntimeLog"], "model: there is no 'RuntimeLog' in ritz.lattice.models, netket"),
         (["model=netket.logging.RuntimeLog"], "model: a flax module is needed, but netket.logging"),
         (["train.sampler=netket.graph.Chain"], "sampler: netket.graph.Chain returns Lattice, but"),
         (["system.extent=[3.5]"], "system: extent takes the sizes of a lattice"),

@@ -93,7 +93,7 @@ def test_a_changed_configuration_is_noted(trained, tmp_path, capsys, caplog):
         f"ritz: {folder} holds another run. Settings that differ: system.init_args.extent.0 was 4, "
         "is 6. What its checkpoint says: hilbert was Spin(s=1/2, N=4, ordering=new), is "
         "Spin(s=1/2, N=6, ordering=new); hamiltonian differs; observables.magnetisation_x differs; "
-        "sampler differs; and 5 more. Use the settings of that run "
+        "model.extent.0 was 4, is 6; and 7 more. Use the settings of that run "
         f"(--config {folder}/config.yaml), or another folder to begin anew.\n"
     )
     assert yaml.safe_load((folder / "config.yaml").read_text())["system"]["init_args"] == {
