@@ -190,7 +190,7 @@ class TDVP(LatticeDriver):
 
     @property
     def t(self) -> float:
-        """The present time."""
+        """Time that the state has reached, in units of 1 over those of the Hamiltonian."""
         self._refuse_deferred("asked for driver.t")
         return float(self._clock_now.t)
 

@@ -59,7 +59,7 @@ class Cells:
 
     @property
     def n_cells(self) -> int:
-        """Number of cells."""
+        """Number of cells, the product of `extent`."""
         return int(np.prod(self.extent))
 
     def kernel_size(self, given: Any) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from ritz.wording import counted
 
 
 def identity(hilbert: Any) -> AbstractOperator:
-    """The operator one."""
+    """The operator one on a space, for losses that are overlaps alone."""
     one: Any = nk.operator.LocalOperator(hilbert, constant=1.0)
     return one.to_jax_operator()
 
