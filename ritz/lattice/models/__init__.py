@@ -1,6 +1,7 @@
 """Wave functions on lattices, as modules of flax: configurations -> log psi."""
 
 from ritz.lattice.models.autoregressive import FixedSumARNN as FixedSumARNN
+from ritz.lattice.models.cell_module import CellModule as CellModule
 from ritz.lattice.models.default_model import default_model as default_model
 from ritz.lattice.models.growing import grown as grown
 from ritz.lattice.models.jastrow_rbm import JastrowRBM as JastrowRBM

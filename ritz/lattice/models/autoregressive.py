@@ -17,16 +17,11 @@ class FixedSumARNN(nk.models.AbstractARNN):
     At each site, states from which the sum cannot be reached any more have no probability, and the
     others are normalised again: Hibat-Allah et al., Phys. Rev. Research 2, 023358 (2020). Samples
     are drawn by `ritz.lattice.ARDirectSampler`. Log psi of configurations outside of the space is
-    -inf.
+    -inf. `hilbert` is a space with fixed sums: `total_sz`, `n_particles`, `n_fermions` or
+    `n_fermions_per_spin`.
 
     All sites are evaluated for each that is drawn: NetKet's caches, as of `FastARNNConv1D`, are not
     used.
-
-    Args:
-        hilbert: A space with fixed sums: `total_sz`, `n_particles`, `n_fermions` or
-            `n_fermions_per_spin`.
-        network: NetKet's `ARNNDense`, `ARNNConv1D`, ... on the space with the same sites and no
-            constraint: `ARNNDense(hilbert=netket.hilbert.Spin(0.5, 6), layers=2, features=8)`.
 
     Raises:
         TypeError: If `network` is not autoregressive.
@@ -34,6 +29,8 @@ class FixedSumARNN(nk.models.AbstractARNN):
     """
 
     network: Any = None
+    """NetKet's `ARNNDense`, `ARNNConv1D`, ... on the space with the same sites and no constraint:
+    `ARNNDense(hilbert=netket.hilbert.Spin(0.5, 6), layers=2, features=8)`."""
 
     def __post_init__(self) -> None:
         network, hilbert = self.network, self.hilbert

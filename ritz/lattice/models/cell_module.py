@@ -11,20 +11,18 @@ from ritz.lattice.models.cells import Cells
 class CellModule(nn.Module):
     """A wave function on a lattice of cells; sites are numbered as in NetKet's `Lattice`.
 
-    Args:
-        extent: Number of unit cells along each direction, such as `graph.extent`.
-        periodic: Whether opposite sides are neighbours; a bool, or one for each direction, such as
-            `graph.pbc`.
-        sites_per_cell: Number of sites in a unit cell, such as `len(graph.site_offsets)`.
-
     Raises:
         ValueError: If a size is no whole number of at least 1, or there are more or fewer bools
             than directions.
     """
 
     extent: Any
+    """Number of unit cells along each direction, such as `graph.extent`."""
     periodic: Any = True
+    """Whether opposite sides are neighbours; a bool, or one for each direction, such as
+    `graph.pbc`."""
     sites_per_cell: int = 1
+    """Number of sites in a unit cell, such as `len(graph.site_offsets)`."""
 
     def __post_init__(self) -> None:
         cells = Cells.of(self.extent, self.periodic, self.sites_per_cell)

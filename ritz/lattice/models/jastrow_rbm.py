@@ -35,19 +35,14 @@ class JastrowRBM(CellModule):
     The pairs of a Jastrow factor are what a machine of few hidden units learns slowly, and the
     hidden units what a Jastrow factor lacks. Flips cost as little as those of `netket.models.RBM`.
 
-    Args:
-        extent: Number of unit cells along each direction, such as `graph.extent`.
-        periodic: Whether opposite sides are neighbours; a bool, or one for each direction.
-        sites_per_cell: Number of sites in a unit cell.
-        alpha: Number of hidden units for each cell.
-        param_dtype: Type of the parameters: real ones for a positive psi.
-
     Raises:
         ValueError: If the configurations do not fit the lattice, or a size is not allowed.
     """
 
     alpha: int = 2
+    """Number of hidden units for each cell."""
     param_dtype: Any = float
+    """Type of the parameters: real ones for a positive psi."""
 
     @nn.compact
     def __call__(self, x: Shaped[Array, "*batch n_values"]) -> Inexact[Array, "*batch"]:
@@ -116,19 +111,16 @@ class _Cache(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class JastrowRBMUpdate(LocalUpdate):
-    """Local update of a `JastrowRBM`: that of its two factors.
-
-    Args:
-        cells: The cells.
-        states: The two states of a site.
-        alpha: Hidden units for each cell.
-    """
+    """Local update of a `JastrowRBM`: that of its two factors."""
 
     has_zeros = False
 
     cells: Cells
+    """The cells."""
     states: TwoStates
+    """The two states of a site."""
     alpha: int
+    """Hidden units for each cell."""
 
     @property
     def _factors(self) -> tuple[JastrowUpdate, RBMUpdate]:

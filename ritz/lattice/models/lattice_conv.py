@@ -29,24 +29,22 @@ class LatticeConv(nn.Module):
     On small lattices it multiplies by a matrix over all cells, which CPUs and GPUs do much faster
     than convolutions of few channels; on large ones it calls XLA's convolution. Update rules see
     it as a layer that is used at each cell.
-
-    Args:
-        cells: The cells.
-        features: Number of output channels.
-        kernel_size: Size of the kernel along each direction, see `Cells.kernel_size`.
-        use_bias: Whether b is there.
-        param_dtype: Type of the parameters, in which it computes.
-        kernel_init: Initialises the kernel, shape (*kernel_size, n_channels, features).
-        bias_init: Initialises the bias.
     """
 
     cells: Cells
+    """The cells."""
     features: int
+    """Number of output channels."""
     kernel_size: tuple[int, ...]
+    """Size of the kernel along each direction, see `Cells.kernel_size`."""
     use_bias: bool = True
+    """Whether b is there."""
     param_dtype: Any = jnp.float32
+    """Type of the parameters, in which it computes."""
     kernel_init: Any = lecun_normal()
+    """Initialises the kernel, shape (*kernel_size, n_channels, features)."""
     bias_init: Any = zeros
+    """Initialises the bias."""
 
     @nn.compact
     def __call__(

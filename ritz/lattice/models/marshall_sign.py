@@ -17,17 +17,15 @@ class MarshallSign(nn.Module):
     Heisenberg model, but leaves the Hamiltonian, and all other operators, as they are.
     (Marshall, Proc. R. Soc. A 232, 48 (1955).)
 
-    Args:
-        model: A flax module, configurations of spins 1/2 -> log psi.
-        sublattice: The sites of one of the two sublattices: an array of bools, or a graph, of
-            which the two are found.
-
     Raises:
         ValueError: If the graph has no two sublattices.
     """
 
     model: nn.Module
+    """A flax module, configurations of spins 1/2 -> log psi."""
     sublattice: Any
+    """The sites of one of the two sublattices: an array of bools, or a graph, of which the two are
+    found."""
 
     def setup(self) -> None:
         """Share the model's parameters."""

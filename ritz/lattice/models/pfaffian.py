@@ -40,17 +40,6 @@ class Pfaffian(nn.Module):
     Log psi is complex. Of real parameters the phase is 0 or pi, so that mode "real" holds. Where
     all Pfaffians vanish log psi is -inf, and its derivatives are 0.
 
-    Args:
-        hilbert: A space with a fixed number of fermions.
-        n_pfaffians: Number of Pfaffians that are added.
-        depth: Number of hidden layers of the network; 0 for amplitudes without it.
-        width: Units of each hidden layer.
-        rank: Columns of u and w; by default the number of fermions.
-        jastrow: Whether log psi has a Jastrow factor sum_{i<j} v_ij n_i n_j. It begins as 0.
-        orbitals: Orbitals as `SlaterBackflow` takes them, with the determinant of which to begin.
-            Without it pair amplitudes are random.
-        param_dtype: Type of the parameters, real or complex.
-
     Raises:
         TypeError: If the space is not one of fermions.
         ValueError: If the number of fermions is not fixed, sizes are wrong, or `orbitals` have
@@ -58,13 +47,22 @@ class Pfaffian(nn.Module):
     """
 
     hilbert: SpinOrbitalFermions
+    """A space with a fixed number of fermions."""
     n_pfaffians: int = 1
+    """Number of Pfaffians that are added."""
     depth: int = 0
+    """Number of hidden layers of the network; 0 for amplitudes without it."""
     width: int = 32
+    """Units of each hidden layer."""
     rank: int | None = None
+    """Columns of u and w; by default the number of fermions."""
     jastrow: bool = True
+    """Whether log psi has a Jastrow factor sum_{i<j} v_ij n_i n_j. It begins as 0."""
     orbitals: Any = None
+    """Orbitals as `SlaterBackflow` takes them, with the determinant of which to begin. Without it
+    pair amplitudes are random."""
     param_dtype: DType = float
+    """Type of the parameters, real or complex."""
 
     def __post_init__(self) -> None:
         check_space("Pfaffian", self.hilbert)

@@ -22,27 +22,22 @@ class ResNet(CellModule):
     Heyl, Nature Physics 20, 1476 (2024), arXiv 2302.01941). Along periodic directions log psi does
     not change with translations. It is computed in single precision by default; energies are not.
 
-    Args:
-        extent: Number of unit cells along each direction, such as `graph.extent`.
-        periodic: Whether opposite sides are neighbours; a bool, or one for each direction.
-        sites_per_cell: Number of sites in a unit cell.
-        depth: Number of residual blocks, of two convolutions each.
-        width: Number of channels.
-        kernel_size: Size of the kernels in cells, a number or one for each direction; larger ones
-            than the lattice are cut to its size.
-        complex_output: Whether log psi is complex; otherwise psi is positive, as ground states are
-            in a basis without a sign problem.
-        param_dtype: Type of the parameters, which are real.
-
     Raises:
         ValueError: If a size is not allowed, or configurations do not fit the lattice.
     """
 
     depth: int = 2
+    """Number of residual blocks, of two convolutions each."""
     width: int = 8
+    """Number of channels."""
     kernel_size: int | Sequence[int] = 4
+    """Size of the kernels in cells, a number or one for each direction; larger ones than the
+    lattice are cut to its size."""
     complex_output: bool = False
+    """Whether log psi is complex; otherwise psi is positive, as ground states are in a basis
+    without a sign problem."""
     param_dtype: Any = jnp.float32
+    """Type of the parameters, which are real."""
 
     @nn.compact
     def __call__(self, x: Shaped[Array, "*batch n_values"]) -> Inexact[Array, "*batch"]:

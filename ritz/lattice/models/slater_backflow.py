@@ -38,22 +38,6 @@ class SlaterBackflow(nn.Module):
     Log psi is complex. Of real parameters the phase is 0 or pi, so that mode "real" holds. Where
     all determinants vanish log psi is -inf, and its derivatives are 0.
 
-    Args:
-        hilbert: A space with a fixed number of fermions.
-        n_determinants: Number of determinants that are added.
-        depth: Number of hidden layers of the network.
-        width: Units of each hidden layer.
-        generalized: Whether orbitals mix spins: one determinant of all fermions. Without it there
-            is a product of one for each spin, which costs less and converges worse; the number
-            of each spin must be fixed then.
-        jastrow: Whether there is a Jastrow factor. It begins as 1.
-        orbitals: With which orbitals to begin, such as `hartree_fock_orbitals` returns: an array of
-            shape (n_sites, n_fermions of a spin) for each spin, in the order of the space (down,
-            up), or one array for all spins if these have as many fermions; with `generalized` also
-            one of shape (hilbert.size, n_fermions). Further determinants begin with
-            random changes of them. Without it they are random.
-        param_dtype: Type of the parameters, real or complex.
-
     Raises:
         TypeError: If the space is not one of fermions.
         ValueError: If the number of fermions is not fixed, sizes are wrong, or `orbitals` have
@@ -61,13 +45,27 @@ class SlaterBackflow(nn.Module):
     """
 
     hilbert: SpinOrbitalFermions
+    """A space with a fixed number of fermions."""
     n_determinants: int = 1
+    """Number of determinants that are added."""
     depth: int = 1
+    """Number of hidden layers of the network."""
     width: int = 32
+    """Units of each hidden layer."""
     generalized: bool = True
+    """Whether orbitals mix spins: one determinant of all fermions. Without it there is a product of
+    one for each spin, which costs less and converges worse; the number of each spin must be
+    fixed then."""
     jastrow: bool = True
+    """Whether there is a Jastrow factor. It begins as 1."""
     orbitals: Any = None
+    """With which orbitals to begin, such as `hartree_fock_orbitals` returns: an array of shape
+    (n_sites, n_fermions of a spin) for each spin, in the order of the space (down, up), or one
+    array for all spins if these have as many fermions; with `generalized` also one of shape
+    (hilbert.size, n_fermions). Further determinants begin with random changes of them. Without
+    it they are random."""
     param_dtype: DType = float
+    """Type of the parameters, real or complex."""
 
     def __post_init__(self) -> None:
         check_space("SlaterBackflow", self.hilbert)

@@ -23,30 +23,27 @@ class Symmetrized(nn.Module):
     character, P projects onto all of them. Fermions get the sign of the permutation of occupied
     orbitals.
 
-    Args:
-        model: A flax module, configurations -> log psi.
-        group: A group of permutations of NetKet, such as `graph.space_group()`, or an array p,
-            shape (n_elements, n_sites), with g^-1 x = x[p]. None for the identity alone. Where
-            configurations have several values for each site, one after the other as those of
-            fermions with spins, each kind is permuted alike.
-        character: chi(g) of each element, shape (n_elements,), such as a row of
-            `group.character_table()`; None for 1.
-        inversion: 1 or -1: P psi is even or odd if the two states of all sites are exchanged; None
-            for no such symmetry.
-        states_sum: The sum of the two states of a site, for `inversion`: 0 for spins, 1 for
-            occupations.
-        fermions: Whether configurations are occupations of fermionic orbitals.
-
     Raises:
         ValueError: If `character` does not fit the group, or the group the configurations.
     """
 
     model: nn.Module
+    """A flax module, configurations -> log psi."""
     group: Any = None
+    """A group of permutations of NetKet, such as `graph.space_group()`, or an array p, shape
+    (n_elements, n_sites), with g^-1 x = x[p]. None for the identity alone. Where configurations
+    have several values for each site, one after the other as those of fermions with spins, each
+    kind is permuted alike."""
     character: Any = None
+    """chi(g) of each element, shape (n_elements,), such as a row of `group.character_table()`; None
+    for 1."""
     inversion: int | None = None
+    """1 or -1: P psi is even or odd if the two states of all sites are exchanged; None for no such
+    symmetry."""
     states_sum: int = 0
+    """The sum of the two states of a site, for `inversion`: 0 for spins, 1 for occupations."""
     fermions: bool = False
+    """Whether configurations are occupations of fermionic orbitals."""
 
     def setup(self) -> None:
         """Share the model's parameters."""

@@ -19,16 +19,14 @@ class RelativeAttention(nn.Module):
 
     The weights are parameters, one for each distance, and do not depend on the inputs (factored
     attention: Viteritti, Rende, Becca, PRL 130, 236401 (2023)).
-
-    Args:
-        cells: The cells between which it acts.
-        heads: Number of heads, which divides the number of features.
-        param_dtype: Type of the parameters.
     """
 
     cells: Cells
+    """The cells between which it acts."""
     heads: int
+    """Number of heads, which divides the number of features."""
     param_dtype: Any = jnp.float32
+    """Type of the parameters."""
 
     @nn.compact
     def __call__(
@@ -54,28 +52,23 @@ class ViT(CellModule):
     Along periodic directions log psi does not change with translations by patches; with a
     `patch_size` above 1, `Symmetrized` by the translations within a patch restores the others.
 
-    Args:
-        extent: Number of unit cells along each direction, such as `graph.extent`.
-        periodic: Whether opposite sides are neighbours; a bool, or one for each direction.
-        sites_per_cell: Number of sites in a unit cell.
-        depth: Number of layers.
-        width: Number of features of a patch.
-        heads: Number of heads, which divides `width`; by default the number for which each has
-            four features, or two or one.
-        patch_size: Size of the patches in cells, a number or one for each direction.
-        complex_output: Whether log psi is complex; otherwise psi is positive.
-        param_dtype: Type of the parameters, which are real.
-
     Raises:
         ValueError: If a size is not allowed, or configurations do not fit the lattice.
     """
 
     depth: int = 2
+    """Number of layers."""
     width: int = 16
+    """Number of features of a patch."""
     heads: int | None = None
+    """Number of heads, which divides `width`; by default the number for which each has four
+    features, or two or one."""
     patch_size: int | Sequence[int] = 1
+    """Size of the patches in cells, a number or one for each direction."""
     complex_output: bool = False
+    """Whether log psi is complex; otherwise psi is positive."""
     param_dtype: Any = jnp.float32
+    """Type of the parameters, which are real."""
 
     @nn.compact
     def __call__(self, x: Shaped[Array, "*batch n_values"]) -> Inexact[Array, "*batch"]:
