@@ -89,14 +89,9 @@ class Evaluation(LatticeDriver):
         state = self.state
         settings = StepSettings(
             apply_fun=state._apply_fun,
-            rule=None,
-            optimizer=None,
-            mode="",
             chunk_size=state.chunk_size,
-            chunk_size_bwd=None,
             n_dof=self.n_dof,
             energy_offset=self.energy_offset,
-            single_scores=False,
             flips=self._flips,
             loss_name=self.loss_name,
         )

@@ -12,7 +12,8 @@ from netket.operator import AbstractOperator
 from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
-from ritz.lattice.driver import LatticeDriver, VariationalState
+from ritz.lattice.differentiating import DifferentiatingDriver
+from ritz.lattice.driver import VariationalState
 from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel, StepSettings
 from ritz.lattice.mode import checked_mode
 from ritz.lattice.model_state import followed
@@ -28,7 +29,7 @@ DEFAULT_CONTROL = StepControl()
 """Bounds on steps that suit most runs."""
 
 
-class VMC(LatticeDriver):
+class VMC(DifferentiatingDriver):
     """Finds a ground state: lattice VMC = sampling + local energies + an update rule + optax.
 
     Each row has the energy's statistics as `Energy`, its V-score, the sampler's `acceptance` and
@@ -227,16 +228,6 @@ class VMC(LatticeDriver):
             "step_control": self.step_control,
             **(self._targets.settings if self._targets else {}),
         }
-
-    @property
-    def chunk_sizes(self) -> dict[str, int | None]:
-        """Configurations evaluated ("forward") and differentiated ("backward") at once."""
-        return {"forward": self.state.chunk_size, "backward": self.chunk_size_bwd}
-
-    @chunk_sizes.setter
-    def chunk_sizes(self, sizes: Mapping[str, int | None]) -> None:
-        self.state.chunk_size = sizes["forward"]
-        self.chunk_size_bwd = sizes["backward"]
 
 
 def _is_same(one: PyTree, other: PyTree) -> bool:

@@ -49,6 +49,8 @@ class Equation:
     snr: float | None
     """Signal-to-noise ratio below which forces are damped, see `damped`; None for no such
     damping."""
+    sums: bool = False
+    """Whether the samples are all configurations, so that forces have no noise."""
 
     def solve(self, problem: Problem) -> Velocity:
         """The time derivative of the parameters.
@@ -61,8 +63,10 @@ class Equation:
         if self.snr is not None:
             assert isinstance(self.solver, PseudoInverse)
             rows = problem.scores()
-            n_samples = None if problem.weights is not None else problem.n_samples
-            vector = damped(rows, target, self.solver, shift, self.snr, n_samples)
+            shares = None
+            if not self.sums:
+                shares = jnp.broadcast_to(problem.probabilities, problem.n_samples)
+            vector = damped(rows, target, self.solver, shift, self.snr, shares)
             scores, info = DenseScores(rows), {}
         elif len(problem.to_vector(problem.params)) > len(target):
             scores = problem.score_map()
@@ -83,7 +87,7 @@ def damped(
     solver: PseudoInverse,
     shift: ArrayLike,
     snr: float,
-    n_samples: int | None,
+    shares: Float[Array, " n_samples"] | None,
 ) -> Inexact[Array, " n_parameters"]:
     """The pseudo-inverse with forces damped that are not clearly different from their noise.
 
@@ -96,7 +100,8 @@ def damped(
         solver: The cutoffs of eigenvalues.
         shift: Is added to them.
         snr: The smallest ratio of signal to noise that counts.
-        n_samples: Number of samples; None for a full sum, which has no noise.
+        shares: Of the samples in all means, their sum being one; None for a full sum, which has no
+            noise.
     """
     rows, target = double((rows, target))
     smaller = rows.shape[0] < rows.shape[1]
@@ -106,11 +111,10 @@ def damped(
     along = vectors * jnp.sqrt(values) if smaller else rows @ vectors
     force = along.conj().T @ target.astype(along.dtype)
     weights = solver.inverses(values + shift)
-    if n_samples is not None:
-        of_samples = (
-            (along.conj() * target[:, None]).reshape(-1, n_samples, len(values)).sum(axis=0)
-        )
-        noise = jnp.sum(jnp.abs(of_samples) ** 2, axis=0) - jnp.abs(force) ** 2 / n_samples
+    if shares is not None:
+        of_samples = along.conj() * target[:, None]
+        of_samples = of_samples.reshape(-1, len(shares), len(values)).sum(axis=0)
+        noise = jnp.sum(jnp.abs(of_samples - shares[:, None] * force) ** 2, axis=0)
         signal = jnp.abs(force) / jnp.sqrt(jnp.maximum(noise, jnp.finfo(noise.dtype).tiny))
         safe = jnp.maximum(signal, 1e-30)  # its sixth power is a number
         weights = weights / (1 + (snr / safe) ** 6)

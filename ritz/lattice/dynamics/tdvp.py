@@ -14,6 +14,7 @@ from ritz.driver.arguments import listed
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.run_state import Steps
 from ritz.driver.signatures import suggests_names
+from ritz.lattice.differentiating import DifferentiatingDriver
 from ritz.lattice.doubts import REMEDIES as SAMPLING_REMEDIES
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.dynamics.equation import PROPAGATIONS, Equation
@@ -41,7 +42,7 @@ _NO_STEPS = {"n_iter": "give the time T, and max_steps= to bound the number of s
 _OWN_NAMES = ("t", "dt", "residual", "step_error", "rejected")
 
 
-class TDVP(LatticeDriver):
+class TDVP(DifferentiatingDriver):
     """Evolves a state in time: TDVP = sampling + local energies + projection + Runge-Kutta.
 
     The derivative -i H psi (or -H psi in imaginary time) is projected onto the directions in which
@@ -173,6 +174,7 @@ class TDVP(LatticeDriver):
             solver=solver,
             diag_shift=check_positive("diag_shift", diag_shift, or_zero=True),
             snr=None if snr is None else check_positive("snr", snr),
+            sums=self._sums,
         )
         self.chunk_size_bwd = chunk_size_bwd
         self._clock_now = self._following = first_clock(t0, check_positive("dt", dt))
@@ -280,11 +282,8 @@ class TDVP(LatticeDriver):
         inner = self._lattice_kernel(
             StepSettings(
                 apply_fun=state._apply_fun,
-                rule=None,
-                optimizer=None,
                 mode=self.mode,
                 chunk_size=state.chunk_size,
-                chunk_size_bwd=None,
                 n_dof=self.n_dof,
                 energy_offset=self.energy_offset,
                 flips=self._flips,
@@ -337,13 +336,3 @@ class TDVP(LatticeDriver):
             "propagation": self.propagation,
             "mode": self.mode,
         }
-
-    @property
-    def chunk_sizes(self) -> dict[str, int | None]:
-        """Configurations evaluated ("forward") and differentiated ("backward") at once."""
-        return {"forward": self.state.chunk_size, "backward": self.chunk_size_bwd}
-
-    @chunk_sizes.setter
-    def chunk_sizes(self, sizes: Mapping[str, int | None]) -> None:
-        self.state.chunk_size = sizes["forward"]
-        self.chunk_size_bwd = sizes["backward"]

@@ -97,14 +97,15 @@ class StepSettings:
 
     apply_fun: Callable[[PyTree, Array], Array]
     """`(variables, samples) -> log psi`."""
-    rule: AbstractUpdateRule | None
-    """None in evaluations, as for `optimizer`."""
-    optimizer: optax.GradientTransformation | None
-    mode: str
     chunk_size: int | None
-    chunk_size_bwd: int | None
     n_dof: int
     energy_offset: float
+    rule: AbstractUpdateRule | None = None
+    """None in evaluations, as for `optimizer`."""
+    optimizer: optax.GradientTransformation | None = None
+    mode: str = ""
+    """Of derivatives; empty where there are none."""
+    chunk_size_bwd: int | None = None
     single_scores: bool = False
     """Whether derivatives of log psi are computed in single precision."""
     flips: Flips | None = None

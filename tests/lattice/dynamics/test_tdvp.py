@@ -1,5 +1,7 @@
 """Time evolution against exact states, and against the equation of motion typed out."""
 
+from typing import Any
+
 import netket as nk
 import numpy as np
 import pytest
@@ -144,11 +146,21 @@ def test_noisy_forces_are_damped():
     force = terms.sum(axis=0)
     error = np.sqrt((terms**2).sum(axis=0) - force**2 / 400)
     expected = vectors @ (force / values / (1 + (2 * error / abs(force)) ** 6))
+    options: Any = {"solver": PseudoInverse(), "shift": 0.0, "snr": 2.0}
+    shares = np.full(400, 1 / 400)
     for wide in (False, True):  # more parameters than rows: others that do nothing
         given = np.hstack([rows, np.zeros((400, 500 * wide))])
-        found = damped(given, target, PseudoInverse(), 0.0, snr=2.0, n_samples=400)
+        found = damped(given, target, **options, shares=shares)
         np.testing.assert_allclose(found[:3], expected, rtol=1e-8)
-    plain = damped(rows, target, PseudoInverse(), 0.0, snr=2.0, n_samples=None)
+    # Samples without weight count for nothing.
+    longer = damped(
+        np.vstack([rows, np.zeros((99, 3))]),
+        np.append(target, np.zeros(99)),
+        **options,
+        shares=np.append(shares, np.zeros(99)),
+    )
+    np.testing.assert_allclose(longer, expected, rtol=1e-8)
+    plain = damped(rows, target, **options, shares=None)
     np.testing.assert_allclose(plain, np.linalg.lstsq(rows, target)[0], rtol=1e-8)
 
 
