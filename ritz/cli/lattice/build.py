@@ -48,6 +48,7 @@ class Builder(StageBuilder):
         model = _PARTS.made("model", run.model, **context)
         if not hasattr(model, "apply"):
             raise ValueError(f"model: {run.model!r} has no method `apply`.")
+        self.model = model
         self.wavefunctions = {}
         for name in ("train", "evaluate"):
             with under(f"{name}."):
@@ -118,12 +119,16 @@ class Builder(StageBuilder):
             if name in given.update.init_args:
                 raise ValueError(f"train.update.{name} follows from the run; leave it out.")
         update = _PARTS.made("train.update", given.update, **numbers)
+        control = given.step_control
+        if control is not None:
+            control = _PARTS.made("train.step_control", control)
         with under("train.optimizer: ", BUILDING):
             builder.configure_optimizer(
                 default=optimizer,
                 f_log_psi=wavefunction.logpsi,
                 update=update,
                 single_scores=given.single_scores,
+                step_control=control,
             )
         return builder.build()
 
@@ -141,7 +146,8 @@ class Builder(StageBuilder):
 def _plain(given: Train | Evaluate) -> Settings:
     """The settings that a stage takes as they are; objects are made of the others here."""
     names = (
-        "sampler", "optimizer", "update", "single_scores", "symmetrize", "callbacks", "loggers",
+        "sampler", "optimizer", "update", "step_control", "single_scores", "symmetrize",
+        "begin_from", "callbacks", "loggers",
     )  # fmt: skip
     fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
     return {name: value for name, value in fields.items() if name not in names}

@@ -14,6 +14,7 @@ SHORT_NAMES = {
     "sampler": ["ritz.lattice", "netket.sampler"],
     "optimizer": ["optax"],
     "update": ["ritz.updates"],
+    "step_control": ["ritz.updates"],
     "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
     "loggers": ["ritz.loggers"],
 }
@@ -25,6 +26,7 @@ EXAMPLES = {
     "sampler": "MetropolisLocal",
     "optimizer": "adam",
     "update": "SR",
+    "step_control": "StepControl",
     "callbacks": "EarlyStopping",
     "loggers": "CSVLog",
     "train": "iterations=500",
@@ -48,6 +50,9 @@ CONTRACTS = {
     ),
     "optimizer": OPTIMIZER,
     "update": UPDATE,
+    "step_control": Contract(
+        "a ritz.updates.StepControl", packages=("ritz.updates",), example="StepControl"
+    ),
     "callbacks": CALLBACK,
     "loggers": WRITER,
 }
@@ -97,6 +102,11 @@ class Train(Sampling):
         optimizer: A transformation of optax.
         update: The rule that turns samples into a direction; by default SR, or MinSR if there are
             more parameters than samples.
+        step_control: Shortens steps that change the state too much, and takes back those after
+            which the energy explodes; null for the steps of update and optimizer as they are.
+        begin_from: Folder of another trained run whose parameters this one begins with, as if they
+            were its own; of a smaller lattice or network they are grown, see
+            `ritz.lattice.models.grown`.
         single_scores: Whether derivatives of log psi are computed in single precision.
         stop_on_nan: true, false, or the names of the quantities that must be finite.
         on_divergence: What happens when energy, update or parameters are not finite: "stop" ends
@@ -112,6 +122,10 @@ class Train(Sampling):
             "ritz.updates.stochastic_reconfiguration", {"diag_shift": 0.01}
         )
     )
+    step_control: Part | None = dataclasses.field(
+        default_factory=lambda: Part("ritz.updates.StepControl")
+    )
+    begin_from: str | None = None
     single_scores: bool = False
     stop_on_nan: bool | str = "loss"
     on_divergence: str = "stop"

@@ -9,7 +9,8 @@ from ritz.cli.command_run import CommandRun
 from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.lattice.build import Builder
 from ritz.cli.lattice.config import LatticeRun
-from ritz.cli.stage_command import StageCommand, run_stages
+from ritz.cli.messages import under
+from ritz.cli.stage_command import BUILDING, StageCommand, run_stages
 from ritz.types import Settings
 
 
@@ -17,11 +18,20 @@ class _LatticeCommand(StageCommand):
     """A command of `ritz lattice`."""
 
     energy: ClassVar[str] = "Energy"
+    builder: Builder
 
     @override
     def beginning(self, key: Any) -> Settings:
-        state = self.trained_state() if self.evaluates else None
-        return {} if state is None else {"params": state.params}
+        if self.evaluates:
+            state = self.trained_state()
+            return {} if state is None else {"params": state.params}
+        other = self.call.config.train.begin_from
+        if other is None or self.running.resumed:
+            return {}
+        from ritz.cli.lattice.beginning import parameters_from
+
+        with under("train.begin_from: ", BUILDING):
+            return {"params": parameters_from(other, self.builder, key)}
 
 
 def _command(call: Invocation, running: CommandRun) -> StageCommand:
