@@ -19,6 +19,7 @@ NAMES = (
     "ablation",
     "time_to_error",
     "deep",
+    "lattice_networks",
     "logging_rows",
     "checkpoints",
     "molecule",
@@ -31,6 +32,10 @@ NAMES = (
 )
 
 LONG = (
+    "lattice_proof",
+    "lattice_robustness",
+    "lattice_momentum",
+    "quench",
     "molecule_accuracy",
     "update_rules",
     "update_rules_potentials",
