@@ -220,10 +220,7 @@ def call(
     if not callable(function):
         raise ValueError(f"{key}: {function!r} is no class and no function.")
     given = {k: v for k, v in (context or {}).items() if k not in arguments}
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        parameters = {}
+    parameters = _parameters(function)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     given = {k: v for k, v in given.items() if k in parameters}
     wrong = [name for name in arguments if parameters and name not in parameters]
@@ -245,6 +242,18 @@ def call(
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{key}: {reason}") from error
+
+
+def _parameters(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    """The parameters; empty where they are unknown."""
+    try:
+        found = inspect.signature(function).parameters
+        hidden = all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found.values())
+        if hidden and inspect.isclass(function):  # behind a metaclass, as of NetKet's structures
+            found = dict(list(inspect.signature(function.__init__).parameters.items())[1:])
+    except (TypeError, ValueError):
+        return {}
+    return found
 
 
 def _refuse_missing(

@@ -28,6 +28,12 @@ ERRORS = 5.0
 ROUNDING = 1e-5
 """Relative change of the loss that may be rounding, of log psi in single precision."""
 
+DOWNWARDS = 2.0
+"""Factor of the largest change of the loss for one that is lower."""
+
+MEMORY = 0.1
+"""Share of a step in the reference for higher losses, and in that for deviations."""
+
 CAUTION, RECOVERY = 0.25, 1.1
 """Factor of the steps after one was taken back, and by what it grows in every later step."""
 
@@ -40,11 +46,11 @@ class ControlState(NamedTuple):
     caution: Float[Array, ""]
     """Factor of steps after one was taken back, at most 1."""
     loss: Float[Array, ""]
-    """Loss at `good`; infinite before the first step."""
+    """Loss with which that of a step is compared; infinite before the first step."""
     deviation: Float[Array, ""]
-    """Standard deviation of the local losses at `good`."""
+    """Typical standard deviation of the local losses."""
     error: Float[Array, ""]
-    """Standard error of the loss at `good`."""
+    """Standard error of the last plausible loss."""
     goes_back: Bool[Array, ""]
     """Whether the present step goes back to `good`."""
     good: PyTree
@@ -62,24 +68,26 @@ class StepControl:
     of the natural gradient, but it holds for steps of any length and for any update rule and
     optimiser. A step costs one evaluation of log psi at the samples more.
 
-    A step after which the loss differs from that of the state before by more than `max_jump`
-    standard deviations of the local losses there (and five standard errors) is taken back:
+    A step after which the loss is higher than before by more than `max_jump` standard deviations of
+    the local losses (and five standard errors), or lower by more than twice as much, is taken back:
     parameters, samples, and the memories of optimiser and update rule are those of the state
     before, and the next steps are shorter. To first order, a step within the bound changes the loss
     by at most 2 sqrt(max_infidelity) standard deviations. Far lower losses are as implausible as
-    higher ones: they come from few samples with huge local losses.
+    far higher ones: they come from few samples with huge local losses. "Before" has a memory, so
+    that many small steps upwards count as one: a lower loss counts at once, a higher one and the
+    deviations by a tenth a step.
 
     Steps that keep both bounds are not changed by a bit.
 
     Args:
         max_infidelity: Largest infidelity of the states before and after a step, in (0, 1); None
             for no bound.
-        max_jump: Largest change of the loss in a step, in standard deviations of the local losses;
-            None to take no step back.
+        max_jump: Largest rise of the loss, in standard deviations of the local losses; None to take
+            no step back.
     """
 
     max_infidelity: float | None = 0.2
-    max_jump: float | None = 2.0
+    max_jump: float | None = 1.0
 
     def __post_init__(self) -> None:
         if self.max_infidelity is not None:
@@ -124,18 +132,23 @@ class StepControl:
         if self.max_jump is None:
             return state
         error = jnp.where(jnp.isfinite(error), error, 0)  # samples may be all the same
-        allowed = self.max_jump * state.deviation + ERRORS * state.error
-        allowed = allowed + ROUNDING * jnp.abs(state.loss)
+        deviation = jnp.sqrt(variance)
+        noise = ERRORS * state.error + ROUNDING * jnp.abs(state.loss)
+        rise, most = loss - state.loss, self.max_jump * state.deviation
+        plausible = (rise <= most + noise) & (-rise <= DOWNWARDS * most + noise)
         # After going back the loss is that of the same state: a reference that was wrong by chance
         # is replaced.
-        plausible = jnp.abs(loss - state.loss) <= allowed
-        exploded = jnp.isfinite(state.loss) & ~plausible & ~state.goes_back
+        anew = ~jnp.isfinite(state.loss) | state.goes_back
+        exploded = ~plausible & ~anew
         careful = jnp.minimum(state.caution * RECOVERY, 1.0)
-        numbers = [loss, jnp.sqrt(variance), error]
-        old = [state.loss, state.deviation, state.error]
+        typical = state.deviation ** (1 - MEMORY) * deviation**MEMORY
+        typical = jnp.where(anew | ~(typical > 0), deviation, typical)
+        level = jnp.where(anew | (rise < 0), loss, state.loss + MEMORY * rise)
         loss, deviation, error = (
             jnp.where(exploded, then, now.astype(then.dtype))
-            for then, now in zip(old, numbers, strict=True)
+            for then, now in zip(
+                (state.loss, state.deviation, state.error), (level, typical, error), strict=True
+            )
         )
         return ControlState(
             scale=state.scale,

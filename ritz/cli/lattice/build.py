@@ -57,11 +57,19 @@ class Builder(StageBuilder):
             self.wavefunctions[name] = LatticeWavefunction(chosen, system.hilbert)
 
     def _sampler(self, key: str, part: Part | None, n_samples: int) -> Any:
+        from netket.sampler import MetropolisSampler
+
         from ritz.lattice import MetropolisExchange, MetropolisLocal
 
         hilbert, graph = self.system.hilbert, self.system.graph
         if part is not None:
-            return _PARTS.made(key, part, hilbert=hilbert, graph=graph, n_chains=n_samples)
+            context: dict[str, Any] = {"hilbert": hilbert, "graph": graph}
+            context["hamiltonian"] = self.system.hamiltonian
+            sampler = _PARTS.made(key, part, **context)
+            sized = {"n_chains", "n_chains_per_rank"} & set(part.init_args)
+            if isinstance(sampler, MetropolisSampler) and not sized:
+                return _PARTS.made(key, part.with_argument(["n_chains"], n_samples), **context)
+            return sampler
         if hilbert.constrained:
             return MetropolisExchange(hilbert, graph=graph, n_chains=n_samples)
         return MetropolisLocal(hilbert, n_chains=n_samples)

@@ -71,7 +71,8 @@ class Sampling:
         symmetrize: Symmetries of which the wave function gets the even part: translations,
             point_group, space_group, inversion (all spins flipped) or odd_inversion.
         full_sum: Sum over all configurations instead of sampling.
-        sampler: The sampler; by default one chain for each sample.
+        sampler: The sampler, with one chain for each sample unless its n_chains is given; by
+            default one that suits the space.
         callbacks: Callbacks of the run.
         loggers: Where rows go; by default a JSON file (.log) and a CSV file.
         save_time_interval: Seconds between checkpoints.

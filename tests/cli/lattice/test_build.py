@@ -61,3 +61,23 @@ def test_models_of_fermions_get_the_space():
         assert wavefunction.model.hilbert == builder.system.hilbert
     builder.train()
     assert run.model.init_args == {"width": 4}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "given", "n_chains"),
+    [
+        ("MetropolisExchange", {}, 24),
+        ("netket.sampler.MetropolisExchange", {}, 24),
+        ("MetropolisExchange", {"n_chains": 8}, 8),
+        ("netket.sampler.MetropolisHamiltonian", {}, 24),
+        ("netket.sampler.ExactSampler", {}, 1),
+    ],
+)
+def test_samplers_have_a_chain_for_each_sample(sampler, given, n_chains):
+    from ritz.cli.lattice.build import Builder
+
+    train = Train(n_samples=24, sampler=Part(sampler, given))
+    system = Part("Heisenberg", {"extent": [4]})
+    stage = Builder(LatticeRun(system=system, model=RBM, train=train)).train()
+    (found,) = stage.parts.samplers.values()
+    assert found.n_chains == n_chains
