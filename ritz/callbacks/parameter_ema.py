@@ -11,6 +11,7 @@ from typing_extensions import override
 from ritz.checks import check_number
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.kernel import TAKEN_BACK
 from ritz.driver.signatures import suggests_names
 from ritz.types import Row
 
@@ -34,14 +35,15 @@ class ParameterEMA(AbstractCallback):
     In drivers with a kernel it is compiled into the steps and makes none of them live.
 
     After t updates the average is sum_i decay^(t-i) theta_i / sum_i decay^(t-i): without a bias
-    towards the first parameters (Kingma and Ba, arXiv 1412.6980, section 3).
+    towards the first parameters (Kingma and Ba, arXiv 1412.6980, section 3). Parameters that a
+    later step takes back are left out again.
 
     Args:
         decay: The weight that a step keeps in the next one, in [0, 1).
         start_from_step: Earlier steps are left out.
     """
 
-    state_fields = ("parameters", "weight")
+    state_fields = ("parameters", "weight", "earlier", "earlier_weight")
     decides = False
 
     @suggests_names
@@ -54,11 +56,17 @@ class ParameterEMA(AbstractCallback):
         self.parameters: PyTree = None
         """The average; None before the first step."""
         self.weight = 0.0
+        self.earlier: PyTree = None
+        """The average without the last step."""
+        self.earlier_weight = 0.0
 
     @override
     def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         if step < self.start_from_step or driver.traces(self):
             return
+        if TAKEN_BACK in driver.doubts:
+            self.parameters, self.weight = self.earlier, self.earlier_weight
+        self.earlier, self.earlier_weight = self.parameters, self.weight
         new_weight = self.decay * self.weight + 1
         keep = self.decay * self.weight / new_weight
         current = driver.snapshot_parameters()
@@ -74,28 +82,37 @@ class ParameterEMA(AbstractCallback):
 
     @override
     def init_traced(self, carry: PyTree) -> PyTree:
-        average = carry.params
-        if self.parameters is not None:
-            average = jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), self.parameters, average)
-        return average, jnp.asarray(self.weight, float)
+        def known(tree: PyTree) -> PyTree:
+            if tree is None:
+                return carry.params
+            return jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), tree, carry.params)
+
+        weights = jnp.asarray(self.weight, float), jnp.asarray(self.earlier_weight, float)
+        return known(self.parameters), weights[0], known(self.earlier), weights[1]
 
     @override
     def traced(self, callback_carry: PyTree, carry: PyTree, metrics: Row) -> PyTree:
-        average, weight = callback_carry
+        average, weight, *earlier = callback_carry
+        if TAKEN_BACK in metrics.get("doubts", {}):
+            back = metrics["doubts"][TAKEN_BACK]
+            average, weight = jax.tree.map(
+                lambda then, now: jnp.where(back, then, now), tuple(earlier), (average, weight)
+            )
         new_weight = self.decay * weight + 1
         blended = _blend(average, carry.params, self.decay * weight / new_weight)
         counts = metrics["step"] >= self.start_from_step
         return jax.tree.map(
             lambda new, old: jnp.where(counts, new, old).astype(old.dtype),
-            (blended, new_weight),
+            (blended, new_weight, average, weight),
             callback_carry,
         )
 
     @override
     def load_traced(self, callback_carry: PyTree) -> None:
-        average, weight = callback_carry
-        self.weight = float(weight)
+        average, weight, earlier, earlier_weight = callback_carry
+        self.weight, self.earlier_weight = float(weight), float(earlier_weight)
         self.parameters = average if self.weight else None
+        self.earlier = earlier if self.earlier_weight else None
 
     @property
     def average(self) -> PyTree:

@@ -137,12 +137,13 @@ class StepControl:
         rise, most = loss - state.loss, self.max_jump * state.deviation
         plausible = (rise <= most + noise) & (-rise <= DOWNWARDS * most + noise)
         # After going back the loss is that of the same state: a reference that was wrong by chance
-        # is replaced.
-        anew = ~jnp.isfinite(state.loss) | state.goes_back
+        # is replaced. Samples that are all the same give none.
+        anew = ~jnp.isfinite(state.loss) | ~(state.deviation > 0) | state.goes_back
         exploded = ~plausible & ~anew
         careful = jnp.minimum(state.caution * RECOVERY, 1.0)
         typical = state.deviation ** (1 - MEMORY) * deviation**MEMORY
-        typical = jnp.where(anew | ~(typical > 0), deviation, typical)
+        typical = jnp.where(anew, deviation, typical)
+        typical = jnp.where(jnp.isfinite(deviation) & (deviation > 0), typical, state.deviation)
         level = jnp.where(anew | (rise < 0), loss, state.loss + MEMORY * rise)
         loss, deviation, error = (
             jnp.where(exploded, then, now.astype(then.dtype))

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from ritz.callbacks import LambdaCallback
+from ritz.callbacks import LambdaCallback, ParameterEMA
 from ritz.driver import StopReason
 from ritz.lattice import VMC, mc_state
 from ritz.loggers import RuntimeLog
@@ -139,6 +139,57 @@ def test_blocks_and_live_steps_agree_where_steps_are_taken_back():
     assert any(went_back(logs[0], 12))
     same(drivers[0].state.parameters, drivers[1].state.parameters)
     np.testing.assert_array_equal(logs[0]["Energy"]["Mean"], logs[1]["Energy"]["Mean"])
+
+
+def test_averages_leave_out_what_is_taken_back():
+    control, states = StepControl(max_infidelity=None), []
+    live, compiled = ParameterEMA(0.9), ParameterEMA(0.9)
+    keep = LambdaCallback(on_step_end=lambda s, row, d: states.append(d.snapshot_parameters()))
+    log = run(sampled(0.05, Kick(size=1e5), step_control=control), 8, live, keep)
+    run(sampled(0.05, Kick(size=1e5), step_control=control), 8, compiled)
+    counted = [
+        s for s, left in zip(states, [*went_back(log, 8)[1:], False], strict=True) if not left
+    ]
+    assert len(counted) == 7
+    weights = 0.9 ** np.arange(7)[::-1]
+    wanted = jax.tree.map(lambda *leaves: np.average(leaves, axis=0, weights=weights), *counted)
+    for found in (live.average, compiled.average):
+        jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other), found, wanted)
+
+
+def judged(losses, deviations, error=0.02):
+    """Whether each of a series of losses is taken back."""
+    control, found = StepControl(), []
+    state = control.begin(jnp.zeros(1))
+    rows = zip(losses, deviations, np.broadcast_to(error, len(losses)), strict=True)
+    for loss, deviation, of_loss in rows:
+        numbers = jnp.array([loss, deviation**2, of_loss])
+        state = control.judge(state, jnp.zeros(1), *numbers)
+        found.append(bool(state.goes_back))
+    return found
+
+
+def test_many_small_steps_upwards_count_as_one():
+    deviations = 1.8 ** np.arange(8)
+    losses = -10 + np.cumsum(0.8 * np.append(0, deviations[:-1]))
+    found = judged(losses, deviations)
+    assert found[:2] == [False, False] and any(found[:4])
+
+
+def test_noise_and_long_descents_are_plausible():
+    random = np.random.default_rng(0)
+    assert not any(judged(-10 + 0.3 * random.normal(size=500), np.ones(500), error=0.3))
+    # The deviations have heavy tails.
+    tails = 0.1 * np.exp(random.normal(size=500))
+    assert not any(judged(-10 + tails / 20 * random.normal(size=500), tails, tails / 20))
+    assert not any(judged(-1.5 * np.arange(50), np.ones(50)))
+
+
+@pytest.mark.parametrize("strange", [0.0, np.nan, np.inf])
+def test_deviations_that_tell_nothing_are_no_reference(strange):
+    deviations = [1.0, 1.0, strange, 1.0, 1.0]
+    assert not any(judged([-10, -10.1, -10.2, -10.0, -10.1], deviations))
+    assert not any(judged([-10, -10.3, -10.4], [strange, 1.0, 1.0], error=0.1))
 
 
 def test_parameters_that_a_callback_puts_in_stay():

@@ -254,6 +254,19 @@ def test_a_lower_power_helps_near_nodes():
     assert noise[1.0] < 0.05 * noise[2.0] and plain[1.0] < 0.9 * plain[2.0]
 
 
+def test_variances_are_never_negative():
+    random = np.random.default_rng(0)
+    for heavy in (0.3, 0.7, 1.0):
+        weights = np.full(64, (1 - heavy) / 63)
+        weights[0] = heavy
+        stats, _ = chain_statistics(jnp.array(random.normal(size=64)), jnp.array(weights))
+        assert np.isfinite(stats.variance) and stats.variance >= 0
+    # Without a difference between samples it is the unbiased one.
+    values = random.normal(size=(4, 16))
+    stats, _ = chain_statistics(jnp.array(values), jnp.full(64, 1 / 64))
+    np.testing.assert_allclose(stats.variance, values.var(ddof=1))
+
+
 def test_powers_that_cannot_be_sampled_are_refused():
     with pytest.raises(ValueError, match="machine_pow must be a number of at least 0, but -1"):
         mc_state(MODEL, HILBERT, n_samples=8, machine_pow=-1)
