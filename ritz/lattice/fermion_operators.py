@@ -106,8 +106,11 @@ def hopping_operator(
             `density` is not of shape (size, size).
     """
     size = hilbert.size
-    if any(i == j or not {i, j} <= set(range(size)) for i, j in bonds):
-        raise ValueError(f"bonds are pairs of different modes, from 0 to {size - 1}, not {bonds}.")
+    for i, j in bonds:
+        if i == j or not {i, j} <= set(range(size)):
+            raise ValueError(
+                f"bonds are pairs of different modes, from 0 to {size - 1}, not ({i}, {j})."
+            )
     matrix = np.zeros((size, size)) if density is None else np.asarray(density, float)
     if matrix.shape != (size, size):
         raise ValueError(f"density must have the shape {(size, size)}, not {matrix.shape}.")

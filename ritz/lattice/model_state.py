@@ -7,6 +7,10 @@ import jax
 import netket as nk
 from flax.errors import ModifyScopeVariableError
 from jaxtyping import Array, PyTree
+from netket.hilbert import AbstractHilbert
+
+from ritz.lattice.local_update import TwoStates
+from ritz.lattice.models.symmetrized import Symmetrized
 
 _logger = logging.getLogger(__name__)
 
@@ -52,11 +56,14 @@ def check_state(state: Any, mixed: bool) -> None:
 
 
 def check_model_state(state: Any) -> None:
-    """Refuse models that change their variables whenever they are called.
+    """Refuse models that do not suit the space, or change their variables whenever they are called.
 
     Raises:
-        ValueError: If log psi cannot be evaluated without changing variables.
+        ValueError: If log psi cannot be evaluated without changing variables, or a symmetry
+            exchanges other states than those of the space.
     """
+    if isinstance(state.model, Symmetrized):
+        check_inversion(state.model, state.hilbert)
     x = jax.eval_shape(lambda: state.hilbert.random_state(jax.random.key(0), 1))
     try:
         jax.eval_shape(state._apply_fun, state.variables, x)
@@ -72,6 +79,26 @@ def check_model_state(state: Any) -> None:
             ", ".join(state.model_state),
             _FOLLOWING,
         )
+
+
+def check_inversion(model: Symmetrized, hilbert: AbstractHilbert) -> None:
+    """Refuse an exchange of states that the space does not have.
+
+    Raises:
+        ValueError: If a site has not two states, or these have another sum.
+    """
+    states = TwoStates.of(hilbert)
+    if model.inversion is None or (
+        states is not None and states.first + states.second == model.states_sum
+    ):
+        return
+    mend = "leave out inversion."
+    if states is not None:
+        mend = f"give states_sum={states.first + states.second:g}."
+    raise ValueError(
+        f"Symmetrized(inversion={model.inversion}, states_sum={model.states_sum}) leads out of the "
+        f"space {hilbert}: {mend}"
+    )
 
 
 def followed(state: Any) -> "Following | None":

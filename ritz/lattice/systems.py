@@ -178,7 +178,8 @@ def Hubbard(
     Raises:
         ValueError: If `extent` is not a list of sizes, or the fermions have no room.
     """
-    lattice = _grid(_checked(extent), periodic)
+    extent = _checked(extent)
+    lattice = _grid(extent, periodic)
     n_sites = lattice.n_nodes
     numbers = (_number("n_down", n_down, n_sites), _number("n_up", n_up, n_sites))
     hilbert = nk.hilbert.SpinOrbitalFermions(n_sites, s=1 / 2, n_fermions_per_spin=numbers)

@@ -69,6 +69,8 @@ def extrapolate(points: Sequence[EnergyPoint | Estimate]) -> Extrapolation:
     given = [_point(one) for one in points]
     x, y, x_error, y_error = _checked(given)
     exact = not (np.any(x_error) or np.any(y_error))
+    if not (exact or np.any(y_error) or np.ptp(y)):
+        raise ValueError("all energies are the same and have no errors, so that there is no line.")
     if exact:
         x_error, y_error = np.zeros_like(x), np.ones_like(y)
     slope, step = float(np.polyfit(x, y, 1)[0]), math.inf

@@ -106,6 +106,7 @@ GOOD = EnergyPoint(-1.0, 0.1, 0.2, 0.01)
         ([GOOD, GOOD._replace(variance=-1)], ValueError, "must be finite, and the last two not"),
         ([GOOD, EnergyPoint(math.nan, 0.1, 1, 0.1)], ValueError, r"must be finite.*energy=nan"),
         ([GOOD, EnergyPoint(-1, 0, 1, 0.1)], ValueError, "error of the energy is zero for some"),
+        ([EnergyPoint(-1, 0, v, 0.1) for v in (1, 2)], ValueError, "energies are the same"),
         ([GOOD, (1, 2)], TypeError, r"points must be EnergyPoint\(energy, error"),
         ([GOOD, estimate(-1, 1, error=math.nan)], ValueError, "has no error bar of its variance"),
     ],

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
+from jaxtyping import Inexact
 from netket.hilbert import AbstractHilbert, SpinOrbitalFermions
 from netket.operator import AbstractOperator
 
@@ -20,11 +21,13 @@ def default_model(
     periodic: Any = True,
     sites_per_cell: int = 1,
     alpha: int = 2,
+    orbitals: Any = None,
 ) -> nn.Module:
     """A cheap wave function: `SlaterBackflow` for fermions, otherwise `JastrowRBM`.
 
-    Its parameters are real where the Hamiltonian has no positive off-diagonal elements, so that its
-    ground state is positive (Perron and Frobenius), and complex elsewhere.
+    Parameters of a `JastrowRBM` are real where the Hamiltonian has no positive off-diagonal
+    elements, so that its ground state is positive (Perron and Frobenius), and complex elsewhere;
+    those of a `SlaterBackflow`, whose psi has signs, are real where the Hamiltonian is.
 
     Args:
         hilbert: The space.
@@ -33,10 +36,13 @@ def default_model(
         periodic: Whether opposite sides are neighbours, along all directions or each.
         sites_per_cell: Number of sites in a unit cell.
         alpha: Hidden units for each cell of a `JastrowRBM`.
+        orbitals: With which orbitals a `SlaterBackflow` begins.
     """
+    elements: Any = _off_diagonal(hamiltonian)
     if isinstance(hilbert, SpinOrbitalFermions):
-        return SlaterBackflow(hilbert)
-    kind = float if is_stoquastic(hamiltonian) else complex
+        kind = complex if np.any(elements.imag) else float
+        return SlaterBackflow(hilbert, orbitals=orbitals, param_dtype=kind)
+    kind = float if np.all(elements.real <= 0) and not np.any(elements.imag) else complex
     if extent is None:
         return JastrowRBM((hilbert.size,), periodic=False, alpha=alpha, param_dtype=kind)
     return JastrowRBM(
@@ -48,13 +54,13 @@ def default_model(
     )
 
 
-def is_stoquastic(hamiltonian: Any) -> bool:
-    """Whether off-diagonal elements are real and not positive, as far as 64 random rows show."""
+def _off_diagonal(hamiltonian: Any) -> Inexact[np.ndarray, " n"]:
+    """The off-diagonal elements in 64 random rows; parts that are rounding are zero."""
     x = some_states(hamiltonian.hilbert, 64)
     if hasattr(hamiltonian, "to_jax_operator"):
         hamiltonian = hamiltonian.to_jax_operator()
     connected, elements = jax.device_get(hamiltonian.get_conn_padded(x))
-    moved = np.any(connected != np.asarray(x)[:, None], axis=-1)
-    scale = np.abs(elements).max(initial=0)
-    off = elements[moved]
-    return bool(np.all(off.real <= 1e-12 * scale) and np.all(np.abs(off.imag) <= 1e-12 * scale))
+    least = 1e-12 * np.abs(elements).max(initial=0)
+    off = elements[np.any(connected != np.asarray(x)[:, None], axis=-1)]
+    real, imaginary = (np.where(np.abs(part) <= least, 0, part) for part in (off.real, off.imag))
+    return real + 1j * imaginary

@@ -27,7 +27,8 @@ def grown(
 
     On the same lattice log psi is that of `small`, up to a constant: what is new begins with no
     effect, and grows in training. On a larger one, couplings and kernels are those of the same
-    distance, and zero for distances that the smaller one does not have.
+    distance, and zero for distances that the smaller one does not have; what kernels and hidden
+    units have at half of the smaller lattice acts in the positive direction alone.
 
     Args:
         params: The parameters of `small`.
@@ -42,7 +43,8 @@ def grown(
 
     Raises:
         TypeError: If the classes differ, or are others.
-        ValueError: If `large` is smaller in anything, or lattices with open sides differ.
+        ValueError: If `large` is smaller in anything or real where `small` is complex, or lattices
+            with open sides differ.
     """
     if type(small) is not type(large) or type(large) not in _RULES:
         names = ", ".join(kind.__name__ for kind in _RULES)
@@ -57,7 +59,13 @@ def grown(
 
     def grow(path: Any, new: Array) -> Array:
         name = _names(path)
-        return rule(name, known.get(name), new).astype(new.dtype)
+        old = known.get(name)
+        if jnp.iscomplexobj(old) and not jnp.iscomplexobj(new):
+            raise ValueError(
+                f"the parameters {'/'.join(name)} are complex, and those of the larger model real: "
+                "give it the same param_dtype."
+            )
+        return rule(name, old, new).astype(new.dtype)
 
     return jax.tree_util.tree_map_with_path(grow, fresh)
 
@@ -170,7 +178,18 @@ def _jastrow_rbm(small: Any, large: Any, name: Leaf, old: Array | None, new: Arr
     if name[-1] == "bias":
         return _block(old, new, 1)
     places = _displaced(small.cells, large.cells)
+    if name[-1] == "jastrow":
+        return _both_ways(large.cells, jnp.zeros_like(new).at[places].set(old), places)
     return jnp.zeros_like(new).at[places, ..., : old.shape[-1]].set(old)
+
+
+def _both_ways(cells: Cells, couplings: Array, known: Int[np.ndarray, " n_known"]) -> Array:
+    """Couplings with those of opposite displacements where only one of the two is known."""
+    numbers = cells.pairs()
+    opposite = np.zeros(len(couplings), int)
+    opposite[numbers] = numbers.T
+    alone = np.setdiff1d(opposite[known], known)
+    return couplings.at[alone].set(couplings[opposite[alone]].swapaxes(-1, -2))
 
 
 _RULES: dict[type[nn.Module], Callable[..., Array]] = {

@@ -56,6 +56,8 @@ class Symmetrized(nn.Module):
                 object.__setattr__(self, name, HashableArray(np.asarray(given)))
         if self.inversion not in (None, 1, -1):
             raise ValueError(f"inversion must be 1, -1 or None, but {self.inversion!r} was given.")
+        if self.inversion is not None and self.fermions:
+            raise ValueError("inversion exchanges states of spins or bosons, not of fermions.")
         super().__post_init__()
 
     def __call__(self, x: Shaped[Array, "*batch n_values"]) -> Inexact[Array, "*batch"]:
@@ -72,7 +74,8 @@ class Symmetrized(nn.Module):
             images = jnp.concatenate([images, other], axis=-2)
             factors = np.concatenate([factors, self.inversion * factors])
             signs = None if signs is None else jnp.concatenate([signs, signs], axis=-1)
-        log_psi = self.model(images)
+        rows = self.model(images.reshape(-1, images.shape[-1]))
+        log_psi = rows.reshape(images.shape[:-1])
         if signs is None and np.all(factors == 1) and not jnp.iscomplexobj(log_psi):
             return jax.nn.logsumexp(log_psi, axis=-1) - np.log(len(factors))
         weights = jnp.asarray(factors) if signs is None else signs * factors

@@ -10,6 +10,7 @@ import yaml
 
 from ritz.cli.lattice.domain import DOMAIN
 from ritz.cli.settings.presets import preset_names, with_preset
+from ritz.lattice.fermion_operators import hopping_operator
 from ritz.lattice.models import JastrowRBM, SlaterBackflow, Symmetrized, default_model
 from ritz.lattice.symmetries import symmetrized
 from ritz.lattice.systems import J1J2, Heisenberg, Hubbard, TransverseIsing
@@ -107,4 +108,8 @@ def test_the_default_model_is_real_without_a_sign_problem(system, kind):
 
 def test_fermions_get_determinants():
     system = Hubbard([2, 2])
-    assert isinstance(default_model(system.hilbert, system.hamiltonian), SlaterBackflow)
+    model = default_model(system.hilbert, system.hamiltonian, orbitals=system.orbitals)
+    assert isinstance(model, SlaterBackflow) and model.param_dtype is float
+    assert model.orbitals is not None
+    turned = hopping_operator(system.hilbert, [(0, 1)], np.exp(0.3j))
+    assert getattr(default_model(system.hilbert, turned), "param_dtype", None) is complex

@@ -145,6 +145,7 @@ def test_what_is_refused(case):
 
 def test_one_connected_configuration_a_bond():
     """NetKet's FermionOperator2nd has two."""
+    assert Hubbard(4).hilbert == Hubbard([4]).hilbert  # a number stands for a chain
     system = Hubbard([2, 2])
     assert system.hamiltonian.max_conn_size == 9
     assert system.observables["double_occupancy"].max_conn_size == 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ritz.lattice.models import JastrowRBM, ResNet, ViT, grown
+from ritz.lattice.models.jastrow_rbm import _coupling
 
 X = nk.hilbert.Spin(0.5, 16).random_state(jax.random.key(0), 6)
 F = {"param_dtype": float}
@@ -69,8 +70,23 @@ def test_on_a_larger_lattice_distances_stay(make):
         (ResNet((4,), False), ResNet((5,), False), ValueError, "open sides"),
         (ResNet((4,)), ResNet((4,), False), ValueError, "same cells and boundaries"),
         (ResNet((4,)), ResNet((4,), complex_output=True), ValueError, "complex_output must be"),
+        (JastrowRBM((4,), param_dtype=complex), JastrowRBM((4,)), ValueError, "bias are complex"),
     ],
 )
 def test_what_cannot_grow_is_refused(small, large, error, text):
+    params = small.init(jax.random.key(0), X[:, : small.cells.n_cells])["params"]
     with pytest.raises(error, match=text):
-        grown({}, small, large, 16, jax.random.key(0))
+        grown(params, small, large, large.cells.n_cells, jax.random.key(0))
+
+
+def test_pairs_at_half_of_the_lattice_are_coupled_both_ways():
+    small, large = JastrowRBM((4, 2), alpha=0), JastrowRBM((8, 6), alpha=0)
+    params = small.init(jax.random.key(1), X[:, :8])["params"]
+    begin = grown(params, small, large, 48, jax.random.key(2))
+    before, after = (
+        _coupling(m.cells, 1, p["jastrow"]) for m, p in ((small, params), (large, begin))
+    )
+    # Displacements (2, 0) and (-2, 0), then (2, 1) and (-2, -1) of the larger lattice.
+    for others, one in (([2 * 6, 6 * 6], 4), ([2 * 6 + 1, 6 * 6 + 5], 5)):
+        assert before[0, one] != 0
+        np.testing.assert_allclose(after[0, others], before[0, one])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from ritz.lattice import VMC
 from ritz.lattice.models import JastrowRBM, MarshallSign, ResNet, Symmetrized, ViT
 
 SQUARE, HONEYCOMB = nk.graph.Square(4), nk.graph.Honeycomb([2, 2])
@@ -152,11 +153,36 @@ def test_it_has_the_parameters_of_the_model():
         ({"group": [[0, 1, 2]]}, "permutes 3 sites, but configurations have 4 values"),
         ({"group": [[0, 1, 2, 3]], "character": [1, 1]}, "one number for each of the 1 elements"),
         ({"inversion": 2}, "inversion must be 1, -1 or None"),
+        ({"inversion": 1, "fermions": True}, "of spins or bosons, not of fermions"),
     ],
 )
 def test_symmetries_that_do_not_fit_are_refused(options, text):
     with pytest.raises(ValueError, match=text):
         Symmetrized(nk.models.RBM(), **options).init(jax.random.key(0), jnp.ones((1, 4)))
+
+
+def test_inversion_exchanges_the_states_of_the_space():
+    hilbert = nk.hilbert.Fock(1, 4)
+    operator = nk.operator.boson.number(hilbert, 0).to_jax_operator()
+    for states_sum, hint in ((0, "give states_sum=1"), (1, "")):
+        model = Symmetrized(nk.models.RBM(), inversion=1, states_sum=states_sum)
+        state = nk.vqs.FullSumState(hilbert, model)
+        if hint:
+            with pytest.raises(ValueError, match=hint):
+                VMC(operator, 0.1, variational_state=state)
+        else:
+            VMC(operator, 0.1, variational_state=state)
+
+
+def test_models_that_take_rows_only():
+    hilbert = nk.hilbert.Spin(0.5, 4)
+    model = nk.models.ARNNDense(hilbert=hilbert, layers=1, features=2)
+    symmetric = Symmetrized(model, nk.graph.Chain(4).translation_group())
+    x = hilbert.all_states()
+    variables = symmetric.init(jax.random.key(0), x)
+    found = symmetric.apply(variables, x)
+    psi = [np.exp(model.apply(variables, jnp.roll(x, k, axis=-1))) for k in range(4)]
+    np.testing.assert_allclose(np.exp(found), np.mean(psi, axis=0), rtol=1e-6)
 
 
 def test_marshalls_signs_are_those_of_the_hamiltonian():
