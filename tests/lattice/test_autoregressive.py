@@ -38,6 +38,7 @@ def state_of(model, n_samples=256):
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", MODELS)
 def test_all_of_the_space_and_nothing_else_is_drawn(name):
     model = MODELS[name]

@@ -129,6 +129,7 @@ def test_a_square_is_right_where_psi_vanishes():
     assert expected - wrong.mean > 5 * wrong.error_of_mean
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore::UserWarning")  # NetKet's, about a faster operator
 @pytest.mark.parametrize("sites", [(0, 1, 2), (0, 2, 5)])
 def test_the_entropy_of_free_fermions(sites):

@@ -113,6 +113,7 @@ def test_samples_estimate_the_full_sum():
     assert summed["Mean"][0] == pytest.approx(np.linalg.norm(MATRIX @ rho) ** 2, rel=1e-10)
 
 
+@pytest.mark.medium
 def test_what_is_refused():
     mixed = nk.vqs.MCMixedState(
         nk.sampler.MetropolisLocal(LINDBLADIAN.hilbert, n_chains=4), nk.models.NDM(), n_samples=4

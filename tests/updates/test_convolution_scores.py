@@ -46,6 +46,7 @@ def plain_scores(problem):
     return ((parts - parts.mean(axis=1, keepdims=True)) / N**0.5).reshape(rows.shape)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("mode", "dtype"), [("real", float), ("complex", float),
                          ("complex", complex), ("holomorphic", complex)])  # fmt: skip
 def test_scores_of_convolutions_by_patches(mode, dtype):

@@ -57,8 +57,8 @@ def chain_statistics(
 
     Without weights the series are the values. With weights they are pseudo-values, see
     `ritz.estimators.jackknife`; error, autocorrelation time and R-hat are theirs, while the
-    variance is that of the weighted values, sum w |x - m|^2 / (1 - sum w^2), unbiased where the
-    weights do not depend on the values.
+    variance is that of the weighted values, without the bias of order 1/n where that leaves it
+    positive.
 
     Args:
         values: Shape (n_chains, length), or (n,) for one chain.
@@ -69,8 +69,9 @@ def chain_statistics(
         return nk.stats.statistics(values), series
     weights = weights.reshape(series.shape)
     mean = jnp.sum(weights * series)
-    spread = jnp.sum(weights * jnp.abs(series - mean) ** 2)
-    variance = spread / jnp.maximum(1 - jnp.sum(weights**2), jnp.finfo(weights.dtype).eps)
+    squares = jnp.abs(series - mean) ** 2
+    unbiased = jnp.mean(pseudo_values(squares[..., None], _only, weights))
+    variance = jnp.where(unbiased > 0, unbiased, jnp.sum(weights * squares))
     series = pseudo_values(series[..., None], _only, weights)
     stats: Any = nk.stats.statistics(series)
     return stats.replace(variance=variance), series

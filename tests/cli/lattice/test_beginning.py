@@ -18,6 +18,7 @@ def trained(capsys):
     return "small"
 
 
+@pytest.mark.medium
 def test_a_larger_lattice_begins_with_what_was_learnt(trained, capsys, caplog):
     given = [*SMALL, "folder=large", f"train.begin_from={trained}", "system.extent=[6]"]
     assert ritz(capsys, "train", *given, "train.full_sum=true")[0] == 0
@@ -55,6 +56,7 @@ def test_what_does_not_fit_is_told(trained, capsys, more, message):
     assert status == 2 and message in error and error.count("\n") == 1
 
 
+@pytest.mark.medium
 def test_without_step_control_rows_have_no_scale(capsys):
     given = [*SMALL, "folder=plain", "train.step_control=null"]
     assert ritz(capsys, "train", *given)[0] == 0

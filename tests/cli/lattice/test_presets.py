@@ -21,6 +21,7 @@ pytestmark = pytest.mark.netket
 NAMES = preset_names(DOMAIN.presets)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
 def test_every_preset_can_be_built(name, capsys):
     status, out, error = ritz(capsys, "train", f"preset={name}", "--dry_run")
@@ -56,6 +57,7 @@ def test_short_names_stand_for_long_ones_beside_presets_only():
     assert last == "system.extent=[4]"
 
 
+@pytest.mark.medium
 def test_an_evaluation_with_more_symmetry_has_the_lower_energy(capsys):
     settings = [*SMALL, "system.extent=[6]", "folder=r", "model=RBM", "train.iterations=4"]
     assert ritz(capsys, "train", *settings)[0] == 0

@@ -24,6 +24,7 @@ SAME_LATTICE = [
 ]  # fmt: skip
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("small", "large"), SAME_LATTICE)
 def test_on_the_same_lattice_psi_stays(small, large):
     params = small.init(jax.random.key(1), X)["params"]
@@ -37,6 +38,7 @@ def test_on_the_same_lattice_psi_stays(small, large):
     assert sum(moves) >= 0.6 * len(moves)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "make",
     [

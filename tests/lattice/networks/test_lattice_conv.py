@@ -40,6 +40,7 @@ def test_update_rules_see_it(periodic):
     check_layer(layer, jax.random.normal(jax.random.key(0), (5, 12, 3)))
 
 
+@pytest.mark.medium
 def test_scores_are_those_of_plain_derivatives():
     model = ResNet((3, 4), depth=1, width=2, periodic=(True, False), param_dtype=float)
     x = nk.hilbert.Spin(0.5, 12).random_state(jax.random.key(0), 6)

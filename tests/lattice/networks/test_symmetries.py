@@ -17,6 +17,7 @@ from ritz.lattice.models import JastrowRBM, MarshallSign, ResNet, Symmetrized, V
 SQUARE, HONEYCOMB = nk.graph.Square(4), nk.graph.Honeycomb([2, 2])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("model", [ResNet, ViT, JastrowRBM])
 @pytest.mark.parametrize("complex_output", [False, True])
 def test_translations_leave_it_as_it_is(model, complex_output):
@@ -33,6 +34,7 @@ def test_translations_leave_it_as_it_is(model, complex_output):
         assert np.ptp(np.abs(found[:, 0])) > 1e-3
 
 
+@pytest.mark.medium
 def test_only_what_is_periodic_is_invariant():
     x = nk.hilbert.Spin(0.5, 12).random_state(jax.random.key(0), 8)
     grid = x.reshape(8, 3, 4)
@@ -102,6 +104,7 @@ def test_sectors_of_momentum_of_spins():
     np.testing.assert_allclose(total, psi, atol=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("n_per_spin", [(2, 2), (2, 1)])
 def test_projections_of_fermions_commute_with_the_hamiltonian(n_per_spin):
     graph = nk.graph.Chain(4)
@@ -185,6 +188,7 @@ def test_models_that_take_rows_only():
     np.testing.assert_allclose(np.exp(found), np.mean(psi, axis=0), rtol=1e-6)
 
 
+@pytest.mark.medium
 def test_marshalls_signs_are_those_of_the_hamiltonian():
     graph, hilbert = SQUARE, nk.hilbert.Spin(0.5, 16, total_sz=0)
     model = JastrowRBM(graph.extent)
