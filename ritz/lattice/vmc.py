@@ -216,6 +216,12 @@ class VMC(DifferentiatingDriver):
         self.rule_state = carry.rule_state
         self._key, self._watch = carry.key, carry.watch
 
+    @override
+    def burn_in(self, n_steps: int) -> None:
+        """Let chains equilibrate, also those of states whose overlaps are part of the loss."""
+        super().burn_in(n_steps)
+        self._targets.burn_in(n_steps)
+
     @property
     @override
     def settings(self) -> dict[str, object]:

@@ -15,7 +15,7 @@ N = 1024
 
 
 def walks(n_estimates, n_chains, memory, seed):
-    """Chains of numbers of variance 1, each with a memory: shape (n_estimates, n_chains, length)."""
+    """Chains of numbers of variance 1, shape (n_estimates, n_chains, length)."""
     random = np.random.default_rng(seed)
     noise = random.normal(size=(n_estimates, n_chains, N // n_chains))
     for n in range(1, noise.shape[-1]):
