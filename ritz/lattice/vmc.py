@@ -58,8 +58,9 @@ class VMC(DifferentiatingDriver):
             linear system, stay in double: two to four times faster where those products dominate.
             `KFAC` and `Gradient`, which have no such products, take no notice.
         step_control: Bounds on the steps, by default `StepControl()`: steps that would change the
-            state too much are shortened, and those after which the energy explodes are taken
-            back. None for the steps of rule and optimiser as they are.
+            state too much are shortened, and those after which the loss explodes (the energy,
+            with its penalties) are taken back. None for the steps of rule and optimiser as they
+            are.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
         blas_threads: Number of threads that BLAS may use during runs. More than one compete with
             those of XLA; None leaves the number unchanged, which may be better on many cores

@@ -39,6 +39,8 @@ class Overlap(NamedTuple):
     them as that of an energy does from local energies."""
     stats: nk.stats.Stats
     """Statistics of F."""
+    error: Float[Array, ""]
+    """Standard error of F from the samples of the target alone."""
 
 
 class AbstractTarget(abc.ABC):
@@ -96,7 +98,9 @@ class SampledTarget(AbstractTarget):
         a = jnp.sum(forward[0] * jnp.exp(forward[1] - shift), axis=-1)
         b = jnp.sum(backward[0] * jnp.exp(backward[1] + shift), axis=-1)
         stats = self._statistics(a, b, ours.shape, batch.shape[:-1])
-        return Overlap(a * jnp.mean(b), stats), carried
+        of_target = jnp.real(jnp.mean(a) * b).reshape(batch.shape[:-1])
+        error = series_statistics(of_target).error_of_mean
+        return Overlap(a * jnp.mean(b), stats, jnp.asarray(error)), carried
 
     def _terms(self, operator: Any, above: LogPsi, x: Array, below: LogPsi) -> tuple[Array, Array]:
         """<x|U|y> and the logarithm of above(y) / below(x), shape (n_samples, n_connected)."""
@@ -182,7 +186,7 @@ class SummedTarget(AbstractTarget):
             "error_of_mean": jnp.zeros_like(fidelity),
             "variance": fidelity * (1 - fidelity),
         }
-        return Overlap(local, nk.stats.Stats(**fields)), carried
+        return Overlap(local, nk.stats.Stats(**fields), jnp.zeros_like(fidelity)), carried
 
     def _normalised(self, log_psi: LogPsi) -> Array:
         values = in_chunks(log_psi, self.states, self.chunk_size)
