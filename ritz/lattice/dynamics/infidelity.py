@@ -6,6 +6,7 @@ from typing import Any
 import optax
 from netket.operator import AbstractOperator
 
+from ritz.checks import check_finite
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import VariationalState
 from ritz.lattice.overlaps.targets import Targets, identity
@@ -91,6 +92,6 @@ class Infidelity(VMC):
             self.state,
             weights=[-1.0],
             unitary=operator,
-            control_variate=control_variate,
+            control_variate=check_finite("control_variate", control_variate),
             is_infidelity=True,
         )

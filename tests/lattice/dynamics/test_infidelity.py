@@ -110,7 +110,13 @@ def test_wrong_arguments_say_what_is_needed():
         (ValueError, "give both the same number", mc_state(n_samples=32), mc_state(), {}),
         (ValueError, "ExactSampler cannot", direct, mc_state(), {}),
         (ValueError, "operator must be unitary", full_state(), full_state(), {"operator": ISING}),
-    ]
+        (TypeError, "control_variate must be a finite number, but 'x'", full_state(), full_state(),
+         {"control_variate": "x"}),
+        (TypeError, "control_variate must be", full_state(), full_state(),
+         {"control_variate": None}),
+        (ValueError, "control_variate must be", full_state(), full_state(),
+         {"control_variate": np.nan}),
+    ]  # fmt: skip
     for error, match, target, state, options in cases:
         with pytest.raises(error, match=match):
             driver(target, state, **options)
