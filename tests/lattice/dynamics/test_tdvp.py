@@ -9,6 +9,8 @@ from scipy.integrate import solve_ivp
 
 from ritz.lattice import TDVP
 from ritz.lattice.dynamics.equation import damped
+from ritz.lattice.models import MarshallSign, Pfaffian, SlaterBackflow
+from ritz.lattice.systems import Hubbard
 from ritz.updates import Cholesky, PseudoInverse
 from tests.lattice.dynamics.systems import (
     HILBERT,
@@ -176,6 +178,25 @@ def test_noisy_forces_are_damped():
     np.testing.assert_allclose(longer, expected, rtol=1e-8)
     plain = damped(rows, target, **options, shares=None)
     np.testing.assert_allclose(plain, np.linalg.lstsq(rows, target)[0], rtol=1e-8)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("kind", ["MarshallSign", "SlaterBackflow", "Pfaffian"])
+def test_phases_that_no_parameter_changes_are_refused_in_real_time(kind):
+    """The dtype of log psi is complex, but it is that of signs."""
+    if kind == "MarshallSign":
+        model = MarshallSign(nk.models.RBM(), nk.graph.Chain(4))
+        hamiltonian: Any = nk.operator.Heisenberg(nk.hilbert.Spin(0.5, 4, total_sz=0),
+                                                  nk.graph.Chain(4))  # fmt: skip
+        hilbert = hamiltonian.hilbert
+    else:
+        system = Hubbard([2, 2], interaction=4.0)
+        hamiltonian, hilbert = system.hamiltonian, system.hilbert
+        model = {"SlaterBackflow": SlaterBackflow, "Pfaffian": Pfaffian}[kind](hilbert)
+    state = nk.vqs.FullSumState(hilbert, model, seed=1)
+    with pytest.raises(ValueError, match="in real time the phase of psi changes, but"):
+        TDVP(hamiltonian, state)
+    TDVP(hamiltonian, state, propagation="imaginary")
 
 
 def test_wrong_arguments_say_what_is_allowed():
