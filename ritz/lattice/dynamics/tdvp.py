@@ -31,6 +31,7 @@ from ritz.lattice.dynamics.tdvp_kernel import (
 from ritz.lattice.dynamics.time_callbacks import EndOfTime, TimeBar
 from ritz.lattice.kernels.kernel import StepSettings
 from ritz.lattice.mode import check_phase, checked_mode
+from ritz.lattice.model_state import check_still
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.solvers import PseudoInverse, Solver, check_solver
 
@@ -97,8 +98,9 @@ class TDVP(DifferentiatingDriver):
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If Hamiltonian and state live on different spaces, the wave function is real
-            and time too, the sampler cannot be part of a compiled step, or a value is not allowed.
+        ValueError: If Hamiltonian and state live on different spaces, the phase of the wave
+            function is fixed in real time, variables besides its parameters are to follow the
+            samples, the sampler cannot be part of a compiled step, or a value is not allowed.
     """
 
     adjustable = frozenset({"rate_scale", "chunk_sizes"})
@@ -147,6 +149,7 @@ class TDVP(DifferentiatingDriver):
             blas_threads=blas_threads,
             loss_name=loss_name,
         )
+        check_still(self.state)
         for name in (loss_name, *self._observables):
             if name in _OWN_NAMES:
                 raise ValueError(f"{name!r} is taken: rows of a time evolution have that name.")
