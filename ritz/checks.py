@@ -81,17 +81,18 @@ def check_fraction(name: str, value: object, most: float = 1.0) -> float:
     return number
 
 
-def check_finite(name: str, value: object, unit: str) -> float:
+def check_finite(name: str, value: object, unit: str | None = None) -> float:
     """`value` as a float, if it is a finite number.
 
     Raises:
-        TypeError: If it is no number, with the unit that it has.
+        TypeError: If it is no number, with the unit that it has, if any.
         ValueError: If it is not finite.
     """
     is_number = _is_number(value)
     if not is_number or not math.isfinite(value):
         error = ValueError if is_number else TypeError
-        raise error(f"{name} must be a finite number, in {unit}, but {value!r} was given.")
+        of_unit = f", in {unit}" if unit else ""
+        raise error(f"{name} must be a finite number{of_unit}, but {value!r} was given.")
     return float(value)
 
 

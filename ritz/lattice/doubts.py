@@ -1,13 +1,15 @@
 """Doubts about the numbers of a step, found in the compiled step."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import netket as nk
-from jaxtyping import Array, Bool, Float
-from scipy.special import chdtrc
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+from scipy.special import chdtrc, gammaln
 
 LOWEST_ACCEPTANCE = 1e-3
 HIGHEST_R_HAT = 1.1
@@ -34,6 +36,9 @@ ROUNDING = 1e-20
 CHANCE = 1e-4
 """R-hat is judged where independent samples would exceed `HIGHEST_R_HAT` more rarely than this."""
 
+RETURN = 1e-6
+"""Chains count as frozen where free ones would be back where they were more rarely than this."""
+
 TELLING = frozenset({"exploded", "variance"})
 """Doubts that mean exploded parameters, if they were not there from the start. Frozen chains do not
 mean that: chains also freeze if a run has converged to a product state."""
@@ -42,8 +47,8 @@ REMEDIES = {
     "acceptance": f"the sampler accepts fewer than {LOWEST_ACCEPTANCE:g} of its moves: the chains "
     "are frozen, and neither the energy nor its error means anything; try another sampler or rule "
     "(more than one flip a move, exchange), a smaller learning rate, or begin again",
-    "chains": "no chain has moved in this step, although moves were accepted: the samples are "
-    "those of the step before; try another sampler or rule, or a larger sweep_size",
+    "chains": "no chain has moved, although moves were accepted: the samples are those of the step "
+    "before; try another sampler or rule, or a larger sweep_size",
     "exploded": "the chains are frozen at once, or at a much higher energy than before: the "
     "parameters have exploded; try a smaller learning rate, more damping (diag_shift) or "
     'on_divergence="retry"',
@@ -69,8 +74,8 @@ class Watch(NamedTuple):
 
     variance: Float[Array, ""]
     """Reference value of the variance; infinite before the first step."""
-    moved: Bool[Array, ""]
-    """Whether any chain has moved since the last step."""
+    still: Int[Array, ""]
+    """Number of steps in a row in which no chain has moved."""
     lowest: Float[Array, ""]
     """Lowest energy plus standard deviation among the well-sampled steps."""
     highest: Float[Array, ""]
@@ -82,7 +87,17 @@ class Watch(NamedTuple):
     def begin(cls) -> "Watch":
         """The initial `Watch`, before the first step."""
         infinite = jnp.asarray(jnp.inf, float)
-        return cls(infinite, jnp.ones((), bool), infinite, -infinite, jnp.zeros((), float))
+        still = jnp.zeros((), jnp.int32)
+        return cls(infinite, still, infinite, -infinite, jnp.zeros((), float))
+
+    def after(self, moved: Bool[Array, ""]) -> "Watch":
+        """What is known after a step.
+
+        Args:
+            moved: Whether any chain has moved in it.
+        """
+        still = jnp.where(moved, 0, self.still + 1)
+        return self._replace(still=still.astype(self.still.dtype))
 
     def is_lost(self, energy: Array) -> Bool[Array, ""]:
         """Whether an energy is well above those reached before."""
@@ -97,6 +112,7 @@ def of_sampling(
     acceptance: Array | None,
     chains: tuple[int, int] | None,
     ess: Array | None = None,
+    patience: int = 1,
 ) -> dict[str, Bool[Array, ""]]:
     """The doubts about samples.
 
@@ -107,6 +123,8 @@ def of_sampling(
         acceptance: The fraction of accepted moves; None if the sampler proposes none.
         chains: Number and length of the chains; None if they are not Markov chains.
         ess: Effective number of samples over their number, if they are weighted.
+        patience: Number of steps in a row without a move that mean frozen chains, see
+            `standstill`.
     """
     found = {}
     if ess is not None:
@@ -114,12 +132,33 @@ def of_sampling(
         found["ess"] = (ess < LOWEST_ESS) | (n_samples * ess < min(FEWEST_EFFECTIVE, n_samples / 2))
     if acceptance is not None:
         found["acceptance"] = acceptance < LOWEST_ACCEPTANCE
-        found["chains"] = ~watch.moved & ~found["acceptance"]
+        found["chains"] = (watch.still >= patience) & ~found["acceptance"]
         if samples.shape[0] * samples.shape[1] > 1:
             found["error"] = ~jnp.any(samples != samples[:1, :1])
     if chains is not None and judges_r_hat(*chains):
         found["r_hat"] = stats.R_hat > HIGHEST_R_HAT
     return found
+
+
+def standstill(n_sites: int, sweep_size: int, length: int) -> int:
+    """Number of steps in a row in which no chain moves that mean frozen chains.
+
+    All chains of `SweepSampler` move at the same sites. Where nearly all moves are accepted, none
+    has moved after a sweep that flips each site an even number of times. For n sites and m moves
+    the chance of that is 2^-n sum_k C(n, k) (1 - 2 k/n)^m, which for few sites is not small.
+    An acceptance above zero says little, as exchanges of equal spins count as accepted.
+
+    Args:
+        n_sites: Number of sites.
+        sweep_size: Number of moves between samples.
+        length: Number of samples of each chain in a step.
+    """
+    moves = max(2, sweep_size - sweep_size % 2)  # the chance is zero for odd numbers
+    k = np.arange(n_sites + 1)
+    choices = gammaln(n_sites + 1) - gammaln(k + 1) - gammaln(n_sites - k + 1)
+    chance = np.sum(np.exp(choices - n_sites * np.log(2)) * (1 - 2 * k / n_sites) ** moves)
+    steps = math.log(RETURN) / (length * math.log(min(chance, 0.5)))
+    return max(1, math.ceil(steps))
 
 
 def judges_r_hat(n_chains: int, length: int) -> bool:
@@ -154,7 +193,8 @@ def of_explosion(
     frozen = found.get("acceptance", no) | found.get("chains", no)
     exploded = frozen & (watch.is_lost(energy) | (watch.acceptance > SUDDEN))
     above = energy + jnp.sqrt(jnp.real(stats.variance))
-    well = jnp.isfinite(above) & ~(frozen | found.get("error", no) | found.get("variance", no))
+    still = frozen | (watch.still > 0)
+    well = jnp.isfinite(above) & ~(still | found.get("error", no) | found.get("variance", no))
     seen = watch._replace(
         lowest=jnp.minimum(above, watch.lowest),
         highest=jnp.maximum(above, watch.highest),

@@ -45,11 +45,13 @@ def check_phase(mode: str, state: Any, log_psi: LogPsi) -> None:
         log_psi: `(params, samples) -> log psi` of it.
 
     Raises:
-        ValueError: If log psi is real, or in the mode "real".
+        ValueError: If log psi is real or has a phase that the parameters do not change, as that of
+            real determinants, or in the mode "real".
     """
-    x = state.hilbert.random_state(jax.random.key(0), 1)
+    x = some_states(state.hilbert, 16)
     out = jax.eval_shape(log_psi, state.parameters, x)
-    if mode == "real" or not jnp.issubdtype(out.dtype, jnp.complexfloating):
+    is_complex = jnp.issubdtype(out.dtype, jnp.complexfloating)
+    if mode == "real" or not is_complex or phase_is_fixed(log_psi, state.parameters, x):
         raise ValueError(
             f"in real time the phase of psi changes, but that of this model cannot (mode={mode!r})"
             "; use a model with complex log psi and mode='complex' or 'holomorphic', such as "

@@ -108,6 +108,20 @@ def followed(state: Any) -> "Following | None":
     return Following(state._apply_fun, state.mutable, tuple(sorted(state.training_kwargs.items())))
 
 
+def check_still(state: Any) -> None:
+    """Refuse states whose variables besides the parameters are to follow the samples.
+
+    Raises:
+        ValueError: With how to make the state.
+    """
+    if followed(state) is not None:
+        raise ValueError(
+            f"the state has mutable={state.mutable!r}, but in a time evolution variables besides "
+            f"the parameters ({', '.join(state.model_state)}) stay as they are; give the state "
+            "neither mutable nor training_kwargs, but variables=state.variables."
+        )
+
+
 class Following:
     """Variables of a model, such as running statistics, that follow the samples of each step.
 

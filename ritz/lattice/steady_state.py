@@ -14,9 +14,10 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.observables.estimators import check_observable
 from ritz.lattice.operators import check_operator
-from ritz.lattice.vmc import VMC
+from ritz.lattice.vmc import DEFAULT_CONTROL, VMC
 from ritz.types import Row
 from ritz.updates import AbstractUpdateRule
+from ritz.updates.step_control import StepControl
 
 
 class SteadyState(VMC):
@@ -41,6 +42,7 @@ class SteadyState(VMC):
         chunk_size_bwd: How many samples are differentiated at once.
         seed: Seed of the random numbers in update rules.
         single_scores: Whether derivatives are computed in single precision, see `VMC`.
+        step_control: Bounds on the steps, see `VMC`; None for none.
         blas_threads: Number of threads that BLAS may use during runs.
 
     Raises:
@@ -62,6 +64,7 @@ class SteadyState(VMC):
         chunk_size_bwd: int | None = None,
         seed: int = 0,
         single_scores: bool = False,
+        step_control: StepControl | None = DEFAULT_CONTROL,
         blas_threads: int | None = 1,
     ):
         super().__init__(
@@ -73,6 +76,7 @@ class SteadyState(VMC):
             chunk_size_bwd=chunk_size_bwd,
             seed=seed,
             single_scores=single_scores,
+            step_control=step_control,
             local_updates=False,
             blas_threads=blas_threads,
             loss_name="LdagL",

@@ -58,8 +58,9 @@ class VMC(DifferentiatingDriver):
             linear system, stay in double: two to four times faster where those products dominate.
             `KFAC` and `Gradient`, which have no such products, take no notice.
         step_control: Bounds on the steps, by default `StepControl()`: steps that would change the
-            state too much are shortened, and those after which the energy explodes are taken
-            back. None for the steps of rule and optimiser as they are.
+            state too much are shortened, and those after which the loss explodes (the energy,
+            with its penalties) are taken back. None for the steps of rule and optimiser as they
+            are.
         local_updates: Whether local energies use the model's `LocalUpdate`, if it offers one.
         blas_threads: Number of threads that BLAS may use during runs. More than one compete with
             those of XLA; None leaves the number unchanged, which may be better on many cores
@@ -215,6 +216,12 @@ class VMC(DifferentiatingDriver):
         self.optimizer_state = carry.optimizer_state
         self.rule_state = carry.rule_state
         self._key, self._watch = carry.key, carry.watch
+
+    @override
+    def burn_in(self, n_steps: int) -> None:
+        """Let chains equilibrate, also those of states whose overlaps are part of the loss."""
+        super().burn_in(n_steps)
+        self._targets.burn_in(n_steps)
 
     @property
     @override

@@ -131,7 +131,7 @@ class StepControl:
         """
         if self.max_jump is None:
             return state
-        error = jnp.where(jnp.isfinite(error), error, 0)  # samples may be all the same
+        error = jnp.where(jnp.isfinite(error), error, 0)
         deviation = jnp.sqrt(variance)
         noise = ERRORS * state.error + ROUNDING * jnp.abs(state.loss)
         rise, most = loss - state.loss, self.max_jump * state.deviation

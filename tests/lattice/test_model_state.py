@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ritz.callbacks import LambdaCallback
-from ritz.lattice import VMC
+from ritz.lattice import TDVP, VMC
 from ritz.updates import SR
 from tests.lattice.models import HILBERT, ISING, run
 
@@ -90,3 +90,10 @@ def test_statistics_that_stay_are_told(caplog):
 def test_models_that_change_when_called_are_refused():
     with pytest.raises(ValueError, match=r"changes its variables whenever it is called.*mutable="):
         driver_of(state_of(Normalised(default=False), kind="sum"))
+
+
+def test_statistics_that_would_follow_are_refused_in_time():
+    state = state_of(kind="sum", **FOLLOWS)
+    with pytest.raises(ValueError, match=r"has mutable=.*batch_stats.*neither mutable nor train"):
+        TDVP(ISING, state, propagation="imaginary")
+    TDVP(ISING, state_of(kind="sum", variables=state.variables), propagation="imaginary")

@@ -6,7 +6,7 @@ import pytest
 
 from ritz.lattice import VMC, SteadyState, mc_state
 from ritz.lattice.steady_state import squared, superoperator
-from ritz.updates import SR
+from ritz.updates import SR, StepControl
 from tests.lattice.exact import dense
 from tests.lattice.models import run
 
@@ -111,6 +111,14 @@ def test_samples_estimate_the_full_sum():
     assert abs(sampled["Mean"][0] - summed["Mean"][0]) < 5 * sampled["Sigma"][0]
     rho = np.asarray(full.to_array())
     assert summed["Mean"][0] == pytest.approx(np.linalg.norm(MATRIX @ rho) ** 2, rel=1e-10)
+
+
+def test_steps_are_controlled_as_given():
+    state = nk.vqs.FullSumState(LINDBLADIAN.hilbert, nk.models.NDM(), seed=1)
+    for control in (StepControl(max_infidelity=0.01), None):
+        driver = SteadyState(LINDBLADIAN, 1.0, variational_state=state, step_control=control)
+        assert driver.step_control is driver.kernel.settings.control is control
+    assert SteadyState(LINDBLADIAN, 1.0, variational_state=state).step_control == StepControl()
 
 
 @pytest.mark.medium

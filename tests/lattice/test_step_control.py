@@ -192,6 +192,16 @@ def test_deviations_that_tell_nothing_are_no_reference(strange):
     assert not any(judged([-10, -10.3, -10.4], [strange, 1.0, 1.0], error=0.1))
 
 
+def test_few_chains_have_an_error_bar_too():
+    state = mc_state(MODEL, HILBERT, n_samples=8, seed=0, sampler_seed=1)
+    driver = VMC(ISING, 0.01, variational_state=state, update=SR(0.1))
+    run(driver, 2)
+    assert not np.isfinite(driver.loss.error_of_mean)
+    control = driver.carry.control
+    expected = np.sqrt(driver.loss.variance / 8)
+    assert control.error == pytest.approx(expected)
+
+
 def test_parameters_that_a_callback_puts_in_stay():
     driver = summed(0.01, SR(0.1))
     run(driver, 20)

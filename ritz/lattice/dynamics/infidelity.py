@@ -6,11 +6,13 @@ from typing import Any
 import optax
 from netket.operator import AbstractOperator
 
+from ritz.checks import check_finite
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.driver import VariationalState
 from ritz.lattice.overlaps.targets import Targets, identity
-from ritz.lattice.vmc import VMC
+from ritz.lattice.vmc import DEFAULT_CONTROL, VMC
 from ritz.updates import AbstractUpdateRule
+from ritz.updates.step_control import StepControl
 
 
 class Infidelity(VMC):
@@ -37,6 +39,7 @@ class Infidelity(VMC):
         chunk_size_bwd: How many samples are differentiated at once.
         seed: Seed of the random numbers in update rules.
         single_scores: See `VMC`.
+        step_control: Bounds on the steps, see `VMC`; None for none.
         blas_threads: Number of threads that BLAS may use during runs.
         observables: Name -> operator, estimator or function (params, sample) -> value, estimated
             on the samples of each step.
@@ -62,6 +65,7 @@ class Infidelity(VMC):
         chunk_size_bwd: int | None = None,
         seed: int = 0,
         single_scores: bool = False,
+        step_control: StepControl | None = DEFAULT_CONTROL,
         blas_threads: int | None = 1,
         observables: Mapping[str, object] | None = None,
         loss_name: str = "Infidelity",
@@ -76,6 +80,7 @@ class Infidelity(VMC):
             chunk_size_bwd=chunk_size_bwd,
             seed=seed,
             single_scores=single_scores,
+            step_control=step_control,
             local_updates=False,
             blas_threads=blas_threads,
             observables=observables,
@@ -87,6 +92,6 @@ class Infidelity(VMC):
             self.state,
             weights=[-1.0],
             unitary=operator,
-            control_variate=control_variate,
+            control_variate=check_finite("control_variate", control_variate),
             is_infidelity=True,
         )

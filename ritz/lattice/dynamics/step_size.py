@@ -1,12 +1,14 @@
 """Step sizes of an integrator: tolerances, bounds and the controller."""
 
 import dataclasses
+import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ritz.checks import check_choice, check_count, check_positive
+from ritz.checks import check_choice, check_count, check_number, check_positive
 
 NORMS = ("qgt", "euclidean")
 """Norms in which the error of a step is measured."""
@@ -23,6 +25,39 @@ PROPORTIONAL, INTEGRAL = 0.4, 0.7
 
 LEAST_ERROR = 1e-4
 """Smaller errors, relative to the tolerance, count as this one for the next step."""
+
+ANY_SIZE = (0.0, math.inf)
+"""Bounds of the step size that allow any."""
+
+
+def checked_limits(limits: object, adaptive: bool) -> tuple[float, float]:
+    """Smallest and largest step.
+
+    Args:
+        limits: Both, as they were given.
+        adaptive: Whether step sizes follow the error.
+
+    Raises:
+        ValueError: If `limits` are no two numbers, no step keeps them, or step sizes are fixed.
+    """
+    given: Any = limits
+    try:
+        least, largest = (float(check_number("dt", one, -math.inf)) for one in given)
+        is_range = 0 <= least <= largest and largest > 0 and least < math.inf
+    except (TypeError, ValueError):
+        is_range, least, largest = False, 0.0, 0.0
+    if not is_range:
+        raise ValueError(
+            "dt_limits must be (smallest, largest) step with 0 <= smallest <= largest, such as "
+            f"(1e-5, 0.1), but {limits!r} was given."
+        )
+    if not adaptive and (least, largest) != ANY_SIZE:
+        raise ValueError(
+            f"dt_limits={limits!r} bounds the sizes of adaptive steps, but those of this run are "
+            "fixed; leave it out, or take an integrator with an error estimate, such as "
+            "integrator='RK23', and adaptive=True."
+        )
+    return least, largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +92,10 @@ class StepSize:
                 "atol and rtol are both 0, which no step can meet; give rtol=1e-3, for example, or "
                 "adaptive=False."
             )
-        if not 0 <= self.least <= self.largest or not self.largest > 0:
-            raise ValueError(
-                "dt_limits must be (smallest, largest) step with 0 <= smallest <= largest, such as "
-                f"(1e-5, 0.1), but {(self.least, self.largest)!r} was given."
-            )
+
+    def bounded(self, dt: Float[Array, ""]) -> Float[Array, ""]:
+        """A step size within the bounds."""
+        return jnp.clip(dt, self.least, self.largest)
 
     def tolerance(self, size: ArrayLike) -> ArrayLike:
         """The largest error allowed.

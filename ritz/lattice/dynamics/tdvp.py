@@ -1,15 +1,15 @@
 """Time evolution by the time-dependent variational principle."""
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 from netket.operator import AbstractOperator
 from typing_extensions import override
 
-from ritz.checks import check_choice, check_count, check_positive
+from ritz.checks import check_choice, check_count, check_finite, check_positive
 from ritz.driver.arguments import listed
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.run_state import Steps
@@ -18,7 +18,7 @@ from ritz.lattice.differentiating import DifferentiatingDriver
 from ritz.lattice.doubts import REMEDIES as SAMPLING_REMEDIES
 from ritz.lattice.driver import LatticeDriver, VariationalState
 from ritz.lattice.dynamics.equation import PROPAGATIONS, Equation
-from ritz.lattice.dynamics.step_size import StepSize
+from ritz.lattice.dynamics.step_size import ANY_SIZE, StepSize, checked_limits
 from ritz.lattice.dynamics.tableau import Tableau, as_tableau
 from ritz.lattice.dynamics.tdvp_kernel import (
     REMEDIES,
@@ -31,6 +31,7 @@ from ritz.lattice.dynamics.tdvp_kernel import (
 from ritz.lattice.dynamics.time_callbacks import EndOfTime, TimeBar
 from ritz.lattice.kernels.kernel import StepSettings
 from ritz.lattice.mode import check_phase, checked_mode
+from ritz.lattice.model_state import check_still
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.solvers import PseudoInverse, Solver, check_solver
 
@@ -70,7 +71,8 @@ class TDVP(DifferentiatingDriver):
         rtol: Tolerance of the error of a step relative to the norm of the state, which is 1, or
             with `error_norm="euclidean"` to that of the parameters.
         atol: Is added to that tolerance.
-        dt_limits: Smallest and largest step. The smallest is taken whatever its error.
+        dt_limits: Smallest and largest of adaptive steps, the first one included. The smallest is
+            taken whatever its error. Steps that end at a stop or the end of the run may be smaller.
         error_norm: "qgt", the norm of the quantum geometric tensor, which is the distance of the
             states; or "euclidean", that of the parameters.
         controller: "PI" (proportional-integral) or "I" (the standard controller).
@@ -96,8 +98,9 @@ class TDVP(DifferentiatingDriver):
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If Hamiltonian and state live on different spaces, the wave function is real
-            and time too, the sampler cannot be part of a compiled step, or a value is not allowed.
+        ValueError: If Hamiltonian and state live on different spaces, the phase of the wave
+            function is fixed in real time, variables besides its parameters are to follow the
+            samples, the sampler cannot be part of a compiled step, or a value is not allowed.
     """
 
     adjustable = frozenset({"rate_scale", "chunk_sizes"})
@@ -120,7 +123,7 @@ class TDVP(DifferentiatingDriver):
         adaptive: bool | None = None,
         rtol: float = 1e-3,
         atol: float = 0.0,
-        dt_limits: tuple[float, float] = (0.0, math.inf),
+        dt_limits: tuple[float, float] = ANY_SIZE,
         error_norm: str = "qgt",
         controller: str = "PI",
         max_trials: int = 10,
@@ -146,16 +149,19 @@ class TDVP(DifferentiatingDriver):
             blas_threads=blas_threads,
             loss_name=loss_name,
         )
+        check_still(self.state)
         for name in (loss_name, *self._observables):
             if name in _OWN_NAMES:
                 raise ValueError(f"{name!r} is taken: rows of a time evolution have that name.")
         tableau = as_tableau(integrator)
+        is_adaptive = tableau.is_adaptive(adaptive)
+        least, largest = checked_limits(dt_limits, is_adaptive)
         self._step_size = StepSize(
-            adaptive=tableau.is_adaptive(adaptive),
+            adaptive=is_adaptive,
             atol=atol,
             rtol=rtol,
-            least=float(dt_limits[0]),
-            largest=float(dt_limits[1]),
+            least=least,
+            largest=largest,
             norm=error_norm,
             controller=controller,
             max_trials=max_trials,
@@ -177,7 +183,8 @@ class TDVP(DifferentiatingDriver):
             sums=self._sums,
         )
         self.chunk_size_bwd = chunk_size_bwd
-        self._clock_now = self._following = first_clock(t0, check_positive("dt", dt))
+        t0 = check_finite("t0", t0)
+        self._clock_now = self._following = first_clock(t0, self._bounded(dt))
         self._duration, self._stops = 0.0, checked_stops((), t0, 0.0)
         self._check_sampler()
         super().register_hook(EndOfTime())
@@ -198,15 +205,17 @@ class TDVP(DifferentiatingDriver):
 
     @property
     def dt(self) -> float:
-        """Size of the next step, unless the run ends before; may be set."""
+        """Size of the next step, unless the run ends before; may be set, within `dt_limits`."""
         self._refuse_deferred("asked for driver.dt")
         return float(self._clock_now.dt)
 
     @dt.setter
     def dt(self, dt: float) -> None:
         self._refuse_deferred("set driver.dt")
-        size = jnp.asarray(check_positive("dt", dt), float)
-        self._clock_now = self._clock_now._replace(dt=size)
+        self._clock_now = self._clock_now._replace(dt=self._bounded(dt))
+
+    def _bounded(self, dt: float) -> Float[Array, ""]:
+        return self._step_size.bounded(jnp.asarray(check_positive("dt", dt), float))
 
     @property
     def run_began(self) -> float:

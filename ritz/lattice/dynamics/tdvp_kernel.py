@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import netket as nk
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 from typing_extensions import override
 
@@ -199,6 +200,10 @@ class TDVPKernel(Kernel):
         later = self.stops > t + ROUNDING * carry.clock.dt
         return jnp.min(jnp.where(later, self.stops, end), initial=end)
 
+    def _wanted(self, carry: TDVPCarry) -> Float[Array, ""]:
+        """Size of the next step, unless a stop is nearer."""
+        return self.settings.step_size.bounded(carry.clock.dt * carry.rate_scale)
+
     def _clock_after(self, carry: TDVPCarry, trial: Trial, stop: Array) -> Clock:
         """Time after the step, and the size of the one that follows."""
         clock, size, tableau = carry.clock, self.settings.step_size, self.settings.tableau
@@ -210,9 +215,9 @@ class TDVPKernel(Kernel):
             ratio = jnp.where(trial.n_trials > 1, jnp.minimum(ratio, 1), ratio)
             dt = ratio * trial.taken
             # A step that was cut short says nothing against longer ones.
-            cut = (trial.n_trials == 1) & (trial.taken < clock.dt * carry.rate_scale)
+            cut = (trial.n_trials == 1) & (trial.taken < self._wanted(carry))
             dt = jnp.where(cut, jnp.maximum(dt, clock.dt), dt)
-            dt = jnp.clip(dt, size.least, size.largest)
+            dt = size.bounded(dt)
         moves = trial.taken > 0
         return Clock(
             t=jnp.where(moves, t, clock.t),
@@ -225,7 +230,7 @@ class TDVPKernel(Kernel):
         size = self.settings.step_size
         stop = self._next_stop(carry)
         remaining = stop - carry.clock.t
-        wanted = carry.clock.dt * carry.rate_scale
+        wanted = self._wanted(carry)
         zero = jnp.zeros_like(wanted)
         begin = Trial(
             accepted=remaining <= 0,
@@ -281,7 +286,7 @@ def moved(params: PyTree, change: PyTree) -> PyTree:
     return jax.tree.map(lambda p, c: (p + c).astype(p.dtype), params, change)
 
 
-def first_clock(t: float, dt: float) -> Clock:
+def first_clock(t: float, dt: ArrayLike) -> Clock:
     """The clock before the first step."""
     values: Any = [jnp.asarray(value, float) for value in (t, dt, t, 1.0)]
     return Clock(*values)
@@ -298,12 +303,12 @@ def checked_stops(tstops: Sequence[float], t: float, duration: float) -> Float[A
     Raises:
         ValueError: If they are not all within the run.
     """
-    stops = sorted(float(stop) for stop in tstops)
-    if stops and not t <= stops[0] <= stops[-1] <= t + duration:
+    given = np.atleast_1d(np.asarray(tstops, float))
+    if given.ndim > 1 or not np.all((t <= given) & (given <= t + duration)):
         raise ValueError(
             f"tstops must lie between the present time {t:g} and the end of the run "
-            f"{t + duration:g}, but {list(tstops)!r} was given."
+            f"{t + duration:g}, but {tstops!r} was given."
         )
-    values = np.full(STOPS * max(1, -(-len(stops) // STOPS)), -np.inf)
-    values[: len(stops)] = stops
+    values = np.full(STOPS * max(1, -(-len(given) // STOPS)), -np.inf)
+    values[: len(given)] = np.sort(given)
     return jnp.asarray(values)

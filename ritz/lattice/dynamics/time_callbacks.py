@@ -11,11 +11,7 @@ from ritz.types import Row
 
 
 class EndOfTime(AbstractCallback):
-    """Ends a run when the row at its last time was written.
-
-    Args:
-        duration: Time that the run takes.
-    """
+    """Ends a run when the row at its last time was written."""
 
     callback_order = CallbackOrder.STOP
     is_live = never_live  # only the row is read

@@ -52,8 +52,20 @@ class SamplingCarry(Protocol):
 
 Carry = TypeVar("Carry", bound=SamplingCarry)
 
-Alter = Callable[..., tuple[nk.stats.Stats, Inexact[Array, " n"]]]
-"""(statistics, samples, local energies, probabilities) -> statistics of the loss, local losses."""
+
+class Altered(NamedTuple):
+    """A loss other than the energy."""
+
+    logged: nk.stats.Stats
+    """What rows have in the place of the energy."""
+    loss: nk.stats.Stats
+    """Mean, standard error and variance of the loss, by which steps are judged."""
+    local: Inexact[Array, " n"]
+    """Local losses."""
+
+
+Alter = Callable[..., Altered]
+"""(statistics, samples, local energies, probabilities) -> the loss."""
 
 
 class Good(NamedTuple):
@@ -164,11 +176,21 @@ class LatticeKernel(Kernel):
         batch: PyTree,
         stats: nk.stats.Stats,
         probabilities: Array | None = None,
+        loss: nk.stats.Stats | None = None,
     ) -> tuple[Carry, Row]:
-        """Metrics besides the energy, and the carry with the data for the next step's doubts."""
+        """Metrics besides the energy, and the carry with the data for the next step's doubts.
+
+        Args:
+            carry: The carry.
+            batch: The samples.
+            stats: Statistics of the energy.
+            probabilities: Those of the samples from `evaluate`, which are computed if not given.
+            loss: Statistics of the loss, if it is not the energy.
+        """
         s = self.settings
+        loss = stats if loss is None else loss
         found: Row = {"v_score": v_score(stats.mean, stats.variance, s.n_dof, s.energy_offset)}
-        watch, jumped = of_variance(carry.watch, stats)
+        watch, jumped = of_variance(carry.watch, loss)
         doubts = {"variance": jumped}
         accepted = getattr(carry.sampler_state, "n_accepted_proc", None)
         if accepted is not None:
@@ -177,7 +199,7 @@ class LatticeKernel(Kernel):
         of_samples = self.sampling_doubts(watch, batch, stats, found)
         if of_samples:
             doubts |= of_samples
-            watch, doubts["exploded"] = of_explosion(watch, stats, found.get("acceptance"), doubts)
+            watch, doubts["exploded"] = of_explosion(watch, loss, found.get("acceptance"), doubts)
         return carry._replace(watch=watch), {**found, "doubts": doubts}
 
     def weighting(self, carry: SamplingCarry, batch: PyTree, probabilities: Array | None) -> Row:
@@ -212,7 +234,7 @@ class LatticeKernel(Kernel):
         assert s.rule is not None
         stats, samples, energies, probabilities = self.evaluate(carry, batch)
         altered = alter and alter(stats, samples, energies, probabilities)
-        stats, losses = altered or (stats, energies)
+        stats, loss, losses = altered or (stats, stats, energies)
         problem = Problem(
             log_psi=self.log_psi(carry),
             params=carry.params,
@@ -224,12 +246,12 @@ class LatticeKernel(Kernel):
             damping_scale=carry.damping_scale,
             single_scores=s.single_scores,
         )
-        carry = self._judged(carry, stats)
+        carry = self._judged(carry, loss, problem.n_samples)
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
         carry, update, of_control = self._controlled(carry, update, problem)
         info = {**info, **of_control}
-        carry, metrics = self.metrics(carry, batch, stats, probabilities)
+        carry, metrics = self.metrics(carry, batch, stats, probabilities, loss)
         if carry.control is not None:
             metrics["doubts"] = {**metrics["doubts"], TAKEN_BACK: carry.control.goes_back}
         observed = self.observe(carry, batch, energies, probabilities)
@@ -242,13 +264,17 @@ class LatticeKernel(Kernel):
             carry = carry._replace(model_state=model_state)
         return carry, Proposal(stats, update, metrics)
 
-    def _judged(self, carry: LatticeCarry, stats: nk.stats.Stats) -> LatticeCarry:
+    def _judged(self, carry: LatticeCarry, loss: nk.stats.Stats, n: int) -> LatticeCarry:
         """The carry with the decision whether the step goes back."""
         control = self.settings.control
         if control is None or carry.control is None:
             return carry
-        numbers: Any = stats.mean.real, stats.variance.real, stats.error_of_mean.real
-        return carry._replace(control=control.judge(carry.control, carry.good, *numbers))
+        error: Any = loss.error_of_mean.real
+        variance: Any = loss.variance.real
+        # Few chains of one sample each have no error bar.
+        error = jnp.where(jnp.isfinite(error), error, jnp.sqrt(variance / n))
+        judged = control.judge(carry.control, carry.good, loss.mean.real, variance, error)
+        return carry._replace(control=judged)
 
     def _controlled(
         self, carry: LatticeCarry, update: PyTree, problem: Problem

@@ -12,7 +12,7 @@ from netket.utils import wrap_afun
 from typing_extensions import override
 
 from ritz.estimators.base import evaluate_all
-from ritz.lattice.doubts import Watch, of_sampling
+from ritz.lattice.doubts import Watch, of_sampling, standstill
 from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel, SamplingCarry, StepSettings
 from ritz.lattice.observables.estimators import (
     LocalValues,
@@ -63,7 +63,7 @@ class SamplingKernel(LatticeKernel):
         )
         watch = carry.watch
         if before is not None and before.shape == samples[:, 0].shape:
-            watch = watch._replace(moved=jnp.any(samples != before[:, None]))
+            watch = watch.after(moved=jnp.any(samples != before[:, None]))
         return carry._replace(sampler_state=state, watch=watch), samples
 
     @override
@@ -87,7 +87,10 @@ class SamplingKernel(LatticeKernel):
         is_markov = self.sampler is None or isinstance(self.sampler, nk.sampler.MetropolisSampler)
         chains = (batch.shape[0], batch.shape[1]) if is_markov else None
         acceptance, ess = metrics.get("acceptance"), metrics.get("ess")
-        return of_sampling(watch, batch, stats, acceptance, chains, ess)
+        patience = 1
+        if isinstance(self.sampler, nk.sampler.MetropolisSampler):
+            patience = standstill(batch.shape[-1], self.sampler.sweep_size, batch.shape[1])
+        return of_sampling(watch, batch, stats, acceptance, chains, ess, patience)
 
     def _energies(self, carry: SamplingCarry, params: PyTree, x: Array) -> Array:
         s = self.settings

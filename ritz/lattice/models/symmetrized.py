@@ -35,8 +35,8 @@ class Symmetrized(nn.Module):
     have several values for each site, one after the other as those of fermions with spins, each
     kind is permuted alike."""
     character: Any = None
-    """chi(g) of each element, shape (n_elements,), such as a row of `group.character_table()`; None
-    for 1."""
+    """chi(g) of each element, shape (n_elements,), in the order of the group: a row of
+    `group.character_table()`, or exp(i k n) for translations by n sites; None for 1."""
     inversion: int | None = None
     """1 or -1: P psi is even or odd if the two states of all sites are exchanged; None for no such
     symmetry."""

@@ -10,8 +10,8 @@ from jaxtyping import Array, PyTree
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
-from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel
-from ritz.lattice.overlaps.overlap import AbstractTarget, Overlap, Samples
+from ritz.lattice.kernels.kernel import Altered, LatticeCarry, LatticeKernel
+from ritz.lattice.overlaps.overlap import AbstractTarget, Overlap, Samples, series_statistics
 from ritz.types import Row
 
 
@@ -61,7 +61,7 @@ class OverlapKernel(Kernel):
 
         def altered(
             stats: nk.stats.Stats, x: Array, energies: Array, probabilities: Array | None
-        ) -> tuple[nk.stats.Stats, Array]:
+        ) -> Altered:
             shape = x.shape[:1] if probabilities is not None else batch.shape[:-1]
             ours = Samples(lambda x: log_psi(params, x), x, probabilities, shape)
             losses = energies
@@ -72,7 +72,16 @@ class OverlapKernel(Kernel):
                 losses = losses + weight * overlap.local
                 found.append(overlap)
                 carried.append(after)
-            return (_complement(found[0].stats) if self.is_infidelity else stats), losses
+            loss = _statistics(losses, ours)
+            if self.is_infidelity:
+                stats = _complement(found[0].stats)  # which may be more exact
+                loss = _replaced(loss, mean=stats.mean, error_of_mean=stats.error_of_mean)
+            else:
+                of_targets = zip(self.weights, found, strict=True)
+                errors = [weight * overlap.error for weight, overlap in of_targets]
+                squares = jnp.square(jnp.stack([loss.error_of_mean, *errors]))
+                loss = _replaced(loss, error_of_mean=jnp.sqrt(jnp.sum(squares)))
+            return Altered(stats, loss, losses)
 
         own, proposal = self.inner.propose(carry.own, batch, altered)
         metrics: Row = dict(proposal.metrics)
@@ -93,7 +102,21 @@ class OverlapKernel(Kernel):
         )
 
 
+def _statistics(losses: Array, ours: Samples) -> nk.stats.Stats:
+    """Statistics of the loss by its local values, with the targets' samples as they are."""
+    if ours.probabilities is None:
+        stats = series_statistics(jnp.real(losses).reshape(ours.shape))
+        return _replaced(stats, variance=jnp.var(losses))
+    mean = jnp.sum(ours.probabilities * losses)
+    variance = jnp.sum(ours.probabilities * jnp.abs(losses - mean) ** 2)
+    stats = nk.stats.Stats(error_of_mean=jnp.zeros_like(variance))  # pyright: ignore
+    return _replaced(stats, mean=jnp.real(mean), variance=variance)
+
+
 def _complement(stats: nk.stats.Stats) -> nk.stats.Stats:
     """Statistics of 1 - F from those of F."""
-    changed: Any = stats
-    return changed.replace(mean=1 - jnp.real(stats.mean))
+    return _replaced(stats, mean=1 - jnp.real(stats.mean))
+
+
+def _replaced(stats: Any, **fields: Any) -> nk.stats.Stats:
+    return stats.replace(**fields)

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ class Overlap(NamedTuple):
     them as that of an energy does from local energies."""
     stats: nk.stats.Stats
     """Statistics of F."""
+    error: Float[Array, ""]
+    """Standard error of F from the samples of the target alone."""
 
 
 class AbstractTarget(abc.ABC):
@@ -94,7 +97,10 @@ class SampledTarget(AbstractTarget):
         shift = jnp.where(jnp.isfinite(shift), shift, 0)
         a = jnp.sum(forward[0] * jnp.exp(forward[1] - shift), axis=-1)
         b = jnp.sum(backward[0] * jnp.exp(backward[1] + shift), axis=-1)
-        return Overlap(a * jnp.mean(b), self._statistics(a, b, ours.shape)), carried
+        stats = self._statistics(a, b, ours.shape, batch.shape[:-1])
+        of_target = jnp.real(jnp.mean(a) * b).reshape(batch.shape[:-1])
+        error = series_statistics(of_target).error_of_mean
+        return Overlap(a * jnp.mean(b), stats, jnp.asarray(error)), carried
 
     def _terms(self, operator: Any, above: LogPsi, x: Array, below: LogPsi) -> tuple[Array, Array]:
         """<x|U|y> and the logarithm of above(y) / below(x), shape (n_samples, n_connected)."""
@@ -107,29 +113,46 @@ class SampledTarget(AbstractTarget):
         values = in_chunks(above, flat, self.chunk_size).reshape(elements.shape)
         return elements, values - own[:, None]
 
-    def _statistics(self, a: Array, b: Array, shape: tuple[int, ...]) -> nk.stats.Stats:
+    def _statistics(
+        self, a: Array, b: Array, ours: tuple[int, ...], theirs: tuple[int, ...]
+    ) -> nk.stats.Stats:
         if self.control_variate is None:
-            return _product(a, b)
+            return product_statistics(a.reshape(ours), b.reshape(theirs))
         pairs = a * jnp.resize(b, a.shape)
         controlled = self.control_variate * (jnp.abs(pairs) ** 2 - 1)
-        stats: Any = nk.stats.statistics((jnp.real(pairs) + controlled).reshape(shape))
-        # Where the states agree all values are equal, of which NetKet knows no error.
-        error = jnp.where(stats.variance > 0, stats.error_of_mean, 0)
-        return stats.replace(error_of_mean=error)
+        # Each row has whole chains of both states: rows are independent.
+        n_rows = math.gcd(*(shape[0] if len(shape) > 1 else 1 for shape in (ours, theirs)))
+        return series_statistics((jnp.real(pairs) + controlled).reshape(n_rows, -1))
 
 
-def _product(a: Array, b: Array) -> nk.stats.Stats:
-    """The product of two means, with its error."""
-    means, n = (jnp.mean(a), jnp.mean(b)), len(a)
-    variances = jnp.var(a) / n, jnp.var(b) / len(b)
-    squares = [jnp.abs(mean) ** 2 for mean in means]
-    variance = squares[0] * variances[1] + squares[1] * variances[0] + variances[0] * variances[1]
+def product_statistics(a: Inexact[Array, "*ours"], b: Inexact[Array, "*theirs"]) -> nk.stats.Stats:
+    """The real part of the product of two means, with its error.
+
+    To first order that of a mean of a has the part along the phase of the other mean B, the series
+    Re(a B), and the errors from a and b, which are independent, add up in quadrature.
+
+    Args:
+        a: A series for each chain, shape (n_chains, length); or one series.
+        b: As `a`, of other chains.
+    """
+    means = jnp.mean(a), jnp.mean(b)
+    parts: list[Any] = [
+        series_statistics(jnp.real(values * other))
+        for values, other in zip((a, b), means[::-1], strict=True)
+    ]
     fields: dict[str, Any] = {
         "mean": jnp.real(means[0] * means[1]),
-        "error_of_mean": jnp.sqrt(variance),
-        "variance": variance * n,
+        "error_of_mean": jnp.hypot(*(part.error_of_mean for part in parts)),
+        "variance": parts[0].variance + parts[1].variance,
     }
     return nk.stats.Stats(**fields)
+
+
+def series_statistics(values: Float[Array, "*shape"]) -> nk.stats.Stats:
+    """NetKet's statistics of values by chain; the error is 0 where all values are equal."""
+    stats: Any = nk.stats.statistics(values)
+    # Where two states agree all values are equal, of which NetKet knows no error.
+    return stats.replace(error_of_mean=jnp.where(stats.variance > 0, stats.error_of_mean, 0))
 
 
 @jax.tree_util.register_dataclass
@@ -163,7 +186,7 @@ class SummedTarget(AbstractTarget):
             "error_of_mean": jnp.zeros_like(fidelity),
             "variance": fidelity * (1 - fidelity),
         }
-        return Overlap(local, nk.stats.Stats(**fields)), carried
+        return Overlap(local, nk.stats.Stats(**fields), jnp.zeros_like(fidelity)), carried
 
     def _normalised(self, log_psi: LogPsi) -> Array:
         values = in_chunks(log_psi, self.states, self.chunk_size)

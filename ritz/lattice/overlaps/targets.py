@@ -15,7 +15,7 @@ from ritz.lattice.kernels.kernel import LatticeCarry, LatticeKernel
 from ritz.lattice.operators import fingerprint, sparse_matrix, traceable
 from ritz.lattice.overlaps.kernel import OverlapCarry, OverlapKernel
 from ritz.lattice.overlaps.overlap import AbstractTarget, SampledTarget, SummedTarget
-from ritz.lattice.sampling.draws import samples_compiled
+from ritz.lattice.sampling.draws import burnt_in, samples_compiled
 from ritz.lattice.space import some_states
 from ritz.wording import counted
 
@@ -107,6 +107,13 @@ class Targets:
         """Store what is carried of the targets, and return the rest."""
         self._carried = carry.targets
         return carry.own
+
+    def burn_in(self, n_steps: int) -> None:
+        """Draw the samples of `n_steps` steps of each target and throw them away."""
+        self._carried = tuple(
+            carried if carried.sampler_state is None else burnt_in(driver.kernel, carried, n_steps)
+            for driver, carried in zip(self._drivers, self._carried, strict=True)
+        )
 
     @property
     def settings(self) -> dict[str, object]:

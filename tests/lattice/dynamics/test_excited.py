@@ -1,5 +1,6 @@
 """Excited states by penalties, against exact diagonalisation."""
 
+import jax.numpy as jnp
 import netket as nk
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from jax.nn.initializers import normal
 from ritz.lattice import VMC, MetropolisLocal
 from ritz.lattice.ising import ising_chain
 from ritz.updates import SR
-from tests.lattice.dynamics.systems import HILBERT, ISING, full_state, mc_state
+from tests.lattice.dynamics.systems import HILBERT, ISING, full_state, mc_state, products
 from tests.lattice.models import run
 
 pytestmark = pytest.mark.netket
@@ -35,8 +36,12 @@ def test_the_loss_of_a_full_sum_is_the_energy_with_penalties():
     same = full_state(seed=3)
     np.testing.assert_array_equal(same.parameters["w"], before)
     operator = nk.operator.LocalOperator(HILBERT, np.asarray(matrix), [0, 1, 2, 3])
-    run(VMC(operator, 0.01, variational_state=same, update=SR(1e-2), mode="holomorphic"), 1)
+    plain = VMC(operator, 0.01, variational_state=same, update=SR(1e-2), mode="holomorphic")
+    run(plain, 1)
     np.testing.assert_allclose(state.parameters["w"], same.parameters["w"], rtol=0, atol=1e-10)
+    found, expected = driver.carry.own.control, plain.carry.control
+    for name in ("loss", "deviation", "error"):  # by which the next step is judged
+        assert abs(getattr(found, name) - getattr(expected, name)) < 1e-10
 
 
 def state_energy(psi):
@@ -58,6 +63,42 @@ def test_samples_of_overlaps_agree_with_full_sums():
     error = np.sqrt(np.mean(np.square(data["Sigma"])) / 10)
     assert abs(np.mean(data["Mean"]) - wanted) < 5 * error
     assert np.std(data["Mean"]) < 2 * np.mean(data["Sigma"])
+
+
+@pytest.mark.medium
+def test_steps_with_samples_are_judged_by_energy_and_penalties():
+    lower, state = [mc_state(n_samples=512, seed=s) for s in (1, 2)], mc_state(n_samples=512)
+    driver = VMC(
+        ISING, 0.0, variational_state=state, update=SR(1e-2), mode="holomorphic",
+        orthogonal_to=lower, penalty=[2.0, 20.0],
+    )  # fmt: skip
+    data = run(driver, 1)
+    control, overlaps = driver.carry.own.control, data["overlaps"]
+    parts = [weight * overlaps[name]["Mean"][0] for name, weight in (("0", 2.0), ("1", 20.0))]
+    assert control.loss == pytest.approx(data["Energy"]["Mean"][0].real + sum(parts), rel=1e-10)
+    assert control.error > 20 * overlaps["1"]["Sigma"][0] / 2
+
+
+def test_the_energy_may_rise_from_that_of_the_ground_state():
+    """By many standard deviations, which are small there, while the loss falls."""
+    hamiltonian = nk.operator.IsingJax(HILBERT, nk.graph.Chain(4), h=3.0)
+    energies, vectors = np.linalg.eigh(hamiltonian.to_dense())
+    ground, state = full_state(degree=4), full_state(degree=4)
+    psi, rows = np.abs(vectors[:, 0]), np.asarray(products(HILBERT.all_states(), 4))
+    rows = np.column_stack([rows, np.ones(len(rows))])
+    weights = np.linalg.solve(rows, np.log(psi))[:-1]
+    noise = np.random.default_rng(0).normal(size=(15, 2)) @ [1, 1j]
+    for one, scale in ((ground, 0.0), (state, 0.02)):
+        one.parameters = {"w": jnp.asarray(weights + scale * noise)}
+    driver = VMC(
+        hamiltonian, 0.01, variational_state=state, update=SR(1e-3), mode="holomorphic",
+        orthogonal_to=[ground], penalty=20.0,
+    )  # fmt: skip
+    data = run(driver, 60)
+    found = data["Energy"]["Mean"].real
+    assert "suspect" not in data
+    assert found[0] < energies[0] + 1.5 and max(found) > energies[1] + 0.5
+    assert data["overlaps"]["0"]["Mean"][-1] < 1e-3
 
 
 def rbm(seed, n_samples=None, alpha=2):

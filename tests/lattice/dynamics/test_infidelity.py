@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ritz.lattice import Infidelity
-from ritz.updates import SR, Gradient
+from ritz.updates import SR, Gradient, StepControl
 from tests.lattice.dynamics.systems import HILBERT, ISING, full_state, infidelity, mc_state
 from tests.lattice.models import run
 
@@ -78,6 +78,16 @@ def test_full_sums_reach_the_target_and_rotated_ones():
     assert one.loss.mean == pytest.approx(exact(target, state, ROTATION), abs=1e-6)
 
 
+def test_steps_are_controlled_as_given():
+    found = []
+    for control in (StepControl(max_infidelity=0.01), None):
+        one = driver(full_state(seed=1), full_state(seed=2), rate=5.0, step_control=control)
+        assert one.step_control is control
+        found.append(run(one, 1)["info"])
+    assert found[0]["step_scale"].values[0] < 1 and "step_scale" not in found[1]
+    assert driver(full_state(), full_state()).step_control == StepControl()
+
+
 @pytest.mark.medium
 def test_samples_reach_the_target():
     target, state = mc_state(n_samples=256, seed=1), mc_state(n_samples=256, seed=3)
@@ -100,7 +110,13 @@ def test_wrong_arguments_say_what_is_needed():
         (ValueError, "give both the same number", mc_state(n_samples=32), mc_state(), {}),
         (ValueError, "ExactSampler cannot", direct, mc_state(), {}),
         (ValueError, "operator must be unitary", full_state(), full_state(), {"operator": ISING}),
-    ]
+        (TypeError, "control_variate must be a finite number, but 'x'", full_state(), full_state(),
+         {"control_variate": "x"}),
+        (TypeError, "control_variate must be", full_state(), full_state(),
+         {"control_variate": None}),
+        (ValueError, "control_variate must be", full_state(), full_state(),
+         {"control_variate": np.nan}),
+    ]  # fmt: skip
     for error, match, target, state, options in cases:
         with pytest.raises(error, match=match):
             driver(target, state, **options)

@@ -6,6 +6,7 @@ import pytest
 
 from ritz.checkpoint import Checkpoint
 from ritz.lattice import VMC, Infidelity
+from ritz.lattice.overlaps.kernel import OverlapCarry
 from ritz.testing import check_driver
 from ritz.updates import SR
 from tests.driver.tools import at, raising
@@ -49,6 +50,32 @@ def test_a_resumed_run_is_the_uninterrupted_one():
         optimise("other", crash=5)
     for a, b in zip(whole, optimise("other"), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def chains_of(driver):
+    own, (target,) = driver.carry
+    return [np.asarray(one.sampler_state.σ) for one in (own, target)]
+
+
+def test_chains_of_targets_are_burnt_in():
+    """As the state's own: to the samples that so many steps without updates lead to."""
+    burnt, walked = infidelity(), infidelity()
+    before = chains_of(burnt)[1]
+    burnt.burn_in(3)
+    for _ in range(3):
+        kernel, (own, (target,)) = walked.kernel, walked.carry
+        target = kernel.targets[0].kernel.sample(target)[0]
+        walked.carry = OverlapCarry(kernel.inner.sample(own)[0], (target,))
+    for a, b in zip(chains_of(burnt), chains_of(walked), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.any(before != chains_of(burnt)[1])
+
+
+def test_burning_in_leaves_full_sums_as_they_are():
+    driver = excited()
+    before = driver.carry.targets
+    driver.burn_in(3)
+    assert driver.carry.targets[0] is before[0]
 
 
 def test_the_target_is_left_as_it_was():
