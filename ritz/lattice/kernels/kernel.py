@@ -269,11 +269,12 @@ class LatticeKernel(Kernel):
         control = self.settings.control
         if control is None or carry.control is None:
             return carry
+        mean: Any = loss.mean.real
         error: Any = loss.error_of_mean.real
         variance: Any = loss.variance.real
         # Few chains of one sample each have no error bar.
         error = jnp.where(jnp.isfinite(error), error, jnp.sqrt(variance / n))
-        judged = control.judge(carry.control, carry.good, loss.mean.real, variance, error)
+        judged = control.judge(carry.control, carry.good, mean, variance, error)
         return carry._replace(control=judged)
 
     def _controlled(
