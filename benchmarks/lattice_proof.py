@@ -66,7 +66,9 @@ def table() -> None:
             "Lattices by the presets",
             head,
             rows,
-            "`ritz lattice train preset=...`, compilation included; frozen parameters.",
+            "`ritz lattice train preset=...` with compilation, each on one core that other work "
+            "shared, so that times are upper bounds; frozen parameters, by full sums where the error "
+            "bar is 0.",
         )
     )
 
