@@ -67,8 +67,8 @@ def table() -> None:
             head,
             rows,
             "`ritz lattice train preset=...` with compilation, each on one core that other work "
-            "shared, so that times are upper bounds; frozen parameters, by full sums where the error "
-            "bar is 0.",
+            "shared, so that times are upper bounds; frozen parameters, by full sums where "
+            "the error bar is 0.",
         )
     )
 
