@@ -113,6 +113,7 @@ def test_samples_estimate_the_full_sum():
     assert summed["Mean"][0] == pytest.approx(np.linalg.norm(MATRIX @ rho) ** 2, rel=1e-10)
 
 
+@pytest.mark.medium
 def test_steps_are_controlled_as_given():
     state = nk.vqs.FullSumState(LINDBLADIAN.hilbert, nk.models.NDM(), seed=1)
     for control in (StepControl(max_infidelity=0.01), None):

@@ -119,6 +119,7 @@ def test_a_step_after_which_the_energy_explodes_is_taken_back(callbacks):
     assert more["step_scale"].values[0] == pytest.approx(0.25 * 1.1)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("callbacks", [(), (LIVE,)], ids=["blocks", "live"])
 def test_energies_that_are_not_numbers_are_left(callbacks):
     control = StepControl(max_infidelity=None)
@@ -133,6 +134,7 @@ def test_energies_that_are_not_numbers_are_left(callbacks):
     assert plain.stop_reason == StopReason.DIVERGED
 
 
+@pytest.mark.medium
 def test_blocks_and_live_steps_agree_where_steps_are_taken_back():
     drivers = [sampled(0.05, Kick(), step_control=StepControl(max_infidelity=0.9)) for _ in "ab"]
     logs = [run(d, 12, *extra) for d, extra in zip(drivers, [(), (LIVE,)], strict=True)]

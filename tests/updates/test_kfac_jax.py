@@ -61,6 +61,7 @@ def check_oracle(file):
                 np.testing.assert_allclose(leaves[place], wanted, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.medium
 def test_factors_and_directions_are_those_of_kfac_jax():
     check_oracle(Path(__file__).parents[1] / "data" / "kfac_jax.npz")
 

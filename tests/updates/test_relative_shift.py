@@ -19,6 +19,7 @@ def direction(rule, scale=1.0):
     return np.asarray(found)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("rule", [SR, MinSR, SPRING, MARCH])
 def test_units_of_the_parameters_do_not_matter(rule):
     relative = rule(diag_shift=0.0, relative_shift=0.1)

@@ -96,6 +96,7 @@ def test_a_frozen_sampler_gets_no_error_bar(capsys):
     assert len(re.findall(r"energy +-[\d.]+ \(suspect: acceptance", said)) == 2, said
 
 
+@pytest.mark.medium
 def test_a_nan_ends_the_command_with_status_1(capsys, tmp_path):
     Path("bad.py").write_text(
         "import numpy as np\nfrom ritz.callbacks import LambdaCallback\n"

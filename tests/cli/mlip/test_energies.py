@@ -52,6 +52,7 @@ def test_energies_of_atoms_are_asked_for_what_is_trained_on(ritz, caplog):
     assert "give an energy in eV for O too, or {} in place of all of them to count" in error
 
 
+@pytest.mark.medium
 def test_a_regression_is_of_what_is_trained_on(ritz, caplog):
     """What is above the limit has no part in it, and `evaluate` finds the same structures."""
     more = [(["H", "H"], -2.0), (["O", "O"], -4.0), (["H", "H"], 900.0)]

@@ -79,6 +79,7 @@ def test_steps_with_samples_are_judged_by_energy_and_penalties():
     assert control.error > 20 * overlaps["1"]["Sigma"][0] / 2
 
 
+@pytest.mark.medium
 def test_the_energy_may_rise_from_that_of_the_ground_state():
     """By many standard deviations, which are small there, while the loss falls."""
     hamiltonian = nk.operator.IsingJax(HILBERT, nk.graph.Chain(4), h=3.0)

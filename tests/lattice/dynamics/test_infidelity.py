@@ -26,6 +26,7 @@ def exact(target, state, operator=None):
     return infidelity(phi if operator is None else operator.to_dense() @ phi, state.to_array())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("operator", [None, ROTATION], ids=["state", "rotated"])
 def test_gradients_of_full_sums_are_those_of_finite_differences(operator):
     target, state = full_state(seed=1), full_state(seed=2)

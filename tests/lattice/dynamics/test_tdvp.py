@@ -48,6 +48,7 @@ def reference(state, t, propagation):
     return solve_ivp(slope, (0, t), start, rtol=1e-11, atol=1e-12).y[:, -1]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("integrator", "order"), [("Heun", 2), ("RK4", 4)])
 def test_orders_of_convergence_against_the_exact_equation(integrator, order):
     errors = []
@@ -143,6 +144,7 @@ def test_samples_give_the_directions_of_full_sums():
     assert np.linalg.norm(found - exact) < 0.05 * np.linalg.norm(exact)
 
 
+@pytest.mark.medium
 def test_options_of_steps_and_solvers_take_few_steps_with_samples():
     solver = PseudoInverse(rtol_smooth=1e-4)
     options = {"error_norm": "euclidean", "controller": "I", "snr": 2}

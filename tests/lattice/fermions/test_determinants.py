@@ -41,6 +41,7 @@ def test_pfaffians_are_their_expansion_and_square_to_determinants(n, kind):
     np.testing.assert_allclose(found**2, np.linalg.det(matrix), rtol=1e-10)
 
 
+@pytest.mark.medium
 def test_a_pfaffian_beyond_the_range_of_numbers():
     matrix = 1e80 * antisymmetric(8)
     sign, log = log_pfaffian(matrix)
@@ -64,6 +65,7 @@ def test_derivatives_by_finite_differences(kind):
     check_grads(determinants, (matrix + 0.5,), order=2, rtol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("logarithm", [log_pfaffian, log_determinant])
 def test_vanishing_ones_are_zero_with_finite_derivatives(logarithm):
     matrix = antisymmetric(4, batch=2)

@@ -40,6 +40,7 @@ def overlap(a, b):
     return abs(np.vdot(a, b))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("system", [SQUARE, UNEQUAL], ids=["equal", "unequal"])
 def test_determinants_are_those_of_netket(system):
     """With the same orbitals, signs included."""
@@ -56,6 +57,7 @@ def test_determinants_are_those_of_netket(system):
         assert overlap(amplitudes(model, system.hilbert), expected) == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "hilbert",
     [SQUARE.hilbert, UNEQUAL.hilbert, TOTAL, nk.hilbert.SpinOrbitalFermions(5, n_fermions=3)],

@@ -29,6 +29,7 @@ def ground(operator):
     return np.linalg.eigvalsh(dense(operator))[0]
 
 
+@pytest.mark.medium
 def test_the_hubbard_model_is_that_of_creation_and_annihilation():
     system = Hubbard([2, 2], interaction=3.0, hopping=0.7, n_up=1, n_down=2)
     c, rows = modes(system.hilbert)
@@ -56,6 +57,7 @@ def test_complex_hopping_in_either_order():
     assert hash(found) != hash(hopping_operator(space, [(0, 2), (1, 3)], [1 + 2j, -1j]))
 
 
+@pytest.mark.medium
 def test_exact_energies_without_interaction():
     hubbard = Hubbard([2, 3], interaction=0.0, n_up=2, n_down=1)
     assert hubbard.exact == pytest.approx(ground(hubbard.hamiltonian), abs=1e-12)

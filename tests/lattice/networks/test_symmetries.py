@@ -47,6 +47,7 @@ def test_only_what_is_periodic_is_invariant():
         assert np.abs(psi.apply(variables, right) - here).max() > 1e-4
 
 
+@pytest.mark.medium
 def test_patches_are_translated_as_a_whole():
     psi = ViT((4, 4), patch_size=2, width=4, param_dtype=float)
     x = nk.hilbert.Spin(0.5, 16).random_state(jax.random.key(0), 8)
@@ -134,6 +135,7 @@ def test_inversion_and_characters_with_signs():
     np.testing.assert_array_equal(nothing, 0)
 
 
+@pytest.mark.medium
 def test_it_has_the_parameters_of_the_model():
     model = ResNet((4, 4), depth=1, width=2)
     symmetric = Symmetrized(model, SQUARE.point_group(), inversion=1)
