@@ -124,10 +124,10 @@ def measure_lattice(length: int) -> tuple[list[list[Any]], dict[str, float]]:
         name: Timing(t.first, tuple(s / STEPS for s in t.times)) for name, t in timings.items()
     }
     if quantax:
-        per_step["Quantax"] = Timing(math.nan, tuple(quantax))
+        per_step["Quantax"] = Timing(0.0, tuple(quantax))
     best, name = per_step["Ritz"].median, f"Heisenberg {length}x{length}"
     rows = [
-        [name, who, *(1e3 * s for s in t.spread), t.median / best, t.first]
+        [name, who, *(1e3 * s for s in t.spread), t.median / best, t.first or "not timed"]
         for who, t in per_step.items()
     ]
     ratios = {
