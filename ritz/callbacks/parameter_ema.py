@@ -87,8 +87,8 @@ class ParameterEMA(AbstractCallback):
                 return carry.params
             return jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), tree, carry.params)
 
-        weights = jnp.asarray(self.weight, float), jnp.asarray(self.earlier_weight, float)
-        return known(self.parameters), weights[0], known(self.earlier), weights[1]
+        weight, earlier = (jnp.asarray(w, float) for w in (self.weight, self.earlier_weight))
+        return known(self.parameters), weight, known(self.earlier), earlier
 
     @override
     def traced(self, callback_carry: PyTree, carry: PyTree, metrics: Row) -> PyTree:

@@ -248,8 +248,10 @@ def _parameters(function: Callable[..., object]) -> Mapping[str, inspect.Paramet
     """The parameters; empty where they are unknown."""
     try:
         found = inspect.signature(function).parameters
-        hidden = all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found.values())
-        if hidden and inspect.isclass(function):  # behind a metaclass, as of NetKet's structures
+        kinds = {p.kind for p in found.values()}
+        hidden = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+        # Behind a metaclass, as of NetKet's structures.
+        if kinds == hidden and inspect.isclass(function):
             found = dict(list(inspect.signature(function.__init__).parameters.items())[1:])
     except (TypeError, ValueError):
         return {}

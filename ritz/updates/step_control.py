@@ -138,18 +138,18 @@ class StepControl:
         plausible = (rise <= most + noise) & (-rise <= DOWNWARDS * most + noise)
         # After going back the loss is that of the same state: a reference that was wrong by chance
         # is replaced. Samples that are all the same give none.
-        anew = ~jnp.isfinite(state.loss) | ~(state.deviation > 0) | state.goes_back
-        exploded = ~plausible & ~anew
+        known = jnp.isfinite(state.loss) & ~state.goes_back
+        anew = ~(known & (state.deviation > 0))
+        exploded = (known & ~jnp.isfinite(loss)) | ~(anew | plausible)
         careful = jnp.minimum(state.caution * RECOVERY, 1.0)
         typical = state.deviation ** (1 - MEMORY) * deviation**MEMORY
         typical = jnp.where(anew, deviation, typical)
         typical = jnp.where(jnp.isfinite(deviation) & (deviation > 0), typical, state.deviation)
         level = jnp.where(anew | (rise < 0), loss, state.loss + MEMORY * rise)
+        old, new = (state.loss, state.deviation, state.error), (level, typical, error)
         loss, deviation, error = (
             jnp.where(exploded, then, now.astype(then.dtype))
-            for then, now in zip(
-                (state.loss, state.deviation, state.error), (level, typical, error), strict=True
-            )
+            for then, now in zip(old, new, strict=True)
         )
         return ControlState(
             scale=state.scale,

@@ -192,6 +192,7 @@ def test_deviations_that_tell_nothing_are_no_reference(strange):
     deviations = [1.0, 1.0, strange, 1.0, 1.0]
     assert not any(judged([-10, -10.1, -10.2, -10.0, -10.1], deviations))
     assert not any(judged([-10, -10.3, -10.4], [strange, 1.0, 1.0], error=0.1))
+    assert judged([-10, -10, np.nan], [strange, strange, 1.0]) == [False, False, True]
 
 
 def test_few_chains_have_an_error_bar_too():

@@ -1,5 +1,6 @@
 """What the command line builds of a configuration of a lattice."""
 
+import netket as nk
 import pytest
 
 from ritz.cli.lattice.config import LatticeRun, Train
@@ -81,3 +82,15 @@ def test_samplers_have_a_chain_for_each_sample(sampler, given, n_chains):
     stage = Builder(LatticeRun(system=system, model=RBM, train=train)).train()
     (found,) = stage.parts.samplers.values()
     assert found.n_chains == n_chains
+
+
+def test_arguments_that_a_constructor_lacks_are_told():
+    from ritz.stages.parts import call
+
+    class Plain:
+        pass
+
+    with pytest.raises(ValueError, match=r"s: Plain\(\) takes no arguments"):
+        call("s", Plain, {"rate": 1}, None)
+    with pytest.raises(ValueError, match="did you mean s.machine_pow"):
+        call("s", nk.sampler.ExactSampler, {"machine_power": 1}, {"hilbert": nk.hilbert.Spin(0.5)})
