@@ -71,7 +71,13 @@ def state(operator: Any, graph: Any, model: nn.Module, ours: bool) -> nk.vqs.MCS
     kind: Any = MetropolisExchange if ours else nk.sampler.MetropolisExchange
     sampler = kind(operator.hilbert, graph=graph, n_chains=N_SAMPLES, sweep_size=graph.n_nodes)
     return nk.vqs.MCState(
-        sampler, model, n_samples=N_SAMPLES, chunk_size=CHUNK, seed=1, sampler_seed=2
+        sampler,
+        model,
+        n_samples=N_SAMPLES,
+        n_discard_per_chain=0,  # NetKet's default would be five sweeps more
+        chunk_size=CHUNK,
+        seed=1,
+        sampler_seed=2,
     )
 
 

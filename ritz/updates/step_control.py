@@ -37,6 +37,9 @@ MEMORY = 0.1
 CAUTION, RECOVERY = 0.25, 1.1
 """Factor of the steps after one was taken back, and by what it grows in every later step."""
 
+STUCK = 1e-3
+"""Such a factor, which the sixth try of a step has, means that no length helps."""
+
 
 class ControlState(NamedTuple):
     """Memory of `StepControl` from step to step."""
@@ -55,6 +58,11 @@ class ControlState(NamedTuple):
     """Whether the present step goes back to `good`."""
     good: PyTree
     """What the last step began with whose loss was plausible."""
+
+    @property
+    def is_stuck(self) -> Bool[Array, ""]:
+        """Whether steps are taken back again and again, however short they are."""
+        return self.goes_back & (self.caution < STUCK)
 
 
 @suggests_fields

@@ -135,6 +135,17 @@ def test_energies_that_are_not_numbers_are_left(callbacks):
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("callbacks", [(), (LIVE,)], ids=["blocks", "live"])
+def test_a_run_that_no_step_helps_is_stuck(callbacks):
+    control = StepControl(max_infidelity=None)
+    log = run(sampled(0.05, Kick(size=1e300), step_control=control), 20, *callbacks)
+    marks = dict(zip(log["suspect"].iters, log["suspect"].values, strict=True))
+    # The kick comes after six steps; it is tried at every other one.
+    assert [step for step, mark in marks.items() if "taken_back" in mark] == list(range(6, 20, 2))
+    assert [step for step, mark in marks.items() if "stuck" in mark] == [16, 18]
+
+
+@pytest.mark.medium
 def test_blocks_and_live_steps_agree_where_steps_are_taken_back():
     drivers = [sampled(0.05, Kick(), step_control=StepControl(max_infidelity=0.9)) for _ in "ab"]
     logs = [run(d, 12, *extra) for d, extra in zip(drivers, [(), (LIVE,)], strict=True)]

@@ -249,11 +249,12 @@ class LatticeKernel(Kernel):
         carry = self._judged(carry, loss, problem.n_samples)
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
-        carry, update, of_control = self._controlled(carry, update, problem)
-        info = {**info, **of_control}
+        carry, update, of_length = self._controlled(carry, update, problem)
+        info = {**info, **of_length}
         carry, metrics = self.metrics(carry, batch, stats, probabilities, loss)
         if carry.control is not None:
-            metrics["doubts"] = {**metrics["doubts"], TAKEN_BACK: carry.control.goes_back}
+            of_control = {TAKEN_BACK: carry.control.goes_back, "stuck": carry.control.is_stuck}
+            metrics["doubts"] = {**metrics["doubts"], **of_control}
         observed = self.observe(carry, batch, energies, probabilities)
         metrics |= {name: found for name, (found, _) in observed.items()}
         if info:
