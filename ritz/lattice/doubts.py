@@ -56,8 +56,8 @@ REMEDIES = {
     "taken back, and the next ones are shorter; if that happens often, try a smaller learning "
     "rate, more damping (diag_shift) or more samples",
     "stuck": "steps are taken back again and again, however short they are: where the run has come "
-    "to, the energy is not to be trusted (samples miss where it is, or a projection onto symmetries "
-    "cancels); begin again with a smaller learning rate, more samples or more damping (diag_shift)",
+    "to, the energy is not to be trusted (samples miss where it is, or projections onto symmetries "
+    "cancel); begin again with a smaller learning rate, more samples or more damping (diag_shift)",
     "r_hat": f"R-hat is above {HIGHEST_R_HAT:g}: the chains disagree, so that the error bar is too "
     "small; try more sweeps between samples (sweep_size), more discarded ones "
     "(n_discard_per_chain), or more chains",

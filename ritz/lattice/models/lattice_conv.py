@@ -54,15 +54,16 @@ class LatticeConv(nn.Module):
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         x = x.astype(kernel.dtype)
-        batch = x.shape[:-2]
+        batch, n_cells = x.shape[:-2], self.cells.n_cells
         flat = x.reshape(-1, *x.shape[-2:])
-        if self.cells.n_cells <= LARGEST_SPREAD * math.prod(self.kernel_size):
+        if n_cells <= LARGEST_SPREAD * math.prod(self.kernel_size):
             y = self._by_matrix(flat, kernel)
         else:
             y = self._by_convolution(flat, kernel)
         if self.use_bias:
-            y = y + self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        return y.reshape(*batch, self.cells.n_cells, self.features)
+            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+            y = y + _at_all_cells(bias, n_cells)
+        return y.reshape(*batch, n_cells, self.features)
 
     def _by_matrix(self, x: Array, kernel: Array) -> Array:
         cells, (n_in, n_out) = self.cells, kernel.shape[-2:]
@@ -70,7 +71,7 @@ class LatticeConv(nn.Module):
         taps = jnp.concatenate([taps, jnp.zeros_like(taps[:1])])
         matrix = taps[_places(cells, self.kernel_size)]  # input cell, output cell, in, out
         matrix = matrix.swapaxes(1, 2).reshape(cells.n_cells * n_in, cells.n_cells * n_out)
-        return (x.reshape(len(x), -1) @ matrix).reshape(len(x), cells.n_cells, n_out)
+        return x.reshape(len(x), -1) @ matrix
 
     def _by_convolution(self, x: Array, kernel: Array) -> Array:
         cells = self.cells
@@ -86,7 +87,7 @@ class LatticeConv(nn.Module):
         y = jax.lax.conv_general_dilated(
             grid, kernel, (1,) * len(letters), "VALID", dimension_numbers=form
         )
-        return y.reshape(len(x), cells.n_cells, kernel.shape[-1])
+        return y.reshape(len(x), -1)
 
     def patches(
         self, x: Float[Array, "*batch n_cells n_channels"]
@@ -96,6 +97,17 @@ class LatticeConv(nn.Module):
         padded = jnp.concatenate([x, jnp.zeros_like(x[..., :1, :])], axis=-2)
         found = padded[..., reach, :]
         return found.reshape(*found.shape[:-2], -1)
+
+
+def _at_all_cells(bias: Array, n_cells: int) -> Array:
+    """The bias of the outputs of all cells, shape (n_cells features,).
+
+    A product, as XLA does not merge it into the loop over what follows: there its CPU backend would
+    look up the bias by the remainder of an index, without vector instructions, so that a residual
+    network of 36 sites takes 1.6 times as long.
+    """
+    repeat = np.tile(np.eye(len(bias)), n_cells)
+    return jnp.matmul(bias, jnp.asarray(repeat, bias.dtype), precision="highest")
 
 
 def _places(cells: Cells, kernel_size: tuple[int, ...]) -> Int[np.ndarray, "n_cells n_cells"]:
