@@ -1,14 +1,22 @@
 """Projection of wave functions onto symmetry sectors."""
 
-from typing import Any
+import dataclasses
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Inexact, Int, Shaped
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Inexact, Int, PyTree, Shaped
 from netket.utils import HashableArray
 from netket.utils.group import PermutationGroup
+from typing_extensions import override
+
+from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update
+
+LARGEST_GROUP = 16
+"""Number of images of a configuration up to which local updates are worth their caches."""
 
 
 class Symmetrized(nn.Module):
@@ -62,24 +70,37 @@ class Symmetrized(nn.Module):
 
     def __call__(self, x: Shaped[Array, "*batch n_values"]) -> Inexact[Array, "*batch"]:
         """Log P psi of each configuration; -inf where it is zero."""
-        images, factors = x[..., None, :], np.ones(1)
-        signs: Any = None
-        if self.group is not None:
-            permutations = _permutations(self.group, x.shape[-1])
-            images, factors = x[..., permutations], self._characters(len(permutations))
-            if self.fermions:
-                signs = _signs(x, permutations)
-        if self.inversion is not None:
-            other = jnp.asarray(self.states_sum, x.dtype) - images
-            images = jnp.concatenate([images, other], axis=-2)
-            factors = np.concatenate([factors, self.inversion * factors])
-            signs = None if signs is None else jnp.concatenate([signs, signs], axis=-1)
+        images = self.images(x)
         rows = self.model(images.reshape(-1, images.shape[-1]))
         log_psi = rows.reshape(images.shape[:-1])
-        if signs is None and np.all(factors == 1) and not jnp.iscomplexobj(log_psi):
-            return jax.nn.logsumexp(log_psi, axis=-1) - np.log(len(factors))
-        weights = jnp.asarray(factors) if signs is None else signs * factors
-        return _log_mean(log_psi, weights)
+        if not self.fermions:
+            return _log_mean(log_psi, self.factors())
+        permutations = _permutations(self.group, x.shape[-1])
+        return _log_mean(log_psi, _signs(x, permutations) * self.factors())
+
+    def images(
+        self, x: Shaped[Array, "*batch n_values"]
+    ) -> Shaped[Array, "*batch n_images n_values"]:
+        """g^-1 x for each element of G."""
+        images = x[..., None, :]
+        if self.group is not None:
+            images = x[..., _permutations(self.group, x.shape[-1])]
+        if self.inversion is None:
+            return images
+        return jnp.concatenate([images, self.exchanged(images)], axis=-2)
+
+    def exchanged(self, values: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
+        """The other state of each value."""
+        return jnp.asarray(self.states_sum, values.dtype) - values
+
+    def factors(self) -> Inexact[np.ndarray, " n_images"]:
+        """chi(g)* of each element of G."""
+        factors = np.ones(1)
+        if self.group is not None:
+            factors = self._characters(len(_on_sites(self.group)))
+        if self.inversion is None:
+            return factors
+        return np.concatenate([factors, self.inversion * factors])
 
     def _characters(self, n: int) -> np.ndarray:
         """chi(g)* of each element; real if it is."""
@@ -137,9 +158,19 @@ def _signs(
 
 
 def _log_mean(
-    log_psi: Inexact[Array, "*batch g"], weights: Inexact[Array, "*#batch g"]
+    log_psi: Inexact[Array, "*batch g"], weights: Array | np.ndarray
 ) -> Inexact[Array, "*batch"]:
-    """Complex logarithm of the mean of weights times psi; -inf where it is zero."""
+    """Logarithm of the mean of weights times psi, -inf where it is zero.
+
+    Complex, but for numbers of one sign that all count alike.
+
+    Args:
+        log_psi: The logarithms.
+        weights: Shape (*batch, g), or (g,) if they are the same for all.
+    """
+    is_mean = isinstance(weights, np.ndarray) and bool(np.all(weights == 1))
+    if is_mean and not jnp.iscomplexobj(log_psi):
+        return jax.nn.logsumexp(log_psi, axis=-1) - np.log(len(weights))
     largest = jnp.max(log_psi.real, axis=-1, keepdims=True)
     largest = jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
     total = jnp.mean(weights * jnp.exp(log_psi - largest), axis=-1).astype(
@@ -148,3 +179,97 @@ def _log_mean(
     vanishes = total == 0
     found = jnp.log(jnp.where(vanishes, 1, total)) + largest[..., 0]
     return jnp.where(vanishes, -jnp.inf, found)
+
+
+class _Tables(NamedTuple):
+    params: PyTree
+    inner: PyTree
+
+
+class _Cache(NamedTuple):
+    inner: PyTree
+    """Caches of all images; arrays of shape (n_images, ..., n)."""
+    log_psi: Inexact[Array, "n_images n"]
+    """Log psi of the images, before the projection."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SymmetrizedUpdate(LocalUpdate):
+    """Local update of a projection: that of the model for all images of a configuration."""
+
+    projection: Symmetrized
+    """The projected model."""
+    inner: LocalUpdate
+    """Local update of the model itself."""
+
+    def _places(self, sites: ArrayLike) -> Array:
+        """Where each image has these sites of the configuration; the first axis is the image."""
+        sites = jnp.asarray(sites)
+        places = sites[None]
+        if self.projection.group is not None:
+            to = np.argsort(_on_sites(self.projection.group), axis=1)
+            kind, site = jnp.divmod(sites, to.shape[1])
+            places = kind * to.shape[1] + jnp.asarray(to)[:, site]
+        return places if self.projection.inversion is None else jnp.concatenate([places, places])
+
+    def _log_mean(self, log_psi: Array) -> Array:
+        return _log_mean(jnp.moveaxis(log_psi, 0, -1), self.projection.factors())
+
+    @override
+    def prepare(self, params: PyTree) -> _Tables:
+        return _Tables(params, self.inner.prepare(params))
+
+    @override
+    def start(self, tables: _Tables, x: Array) -> _Cache:
+        images = self.projection.images(x).swapaxes(0, 1)
+        rows: Any = self.projection.model.apply(
+            {"params": tables.params}, images.reshape(-1, x.shape[-1])
+        )
+        inner = jax.vmap(lambda image: self.inner.start(tables.inner, image))(images)
+        return _Cache(inner, rows.reshape(images.shape[:-1]))
+
+    @override
+    def log_ratio(
+        self, tables: _Tables, cache: _Cache, values: Array, sites: Int[Array, " k"]
+    ) -> tuple[Inexact[Array, " n"], _Cache]:
+        places = self._places(sites)
+        own = jnp.broadcast_to(values, (len(places), *values.shape))
+        if self.projection.inversion is not None:
+            half = len(places) // 2
+            own = jnp.concatenate([own[:half], self.projection.exchanged(own[half:])])
+
+        def of_image(cache: PyTree, values: Array, sites: Array) -> tuple[Array, PyTree]:
+            return self.inner.log_ratio(tables.inner, cache, values, sites)
+
+        ratios, inner = jax.vmap(of_image)(cache.inner, own, places)
+        log_psi = (cache.log_psi + ratios).astype(cache.log_psi.dtype)
+        change = self._log_mean(log_psi) - self._log_mean(cache.log_psi)
+        return change, _Cache(inner, log_psi)
+
+    @override
+    def log_ratios(
+        self, tables: _Tables, cache: _Cache, x: Array, flips: Int[np.ndarray, "m k"]
+    ) -> Inexact[Array, "n m"]:
+        with jax.ensure_compile_time_eval():
+            places = np.asarray(self._places(flips))
+        images = self.projection.images(x)
+        ratios = [
+            self.inner.log_ratios(
+                tables.inner,
+                jax.tree.map(lambda leaf, g=g: leaf[g], cache.inner),
+                images[:, g],
+                own,
+            )
+            for g, own in enumerate(places)
+        ]
+        after = cache.log_psi[..., None] + jnp.stack(ratios)
+        return self._log_mean(after) - self._log_mean(cache.log_psi)[:, None]
+
+
+@local_update.register
+def _(model: Symmetrized, states: TwoStates) -> LocalUpdate | None:
+    inner = local_update(model.model, states)
+    exchanges = model.inversion is None or model.states_sum == sum(states)
+    if inner is None or model.fermions or not exchanges or len(model.factors()) > LARGEST_GROUP:
+        return None
+    return SymmetrizedUpdate(model, inner)
