@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ritz.driver.kernel import TAKEN_BACK
 from ritz.folders.lock import read_lock
 from ritz.folders.saved import CheckpointError, entries, read_manifest
 from ritz.types import Settings
@@ -31,7 +32,8 @@ def facts(checkpoints: Path) -> Settings:
 def saved_loss(checkpoints: Path, name: str = "energy") -> Settings:
     """The loss and its `error` of the last saved step; None for what is not known.
 
-    Where its row was marked, the mark is there as `suspect`.
+    Where its row was marked, the mark is there as `suspect`. The loss of a step that was taken back
+    is that of no state, and counts as not known.
 
     Args:
         checkpoints: The folder of the checkpoints.
@@ -43,5 +45,7 @@ def saved_loss(checkpoints: Path, name: str = "energy") -> Settings:
     except CheckpointError:
         loss = None
     loss = loss or {}
+    if TAKEN_BACK in str(loss.get("suspect")).split(", "):
+        loss = {"suspect": loss["suspect"]}
     found = {name: loss.get("mean"), "error": loss.get("error")}
     return {**found, "suspect": loss["suspect"]} if loss.get("suspect") else found

@@ -64,6 +64,8 @@ class StageCommand(abc.ABC):
 
     energy: ClassVar[str]
     """Name of the energy in rows and digests."""
+    unit: ClassVar[str] = ""
+    """Its unit."""
     trained_settings: ClassVar[tuple[str, ...]] = ()
     """Settings of drivers in which an evaluation must not differ from the training."""
 
@@ -197,18 +199,24 @@ class StageCommand(abc.ABC):
             lines += self.result_lines(result)
             if "too_short" in result:
                 lines.append(f"too short     {result['too_short']}")
+        elif result["energy"] is not None and math.isfinite(result["energy"]):
+            lines.append(f"{self.energy_text(result)}, at the last step")
         if (self.running.folder / "train.log").is_file():
             lines += self.running.picture("energy.png")
         self.running.say(*lines)
 
     def result_lines(self, result: Settings) -> list[str]:
         """The result of an evaluation in a few lines."""
-        shown = value_text(f"{result['energy']:.8g}", result["error"], result.get("suspect", ""))
-        lines = [f"energy        {shown}"]
+        lines = [self.energy_text(result)]
         if "relative_error" in result:
             lines.append(f"{self.call.view.reference:<13} {self.builder.exact:.8g}")
             lines.append(f"relative error {result['relative_error']:.1e}")
         return lines
+
+    def energy_text(self, result: Settings) -> str:
+        """A line with the energy and its error bar."""
+        shown = value_text(f"{result['energy']:.8g}", result["error"], result.get("suspect", ""))
+        return f"energy        {shown} {self.unit}".rstrip()
 
     def _summarise(self) -> Settings:
         """Write what is known of the run into the summary, and return the result."""

@@ -187,7 +187,19 @@ def test_a_suspect_row_has_no_error_bar(capsys):
     for _ in range(2):
         assert re.search(r"\n    loss +-?[\d.e-]+ \(suspect: r_hat\)\n", status(capsys))
         Path("r/train.csv").unlink(missing_ok=True)  # then it is that of the checkpoint
-    assert saved_loss(Path("r/checkpoints/train"))["suspect"] == "r_hat"
+    found = saved_loss(Path("r/checkpoints/train"))
+    assert found["suspect"] == "r_hat" and np.isfinite(found["energy"])
+
+
+def test_the_loss_of_a_step_that_was_taken_back_is_no_result():
+    class Undone(QuadraticDriver):
+        def _log_additional_data(self, log_data):
+            self._mark(log_data, {"taken_back": True, "variance": True})
+
+    saving = Checkpoint("r/checkpoints/train")
+    Undone(noise=0.1).run(5, out=(), callback=saving, show_progress=False)
+    found = saved_loss(Path("r/checkpoints/train"))
+    assert found == {"energy": None, "error": None, "suspect": "taken_back, variance"}
 
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

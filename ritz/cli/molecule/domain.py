@@ -28,6 +28,7 @@ class _MoleculeCommand(StageCommand):
     """A command of `ritz molecule`."""
 
     energy: ClassVar[str] = "energy"
+    unit: ClassVar[str] = "hartree"
     trained_settings: ClassVar[tuple[str, ...]] = ("molecule", "wavefunction", "n_states")
     builder: Builder
 
@@ -144,7 +145,7 @@ class _MoleculeCommand(StageCommand):
     @override
     def result_lines(self, result: Settings) -> list[str]:
         lines = super().result_lines(result)
-        lines[0] += " hartree" if self.n_states == 1 else " hartree, of the lowest state"
+        lines[0] += "" if self.n_states == 1 else ", of the lowest state"
         exact = self.builder.exact
         if exact is not None and "relative_error" in result:
             off = (result["energy"] - exact) * 1e3
