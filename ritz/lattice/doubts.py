@@ -52,7 +52,7 @@ REMEDIES = {
     "exploded": "the chains are frozen at once, or at a much higher energy than before: the "
     "parameters have exploded; try a smaller learning rate, more damping (diag_shift) or "
     'on_divergence="retry"',
-    "taken_back": "the energy has changed by more than a step can change it: the step before is "
+    "taken_back": "the loss has changed by more than a step can change it: the step before is "
     "taken back, and the next ones are shorter; if that happens often, try a smaller learning "
     "rate, more damping (diag_shift) or more samples",
     "stuck": "steps are taken back again and again, however short they are: where the run has come "

@@ -5,7 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ritz.types import Row
 from ritz.updates.problem import Problem
@@ -55,6 +55,17 @@ class AbstractUpdateRule(abc.ABC):
         Returns:
             The direction, a tree like `params`; the new state; numbers to log, by name.
         """
+
+    def shortened(self, state: PyTree, factor: Float[Array, ""]) -> PyTree:
+        """The state from `update` once it is known that the step was shorter, see `StepControl`.
+
+        Rules whose memory has the last direction scale it; others keep their state.
+
+        Args:
+            state: The state.
+            factor: The length of the step over that of the direction, at most 1.
+        """
+        return state
 
 
 def first_step() -> Array:

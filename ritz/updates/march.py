@@ -25,7 +25,7 @@ from ritz.updates.minsr import kernel_solve
 from ritz.updates.problem import Problem
 from ritz.updates.score_map import DenseScores
 from ritz.updates.solvers import Cholesky, Solver, check_solver
-from ritz.updates.spring import check_momentum
+from ritz.updates.spring import check_momentum, with_shorter_direction
 
 
 class MarchState(NamedTuple):
@@ -50,7 +50,7 @@ class MARCH(AbstractUpdateRule):
 
     Args:
         diag_shift: lambda, a number or a schedule.
-        momentum: mu in [0, 1), a number or a schedule.
+        momentum: mu in [0, 1), a number or a schedule. The paper has 0.95, which fluctuates more.
         beta: The decay of the average, in [0, 1).
         epsilon: Added to sqrt(v).
         solver: See `ritz.updates.solvers`.
@@ -59,7 +59,7 @@ class MARCH(AbstractUpdateRule):
     """
 
     diag_shift: ScalarOrSchedule = 1e-3
-    momentum: ScalarOrSchedule = 0.95
+    momentum: ScalarOrSchedule = 0.9
     beta: float = 0.995
     epsilon: float = 1e-8
     solver: Solver = Cholesky()
@@ -105,3 +105,7 @@ class MARCH(AbstractUpdateRule):
         )
         new_state = MarchState(state.step + 1, direction, variance.astype(state.variance.dtype))
         return cast_like(problem.to_parameters(direction), params), new_state, info
+
+    @override
+    def shortened(self, state: PyTree, factor: Float[Array, ""]) -> PyTree:
+        return with_shorter_direction(state, factor)

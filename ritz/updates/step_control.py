@@ -25,8 +25,9 @@ TOLERANCE = 1.1
 ERRORS = 5.0
 """Standard errors that are added to the allowed change of the loss."""
 
-ROUNDING = 1e-5
-"""Relative change of the loss that may be rounding, of log psi in single precision."""
+ROUNDING, LEAST_SIZE = 1e-5, 1e-7
+"""Change of the loss that may be rounding, of log psi in single precision: a fraction of the
+largest loss so far, which counts as `LEAST_SIZE` at least."""
 
 DOWNWARDS = 2.0
 """Factor of the largest change of the loss for one that is lower."""
@@ -54,6 +55,10 @@ class ControlState(NamedTuple):
     """Typical standard deviation of the local losses."""
     error: Float[Array, ""]
     """Standard error of the last plausible loss."""
+    error_of_reference: Float[Array, ""]
+    """Standard error of `loss`."""
+    largest: Float[Array, ""]
+    """The largest plausible loss so far, without its sign."""
     goes_back: Bool[Array, ""]
     """Whether the present step goes back to `good`."""
     good: PyTree
@@ -77,7 +82,8 @@ class StepControl:
     optimiser. A step costs one evaluation of log psi at the samples more.
 
     A step after which the loss is higher than before by more than `max_jump` standard deviations of
-    the local losses (and five standard errors), or lower by more than twice as much, is taken back:
+    the local losses (and five standard errors of both), or lower by more than twice as much, is
+    taken back:
     parameters, samples, and the memories of optimiser and update rule are those of the state
     before, and the next steps are shorter. To first order, a step within the bound changes the loss
     by at most 2 sqrt(max_infidelity) standard deviations. Far lower losses are as implausible as
@@ -118,7 +124,7 @@ class StepControl:
         zero = jnp.zeros((), float)
         no = jnp.zeros((), bool)
         kept = jax.tree.map(jnp.asarray, good) if self.max_jump is not None else None
-        return ControlState(one, one, infinite, zero, zero, no, kept)
+        return ControlState(one, one, infinite, zero, zero, zero, zero, no, kept)
 
     def judge(
         self,
@@ -140,8 +146,8 @@ class StepControl:
         if self.max_jump is None:
             return state
         error = jnp.where(jnp.isfinite(error), error, 0)
-        deviation = jnp.sqrt(variance)
-        noise = ERRORS * state.error + ROUNDING * jnp.abs(state.loss)
+        deviation, size = jnp.sqrt(variance), jnp.maximum(state.largest, LEAST_SIZE)
+        noise = ERRORS * jnp.hypot(state.error, state.error_of_reference) + ROUNDING * size
         rise, most = loss - state.loss, self.max_jump * state.deviation
         plausible = (rise <= most + noise) & (-rise <= DOWNWARDS * most + noise)
         # After going back the loss is that of the same state: a reference that was wrong by chance
@@ -153,20 +159,18 @@ class StepControl:
         typical = state.deviation ** (1 - MEMORY) * deviation**MEMORY
         typical = jnp.where(anew, deviation, typical)
         typical = jnp.where(jnp.isfinite(deviation) & (deviation > 0), typical, state.deviation)
-        level = jnp.where(anew | (rise < 0), loss, state.loss + MEMORY * rise)
-        old, new = (state.loss, state.deviation, state.error), (level, typical, error)
-        loss, deviation, error = (
-            jnp.where(exploded, then, now.astype(then.dtype))
-            for then, now in zip(old, new, strict=True)
-        )
-        return ControlState(
-            scale=state.scale,
-            caution=jnp.where(exploded, state.caution * CAUTION, careful),
-            loss=loss,
-            deviation=deviation,
+        share = jnp.where(anew | (rise < 0), 1.0, MEMORY)
+        after = state._replace(
+            loss=jnp.where(anew, loss, state.loss + share * rise),
+            deviation=typical,
             error=error,
-            goes_back=exploded,
-            good=select(exploded, state.good, now),
+            error_of_reference=(1 - share) * state.error_of_reference + share * error,
+            largest=jnp.maximum(state.largest, jnp.abs(loss)),
+            good=now,
+        )
+        kept = select(exploded, state, jax.tree.map(_like, after, state))
+        return kept._replace(
+            caution=jnp.where(exploded, state.caution * CAUTION, careful), goes_back=exploded
         )
 
     def shorten(
@@ -205,6 +209,11 @@ class StepControl:
             scale, found, _ = jax.lax.while_loop(too_long, shorter, trial)
             scale = jnp.where(jnp.isfinite(found), scale, 0.0)
         return state._replace(scale=scale), {"step_scale": scale}
+
+
+def _like(leaf: Any, old: Any) -> Any:
+    """A leaf in the type of the old one."""
+    return leaf if leaf.dtype == old.dtype else leaf.astype(old.dtype)
 
 
 def infidelity(

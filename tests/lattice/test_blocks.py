@@ -47,6 +47,7 @@ def test_blocks_change_nothing(program, make):
     assert_exact({**program, "speculate": True}, make)
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 def test_blocks_change_nothing_of_kfac():
     """Whose memory is averages of matrices, and inverses for several steps."""

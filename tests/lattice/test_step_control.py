@@ -13,7 +13,7 @@ from ritz.callbacks import LambdaCallback, ParameterEMA
 from ritz.driver import StopReason
 from ritz.lattice import VMC, mc_state
 from ritz.loggers import RuntimeLog
-from ritz.updates import SR, AbstractUpdateRule, StepControl
+from ritz.updates import MARCH, SPRING, SR, AbstractUpdateRule, StepControl
 from ritz.updates.step_control import infidelity
 
 HILBERT = nk.hilbert.Spin(0.5, 6)
@@ -198,6 +198,22 @@ def test_noise_and_long_descents_are_plausible():
     assert not any(judged(-1.5 * np.arange(50), np.ones(50)))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_that_shrinks_is_plausible(seed):
+    """Losses that were low by chance count with the error that they had."""
+    deviations = 0.3 * 0.75 ** np.arange(60) + 1e-6
+    errors = deviations / np.sqrt(128)
+    losses = -10 + errors * np.random.default_rng(seed).normal(size=60)
+    assert not any(judged(losses, deviations, errors))
+
+
+def test_rounding_errors_of_losses_that_vanish_are_plausible():
+    random = np.random.default_rng(0)
+    down = 0.5 ** np.arange(100) + 4e-16 * random.normal(size=100)
+    assert not any(judged(down, np.abs(down), error=0.0))
+    assert not any(judged(4e-16 * random.normal(size=50), np.full(50, 1e-16), error=0.0))
+
+
 @pytest.mark.parametrize("strange", [0.0, np.nan, np.inf])
 def test_deviations_that_tell_nothing_are_no_reference(strange):
     deviations = [1.0, 1.0, strange, 1.0, 1.0]
@@ -214,6 +230,27 @@ def test_few_chains_have_an_error_bar_too():
     control = driver.carry.control
     expected = np.sqrt(driver.loss.variance / 8)
     assert control.error == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rule", [SPRING(1e-3), MARCH(1e-3)])
+def test_momenta_are_those_of_shortened_steps(rule):
+    long, free = summed(3.0, rule), summed(3.0, rule, step_control=None)
+    scale = run(long, 1)["info"]["step_scale"].values[0]
+    run(free, 1)
+    assert scale < 0.9
+    np.testing.assert_allclose(
+        long.rule_state.previous, scale * free.rule_state.previous, rtol=1e-10
+    )
+
+
+@pytest.mark.parametrize("rule", [SPRING(1e-3), MARCH(1e-3)])
+def test_directions_do_not_grow_where_steps_are_shortened(rule):
+    driver = sampled(0.5, rule)
+    log = run(driver, 80)
+    assert np.sum(np.asarray(log["info"]["step_scale"].values) < 1) > 40
+    exact = -7.29623
+    assert np.mean(log["Energy"]["Mean"][-20:].real) < 0.9 * exact
+    assert np.all(np.abs(log["Energy"]["Mean"][20:] - exact) < 3)
 
 
 def test_parameters_that_a_callback_puts_in_stay():

@@ -244,6 +244,7 @@ def test_local_energies_with_moved_nuclei_are_those_of_the_molecule_there():
         assert np.max(np.abs(np.asarray(moved[name] - still[name]))) > 1e-3
 
 
+@pytest.mark.medium
 def test_rigid_motions_are_taken_away():
     places = np.array([[0.0, 0, 0], [0, 0, 1.8], [1.7, 0, -0.6], [0.3, 1.0, 0.2]])
     forces = np.random.default_rng(1).normal(size=(5, 4, 3))

@@ -302,6 +302,7 @@ def test_blocks_are_those_of_a_problem():
         KFAC().blocks(object())
 
 
+@pytest.mark.medium
 def test_no_parameters_and_one_array_at_two_places():
     x = lattice_samples()
     none = Problem(lambda p, x: jnp.sum(x, axis=1), {}, x, smooth(x), mode="real")

@@ -68,6 +68,7 @@ def check_layers(problem):
     return blocks
 
 
+@pytest.mark.medium
 def test_layers_of_flax_are_sums_of_outer_products():
     blocks = check_layers(model_problem(Convolutions(), lattice_samples()))
     kinds = {block.parameters[0].split("/")[0]: block.kind for block in blocks}

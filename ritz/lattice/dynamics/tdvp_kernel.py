@@ -22,7 +22,8 @@ from ritz.types import Row
 from ritz.updates import Problem
 
 ROUNDING = 1e-9
-"""A step that would leave less than this fraction of itself goes to the end."""
+"""A step that would leave less than this fraction of itself goes to the end, and stops may miss the
+ends of a run by this fraction."""
 
 STOPS = 64
 """The number of times of stops is rounded up to a multiple of this one."""
@@ -209,21 +210,21 @@ class TDVPKernel(Kernel):
         clock, size, tableau = carry.clock, self.settings.step_size, self.settings.tableau
         lands = trial.taken >= stop - clock.t
         t = jnp.where(lands, stop, clock.t + trial.taken)
-        dt = clock.dt
+        dt, error = clock.dt, trial.ratio
         if size.adaptive:
             ratio = size.grown(trial.ratio, clock.error, tableau.error_order)
             ratio = jnp.where(trial.n_trials > 1, jnp.minimum(ratio, 1), ratio)
             dt = ratio * trial.taken
-            # A step that was cut short says nothing against longer ones.
+            # A step that was cut short says nothing against longer ones, nor for them.
             cut = (trial.n_trials == 1) & (trial.taken < self._wanted(carry))
-            dt = jnp.where(cut, jnp.maximum(dt, clock.dt), dt)
-            dt = size.bounded(dt)
+            dt = size.bounded(jnp.where(cut, jnp.maximum(dt, clock.dt), dt))
+            error = jnp.where(cut, clock.error, error)
         moves = trial.taken > 0
         return Clock(
             t=jnp.where(moves, t, clock.t),
             dt=jnp.where(moves, dt, clock.dt),
             began=clock.began,
-            error=jnp.where(moves, trial.ratio, clock.error),
+            error=jnp.where(moves, error, clock.error),
         )
 
     def _step(self, carry: TDVPCarry, first: Stage) -> tuple[Trial, Clock]:
@@ -292,23 +293,30 @@ def first_clock(t: float, dt: ArrayLike) -> Clock:
     return Clock(*values)
 
 
-def checked_stops(tstops: Sequence[float], t: float, duration: float) -> Float[Array, " n_stops"]:
+def checked_stops(tstops: Sequence[float] | None, t: float, duration: float) -> Float[Array, " n_stops"]:
     """Times at which steps end, as an array of one of few sizes, so that programs serve again.
 
     Args:
-        tstops: The times.
+        tstops: The times; those that miss the ends of the run by rounding count as these.
         t: The present time.
         duration: Time that the run takes.
 
     Raises:
+        TypeError: If they are no real numbers.
         ValueError: If they are not all within the run.
     """
-    given = np.atleast_1d(np.asarray(tstops, float))
-    if given.ndim > 1 or not np.all((t <= given) & (given <= t + duration)):
+    try:
+        given = np.atleast_1d(np.asarray(() if tstops is None else tstops, float))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"tstops takes a list of times, but {tstops!r} was given.") from error
+    end = t + duration
+    slack = ROUNDING * max(abs(t), abs(end))
+    if given.ndim > 1 or not np.all((t - slack <= given) & (given <= end + slack)):
         raise ValueError(
             f"tstops must lie between the present time {t:g} and the end of the run "
-            f"{t + duration:g}, but {tstops!r} was given."
+            f"{end:g}, but {tstops!r} was given."
         )
+    given = np.clip(given, t, end)
     values = np.full(STOPS * max(1, -(-len(given) // STOPS)), -np.inf)
     values[: len(given)] = np.sort(given)
     return jnp.asarray(values)

@@ -250,6 +250,8 @@ class LatticeKernel(Kernel):
         key, own = jax.random.split(carry.key)
         update, rule_state, info = s.rule.update(carry.rule_state, problem, carry.params, own)
         carry, update, of_length = self._controlled(carry, update, problem)
+        if carry.control is not None:
+            rule_state = s.rule.shortened(rule_state, carry.control.scale)
         info = {**info, **of_length}
         carry, metrics = self.metrics(carry, batch, stats, probabilities, loss)
         if carry.control is not None:

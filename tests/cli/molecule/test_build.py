@@ -61,7 +61,7 @@ def test_spring_keeps_its_norm_cap_unless_another_is_given():
     for given, made in (
         (None, default_update()),
         (Part("SPRING", {"momentum": 0.95}), SPRING(momentum=0.95, norm_cap=cap)),
-        (Part("ritz.updates.SPRING", {"norm_cap": None}), SPRING()),
+        (Part("ritz.updates.SPRING", {"norm_cap": None}), SPRING(momentum=0.99)),
         (Part("Gradient"), Gradient()),
     ):
         run = helium()

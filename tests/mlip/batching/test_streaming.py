@@ -95,6 +95,7 @@ def test_streaming_changes_no_bit_of_other_runs(settings):
         same(usual, trained(**settings))
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 def test_a_streamed_run_goes_on_with_the_same_bits(usual):
     saved = {"checkpoint_dir": "ck", "checkpoint_interval": 1, **STREAMED, "cache_features": True}
@@ -232,6 +233,7 @@ def test_files_are_kept_between_runs(usual, monkeypatch, tmp_path):
     assert len(list((tmp_path / "kept").glob("features-*.h5"))) == 1
 
 
+@pytest.mark.medium
 def test_a_model_without_features_keeps_none(tmp_path):
     from ritz.mlip import GraphPotential, PaiNN
 

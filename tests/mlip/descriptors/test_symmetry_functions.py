@@ -185,6 +185,7 @@ def trained():
     return potential, result
 
 
+@pytest.mark.medium
 def test_training_lowers_errors_of_energies_and_forces(trained):
     _, result = trained
     first, last = result.errors.iloc[0], result.errors.iloc[-1]

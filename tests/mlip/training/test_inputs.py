@@ -146,6 +146,7 @@ def test_the_folder_of_a_committee_names_a_method_of_optax(tmp_path):
     assert "OptaxMethod" in text and " at 0x" not in text
 
 
+@pytest.mark.medium
 def test_what_a_committee_writes_is_never_there_in_part(tmp_path, monkeypatch):
     written = []
 
