@@ -60,7 +60,7 @@ def _check_settings(plan: Plan) -> None:
         ValueError: If one is wrong, with the run and what is allowed.
     """
     first = plan.runs[0]
-    line = [sys.executable, "-m", "ritz", *first.commands[0], "--dry_run"]
+    line = [*plan.program, *first.commands[0], "--dry_run"]
     built = subprocess.run(line, capture_output=True, text=True)
     if built.returncode:
         said = built.stderr.strip().splitlines() or [f"status {built.returncode}"]

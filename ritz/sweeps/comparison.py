@@ -14,6 +14,8 @@ from ritz.sweeps.naming import short_names
 if TYPE_CHECKING:
     import pandas as pd
 
+SEED = "seed"
+"""The setting that comes last: runs that differ in it alone are samples of one."""
 _NOT_COMPARED = ("folder", "train.begin_from")
 """Settings that differ because the folders do."""
 _LAST = ("steps", "seconds", "stop_reason")
@@ -121,13 +123,9 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of settings that not all runs have alike."""
-    names = dict.fromkeys(name for own in settings for name in own)
-    return [
-        name
-        for name in names
-        if name not in _NOT_COMPARED
-        and any(own.get(name) != settings[0].get(name) for own in settings)
-    ]
+    names = dict.fromkeys(name for own in settings for name in own if name not in _NOT_COMPARED)
+    varied = [n for n in names if any(own.get(n) != settings[0].get(n) for own in settings)]
+    return sorted(varied, key=SEED.__eq__)  # the seed last
 
 
 def _cell(value: Any) -> Any:

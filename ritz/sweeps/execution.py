@@ -2,9 +2,9 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -87,6 +87,7 @@ def stop_commands() -> None:
 def execute(
     run: PlannedRun,
     place: Place,
+    program: Sequence[str],
     retries: int,
     before: Outcome | None = None,
     part: Sequence[str] | None = None,
@@ -96,6 +97,7 @@ def execute(
     Args:
         run: The run.
         place: Cores and GPU.
+        program: What executes commands, such as `python -m ritz`.
         retries: How often a command is started again that a signal has ended.
         before: Outcome of the run with whose state it begins.
         part: Settings with which the first command is only a part of the run; the others wait.
@@ -111,7 +113,8 @@ def execute(
     begin = time.monotonic()
     state, message = FINISHED, ""
     for command in run.commands if part is None else [(*run.commands[0], *part)]:
-        state, message, n = _command(command, run.folder, place, retries)
+        line = [*program, *command, "--progress=false"]
+        state, message, n = _command(line, run.folder, place, retries)
         starts += n
         if state != FINISHED:
             break
@@ -122,11 +125,8 @@ def execute(
     return outcome
 
 
-def _command(
-    command: Sequence[str], folder: Path, place: Place, retries: int
-) -> tuple[str, str, int]:
+def _command(line: Sequence[str], folder: Path, place: Place, retries: int) -> tuple[str, str, int]:
     """Run one command; returns state, message and how often it was started."""
-    line = [sys.executable, "-m", "ritz", *command, "--progress=false"]
     folder.mkdir(parents=True, exist_ok=True)
     status = 0
     for starts in range(1, retries + 2):
@@ -134,7 +134,7 @@ def _command(
         if children.stopped:
             return STOPPED, "the sweep was stopped", starts - 1
         with open(folder / OUTPUT, "ab") as output:
-            output.write(f"$ ritz {' '.join(command)}\n".encode())
+            output.write(f"$ {shlex.join(line)}\n".encode())
             output.flush()
             child = children.start(line, place, output.fileno())
             try:

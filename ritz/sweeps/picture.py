@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ritz.extras import needs
+from ritz.sweeps.comparison import SEED
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SEED = "seed"
-"""Runs that differ in this setting only are drawn as one curve, through their mean."""
 
 
 def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:

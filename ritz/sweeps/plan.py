@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Plan:
     """`kind` (local, slurm, pbs or lsf) and arguments of Dask's cluster."""
     halving: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of `Halving`; empty for none."""
+    program: tuple[str, ...] = (sys.executable, "-m", "ritz")
+    """What executes the commands."""
 
     @classmethod
     def of(cls, content: Mapping[str, Any], folder: str | Path | None = None) -> "Plan":

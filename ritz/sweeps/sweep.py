@@ -78,8 +78,10 @@ def _outcomes(
 
     def submit(run: PlannedRun, part: Sequence[str] | None) -> None:
         before = known.get(run.after) or futures.get(run.after)
-        arguments = (run, plan.workers, plan.cluster, plan.retries, before, part)
-        future = client.submit(_on_worker, *arguments, resources=RUN, pure=False)
+        given = (plan.program, plan.retries, before, part)
+        future = client.submit(
+            _on_worker, run, plan.workers, plan.cluster, *given, resources=RUN, pure=False
+        )
         runs[future.key], futures[run.name] = run, future
         completed.add(future)
 
@@ -99,12 +101,13 @@ def _on_worker(
     run: PlannedRun,
     workers: int | None,
     cluster: Mapping[str, Any],
+    program: Sequence[str],
     retries: int,
     before: Outcome | None,
     part: Sequence[str] | None,
 ) -> Outcome:
     place = place_of_worker(workers) if cluster.get("kind", "local") == "local" else Place()
-    return execute(run, place, retries, before, part)
+    return execute(run, place, program, retries, before, part)
 
 
 def _outcome(run: PlannedRun, future: Any) -> Outcome:
