@@ -10,7 +10,7 @@ from pathlib import Path
 from ritz.cli.settings.yaml_text import read_yaml
 from ritz.sweeps import Plan, PlannedRun
 from ritz.sweeps.record import FINISHED, Outcome, counts
-from ritz.sweeps.sweep import known_outcomes, sweep
+from ritz.sweeps.running import known_outcomes, sweep
 from ritz.wording import counted
 
 

@@ -6,4 +6,4 @@ Nothing here imports JAX: the runs are processes of their own.
 from ritz.sweeps.comparison import compare as compare
 from ritz.sweeps.plan import Plan as Plan
 from ritz.sweeps.plan import PlannedRun as PlannedRun
-from ritz.sweeps.sweep import sweep as sweep
+from ritz.sweeps.running import sweep as sweep
