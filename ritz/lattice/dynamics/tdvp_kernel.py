@@ -293,7 +293,9 @@ def first_clock(t: float, dt: ArrayLike) -> Clock:
     return Clock(*values)
 
 
-def checked_stops(tstops: Sequence[float] | None, t: float, duration: float) -> Float[Array, " n_stops"]:
+def checked_stops(
+    tstops: Sequence[float] | None, t: float, duration: float
+) -> Float[Array, " n_stops"]:
     """Times at which steps end, as an array of one of few sizes, so that programs serve again.
 
     Args:
