@@ -19,6 +19,10 @@ _EXTRAS = {
     "jsonargparse": "cli",
     "yaml": "cli",
     "shtab": "cli",
+    "dask": "sweep",
+    "distributed": "sweep",
+    "dask_jobqueue": "sweep",
+    "optuna": "sweep",
 }
 """The top-level module -> the extra that has it, where the importing module says no other."""
 

@@ -17,6 +17,7 @@ import ritz.molecule
 import ritz.relax
 import ritz.samplers
 import ritz.stages
+import ritz.sweeps
 import ritz.testing
 import ritz.updates
 
@@ -44,6 +45,7 @@ MODULES = [
     ritz.relax,
     ritz.samplers,
     ritz.stages,
+    ritz.sweeps,
     ritz.testing,
     ritz.updates,
 ]

@@ -21,10 +21,12 @@ from ritz.cli.settings.spelling import underscored
 from ritz.extras import MissingExtra
 
 _COMMANDS = {
+    "compare": "Compare runs in one table: what differs, results with error bars, how they ended.",
     "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
     "exact energy.",
     "extrapolate": "Extrapolate the energies of several evaluations to zero variance.",
     "plot": "Draw the logs of one or several runs over each other.",
+    "sweep": "Execute many runs that differ in some settings.",
     "status": "Show how far runs are: step, loss, time left and last checkpoint.",
 }
 """Commands without a domain: what each is for, by the name of its module."""

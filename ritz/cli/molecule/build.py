@@ -281,7 +281,7 @@ class Builder(StageBuilder):
         """The settings that a stage takes as they are; objects are made of the others here."""
         objects = (
             "sampler", "optimizer", "update", "clip_method", "clip_scale", "estimators",
-            "callbacks", "loggers", "spin_penalty",
+            "callbacks", "loggers", "spin_penalty", "begin_from",
         )  # fmt: skip
         fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
         plain = {name: value for name, value in fields.items() if name not in objects}

@@ -147,6 +147,9 @@ class Train(Sampling):
         on_divergence: What happens when energy, update or parameters are not finite: "retry" goes
             back to the last good state with more damping, at most five times in a row, "stop" ends
             the run, "ignore" goes on.
+        begin_from: Folder of a trained run of the same molecule in another geometry, whose
+            parameters and walkers this one begins with, in the place of pretraining. Electrons
+            follow the nuclei near them. For a new run only.
     """
 
     iterations: int = 2000
@@ -159,6 +162,7 @@ class Train(Sampling):
     overlap_penalty: float = 2.0
     stop_on_nan: bool | str = "loss"
     on_divergence: str = "retry"
+    begin_from: str | None = None
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -12,7 +12,7 @@ from ritz.cli.messages import under
 from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun
 from ritz.cli.molecule.levels import state_lines, summary_of
-from ritz.cli.stage_command import StageCommand, run_stages, untrained
+from ritz.cli.stage_command import BUILDING, StageCommand, run_stages, untrained
 from ritz.folders.saved import entries
 from ritz.molecule.multistate.levels import energy_levels
 from ritz.types import Settings
@@ -44,6 +44,12 @@ class _MoleculeCommand(StageCommand):
             return {} if state is None else self._begin_with(state)
         if self.builder.optimizer_text:
             _logger.info("Training: %s.", self.builder.optimizer_text)
+        other = self.call.config.train.begin_from
+        if other is not None and not self.running.resumed:
+            from ritz.cli.molecule.beginning import state_from
+
+            with under("train.begin_from: ", BUILDING):
+                return self._begin_with(state_from(other, self.builder))
         if self.call.config.pretrain.iterations == 0 or self.running.resumed:
             return {}
         state = self._pretrained(key)

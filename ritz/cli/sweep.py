@@ -1,0 +1,116 @@
+"""Execute many runs that differ in some settings, and go on with those that were stopped."""
+
+import argparse
+import contextlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+from ritz.cli.settings.yaml_text import read_yaml
+from ritz.sweeps import Plan, PlannedRun
+from ritz.sweeps.record import FINISHED, Outcome, counts
+from ritz.sweeps.running import known_outcomes, sweep
+from ritz.wording import counted
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what `ritz sweep` takes."""
+    parser.add_argument("file", metavar="FILE", help="YAML file: what is run, and what varies")
+    parser.add_argument("--folder", default="", help="folder of the sweep, instead of the file's")
+    parser.add_argument("--workers", type=int, help="how many runs go on at once")
+    parser.add_argument("--again", action="store_true", help="try again what failed")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="check and list all runs, and execute none"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Execute the runs.
+
+    Returns:
+        The exit status: 0 if all runs have finished or were given up by halving, 1 if not.
+
+    Raises:
+        ValueError: If the file or a setting is wrong.
+    """
+    content = read_yaml(Path(options.file))
+    if not isinstance(content, dict):
+        raise ValueError(f"{options.file} describes no sweep: it must have `command` and `vary`.")
+    if options.workers is not None:
+        content["workers"] = options.workers
+    plan = Plan.of(content, options.folder or None)
+    _check_settings(plan)
+    if options.dry_run:
+        known = known_outcomes(plan)
+        for one in plan.runs:
+            sys.stdout.write(f"{one.name}{' (finished)' if one.name in known else ''}\n")
+        sys.stdout.write(f"{counted(len(plan.runs), 'run')}. Nothing was executed.\n")
+        return 0
+    told = _Teller(len(plan.runs))
+    outcomes = sweep(plan, again=options.again, report=told)
+    sys.stdout.write(_ending(plan, outcomes))
+    return 0 if all(one.state in (FINISHED, "pruned") for one in outcomes) else 1
+
+
+def _check_settings(plan: Plan) -> None:
+    """Build the first run, and read the settings of those with values that none before has.
+
+    Raises:
+        ValueError: If one is wrong, with the run and what is allowed.
+    """
+    first = plan.runs[0]
+    line = [*plan.program, *first.commands[0], "--dry_run"]
+    built = subprocess.run(line, capture_output=True, text=True)
+    if built.returncode:
+        said = built.stderr.strip().splitlines() or [f"status {built.returncode}"]
+        raise ValueError(f"{first.name}: {said[-1].removeprefix('ritz: ')}")
+    seen: set[tuple[str, str]] = set()
+    for number, one in enumerate(plan.runs):
+        new = {(name, repr(value)) for name, value in one.settings.items()} - seen
+        if number and not new:
+            continue
+        seen |= new
+        for command in one.commands:
+            _check_command(one, command)
+
+
+def _check_command(one: PlannedRun, command: tuple[str, ...]) -> None:
+    import jsonargparse
+
+    from ritz.cli import main
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            main._run([*command, "--print_config"])
+        except (jsonargparse.ArgumentError, ValueError) as error:
+            raise ValueError(f"{one.name}: {error}") from error
+
+
+class _Teller:
+    """Prints a line for each run that is over.
+
+    Args:
+        n_runs: The number of runs.
+    """
+
+    def __init__(self, n_runs: int):
+        self.n_runs, self._n_told = n_runs, 0
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Print how a run went."""
+        self._n_told += 1
+        why = f": {outcome.message}" if outcome.message else ""
+        line = f"[{self._n_told}/{self.n_runs}] {outcome.name} {outcome.state}{why}"
+        sys.stdout.write(f"{line} ({outcome.seconds:.0f} s)\n")
+        sys.stdout.flush()
+
+
+def _ending(plan: Plan, outcomes: list[Outcome]) -> str:
+    found = ", ".join(f"{n} {state}" for state, n in counts(outcomes).items())
+    lines = [f"{counted(len(outcomes), 'run')}: {found}. Table: ritz compare {plan.folder}"]
+    if any(one.state == "failed" for one in outcomes):
+        lines.append("What failed is tried again with --again; output.txt of each run says why.")
+    if any(not one.is_over for one in outcomes):
+        lines.append("The same command goes on with what is not finished.")
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,118 @@
+"""Dask's clusters for sweeps."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ritz.extras import needs
+from ritz.sweeps.execution import stop_commands
+from ritz.sweeps.place import Place, places
+
+RUN = {"run": 1}
+"""What a worker has of, and a run needs: a worker has one run at a time."""
+
+_QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
+
+
+def check_cluster(given: Mapping[str, Any]) -> None:
+    """Refuse a cluster that there is not.
+
+    Raises:
+        ValueError: If its kind is not known, or a local one gets arguments.
+    """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"cluster takes kind and arguments, but {given!r} was given.")
+    kind = given.get("kind", "local")
+    if kind not in ("local", *_QUEUES):
+        raise ValueError(
+            f"cluster.kind must be one of local, {', '.join(_QUEUES)}, but {kind!r} was given."
+        )
+    if kind == "local" and set(given) - {"kind"}:
+        raise ValueError("cluster: a local one takes no arguments; `workers` says how many runs.")
+
+
+@contextlib.contextmanager
+def client_of(cluster: Mapping[str, Any], workers: int | None, retries: int) -> Iterator[Any]:
+    """A Dask client with workers of which each has one run at a time.
+
+    Args:
+        cluster: `Plan.cluster`.
+        workers: `Plan.workers`; of a queue, the number of jobs, 1 by default.
+        retries: How often a run is started again whose worker has died.
+
+    Raises:
+        MissingExtra: If Dask is not installed.
+        ValueError: See `check_cluster`.
+    """
+    check_cluster(cluster)
+    with needs("A sweep", "sweep"):
+        import dask.config
+        import distributed
+
+    kind = cluster.get("kind", "local")
+    quiet: dict[str, Any] = {
+        "distributed.scheduler.allowed-failures": retries,
+        "distributed.worker.memory.terminate": False,  # the runs are processes of their own
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.target": False,
+    }
+    with dask.config.set(quiet), _silent("distributed"), contextlib.ExitStack() as stack:
+        if kind == "local":
+            options: dict[str, Any] = {"dashboard_address": None, "resources": RUN}
+            made: Any = distributed.LocalCluster(
+                n_workers=len(places(workers)),
+                threads_per_worker=1,
+                silence_logs=logging.ERROR,
+                **options,
+            )
+        else:
+            made = _queue(kind, cluster, workers or 1)
+        stack.enter_context(made)
+        client = stack.enter_context(distributed.Client(made))
+        stack.callback(_stop, client)
+        yield client
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """No messages of a package but errors."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _queue(kind: str, cluster: Mapping[str, Any], n: int) -> Any:
+    """A cluster of `n` jobs, each of which is one worker."""
+    with needs("A sweep on a queue", "sweep"):
+        import dask_jobqueue
+
+    given = {key: value for key, value in cluster.items() if key != "kind"}
+    extra = ["--resources", "run=1", *given.pop("worker_extra_args", [])]
+    kind_of = getattr(dask_jobqueue, _QUEUES[kind])
+    try:
+        made = kind_of(processes=1, worker_extra_args=extra, **given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cluster: {error}") from error
+    made.scale(jobs=n)
+    return made
+
+
+def _stop(client: Any) -> None:
+    """Have the commands on all workers save their runs and end."""
+    with contextlib.suppress(Exception):  # workers that are gone have none
+        client.run(stop_commands)
+
+
+def place_of_worker(n: int | None) -> Place:
+    """The place of the worker that asks, among those of a local cluster."""
+    from distributed import get_worker
+
+    name = get_worker().name
+    found = places(n)
+    return found[int(name) % len(found)]

@@ -1,0 +1,167 @@
+"""One run of a sweep: its commands, each a process of its own."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ritz.folders.lock import owner_is_alive, read_lock
+from ritz.sweeps.place import Place
+from ritz.sweeps.plan import PlannedRun
+from ritz.sweeps.record import (
+    FAILED,
+    FINISHED,
+    KILLED,
+    STOPPED,
+    WAITING,
+    Outcome,
+    read_record,
+    write_record,
+)
+
+OUTPUT = "output.txt"
+"""File of a run folder with what its commands have printed."""
+
+_KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGUSR1)
+"""Statuses of commands that a signal has ended; below 0 are those that did not handle it."""
+_LOOKS_EVERY = 1.0
+"""Seconds between two looks at a folder in which another run goes on."""
+_PATIENCE = 60.0
+"""Seconds that commands have to save their run when the sweep is stopped."""
+
+
+class _Children:
+    """The commands that this process has started."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self.stopped = False
+
+    def start(self, line: Sequence[str], place: Place, output: int) -> "subprocess.Popen[bytes]":
+        """Start a command, unless the sweep is stopped."""
+        environment = {**os.environ, **place.environment}
+        with self._guard:
+            child = subprocess.Popen(
+                line,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the sweep, which tells the runs
+            )
+            self._running.add(child)
+        place.pin(child.pid)
+        return child
+
+    def forget(self, child: "subprocess.Popen[bytes]") -> None:
+        """Note that a command has ended."""
+        with self._guard:
+            self._running.discard(child)
+
+    def stop(self) -> None:
+        """Have all commands save their runs and end."""
+        self.stopped = True
+        with self._guard:
+            for child in self._running:
+                with contextlib.suppress(OSError):
+                    child.send_signal(signal.SIGTERM)
+
+
+children = _Children()
+
+
+def stop_commands() -> None:
+    """Have the commands of this process save their runs and end, and start no others."""
+    children.stop()
+    deadline = time.monotonic() + _PATIENCE
+    while children._running and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def execute(
+    run: PlannedRun,
+    place: Place,
+    program: Sequence[str],
+    retries: int,
+    before: Outcome | None = None,
+    part: Sequence[str] | None = None,
+) -> Outcome:
+    """Run the commands of a run one after the other, from where they were.
+
+    Args:
+        run: The run.
+        place: Cores and GPU.
+        program: What executes commands, such as `python -m ritz`.
+        retries: How often a command is started again that a signal has ended.
+        before: Outcome of the run with whose state it begins.
+        part: Settings with which the first command is only a part of the run; the others wait.
+
+    Returns:
+        How far it is, which is noted in its folder.
+    """
+    known = read_record(run)
+    starts = 0 if known is None else known.starts
+    if before is not None and before.state != FINISHED:
+        reason = f"it begins with the state of {before.name}, which is {before.state}"
+        return Outcome(run.name, WAITING, reason, starts=starts)
+    begin = time.monotonic()
+    state, message = FINISHED, ""
+    for command in run.commands if part is None else [(*run.commands[0], *part)]:
+        line = [*program, *command, "--progress=false"]
+        state, message, n = _command(line, run.folder, place, retries)
+        starts += n
+        if state != FINISHED:
+            break
+    seconds = time.monotonic() - begin + (0.0 if known is None else known.seconds)
+    outcome = Outcome(run.name, state, message, seconds, starts)
+    is_part = part is not None and state == FINISHED
+    write_record(run, outcome._replace(state=WAITING) if is_part else outcome)
+    return outcome
+
+
+def _command(line: Sequence[str], folder: Path, place: Place, retries: int) -> tuple[str, str, int]:
+    """Run one command; returns state, message and how often it was started."""
+    folder.mkdir(parents=True, exist_ok=True)
+    status = 0
+    for starts in range(1, retries + 2):
+        _wait_for(folder)
+        if children.stopped:
+            return STOPPED, "the sweep was stopped", starts - 1
+        with open(folder / OUTPUT, "ab") as output:
+            output.write(f"$ {shlex.join(line)}\n".encode())
+            output.flush()
+            child = children.start(line, place, output.fileno())
+            try:
+                status = child.wait()
+            finally:
+                children.forget(child)
+        if status == 0:
+            return FINISHED, "", starts
+        if children.stopped:
+            return STOPPED, "the sweep was stopped", starts
+        if status > 0 and status not in _KILLED:
+            return FAILED, _last_line(folder / OUTPUT), starts
+    number = -status if status < 0 else status - 128
+    name = signal.Signals(number).name
+    return KILLED, f"it was ended by {name}, at the last of {retries + 1} starts", retries + 1
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait for a run that goes on in the folder, such as one of a sweep that was killed."""
+    while not children.stopped:
+        owner = read_lock(folder)
+        if owner is None or owner.get("ended") is not None or not owner_is_alive(owner, folder):
+            return
+        time.sleep(_LOOKS_EVERY)
+
+
+def _last_line(output: Path) -> str:
+    lines = output.read_text(errors="replace").splitlines()
+    said = [line for line in lines if line.startswith("ritz: ")] or lines
+    return said[-1].removeprefix("ritz: ") if said else "it failed, and said nothing"

@@ -1,0 +1,140 @@
+"""Successive halving: runs that are behind the others are given up early."""
+
+import json
+import math
+from typing import Any
+
+from ritz.extras import needs
+from ritz.folders.files import atomic_write
+from ritz.folders.summary import read_summary
+from ritz.sweeps.plan import Plan, PlannedRun
+from ritz.sweeps.record import FINISHED, PRUNED, Outcome, write_record
+
+FILE = "halving.json"
+"""File of a run folder with the quantity at each rung."""
+
+SETTING = "train.iterations"
+
+
+class Halving:
+    """Gives up runs by Optuna's asynchronous successive halving.
+
+    Each run is trained for `least` iterations, then for `factor` times as many, and so on up to its
+    own number. After each of these rungs it goes on only if it is among the best 1/`factor` of
+    those that have come so far (Li et al., A System for Massively Parallel Hyperparameter Tuning,
+    MLSys 2020).
+
+    Args:
+        iterations: Iterations of each run, by name.
+        least: Iterations of the first rung.
+        factor: Ratio of two rungs, and of the runs before and after one.
+        quantity: What is compared, an entry of `summary.json`; the lower, the better.
+
+    Raises:
+        MissingExtra: If Optuna is not installed.
+        ValueError: If a number is not allowed.
+    """
+
+    def __init__(
+        self, iterations: dict[str, int], least: int, factor: int = 3, quantity: str = "energy"
+    ):
+        for name, value, lowest in (("least", least, 1), ("factor", factor, 2)):
+            if type(value) is not int or value < lowest:
+                raise ValueError(
+                    f"halving.{name} must be a whole number from {lowest} on, but {value!r} was "
+                    "given."
+                )
+        with needs("Successive halving", "sweep"):
+            import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        pruner = optuna.pruners.SuccessiveHalvingPruner(least, factor)
+        study = optuna.create_study(direction="minimize", pruner=pruner)
+        self._trials: dict[str, Any] = {name: study.ask() for name in iterations}
+        self._iterations = iterations
+        self._at = dict.fromkeys(iterations, least)
+        """The rung to which each run goes next."""
+        self.factor, self.quantity = factor, quantity
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Halving":
+        """That of a plan.
+
+        Raises:
+            ValueError: If its arguments do not fit, or a run has no number of iterations.
+        """
+        known = {"least", "factor", "quantity"}
+        given = plan.halving
+        if not isinstance(given, dict) or not {"least"} <= set(given) <= known:
+            raise ValueError(
+                "halving takes least (iterations of the first rung), factor and quantity, but "
+                f"{given!r} was given."
+            )
+        if any(run.after for run in plan.runs):
+            raise ValueError("halving: runs that begin with each other's state are not given up.")
+        made = cls({run.name: _iterations(run) for run in plan.runs}, **given)
+        for run in plan.runs:
+            for rung, value in _values(run).items():
+                if rung == made._at[run.name]:
+                    made._is_behind(run.name, value)
+                    made._at[run.name] *= made.factor
+        return made
+
+    def next_part(self, run: PlannedRun) -> list[str] | None:
+        """Settings of the next part of a run; None for the whole rest."""
+        rung = self._at[run.name]
+        return [f"{SETTING}={rung}"] if rung < self._iterations[run.name] else None
+
+    def _is_behind(self, name: str, value: float) -> bool:
+        """Report what a run has at its rung."""
+        trial = self._trials[name]
+        trial.report(value, self._at[name])
+        return trial.should_prune() or math.isinf(value)
+
+    def goes_on(self, run: PlannedRun, outcome: Outcome) -> bool:
+        """Note how good a run is; whether it goes on after this part."""
+        rung = self._at[run.name]
+        if outcome.state != FINISHED or rung >= self._iterations[run.name]:
+            return False
+        stage = read_summary(run.folder).get(run.commands[0][1])
+        found = stage.get(self.quantity) if isinstance(stage, dict) else None
+        value = float(found) if isinstance(found, int | float) else math.inf
+        _keep(run, rung, value)
+        if self._is_behind(run.name, value):
+            return False
+        self._at[run.name] = rung * self.factor
+        return True
+
+    def judged(self, run: PlannedRun, outcome: Outcome) -> Outcome:
+        """The outcome of a run that does not go on."""
+        rung = self._at[run.name]
+        if outcome.state != FINISHED or rung >= self._iterations[run.name]:
+            return outcome
+        value = _values(run).get(rung, math.inf)
+        reason = f"after {rung} iterations its {self.quantity} was {value:.8g}"
+        given_up = outcome._replace(state=PRUNED, message=reason)
+        write_record(run, given_up)
+        return given_up
+
+
+def _iterations(run: PlannedRun) -> int:
+    for token in reversed(run.commands[0]):
+        name, _, value = token.lstrip("-").partition("=")
+        if name == SETTING:
+            return int(float(value))
+    raise ValueError(f"halving needs {SETTING} among the settings of the sweep.")
+
+
+def _values(run: PlannedRun) -> dict[int, float]:
+    """Rung -> the quantity there, as far as it is known."""
+    try:
+        found = json.loads((run.folder / FILE).read_text())
+        return {int(rung): math.inf if v is None else float(v) for rung, v in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _keep(run: PlannedRun, rung: int, value: float) -> None:
+    found = {**_values(run), rung: value}
+    content = {str(r): None if math.isinf(v) else v for r, v in found.items()}
+    atomic_write(run.folder / FILE, json.dumps(content).encode() + b"\n")

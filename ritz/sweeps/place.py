@@ -1,0 +1,78 @@
+"""Cores and GPUs of the runs of a sweep."""
+
+import contextlib
+import os
+import subprocess
+from typing import NamedTuple
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_SHARE = 0.9
+"""Share of the memory of a GPU that its runs have together."""
+
+
+class Place(NamedTuple):
+    """Where a run is executed."""
+
+    cores: tuple[int, ...] = ()
+    """Its cores; empty for any."""
+    gpu: str = ""
+    """Its GPU, as CUDA_VISIBLE_DEVICES names it; empty for any."""
+    runs_of_gpu: int = 1
+    """How many runs share this GPU."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables of its process."""
+        found = {}
+        if self.cores:
+            found |= dict.fromkeys(_THREADS, str(len(self.cores)))
+        if self.gpu:
+            found["CUDA_VISIBLE_DEVICES"] = self.gpu
+            if self.runs_of_gpu > 1:
+                found["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{_SHARE / self.runs_of_gpu:.3f}"
+        return found
+
+    def pin(self, process: int) -> None:
+        """Keep a process on the cores; what it starts inherits that."""
+        if self.cores and hasattr(os, "sched_setaffinity"):
+            with contextlib.suppress(OSError):  # it has ended already
+                os.sched_setaffinity(process, self.cores)
+
+
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def gpus() -> list[str]:
+    """The GPUs of this machine that may be used; empty if there are none, or only others'."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name for name in given.split(",") if name.strip() and name.strip() != "-1"]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return listed.stdout.split()
+
+
+def places(n: int | None) -> list[Place]:
+    """Places of `n` runs at once; by default one for each GPU, or else for each core."""
+    own, cards = cores(), gpus()
+    if n is None:
+        n = len(cards) or len(own)
+    found = []
+    for number in range(n):
+        mine = tuple(own[number::n]) or (own[number % len(own)],)
+        card = cards[number % len(cards)] if cards else ""
+        sharing = len(range(number % len(cards), n, len(cards))) if cards else 1
+        found.append(Place(mine, card, sharing))
+    return found

@@ -1,0 +1,81 @@
+"""Tables and pictures of runs."""
+
+import json
+
+import pytest
+
+from ritz.cli.main import main
+from ritz.sweeps import compare
+from ritz.sweeps.picture import draw
+
+
+def run_folder(place, config, **summary):
+    place.mkdir(parents=True)
+    (place / "config.yaml").write_text(json.dumps(config))
+    (place / "summary.json").write_text(json.dumps(summary))
+
+
+def config(field, seed=0, model="RBM", **more):
+    system = {"class_path": "ritz.lattice.systems.TransverseIsing", "init_args": {"field": field}}
+    return {"folder": f"{field}{seed}", "seed": seed, "system": system, "model": model, **more}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    ended = {"steps": 100, "seconds": 2.5, "stop_reason": "FINISHED"}
+    for field in (0.5, 10.0):
+        for seed in (0, 1):
+            energy = -field - 0.01 * seed
+            result = {"energy": energy, "error": 0.01, "r_hat": 1.0}
+            run_folder(tmp_path / f"{field}-{seed}", config(field, seed), **result, **ended)
+    run_folder(
+        tmp_path / "other", config(0.5, 2, "ResNet"), energy=None, error=None, suspect="acceptance"
+    )
+    return tmp_path
+
+
+def test_settings_that_differ_are_columns(runs):
+    frame = compare([runs])
+    assert list(frame.columns) == [
+        "field", "model", "seed", "energy", "error", "suspect", "steps", "seconds", "stop_reason",
+    ]  # fmt: skip
+    assert frame["field"].tolist() == [0.5, 0.5, 0.5, 10.0, 10.0]
+    assert frame.attrs == {"varied": ["field", "model", "seed"], "quantity": "energy"}
+    assert "r_hat" in compare([runs], everything=True)
+    assert list(compare([runs / "0.5-0", runs / "0.5-1"]).columns[:2]) == ["seed", "energy"]
+
+
+def test_rows_are_chosen_and_sorted(runs):
+    assert len(compare([runs], where={"field": "10", "seed": 1})) == 1
+    assert compare([runs], sort="energy")["energy"].iloc[0] == -10.01
+    assert compare([runs], sort="-field")["field"].iloc[0] == 10.0
+    assert compare([runs], "r_hat")["r_hat"].iloc[0] == 1.0
+    for wrong in ({"where": {"colour": 1}}, {"sort": "colour"}, {"quantity": "colour"}):
+        with pytest.raises(ValueError, match="colour"):
+            compare([runs], **wrong)
+    with pytest.raises(ValueError, match="there is no folder"):
+        compare([runs / "none"])
+
+
+def test_the_command_prints_the_table_and_writes_it(runs, capsys):
+    files = [str(runs / "table.csv"), str(runs / "picture.png")]
+    assert main(["compare", str(runs), "-o", *files]) == 0
+    out = capsys.readouterr().out
+    header, first = out.splitlines()[:2]
+    assert header.split()[:4] == ["field", "model", "seed", "energy"]
+    assert first.split()[:5] == ["0.5", "RBM", "0", "-0.5", "0.01"]
+    assert (runs / "table.csv").read_text().startswith("run,field,model,seed,energy,error")
+    assert (runs / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["compare", str(runs), "--where", "field=10", "-o", "x.doc"]) == 2
+    assert "cannot draw x.doc" in capsys.readouterr().err
+    assert main(["compare", str(runs), "--where", "field"]) == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_pictures_need_numbers(runs, tmp_path):
+    with pytest.raises(ValueError, match="holds no numbers"):
+        draw(compare([runs]), tmp_path / "a.png", "model")
+    with pytest.raises(ValueError, match="no column"):
+        draw(compare([runs]), tmp_path / "a.png", "colour")
+    with pytest.raises(ValueError, match="no run has a finite energy"):
+        draw(compare([runs], where={"model": "ResNet"}), tmp_path / "a.png", "field")

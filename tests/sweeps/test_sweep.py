@@ -1,0 +1,128 @@
+"""Sweeps executed by Dask, with a stand-in for the commands."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed")
+
+from ritz.sweeps import Plan, compare, sweep
+from ritz.sweeps.record import counts
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")
+
+WORKER = (sys.executable, str(Path(__file__).with_name("worker.py")))
+
+
+def plan_of(folder, **content):
+    made = Plan.of({"command": "lattice train", "workers": 2, **content}, folder)
+    return dataclasses.replace(made, program=WORKER)
+
+
+def starts(folder):
+    return len((folder / "starts").read_text().splitlines())
+
+
+def states(outcomes):
+    return {one.name: one.state for one in outcomes}
+
+
+def test_runs_that_are_killed_are_started_again_and_none_is_done_twice(tmp_path):
+    runs = [{"x": 1}, {"x": 2, "die": 1}, {"x": 3, "die": 9}, {"x": 4, "fail": True}]
+    plan, told = plan_of(tmp_path, runs=runs, retries=2), []
+    found = sweep(plan, report=told.append)
+    assert [one.state for one in found] == ["finished", "finished", "killed", "failed"]
+    assert sorted(told) == sorted(found)
+    assert [starts(run.folder) for run in plan.runs] == [1, 2, 3, 1]
+    assert found[3].message == "fail: that was asked for"
+    assert "SIGKILL" in found[2].message
+
+    again = sweep(plan)
+    assert [starts(run.folder) for run in plan.runs] == [1, 2, 6, 1]
+    assert counts(again) == {"finished": 2, "failed": 1, "killed": 1}
+    sweep(plan, again=True)
+    assert starts(plan.runs[3].folder) == 2
+    changed = plan_of(tmp_path, runs=[{"x": 1}], base={"y": 3})
+    assert changed.runs[0].folder == plan.runs[0].folder
+    assert sweep(changed)[0].state == "finished" and starts(changed.runs[0].folder) == 2
+
+
+def test_commands_follow_each_other_and_neighbours_too(tmp_path):
+    commands = ["lattice train", "lattice evaluate"]
+    plan = plan_of(tmp_path, command=commands, vary={"x": [1, 2, 3]}, seeds=2, along="x")
+    found = sweep(plan)
+    assert {one.state for one in found} == {"finished"}
+    ways = {run.name: run.after for run in plan.runs}
+    assert ways["x=2,seed=1"] == "x=1,seed=1" and ways["x=1,seed=0"] == ""
+    for run in plan.runs:
+        assert (run.folder / "starts").read_text().split() == ["train", "evaluate"]
+        trained = json.loads((run.folder / "summary.json").read_text())["train"]
+        x = run.settings["x"]
+        assert trained.get("before") == (None if x == 1 else (x - 1) ** 2 + 0.1)
+
+
+def test_runs_wait_for_neighbours_that_have_failed(tmp_path):
+    runs = [{"x": 1, "fail": False}, {"x": 2, "fail": True}, {"x": 3, "fail": False}]
+    plan = plan_of(tmp_path, runs=runs)
+    chain = [
+        plan.runs[0],
+        *(
+            dataclasses.replace(run, after=before.name)
+            for before, run in zip(plan.runs, plan.runs[1:], strict=False)
+        ),
+    ]
+    found = sweep(dataclasses.replace(plan, runs=tuple(chain)))
+    assert [one.state for one in found] == ["finished", "failed", "waiting"]
+    assert "which is failed" in found[2].message
+
+
+def test_successive_halving_gives_up_what_is_behind(tmp_path):
+    values = [0.0, 3.0, 2.0, 1.0, 4.0, 5.0]
+    content = {
+        "base": {"train": {"iterations": 36}},
+        "vary": {"x": values},
+        "halving": {"least": 4, "factor": 3},
+        "workers": 1,
+    }
+    plan = plan_of(tmp_path, **content)
+    found = sweep(plan)
+    assert found[0].state == "finished" and found[0].name == "x=0"
+    assert counts(found) == {"finished": 1, "pruned": 5}
+    assert "after 4 iterations its energy was" in found[1].message
+    assert [starts(run.folder) for run in plan.runs][1:] == [1] * 5
+    assert starts(plan.runs[0].folder) == 3  # 4, 12 and 36 iterations
+    assert sweep(plan) == found
+
+
+def test_tables_have_what_differs_and_the_results(tmp_path):
+    plan = plan_of(tmp_path, vary={"x": [2.0, 1.0]}, seeds=2)
+    sweep(plan)
+    frame = compare([tmp_path])
+    assert list(frame.columns[:4]) == ["x", "seed", "energy", "error"]
+    assert frame["x"].tolist() == [1.0, 1.0, 2.0, 2.0] and frame["energy"].iloc[0] == 1.1
+    assert compare([tmp_path], where={"seed": "1"}, sort="-x")["x"].tolist() == [2.0, 1.0]
+    assert set(frame["stop_reason"]) == {"FINISHED"}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"vary": {"x": [1]}, "command": "demo"}, "is none that a sweep can run"),
+        ({"vary": {"x": [1]}, "command": 3}, "a sweep runs a command"),
+        ({"vary": {"x": [1]}, "comand": "x"}, "comand: a sweep has no such entry"),
+        ({}, "nothing varies"),
+        ({"vary": {"x": [1]}, "base": 3}, "base takes settings"),
+        ({"vary": {"x": [1]}, "along": "y"}, "along names a setting that varies"),
+        ({"vary": {"x": [1]}, "retries": -1}, "retries must be"),
+        ({"vary": {"x": [1]}, "workers": 0}, "workers must be"),
+        ({"vary": {"x": [1]}, "cluster": {"kind": "cloud"}}, "cluster.kind must be one of"),
+        ({"vary": {"x": [1]}, "halving": {"most": 3}}, "halving takes least"),
+        ({"vary": {"x": [1]}, "halving": {"least": 3}}, "halving needs train.iterations"),
+    ],
+)
+def test_what_is_no_sweep_is_told(tmp_path, content, text):
+    with pytest.raises(ValueError, match=text):
+        sweep(plan_of(tmp_path, **content))
