@@ -94,7 +94,8 @@ def hermitian(
             )
         return found
     # Sums of NetKet call themselves Hermitian, whatever their terms.
-    if found.is_hermitian and not isinstance(found, SumOperator):
+    is_sum = issubclass(type(found), SumOperator)
+    if found.is_hermitian and not is_sum:
         return found
     x = rows(hilbert)
     elements = Elements.of(found, x)

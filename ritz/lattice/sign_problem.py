@@ -22,15 +22,18 @@ def off_diagonal(hamiltonian: Any) -> Inexact[np.ndarray, " n"]:
         hamiltonian = hamiltonian.to_jax_operator()
     connected, elements = jax.device_get(hamiltonian.get_conn_padded(x))
     least = 1e-12 * np.abs(elements).max(initial=0)
-    off = elements[np.any(connected != x[:, None], axis=-1)]
+    off: Any = elements[np.any(connected != x[:, None], axis=-1)]
     real, imaginary = (np.where(np.abs(part) <= least, 0, part) for part in (off.real, off.imag))
     return real + 1j * imaginary
 
 
-def has_sign_problem(elements: Inexact[np.ndarray, " n"]) -> bool:
+def has_sign_problem(elements: Any) -> bool:
     """Whether some of these off-diagonal elements are not real numbers of at most 0.
 
     If none is, the ground state is positive (Perron and Frobenius).
+
+    Args:
+        elements: From `off_diagonal`.
     """
     return bool(np.any(elements.real > 0) or np.any(elements.imag))
 
@@ -48,7 +51,7 @@ def warn_of_signs(hamiltonian: Any, log_psi: LogPsi, params: PyTree) -> None:
     out = jax.eval_shape(log_psi, params, some_states(hamiltonian.hilbert, 1))
     if jnp.issubdtype(out.dtype, jnp.complexfloating):
         return
-    elements = off_diagonal(hamiltonian)
+    elements: Any = off_diagonal(hamiltonian)
     if not has_sign_problem(elements):
         return
     largest = elements[np.argmax(np.maximum(elements.real, np.abs(elements.imag)))]

@@ -137,7 +137,7 @@ def _check_character(
     wrong = None
     size = np.abs(values).max()
     dimension = values[identity]
-    pairs = np.outer(values, values).ravel()
+    pairs: Any = np.outer(values, values).ravel()
     parts = (np.bincount(products.ravel(), part, len(values)) for part in (pairs.real, pairs.imag))
     twice = np.sum([unit * part for unit, part in zip((1, 1j), parts, strict=True)], axis=0)
     if not (dimension.real > 0 and abs(dimension.imag) < 1e-5 * size):
