@@ -30,7 +30,10 @@ MOMENTA = (0.8, 0.9, 0.95, 0.99)
 RATES = (0.01, 0.03)
 SYSTEMS: dict[str, Any] = {
     "TFIM 16": (lambda: ising((16,), 1.0), lambda: JastrowRBM((16,), alpha=4)),
-    "Heisenberg 4x4": (lambda: heisenberg((4, 4)), lambda: ResNet((4, 4), depth=1, width=6, kernel_size=3)),
+    "Heisenberg 4x4": (
+        lambda: heisenberg((4, 4)),
+        lambda: ResNet((4, 4), depth=1, width=6, kernel_size=3),
+    ),
     "J1-J2 4x4, 0.5": (
         lambda: heisenberg((4, 4), 0.5),
         lambda: ResNet((4, 4), depth=1, width=6, kernel_size=3, complex_output=True),
