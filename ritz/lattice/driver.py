@@ -25,6 +25,7 @@ from ritz.lattice.kernels.full_sum_kernel import FullSumKernel
 from ritz.lattice.kernels.kernel import LatticeKernel, StepSettings
 from ritz.lattice.kernels.sampling_kernel import SamplingKernel
 from ritz.lattice.local_update import TwoStates, local_update
+from ritz.lattice.matrix_elements import hermitian
 from ritz.lattice.model_state import check_model_state, check_state
 from ritz.lattice.observables.estimators import (
     check_observable,
@@ -32,7 +33,7 @@ from ritz.lattice.observables.estimators import (
     fingerprint_of,
     summed,
 )
-from ritz.lattice.operators import sparse_matrix, traceable
+from ritz.lattice.operators import sparse_matrix
 from ritz.lattice.row_names import checked_name, checked_observables
 from ritz.lattice.sampling.draws import burnt_in, draw, in_double, samples_compiled
 from ritz.lattice.sampling.first_samples import (
@@ -67,7 +68,7 @@ class LatticeDriver(CompiledDriver):
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If operators and state have different spaces.
+        ValueError: If operators have another space, or the Hamiltonian is not Hermitian.
     """
 
     def __init__(
@@ -90,13 +91,12 @@ class LatticeDriver(CompiledDriver):
         check_model_state(variational_state)
         hilbert: Any = variational_state.hilbert
         self._hamiltonian = hamiltonian
-        self._operator = named("hamiltonian", lambda: traceable(hamiltonian, hilbert))
+        self._operator = named("hamiltonian", lambda: hermitian(hamiltonian, hilbert))
         self._observables = checked_observables(observables, hilbert, loss_name)
         self._checked: nk.sampler.Sampler | None = None
         self._checked_batch: jax.Array | None = None
-        self.energy_offset = energy_offset
+        self.energy_offset, self.blas_threads = energy_offset, blas_threads
         self.n_dof = n_dof or getattr(hilbert, "n_fermions", None) or hilbert.size
-        self.blas_threads = blas_threads
         self._flips = self._find_flips() if local_updates else None
         self._watch = Watch.begin()
         self._moves_made: tuple[int, int] | None = None

@@ -49,8 +49,9 @@ class Evaluation(LatticeDriver):
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If operators and state live on different spaces, or an observable has the name
-            of something else in the row.
+        ValueError: If operators and state live on different spaces, the Hamiltonian is not
+            Hermitian (observables may be any operators), or an observable has the name of something
+            else in the row.
     """
 
     adjustable = frozenset({"chunk_sizes"})

@@ -11,7 +11,9 @@ from jaxtyping import Array, Complex
 from netket.operator import AbstractSuperOperator, LocalLiouvillian, LocalOperatorJax
 from typing_extensions import override
 
+from ritz.checks import named
 from ritz.driver.signatures import suggests_names
+from ritz.lattice.matrix_elements import hermitian
 from ritz.lattice.observables.estimators import check_observable
 from ritz.lattice.operators import check_operator
 from ritz.lattice.vmc import DEFAULT_CONTROL, VMC
@@ -47,7 +49,8 @@ class SteadyState(VMC):
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If Lindbladian and state live on different spaces.
+        ValueError: If Lindbladian and state live on different spaces, or the Hamiltonian of the
+            Lindbladian is not Hermitian.
     """
 
     takes_mixed = True
@@ -131,6 +134,7 @@ def superoperator(lindbladian: LocalLiouvillian) -> LocalOperatorJax:
 
     Raises:
         TypeError: If it is no `LocalLiouvillian` of local operators.
+        ValueError: If its Hamiltonian is not Hermitian.
     """
     if not isinstance(lindbladian, LocalLiouvillian):
         instead = (
@@ -142,6 +146,8 @@ def superoperator(lindbladian: LocalLiouvillian) -> LocalOperatorJax:
             "lindbladian must be a netket.operator.LocalLiouvillian(hamiltonian, jump_operators), "
             f"but {lindbladian!r} was given{instead}."
         )
+    own = lindbladian.hamiltonian
+    named("lindbladian", lambda: hermitian(own, own.hilbert))
     hilbert, effective = lindbladian.hilbert, lindbladian.hamiltonian_nh
     left, right = (_on_half(hilbert, effective, side) for side in (0, 1))
     total: Any = -1j * left + 1j * right

@@ -19,12 +19,18 @@ GROUPS: dict[str, Callable[[Lattice], Any]] = {
 }
 """Groups of permutations of the sites by name."""
 
-INVERSIONS = {"inversion": 1, "odd_inversion": -1}
-"""Parities under an exchange of the two states of all sites by name."""
+INVERSIONS: dict[str, int | None] = {"inversion": None, "even_inversion": 1, "odd_inversion": -1}
+"""Parities under an exchange of the two states of all sites; None for that of the ground state."""
 
 
 def symmetrized(
-    model: nn.Module, hilbert: AbstractHilbert, lattice: Lattice | None, names: Sequence[str]
+    model: nn.Module,
+    hilbert: AbstractHilbert,
+    lattice: Lattice | None,
+    names: Sequence[str],
+    *,
+    parity: int = 1,
+    is_invariant: bool = True,
 ) -> nn.Module:
     """The part of a wave function that symmetries leave as it is; `model` for none.
 
@@ -33,9 +39,12 @@ def symmetrized(
         hilbert: The space.
         lattice: The lattice of the sites.
         names: At most one of `GROUPS`, and at most one of `INVERSIONS`.
+        parity: The parity of the ground state, which `inversion` means.
+        is_invariant: See `LatticeSystem`.
 
     Raises:
-        ValueError: If there is no such symmetry, or the system has not what it needs.
+        ValueError: If there is no such symmetry, the system has not what it needs, or the names do
+            not say in which sector the ground state is.
     """
     known = [*GROUPS, *INVERSIONS]
     for name in names:
@@ -61,10 +70,18 @@ def symmetrized(
             f"symmetrize={parities[0]} exchanges the two states of all sites, which does not stay "
             f"in the space {hilbert}; leave it out."
         )
+    if groups and "inversion" in names and not is_invariant:
+        raise ValueError(
+            f"symmetrize={groups[0]},inversion: the ground state of this system changes its sign "
+            f"with an inversion, and maybe with elements of {groups[0]} too, whose even part is "
+            "then an excited state; give symmetrize=[inversion], a system with a sign rule, or, if "
+            f"you know the sector, [{groups[0]}, odd_inversion] or [{groups[0]}, even_inversion]."
+        )
+    sign = INVERSIONS[parities[0]] or parity if parities else None
     return Symmetrized(
         model,
         GROUPS[groups[0]](lattice) if groups and lattice is not None else None,
-        inversion=INVERSIONS[parities[0]] if parities else None,
+        inversion=sign,
         states_sum=0 if states is None else int(states.first + states.second),
         fermions=is_fermionic,
     )

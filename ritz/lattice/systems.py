@@ -36,6 +36,14 @@ class LatticeSystem:
     orbitals: Any = None
     """Of fermions: orbitals of a mean field for each spin, with which models may begin."""
 
+    parity: int = 1
+    """1 or -1: whether the ground state is even or odd if the two states of all sites are
+    exchanged, in the basis of `hamiltonian`, where it has a parity."""
+
+    is_invariant: bool = True
+    """False if permutations under which the lattice is symmetric may change the sign of the ground
+    state, in the basis of `hamiltonian`."""
+
     def __post_init__(self) -> None:
         if self.lattice is None and isinstance(self.graph, nk.graph.Lattice):
             object.__setattr__(self, "lattice", self.graph)
@@ -73,7 +81,11 @@ def TransverseIsing(
         exact = coupling * ising_chain_energy(extent[0], field / coupling)
     hamiltonian = nk.operator.IsingJax(hilbert, graph=graph, h=field, J=-coupling)  # pyright: ignore
     observables: dict[str, AbstractOperator] = {"magnetisation_x": along}
-    return LatticeSystem(hilbert, hamiltonian, graph, observables=observables, exact=exact)
+    # For h < 0 its psi is positive times (-1)^(number of spins up).
+    parity = -1 if field < 0 and graph.n_nodes % 2 else 1
+    return LatticeSystem(
+        hilbert, hamiltonian, graph, observables=observables, exact=exact, parity=parity
+    )
 
 
 def Heisenberg(
@@ -99,12 +111,16 @@ def Heisenberg(
         raise ValueError(f"the number of sites must be even, but extent {extent} was given.")
     if sign_rule and not graph.is_bipartite():
         raise ValueError(
-            f"extent {extent} has no two sublattices for the sign rule; give sign_rule=false."
+            f"extent {extent} has no two sublattices for the sign rule; take other sizes, or give "
+            "sign_rule=false (on the command line system.sign_rule=false)."
         )
     hilbert = nk.hilbert.Spin(0.5, graph.n_nodes, total_sz=0)
     hamiltonian = nk.operator.Heisenberg(hilbert, graph, J=coupling, sign_rule=sign_rule)
     exact = heisenberg_energy(extent, coupling) if periodic else None
-    return LatticeSystem(hilbert, hamiltonian, graph, exact=exact)
+    parity = _spin_parity(graph, sign_rule, is_ferromagnet=coupling < 0)
+    return LatticeSystem(
+        hilbert, hamiltonian, graph, exact=exact, parity=parity, is_invariant=parity == 1
+    )
 
 
 def J1J2(
@@ -139,7 +155,8 @@ def J1J2(
         raise ValueError(f"the number of sites must be even, but extent {extent} was given.")
     if sign_rule and not graph.is_bipartite():
         raise ValueError(
-            f"extent {extent} has no two sublattices for the sign rule; give sign_rule=false."
+            f"extent {extent} has no two sublattices for the sign rule; take other sizes, or give "
+            "sign_rule=false (on the command line system.sign_rule=false)."
         )
     bonds = [(i, j, 0) for i, j in edges_of(graph)] + [(i, j, 1) for i, j in _diagonals(graph)]
     hilbert = nk.hilbert.Spin(0.5, graph.n_nodes, total_sz=0)
@@ -147,7 +164,11 @@ def J1J2(
         hilbert, nk.graph.Graph(edges=bonds), J=[J1, J2], sign_rule=[sign_rule, False]
     )
     exact = heisenberg_energy(extent, J1, J2) if np.all(periodic) else None
-    return LatticeSystem(hilbert, hamiltonian, graph, exact=exact)
+    # Up to J2 of about 0.39 |J1|: Richter et al., Phys. Rev. B 81, 174429 (2010).
+    parity = _spin_parity(graph, sign_rule, is_ferromagnet=J1 < 0 and J2 < -0.39 * J1)
+    return LatticeSystem(
+        hilbert, hamiltonian, graph, exact=exact, parity=parity, is_invariant=parity == 1
+    )
 
 
 def Hubbard(
@@ -236,6 +257,15 @@ def SpinlessFermions(
     exact = _free_energy(graph, n, hopping) if interaction == 0 else None
     orbitals = free_orbitals(graph, n)
     return LatticeSystem(hilbert, hamiltonian, graph, graph, observables, exact, orbitals)
+
+
+def _spin_parity(graph: AbstractGraph, sign_rule: bool, *, is_ferromagnet: bool) -> int:
+    """Parity of the ground state of spins 1/2 with no magnetisation if all spins are flipped.
+
+    That of total spin S is (-1)^(N/2 - S): with S = N/2 of a ferromagnet 1, otherwise S is 0. The
+    sign rule brings another (-1)^(N/2), since half of the spins are on each sublattice.
+    """
+    return 1 if sign_rule != is_ferromagnet else (-1) ** (graph.n_nodes // 2)
 
 
 def _grid(extent: list[int], periodic: bool | Sequence[bool]) -> nk.graph.Lattice:

@@ -19,6 +19,7 @@ from ritz.lattice.mode import checked_mode
 from ritz.lattice.model_state import followed
 from ritz.lattice.overlaps.kernel import OverlapCarry, OverlapKernel
 from ritz.lattice.overlaps.targets import penalised
+from ritz.lattice.sign_problem import warn_of_signs
 from ritz.updates import AbstractUpdateRule, Problem, stochastic_reconfiguration
 from ritz.updates.carried_scale import CarriedScale, scale_array
 from ritz.updates.optimizer_step import as_transformation
@@ -31,6 +32,9 @@ DEFAULT_CONTROL = StepControl()
 
 class VMC(DifferentiatingDriver):
     """Finds a ground state: lattice VMC = sampling + local energies + an update rule + optax.
+
+    A warning is logged if log psi is real, so that psi is positive, and the Hamiltonian has
+    positive off-diagonal elements, so that its ground state has signs.
 
     Each row has the energy's statistics as `Energy`, its V-score, the sampler's `acceptance` and
     the numbers of the update rule as `info`.
@@ -78,7 +82,8 @@ class VMC(DifferentiatingDriver):
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If Hamiltonian and state live on different spaces, or a value is not allowed.
+        ValueError: If Hamiltonian and state live on different spaces, the Hamiltonian is not
+            Hermitian, or a value is not allowed.
     """
 
     adjustable = frozenset({"rate_scale", "damping_scale", "chunk_sizes"})
@@ -131,6 +136,8 @@ class VMC(DifferentiatingDriver):
         self.rule = update
         self.optimizer = as_transformation(optimizer)
         self.mode = checked_mode(mode, state, self._log_psi, phases_move=False)
+        if not self.takes_mixed:
+            warn_of_signs(self._operator, self._log_psi, state.parameters)
         self.chunk_size_bwd = chunk_size_bwd
         self.single_scores = single_scores
         if not (step_control is None or isinstance(step_control, StepControl)):

@@ -150,10 +150,13 @@ def _checked(points: Sequence[EnergyPoint]) -> tuple[Float[np.ndarray, " n"], ..
     """Variances, energies, and the errors of both."""
     numbers = np.array(points, float).reshape(-1, 4)
     y, y_error, x, x_error = numbers.T
-    if len(numbers) < 2 or np.ptp(x) == 0:
+    needed = "a line needs at least two wave functions of different variances, better three, but "
+    if len(numbers) < 2:
+        raise ValueError(needed + ("one was given." if len(numbers) else "none was given."))
+    if np.ptp(x) == 0:
         raise ValueError(
-            "a line needs at least two wave functions of different variances, better three, but "
-            f"{len(numbers)} were given."
+            f"{needed}all {len(numbers)} have the variance {x[0]:g}; add wave functions of "
+            "another quality, such as earlier or smaller ones."
         )
     if not np.all(np.isfinite(numbers)) or np.any(numbers[:, 1:] < 0):
         wrong = next(one for one in points if not np.all(np.isfinite(one)) or min(one[1:]) < 0)

@@ -101,8 +101,8 @@ GOOD = EnergyPoint(-1.0, 0.1, 0.2, 0.01)
 @pytest.mark.parametrize(
     ("points", "error", "message"),
     [
-        ([GOOD], ValueError, "at least two wave functions of different variances"),
-        ([GOOD, GOOD], ValueError, "of different variances, better three, but 2 were given"),
+        ([GOOD], ValueError, "of different variances, better three, but one was given"),
+        ([GOOD, GOOD], ValueError, "different variances, .* but all 2 have the variance 0.2; add"),
         ([GOOD, GOOD._replace(variance=-1)], ValueError, "must be finite, and the last two not"),
         ([GOOD, EnergyPoint(math.nan, 0.1, 1, 0.1)], ValueError, r"must be finite.*energy=nan"),
         ([GOOD, EnergyPoint(-1, 0, 1, 0.1)], ValueError, "error of the energy is zero for some"),

@@ -53,7 +53,14 @@ class Builder(StageBuilder):
         for name in ("train", "evaluate"):
             with under(f"{name}."):
                 symmetries = getattr(run, name).symmetrize
-                chosen = symmetrized(model, system.hilbert, system.lattice, symmetries)
+                chosen = symmetrized(
+                    model,
+                    system.hilbert,
+                    system.lattice,
+                    symmetries,
+                    parity=system.parity,
+                    is_invariant=system.is_invariant,
+                )
             self.wavefunctions[name] = LatticeWavefunction(chosen, system.hilbert)
 
     def _sampler(self, key: str, part: Part | None, n_samples: int) -> Any:

@@ -68,8 +68,10 @@ class Sampling:
         n_samples: Samples in each step.
         n_discard_per_chain: Sweeps of each chain, in every step, whose samples are discarded.
         chunk_size: Configurations that are evaluated at once; null for all.
-        symmetrize: Symmetries of which the wave function gets the even part: translations,
-            point_group, space_group, inversion (all spins flipped) or odd_inversion.
+        symmetrize: Symmetries onto which the wave function is projected: one of translations,
+            point_group and space_group, of which it gets the even part, and one of inversion (all
+            spins flipped, with the parity of the system's ground state), even_inversion and
+            odd_inversion.
         full_sum: Sum over all configurations instead of sampling.
         sampler: The sampler, with one chain for each sample unless its n_chains is given; by
             default one that suits the space.

@@ -98,9 +98,10 @@ class TDVP(DifferentiatingDriver):
 
     Raises:
         TypeError: If an argument has the wrong type, with what to give instead.
-        ValueError: If Hamiltonian and state live on different spaces, the phase of the wave
-            function is fixed in real time, variables besides its parameters are to follow the
-            samples, the sampler cannot be part of a compiled step, or a value is not allowed.
+        ValueError: If Hamiltonian and state live on different spaces, the Hamiltonian is not
+            Hermitian, the phase of the wave function is fixed in real time, variables besides its
+            parameters are to follow the samples, the sampler cannot be part of a compiled step, or
+            a value is not allowed.
     """
 
     adjustable = frozenset({"rate_scale", "chunk_sizes"})

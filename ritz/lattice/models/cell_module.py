@@ -1,20 +1,25 @@
 """Base class of wave functions on the cells of a lattice."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from flax import linen as nn
 
 from ritz.lattice.models.cells import Cells
+from ritz.lattice.models.parameter_types import check_param_dtype
 
 
 class CellModule(nn.Module):
     """A wave function on a lattice of cells; sites are numbered as in NetKet's `Lattice`.
 
     Raises:
+        TypeError: If the extent is no sizes, or the type of the parameters is none they can have.
         ValueError: If a size is no whole number of at least 1, or there are more or fewer bools
             than directions.
     """
+
+    takes_complex: ClassVar[bool] = False
+    """Whether parameters may be complex."""
 
     extent: Any
     """Number of unit cells along each direction, such as `graph.extent`."""
@@ -28,6 +33,7 @@ class CellModule(nn.Module):
         cells = Cells.of(self.extent, self.periodic, self.sites_per_cell)
         object.__setattr__(self, "extent", cells.extent)  # hashable, as modules must be
         object.__setattr__(self, "periodic", cells.periodic)
+        check_param_dtype(getattr(self, "param_dtype", float), takes_complex=self.takes_complex)
         for name in ("kernel_size", "patch_size"):
             size = getattr(self, name, None)
             if isinstance(size, list | np.ndarray):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Int, Shaped
+from netket.graph import AbstractGraph
 
 from ritz.checks import check_count
 from ritz.wording import counted
@@ -40,9 +41,16 @@ class Cells:
             sites_per_cell: Number of sites in a unit cell.
 
         Raises:
+            TypeError: If the extent is a graph.
             ValueError: If a number is no whole number of at least 1, or there are more or fewer
                 bools than directions.
         """
+        if isinstance(extent, AbstractGraph):
+            raise TypeError(
+                "extent takes the number of unit cells along each direction, but the graph "
+                f"{extent!r} was given; give graph.extent, with periodic=graph.pbc and "
+                "sites_per_cell=len(graph.site_offsets)."
+            )
         sizes = (extent,) if np.ndim(extent) == 0 else tuple(extent)
         if not sizes:
             raise ValueError("extent must have at least one direction, but () was given.")

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Inexact
 from netket.hilbert import AbstractHilbert, SpinOrbitalFermions
 from netket.operator import AbstractOperator
 
 from ritz.lattice.models.jastrow_rbm import JastrowRBM
 from ritz.lattice.models.slater_backflow import SlaterBackflow
-from ritz.lattice.space import some_states
+from ritz.lattice.sign_problem import has_sign_problem, off_diagonal
 
 
 def default_model(
@@ -38,11 +36,11 @@ def default_model(
         alpha: Hidden units for each cell of a `JastrowRBM`.
         orbitals: With which orbitals a `SlaterBackflow` begins.
     """
-    elements: Any = _off_diagonal(hamiltonian)
+    elements: Any = off_diagonal(hamiltonian)
     if isinstance(hilbert, SpinOrbitalFermions):
         kind = complex if np.any(elements.imag) else float
         return SlaterBackflow(hilbert, orbitals=orbitals, param_dtype=kind)
-    kind = float if np.all(elements.real <= 0) and not np.any(elements.imag) else complex
+    kind = complex if has_sign_problem(elements) else float
     if extent is None:
         return JastrowRBM((hilbert.size,), periodic=False, alpha=alpha, param_dtype=kind)
     return JastrowRBM(
@@ -52,15 +50,3 @@ def default_model(
         alpha=alpha,
         param_dtype=kind,
     )
-
-
-def _off_diagonal(hamiltonian: Any) -> Inexact[np.ndarray, " n"]:
-    """The off-diagonal elements in 64 random rows; parts that are rounding are zero."""
-    x = some_states(hamiltonian.hilbert, 64)
-    if hasattr(hamiltonian, "to_jax_operator"):
-        hamiltonian = hamiltonian.to_jax_operator()
-    connected, elements = jax.device_get(hamiltonian.get_conn_padded(x))
-    least = 1e-12 * np.abs(elements).max(initial=0)
-    off = elements[np.any(connected != np.asarray(x)[:, None], axis=-1)]
-    real, imaginary = (np.where(np.abs(part) <= least, 0, part) for part in (off.real, off.imag))
-    return real + 1j * imaginary

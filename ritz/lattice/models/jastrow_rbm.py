@@ -39,6 +39,8 @@ class JastrowRBM(CellModule):
         ValueError: If the configurations do not fit the lattice, or a size is not allowed.
     """
 
+    takes_complex = True
+
     alpha: int = 2
     """Number of hidden units for each cell."""
     param_dtype: Any = float

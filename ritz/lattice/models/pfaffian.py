@@ -25,6 +25,7 @@ from ritz.lattice.models.occupations import (
     rows_at,
     rows_of_each,
 )
+from ritz.lattice.models.parameter_types import check_param_dtype
 from ritz.lattice.models.pfaffians import log_pfaffian
 
 
@@ -41,7 +42,7 @@ class Pfaffian(nn.Module):
     all Pfaffians vanish log psi is -inf, and its derivatives are 0.
 
     Raises:
-        TypeError: If the space is not one of fermions.
+        TypeError: If the space is not one of fermions, or `param_dtype` no type of parameters.
         ValueError: If the number of fermions is not fixed, sizes are wrong, or `orbitals` have
             another shape.
     """
@@ -68,6 +69,7 @@ class Pfaffian(nn.Module):
         check_space("Pfaffian", self.hilbert)
         rank = 1 if self.rank is None else self.rank
         check_sizes(n_pfaffians=self.n_pfaffians, depth=self.depth, width=self.width, rank=rank)
+        check_param_dtype(self.param_dtype, takes_complex=True)
         if self.orbitals is not None:
             self.orbitals = checked_orbitals(self.hilbert, self.orbitals, generalized=True)
         super().__post_init__()

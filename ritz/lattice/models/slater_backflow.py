@@ -25,6 +25,7 @@ from ritz.lattice.models.occupations import (
     rows_at,
     rows_of_each,
 )
+from ritz.lattice.models.parameter_types import check_param_dtype
 
 
 class SlaterBackflow(nn.Module):
@@ -39,7 +40,7 @@ class SlaterBackflow(nn.Module):
     all determinants vanish log psi is -inf, and its derivatives are 0.
 
     Raises:
-        TypeError: If the space is not one of fermions.
+        TypeError: If the space is not one of fermions, or `param_dtype` no type of parameters.
         ValueError: If the number of fermions is not fixed, sizes are wrong, or `orbitals` have
             another shape.
     """
@@ -75,6 +76,7 @@ class SlaterBackflow(nn.Module):
                 f"{self.hilbert} does not fix the number of fermions of each spin, so that "
                 "determinants must mix spins: leave generalized=True."
             )
+        check_param_dtype(self.param_dtype, takes_complex=True)
         if self.orbitals is not None:
             self.orbitals = checked_orbitals(self.hilbert, self.orbitals, self.generalized)
         super().__post_init__()

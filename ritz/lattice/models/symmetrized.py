@@ -9,11 +9,10 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, Int, PyTree, Shaped
-from netket.utils import HashableArray
-from netket.utils.group import PermutationGroup
 from typing_extensions import override
 
 from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update
+from ritz.lattice.models.group_check import as_character, as_group, check_group, on_sites
 
 LARGEST_GROUP = 16
 """Number of images of a configuration up to which local updates are worth their caches."""
@@ -32,7 +31,10 @@ class Symmetrized(nn.Module):
     orbitals.
 
     Raises:
-        ValueError: If `character` does not fit the group, or the group the configurations.
+        TypeError: If the model is no flax module, or the group none of permutations.
+        ValueError: If permutations are no group, `character` is none of an irreducible
+            representation of it (both are multiplied out for groups of up to `LARGEST` of
+            `ritz.lattice.models.group_check`), or the group does not fit the configurations.
     """
 
     model: nn.Module
@@ -58,11 +60,21 @@ class Symmetrized(nn.Module):
         nn.share_scope(self, self.model)
 
     def __post_init__(self) -> None:
-        for name in ("group", "character"):
-            given = getattr(self, name)
-            if given is not None and not isinstance(given, HashableArray | PermutationGroup):
-                object.__setattr__(self, name, HashableArray(np.asarray(given)))
-        if self.inversion not in (None, 1, -1):
+        if not isinstance(self.model, nn.Module):
+            raise TypeError(
+                "model must be a flax module, such as ritz.lattice.models.ResNet(extent), but "
+                f"{self.model!r} was given."
+            )
+        group, character = as_group(self.group), as_character(self.character)
+        object.__setattr__(self, "group", group)  # hashable, as modules must be
+        object.__setattr__(self, "character", character)
+        if group is not None:
+            check_group(group, character)
+        elif character is not None:
+            raise ValueError(
+                "character needs a group; give group=graph.space_group(), for example."
+            )
+        if isinstance(self.inversion, bool) or self.inversion not in (None, 1, -1):
             raise ValueError(f"inversion must be 1, -1 or None, but {self.inversion!r} was given.")
         if self.inversion is not None and self.fermions:
             raise ValueError("inversion exchanges states of spins or bosons, not of fermions.")
@@ -97,7 +109,7 @@ class Symmetrized(nn.Module):
         """chi(g)* of each element of G."""
         factors = np.ones(1)
         if self.group is not None:
-            factors = self._characters(len(_on_sites(self.group)))
+            factors = self._characters(len(on_sites(self.group)))
         if self.inversion is None:
             return factors
         return np.concatenate([factors, self.inversion * factors])
@@ -106,20 +118,7 @@ class Symmetrized(nn.Module):
         """chi(g)* of each element; real if it is."""
         character: Any = self.character
         values: Any = np.ones(n) if character is None else np.asarray(character.wrapped)
-        if values.shape != (n,):
-            raise ValueError(
-                f"character must have one number for each of the {n} elements of the group, but "
-                f"its shape is {values.shape}."
-            )
         return values.conj() if np.any(np.imag(values)) else values.real.astype(float)
-
-
-def _on_sites(group: Any) -> Int[np.ndarray, "n_elements n_sites"]:
-    """Arrays p with g^-1 x = x[p]."""
-    if isinstance(group, PermutationGroup):
-        # NetKet's arrays are those of (g x) = x[p].
-        return np.argsort(group.to_array(), axis=1)
-    return np.asarray(group.wrapped)
 
 
 def _permutations(group: Any, n_values: int) -> Int[np.ndarray, "n_elements n_values"]:
@@ -128,21 +127,15 @@ def _permutations(group: Any, n_values: int) -> Int[np.ndarray, "n_elements n_va
     Raises:
         ValueError: If there are not as many values for each site.
     """
-    on_sites = _on_sites(group)
-    n_sites = on_sites.shape[-1]
-    wrong = on_sites.ndim != 2 or np.any(np.sort(on_sites, axis=-1) != np.arange(n_sites))
-    if wrong:
-        raise ValueError(
-            "group must be a group of permutations of NetKet or an array of permutations, shape "
-            f"(n_elements, n_sites), but one of shape {on_sites.shape} was given."
-        )
+    by_site = on_sites(group)
+    n_sites = by_site.shape[-1]
     if n_values % n_sites:
         raise ValueError(
             f"the group permutes {n_sites} sites, but configurations have {n_values} values; take "
             "the group of the graph on which the space is."
         )
     kinds = range(0, n_values, n_sites)
-    return np.concatenate([on_sites + first for first in kinds], axis=1)
+    return np.concatenate([by_site + first for first in kinds], axis=1)
 
 
 def _signs(
@@ -207,7 +200,7 @@ class SymmetrizedUpdate(LocalUpdate):
         sites = jnp.asarray(sites)
         places = sites[None]
         if self.projection.group is not None:
-            to = np.argsort(_on_sites(self.projection.group), axis=1)
+            to = np.argsort(on_sites(self.projection.group), axis=1)
             kind, site = jnp.divmod(sites, to.shape[1])
             places = kind * to.shape[1] + jnp.asarray(to)[:, site]
         return places if self.projection.inversion is None else jnp.concatenate([places, places])

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from ritz.estimators.base import LogPsi, in_double
 from ritz.estimators.jackknife import pseudo_values
+from ritz.lattice.matrix_elements import hermitian
 from ritz.lattice.operators import (
     exact_statistics,
     fingerprint,
@@ -122,7 +123,7 @@ class Variance(Functional):
     psi(x) = 0, of which there are no samples; `through_square` does not.
 
     Args:
-        operator: An operator of NetKet.
+        operator: A Hermitian operator of NetKet; others are refused.
         through_square: Whether <O^2> is estimated from the operator O @ O, which connects many more
             configurations, and is right also where psi vanishes.
     """
@@ -134,7 +135,8 @@ class Variance(Functional):
 
     @override
     def prepared(self, hilbert: AbstractHilbert) -> Self:
-        operator, square = traceable(self.operator, hilbert), None
+        role = "the operator of a Variance"
+        operator, square = hermitian(self.operator, hilbert, role), None
         if self.through_square:
             square = traceable(self.operator @ self.operator, hilbert)
         return dataclasses.replace(self, operator=operator, square=square)

@@ -85,6 +85,43 @@ def test_symmetries_that_a_system_lacks_are_told(system, names, text):
         symmetrized(nk.models.RBM(), system.hilbert, None, ["translations"])
 
 
+@pytest.mark.medium
+def test_inversion_has_the_parity_of_the_ground_state():
+    systems = [
+        J1J2([2, 3], sign_rule=False),
+        J1J2([2, 3], periodic=False),
+        J1J2([2, 3], J1=-1.0, J2=0.2, sign_rule=False),
+        J1J2([2, 3], J1=-1.0, J2=2.0, sign_rule=False),
+        Heisenberg([6], sign_rule=False),
+        Heisenberg([6], coupling=-1.0, sign_rule=False),
+        Heisenberg([6], coupling=-1.0),
+        TransverseIsing([5], field=-2.0),
+    ]
+    for system in systems:
+        psi = np.linalg.eigh(system.hamiltonian.to_dense())[1][:, 0]
+        flipped = psi[system.hilbert.states_to_numbers(-system.hilbert.all_states())]
+        assert np.vdot(psi, flipped) == pytest.approx(system.parity, abs=1e-6), system
+        model = symmetrized(nk.models.RBM(), system.hilbert, system.lattice, ["inversion"],
+                            parity=system.parity)  # fmt: skip
+        assert isinstance(model, Symmetrized) and model.inversion == system.parity
+    assert {system.parity for system in systems} == {1, -1}
+    even = symmetrized(nk.models.RBM(), systems[0].hilbert, None, ["even_inversion"], parity=-1)
+    assert isinstance(even, Symmetrized) and even.inversion == 1
+
+
+@pytest.mark.medium
+def test_a_ladder_gets_the_sector_of_its_ground_state_or_none(capsys):
+    given = ["--dry_run", "preset=j1j2-square", "extent=[2,5]", "evaluate.symmetrize=[inversion]"]
+    status, _, error = ritz(capsys, "train", *given)
+    assert status == 2 and "system.sign_rule=false" in error
+    given += ["system.sign_rule=false"]
+    status, _, error = ritz(capsys, "train", *given)
+    assert status == 2 and "train.symmetrize=point_group,inversion" in error
+    assert "give symmetrize=[inversion]" in error
+    status, _, error = ritz(capsys, "train", *given, "train.symmetrize=[inversion]")
+    assert status == 0, error
+
+
 def test_symmetries_of_fermions_have_signs():
     system = Hubbard([4, 2])
     model = symmetrized(SlaterBackflow(system.hilbert), system.hilbert, system.lattice,

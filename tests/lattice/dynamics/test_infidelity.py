@@ -111,6 +111,8 @@ def test_wrong_arguments_say_what_is_needed():
         (ValueError, "give both the same number", mc_state(n_samples=32), mc_state(), {}),
         (ValueError, "ExactSampler cannot", direct, mc_state(), {}),
         (ValueError, "operator must be unitary", full_state(), full_state(), {"operator": ISING}),
+        (ValueError, "rows of .* have the overlap 0.389", full_state(), full_state(),
+         {"operator": np.cos(0.2) + np.sin(0.2) * nk.operator.spin.sigmax(HILBERT, 0)}),
         (TypeError, "control_variate must be a finite number, but 'x'", full_state(), full_state(),
          {"control_variate": "x"}),
         (TypeError, "control_variate must be", full_state(), full_state(),

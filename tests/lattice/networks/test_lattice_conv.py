@@ -8,7 +8,7 @@ import pytest
 from flax import linen as nn
 
 import ritz.lattice.models.lattice_conv as lattice_conv
-from ritz.lattice.models import LatticeConv, ResNet
+from ritz.lattice.models import JastrowRBM, LatticeConv, Pfaffian, ResNet, SlaterBackflow, ViT
 from ritz.lattice.models.cells import Cells
 from ritz.testing.layers import check_layer
 from ritz.updates import Problem
@@ -80,3 +80,27 @@ def test_values_are_sorted_by_cell():
 def test_sizes_that_do_not_fit_are_refused(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+@pytest.mark.parametrize("model", [ResNet, ViT, JastrowRBM])
+def test_graphs_and_types_that_parameters_cannot_have_are_refused(model):
+    for graph in (nk.graph.Square(4), nk.graph.Graph(edges=[(0, 1)])):
+        with pytest.raises(TypeError, match="the graph .* was given; give graph.extent"):
+            model(graph)
+    for kind, shown in ((int, "int"), (None, "None"), ("x", "'x'"), (jnp.int32, "int32")):
+        with pytest.raises(TypeError, match=f"param_dtype must be a real .*, but {shown} was"):
+            model((4,), param_dtype=kind)
+    for kind in (float, jnp.float32, np.float64, "float32", jnp.bfloat16):
+        model((4,), param_dtype=kind)
+
+
+def test_complex_parameters_are_those_of_models_that_take_them():
+    for model in (ResNet, ViT):
+        with pytest.raises(TypeError, match="but complex was given; for .* complex_output=True"):
+            model((4,), param_dtype=complex)
+    assert JastrowRBM((4,), param_dtype=complex).param_dtype is complex
+    hilbert = nk.hilbert.SpinOrbitalFermions(4, n_fermions=2)
+    for fermions in (SlaterBackflow, Pfaffian):
+        with pytest.raises(TypeError, match="must be a real or complex type, .*, but int was"):
+            fermions(hilbert, param_dtype=int)
+        assert fermions(hilbert, param_dtype=complex).param_dtype is complex

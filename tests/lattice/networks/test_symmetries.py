@@ -12,8 +12,13 @@ import pytest
 from flax import linen as nn
 
 from ritz.lattice import VMC
-from ritz.lattice.models import JastrowRBM, MarshallSign, ResNet, Symmetrized, ViT
+from ritz.lattice.models import JastrowRBM, MarshallSign, ResNet, Symmetrized, ViT, group_check
 
+RING = (np.arange(4) + np.arange(4)[:, None]) % 4
+TURNS = nk.graph.Square(2, pbc=False).point_group()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about sides of 2
+    SMALL = nk.graph.Square(2)
 SQUARE, HONEYCOMB = nk.graph.Square(4), nk.graph.Honeycomb([2, 2])
 
 
@@ -154,16 +159,66 @@ def test_it_has_the_parameters_of_the_model():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"group": np.zeros((2, 4), int)}, "array of permutations"),
+        ({"group": np.zeros((2, 4), int)}, r"shape \(2, 4\) was given whose rows are none"),
         ({"group": [[0, 1, 2]]}, "permutes 3 sites, but configurations have 4 values"),
         ({"group": [[0, 1, 2, 3]], "character": [1, 1]}, "one number for each of the 1 elements"),
+        ({"group": [[0, 1, 2, 3], [1, 2, 3, 0]]}, r"but not their product \[2, 3, 0, 1\]"),
+        ({"group": [*RING, RING[0]]}, "5 elements, of which 4 differ, and some"),
+        ({"group": RING, "character": [0, 0, 0, 0]}, "it is 0 for the identity"),
+        ({"group": RING, "character": 1j ** (np.arange(4) / 2)}, "repeated, is another one"),
+        ({"group": RING, "character": [1, 1, 0, 0]}, "repeated, is another one"),
+        ({"group": TURNS, "character": np.arange(8) == 0}, "a finite number for each"),
+        ({"group": TURNS, "character": [1, 2, 3, 4, 5, 6, 7, 8]}, "it differs within a class"),
+        ({"character": [1]}, "character needs a group"),
+        ({"group": "space_group"}, "group takes permutations, but 'space_group' was given"),
+        ({"group": SQUARE}, r"but Square.* was given; give .*graph.space_group\(\)"),
+        ({"group": [[0, 1], [1]]}, "group takes permutations"),
         ({"inversion": 2}, "inversion must be 1, -1 or None"),
+        ({"inversion": True}, "inversion must be 1, -1 or None, but True"),
         ({"inversion": 1, "fermions": True}, "of spins or bosons, not of fermions"),
+        ({"model": None}, "model must be a flax module"),
     ],
 )
 def test_symmetries_that_do_not_fit_are_refused(options, text):
-    with pytest.raises(ValueError, match=text):
-        Symmetrized(nk.models.RBM(), **options).init(jax.random.key(0), jnp.ones((1, 4)))
+    with pytest.raises((TypeError, ValueError), match=text):
+        Symmetrized(**{"model": nk.models.RBM(), **options}).init(
+            jax.random.key(0), jnp.ones((1, 4))
+        )
+
+
+@pytest.mark.parametrize("graph", [nk.graph.Square(2, pbc=False), nk.graph.Chain(6)])
+def test_characters_are_taken_with_the_groups_of_lattices(graph):
+    for group in (graph.point_group(), graph.space_group(), graph.translation_group()):
+        table = group.character_table()
+        for character in table:
+            Symmetrized(nk.models.RBM(), group, character)
+            Symmetrized(nk.models.RBM(), group.to_array().tolist(), character.real * 0 + 1)
+        if len(table) > 1:
+            dimensions = [row[0].real for row in table]
+            with pytest.raises(ValueError, match="character is none"):
+                Symmetrized(nk.models.RBM(), group, 2 * table[0] + table[1])
+            assert sum(d**2 for d in dimensions) == pytest.approx(len(group))
+
+
+def test_elements_of_small_lattices_may_be_there_several_times():
+    group = SMALL.point_group()  # the identity and one reflection, each four times
+    assert len(group) == 8 and len(np.unique(group.to_array(), axis=0)) == 2
+    even = Symmetrized(nk.models.RBM(), group)
+    x = np.array([[1, 1, -1, 1], [1, -1, 1, 1]])
+    found, _ = even.init_with_output(jax.random.key(0), x)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
+    for row in group.character_table():
+        Symmetrized(nk.models.RBM(), group, row)
+    twice = np.repeat([1.0, -1.0], 4)  # of which nothing is left
+    with pytest.raises(ValueError, match="character is none"):
+        Symmetrized(nk.models.RBM(), np.tile(np.arange(4), (8, 1)), twice)
+
+
+def test_groups_that_are_known_are_not_multiplied_out_again(monkeypatch):
+    group = SQUARE.space_group()
+    Symmetrized(nk.models.RBM(), group)
+    monkeypatch.setattr(group_check, "_products", None)  # an error, if it were called
+    Symmetrized(nk.models.RBM(), group).clone()
 
 
 def test_inversion_exchanges_the_states_of_the_space():
