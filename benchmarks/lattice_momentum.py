@@ -101,7 +101,7 @@ def table() -> None:
     head = ("system", "rate", "rule", "lower error", "higher error", "shortened", "taken back")
     remarks = (
         f"Relative errors of frozen parameters after {N_STEPS} steps with {N_SAMPLES} samples, by "
-        f"full sum; two seeds; diagonal shift {SHIFT}."
+        f"full sum; two seeds, of J1-J2 one or none for some rules; diagonal shift {SHIFT}."
     )
     report(Table("lattice_momentum", "SPRING and MARCH on lattices", head, rows, remarks))
 
