@@ -26,8 +26,8 @@ _COMMANDS = {
     "exact energy.",
     "extrapolate": "Extrapolate the energies of several evaluations to zero variance.",
     "plot": "Draw the logs of one or several runs over each other.",
-    "sweep": "Execute many runs that differ in some settings.",
     "status": "Show how far runs are: step, loss, time left and last checkpoint.",
+    "sweep": "Execute many runs that differ in some settings.",
 }
 """Commands without a domain: what each is for, by the name of its module."""
 

@@ -9,6 +9,7 @@ from ritz.folders.files import atomic_write
 from ritz.folders.summary import read_summary
 from ritz.sweeps.plan import Plan, PlannedRun
 from ritz.sweeps.record import FINISHED, PRUNED, Outcome, write_record
+from ritz.wording import counted
 
 FILE = "halving.json"
 """File of a run folder with the quantity at each rung."""
@@ -111,7 +112,7 @@ class Halving:
         if outcome.state != FINISHED or rung >= self._iterations[run.name]:
             return outcome
         value = _values(run).get(rung, math.inf)
-        reason = f"after {rung} iterations its {self.quantity} was {value:.8g}"
+        reason = f"after {counted(rung, 'iteration')} its {self.quantity} was {value:.8g}"
         given_up = outcome._replace(state=PRUNED, message=reason)
         write_record(run, given_up)
         return given_up

@@ -1,0 +1,87 @@
+"""A sweep of real runs, two of which are killed, and which is itself stopped once."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed")
+pytest.importorskip("netket")
+
+from ritz.folders.lock import read_lock
+from ritz.sweeps import compare
+
+ITERATIONS = 30
+CONTENT = {
+    "command": "lattice train",
+    "folder": "sweep",
+    "base": {"system": "TransverseIsing", "train": {"iterations": ITERATIONS, "n_samples": 64}},
+    "vary": {"system.extent": [[4], [5], [6]], "system.field": [0.5, 1.0, 1.5, 2.0]},
+    "seeds": 2,
+}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+PATIENCE = 900
+
+
+def begin():
+    line = [sys.executable, "-m", "ritz", "sweep", "sweep.yaml"]
+    return subprocess.Popen(
+        line, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def going():
+    """Numbers of the processes of runs that go on, by their folders."""
+    locks = {run.parent: read_lock(run.parent) for run in Path("sweep").glob("*/run.lock")}
+    return {run: lock["pid"] for run, lock in locks.items() if lock and lock.get("ended") is None}
+
+
+def finished():
+    records = [json.loads(file.read_text()) for file in Path("sweep").glob("*/sweep.json")]
+    return sum(record["state"] == "finished" for record in records)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * PATIENCE)
+def test_a_sweep_survives_kills_and_a_stop():
+    Path("sweep.yaml").write_text(json.dumps(CONTENT))
+    sweep, killed = begin(), set()
+    while len(killed) < 2:
+        wait_until(lambda: set(going()) - killed)
+        run, process = next((r, p) for r, p in going().items() if r not in killed)
+        os.kill(process, signal.SIGKILL)
+        killed.add(run)
+    wait_until(lambda: finished() >= 4)
+    wait_until(going)
+    sweep.send_signal(signal.SIGTERM)
+    said = sweep.communicate(timeout=PATIENCE)[0]
+    assert sweep.returncode == 143, said
+    wait_until(lambda: not going())
+    assert 4 <= finished() < 24
+
+    sweep = begin()
+    said = sweep.communicate(timeout=PATIENCE)[0]
+    assert sweep.returncode == 0 and "24 runs: 24 finished" in said, said
+    frame = compare(["sweep"])
+    assert len(frame) == 24 and set(frame["stop_reason"]) == {"FINISHED"}
+    assert set(frame["steps"]) == {ITERATIONS}
+    assert all(frame["relative_error"] < 0.1)
+    for run in Path("sweep").iterdir():
+        with open(run / "train.csv") as file:
+            assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(ITERATIONS))
+    record = {f.parent: json.loads(f.read_text()) for f in Path("sweep").glob("*/sweep.json")}
+    assert all(record[run]["starts"] >= 2 for run in killed)
+    assert sum(one["starts"] for one in record.values()) <= 24 + 2 + 4  # stopped ones start again
