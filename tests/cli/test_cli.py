@@ -107,11 +107,11 @@ BAD = {
     "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
     "no command": (
         [],
-        "command: compare, demo, extrapolate, plot, status, sweep, lattice, molecule, mlip, relax (see ",
+        "compare, demo, extrapolate, plot, status, sweep, lattice, molecule, mlip, relax (see ",
     ),
     "unknown command": (
         ["paint"],
-        "are: compare, demo, extrapolate, plot, status, sweep, lattice, molecule, mlip, relax. (see",
+        "compare, demo, extrapolate, plot, status, sweep, lattice, molecule, mlip, relax. (see",
     ),
     "wrong command": (["statsu"], "ritz: statsu: there is no such command; did you mean status?"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),
