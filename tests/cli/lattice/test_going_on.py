@@ -66,7 +66,7 @@ def test_an_extended_run_that_stops_where_it_had_stopped_is_told(capsys):
         )  # fmt: skip
         assert status == 0, error
         outs.append(out)
-    assert outs[0].startswith("picture in")
+    assert re.match(r"energy +-4\.\d+ \+- [\d.]+, at the last step\npicture in", outs[0])
     assert re.match("the run has ended: stopped by .*enough. A larger train.iterations", outs[1])
     assert re.match(
         "the run went on, but ended again before the update of step 2: stopped by .*enough. To get "
