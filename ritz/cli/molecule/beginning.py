@@ -1,22 +1,16 @@
 """States with which a training begins where that of another geometry has ended."""
 
-import logging
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ritz.checkpoint import CheckpointError, load
 from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun
-from ritz.cli.saved_configuration import configuration_in
+from ritz.cli.saved_configuration import configuration_in, driver_trained_in
 from ritz.molecule.estimators.space_warp import warp_weights
 from ritz.molecule.molecule import Molecule
-from ritz.wording import counted
-
-_logger = logging.getLogger("ritz")
 
 
 def state_from(folder: str, builder: Builder) -> Any:
@@ -34,13 +28,7 @@ def state_from(folder: str, builder: Builder) -> Any:
     own, theirs = builder.molecule, other.molecule
     _check_same(folder, own, theirs, builder.run.n_states, other.run.n_states)
     stage: Any = other.train()
-    driver = stage.driver(stage.create_state(jax.random.key(0)), jax.random.key(0))
-    try:
-        step = load(Path(folder) / "checkpoints" / "train", driver)
-    except CheckpointError as error:
-        raise ValueError(f"no trained wave function can be read from {folder} ({error})") from error
-    _logger.info("Beginning with %s after %s of training.", folder, counted(step, "step"))
-    state = stage.state_of(driver)
+    state = stage.state_of(driver_trained_in(folder, stage))
     here: Any = builder.train()
     _check_parameters(folder, here.create_state(jax.random.key(0)).params, state.params)
     return state._replace(batched_data=_moved(state.batched_data, theirs, own))
