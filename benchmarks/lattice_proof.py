@@ -66,9 +66,9 @@ def table() -> None:
             "Lattices by the presets",
             head,
             rows,
-            "`ritz lattice train preset=...` with compilation, each on one core that other work "
-            "shared, so that times are upper bounds; frozen parameters, by full sums where "
-            "the error bar is 0.",
+            "`ritz lattice train preset=...` with compilation, J1-J2 on two quiet cores, the "
+            "others each on one that other work shared, so that times are upper bounds; frozen "
+            "parameters, by full sums where the error bar is 0.",
         )
     )
 
