@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ritz.cli.settings.yaml_text import read_yaml
 from ritz.sweeps import Plan, PlannedRun
-from ritz.sweeps.record import FINISHED, Outcome, counts
+from ritz.sweeps.record import FAILED, FINISHED, PRUNED, Outcome, counts
 from ritz.sweeps.running import known_outcomes, sweep
 from ritz.wording import counted
 
@@ -44,13 +44,14 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         known = known_outcomes(plan)
         for one in plan.runs:
-            sys.stdout.write(f"{one.name}{' (finished)' if one.name in known else ''}\n")
+            state = f" ({known[one.name].state})" if one.name in known else ""
+            sys.stdout.write(f"{one.name}{state}\n")
         sys.stdout.write(f"{counted(len(plan.runs), 'run')}. Nothing was executed.\n")
         return 0
     told = _Teller(len(plan.runs))
     outcomes = sweep(plan, again=options.again, report=told)
     sys.stdout.write(_ending(plan, outcomes))
-    return 0 if all(one.state in (FINISHED, "pruned") for one in outcomes) else 1
+    return 0 if all(one.state in (FINISHED, PRUNED) for one in outcomes) else 1
 
 
 def _check_settings(plan: Plan) -> None:
@@ -109,7 +110,7 @@ class _Teller:
 def _ending(plan: Plan, outcomes: list[Outcome]) -> str:
     found = ", ".join(f"{n} {state}" for state, n in counts(outcomes).items())
     lines = [f"{counted(len(outcomes), 'run')}: {found}. Table: ritz compare {plan.folder}"]
-    if any(one.state == "failed" for one in outcomes):
+    if any(one.state == FAILED for one in outcomes):
         lines.append("What failed is tried again with --again; output.txt of each run says why.")
     if any(not one.is_over for one in outcomes):
         lines.append("The same command goes on with what is not finished.")

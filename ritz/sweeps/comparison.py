@@ -19,7 +19,6 @@ SEED = "seed"
 _NOT_COMPARED = ("folder", "train.begin_from")
 """Settings that differ because the folders do."""
 _LAST = ("steps", "seconds", "stop_reason")
-_LEFT_OUT = ("result_of", "message", "finite", "exact", "r_hat", "reliable")
 _DEEPEST = 3
 """Levels of folders below a given one in which runs are looked for."""
 QUANTITIES = ("energy", "RMSE_test", "RMSE_energy", "RMSE_train", "converged")

@@ -27,7 +27,9 @@ from ritz.sweeps.record import (
 OUTPUT = "output.txt"
 """File of a run folder with what its commands have printed."""
 
-_KILLED = (128 + signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGUSR1)
+_KILLED = tuple(
+    128 + number for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
+)
 """Statuses of commands that a signal has ended; below 0 are those that did not handle it."""
 _LOOKS_EVERY = 1.0
 """Seconds between two looks at a folder in which another run goes on."""
@@ -44,7 +46,7 @@ class _Children:
         self.stopped = False
 
     def start(self, line: Sequence[str], place: Place, output: int) -> "subprocess.Popen[bytes]":
-        """Start a command, unless the sweep is stopped."""
+        """Start a command; it is told to end at once if the sweep was stopped meanwhile."""
         environment = {**os.environ, **place.environment}
         with self._guard:
             child = subprocess.Popen(
@@ -56,6 +58,8 @@ class _Children:
                 start_new_session=True,  # Ctrl-C is for the sweep, which tells the runs
             )
             self._running.add(child)
+            if self.stopped:
+                child.terminate()
         place.pin(child.pid)
         return child
 

@@ -165,7 +165,7 @@ class StepControl:
             deviation=typical,
             error=error,
             error_of_reference=(1 - share) * state.error_of_reference + share * error,
-            largest=jnp.maximum(state.largest, jnp.abs(loss)),
+            largest=jnp.maximum(state.largest, jnp.where(jnp.isfinite(loss), jnp.abs(loss), 0)),
             good=now,
         )
         kept = select(exploded, state, jax.tree.map(_like, after, state))

@@ -222,6 +222,14 @@ def test_deviations_that_tell_nothing_are_no_reference(strange):
     assert judged([-10, -10, np.nan], [strange, strange, 1.0]) == [False, False, True]
 
 
+def test_losses_that_are_no_numbers_are_forgotten():
+    # The first loss has nothing to be compared with, and neither has that after going back.
+    first = judged([np.nan, -10, -10.1, -10.2, -10.1, 90], np.ones(6))
+    assert first == [False, False, False, False, False, True]
+    twice = judged([-10, np.nan, np.nan, -10, -10.1, -10.1], np.ones(6))
+    assert twice == [False, True, False, False, False, False]
+
+
 def test_few_chains_have_an_error_bar_too():
     state = mc_state(MODEL, HILBERT, n_samples=8, seed=0, sampler_seed=1)
     driver = VMC(ISING, 0.01, variational_state=state, update=SR(0.1))
