@@ -68,7 +68,7 @@ def test_the_same_command_goes_on_and_tells_mistakes(toy):
         "(see ritz toy train --help)\n"
     )
     assert "give a command: train (see ritz toy --help)" in toy("toy")[2]
-    assert "status, lattice, molecule, mlip, relax, toy (see ritz --help)" in toy()[2]
+    assert ", sweep, lattice, molecule, mlip, relax, toy (see ritz --help)" in toy()[2]
     Path("empty").mkdir()
     assert "`ritz toy`, of work stages" in toy("status", "empty")[2]
 
