@@ -28,7 +28,7 @@ class DriverView:
         self._variational_state: Any = state
         self._loss_name = minimized_quantity_name
         self._loss_stats: Loss = None
-        self._dp: PyTree = jax.tree.map(np.zeros_like, getattr(state, "parameters", None))
+        self._dp: PyTree = jax.tree.map(_zeros_like, getattr(state, "parameters", None))
 
     @property
     def state(self) -> Any:
@@ -182,3 +182,8 @@ class DriverView:
         For callbacks that need something before the run is accepted, in `check_run`.
         """
         self.run_state.resources.enter_context(resource)
+
+
+def _zeros_like(leaf: Any) -> np.ndarray:
+    """Zeros of the shape and type of an array, of which other processes may have parts."""
+    return np.zeros(np.shape(leaf), getattr(leaf, "dtype", None))

@@ -78,6 +78,12 @@ AnyArray = jax.Array | np.ndarray
 Tree = TypeVar("Tree", bound=PyTree)
 """A tree of arrays."""
 
+
+def unchanged(tree: Tree) -> Tree:
+    """The tree as it is."""
+    return tree
+
+
 _ALIGNED = 64
 """Bytes; JAX uses arrays that begin at a multiple of this on CPUs as they are, without a copy."""
 

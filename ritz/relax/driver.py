@@ -1,8 +1,8 @@
 """The driver of batched relaxation and dynamics."""
 
-import logging
+import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -12,48 +12,38 @@ from ase import Atoms as AseAtoms
 from typing_extensions import override
 
 from ritz.checks import check_choice, check_positive
-from ritz.driver import GrowingDriver
 from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.processes.division import on_host
 from ritz.driver.signatures import suggests_names
 from ritz.potentials.pairs import padded_width
 from ritz.relax.algorithms.stage import AbstractStage, FusedStage
 from ritz.relax.arguments import ModelLike, checked_atoms, checked_stages, potential_of
-from ritz.relax.batching.batch import Atoms, Geometry, Outcome, is_running, waiting
+from ritz.relax.batching.batch import Outcome, is_running, waiting
 from ritz.relax.batching.bucket import as_images, fingerprint, pack
-from ritz.relax.batching.list_sizes import collapsed, grown, list_settings, most_allowed
+from ritz.relax.batching.division import divided_slots
+from ritz.relax.batching.layouts import loaded_form, saved_form
+from ritz.relax.batching.list_sizes import list_settings
 from ritz.relax.batching.neighbors import ListSettings
 from ritz.relax.batching.slots import (
-    failed,
     first_slots,
-    made_from,
     n_slots,
-    widened,
     with_counters,
-    with_lists,
 )
 from ritz.relax.checks import SKIN, checked
 from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
 from ritz.relax.convergence.finish import AllFinished, RegisteredHook
-from ritz.relax.kernel import RelaxCarry, RelaxKernel, overflows, present
+from ritz.relax.kernel import RelaxCarry, RelaxKernel, carry_layout, overflows, present
 from ritz.relax.numbers import as_real
 from ritz.relax.observation.explosion import highest_temperature
 from ritz.relax.observation.quantities import check_names
 from ritz.relax.observation.reasons import Reasons
 from ritz.relax.state import Structures
+from ritz.relax.with_lists import WithLists
 from ritz.types import State
-from ritz.wording import counted
-
-_logger = logging.getLogger(__name__)
-
-_MANY = 4  # growth of a list that is reported as a warning
-_GROWN = (
-    "Step %d: neighbour lists of %s overflowed; they now hold %d neighbours an atom instead of "
-    "%d.%s"
-)
 
 
-class Relaxation(GrowingDriver):
+class Relaxation(WithLists):
     """Relaxes structures, or moves them in time, all at once and each at its own pace.
 
     Batched relaxation = neighbour lists + a potential + optimisers or integrators. Structures of
@@ -80,8 +70,8 @@ class Relaxation(GrowingDriver):
             folder.
         stages: An optimiser or integrator, or several joined by `+`; `FIRE()` by default.
         convergence_hook: Criteria in place of those of a single stage.
-        max_atoms: Number of atoms treated at once, including padding, which bounds memory; by
-            default 2,048 on CPUs and 65,536 on other devices.
+        max_atoms: Number of atoms that each device treats at once, including padding, which bounds
+            memory; by default 2,048 on CPUs and 65,536 on other devices.
         slots: Number of structures per bucket treated at once; by default as many as
             `max_atoms` allows.
         skin: How far neighbour lists reach beyond the cutoff, in Angstrom.
@@ -122,22 +112,24 @@ class Relaxation(GrowingDriver):
         self._hooked: list[ConvergenceHook] = []
         self._stages = checked_stages(stages, convergence_hook, structures)
         self._highest = highest_temperature(self._stages.stages, structures)
-        self._buckets = pack(structures, model.cutoff, self.skin)
-        self._widths = [padded_width(bucket.width) for bucket in self._buckets]
-        self._images = [bucket.images for bucket in self._buckets]
+        self.buckets = pack(structures, model.cutoff, self.skin)
+        self.widths = [padded_width(bucket.width) for bucket in self.buckets]
+        self.images = [bucket.images for bucket in self.buckets]
         self._neighbors = neighbors
-        self._n_slots = n_slots(self._buckets, slots, max_atoms)
+        n_used = n_slots(self.buckets, slots, max_atoms * jax.device_count())
+        self._division = divided_slots(n_used)
+        self._asked = {"slots": slots, "max_atoms": None if slots else max_atoms}
         with self._precision():
             real = jnp.dtype(dtype)
-            given = tuple(bucket.given for bucket in self._buckets)
+            given = tuple(bucket.given for bucket in self.buckets)
             arrays = jax.tree.map(lambda x: as_real(x, real), (model, given))
-            self._potential, self._given = arrays
-            self._key = jax.random.key(seed)
+            arrays = self._division.put((*arrays, jax.random.key(seed)))
+            self._potential, self._given, self._key = arrays
             self.rebuild()
             carry = self._first_carry()
         state = Structures(
             given=structures,
-            buckets=self._buckets,
+            buckets=self.buckets,
             stages=self._stages,
             carry=carry,
             present=self._present,
@@ -153,14 +145,14 @@ class Relaxation(GrowingDriver):
             made_by=self._neighbors,
             cutoff=self._model.cutoff,
             skin=self.skin,
-            n_atoms=self._buckets[bucket].n_atoms,
-            sizes=(self._widths[bucket], self._images[bucket]),
+            n_atoms=self.buckets[bucket].n_atoms,
+            sizes=(self.widths[bucket], self.images[bucket]),
             cell_moves=any(stage.moves_cell for stage in self._stages.stages),
         )
 
     @override
     def rebuild(self) -> None:
-        settings = tuple(map(self._list_settings, range(len(self._buckets))))
+        settings = tuple(map(self._list_settings, range(len(self.buckets))))
         self._kernel = RelaxKernel(
             potential=self._potential,
             given=self._given,
@@ -168,12 +160,19 @@ class Relaxation(GrowingDriver):
             stages=self._stages,
             lists=settings,
             highest=self._highest,
+            division=self._division,
         )
 
     def _first_carry(self) -> RelaxCarry:
-        parts = zip(self._given, self._n_slots, self._kernel.lists, strict=True)
-        found = [first_slots(given, n, self._stages, settings) for given, n, settings in parts]
-        return RelaxCarry(tuple(g for g, _ in found), tuple(s for _, s in found))
+        parts = zip(self._given, self._division.n_slots, self._kernel.lists, strict=True)
+        more = self._division, self._stages
+        found = [first_slots(given, n, *more, settings) for given, n, settings in parts]
+        return self.spread(RelaxCarry(tuple(g for g, _ in found), tuple(s for _, s in found)))
+
+    @override
+    def spread(self, carry: RelaxCarry) -> RelaxCarry:
+        """The carry, with the slots divided among the devices."""
+        return self._division.put(carry, carry_layout(self._division, carry))
 
     @property
     def kernel(self) -> RelaxKernel:
@@ -208,81 +207,45 @@ class Relaxation(GrowingDriver):
                 carry, found = present(self._kernel, self.carry)
         return found
 
-    # Neighbour lists that did not fit.
-
-    def attend(self) -> None:
-        """Enlarge neighbour lists that did not fit; structures that have collapsed fail."""
-        carry, n_stages = self.carry, len(self._stages)
-        if not overflows(carry, n_stages):
-            return
-        found, grown = list(carry.slots), False
-        for bucket, slots in enumerate(carry.slots):
-            rows = np.flatnonzero(np.asarray(slots.lists.overflow & is_running(slots, n_stages)))
-            if rows.size:
-                geometry, atoms = jax.device_get((carry.params[bucket], slots.atoms))
-                reach, most = self._kernel.lists[bucket].reach, self._most_neighbors(bucket)
-                lost = collapsed(geometry, atoms, rows, reach, most)
-                found[bucket] = failed(slots, carry.params[bucket], lost) if lost else slots
-                left = [int(row) for row in rows if row not in lost]
-                grown |= bool(left)
-                if left:
-                    self._grow(bucket, geometry, atoms, left)
-        if grown:
-            self.grow()
-            with self._precision():
-                pairs = zip(found, self._widths, strict=True)
-                found = [widened(own, width) for own, width in pairs]
-        self.carry = carry._replace(slots=tuple(found))
-
-    def _most_neighbors(self, bucket: int) -> int:
-        return most_allowed(self._buckets[bucket].width, self._kernel.lists[bucket].reach)
-
-    def _grow(self, bucket: int, geometry: Geometry, atoms: Atoms, rows: Sequence[int]) -> None:
-        reach, old = self._kernel.lists[bucket].reach, self._widths[bucket]
-        width, images = grown(geometry, atoms, rows, reach, (old, self._images[bucket]))
-        self._widths[bucket], self._images[bucket] = width, images
-        many = width > _MANY * max(self._buckets[bucket].width, 1)
-        level = logging.WARNING if many else logging.INFO
-        size, more = self._buckets[bucket].n_atoms, " Something is collapsing." * many
-        _logger.log(level, _GROWN, self.step_count, counted(size, "atom"), width, old, more)
-
     def _reason(self, bucket: int, outcome: Outcome, row: int, place: int) -> str:
         reasons = Reasons(self._model, self._kernel.lists[bucket].reach, self._highest)
-        return reasons.of(self.structures.given[place], outcome, row, self._most_neighbors(bucket))
+        return reasons.of(self.structures.given[place], outcome, row, self.most_neighbors(bucket))
 
     # Checkpoints.
 
     @override
     def saved_sizes(self) -> State:
         return {
-            "widths": list(map(int, self._widths)),
-            "images": [list(map(int, images)) for images in self._images],
+            "widths": list(map(int, self.widths)),
+            "images": [list(map(int, images)) for images in self.images],
+            "used": list(self._division.n_slots),
         }
 
     @override
     def load_sizes(self, saved: State) -> None:
-        self._widths = [int(width) for width in saved["widths"]]
-        self._images = [as_images(images) for images in saved["images"]]
+        self.widths = [int(width) for width in saved["widths"]]
+        self.images = [as_images(images) for images in saved["images"]]
+        n_used = tuple(map(int, saved.get("used", self._division.n_slots)))
+        self._division = dataclasses.replace(self._division, n_slots=n_used)
 
     @override
     def saved_carry(self, carry: RelaxCarry) -> State:
         """The carry; of its neighbour lists, the data from which they are made again."""
-        origins = [made_from(own.lists) for own in carry.slots]
-        bare = tuple(own._replace(lists=()) for own in carry.slots)
-        return {"params": carry.params, "slots": bare, "lists": origins}
+        return saved_form(self._division, carry.params, carry.slots)
 
     @override
     def loaded_carry(self, saved: State, fresh_samples: bool) -> RelaxCarry:
         """The carry; noise depends on the structures' steps alone, so it always repeats."""
-        parts = zip(saved["slots"], saved["lists"], self._kernel.lists, strict=True)
-        return RelaxCarry(tuple(saved["params"]), tuple(with_lists(*part) for part in parts))
+        empty = self._first_carry()
+        found = loaded_form(self._division, saved, self._kernel.lists, empty.params, empty.slots)
+        return self.spread(RelaxCarry(*found))
 
     @property
     @override
     def settings(self) -> dict[str, object]:
         return {
             **super().settings,
-            "structures": f"{len(self.state)} structures {fingerprint(self._buckets)}",
+            "structures": f"{len(self.state)} structures {fingerprint(self.buckets)}",
             "model": {
                 "kind": type(self._model),
                 "params": self._model.params,
@@ -290,7 +253,7 @@ class Relaxation(GrowingDriver):
             },
             "stages": tuple((s.name, s.settings, s.max_steps) for s in self._stages.stages),
             "convergence": tuple(hook.rule for hook in self._stages.all_hooks),
-            "slots": tuple(self._n_slots),
+            **self._asked,
             "skin": self.skin,
             "neighbors": self._neighbors,
             "dtype": self.dtype,
@@ -311,7 +274,7 @@ class Relaxation(GrowingDriver):
             self._stages = self.state.stages = stages
             with self._precision():
                 slots = tuple(with_counters(own, n_hooks) for own in self.carry.slots)
-                self.carry = self.carry._replace(slots=slots)
+                self.carry = self.spread(self.carry._replace(slots=slots))
                 self.rebuild()
 
     def adapt(self, plugin: Plugin | ConvergenceHook, argument: str) -> AbstractCallback:
@@ -336,7 +299,7 @@ class Relaxation(GrowingDriver):
         """Number of structures that run or wait."""
         found = 0
         for slots, given in zip(self.carry.slots, self._given, strict=True):
-            found += int(np.sum(np.asarray(is_running(slots, len(self._stages)))))
+            found += int(np.sum(on_host(is_running(slots, len(self._stages)))))
             found += int(waiting(slots, len(given.place)))
         return found
 
@@ -344,7 +307,8 @@ class Relaxation(GrowingDriver):
     def n_rounds(self) -> int:
         """Largest number of times that any slot is filled."""
         counts = [len(given.place) for given in self._given]
-        return max(math.ceil(n / slots) for n, slots in zip(counts, self._n_slots, strict=True))
+        pairs = zip(counts, self._division.n_slots, strict=True)
+        return max(math.ceil(n / slots) for n, slots in pairs)
 
     def _estimate_one(self, observable: Callable[[Structures], Any], fullsum: bool) -> Any:
         return observable(self.state)

@@ -1,304 +1,54 @@
 """A step of batched relaxation and dynamics as pure functions."""
 
 import dataclasses
-import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+import numpy as np
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
+from ritz.driver.processes.division import EVERYWHERE, Specs, on_host
 from ritz.full_precision import in_full_precision
-from ritz.potentials.atomic_graph import AtomicGraph
-from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
-from ritz.relax.algorithms.integrator import temperature_of
-from ritz.relax.algorithms.matrices import volume
-from ritz.relax.algorithms.stage import FusedStage, PhasePoint, StructureState, select
 from ritz.relax.batching.batch import (
-    FAILED,
-    Atoms,
-    Geometry,
-    Given,
     Outcome,
-    PhasePoints,
-    Slots,
     is_running,
-    waiting,
 )
-from ritz.relax.batching.neighbors import ListSettings, entries, refresh, vectors
-from ritz.relax.batching.slots import refilled
-from ritz.relax.observation.quantities import VIRIAL, Observables
-from ritz.relax.observation.rows import row
-from ritz.relax.observation.statuses import statuses
-
-
-class RelaxCarry(NamedTuple):
-    """All that the next step needs, by bucket."""
-
-    params: tuple[Geometry, ...]
-    slots: tuple[Slots, ...]
-
-
-class Verdict(NamedTuple):
-    """Results of a step for one bucket, before anything moves."""
-
-    evaluated: Evaluated
-    fmax: Float[Array, " slots"]
-    velocities: Float[Array, "slots n 3"]
-    """Velocities at the time of the positions."""
-    active: Bool[Array, " slots"]
-    """Which structures were evaluated."""
-    status: Int[Array, " slots"]
-    """New status of each structure."""
-    counters: Int[Array, "slots hooks"]
+from ritz.relax.batching.division import BY_SLOT, SlotDivision
+from ritz.relax.slot_steps import RelaxCarry, SlotSteps, Verdict
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class RelaxKernel(Kernel):
-    """Batched relaxation = neighbour lists + a potential + optimisers or integrators."""
+class RelaxKernel(SlotSteps, Kernel):
+    """Batched relaxation = neighbour lists + a potential + optimisers or integrators.
 
-    potential: AbstractPotential
-    given: tuple[Given, ...]
-    key: Key[Array, ""]
-    stages: FusedStage = dataclasses.field(metadata={"static": True})
-    lists: tuple[ListSettings, ...] = dataclasses.field(metadata={"static": True})
-    """Neighbour-list settings of each bucket."""
-    highest: float = dataclasses.field(default=math.inf, metadata={"static": True})
-    """The temperature, in K, above which structures fail, see `highest_temperature`."""
-
-    @property
-    def needs_virial(self) -> bool:
-        """Whether a stage or criterion needs the virial."""
-        asked = [c.key for hook in self.stages.all_hooks for c in hook.criteria]
-        return any(s.moves_cell for s in self.stages.stages) or any(k in VIRIAL for k in asked)
-
-    @property
-    def integrates(self) -> bool:
-        """Whether any stage moves structures in time."""
-        return any(stage.integrates for stage in self.stages.stages)
-
-    # Before a step: refill the slots, renew the neighbour lists.
+    Devices share the slots of each bucket. They only tell one another which slots are free, what
+    a row shows, and whether anything is left to do.
+    """
 
     def sample(self, carry: RelaxCarry) -> tuple[RelaxCarry, tuple[()]]:
         """Let waiting structures in, and renew neighbour lists that are outdated."""
-        buckets = zip(carry.params, carry.slots, self.given, self.lists, strict=True)
-        found = []
-        for geometry, slots, given, settings in buckets:
-            entered, own = refilled(self.stages, geometry, slots, given)
-            found.append((entered, self._with_lists(entered, own, settings)))
-        return RelaxCarry(tuple(g for g, _ in found), tuple(own for _, own in found)), ()
+        layout = carry_layout(self.division, carry)
+        return self._on_each(RelaxKernel.own_sample, (layout,), layout)(self, carry), ()
 
-    def _with_lists(self, geometry: Geometry, slots: Slots, settings: ListSettings) -> Slots:
-        lists = refresh(
-            slots.lists,
-            geometry.positions,
-            geometry.cell,
-            pbc=slots.atoms.pbc,
-            mask=slots.atoms.mask,
-            active=is_running(slots, len(self.stages)),
-            settings=settings,
-        )
-        return slots._replace(lists=lists)
-
-    # A step: evaluate, judge, move.
+    def _on_each(self, method: Callable[..., Any], takes: Specs, gives: Specs) -> Any:
+        """A method that every device calls for its slots."""
+        return self.division.on_each(method, (EVERYWHERE, *takes), gives)
 
     @override
     def propose(self, carry: RelaxCarry, batch: tuple[()]) -> tuple[RelaxCarry, Proposal]:
         """Energies and forces, and what becomes of each structure."""
-        verdicts, observables = [], []
-        for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True):
-            verdict, view = self._judge(geometry, slots, given)
-            verdicts.append(verdict)
-            observables.append(view)
-        shown = ["temperature"] * self.integrates + ["volume", "pressure"] * self.needs_virial
-        ended = [verdict.status for verdict in verdicts]
-        loss, metrics = row(
-            slots=carry.slots,
-            given=self.given,
-            observables=observables,
-            active=[verdict.active for verdict in verdicts],
-            statuses=ended,
-            n_stages=len(self.stages),
-            shown=shown,
-        )
-        return carry, Proposal(loss, tuple(verdicts), metrics)
-
-    def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Observables]:
-        active = is_running(slots, len(self.stages)) & ~slots.lists.overflow
-        evaluated = self._evaluated(geometry, slots, active)
-        now = self._now(geometry, slots, given, evaluated)
-        velocities = self._full_velocities(slots, now, active)
-        now = now._replace(velocities=velocities)
-        fmax = jnp.where(active, self._fmax(slots, now), slots.fmax)
-        observables = Observables(
-            geometry=geometry,
-            atoms=slots.atoms,
-            velocities=velocities,
-            energy=evaluated.energy,
-            last_energy=slots.energy,
-            forces=now.forces,
-            virial=evaluated.virial,
-            fmax=fmax,
-            steps=slots.steps,
-        )
-        finite = jnp.isfinite(evaluated.energy) & jnp.all(jnp.isfinite(now.forces), axis=(1, 2))
-        finite &= jnp.isfinite(fmax)
-        if math.isfinite(self.highest):
-            finite &= temperature_of(observables.kinetic, slots.atoms.movable) <= self.highest
-        status, counters = statuses(self.stages, slots, observables, active, finite)
-        return Verdict(
-            evaluated=evaluated,
-            fmax=fmax,
-            velocities=velocities,
-            active=active,
-            status=status,
-            counters=counters,
-        ), observables
-
-    def _evaluated(self, geometry: Geometry, slots: Slots, active: jax.Array) -> Evaluated:
-        last = Evaluated(slots.energy, slots.forces, slots.virial)
-
-        def compute() -> Evaluated:
-            def one(
-                geometry: Geometry,
-                atoms: Atoms,
-                neighbors: jax.Array,
-                shifts: jax.Array,
-                pairs: jax.Array,
-            ) -> Evaluated:
-                structure = AtomicGraph(
-                    positions=geometry.positions,
-                    cell=geometry.cell,
-                    pbc=atoms.pbc,
-                    numbers=atoms.numbers,
-                    mask=atoms.mask,
-                    neighbors=neighbors,
-                    vectors=vectors(geometry.positions, geometry.cell, neighbors, shifts),
-                    pairs=pairs,
-                )
-                return evaluate(self.potential, structure, self.needs_virial)
-
-            lists = slots.lists
-            found = jax.vmap(one)(
-                geometry, slots.atoms, lists.neighbors, lists.shifts, entries(lists)
-            )
-            found = jax.tree.map(lambda new, old: new.astype(old.dtype), found, last)
-            return select(active, found, last)
-
-        if len(self.given) == 1:
-            return compute()
-        return jax.lax.cond(jnp.any(active), compute, lambda: last)
-
-    def _now(
-        self, geometry: Geometry, slots: Slots, given: Given, evaluated: Evaluated
-    ) -> StructureState:
-        def key(place: jax.Array, step: jax.Array) -> jax.Array:
-            return jax.random.fold_in(jax.random.fold_in(self.key, place), step)
-
-        keys = jax.vmap(key)(given.place[slots.member], slots.steps)
-        atoms = slots.atoms
-        return StructureState(
-            positions=geometry.positions,
-            velocities=slots.velocities,
-            cell=geometry.cell,
-            energy=evaluated.energy,
-            forces=jnp.where(atoms.movable, evaluated.forces, 0),
-            virial=evaluated.virial,
-            masses=atoms.masses,
-            movable=atoms.movable,
-            n_atoms=jnp.sum(atoms.mask, axis=-1),
-            key=keys,
-        )
-
-    def _full_velocities(self, slots: Slots, now: StructureState, active: jax.Array) -> jax.Array:
-        found = slots.velocities
-        for place, stage in enumerate(self.stages.stages):
-            if stage.integrates:
-                mine = active & (slots.status == place) & (slots.stage_steps > 0)
-                own = jax.vmap(stage.velocities)(slots.stages[place], now)
-                found = select(mine, own, found)
-        return found
-
-    def _fmax(self, slots: Slots, now: StructureState) -> jax.Array:
-        squared = jnp.max(jnp.sum(now.forces**2, axis=-1), axis=-1)
-        for place, stage in enumerate(self.stages.stages):
-            if stage.relaxes_cell:
-                rows = jnp.sum(jax.vmap(stage.cell_forces)(now) ** 2, axis=-1)
-                mine = slots.status == place
-                squared = jnp.where(mine, jnp.maximum(squared, jnp.max(rows, -1)), squared)
-        return jnp.sqrt(squared)
+        layout = carry_layout(self.division, carry)
+        gives = EVERYWHERE, BY_SLOT, EVERYWHERE
+        propose = self._on_each(RelaxKernel.own_propose, (layout,), gives)
+        return carry, Proposal(*propose(self, carry))
 
     @override
     def apply(self, carry: RelaxCarry, update: tuple[Verdict, ...]) -> RelaxCarry:
-        moved = [
-            self._move(geometry, slots, given, verdict)
-            for geometry, slots, given, verdict in zip(
-                carry.params, carry.slots, self.given, update, strict=True
-            )
-        ]
-        return RelaxCarry(tuple(g for g, _ in moved), tuple(s for _, s in moved))
-
-    def _move(
-        self, geometry: Geometry, slots: Slots, given: Given, verdict: Verdict
-    ) -> tuple[Geometry, Slots]:
-        n_stages = len(self.stages)
-        entered = verdict.status != slots.status
-        at = PhasePoints(geometry, verdict.velocities)
-        slots = slots._replace(
-            at=select(verdict.active, at, slots.at),
-            energy=verdict.evaluated.energy,
-            forces=verdict.evaluated.forces,
-            virial=verdict.evaluated.virial,
-            fmax=verdict.fmax,
-            status=verdict.status,
-            velocities=select(verdict.active, verdict.velocities, slots.velocities),
-            counters=verdict.counters,
-            stage_steps=jnp.where(entered, 0, slots.stage_steps),
-        )
-        goes_on = verdict.active & is_running(slots, n_stages)
-        now = self._now(geometry, slots, given, verdict.evaluated)
-        moved = PhasePoint(geometry.positions, slots.velocities, geometry.cell)
-        states = list(slots.stages)
-        for place, stage in enumerate(self.stages.stages):
-            mine = goes_on & (slots.status == place)
-            first = slots.stage_steps == 0
-            fresh, velocities = jax.vmap(stage.enter)(now)
-            state = select(first, fresh, slots.stages[place])
-            own = now._replace(velocities=select(first, velocities, now.velocities))
-            state, there = jax.vmap(stage.advance)(state, own)
-            states[place] = select(mine, state, slots.stages[place])
-            moved = select(mine, there, moved)
-        return self._settle(geometry, slots, moved, goes_on, tuple(states))
-
-    def _settle(
-        self,
-        geometry: Geometry,
-        slots: Slots,
-        moved: PhasePoint,
-        goes_on: jax.Array,
-        states: tuple[PyTree, ...],
-    ) -> tuple[Geometry, Slots]:
-        """Accept the new positions of structures where they are finite."""
-        finite = jnp.all(jnp.isfinite(moved.positions), axis=(1, 2))
-        finite &= jnp.all(jnp.isfinite(moved.cell), axis=(1, 2))
-        if any(stage.moves_cell for stage in self.stages.stages):
-            finite &= volume(moved.cell) > 0
-        lost = goes_on & ~finite
-        goes_on &= finite
-        new = select(goes_on, Geometry(moved.positions, moved.cell), geometry)
-        one = goes_on.astype(slots.steps.dtype)
-        return new, slots._replace(
-            velocities=select(goes_on, moved.velocities, slots.velocities),
-            status=jnp.where(lost, FAILED, slots.status).astype(slots.status.dtype),
-            stages=states,
-            steps=slots.steps + one,
-            stage_steps=slots.stage_steps + one,
-        )
-
-    # Between steps.
+        layout = carry_layout(self.division, carry)
+        return self._on_each(RelaxKernel.own_apply, (layout, BY_SLOT), layout)(self, carry, update)
 
     def present(self, carry: RelaxCarry) -> tuple[RelaxCarry, tuple[Outcome, ...]]:
         """Evaluate structures where they are after the last step; nothing moves.
@@ -306,41 +56,27 @@ class RelaxKernel(Kernel):
         Structures that have finished, or whose neighbour lists did not fit, stay as they were.
         The carry has new neighbour lists where the next step would make them too.
         """
-        found, kept = [], []
-        for geometry, slots, given, settings in zip(
-            carry.params, carry.slots, self.given, self.lists, strict=True
-        ):
-            own = self._with_lists(geometry, slots, settings)
-            verdict, _ = self._judge(geometry, own, given)
-            at = select(verdict.active, PhasePoints(geometry, verdict.velocities), own.at)
-            evaluated = verdict.evaluated
-            found.append(
-                Outcome(
-                    at=at,
-                    energy=evaluated.energy,
-                    forces=evaluated.forces,
-                    virial=evaluated.virial,
-                    fmax=verdict.fmax,
-                    status=own.status,
-                    steps=own.steps,
-                )
-            )
-            kept.append(own)
-        return RelaxCarry(carry.params, tuple(kept)), tuple(found)
+        layout = carry_layout(self.division, carry)
+        return self._on_each(RelaxKernel.own_present, (layout,), (layout, BY_SLOT))(self, carry)
+
+    @override
+    def placed(self, carry: RelaxCarry) -> RelaxCarry:
+        return self.division.hold(carry, carry_layout(self.division, carry))
 
     def pauses(self, carry: RelaxCarry) -> Any:
         """Whether a neighbour list did not fit, or nothing is left to do."""
-        n_stages, overflow, left = len(self.stages), False, False
-        for slots, given in zip(carry.slots, self.given, strict=True):
-            running = is_running(slots, n_stages)
-            overflow |= jnp.any(running & slots.lists.overflow)
-            left |= jnp.any(running) | (waiting(slots, len(given.place)) > 0)
-        return overflow | ~left
+        layout = carry_layout(self.division, carry)
+        return self._on_each(RelaxKernel.own_pauses, (layout,), EVERYWHERE)(self, carry)
+
+
+def carry_layout(division: SlotDivision, carry: RelaxCarry) -> Specs:
+    """The layouts of a carry."""
+    return RelaxCarry(BY_SLOT, tuple(map(division.slots, carry.slots)))
 
 
 def overflows(carry: RelaxCarry, n_stages: int) -> bool:
     """Whether the neighbour list of a running structure did not fit; on the host."""
-    return any(bool(jnp.any(is_running(s, n_stages) & s.lists.overflow)) for s in carry.slots)
+    return any(np.any(on_host(is_running(s, n_stages) & s.lists.overflow)) for s in carry.slots)
 
 
 present = jax.jit(in_full_precision(RelaxKernel.present))

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 from ase import Atoms as AseAtoms
 from jaxtyping import Float, Int
 
+from ritz.driver.processes.division import on_host
 from ritz.relax.algorithms.stage import FusedStage
 from ritz.relax.batching.batch import EMPTY, FAILED, Geometry, Outcome, is_running, outcome
 from ritz.relax.batching.bucket import Bucket, unpack
@@ -63,19 +63,19 @@ class Structures:
         """Results of the structures in the slots, on the host."""
         if self._known is None or self._known[0] is not self.carry:
             n_stages = len(self.stages)
-            if any(np.any(np.asarray(is_running(s, n_stages))) for s in self.carry.slots):
+            if any(np.any(on_host(is_running(s, n_stages))) for s in self.carry.slots):
                 found = self._present(self.carry)
             else:
                 found = tuple(map(outcome, self.carry.slots))
-            self._known = self.carry, [jax.device_get(one) for one in found]
+            self._known = self.carry, [on_host(one) for one in found]
         return self._known[1]
 
     def present(self) -> tuple[list[Outcome], list[np.ndarray]]:
         """Present results of unfinished structures, and their indices; -1 for others."""
         found, places = self._in_slots(), []
         for bucket, slots in zip(self.buckets, self.carry.slots, strict=True):
-            runs = np.asarray(is_running(slots, len(self.stages)))
-            places.append(np.where(runs, np.array(bucket.places)[np.asarray(slots.member)], -1))
+            runs, member = on_host((is_running(slots, len(self.stages)), slots.member))
+            places.append(np.where(runs, bucket.given_places(member), -1))
         return found, places
 
     def _outcomes(self, evaluate: bool = True) -> tuple[list[Outcome], list[np.ndarray], list[int]]:
@@ -83,14 +83,14 @@ class Structures:
         outcomes, places, numbers = [], [], []
         here = self._in_slots() if evaluate else list(map(outcome, self.carry.slots))
         for number, (bucket, slots) in enumerate(zip(self.buckets, self.carry.slots, strict=True)):
-            known = np.array(bucket.places)
             if isinstance(slots.finished, Outcome):
-                left = jax.device_get(slots.finished)
+                left = on_host(slots.finished)  # by device, each with rows for all structures
+                rows = bucket.given_places(np.arange(len(left.status)) % len(bucket.places))
                 outcomes.append(left)
-                places.append(np.where(left.status == EMPTY, -1, known))
+                places.append(np.where(left.status == EMPTY, -1, rows))
                 numbers.append(number)
             outcomes.append(here[number])
-            places.append(known[np.asarray(slots.member)])
+            places.append(bucket.given_places(on_host(slots.member)))
             numbers.append(number)
         return outcomes, places, numbers
 
@@ -98,7 +98,7 @@ class Structures:
         array = np.full(len(self), fill)
         for one, places, _ in zip(*self._outcomes(evaluate), strict=True):
             there = places >= 0
-            array[places[there]] = np.asarray(getattr(one, name))[there]
+            array[places[there]] = on_host(getattr(one, name))[there]
         return array
 
     @property
@@ -129,8 +129,8 @@ class Structures:
         """Reason why each structure has failed; an empty string for others."""
         found = [""] * len(self)
         for one, places, bucket in zip(*self._outcomes(evaluate=False), strict=True):
-            rows = np.flatnonzero((np.asarray(one.status) == FAILED) & (places >= 0))
-            known = jax.device_get(one) if rows.size else one
+            rows = np.flatnonzero((on_host(one.status) == FAILED) & (places >= 0))
+            known = on_host(one) if rows.size else one
             for row in map(int, rows):
                 place = int(places[row])
                 found[place] = self._reason(bucket, known, row, place)

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver
+from ritz.driver.processes.division import on_host
 from ritz.driver.signatures import suggests_names
 from ritz.loggers.base import AbstractLogger
 from ritz.relax.batching.batch import Outcome, Slots, outcome
@@ -184,30 +185,29 @@ class Trajectory(AbstractLogger):
 
     @override
     def load_traced(self, callback_carry: tuple[Frames, ...]) -> None:
+        frames = on_host(callback_carry)  # by all processes, of which one writes
+        first, self._next = self._next, max(self._next, int(frames[0].step.max()) + 1)
         if self._opened is None:
             return
-        frames = jax.device_get(callback_carry)
         images = [
             image
-            for step in sorted(int(s) for s in frames[0].step if s >= self._next)
+            for step in sorted(int(s) for s in frames[0].step if s >= first)
             for image in self._images(frames, step)
         ]
-        self._next = max(self._next, int(frames[0].step.max()) + 1)
         self._write(images)
 
     def on_run_end(self, step: int, driver: Relaxation) -> None:
         """Write unfinished structures as they are after the last step."""
-        if self._opened is not None and step >= self._next and step % self.every == 0:
+        if step >= self._next and step % self.every == 0:
             state = driver.structures
             outcomes, places = state.present()
             found = unpack(state.given, outcomes, places, state.stages)
-            self._write(
-                [
-                    _labelled(image, step, place)
-                    for place, image in enumerate(found)
-                    if image is not None
-                ]
-            )
+            images = [
+                _labelled(image, step, place)
+                for place, image in enumerate(found)
+                if image is not None
+            ]
+            self._write(images if self._opened is not None else [])
         super().on_run_end(step, driver)
 
     def _write(self, images: Iterable[AseAtoms]) -> None:
@@ -229,7 +229,7 @@ class Trajectory(AbstractLogger):
         state, row = self._structures, step % self._rows
         outcomes = [jax.tree.map(lambda x: x[row], f.outcome) for f in frames]
         places = [
-            np.where(f.wanted[row], np.array(bucket.places)[f.member[row]], -1)
+            np.where(f.wanted[row], bucket.given_places(f.member[row]), -1)
             for f, bucket in zip(frames, state.buckets, strict=True)
         ]
         for place, image in enumerate(unpack(state.given, outcomes, places, state.stages)):

@@ -18,18 +18,33 @@ Capacity = tuple[GroupCapacity, ...]
 """Padded capacity of a batch: of structures whose forces are predicted, and of the others."""
 
 
-def most_atoms(counts: np.ndarray, n_batches: int) -> tuple[int, ...]:
+def dealt(n_slots: int, n_parts: int) -> Int[np.ndarray, "n_parts rows"]:
+    """Deal the slots of a batch, largest structures first, to devices; -1 for none.
+
+    They are dealt to and fro, so that each device gets about as many atoms.
+    """
+    rows = -(-n_slots // n_parts)
+    slots = np.arange(rows * n_parts).reshape(rows, n_parts)
+    slots[1::2] = slots[1::2, ::-1]
+    return np.where(slots < n_slots, slots, -1).T
+
+
+def most_atoms(counts: np.ndarray, n_batches: int, n_parts: int = 1) -> tuple[int, ...]:
     """Largest number of atoms of each species in any batch of `divide_into_batches`.
 
     Args:
         counts: Number of atoms by structure and species.
         n_batches: Number of batches of an epoch.
+        n_parts: Number of devices that share a batch; the atoms are those of any of them.
     """
     order = np.argsort(-counts.sum(axis=1), kind="stable")
     strata = -(-len(counts) // n_batches)
     padded = np.zeros((strata * n_batches, counts.shape[1]), int)
     padded[: len(counts)] = counts[order]
-    return tuple(map(int, padded.reshape(strata, n_batches, -1).max(axis=1).sum(axis=0)))
+    most = padded.reshape(strata, n_batches, -1).max(axis=1)
+    parts = dealt(strata, n_parts)
+    by_part = np.where(parts[..., None] >= 0, most[parts], 0).sum(axis=1)
+    return tuple(map(int, by_part.max(axis=0)))
 
 
 _MARGIN = 1.1
@@ -43,6 +58,7 @@ def first_capacity(
     *,
     varies: bool,
     with_stress: bool,
+    n_parts: int = 1,
 ) -> Capacity:
     """Capacity for every batch there can be, if each structure is once in an epoch.
 
@@ -53,14 +69,15 @@ def first_capacity(
         varies: Whether epochs differ in the structures of either group; then there is a margin,
             and the capacity grows when it is too small.
         with_stress: Whether stress is predicted where forces are.
+        n_parts: Number of devices that share a batch; the capacity is that of each.
     """
     margin = _MARGIN if varies else 1.0
     groups = []
     for forced in (True, False):
         group = counts[supervised == forced]
         if len(group):
-            slots = -(-len(group) // n_batches) + varies
-            atoms = (int(np.ceil(margin * n)) for n in most_atoms(group, n_batches))
+            slots = -(-(-(-len(group) // n_batches) + varies) // n_parts)
+            atoms = (int(np.ceil(margin * n)) for n in most_atoms(group, n_batches, n_parts))
             groups.append(GroupCapacity(slots, tuple(atoms), forced, forced and with_stress))
     return tuple(groups)
 
@@ -85,8 +102,17 @@ def enlarged(capacity: Capacity) -> Capacity:
     )
 
 
-def fixed_plan(split: Split, batchsize: int, with_stress: bool) -> tuple[Capacity, Plan]:
-    """Capacity and plan of batches that have each structure once, always in the same order."""
+def fixed_plan(
+    split: Split, batchsize: int, with_stress: bool, n_parts: int = 1
+) -> tuple[Capacity, Plan]:
+    """Capacity and plan of batches that have each structure once, always in the same order.
+
+    Args:
+        split: The structures.
+        batchsize: Largest number of structures in a batch.
+        with_stress: Whether stress is predicted where forces are.
+        n_parts: Number of devices that share a batch; the capacity is that of each.
+    """
     counts = np.asarray(split.counts)
     labelled = np.asarray(split.labels.has_tables)
     n_batches = -(-len(counts) // batchsize)
@@ -99,10 +125,21 @@ def fixed_plan(split: Split, batchsize: int, with_stress: bool) -> tuple[Capacit
         slots = -(-len(places) // n_batches)
         ids = np.full(slots * n_batches, -1, np.int32)
         ids[: len(places)] = places
-        atoms = most_atoms(counts[places], n_batches)
-        capacity.append(GroupCapacity(slots, atoms, forced, forced and with_stress))
-        plan.append(jnp.asarray(ids.reshape(slots, n_batches).T))
+        atoms = most_atoms(counts[places], n_batches, n_parts)
+        parts = dealt(slots, n_parts)
+        capacity.append(GroupCapacity(parts.shape[1], atoms, forced, forced and with_stress))
+        plan.append(jnp.asarray(in_parts(ids.reshape(slots, n_batches).T, parts)))
     return tuple(capacity), tuple(plan)
+
+
+def in_parts(
+    ids: Int[AnyArray, "n_batches n_slots"], parts: Int[np.ndarray, "n_parts rows"]
+) -> Int[AnyArray, "n_batches n_parts*rows"]:
+    """The structures of batches in the order of the devices' slots, see `dealt`."""
+    order = parts.ravel()
+    if isinstance(ids, np.ndarray):
+        return np.where(order >= 0, ids[:, order], -1)
+    return jnp.where(order >= 0, ids[:, order], -1)
 
 
 SMALLEST = 1e-12
@@ -167,7 +204,9 @@ def divide_into_batches(
     count = n_batches * n_slots
     ordered = jnp.pad(ordered, (0, max(0, count - len(ordered))), constant_values=-1)[:count]
     strata = ordered.reshape(n_slots, n_batches)
-    return jax.random.permutation(key, strata, axis=1, independent=True).T
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n_slots))
+    # A key for each stratum: what is drawn does not depend on how many empty ones follow.
+    return jax.vmap(jax.random.permutation)(keys, strata).T
 
 
 def random_subset(

@@ -102,7 +102,13 @@ class DataStream:
                 pass
 
     def window(self, ids: Ids, capacity: Capacity) -> Split:
-        """The rows of some batches on the device; what is known of structures is left out.
+        """The rows of some batches, see `window_on_host`, on the device."""
+        found = self.window_on_host(ids, capacity)
+        with jax.enable_x64(self.dtype == "float64"), default_device(self.device):
+            return on_device(found, jnp.dtype(self.dtype))
+
+    def window_on_host(self, ids: Ids, capacity: Capacity) -> Split:
+        """The rows of some batches; what is known of structures is left out.
 
         Its shapes depend on the capacity and the number of batches alone.
 
@@ -136,7 +142,7 @@ class DataStream:
             tables.add(self._no_tables())
         nothing: PyTree = ()
         forces, own = (None, None) if tables.rows is None else tables.rows
-        found = Split(
+        return Split(
             nothing,
             nothing,
             starts,
@@ -145,8 +151,6 @@ class DataStream:
             forces=forces,
             tables=own,
         )
-        with jax.enable_x64(self.dtype == "float64"), default_device(self.device):
-            return on_device(found, jnp.dtype(self.dtype))
 
     def _no_tables(self) -> PyTree:
         """Forces and tables of no structure, for windows without any whose forces count."""

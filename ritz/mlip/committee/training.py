@@ -1,26 +1,32 @@
 """Training of a committee: all members in one step."""
 
 import dataclasses
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from os import PathLike
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, PyTree
 from typing_extensions import override
 
 from ritz.checks import check_count
 from ritz.driver import Kernel, Proposal
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.processes.division import EVERYWHERE
 from ritz.driver.signatures import suggests_fields
-from ritz.mlip.arrays import Tree
 from ritz.mlip.models.abstract_model import Batch
 from ritz.mlip.training.carry import BatchErrors, TrainingCarry
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.kernel import TrainingKernel
-from ritz.mlip.training.losses import ErrorSums, Scalar, map_in_turn
+from ritz.mlip.training.losses import (
+    ErrorSums,
+    MapMembers,
+    Scalar,
+    map_in_turn,
+    map_side_by_side,
+)
+from ritz.mlip.training.measuring import Measured
 from ritz.types import Row
 
 
@@ -77,15 +83,12 @@ class CommitteeKernel(Kernel):
     """
 
     member: TrainingKernel
-    n_members: int = dataclasses.field(metadata={"static": True})
-    at_once: int = dataclasses.field(metadata={"static": True})
-    """Number of members that are computed side by side."""
+    in_turn: bool = dataclasses.field(metadata={"static": True})
+    """Whether the members of a device are computed one after another, not side by side."""
 
-    def _map(self, function: Callable[[PyTree], PyTree], members: PyTree) -> PyTree:
-        if self.at_once == self.n_members:
-            return jax.vmap(function)(members)
-        size = None if self.at_once == 1 else self.at_once
-        return jax.lax.map(function, members, batch_size=size)
+    @property
+    def _map(self) -> MapMembers:
+        return map_in_turn if self.in_turn else map_side_by_side
 
     def sample(self, carry: TrainingCarry) -> tuple[TrainingCarry, tuple[Batch, ...]]:
         """The next batch of the epoch."""
@@ -99,17 +102,17 @@ class CommitteeKernel(Kernel):
         Errors are means over the members too, and those of each are in `members`.
         """
 
-        def propose_member(
-            parts: tuple[PyTree, ErrorSums, ErrorSums | tuple[()]],
+        def conclude(
+            networks: PyTree, sums: ErrorSums, measured: Measured, errors: ErrorSums | tuple[()]
         ) -> tuple[BatchErrors, Proposal]:
-            networks, sums, errors = parts
-            member = carry._replace(params=networks, sums=sums)
-            proposed, proposal = self.member.propose_given(member, batch, errors)
-            assert isinstance(proposed.last_batch, BatchErrors)
-            return proposed.last_batch, proposal
+            own = carry._replace(params=networks, sums=sums)
+            concluded, proposal = self.member.concluded(own, measured, errors)
+            assert isinstance(concluded.last_batch, BatchErrors)
+            return concluded.last_batch, proposal
 
+        measured = self.member.measured(carry, batch, self._map)
         validation = self.member.validate(carry, self._map)
-        each_batch, proposal = self._map(propose_member, (carry.params, carry.sums, validation))
+        each_batch, proposal = jax.vmap(conclude)(carry.params, carry.sums, measured, validation)
         last_batch = BatchErrors(
             each_batch.sums,
             each_batch.ids[0],
@@ -120,27 +123,25 @@ class CommitteeKernel(Kernel):
         each = {"loss": proposal.loss, **proposal.metrics}
         means = {name: jnp.mean(values) for name, values in proposal.metrics.items()}
         metrics = {**common, **means, "members": each}
-        return carry._replace(last_batch=last_batch), Proposal(
-            jnp.mean(proposal.loss), proposal.update, metrics
-        )
+        loss, metrics = self.member.settings.division.hold((jnp.mean(proposal.loss), metrics))
+        return carry._replace(last_batch=last_batch), Proposal(loss, proposal.update, metrics)
 
     def apply(self, carry: TrainingCarry, update: PyTree) -> TrainingCarry:
         """The optimiser's step of all members."""
-        assert isinstance(carry.last_batch, BatchErrors)
-        params, state = jax.vmap(self.member.optimizer_step, in_axes=(0, 0, 0, 0, None))(
-            carry.params,
-            carry.optimizer_state,
-            update,
-            carry.last_batch.curvature,
-            carry.rate_scale,
-        )
-        return self.member.count_batch(carry._replace(params=params, optimizer_state=state))
+        division = self.member.settings.division
+        each = division.by_network
+        step = jax.vmap(self.member.optimizer_step, in_axes=(0, 0, 0, 0, None))
+        takes = (each, each, each, each, EVERYWHERE)
+        return self.member.moved(carry, update, division.on_each(step, takes, (each, each)))
 
     def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: PyTree) -> Scalar:
         """The mean loss of the same batch after `update`."""
-        params = self.apply(carry, update).params
-        weights = self.member.weights(carry)
-        return jnp.mean(self._map(lambda own: self.member.loss(own, batch, weights)[0], params))
+        after = carry._replace(params=self.apply(carry, update).params)
+        return jnp.mean(self.member.losses(after, batch, self._map))
+
+    def placed(self, carry: TrainingCarry) -> TrainingCarry:
+        """The carry, divided among the devices."""
+        return self.member.placed(carry)
 
     def pauses(self, carry: TrainingCarry) -> Bool[Array, ""]:
         """Whether the next batch exceeds the capacity, or needs data that are not on the device."""
@@ -236,31 +237,5 @@ class CommitteeTraining(AbstractTraining):
     def kernel(self) -> CommitteeKernel:
         """The kernel; it changes when batches need more capacity."""
         forces = any(group.supervised for group in self._capacity)
-        in_turn = forces and self.n_devices == 1 and jax.default_backend() == "cpu"
-        return CommitteeKernel(self._member, self.n_members, 1 if in_turn else self.n_members)
-
-    @property
-    def n_devices(self) -> int:
-        """Number of devices that share the members equally."""
-        if self.config.device is not None:
-            return 1
-        most = min(jax.local_device_count(), self.n_members)
-        return next(n for n in range(most, 0, -1) if self.n_members % n == 0)
-
-    def _spread(self, tree: Tree, by_member: bool) -> Tree:
-        if self.n_devices == 1:
-            return tree
-        mesh = Mesh(np.array(jax.local_devices()[: self.n_devices]), ("member",))
-        spec = PartitionSpec("member") if by_member else PartitionSpec()
-        return jax.device_put(tree, NamedSharding(mesh, spec))
-
-    @override
-    def _spread_carry(self, carry: TrainingCarry) -> TrainingCarry:
-        by_member = ("params", "optimizer_state", "sums", "validation")
-        fields = carry._asdict()
-        spread = {name: self._spread(value, name in by_member) for name, value in fields.items()}
-        batch = carry.last_batch
-        if isinstance(batch, BatchErrors):
-            own = {name: self._spread(getattr(batch, name), True) for name in ("sums", "curvature")}
-            spread["last_batch"] = self._spread(batch, False)._replace(**own)
-        return TrainingCarry(**spread)
+        in_turn = forces and jax.default_backend() == "cpu"
+        return CommitteeKernel(self._member, in_turn)

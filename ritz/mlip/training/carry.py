@@ -1,15 +1,13 @@
-"""State and static settings of the steps of training."""
+"""State of the steps of training."""
 
-import dataclasses
 from typing import NamedTuple
 
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from ritz.mlip.batching.plan import Capacity, Plan
-from ritz.mlip.models.abstract_model import AbstractModel
-from ritz.mlip.training.curvature import BatchCurvature, EnergyCurvature
-from ritz.mlip.training.losses import ErrorSums, Loss
+from ritz.mlip.batching.plan import Plan
+from ritz.mlip.training.curvature import BatchCurvature
+from ritz.mlip.training.losses import ErrorSums
 
 
 class Scores(NamedTuple):
@@ -60,26 +58,3 @@ class TrainingCarry(NamedTuple):
     """Errors of a streamed validation split; set by the driver before an epoch ends."""
     overflow: Bool[Array, ""]
     """Whether a batch of the plan exceeds the capacity."""
-
-
-@dataclasses.dataclass(frozen=True)
-class StepSettings:
-    """Static settings of a compiled step; hashable."""
-
-    model: AbstractModel
-    optimizer: optax.GradientTransformation
-    loss: Loss
-    policy: str
-    n_batches: int
-    n_supervised: int
-    """Number of structures that add to the force loss."""
-    resample_every: int
-    """Number of epochs after which others are chosen; 0 for never."""
-    capacity: Capacity
-    validation_capacity: Capacity
-    weight_schedule: str | None = None
-    """Schedule of the weights of the loss; None for constant ones."""
-    window: int = 0
-    """Number of batches whose data are on the device at a time; 0 for all of them."""
-    curvature: EnergyCurvature | None = None
-    """What optimisers that go by the curvature of the loss are given."""

@@ -8,7 +8,7 @@ derivatives g_r of all of them are those of one sum over structures, from one ba
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ritz.full_precision import in_full_precision
-from ritz.mlip.arrays import AnyArray
+from ritz.mlip.arrays import AnyArray, unchanged
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity, Normalisation
 from ritz.mlip.training.losses import Loss, Residuals, Scalar
 from ritz.updates.derivatives import linearised
@@ -59,7 +59,7 @@ class BatchCurvature(NamedTuple):
 
 
 def curvature_of_energies(
-    loss: Loss, residuals: Residuals, alpha: Scalar
+    loss: Loss, residuals: Residuals, alpha: Scalar, total: Callable[[Any], Any] = unchanged
 ) -> tuple[Float[Array, " structures"], Scalar]:
     """The Gauss-Newton matrix of (1 - alpha) L_E: kappa sum_s q_s J_s^T J_s.
 
@@ -70,20 +70,28 @@ def curvature_of_energies(
     loss has q_s kappa = p_s min(1, delta / |e_s|), the weights of iteratively reweighted least
     squares, whose parabolas lie above the loss.
 
+    Args:
+        loss: The loss.
+        residuals: The errors of a batch, or of a part of it.
+        alpha: The weight of forces.
+        total: Adds up what the parts of the batch have.
+
     Returns:
         q, which adds up to one, and kappa; zeros if no energy has a weight, and kappa is zero
         if all errors are.
     """
     errors, weights = residuals.energy, jnp.asarray(residuals.energy_weight)
-    total = jnp.sum(weights)
-    shares = weights / jnp.where(total > 0, total, 1)
-    kappa = jnp.where(total > 0, 2.0, 0.0).astype(errors.dtype)
+    found: Any = total((jnp.sum(weights), jnp.sum(weights * errors**2)))
+    whole, squares = found
+    divisor = jnp.where(whole > 0, whole, 1)
+    shares = weights / divisor
+    kappa = jnp.where(whole > 0, 2.0, 0.0).astype(errors.dtype)
     if loss.kind == "rmse":
-        root = jnp.sqrt(jnp.sum(shares * errors**2))
+        root = jnp.sqrt(squares / divisor)
         kappa = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
     elif loss.kind == "huber":
         shares = shares * jnp.minimum(1, loss.huber_delta / jnp.maximum(jnp.abs(errors), 1e-30))
-        kappa = jnp.sum(shares)
+        kappa = total(jnp.sum(shares))
         shares = shares / jnp.where(kappa > 0, kappa, 1)
     return jax.lax.stop_gradient((shares, (1 - alpha) * kappa))
 

@@ -1,5 +1,6 @@
 """The data of a driver, on the device or streamed to it window by window."""
 
+import functools
 from collections.abc import Hashable, Iterator
 
 import jax
@@ -16,6 +17,7 @@ from ritz.mlip.batching.stream import DataStream, Ids, Prefetch
 from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.mlip.training.carry import TrainingCarry
 from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.division import BATCH, TrainingDivision
 from ritz.mlip.training.kernel import TrainingKernel
 from ritz.mlip.training.losses import (
     ErrorSums,
@@ -23,8 +25,8 @@ from ritz.mlip.training.losses import (
     Scalar,
     add_sums,
     named_errors,
-    split_error_sums,
 )
+from ritz.mlip.training.measuring import split_error_sums
 from ritz.mlip.training.prepare import PreparedData
 
 
@@ -36,21 +38,49 @@ def window_size(
     return int(np.clip(fitting, 1, n_batches))
 
 
+def window_for_all(
+    stream: DataStream, division: TrainingDivision, ids: Ids, capacity: Capacity
+) -> Split:
+    """The rows of some batches, on each device those of its share.
+
+    Args:
+        stream: Where they come from.
+        division: The devices.
+        ids: The structures of the batches, in the order of the devices' slots.
+        capacity: The capacity of a share.
+    """
+    if division.n_devices == 1:
+        return stream.window(ids, capacity)
+    real = np.dtype(stream.dtype)
+    parts = {}
+    for place in division.own_places(BATCH):
+        own = [
+            group[:, place * size.slots : (place + 1) * size.slots]
+            for group, size in zip(ids, capacity, strict=True)
+        ]
+        parts[place] = jax.tree.map(
+            lambda x: x.astype(real) if x.dtype.kind == "f" else x,
+            stream.window_on_host(own, capacity),
+        )
+    with jax.enable_x64(stream.dtype == "float64"):
+        return division.joined(parts, BATCH)
+
+
 class Windows:
     """The data of the next batches of an epoch, made while others are trained on.
 
     Args:
         stream: Where they come from.
         config: How many threads make them, and how far ahead.
+        division: The devices that share a batch.
     """
 
-    def __init__(self, stream: DataStream, config: TrainingConfig):
+    def __init__(self, stream: DataStream, config: TrainingConfig, division: TrainingDivision):
         self.stream = stream
         settings = config.data_settings
         self._ahead = settings.windows_ahead
-        self._prefetch = Prefetch(
-            stream.window, max(1, settings.num_workers), settings.persistent_workers
-        )
+        make = functools.partial(window_for_all, stream, division)
+        self._prefetch = Prefetch(make, max(1, settings.num_workers), settings.persistent_workers)
         self._knows_next = config.sampling_policy != "error_weighted"
         self._present: tuple[int, int] | None = None
 
@@ -110,19 +140,20 @@ def _next_plan(kernel: TrainingKernel, carry: TrainingCarry) -> Plan:
 
 
 def plan_windows(
-    stream: DataStream, capacity: Capacity, plan: Plan, size: int
+    stream: DataStream, division: TrainingDivision, capacity: Capacity, plan: Plan, size: int
 ) -> Iterator[tuple[Split, Plan]]:
     """The data of a whole plan, window by window, each made while the one before is used."""
     groups = list(map(np.asarray, plan))
     begins = range(0, len(groups[0]), size)
-    prefetch = Prefetch(stream.window, 1, True)
+    prefetch = Prefetch(functools.partial(window_for_all, stream, division), 1, True)
     for number, begin in enumerate(begins):
         own = _batches_of_plan(groups, begin, size)
         later: dict[Hashable, Ids] = {
             start: _batches_of_plan(groups, start, size)
             for start in begins[number + 1 : number + 2]
         }
-        yield prefetch.get(begin, own, capacity, later), tuple(map(jnp.asarray, own))
+        here = division.put(tuple(map(jnp.asarray, own)))
+        yield prefetch.get(begin, own, capacity, later), here
     prefetch.close()
 
 
@@ -133,6 +164,7 @@ def error_sums_of(
     plan: Plan,
     settings: DataSettings,
     map_members: MapMembers,
+    division: TrainingDivision,
     normalisation: Normalisation,
     networks: PyTree,
 ) -> ErrorSums:
@@ -145,6 +177,7 @@ def error_sums_of(
         plan: The structures of each batch.
         settings: How large windows are.
         map_members: Applies a function to the networks, or to those of each member.
+        division: The devices that share a batch.
         normalisation: How features and energies are scaled.
         networks: The parameters.
     """
@@ -154,6 +187,7 @@ def error_sums_of(
             model,
             capacity,
             map_members,
+            division,
             normalisation=normalisation,
             networks=networks,
             split=split,
@@ -164,15 +198,15 @@ def error_sums_of(
         return of_part(data, plan)
     found: ErrorSums | None = None
     size = window_size(data, capacity, settings, len(plan[0]))
-    known = on_device(data.split, np.dtype(data.dtype))
-    for window, own in plan_windows(data, capacity, plan, size):
+    known = division.put(on_device(data.split, np.dtype(data.dtype)))
+    for window, own in plan_windows(data, division, capacity, plan, size):
         more = of_part(with_labels(window, known), own)
         found = more if found is None else add_sums(found, more)
     assert found is not None
     return found
 
 
-_sums = jax.jit(in_full_precision(split_error_sums), static_argnums=(0, 1, 2))
+_sums = jax.jit(in_full_precision(split_error_sums), static_argnums=(0, 1, 2, 3))
 
 
 class TrainedState:
@@ -192,6 +226,7 @@ class TrainingData:
         config: Batch size, and how data are streamed.
         real: The precision on the device.
         map_members: Applies a function to the networks, or to those of each member.
+        division: The devices that share a batch; each has all of the data, if they fit.
     """
 
     def __init__(
@@ -201,17 +236,20 @@ class TrainingData:
         config: TrainingConfig,
         real: np.dtype,
         map_members: MapMembers,
+        division: TrainingDivision,
     ):
         assert prepared.train is not None
         self._model, self._config, self._map_members = model, config, map_members
+        self._division = division
         train = prepared.train
-        self._windows = Windows(train, config) if isinstance(train, DataStream) else None
-        self.train: Split = on_device(_without_rows(train), real)
+        streamed = isinstance(train, DataStream)
+        self._windows = Windows(train, config, division) if streamed else None
+        self.train: Split = division.put(on_device(_without_rows(train), real))
         """The split to train on; without rows of atoms if it is streamed."""
         self.test = prepared.test
         """The validation split, or None."""
         if isinstance(self.test, Split):
-            self.test = on_device(self.test, real)
+            self.test = division.put(on_device(self.test, real))
 
     @property
     def is_streamed(self) -> bool:
@@ -253,7 +291,9 @@ class TrainingData:
     def whole_plan(self, name: str) -> tuple[Capacity, Plan]:
         """Batches that have each structure of "train" or "test" once."""
         known = _without_rows(self._split(name))
-        return fixed_plan(known, self._config.batch_size, self._config.uses_stress)
+        config, division = self._config, self._division
+        capacity, plan = fixed_plan(known, config.batch_size, config.uses_stress, division.n_parts)
+        return capacity, division.put(plan)
 
     def error_sums(
         self, name: str, state: TrainedState, capacity: Capacity, plan: Plan
@@ -266,6 +306,7 @@ class TrainingData:
             plan=plan,
             settings=self._config.data_settings,
             map_members=self._map_members,
+            division=self._division,
             normalisation=state.normalisation,
             networks=state.parameters,
         )

@@ -11,7 +11,8 @@ from typing_extensions import override
 from ritz.callbacks import BestState
 from ritz.driver import GrowingDriver
 from ritz.driver.callback import AbstractCallback
-from ritz.mlip.arrays import Tree, on_device
+from ritz.driver.processes.division import EVERYWHERE
+from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.pack import Split
 from ritz.mlip.batching.plan import (
     Capacity,
@@ -22,11 +23,13 @@ from ritz.mlip.batching.plan import (
     first_supervised,
 )
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, GroupCapacity
-from ritz.mlip.training.carry import StepSettings, TrainingCarry
+from ritz.mlip.training.carry import TrainingCarry
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.data import TrainedState, TrainingData
+from ritz.mlip.training.division import divided_training
 from ritz.mlip.training.kernel import TrainingKernel, jitted_plan
 from ritz.mlip.training.losses import Loss, MapMembers, map_single
+from ritz.mlip.training.measuring import StepSettings
 from ritz.mlip.training.optimisers import Rates, curvature_for, optimizer
 from ritz.mlip.training.prepare import PreparedData
 from ritz.mlip.training.start import batches_of
@@ -80,13 +83,21 @@ class AbstractTraining(GrowingDriver):
         self.dtype = dtype
         self.config = config
         self.model = model
+        n_members = len(jax.tree.leaves(networks)[0]) if self.is_committee else 1
+        self.division = divided_training(n_members, self.is_committee, config.device)
+        """The devices that share the structures of batches, and members."""
         self.prepared = prepared.without_splits()
         """Statistics and data sets."""
         self._horizon = config.iterations
         with self._precision():
             real = jnp.dtype(dtype)
-            self._data = TrainingData(model, prepared, config, real, self._map_members)
-            networks, normalisation = on_device((networks, prepared.normalisation), real)
+            self._data = TrainingData(
+                model, prepared, config, real, self._map_members, self.division
+            )
+            networks, normalisation = self.division.put(
+                on_device((networks, prepared.normalisation), real),
+                (self.division.by_network, EVERYWHERE),
+            )
             super().__init__(TrainedState(networks, normalisation), minimized_quantity_name="loss")
             self._prepare()
 
@@ -109,6 +120,7 @@ class AbstractTraining(GrowingDriver):
             self.n_batches,
             varies=bool(config.sampling_policy != "uniform" or resampled),
             with_stress=config.uses_stress,
+            n_parts=self.division.n_parts,
         )
         self._test_capacity: Capacity = ()
         self._test_plan: Plan = ()
@@ -142,6 +154,7 @@ class AbstractTraining(GrowingDriver):
             resample_every=config.resample_every,
             capacity=self._capacity,
             validation_capacity=self._test_capacity,
+            division=self.division,
             weight_schedule=config.changing_weights,
             window=self._data.window_size(self._capacity, self.n_batches),
             curvature=self._curvature,
@@ -149,25 +162,17 @@ class AbstractTraining(GrowingDriver):
         real = jnp.dtype(self.dtype)
         test = self._data.test
         test = test if isinstance(test, Split) else None
-        kernel = TrainingKernel(
+        put = self.division.put
+        self._member = TrainingKernel(
             self._data.train,
             test,
             () if test is None else self._test_plan,
             normalisation=self.state.normalisation,
-            energy_weights=jnp.asarray(self._weights, real),
-            loss_weights=jnp.asarray(config.weights, real),
-            n_epochs=jnp.asarray(self._horizon, real),
+            energy_weights=put(jnp.asarray(self._weights, real)),
+            loss_weights=put(jnp.asarray(config.weights, real)),
+            n_epochs=put(jnp.asarray(self._horizon, real)),
             settings=settings,
         )
-        self._member = self._spread(kernel, False)
-
-    def _spread(self, tree: Tree, by_member: bool) -> Tree:
-        """Arrays on all devices that are used, here one; members may be the first axis."""
-        return tree
-
-    def _spread_carry(self, carry: TrainingCarry) -> TrainingCarry:
-        """The carry on all devices that are used."""
-        return carry
 
     is_committee = False
     """Whether the first axis of parameters and errors is the member of a committee."""
@@ -197,7 +202,7 @@ class AbstractTraining(GrowingDriver):
         """The carry with the plan of its epoch, for the present capacity."""
         batch = self._member.no_batch(carry, self._map_members)
         carry = carry._replace(plan=(), last_batch=batch)
-        return jitted_plan(self._member, self._spread_carry(carry))
+        return jitted_plan(self._member, self.division.put(carry, self.division.carry(carry)))
 
     @property
     def _rates(self) -> Rates:
@@ -244,12 +249,10 @@ class AbstractTraining(GrowingDriver):
         with self._precision():
             found = self._data.load(self._member, self._carry)
             if found is not None:
-                found = self._spread(found, False)
                 self._member = dataclasses.replace(self._member, split=found)
             if self._test_capacity and int(self._carry.position) == self.n_batches - 1:
-                sums = self._data.error_sums(
-                    "test", self.state, self._test_capacity, self._test_plan
-                )
+                plan = self._test_capacity, self._test_plan
+                sums = self._data.error_sums("test", self.state, *plan)
                 self._carry = self._carry._replace(validation=sums)
 
     def end_run(self) -> None:

@@ -1,6 +1,7 @@
 """A step of training: a batch, its gradient, and the optimiser's step."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,28 +13,34 @@ from ritz.driver import Kernel, Proposal
 from ritz.mlip.batching.pack import Split, gather
 from ritz.mlip.batching.plan import (
     Plan,
+    dealt,
     divide_into_batches,
     draw_with_replacement,
     error_weights,
+    in_parts,
     random_subset,
 )
 from ritz.mlip.models.abstract_model import Batch, Normalisation
-from ritz.mlip.training.carry import BatchErrors, Scores, StepSettings, TrainingCarry
-from ritz.mlip.training.curvature import BatchCurvature, curvature_of_energies
+from ritz.mlip.training.carry import BatchErrors, Scores, TrainingCarry
+from ritz.mlip.training.curvature import BatchCurvature
+from ritz.mlip.training.division import BY_BATCH
 from ritz.mlip.training.losses import (
     ErrorSums,
     MapMembers,
-    Residuals,
     Scalar,
     add_sums,
-    error_sums,
-    loss_of_batch,
     map_single,
     named_errors,
-    split_error_sums,
     validation_loss,
     weight_at,
     zero_sums,
+)
+from ritz.mlip.training.measuring import (
+    Measured,
+    StepSettings,
+    losses,
+    measured,
+    split_error_sums,
 )
 from ritz.updates.optimizer_step import optimizer_step
 
@@ -56,34 +63,42 @@ class TrainingKernel(Kernel):
     settings: StepSettings = dataclasses.field(metadata={"static": True})
 
     def sample(self, carry: TrainingCarry) -> tuple[TrainingCarry, tuple[Batch, ...]]:
-        """The next batch of the epoch."""
+        """The next batch of the epoch; every device gathers its share."""
+        s = self.settings
+        split = s.division.split(self.split)
+
+        def share(split: Split, groups: list[Array]) -> tuple[Batch, ...]:
+            return gather(split, groups, s.capacity)
+
         groups = [group[carry.position] for group in carry.plan]
-        return carry, gather(self.split, groups, self.settings.capacity)
+        return carry, s.division.on_each(share, (split, BY_BATCH), BY_BATCH)(self.split, groups)
 
     def propose(
         self, carry: TrainingCarry, batch: tuple[Batch, ...]
     ) -> tuple[TrainingCarry, Proposal]:
         """The loss of the batch and its gradient; the errors of both splits in the last one."""
-        return self.propose_given(carry, batch, self.validate(carry, map_single))
+        measured = self.measured(carry, batch, map_single)
+        return self.concluded(carry, measured, self.validate(carry, map_single))
 
-    def propose_given(
-        self, carry: TrainingCarry, batch: tuple[Batch, ...], validation: ErrorSums | tuple[()]
+    def concluded(
+        self, carry: TrainingCarry, measured: Measured, validation: ErrorSums | tuple[()]
     ) -> tuple[TrainingCarry, Proposal]:
-        """`propose`, given the errors of the validation split from `validate`."""
+        """The carry and the proposal of one network, given what its batch has shown.
+
+        Args:
+            carry: With the network and its sums.
+            measured: The loss of the batch and what belongs to it.
+            validation: The errors of the validation split from `validate`.
+        """
         s, ends = self.settings, self.ends_epoch(carry)
-        (value, errors), gradient = jax.value_and_grad(self.loss, has_aux=True)(
-            carry.params, batch, self.weights(carry)
-        )
-        ids = jnp.concatenate([group.ids for group in batch])
-        curvature = self.curvature(carry, batch, errors)
-        last_batch = BatchErrors(error_sums(errors), ids, jnp.abs(errors.energy), curvature)
         metrics = {"epoch": carry.epoch, "epoch_ends": ends}
-        metrics |= named_errors(add_sums(carry.sums, last_batch.sums), "train", ends)
+        metrics |= named_errors(add_sums(carry.sums, measured.errors.sums), "train", ends)
         if s.validation_capacity:
             assert isinstance(validation, ErrorSums)
             metrics |= named_errors(validation, "test", ends)
             metrics["validation_loss"] = validation_loss(validation, self.loss_weights[1, 0], ends)
-        return carry._replace(last_batch=last_batch), Proposal(value, gradient, metrics)
+        carry = carry._replace(last_batch=measured.errors)
+        return carry, Proposal(measured.loss, measured.gradient, metrics)
 
     def ends_epoch(self, carry: TrainingCarry) -> Bool[Array, ""]:
         """Whether the step is the last one of an epoch."""
@@ -118,46 +133,44 @@ class TrainingKernel(Kernel):
         force = weight_at(schedule, force, last[0], progress)
         return force, weight_at(schedule, stress, last[1], progress)
 
-    def loss(
-        self, networks: PyTree, batch: tuple[Batch, ...], weights: tuple[Scalar, Scalar]
-    ) -> tuple[Scalar, Residuals]:
-        """The loss of a batch with the weights of forces and stress, and the errors behind it."""
-        s = self.settings
-        return loss_of_batch(
-            s.model,
-            s.capacity,
-            networks,
-            self.normalisation,
-            batch=batch,
-            loss=s.loss,
-            weights=weights,
+    def measured(
+        self, carry: TrainingCarry, batch: tuple[Batch, ...], map_members: MapMembers
+    ) -> Measured:
+        """What a batch shows of the networks of a carry, see `validate`."""
+        weights = self.weights(carry)
+        return measured(
+            self.settings, map_members, carry.params, batch, self.normalisation, weights
         )
 
-    def curvature(
-        self, carry: TrainingCarry, batch: tuple[Batch, ...], errors: Residuals
-    ) -> BatchCurvature | tuple[()]:
-        """The curvature of the loss of a batch; empty for optimisers that go by none."""
-        s = self.settings
-        if s.curvature is None:
-            return ()
-        shares, kappa = curvature_of_energies(s.loss, errors, self.weights(carry)[0])
-        sums = s.curvature.sums(
-            carry.params, self.normalisation, batch=batch, capacity=s.capacity, weights=shares
-        )
-        inverse = jnp.where(kappa > 0, 1 / jnp.where(kappa > 0, kappa, 1), 0)
-        return BatchCurvature(sums, inverse * self.normalisation.e_scaling**2)
+    def losses(
+        self, carry: TrainingCarry, batch: tuple[Batch, ...], map_members: MapMembers
+    ) -> Scalar:
+        """The losses of the networks of a carry on a batch, see `validate`."""
+        weights = self.weights(carry)
+        return losses(self.settings, map_members, carry.params, batch, self.normalisation, weights)
 
     def apply(self, carry: TrainingCarry, update: PyTree) -> TrainingCarry:
         """The optimiser's step; after the last batch the next epoch is planned."""
+        return self.moved(carry, update, self.optimizer_step)
+
+    def moved(
+        self, carry: TrainingCarry, update: PyTree, step: Callable[..., tuple[PyTree, PyTree]]
+    ) -> TrainingCarry:
+        """The carry after a step of the optimisers of all its networks, see `optimizer_step`."""
         assert isinstance(carry.last_batch, BatchErrors)
-        params, optimizer_state = self.optimizer_step(
+        params, state = step(
             carry.params,
             carry.optimizer_state,
             update,
             carry.last_batch.curvature,
             carry.rate_scale,
         )
-        return self.count_batch(carry._replace(params=params, optimizer_state=optimizer_state))
+        return self.count_batch(carry._replace(params=params, optimizer_state=state))
+
+    def placed(self, carry: TrainingCarry) -> TrainingCarry:
+        """The carry, divided among the devices."""
+        division = self.settings.division
+        return division.hold(carry, division.carry(carry))
 
     def optimizer_step(
         self,
@@ -202,7 +215,8 @@ class TrainingKernel(Kernel):
 
     def trial(self, carry: TrainingCarry, batch: tuple[Batch, ...], update: PyTree) -> Scalar:
         """The loss of the same batch after `update`."""
-        return self.loss(self.apply(carry, update).params, batch, self.weights(carry))[0]
+        after = carry._replace(params=self.apply(carry, update).params)
+        return self.losses(after, batch, map_single)
 
     def first_carry(
         self, networks: PyTree, supervised: np.ndarray, seed: int, map_members: MapMembers
@@ -244,7 +258,7 @@ class TrainingKernel(Kernel):
         if s.curvature is not None:
             zeros = BatchCurvature(s.curvature.zeros(self.dtype), jnp.zeros((), self.dtype))
             curvature = map_members(lambda _: zeros, carry.params)
-        slots = sum(group.slots for group in s.capacity)
+        slots = s.division.n_parts * sum(group.slots for group in s.capacity)
         sums = jax.tree.map(jnp.zeros_like, carry.sums)
         ids, errors = jnp.full(slots, -1, jnp.int32), jnp.zeros(slots, self.dtype)
         return BatchErrors(sums, ids, errors, curvature)
@@ -294,12 +308,16 @@ class TrainingKernel(Kernel):
         plan, overflow = [], jnp.zeros((), bool)
         for key, group in zip(dividing, s.capacity, strict=True):
             chosen = carry.supervised[drawn] == group.supervised
+            n_parts = s.division.n_parts
+            n_slots = n_parts * group.slots
             ids = divide_into_batches(
-                key, drawn, chosen, sizes=sizes, n_batches=s.n_batches, n_slots=group.slots
+                key, drawn, chosen, sizes=sizes, n_batches=s.n_batches, n_slots=n_slots
             )
-            plan.append(ids.astype(jnp.int32))
+            ids = in_parts(ids, dealt(n_slots, n_parts)).astype(jnp.int32)
+            plan.append(ids)
             taken = jnp.where(ids[..., None] >= 0, self.split.counts[ids], 0)
-            overflow |= jnp.any(jnp.sum(taken, axis=1) > jnp.array(group.atoms))
+            by_part = taken.reshape(s.n_batches, n_parts, group.slots, -1).sum(axis=2)
+            overflow |= jnp.any(by_part > jnp.array(group.atoms))
             overflow |= jnp.sum(chosen) > ids.size
         return carry._replace(plan=tuple(plan), overflow=overflow)
 
@@ -316,6 +334,7 @@ class TrainingKernel(Kernel):
             s.model,
             s.validation_capacity,
             map_members,
+            s.division,
             normalisation=self.normalisation,
             networks=networks,
             split=self.validation,
@@ -326,4 +345,4 @@ class TrainingKernel(Kernel):
 @jax.jit
 def jitted_plan(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
     """`TrainingKernel.plan_epoch`, compiled once for all drivers with the same settings."""
-    return kernel.plan_epoch(carry)
+    return kernel.placed(kernel.plan_epoch(carry))

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ritz.mlip.arrays import AnyArray
-from ritz.mlip.batching.pack import Split, gather
-from ritz.mlip.batching.plan import Capacity, Plan
+from ritz.mlip.batching.plan import Capacity
 from ritz.mlip.models.abstract_model import AbstractModel, Batch, Normalisation, Prediction
 
 Scalar: TypeAlias = Float[Array, ""]
@@ -30,6 +29,11 @@ def map_single(function: Callable[[PyTree], PyTree], networks: PyTree) -> PyTree
 def map_in_turn(function: Callable[[PyTree], PyTree], networks: PyTree) -> PyTree:
     """Apply a function to the networks of all members, one after another."""
     return jax.lax.map(function, networks)
+
+
+def map_side_by_side(function: Callable[[PyTree], PyTree], networks: PyTree) -> PyTree:
+    """Apply a function to the networks of all members at once."""
+    return jax.vmap(function)(networks)
 
 
 KINDS = ("rmse", "mse", "huber")
@@ -68,8 +72,32 @@ class Residuals(NamedTuple):
     stress: Float[Array, "structures 3 3"] | None = None
     """In eV/Angstrom^3."""
     stress_weight: Float[AnyArray, " structures"] | None = None
-    supervised: Float[Array, ""] | float = 1.0
-    """Fraction of the atoms with known forces that are supervised."""
+    n_supervised: Float[Array, ""] | float = 1.0
+    """Number of atoms with known forces that are supervised."""
+    n_labelled: Float[Array, ""] | float = 1.0
+    """Number of atoms with known forces."""
+
+
+class WeightedSum(NamedTuple):
+    """A sum of values with weights, and that of the weights."""
+
+    value: Float[Array, ""]
+    weight: Float[Array, ""]
+
+    @property
+    def mean(self) -> Scalar:
+        """The weighted mean; 0 if all weights are 0."""
+        return self.value / jnp.where(self.weight > 0, self.weight, 1)
+
+
+class LossSums(NamedTuple):
+    """Sums over a batch, from which its loss follows; those of its parts add up."""
+
+    energy: WeightedSum
+    forces: WeightedSum | None
+    stress: WeightedSum | None
+    n_supervised: Float[Array, ""]
+    n_labelled: Float[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,35 +115,51 @@ class Loss:
 
     def __call__(self, residuals: Residuals, alpha: Scalar, beta: Scalar) -> Scalar:
         """The loss of a batch, given the weights of forces (alpha) and stress (beta)."""
-        total = (1 - alpha) * self._part(residuals.energy, residuals.energy_weight)
-        if residuals.forces is not None and residuals.force_weight is not None:
-            part = self._part(residuals.forces, residuals.force_weight)
+        return self.of_sums(self.sums(residuals), alpha, beta)
+
+    def sums(self, residuals: Residuals) -> LossSums:
+        """The sums over a batch, or over a part of it."""
+        r, forces, stress = residuals, None, None
+        if r.forces is not None and r.force_weight is not None:
+            forces = self._weighted_sum(r.forces, r.force_weight)
+        if r.stress is not None and r.stress_weight is not None:
+            stress = self._weighted_sum(r.stress, r.stress_weight)
+        real = r.energy.dtype
+        n_supervised, n_labelled = (jnp.asarray(n, real) for n in (r.n_supervised, r.n_labelled))
+        energy = self._weighted_sum(r.energy, r.energy_weight)
+        return LossSums(energy, forces, stress, n_supervised, n_labelled)
+
+    def of_sums(self, sums: LossSums, alpha: Scalar, beta: Scalar) -> Scalar:
+        """The loss of a batch from its sums."""
+        total = (1 - alpha) * self._part(sums.energy)
+        if sums.forces is not None:
+            part = self._part(sums.forces)
             if self.scale_unbiased:
-                part /= jnp.sqrt(jnp.where(residuals.supervised > 0, residuals.supervised, 1))
+                fraction = sums.n_supervised / jnp.maximum(sums.n_labelled, 1)
+                part /= jnp.sqrt(jnp.where(fraction > 0, fraction, 1))
             total += alpha * part
-        if residuals.stress is not None and residuals.stress_weight is not None:
-            total += beta * self._part(residuals.stress, residuals.stress_weight)
+        if sums.stress is not None:
+            total += beta * self._part(sums.stress)
         return total
 
-    def _part(self, errors: Float[Array, "n ..."], weights: Float[AnyArray, " n"]) -> Scalar:
+    def _weighted_sum(
+        self, errors: Float[Array, "n ..."], weights: Float[AnyArray, " n"]
+    ) -> WeightedSum:
+        """The sum over all axes, with weights along the first one."""
         if self.kind == "huber":
             values = optax.losses.huber_loss(errors, delta=self.huber_delta)
         else:
             values = errors**2
-        mean = weighted_mean(values, weights)
+        weight = jnp.sum(weights) * values[0].size
+        weights = weights.reshape(-1, *[1] * (values.ndim - 1))
+        return WeightedSum(jnp.sum(values * weights), weight)
+
+    def _part(self, sums: WeightedSum) -> Scalar:
+        mean = sums.mean
         if self.kind == "rmse":
             positive = jnp.where(mean == 0, 1, mean)  # so that the derivative is finite
             return jnp.where(mean == 0, 0, jnp.sqrt(positive))
         return mean
-
-
-def weighted_mean(values: Float[Array, "n ..."], weights: Float[AnyArray, " n"]) -> Scalar:
-    """The mean over all axes, with weights along the first one; 0 if all weights are 0."""
-    components = values[0].size
-    total = jnp.sum(weights) * components
-    weights = weights.reshape(-1, *[1] * (values.ndim - 1))
-    divisor = jnp.where(total > 0, total, 1)
-    return jnp.sum(values * weights) / divisor
 
 
 class Sums(NamedTuple):
@@ -184,11 +228,11 @@ def residuals(
         n_atoms = jnp.sum(jnp.where(counts, group.n_atoms, 0))
         labelled += n_atoms
         supervised += n_atoms if size.supervised else 0
-    fraction = supervised / jnp.maximum(labelled, 1)
     return groups[0]._replace(
         energy=jnp.concatenate([group.energy for group in groups]),
         energy_weight=jnp.concatenate([group.energy_weight for group in groups]),
-        supervised=fraction.astype(groups[0].energy.dtype),
+        n_supervised=supervised,
+        n_labelled=labelled,
     )
 
 
@@ -276,62 +320,3 @@ def predict_residuals(
         model.predict(network, normalisation, *group) for group in zip(batch, capacity, strict=True)
     ]
     return residuals(predictions, batch, capacity)
-
-
-def loss_of_batch(
-    model: AbstractModel,
-    capacity: Capacity,
-    network: PyTree,
-    normalisation: Normalisation,
-    batch: Sequence[Batch],
-    loss: Loss,
-    weights: tuple[Scalar, Scalar],
-) -> tuple[Scalar, Residuals]:
-    """The loss of a network on a batch, and the errors behind it.
-
-    Args:
-        model: See `predict_residuals`, as for the next four.
-        capacity: The capacity of the batch.
-        network: The parameters.
-        normalisation: How features and energies are scaled.
-        batch: The structures, by group.
-        loss: The form of the loss.
-        weights: The weights of forces (alpha) and stress (beta).
-    """
-    errors = predict_residuals(model, capacity, network, normalisation, batch=batch)
-    return loss(errors, *weights), errors
-
-
-def split_error_sums(
-    model: AbstractModel,
-    capacity: Capacity,
-    map_members: MapMembers,
-    normalisation: Normalisation,
-    networks: PyTree,
-    split: Split,
-    plan: Plan,
-) -> ErrorSums:
-    """Sums over the errors of networks on the batches of a plan; each batch is gathered once.
-
-    Args:
-        model: The model.
-        capacity: The capacity of the batches.
-        map_members: Applies a function to the networks, or to those of each member.
-        normalisation: How features and energies are scaled.
-        networks: The parameters.
-        split: The structures.
-        plan: The structures of each batch.
-    """
-
-    def add_batch(i: Int[Array, ""], sums: ErrorSums) -> ErrorSums:
-        batch = gather(split, [group[i] for group in plan], capacity)
-
-        def batch_sums(network: PyTree) -> ErrorSums:
-            return error_sums(
-                predict_residuals(model, capacity, network, normalisation, batch=batch)
-            )
-
-        return add_sums(sums, map_members(batch_sums, networks))
-
-    zero = map_members(lambda _: zero_sums(split.labels.energy.dtype, capacity), networks)
-    return jax.lax.fori_loop(0, len(plan[0]), add_batch, zero)

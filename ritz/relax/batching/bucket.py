@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms as AseAtoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.geometry import complete_cell
+from numpy.typing import ArrayLike
 
 from ritz.potentials.pairs import most_neighbors
 from ritz.relax.algorithms.stage import FusedStage
@@ -40,6 +41,10 @@ class Bucket:
     def n_atoms(self) -> int:
         """Padded number of atoms: that of the largest structure."""
         return self.given.positions.shape[1]
+
+    def given_places(self, members: ArrayLike) -> np.ndarray:
+        """Indices among all that were given of structures of the bucket; -1 for empty slots."""
+        return np.append(np.array(self.places), -1)[np.asarray(members)]
 
 
 def group(sizes: Sequence[int]) -> list[list[int]]:

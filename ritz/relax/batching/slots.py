@@ -19,8 +19,10 @@ from ritz.relax.batching.batch import (
     Slots,
     is_running,
     outcome,
+    waiting,
 )
 from ritz.relax.batching.bucket import Bucket
+from ritz.relax.batching.division import SlotDivision
 from ritz.relax.batching.neighbors import ListSettings, NeighborLists, empty_lists, refresh
 
 
@@ -34,14 +36,24 @@ def n_slots(buckets: Sequence[Bucket], slots: int | None, max_atoms: int) -> lis
     return [min(count, max(1, int(share * count))) for count in counts]
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))  # one program for all arrays
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))  # one program for all arrays
 def first_slots(
-    given: Given, n_slots: int, stages: FusedStage, settings: ListSettings
+    given: Given, n_used: int, division: SlotDivision, stages: FusedStage, settings: ListSettings
 ) -> tuple[Geometry, Slots]:
-    """The slots before the first step, with the first structures in them."""
+    """The slots before the first step, with the first structures in them.
+
+    Args:
+        given: The structures.
+        n_used: Number of slots that are used; others are added, see `SlotDivision`.
+        division: The devices that share the slots.
+        stages: The stages of the run.
+        settings: Those of the neighbour lists.
+    """
     n_structures, n_atoms, _ = given.positions.shape
     real = given.positions.dtype
+    n_slots = division.padded(n_used)
     member = jnp.arange(n_slots, dtype=jnp.int32)
+    member = jnp.where(member < n_used, member, n_structures)
     lists = empty_lists(n_slots, n_atoms, settings, real)
     geometry, slots = fill(given, member, stages, lists, ())
     now = StructureState(
@@ -61,21 +73,24 @@ def first_slots(
         for s in stages.stages
     )
     finished: Outcome | tuple[()] = ()
-    if n_slots < n_structures:
-        all_positions = jnp.zeros((n_structures, n_atoms, 3), real)
-        numbers = jnp.zeros(n_structures, real)
-        matrices = jnp.zeros((n_structures, 3, 3), real)
-        counts = jnp.zeros(n_structures, jnp.int32)
+    if n_used < n_structures:
+        n_rows = division.n_devices * n_structures
+        all_positions = jnp.zeros((n_rows, n_atoms, 3), real)
+        numbers = jnp.zeros(n_rows, real)
+        matrices = jnp.zeros((n_rows, 3, 3), real)
+        counts = jnp.zeros(n_rows, jnp.int32)
         finished = Outcome(
             at=PhasePoints(Geometry(all_positions, matrices), all_positions),
             energy=numbers,
             forces=all_positions,
             virial=matrices,
             fmax=numbers,
-            status=jnp.full(n_structures, EMPTY, jnp.int32),
+            status=jnp.full(n_rows, EMPTY, jnp.int32),
             steps=counts,
         )
-    return geometry, slots._replace(stages=states, finished=finished)
+    status = jnp.where(member < n_structures, slots.status, EMPTY)
+    next_one = jnp.asarray(n_used, jnp.int32)
+    return geometry, slots._replace(stages=states, finished=finished, status=status, next=next_one)
 
 
 def widened(slots: Slots, width: int) -> Slots:
@@ -182,17 +197,36 @@ def with_counters(slots: Slots, n_hooks: int) -> Slots:
     return slots._replace(counters=jnp.pad(slots.counters, ((0, 0), (0, more))))
 
 
+def free_slots(slots: Slots, n_structures: int, n_stages: int) -> jax.Array:
+    """The slots that a waiting structure may enter."""
+    return ~is_running(slots, n_stages) & (slots.member < n_structures)
+
+
 def refilled(
-    stages: FusedStage, geometry: Geometry, slots: Slots, given: Given
+    stages: FusedStage,
+    geometry: Geometry,
+    slots: Slots,
+    given: Given,
+    ahead: jax.Array,
+    n_free: jax.Array,
 ) -> tuple[Geometry, Slots]:
-    """Let waiting structures into the slots of those that have ended."""
+    """Let waiting structures into the slots of those that have ended.
+
+    Args:
+        stages: The stages of the run.
+        geometry: The structures in the slots.
+        slots: The slots of this device.
+        given: All structures.
+        ahead: Number of free slots of the devices before this one.
+        n_free: Number of free slots of all devices.
+    """
     n_structures = len(given.place)
     if isinstance(slots.finished, tuple) and not slots.finished:
         return geometry, slots
-    free = ~is_running(slots, len(stages))
+    free = free_slots(slots, n_structures, len(stages))
 
     def refill(geometry: Geometry, slots: Slots) -> tuple[Geometry, Slots]:
-        rank = jnp.cumsum(free).astype(slots.next.dtype)
+        rank = ahead + jnp.cumsum(free).astype(slots.next.dtype)
         new = slots.next + rank - 1
         enters = free & (new < n_structures)
         # Results of leaving structures go to their rows; other indices are out of bounds, dropped.
@@ -209,10 +243,9 @@ def refilled(
             stale=slots.lists.stale | enters, overflow=slots.lists.overflow & ~enters
         )
         changed = select_slots(enters, fresh, kept)
-        n_entered = jnp.sum(enters).astype(slots.next.dtype)
-        return geometry, changed._replace(
-            lists=lists, next=slots.next + n_entered, finished=finished
-        )
+        return geometry, changed._replace(lists=lists, finished=finished)
 
     wanted = jnp.any(free) & (slots.next < n_structures)
-    return jax.lax.cond(wanted, refill, lambda *unchanged: unchanged, geometry, slots)
+    n_entered = jnp.minimum(n_free, waiting(slots, n_structures)).astype(slots.next.dtype)
+    geometry, found = jax.lax.cond(wanted, refill, lambda *unchanged: unchanged, geometry, slots)
+    return geometry, found._replace(next=slots.next + n_entered)

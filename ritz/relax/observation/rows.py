@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ritz.relax.batching.batch import FAILED, UNCONVERGED, Given, Outcome, Slots, waiting
+from ritz.relax.batching.division import SLOT, SlotDivision
 from ritz.relax.observation.quantities import QUANTITIES, Observables
 from ritz.types import Row
 
@@ -18,6 +19,7 @@ def row(
     statuses: Sequence[jax.Array],
     n_stages: int,
     shown: Sequence[str],
+    division: SlotDivision,
 ) -> tuple[jax.Array, Row]:
     """The largest force of structures that go on, or of the last ones, and the rest of the row.
 
@@ -32,36 +34,48 @@ def row(
         statuses: What the statuses of each become.
         n_stages: How many stages there are.
         shown: Names of further quantities that are logged for each structure.
+        division: The devices that share the slots.
     """
-    status = jnp.concatenate(list(statuses))
-    running = (status >= 0) & (status < n_stages)
-    by_slot = {
-        "place": jnp.concatenate([g.place[s.member] for g, s in zip(given, slots, strict=True)])
+    columns: dict[str, Sequence[jax.Array]] = {
+        "place": [
+            g.place[jnp.minimum(s.member, len(g.place) - 1)]
+            for g, s in zip(given, slots, strict=True)
+        ]
     }
     for name in ("energy", "fmax"):
-        by_slot[name] = jnp.concatenate([getattr(view, name) for view in observables])
-    by_slot["status"] = status
+        columns[name] = [getattr(view, name) for view in observables]
+    columns |= {"status": statuses, "active": active}
     for name in shown:
-        by_slot[name] = jnp.concatenate([QUANTITIES[name][1](view) for view in observables])
-    energy = by_slot["energy"]
-    last = jnp.concatenate(list(active)) & (status != FAILED)
+        columns[name] = [QUANTITIES[name][1](view) for view in observables]
+    by_slot = division.whole(columns)
+    status, energy, was_active = by_slot["status"], by_slot["energy"], by_slot.pop("active")
+    running = (status >= 0) & (status < n_stages)
+    last = was_active & (status != FAILED)
     counts_in = jnp.where(jnp.any(running), running, last)
     forces = jnp.where(counts_in, by_slot["fmax"], 0)
     energies = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)
     metrics = {"energy": jnp.sum(energies), "running": jnp.sum(running)}
-    counts = _counts(slots, given, status, n_stages)
+    counts = _counts(slots, given, status, n_stages, division)
     return jnp.max(forces), {**metrics, **counts, "structures": by_slot}
 
 
 def _counts(
-    slots: Sequence[Slots], given: Sequence[Given], status: jax.Array, n_stages: int
+    slots: Sequence[Slots],
+    given: Sequence[Given],
+    status: jax.Array,
+    n_stages: int,
+    division: SlotDivision,
 ) -> dict[str, int | jax.Array]:
     """Numbers of structures that wait, and that have ended in each way."""
+    codes = {"converged": n_stages, "unconverged": UNCONVERGED, "failed": FAILED}
     left = [s.finished.status for s in slots if isinstance(s.finished, Outcome)]
-    ended = jnp.concatenate([status, *left])
-    return {
-        "waiting": sum(waiting(s, len(g.place)) for s, g in zip(slots, given, strict=True)),
-        "converged": jnp.sum(ended == n_stages),
-        "unconverged": jnp.sum(ended == UNCONVERGED),
-        "failed": jnp.sum(ended == FAILED),
+    counts: dict[str, int | jax.Array] = {
+        "waiting": sum(waiting(s, len(g.place)) for s, g in zip(slots, given, strict=True))
     }
+    counts |= {name: jnp.sum(status == code) for name, code in codes.items()}
+    if left:
+        ended = jnp.concatenate(left)
+        own = jnp.stack([jnp.sum(ended == code) for code in codes.values()])
+        for name, number in zip(codes, division.total(own, SLOT), strict=True):
+            counts[name] += number
+    return counts

@@ -14,7 +14,8 @@ def batch():
     return Residuals(
         jnp.asarray(rng.normal(size=4)), jnp.array([1.0, 1, 0, 2]),
         jnp.asarray(rng.normal(size=(6, 3))), jnp.array([1.0, 1, 1, 0, 0, 2]),
-        supervised=jnp.asarray(0.25),
+        n_supervised=2.0,
+        n_labelled=8.0,
     )  # fmt: skip
 
 
