@@ -88,6 +88,18 @@ def publish(text: str) -> None:
             client.key_value_set(key, text)
 
 
+def told_by_others() -> str:
+    """What other processes that have failed said, in this run or before it; empty if none has."""
+    client, own = _client(), str(jax.process_index())
+    found: list[str] = []
+    if client is not None:
+        with contextlib.suppress(Exception):  # the store is gone
+            for key, text in client.key_value_dir_get("ritz/"):
+                kind, rank = key.split("/")[-2:]
+                found += [text] * (kind == "failed" and rank != own)
+    return "; ".join(dict.fromkeys(found))
+
+
 def meet() -> bool:
     """Whether all processes have come to the next gather of this one, which has failed."""
     client = _client()
