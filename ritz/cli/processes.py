@@ -139,10 +139,11 @@ def _failing_together(own: "Coordinates", name: str) -> Iterator[None]:
     from jax.errors import JaxRuntimeError
 
     from ritz.driver.processes.consensus import Failure, OtherProcessFailed, announce
-    from ritz.driver.processes.watchdog import told_by_others
+    from ritz.driver.processes.watchdog import guard_command, told_by_others
 
     try:
-        yield
+        with guard_command():
+            yield
     except OtherProcessFailed as error:
         raise SystemExit(told_by_others() or str(error)) from error
     except BaseException as error:

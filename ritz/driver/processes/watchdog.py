@@ -30,6 +30,9 @@ MEETING = 6.0
 PATIENCE = 9.0
 """Seconds in which a run must end by itself once a process has failed."""
 
+COMMAND_PATIENCE = 18.0
+"""Seconds in which a command must end by itself once a process has failed."""
+
 LAST_PATIENCE = 4.0
 """Seconds that callbacks have for `on_run_error` after that."""
 
@@ -166,6 +169,36 @@ def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[st
         _place.report(client)
         if ended.wait(EVERY / 5):
             return
+    _end_process(failed, leave)
+
+
+@contextlib.contextmanager
+def guard_command() -> Iterator[None]:
+    """Watch over a whole command, which may compute with others before its run and after it.
+
+    If it does not end soon after another process has failed, end this process. A run that goes on
+    is ended by `guard` before, in an orderly way.
+    """
+    if _client() is None or jax.process_count() == 1:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(2 * EVERY):
+            failed = told_by_others()
+            if failed and not ended.wait(COMMAND_PATIENCE):
+                _end_process(failed)
+
+    threading.Thread(target=watch, name="ritz command watchdog", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _end_process(failed: str, leave: Callable[[str], None] = lambda failed: None) -> None:
+    """End this process, which waits for one that has failed."""
     _logger.critical("%s. This process waits for it in a computation and is ended.", failed)
     _within(LAST_PATIENCE, functools.partial(leave, failed))
     _within(LAST_PATIENCE / 2, jax.distributed.shutdown)
