@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from ritz.distributed.coordinates import Coordinates
 from ritz.gpus import gpus
 
-_BOUND = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND")
-"""Variables of Slurm that tell that each task sees only its own GPUs."""
-
 
 def local_device_ids(
     coordinates: Coordinates, environment: Mapping[str, str] = os.environ
@@ -29,7 +26,7 @@ def local_device_ids(
     n_processes, number = coordinates.local_processes, coordinates.local_id
     if n_processes in (None, 1) or number is None or _without_gpus(environment):
         return None
-    if any(name in environment for name in _BOUND):
+    if _are_bound(environment):
         return None
     n_gpus = len(gpus())
     if n_gpus < n_processes:
@@ -41,6 +38,14 @@ def local_device_ids(
             "machine, or one for each GPU, or give local_device_ids (JAX_LOCAL_DEVICE_IDS)."
         )
     return list(range(number * share, (number + 1) * share))
+
+
+def _are_bound(environment: Mapping[str, str]) -> bool:
+    """Whether Slurm lets each task see only its own GPUs."""
+    binding = environment.get("SLURM_GPU_BIND")
+    if binding is not None:
+        return binding.lower() != "none"
+    return "SLURM_GPUS_PER_TASK" in environment
 
 
 def _without_gpus(environment: Mapping[str, str]) -> bool:

@@ -161,6 +161,8 @@ def test_what_is_missing_or_wrong_is_told(environment, given, text):
         (1, {}, None),  # each sees its own one
         (0, {}, None),
         (2, {"SLURM_GPUS_PER_TASK": "2"}, None),
+        (4, {"SLURM_GPU_BIND": "single:1"}, None),
+        (2, {"SLURM_GPUS_PER_TASK": "1", "SLURM_GPU_BIND": "none"}, [1]),  # both see both
         (4, {"JAX_PLATFORMS": "cpu"}, None),
         (4, {"JAX_PLATFORMS": "cuda,cpu"}, [2, 3]),
     ],
