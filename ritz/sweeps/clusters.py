@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -98,9 +99,21 @@ def _silent(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps the handler of Ctrl-C, which dask_jobqueue replaces by its own when it is imported."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and before is not None:  # None: it was not set from Python
+            signal.signal(signal.SIGINT, before)
+
+
 def _queue(kind: str, cluster: Mapping[str, Any], n: int) -> Any:
     """A cluster of `n` jobs, each of which is one worker."""
-    with needs("A sweep on a queue", "sweep"):
+    with needs("A sweep on a queue", "sweep"), _own_signals():
         import dask_jobqueue
 
     given = {key: value for key, value in cluster.items() if key != "kind"}

@@ -1,13 +1,15 @@
 """Sweeps on queues, by dask-jobqueue, with stand-ins for the programs of queues."""
 
+import importlib.util
 import os
+import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("dask_jobqueue")
+pytest.importorskip("distributed")
 
 import dask.config
 
@@ -15,7 +17,10 @@ from ritz.sweeps import clusters, sweep
 from tests.cluster import stand_ins
 from tests.sweeps.test_sweep import plan_of, starts
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*"),
+    pytest.mark.skipif(importlib.util.find_spec("dask_jobqueue") is None, reason="it is missing"),
+]
 
 PATIENCE = 60
 
@@ -46,7 +51,9 @@ def wait_until(condition):
 def test_runs_finish_on_a_queue(tmp_path, queue, kind):
     cluster = {"kind": kind, "cores": 1, "memory": "500MB"}
     plan = plan_of(tmp_path / "sweep", cluster=cluster, vary={"x": [1, 2, 3]}, workers=2)
+    before = signal.getsignal(signal.SIGINT)
     found = sweep(plan)
+    assert signal.getsignal(signal.SIGINT) is before  # Ctrl-C is that of the command
     assert {one.state for one in found} == {"finished"}
     assert [starts(run.folder) for run in plan.runs] == [1, 1, 1]
     assert len(jobs(queue)) == 2
