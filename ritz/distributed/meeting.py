@@ -6,6 +6,7 @@ until each of the others has come, and tells them what is wrong otherwise.
 """
 
 import contextlib
+import errno
 import json
 import socket
 import time
@@ -71,10 +72,13 @@ def _listening(coordinates: Coordinates) -> Iterator[tuple[socket.socket, str]]:
 
 def _listener(port: int, n_processes: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
-        with contextlib.suppress(OSError):
+        try:
             return socket.create_server(
                 ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=n_processes
             )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise
     return socket.create_server(("", port), backlog=n_processes)
 
 
