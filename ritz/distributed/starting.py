@@ -37,8 +37,8 @@ def initialize(
     processes wait for each other, and JAX connects them once all are there. With one process there
     is nothing to connect. On CPUs Gloo carries what is summed and gathered.
 
-    Call it first of all, before anything asks JAX for devices, but after options of JAX that concern
-    these, such as `jax_platforms`. Then every process runs the same program.
+    Call it first of all, before anything asks JAX for devices, but after options of JAX that
+    concern these, such as `jax_platforms`. Then every process runs the same program.
 
     Args:
         coordinator_address: HOST:PORT of process 0, as the others reach it; the port is free there.
