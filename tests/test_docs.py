@@ -8,6 +8,7 @@ import pytest
 
 import ritz.callbacks
 import ritz.checkpoint
+import ritz.distributed
 import ritz.driver
 import ritz.estimators
 import ritz.lattice
@@ -36,6 +37,7 @@ LONG = (
 MODULES = [
     ritz.callbacks,
     ritz.checkpoint,
+    ritz.distributed,
     ritz.driver,
     ritz.estimators,
     ritz.lattice,

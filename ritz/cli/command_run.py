@@ -16,6 +16,7 @@ from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
 from ritz.cli.domains import load
 from ritz.cli.messages import accepting, longer, other_run
+from ritz.cli.processes import is_first
 from ritz.cli.results import facts
 from ritz.cli.run_folder import KeepConfig, RunFolder, changed
 from ritz.cli.settings.yaml_text import load_yaml
@@ -241,8 +242,9 @@ def in_folder(call: Invocation) -> Iterator[CommandRun]:
 
 
 def say(*lines: str) -> None:
-    """Print each line to standard output."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    """Print each line to standard output, on the first process."""
+    if is_first():
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def say_dry(call: Invocation, *parts: str) -> None:

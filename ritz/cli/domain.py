@@ -21,7 +21,6 @@ class Invocation:
         dry_run: Whether to build everything, run nothing and write nothing.
         anew: Whether the saved run is set aside, and a new one begins.
         progress: Whether to show a progress bar.
-        distributed: Whether several processes share the work.
     """
 
     domain: str
@@ -32,7 +31,6 @@ class Invocation:
     dry_run: bool = False
     anew: bool = False
     progress: bool = True
-    distributed: bool = False
 
     @property
     def stage(self) -> str:
@@ -50,12 +48,14 @@ class Action:
         takes_saved: Whether a command without `--config` takes the configuration of the run folder:
             True or False; or the name of a setting or a group, without which it takes it.
         begins_anew: Whether it has the option `--anew`, see `Invocation.anew`.
+        computes: Whether it has the options of several processes, see `ritz.cli.processes`.
     """
 
     text: str
     run: Callable[[Invocation], int | None]
     takes_saved: bool | str = False
     begins_anew: bool = False
+    computes: bool = True
 
     def takes_saved_with(self, given: Collection[str]) -> bool:
         """Whether it takes the configuration of the run folder.
@@ -79,7 +79,6 @@ class Domain:
         kind: The dataclass of the configuration, see `Configuration`; it has a `folder`.
         actions: The actions by name. A domain that does one thing has an action with an empty name,
             and the command is `ritz NAME`.
-        shares_samples: Whether several processes can share the work.
         files: The setting of the files that may stand on the command line without its name.
         name: The name of the command in the registry.
         view: What `ritz status` and `ritz plot` show of its runs.
@@ -89,7 +88,6 @@ class Domain:
 
     kind: type
     actions: Mapping[str, Action]
-    shares_samples: bool = False
     files: str | None = None
     name: str = ""
     view: RunView = dataclasses.field(default_factory=RunView)

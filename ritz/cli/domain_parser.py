@@ -10,6 +10,7 @@ from typing import Any
 import jsonargparse
 from jsonargparse import ArgumentParser
 
+from ritz.cli import processes
 from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.settings.checks import check_arguments, check_names
 from ritz.cli.settings.config_file import with_checked_files
@@ -65,12 +66,8 @@ def action_parser(domain: Domain, action: Action) -> ArgumentParser:
             action="store_true",
             help="set the saved run aside and begin anew",
         )
-    if domain.shares_samples:
-        command.add_argument(
-            "--distributed",
-            action="store_true",
-            help="several processes share the samples: call jax.distributed.initialize() first",
-        )
+    if action.computes:
+        processes.add_options(command)
     command.add_argument(
         "--progress", type=bool, default=True, help="whether to show a progress bar"
     )
@@ -92,6 +89,16 @@ def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> 
     Raises:
         ValueError: If a setting is wrong: one line that names it.
     """
+    name = next((name for name in domain.actions if name in given[1:2] or not name), None)
+    if name is None or not domain.actions[name].computes:
+        return _run(domain, given, parser)
+    given, options = processes.split_options(given)
+    with processes.shared(f"{domain.name} {name}".rstrip(), options):
+        return _run(domain, given, parser)
+
+
+def _run(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> int:
+    """Read the command line without what says how many processes there are, and run the action."""
     kind = domain.kind
     fields = part_fields(kind)
     given = with_preset(given, domain.presets, domain.shorthands)
@@ -116,7 +123,8 @@ def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> 
         settings[field] = overridden(field, settings[field], way, value, fields[field])
     config, text = _resolved(kind, settings)
     if printing:
-        sys.stdout.write(text)
+        if processes.is_first():
+            sys.stdout.write(text)
         return 0
     call = Invocation(
         domain=domain.name,
@@ -127,7 +135,6 @@ def run_domain(domain: Domain, given: Sequence[str], parser: ArgumentParser) -> 
         dry_run=settings.dry_run,
         anew=domain.actions[action].begins_anew and settings.anew,
         progress=settings.progress,
-        distributed=domain.shares_samples and settings.distributed,
     )
     return domain.actions[action].run(call) or 0
 

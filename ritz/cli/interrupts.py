@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from ritz.cli.processes import is_told
+
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _PATIENCE = 0.05
 """Seconds between two looks at whether the exception still travels."""
@@ -127,8 +129,10 @@ def interruptible(action: Callable[[], int]) -> int:
         except BaseException as error:
             if signals.received is None and not isinstance(error, KeyboardInterrupt):
                 raise
+            told = is_told(error)
             message, status = str(error) or signals.message, getattr(error, "code", 130)
             if signals.received is not None:
                 message, status = signals.message, 128 + signals.received
-    sys.stderr.write(f"ritz: {message}\n")
+    if not told:
+        sys.stderr.write(f"ritz: {message}\n")
     return status

@@ -17,6 +17,7 @@ from ritz.cli.domains import DOMAINS
 from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
 from ritz.cli.log_lines import LinesAroundBars
+from ritz.cli.processes import is_told
 from ritz.cli.settings.spelling import underscored
 from ritz.extras import MissingExtra
 
@@ -93,12 +94,14 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"ritz: {meant.explained(str(error))} (see {meant.name} --help)\n")
         return 2
     except (ValueError, OSError, MissingExtra) as error:
-        sys.stderr.write(f"ritz: {error}\n")
+        if not is_told(error):
+            sys.stderr.write(f"ritz: {error}\n")
         return 2
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             raise
-        sys.stderr.write(f"ritz: {end.code}\n")
+        if not is_told(end):
+            sys.stderr.write(f"ritz: {end.code}\n")
         return 1
     finally:
         sys.path.remove("")
@@ -133,8 +136,8 @@ def _command_of(domain: Domain, given: Sequence[str]) -> Command:
         dashed = {token.partition("=")[0] for token in given if token.startswith("--")}
         return Command(f"ritz {domain.name}", options, kind=domain.kind, dashed=dashed)
     named = [domain.name, *(word for word in given[:1] if word in domain.actions)]
-    some = next(iter(domain.actions.values()))
-    options = _options(action_parser(domain, some))
+    meant = next(domain.actions[word] for word in [*named[1:], *domain.actions])
+    options = _options(action_parser(domain, meant))
     return Command(" ".join(["ritz", *named]), options, list(domain.actions), domain.kind)
 
 

@@ -287,11 +287,7 @@ def run_stages(call: Invocation, make: Any) -> None:
         SystemExit: See `WorkStage.run`.
         FolderInUseError: If another run goes on in the folder.
     """
-    import jax
-
     from ritz.cli.command_run import in_folder
 
-    if call.distributed:
-        jax.distributed.initialize()  # before anything else looks for devices
     with in_folder(call) as running:
         make(call, running).run()

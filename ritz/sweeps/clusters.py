@@ -2,6 +2,9 @@
 
 import contextlib
 import logging
+import signal
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,8 +12,15 @@ from ritz.extras import needs
 from ritz.sweeps.execution import stop_commands
 from ritz.sweeps.place import Place, places
 
+_logger = logging.getLogger("ritz")
+
 RUN = {"run": 1}
 """What a worker has of, and a run needs: a worker has one run at a time."""
+
+LOOKS_EVERY = 10.0
+"""Seconds between two looks at which jobs of a queue are lost."""
+_LONG = 120.0
+"""Seconds without a job after which that is told."""
 
 _QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 
@@ -72,6 +82,8 @@ def client_of(cluster: Mapping[str, Any], workers: int | None, retries: int) -> 
         stack.enter_context(made)
         client = stack.enter_context(distributed.Client(made))
         stack.callback(_stop, client)
+        if kind != "local":
+            stack.enter_context(_refilled(made, workers or 1, kind))
         yield client
 
 
@@ -87,9 +99,21 @@ def _silent(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps the handler of Ctrl-C, which dask_jobqueue replaces by its own when it is imported."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and before is not None:  # None: it was not set from Python
+            signal.signal(signal.SIGINT, before)
+
+
 def _queue(kind: str, cluster: Mapping[str, Any], n: int) -> Any:
     """A cluster of `n` jobs, each of which is one worker."""
-    with needs("A sweep on a queue", "sweep"):
+    with needs("A sweep on a queue", "sweep"), _own_signals():
         import dask_jobqueue
 
     given = {key: value for key, value in cluster.items() if key != "kind"}
@@ -101,6 +125,34 @@ def _queue(kind: str, cluster: Mapping[str, Any], n: int) -> Any:
         raise ValueError(f"cluster: {error}") from error
     made.scale(jobs=n)
     return made
+
+
+@contextlib.contextmanager
+def _refilled(cluster: Any, n: int, kind: str) -> Iterator[None]:
+    """Replaces jobs that have ended, at their time limit say, while the sweep goes on."""
+    over = threading.Event()
+
+    def refill() -> None:
+        begin, waits = time.monotonic(), True
+        while not over.wait(LOOKS_EVERY):
+            cluster.scale(jobs=n)  # what was lost is submitted anew; Dask does not by itself
+            waits = waits and not cluster.scheduler_info["workers"]
+            if waits and time.monotonic() - begin > _LONG:
+                waits = False
+                _logger.warning(
+                    "No job of %s has reached the sweep for %.0f s; the queue may be long, or its "
+                    "jobs fail: see what they print, and cluster.log_directory.",
+                    kind,
+                    _LONG,
+                )
+
+    thread = threading.Thread(target=refill, name="ritz sweep jobs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _stop(client: Any) -> None:

@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-import subprocess
 from typing import NamedTuple
+
+from ritz.gpus import gpus
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SHARE = 0.9
@@ -44,24 +45,6 @@ def cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
-
-
-def gpus() -> list[str]:
-    """The GPUs of this machine that may be used; empty if there are none, or only others'."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name for name in given.split(",") if name.strip() and name.strip() != "-1"]
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return listed.stdout.split()
 
 
 def places(n: int | None) -> list[Place]:

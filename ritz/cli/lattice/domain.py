@@ -66,7 +66,6 @@ DOMAIN = Domain(
             begins_anew=True,
         ),
     },
-    shares_samples=True,
     presets=Path(__file__).with_name("presets"),
     shorthands={"extent": "system.extent"},
 )

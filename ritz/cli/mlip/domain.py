@@ -21,6 +21,11 @@ DOMAIN = Domain(
         "predict": Action(
             "Predict energies and forces of structures from files.", predict, takes_saved=True
         ),
-        "export": Action("Write a trained potential in another format.", export, takes_saved=True),
+        "export": Action(
+            "Write a trained potential in another format.",
+            export,
+            takes_saved=True,
+            computes=False,
+        ),
     },
 )

@@ -196,5 +196,4 @@ DOMAIN = Domain(
             begins_anew=True,
         ),
     },
-    shares_samples=True,
 )

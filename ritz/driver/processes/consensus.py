@@ -110,6 +110,9 @@ def blame(failed: Int[np.ndarray, " processes"], failure: Failure | None) -> Non
     )
     if failure is not None:
         error = failure.error
+        # A process before this one tells of the same error.
+        said = [bytes(texts[i]).partition(b" failed ")[2] for i in (failed[0], jax.process_index())]
+        error.__dict__["_told"] = jax.process_index() != failed[0] and said[0] == said[1]
     error.__dict__["_shared"] = True
     raise error
 

@@ -30,6 +30,9 @@ MEETING = 6.0
 PATIENCE = 9.0
 """Seconds in which a run must end by itself once a process has failed."""
 
+COMMAND_PATIENCE = 18.0
+"""Seconds in which a command must end by itself once a process has failed."""
+
 LAST_PATIENCE = 4.0
 """Seconds that callbacks have for `on_run_error` after that."""
 
@@ -86,6 +89,18 @@ def publish(text: str) -> None:
         key = f"{_place.folder}/failed/{jax.process_index()}"
         with contextlib.suppress(Exception):  # said already, or the store is gone
             client.key_value_set(key, text)
+
+
+def told_by_others() -> str:
+    """What other processes that have failed said, in this run or before it; empty if none has."""
+    client, own = _client(), str(jax.process_index())
+    found: list[str] = []
+    if client is not None:
+        with contextlib.suppress(Exception):  # the store is gone
+            for key, text in client.key_value_dir_get("ritz/"):
+                kind, rank = key.split("/")[-2:]
+                found += [text] * (kind == "failed" and rank != own)
+    return "; ".join(dict.fromkeys(found))
 
 
 def meet() -> bool:
@@ -154,6 +169,36 @@ def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[st
         _place.report(client)
         if ended.wait(EVERY / 5):
             return
+    _end_process(failed, leave)
+
+
+@contextlib.contextmanager
+def guard_command() -> Iterator[None]:
+    """Watch over a whole command, which may compute with others before its run and after it.
+
+    If it does not end soon after another process has failed, end this process. A run that goes on
+    is ended by `guard` before, in an orderly way.
+    """
+    if _client() is None or jax.process_count() == 1:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(2 * EVERY):
+            failed = told_by_others()
+            if failed and not ended.wait(COMMAND_PATIENCE):
+                _end_process(failed)
+
+    threading.Thread(target=watch, name="ritz command watchdog", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _end_process(failed: str, leave: Callable[[str], None] = lambda failed: None) -> None:
+    """End this process, which waits for one that has failed."""
     _logger.critical("%s. This process waits for it in a computation and is ended.", failed)
     _within(LAST_PATIENCE, functools.partial(leave, failed))
     _within(LAST_PATIENCE / 2, jax.distributed.shutdown)

@@ -1,0 +1,149 @@
+"""Commands of several processes: their options, what each of them prints, and how they fail."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ritz.cli.main import main
+from ritz.cli.processes import split_options
+from tests.driver.test_processes import ROOT, free_port
+
+pytest.importorskip("netket")
+
+TINY = ["system=TransverseIsing", "system.extent=[4]", "train.iterations=2", "train.n_samples=16"]
+
+
+def refused(capsys, *line):
+    assert main(line) == 2
+    return capsys.readouterr().err
+
+
+def test_options_are_taken_out_of_the_command_line():
+    line = ["lattice", "train", "--distributed", "seed=3", "--coordinator_address", "a:61500",
+            "num_processes=2", "--process_id=1", "--initialization_timeout=1e2"]  # fmt: skip
+    assert split_options(line) == (
+        ["lattice", "train", "seed=3"],
+        {
+            "coordinator_address": "a:61500", "num_processes": 2, "process_id": 1,
+            "initialization_timeout": 100.0,
+        },
+    )  # fmt: skip
+    assert split_options(["a", "--distributed"]) == (["a"], {})
+    assert split_options(["a", "b=1"]) == (["a", "b=1"], None)
+    with pytest.raises(ValueError, match="num_processes must be a number, but 'two' was given"):
+        split_options(["--num_processes=two"])
+    with pytest.raises(ValueError, match="process_id: a value is missing"):
+        split_options(["--process_id"])
+
+
+def test_what_is_wrong_is_one_line(capsys, monkeypatch):
+    for name in [n for n in os.environ if n.startswith(("SLURM", "OMPI", "PMI", "JAX_COORD"))]:
+        monkeypatch.delenv(name)
+    said = refused(capsys, "lattice", "train", "--distributed", *TINY)
+    assert said.startswith("ritz: no launcher was found") and said.count("\n") == 1
+    said = refused(capsys, "molecule", "train", "--num-processes=3")
+    assert "num_processes is given without coordinator_address and process_id" in said
+    assert "did you mean --distributed" in refused(
+        capsys, "lattice", "evaluate", "--distribute", *TINY
+    )
+
+
+def test_commands_that_several_processes_cannot_share(capsys):
+    pytest.importorskip("ase")
+    place = ["--coordinator-address=localhost:61500", "--num-processes=2", "--process-id=1"]
+    for line in (["relax", "a.cif"], ["mlip", "train"], ["mlip", "predict"]):
+        said = refused(capsys, *line, *place)
+        assert f"{' '.join(line[: 2 - (line[0] == 'relax')])} runs in one process" in said
+        assert "cannot be shared by 2 processes yet" in said
+
+
+@pytest.mark.medium
+def test_one_process_just_runs(capsys, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    assert main(["lattice", "train", "--distributed", "--dry-run", *TINY]) == 0
+    assert "everything can be built" in capsys.readouterr().out
+
+
+def started(*line, **more):
+    """Two processes of a command, on explicit coordinates: status, output and errors of each."""
+    place = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *line],
+            env={**os.environ, **place, **more, "PYTHONPATH": str(ROOT), "JAX_PROCESS_ID": rank},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in "01"
+    ]  # fmt: skip
+    said = [process.communicate(timeout=200) for process in processes]
+    return [(one.returncode, *texts) for one, texts in zip(processes, said, strict=True)]
+
+
+@pytest.mark.medium
+def test_scripts_start_in_the_same_way():
+    Path("script.py").write_text(SCRIPT)
+    first, second = started("script.py")
+    assert first == (0, "2 3.0\nconnected already\n", first[2]), first
+    assert second == (0, "2 3.0\nconnected already\n", ""), second
+    assert first[2].startswith("2 processes with 2 devices (cpu) share the run")
+
+
+SCRIPT = """
+import logging
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import multihost_utils
+
+import ritz.distributed
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+logging.getLogger("jax").setLevel(logging.ERROR)
+own = ritz.distributed.initialize(initialization_timeout=60)
+total = multihost_utils.process_allgather(jnp.ones(1) * (own.process_id + 1)).sum()
+print(jax.process_count(), float(total))
+try:
+    ritz.distributed.initialize()
+except RuntimeError as error:
+    print("connected already" if "connected already" in str(error) else error)
+"""
+
+
+@pytest.mark.slow
+def test_an_error_of_all_is_told_once():
+    command = ["-m", "ritz", "lattice", "train", "--distributed", *TINY]
+    first, second = started(*command, "folder=a", "train.iterations=-1")
+    assert (first[:2], second[:2]) == ((2, ""), (2, ""))
+    assert "ritz: train.iterations must be a whole number" in first[2] and second[2] == ""
+
+
+@pytest.mark.slow
+def test_an_error_of_one_ends_the_other_while_it_waits():
+    """Process 0 is not in a run, and waits for something else."""
+    Path("mine.py").write_text(UNEQUAL)
+    begin = time.monotonic()
+    command = ["-m", "ritz", "lattice", "train", "--distributed", "folder=a"]
+    first, second = started(*command, "system=mine.unequal")
+    assert first[0] == second[0] == 1  # it does not wait for a lost one when it exits
+    told = "process 1 of 2 failed in ritz lattice train: ValueError: system: broken on purpose"
+    assert told in first[2] and "ritz: system: broken on purpose\n" in second[2]
+    assert time.monotonic() - begin < 90  # it would wait for 200 s
+
+
+UNEQUAL = """
+import time
+
+import jax
+from ritz.lattice.systems import Heisenberg, LatticeSystem
+
+
+def unequal() -> LatticeSystem:
+    if jax.process_index() == 0:
+        time.sleep(200)
+    raise ValueError("broken on purpose")
+"""
