@@ -169,6 +169,8 @@ class CommandRun:
     def summarise(self, result: Mapping[str, object], **more: Any) -> Settings:
         """Put the result into the summary, with steps and stop reason if there were steps.
 
+        The first process writes it.
+
         Args:
             result: Numbers and text by name.
             **more: Further entries of the summary, beside those of this command.
@@ -178,7 +180,8 @@ class CommandRun:
         """
         ended = facts(self.checkpoints) if self.checkpoints.is_dir() else {}
         whole = {**result, **ended}
-        add_result(self.folder, self.call.stage, whole, **more)
+        if self.is_first_process:
+            add_result(self.folder, self.call.stage, whole, **more)
         return whole
 
     def how_it_went(
@@ -212,7 +215,12 @@ class CommandRun:
         )
 
     def picture(self, name: str) -> list[str]:
-        """A line that tells where the curves of the run were drawn; none if they could not be."""
+        """A line that tells where the curves of the run were drawn; none if they could not be.
+
+        The first process draws them.
+        """
+        if not self.is_first_process:
+            return []
         try:
             drawn = plot_runs([self.folder], self.folder / name, view=self.call.view)
         except (ImportError, ValueError) as error:

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ritz.distributed import Coordinates
 
-UNSHARED = ("mlip train", "mlip evaluate", "mlip predict", "relax")
-"""Commands whose work several processes cannot share yet."""
-
 _NUMBERS = {"num_processes": int, "process_id": int, "initialization_timeout": float}
 _OPTIONS = {
     "coordinator_address": "HOST:PORT of process 0, where no launcher tells it",
@@ -102,12 +99,6 @@ def shared(name: str, options: dict[str, Any] | None) -> Iterator[None]:
 
     place = {k: v for k, v in options.items() if k != "initialization_timeout"}
     own = find_coordinates(**place)
-    if own.num_processes > 1 and name in UNSHARED:
-        raise ValueError(
-            f"ritz {name} runs in one process, which uses all devices of its machine: its work "
-            f"cannot be shared by {own.num_processes} processes yet. Leave out --distributed, and "
-            "start it once."
-        )
     with _quiet(own):
         initialize(**options)
         with _failing_together(own, name):

@@ -60,9 +60,9 @@ def find_device(device: str | None) -> Any:
         return None
     kind, _, number = str(device).partition(":")
     try:
-        return jax.devices(kind)[int(number or 0)]
+        return jax.local_devices(backend=kind)[int(number or 0)]
     except (RuntimeError, ValueError, IndexError) as error:
-        there = ", ".join(sorted(f"{d.platform}:{d.id}" for d in jax.devices()))
+        there = ", ".join(sorted(f"{d.platform}:{d.id}" for d in jax.local_devices()))
         raise ValueError(f"there is no device {device!r}; this machine has {there}.") from error
 
 

@@ -6,11 +6,15 @@ import sys
 import time
 from pathlib import Path
 
+import ase.io
+import pandas
 import pytest
 
 from ritz.cli.main import main
 from ritz.cli.processes import split_options
+from tests.cli.mlip.test_mlip import SMALL
 from tests.driver.test_processes import ROOT, free_port
+from tests.relax.systems import cluster
 
 pytest.importorskip("netket")
 
@@ -50,15 +54,6 @@ def test_what_is_wrong_is_one_line(capsys, monkeypatch):
     assert "did you mean --distributed" in refused(
         capsys, "lattice", "evaluate", "--distribute", *TINY
     )
-
-
-def test_commands_that_several_processes_cannot_share(capsys):
-    pytest.importorskip("ase")
-    place = ["--coordinator-address=localhost:61500", "--num-processes=2", "--process-id=1"]
-    for line in (["relax", "a.cif"], ["mlip", "train"], ["mlip", "predict"]):
-        said = refused(capsys, *line, *place)
-        assert f"{' '.join(line[: 2 - (line[0] == 'relax')])} runs in one process" in said
-        assert "cannot be shared by 2 processes yet" in said
 
 
 @pytest.mark.medium
@@ -147,3 +142,40 @@ def unequal() -> LatticeSystem:
         time.sleep(200)
     raise ValueError("broken on purpose")
 """
+
+
+@pytest.mark.slow
+def test_potentials_are_trained_and_used_together():
+    """Training, evaluation and relaxation give the files of one process."""
+    pytest.importorskip("ase")
+    ase.io.write("clusters.extxyz", [cluster(13, seed) for seed in range(3)])
+    settings = [*SMALL, "train.iterations=3", "members=2", "train.callbacks=[]"]
+    commands = [
+        ["mlip", "train", *settings, "folder=FOLDER"],
+        ["mlip", "evaluate", "folder=FOLDER"],
+        ["relax", "clusters.extxyz", "--model=lennard-jones", "--folder=FOLDER-relaxed",
+         "--max-steps=20", "--trajectory=path.traj"],
+    ]  # fmt: skip
+    for command in commands:
+        alone = [word.replace("FOLDER", "one") for word in command]
+        status = subprocess.run([sys.executable, "-m", "ritz", *alone], check=False).returncode
+        together = [word.replace("FOLDER", "two") for word in command]
+        first, second = started("-m", "ritz", *together, "--distributed")
+        assert first[0] == second[0] == status, first[2] + second[2]
+        assert "everything in two" in first[1] and second[1] == ""
+    for folder in ("one", "one-relaxed"):
+        names = sorted(path.name for path in Path(folder).iterdir())
+        other = Path(folder.replace("one", "two"))
+        assert names == sorted(path.name for path in other.iterdir())
+        for path in Path(folder).glob("*.csv"):
+            assert_same_table(path, other / path.name)
+    assert len(ase.io.read("two-relaxed/path.traj", ":")) > 3
+
+
+def assert_same_table(path, other):
+    """In single precision, as training is by default."""
+    known, found = pandas.read_csv(path), pandas.read_csv(other)
+    timed = [c for c in known if c in ("seconds", "wallclock", "block", "file")]
+    pandas.testing.assert_frame_equal(
+        found.drop(columns=timed), known.drop(columns=timed), rtol=3e-5, obj=str(path)
+    )

@@ -14,6 +14,7 @@ from ritz.mlip import (
     GraphPotential,
     PaiNN,
 )
+from ritz.mlip.potentials.predicting import predict_together
 from tests import layouts
 from tests.mlip.systems import ARCH, ATOMS, config, descriptor, potential, tio2
 
@@ -42,12 +43,14 @@ def structures():
     return found
 
 
+def graph():
+    return GraphPotential(PaiNN(n_features=4, n_layers=1, cutoff=2.5), ["Ti", "O"], dtype="float64")
+
+
 def driver_of(name: str):
     settings = {"iterations": 3, "testpercent": 25, **CASES[name]}
     if name == "graph":
-        module = PaiNN(n_features=4, n_layers=1, cutoff=2.5)
-        made = GraphPotential(module, ["Ti", "O"], dtype="float64")
-        return made.driver(tio2(), config(**settings, atomic_energies=ATOMS))
+        return graph().driver(tio2(), config(**settings, atomic_energies=ATOMS))
     if "committee" in name:
         made = CommitteePotential(ARCH, descriptor())
         return made.driver(tio2(), config(**settings, atomic_energies=ATOMS), CommitteeConfig(4))
@@ -62,10 +65,19 @@ def run(*names: str) -> dict:
         driver.run(3 * driver.n_batches, out=[log], show_progress=False)
         rows = {key: log.data[key]["value"].tolist() for key in log.data if key not in LEFT_OUT}
         parameters = jax.tree.leaves(on_host(driver.parameters))
+        made = CommitteePotential(ARCH, descriptor()) if driver.is_committee else potential()
+        made = graph() if name == "graph" else made
+        made.take_from(driver)
+        one = made.members[-1] if driver.is_committee else made
+        predicted = predict_together(one, tio2(7) * 10, True)
         found[name] = {
             "rows": rows,
+            "devices": driver.division.n_devices,
             "errors": {key: np.asarray(value).tolist() for key, value in driver.errors().items()},
-            "parameters": [np.asarray(leaf).tolist() for leaf in parameters],
+            "parameters": [
+                np.asarray(leaf).tolist()
+                for leaf in (*parameters, predicted.total_energy, predicted.forces)
+            ],
         }
     return found
 

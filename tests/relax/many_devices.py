@@ -47,6 +47,7 @@ def run(*names: str) -> dict:
         }
         by_slot = {key: history["value"] for key, history in log.data["structures"].items()}
         found[name] = {
+            "devices": driver.kernel.division.n_devices,
             "rows": rows,
             "by slot": {key: np.asarray(value).tolist() for key, value in by_slot.items()},
             "result": [state.energy.tolist(), state.status.tolist(), state.steps.tolist()],

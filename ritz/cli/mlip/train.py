@@ -94,9 +94,10 @@ def _train(call: Invocation, running: CommandRun) -> None:
     }
     with running.recorded(lambda: running.summarise({"RMSE_train": math.nan})):
         found, outs = _trained_with(potential, given, config, settings)
-    outs[0].errors.to_csv(running.folder / "errors.csv")
     picture = running.folder / "errors.png"
-    outs[0].plot_training_summary(picture)
+    if running.is_first_process:
+        outs[0].errors.to_csv(running.folder / "errors.csv")
+        outs[0].plot_training_summary(picture)
     ended = running.summarise(found.stats)
     told = _nothing_left(running, config, n_batches, ended)
     running.say(told, str(found), f"picture in {picture}")

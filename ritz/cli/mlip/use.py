@@ -14,6 +14,7 @@ from ritz.cli.mlip.config import MLIPRun
 from ritz.cli.mlip.data import KEY, divided, read, without_isolated
 from ritz.cli.mlip.train import COMMITTEE, MODEL
 from ritz.cli.output_files import check_output, placed
+from ritz.cli.processes import is_first
 from ritz.cli.run_folder import RunFolder
 from ritz.mlip import (
     AbstractMLIP,
@@ -24,6 +25,7 @@ from ritz.mlip import (
     load_potential,
 )
 from ritz.mlip.data.labelling import no_energy
+from ritz.mlip.potentials.predicting import predict_together
 from ritz.mlip.potentials.predictions import errors_of, plot_parity
 from ritz.wording import counted
 
@@ -66,9 +68,10 @@ def evaluate(call: Invocation) -> None:
     found, _ = _mean(members, structures, True)
     errors = errors_of(found)
     table = found.to_dataframe()
-    table.to_csv(folder / "evaluate.csv", index=False)
-    picture = plot_parity(found, folder / "parity.png")
-    running = CommandRun(call)
+    running, picture = CommandRun(call), folder / "parity.png"
+    if running.is_first_process:
+        table.to_csv(folder / "evaluate.csv", index=False)
+        plot_parity(found, picture)
     running.summarise(errors)
     lines = [
         counted(len(structures), "structure"),
@@ -101,7 +104,7 @@ def _mean(
     members: Sequence[AbstractMLIP], structures: Sequence[Structure], forces: bool
 ) -> tuple[PredictOut, np.ndarray]:
     """Predictions, averaged over the members, and the standard deviation of energies."""
-    outs = [member.predict(structures, forces) for member in members]
+    outs = [predict_together(member, structures, forces) for member in members]
     energies = np.array([out.total_energy for out in outs])
     found = dataclasses.replace(outs[0], total_energy=energies.mean(axis=0))
     if forces:
@@ -132,7 +135,6 @@ def predict(call: Invocation) -> None:
     if len(members) > 1:
         table["energy_std"] = spread
     output, path = (placed(folder, name) for name in (settings.output, settings.table))
-    table.to_csv(path, index=False)
     listed = []
     for n, s in enumerate(structures):
         forces = None if found.forces is None else found.forces[n]
@@ -152,7 +154,9 @@ def predict(call: Invocation) -> None:
         if len(members) > 1:
             atoms.info["energy_std"] = float(spread[n])
         listed.append(atoms)
-    ase.io.write(output, listed)
+    if is_first():
+        table.to_csv(path, index=False)
+        ase.io.write(output, listed)
     say(f"{counted(len(structures), 'structure')}; {output}, {path}")
 
 

@@ -9,6 +9,7 @@ from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Action, Domain, Invocation
 from ritz.cli.messages import accepting, advising_settings
 from ritz.cli.output_files import check_output, placed
+from ritz.cli.processes import is_first
 from ritz.cli.relax.build import cell_of, model_of, optimizer_of
 from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
 from ritz.cli.relax.output import as_text, counts, write
@@ -220,7 +221,8 @@ class _RelaxCommand:
     def _report(self, rows: Sequence[TableRow]) -> None:
         """Write structures, table and summary, and print the table."""
         output, table = (placed(self.folder, n) for n in (self.given.output, self.given.table))
-        write(rows, output, table)
+        if is_first():
+            write(rows, output, table)
         found = counts(rows)
         told = ", ".join(f"{number} {status}" for status, number in found.items())
         lines = [*as_text(rows), f"{told}; {output}, {table}"]

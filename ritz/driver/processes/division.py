@@ -95,6 +95,10 @@ class Division:
             return tree
         return jax.lax.psum(tree, axis)
 
+    def place(self, axis: str) -> Any:
+        """Within `on_each`: which of the devices along an axis this one is."""
+        return 0 if self.count(axis) == 1 else jax.lax.axis_index(axis)
+
     def joined(self, parts: Mapping[int, Any], axis: str) -> Any:
         """Trees of host arrays, one for each device along an axis, joined along their first axis.
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ritz.driver.processes.consensus import agree, together
 from ritz.mlip.arrays import find_device
 from ritz.mlip.batching.survey import Targets, chunk_of, digest_of
 from ritz.mlip.data.datasets import AbstractDataset
@@ -85,14 +86,14 @@ def data_location(
     The size is that of `SAMPLE` structures, evenly taken from each data set, times the number of
     all.
     """
-    device = find_device(settings.device) or jax.devices()[0]
+    device = find_device(settings.device) or jax.local_devices()[0]
     place = HOST if settings.memory_mode == "cpu" and device.platform != "cpu" else DEVICE
     count = sum(map(len, datasets))
     if settings.memory_limit is None and count <= CERTAIN:
         return place
     limit = settings.bytes_on(None if place == HOST else device)
     size = sum(_estimate_bytes(model, dataset, targets, dtype) for dataset in datasets)
-    if size <= limit:
+    if not agree(size > limit):  # the limits of other processes may be lower
         return place
     _logger.info(
         "The data would take %.2g GB, and memory_limit is %.2g GB: they are streamed, and what "
@@ -164,9 +165,11 @@ def persistent_dataset(
     kind = "derivatives" if targets.any else "features"
     path = Path(folder) / f"{kind}-{digest.hexdigest()[:20]}.h5"
     kept = HDF5StructureDataset(path, descriptor, dataset.atomic_energies)
-    if not path.exists():
-        _logger.info("%s of the data are written to %s.", kind.capitalize(), path)
-        kept.build_database(
-            iter(dataset), persist_features=True, persist_force_derivatives=targets.any
-        )
+    if agree(not path.exists()):
+        with together("while features of the data were written"):
+            if jax.process_index() == 0 and not path.exists():
+                _logger.info("%s of the data are written to %s.", kind.capitalize(), path)
+                kept.build_database(
+                    iter(dataset), persist_features=True, persist_force_derivatives=targets.any
+                )
     return kept

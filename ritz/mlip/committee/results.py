@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
+import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -76,7 +77,7 @@ class CommitteeTrainResult:
         Args:
             metadata: What the list of members has besides: how they were trained.
         """
-        if self.output_dir is None:
+        if self.output_dir is None or jax.process_index() != 0:
             return
         entries = []
         for member in self.members:

@@ -13,7 +13,7 @@ from typing_extensions import override
 from ritz.checks import check_count
 from ritz.driver import Kernel, Proposal
 from ritz.driver.callback import AbstractCallback
-from ritz.driver.processes.division import EVERYWHERE
+from ritz.driver.processes.division import EVERYWHERE, on_host
 from ritz.driver.signatures import suggests_fields
 from ritz.mlip.models.abstract_model import Batch
 from ritz.mlip.training.carry import BatchErrors, TrainingCarry
@@ -193,7 +193,7 @@ class BestMembers(AbstractCallback):
 
     def load_traced(self, callback_carry: PyTree) -> None:
         """Store the best parameters and scores."""
-        scores = np.asarray(callback_carry["scores"])
+        scores = on_host(callback_carry["scores"])
         if np.any(np.isfinite(scores)):
             self.scores, self.parameters = scores, callback_carry["parameters"]
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 
 from ritz.driver.arguments import Plugins
+from ritz.driver.processes.division import on_host
 from ritz.driver.signatures import suggests_names
 from ritz.mlip.arrays import AnyArray, check_dtype
 from ritz.mlip.batching.survey import pair_limits
@@ -18,7 +19,8 @@ from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.mlip.potentials.files import NotFiniteError, read_potential, write_potential
 from ritz.mlip.potentials.fitted import FittedPotential
-from ritz.mlip.potentials.predictions import PredictOut, predict, predict_dataset
+from ritz.mlip.potentials.predicting import predict, predict_dataset
+from ritz.mlip.potentials.predictions import PredictOut
 from ritz.mlip.potentials.training import Trainee, train
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.config_fields import config_or_default
@@ -174,8 +176,8 @@ class AbstractMLIP(AbstractPotentialSource):
             member: Which of a committee's.
         """
         place = ... if member is None else member
-        prepared = driver.prepared
-        self.parameters = jax.tree.map(lambda x: np.asarray(x)[place], driver.state.parameters)
+        prepared, found = driver.prepared, on_host(driver.state.parameters)
+        self.parameters = jax.tree.map(lambda x: np.asarray(x)[place], found)
         self.normalisation = prepared.normalisation
         self.atomic_energies = dict(prepared.datasets[0].atomic_energies)
         self.statistics = prepared.statistics
@@ -261,8 +263,6 @@ class AbstractMLIP(AbstractPotentialSource):
         """`predict` for all structures of a data set."""
         self.check_trained()
         return predict_dataset(self, dataset, eval_forces)
-
-    # Files.
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the trained potential into one file of arrays and JSON.

@@ -5,6 +5,7 @@ import json
 from os import PathLike
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from ritz.folders.files import atomic_write
@@ -30,13 +31,15 @@ class NotFiniteError(ValueError):
 def write_potential(
     path: str | PathLike[str], header: Settings, arrays: dict[str, np.ndarray]
 ) -> None:
-    """Write a file at once: readers never see a part of it.
+    """Write a file at once: readers never see a part of it. Of several processes the first writes.
 
     Args:
         path: The file; folders that are not there are made.
         header: Settings and statistics, as JSON can hold them.
         arrays: Parameters and normalisation by name.
     """
+    if jax.process_index() != 0:
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = dump_json({"format": FORMAT, **header})

@@ -1,42 +1,23 @@
 """Predictions of a trained potential for many structures."""
 
 import dataclasses
-import functools
 import io
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ase.io
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from ase import Atoms
-from jaxtyping import Float, PyTree
+from jaxtyping import Float
 
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
-from ritz.full_precision import in_full_precision
-from ritz.mlip.arrays import on_device
-from ritz.mlip.batching.pack import Split, gather, pack
-from ritz.mlip.batching.plan import fixed_plan
-from ritz.mlip.batching.survey import labels_of
-from ritz.mlip.data.datasets import AbstractDataset, free_atoms_energy
+from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.structure import Structure
-from ritz.mlip.descriptors.chunk import Chunk
-from ritz.mlip.models.abstract_model import (
-    AbstractModel,
-    Batch,
-    GroupCapacity,
-    Normalisation,
-    Prediction,
-)
-from ritz.mlip.potentials.fitted import ClosePairs
 from ritz.mlip.training.config import TrainingConfig
-from ritz.mlip.training.losses import stress_of
 
 if TYPE_CHECKING:
     from ritz.mlip.potentials.base import AbstractMLIP
@@ -150,155 +131,6 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     return path
-
-
-BATCH = 32
-"""Number of structures that are predicted at once."""
-
-AT_ONCE = 1024
-"""Number of structures that are packed at once; bounds the memory."""
-
-
-def predict(
-    potential: "AbstractMLIP", structures: Sequence[Structure], eval_forces: bool
-) -> PredictOut:
-    """Energies of structures, and forces if they are asked for."""
-    found = [
-        _predict_some(
-            potential, structures[begin : begin + AT_ONCE], eval_forces, itertools.count(begin)
-        )
-        for begin in range(0, len(structures), AT_ONCE)
-    ]
-    return found[0] if len(found) == 1 else concatenated(found)
-
-
-def predict_dataset(
-    potential: "AbstractMLIP", dataset: AbstractDataset, eval_forces: bool
-) -> PredictOut:
-    """Predict for a data set, whose structures are read some at a time."""
-    found = []
-    for begin in range(0, len(dataset), AT_ONCE):
-        places = range(begin, min(begin + AT_ONCE, len(dataset)))
-        structures = [dataset.get_structure(place) for place in places]
-        numbers = map(dataset.source_index, places)
-        found.append(_predict_some(potential, structures, eval_forces, numbers))
-    return found[0] if len(found) == 1 else concatenated(found)
-
-
-def concatenated(parts: Sequence[PredictOut]) -> PredictOut:
-    """The predictions of all parts, one after another."""
-
-    def together(values: list[Any]) -> Any:
-        if values[0] is None:
-            return None
-        if isinstance(values[0], np.ndarray):
-            return np.concatenate(values)
-        return list(itertools.chain.from_iterable(values))
-
-    fields = (field.name for field in dataclasses.fields(PredictOut))
-    return PredictOut(*(together([getattr(part, name) for part in parts]) for name in fields))
-
-
-def _predict_some(
-    potential: "AbstractMLIP",
-    structures: Sequence[Structure],
-    eval_forces: bool,
-    numbers: Iterable[int],
-) -> PredictOut:
-    """Some structures; those without a name are called by their numbers."""
-    model = potential.model
-    numbered = zip(numbers, structures, strict=False)  # of the numbers there may be no end
-    names = [s.name or f"structure_{number:06d}" for number, s in numbered]
-    bare = [
-        Structure(s.positions, s.species, cell=s.cell, pbc=s.pbc, name=name)
-        for s, name in zip(structures, names, strict=True)
-    ]
-    watch = ClosePairs(potential, bare)
-    chunk = Chunk(bare, model.species, model.cutoff, model.min_distance, search=watch.find)
-    labels = labels_of(bare, {}, np.full(len(bare), eval_forces))
-    widths = model.widths(chunk, eval_forces)
-    split = pack(
-        model,
-        [chunk],
-        labels,
-        normalisation=potential.normalisation,
-        widths=widths,
-        dtype=potential.dtype,
-        with_stress=eval_forces,
-    )
-    with jax.enable_x64(potential.dtype == "float64"):
-        arrays = split, potential.parameters, potential.normalisation
-        split, parameters, normalisation = on_device(arrays, jnp.dtype(potential.dtype))
-        energies = np.empty(len(bare))
-        forces: list[np.ndarray] = [np.empty(0)] * len(bare)
-        stress = np.full((len(bare), 3, 3), np.nan)
-        (capacity,), (plan,) = fixed_plan(split, BATCH, eval_forces)
-        for ids in np.asarray(plan):
-            predicted, stresses, batch = _predict_batch(
-                model,
-                capacity,
-                split,
-                parameters=parameters,
-                normalisation=normalisation,
-                ids=jnp.asarray(ids),
-            )
-            filled = ids >= 0
-            energies[ids[filled]] = np.asarray(predicted.energy)[filled]
-            if eval_forces:
-                stress[ids[filled]] = np.asarray(stresses)[filled]
-                slots, known = np.where(batch.valid, batch.slot, -1), model.species
-                batch_forces = np.asarray(predicted.forces, float)
-                _scatter(forces, batch_forces, ids, slots=slots, structures=bare, species=known)
-    stress[[s.cell is None or np.linalg.matrix_rank(s.cell) < 3 for s in structures]] = np.nan
-    sizes = np.array([len(s) for s in structures])
-    apart = [free_atoms_energy(s, potential.atomic_energies) for s in structures]
-    total = energies + float(potential.check_trained().e_shift) * sizes + np.array(apart)
-    for place in watch.report(names):
-        total[place] = stress[place] = np.nan
-        if eval_forces:
-            forces[place] = np.full_like(forces[place], np.nan)
-    return PredictOut(
-        total,
-        sizes,
-        names,
-        forces=forces if eval_forces else None,
-        stress=stress if eval_forces else None,
-        reference_energy=np.array([np.nan if s.energy is None else s.energy for s in structures]),
-        reference_forces=[s.forces for s in structures],
-    )
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-@in_full_precision
-def _predict_batch(
-    model: AbstractModel,
-    capacity: GroupCapacity,
-    split: Split,
-    parameters: PyTree,
-    normalisation: Normalisation,
-    ids: jax.Array,
-) -> tuple[Prediction, jax.Array | None, Batch]:
-    (batch,) = gather(split, [ids], [capacity])
-    prediction = model.predict(parameters, normalisation, batch, capacity)
-    stress = None if prediction.virial is None else stress_of(prediction.virial, batch)
-    return prediction, stress, batch
-
-
-def _scatter(
-    forces: list[np.ndarray],
-    batch_forces: np.ndarray,
-    ids: np.ndarray,
-    slots: np.ndarray,
-    structures: Sequence[Structure],
-    species: Sequence[str],
-) -> None:
-    """Put forces, ordered by species, into the order of the structures' atoms."""
-    for slot, index in enumerate(ids):
-        if index >= 0:
-            kinds = [species.index(s) for s in structures[index].species]
-            order = np.argsort(kinds, kind="stable")
-            forces[index] = np.empty((len(order), 3))
-            forces[index][order] = batch_forces[slots == slot]
 
 
 def save_predictions(

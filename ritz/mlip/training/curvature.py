@@ -81,9 +81,9 @@ def curvature_of_energies(
         if all errors are.
     """
     errors, weights = residuals.energy, jnp.asarray(residuals.energy_weight)
-    found: Any = total((jnp.sum(weights), jnp.sum(weights * errors**2)))
-    whole, squares = found
-    divisor = jnp.where(whole > 0, whole, 1)
+    own = jnp.stack([jnp.sum(weights), jnp.sum(weights * errors**2)])
+    whole, squares = jnp.asarray(total(own))
+    divisor = whole + (whole <= 0)
     shares = weights / divisor
     kappa = jnp.where(whole > 0, 2.0, 0.0).astype(errors.dtype)
     if loss.kind == "rmse":
@@ -91,8 +91,8 @@ def curvature_of_energies(
         kappa = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
     elif loss.kind == "huber":
         shares = shares * jnp.minimum(1, loss.huber_delta / jnp.maximum(jnp.abs(errors), 1e-30))
-        kappa = total(jnp.sum(shares))
-        shares = shares / jnp.where(kappa > 0, kappa, 1)
+        kappa = jnp.asarray(total(jnp.sum(shares)))
+        shares = shares / (kappa + (kappa <= 0))
     return jax.lax.stop_gradient((shares, (1 - alpha) * kappa))
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from ritz.driver.processes.division import on_host
 from ritz.full_precision import in_full_precision
 from ritz.mlip.arrays import on_device
 from ritz.mlip.batching.memory import DataSettings
@@ -317,7 +318,7 @@ class TrainingData:
         for name in ("train",) if self.test is None else ("train", "test"):
             sums = self.error_sums(name, state, *self.whole_plan(name))
             errors |= named_errors(sums, name, jnp.asarray(True))
-        return {name: np.asarray(value) for name, value in errors.items()}
+        return {name: np.asarray(value) for name, value in on_host(errors).items()}
 
 
 def _without_rows(data: Split | DataStream) -> Split:

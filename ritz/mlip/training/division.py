@@ -72,6 +72,14 @@ class TrainingDivision(Division):
         )
 
 
+def division_of_process(most: int) -> TrainingDivision:
+    """The devices of this process, at most so many, for a batch that it has alone."""
+    devices = jax.local_devices()[: max(most, 1)]
+    if len(devices) == 1:
+        return TrainingDivision()
+    return TrainingDivision(mesh_of((MEMBER, BATCH), (1,), devices))
+
+
 def divided_training(n_members: int, of_committee: bool, device: str | None) -> TrainingDivision:
     """The devices that share training: all of them, unless one is named.
 

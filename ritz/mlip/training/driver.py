@@ -318,7 +318,6 @@ class AbstractTraining(GrowingDriver):
         self._carry = self._carry._replace(rate_scale=jnp.asarray(scale, self.dtype))
 
     def _log_additional_data(self, log_data: Row) -> None:
-        """Log errors only in the last step of an epoch."""
         found = dict(self._metrics)
         if not found.pop("epoch_ends"):
             found = {name: value for name, value in found.items() if name not in self.logs}

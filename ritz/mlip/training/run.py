@@ -17,6 +17,7 @@ from ritz.callbacks import ReduceLROnPlateau
 from ritz.checkpoint import Checkpoint, CheckpointError
 from ritz.driver.arguments import Plugins
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.processes.division import on_host
 from ritz.extras import needs
 from ritz.mlip.training.callbacks import EpochHistory, EpochProgress
 from ritz.mlip.training.config import TrainingConfig
@@ -160,7 +161,7 @@ def run_training(
     began_at = time.perf_counter()
     start.put_into(driver)
     restores = config.save_best and driver.has_validation
-    initial = jax.device_get(driver.parameters) if restores else None
+    initial = on_host(driver.parameters) if restores else None
     own = _callbacks(driver, config, start, resume is not None and resume.extend(n_steps))
     try:
         driver.run(
@@ -208,7 +209,8 @@ def run_training(
 
 def _warn_if_unchanged(driver: AbstractTraining, initial: PyTree) -> None:
     """Warn if training has restored the parameters with which it began."""
-    pairs = zip(jax.tree.leaves(initial), jax.tree.leaves(driver.parameters), strict=True)
+    now = on_host(driver.parameters)
+    pairs = zip(jax.tree.leaves(initial), jax.tree.leaves(now), strict=True)
     unchanged = np.ones(driver.n_members, bool)
     for before, after in pairs:
         before, after = (np.reshape(x, (driver.n_members, -1)) for x in (before, after))
