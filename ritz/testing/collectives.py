@@ -149,7 +149,7 @@ def _running(driver: CompiledDriver) -> Iterator[tuple[Any, Any]]:
     """Kernel and carry of a driver, in the precision of its runs."""
     own = isinstance(driver, OwnPrecision)
     with driver._precision() if own else contextlib.nullcontext(), driver.environment():
-        yield driver.kernel, driver.carry
+        yield driver.step_kernel, driver.carry
 
 
 def _compiled(lowered: Any) -> tuple[Collective, ...]:
