@@ -73,6 +73,7 @@ class CompiledDriver(GuardedBlocks):
         """Compute a block from this step on, unless one is being replayed or the step is live."""
         if self._replay is not None:
             return
+        self._spread()
         if self._observers is None:
             self._gather_traced(hooks)
             self._block_hooks = BlockHooks(hooks)  # not before `on_run_start` has wrapped hooks
@@ -104,7 +105,7 @@ class CompiledDriver(GuardedBlocks):
 
     def _start_block(self, length: int) -> None:
         assert self._observers is not None
-        kernel, carry = self.kernel, self.carry
+        kernel, carry = self.step_kernel, self.carry
         program: Any = run_block
         options = {}
         if not self.run_state.options.speculate:

@@ -70,8 +70,8 @@ class GuardedBlocks(KernelDriver):
 
     def _apply(self, carry: PyTree, update: PyTree) -> live.Outcome:
         if self._attempt is not None:
-            return self._attempt.outcome(self.kernel, carry, update)
-        after, finite = live.apply(self.kernel, carry, update)
+            return self._attempt.outcome(self.step_kernel, carry, update)
+        after, finite = live.apply(self.step_kernel, carry, update)
         return live.Outcome(after, (), finite)
 
     def _outcome_of(self, update: PyTree) -> tuple[PyTree, live.Outcome]:
@@ -152,15 +152,14 @@ class GuardedBlocks(KernelDriver):
         self.attend()
         if self._ran_blocks:
             step = np.int32(self.step_count)
-            arguments = (self.kernel, self._observers, self.carry, self._held, step)
+            arguments = (self.step_kernel, self._observers, self.carry, self._held, step)
             loss, metrics = jax.tree.map(
                 lambda leaf: leaf[0], run_block(*arguments, np.int32(1)).rows
             )
         else:
             observers = self._observers or Observers(self._loss_name)
-            attempt = live.Attempt(
-                self.kernel, observers, self.carry, self._held, step=self.step_count, batch=None
-            )
+            now = (self.step_kernel, observers, self.carry, self._held)
+            attempt = live.Attempt(*now, step=self.step_count, batch=None)
             loss, metrics = attempt.loss, attempt.metrics
         loss, doubts = to_host((loss, dict(metrics.get("doubts", {}))))
         return loss, holding({"doubts": doubts})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 from typing_extensions import override
 
@@ -19,6 +20,7 @@ from ritz.driver.blocks.transfers import to_host
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
+from ritz.driver.processes.layout import laid_out, mesh_of, on_all_devices
 from ritz.types import Loss, Row
 
 
@@ -72,6 +74,28 @@ class KernelDriver(AbstractDriver):
         finally:
             self.run_state.block = block
 
+    @property
+    def _mesh(self) -> Mesh | None:
+        """The devices that share the work of a step; None for one, or if each does all of it."""
+        return mesh_of(self.carry)
+
+    @property
+    def step_kernel(self) -> Kernel:
+        """The kernel as compiled programs take it: arrays of the carry stay where they lie."""
+        mesh = self._mesh
+        return self.kernel if mesh is None else laid_out(self.kernel, self.carry, mesh)
+
+    def _spread(self) -> None:
+        """Put arrays of the carry that lie on one device on all of those that share the work."""
+        mesh = self._mesh
+        if mesh is None:
+            return
+        carry = self.carry
+        placed = on_all_devices(carry, mesh)
+        if any(map(operator.is_not, jax.tree.leaves(carry), jax.tree.leaves(placed))):
+            self.carry = placed
+        self._held = on_all_devices(self._held, mesh)
+
     def attend(self) -> None:
         """Called before a live step or block; what a kernel paused for is done here.
 
@@ -90,7 +114,7 @@ class KernelDriver(AbstractDriver):
         if traced and self.runs_blocks:
             carry = self.carry
             if self._row_shapes is None:
-                self._row_shapes = row_shapes(self.kernel, self._observers, carry)
+                self._row_shapes = row_shapes(self.step_kernel, self._observers, carry)
             self._observers, self._held = gather(traced, carry, self._row_shapes, self.loss_name)
 
     def _observe_row(self, loss: Loss, metrics: Row) -> None:
@@ -129,9 +153,8 @@ class KernelDriver(AbstractDriver):
 
     def _compute_live(self) -> tuple[Loss, PyTree]:
         observers = self._observers or Observers(self.loss_name)
-        attempt = live.Attempt(
-            self.kernel, observers, self.carry, self._held, step=self.step_count, batch=self.batch
-        )
+        now = (self.step_kernel, observers, self.carry, self._held)
+        attempt = live.Attempt(*now, step=self.step_count, batch=self.batch)
         self.carry, self.batch = attempt.carry, attempt.batch
         self._attempt, self._metrics = attempt, attempt.metrics
         return attempt.loss, attempt.update
@@ -156,4 +179,4 @@ class KernelDriver(AbstractDriver):
                 "trial_loss needs the samples of a step; call it in on_compute_update_end or "
                 "before_parameter_update."
             )
-        return to_host(live.trial(self.kernel, self.carry, self.batch, update))
+        return to_host(live.trial(self.step_kernel, self.carry, self.batch, update))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import netket as nk
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 from typing_extensions import override
 
@@ -19,14 +20,13 @@ from ritz.driver.arguments import Plugin
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.lattice.doubts import LOWEST_ACCEPTANCE, REMEDIES, TELLING, Watch
-from ritz.lattice.flips import Flips, flip_operator
+from ritz.lattice.flips import Flips, flips_of
 from ritz.lattice.interop import adapt_netket
 from ritz.lattice.kernels.full_sum_kernel import FullSumKernel
 from ritz.lattice.kernels.kernel import LatticeKernel, StepSettings
 from ritz.lattice.kernels.sampling_kernel import SamplingKernel
-from ritz.lattice.local_update import TwoStates, local_update
 from ritz.lattice.matrix_elements import hermitian
-from ritz.lattice.model_state import check_model_state, check_state
+from ritz.lattice.model_state import check_model_state, check_state, convolves
 from ritz.lattice.observables.estimators import (
     check_observable,
     expectation,
@@ -35,7 +35,7 @@ from ritz.lattice.observables.estimators import (
 )
 from ritz.lattice.operators import sparse_matrix
 from ritz.lattice.row_names import checked_name, checked_observables
-from ritz.lattice.sampling.draws import burnt_in, draw, in_double, samples_compiled
+from ritz.lattice.sampling.draws import burnt_in, draw, in_double, samples_compiled, sampling_mesh
 from ritz.lattice.sampling.first_samples import (
     check_configurations,
     check_drawn,
@@ -113,12 +113,8 @@ class LatticeDriver(CompiledDriver):
         return self.state._apply_fun({"params": params, **(self.state.model_state or {})}, x)
 
     def _find_flips(self) -> Flips | None:
-        states = TwoStates.of(self.state.hilbert)
-        if states is None or self._sums or self.state.model_state:
-            return None
-        update = local_update(self.state.model, states)
-        operator = None if update is None else flip_operator(self._operator)
-        return None if update is None or operator is None else Flips(operator, update)
+        state = self.state
+        return None if self._sums or state.model_state else flips_of(state, self._operator)
 
     @override
     def environment(self) -> contextlib.AbstractContextManager[object]:
@@ -170,6 +166,11 @@ class LatticeDriver(CompiledDriver):
             state.sampler_state = carry.sampler_state
 
     @property
+    @override
+    def _mesh(self) -> Mesh | None:
+        return None if self._sums else sampling_mesh()
+
+    @property
     def batch(self) -> PyTree:
         """The samples in the state, or None; a full sum has none."""
         if self._sums:
@@ -206,11 +207,7 @@ class LatticeDriver(CompiledDriver):
 
     @functools.cached_property
     def _convolves_on_cpu(self) -> bool:
-        if jax.default_backend() != "cpu":
-            return False
-        x = self.state.hilbert.random_state(jax.random.key(0), 1)
-        program = jax.make_jaxpr(self._log_psi)(self.state.parameters, x)
-        return "conv_general_dilated" in str(program)
+        return jax.default_backend() == "cpu" and convolves(self._log_psi, self.state)
 
     # Checks that samples belong to the space: once a run, and for new samplers or samples.
 
@@ -267,7 +264,8 @@ class LatticeDriver(CompiledDriver):
         for _ in range(0 if self._samples_compiled else n_steps):
             draw(self.state)
         if self._samples_compiled and n_steps:
-            self.carry = burnt_in(self.kernel, self.carry, n_steps)
+            self._spread()
+            self.carry = burnt_in(self.step_kernel, self.carry, n_steps)
         self.batch = None
 
     def _log_additional_data(self, log_data: Row) -> None:

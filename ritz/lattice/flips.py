@@ -18,7 +18,7 @@ from netket.operator import (
     PauliStringsJax,
 )
 
-from ritz.lattice.local_update import LocalUpdate, TwoStates
+from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update
 
 Term = tuple[tuple[int, ...], complex]
 """Sites whose signs are multiplied, and the coefficient."""
@@ -188,3 +188,11 @@ class Flips:
     def local_energies(self, params: PyTree, x: Array) -> Array:
         """Local energies sum_y <x|H|y> psi(y) / psi(x), shape (n,), for each row x."""
         return self.operator.local_energies(self.update, params, x)
+
+
+def flips_of(state: Any, operator: AbstractOperator) -> Flips | None:
+    """The operator with the local update of a state's model, if there is such a form."""
+    states = TwoStates.of(state.hilbert)
+    update = None if states is None else local_update(state.model, states)
+    found = None if update is None else flip_operator(operator)
+    return None if update is None or found is None else Flips(found, update)

@@ -9,6 +9,7 @@ from flax.errors import ModifyScopeVariableError
 from jaxtyping import Array, PyTree
 from netket.hilbert import AbstractHilbert
 
+from ritz.estimators.base import LogPsi
 from ritz.lattice.local_update import TwoStates
 from ritz.lattice.models.symmetrized import Symmetrized
 
@@ -79,6 +80,17 @@ def check_model_state(state: Any) -> None:
             ", ".join(state.model_state),
             _FOLLOWING,
         )
+
+
+def convolves(log_psi: LogPsi, state: Any) -> bool:
+    """Whether log psi of a state has convolutions.
+
+    Args:
+        log_psi: `(params, samples) -> log psi`, for a batch.
+        state: The state.
+    """
+    x = state.hilbert.random_state(jax.random.key(0), 1)
+    return "conv_general_dilated" in str(jax.make_jaxpr(log_psi)(state.parameters, x))
 
 
 def check_inversion(model: Symmetrized, hilbert: AbstractHilbert) -> None:

@@ -3,12 +3,11 @@
 import contextlib
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 from flax import linen as nn
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
@@ -37,8 +36,6 @@ TAKEN = (
     "block", "retries", "doubts", "suspect",
 )  # fmt: skip
 """Names in rows that no estimator can have."""
-
-Carry = TypeVar("Carry")
 
 
 class MoleculeDriver(OwnPrecision):
@@ -171,7 +168,8 @@ class MoleculeDriver(OwnPrecision):
         with self._precision():
             state: ElectronState = self._variational_state
             state.sampler_state = self.sampler.with_gain(state.sampler_state, BURNING_IN)
-            self.carry = burnt_in(self.kernel, self.carry, np.int32(n_steps))
+            self._spread()
+            self.carry = burnt_in(self.step_kernel, self.carry, np.int32(n_steps))
         self.batch = None
 
     @override
@@ -179,8 +177,6 @@ class MoleculeDriver(OwnPrecision):
         state: ElectronState = self._variational_state
         if self._replay is None and float(np.ravel(state.sampler_state.gain)[0]) != self.gain:
             state.sampler_state = self.sampler.with_gain(state.sampler_state, self.gain)
-        if self._replay is None:
-            self.carry = on_all_devices(self.carry)
         super().begin_step(hooks)
 
     @property
@@ -286,19 +282,3 @@ def _checked(estimators: Mapping[str, object] | None, n_states: int) -> Mapping[
             f"an estimator cannot be called {taken[0]!r}; rows already have this name."
         )
     return estimators
-
-
-def on_all_devices(carry: Carry) -> Carry:
-    """The carry as the programs of steps return it: what is not shared out is on all devices.
-
-    Otherwise the second step would be compiled anew. Nothing is done over several processes.
-    """
-    devices = jax.devices()
-    if len(devices) == 1 or jax.process_count() > 1:
-        return carry
-    everywhere = NamedSharding(Mesh(devices, ("walkers",)), PartitionSpec())
-
-    def one(leaf: Array) -> Array:
-        return leaf if len(leaf.sharding.device_set) > 1 else jax.device_put(leaf, everywhere)
-
-    return jax.tree.map(one, carry)

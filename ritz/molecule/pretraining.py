@@ -12,10 +12,8 @@ from typing_extensions import override
 
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
-from ritz.driver.hooks import HookList
 from ritz.driver.signatures import suggests_names
 from ritz.molecule.belonging import check_network
-from ritz.molecule.driver import on_all_devices
 from ritz.molecule.first_state import first_parameters, host_seed, shared_out
 from ritz.molecule.kernel import Samples, burnt_in
 from ritz.molecule.molecule import Molecule, check_molecule
@@ -211,19 +209,14 @@ class Pretraining(OwnPrecision):
     def batch(self, batch: Samples | None) -> None:
         self._batch = batch
 
-    @override
-    def begin_step(self, hooks: HookList) -> None:
-        if self._replay is None:
-            self.carry = on_all_devices(self.carry)
-        super().begin_step(hooks)
-
     def burn_in(self, n_steps: int) -> None:
         """Draw the samples of `n_steps` steps and throw them away; the width adapts fast."""
         state: ElectronState = self.state
         sampler = self.sampler
         with self._precision():
             state.sampler_state = sampler.with_gain(state.sampler_state, BURNING_IN)
-            self.carry = burnt_in(self._kernel, self.carry, np.int32(n_steps))
+            self._spread()
+            self.carry = burnt_in(self.step_kernel, self.carry, np.int32(n_steps))
             state.sampler_state = sampler.with_gain(state.sampler_state, RUNNING)
         self.batch = None
 

@@ -4,6 +4,11 @@ They run on what you wrote too. Each raises AssertionError with the reason if a 
 """
 
 from ritz.testing.callbacks import check_callback as check_callback
+from ritz.testing.collectives import Collective as Collective
+from ritz.testing.collectives import block_collectives as block_collectives
+from ritz.testing.collectives import collectives_in as collectives_in
+from ritz.testing.collectives import step_collectives as step_collectives
+from ritz.testing.collectives import totals as totals
 from ritz.testing.descriptors import check_descriptor as check_descriptor
 from ritz.testing.drivers import check_driver as check_driver
 from ritz.testing.estimators import check_estimator as check_estimator

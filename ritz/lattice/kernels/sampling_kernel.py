@@ -22,6 +22,7 @@ from ritz.lattice.observables.estimators import (
 )
 from ritz.lattice.observables.functionals import Functional
 from ritz.lattice.operators import in_chunks
+from ritz.lattice.sampling.draws import with_chains
 from ritz.lattice.sampling.weights import (
     BORN,
     chain_statistics,
@@ -61,6 +62,7 @@ class SamplingKernel(LatticeKernel):
         samples, state = self.sampler.sample(
             self.model, variables, state=state, chain_length=self.chain_length
         )
+        samples = with_chains(self.sampler, samples)
         watch = carry.watch
         if before is not None and before.shape == samples[:, 0].shape:
             watch = watch.after(moved=jnp.any(samples != before[:, None]))

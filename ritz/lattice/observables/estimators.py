@@ -26,6 +26,7 @@ from ritz.lattice.operators import (
     sparse_matrix,
     traceable,
 )
+from ritz.lattice.sampling.draws import is_direct
 from ritz.lattice.sampling.weights import chain_statistics, importance_weights, unequal_power
 
 
@@ -143,7 +144,8 @@ def series_counts(
         log_psi: `(params, samples) -> log psi`, for a batch.
         state: A state of NetKet with samples.
     """
-    estimators, n_chains = estimators_of(observables, None), state.sampler.n_chains
+    estimators = estimators_of(observables, None)
+    n_chains = 1 if is_direct(state.sampler) else state.sampler.n_chains
 
     def values(params: PyTree, x: Array, energies: Array) -> dict[str, Values]:
         return evaluate_all(estimators, log_psi, params, x, {loss_name: energies})

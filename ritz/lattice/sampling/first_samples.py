@@ -16,7 +16,7 @@ from ritz.wording import counted
 
 
 def check_sampler(sampler: Sampler) -> None:
-    """Refuse one of NetKet's samplers whose rule is known not to suit its space.
+    """Refuse one of NetKet's samplers that is known not to suit its space or several devices.
 
     Ritz's own samplers check that when they are made.
 
@@ -26,6 +26,12 @@ def check_sampler(sampler: Sampler) -> None:
     rule, hilbert = getattr(sampler, "rule", None), sampler.hilbert
     if isinstance(sampler, SweepSampler):
         return
+    if isinstance(sampler, nk.sampler.MetropolisNumpy) and jax.device_count() > 1:
+        raise ValueError(
+            f"{_name(sampler)} keeps its chains in NumPy, and {jax.device_count()} devices cannot "
+            "share them; use a compiled sampler, such as ritz.lattice.MetropolisLocal or "
+            "netket.sampler.MetropolisHamiltonian, or one device."
+        )
     if type(rule) is LocalRule:
         check_site_moves(hilbert)
     if (

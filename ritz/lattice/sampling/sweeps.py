@@ -31,6 +31,10 @@ from ritz.lattice.sampling.moves import (
 _SWEEPS_TO_LEAVE_ZEROS = 100
 """Largest number of extra sweeps for chains at psi = 0 to leave it."""
 
+_CHAINS = 16
+"""Number of chains by default, on all devices together: NetKet has so many on each of them, and so
+other samples on several devices than on one."""
+
 Change = Callable[[Array, PyTree, Array, Array, Array], tuple[Array, PyTree]]
 """`(x, cache, sites, old, new) -> (change of the log-probability, new cache)`."""
 
@@ -81,6 +85,8 @@ class SweepSampler(nk.sampler.MetropolisSampler):
         for name in ("n_chains", "n_chains_per_rank", "sweep_size"):
             if options.get(name) is not None:
                 check_count(name, options[name], 1)
+        if options.get("n_chains") is None and options.get("n_chains_per_rank") is None:
+            options["n_chains"] = _CHAINS
         super().__init__(hilbert, rule, **options)
 
     def _moves(self) -> Moves:
