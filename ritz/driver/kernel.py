@@ -55,14 +55,6 @@ class Kernel(abc.ABC):
     def apply(self, carry: PyTree, update: PyTree) -> PyTree:
         """Move the parameters and count the step: `(carry, update) -> carry`."""
 
-    def placed(self, carry: PyTree) -> PyTree:
-        """The carry, laid out over devices as the driver keeps it; called in compiled programs.
-
-        Without it the compiler chooses where the results of a step are, and the next program might
-        have to be compiled anew for them.
-        """
-        return carry
-
     def pauses(self, carry: PyTree) -> ArrayLike:
         """Whether the driver must look at the carry before the next step, see `attend`.
 

@@ -59,10 +59,6 @@ class RelaxKernel(SlotSteps, Kernel):
         layout = carry_layout(self.division, carry)
         return self._on_each(RelaxKernel.own_present, (layout,), (layout, BY_SLOT))(self, carry)
 
-    @override
-    def placed(self, carry: RelaxCarry) -> RelaxCarry:
-        return self.division.hold(carry, carry_layout(self.division, carry))
-
     def pauses(self, carry: RelaxCarry) -> Any:
         """Whether a neighbour list did not fit, or nothing is left to do."""
         layout = carry_layout(self.division, carry)

@@ -1,4 +1,6 @@
-"""Trains potentials in many ways, in a process that `tests.layouts` has started."""
+"""Trains potentials in many ways, as a process that `tests.arrangements` has started."""
+
+import functools
 
 import jax
 import numpy as np
@@ -15,7 +17,7 @@ from ritz.mlip import (
     PaiNN,
 )
 from ritz.mlip.potentials.predicting import predict_together
-from tests import layouts
+from tests.arrangements import columns, report
 from tests.mlip.systems import ARCH, ATOMS, config, descriptor, potential, tio2
 
 CASES = {
@@ -31,8 +33,6 @@ CASES = {
     "committee, kfac": {"method": KFAC(batchsize=6)},
     "graph": {"method": Adam(batchsize=6), "force_fraction": 0.5},
 }
-
-LEFT_OUT = ("wallclock", "block", "members")
 
 
 def structures():
@@ -57,30 +57,27 @@ def driver_of(name: str):
     return potential().driver(structures(), config(**settings, atomic_energies=ATOMS))
 
 
-def run(*names: str) -> dict:
-    found = {}
-    for name in names or CASES:
-        driver = driver_of(name)
-        log = RuntimeLog()
-        driver.run(3 * driver.n_batches, out=[log], show_progress=False)
-        rows = {key: log.data[key]["value"].tolist() for key in log.data if key not in LEFT_OUT}
-        parameters = jax.tree.leaves(on_host(driver.parameters))
-        made = CommitteePotential(ARCH, descriptor()) if driver.is_committee else potential()
-        made = graph() if name == "graph" else made
-        made.take_from(driver)
-        one = made.members[-1] if driver.is_committee else made
-        predicted = predict_together(one, tio2(7) * 10, True)
-        found[name] = {
-            "rows": rows,
-            "devices": driver.division.n_devices,
-            "errors": {key: np.asarray(value).tolist() for key, value in driver.errors().items()},
-            "parameters": [
-                np.asarray(leaf).tolist()
-                for leaf in (*parameters, predicted.total_energy, predicted.forces)
-            ],
-        }
-    return found
+def found_by(driver):
+    log = RuntimeLog()
+    driver.run(3 * driver.n_batches, out=[log], show_progress=False)
+    made = CommitteePotential(ARCH, descriptor()) if driver.is_committee else potential()
+    made = graph() if "graph" in type(driver.model).__name__.lower() else made
+    made.take_from(driver)
+    one = made.members[-1] if driver.is_committee else made
+    predicted = predict_together(one, tio2(7) * 10, True)
+    numbers = {
+        f"parameters {place}": leaf
+        for place, leaf in enumerate(jax.tree.leaves(on_host(driver.parameters)))
+    }
+    return {
+        "n_devices": driver.division.n_devices,
+        "energies": predicted.total_energy,
+        "forces": predicted.forces,
+        **driver.errors(),
+        **columns(log.data),
+        **numbers,
+    }
 
 
 if __name__ == "__main__":
-    layouts.main(run)
+    report(lambda: {name: functools.partial(driver_of, name) for name in CASES}, found_by)

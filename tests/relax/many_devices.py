@@ -1,12 +1,13 @@
-"""Relaxes and moves structures in many ways, in a process that `tests.layouts` has started."""
+"""Relaxes and moves structures in many ways, as a process of `tests.arrangements`."""
 
 import ase.io
+import jax
 import numpy as np
 from ase import Atoms
 
 from ritz.loggers import RuntimeLog
 from ritz.relax import LBFGS, NPT, FrechetCell, NVTLangevin, Relaxation, Trajectory
-from tests import layouts
+from tests.arrangements import columns, report
 from tests.relax.systems import argons, fire, lennard_jones
 
 
@@ -32,31 +33,26 @@ def cases():
     }
 
 
-def run(*names: str) -> dict:
-    found = {}
-    for name, make in cases().items():
-        if names and name not in names:
-            continue
-        driver, n_steps = make()
-        log, trajectory = RuntimeLog(), Trajectory(f"{name}.traj", every=3)
-        driver.run(n_steps, out=[log, trajectory], show_progress=False)
-        state = driver.state
-        rows = {
-            key: log.data[key]["value"].tolist()
-            for key in ("fmax", "energy", "running", "waiting", "converged", "failed")
-        }
-        by_slot = {key: history["value"] for key, history in log.data["structures"].items()}
-        found[name] = {
-            "devices": driver.kernel.division.n_devices,
-            "rows": rows,
-            "by slot": {key: np.asarray(value).tolist() for key, value in by_slot.items()},
-            "result": [state.energy.tolist(), state.status.tolist(), state.steps.tolist()],
-            "positions": [np.append(a.positions, a.get_velocities()).tolist() for a in state.atoms],
-            "reasons": len("".join(state.reasons)),
-            "frames": [len(ase.io.read(f"{name}.traj", ":"))],
-        }
-    return found
+def found_by(made):
+    driver, n_steps = made
+    log, trajectory = RuntimeLog(), Trajectory("path.traj", every=3)
+    driver.working_dir = f"by-{jax.process_index()}"
+    if jax.process_count() > 1:
+        driver.working_dir = "together"
+    driver.run(n_steps, out=[log, trajectory], show_progress=False)
+    state = driver.state
+    after = [np.append(a.positions, a.get_velocities()) for a in state.atoms]
+    return {
+        "n_devices": driver.kernel.division.n_devices,
+        "frames": len(ase.io.read(f"{driver.working_dir}/path.traj", ":")),
+        "reasons": len("".join(state.reasons)),
+        "energy": state.energy,
+        "status": state.status,
+        "steps": state.steps,
+        "after": np.concatenate(after),
+        **columns(log.data),
+    }
 
 
 if __name__ == "__main__":
-    layouts.main(run)
+    report(cases, found_by)

@@ -1,38 +1,40 @@
-"""Relaxation and dynamics are the same on several devices and processes, bit for bit."""
+"""Relaxation and dynamics are the same on several devices and in several processes."""
 
 import pytest
 
-from tests.layouts import results
-from tests.relax.many_devices import cases
+from tests.arrangements import assert_equal, results
 
 MODULE = "tests.relax.many_devices"
 
 
-@pytest.fixture(scope="module")
-def everything(tmp_path_factory):
-    return results(MODULE, tmp_path_factory.mktemp("one"))[0]
+def n_devices(found):
+    return {case.pop("n_devices") for case in found.values()}
 
 
 def assert_same(found, wanted):
-    for name, case in wanted.items():
-        for part in case.keys() - {"devices"}:
-            assert found[name][part] == case[part], f"{name}, {part}"
+    """To the last bit: each structure is computed alone, so that no sum has another order."""
+    assert_equal(found, wanted, rtol=0, atol=0)
 
 
 @pytest.mark.medium
 def test_two_devices_give_what_one_gives(tmp_path):
-    """Each structure is computed alone, so that no sum has another order."""
-    (wanted,) = results(MODULE, tmp_path / "one", "waiting")
-    (found,) = results(MODULE, tmp_path / "two", "waiting", devices=2)
-    assert wanted["waiting"]["devices"] == 1 and found["waiting"]["devices"] == 2
+    wanted, _ = results(MODULE, tmp_path, "waiting")
+    found, _ = results(MODULE, tmp_path, "waiting", devices=2)
+    assert (n_devices(wanted), n_devices(found)) == ({1}, {2})
     assert_same(found, wanted)
-    assert wanted["waiting"]["reasons"] and wanted["waiting"]["frames"][0] > 100
+    assert wanted["waiting"]["reasons"] and wanted["waiting"]["frames"] > 100
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("devices", "processes"), [(2, 1), (4, 1), (1, 2), (1, 3), (2, 2)])
-def test_any_layout_gives_the_same(tmp_path, everything, devices, processes):
-    found = results(MODULE, tmp_path, devices=devices, processes=processes)
-    assert len(found[0]) == len(cases())
-    for one in found:
-        assert_same(one, everything)
+@pytest.mark.parametrize(("devices", "world"), [(2, 1), (4, 1), (1, 2), (1, 3), (2, 2)])
+def test_any_arrangement_gives_the_same(tmp_path, everything, devices, world):
+    found, _ = results(MODULE, tmp_path, devices=devices, world=world)
+    assert max(n_devices(found)) == devices * world
+    assert_same(found, everything)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    found, _ = results(MODULE, tmp_path_factory.mktemp("one"))
+    assert n_devices(found) == {1}
+    return found

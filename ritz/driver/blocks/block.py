@@ -62,7 +62,7 @@ def _one_step(
     metrics = observers.metrics(carry, proposal)
     row = observers.row(step, proposal.loss, metrics)
     held = observers.observe("before_parameter_update", held, carry, row)
-    carry = kernel.placed(kernel.apply(carry, proposal.update))
+    carry = kernel.apply(carry, proposal.update)
     held = observers.observe("on_step_end", held, carry, row)
     return carry, held, proposal.update, (proposal.loss, metrics)
 
@@ -149,7 +149,7 @@ def _run(
     start = (none, state, update, rows, jnp.ones((), bool))
     taken, (carry, held), update, rows, finite = jax.lax.while_loop(goes_on, body, start)
     return Block(
-        carry=kernel.placed(carry),
+        carry=carry,
         held=held,
         update=update,
         rows=rows,

@@ -106,11 +106,11 @@ def _attempt(
     metrics = observers.metrics(carry, proposal)
     row = observers.row(step, proposal.loss, metrics) if observers.parts else {}
     held = observers.observe("before_parameter_update", held, carry, row)
-    after = kernel.placed(barrier(kernel.apply(carry, proposal.update)))
+    after = barrier(kernel.apply(carry, proposal.update))
     held_after = observers.observe("on_step_end", held, after, row)
     finite = proposal.loss_is_valid, all_finite(after.params)
     packed = Packed.pack((proposal.loss, metrics, *finite))
-    return kernel.placed(carry), batch, proposal.update, row, held, (after, held_after), packed
+    return carry, batch, proposal.update, row, held, (after, held_after), packed
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -131,7 +131,7 @@ step_with = jax.jit(_attempt, static_argnums=1)
 @in_full_precision
 def apply(kernel: Kernel, carry: PyTree, update: PyTree) -> PyTree:
     """The carry after the update, and whether its parameters are finite."""
-    carry = kernel.placed(barrier(kernel.apply(carry, update)))
+    carry = barrier(kernel.apply(carry, update))
     return carry, all_finite(carry.params)
 
 

@@ -138,7 +138,7 @@ def _is_spec(leaf: object) -> bool:
     return isinstance(leaf, PartitionSpec)
 
 
-def mesh_of(names: Sequence[str], sizes: Sequence[int], devices: Sequence[Any]) -> Mesh:
+def mesh_over(names: Sequence[str], sizes: Sequence[int], devices: Sequence[Any]) -> Mesh:
     """A mesh in which every process has devices at all places of the axes but the last.
 
     Args:

@@ -85,11 +85,13 @@ def _held(tree: Tree, layouts: tuple[NamedSharding, ...] | NamedSharding) -> Tre
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LaidOut(Kernel):
-    """A kernel whose carry stays where it lies, and whose rows and updates all devices have."""
+    """A kernel whose carry stays where it lies, and whose rows all devices have."""
 
     inner: Kernel
     layouts: tuple[NamedSharding, ...] = dataclasses.field(metadata={"static": True})
     """Those of the leaves of the carry."""
+    of_parameters: tuple[NamedSharding, ...] = dataclasses.field(metadata={"static": True})
+    """Those of the parameters, which updates have too."""
     everywhere: NamedSharding = dataclasses.field(metadata={"static": True})
 
     @override
@@ -100,7 +102,11 @@ class LaidOut(Kernel):
     @override
     def propose(self, carry: PyTree, batch: PyTree) -> tuple[PyTree, Proposal]:
         carry, proposal = self.inner.propose(carry, batch)
-        return _held(carry, self.layouts), _held(proposal, self.everywhere)
+        loss, metrics = _held((proposal.loss, proposal.metrics), self.everywhere)
+        update = proposal.update
+        if jax.tree.structure(update) == jax.tree.structure(carry.params):
+            update = _held(update, self.of_parameters)
+        return _held(carry, self.layouts), Proposal(loss, update, metrics)
 
     @override
     def apply(self, carry: PyTree, update: PyTree) -> PyTree:
@@ -115,9 +121,10 @@ class LaidOut(Kernel):
         return _held(self.inner.trial(carry, batch, update), self.everywhere)
 
 
-def laid_out(kernel: Kernel, carry: PyTree, mesh: Mesh | None) -> Kernel:
+def laid_out(kernel: Kernel, carry: Any, mesh: Mesh | None) -> Kernel:
     """A kernel that leaves the arrays of a carry where they lie, if they lie on several devices."""
     if mesh is None:
         return kernel
     layouts = tuple(_layout(leaf, mesh) for leaf in jax.tree.leaves(carry))
-    return LaidOut(kernel, layouts, NamedSharding(mesh, PartitionSpec()))
+    of_parameters = tuple(_layout(leaf, mesh) for leaf in jax.tree.leaves(carry.params))
+    return LaidOut(kernel, layouts, of_parameters, NamedSharding(mesh, PartitionSpec()))

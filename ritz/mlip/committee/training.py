@@ -139,10 +139,6 @@ class CommitteeKernel(Kernel):
         after = carry._replace(params=self.apply(carry, update).params)
         return jnp.mean(self.member.losses(after, batch, self._map))
 
-    def placed(self, carry: TrainingCarry) -> TrainingCarry:
-        """The carry, divided among the devices."""
-        return self.member.placed(carry)
-
     def pauses(self, carry: TrainingCarry) -> Bool[Array, ""]:
         """Whether the next batch exceeds the capacity, or needs data that are not on the device."""
         return self.member.pauses(carry)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-from ritz.driver.processes.division import EVERYWHERE, Division, Specs, mesh_of
+from ritz.driver.processes.division import EVERYWHERE, Division, Specs, mesh_over
 from ritz.mlip.batching.pack import Split
 from ritz.mlip.training.carry import BatchErrors, TrainingCarry
 
@@ -77,7 +77,7 @@ def division_of_process(most: int) -> TrainingDivision:
     devices = jax.local_devices()[: max(most, 1)]
     if len(devices) == 1:
         return TrainingDivision()
-    return TrainingDivision(mesh_of((MEMBER, BATCH), (1,), devices))
+    return TrainingDivision(mesh_over((MEMBER, BATCH), (1,), devices))
 
 
 def divided_training(n_members: int, of_committee: bool, device: str | None) -> TrainingDivision:
@@ -95,5 +95,5 @@ def divided_training(n_members: int, of_committee: bool, device: str | None) -> 
     if device is not None or len(devices) == 1:
         return TrainingDivision(of_committee=of_committee)
     own = len(jax.local_devices())
-    mesh = mesh_of((MEMBER, BATCH), (math.gcd(n_members, own),), devices)
+    mesh = mesh_over((MEMBER, BATCH), (math.gcd(n_members, own),), devices)
     return TrainingDivision(mesh, of_committee)

@@ -167,11 +167,6 @@ class TrainingKernel(Kernel):
         )
         return self.count_batch(carry._replace(params=params, optimizer_state=state))
 
-    def placed(self, carry: TrainingCarry) -> TrainingCarry:
-        """The carry, divided among the devices."""
-        division = self.settings.division
-        return division.hold(carry, division.carry(carry))
-
     def optimizer_step(
         self,
         networks: PyTree,
@@ -345,4 +340,5 @@ class TrainingKernel(Kernel):
 @jax.jit
 def jitted_plan(kernel: TrainingKernel, carry: TrainingCarry) -> TrainingCarry:
     """`TrainingKernel.plan_epoch`, compiled once for all drivers with the same settings."""
-    return kernel.placed(kernel.plan_epoch(carry))
+    division = kernel.settings.division
+    return division.hold(kernel.plan_epoch(carry), division.carry(carry))

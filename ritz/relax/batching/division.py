@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Int
 
-from ritz.driver.processes.division import EVERYWHERE, Division, Specs, mesh_of
+from ritz.driver.processes.division import EVERYWHERE, Division, Specs, mesh_over
 from ritz.relax.batching.batch import Slots
 
 SLOT = "slot"
@@ -84,5 +84,5 @@ def divided_slots(n_slots: Sequence[int]) -> SlotDivision:
     devices = jax.devices()
     if jax.process_count() == 1:
         devices = devices[: max(n_slots)]
-    mesh = None if len(devices) == 1 else mesh_of((SLOT,), (), devices)
+    mesh = None if len(devices) == 1 else mesh_over((SLOT,), (), devices)
     return SlotDivision(mesh, tuple(n_slots))
