@@ -274,11 +274,13 @@ class AbstractTraining(GrowingDriver):
     @override
     def saved_sizes(self) -> State:
         capacity = [group.to_list() for group in self._capacity]
-        return {_CAPACITY: capacity, "horizon": self._horizon}
+        n_parts = self.division.n_parts
+        return {_CAPACITY: capacity, "horizon": self._horizon, "parts": n_parts}
 
     @override
     def load_sizes(self, saved: State) -> None:
-        self._capacity = tuple(map(GroupCapacity.from_list, saved[_CAPACITY]))
+        if int(saved.get("parts", 1)) == self.division.n_parts:  # capacities are those of each part
+            self._capacity = tuple(map(GroupCapacity.from_list, saved[_CAPACITY]))
         self._horizon = int(saved["horizon"])
 
     @override
