@@ -167,7 +167,8 @@ class Relaxation(WithLists):
         parts = zip(self._given, self._division.n_slots, self._kernel.lists, strict=True)
         more = self._division, self._stages
         found = [first_slots(given, n, *more, settings) for given, n, settings in parts]
-        return self.spread(RelaxCarry(tuple(g for g, _ in found), tuple(s for _, s in found)))
+        geometries, slots = zip(*found, strict=True)
+        return self.spread(RelaxCarry(geometries, slots, jnp.zeros((), bool)))
 
     @override
     def spread(self, carry: RelaxCarry) -> RelaxCarry:
@@ -238,7 +239,7 @@ class Relaxation(WithLists):
         """The carry; noise depends on the structures' steps alone, so it always repeats."""
         empty = self._first_carry()
         found = loaded_form(self._division, saved, self._kernel.lists, empty.params, empty.slots)
-        return self.spread(RelaxCarry(*found))
+        return self.spread(RelaxCarry(*found, jnp.zeros((), bool)))
 
     @property
     @override

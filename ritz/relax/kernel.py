@@ -41,9 +41,10 @@ class RelaxKernel(SlotSteps, Kernel):
     def propose(self, carry: RelaxCarry, batch: tuple[()]) -> tuple[RelaxCarry, Proposal]:
         """Energies and forces, and what becomes of each structure."""
         layout = carry_layout(self.division, carry)
-        gives = EVERYWHERE, BY_SLOT, EVERYWHERE
+        gives = (EVERYWHERE, BY_SLOT, EVERYWHERE), EVERYWHERE
         propose = self._on_each(RelaxKernel.own_propose, (layout,), gives)
-        return carry, Proposal(*propose(self, carry))
+        proposal, pauses = propose(self, carry)
+        return carry._replace(pauses=pauses), Proposal(*proposal)
 
     @override
     def apply(self, carry: RelaxCarry, update: tuple[Verdict, ...]) -> RelaxCarry:
@@ -60,14 +61,13 @@ class RelaxKernel(SlotSteps, Kernel):
         return self._on_each(RelaxKernel.own_present, (layout,), (layout, BY_SLOT))(self, carry)
 
     def pauses(self, carry: RelaxCarry) -> Any:
-        """Whether a neighbour list did not fit, or nothing is left to do."""
-        layout = carry_layout(self.division, carry)
-        return self._on_each(RelaxKernel.own_pauses, (layout,), EVERYWHERE)(self, carry)
+        """Whether a neighbour list did not fit, or nothing was left to do."""
+        return carry.pauses
 
 
 def carry_layout(division: SlotDivision, carry: RelaxCarry) -> Specs:
     """The layouts of a carry."""
-    return RelaxCarry(BY_SLOT, tuple(map(division.slots, carry.slots)))
+    return RelaxCarry(BY_SLOT, tuple(map(division.slots, carry.slots)), EVERYWHERE)
 
 
 def overflows(carry: RelaxCarry, n_stages: int) -> bool:

@@ -22,9 +22,8 @@ from ritz.relax.batching.batch import (
     PhasePoints,
     Slots,
     is_running,
-    waiting,
 )
-from ritz.relax.batching.division import SLOT, SlotDivision
+from ritz.relax.batching.division import SlotDivision
 from ritz.relax.batching.neighbors import ListSettings, entries, refresh, vectors
 from ritz.relax.batching.slots import free_slots, refilled
 from ritz.relax.observation.quantities import VIRIAL, Observables
@@ -38,6 +37,8 @@ class RelaxCarry(NamedTuple):
 
     params: tuple[Geometry, ...]
     slots: tuple[Slots, ...]
+    pauses: Bool[Array, ""] | bool = False
+    """Whether, in this step, a neighbour list did not fit or nothing was left to do."""
 
 
 class Verdict(NamedTuple):
@@ -95,7 +96,7 @@ class SlotSteps:
             ]
             ahead, n_free = self.division.ranks(jnp.stack(free))
         found = []
-        for place, (geometry, slots) in enumerate(zip(*carry, strict=True)):
+        for place, (geometry, slots) in enumerate(zip(carry.params, carry.slots, strict=True)):
             entered, own = refilled(
                 self.stages,
                 geometry,
@@ -105,7 +106,8 @@ class SlotSteps:
                 n_free=n_free[place],
             )
             found.append((entered, self._with_lists(entered, own, self.lists[place])))
-        return RelaxCarry(tuple(g for g, _ in found), tuple(own for _, own in found))
+        geometries, slots = zip(*found, strict=True)
+        return RelaxCarry(geometries, slots, carry.pauses)
 
     def _with_lists(self, geometry: Geometry, slots: Slots, settings: ListSettings) -> Slots:
         lists = refresh(
@@ -119,8 +121,10 @@ class SlotSteps:
         )
         return slots._replace(lists=lists)
 
-    def own_propose(self, carry: RelaxCarry) -> tuple[jax.Array, tuple[Verdict, ...], Row]:
-        """The loss, what becomes of each structure, and the row."""
+    def own_propose(
+        self, carry: RelaxCarry
+    ) -> tuple[tuple[jax.Array, tuple[Verdict, ...], Row], jax.Array]:
+        """The loss, what becomes of each structure, and the row; and whether to pause."""
         verdicts, observables = [], []
         for geometry, slots, given in zip(carry.params, carry.slots, self.given, strict=True):
             verdict, view = self._judge(geometry, slots, given)
@@ -128,7 +132,7 @@ class SlotSteps:
             observables.append(view)
         shown = ["temperature"] * self.integrates + ["volume", "pressure"] * self.needs_virial
         ended = [verdict.status for verdict in verdicts]
-        loss, metrics = row(
+        loss, metrics, pauses = row(
             slots=carry.slots,
             given=self.given,
             observables=observables,
@@ -138,7 +142,7 @@ class SlotSteps:
             shown=shown,
             division=self.division,
         )
-        return loss, tuple(verdicts), metrics
+        return (loss, tuple(verdicts), metrics), pauses
 
     def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Observables]:
         active = is_running(slots, len(self.stages)) & ~slots.lists.overflow
@@ -253,7 +257,8 @@ class SlotSteps:
                 carry.params, carry.slots, self.given, update, strict=True
             )
         ]
-        return RelaxCarry(tuple(g for g, _ in moved), tuple(s for _, s in moved))
+        geometries, slots = zip(*moved, strict=True)
+        return RelaxCarry(geometries, slots, carry.pauses)
 
     def _move(
         self, geometry: Geometry, slots: Slots, given: Given, verdict: Verdict
@@ -336,14 +341,4 @@ class SlotSteps:
                 )
             )
             kept.append(own)
-        return RelaxCarry(carry.params, tuple(kept)), tuple(found)
-
-    def own_pauses(self, carry: RelaxCarry) -> jax.Array:
-        """Whether a neighbour list did not fit, or nothing is left to do, on any device."""
-        n_stages, overflow, left = len(self.stages), jnp.zeros((), bool), jnp.zeros((), bool)
-        for slots, given in zip(carry.slots, self.given, strict=True):
-            running = is_running(slots, n_stages)
-            overflow |= jnp.any(running & slots.lists.overflow)
-            left |= jnp.any(running) | (waiting(slots, len(given.place)) > 0)
-        n_overflow, n_left = self.division.total(jnp.stack([overflow, left]).astype(int), SLOT)
-        return (n_overflow > 0) | (n_left == 0)
+        return carry._replace(slots=tuple(kept)), tuple(found)

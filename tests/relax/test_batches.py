@@ -143,7 +143,7 @@ def test_lists_that_do_not_fit_grow(caplog):
     for max_block in (None, 1):
         driver = Relaxation(structures, lennard_jones(), fire())
         expected = finished(structures)
-        driver._widths = [8]
+        driver.widths = [8]
         driver.grow()
         with driver._precision():
             driver.carry = driver._first_carry()

@@ -49,20 +49,25 @@ class SlotDivision(Division):
         total = jnp.sum(table, axis=0, dtype=counts.dtype)
         return jnp.sum(table, axis=0, where=before[:, None], dtype=counts.dtype), total
 
-    def whole(self, columns: Mapping[str, Sequence[Array]]) -> dict[str, Array]:
+    def whole(
+        self, columns: Mapping[str, Sequence[Array]], counts: Int[Array, " m"]
+    ) -> tuple[dict[str, Array], Int[Array, " m"]]:
         """Within `on_each`: what all devices have in their slots, in one operation.
 
         Args:
             columns: By name, for each bucket an array with a number for each slot.
+            counts: Numbers of each device, not more than there are columns.
 
         Returns:
-            By name, the numbers of all slots of all buckets.
+            By name, the numbers of all slots of all buckets; and the sums of the counts.
         """
-        if self.n_devices == 1:
-            return {name: jnp.concatenate(list(parts)) for name, parts in columns.items()}
         own = [jnp.concatenate(list(parts)) for parts in columns.values()]
+        if self.n_devices == 1:
+            return dict(zip(columns, own, strict=True)), counts
         real = jnp.result_type(*own)
-        table = jax.lax.all_gather(jnp.stack([x.astype(real) for x in own], axis=-1), SLOT)
+        more = jnp.pad(counts.astype(real), (0, len(own) - len(counts)))
+        mine = jnp.stack([x.astype(real) for x in own], axis=-1)
+        table = jax.lax.all_gather(jnp.concatenate([mine, more[None]]), SLOT)
         first, pieces = 0, []
         for number in self.n_slots:
             size = self.padded(number) // self.n_devices
@@ -70,10 +75,12 @@ class SlotDivision(Division):
             pieces.append(piece[:number])
             first += size
         joined = jnp.concatenate(pieces)
-        return {
+        found = {
             name: joined[:, place].astype(column.dtype)
             for place, (name, column) in enumerate(zip(columns, own, strict=True))
         }
+        total = jnp.sum(table[:, -1, : len(counts)], axis=0)
+        return found, total.astype(counts.dtype)
 
 
 def divided_slots(n_slots: Sequence[int]) -> SlotDivision:

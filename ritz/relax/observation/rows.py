@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ritz.relax.batching.batch import FAILED, UNCONVERGED, Given, Outcome, Slots, waiting
-from ritz.relax.batching.division import SLOT, SlotDivision
+from ritz.relax.batching.division import SlotDivision
 from ritz.relax.observation.quantities import QUANTITIES, Observables
 from ritz.types import Row
 
@@ -20,8 +20,10 @@ def row(
     n_stages: int,
     shown: Sequence[str],
     division: SlotDivision,
-) -> tuple[jax.Array, Row]:
+) -> tuple[jax.Array, Row, jax.Array]:
     """The largest force of structures that go on, or of the last ones, and the rest of the row.
+
+    At last, whether the run must pause: a neighbour list did not fit, or nothing is left to do.
 
     Once no structure goes on, the force is that of those that were evaluated in this step and have
     not failed; 0 if all of these have.
@@ -47,35 +49,25 @@ def row(
     columns |= {"status": statuses, "active": active}
     for name in shown:
         columns[name] = [QUANTITIES[name][1](view) for view in observables]
-    by_slot = division.whole(columns)
+    codes = jnp.array([n_stages, UNCONVERGED, FAILED])
+    left = [s.finished.status for s in slots if isinstance(s.finished, Outcome)]
+    ended = jnp.sum(jnp.concatenate([*left, codes[:0]])[:, None] == codes, axis=0)
+    by_slot, ended = division.whole(columns, ended)
     status, energy, was_active = by_slot["status"], by_slot["energy"], by_slot.pop("active")
     running = (status >= 0) & (status < n_stages)
     last = was_active & (status != FAILED)
     counts_in = jnp.where(jnp.any(running), running, last)
     forces = jnp.where(counts_in, by_slot["fmax"], 0)
     energies = jnp.where(jnp.isfinite(energy) & (status != FAILED), energy, 0)
-    metrics = {"energy": jnp.sum(energies), "running": jnp.sum(running)}
-    counts = _counts(slots, given, status, n_stages, division)
-    return jnp.max(forces), {**metrics, **counts, "structures": by_slot}
-
-
-def _counts(
-    slots: Sequence[Slots],
-    given: Sequence[Given],
-    status: jax.Array,
-    n_stages: int,
-    division: SlotDivision,
-) -> dict[str, int | jax.Array]:
-    """Numbers of structures that wait, and that have ended in each way."""
-    codes = {"converged": n_stages, "unconverged": UNCONVERGED, "failed": FAILED}
-    left = [s.finished.status for s in slots if isinstance(s.finished, Outcome)]
-    counts: dict[str, int | jax.Array] = {
-        "waiting": sum(waiting(s, len(g.place)) for s, g in zip(slots, given, strict=True))
+    n_waiting = sum(waiting(s, len(g.place)) for s, g in zip(slots, given, strict=True))
+    ended += jnp.sum(status[:, None] == codes, axis=0)
+    metrics = {
+        "energy": jnp.sum(energies),
+        "running": jnp.sum(running),
+        "waiting": n_waiting,
+        **dict(zip(("converged", "unconverged", "failed"), ended, strict=True)),
+        "structures": by_slot,
     }
-    counts |= {name: jnp.sum(status == code) for name, code in codes.items()}
-    if left:
-        ended = jnp.concatenate(left)
-        own = jnp.stack([jnp.sum(ended == code) for code in codes.values()])
-        for name, number in zip(codes, division.total(own, SLOT), strict=True):
-            counts[name] += number
-    return counts
+    overflow = jnp.any(running & ~was_active)  # what runs and was not evaluated
+    pauses = overflow | ~(jnp.any(running) | (n_waiting > 0))
+    return jnp.max(forces), metrics, pauses
