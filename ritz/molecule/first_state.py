@@ -64,8 +64,8 @@ def first_state(
     each = [first_parameters(wavefunction, one, key, walkers[0, 0]) for one, key in of_each]
     check_distinct(each)
     log_psi = wave_function(wavefunction, each[0], molecule.n_electrons, dtype)
-    of_each = zip(jax.random.split(of_walkers, n_states), each, walkers, strict=True)
-    states = [sampler.init(key, log_psi, one, place) for key, one, place in of_each]
+    of_each = enumerate(zip(jax.random.split(of_walkers, n_states), each, strict=True))
+    states = [sampler.init(key, log_psi, one, walkers[n]) for n, (key, one) in of_each]
     sampler_state = stacked(states)._replace(positions=walkers)  # as they are shared out
     return ElectronState(molecule, log_psi, stacked(each), sampler_state, n_states)
 

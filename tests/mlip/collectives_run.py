@@ -4,11 +4,19 @@ import functools
 
 import jax
 
+from ritz.mlip import ANNPotential
 from ritz.testing.collectives import block_collectives, described, totals
 from tests.arrangements import report
 from tests.mlip.many_devices import driver_of
+from tests.mlip.systems import config, descriptor, tio2
 
-CASES = ("forces", "kfac", "committee", "streamed", "graph")
+NAMES = ("forces", "kfac", "committee", "streamed", "graph")
+
+
+def cases():
+    made = {name: functools.partial(driver_of, name) for name in NAMES}
+    wide = ANNPotential({"Ti": [(80, "tanh")], "O": [(80, "tanh")]}, descriptor())
+    return {**made, "wide": lambda: wide.driver(tio2(), config(testpercent=25))}
 
 
 def found_by(driver):
@@ -28,4 +36,4 @@ def found_by(driver):
 
 
 if __name__ == "__main__":
-    report(lambda: {name: functools.partial(driver_of, name) for name in CASES}, found_by)
+    report(cases, found_by)

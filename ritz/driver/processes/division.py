@@ -18,7 +18,7 @@ EVERYWHERE: Specs = PartitionSpec()
 """The layout of arrays that every device has whole."""
 
 
-MOST_GATHERED = 2**14
+MOST_GATHERED = 2**16
 """Bytes from all devices up to which numbers are summed by a gather."""
 
 
