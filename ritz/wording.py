@@ -8,8 +8,9 @@ def counted(number: int, noun: str, verb: str | None = None) -> str:
 
     Args:
         number: The number.
-        noun: The noun in the singular; its plural ends in -s.
+        noun: The noun in the singular; its plural ends in -s, or -es after an s.
         verb: The verb in the singular: is, has, does or follows.
     """
-    words = [noun, verb] if number == 1 else [f"{noun}s", verb and _PLURALS[verb]]
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    words = [noun, verb] if number == 1 else [plural, verb and _PLURALS[verb]]
     return " ".join([str(number), *filter(None, words)])

@@ -47,6 +47,7 @@ def describe_run(driver: AbstractDriver, began: int, configuration: object) -> S
         "settings": describe(driver.settings),
         "versions": versions(),
         "processes": jax.process_count(),
+        "devices": jax.device_count(),
         "configuration": configuration,
     }
 

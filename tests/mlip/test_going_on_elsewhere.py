@@ -20,7 +20,8 @@ def test_rows_are_those_of_an_uninterrupted_run(tmp_path, uninterrupted, saved, 
     results(MODULE, tmp_path, tmp_path, *BEFORE, devices=saved[0], world=saved[1])
     found, said = results(MODULE, tmp_path, tmp_path, *WHOLE, devices=resumed[0], world=resumed[1])
     assert_equal(found, uninterrupted, rtol=1e-7, atol=1e-9)  # with the rows before
-    assert "saved" in said[0]
+    told = f"goes on with {resumed[1]} process{'es' * (resumed[1] > 1)} on "
+    assert told in said[0]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,28 @@
+"""What devices send one another in a step of a lattice run: a gather too many would show up."""
+
+import pytest
+
+from tests.arrangements import results
+
+pytest.importorskip("netket")
+
+N_SAMPLES, NUMBER = 48, 8
+FEW = 1000
+"""Bytes of statistics and of what samplers count."""
+
+
+@pytest.mark.medium
+def test_a_step_sends_what_its_rule_needs(tmp_path):
+    names = ("SR", "minSR", "KFAC", "gradient")
+    found, _ = results("tests.step_collectives", tmp_path, "tests.lattice.many_devices", *names,
+                       devices=4)  # fmt: skip
+    n = found["SR"]["n_parameters"]
+    for name, numbers in (("SR", n * n + 2 * n), ("KFAC", 4 * n), ("gradient", n)):
+        assert found[name].keys() == {"n_parameters", "all-reduce"}, name  # samples stay there
+        assert NUMBER * n <= found[name]["all-reduce"][1] < NUMBER * numbers + FEW, name
+    dense = found["minSR"]
+    scores, gram = NUMBER * N_SAMPLES * n, NUMBER * N_SAMPLES**2
+    solved = 2 * gram + NUMBER * N_SAMPLES  # by Cholesky, and by eigenvalues where that fails
+    assert dense["all-gather"] == [4, scores + solved]
+    assert dense["all-reduce"][1] < NUMBER * 2 * n + FEW
+    assert dense["all-to-all"][1] <= gram / 4
