@@ -122,10 +122,9 @@ class AbstractTraining(GrowingDriver):
             with_stress=config.uses_stress,
             n_parts=self.division.n_parts,
         )
-        self._test_capacity: Capacity = ()
-        self._test_plan: Plan = ()
-        if self._data.test is not None:
-            self._test_capacity, self._test_plan = self._data.whole_plan("test")
+        none: tuple[Capacity, Plan] = (), ()
+        whole = none if self._data.test is None else self._data.whole_plan("test")
+        self._test_capacity, self._test_plan = whole
         first = self.state.parameters
         networks = jax.tree.map(lambda leaf: leaf[0], first) if self.is_committee else first
         self._curvature = curvature_for(config.optimiser, self.model, networks)
@@ -201,8 +200,8 @@ class AbstractTraining(GrowingDriver):
     def _with_plan(self, carry: TrainingCarry) -> TrainingCarry:
         """The carry with the plan of its epoch, for the present capacity."""
         batch = self._member.no_batch(carry, self._map_members)
-        carry = carry._replace(plan=(), last_batch=batch)
-        return jitted_plan(self._member, self.division.put(carry, self.division.carry(carry)))
+        carry, division = carry._replace(plan=(), last_batch=batch), self.division
+        return jitted_plan(self._member, division.put(carry, division.carry(carry)))
 
     @property
     def _rates(self) -> Rates:
@@ -273,13 +272,12 @@ class AbstractTraining(GrowingDriver):
 
     @override
     def saved_sizes(self) -> State:
-        capacity = [group.to_list() for group in self._capacity]
-        n_parts = self.division.n_parts
-        return {_CAPACITY: capacity, "horizon": self._horizon, "parts": n_parts}
+        sizes = {"horizon": self._horizon, "parts": self.division.n_parts}
+        return {_CAPACITY: [group.to_list() for group in self._capacity], **sizes}
 
     @override
     def load_sizes(self, saved: State) -> None:
-        if int(saved.get("parts", 1)) == self.division.n_parts:  # capacities are those of each part
+        if int(saved.get("parts", 1)) == self.division.n_parts:  # it is that of each part
             self._capacity = tuple(map(GroupCapacity.from_list, saved[_CAPACITY]))
         self._horizon = int(saved["horizon"])
 
