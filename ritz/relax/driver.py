@@ -219,14 +219,13 @@ class Relaxation(WithLists):
         return {
             "widths": list(map(int, self.widths)),
             "images": [list(map(int, images)) for images in self.images],
-            "used": list(self._division.n_slots),
         }
 
     @override
     def load_sizes(self, saved: State) -> None:
         self.widths = [int(width) for width in saved["widths"]]
         self.images = [as_images(images) for images in saved["images"]]
-        n_used = tuple(map(int, saved.get("used", self._division.n_slots)))
+        n_used = tuple(len(slots.member) for slots in saved["slots"])
         self._division = dataclasses.replace(self._division, n_slots=n_used)
 
     @override

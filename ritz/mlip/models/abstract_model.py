@@ -142,6 +142,16 @@ class GroupCapacity:
     stress: bool = False
     """Whether their stress is too."""
 
+    def times(self, n_parts: int) -> Self:
+        """The capacity of so many devices together."""
+        atoms = tuple(n_parts * n for n in self.atoms)
+        return dataclasses.replace(self, slots=n_parts * self.slots, atoms=atoms)
+
+    def shared_by(self, n_parts: int) -> Self:
+        """The capacity of each of so many devices, given that of all."""
+        atoms = tuple(-(-n // n_parts) for n in self.atoms)
+        return dataclasses.replace(self, slots=-(-self.slots // n_parts), atoms=atoms)
+
     def to_list(self) -> list[int | bool | list[int]]:
         """The fields as numbers and lists, for checkpoints."""
         return [self.slots, list(self.atoms), self.supervised, self.stress]

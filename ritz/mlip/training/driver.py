@@ -272,13 +272,13 @@ class AbstractTraining(GrowingDriver):
 
     @override
     def saved_sizes(self) -> State:
-        sizes = {"horizon": self._horizon, "parts": self.division.n_parts}
-        return {_CAPACITY: [group.to_list() for group in self._capacity], **sizes}
+        capacity = [g.times(self.division.n_parts).to_list() for g in self._capacity]
+        return {_CAPACITY: capacity, "horizon": self._horizon}
 
     @override
     def load_sizes(self, saved: State) -> None:
-        if int(saved.get("parts", 1)) == self.division.n_parts:  # it is that of each part
-            self._capacity = tuple(map(GroupCapacity.from_list, saved[_CAPACITY]))
+        groups = map(GroupCapacity.from_list, saved[_CAPACITY])
+        self._capacity = tuple(group.shared_by(self.division.n_parts) for group in groups)
         self._horizon = int(saved["horizon"])
 
     @override
