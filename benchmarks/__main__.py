@@ -41,7 +41,7 @@ LONG = (
     "update_rules_potentials",
     "molecule_geometries",
     "molecule_smoke",
-    "molecule_gpu",
+    "gpu",
 )
 """Long benchmarks, run one by one or by `benchmarks.accuracy`; the page has their results too."""
 
