@@ -181,10 +181,10 @@ def table(found: dict[str, dict[str, Any]]) -> Table:
         f"One device: {', '.join(sorted(devices)) or 'none'}",
         HEADER,
         rows,
-        f"`python -m benchmarks.gpu`. Wall: the median of {ROUNDS} runs in blocks; device: the time "
-        "in which it ran any kernel, from the profiler, for as many steps; kernels: launches a "
-        "step (operations on CPUs); share: of the longest kernel in the sum of all. Compilation "
-        "is that of the first run. Energies are means over the last fifth of all steps.",
+        f"`python -m benchmarks.gpu`. Wall: of a step in blocks, the median of {ROUNDS} runs. "
+        "Device: the time in which the device ran any kernel, from the profiler. Kernels: launches "
+        "a step (operations on CPUs). Share: of the longest kernel in the sum of all. Compilation: "
+        "the first run. Energies are means over the last fifth of all steps.",
         failed,
         details={"cases": found},
     )
