@@ -64,10 +64,10 @@ slower inside of loops, so Ritz takes their steps one by one.
 
 ## On a GPU of your own
 
-`python -m benchmarks.gpu` in a checkout takes at most eight minutes and any one CUDA device:
-steps that compute nothing, the Ising chain of 20 and 100 spins, the Heisenberg model on 10 x 10 sites
-with a convolutional network, LiH and N2 with FermiNet's network, KFAC and SPRING, training on TiO2
-(one potential and a committee), and 1,024 structures at once. What is not installed, fails or is
+`python -m benchmarks.gpu` in a checkout takes at most eight minutes on any CUDA device:
+steps that compute nothing, the Ising chain of 20 and 100 spins, the Heisenberg model on 10 x 10
+sites with a convolutional network, LiH and N2 with FermiNet's network, KFAC and SPRING, TiO2
+potentials (one and a committee), and 1,024 structures at once. What is not installed, fails or is
 out of time is told, and the others go on. `--seconds` sets the time for all, `--only NAME ...`
 chooses cases, `--small` takes sizes for a CPU, `--out FILE` names the JSON, which has all figures,
 the device, its platform, the versions, and the tracebacks of what failed. TiO2 is that of
