@@ -41,7 +41,7 @@ LONG = (
     "update_rules_potentials",
     "molecule_geometries",
     "molecule_smoke",
-    "molecule_gpu",
+    "gpu",
 )
 """Long benchmarks, run one by one or by `benchmarks.accuracy`; the page has their results too."""
 
@@ -61,6 +61,35 @@ With the same callbacks attached to both, Ritz is faster there too. The first st
 program compiles for about as long as NetKet's functions do together. Models with convolutions on
 CPUs gain from what is compiled, but not from blocks: XLA differentiates convolutions many times
 slower inside of loops, so Ritz takes their steps one by one.
+
+## On a GPU of your own
+
+`python -m benchmarks.gpu` in a checkout takes at most eight minutes on any CUDA device:
+steps that compute nothing, the Ising chain of 20 and 100 spins, the Heisenberg model on 10 x 10
+sites with a convolutional network, LiH and N2 with FermiNet's network, KFAC and SPRING, TiO2
+potentials (one and a committee), and 1,024 structures at once. What is not installed, fails or is
+out of time is told, and the others go on. `--seconds` sets the time for all, `--only NAME ...`
+chooses cases, `--small` takes sizes for a CPU, `--out FILE` names the JSON, which has all figures,
+the device, its platform, the versions, and the tracebacks of what failed. TiO2 is that of
+`RITZ_DATA` (see benchmarks/data.py), or else displaced rutile of the same size with a pair
+potential's energies.
+
+How to read it, line by line:
+
+- *Device* is the floor: the time of a step in which the device runs any kernel. *Wall* is that of a
+  step in blocks, hooks and a log included.
+- *Wall/device* near 1: only faster kernels help; the JSON has the five longest. Well above 1: the
+  device waits, for launches of kernels (many *kernels* of a few microseconds each: give a step more
+  samples, walkers or structures), or for the host between blocks (*nothing, in blocks* is what the
+  loop itself takes).
+- *Nothing, live* is what a callback costs that looks at every step.
+- *Compile* is paid once for each program and shape; JAX's compilation cache keeps programs from run
+  to run.
+- *GiB* is the peak of the case's own process; with it, the walkers or structures that fit can be
+  estimated.
+
+On CPUs the profiler itself slows short operations, so that *device* can exceed *wall*; the JSON has
+the wall time under the profiler as well.
 """
 
 

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.blocking import blocked
 from ritz.loggers import RuntimeLog
 from ritz.molecule import VMC, Evaluation, Molecule, Pretraining
 from ritz.molecule.orbitals import orbitals_of
@@ -45,10 +46,3 @@ def judged(driver: VMC, network: Any, n_steps: int, *, n_burn_in: int, seed: int
     evaluation.run(n_steps, show_progress=False, out=log)
     rows = log.data["energy"]
     return Judgement(*blocked(rows["Mean"]), float(np.median(np.asarray(rows["Variance"]))))
-
-
-def blocked(energies: Any, n_blocks: int = 20) -> tuple[float, float]:
-    """The mean of a series and its standard error, from the means of blocks."""
-    n = min(n_blocks, len(energies))
-    blocks = [block.mean() for block in np.array_split(np.asarray(energies), n)]
-    return float(np.mean(blocks)), float(np.std(blocks, ddof=1) / n**0.5) if n > 1 else np.nan

@@ -44,6 +44,8 @@ class Table(NamedTuple):
     """What the table shows, with targets."""
     picture: str = ""
     """A picture in docs/assets that belongs to it."""
+    details: Mapping[str, Any] = {}
+    """Further figures, for the file alone."""
 
 
 def environment() -> dict[str, Any]:
@@ -70,20 +72,21 @@ def _cpu() -> str:
     return names[0] if names else platform.processor()
 
 
-def report(table: Table) -> None:
-    """Print a table, and save it as `benchmarks/results/NAME.json`."""
+def report(table: Table, file: Path | None = None) -> None:
+    """Print a table, and save it as `benchmarks/results/NAME.json`, or as `file`."""
     cells = [[str(h) for h in table.header]] + [[_text(c) for c in row] for row in table.rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(table.header))]
     lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
     lines += [f"{what}: {_text(value)}" for what, value in table.findings.items()]
     sys.stdout.write(f"\n{table.title}\n" + "\n".join(lines) + "\n")
-    RESULTS.mkdir(exist_ok=True)
+    file = file or RESULTS / f"{table.name}.json"
+    file.parent.mkdir(exist_ok=True)
     content = {
         "environment": environment(),
         **table._asdict(),
         "rows": [dict(zip(table.header, row, strict=True)) for row in table.rows],
     }
-    (RESULTS / f"{table.name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _text(cell: Any) -> str:

@@ -333,8 +333,7 @@ class Checkpoint(AbstractCallback):
                 writing.write(contents, ended=contents.manifest["ended"] is not None)
             else:
                 writing.write_failed(contents)
-        writing.finish()
-        writing.clean()
+        writing.close()
 
     def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
         """Wait for a checkpoint being written; the state, maybe within a step, is not saved."""

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from ritz.checkpoint.folder import CheckpointError, Contents
 from ritz.checkpoint.logs import accounts
-from ritz.checkpoint.plain import Arrays, Decoder, Encoder, pack
+from ritz.checkpoint.plain import Arrays, Decoder, Encoder
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, has_state, has_step_hooks
 from ritz.driver.description import describe, differences
@@ -59,7 +59,9 @@ def gather(
     monitored: float | None,
     snapshot: PyTree = None,
 ) -> Contents:
-    """Everything that a resumed run needs, as copies.
+    """Everything that a resumed run needs, as copies, those of the device not yet complete.
+
+    Nothing waits for the device: the next block can begin while arrays are copied to the host.
 
     Args:
         driver: The driver, between two steps.
@@ -80,7 +82,6 @@ def gather(
         name: encoder.encode(getattr(driver, name), f"adjustable.{name}")
         for name in sorted(driver.adjustable)
     }
-    packed, table = pack(arrays)
     manifest = {
         **description,
         "step": driver.step_count,
@@ -92,10 +93,9 @@ def gather(
         "callbacks": states,
         "adjustable": adjustable,
         "rows": accounts(driver.hooks.callbacks, _first_step_left(driver, ended)),
-        "table": table,
         "saved": time.strftime("%Y-%m-%d %H:%M:%S%z"),
     }
-    return Contents(manifest, packed)
+    return Contents(manifest, arrays)
 
 
 def versions() -> dict[str, str]:

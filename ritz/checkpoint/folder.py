@@ -5,14 +5,16 @@ import logging
 import shutil
 import time
 import zlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from ritz.checkpoint.plain import Arrays, unpack
-from ritz.driver.processes.consensus import agree
+from ritz.checkpoint.plain import Arrays, pack, unpack
+from ritz.driver.processes.consensus import agree, is_single_process
 from ritz.extras import needs
 from ritz.folders.saved import MANIFEST, entries, manifest_checksum, verified
 from ritz.folders.saved import CheckpointError as CheckpointError
@@ -24,7 +26,7 @@ from ritz.wording import counted
 _logger = logging.getLogger(__name__)
 
 _ARRAYS, _MANIFEST = "arrays", MANIFEST
-_SUMS = "checksums"
+_SUMS, _TABLE = "checksums", "table"
 
 
 class Contents(NamedTuple):
@@ -32,14 +34,16 @@ class Contents(NamedTuple):
 
     manifest: State
     arrays: Arrays
-    """Packed when it is written, by their names when it is read."""
+    """By their names."""
 
 
 class CheckpointFolder:
     """Writes and reads the checkpoints in one folder.
 
     Each is a folder of its own, named by its step, and `-end` where a run ended. Orbax writes it
-    in the background under a temporary name and renames it when it is complete.
+    in the background under a temporary name and renames it when it is complete. A single process
+    leaves all of that to a thread, which waits for the copies of arrays too; several processes
+    begin together, and write in the background. Old checkpoints are deleted by that thread.
 
     Args:
         path: The folder; made when something is written.
@@ -49,30 +53,59 @@ class CheckpointFolder:
         self.path = path.absolute()
         self._writer: Any = None
         self._pending: Path | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._tasks: list[Future[None]] = []
 
     def entries(self) -> list[Entry]:
         """The complete checkpoints, the oldest first."""
         return entries(self.path)
 
     def save(self, step: int, end: bool, contents: Contents) -> Entry:
-        """Start to write a checkpoint; the one before must be complete, see `wait`."""
-        orbax = _orbax()
+        """Start to write a checkpoint; the one before must be complete, see `wait`.
+
+        Raises:
+            CheckpointError: If it is known now that it cannot be written.
+        """
         if self._writer is None:
-            self._writer = orbax.AsyncCheckpointer(orbax.CompositeCheckpointHandler())
+            self._writer = _writer()
             self._prepare()
         entry = Entry(step, end, self.path / f"{step:08d}{'-end' * end}")
-        manifest = {**contents.manifest, _SUMS: _checksums(contents.arrays)}
-        signed = {"checksum": manifest_checksum(manifest), "body": manifest}
-        items = {
-            _ARRAYS: orbax.args.PyTreeSave(contents.arrays),
-            _MANIFEST: orbax.args.JsonSave(signed),
-        }
-        try:
-            self._writer.save(entry.path, orbax.args.Composite(**items))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{entry.path} could not be written: {error}") from error
+        if is_single_process():
+            self._in_background(lambda: self._write_whole(entry, contents))
+        else:
+            self._wait_for_tasks()  # what is deleted may have the same name
+            try:
+                self._write(entry, contents)
+            except (OSError, ValueError) as error:
+                raise CheckpointError(f"{entry.path} could not be written: {error}") from error
         self._pending = entry.path
         return entry
+
+    def _in_background(self, action: Callable[[], None]) -> None:
+        """Call `action` in the thread, after all that came before."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "ritz checkpoint")
+        self._tasks.append(self._thread.submit(action))
+
+    def _wait_for_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.result()
+
+    def _write_whole(self, entry: Entry, contents: Contents) -> None:
+        self._write(entry, contents)
+        self._writer.wait_until_finished()
+
+    def _write(self, entry: Entry, contents: Contents) -> None:
+        orbax = _orbax()
+        arrays, table = pack(contents.arrays)
+        manifest = {**contents.manifest, _TABLE: table, _SUMS: _checksums(arrays)}
+        signed = {"checksum": manifest_checksum(manifest), "body": manifest}
+        items = {
+            _ARRAYS: orbax.args.PyTreeSave(arrays),
+            _MANIFEST: orbax.args.JsonSave(signed),
+        }
+        self._writer.save(entry.path, orbax.args.Composite(**items))
 
     def _prepare(self) -> None:
         if jax.process_index() != 0:
@@ -86,23 +119,23 @@ class CheckpointFolder:
                 shutil.rmtree(inner, ignore_errors=True)
 
     def wait(self) -> None:
-        """Wait until the checkpoint that was begun is complete.
+        """Wait until the checkpoint that was begun is complete, and others are deleted.
 
         Raises:
             CheckpointError: If it could not be written; earlier ones are still there.
         """
         pending, self._pending = self._pending, None
-        if pending is None:
-            return
         try:
-            self._writer.wait_until_finished()
+            self._wait_for_tasks()
+            if pending is not None:
+                self._writer.wait_until_finished()
         except Exception as error:
             raise CheckpointError(f"{pending} could not be written: {error}") from error
 
     def remove(self, entry: Entry) -> None:
-        """Delete a checkpoint from the disk."""
+        """Delete a checkpoint from the disk, in the background; see `wait`."""
         if jax.process_index() == 0:
-            shutil.rmtree(entry.path, ignore_errors=True)
+            self._in_background(lambda: shutil.rmtree(entry.path, ignore_errors=True))
 
     def set_aside(self, entry: Entry) -> None:
         """Move a checkpoint out of the way of the run, into `set_aside/`."""
@@ -171,7 +204,7 @@ def read(path: Path) -> Contents:
     for name, checksum in manifest[_SUMS].items():
         if checksum is not None and checksum != _checksum(arrays[name]):
             raise CheckpointError(f"{path} is damaged: the checksum of {name} is wrong.")
-    return Contents(manifest, unpack(arrays, manifest["table"]))
+    return Contents(manifest, unpack(arrays, manifest[_TABLE]))
 
 
 def _orbax() -> Any:
@@ -179,6 +212,20 @@ def _orbax() -> Any:
     with needs("Checkpoint", "checkpoint"):
         from orbax import checkpoint
     return checkpoint
+
+
+def _writer() -> Any:
+    """A checkpointer of Orbax.
+
+    Folders made in the background are waited for by the number of the operation, of which the
+    process has one for all threads; a single process, which writes in a thread, makes them there.
+    """
+    orbax = _orbax()
+    options = orbax.options.AsyncOptions(create_directories_asynchronously=not is_single_process())
+    handler = orbax.CompositeCheckpointHandler(
+        composite_options=orbax.CompositeOptions(async_options=options)
+    )
+    return orbax.AsyncCheckpointer(handler, async_options=options)
 
 
 def _checksums(arrays: Arrays) -> dict[str, int | None]:

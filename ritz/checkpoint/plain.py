@@ -21,6 +21,9 @@ Arrays: TypeAlias = dict[str, Any]
 class Encoder:
     """Turns values into what JSON can hold; arrays go to `arrays`.
 
+    Arrays of NumPy are copied. Those of JAX, which never change, stay on the device while their
+    copies to the host are under way; `pack` waits for them.
+
     Args:
         arrays: Dict to which arrays are added.
         like: A pytree, such as the parameters: values of its structure are kept as leaves, so that
@@ -85,12 +88,13 @@ class Encoder:
                 form["key"] = str(jax.random.key_impl(value))
                 value = jax.random.key_data(value)
             if value.is_fully_replicated:
-                value = np.asarray(value)
-        elif isinstance(value, np.generic):
-            form["scalar"] = True
-            value = np.asarray(value)
-        if isinstance(value, np.ndarray) and value.dtype.kind in "USO":
-            return {"strings": value.tolist()}
+                value.copy_to_host_async()
+        else:
+            if isinstance(value, np.generic):
+                form["scalar"] = True
+            value = np.array(value)
+            if value.dtype.kind in "USO":
+                return {"strings": value.tolist()}
         form["shape"], form["dtype"] = list(value.shape), str(value.dtype)
         if value.size:
             self.arrays[name] = value
@@ -173,12 +177,15 @@ class Decoder:
 def pack(arrays: Arrays) -> tuple[Arrays, State]:
     """Copies of arrays, those of this process as one: few are written faster than many.
 
+    Args:
+        arrays: From an `Encoder`.
+
     Returns:
         The arrays to write, of which `PACKED` holds those of NumPy one after another; and where
         each of these is: name -> (first byte, type, shape).
     """
-    shared = {name: array for name, array in arrays.items() if not isinstance(array, np.ndarray)}
-    own = {name: array for name, array in arrays.items() if name not in shared}
+    own = {name: np.asarray(array) for name, array in arrays.items() if _is_whole(array)}
+    shared = {name: array for name, array in arrays.items() if name not in own}
     table, end = {}, 0
     for name, array in own.items():
         table[name] = [end, str(array.dtype), list(array.shape)]
@@ -212,6 +219,10 @@ def placed(value: np.ndarray, template: object) -> jax.Array:
             return weak if weak.dtype == found.dtype else found
         return found
     return jax.make_array_from_callback(value.shape, template.sharding, lambda index: value[index])
+
+
+def _is_whole(array: Any) -> bool:
+    return isinstance(array, np.ndarray) or array.is_fully_replicated
 
 
 def _is_key(array: jax.Array) -> bool:

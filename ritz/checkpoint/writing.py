@@ -39,14 +39,19 @@ class Writing:
     def write(self, contents: Contents, ended: bool) -> None:
         """Write in the background, once the checkpoint before is complete.
 
+        The first in a folder is waited for, so that a folder that cannot be written is known.
+
         Raises:
             CheckpointError: If that could not be written.
         """
         self.finish()
-        self.clean()
+        self._clean()
+        is_first = not self._kept
         entry = self.folder.save(contents.manifest["step"], ended, contents)
         self._kept[entry] = contents.manifest["monitored"]
         self.newest = entry
+        if is_first:
+            self.finish()
 
     def write_failed(self, contents: Contents) -> None:
         """Save a state that no run should go on from in `failed/`, for inspection."""
@@ -76,7 +81,17 @@ class Writing:
             self.newest = max(self._kept, default=None)
             raise
 
-    def clean(self) -> None:
+    def close(self) -> None:
+        """Wait for the last checkpoint, and delete those that need not be kept.
+
+        Raises:
+            CheckpointError: If it could not be written.
+        """
+        self.finish()
+        self._clean()
+        self.finish()
+
+    def _clean(self) -> None:
         """Delete checkpoints that need not be kept; all present ones are complete."""
         for entry in self._retention.superfluous(self._kept):
             self.folder.remove(entry)

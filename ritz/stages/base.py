@@ -16,7 +16,7 @@ from typing_extensions import override
 from ritz.checkpoint import Checkpoint
 from ritz.checkpoint.folder import CheckpointError, CheckpointFolder, Contents
 from ritz.checkpoint.ownership import FolderOwner
-from ritz.checkpoint.plain import Arrays, Encoder, pack
+from ritz.checkpoint.plain import Arrays, Encoder
 from ritz.checkpoint.resume import load
 from ritz.checks import check_count
 from ritz.driver import AbstractDriver, StopReason
@@ -246,11 +246,10 @@ class WorkStage(abc.ABC):
         failed = CheckpointFolder(folder / "failed")
         arrays: Arrays = {}
         form = Encoder(arrays, abort.state).encode(abort.state, "state")
-        packed, where = pack(arrays)
         for old in failed.entries():
             failed.remove(old)
-        manifest = {"step": abort.step, "state": {"": form}, "table": where, "format": 0}
-        failed.save(abort.step, False, Contents(manifest, packed))
+        manifest = {"step": abort.step, "state": {"": form}, "format": 0}
+        failed.save(abort.step, False, Contents(manifest, arrays))
         failed.wait()
 
     def restore_checkpoint(
