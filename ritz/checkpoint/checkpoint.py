@@ -343,7 +343,9 @@ class Checkpoint(AbstractCallback):
             if judged and is_single_process():
                 self._pending = pending
                 self._settle_pending(driver)
-            if self._writing is not None:
-                self._writing.finish()
         except CheckpointError as failure:
             _logger.error("A checkpoint failed: %s", failure)
+        # Other processes may wait elsewhere.
+        failed = "" if self._writing is None else self._writing.folder.wait_here()
+        if failed:
+            _logger.error("A checkpoint failed: %s", failed)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ritz.checkpoint.plain import Arrays, pack, unpack
-from ritz.driver.processes.consensus import agree, is_single_process
+from ritz.checkpoint.plain import PACKED, Arrays, pack, unpack
+from ritz.driver.processes.consensus import agree, told
 from ritz.extras import needs
 from ritz.folders.saved import MANIFEST, entries, manifest_checksum, verified
 from ritz.folders.saved import CheckpointError as CheckpointError
@@ -41,9 +41,9 @@ class CheckpointFolder:
     """Writes and reads the checkpoints in one folder.
 
     Each is a folder of its own, named by its step, and `-end` where a run ended. Orbax writes it
-    in the background under a temporary name and renames it when it is complete. A single process
-    leaves all of that to a thread, which waits for the copies of arrays too; several processes
-    begin together, and write in the background. Old checkpoints are deleted by that thread.
+    under a temporary name and renames it when it is complete. A thread of process 0 does all of
+    that, waits for the copies of arrays, and deletes old checkpoints. So no process waits for
+    others that have failed.
 
     Args:
         path: The folder; made when something is written.
@@ -61,23 +61,10 @@ class CheckpointFolder:
         return entries(self.path)
 
     def save(self, step: int, end: bool, contents: Contents) -> Entry:
-        """Start to write a checkpoint; the one before must be complete, see `wait`.
-
-        Raises:
-            CheckpointError: If it is known now that it cannot be written.
-        """
-        if self._writer is None:
-            self._writer = _writer()
-            self._prepare()
+        """Start to write a checkpoint; the one before must be complete, see `wait`."""
         entry = Entry(step, end, self.path / f"{step:08d}{'-end' * end}")
-        if is_single_process():
-            self._in_background(lambda: self._write_whole(entry, contents))
-        else:
-            self._wait_for_tasks()  # what is deleted may have the same name
-            try:
-                self._write(entry, contents)
-            except (OSError, ValueError) as error:
-                raise CheckpointError(f"{entry.path} could not be written: {error}") from error
+        if jax.process_index() == 0:
+            self._in_background(lambda: self._write(entry, contents))
         self._pending = entry.path
         return entry
 
@@ -87,33 +74,22 @@ class CheckpointFolder:
             self._thread = ThreadPoolExecutor(1, "ritz checkpoint")
         self._tasks.append(self._thread.submit(action))
 
-    def _wait_for_tasks(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.result()
-
-    def _write_whole(self, entry: Entry, contents: Contents) -> None:
-        self._write(entry, contents)
-        self._writer.wait_until_finished()
-
     def _write(self, entry: Entry, contents: Contents) -> None:
         orbax = _orbax()
-        arrays, table = pack(contents.arrays)
-        manifest = {**contents.manifest, _TABLE: table, _SUMS: _checksums(arrays)}
+        if self._writer is None:
+            self._writer = _checkpointer()
+            self._prepare()
+        packed, table = pack(contents.arrays)
+        manifest = {**contents.manifest, _TABLE: table, _SUMS: {PACKED: _checksum(packed)}}
         signed = {"checksum": manifest_checksum(manifest), "body": manifest}
         items = {
-            _ARRAYS: orbax.args.PyTreeSave(arrays),
+            _ARRAYS: orbax.args.PyTreeSave({PACKED: packed}),
             _MANIFEST: orbax.args.JsonSave(signed),
         }
         self._writer.save(entry.path, orbax.args.Composite(**items))
 
     def _prepare(self) -> None:
-        if jax.process_index() != 0:
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"the folder {self.path} cannot be made: {error}") from error
+        self.path.mkdir(parents=True, exist_ok=True)
         for inner in self.path.iterdir():  # not complete when an earlier process was killed
             if ".orbax-checkpoint-tmp" in inner.name:
                 shutil.rmtree(inner, ignore_errors=True)
@@ -121,16 +97,22 @@ class CheckpointFolder:
     def wait(self) -> None:
         """Wait until the checkpoint that was begun is complete, and others are deleted.
 
+        All processes must wait together.
+
         Raises:
-            CheckpointError: If it could not be written; earlier ones are still there.
+            CheckpointError: If it could not be written, on all processes; earlier ones are still
+                there.
         """
+        failed = told(self.wait_here())
+        if failed:
+            raise CheckpointError(failed)
+
+    def wait_here(self) -> str:
+        """The same for this process alone; returns what went wrong."""
         pending, self._pending = self._pending, None
-        try:
-            self._wait_for_tasks()
-            if pending is not None:
-                self._writer.wait_until_finished()
-        except Exception as error:
-            raise CheckpointError(f"{pending} could not be written: {error}") from error
+        tasks, self._tasks = self._tasks, []
+        errors = [error for task in tasks if (error := task.exception()) is not None]
+        return f"{pending} could not be written: {errors[0]}" if errors else ""
 
     def remove(self, entry: Entry) -> None:
         """Delete a checkpoint from the disk, in the background; see `wait`."""
@@ -188,7 +170,7 @@ def read(path: Path) -> Contents:
     if not (path / _MANIFEST).is_dir():
         raise CheckpointError(f"{path} is no checkpoint of Ritz.")
     try:
-        reader = orbax.Checkpointer(orbax.CompositeCheckpointHandler())
+        reader = _checkpointer()
         restored = reader.restore(
             path, orbax.args.Composite(**{_MANIFEST: orbax.args.JsonRestore()})
         )
@@ -202,9 +184,9 @@ def read(path: Path) -> Contents:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} cannot be read: {reason[:300]}") from error
     for name, checksum in manifest[_SUMS].items():
-        if checksum is not None and checksum != _checksum(arrays[name]):
+        if checksum != _checksum(arrays[name]):
             raise CheckpointError(f"{path} is damaged: the checksum of {name} is wrong.")
-    return Contents(manifest, unpack(arrays, manifest[_TABLE]))
+    return Contents(manifest, unpack(arrays[PACKED], manifest[_TABLE]))
 
 
 def _orbax() -> Any:
@@ -214,26 +196,20 @@ def _orbax() -> Any:
     return checkpoint
 
 
-def _writer() -> Any:
-    """A checkpointer of Orbax.
+def _checkpointer() -> Any:
+    """A checkpointer of Orbax that waits for no other process.
 
-    Folders made in the background are waited for by the number of the operation, of which the
-    process has one for all threads; a single process, which writes in a thread, makes them there.
+    Folders that Orbax makes in the background are waited for by the number of the operation, of
+    which the process has one for all threads; so they are made at once.
     """
-    orbax = _orbax()
-    options = orbax.options.AsyncOptions(create_directories_asynchronously=not is_single_process())
-    handler = orbax.CompositeCheckpointHandler(
-        composite_options=orbax.CompositeOptions(async_options=options)
+    orbax, own = _orbax(), jax.process_index()
+    alone = orbax.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process {own}"
     )
-    return orbax.AsyncCheckpointer(handler, async_options=options)
-
-
-def _checksums(arrays: Arrays) -> dict[str, int | None]:
-    """Checksums of arrays; None for those of which this process has only a part."""
-    return {
-        name: _checksum(array) if isinstance(array, np.ndarray) else None
-        for name, array in arrays.items()
-    }
+    at_once = orbax.options.AsyncOptions(create_directories_asynchronously=False)
+    options = orbax.CompositeOptions(multiprocessing_options=alone, async_options=at_once)
+    handler = orbax.CompositeCheckpointHandler(composite_options=options)
+    return orbax.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _checksum(array: np.ndarray) -> int:

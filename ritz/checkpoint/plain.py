@@ -7,22 +7,26 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import PyTree, UInt8
 
+from ritz.driver.processes.division import everywhere
 from ritz.types import JSON, State
 
 PACKED = "packed"
 """Name of the array in which others are packed."""
 
 Arrays: TypeAlias = dict[str, Any]
-"""Arrays by name, in the form that is written."""
+"""Arrays by name."""
+
+Bytes: TypeAlias = UInt8[np.ndarray, " bytes"]
 
 
 class Encoder:
     """Turns values into what JSON can hold; arrays go to `arrays`.
 
     Arrays of NumPy are copied. Those of JAX, which never change, stay on the device while their
-    copies to the host are under way; `pack` waits for them.
+    copies to the host are under way; `pack` waits for them. Where other processes have parts of
+    them, all processes must encode them together.
 
     Args:
         arrays: Dict to which arrays are added.
@@ -87,8 +91,8 @@ class Encoder:
             if _is_key(value):
                 form["key"] = str(jax.random.key_impl(value))
                 value = jax.random.key_data(value)
-            if value.is_fully_replicated:
-                value.copy_to_host_async()
+            value = everywhere(value)
+            value.copy_to_host_async()
         else:
             if isinstance(value, np.generic):
                 form["scalar"] = True
@@ -174,37 +178,34 @@ class Decoder:
         return dataclasses.replace(template, **fields)
 
 
-def pack(arrays: Arrays) -> tuple[Arrays, State]:
-    """Copies of arrays, those of this process as one: few are written faster than many.
+def pack(arrays: Arrays) -> tuple[Bytes, State]:
+    """Copies of arrays one after another: one is written faster than many.
 
     Args:
         arrays: From an `Encoder`.
 
     Returns:
-        The arrays to write, of which `PACKED` holds those of NumPy one after another; and where
-        each of these is: name -> (first byte, type, shape).
+        Their bytes; and where each of them is: name -> (first byte, type, shape).
     """
-    own = {name: np.asarray(array) for name, array in arrays.items() if _is_whole(array)}
-    shared = {name: array for name, array in arrays.items() if name not in own}
     table, end = {}, 0
-    for name, array in own.items():
+    for name, array in arrays.items():
         table[name] = [end, str(array.dtype), list(array.shape)]
         end += array.nbytes
     packed = np.empty(end, np.uint8)
-    for name, array in own.items():
+    for name, array in arrays.items():
         first = table[name][0]
-        flat = np.ascontiguousarray(array).reshape(-1)
+        flat = np.ascontiguousarray(np.asarray(array)).reshape(-1)
         packed[first : first + array.nbytes] = flat.view(np.uint8)
-    return {PACKED: packed, **shared}, table
+    return packed, table
 
 
-def unpack(arrays: Arrays, table: State) -> Arrays:
+def unpack(packed: Bytes, table: State) -> Arrays:
     """The arrays by their names, from the result of `pack`."""
-    found = {name: array for name, array in arrays.items() if name != PACKED}
+    found = {}
     for name, (first, dtype, shape) in table.items():
-        flat = arrays[PACKED][first:].view(np.uint8)
         size = int(np.prod(shape)) * jax.numpy.dtype(dtype).itemsize
-        found[name] = flat[:size].copy().view(jax.numpy.dtype(dtype)).reshape(shape)
+        flat = packed[first : first + size].copy().view(jax.numpy.dtype(dtype))
+        found[name] = flat.reshape(shape)
     return found
 
 
@@ -219,10 +220,6 @@ def placed(value: np.ndarray, template: object) -> jax.Array:
             return weak if weak.dtype == found.dtype else found
         return found
     return jax.make_array_from_callback(value.shape, template.sharding, lambda index: value[index])
-
-
-def _is_whole(array: Any) -> bool:
-    return isinstance(array, np.ndarray) or array.is_fully_replicated
 
 
 def _is_key(array: jax.Array) -> bool:

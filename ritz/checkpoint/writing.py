@@ -68,7 +68,7 @@ class Writing:
         )
 
     def finish(self) -> None:
-        """Wait for the checkpoint being written; forget it if it failed.
+        """Wait for the checkpoint being written; forget it if it failed. All processes wait.
 
         Raises:
             CheckpointError: If it failed.

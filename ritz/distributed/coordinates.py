@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ritz.checks import check_count
 from ritz.distributed.launchers import HERE, LOOKED_FOR, Launched, find_launched, ports_of
+from ritz.sockets import join
 
 _VARIABLES = {
     "coordinator_address": "JAX_COORDINATOR_ADDRESS",
@@ -121,17 +122,6 @@ def _of_launched(
         launched.local_processes,
         launched.local_id,
     )
-
-
-def join(host: str, port: int) -> str:
-    """HOST:PORT, with brackets around an address of IPv6."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split(address: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def _checked_address(given: object) -> tuple[str, ...]:

@@ -6,14 +6,14 @@ until each of the others has come, and tells them what is wrong otherwise.
 """
 
 import contextlib
-import errno
 import json
 import socket
 import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ritz.distributed.coordinates import Coordinates, split
+from ritz.distributed.coordinates import Coordinates
+from ritz.sockets import listen, split
 
 _EVERY = 0.2
 """Seconds between two tries to reach process 0."""
@@ -55,7 +55,7 @@ def _listening(coordinates: Coordinates) -> Iterator[tuple[socket.socket, str]]:
     """A socket at the first address whose port is free, and that address."""
     for address in coordinates.addresses:
         try:
-            listener = _listener(split(address)[1], coordinates.num_processes)
+            listener = listen(split(address)[1], coordinates.num_processes)
         except OSError:
             continue
         with listener:
@@ -68,18 +68,6 @@ def _listening(coordinates: Coordinates) -> Iterator[tuple[socket.socket, str]]:
         "meet the others there. Give another one as coordinator_address=HOST:PORT "
         "(JAX_COORDINATOR_ADDRESS, or JAX_COORDINATOR_PORT), the same to all processes."
     )
-
-
-def _listener(port: int, n_processes: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(
-                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=n_processes
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise
-    return socket.create_server(("", port), backlog=n_processes)
 
 
 def _receive_all(

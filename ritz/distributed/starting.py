@@ -13,10 +13,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from ritz.checks import check_count, check_positive
-from ritz.distributed.coordinates import Coordinates, find_coordinates, split
+from ritz.distributed.coordinates import Coordinates, find_coordinates
 from ritz.distributed.devices import local_device_ids as ids_of
 from ritz.distributed.launchers import HERE
 from ritz.distributed.meeting import meet
+from ritz.sockets import split
 
 _logger = logging.getLogger("ritz")
 

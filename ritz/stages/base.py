@@ -250,7 +250,9 @@ class WorkStage(abc.ABC):
             failed.remove(old)
         manifest = {"step": abort.step, "state": {"": form}, "format": 0}
         failed.save(abort.step, False, Contents(manifest, arrays))
-        failed.wait()
+        error = failed.wait_here()  # others may not have aborted
+        if error:
+            raise CheckpointError(error)
 
     def restore_checkpoint(
         self, checkpoint_path: str | Path, template: PyTree, *, prefix: str = ""

@@ -14,12 +14,15 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 
 from ritz.driver.processes import watchdog
 
 NEVER = 2**31 - 1
 """A step number beyond that of any run."""
+
+_TOLD_WITHIN = 2.0
+"""Seconds in which it is told that a process was killed."""
 
 _NUMBERS = 8
 _BYTES = 2048
@@ -56,10 +59,11 @@ def exchange(array: np.ndarray) -> np.ndarray:
         with watchdog.waiting():
             return np.asarray(multihost_utils.process_allgather(array))
     except Exception as error:
-        lost = OtherProcessFailed(
-            f"process {jax.process_index()} of {jax.process_count()} has lost the others, one of "
-            f"which may have been killed: {error}"
+        own = f"process {jax.process_index()} of {jax.process_count()}"
+        which = watchdog.lost(_TOLD_WITHIN) or (
+            f"{own} has lost the others, one of which may have been killed"
         )
+        lost = OtherProcessFailed(f"{which}: {error}")
         lost.__dict__["_shared"] = True
         watchdog.note_loss()
         raise lost from error
@@ -103,18 +107,23 @@ def blame(failed: Int[np.ndarray, " processes"], failure: Failure | None) -> Non
     """
     if not len(failed):
         return
-    text = b"" if failure is None else str(failure).encode()[:_BYTES]
-    texts = exchange(np.frombuffer(text.ljust(_BYTES, b"\0"), np.uint8))
-    error: BaseException = OtherProcessFailed(
-        "; ".join(bytes(texts[i]).rstrip(b"\0").decode(errors="replace") for i in failed)
-    )
+    texts = exchange(_written("" if failure is None else str(failure)))
+    error: BaseException = OtherProcessFailed("; ".join(_read(texts[i]) for i in failed))
     if failure is not None:
         error = failure.error
         # A process before this one tells of the same error.
-        said = [bytes(texts[i]).partition(b" failed ")[2] for i in (failed[0], jax.process_index())]
+        said = [_read(texts[i]).partition(" failed ")[2] for i in (failed[0], jax.process_index())]
         error.__dict__["_told"] = jax.process_index() != failed[0] and said[0] == said[1]
     error.__dict__["_shared"] = True
     raise error
+
+
+def _written(text: str) -> UInt8[np.ndarray, " bytes"]:
+    return np.frombuffer(text.encode()[:_BYTES].ljust(_BYTES, b"\0"), np.uint8)
+
+
+def _read(said: UInt8[np.ndarray, " bytes"]) -> str:
+    return bytes(said).rstrip(b"\0").decode(errors="replace")
 
 
 def gather(numbers: tuple[int, ...], failure: Failure | None = None) -> np.ndarray:
@@ -138,6 +147,13 @@ def announce(failure: Failure, step: int = NEVER) -> None:
     """
     if is_single_process() or is_shared(failure.error):
         return
+    if isinstance(failure.error, jax.errors.JaxRuntimeError):
+        lost = watchdog.lost(_TOLD_WITHIN)
+        if lost:  # this error follows from it, and all are told
+            failure.error.add_note(lost)
+            failure.error.__dict__["_shared"] = True
+            watchdog.note_loss()
+            return
     with contextlib.suppress(type(failure.error)):
         gather((step, 0), failure)
 
@@ -159,6 +175,14 @@ def together(where: str) -> Iterator[None]:
         raise
     if not is_single_process():
         gather(())
+
+
+def told(text: str) -> str:
+    """What the first process that says something says; every process must ask at the same point."""
+    if is_single_process():
+        return text
+    who = np.flatnonzero(gather((int(bool(text)),))[:, 0])
+    return _read(exchange(_written(text))[who[0]]) if len(who) else ""
 
 
 def agree(decision: object) -> bool:

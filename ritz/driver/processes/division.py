@@ -175,19 +175,20 @@ def mesh_over(names: Sequence[str], sizes: Sequence[int], devices: Sequence[Any]
     return Mesh(np.concatenate(blocks, axis=-1), tuple(names))
 
 
-def on_host(tree: Any) -> Any:
-    """The arrays of a tree as those of NumPy; all processes must ask together.
+def everywhere(leaf: Any) -> Any:
+    """An array of which this process has all; all processes must ask together.
 
-    Arrays of which other processes have parts are gathered.
+    If other processes have parts of it, these are gathered.
     """
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+        return leaf
+    assert isinstance(leaf.sharding, NamedSharding)
+    return _in_turn(jax.device_put(leaf, NamedSharding(leaf.sharding.mesh, EVERYWHERE)))
 
-    def whole(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
-            return leaf
-        assert isinstance(leaf.sharding, NamedSharding)
-        return _in_turn(jax.device_put(leaf, NamedSharding(leaf.sharding.mesh, EVERYWHERE)))
 
-    return jax.device_get(jax.tree.map(whole, tree))
+def on_host(tree: Any) -> Any:
+    """The arrays of a tree as those of NumPy; all processes must ask together, see `everywhere`."""
+    return jax.device_get(jax.tree.map(everywhere, tree))
 
 
 def _is_laid_out(leaf: Any, layout: NamedSharding) -> bool:

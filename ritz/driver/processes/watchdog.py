@@ -3,7 +3,7 @@
 A process that fails says so in the key-value store of `jax.distributed`, where the others look now
 and then, and joins them at the next gather once all of them wait there. If they never come there,
 because they wait for it in a computation on devices of all processes, it leaves alone, and they are
-ended.
+ended. For one that was killed, process 0 says so; see `lifeline`.
 """
 
 import atexit
@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+
+from ritz.driver.processes import lifeline
 
 _logger = logging.getLogger("ritz")
 
@@ -103,6 +105,24 @@ def told_by_others() -> str:
     return "; ".join(dict.fromkeys(found))
 
 
+def lost(patience: float = 0.0) -> str:
+    """What is told of processes that were killed; empty if nothing is told in so many seconds."""
+    client, deadline = _client(), time.monotonic() + patience
+    while client is not None:
+        found = _values(client, lifeline.LOST)
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(EVERY / 5)
+    return ""
+
+
+def _values(client: Any, folder: str) -> str:
+    """All that is said in a folder of the store."""
+    with contextlib.suppress(Exception):  # the store is gone: JAX ends the process
+        return "; ".join(text for _, text in sorted(client.key_value_dir_get(folder)))
+    return ""
+
+
 def meet() -> bool:
     """Whether all processes have come to the next gather of this one, which has failed."""
     client = _client()
@@ -113,7 +133,7 @@ def meet() -> bool:
     _place.report(client)
     folder = f"{_place.folder}/waits/{_place.gathers}"
     deadline = time.monotonic() + MEETING
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not lost():
         with contextlib.suppress(Exception):
             if len(client.key_value_dir_get(folder)) == jax.process_count():
                 return True
@@ -146,6 +166,7 @@ def guard(leave: Callable[[str], None]) -> Iterator[None]:
     if client is None or jax.process_count() == 1:
         yield
         return
+    lifeline.tie()
     _place.runs += 1
     ended = threading.Event()
     watch = functools.partial(_watch, client, _place.folder, ended, leave)
@@ -161,9 +182,8 @@ def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[st
     while not failed:
         if ended.wait(EVERY):
             return
-        with contextlib.suppress(Exception):  # the store is gone: JAX ends the process
-            found = client.key_value_dir_get(f"{folder}/failed")
-            failed = "; ".join(text for _, text in sorted(found))
+        for place in (lifeline.LOST, f"{folder}/failed", lifeline.LEFT):
+            failed = failed or _values(client, place)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         _place.report(client)
@@ -182,6 +202,7 @@ def guard_command() -> Iterator[None]:
     if _client() is None or jax.process_count() == 1:
         yield
         return
+    lifeline.tie()
     ended = threading.Event()
 
     def watch() -> None:
