@@ -15,7 +15,7 @@ def lattice():
     """Name -> function that returns a driver, and after how many steps it is saved and ends."""
     from tests.lattice.many_devices import cases
 
-    names = "SPRING", "KFAC", "netket's tempering", "autoregressive", "evaluation, few chains"
+    names = "SPRING", "KFAC", "netket's Hamiltonian", "autoregressive", "evaluation, few chains"
     made = cases()
     return {name: (made[name], 4, 9) for name in names}
 

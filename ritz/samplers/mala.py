@@ -82,10 +82,10 @@ class MALA(AbstractSampler):
                 there,
                 here,
             )
-            return chosen, jnp.mean(accepted, dtype=number)
+            return chosen, accepted
 
         walkers, accepted = jax.lax.scan(move, at(positions), (noise, uniform))
-        return walkers.positions, jnp.mean(accepted)
+        return walkers.positions, jnp.mean(accepted, dtype=number)
 
 
 def _limited(drift: Positions, width: Float[Array, ""]) -> Positions:

@@ -55,10 +55,8 @@ class Metropolis(AbstractSampler):
             log_there = log_density(there)
             accepted = accepts(log_there, log_here, given[1])
             here = jnp.where(accepted[:, None, None], there, here)
-            return (here, jnp.where(accepted, log_there, log_here)), jnp.mean(
-                accepted, dtype=number
-            )
+            return (here, jnp.where(accepted, log_there, log_here)), accepted
 
         begin = positions, log_density(positions)
         (positions, _), accepted = jax.lax.scan(move, begin, (steps, uniform))
-        return positions, jnp.mean(accepted)
+        return positions, jnp.mean(accepted, dtype=number)

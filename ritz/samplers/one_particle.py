@@ -100,8 +100,8 @@ class OneParticle(AbstractSampler):
 
             memory = jax.tree.map(chosen, after, memory)
             here = here.at[:, particle].set(chosen(place, here[:, particle]))
-            return (here, memory), jnp.mean(accepted, dtype=number)
+            return (here, memory), accepted
 
         begin = positions, update.init(params, positions)
         (positions, _), accepted = jax.lax.scan(move, begin, (particles, steps, uniform))
-        return positions, jnp.mean(accepted)
+        return positions, jnp.mean(accepted, dtype=number)

@@ -7,7 +7,7 @@ from tests.molecule.many_devices import N_WALKERS
 
 NUMBER = 8
 FEW = 500
-"""Bytes of statistics, and of the acceptance of each move."""
+"""Bytes of statistics."""
 
 
 @pytest.mark.medium
