@@ -266,12 +266,13 @@ class Checkpoint(AbstractCallback):
                 if isinstance(callback, AbstractLogger):
                     callback.sync()
         try:
-            self._written.write(contents, ended=False)
+            self._written.finish()
         except CheckpointError as error:
             if self.last_saved is None:
                 raise
             text = "A checkpoint failed: %s. The run goes on; the newest is %s."
             _logger.error(text, error, self.last_saved.path)
+        self._written.write(contents, ended=False)
 
     # After it.
 
@@ -345,7 +346,7 @@ class Checkpoint(AbstractCallback):
                 self._settle_pending(driver)
         except CheckpointError as failure:
             _logger.error("A checkpoint failed: %s", failure)
-        # Other processes may wait elsewhere.
-        failed = "" if self._writing is None else self._writing.folder.wait_here()
-        if failed:
-            _logger.error("A checkpoint failed: %s", failed)
+        finally:  # other processes may wait elsewhere
+            failed = "" if self._writing is None else self._writing.finish_here()
+            if failed:
+                _logger.error("A checkpoint failed: %s", failed)

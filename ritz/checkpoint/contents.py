@@ -61,7 +61,8 @@ def gather(
 ) -> Contents:
     """Everything that a resumed run needs, as copies, those of the device not yet complete.
 
-    Nothing waits for the device: the next block can begin while arrays are copied to the host.
+    Nothing waits for the device, unless other processes have parts of arrays: the next block can
+    begin while arrays are copied to the host.
 
     Args:
         driver: The driver, between two steps.
@@ -256,7 +257,7 @@ def _shape(form: JSON) -> str:
 
 
 def _shape_of(leaf: PyTree) -> str:
-    return _shape(Encoder({}).encode(leaf, ""))
+    return _shape(Encoder(None).encode(leaf, ""))
 
 
 def put_back(contents: Contents, driver: AbstractDriver) -> dict[str, State]:

@@ -109,10 +109,13 @@ class CheckpointFolder:
 
     def wait_here(self) -> str:
         """The same for this process alone; returns what went wrong."""
+        errors = []
+        while self._tasks:  # one that is interrupted here is waited for the next time
+            errors.append(self._tasks[0].exception())
+            del self._tasks[:1]
         pending, self._pending = self._pending, None
-        tasks, self._tasks = self._tasks, []
-        errors = [error for task in tasks if (error := task.exception()) is not None]
-        return f"{pending} could not be written: {errors[0]}" if errors else ""
+        found = [error for error in errors if error is not None]
+        return f"{pending} could not be written: {found[0]}" if found else ""
 
     def remove(self, entry: Entry) -> None:
         """Delete a checkpoint from the disk, in the background; see `wait`."""
@@ -184,9 +187,10 @@ def read(path: Path) -> Contents:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path} cannot be read: {reason[:300]}") from error
     for name, checksum in manifest[_SUMS].items():
-        if checksum != _checksum(arrays[name]):
+        if checksum is not None and checksum != _checksum(arrays[name]):
             raise CheckpointError(f"{path} is damaged: the checksum of {name} is wrong.")
-    return Contents(manifest, unpack(arrays[PACKED], manifest[_TABLE]))
+    divided = {name: array for name, array in arrays.items() if name != PACKED}  # until 0.1
+    return Contents(manifest, divided | unpack(arrays[PACKED], manifest[_TABLE]))
 
 
 def _orbax() -> Any:

@@ -29,12 +29,12 @@ class Encoder:
     them, all processes must encode them together.
 
     Args:
-        arrays: Dict to which arrays are added.
+        arrays: Dict to which arrays are added; None keeps none, for their shapes only.
         like: A pytree, such as the parameters: values of its structure are kept as leaves, so that
             containers of any registered kind can be stored.
     """
 
-    def __init__(self, arrays: Arrays, like: PyTree = None):
+    def __init__(self, arrays: Arrays | None, like: PyTree = None):
         self.arrays = arrays
         self._like = jax.tree.structure(like)
 
@@ -91,8 +91,10 @@ class Encoder:
             if _is_key(value):
                 form["key"] = str(jax.random.key_impl(value))
                 value = jax.random.key_data(value)
-            value = everywhere(value)
-            value.copy_to_host_async()
+            if self.arrays is not None:
+                value = everywhere(value)
+                if jax.process_index() == 0:  # which writes it
+                    value.copy_to_host_async()
         else:
             if isinstance(value, np.generic):
                 form["scalar"] = True
@@ -100,7 +102,7 @@ class Encoder:
             if value.dtype.kind in "USO":
                 return {"strings": value.tolist()}
         form["shape"], form["dtype"] = list(value.shape), str(value.dtype)
-        if value.size:
+        if value.size and self.arrays is not None:
             self.arrays[name] = value
         return form
 
@@ -191,7 +193,7 @@ def pack(arrays: Arrays) -> tuple[Bytes, State]:
     for name, array in arrays.items():
         table[name] = [end, str(array.dtype), list(array.shape)]
         end += array.nbytes
-    packed = np.empty(end, np.uint8)
+    packed = np.zeros(max(end, 1), np.uint8)  # Orbax refuses an empty one
     for name, array in arrays.items():
         first = table[name][0]
         flat = np.ascontiguousarray(np.asarray(array)).reshape(-1)

@@ -37,14 +37,13 @@ class Writing:
         return self._kept.get(entry)
 
     def write(self, contents: Contents, ended: bool) -> None:
-        """Write in the background, once the checkpoint before is complete.
+        """Write in the background; the checkpoint before must be finished.
 
         The first in a folder is waited for, so that a folder that cannot be written is known.
 
         Raises:
             CheckpointError: If that could not be written.
         """
-        self.finish()
         self._clean()
         is_first = not self._kept
         entry = self.folder.save(contents.manifest["step"], ended, contents)
@@ -76,10 +75,20 @@ class Writing:
         try:
             self.folder.wait()
         except CheckpointError:
-            if self.newest is not None:
-                self._kept.pop(self.newest, None)
-            self.newest = max(self._kept, default=None)
+            self._forget()
             raise
+
+    def finish_here(self) -> str:
+        """The same for this process alone; returns what went wrong."""
+        failed = self.folder.wait_here()
+        if failed:
+            self._forget()
+        return failed
+
+    def _forget(self) -> None:
+        if self.newest is not None:
+            self._kept.pop(self.newest, None)
+        self.newest = max(self._kept, default=None)
 
     def close(self) -> None:
         """Wait for the last checkpoint, and delete those that need not be kept.

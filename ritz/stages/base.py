@@ -242,7 +242,15 @@ class WorkStage(abc.ABC):
         return given
 
     def _keep(self, abort: StageAbort, folder: Path) -> None:
-        """Save the state at which the stage was aborted, for inspection."""
+        """Save the state at which the stage was aborted, for inspection.
+
+        In several processes only process 0 does, and only what it has: others may not have aborted.
+        """
+        leaves = [leaf for leaf in jax.tree.leaves(abort.state) if isinstance(leaf, jax.Array)]
+        whole = all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in leaves)
+        if jax.process_index() != 0 or not whole:
+            _logger.warning("The state at which the stage was aborted is not kept here.")
+            return
         failed = CheckpointFolder(folder / "failed")
         arrays: Arrays = {}
         form = Encoder(arrays, abort.state).encode(abort.state, "state")
@@ -250,7 +258,7 @@ class WorkStage(abc.ABC):
             failed.remove(old)
         manifest = {"step": abort.step, "state": {"": form}, "format": 0}
         failed.save(abort.step, False, Contents(manifest, arrays))
-        error = failed.wait_here()  # others may not have aborted
+        error = failed.wait_here()
         if error:
             raise CheckpointError(error)
 

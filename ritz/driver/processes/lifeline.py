@@ -15,6 +15,7 @@ import secrets
 import selectors
 import socket
 import threading
+import time
 from typing import Any
 
 import jax
@@ -28,9 +29,13 @@ LOST, LEFT = "ritz/lost/failed", "ritz/lost/left"
 
 _PLACE = "ritz/lifeline"
 _BYE = b"bye\n"
+_LONGEST = 128
+"""Bytes that a process says at most."""
 _CONNECTING = 10.0
 _IDLE, _BETWEEN, _PROBES = 6, 3, 4
 """Seconds without a message, seconds between two probes, and their number until one is lost."""
+
+_held: list[socket.socket] = []
 
 
 @functools.cache
@@ -47,23 +52,35 @@ def _state() -> Any:
 
 
 def _hold() -> None:
-    """Connect to process 0, and say when this process ends by itself."""
+    """Connect to process 0, once it is there, and say when this process ends by itself."""
     state = _state()
     try:
-        wait = int(1000 * _CONNECTING)
-        port, token = state.client.blocking_key_value_get(_PLACE, wait).split()
+        port, token = _found(state.client).split()
         host, _ = split(state.coordinator_address)
         line = socket.create_connection((host, int(port)), timeout=_CONNECTING)
         line.sendall(f"{token} {jax.process_index()}\n".encode())
     except Exception as error:  # JAX misses a lost process too, later
-        _logger.debug("Process 0 does not see whether this process is alive: %s", error)
+        _logger.info("Process 0 does not see whether this process is alive: %s", error)
         return
-    atexit.register(_say_bye, line)
+    _held.append(line)
+    atexit.register(say_bye)
 
 
-def _say_bye(line: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        line.sendall(_BYE)
+def _found(client: Any) -> str:
+    """Where process 0 listens; it may come to its first run much later."""
+    while True:
+        try:
+            return client.blocking_key_value_get(_PLACE, int(1000 * _CONNECTING))
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+
+
+def say_bye() -> None:
+    """Say that this process is not killed, but ends."""
+    for line in _held:
+        with contextlib.suppress(OSError):
+            line.sendall(_BYE)
 
 
 def _hold_all() -> None:
@@ -73,7 +90,7 @@ def _hold_all() -> None:
         listener = listen(0, jax.process_count())
         client.key_value_set(_PLACE, f"{listener.getsockname()[1]} {token}")
     except Exception as error:
-        _logger.debug("The other processes cannot be watched: %s", error)
+        _logger.info("The other processes cannot be watched: %s", error)
         return
     ends: list[None] = []
     atexit.register(ends.append, None)  # others end at their own times then
@@ -82,13 +99,23 @@ def _hold_all() -> None:
         while not ends:
             for key, _ in selector.select():
                 if key.fileobj is listener:
-                    line, _ = listener.accept()
-                    _keep_alive(line)
-                    selector.register(line, selectors.EVENT_READ, bytearray())
-                elif not _read(key.fileobj, key.data):
+                    _accept(listener, selector)
+                elif not _read(key.fileobj, key.data, token):
                     selector.unregister(key.fileobj)
+                    key.fileobj.close()  # pyright: ignore
                     if not ends:
                         _tell(client, bytes(key.data), token)
+
+
+def _accept(listener: socket.socket, selector: selectors.BaseSelector) -> None:
+    try:
+        line, _ = listener.accept()
+    except OSError:  # too many files are open, perhaps
+        time.sleep(1.0)
+        return
+    with contextlib.suppress(OSError):
+        _keep_alive(line)
+    selector.register(line, selectors.EVENT_READ, bytearray())
 
 
 def _keep_alive(line: socket.socket) -> None:
@@ -99,16 +126,15 @@ def _keep_alive(line: socket.socket) -> None:
             line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _read(line: Any, said: bytearray) -> bool:
-    """Read what is there; False if the connection is closed."""
+def _read(line: Any, said: bytearray, token: str) -> bool:
+    """Read what is there; False if the connection is closed, or is none of this run."""
     try:
-        more = line.recv(256)
+        more = line.recv(_LONGEST)
     except OSError:
         more = b""
-    said += more[: 256 - len(said)]
-    if not more:
-        line.close()
-    return bool(more)
+    said += more
+    hello = f"{token} ".encode()
+    return bool(more) and len(said) <= _LONGEST and bytes(said[: len(hello)]) == hello[: len(said)]
 
 
 def _tell(client: Any, said: bytes, token: str) -> None:
@@ -120,6 +146,6 @@ def _tell(client: Any, said: bytes, token: str) -> None:
     who = f"process {rank} of {jax.process_count()}"
     folder, text = LOST, f"{who} was lost: it was killed, or its machine has failed"
     if rest == _BYE:
-        folder, text = LEFT, f"{who} has ended before this run"
+        folder, text = LEFT, f"{who} has ended"
     with contextlib.suppress(Exception):  # the store is gone
         client.key_value_set(f"{folder}/{rank}", text)

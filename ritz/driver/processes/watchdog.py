@@ -222,6 +222,7 @@ def _end_process(failed: str, leave: Callable[[str], None] = lambda failed: None
     """End this process, which waits for one that has failed."""
     _logger.critical("%s. This process waits for it in a computation and is ended.", failed)
     _within(LAST_PATIENCE, functools.partial(leave, failed))
+    lifeline.say_bye()
     _within(LAST_PATIENCE / 2, jax.distributed.shutdown)
     sys.stdout.flush()
     sys.stderr.flush()
