@@ -218,13 +218,10 @@ class Checkpoint(AbstractCallback):
         assert self._writing is not None
         return self._writing
 
-    @property
-    def _has_failed(self) -> bool:
-        return self._written.has_failed_state
-
     def _due(self, step: int) -> bool:
         """Whether the step is one to save at, as all processes know."""
-        nothing = self.last_saved is None and self._pending is None and not self._has_failed
+        nothing = self.last_saved is None and self._pending is None
+        nothing = nothing and not self._written.has_failed_state
         return self._overdue or nothing or self.ends_block(step)
 
     def _read(self, log_data: Row, driver: AbstractDriver) -> float | None:
@@ -256,7 +253,7 @@ class Checkpoint(AbstractCallback):
             self._release(pending, driver)
         else:
             self._overdue = True
-            if not self._has_failed:
+            if not self._written.has_failed_state:
                 self._written.write_failed(pending)
 
     def _release(self, contents: Contents, driver: AbstractDriver) -> None:
@@ -308,7 +305,7 @@ class Checkpoint(AbstractCallback):
         """Copy the state at which the run diverged, and the last good one."""
         assert driver.failed_state is not None
         found, snapshot, went_back = driver.failed_state
-        if not self._has_failed:
+        if not self._written.has_failed_state:
             self._written.write_failed(gather(driver, self._description, False, None, snapshot))
         # A driver without doubts goes back by one step, whatever the loss was there.
         step = driver.step_count - (found.quantity == "loss")

@@ -61,7 +61,12 @@ class CheckpointFolder:
         return entries(self.path)
 
     def save(self, step: int, end: bool, contents: Contents) -> Entry:
-        """Start to write a checkpoint; the one before must be complete, see `wait`."""
+        """Start to write a checkpoint; the one before must be complete, see `wait`.
+
+        Raises:
+            ImportError: If Orbax is missing.
+        """
+        _orbax()  # here, rather than in the thread
         entry = Entry(step, end, self.path / f"{step:08d}{'-end' * end}")
         if jax.process_index() == 0:
             self._in_background(lambda: self._write(entry, contents))
