@@ -220,9 +220,9 @@ class Checkpoint(AbstractCallback):
 
     def _due(self, step: int) -> bool:
         """Whether the step is one to save at, as all processes know."""
-        nothing = self.last_saved is None and self._pending is None
-        nothing = nothing and not self._written.has_failed_state
-        return self._overdue or nothing or self.ends_block(step)
+        begun = self._pending is not None or self._written.has_failed_state
+        is_first = self.last_saved is None and not begun
+        return self._overdue or is_first or self.ends_block(step)
 
     def _read(self, log_data: Row, driver: AbstractDriver) -> float | None:
         monitor = self.retention.monitor

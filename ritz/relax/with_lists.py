@@ -38,12 +38,12 @@ class WithLists(GrowingDriver):
     @property
     @abc.abstractmethod
     def kernel(self) -> RelaxKernel:
-        """The kernel."""
+        """What advances the slots of all buckets by a step, with lists of the present widths."""
 
     @property
     @abc.abstractmethod
     def stages(self) -> FusedStage:
-        """The stages."""
+        """The stages that a structure goes through, as they act on the slots together."""
 
     @abc.abstractmethod
     def spread(self, carry: RelaxCarry) -> RelaxCarry:

@@ -46,6 +46,7 @@ def tie() -> None:
 
 
 def _state() -> Any:
+    """Store and addresses of `jax.distributed`."""
     from jax._src import distributed  # there is no public way to the store
 
     return distributed.global_state
