@@ -28,7 +28,7 @@ SECONDS = 12.0
 TARGET = 0.85
 
 
-def tfim(share: int) -> Any:
+def tfim(share: int, first: int) -> Any:
     """The critical chain of 40 spins, RBM, SR, 1,024 samples a process."""
     from benchmarks.lattice import ising
     from ritz.updates import SR
@@ -36,7 +36,7 @@ def tfim(share: int) -> Any:
     return ising(40, 1024 * share, 16 * share, update=SR, steps=1, target=1.0).ritz(True)
 
 
-def helium(share: int) -> Any:
+def helium(share: int, first: int) -> Any:
     """He, FermiNet of 3 x 64/16, 4 determinants, KFAC, 256 walkers a process."""
     from ritz.molecule import VMC, FermiNet, Molecule
     from ritz.samplers import Metropolis
@@ -47,7 +47,7 @@ def helium(share: int) -> Any:
     return VMC(molecule, network, 0.05, update=KFAC(), sampler=Metropolis(), n_walkers=256 * share)
 
 
-def tio2(share: int) -> Any:
+def tio2(share: int, first: int) -> Any:
     """TiO2, networks of 2 x 20, energies and forces, 32 structures of a batch a process."""
     import dataclasses
 
@@ -57,25 +57,28 @@ def tio2(share: int) -> Any:
 
     settings = dataclasses.replace(config(0.1), method=Adam(mu=1e-3, batchsize=32 * share))
     made = ANNPotential({"Ti": HIDDEN, "O": HIDDEN}, descriptor())
-    files = sorted((folder() / "tio2" / "xsf").glob("*.xsf"))[: 200 * share]
+    files = sorted((folder() / "tio2" / "xsf").glob("*.xsf"))[200 * first : 200 * (first + share)]
     return made.driver(read_structures(files), settings)
 
 
-def structures(share: int) -> Any:
+def structures(share: int, first: int) -> Any:
     """Argon, 27 atoms, FIRE, 64 structures a process."""
     from benchmarks.relax import argon, model
     from ritz.relax import FIRE, ConvergenceHook, Relaxation
 
     stage = FIRE(convergence_hook=ConvergenceHook.from_fmax(1e-30))  # never met
-    return Relaxation([argon(n) for n in range(64 * share)], model(), stage, slots=64 * share)
+    seeds = range(64 * first, 64 * (first + share))
+    return Relaxation([argon(seed) for seed in seeds], model(), stage, slots=64 * share)
 
 
-CASES: dict[str, Callable[[int], Any]] = {
+CASES: dict[str, Callable[[int, int], Any]] = {
     "TFIM 40": tfim,
     "He": helium,
     "TiO2": tio2,
     "64 structures": structures,
 }
+"""Drivers of as many shares of the work, of those from `first` on: independent runs have the same
+structures as the run of both."""
 
 
 def work(case: str, folder: Path, rank: int, port: int) -> None:
@@ -92,7 +95,7 @@ def work(case: str, folder: Path, rank: int, port: int) -> None:
     if port:
         jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
     jax.config.update("jax_enable_x64", True)
-    driver = CASES[case](2 if port else 1)
+    driver = CASES[case](2, 0) if port else CASES[case](1, rank)
     driver.run(40, show_progress=False)
     began = time.perf_counter()
     driver.run(20, show_progress=False)

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from netket.operator import AbstractOperator
 from typing_extensions import override
 
+from ritz.driver.processes.division import Division
 from ritz.driver.signatures import suggests_names
 from ritz.lattice.differentiating import DifferentiatingDriver
 from ritz.lattice.driver import VariationalState
@@ -180,6 +181,7 @@ class VMC(DifferentiatingDriver):
             control=self.step_control,
             loss_name=self.loss_name,
             following=followed(state),
+            division=Division(self._mesh),
         )
         kernel = self._lattice_kernel(settings)
         return self._targets.kernel(kernel) if self._targets else kernel

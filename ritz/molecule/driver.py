@@ -14,6 +14,8 @@ from typing_extensions import override
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import OwnPrecision
 from ritz.driver.hooks import HookList
+from ritz.driver.processes.division import Division
+from ritz.driver.processes.layout import mesh_of
 from ritz.estimators.base import AbstractEstimator, as_estimator, evaluate_all, in_order, used_by
 from ritz.molecule.belonging import check_network, check_same
 from ritz.molecule.estimators.standard import ENERGY as ENERGY
@@ -129,7 +131,8 @@ class MoleculeDriver(OwnPrecision):
             if not given.keys().isdisjoint(used_by([energy], known)):
                 _check_energy(energy, known, state.of_state(0))
         super().__init__(state, energy)
-        self._single = Sampling(state.wavefunction, sampler, tuple(known.items()), energy)
+        division = Division(mesh_of(state.electrons))
+        self._single = Sampling(state.wavefunction, sampler, tuple(known.items()), energy, division)
         self._sampling: Sampling | MultiStateSampling = self._single
         if n_states > 1:
             self._sampling = MultiStateSampling(self._single, n_states)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Inexact, Int, Key, PyTree
 from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
+from ritz.driver.processes.division import ONE_DEVICE, Division
 from ritz.estimators.base import AbstractEstimator, Values, evaluate_all, in_double
 from ritz.estimators.chain_moments import ChainMoments
 from ritz.estimators.clipping import LossAndGrad
@@ -94,6 +95,8 @@ class Sampling:
     """In the order in which they are logged."""
     loss: str = dataclasses.field(metadata={"static": True})
     """The estimator that is the energy."""
+    division: Division = dataclasses.field(default=ONE_DEVICE, metadata={"static": True})
+    """The devices that share the walkers."""
 
     def sample(self, carry: Any) -> tuple[Any, Samples]:
         """Samples of |psi|^2, one from each walker."""
@@ -105,14 +108,18 @@ class Sampling:
     def values(self, params: PyTree, samples: Samples) -> dict[str, Values]:
         """The values of all estimators on the samples."""
         found = evaluate_all(dict(self.estimators), self.log_psi, params, samples.electrons)
-        return {name: in_double(value) for name, value in found.items()}
+        return self.division.whole({name: in_double(value) for name, value in found.items()})
 
     def estimates(self, values: Mapping[str, Values]) -> tuple[Stats, Row]:
         """Statistics of the energy, and of the other estimators by name."""
-        found = {
-            name: estimator.finalize(estimator.reduce(values[name]))
-            for name, estimator in self.estimators
-        }
+
+        def reduced(values: Mapping[str, Values]) -> dict[str, Any]:
+            return {
+                name: estimator.finalize(estimator.reduce(values[name]))
+                for name, estimator in self.estimators
+            }
+
+        found = self.division.alike(reduced)(values)
         energy = found.pop(self.loss)
         return energy, found
 
@@ -195,7 +202,7 @@ class TrainingKernel(Kernel):
         Returns:
             The direction; the rule's new state; what it logs; how many losses were clipped.
         """
-        losses, n_clipped = self.loss_grads.clipped(losses)
+        losses, n_clipped = self.sampling.division.alike(self.loss_grads.clipped)(losses)
         problem = Problem(
             log_psi=self.sampling.log_psi,
             params=params,
@@ -204,6 +211,7 @@ class TrainingKernel(Kernel):
             mode=self.mode,
             chunk_size=self.chunk_size,
             damping_scale=damping_scale,
+            division=self.sampling.division,
         )
         return *self.rule.update(rule_state, problem, params, key), n_clipped
 

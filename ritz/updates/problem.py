@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, PyTree
 
-from ritz.updates.chunks import accumulated
+from ritz.driver.processes.division import EVERYWHERE, ONE_DEVICE, Division
+from ritz.updates.chunks import Total, accumulated, add_trees
 from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.realify import realify, single
 from ritz.updates.score_map import (
@@ -22,6 +24,10 @@ from ritz.updates.score_map import (
 from ritz.updates.scores import scores
 
 MODES = ("real", "complex", "holomorphic")
+
+
+def _total_over_devices(own: Total, total: Callable[[PyTree], PyTree]) -> Total:
+    return total(own)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +53,13 @@ class Problem:
     """"real": log psi is taken as real, its phase as constant. "complex": any log psi.
     "holomorphic": log psi is a holomorphic function of complex parameters."""
     chunk_size: int | None = None
-    """Number of samples differentiated at once; None for all."""
+    """Number of samples that a device differentiates at once; None for all."""
     damping_scale: ArrayLike = 1.0
     """Factor of the rule's diagonal shift."""
     single_scores: bool = False
     """Whether `scores` are computed, and multiplied, in single precision."""
+    division: Division = ONE_DEVICE
+    """The devices that share the samples, along the one axis of a mesh."""
 
     @property
     def n_samples(self) -> int:
@@ -146,8 +154,36 @@ class Problem:
 
             return jax.grad(surrogate)(self.params)
 
-        gradient = accumulated(part, (self.samples, cotangent), self.chunk_size)
+        gradient = self.over_samples(part, (self.samples, cotangent))
         return jax.tree.map(jnp.conj, gradient)
+
+    def over_samples(
+        self,
+        part: Callable[..., Total],
+        samples: tuple[PyTree, ...],
+        add: Callable[[Total, Total], Total] = add_trees,
+        over_devices: Callable[[Total, Callable[[PyTree], PyTree]], Total] = _total_over_devices,
+    ) -> Total:
+        """The sum of what `part` gives of chunks of samples, over all chunks and devices.
+
+        Args:
+            part: A function of arrays whose first axis is the sample.
+            samples: Its arguments, for all samples.
+            add: Adds two of its results.
+            over_devices: The sum over devices, from what `part` gives of the samples of one and a
+                function for sums over all of them.
+        """
+        division = self.division
+        if division.mesh is None or self.n_samples % division.n_devices:
+            return accumulated(part, samples, self.chunk_size, add)
+        (axis,) = division.mesh.axis_names
+
+        def own(*samples: PyTree) -> Total:
+            found = accumulated(part, samples, self.chunk_size, add)
+            return over_devices(found, functools.partial(division.total, axis=axis))
+
+        takes = (PartitionSpec(axis),) * len(samples)
+        return division.on_each(own, takes, EVERYWHERE)(*samples)
 
     def to_parameters(self, vector: Inexact[Array, " n_parameters"]) -> PyTree:
         """A vector over the columns of `scores` as a tree like the parameters."""

@@ -82,6 +82,15 @@ def assert_like(found, wanted, fields=SAME):
 
 
 @pytest.mark.medium
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="a class of Linux")
+def test_threads_that_carry_messages_do_not_interrupt_others(pair):
+    for found in pair["plain"]:
+        assert "Python, batch" not in found["classes"]
+        # One more may have been started since: others are of the class of their makers.
+        assert found["classes"]["others, batch"] > found["classes"].get("others, normal", 0)
+
+
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize("name", ["plain", "live, one hook", "cut", "no speculation"])
 def test_both_go_on_alike(pair, alone, name):

@@ -3,12 +3,15 @@
 What came of each is written into `FOLDER/RANK.json`.
 """
 
+import contextlib
 import errno
 import json
 import os
 import signal
 import sys
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -225,7 +228,21 @@ def run(name, callbacks, arguments, folder, driver=None):
         "ended": deeds[0] if deeds else None,
         "parameters": np.asarray(driver.parameters).tolist(),
         "key": jax.random.key_data(driver.key).tolist() if hasattr(driver, "key") else None,
+        "classes": thread_classes(),
     }
+
+
+def thread_classes():
+    """How many threads of Python, and others, are in each scheduling class of Linux."""
+    if not hasattr(os, "SCHED_BATCH"):
+        return None
+    python = {thread.native_id for thread in threading.enumerate()}
+    counts = Counter()
+    for folder in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # threads end
+            owner = "Python" if int(folder.name) in python else "others"
+            counts[owner, os.sched_getscheduler(int(folder.name)) == os.SCHED_BATCH] += 1
+    return {f"{owner}, {'batch' if batch else 'normal'}": n for (owner, batch), n in counts.items()}
 
 
 class FullDisk:

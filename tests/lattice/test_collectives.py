@@ -6,7 +6,7 @@ from tests.arrangements import results
 
 pytest.importorskip("netket")
 
-N_SAMPLES, NUMBER = 48, 8
+N_DEVICES, N_SAMPLES, NUMBER = 4, 48, 8
 FEW = 1000
 """Bytes of statistics and of what samplers count."""
 
@@ -15,11 +15,17 @@ FEW = 1000
 def test_a_step_sends_what_its_rule_needs(tmp_path):
     names = ("SR", "minSR", "KFAC", "gradient")
     found, _ = results("tests.step_collectives", tmp_path, "tests.lattice.many_devices", *names,
-                       devices=4)  # fmt: skip
+                       devices=N_DEVICES)  # fmt: skip
     n = found["SR"]["n_parameters"]
-    for name, numbers in (("SR", n * n + 2 * n), ("KFAC", 4 * n), ("gradient", n)):
-        assert found[name].keys() == {"n_parameters", "all-reduce"}, name  # samples stay there
-        assert NUMBER * n <= found[name]["all-reduce"][1] < NUMBER * numbers + FEW, name
+    assert found["SR"].keys() == {"n_parameters", "all-reduce"}  # samples stay there
+    assert NUMBER * n * n <= found["SR"]["all-reduce"][1] < NUMBER * (n * n + 2 * n) + FEW
+    assert found["gradient"]["all-gather"] == [1, N_DEVICES * NUMBER * n]  # summed by each device
+    count, sent = found["KFAC"]["all-gather"]  # means, then gradient and factors
+    assert count == 2
+    assert N_DEVICES * NUMBER * n < sent < N_DEVICES * NUMBER * 5 * n
+    for name in ("KFAC", "gradient"):
+        assert found[name].keys() == {"n_parameters", "all-reduce", "all-gather"}
+        assert found[name]["all-reduce"][1] < FEW
     dense = found["minSR"]
     scores, gram = NUMBER * N_SAMPLES * n, NUMBER * N_SAMPLES**2
     solved = 2 * gram + NUMBER * N_SAMPLES  # by Cholesky, and by eigenvalues where that fails

@@ -5,21 +5,28 @@ import pytest
 from tests.arrangements import results
 from tests.molecule.many_devices import N_WALKERS
 
-NUMBER = 8
+N_DEVICES, NUMBER = 4, 8
 FEW = 500
 """Bytes of statistics."""
+
+VALUES = 3 * NUMBER * N_WALKERS
+"""Bytes of energy, kinetic and potential energy of all walkers."""
 
 
 @pytest.mark.medium
 def test_a_step_sends_what_its_rule_needs(tmp_path):
     names = ("KFAC", "gradient", "SPRING")
     found, _ = results("tests.step_collectives", tmp_path, "tests.molecule.many_devices", *names,
-                       devices=4)  # fmt: skip
-    n, medians = found["KFAC"]["n_parameters"], NUMBER * N_WALKERS
-    for name, numbers in (("KFAC", 5 * n), ("gradient", n)):
+                       devices=N_DEVICES)  # fmt: skip
+    n = found["KFAC"]["n_parameters"]
+    assert found["gradient"]["all-gather"] == [2, VALUES + N_DEVICES * NUMBER * n]
+    count, sent = found["KFAC"]["all-gather"]  # besides: gradient and factors in one sum
+    assert count == 2
+    assert N_DEVICES * NUMBER * n < sent - VALUES < N_DEVICES * NUMBER * 5 * n
+    for name in ("KFAC", "gradient"):
         assert found[name].keys() == {"n_parameters", "all-reduce", "all-gather"}
-        assert found[name]["all-gather"] == [1, medians]  # local energies are clipped by these
-        assert found[name]["all-reduce"][1] < NUMBER * numbers + FEW, name
+        assert found[name]["all-reduce"][0] == 2  # what the sampler counts
+        assert found[name]["all-reduce"][1] < FEW
     scores, gram = NUMBER * N_WALKERS * n, NUMBER * N_WALKERS**2
-    gathered = scores + 2 * gram + NUMBER * N_WALKERS + medians
+    gathered = scores + 2 * gram + NUMBER * N_WALKERS + VALUES
     assert found["SPRING"]["all-gather"] == [5, gathered]

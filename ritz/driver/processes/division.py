@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Tree = TypeVar("Tree")
 
 Specs = Any
 """A `PartitionSpec` for a whole tree, or a tree of them for parts of it."""
@@ -20,6 +21,12 @@ EVERYWHERE: Specs = PartitionSpec()
 
 MOST_GATHERED = 2**16
 """Bytes from all devices up to which numbers are summed by a gather."""
+
+MOST_WHOLE = 2**20
+"""Bytes up to which numbers of all samples are gathered, to be averaged on each device."""
+
+_SEPARATE = 2**20
+"""Bytes from which an array is a message of its own: joining it with others costs copies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,24 +101,57 @@ class Division:
         return mapped
 
     def total(self, tree: Any, axis: str) -> Any:
-        """Within `on_each`: sums over the devices along an axis, in one collective operation.
+        """Within `on_each`: sums over the devices along an axis.
 
-        A few numbers are gathered and summed by each device, which takes one exchange of messages;
-        a sum by rings takes two for each device.
+        Numbers of one type are sent as one array: on CPUs each array is a message of its own. A few
+        are gathered and summed by each device, which takes one exchange of messages; a sum by rings
+        takes two for each device.
         """
         count = self.count(axis)
         leaves, structure = jax.tree.flatten(tree)
         if count == 1 or not leaves:
             return tree
-        kinds = {leaf.dtype for leaf in leaves}
-        if len(kinds) > 1 or count * sum(leaf.nbytes for leaf in leaves) > MOST_GATHERED:
-            return jax.lax.psum(tree, axis)
-        table = jax.lax.all_gather(jnp.concatenate([leaf.ravel() for leaf in leaves]), axis)
-        ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-        parts = jnp.split(jnp.sum(table, axis=0, dtype=table.dtype), ends)
-        return structure.unflatten(
-            [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-        )
+        found: list[Any] = [None] * len(leaves)
+        for kind in dict.fromkeys(leaf.dtype for leaf in leaves):  # in the same order everywhere
+            places = [place for place, leaf in enumerate(leaves) if leaf.dtype == kind]
+            for place, part in zip(
+                places, _total([leaves[place] for place in places], axis, count), strict=True
+            ):
+                found[place] = part
+        return structure.unflatten(found)
+
+    def whole(self, tree: Tree) -> Tree:
+        """In a compiled program: numbers of all samples, which all devices have then.
+
+        Those of the same number of samples are gathered in one message. Many numbers are left where
+        they are.
+        """
+        if not self._are_few(tree):
+            return tree
+        leaves, structure = jax.tree.flatten(tree)
+        if len({(leaf.shape, leaf.dtype) for leaf in leaves}) == 1 and leaves[0].ndim == 1:
+            leaves = list(self.hold(jnp.stack(leaves, axis=-1)).T)
+        # The compiler may divide what is merely held; it leaves results of `on_each` alone.
+        return self.alike(lambda *leaves: structure.unflatten(leaves))(*leaves)
+
+    def alike(self, function: Function) -> Function:
+        """In a compiled program: a function that each device applies to numbers of all samples.
+
+        Means, medians and their like of what is `whole` then need no messages. Many numbers are
+        left where they are.
+        """
+
+        def applied(*given: Any) -> Any:
+            if not self._are_few(given):
+                return function(*given)
+            return self.on_each(function, (EVERYWHERE,) * len(given), EVERYWHERE)(*given)
+
+        found: Any = applied
+        return found
+
+    def _are_few(self, tree: Any) -> bool:
+        leaves = jax.tree.leaves(tree)
+        return self.mesh is not None and sum(leaf.nbytes for leaf in leaves) <= MOST_WHOLE
 
     def place(self, axis: str) -> Any:
         """Within `on_each`: which of the devices along an axis this one is."""
@@ -150,6 +190,31 @@ class Division:
             if device.process_index == jax.process_index()
         ]
         return sorted(set(mine))
+
+
+ONE_DEVICE = Division()
+"""That of a single device, which has everything."""
+
+
+def _total(leaves: list[jax.Array], axis: str, count: int) -> list[jax.Array]:
+    """Sums over the devices along an axis of arrays of the same type."""
+    if count * sum(leaf.nbytes for leaf in leaves) <= MOST_GATHERED:
+        gathered = jax.lax.all_gather(_joined(leaves), axis)
+        return _parted(jnp.sum(gathered, axis=0, dtype=gathered.dtype), leaves)
+    small = [leaf for leaf in leaves if leaf.nbytes < _SEPARATE]
+    summed = iter(_parted(jax.lax.psum(_joined(small), axis), small) if small else [])
+    return [
+        next(summed) if leaf.nbytes < _SEPARATE else jax.lax.psum(leaf, axis) for leaf in leaves
+    ]
+
+
+def _joined(leaves: list[jax.Array]) -> jax.Array:
+    return jnp.concatenate([leaf.ravel() for leaf in leaves])
+
+
+def _parted(vector: jax.Array, like: list[jax.Array]) -> list[jax.Array]:
+    parts = jnp.split(vector, np.cumsum([leaf.size for leaf in like])[:-1])
+    return [part.reshape(leaf.shape) for part, leaf in zip(parts, like, strict=True)]
 
 
 def _is_spec(leaf: object) -> bool:

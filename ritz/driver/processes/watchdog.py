@@ -20,6 +20,7 @@ from typing import Any
 import jax
 
 from ritz.driver.processes import lifeline
+from ritz.driver.processes.priority import let_computation_go_first
 
 _logger = logging.getLogger("ritz")
 
@@ -167,6 +168,7 @@ def guard(leave: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     lifeline.tie()
+    let_computation_go_first()
     _place.runs += 1
     ended = threading.Event()
     watch = functools.partial(_watch, client, _place.folder, ended, leave)

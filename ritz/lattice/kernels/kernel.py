@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from ritz.driver import Kernel, Proposal
 from ritz.driver.kernel import TAKEN_BACK
+from ritz.driver.processes.division import ONE_DEVICE, Division
 from ritz.lattice.doubts import Watch, of_explosion, of_variance
 from ritz.lattice.flips import Flips
 from ritz.lattice.model_state import Following
@@ -128,6 +129,8 @@ class StepSettings:
     """Bounds on steps; None for none."""
     following: Following | None = None
     """How variables besides the parameters follow the samples; None if they stay as they are."""
+    division: Division = ONE_DEVICE
+    """The devices that share the samples."""
 
 
 class LatticeKernel(Kernel):
@@ -245,6 +248,7 @@ class LatticeKernel(Kernel):
             chunk_size=s.chunk_size_bwd,
             damping_scale=carry.damping_scale,
             single_scores=s.single_scores,
+            division=s.division,
         )
         carry = self._judged(carry, loss, problem.n_samples)
         key, own = jax.random.split(carry.key)

@@ -1,5 +1,6 @@
 """The curvature of each block, and the gradient, from the derivatives of all samples."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.full_precision import in_full_precision
-from ritz.updates.chunks import accumulated, add_trees
+from ritz.updates.chunks import add_trees
 from ritz.updates.derivatives import LayerDerivatives, sample_derivatives
 from ritz.updates.kfac.blocks import DIAGONAL, Blocks
 from ritz.updates.problem import Problem
@@ -98,7 +99,7 @@ def curvature_and_gradient(
         return Sums(jnp.sum(weights), tuple(found))
 
     arrays = problem.samples, weights, of_parts.T
-    sums = accumulated(of_chunk, arrays, problem.chunk_size, _joined)
+    sums = problem.over_samples(of_chunk, arrays, _joined, _over_devices)
     found = [_curvature(one, centred, problem.mode) for one in sums.blocks]
     return tuple(found), tuple(one.gradient for one in sums.blocks)
 
@@ -181,6 +182,25 @@ def _joined(first: Sums, other: Sums) -> Sums:
         return RowSums(moments, one.gradient + two.gradient)
 
     return Sums(total, tuple(map(join, first.blocks, other.blocks)))
+
+
+def _over_devices(own: Sums, total: Callable[[PyTree], PyTree]) -> Sums:
+    """The sums over devices: of means, then of squares of the distances from them."""
+    of_rows = [block.moments.mean for block in own.blocks if isinstance(block, RowSums)]
+    if not of_rows:
+        return total(own)
+    weight, means = total((own.weight, of_rows))
+    each = iter(means)
+
+    def about_mean(block: LayerSums | RowSums) -> LayerSums | RowSums:
+        if isinstance(block, LayerSums):
+            return block
+        mean, second = block.moments
+        apart = mean / jnp.where(own.weight > 0, own.weight, 1) - next(each) / weight
+        between = own.weight * _second(_flat(apart), second.ndim == 1)
+        return RowSums(Moments(mean, second + between.astype(second.dtype)), block.gradient)
+
+    return total(Sums(own.weight, tuple(map(about_mean, own.blocks))))
 
 
 def _curvature(sums: LayerSums | RowSums, centred: bool, mode: str) -> Curvature:
