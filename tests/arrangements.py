@@ -4,6 +4,7 @@ The module is called as `python -m MODULE OUT ARGUMENTS...` and writes what it f
 mostly through `report`.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -76,6 +77,8 @@ def join():
     port, rank, world = map(int, os.environ["RITZ_TEST_PLACE"].split())
     if world > 1:
         jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=world, process_id=rank)
+    with contextlib.suppress(ImportError):
+        import netket  # noqa: F401  # sets a mesh of its own, in which other domains must run too
     return rank
 
 

@@ -21,6 +21,7 @@ from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import HookList
 from ritz.driver.kernel import Kernel
 from ritz.driver.processes.layout import laid_out, mesh_of, on_all_devices
+from ritz.driver.processes.priority import let_computation_go_first
 from ritz.types import Loss, Row
 
 
@@ -90,6 +91,7 @@ class KernelDriver(AbstractDriver):
         mesh = self._mesh
         if mesh is None:
             return
+        let_computation_go_first()
         carry = self.carry
         placed = on_all_devices(carry, mesh)
         if any(map(operator.is_not, jax.tree.leaves(carry), jax.tree.leaves(placed))):

@@ -1,8 +1,11 @@
 """Drivers with a precision of their own."""
 
 import contextlib
+from collections.abc import Iterator
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
 
 from ritz.driver.compiled import CompiledDriver
 from ritz.driver.run_state import Steps
@@ -15,8 +18,12 @@ class OwnPrecision(CompiledDriver):
     """Type of the driver's numbers, "float64" or "float32"."""
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
-        """Context in which JAX computes in the driver's precision."""
-        return jax.enable_x64(self.dtype == "float64")
+        """Context in which JAX computes in the driver's precision, and on no devices but its own.
+
+        NetKet sets a mesh of all devices for the whole process when it is imported.
+        """
+        precision = jax.enable_x64(self.dtype == "float64")
+        return precision if jax.sharding.get_abstract_mesh().empty else _without_mesh(precision)
 
     def around(self, steps: Steps) -> Steps:
         """Take the steps in the driver's precision; code of the user in between keeps JAX's own."""
@@ -31,3 +38,9 @@ class OwnPrecision(CompiledDriver):
         finally:
             with self._precision():
                 steps.close()
+
+
+@contextlib.contextmanager
+def _without_mesh(precision: contextlib.AbstractContextManager[object]) -> Iterator[None]:
+    with precision, jax.set_mesh(Mesh(np.empty((), object), ())):
+        yield

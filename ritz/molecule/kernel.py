@@ -108,7 +108,7 @@ class Sampling:
     def values(self, params: PyTree, samples: Samples) -> dict[str, Values]:
         """The values of all estimators on the samples."""
         found = evaluate_all(dict(self.estimators), self.log_psi, params, samples.electrons)
-        return self.division.whole({name: in_double(value) for name, value in found.items()})
+        return self.division.gathered({name: in_double(value) for name, value in found.items()})
 
     def estimates(self, values: Mapping[str, Values]) -> tuple[Stats, Row]:
         """Statistics of the energy, and of the other estimators by name."""

@@ -53,7 +53,7 @@ class Problem:
     """"real": log psi is taken as real, its phase as constant. "complex": any log psi.
     "holomorphic": log psi is a holomorphic function of complex parameters."""
     chunk_size: int | None = None
-    """Number of samples that a device differentiates at once; None for all."""
+    """Number of samples differentiated at once, on all devices together; None for all."""
     damping_scale: ArrayLike = 1.0
     """Factor of the rule's diagonal shift."""
     single_scores: bool = False
@@ -177,9 +177,10 @@ class Problem:
         if division.mesh is None or self.n_samples % division.n_devices:
             return accumulated(part, samples, self.chunk_size, add)
         (axis,) = division.mesh.axis_names
+        chunk_size = self.chunk_size and -(-self.chunk_size // division.n_devices)
 
         def own(*samples: PyTree) -> Total:
-            found = accumulated(part, samples, self.chunk_size, add)
+            found = accumulated(part, samples, chunk_size, add)
             return over_devices(found, functools.partial(division.total, axis=axis))
 
         takes = (PartitionSpec(axis),) * len(samples)

@@ -95,10 +95,18 @@ class Division:
         """
         if self.mesh is None:
             return function
-        mapped: Any = jax.shard_map(
+        mapped = jax.shard_map(
             function, mesh=self.mesh, in_specs=takes, out_specs=gives, check_vma=False
         )
-        return mapped
+        devices = self.mesh.abstract_mesh
+
+        def applied(*arguments: Any) -> Any:
+            # NetKet sets a mesh of its own for the whole process when it is imported.
+            with jax.sharding.use_abstract_mesh(devices):
+                return mapped(*arguments)
+
+        found: Any = applied
+        return found
 
     def total(self, tree: Any, axis: str) -> Any:
         """Within `on_each`: sums over the devices along an axis.
@@ -120,24 +128,32 @@ class Division:
                 found[place] = part
         return structure.unflatten(found)
 
-    def whole(self, tree: Tree) -> Tree:
+    def gathered(self, tree: Tree) -> Tree:
         """In a compiled program: numbers of all samples, which all devices have then.
 
-        Those of the same number of samples are gathered in one message. Many numbers are left where
-        they are.
+        Those of the same type and number of samples come in one message. Many numbers are left
+        where they are.
         """
         if not self._are_few(tree):
             return tree
         leaves, structure = jax.tree.flatten(tree)
-        if len({(leaf.shape, leaf.dtype) for leaf in leaves}) == 1 and leaves[0].ndim == 1:
-            leaves = list(self.hold(jnp.stack(leaves, axis=-1)).T)
+        kinds = [(leaf.dtype, leaf.shape[:1]) for leaf in leaves]
+        for kind in dict.fromkeys(kinds):
+            places = [place for place, found in enumerate(kinds) if found == kind and kind[1]]
+            parts = [leaves[place] for place in places]
+            if len(parts) > 1:
+                columns = [part.reshape(len(part), -1) for part in parts]
+                table = self.hold(jnp.concatenate(columns, axis=1))
+                ends = np.cumsum([column.shape[1] for column in columns])[:-1]
+                for place, part in zip(places, jnp.split(table, ends, axis=1), strict=True):
+                    leaves[place] = part.reshape(leaves[place].shape)
         # The compiler may divide what is merely held; it leaves results of `on_each` alone.
         return self.alike(lambda *leaves: structure.unflatten(leaves))(*leaves)
 
     def alike(self, function: Function) -> Function:
         """In a compiled program: a function that each device applies to numbers of all samples.
 
-        Means, medians and their like of what is `whole` then need no messages. Many numbers are
+        Means, medians and their like of what is `gathered` then need no messages. Many numbers are
         left where they are.
         """
 

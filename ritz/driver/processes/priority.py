@@ -19,15 +19,22 @@ import jax
 def let_computation_go_first() -> None:
     """Put the threads of this process, but those of Python, into the batch class of Linux.
 
-    Does nothing on other systems, for other devices than CPUs, and to threads whose class somebody
-    has chosen.
+    Does nothing on other systems, for a single process or other devices than CPUs, and to threads
+    whose class somebody has chosen.
     """
-    if jax.default_backend() != "cpu" or not hasattr(os, "SCHED_BATCH"):
+    messages = jax.process_count() > 1 and jax.default_backend() == "cpu"
+    if not messages or not hasattr(os, "SCHED_BATCH"):
         return
     python = {thread.native_id for thread in threading.enumerate()}
     batch, unchosen = os.SCHED_BATCH, os.SCHED_OTHER
-    for folder in Path("/proc/self/task").iterdir():
-        thread = int(folder.name)
+    for thread in _threads():
         with contextlib.suppress(OSError):  # threads end, and systems forbid it
             if thread not in python and os.sched_getscheduler(thread) == unchosen:
                 os.sched_setscheduler(thread, batch, os.sched_param(0))
+
+
+def _threads() -> list[int]:
+    try:
+        return [int(folder.name) for folder in Path("/proc/self/task").iterdir()]
+    except OSError:  # there is no such folder in some containers
+        return []

@@ -205,6 +205,7 @@ def guard_command() -> Iterator[None]:
         yield
         return
     lifeline.tie()
+    let_computation_go_first()
     ended = threading.Event()
 
     def watch() -> None:
