@@ -146,6 +146,11 @@ def _whole(name: str, given: object) -> int | None:
 
 
 def _check_range(size: int, rank: int) -> None:
+    if size < 1:
+        raise ValueError(
+            "num_processes must be a whole number of at least 1, but "
+            f"process_id={rank} and num_processes={size} were given."
+        )
     if not 0 <= rank < size:
         raise ValueError(
             f"process_id must be a whole number from 0 to num_processes - 1, but process_id={rank} "
@@ -159,8 +164,9 @@ def _missing(given: Mapping[str, object]) -> str:
     looked = "; ".join(f"{launcher} ({name})" for launcher, name in LOOKED_FOR.items())
     if known:
         return (
-            f"{', '.join(known)} is given without {' and '.join(names)}, and no launcher was found "
-            f"that tells the rest: {looked}. Give all three, as in {_EXAMPLE}."
+            f"{' and '.join(known)} {'is' if len(known) == 1 else 'are'} given without "
+            f"{' and '.join(names)}, and no launcher was found that tells the rest: "
+            f"{looked}. Give all three, as in {_EXAMPLE}."
         )
     return (
         "no launcher was found that tells how many processes there are. Looked for were: "

@@ -81,11 +81,13 @@ def _watched(driver: "AbstractDriver", n_iter: int, hooks: HookList, options: Ru
     state = driver.run_state
     state.hooks = hooks
     first = state.step_count
-    with together("before the run"):
+    with together("before the run") as alike:
         for callback in hooks.callbacks:
             callback.check_run(driver, bool(options.resume))
         if options.resume:
             first = resume_run(driver, hooks, options.resume, n_iter)
+        alike["steps before the run"] = state.step_count
+        alike["steps at its end"] = first + n_iter
     state.begin(options, max(first + n_iter, state.step_count))
     driver.begin_run()
     try:

@@ -116,7 +116,8 @@ def _check_keys(content: Mapping[str, Any]) -> None:
             raise ValueError(f"{key}: a sweep has no such entry; it has {', '.join(known)}.")
     if not any(key in content for key in _VARYING):
         raise ValueError(
-            "nothing varies: give vary, runs, draw or seeds, such as vary: {system.h: [0.5, 1.0]}."
+            "nothing varies: give vary, runs, draw or seeds, such as "
+            "vary: {system.field: [0.5, 1.0]}."
         )
 
 

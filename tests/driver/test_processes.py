@@ -82,6 +82,13 @@ def assert_like(found, wanted, fields=SAME):
 
 
 @pytest.mark.medium
+def test_processes_with_other_numbers_of_steps_are_told(pair):
+    for found in pair["other steps"]:
+        assert "different numbers of steps at its end: [40, 30]" in found["error"]
+        assert found["step"] == 0
+
+
+@pytest.mark.medium
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="a class of Linux")
 def test_threads_that_carry_messages_do_not_interrupt_others(pair):
     for found in pair["plain"]:

@@ -198,7 +198,7 @@ def run(name, callbacks, arguments, folder, driver=None):
     began = time.monotonic()
     try:
         driver.run(
-            STEPS,
+            arguments.pop("steps", STEPS),
             out=[memory, CSVLog("rows"), *arguments.pop("out", [])],
             callback=[*callbacks, seen],
             show_progress=False,
@@ -308,6 +308,7 @@ def disk_scenarios(folder):
     for name, (callbacks, arguments, kernel) in DIVERGING.items():
         acts = [act() for act in callbacks]
         found[name] = run(name, acts, dict(arguments), folder, FragileDriver(**kernel))
+    found["other steps"] = run("other steps", [], {"steps": STEPS - 10 * rank}, folder)
     name = "unshared"
     found[name] = run(name, [Checkpoint(folder / f"checkpoints{rank}")], {}, folder)
     name = "saved"

@@ -159,22 +159,40 @@ def announce(failure: Failure, step: int = NEVER) -> None:
 
 
 @contextlib.contextmanager
-def together(where: str) -> Iterator[None]:
+def together(where: str) -> Iterator[dict[str, int]]:
     """Context for what all processes do; a failure of one raises on all.
 
     Args:
         where: What it is, for the message on the others, such as "before the run".
 
+    Yields:
+        A dict for numbers, by name, that must be the same on all processes.
+
     Raises:
         OtherProcessFailed: If it failed on another process only.
+        ValueError: On all processes, if they have other numbers.
     """
+    alike: dict[str, int] = {}
     try:
-        yield
+        yield alike
     except BaseException as error:
         announce(Failure(error, where))
         raise
     if not is_single_process():
-        gather(())
+        table = gather(tuple(min(number, NEVER) for number in alike.values()))
+        for name, column in zip(alike, table.T.tolist(), strict=True):
+            _check_alike(name, column)
+
+
+def _check_alike(name: str, numbers: list[int]) -> None:
+    if len(set(numbers)) == 1:
+        return
+    error = ValueError(
+        f"the processes of this run have different numbers of {name}: {numbers}, in their order. "
+        "Give all of them the same settings."
+    )
+    error.__dict__.update(_shared=True, _told=jax.process_index() > 0)
+    raise error
 
 
 def told(text: str) -> str:
