@@ -142,15 +142,10 @@ def _whole(name: str, given: object) -> int | None:
             name = f"{name} ({_VARIABLES[name]})" if name in _VARIABLES else name
             raise ValueError(f"{name} must be a whole number, but {given!r} was given.")
         given = int(given)
-    return None if given is None else check_count(name, given, 0)
+    return None if given is None else check_count(name, given, int(name == "num_processes"))
 
 
 def _check_range(size: int, rank: int) -> None:
-    if size < 1:
-        raise ValueError(
-            "num_processes must be a whole number of at least 1, but "
-            f"process_id={rank} and num_processes={size} were given."
-        )
     if not 0 <= rank < size:
         raise ValueError(
             f"process_id must be a whole number from 0 to num_processes - 1, but process_id={rank} "

@@ -12,7 +12,10 @@ from ritz.driver.run_state import Steps
 
 
 class OwnPrecision(CompiledDriver):
-    """Runs in float32 or float64, whatever is set in JAX; a subclass sets `dtype` first."""
+    """Runs in float32 or float64, and on devices of its own, whatever precision and mesh are set.
+
+    A subclass sets `dtype` first.
+    """
 
     dtype: str
     """Type of the driver's numbers, "float64" or "float32"."""

@@ -141,7 +141,7 @@ def test_coordinates_that_are_given():
         ({}, {"coordinator_address": "a:1", "num_processes": 2, "process_id": 2}, "from 0 to num_"),
         ({}, {"num_processes": 0, "process_id": 0}, "num_processes must be a whole number of a"),
         ({}, {"num_processes": 2, "process_id": 0}, "num_processes and process_id are given witho"),
-        ({}, {"num_processes": -2}, "num_processes must be a whole number of at least 0"),
+        ({}, {"num_processes": -2}, "num_processes must be a whole number of at least 1"),
         ({"JAX_PROCESS_ID": "one"}, {}, r"process_id \(JAX_PROCESS_ID\) must be a whole number"),
         (SLURM, {"num_processes": 2}, r"but Slurm has started process 3 of 5. Leave out num_proc"),
         (SLURM, {"process_id": 0}, "process_id=0 was given, but Slurm has started process 3 of 5"),

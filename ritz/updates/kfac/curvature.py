@@ -189,18 +189,22 @@ def _over_devices(own: Sums, total: Callable[[PyTree], PyTree]) -> Sums:
     of_rows = [block.moments.mean for block in own.blocks if isinstance(block, RowSums)]
     if not of_rows:
         return total(own)
-    weight, means = total((own.weight, of_rows))
-    each = iter(means)
+    weight, of_all = total((own.weight, of_rows))
+    means = iter(of_all)
+    blocks = [
+        _about(block, next(means) / weight, own.weight) if isinstance(block, RowSums) else block
+        for block in own.blocks
+    ]
+    return total(Sums(own.weight, tuple(blocks)))
 
-    def about_mean(block: LayerSums | RowSums) -> LayerSums | RowSums:
-        if isinstance(block, LayerSums):
-            return block
-        mean, second = block.moments
-        apart = mean / jnp.where(own.weight > 0, own.weight, 1) - next(each) / weight
-        between = own.weight * _second(_flat(apart), second.ndim == 1)
-        return RowSums(Moments(mean, second + between.astype(second.dtype)), block.gradient)
 
-    return total(Sums(own.weight, tuple(map(about_mean, own.blocks))))
+def _about(block: RowSums, mean: Array, weight: Float[Array, ""]) -> RowSums:
+    """The sums with squares of the distances from another mean."""
+    moments = block.moments
+    apart = moments.mean / jnp.where(weight > 0, weight, 1) - mean
+    between = weight * _second(_flat(apart), moments.second.ndim == 1)
+    second = moments.second + between.astype(moments.second.dtype)
+    return RowSums(Moments(moments.mean, second), block.gradient)
 
 
 def _curvature(sums: LayerSums | RowSums, centred: bool, mode: str) -> Curvature:
