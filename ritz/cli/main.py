@@ -17,6 +17,7 @@ from ritz.cli.domains import DOMAINS
 from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
 from ritz.cli.log_lines import LinesAroundBars
+from ritz.cli.messages import reason
 from ritz.cli.processes import is_told
 from ritz.cli.settings.spelling import underscored
 from ritz.extras import MissingExtra
@@ -95,7 +96,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (ValueError, OSError, MissingExtra) as error:
         if not is_told(error):
-            sys.stderr.write(f"ritz: {error}\n")
+            sys.stderr.write(f"ritz: {reason(error)}\n")
         return 2
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):

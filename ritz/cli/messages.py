@@ -15,6 +15,13 @@ _FREE = ("folder", "iterations", "accept_changes", "save_time_interval", "save_s
 """Settings that may always differ from those of the saved run, in whatever group."""
 
 
+def reason(error: Exception) -> str:
+    """An error in words: of one of the system, its file and what is wrong, without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def longer(setting: str, given: int, most: int, unit: str) -> str:
     """A sentence that says how a run goes on in which nothing is left to do.
 

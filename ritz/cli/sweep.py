@@ -6,11 +6,14 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ritz.cli.settings.yaml_text import read_yaml
 from ritz.sweeps import Plan, PlannedRun
-from ritz.sweeps.record import FAILED, FINISHED, PRUNED, Outcome, counts
-from ritz.sweeps.running import known_outcomes, sweep
+from ritz.sweeps.execution import OUTPUT
+from ritz.sweeps.place import places
+from ritz.sweeps.record import FAILED, FINISHED, PRUNED, WAITING, Outcome, counts, read_record
+from ritz.sweeps.running import check, known_outcomes, sweep
 from ritz.wording import counted
 
 
@@ -40,18 +43,29 @@ def run(options: argparse.Namespace) -> int:
     if options.workers is not None:
         content["workers"] = options.workers
     plan = Plan.of(content, options.folder or None)
+    script = check(plan)
     _check_settings(plan)
+    known = known_outcomes(plan, options.again)
     if options.dry_run:
-        known = known_outcomes(plan)
         for one in plan.runs:
             state = f" ({known[one.name].state})" if one.name in known else ""
-            sys.stdout.write(f"{one.name}{state}\n")
-        sys.stdout.write(f"{counted(len(plan.runs), 'run')}. Nothing was executed.\n")
+            _say(f"{one.name}{state}")
+        _say(*([f"A job of the queue is:\n{script}"] if script else []))
+        _say(f"{counted(len(plan.runs), 'run')}. Nothing was executed.")
         return 0
-    told = _Teller(len(plan.runs))
-    outcomes = sweep(plan, again=options.again, report=told)
-    sys.stdout.write(_ending(plan, outcomes))
+    _say(_beginning(plan, len(known)))
+    try:
+        outcomes = sweep(plan, again=options.again, report=_Teller(len(plan.runs)))
+    except KeyboardInterrupt:
+        _say(*_ending(plan, [read_record(one) or Outcome(one.name, WAITING) for one in plan.runs]))
+        raise
+    _say(*_ending(plan, outcomes))
     return 0 if all(one.state in (FINISHED, PRUNED) for one in outcomes) else 1
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 def _check_settings(plan: Plan) -> None:
@@ -62,10 +76,20 @@ def _check_settings(plan: Plan) -> None:
     """
     first = plan.runs[0]
     line = [*plan.program, *first.commands[0], "--dry_run"]
-    built = subprocess.run(line, capture_output=True, text=True)
-    if built.returncode:
-        said = built.stderr.strip().splitlines() or [f"status {built.returncode}"]
-        raise ValueError(f"{first.name}: {said[-1].removeprefix('ritz: ')}")
+    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(line, **pipes) as building:
+        try:
+            _read_settings(plan)
+        except BaseException:
+            building.terminate()
+            raise
+        said = building.communicate()[1].strip().splitlines()
+    if building.returncode:
+        reason = said[-1] if said else f"status {building.returncode}"
+        raise ValueError(f"{first.name}: {reason.removeprefix('ritz: ')}")
+
+
+def _read_settings(plan: Plan) -> None:
     seen: set[tuple[str, str]] = set()
     for number, one in enumerate(plan.runs):
         new = {(name, repr(value)) for name, value in one.settings.items()} - seen
@@ -103,15 +127,26 @@ class _Teller:
         self._n_told += 1
         why = f": {outcome.message}" if outcome.message else ""
         line = f"[{self._n_told}/{self.n_runs}] {outcome.name} {outcome.state}{why}"
-        sys.stdout.write(f"{line} ({outcome.seconds:.0f} s)\n")
-        sys.stdout.flush()
+        _say(f"{line} ({outcome.seconds:.0f} s)")
 
 
-def _ending(plan: Plan, outcomes: list[Outcome]) -> str:
+def _beginning(plan: Plan, n_known: int) -> str:
+    """What is to be done, told before the first run is over."""
+    left = len(plan.runs) - n_known
+    before = f"{n_known} are over, {left} to go" if n_known else ""
+    kind = plan.cluster.get("kind", "local")
+    at_once = plan.workers or (len(places(None)) if kind == "local" else 1)
+    how = f"{min(at_once, left)} at once" if left else ""
+    where = f"; each prints to {OUTPUT} in its folder" if left else ""
+    told = ", ".join(filter(None, [counted(len(plan.runs), "run"), before, how]))
+    return f"{told}{where}."
+
+
+def _ending(plan: Plan, outcomes: list[Outcome]) -> list[str]:
     found = ", ".join(f"{n} {state}" for state, n in counts(outcomes).items())
     lines = [f"{counted(len(outcomes), 'run')}: {found}. Table: ritz compare {plan.folder}"]
     if any(one.state == FAILED for one in outcomes):
         lines.append("What failed is tried again with --again; output.txt of each run says why.")
     if any(not one.is_over for one in outcomes):
         lines.append("The same command goes on with what is not finished.")
-    return "".join(f"{line}\n" for line in lines)
+    return lines

@@ -23,6 +23,8 @@ _LINGERING = 5.0
 """Seconds in which process 0, which knows that something is wrong, tells those who still come."""
 _LONGEST = 4096
 """Bytes of a message."""
+_STRANGER = "another program answers, or a run that has a process of this number already"
+"""What may answer at the address of process 0 and not wait for this process."""
 _MOST_NAMED = 8
 """Processes whose numbers a message lists."""
 
@@ -114,7 +116,7 @@ def _greet(connection: socket.socket, coordinates: Coordinates) -> dict[str, Any
         said = _read(connection)
         if said.get("ritz") is not None and said.get("job") == coordinates.job:
             _send(connection, {"here": True})
-            return said
+            return said if _read(connection).get("stays") else None  # it may have gone long ago
         _send(connection, {"other": True})
     return None
 
@@ -183,11 +185,12 @@ def _ask(address: str, coordinates: Coordinates, timeout: float) -> dict[str, An
                 },
             )
             if not _read(connection).get("here"):
-                return {"found": "another program answers"}
+                return {"found": _STRANGER}
+            _send(connection, {"stays": True})
             connection.settimeout(timeout + _CONNECTING)
             return _read(connection) or {"found": "process 0 has gone"}
         except OSError:
-            return {"found": "another program answers"}
+            return {"found": _STRANGER}
 
 
 def _send(connection: socket.socket, said: dict[str, Any]) -> None:

@@ -21,14 +21,14 @@ def run_loop(driver: Stepping, n_iter: int, hooks: HookList) -> Steps:
         except GeneratorExit:
             reason, message = StopReason.CLOSED, StopReason.CLOSED.value
         except BaseException as error:
-            driver.run_state.stop(StopReason.FAILED, f"failed with {error!r}")
+            driver.run_state.fail(error)
             hooks.fail(driver.step_count, error, driver)
             raise
         driver.run_state.stop(reason, message)
         try:
             hooks.end(driver.step_count, driver)
         except BaseException as error:
-            driver.run_state.stop(StopReason.FAILED, f"failed with {error!r}")
+            driver.run_state.fail(error)
             raise
     if (signals.received or signals.agreed_on) and not interactive():
         raise signals.interruption()

@@ -11,6 +11,7 @@ from ritz.checks import check_choice, check_count
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.divergence import POLICIES
 from ritz.driver.hooks import HookList
+from ritz.driver.processes.consensus import cause_of
 from ritz.driver.stop import StopReason
 from ritz.types import Loss, Row
 
@@ -102,6 +103,10 @@ class RunState:
     def stop(self, reason: StopReason, message: str) -> None:
         """Note why the run is ending."""
         self.stop_reason, self.stop_message = reason, message
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the run is ending by an error, or by what has caused it."""
+        self.stop(StopReason.FAILED, cause_of(error) or f"failed with {error!r}")
 
     def tick(self, now: float) -> float:
         """The `wallclock` of a row whose loss was known at `now`, by `time.perf_counter`."""

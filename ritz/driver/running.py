@@ -102,7 +102,7 @@ def _watched(driver: "AbstractDriver", n_iter: int, hooks: HookList, options: Ru
 def _leave(driver: "AbstractDriver", failed: str) -> None:
     """End the run from another thread, while its own waits for a process that has failed."""
     error = OtherProcessFailed(failed)
-    driver.run_state.stop(StopReason.FAILED, f"failed with {error!r}")
+    driver.run_state.fail(error)
     driver.hooks.leave(driver.step_count, error, driver)
 
 

@@ -119,9 +119,9 @@ def find(key: str, path: object, modules: Sequence[str] = (), takes: Contract | 
         )
     tried = [module] if module else list(modules)
     for candidate in tried:
-        found = _imported(key, path, candidate)
-        if hasattr(found, name):
-            return getattr(found, name)
+        found = getattr(_imported(key, path, candidate), name, None)
+        if found is not None and not inspect.ismodule(found):  # `sr` beside `SR`
+            return found
     where = f"in {', '.join(tried)}" if tried else "without a module"
     near = _nearest(name, tried, takes) or f"{hint or _listed(tried, takes)}."
     raise ValueError(f"{key}: there is no {name!r} {where}{near}")

@@ -1,5 +1,6 @@
 """Dask's clusters for sweeps."""
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ritz.extras import needs
-from ritz.sweeps.execution import stop_commands
+from ritz.sweeps import execution
 from ritz.sweeps.place import Place, places
 
 _logger = logging.getLogger("ritz")
@@ -27,6 +28,9 @@ _QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 
 def check_cluster(given: Mapping[str, Any]) -> None:
     """Refuse a cluster that there is not.
+
+    Args:
+        given: `Plan.cluster`.
 
     Raises:
         ValueError: If its kind is not known, or a local one gets arguments.
@@ -70,7 +74,11 @@ def client_of(cluster: Mapping[str, Any], workers: int | None, retries: int) -> 
     }
     with dask.config.set(quiet), _silent("distributed"), contextlib.ExitStack() as stack:
         if kind == "local":
-            options: dict[str, Any] = {"dashboard_address": None, "resources": RUN}
+            options: dict[str, Any] = {
+                "dashboard_address": None,
+                "resources": RUN,
+                "preload": [execution.__name__],
+            }
             made: Any = distributed.LocalCluster(
                 n_workers=len(places(workers)),
                 threads_per_worker=1,
@@ -78,10 +86,11 @@ def client_of(cluster: Mapping[str, Any], workers: int | None, retries: int) -> 
                 **options,
             )
         else:
-            made = _queue(kind, cluster, workers or 1)
+            made = _queue(kind, cluster)
+            made.scale(jobs=workers or 1)
         stack.enter_context(made)
         client = stack.enter_context(distributed.Client(made))
-        stack.callback(_stop, client)
+        stack.enter_context(_stopping(client))
         if kind != "local":
             stack.enter_context(_refilled(made, workers or 1, kind))
         yield client
@@ -111,8 +120,29 @@ def _own_signals() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _queue(kind: str, cluster: Mapping[str, Any], n: int) -> Any:
-    """A cluster of `n` jobs, each of which is one worker."""
+def job_script(cluster: Mapping[str, Any]) -> str:
+    """What is submitted for each worker on a queue; empty for a local cluster.
+
+    Args:
+        cluster: `Plan.cluster`.
+
+    Raises:
+        MissingExtra: If Dask is not installed.
+        ValueError: See `check_cluster`; or if Dask refuses an argument.
+    """
+    check_cluster(cluster)
+    kind = cluster.get("kind", "local")
+    if kind == "local":
+        return ""
+
+    async def describe() -> str:  # a cluster that is not started
+        return _queue(kind, cluster, asynchronous=True).job_script()
+
+    return asyncio.run(describe())
+
+
+def _queue(kind: str, cluster: Mapping[str, Any], **options: Any) -> Any:
+    """A cluster whose jobs are one worker each."""
     with needs("A sweep on a queue", "sweep"), _own_signals():
         import dask_jobqueue
 
@@ -120,11 +150,10 @@ def _queue(kind: str, cluster: Mapping[str, Any], n: int) -> Any:
     extra = ["--resources", "run=1", *given.pop("worker_extra_args", [])]
     kind_of = getattr(dask_jobqueue, _QUEUES[kind])
     try:
-        made = kind_of(processes=1, worker_extra_args=extra, **given)
+        return kind_of(processes=1, worker_extra_args=extra, **given, **options)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"cluster: {error}") from error
-    made.scale(jobs=n)
-    return made
+        told = str(error).partition(" Very likely")[0]  # the rest tells of Dask's own code
+        raise ValueError(f"cluster: {told}") from error
 
 
 @contextlib.contextmanager
@@ -155,10 +184,17 @@ def _refilled(cluster: Any, n: int, kind: str) -> Iterator[None]:
         thread.join()
 
 
-def _stop(client: Any) -> None:
-    """Have the commands on all workers save their runs and end."""
-    with contextlib.suppress(Exception):  # workers that are gone have none
-        client.run(stop_commands)
+@contextlib.contextmanager
+def _stopping(client: Any) -> Iterator[None]:
+    """At the end, have the commands on all workers save their runs and end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _logger.info("The sweep was interrupted; the runs that go on save themselves.")
+        raise
+    finally:
+        with contextlib.suppress(Exception):  # workers that are gone have none
+            client.run(execution.stop_commands)
 
 
 def place_of_worker(n: int | None) -> Place:

@@ -60,6 +60,8 @@ def compare(
     varied = _varied(settings)
     short = short_names(varied)
     results = [_result(run) for run in runs]
+    if quantity:
+        _check_quantity(quantity, results)
     quantity = quantity or _quantity(results)
     columns = _result_columns(results, quantity, everything)
     rows = [
@@ -148,14 +150,19 @@ def _quantity(results: Sequence[Mapping[str, Any]]) -> str:
     return next((name for name in QUANTITIES if name in there), QUANTITIES[0])
 
 
+def _check_quantity(quantity: str, results: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a name that no result has, unless there are no results yet."""
+    there = list(dict.fromkeys(name for own in results for name in own if name != "stop_reason"))
+    if there and quantity not in there:
+        raise ValueError(
+            f"no run has {quantity!r} in its {SUMMARY}; there are: {', '.join(there)}."
+        )
+
+
 def _result_columns(
     results: Sequence[Mapping[str, Any]], quantity: str, everything: bool
 ) -> list[str]:
     there = list(dict.fromkeys(name for result in results for name in result))
-    if quantity not in there and any(results):
-        raise ValueError(
-            f"no run has {quantity!r} in its {SUMMARY}; there are: {', '.join(there)}."
-        )
     first = [quantity, "error", "relative_error", "suspect"]
     if everything:
         first += [name for name in there if name not in (*first, *_LAST, "result_of", "message")]
@@ -212,7 +219,8 @@ def text_of(frame: "pd.DataFrame") -> str:
     formats |= {name: _number_text(2) for name in ("error", "relative_error")}
     formats["steps"] = _number_text(9)
     formats = {name: one for name, one in formats.items() if name in shown}
-    return shown.to_string(index=not frame.attrs["varied"], formatters=formats, na_rep="")
+    shown = shown.astype(object).where(shown.notna(), "").rename_axis(None)
+    return shown.to_string(index=not frame.attrs["varied"], formatters=formats)
 
 
 def _number_text(digits: int) -> Any:

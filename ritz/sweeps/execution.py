@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ritz.folders.lock import owner_is_alive, read_lock
@@ -43,7 +43,24 @@ class _Children:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._at_work = 0
         self.stopped = False
+
+    @property
+    def at_work(self) -> bool:
+        """Whether there is a run of which not all is noted yet."""
+        return self._at_work > 0
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[None]:
+        """Context manager around a run, until its outcome is noted."""
+        with self._guard:
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._at_work -= 1
 
     def start(self, line: Sequence[str], place: Place, output: int) -> "subprocess.Popen[bytes]":
         """Start a command; it is told to end at once if the sweep was stopped meanwhile."""
@@ -84,8 +101,16 @@ def stop_commands() -> None:
     """Have the commands of this process save their runs and end, and start no others."""
     children.stop()
     deadline = time.monotonic() + _PATIENCE
-    while children._running and time.monotonic() < deadline:
+    while children.at_work and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+def dask_setup(worker: object) -> None:
+    """Ignore Ctrl-C, which goes to all processes of a terminal; the sweep tells its workers.
+
+    Dask calls it where a worker begins that loads this module.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def execute(
@@ -114,18 +139,21 @@ def execute(
     if before is not None and before.state != FINISHED:
         reason = f"it begins with the state of {before.name}, which is {before.state}"
         return Outcome(run.name, WAITING, reason, starts=starts)
+    if children.stopped:
+        return Outcome(run.name, WAITING, "the sweep was stopped", starts=starts)
     begin = time.monotonic()
     state, message = FINISHED, ""
-    for command in run.commands if part is None else [(*run.commands[0], *part)]:
-        line = [*program, *command, "--progress=false"]
-        state, message, n = _command(line, run.folder, place, retries)
-        starts += n
-        if state != FINISHED:
-            break
-    seconds = time.monotonic() - begin + (0.0 if known is None else known.seconds)
-    outcome = Outcome(run.name, state, message, seconds, starts)
-    is_part = part is not None and state == FINISHED
-    write_record(run, outcome._replace(state=WAITING) if is_part else outcome)
+    with children.work():
+        for command in run.commands if part is None else [(*run.commands[0], *part)]:
+            line = [*program, *command, "--progress=false"]
+            state, message, n = _command(line, run.folder, place, retries)
+            starts += n
+            if state != FINISHED:
+                break
+        seconds = time.monotonic() - begin + (0.0 if known is None else known.seconds)
+        outcome = Outcome(run.name, state, message, seconds, starts)
+        is_part = part is not None and state == FINISHED
+        write_record(run, outcome._replace(state=WAITING) if is_part else outcome)
     return outcome
 
 

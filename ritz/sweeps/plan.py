@@ -76,6 +76,7 @@ class Plan:
         if not isinstance(chosen, str | Path) or not str(chosen):
             raise ValueError("folder: a sweep needs a folder, such as folder: runs/sweep.")
         found = variations(**{key: content[key] for key in _VARYING if key in content})
+        _check_no_folder([content.get("base", {}), *found])
         along = content.get("along")
         place = Path(chosen)
         tokens = _tokens(content.get("base", {}), content.get("config"))
@@ -135,7 +136,21 @@ def _commands(given: Any) -> list[list[str]]:
                 f"command: {' '.join(words)!r} is none that a sweep can run; it begins with one of "
                 f"{', '.join(DOMAINS)}."
             )
+    domains = dict.fromkeys(words[0] for words in commands)
+    if len(domains) > 1:
+        raise ValueError(
+            "command: those of a run share its folder, and must be of one domain, but "
+            f"{' and '.join(domains)} were given."
+        )
     return commands
+
+
+def _check_no_folder(settings: Sequence[Any]) -> None:
+    if any(isinstance(own, Mapping) and "folder" in own for own in settings):
+        raise ValueError(
+            "folder: each run of a sweep has one of its own, named by what differs; give `folder` "
+            "beside `command`, not among the settings of runs."
+        )
 
 
 def _tokens(base: Any, config: Any) -> list[str]:
@@ -179,10 +194,12 @@ def _neighbours(
     found: Sequence[Variation], along: Any, commands: Sequence[Sequence[str]]
 ) -> list[int | None]:
     """The number of the run before each along a setting; None for the first ones."""
-    if not isinstance(along, str) or not all(along in varied for varied in found):
+    is_name = isinstance(along, str) and along != "seed"
+    if not is_name or not all(along in varied for varied in found):
+        names = ", ".join(name for name in found[0] if name != "seed")
         raise ValueError(
-            f"along names a setting that varies in all runs, but {along!r} was given; there are: "
-            f"{', '.join(found[0])}."
+            f"along names a setting other than the seed that varies in all runs, but {along!r} "
+            f"was given; there are: {names or 'none'}."
         )
     if not any(words[-1] == "train" for words in commands):
         raise ValueError("along: only trainings begin with the state of another run.")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ritz.sweeps.clusters import RUN, client_of, place_of_worker
+from ritz.sweeps.clusters import RUN, client_of, job_script, place_of_worker
 from ritz.sweeps.execution import execute
 from ritz.sweeps.halving import Halving
 from ritz.sweeps.place import Place
@@ -12,6 +12,21 @@ from ritz.sweeps.record import FAILED, KILLED, WAITING, Outcome, read_record
 
 Report = Callable[[Outcome], object]
 """Is called with the outcome of each run when it is known."""
+
+
+def check(plan: Plan) -> str:
+    """Refuse a plan that cannot be executed as it says, before anything is.
+
+    Returns:
+        The job script of a worker on a queue; empty on this machine.
+
+    Raises:
+        MissingExtra: If Dask, or what it needs for the cluster, is not installed.
+        ValueError: If arguments of the cluster or of successive halving are wrong.
+    """
+    if plan.halving:
+        Halving.of(plan)
+    return job_script(plan.cluster)
 
 
 def sweep(

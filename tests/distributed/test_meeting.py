@@ -1,5 +1,6 @@
 """Processes come to process 0, which tells what is wrong; here they are threads."""
 
+import json
 import socket
 import threading
 import time
@@ -85,6 +86,32 @@ def test_two_runs_with_one_port_do_not_mix():
     found = meeting(*(process(rank, 2, first, second) for rank in range(2)), timeout=20)
     slow.join()
     assert found == [f"127.0.0.1:{second}"] * 2
+
+
+def test_one_that_has_gone_again_does_not_count():
+    """On a busy machine process 0 may accept a connection after the other end has given it up."""
+    port = free_port()
+    found = []
+    first = threading.Thread(target=lambda: found.append(meet(process(0, 2, port), 20)))
+    first.start()
+    said = {"ritz": 1, "job": "job", "num_processes": 2, "process_id": 1}
+    with connected(port) as connection:
+        connection.sendall(json.dumps(said).encode() + b"\n")
+    time.sleep(0.5)
+    assert first.is_alive()
+    assert meet(process(1, 2, port), 20) == f"127.0.0.1:{port}"
+    first.join()
+    assert found == [f"127.0.0.1:{port}"]
+
+
+def connected(port):
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_noise_is_ignored():

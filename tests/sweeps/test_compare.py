@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ritz.cli.main import main
+from ritz.folders.lock import FolderLock
 from ritz.sweeps import compare
 from ritz.sweeps.picture import draw
 
@@ -55,6 +56,21 @@ def test_rows_are_chosen_and_sorted(runs):
             compare([runs], **wrong)
     with pytest.raises(ValueError, match="there is no folder"):
         compare([runs / "none"])
+
+
+def test_runs_that_go_on_are_in_the_table_before_they_have_results(tmp_path, capsys):
+    for field in (1.0, 0.5):
+        place = tmp_path / str(field)
+        place.mkdir()
+        (place / "config.yaml").write_text(json.dumps(config(field)))
+    with FolderLock(tmp_path / "1.0").held():
+        assert main(["compare", str(tmp_path)]) == 0
+        assert main(["compare", str(tmp_path / "1.0"), "--quantity", "RMSE_test"]) == 0
+    header, half, whole, *single = capsys.readouterr().out.splitlines()
+    assert header.split() == ["field", "energy", "steps", "seconds", "stop_reason"]
+    assert half.split() == ["0.5"] and whole.split() == ["1.0", "RUNNING"]
+    assert single[0].split() == ["RMSE_test", "steps", "seconds", "stop_reason"]
+    assert single[1].split() == [str(tmp_path / "1.0"), "RUNNING"] and len(single) == 2
 
 
 def test_the_command_prints_the_table_and_writes_it(runs, capsys):

@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from ritz.sweeps.record import counts
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")
 
+ROOT = Path(__file__).parents[2]
 WORKER = (sys.executable, str(Path(__file__).with_name("worker.py")))
 
 
@@ -107,6 +112,22 @@ def test_tables_have_what_differs_and_the_results(tmp_path):
     assert set(frame["stop_reason"]) == {"FINISHED"}
 
 
+@pytest.mark.medium
+def test_ctrl_c_reaches_all_processes_of_a_terminal_and_is_noted(tmp_path):
+    line = [sys.executable, "-m", "tests.sweeps.interrupted", str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    with subprocess.Popen(line, start_new_session=True, **pipes) as process:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("*/starts"))) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    assert said == "interrupted\n" and not errors
+    states = [json.loads(file.read_text())["state"] for file in tmp_path.glob("*/sweep.json")]
+    assert sorted(states) in (["stopped"] * 2, ["stopped"] * 3)  # the third may have been next
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
@@ -115,7 +136,11 @@ def test_tables_have_what_differs_and_the_results(tmp_path):
         ({"vary": {"x": [1]}, "comand": "x"}, "comand: a sweep has no such entry"),
         ({}, "nothing varies"),
         ({"vary": {"x": [1]}, "base": 3}, "base takes settings"),
-        ({"vary": {"x": [1]}, "along": "y"}, "along names a setting that varies"),
+        ({"vary": {"x": [1]}, "along": "y"}, "along names a setting other than the seed"),
+        ({"vary": {"x": [1]}, "seeds": 2, "along": "seed"}, "along names a setting other than"),
+        ({"vary": {"x": [1]}, "base": {"folder": "a"}}, "folder: each run of a sweep has one"),
+        ({"vary": {"folder": ["a"]}}, "folder: each run of a sweep has one"),
+        ({"vary": {"x": [1]}, "command": ["lattice train", "relax"]}, "must be of one domain"),
         ({"vary": {"x": [1]}, "retries": -1}, "retries must be"),
         ({"vary": {"x": [1]}, "workers": 0}, "workers must be"),
         ({"vary": {"x": [1]}, "cluster": {"kind": "cloud"}}, "cluster.kind must be one of"),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ritz.cli.messages import under
+from ritz.cli.messages import reason, under
 from ritz.cli.mlip.config import MLIPRun
 from ritz.cli.run_folder import RunFolder
 from ritz.mlip import ReferenceEnergies, Structure, TrainingConfig
@@ -50,7 +50,7 @@ def read(key: str, given: MLIPRun, files: Sequence[str], bare: bool = False) -> 
     except (ValueError, OSError) as error:
         missing = re.search(r"has no (\w+) under the key", str(error))
         setting = KEY.format(label=missing[1]) if missing else key
-        raise ValueError(f"{setting}: {error}") from error
+        raise ValueError(f"{setting}: {reason(error)}") from error
     if not found:
         raise ValueError(f"{key}: there are no structures in {', '.join(map(str, files))}.")
     return found

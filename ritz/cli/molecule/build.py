@@ -8,7 +8,7 @@ from typing import Any
 from typing_extensions import override
 
 from ritz.checks import check_choice, check_count, check_positive
-from ritz.cli.messages import under
+from ritz.cli.messages import reason, under
 from ritz.cli.molecule.config import (
     CONTRACTS,
     SHORT_NAMES,
@@ -334,7 +334,7 @@ def _molecule(given: System) -> Any:
     try:
         return Molecule(atoms, unit=given.unit, charge=given.charge, spin=given.spin, ecp=given.ecp)
     except (ValueError, OSError) as error:
-        raise ValueError(f"system: {error}") from error
+        raise ValueError(f"system: {reason(error)}") from error
 
 
 def _snake(name: str) -> str:

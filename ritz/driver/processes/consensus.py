@@ -60,11 +60,10 @@ def exchange(array: np.ndarray) -> np.ndarray:
             return np.asarray(multihost_utils.process_allgather(array))
     except Exception as error:
         own = f"process {jax.process_index()} of {jax.process_count()}"
-        which = watchdog.lost(_TOLD_WITHIN) or (
-            f"{own} has lost the others, one of which may have been killed"
-        )
+        told = watchdog.lost(_TOLD_WITHIN)
+        which = told or f"{own} has lost the others, one of which may have been killed"
         lost = OtherProcessFailed(f"{which}: {error}")
-        lost.__dict__["_shared"] = True
+        lost.__dict__.update(_shared=True, _cause=told)
         watchdog.note_loss()
         raise lost from error
 
@@ -138,6 +137,11 @@ def is_shared(error: BaseException) -> bool:
     return error.__dict__.get("_shared", False)
 
 
+def cause_of(error: BaseException) -> str:
+    """What has caused an error, where another process was lost or has failed; else empty."""
+    return error.__dict__.get("_cause") or str(error) * isinstance(error, OtherProcessFailed)
+
+
 def announce(failure: Failure, step: int = NEVER) -> None:
     """Tell the other processes of an error, at the point that they come to next.
 
@@ -148,10 +152,10 @@ def announce(failure: Failure, step: int = NEVER) -> None:
     if is_single_process() or is_shared(failure.error):
         return
     if isinstance(failure.error, jax.errors.JaxRuntimeError):
-        lost = watchdog.lost(_TOLD_WITHIN)
-        if lost:  # this error follows from it, and all are told
-            failure.error.add_note(lost)
-            failure.error.__dict__["_shared"] = True
+        cause = watchdog.lost(_TOLD_WITHIN) or watchdog.told_by_others()
+        if cause:  # this error follows from it, and all are told
+            failure.error.add_note(cause)
+            failure.error.__dict__.update(_shared=True, _cause=cause)
             watchdog.note_loss()
             return
     with contextlib.suppress(type(failure.error)):
