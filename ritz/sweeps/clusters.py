@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +22,8 @@ RUN = {"run": 1}
 
 LOOKS_EVERY = 10.0
 """Seconds between two looks at which jobs of a queue are lost."""
+_WORTH_KEEPING = 0.1
+"""Seconds that a program takes to compile which is kept for other runs."""
 _LONG = 120.0
 """Seconds without a job after which that is told."""
 
@@ -75,9 +79,10 @@ def client_of(cluster: Mapping[str, Any], workers: int | None, retries: int) -> 
     with dask.config.set(quiet), _silent("distributed"), contextlib.ExitStack() as stack:
         if kind == "local":
             options: dict[str, Any] = {
-                "dashboard_address": None,
+                "dashboard_address": "127.0.0.1:0",  # any port that is free
                 "resources": RUN,
                 "preload": [execution.__name__],
+                "env": stack.enter_context(_compiling_once()),
             }
             made: Any = distributed.LocalCluster(
                 n_workers=len(places(workers)),
@@ -94,6 +99,19 @@ def client_of(cluster: Mapping[str, Any], workers: int | None, retries: int) -> 
         if kind != "local":
             stack.enter_context(_refilled(made, workers or 1, kind))
         yield client
+
+
+@contextlib.contextmanager
+def _compiling_once() -> Iterator[dict[str, str]]:
+    """Environment variables by which runs of one machine share what JAX has compiled."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="ritz-sweep-", ignore_cleanup_errors=True) as folder:
+        yield {
+            "JAX_COMPILATION_CACHE_DIR": folder,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(_WORTH_KEEPING),
+        }
 
 
 @contextlib.contextmanager
@@ -146,7 +164,8 @@ def _queue(kind: str, cluster: Mapping[str, Any], **options: Any) -> Any:
     with needs("A sweep on a queue", "sweep"), _own_signals():
         import dask_jobqueue
 
-    given = {key: value for key, value in cluster.items() if key != "kind"}
+    given = {"scheduler_options": {"dashboard_address": ":0"}, **cluster}
+    del given["kind"]
     extra = ["--resources", "run=1", *given.pop("worker_extra_args", [])]
     kind_of = getattr(dask_jobqueue, _QUEUES[kind])
     try:

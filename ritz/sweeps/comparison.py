@@ -1,6 +1,7 @@
 """Tables of what runs have given, by what differs between them."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,9 @@ def _varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cell(value: Any) -> Any:
     """A setting as it stands in a table."""
-    return "x".join(map(str, value)) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return value[0] if len(value) == 1 else "x".join(map(str, value))
+    return value
 
 
 def _result(run: Path) -> dict[str, Any]:
@@ -197,12 +200,13 @@ def _sorted(frame: Any, sort: str) -> Any:
     return frame.iloc[order[::-1] if sort.startswith("-") else order]
 
 
-def _order(value: Any) -> tuple[int, float, str]:
-    """A key by which numbers come before text, and what is missing last."""
+def _order(value: Any) -> tuple[int, float, list[tuple[int, str]]]:
+    """A key by which numbers come before text, 4x4 before 10x10, and what is missing last."""
     is_number = isinstance(value, int | float) and not math.isnan(value)
     if is_number:
-        return 0, float(value), ""
-    return (1, 0.0, value) if isinstance(value, str) else (2, 0.0, str(value))
+        return 0, float(value), []
+    words = re.findall(r"(\d*)(\D*)", str(value))
+    return 1 + (not isinstance(value, str)), 0.0, [(int(n or 0), text) for n, text in words]
 
 
 def _check_column(frame: "pd.DataFrame", column: str) -> None:

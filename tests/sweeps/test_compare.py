@@ -46,6 +46,15 @@ def test_settings_that_differ_are_columns(runs):
     assert list(compare([runs / "0.5-0", runs / "0.5-1"]).columns[:2]) == ["seed", "energy"]
 
 
+@pytest.mark.parametrize(
+    ("extents", "cells"), [([[8], [12]], [8, 12]), ([[4, 4], [10, 10]], ["4x4", "10x10"])]
+)
+def test_lattices_are_sorted_by_size(tmp_path, extents, cells):
+    for extent in extents[::-1]:
+        run_folder(tmp_path / str(extent), config(0.5, extent=extent), energy=-1.0)
+    assert compare([tmp_path])["extent"].tolist() == cells
+
+
 def test_rows_are_chosen_and_sorted(runs):
     assert len(compare([runs], where={"field": "10", "seed": 1})) == 1
     assert compare([runs], sort="energy")["energy"].iloc[0] == -10.01

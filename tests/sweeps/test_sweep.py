@@ -102,6 +102,18 @@ def test_successive_halving_gives_up_what_is_behind(tmp_path):
     assert sweep(plan) == found
 
 
+def test_runs_of_a_machine_share_compiled_programs(tmp_path, monkeypatch):
+    for own in ("", "kept"):
+        if own:
+            monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", own)
+        else:
+            monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        sweep(plan_of(tmp_path / f"sweep{own}", vary={"x": [1, 2]}))
+        summaries = list((tmp_path / f"sweep{own}").glob("*/summary.json"))
+        (place,) = {json.loads(file.read_text())["compiled"] for file in summaries}
+        assert place == own if own else not Path(place).exists()
+
+
 def test_tables_have_what_differs_and_the_results(tmp_path):
     plan = plan_of(tmp_path, vary={"x": [2.0, 1.0]}, seeds=2)
     sweep(plan)

@@ -29,6 +29,7 @@ def main() -> int:
         result["before"] = json.loads((Path(before) / "summary.json").read_text())["energy"]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     more = {"seconds": 1.0, "stop_reason": "FINISHED", "cores": len(cores)}
+    more["compiled"] = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     action = sys.argv[2]
     file = folder / "summary.json"
     old = json.loads(file.read_text()) if file.exists() else {}
