@@ -12,6 +12,8 @@ from typing_extensions import override
 
 from ritz.checks import check_choice, check_count, check_seed
 from ritz.driver import Kernel, OwnPrecision, Proposal
+from ritz.driver.processes.division import ONE_DEVICE, Division
+from ritz.driver.processes.layout import mesh_of
 from ritz.driver.signatures import suggests_names
 from ritz.molecule.belonging import check_network
 from ritz.molecule.first_state import first_parameters, host_seed, shared_out
@@ -24,6 +26,7 @@ from ritz.molecule.walkers import default_sampler, initial_electrons
 from ritz.molecule.wavefunction import wave_function
 from ritz.samplers import BURNING_IN, RUNNING, AbstractSampler, SamplerState
 from ritz.updates.carried_scale import CarriedScale, scale_array
+from ritz.updates.chunks import over_samples
 from ritz.updates.optimizer_step import as_transformation, optimizer_step
 from ritz.updates.schedules import check_transformation
 
@@ -46,6 +49,7 @@ class PretrainingKernel(Kernel):
     network: SlaterNetwork = dataclasses.field(metadata={"static": True})
     sampler: AbstractSampler = dataclasses.field(metadata={"static": True})
     optimizer: optax.GradientTransformation = dataclasses.field(metadata={"static": True})
+    division: Division = dataclasses.field(default=ONE_DEVICE, metadata={"static": True})
 
     def _log_psi(self, params: PyTree, electrons: Float[Array, "n n_electrons 3"]) -> Array:
         return jax.vmap(self.orbitals.sign_and_log)(electrons)[1]
@@ -76,10 +80,18 @@ class PretrainingKernel(Kernel):
 
     @override
     def propose(self, carry: PretrainingCarry, batch: Samples) -> tuple[PretrainingCarry, Proposal]:
-        def mean(params: PyTree) -> Array:
-            return jnp.mean(jax.vmap(self._distance, in_axes=(None, 0))(params, batch.electrons))
+        def part(
+            given: tuple[PretrainingKernel, PyTree], electrons: Float[Array, "n n_electrons 3"]
+        ) -> tuple[Array, PyTree]:
+            kernel, params = given
 
-        loss, update = jax.value_and_grad(mean)(carry.params)
+            def total(params: PyTree) -> Array:
+                return jnp.sum(jax.vmap(kernel._distance, in_axes=(None, 0))(params, electrons))
+
+            return jax.value_and_grad(total)(params)
+
+        sums = over_samples(self.division, part, (self, carry.params), (batch.electrons,))
+        loss, update = jax.tree.map(lambda found: found / len(batch.electrons), sums)
         update = jax.tree.map(jnp.conj, update)  # the steepest descent of complex parameters
         return carry, Proposal(loss.astype(float), update, dict(batch.drawing))
 
@@ -174,7 +186,9 @@ class Pretraining(OwnPrecision):
             walkers = shared_out(begin, molecule, n_walkers, number)
             params = first_parameters(network, params, of_params, walkers[0])
             self.orbitals: Orbitals = jax.tree.map(lambda x: jnp.asarray(x, number), orbitals)
-            kernel = PretrainingKernel(self.orbitals, network, self.sampler, self.optimizer)
+            kernel = PretrainingKernel(
+                self.orbitals, network, self.sampler, self.optimizer, Division(mesh_of(walkers))
+            )
             sampler_state = self.sampler.init(of_walkers, kernel._log_psi, (), walkers)
             self.optimizer_state = check_transformation("optimizer", self.optimizer, params)
             log_psi = wave_function(network, params, molecule.n_electrons, dtype)

@@ -22,6 +22,7 @@ Psi: TypeAlias = Callable[[PyTree, Float[Array, "n_electrons 3"]], tuple[Array, 
 """`(params, electrons) -> (sign, log |psi|)`, for one configuration; sign may be a phase."""
 
 
+@jax.tree_util.register_pytree_node_class
 @suggests_fields
 @dataclasses.dataclass(frozen=True)
 class LogPsi:
@@ -56,9 +57,21 @@ class LogPsi:
 
     def with_nuclei(self, nuclei: Float[Array, "n_nuclei 3"]) -> "LogPsi":
         """The same wave function with its nuclei at other places, in bohr; see `takes_nuclei`."""
+        return self._with(nuclei, object())
+
+    def _with(self, nuclei: Any, moved: object) -> "LogPsi":
         other = dataclasses.replace(self, nuclei=nuclei)
-        object.__setattr__(other, "moved", object())
+        object.__setattr__(other, "moved", moved)
         return other
+
+    def tree_flatten(self) -> tuple[tuple[Any], "LogPsi"]:
+        """The positions of the nuclei, and the rest."""
+        return (self.nuclei,), self._with(None, self.moved)
+
+    @classmethod
+    def tree_unflatten(cls, rest: "LogPsi", nuclei: tuple[Any]) -> "LogPsi":
+        """The inverse of `tree_flatten`."""
+        return rest._with(*nuclei, rest.moved)
 
     @in_full_precision
     def sign_and_log(

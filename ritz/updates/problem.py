@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, PyTree
 
-from ritz.driver.processes.division import EVERYWHERE, ONE_DEVICE, Division
-from ritz.updates.chunks import Total, accumulated, add_trees
+from ritz.driver.processes.division import ONE_DEVICE, Division
+from ritz.updates.chunks import over_samples
 from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.realify import realify, single
 from ritz.updates.score_map import (
@@ -26,10 +25,6 @@ from ritz.updates.scores import scores
 MODES = ("real", "complex", "holomorphic")
 
 
-def _total_over_devices(own: Total, total: Callable[[PyTree], PyTree]) -> Total:
-    return total(own)
-
-
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """One step of a variational optimisation, as update rules see it.
@@ -40,7 +35,8 @@ class Problem:
     """
 
     log_psi: Callable[[PyTree, PyTree], Inexact[Array, " n_samples"]]
-    """`(params, samples) -> log psi`, for a batch."""
+    """`(params, samples) -> log psi`, for a batch. Where several devices share the samples, it is a
+    pytree with what arrays it has besides."""
     params: PyTree
     """The parameters at which losses and derivatives are taken."""
     samples: PyTree
@@ -148,43 +144,17 @@ class Problem:
         """
         cotangent = jax.lax.stop_gradient(2 * self.probabilities * jnp.conj(self.local_losses))
 
-        def part(samples: PyTree, cotangent: Array) -> PyTree:
+        def part(given: tuple[LogPsi, PyTree], samples: PyTree, cotangent: Array) -> PyTree:
+            log_psi, params = given
+
             def surrogate(params: PyTree) -> Array:
-                return jnp.sum((cotangent * self.log_psi(params, samples)).real)
+                return jnp.sum((cotangent * log_psi(params, samples)).real)
 
-            return jax.grad(surrogate)(self.params)
+            return jax.grad(surrogate)(params)
 
-        gradient = self.over_samples(part, (self.samples, cotangent))
+        given, arrays = (self.log_psi, self.params), (self.samples, cotangent)
+        gradient = over_samples(self.division, part, given, arrays, self.chunk_size)
         return jax.tree.map(jnp.conj, gradient)
-
-    def over_samples(
-        self,
-        part: Callable[..., Total],
-        samples: tuple[PyTree, ...],
-        add: Callable[[Total, Total], Total] = add_trees,
-        over_devices: Callable[[Total, Callable[[PyTree], PyTree]], Total] = _total_over_devices,
-    ) -> Total:
-        """The sum of what `part` gives of chunks of samples, over all chunks and devices.
-
-        Args:
-            part: A function of arrays whose first axis is the sample.
-            samples: Its arguments, for all samples.
-            add: Adds two of its results.
-            over_devices: The sum over devices, from what `part` gives of the samples of one and a
-                function for sums over all of them.
-        """
-        division = self.division
-        if division.mesh is None or self.n_samples % division.n_devices:
-            return accumulated(part, samples, self.chunk_size, add)
-        (axis,) = division.mesh.axis_names
-        chunk_size = self.chunk_size and -(-self.chunk_size // division.n_devices)
-
-        def own(*samples: PyTree) -> Total:
-            found = accumulated(part, samples, chunk_size, add)
-            return over_devices(found, functools.partial(division.total, axis=axis))
-
-        takes = (PartitionSpec(axis),) * len(samples)
-        return division.on_each(own, takes, EVERYWHERE)(*samples)
 
     def to_parameters(self, vector: Inexact[Array, " n_parameters"]) -> PyTree:
         """A vector over the columns of `scores` as a tree like the parameters."""

@@ -10,9 +10,12 @@ N_STEPS = 4
 
 def cases():
     """Name -> function that returns a driver."""
+    import jax
+    import jax.numpy as jnp
     import netket as nk
     import numpy as np
     import optax
+    from flax import linen as nn
 
     from ritz.lattice import (
         TDVP,
@@ -66,6 +69,18 @@ def cases():
         "correlator": ConnectedCorrelator(sz[0], sz[2]),
         "entropy": Renyi2([0, 1]),
     }
+
+    class Normalised(nn.Module):
+        """Hidden units whose statistics follow the samples, and a factor from one parameter."""
+
+        @nn.compact
+        def __call__(self, x, use_running_average=True):
+            y = nn.Dense(4, param_dtype=float)(x)
+            y = nn.BatchNorm(use_running_average=use_running_average, param_dtype=float)(y)
+            factor = self.param("factor", nn.initializers.ones, (), float)
+            return jax.nn.softplus(factor) * jnp.sum(nk.nn.activation.log_cosh(y), axis=-1)
+
+    follows = {"mutable": ["batch_stats"], "training_kwargs": {"use_running_average": False}}
     few = {"n_chains": 12}
     made = {
         "SR": lambda: vmc(),
@@ -84,6 +99,10 @@ def cases():
         "gradient": lambda: vmc(update=Gradient()),
         "gradient, in chunks": lambda: vmc(local(chunk_size=8), Gradient()),
         "gradient, complex": lambda: vmc(local(other), Gradient()),
+        "normalised, gradient": lambda: vmc(local(Normalised(), **follows), Gradient()),
+        "normalised, KFAC": lambda: vmc(local(Normalised(), **follows), KFAC()),
+        "normalised, SR": lambda: vmc(local(Normalised(), **follows)),
+        "normalised, SPRING": lambda: vmc(local(Normalised(), **follows), SPRING(1e-2)),
         "default rule": lambda: VMC(ising, 0.02, variational_state=local()),
         "observables": lambda: vmc(observables=observables),
         "observables, in chunks": lambda: vmc(local(chunk_size=8), observables=observables),

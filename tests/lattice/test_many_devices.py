@@ -7,7 +7,10 @@ from tests.arrangements import assert_equal, results
 pytest.importorskip("netket")
 
 MODULE = "tests.lattice.many_devices"
-TELLING = ("SR, complex", "minSR", "SPRING", "KFAC", "observables", "autoregressive", "evaluation")
+TELLING = (
+    "SR, complex", "minSR", "SPRING", "KFAC", "observables", "autoregressive", "evaluation",
+    "normalised, gradient", "normalised, KFAC",
+)  # fmt: skip
 
 
 @pytest.mark.medium

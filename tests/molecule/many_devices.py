@@ -18,6 +18,7 @@ def cases():
     from ritz.molecule.estimators import Dipole, Forces, SpinSquared
     from ritz.molecule.orbitals import slater_orbitals
     from ritz.molecule.pretraining import Pretraining
+    from ritz.molecule.scan import Scan
     from ritz.samplers import MALA, Metropolis, OneParticle
     from ritz.updates import KFAC, MARCH, SPRING, SR, Gradient, MinSR
 
@@ -61,6 +62,12 @@ def cases():
             lambda: Evaluation(hydrogen, slater, driver.parameters, n_states=2, **settings),
         ]
 
+    def scan(update):
+        pairs = [Molecule([("H", (0, 0, 0)), ("H", (0, 0, z))], unit="bohr") for z in (1.4, 1.6)]
+        options = {"n_first": 1, "n_updates": 1, "n_measured": 10, "forces": Forces(pairs[0])}
+        network = FermiNet(pairs[0], hidden=((8, 4),), n_determinants=2, dtype=jnp.float64)
+        return [Scan(pairs, network, 1e-2, update=update, **options, **settings)]
+
     return {
         "SPRING": vmc,
         "KFAC": lambda: vmc(KFAC()),
@@ -79,12 +86,15 @@ def cases():
         ),
         "FermiNet, SPRING": lambda: vmc(network=ferminet()),
         "FermiNet, KFAC": lambda: vmc(KFAC(), network=ferminet()),
+        "FermiNet, gradient": lambda: vmc(Gradient(), 1e-2, network=ferminet()),
         "Metropolis": lambda: vmc(sampler=Metropolis(n_moves=3)),
         "pretraining": lambda: [
             Pretraining(molecule, ferminet(), slater_orbitals(molecule), **settings)
         ],
         "evaluation": evaluated,
         "two states": states,
+        "scan, KFAC": lambda: scan(KFAC()),
+        "scan, gradient": lambda: scan(Gradient()),
     }  # fmt: skip
 
 
@@ -100,7 +110,7 @@ def found(drivers):
         driver = driver() if callable(driver) else driver
         driver.burn_in(2)
         log = RuntimeLog()
-        driver.run(N_STEPS, out=log, show_progress=False)
+        driver.run(getattr(driver, "n_steps", N_STEPS), out=log, show_progress=False)
         here = columns(log.data)
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(driver.parameters)]
         here |= {f"parameters.{i}": leaf for i, leaf in enumerate(leaves)}

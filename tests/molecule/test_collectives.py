@@ -15,7 +15,7 @@ VALUES = 3 * NUMBER * N_WALKERS
 
 @pytest.mark.medium
 def test_a_step_sends_what_its_rule_needs(tmp_path):
-    names = ("KFAC", "gradient", "SPRING")
+    names = ("KFAC", "gradient", "SPRING", "pretraining", "FermiNet, KFAC")
     found, _ = results("tests.step_collectives", tmp_path, "tests.molecule.many_devices", *names,
                        devices=N_DEVICES)  # fmt: skip
     n = found["KFAC"]["n_parameters"]
@@ -27,6 +27,9 @@ def test_a_step_sends_what_its_rule_needs(tmp_path):
         assert found[name].keys() == {"n_parameters", "all-reduce", "all-gather"}
         assert found[name]["all-reduce"][0] == 2  # what the sampler counts
         assert found[name]["all-reduce"][1] < FEW
+    n_of_network = found["pretraining"]["n_parameters"]
+    assert found["pretraining"]["all-gather"] == [1, N_DEVICES * NUMBER * (n_of_network + 1)]
+    assert found["FermiNet, KFAC"]["all-gather"][0] == 3  # besides: means of parameters
     scores, gram = NUMBER * N_WALKERS * n, NUMBER * N_WALKERS**2
     gathered = scores + 2 * gram + NUMBER * N_WALKERS + VALUES
     assert found["SPRING"]["all-gather"] == [5, gathered]

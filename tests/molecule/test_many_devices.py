@@ -5,7 +5,10 @@ import pytest
 from tests.arrangements import assert_equal, results
 
 MODULE = "tests.molecule.many_devices"
-TELLING = ("SPRING", "KFAC", "gradient", "estimators", "evaluation", "two states")
+TELLING = (
+    "SPRING", "KFAC", "gradient", "estimators", "evaluation", "two states",
+    "FermiNet, gradient", "pretraining", "scan, gradient",
+)  # fmt: skip
 
 
 @pytest.mark.medium

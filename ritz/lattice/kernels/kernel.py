@@ -104,6 +104,19 @@ class LatticeCarry(NamedTuple):
         return Good(*(getattr(self, name) for name in Good._fields))
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class LogPsi:
+    """`(params, samples) -> log psi` with variables that are no parameters."""
+
+    apply_fun: Callable[[PyTree, Array], Array] = dataclasses.field(metadata={"static": True})
+    model_state: PyTree
+
+    def __call__(self, params: PyTree, samples: Array) -> Inexact[Array, " n"]:
+        """Log psi of a batch."""
+        return self.apply_fun({"params": params, **self.model_state}, samples)
+
+
 @dataclasses.dataclass(frozen=True)
 class StepSettings:
     """Static settings of a compiled step; hashable."""
@@ -138,10 +151,9 @@ class LatticeKernel(Kernel):
 
     settings: StepSettings
 
-    def log_psi(self, carry: SamplingCarry) -> Callable[[PyTree, Array], Array]:
+    def log_psi(self, carry: SamplingCarry) -> LogPsi:
         """`(params, samples) -> log psi` with the carry's model state."""
-        model_state = carry.model_state or {}
-        return lambda params, x: self.settings.apply_fun({"params": params, **model_state}, x)
+        return LogPsi(self.settings.apply_fun, carry.model_state or {})
 
     @abc.abstractmethod
     def evaluate(

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from ritz.full_precision import in_full_precision
-from ritz.updates.chunks import add_trees
+from ritz.updates.chunks import add_trees, over_samples
+from ritz.updates.claimed_mode import LogPsi
 from ritz.updates.derivatives import LayerDerivatives, sample_derivatives
 from ritz.updates.kfac.blocks import DIAGONAL, Blocks
 from ritz.updates.problem import Problem
@@ -82,13 +83,15 @@ def curvature_and_gradient(
     layers = [block.layer for block in blocks if block.layer is not None]
     groups = [block.places for block in blocks if block.layer is None]
 
-    def one(sample: PyTree) -> Any:
-        return sample_derivatives(
-            problem.log_psi, params, sample, mode=problem.mode, layers=layers, groups=groups
-        )
-
     @in_full_precision
-    def of_chunk(samples: PyTree, weights: Array, residuals: Array) -> Sums:
+    def of_chunk(
+        given: tuple[LogPsi, PyTree], samples: PyTree, weights: Array, residuals: Array
+    ) -> Sums:
+        def one(sample: PyTree) -> Any:
+            return sample_derivatives(
+                *given, sample, mode=problem.mode, layers=layers, groups=groups
+            )
+
         rows, of_layers = (iter(found) for found in jax.vmap(one)(samples))
         found = []
         for block in blocks:
@@ -98,8 +101,10 @@ def curvature_and_gradient(
                 found.append(_of_layer(next(of_layers), weights, residuals, sharing))
         return Sums(jnp.sum(weights), tuple(found))
 
-    arrays = problem.samples, weights, of_parts.T
-    sums = problem.over_samples(of_chunk, arrays, _joined, _over_devices)
+    given, arrays = (problem.log_psi, params), (problem.samples, weights, of_parts.T)
+    sums = over_samples(
+        problem.division, of_chunk, given, arrays, problem.chunk_size, _joined, _over_devices
+    )
     found = [_curvature(one, centred, problem.mode) for one in sums.blocks]
     return tuple(found), tuple(one.gradient for one in sums.blocks)
 
