@@ -12,12 +12,11 @@ from typing import Any
 import jax
 
 from ritz.checkpoint.ownership import take
-from ritz.checkpoint.resume import saved_steps
 from ritz.cli.domain import Invocation
 from ritz.cli.domains import load
 from ritz.cli.messages import accepting, longer, other_run
 from ritz.cli.processes import is_first
-from ritz.cli.results import facts
+from ritz.cli.results import asked_for, facts
 from ritz.cli.run_folder import KeepConfig, RunFolder, changed
 from ritz.cli.settings.yaml_text import load_yaml
 from ritz.driver import AbstractDriver
@@ -199,8 +198,7 @@ class CommandRun:
         steps, message = ended["steps"], ended["message"]
         if not self.steps.begun:
             if ended["stop_reason"] in ("FINISHED", "STOPPED"):
-                saved = saved_steps(self.checkpoints)
-                most = (saved.target - saved.began) // length
+                most = asked_for(self.checkpoints) // length
                 advice = longer(setting, given, most, unit)
                 return f"the run has ended: {message}. {advice}"
             return f"the run took no step: {message}. The same command goes on."

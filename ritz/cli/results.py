@@ -1,11 +1,29 @@
 """Steps, seconds, stop reason and loss of a saved run, for `summary.json`."""
 
+import contextlib
 from pathlib import Path
 
 from ritz.driver.kernel import TAKEN_BACK
 from ritz.folders.lock import read_lock
 from ritz.folders.saved import CheckpointError, entries, read_manifest
 from ritz.types import Settings
+
+
+def _newest_manifest(checkpoints: Path) -> Settings:
+    """The manifest of the newest checkpoint in a folder; empty if none can be read."""
+    saved = entries(checkpoints)
+    with contextlib.suppress(CheckpointError):
+        return read_manifest(saved[-1].path) if saved else {}
+    return {}
+
+
+def asked_for(checkpoints: Path) -> int:
+    """Number of steps that the run with its checkpoints in a folder was to take.
+
+    It needs no other process; 0 if it is not known.
+    """
+    manifest = _newest_manifest(checkpoints)
+    return manifest["target"] - manifest["began"] if manifest else 0
 
 
 def facts(checkpoints: Path) -> Settings:
@@ -16,11 +34,7 @@ def facts(checkpoints: Path) -> Settings:
         of `StopReason`) and `message`; None for what is not known.
     """
     ended = (read_lock(checkpoints) or {}).get("ended") or {}
-    saved = entries(checkpoints)
-    try:
-        manifest = read_manifest(saved[-1].path) if saved else {}
-    except CheckpointError:
-        manifest = {}
+    manifest = _newest_manifest(checkpoints)
     return {
         "steps": ended.get("step", manifest.get("step")),
         "seconds": manifest.get("elapsed"),
@@ -39,12 +53,7 @@ def saved_loss(checkpoints: Path, name: str = "energy") -> Settings:
         checkpoints: The folder of the checkpoints.
         name: What the loss is called.
     """
-    saved = entries(checkpoints)
-    try:
-        loss = read_manifest(saved[-1].path)["loss"] if saved else None
-    except CheckpointError:
-        loss = None
-    loss = loss or {}
+    loss = _newest_manifest(checkpoints).get("loss") or {}
     if TAKEN_BACK in str(loss.get("suspect")).split(", "):
         loss = {"suspect": loss["suspect"]}
     found = {name: loss.get("mean"), "error": loss.get("error")}

@@ -11,9 +11,8 @@ from typing import Any
 from ritz.cli.settings.yaml_text import read_yaml
 from ritz.sweeps import Plan, PlannedRun
 from ritz.sweeps.execution import OUTPUT
-from ritz.sweeps.place import places
 from ritz.sweeps.record import FAILED, FINISHED, PRUNED, WAITING, Outcome, counts, read_record
-from ritz.sweeps.running import check, known_outcomes, sweep
+from ritz.sweeps.running import at_once, check, known_outcomes, sweep
 from ritz.wording import counted
 
 
@@ -134,9 +133,7 @@ def _beginning(plan: Plan, n_known: int) -> str:
     """What is to be done, told before the first run is over."""
     left = len(plan.runs) - n_known
     before = f"{n_known} are over, {left} to go" if n_known else ""
-    kind = plan.cluster.get("kind", "local")
-    at_once = plan.workers or (len(places(None)) if kind == "local" else 1)
-    how = f"{min(at_once, left)} at once" if left else ""
+    how = f"{at_once(plan, left)} at once" if left else ""
     where = f"; each prints to {OUTPUT} in its folder" if left else ""
     told = ", ".join(filter(None, [counted(len(plan.runs), "run"), before, how]))
     return f"{told}{where}."

@@ -2,16 +2,26 @@
 
 import contextlib
 import logging
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
 
 from ritz.checks import check_count
 from ritz.driver.arguments import Plugins, assemble, listed, resume_run
 from ritz.driver.callback import AbstractCallback
+from ritz.driver.description import describe
 from ritz.driver.hooks import HookList
 from ritz.driver.loop import run_loop
 from ritz.driver.processes import watchdog
-from ritz.driver.processes.consensus import OtherProcessFailed, together
+from ritz.driver.processes.consensus import (
+    OtherProcessFailed,
+    is_single_process,
+    together,
+)
 from ritz.driver.run_state import RunOptions, Steps
 from ritz.driver.stop import StopReason
 
@@ -86,8 +96,11 @@ def _watched(driver: "AbstractDriver", n_iter: int, hooks: HookList, options: Ru
             callback.check_run(driver, bool(options.resume))
         if options.resume:
             first = resume_run(driver, hooks, options.resume, n_iter)
-        alike["steps before the run"] = state.step_count
-        alike["steps at its end"] = first + n_iter
+        alike["numbers of steps before the run"] = state.step_count
+        alike["numbers of steps at its end"] = first + n_iter
+        if not is_single_process():
+            alike["settings"] = describe(driver.settings)
+            alike["parameters"] = _checksums(driver.parameters)
     state.begin(options, max(first + n_iter, state.step_count))
     driver.begin_run()
     try:
@@ -97,6 +110,16 @@ def _watched(driver: "AbstractDriver", n_iter: int, hooks: HookList, options: Ru
         state.is_running = False
         driver.end_run()
         _log_end(driver)
+
+
+def _checksums(tree: PyTree) -> dict[str, str]:
+    """Checksums of the arrays that this process has whole, by their names."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_replicated:
+            content = np.asarray(leaf).tobytes()
+            found[jax.tree_util.keystr(path, simple=True, separator=".")] = str(zlib.crc32(content))
+    return found
 
 
 def _leave(driver: "AbstractDriver", failed: str) -> None:

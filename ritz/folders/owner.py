@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,17 +26,22 @@ _LONGEST_COMMAND = 300
 
 def present_process() -> Owner:
     """Description of this process as an owner, for `is_alive` and messages."""
+    return process_here(os.getpid(), sys.argv)
+
+
+def process_here(pid: int, arguments: Sequence[str]) -> Owner:
+    """Description of a process of this machine that was begun just now, see `present_process`."""
     return {
         "host": socket.gethostname(),
         "place": _place(),
-        "pid": os.getpid(),
-        "start": _start_time(os.getpid()),
+        "pid": pid,
+        "start": _start_time(pid),
         "began": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "command": _command(sys.argv)[:_LONGEST_COMMAND],
+        "command": _command(arguments)[:_LONGEST_COMMAND],
     }
 
 
-def _command(arguments: list[str]) -> str:
+def _command(arguments: Sequence[str]) -> str:
     """The command line of a process; `python -m ritz` is called `ritz`, as the command is."""
     if not arguments:
         return ""

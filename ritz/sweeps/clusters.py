@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ritz.extras import needs
@@ -51,13 +52,19 @@ def check_cluster(given: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def client_of(cluster: Mapping[str, Any], workers: int | None, retries: int) -> Iterator[Any]:
-    """A Dask client with workers of which each has one run at a time.
+def client_of(
+    cluster: Mapping[str, Any], workers: int, retries: int
+) -> Iterator[tuple[Any, Callable[[int], object]]]:
+    """A client of Dask, each of whose workers has one run at a time.
 
     Args:
         cluster: `Plan.cluster`.
-        workers: `Plan.workers`; of a queue, the number of jobs, 1 by default.
+        workers: The number of workers; on a queue each is a job.
         retries: How often a run is started again whose worker has died.
+
+    Yields:
+        The client; and a function that takes the number of runs that are left, so that no more jobs
+        are kept than these need.
 
     Raises:
         MissingExtra: If Dask is not installed.
@@ -85,20 +92,23 @@ def client_of(cluster: Mapping[str, Any], workers: int | None, retries: int) -> 
                 "env": stack.enter_context(_compiling_once()),
             }
             made: Any = distributed.LocalCluster(
-                n_workers=len(places(workers)),
+                n_workers=workers,
                 threads_per_worker=1,
                 silence_logs=logging.ERROR,
                 **options,
             )
         else:
             made = _queue(kind, cluster)
-            made.scale(jobs=workers or 1)
+            made.scale(jobs=workers)
         stack.enter_context(made)
         client = stack.enter_context(distributed.Client(made))
         stack.enter_context(_stopping(client))
+        keep: Callable[[int], object] = lambda n_left: None  # noqa: E731
         if kind != "local":
-            stack.enter_context(_refilled(made, workers or 1, kind))
-        yield client
+            jobs = _Jobs(made, client, workers, kind)
+            stack.enter_context(jobs.refilled())
+            keep = jobs.keep
+        yield client, keep
 
 
 @contextlib.contextmanager
@@ -175,32 +185,67 @@ def _queue(kind: str, cluster: Mapping[str, Any], **options: Any) -> Any:
         raise ValueError(f"cluster: {told}") from error
 
 
-@contextlib.contextmanager
-def _refilled(cluster: Any, n: int, kind: str) -> Iterator[None]:
-    """Replaces jobs that have ended, at their time limit say, while the sweep goes on."""
-    over = threading.Event()
+class _Jobs:
+    """The jobs of a cluster: as many as there are runs left, and others for those that have ended.
 
-    def refill() -> None:
-        begin, waits = time.monotonic(), True
-        while not over.wait(LOOKS_EVERY):
-            cluster.scale(jobs=n)  # what was lost is submitted anew; Dask does not by itself
-            waits = waits and not cluster.scheduler_info["workers"]
-            if waits and time.monotonic() - begin > _LONG:
-                waits = False
-                _logger.warning(
-                    "No job of %s has reached the sweep for %.0f s; the queue may be long, or its "
-                    "jobs fail: see what they print, and cluster.log_directory.",
-                    kind,
-                    _LONG,
-                )
+    Args:
+        cluster: Dask's.
+        client: Its client.
+        most: The largest number of jobs.
+        kind: The queue.
+    """
 
-    thread = threading.Thread(target=refill, name="ritz sweep jobs", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    def __init__(self, cluster: Any, client: Any, most: int, kind: str):
+        self._cluster, self._client, self._kind = cluster, client, kind
+        self._wanted = most
+
+    def keep(self, n_left: int) -> None:
+        """Keep no more jobs than there are runs left."""
+        self._wanted = min(self._wanted, n_left)
+
+    @contextlib.contextmanager
+    def refilled(self) -> Iterator[None]:
+        """Context manager in which jobs that have ended, at their time limit say, are replaced."""
+        over = threading.Event()
+
+        def refill() -> None:
+            last_seen = time.monotonic()
+            while not over.wait(LOOKS_EVERY):
+                try:
+                    self._end_idle()
+                    if len(self._cluster.worker_spec) <= self._wanted:
+                        self._cluster.scale(jobs=self._wanted)  # Dask does not by itself
+                    if self._cluster.scheduler_info["workers"]:
+                        last_seen = time.monotonic()
+                except Exception as error:  # the queue may not answer for a while
+                    _logger.warning("The jobs of %s cannot be looked after: %s", self._kind, error)
+                if time.monotonic() - last_seen > _LONG:
+                    last_seen = math.inf  # told once
+                    _logger.warning(
+                        "No job of %s has been at the sweep for %.0f s; the queue may be long, or "
+                        "its jobs fail: see what they print, and cluster.log_directory.",
+                        self._kind,
+                        _LONG,
+                    )
+
+        thread = threading.Thread(target=refill, name="ritz sweep jobs", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _end_idle(self) -> None:
+        """End jobs that have no run, if there are more than are wanted."""
+        n_more = len(self._cluster.worker_spec) - self._wanted
+        if n_more <= 0:
+            return
+        workers = self._cluster.scheduler_info["workers"]
+        busy = {address for address, keys in self._client.processing().items() if keys}
+        idle = [about["name"] for address, about in workers.items() if address not in busy]
+        absent = set(self._cluster.worker_spec) - {about["name"] for about in workers.values()}
+        self._cluster.sync(self._cluster.scale_down, [*absent, *idle][:n_more])
 
 
 @contextlib.contextmanager
@@ -216,8 +261,8 @@ def _stopping(client: Any) -> Iterator[None]:
             client.run(execution.stop_commands)
 
 
-def place_of_worker(n: int | None) -> Place:
-    """The place of the worker that asks, among those of a local cluster."""
+def place_of_worker(n: int) -> Place:
+    """The place of the worker that asks, among `n` of a local cluster."""
     from distributed import get_worker
 
     name = get_worker().name

@@ -1,6 +1,7 @@
 """One run of a sweep: its commands, each a process of its own."""
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -10,7 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ritz.folders.files import atomic_write
 from ritz.folders.lock import owner_is_alive, read_lock
+from ritz.folders.owner import is_alive, is_here, process_here
 from ritz.sweeps.place import Place
 from ritz.sweeps.plan import PlannedRun
 from ritz.sweeps.record import (
@@ -26,6 +29,9 @@ from ritz.sweeps.record import (
 
 OUTPUT = "output.txt"
 """File of a run folder with what its commands have printed."""
+
+STARTED = "started.json"
+"""File of a run folder, while a command goes on, with its process: it locks the folder later."""
 
 _KILLED = tuple(
     128 + number for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
@@ -120,6 +126,8 @@ def execute(
     retries: int,
     before: Outcome | None = None,
     part: Sequence[str] | None = None,
+    *,
+    again: bool = False,
 ) -> Outcome:
     """Run the commands of a run one after the other, from where they were.
 
@@ -130,11 +138,14 @@ def execute(
         retries: How often a command is started again that a signal has ended.
         before: Outcome of the run with whose state it begins.
         part: Settings with which the first command is only a part of the run; the others wait.
+        again: Whether it is tried again if it has failed.
 
     Returns:
         How far it is, which is noted in its folder.
     """
     known = read_record(run)
+    if known is not None and known.is_over and not (again and known.state == FAILED):
+        return known  # by a worker that has died since
     starts = 0 if known is None else known.starts
     if before is not None and before.state != FINISHED:
         reason = f"it begins with the state of {before.name}, which is {before.state}"
@@ -169,10 +180,13 @@ def _command(line: Sequence[str], folder: Path, place: Place, retries: int) -> t
             output.write(f"$ {shlex.join(line)}\n".encode())
             output.flush()
             child = children.start(line, place, output.fileno())
+            started = json.dumps(process_here(child.pid, line))
+            atomic_write(folder / STARTED, started.encode())
             try:
                 status = child.wait()
             finally:
                 children.forget(child)
+        (folder / STARTED).unlink(missing_ok=True)
         if status == 0:
             return FINISHED, "", starts
         if children.stopped:
@@ -188,9 +202,18 @@ def _wait_for(folder: Path) -> None:
     """Wait for a run that goes on in the folder, such as one of a sweep that was killed."""
     while not children.stopped:
         owner = read_lock(folder)
-        if owner is None or owner.get("ended") is not None or not owner_is_alive(owner, folder):
+        goes_on = owner is not None and owner_is_alive(owner, folder)
+        if not goes_on and not _begins(folder):
             return
         time.sleep(_LOOKS_EVERY)
+
+
+def _begins(folder: Path) -> bool:
+    """Whether a command of this machine that has not locked the folder yet goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        started = json.loads((folder / STARTED).read_text())
+        return is_here(started) and is_alive(started)
+    return False
 
 
 def _last_line(output: Path) -> str:

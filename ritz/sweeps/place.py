@@ -47,11 +47,14 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def places(n: int | None) -> list[Place]:
-    """Places of `n` runs at once; by default one for each GPU, or else for each core."""
+def most_at_once() -> int:
+    """How many runs this machine has place for: one on each GPU, or else each core."""
+    return len(gpus()) or len(cores())
+
+
+def places(n: int) -> list[Place]:
+    """Places of `n` runs at once."""
     own, cards = cores(), gpus()
-    if n is None:
-        n = len(cards) or len(own)
     found = []
     for number in range(n):
         mine = tuple(own[number::n]) or (own[number % len(own)],)

@@ -1,12 +1,13 @@
 """Sweeps: the runs of a plan, executed by Dask."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ritz.sweeps.clusters import RUN, client_of, job_script, place_of_worker
 from ritz.sweeps.execution import execute
 from ritz.sweeps.halving import Halving
-from ritz.sweeps.place import Place
+from ritz.sweeps.place import Place, most_at_once
 from ritz.sweeps.plan import Plan, PlannedRun
 from ritz.sweeps.record import FAILED, KILLED, WAITING, Outcome, read_record
 
@@ -27,6 +28,12 @@ def check(plan: Plan) -> str:
     if plan.halving:
         Halving.of(plan)
     return job_script(plan.cluster)
+
+
+def at_once(plan: Plan, n_left: int) -> int:
+    """How many of the runs that are left go on at once."""
+    is_local = plan.cluster.get("kind", "local") == "local"
+    return min(n_left, plan.workers or (most_at_once() if is_local else 1))
 
 
 def sweep(
@@ -56,8 +63,9 @@ def sweep(
     if not left:
         return [found[run.name] for run in plan.runs]
     halving = Halving.of(plan) if plan.halving else None
-    with client_of(plan.cluster, plan.workers, plan.retries) as client:
-        for outcome in _outcomes(client, plan, left, found, halving):
+    with client_of(plan.cluster, at_once(plan, len(left)), plan.retries) as (client, keep):
+        runs = _Runs(client, plan, left, found, halving, again)
+        for outcome in runs.outcomes(keep):
             found[outcome.name] = outcome
             report(outcome)
     return [found.get(run.name, Outcome(run.name, WAITING)) for run in plan.runs]
@@ -78,51 +86,91 @@ def known_outcomes(plan: Plan, again: bool = False) -> dict[str, Outcome]:
     return found
 
 
-def _outcomes(
-    client: Any,
-    plan: Plan,
-    left: Sequence[PlannedRun],
-    known: Mapping[str, Outcome],
-    halving: Halving | None,
-) -> Iterator[Outcome]:
-    """The outcomes of runs, as they become known."""
-    from distributed import as_completed
+class _Runs:
+    """Gives runs to workers, no more at a time than there are workers.
 
-    runs, futures = {}, {}
-    completed = as_completed()
+    Dask would assign all of them at once, and take a worker that ends for the death of those that
+    it was to have later.
 
-    def submit(run: PlannedRun, part: Sequence[str] | None) -> None:
-        before = known.get(run.after) or futures.get(run.after)
-        given = (plan.program, plan.retries, before, part)
-        future = client.submit(
-            _on_worker, run, plan.workers, plan.cluster, *given, resources=RUN, pure=False
-        )
-        runs[future.key], futures[run.name] = run, future
-        completed.add(future)
+    Args:
+        client: Dask's.
+        plan: The plan.
+        left: Those of its runs that are not over.
+        known: Outcomes of runs that are over.
+        halving: Gives up runs early; None if none are.
+        again: Whether runs that failed are tried again.
+    """
 
-    for run in left:
-        part = None if halving is None else halving.next_part(run)
-        submit(run, part)
-    for future in completed:
-        run = runs[future.key]
-        outcome = _outcome(run, future)
-        if halving is not None and halving.goes_on(run, outcome):
-            submit(run, halving.next_part(run))
-            continue
-        yield outcome if halving is None else halving.judged(run, outcome)
+    def __init__(
+        self,
+        client: Any,
+        plan: Plan,
+        left: Sequence[PlannedRun],
+        known: Mapping[str, Outcome],
+        halving: Halving | None,
+        again: bool,
+    ):
+        self._client, self._plan, self._halving, self._again = client, plan, halving, again
+        self._n = at_once(plan, len(left))
+        self._known = dict(known)
+        self._waiting = list(left)
+        self._given: dict[str, PlannedRun] = {}
+        """Runs that workers have, by the keys of Dask."""
+
+    def outcomes(self, keep: Callable[[int], object]) -> Iterator[Outcome]:
+        """The outcomes of runs, as they become known.
+
+        Args:
+            keep: Called with the number of runs that are left.
+        """
+        from distributed import as_completed
+
+        completed = as_completed()
+        self._give(completed)
+        for future in completed:
+            run = self._given.pop(future.key)
+            outcome = _outcome(run, future)
+            halving = self._halving
+            if halving is not None and halving.goes_on(run, outcome):
+                self._waiting.append(run)
+            else:
+                outcome = outcome if halving is None else halving.judged(run, outcome)
+                self._known[run.name] = outcome
+                yield outcome
+            keep(len(self._waiting) + len(self._given))
+            self._give(completed)
+
+    def _give(self, completed: Any) -> None:
+        """Give workers the first runs that can begin, as far as there is room."""
+        for run in list(self._waiting):
+            if len(self._given) >= self._n:
+                return
+            before = self._known.get(run.after)
+            if run.after and before is None:
+                continue
+            self._waiting.remove(run)
+            part = None if self._halving is None else self._halving.next_part(run)
+            is_local = self._plan.cluster.get("kind", "local") == "local"
+            future = self._client.submit(
+                _on_worker,
+                run,
+                self._n if is_local else None,
+                os.getcwd(),
+                (self._plan.program, self._plan.retries, before, part),
+                self._again,
+                resources=RUN,
+                pure=False,
+            )
+            self._given[future.key] = run
+            completed.add(future)
 
 
 def _on_worker(
-    run: PlannedRun,
-    workers: int | None,
-    cluster: Mapping[str, Any],
-    program: Sequence[str],
-    retries: int,
-    before: Outcome | None,
-    part: Sequence[str] | None,
+    run: PlannedRun, n_places: int | None, folder: str, given: tuple[Any, ...], again: bool
 ) -> Outcome:
-    place = place_of_worker(workers) if cluster.get("kind", "local") == "local" else Place()
-    return execute(run, place, program, retries, before, part)
+    os.chdir(folder)  # jobs of some queues begin elsewhere
+    place = Place() if n_places is None else place_of_worker(n_places)
+    return execute(run, place, *given, again=again)
 
 
 def _outcome(run: PlannedRun, future: Any) -> Outcome:

@@ -97,7 +97,8 @@ def sbatch(words):
 
 
 def qsub(words):
-    runner = submitted(Path(words[-1]).read_text(), {"queue": "PBS"})
+    where = {"queue": "PBS", "submitted_from": os.getcwd()}
+    runner = submitted(Path(words[-1]).read_text(), where)
     sys.stdout.write(f"{runner.number}.head\n")
     return 0
 
@@ -148,7 +149,10 @@ def variables_of(number, description):
     if description.get("queue") == "PBS":
         nodes = job_folder(number) / "nodes"
         nodes.write_text("localhost\n")
-        return {"PBS_JOBID": f"{number}.head", "PBS_NODEFILE": str(nodes)}
+        return {
+            "PBS_JOBID": f"{number}.head", "PBS_NODEFILE": str(nodes),
+            "PBS_O_WORKDIR": description["submitted_from"],
+        }  # fmt: skip
     if description.get("queue") == "LSF":
         return {"LSB_JOBID": number, "LSB_HOSTS": "localhost"}
     options = description["options"]
@@ -169,7 +173,8 @@ def run_script(number, description, variables):
         if restarts:
             environment["SLURM_RESTART_COUNT"] = str(restarts)
         line = ["bash", str(folder / "script"), *description.get("arguments", [])]
-        script = subprocess.Popen(line, env=environment)
+        home = folder if description.get("queue") == "PBS" else None  # where PBS begins
+        script = subprocess.Popen(line, env=environment, cwd=home)
         while script.poll() is None and not (folder / "requeue").exists():
             if (folder / "cancel").exists():
                 end_job(number)

@@ -82,9 +82,17 @@ def assert_like(found, wanted, fields=SAME):
 
 
 @pytest.mark.medium
-def test_processes_with_other_numbers_of_steps_are_told(pair):
-    for found in pair["other steps"]:
-        assert "different numbers of steps at its end: [40, 30]" in found["error"]
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("other steps", "numbers of steps at its end: [40, 30], in their order"),
+        ("other settings", "settings: damping. Give all of them the same"),
+        ("other parameters", "parameters"),
+    ],
+)
+def test_processes_that_were_given_something_else_are_told(pair, name, told):
+    for found in pair[name]:
+        assert f"the processes of this run have different {told}" in found["error"]
         assert found["step"] == 0
 
 

@@ -245,6 +245,12 @@ def thread_classes():
     return {f"{owner}, {'batch' if batch else 'normal'}": n for (owner, batch), n in counts.items()}
 
 
+class OfItsRank(NoisyDriver):
+    @property
+    def settings(self):
+        return {**super().settings, "rate": 0.1, "damping": jax.process_index()}
+
+
 class FullDisk:
     """The CSV file of this process takes no more from some line on."""
 
@@ -309,6 +315,10 @@ def disk_scenarios(folder):
         acts = [act() for act in callbacks]
         found[name] = run(name, acts, dict(arguments), folder, FragileDriver(**kernel))
     found["other steps"] = run("other steps", [], {"steps": STEPS - 10 * rank}, folder)
+    other = NoisyDriver()
+    other.parameters = other.parameters + rank
+    found["other parameters"] = run("other parameters", [], {}, folder, other)
+    found["other settings"] = run("other settings", [], {}, folder, OfItsRank())
     name = "unshared"
     found[name] = run(name, [Checkpoint(folder / f"checkpoints{rank}")], {}, folder)
     name = "saved"

@@ -48,9 +48,9 @@ def wait_until(condition):
 
 @pytest.mark.medium
 @pytest.mark.parametrize("kind", ["slurm", "pbs", "lsf"])
-def test_runs_finish_on_a_queue(tmp_path, queue, kind):
+def test_runs_finish_on_a_queue(queue, kind):
     cluster = {"kind": kind, "cores": 1, "memory": "500MB"}
-    plan = plan_of(tmp_path / "sweep", cluster=cluster, vary={"x": [1, 2, 3]}, workers=2)
+    plan = plan_of(Path("sweep"), cluster=cluster, vary={"x": [1, 2, 3]}, workers=2)
     before = signal.getsignal(signal.SIGINT)
     found = sweep(plan)
     assert signal.getsignal(signal.SIGINT) is before  # Ctrl-C is that of the command
@@ -81,3 +81,44 @@ def test_a_job_that_the_scheduler_ends_is_replaced_and_its_run_started_again(tmp
     assert [one.state for one in found] == ["finished"], found
     assert len(jobs(queue)) == 2 and starts(plan.runs[0].folder) == 2
     assert os.environ["STAND_INS"] == str(Path(queue).parent)
+
+
+@pytest.mark.medium
+def test_a_job_that_ends_takes_only_its_run_along(tmp_path, queue):
+    """Runs that were over or that it would have had later are not done again, nor given up."""
+    cluster = {"kind": "slurm", "cores": 1, "memory": "500MB"}
+    runs = [{"x": 1}, {"x": 2, "fail": True}, {"x": 3, "sleep": 3}, {"x": 4}, {"x": 5}]
+    plan = plan_of(tmp_path / "sweep", cluster=cluster, runs=runs, workers=1, retries=0)
+
+    def end():
+        wait_until((plan.runs[2].folder / "starts").exists)
+        stand_ins.scancel(jobs(queue)[:1])
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    found = sweep(plan)
+    ending.join()
+    assert [one.state for one in found] == ["finished", "failed", "killed", "finished", "finished"]
+    assert [starts(run.folder) for run in plan.runs] == [1] * 5
+
+
+@pytest.mark.medium
+def test_jobs_without_a_run_are_ended(tmp_path, queue):
+    cluster = {"kind": "slurm", "cores": 1, "memory": "500MB"}
+    plan = plan_of(
+        tmp_path / "sweep", cluster=cluster, runs=[{"x": 1}, {"x": 2, "sleep": 8}], workers=2
+    )
+    alive = []
+
+    def look():
+        wait_until((plan.runs[0].folder / "sweep.json").exists)
+        wait_until(lambda: sum(bool(list(stand_ins.processes_of(job))) for job in jobs(queue)) == 1)
+        alive.append((plan.runs[1].folder / "sweep.json").exists())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    found = sweep(plan)
+    looking.join()
+    assert alive == [False]  # the second run was going on
+    assert [one.state for one in found] == ["finished"] * 2
+    assert [starts(run.folder) for run in plan.runs] == [1, 1]

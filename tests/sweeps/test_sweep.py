@@ -13,7 +13,10 @@ import pytest
 
 pytest.importorskip("distributed")
 
+from ritz.folders.owner import process_here
 from ritz.sweeps import Plan, compare, sweep
+from ritz.sweeps.execution import STARTED
+from ritz.sweeps.place import cores
 from ritz.sweeps.record import counts
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")
@@ -100,6 +103,25 @@ def test_successive_halving_gives_up_what_is_behind(tmp_path):
     assert [starts(run.folder) for run in plan.runs][1:] == [1] * 5
     assert starts(plan.runs[0].folder) == 3  # 4, 12 and 36 iterations
     assert sweep(plan) == found
+
+
+def test_few_runs_have_all_cores(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path, vary={"x": [1]}, workers=None)
+    sweep(plan)
+    found = json.loads((plan.runs[0].folder / "summary.json").read_text())
+    assert found["cores"] == len(cores())
+
+
+def test_a_command_that_has_not_locked_its_folder_yet_is_waited_for(tmp_path):
+    """As of a sweep that was killed just after it had started it."""
+    plan = plan_of(tmp_path, vary={"x": [1]})
+    folder = plan.runs[0].folder
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(8)"]) as other:
+        (folder / STARTED).write_text(json.dumps(process_here(other.pid, ["ritz"])))
+        sweep(plan)
+        assert other.poll() == 0
+    assert starts(folder) == 1 and not (folder / STARTED).exists()
 
 
 def test_runs_of_a_machine_share_compiled_programs(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ process that fails joins whatever gather the others come to next, and they learn
 
 import contextlib
 import functools
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -163,40 +164,54 @@ def announce(failure: Failure, step: int = NEVER) -> None:
 
 
 @contextlib.contextmanager
-def together(where: str) -> Iterator[dict[str, int]]:
+def together(where: str) -> Iterator[dict[str, int | Mapping[str, str]]]:
     """Context for what all processes do; a failure of one raises on all.
 
     Args:
         where: What it is, for the message on the others, such as "before the run".
 
     Yields:
-        A dict for numbers, by name, that must be the same on all processes.
+        A dict for what must be the same on all processes, by name: numbers, or texts by their
+        names; seven entries at most.
 
     Raises:
         OtherProcessFailed: If it failed on another process only.
-        ValueError: On all processes, if they have other numbers.
+        ValueError: On all processes, if they have something else there.
     """
-    alike: dict[str, int] = {}
+    alike: dict[str, int | Mapping[str, str]] = {}
     try:
         yield alike
     except BaseException as error:
         announce(Failure(error, where))
         raise
-    if not is_single_process():
-        table = gather(tuple(min(number, NEVER) for number in alike.values()))
-        for name, column in zip(alike, table.T.tolist(), strict=True):
-            _check_alike(name, column)
-
-
-def _check_alike(name: str, numbers: list[int]) -> None:
-    if len(set(numbers)) == 1:
+    if is_single_process():
         return
-    error = ValueError(
-        f"the processes of this run have different numbers of {name}: {numbers}, in their order. "
-        "Give all of them the same settings."
-    )
-    error.__dict__.update(_shared=True, _told=jax.process_index() > 0)
-    raise error
+    numbers = [_checksum(x) if isinstance(x, Mapping) else x for x in alike.values()]
+    table = gather(tuple(min(number, NEVER) for number in numbers))
+    for (name, own), column in zip(alike.items(), table.T.tolist(), strict=True):
+        if len(set(column)) > 1:
+            detail = f"{column}, in their order"
+            if isinstance(own, Mapping):
+                detail = _names_that_differ(own)
+            error = ValueError(
+                f"the processes of this run have different {name}: {detail}. Give all of them the "
+                "same."
+            )
+            error.__dict__.update(_shared=True, _told=jax.process_index() > 0)
+            raise error
+
+
+def _checksum(texts: Mapping[str, str]) -> int:
+    return zlib.crc32(repr(sorted(texts.items())).encode()) & NEVER
+
+
+def _names_that_differ(own: Mapping[str, str]) -> str:
+    """Which texts are not the same on all processes, as far as a message has room for them."""
+    listed = "".join(f"{name} {_checksum({name: text})}\n" for name, text in own.items())
+    lines = [set(_read(said).split("\n")) for said in exchange(_written(listed))]
+    differing = set.union(*lines) - set.intersection(*lines)
+    names = sorted({line.rpartition(" ")[0] for line in differing} & set(own))
+    return ", ".join(names) or "those that follow the first ones"
 
 
 def told(text: str) -> str:

@@ -152,7 +152,9 @@ class Votes:
                 stops, said_yes = ask(hook, calls, args)
                 self._stops += stops
             except Exception as error:
-                self._fail(error, step, error.__dict__["_callback"])
+                if is_shared(error):
+                    raise
+                self._fail(error, step, error.__dict__.get("_callback", hook))
             if block is not None:
                 self._withheld.note_states(place, None, calls)
         if place.hook != _REJECTING and self._must_vote(place, driver):

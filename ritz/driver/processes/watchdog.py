@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import functools
 import logging
+import math
 import os
 import sys
 import threading
@@ -198,10 +199,11 @@ def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[st
 def guard_command() -> Iterator[None]:
     """Watch over a whole command, which may compute with others before its run and after it.
 
-    If it does not end soon after another process has failed, end this process. A run that goes on
-    is ended by `guard` before, in an orderly way.
+    If it does not end soon after another process has failed, end this process; also if it waits for
+    one that has ended. A run that goes on is ended by `guard` before, in an orderly way.
     """
-    if _client() is None or jax.process_count() == 1:
+    client = _client()
+    if client is None or jax.process_count() == 1:
         yield
         return
     lifeline.tie()
@@ -209,9 +211,13 @@ def guard_command() -> Iterator[None]:
     ended = threading.Event()
 
     def watch() -> None:
+        deadline = math.inf
         while not ended.wait(2 * EVERY):
-            failed = told_by_others()
-            if failed and not ended.wait(COMMAND_PATIENCE):
+            failed = told_by_others() or _values(client, lifeline.LEFT) * _place.waits
+            if failed:
+                _place.report(client)  # a process that has failed comes there
+            deadline = min(deadline, time.monotonic() + COMMAND_PATIENCE) if failed else math.inf
+            if time.monotonic() > deadline:
                 _end_process(failed)
 
     threading.Thread(target=watch, name="ritz command watchdog", daemon=True).start()
