@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ritz.sweeps.comparison import compare, text_of
 
+_FORMATS = (".csv", ".png", ".pdf", ".svg")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `ritz compare` takes."""
@@ -22,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="write the table (.csv) or a picture of it (.png, .pdf, .svg)",
+        help="write the table (.csv) or a picture of it (.png, .pdf, .svg); give it after FOLDER",
     )
     parser.add_argument("--against", default="", help="the column at the x axis of the picture")
 
@@ -38,7 +40,12 @@ def run(options: argparse.Namespace) -> None:
         name, equals, value = condition.partition("=")
         if not equals:
             raise ValueError(f"--where takes NAME=VALUE, but {condition!r} was given.")
+        if name in where:
+            raise ValueError(f"--where names {name} twice; a run has one value of it.")
         where[name] = value
+    for name in options.output:
+        if Path(name).suffix not in _FORMATS:
+            raise ValueError(f"-o writes {', '.join(_FORMATS)}, but {name!r} was given.")
     frame = compare(options.runs, options.quantity, where, options.sort, everything=options.all)
     sys.stdout.write(text_of(frame) + "\n")
     for name in options.output:

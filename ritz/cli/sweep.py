@@ -5,13 +5,22 @@ import contextlib
 import io
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from ritz.cli.settings.yaml_text import read_yaml
 from ritz.sweeps import Plan, PlannedRun
 from ritz.sweeps.execution import OUTPUT
-from ritz.sweeps.record import FAILED, FINISHED, PRUNED, WAITING, Outcome, counts, read_record
+from ritz.sweeps.record import (
+    FAILED,
+    FINISHED,
+    PRUNED,
+    WAITING,
+    Outcome,
+    counts,
+    has_changed,
+    read_record,
+)
 from ritz.sweeps.running import at_once, check, known_outcomes, sweep
 from ritz.wording import counted
 
@@ -47,14 +56,17 @@ def run(options: argparse.Namespace) -> int:
     known = known_outcomes(plan, options.again)
     if options.dry_run:
         for one in plan.runs:
-            state = f" ({known[one.name].state})" if one.name in known else ""
-            _say(f"{one.name}{state}")
+            state = known[one.name].state if one.name in known else ""
+            state = "it had other settings before" if has_changed(one) else state
+            after = f"begins with the state of {one.after}" if one.after else ""
+            told = ", ".join(filter(None, [state, after]))
+            _say(one.name + f" ({told})" * bool(told))
         _say(*([f"A job of the queue is:\n{script}"] if script else []))
         _say(f"{counted(len(plan.runs), 'run')}. Nothing was executed.")
         return 0
     _say(_beginning(plan, len(known)))
     try:
-        outcomes = sweep(plan, again=options.again, report=_Teller(len(plan.runs)))
+        outcomes = sweep(plan, again=options.again, report=_Teller(len(plan.runs), known))
     except KeyboardInterrupt:
         _say(*_ending(plan, [read_record(one) or Outcome(one.name, WAITING) for one in plan.runs]))
         raise
@@ -68,24 +80,51 @@ def _say(*lines: str) -> None:
 
 
 def _check_settings(plan: Plan) -> None:
-    """Build the first run, and read the settings of those with values that none before has.
+    """Build some of the runs, and read the settings of those with values that none before has.
 
     Raises:
         ValueError: If one is wrong, with the run and what is allowed.
     """
-    first = plan.runs[0]
-    line = [*plan.program, *first.commands[0], "--dry_run"]
-    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(line, **pipes) as building:
+    first, *others = _telling(plan)
+    with _building(plan, first) as building:
         try:
             _read_settings(plan)
         except BaseException:
             building.terminate()
             raise
-        said = building.communicate()[1].strip().splitlines()
+        _check_built(first, building)
+    for one in others:
+        with _building(plan, one) as building:
+            _check_built(one, building)
+
+
+def _telling(plan: Plan) -> list[PlannedRun]:
+    """The first run, and those with values of kinds that none before has, as text after numbers."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for one in plan.runs:
+        kinds = {(name, _kind(value)) for name, value in one.settings.items()}
+        if not found or kinds - seen:
+            found.append(one)
+        seen |= kinds
+    return found
+
+
+def _kind(value: object) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "number" if is_number else type(value).__name__
+
+
+def _building(plan: Plan, one: PlannedRun) -> "subprocess.Popen[str]":
+    line = [*plan.program, *one.commands[0], "--dry_run"]
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _check_built(one: PlannedRun, building: "subprocess.Popen[str]") -> None:
+    said = building.communicate()[1].strip().splitlines()
     if building.returncode:
         reason = said[-1] if said else f"status {building.returncode}"
-        raise ValueError(f"{first.name}: {reason.removeprefix('ritz: ')}")
+        raise ValueError(f"{one.name}: {reason.removeprefix('ritz: ')}")
 
 
 def _read_settings(plan: Plan) -> None:
@@ -116,26 +155,30 @@ class _Teller:
 
     Args:
         n_runs: The number of runs.
+        known: The names of those that were over before.
     """
 
-    def __init__(self, n_runs: int):
-        self.n_runs, self._n_told = n_runs, 0
+    def __init__(self, n_runs: int, known: Collection[str]):
+        self.n_runs, self._known, self._n_told = n_runs, known, 0
 
     def __call__(self, outcome: Outcome) -> None:
         """Print how a run went."""
         self._n_told += 1
         why = f": {outcome.message}" if outcome.message else ""
         line = f"[{self._n_told}/{self.n_runs}] {outcome.name} {outcome.state}{why}"
-        _say(f"{line} ({outcome.seconds:.0f} s)")
+        before = "before, " * (outcome.name in self._known)
+        _say(f"{line} ({before}{outcome.seconds:.0f} s)")
 
 
 def _beginning(plan: Plan, n_known: int) -> str:
     """What is to be done, told before the first run is over."""
     left = len(plan.runs) - n_known
-    before = f"{n_known} are over, {left} to go" if n_known else ""
+    before = f"{counted(n_known, 'run', 'is')} over, {left} to go" if n_known else ""
+    n_changed = sum(map(has_changed, plan.runs))
+    changed = counted(n_changed, "run", "has") + " other settings than before" if n_changed else ""
     how = f"{at_once(plan, left)} at once" if left else ""
     where = f"; each prints to {OUTPUT} in its folder" if left else ""
-    told = ", ".join(filter(None, [counted(len(plan.runs), "run"), before, how]))
+    told = ", ".join(filter(None, [counted(len(plan.runs), "run"), before, changed, how]))
     return f"{told}{where}."
 
 

@@ -121,15 +121,17 @@ def _compiling_once() -> Iterator[dict[str, str]]:
         yield {
             "JAX_COMPILATION_CACHE_DIR": folder,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(_WORTH_KEEPING),
+            # JAX warns of each program that it takes from there.
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
 
 
 @contextlib.contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """No messages of a package but errors."""
+def _silent(name: str, least: int = logging.ERROR) -> Iterator[None]:
+    """No messages of a package below a level."""
     logger = logging.getLogger(name)
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(least)
     try:
         yield
     finally:
@@ -254,10 +256,14 @@ def _stopping(client: Any) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _logger.info("The sweep was interrupted; the runs that go on save themselves.")
+        _logger.info(
+            "The sweep was interrupted. It waits until the runs that go on have saved themselves; "
+            "a second signal ends it at once, and they save themselves alone."
+        )
         raise
     finally:
-        with contextlib.suppress(Exception):  # workers that are gone have none
+        # A second signal leaves errors of Dask, and workers that are gone have none.
+        with _silent("distributed", logging.CRITICAL), contextlib.suppress(Exception):
             client.run(execution.stop_commands)
 
 

@@ -2,27 +2,27 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ritz.extras import needs
-from ritz.folders.config import CONFIG
-from ritz.folders.lock import owner_is_alive, read_lock
-from ritz.folders.summary import SUMMARY, read_summary
+from ritz.folders.config import domain_of
+from ritz.folders.summary import SUMMARY
 from ritz.sweeps.naming import short_names
+from ritz.sweeps.results import ENERGY, result_of, runs_in, settings_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+DOMAIN = "domain"
+"""The only column of settings, of runs of several domains."""
 SEED = "seed"
 """The setting that comes last: runs that differ in it alone are samples of one."""
 _NOT_COMPARED = ("folder", "train.begin_from")
 """Settings that differ because the folders do."""
 _LAST = ("steps", "seconds", "stop_reason")
-_DEEPEST = 3
-"""Levels of folders below a given one in which runs are looked for."""
-QUANTITIES = ("energy", "RMSE_test", "RMSE_energy", "RMSE_train", "converged")
+QUANTITIES = (ENERGY, "RMSE_test", "RMSE_energy", "RMSE_train", "converged")
 """What is compared where nothing is named: the first of these that the runs have."""
 
 
@@ -37,30 +37,36 @@ def compare(
     """What runs have given, one row for each.
 
     Columns are the settings that differ, by as many of the last parts of their names as tell them
-    apart; the quantity with its `error`; `suspect` where a result is; `steps`, `seconds` and
-    `stop_reason`, which is "RUNNING" while a run goes on and "KILLED" where its process is gone.
-    `frame.attrs` has the names of the settings as `varied` and that of the quantity as `quantity`.
+    apart, or only the `domain` where that differs; the quantity, of the energy with its `error`;
+    `suspect` where a result is; `steps`, `seconds` and `stop_reason`, which is "RUNNING" while a
+    run goes on, "KILLED" where its process is gone, and "FAILED" or "PRUNED" where a sweep says so.
+    What goes on has the numbers of its newest checkpoint. `frame.attrs` has the names of the
+    settings as `varied`, in full as the keys of `names`, and that of the quantity as `quantity`.
 
     Args:
         folders: Run folders, or folders with run folders, such as that of a sweep.
         quantity: An entry of `summary.json`; by default the energy, or the first error there is.
-        where: Column -> value: only runs that have it.
-        sort: The column to sort by, with "-" in front from the highest down; by default runs are
-            sorted by what differs.
+        where: Column, or full name of a setting -> value: only runs that have it.
+        sort: What to sort by, likewise, with "-" in front from the highest down; by default runs
+            are sorted by what differs.
         everything: Whether all numbers of the summaries are columns.
 
     Raises:
         MissingExtra: If pandas is not installed.
-        ValueError: If a folder has no runs, or a column is not there.
+        ValueError: If a folder has no runs, no run has what `where` asks for, or a column is not
+            there.
     """
     with needs("A table of runs", "sweep"):
         import pandas as pd
 
     runs = list(dict.fromkeys(run for folder in folders for run in runs_in(Path(folder))))
-    settings = [_settings(run) for run in runs]
+    domains = [domain_of(run) for run in runs]
+    settings = [settings_of(run) for run in runs]
+    if len(set(domains) - {None}) > 1:  # of which hardly any setting is the same
+        settings = [{DOMAIN: domain} for domain in domains]
     varied = _varied(settings)
     short = short_names(varied)
-    results = [_result(run) for run in runs]
+    results = [result_of(run) for run in runs]
     if quantity:
         _check_quantity(quantity, results)
     quantity = quantity or _quantity(results)
@@ -71,56 +77,9 @@ def compare(
         for own, result in zip(settings, results, strict=True)
     ]
     frame = pd.DataFrame(rows, index=pd.Index([str(run) for run in runs], name="run"))
-    frame.attrs = {"varied": [short[key] for key in varied], "quantity": quantity}
+    names = {key: short[key] for key in varied}
+    frame.attrs = {"varied": [*names.values()], "names": names, "quantity": quantity}
     return _sorted(_chosen(frame, where or {}), sort)
-
-
-def runs_in(folder: Path) -> list[Path]:
-    """The folder itself if it is that of a run, or else those below it.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    found = list(_runs(folder, _DEEPEST))
-    if not found:
-        what = "there is no folder" if not folder.is_dir() else "no run in the folder"
-        raise ValueError(f"{what} {folder}; a run has a {CONFIG} or a {SUMMARY}.")
-    return found
-
-
-def _runs(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / CONFIG).is_file() or (folder / SUMMARY).is_file():
-        yield folder
-    elif depth and folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and path.name not in ("checkpoints", "set_aside"):
-                yield from _runs(path, depth - 1)
-
-
-def _settings(run: Path) -> dict[str, Any]:
-    """The settings of a run by dotted names, arguments of classes below the name of the class."""
-    with needs("A table of runs", "cli"):
-        import yaml
-
-    try:
-        content = yaml.safe_load((run / CONFIG).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return dict(_flat(content)) if isinstance(content, dict) else {}
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and "class_path" in value:
-        yield name, str(value["class_path"]).rpartition(".")[2]
-        yield from _flat(value.get("init_args") or {}, name)
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}".lstrip("."))
-    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        for place, inner in enumerate(value):
-            yield from _flat(inner, f"{name}.{place}")
-    elif name:
-        yield name, value
 
 
 def _varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -135,17 +94,6 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list):
         return value[0] if len(value) == 1 else "x".join(map(str, value))
     return value
-
-
-def _result(run: Path) -> dict[str, Any]:
-    """The newest result of a run, and how it ended."""
-    summary = read_summary(run)
-    found = {name: value for name, value in summary.items() if not isinstance(value, dict)}
-    owner = read_lock(run)
-    if owner is not None and owner.get("ended") is None:
-        going = owner_is_alive(owner, run)
-        found["stop_reason"] = "KILLED" if going is False else "RUNNING"
-    return found
 
 
 def _quantity(results: Sequence[Mapping[str, Any]]) -> str:
@@ -166,16 +114,20 @@ def _result_columns(
     results: Sequence[Mapping[str, Any]], quantity: str, everything: bool
 ) -> list[str]:
     there = list(dict.fromkeys(name for result in results for name in result))
-    first = [quantity, "error", "relative_error", "suspect"]
+    first = [quantity, *(("error", "relative_error") if quantity == ENERGY else ()), "suspect"]
     if everything:
         first += [name for name in there if name not in (*first, *_LAST, "result_of", "message")]
     return [name for name in first if name in there or name == quantity] + list(_LAST)
 
 
 def _chosen(frame: Any, where: Mapping[str, object]) -> Any:
-    for column, value in where.items():
-        _check_column(frame, column)
-        frame = frame[[_is_equal(cell, value) for cell in frame[column]]]
+    for name, value in where.items():
+        column = column_of(frame, name)
+        left = frame[[_is_equal(cell, value) for cell in frame[column]]]
+        if not len(left):
+            there = ", ".join(dict.fromkeys(str(cell) for cell in frame[column]))
+            raise ValueError(f"no run that is left has {name}={value}; there are: {there}.")
+        frame = left
     return frame
 
 
@@ -189,9 +141,9 @@ def _is_equal(cell: Any, value: object) -> bool:
 
 
 def _sorted(frame: Any, sort: str) -> Any:
-    columns = [sort.removeprefix("-")] if sort else frame.attrs["varied"]
-    for column in columns:
-        _check_column(frame, column)
+    columns = frame.attrs["varied"]
+    if sort:
+        columns = [column_of(frame, sort.removeprefix("-"))]
     if not columns:
         return frame
     order = sorted(
@@ -209,9 +161,16 @@ def _order(value: Any) -> tuple[int, float, list[tuple[int, str]]]:
     return 1 + (not isinstance(value, str)), 0.0, [(int(n or 0), text) for n, text in words]
 
 
-def _check_column(frame: "pd.DataFrame", column: str) -> None:
+def column_of(frame: "pd.DataFrame", name: str) -> str:
+    """The column of this name, or of the setting with this full name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    column = frame.attrs["names"].get(name, name)
     if column not in frame.columns:
-        raise ValueError(f"there is no column {column!r}; there are: {', '.join(frame.columns)}.")
+        raise ValueError(f"there is no column {name!r}; there are: {', '.join(frame.columns)}.")
+    return column
 
 
 def text_of(frame: "pd.DataFrame") -> str:
@@ -224,7 +183,8 @@ def text_of(frame: "pd.DataFrame") -> str:
     formats["steps"] = _number_text(9)
     formats = {name: one for name, one in formats.items() if name in shown}
     shown = shown.astype(object).where(shown.notna(), "").rename_axis(None)
-    return shown.to_string(index=not frame.attrs["varied"], formatters=formats)
+    varied = frame.attrs["varied"]
+    return shown.to_string(index=not varied or DOMAIN in varied, formatters=formats)
 
 
 def _number_text(digits: int) -> Any:

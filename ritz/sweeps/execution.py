@@ -26,6 +26,7 @@ from ritz.sweeps.record import (
     read_record,
     write_record,
 )
+from ritz.wording import counted
 
 OUTPUT = "output.txt"
 """File of a run folder with what its commands have printed."""
@@ -153,14 +154,16 @@ def execute(
     if children.stopped:
         return Outcome(run.name, WAITING, "the sweep was stopped", starts=starts)
     begin = time.monotonic()
-    state, message = FINISHED, ""
+    state, message, n_again = FINISHED, "", 0
     with children.work():
         for command in run.commands if part is None else [(*run.commands[0], *part)]:
             line = [*program, *command, "--progress=false"]
             state, message, n = _command(line, run.folder, place, retries)
-            starts += n
+            starts, n_again = starts + n, n_again + max(n - 1, 0)
             if state != FINISHED:
                 break
+        if n_again and state == FINISHED:
+            message = f"a signal ended it, and it was started again {counted(n_again, 'time')}"
         seconds = time.monotonic() - begin + (0.0 if known is None else known.seconds)
         outcome = Outcome(run.name, state, message, seconds, starts)
         is_part = part is not None and state == FINISHED

@@ -8,7 +8,7 @@ from ritz.extras import needs
 from ritz.folders.files import atomic_write
 from ritz.folders.summary import read_summary
 from ritz.sweeps.plan import Plan, PlannedRun
-from ritz.sweeps.record import FINISHED, PRUNED, Outcome, write_record
+from ritz.sweeps.record import FINISHED, PRUNED, Outcome, read_record, write_record
 from ritz.wording import counted
 
 FILE = "halving.json"
@@ -59,7 +59,7 @@ class Halving:
 
     @classmethod
     def of(cls, plan: Plan) -> "Halving":
-        """That of a plan.
+        """Successive halving as a plan asks for it, with what its runs have shown before.
 
         Raises:
             ValueError: If its arguments do not fit, or a run has no number of iterations.
@@ -75,7 +75,9 @@ class Halving:
             raise ValueError("halving: runs that begin with each other's state are not given up.")
         made = cls({run.name: _iterations(run) for run in plan.runs}, **given)
         for run in plan.runs:
-            for rung, value in _values(run).items():
+            if read_record(run) is None:
+                continue  # it had other settings
+            for rung, value in _values(run, made.quantity).items():
                 if rung == made._at[run.name]:
                     made._is_behind(run.name, value)
                     made._at[run.name] *= made.factor
@@ -100,7 +102,7 @@ class Halving:
         stage = read_summary(run.folder).get(run.commands[0][1])
         found = stage.get(self.quantity) if isinstance(stage, dict) else None
         value = float(found) if isinstance(found, int | float) else math.inf
-        _keep(run, rung, value)
+        _keep(run, self.quantity, rung, value)
         if self._is_behind(run.name, value):
             return False
         self._at[run.name] = rung * self.factor
@@ -111,7 +113,7 @@ class Halving:
         rung = self._at[run.name]
         if outcome.state != FINISHED or rung >= self._iterations[run.name]:
             return outcome
-        value = _values(run).get(rung, math.inf)
+        value = _values(run, self.quantity).get(rung, math.inf)
         reason = f"after {counted(rung, 'iteration')} its {self.quantity} was {value:.8g}"
         given_up = outcome._replace(state=PRUNED, message=reason)
         write_record(run, given_up)
@@ -126,16 +128,16 @@ def _iterations(run: PlannedRun) -> int:
     raise ValueError(f"halving needs {SETTING} among the settings of the sweep.")
 
 
-def _values(run: PlannedRun) -> dict[int, float]:
+def _values(run: PlannedRun, quantity: str) -> dict[int, float]:
     """Rung -> the quantity there, as far as it is known."""
     try:
-        found = json.loads((run.folder / FILE).read_text())
+        found = json.loads((run.folder / FILE).read_text())[quantity]
         return {int(rung): math.inf if v is None else float(v) for rung, v in found.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def _keep(run: PlannedRun, rung: int, value: float) -> None:
-    found = {**_values(run), rung: value}
+def _keep(run: PlannedRun, quantity: str, rung: int, value: float) -> None:
+    found = {**_values(run, quantity), rung: value}
     content = {str(r): None if math.isinf(v) else v for r, v in found.items()}
-    atomic_write(run.folder / FILE, json.dumps(content).encode() + b"\n")
+    atomic_write(run.folder / FILE, json.dumps({quantity: content}).encode() + b"\n")

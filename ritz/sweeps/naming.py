@@ -25,16 +25,15 @@ def names_of(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = list(dict.fromkeys(key for row in settings for key in row))
     short = short_names(keys)
     names = [_cut(",".join(f"{short[k]}={_value(v)}" for k, v in row.items())) for row in settings]
-    seen: dict[str, int] = {}
-    for place, name in enumerate(names):
+    seen: set[str] = set()
+    for place, (name, row) in enumerate(zip(names, settings, strict=True)):
+        if row in settings[:place]:
+            raise ValueError(
+                f"two runs have the same settings, {name or 'none that differ'}; leave one out."
+            )
         if name in seen:
-            same = settings[place] == settings[seen[name]]
-            if same:
-                raise ValueError(
-                    f"two runs have the same settings, {name or 'none that differ'}; leave one out."
-                )
-            names[place] = f"{name[:LONGEST]}-{_checksum(settings[place])}"
-        seen[names[place]] = place
+            names[place] = f"{name[:LONGEST]}-{_checksum(row)}"
+        seen.add(names[place])
     return [name or "run" for name in names]
 
 

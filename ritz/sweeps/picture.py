@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ritz.extras import needs
-from ritz.sweeps.comparison import SEED
+from ritz.sweeps.comparison import SEED, column_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,7 @@ def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
     x = against or next((name for name in varied if name != SEED and _is_number(frame, name)), "")
     if not x:
         raise ValueError("no setting with numbers differs; name a column with --against.")
-    if x not in frame.columns:
-        raise ValueError(f"there is no column {x!r}; there are: {', '.join(frame.columns)}.")
+    x = column_of(frame, x)
     if not _is_number(frame, x):
         raise ValueError(f"{x} holds no numbers, against which nothing can be drawn.")
     others = [name for name in varied if name not in (x, SEED)]

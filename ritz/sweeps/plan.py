@@ -185,7 +185,7 @@ def _command_line(
     words: Sequence[str], place: Path, name: str, tokens: Sequence[str], after: str
 ) -> tuple[str, ...]:
     line = [*words, *tokens, f"folder={place / name}"]
-    if after and words[-1] == "train":
+    if after:
         line.append(f"{BEGINNING}={place / after}")
     return tuple(line)
 

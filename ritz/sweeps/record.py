@@ -60,6 +60,11 @@ def read_record(run: PlannedRun) -> Outcome | None:
         return None
 
 
+def has_changed(run: PlannedRun) -> bool:
+    """Whether there is a run of this name, which had other settings or commands."""
+    return read_record(run) is None and (run.folder / FILE).is_file()
+
+
 def write_record(run: PlannedRun, outcome: Outcome) -> None:
     """Note how far a run is."""
     content: dict[str, JSON] = {**outcome._asdict(), "commands": _commands(run)}

@@ -126,6 +126,8 @@ def _draw(name: str, given: Any, numbers: random.Random) -> Any:
     if not low <= high or (kind == "log_uniform" and low <= 0):
         above = "0 < a <= b" if kind == "log_uniform" else "a <= b"
         raise ValueError(f"draw.{name}: [a, b] must have {above}, but {values!r} was given.")
+    if kind == "integer" and not (low.is_integer() and high.is_integer()):
+        raise ValueError(f"draw.{name}: integer takes whole numbers, but {values!r} was given.")
     if kind == "integer":
         return numbers.randint(int(low), int(high))
     if kind == "uniform":

@@ -145,6 +145,19 @@ def unequal() -> LatticeSystem:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("action", ["train", "evaluate"])
+def test_a_command_that_is_given_again_says_that_its_run_has_ended(action):
+    """Process 0 alone says so, and needs no other one for it."""
+    settings = [*TINY, "evaluate.iterations=4", "evaluate.n_samples=16", "folder=a"]
+    if action == "evaluate":
+        assert main(["lattice", "train", *settings]) == 0
+    for _ in range(2):
+        first, second = started("-m", "ritz", "lattice", action, "--distributed", *settings)
+        assert first[0] == second[0] == 0, first[2] + second[2]
+    assert "the run has ended: finished all steps" in first[1]
+
+
+@pytest.mark.slow
 def test_potentials_are_trained_and_used_together():
     """Training, evaluation and relaxation give the files of one process."""
     pytest.importorskip("ase")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ritz.cli.main import main
+from ritz.folders.config import signed
 from ritz.folders.lock import FolderLock
 from ritz.sweeps import compare
 from ritz.sweeps.picture import draw
@@ -41,7 +42,9 @@ def test_settings_that_differ_are_columns(runs):
         "field", "model", "seed", "energy", "error", "suspect", "steps", "seconds", "stop_reason",
     ]  # fmt: skip
     assert frame["field"].tolist() == [0.5, 0.5, 0.5, 10.0, 10.0]
-    assert frame.attrs == {"varied": ["field", "model", "seed"], "quantity": "energy"}
+    names = {"system.field": "field", "model": "model", "seed": "seed"}
+    assert frame.attrs == {"varied": [*names.values()], "names": names, "quantity": "energy"}
+    assert len(compare([runs], where={"system.field": 10}, sort="-system.field")) == 2
     assert "r_hat" in compare([runs], everything=True)
     assert list(compare([runs / "0.5-0", runs / "0.5-1"]).columns[:2]) == ["seed", "energy"]
 
@@ -59,7 +62,9 @@ def test_rows_are_chosen_and_sorted(runs):
     assert len(compare([runs], where={"field": "10", "seed": 1})) == 1
     assert compare([runs], sort="energy")["energy"].iloc[0] == -10.01
     assert compare([runs], sort="-field")["field"].iloc[0] == 10.0
-    assert compare([runs], "r_hat")["r_hat"].iloc[0] == 1.0
+    of_another = compare([runs], "r_hat")
+    assert of_another["r_hat"].iloc[0] == 1.0
+    assert "error" not in of_another  # which is that of the energy
     for wrong in ({"where": {"colour": 1}}, {"sort": "colour"}, {"quantity": "colour"}):
         with pytest.raises(ValueError, match="colour"):
             compare([runs], **wrong)
@@ -82,6 +87,17 @@ def test_runs_that_go_on_are_in_the_table_before_they_have_results(tmp_path, cap
     assert single[1].split() == [str(tmp_path / "1.0"), "RUNNING"] and len(single) == 2
 
 
+def test_runs_of_several_domains_are_told_by_these(runs, capsys):
+    for domain, name in (("lattice", "0.5-0"), ("molecule", "0.5-1")):
+        file = runs / name / "config.yaml"
+        file.write_bytes(signed(file.read_bytes(), domain))
+    both = [str(runs / "0.5-0"), str(runs / "0.5-1")]
+    assert compare(both).attrs["varied"] == ["domain"]
+    assert main(["compare", *both]) == 0
+    first = capsys.readouterr().out.splitlines()[1]
+    assert first.split()[:3] == [both[0], "lattice", "-0.5"]
+
+
 def test_the_command_prints_the_table_and_writes_it(runs, capsys):
     files = [str(runs / "table.csv"), str(runs / "picture.png")]
     assert main(["compare", str(runs), "-o", *files]) == 0
@@ -92,7 +108,13 @@ def test_the_command_prints_the_table_and_writes_it(runs, capsys):
     assert (runs / "table.csv").read_text().startswith("run,field,model,seed,energy,error")
     assert (runs / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert main(["compare", str(runs), "--where", "field=10", "-o", "x.doc"]) == 2
-    assert "cannot draw x.doc" in capsys.readouterr().err
+    assert "-o writes .csv, .png, .pdf, .svg, but 'x.doc' was given" in capsys.readouterr().err
+    assert main(["compare", str(runs), "--where", "field=3"]) == 2
+    assert "no run that is left has field=3; there are: 0.5, 10.0" in capsys.readouterr().err
+    assert main(["compare", str(runs), "--where", "field=3", "field=0.5"]) == 2
+    assert "--where names field twice" in capsys.readouterr().err
+    assert main(["compare", str(runs / "table.csv")]) == 2
+    assert "this is a file" in capsys.readouterr().err
     assert main(["compare", str(runs), "--where", "field"]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ from ritz.folders.owner import process_here
 from ritz.sweeps import Plan, compare, sweep
 from ritz.sweeps.execution import STARTED
 from ritz.sweeps.place import cores
-from ritz.sweeps.record import counts
+from ritz.sweeps.record import counts, has_changed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")
 
@@ -47,6 +47,7 @@ def test_runs_that_are_killed_are_started_again_and_none_is_done_twice(tmp_path)
     assert [starts(run.folder) for run in plan.runs] == [1, 2, 3, 1]
     assert found[3].message == "fail: that was asked for"
     assert "SIGKILL" in found[2].message
+    assert found[1].message == "a signal ended it, and it was started again 1 time"
 
     again = sweep(plan)
     assert [starts(run.folder) for run in plan.runs] == [1, 2, 6, 1]
@@ -54,6 +55,7 @@ def test_runs_that_are_killed_are_started_again_and_none_is_done_twice(tmp_path)
     sweep(plan, again=True)
     assert starts(plan.runs[3].folder) == 2
     changed = plan_of(tmp_path, runs=[{"x": 1}], base={"y": 3})
+    assert [has_changed(run) for run in (plan.runs[0], changed.runs[0])] == [False, True]
     assert changed.runs[0].folder == plan.runs[0].folder
     assert sweep(changed)[0].state == "finished" and starts(changed.runs[0].folder) == 2
 
@@ -144,6 +146,16 @@ def test_tables_have_what_differs_and_the_results(tmp_path):
     assert frame["x"].tolist() == [1.0, 1.0, 2.0, 2.0] and frame["energy"].iloc[0] == 1.1
     assert compare([tmp_path], where={"seed": "1"}, sort="-x")["x"].tolist() == [2.0, 1.0]
     assert set(frame["stop_reason"]) == {"FINISHED"}
+
+
+def test_tables_have_runs_that_failed_or_were_given_up(tmp_path):
+    sweep(plan_of(tmp_path / "failed", runs=[{"x": 1}, {"x": 2, "fail": True}]))
+    frame = compare([tmp_path / "failed"])
+    assert frame["x"].tolist() == [1, 2]
+    assert frame["stop_reason"].tolist() == ["FINISHED", "FAILED"]
+    content = {"base": {"train.iterations": 36}, "halving": {"least": 4}, "workers": 1}
+    sweep(plan_of(tmp_path / "halved", vary={"x": [0.0, 1.0]}, **content))
+    assert compare([tmp_path / "halved"])["stop_reason"].tolist() == ["FINISHED", "PRUNED"]
 
 
 @pytest.mark.medium

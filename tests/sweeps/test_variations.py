@@ -87,5 +87,9 @@ def test_names_tell_runs_apart():
     ]
     long = names_of([{"x": "a" * 300}, {"x": "a" * 301}])
     assert len(set(long)) == 2 and all(len(name) <= LONGEST + 10 for name in long)
+    texts = names_of([{"x": "a b"}, {"x": "a/b"}, {"x": "a:b"}])
+    assert len(set(texts)) == 3
+    with pytest.raises(ValueError, match="two runs have the same settings"):
+        names_of([{"x": "a b"}, {"x": "a/b"}, {"x": "a/b"}])
     with pytest.raises(ValueError, match="two runs have the same settings"):
         names_of([{"x": 1}, {"x": 1}])
