@@ -1,17 +1,15 @@
 """Expectation values in a fixed state."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 from netket.jax.sharding import shard_along_axis
 from netket.operator import AbstractOperator
 from typing_extensions import override
 
-from ritz.driver.processes.consensus import is_single_process
+from ritz.driver.processes.division import on_host
 from ritz.driver.signatures import suggests_names
 from ritz.estimators import ChainMoments, EvaluationKernel
 from ritz.lattice.doubts import Watch
@@ -120,12 +118,7 @@ class Evaluation(LatticeDriver):
     def chain_moments(self) -> dict[str, ChainMoments]:
         """Count, means and squared deviations of each chain, by the name of the quantity."""
         self._refuse_deferred("asked for driver.chain_moments")
-        moments: Any = self._moments
-        if not is_single_process():
-            from jax.experimental import multihost_utils
-
-            moments = multihost_utils.process_allgather(moments, tiled=True)
-        return jax.tree.map(np.asarray, moments)
+        return on_host(self._moments)
 
     @property
     def chunk_sizes(self) -> dict[str, int | None]:

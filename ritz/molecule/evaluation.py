@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import jax
-import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
-from ritz.driver.processes.consensus import is_single_process
+from ritz.driver.processes.division import on_host
 from ritz.driver.signatures import suggests_names
 from ritz.estimators.chain_moments import ChainMoments
 from ritz.estimators.evaluation import EvaluationKernel
@@ -126,9 +125,4 @@ class Evaluation(MoleculeDriver):
     def chain_moments(self) -> dict[str, ChainMoments]:
         """Count, means and squared deviations of each walker, by the name of the quantity."""
         self._refuse_deferred("asked for driver.chain_moments")
-        moments: PyTree = self._moments
-        if not is_single_process():
-            from jax.experimental import multihost_utils
-
-            moments = multihost_utils.process_allgather(moments, tiled=True)
-        return jax.tree.map(np.asarray, moments)
+        return on_host(self._moments)

@@ -12,6 +12,7 @@ import pytest
 
 from ritz.cli.main import main
 from ritz.cli.processes import split_options
+from ritz.folders.summary import read_summary
 from tests.cli.mlip.test_mlip import SMALL
 from tests.driver.test_processes import ROOT, free_port
 from tests.relax.systems import cluster
@@ -145,16 +146,25 @@ def unequal() -> LatticeSystem:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", ["train", "evaluate"])
-def test_a_command_that_is_given_again_says_that_its_run_has_ended(action):
-    """Process 0 alone says so, and needs no other one for it."""
-    settings = [*TINY, "evaluate.iterations=4", "evaluate.n_samples=16", "folder=a"]
-    if action == "evaluate":
-        assert main(["lattice", "train", *settings]) == 0
-    for _ in range(2):
-        first, second = started("-m", "ritz", "lattice", action, "--distributed", *settings)
-        assert first[0] == second[0] == 0, first[2] + second[2]
-    assert "the run has ended: finished all steps" in first[1]
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["lattice", *TINY, "evaluate.n_samples=16"],
+        ["molecule", "system.atoms=[[He, [0, 0, 0]]]", "system.unit=bohr", "train.iterations=2",
+         "train.n_walkers=32", "pretrain.iterations=2"],
+    ],
+)  # fmt: skip
+def test_a_command_that_is_given_again_says_that_its_run_has_ended(line):
+    """Process 0 alone says so, and needs no other one for it; results stay as they are."""
+    domain, *settings = [*line, "evaluate.iterations=10", "folder=a"]
+    for action in ("train", "evaluate"):
+        results = []
+        for _ in range(2):
+            first, second = started("-m", "ritz", domain, action, "--distributed", *settings)
+            assert first[0] == second[0] == 0, first[2] + second[2]
+            results.append(read_summary("a")[action])
+        assert "the run has ended: finished all steps" in first[1]
+        assert results[0] == results[1]
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ class _MoleculeCommand(StageCommand):
         import jax
         import numpy as np
 
-        from ritz.driver.processes.consensus import is_single_process
+        from ritz.driver.processes.division import on_host
         from ritz.molecule.first_state import shared_out
         from ritz.molecule.walkers import resampled
 
@@ -72,11 +72,7 @@ class _MoleculeCommand(StageCommand):
             "The stage before had %s and %s.n_walkers is %d: its walkers are resampled.",
             counted(walkers.shape[-3], "walker"), action, n_walkers,
         )  # fmt: skip
-        if not is_single_process():
-            from jax.experimental import multihost_utils
-
-            walkers = multihost_utils.process_allgather(walkers, tiled=True)
-        walkers = np.asarray(walkers)
+        walkers = on_host(walkers)
         if self.n_states == 1:
             chosen = resampled(walkers, n_walkers, self.seed)
         else:
