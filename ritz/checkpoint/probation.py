@@ -9,6 +9,7 @@ import numpy as np
 from ritz.driver import AbstractDriver
 from ritz.driver.blocks.block import MOST_ROWS
 from ritz.driver.finite import is_finite, loss_parts
+from ritz.driver.processes.consensus import agree
 from ritz.types import Loss
 
 JUMP = 1e6
@@ -112,10 +113,11 @@ class Judgements:
 
 
 def all_finite(driver: AbstractDriver) -> bool:
-    """Whether loss and parameters are finite on this process."""
+    """Whether loss and parameters are finite, of which processes may have parts; all must ask."""
     # Of a run that has diverged the loss is that of the state that was given up.
     other = driver.failed_state is not None or not driver.diverges
-    return is_finite(driver.parameters) and (other or is_finite(loss_parts(driver.loss)))
+    here = is_finite(driver.parameters) and (other or is_finite(loss_parts(driver.loss)))
+    return not agree(not here)
 
 
 def _size(loss: Loss) -> float:

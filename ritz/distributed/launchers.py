@@ -1,5 +1,6 @@
 """What launchers of processes tell by environment variables."""
 
+import contextlib
 import os
 import re
 import zlib
@@ -23,6 +24,10 @@ _PORTS = range(61440, 65536)
 """Above the ports that Linux gives to outgoing connections."""
 _N_PORTS = 4
 """Ports that are tried one after the other, as others may have taken some."""
+
+
+_MPIEXEC = ("hydra_pmi_prox", "pmi_proxy", "mpiexec")
+"""Beginnings of the names of processes that start those of a run; Linux cuts names."""
 
 
 class Launched(NamedTuple):
@@ -129,9 +134,30 @@ def _pmi(environment: Environment) -> Launched | None:
             ("MPI_LOCALRANKID", "PMI_LOCAL_RANK", "PALS_LOCAL_RANKID"),
         )
     )
-    hosts = (HERE,) if local == size else _first_host(environment)
-    job = f"{_batch_job(environment)} {environment.get('PALS_APID', '')}"
-    return Launched("mpiexec", size, rank, local, local_id, hosts, job)
+    is_here = local == size
+    hosts = (HERE,) if is_here else _first_host(environment)
+    number = environment.get("PALS_APID") or (_mpiexec_here() if is_here else "")
+    return Launched(
+        "mpiexec", size, rank, local, local_id, hosts, f"{_batch_job(environment)} {number}"
+    )
+
+
+def _mpiexec_here(begin: int | None = None) -> str:
+    """The number of the process of `mpiexec` that has started this one; empty if none is found.
+
+    Args:
+        begin: The process whose ancestors are looked at first; by default the parent of this one.
+    """
+    process = os.getppid() if begin is None else begin
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while process > 1:
+            name, _, rest = (
+                Path(f"/proc/{process}/stat").read_text().partition("(")[2].rpartition(")")
+            )
+            if name.startswith(_MPIEXEC):
+                return str(process)
+            process = int(rest.split()[1])
+    return ""
 
 
 def _slurm_step(environment: Environment) -> Launched | None:

@@ -1,11 +1,17 @@
 """What launchers tell, and what is given beside."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from ritz.distributed import find_coordinates
 from ritz.distributed.devices import local_device_ids
 from ritz.distributed.launchers import first_of_nodes
 
+ROOT = Path(__file__).parents[2]
 SLURM = {
     "SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "node[007-009]",
     "SLURM_STEP_NUM_NODES": "3", "SLURM_STEP_TASKS_PER_NODE": "2(x2),1", "SLURM_NODEID": "1",
@@ -180,3 +186,12 @@ def test_gpus_that_cannot_be_divided(monkeypatch):
     one_per_node = {**SLURM, "SLURM_STEP_TASKS_PER_NODE": "1(x5)"}
     assert local_device_ids(found(one_per_node), {}) is None  # it has all of them
     assert local_device_ids(found({}, "a:1", 2, 0), {}) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a file of Linux")
+def test_two_runs_of_one_machine_are_told_apart_by_their_mpiexec(tmp_path):
+    shutil.copy(shutil.which("bash"), tmp_path / "mpiexec")
+    code = "from ritz.distributed.launchers import _mpiexec_here as here; print(here())"
+    script = f"cd {ROOT} && {sys.executable} -c '{code}'; true"
+    with subprocess.Popen([tmp_path / "mpiexec", "-c", script], stdout=subprocess.PIPE) as process:
+        assert int(process.communicate()[0]) == process.pid
