@@ -131,7 +131,11 @@ def measured(case: str, shared: bool) -> float:
             )
             for core, numbers in ((core, (str(rank), str(port))) for rank, core in enumerate(cores))
         ]
-        if any([process.wait() for process in processes]):
+        while None in (codes := [process.poll() for process in processes]) and not any(codes):
+            time.sleep(0.1)
+        if any(codes):
+            for process in processes:
+                process.kill()  # it would wait for the other one
             raise RuntimeError(f"{case}: a process failed.")
         return statistics.mean(json.loads((Path(name) / f"{r}.json").read_text()) for r in (0, 1))
 

@@ -34,7 +34,7 @@ class Launched(NamedTuple):
     """What a launcher tells one of its processes."""
 
     launcher: str
-    """Its name."""
+    """The program, for messages, such as "Slurm"."""
     num_processes: int
     """Number of processes."""
     process_id: int

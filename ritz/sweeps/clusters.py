@@ -19,14 +19,14 @@ from ritz.sweeps.place import Place, places
 _logger = logging.getLogger("ritz")
 
 RUN = {"run": 1}
-"""What a worker has of, and a run needs: a worker has one run at a time."""
+"""A resource of Dask: each worker has one, and each run needs it, so that they do not overlap."""
 
 LOOKS_EVERY = 10.0
 """Seconds between two looks at which jobs of a queue are lost."""
 _WORTH_KEEPING = 0.1
 """Seconds that a program takes to compile which is kept for other runs."""
 _LONG = 120.0
-"""Seconds without a job after which that is told."""
+"""Seconds without any job at the sweep after which a warning says so."""
 
 _QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 

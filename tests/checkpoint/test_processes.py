@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver.test_processes import free_port
+from tests.arrangements import free_port
 
 ROOT = Path(__file__).parents[2]
 

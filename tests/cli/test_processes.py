@@ -13,8 +13,9 @@ import pytest
 from ritz.cli.main import main
 from ritz.cli.processes import split_options
 from ritz.folders.summary import read_summary
+from tests.arrangements import free_port
 from tests.cli.mlip.test_mlip import SMALL
-from tests.driver.test_processes import ROOT, free_port
+from tests.driver.test_processes import ROOT
 from tests.relax.systems import cluster
 
 pytest.importorskip("netket")

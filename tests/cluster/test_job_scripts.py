@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.arrangements import free_port
 from tests.cluster import stand_ins
-from tests.driver.test_processes import free_port
 
 pytest.importorskip("netket")
 

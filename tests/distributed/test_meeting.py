@@ -10,7 +10,7 @@ import pytest
 from ritz.distributed import Coordinates
 from ritz.distributed import meeting as meeting_module
 from ritz.distributed.meeting import meet
-from tests.driver.test_processes import free_port
+from tests.arrangements import free_port
 
 
 def meeting(*processes, timeout=2.0):

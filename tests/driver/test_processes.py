@@ -6,7 +6,6 @@ One pair of processes goes through many scenarios, see `two_processes.py`.
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.arrangements import free_port
 from tests.driver import two_processes
 from tests.driver.fragile import FragileDriver
 from tests.driver.two_processes import STEPS
@@ -23,12 +23,6 @@ SAME = ("step", "rows", "loss", "seen", "parameters", "key")
 HOOKS = ("on_step_start", "on_compute_update_end", "before_parameter_update", "on_step_end")
 ACTING = 13
 """The step at which the callbacks of the scenarios do something."""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -107,7 +107,6 @@ def on_two_devices():
 
 @pytest.mark.slow
 def test_two_devices_give_the_numbers_of_one(monkeypatch):
-    flags = "--xla_force_host_platform_device_count=2"
     flags = "--xla_force_host_platform_device_count=2", os.environ.get("XLA_FLAGS", "")
     monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

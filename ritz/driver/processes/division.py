@@ -209,7 +209,7 @@ class Division:
 
 
 ONE_DEVICE = Division()
-"""That of a single device, which has everything."""
+"""No division: a single device has all arrays."""
 
 
 def _total(leaves: list[jax.Array], axis: str, count: int) -> list[jax.Array]:
