@@ -13,7 +13,7 @@ FEW = 1000
 
 @pytest.mark.medium
 def test_a_step_sends_what_its_rule_needs(tmp_path):
-    names = ("SR", "minSR", "KFAC", "gradient")
+    names = ("SR", "minSR", "SPRING", "MARCH", "KFAC", "gradient")
     found, _ = results("tests.step_collectives", tmp_path, "tests.lattice.many_devices", *names,
                        devices=N_DEVICES)  # fmt: skip
     n = found["SR"]["n_parameters"]
@@ -31,4 +31,5 @@ def test_a_step_sends_what_its_rule_needs(tmp_path):
     solved = 2 * gram + NUMBER * N_SAMPLES  # by Cholesky, and by eigenvalues where that fails
     assert dense["all-gather"] == [4, scores + solved]
     assert dense["all-reduce"][1] < NUMBER * 2 * n + FEW
-    assert dense["all-to-all"][1] <= gram / 4
+    assert dense["all-to-all"] == [1, gram / N_DEVICES]  # its rows, for the eigenvalues
+    assert found["SPRING"] == found["MARCH"] == dense
