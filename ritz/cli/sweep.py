@@ -5,7 +5,7 @@ import contextlib
 import io
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ritz.cli.settings.yaml_text import read_yaml
@@ -124,7 +124,8 @@ def _check_built(one: PlannedRun, building: "subprocess.Popen[str]") -> None:
     said = building.communicate()[1].strip().splitlines()
     if building.returncode:
         reason = said[-1] if said else f"status {building.returncode}"
-        raise ValueError(f"{one.name}: {reason.removeprefix('ritz: ')}")
+        reason = reason.removeprefix("ritz: ")
+        raise ValueError(f"{_where(one, one.commands[0], reason)}: {reason}")
 
 
 def _read_settings(plan: Plan) -> None:
@@ -147,7 +148,13 @@ def _check_command(one: PlannedRun, command: tuple[str, ...]) -> None:
         try:
             main._run([*command, "--print_config"])
         except (jsonargparse.ArgumentError, ValueError) as error:
-            raise ValueError(f"{one.name}: {error}") from error
+            raise ValueError(f"{_where(one, command, str(error))}: {error}") from error
+
+
+def _where(one: PlannedRun, command: Sequence[str], reason: str) -> str:
+    """The run, if something is wrong with what varies, and else the command."""
+    is_of_run = any(name in reason for name in one.settings)
+    return one.name if is_of_run else " ".join(command[:2])
 
 
 class _Teller:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 pytest.importorskip("distributed")
 pytest.importorskip("netket")
 
+from ritz.cli.main import main
 from ritz.folders.lock import read_lock
 from ritz.sweeps import compare
 
@@ -52,6 +54,25 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"command": ["lattice train", "lattice foo"]}, r"lattice foo: .*\(choose from 'train'"),
+        ({"vary": {"system.field": [0.5, "abc"]}}, r"field=abc,seed=0: system.field: 'abc' was"),
+        ({"cluster": {"kind": "slrum"}}, "cluster.kind must be one of local, slurm, pbs, lsf"),
+        ({"halving": {"least": 0}}, "halving.least must be a whole number from 1 on"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_executed(capsys, change, told):
+    content = {**CONTENT, "base": {**CONTENT["base"], "system.extent": [4]}}
+    content["vary"] = {"system.field": [0.5]}
+    Path("sweep.yaml").write_text(json.dumps({**content, **change}))
+    assert main(["sweep", "sweep.yaml"]) == 2
+    assert re.match(f"ritz: {told}", capsys.readouterr().err)
+    assert not Path("sweep").exists()
 
 
 @pytest.mark.slow
