@@ -24,8 +24,6 @@ _PORTS = range(61440, 65536)
 """Above the ports that Linux gives to outgoing connections."""
 _N_PORTS = 4
 """Ports that are tried one after the other, as others may have taken some."""
-
-
 _MPIEXEC = ("hydra_pmi_prox", "pmi_proxy", "mpiexec")
 """Beginnings of the names of processes that start those of a run; Linux cuts names."""
 
@@ -142,18 +140,13 @@ def _pmi(environment: Environment) -> Launched | None:
     )
 
 
-def _mpiexec_here(begin: int | None = None) -> str:
-    """The number of the process of `mpiexec` that has started this one; empty if none is found.
-
-    Args:
-        begin: The process whose ancestors are looked at first; by default the parent of this one.
-    """
-    process = os.getppid() if begin is None else begin
+def _mpiexec_here() -> str:
+    """The number of the process of `mpiexec` that has started this one; empty if none is found."""
+    process = os.getppid()
     with contextlib.suppress(OSError, ValueError, IndexError):
         while process > 1:
-            name, _, rest = (
-                Path(f"/proc/{process}/stat").read_text().partition("(")[2].rpartition(")")
-            )
+            status = Path(f"/proc/{process}/stat").read_text()
+            name, _, rest = status.partition("(")[2].rpartition(")")
             if name.startswith(_MPIEXEC):
                 return str(process)
             process = int(rest.split()[1])

@@ -93,8 +93,8 @@ def result_of(run: Path) -> dict[str, Any]:
         goes_on = owner_is_alive(owner, run)
         found.pop("relative_error", None)
         found |= _saved(run)
-        found["stop_reason"] = "KILLED" if goes_on is False else "RUNNING"
-    elif "stop_reason" not in found:
+        return found | {"stop_reason": "KILLED" if goes_on is False else "RUNNING"}
+    if "stop_reason" not in found:
         found = _saved(run) | found
     return found | _judged(run)
 

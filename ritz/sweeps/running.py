@@ -63,8 +63,9 @@ def sweep(
     if not left:
         return [found[run.name] for run in plan.runs]
     halving = Halving.of(plan) if plan.halving else None
-    with client_of(plan.cluster, at_once(plan, len(left)), plan.retries) as (client, keep):
-        runs = _Runs(client, plan, left, found, halving, again)
+    n = at_once(plan, len(left))
+    with client_of(plan.cluster, n, plan.retries) as (client, keep):
+        runs = _Runs(client, n, plan, left, found, halving, again)
         for outcome in runs.outcomes(keep):
             found[outcome.name] = outcome
             report(outcome)
@@ -94,6 +95,7 @@ class _Runs:
 
     Args:
         client: Dask's.
+        n: The number of workers.
         plan: The plan.
         left: Those of its runs that are not over.
         known: Outcomes of runs that are over.
@@ -104,6 +106,7 @@ class _Runs:
     def __init__(
         self,
         client: Any,
+        n: int,
         plan: Plan,
         left: Sequence[PlannedRun],
         known: Mapping[str, Outcome],
@@ -111,7 +114,7 @@ class _Runs:
         again: bool,
     ):
         self._client, self._plan, self._halving, self._again = client, plan, halving, again
-        self._n = at_once(plan, len(left))
+        self._n = n
         self._known = dict(known)
         self._waiting = list(left)
         self._given: dict[str, PlannedRun] = {}

@@ -87,6 +87,14 @@ def test_runs_that_go_on_are_in_the_table_before_they_have_results(tmp_path, cap
     assert single[1].split() == [str(tmp_path / "1.0"), "RUNNING"] and len(single) == 2
 
 
+def test_a_run_that_is_tried_again_goes_on(tmp_path):
+    run_folder(tmp_path / "a", config(0.5), energy=-1.0)
+    (tmp_path / "a" / "sweep.json").write_text(json.dumps({"state": "failed"}))
+    assert compare([tmp_path])["stop_reason"].tolist() == ["FAILED"]
+    with FolderLock(tmp_path / "a").held():
+        assert compare([tmp_path])["stop_reason"].tolist() == ["RUNNING"]
+
+
 def test_runs_of_several_domains_are_told_by_these(runs, capsys):
     for domain, name in (("lattice", "0.5-0"), ("molecule", "0.5-1")):
         file = runs / name / "config.yaml"
