@@ -47,7 +47,7 @@ def job_folder(number):
 
 def processes_of(number):
     """The processes of a job, wherever in the tree they are."""
-    mark = f"STAND_IN_JOB={number}".encode()
+    mark = f"STAND_IN_JOB={job_folder(number)}".encode()  # numbers are those of one folder
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if mark in (place / "environ").read_bytes().split(b"\0"):
@@ -169,7 +169,7 @@ def run_script(number, description, variables):
     folder = job_folder(number)
     restarts = 0
     while True:
-        environment = {**os.environ, **variables, "STAND_IN_JOB": number}
+        environment = {**os.environ, **variables, "STAND_IN_JOB": str(folder)}
         if restarts:
             environment["SLURM_RESTART_COUNT"] = str(restarts)
         line = ["bash", str(folder / "script"), *description.get("arguments", [])]
