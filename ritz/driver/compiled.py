@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import PyTree
 from typing_extensions import override
 
-from ritz.driver.blocks.block import SECONDS, Block, run_block, run_block_in_place
+from ritz.driver.blocks.block import Block, run_block, run_block_in_place
 from ritz.driver.blocks.block_hooks import BlockHooks
+from ritz.driver.blocks.compilations import n_compilations
 from ritz.driver.blocks.plan import BlockLength, Deferral
 from ritz.driver.blocks.replay import Replay
 from ritz.driver.blocks.transfers import to_host
@@ -113,10 +114,10 @@ class CompiledDriver(GuardedBlocks):
             if not self._owns_carry:  # other objects may hold these arrays
                 carry = jax.tree.map(jnp.copy, carry)
         arguments = (kernel, self._observers, carry, self._held, np.int32(self.step_count))
-        known, began = program._cache_size(), time.perf_counter()
+        known, began = n_compilations(), time.perf_counter()
         block = program(*arguments, np.int32(length), **options)
         replay = Replay(self.step_count, arguments, block, began)
-        replay.compiled = program._cache_size() > known
+        replay.compiled = n_compilations() > known
         if replay.compiled:
             self._log_compilation(replay)
         if not self.run_state.options.speculate:
@@ -129,11 +130,8 @@ class CompiledDriver(GuardedBlocks):
     def _log_compilation(self, replay: Replay) -> None:
         again = self._compiled_in_run
         self._compiled_in_run = True
-        level = logging.INFO
-        if again:  # calls with arrays that lie elsewhere look like it, but take no time
-            level = logging.WARNING if replay.seconds > SECONDS else logging.DEBUG
         _logger.log(
-            level,
+            logging.WARNING if again else logging.INFO,
             "Step %d: the block program was compiled%s (%.1f s)%s",
             self.step_count,
             " again" * again,

@@ -271,8 +271,7 @@ def test_one_program_serves_all_lengths(caplog):
     assert caplog.text.count("the block program was compiled") == 1
 
 
-def test_compiling_again_within_a_run_is_a_warning(caplog, monkeypatch):
-    monkeypatch.setattr("ritz.driver.compiled.SECONDS", 0.0)  # so that any compilation is long
+def test_compiling_again_within_a_run_is_a_warning(caplog):
     driver = NoisyDriver()
     slower = LiveAt(lambda step: step == 3)
     slower.on_step_end = lambda *_: setattr(driver, "_kernel", NoisyKernel(rate=0.0123))
@@ -307,3 +306,14 @@ def test_a_kernel_without_loss_or_metrics_runs_in_blocks():
     driver = NoisyDriver(kernel=Silent())
     log = run(driver, 9)
     assert driver.step_count == 9 and list(log) == ["wallclock", "block"]
+
+
+def test_a_call_that_is_prepared_again_is_no_compilation(caplog):
+    driver = NoisyDriver(kernel=NoisyKernel(rate=0.0567))
+    run(driver, 2)
+    driver.carry = jax.device_get(driver.carry)
+    before = run_block._cache_size()
+    with caplog.at_level(logging.DEBUG, "ritz"):
+        run(driver, 4)
+    assert run_block._cache_size() > before
+    assert "compiled" not in caplog.text
