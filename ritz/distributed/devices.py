@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from ritz.distributed.coordinates import Coordinates
-from ritz.gpus import gpus
+from ritz.hardware import gpus
 
 
 def local_device_ids(

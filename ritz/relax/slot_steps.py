@@ -13,6 +13,7 @@ from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
 from ritz.relax.algorithms.integrator import temperature_of
 from ritz.relax.algorithms.matrices import volume
 from ritz.relax.algorithms.stage import FusedStage, PhasePoint, StructureState, select
+from ritz.relax.batching.at_once import structures_at_once
 from ritz.relax.batching.batch import (
     FAILED,
     Atoms,
@@ -30,6 +31,7 @@ from ritz.relax.observation.quantities import VIRIAL, Observables
 from ritz.relax.observation.rows import row
 from ritz.relax.observation.statuses import statuses
 from ritz.types import Row
+from ritz.updates.chunks import mapped
 
 
 class RelaxCarry(NamedTuple):
@@ -181,12 +183,9 @@ class SlotSteps:
 
         def compute() -> Evaluated:
             def one(
-                geometry: Geometry,
-                atoms: Atoms,
-                neighbors: jax.Array,
-                shifts: jax.Array,
-                pairs: jax.Array,
+                given: tuple[Geometry, Atoms, jax.Array, jax.Array, jax.Array],
             ) -> Evaluated:
+                geometry, atoms, neighbors, shifts, pairs = given
                 structure = AtomicGraph(
                     positions=geometry.positions,
                     cell=geometry.cell,
@@ -200,9 +199,11 @@ class SlotSteps:
                 return evaluate(self.potential, structure, self.needs_virial)
 
             lists = slots.lists
-            found = jax.vmap(one)(
-                geometry, slots.atoms, lists.neighbors, lists.shifts, entries(lists)
-            )
+            all_given = geometry, slots.atoms, lists.neighbors, lists.shifts, entries(lists)
+            n_slots, n_atoms, width = lists.neighbors.shape
+            itemsize = geometry.positions.dtype.itemsize
+            at_once = structures_at_once(n_slots, n_atoms * width, itemsize)
+            found = mapped(one, all_given, at_once)
             found = jax.tree.map(lambda new, old: new.astype(old.dtype), found, last)
             return select(active, found, last)
 

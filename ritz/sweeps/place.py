@@ -4,7 +4,7 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from ritz.gpus import gpus
+from ritz.hardware import cores, gpus
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SHARE = 0.9
@@ -38,13 +38,6 @@ class Place(NamedTuple):
         if self.cores and hasattr(os, "sched_setaffinity"):
             with contextlib.suppress(OSError):  # it has ended already
                 os.sched_setaffinity(process, self.cores)
-
-
-def cores() -> list[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def most_at_once() -> int:

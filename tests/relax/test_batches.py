@@ -11,6 +11,7 @@ from ase.build import bulk
 from ritz.callbacks import LambdaCallback
 from ritz.loggers import RuntimeLog
 from ritz.relax import NVTLangevin, Relaxation, relax
+from ritz.relax.batching.at_once import structures_at_once
 from tests.relax.systems import argon, argons, cluster, fire, lennard_jones
 
 
@@ -49,6 +50,34 @@ def test_refill_changes_no_bit(together, slots):
     np.testing.assert_array_equal(refilled.energy, together.energy)
     np.testing.assert_array_equal(refilled.steps, together.steps)
     np.testing.assert_array_equal(refilled.status, together.status)
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_evaluating_parts_of_a_batch_changes_no_bit(together, at_once, monkeypatch):
+    monkeypatch.setattr("ritz.relax.slot_steps.structures_at_once", lambda *about: at_once)
+    in_parts = finished(argons(6))
+
+    assert same(in_parts.atoms, together.atoms)
+    np.testing.assert_array_equal(in_parts.energy, together.energy)
+    np.testing.assert_array_equal(in_parts.steps, together.steps)
+
+
+@pytest.mark.parametrize("n_slots", [1, 7, 61, 64, 1024])
+@pytest.mark.parametrize("n_pairs", [1, 2000, 10**6])
+def test_parts_fit_into_caches_and_are_alike(n_slots, n_pairs, monkeypatch):
+    monkeypatch.setattr("ritz.relax.batching.at_once.cores", lambda: [0, 1])
+    at_once = structures_at_once(n_slots, n_pairs, 8)
+    fitting = max(1, 2**16 // n_pairs)  # numbers that two cores have place for
+    assert 1 <= at_once <= min(n_slots, fitting)
+    assert 2 * at_once >= min(n_slots, fitting)  # no more parts than twice as many as must be
+    if n_slots == 1024:
+        assert n_slots % at_once == 0
+
+
+def test_gpus_evaluate_all_at_once(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cuda")
+    assert structures_at_once(1024, 2000, 8) == 1024
 
 
 @pytest.mark.bits

@@ -14,9 +14,9 @@ import pytest
 pytest.importorskip("distributed")
 
 from ritz.folders.owner import process_here
+from ritz.hardware import cores
 from ritz.sweeps import Plan, compare, sweep
 from ritz.sweeps.execution import STARTED
-from ritz.sweeps.place import cores
 from ritz.sweeps.record import counts, has_changed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")

@@ -1,4 +1,4 @@
-"""The GPUs that this process may use, without a look at them by JAX."""
+"""The cores and GPUs that this process may use, without a look at them by JAX."""
 
 import os
 import subprocess
@@ -6,6 +6,13 @@ import subprocess
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 _PATIENCE = 20
 """Seconds that `nvidia-smi` may take."""
+
+
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def gpus() -> list[str]:
