@@ -67,12 +67,13 @@ bench-accuracy: $(STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python -m fuzz
 
-# The loop, update rules and molecules, without NetKet, with the newest jax that installs.
+# The loop, update rules, molecules and the benchmark of GPUs, without NetKet, with the newest jax
+# that installs.
 test-newest-jax:
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/pip install --quiet --disable-pip-version-check --upgrade jax flax pytest pytest-timeout pytest-xdist hypothesis --editable '.[hdf5,tensorboard,wandb,mlflow,cli,molecule]'
 	.venv-newest/bin/python -c 'import jax; print("jax", jax.__version__)'
-	.venv-newest/bin/python -m pytest -n 2 tests/driver tests/callbacks tests/loggers tests/updates tests/samplers tests/estimators tests/molecule -m 'not slow and not netket'
+	.venv-newest/bin/python -m pytest -n 2 tests/driver tests/callbacks tests/loggers tests/updates tests/samplers tests/estimators tests/molecule tests/test_gpu_benchmark.py -m 'not slow and not netket'
 
 clean:
 	rm -rf .venv .venv-newest site build *.egg-info

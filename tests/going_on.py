@@ -38,15 +38,11 @@ def potential():
 
 
 def relaxation():
-    """The same of relaxations: saved in the middle of a queue."""
-    from ritz.relax import Relaxation
-    from tests.relax.many_devices import many
-    from tests.relax.systems import fire, lennard_jones
+    """The same of relaxations, saved in the middle of a queue, and of dynamics."""
+    from tests.relax.many_devices import cases
 
-    def waiting():
-        return Relaxation(many(), lennard_jones(), fire(), slots=3)
-
-    return {"waiting": (waiting, 60, 400)}
+    made, saved = cases(), {"waiting": (60, 400), "dynamics": (12, 30)}
+    return {name: (lambda name=name: made[name]()[0], *steps) for name, steps in saved.items()}
 
 
 DOMAINS = {made.__name__: made for made in (lattice, molecule, potential, relaxation)}

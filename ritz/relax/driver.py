@@ -19,7 +19,7 @@ from ritz.driver.signatures import suggests_names
 from ritz.potentials.pairs import padded_width
 from ritz.relax.algorithms.stage import AbstractStage, FusedStage
 from ritz.relax.arguments import ModelLike, checked_atoms, checked_stages, potential_of
-from ritz.relax.batching.batch import Outcome, is_running, waiting
+from ritz.relax.batching.batch import Outcome, is_running_on_host
 from ritz.relax.batching.bucket import as_images, fingerprint, pack
 from ritz.relax.batching.division import divided_slots
 from ritz.relax.batching.layouts import loaded_form, saved_form
@@ -299,8 +299,8 @@ class Relaxation(WithLists):
         """Number of structures that run or wait."""
         found = 0
         for slots, given in zip(self.carry.slots, self._given, strict=True):
-            found += int(np.sum(on_host(is_running(slots, len(self._stages)))))
-            found += int(waiting(slots, len(given.place)))
+            found += int(np.sum(is_running_on_host(slots, len(self._stages))))
+            found += max(len(given.place) - int(on_host(slots.next)), 0)
         return found
 
     @property

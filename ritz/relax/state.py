@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from ritz.driver.processes.division import on_host
 from ritz.relax.algorithms.stage import FusedStage
-from ritz.relax.batching.batch import EMPTY, FAILED, Geometry, Outcome, is_running, outcome
+from ritz.relax.batching.batch import EMPTY, FAILED, Geometry, Outcome, is_running_on_host, outcome
 from ritz.relax.batching.bucket import Bucket, unpack
 from ritz.relax.kernel import RelaxCarry
 
@@ -63,7 +63,7 @@ class Structures:
         """Results of the structures in the slots, on the host."""
         if self._known is None or self._known[0] is not self.carry:
             n_stages = len(self.stages)
-            if any(np.any(on_host(is_running(s, n_stages))) for s in self.carry.slots):
+            if any(np.any(is_running_on_host(s, n_stages)) for s in self.carry.slots):
                 found = self._present(self.carry)
             else:
                 found = tuple(map(outcome, self.carry.slots))
@@ -74,8 +74,8 @@ class Structures:
         """Present results of unfinished structures, and their indices; -1 for others."""
         found, places = self._in_slots(), []
         for bucket, slots in zip(self.buckets, self.carry.slots, strict=True):
-            runs, member = on_host((is_running(slots, len(self.stages)), slots.member))
-            places.append(np.where(runs, bucket.given_places(member), -1))
+            runs = is_running_on_host(slots, len(self.stages))
+            places.append(np.where(runs, bucket.given_places(on_host(slots.member)), -1))
         return found, places
 
     def _outcomes(self, evaluate: bool = True) -> tuple[list[Outcome], list[np.ndarray], list[int]]:

@@ -236,7 +236,7 @@ def call(
         name: _looked_through(f"{key}.{name}", v, contract_of(hints.get(name, Any)))
         for name, v in arguments.items()
     }
-    _refuse_text(key, hints, made)
+    _refuse_kinds(key, hints, parameters, made)
     try:
         return function(**made, **given)
     except (TypeError, ValueError) as error:
@@ -290,12 +290,21 @@ def _parameter_hints(function: Callable[..., object]) -> dict[str, Hint]:
         return {}
 
 
-def _refuse_text(key: str, hints: Mapping[str, Hint], arguments: Mapping[str, object]) -> None:
-    """Refuse a string for a parameter whose type says that it is none."""
+def _refuse_kinds(
+    key: str,
+    hints: Mapping[str, Hint],
+    parameters: Mapping[str, inspect.Parameter],
+    arguments: Mapping[str, object],
+) -> None:
+    """Refuse a string, or null, for a parameter whose type says that it is a number."""
     for name, value in arguments.items():
-        if isinstance(value, str) and name in hints and not _takes_text(hints[name]):
+        if not (isinstance(value, str) or value is None) or name not in hints:
+            continue
+        is_default = name in parameters and parameters[name].default is value
+        if not is_default and not _takes(hints[name], type(value)):
+            shown = "null" if value is None else repr(value)
             needed = _type_text(hints[name])
-            raise ValueError(f"{key}.{name}: {value!r} was given, but {needed} is needed.")
+            raise ValueError(f"{key}.{name}: {shown} was given, but {needed} is needed.")
 
 
 def _hints(owner: object) -> dict[str, Hint]:
@@ -307,11 +316,11 @@ def _type_text(hint: Hint) -> str:
     return " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
 
 
-def _takes_text(hint: Hint) -> bool:
-    """Whether a value of this type may be a string; only plain numbers are known not to be."""
+def _takes(hint: Hint, kind: type) -> bool:
+    """Whether a value of a type may be of that kind; only plain numbers are known not to be."""
     kinds = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
     numeric = [k for k in kinds if k in (int, float, complex, bool)]
-    return not numeric or any(k in (str, Any, object) for k in kinds)
+    return not numeric or any(k in (kind, Any, object) for k in kinds)
 
 
 def _looks_like_path(text: str) -> bool:

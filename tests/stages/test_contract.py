@@ -16,7 +16,7 @@ from ritz.loggers import RuntimeLog
 from ritz.stages import Config
 from ritz.stages.contract import ContractError, check_general
 from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
-from ritz.stages.parts import make
+from ritz.stages.parts import call, make
 
 MODULE = """
 import functools
@@ -222,3 +222,13 @@ def test_partials_in_modules_are_no_functions():
     assert isinstance(functools.partial(os.system), functools.partial)
     with pytest.raises(ContractError, match="is no class and no function"):
         make("x", "mine_attack.part")
+
+
+def test_null_is_no_number():
+    def takes(rate: float, steps: int | None, old: float = None):  # noqa: RUF013
+        return rate, steps, old
+
+    given = {"rate": 0.1, "steps": None, "old": None}
+    assert call("x", takes, given, None) == (0.1, None, None)
+    with pytest.raises(ValueError, match="x.rate: null was given, but float is needed"):
+        call("x", takes, {**given, "rate": None}, None)

@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ritz.driver.processes.division import on_host
 from ritz.relax.batching.neighbors import NeighborLists
 
 FAILED = -1
@@ -110,6 +112,14 @@ def outcome(slots: Slots) -> Outcome:
 def is_running(slots: Slots, n_stages: int) -> jax.Array:
     """Which slots hold a structure that has not finished."""
     return (slots.status >= 0) & (slots.status < n_stages)
+
+
+def is_running_on_host(slots: Slots, n_stages: int) -> np.ndarray:
+    """The same as an array of NumPy; all processes must ask together.
+
+    JAX's own operators fail outside of the driver where another mesh is set than that of the slots.
+    """
+    return np.asarray(is_running(slots._replace(status=on_host(slots.status)), n_stages))
 
 
 def waiting(slots: Slots, n_structures: int) -> jax.Array:

@@ -41,6 +41,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["evaluate.sampler=Nosuch"], "evaluate.sampler: there is no 'Nosuch' in "),
         (["train.iteration=3"], "train.iteration: there is no such setting; did you mean train.it"),
         (["seed=1e30"], "seed must lie between -2.63 and 2.63 - 1, but 1"),
+        (["system.field=null"], "system.field: null was given, but float is needed"),
         (["model.alpha=.inf"], "model: alpha must be a whole number of at least 0, but inf"),
         (["train.update.solver=CG"], "train.update: solver must be a function"),
         (["nosuch=3"], r"nosuch: there is no such setting; there are: folder, seed, system, mod"),
