@@ -1,6 +1,7 @@
 """Blocks: what runs in one, how it is replayed, and how it is taken back."""
 
 import logging
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from ritz.callbacks import (
 )
 from ritz.driver import DeferredAccessError, Proposal, StopReason
 from ritz.driver.blocks.block import run_block
+from ritz.driver.blocks.compilations import n_compilations
 from ritz.loggers import CSVLog, HDF5Log, JsonLog, RuntimeLog
 from ritz.testing import check_driver
 from tests.driver.noisy import NoisyDriver, NoisyKernel
@@ -308,12 +310,16 @@ def test_a_kernel_without_loss_or_metrics_runs_in_blocks():
     assert driver.step_count == 9 and list(log) == ["wallclock", "block"]
 
 
-def test_a_call_that_is_prepared_again_is_no_compilation(caplog):
-    driver = NoisyDriver(kernel=NoisyKernel(rate=0.0567))
-    run(driver, 2)
-    driver.carry = jax.device_get(driver.carry)
-    before = run_block._cache_size()
-    with caplog.at_level(logging.DEBUG, "ritz"):
-        run(driver, 4)
-    assert run_block._cache_size() > before
-    assert "compiled" not in caplog.text
+def test_compilations_are_those_of_this_thread():
+    one, other = jax.jit(lambda x: x + 1.25), jax.jit(lambda x: x + 1.75)
+    x = jnp.ones(3)
+    before = n_compilations()
+    one(x)
+    assert n_compilations() == before + 1
+    one(x + 0)
+    after = n_compilations()  # `x + 0` is a program too
+    one(x)
+    thread = threading.Thread(target=other, args=(x,))
+    thread.start()
+    thread.join()
+    assert n_compilations() == after
