@@ -14,17 +14,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="FOLDER", help="run folder, or folder of runs")
     parser.add_argument("--quantity", default="", help="an entry of summary.json; found by itself")
     parser.add_argument(
-        "--where", nargs="+", default=[], metavar="NAME=VALUE", help="only runs that have this"
+        "--where",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only runs that have this; may be given again",
     )
     parser.add_argument("--sort", default="", help="column to sort by; from above with - in front")
     parser.add_argument("--all", action="store_true", help="show all numbers of the summaries")
     parser.add_argument(
         "-o",
         "--output",
-        nargs="+",
+        action="append",
         default=[],
         metavar="FILE",
-        help="write the table (.csv) or a picture of it (.png, .pdf, .svg); give it after FOLDER",
+        help="write the table (.csv) or a picture of it (.png, .pdf, .svg); may be given again",
     )
     parser.add_argument("--against", default="", help="the column at the x axis of the picture")
 

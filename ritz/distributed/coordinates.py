@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from ritz.checks import check_count
-from ritz.distributed.launchers import HERE, LOOKED_FOR, Launched, find_launched, ports_of
+from ritz.distributed.launchers import HERE, LOOKED_FOR, LauncherInfo, find_launcher, ports_of
 from ritz.sockets import join
 
 _VARIABLES = {
@@ -82,7 +82,7 @@ def find_coordinates(
         _check_range(size, rank)
         if address or size == 1:
             return Coordinates(size, rank, address)
-    launched = find_launched(environment)
+    launched = find_launcher(environment)
     if launched is None:
         raise ValueError(_missing(given))
     for name, mine, theirs in (
@@ -99,7 +99,7 @@ def find_coordinates(
 
 
 def _of_launched(
-    launched: Launched, address: tuple[str, ...], environment: Mapping[str, str]
+    launched: LauncherInfo, address: tuple[str, ...], environment: Mapping[str, str]
 ) -> Coordinates:
     _check_range(launched.num_processes, launched.process_id)
     addresses = address

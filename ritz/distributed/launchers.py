@@ -28,7 +28,7 @@ _MPIEXEC = ("hydra_pmi_prox", "pmi_proxy", "mpiexec")
 """Beginnings of the names of processes that start those of a run; Linux cuts names."""
 
 
-class Launched(NamedTuple):
+class LauncherInfo(NamedTuple):
     """What a launcher tells one of its processes."""
 
     launcher: str
@@ -47,7 +47,7 @@ class Launched(NamedTuple):
     """What tells these processes from those of other jobs."""
 
 
-def find_launched(environment: Environment) -> Launched | None:
+def find_launcher(environment: Environment) -> LauncherInfo | None:
     """What the launcher of this process tells; None if there was none.
 
     MPI's launchers come before Slurm, since they start their processes by it in its jobs.
@@ -79,7 +79,7 @@ def _number(environment: Environment, name: str) -> int | None:
         raise ValueError(f"{name} must be a whole number, but it is {text!r}.") from None
 
 
-def _open_mpi(environment: Environment) -> Launched | None:
+def _open_mpi(environment: Environment) -> LauncherInfo | None:
     """`mpirun` of Open MPI 4 (with ORTE) and 5 (with PRRTE)."""
     size = _number(environment, "OMPI_COMM_WORLD_SIZE")
     rank = _number(environment, "OMPI_COMM_WORLD_RANK")
@@ -95,7 +95,7 @@ def _open_mpi(environment: Environment) -> Launched | None:
         hosts = _hosts_of_uri(uri)
     elif launched_on := re.fullmatch(r"[^-]+-(.+)-\d+@\d+", space):  # prterun-HOST-PROCESS@JOB
         hosts = (launched_on[1],)
-    return Launched(
+    return LauncherInfo(
         "Open MPI",
         size,
         rank,
@@ -115,12 +115,12 @@ def _hosts_of_uri(uri: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _hydra(environment: Environment) -> Launched | None:
+def _hydra(environment: Environment) -> LauncherInfo | None:
     """`mpiexec` of MPICH and Intel MPI."""
     return _pmi(environment) if "MPI_LOCALNRANKS" in environment else None
 
 
-def _pmi(environment: Environment) -> Launched | None:
+def _pmi(environment: Environment) -> LauncherInfo | None:
     """Launchers that give their processes numbers by PMI, Cray's PALS among them."""
     size, rank = _number(environment, "PMI_SIZE"), _number(environment, "PMI_RANK")
     if size is None or rank is None:
@@ -135,7 +135,7 @@ def _pmi(environment: Environment) -> Launched | None:
     is_here = local == size
     hosts = (HERE,) if is_here else _first_host(environment)
     number = environment.get("PALS_APID") or (_mpiexec_here() if is_here else "")
-    return Launched(
+    return LauncherInfo(
         "mpiexec", size, rank, local, local_id, hosts, f"{_batch_job(environment)} {number}"
     )
 
@@ -153,7 +153,7 @@ def _mpiexec_here() -> str:
     return ""
 
 
-def _slurm_step(environment: Environment) -> Launched | None:
+def _slurm_step(environment: Environment) -> LauncherInfo | None:
     """`srun`."""
     rank = _number(environment, "SLURM_PROCID")
     nodes = environment.get("SLURM_STEP_NODELIST")
@@ -164,7 +164,7 @@ def _slurm_step(environment: Environment) -> Launched | None:
         return None
     names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
     is_one_node = (_number(environment, "SLURM_STEP_NUM_NODES") or 0) == 1
-    return Launched(
+    return LauncherInfo(
         "Slurm",
         size,
         rank,
@@ -190,7 +190,7 @@ def first_of_nodes(nodes: str) -> str:
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", nodes).partition(",")[0]
 
 
-def _slurm_batch(environment: Environment) -> Launched | None:
+def _slurm_batch(environment: Environment) -> LauncherInfo | None:
     """The batch script of a job of Slurm, which starts its processes by `srun`.
 
     Raises:
@@ -201,14 +201,14 @@ def _slurm_batch(environment: Environment) -> Launched | None:
         return None
     size = _number(environment, "SLURM_NTASKS") or _number(environment, "SLURM_JOB_NUM_NODES") or 1
     if size == 1:
-        return Launched("Slurm", 1, 0, 1, 0, (HERE,), job)
+        return LauncherInfo("Slurm", 1, 0, 1, 0, (HERE,), job)
     raise ValueError(
         f"this is the batch script of Slurm's job {job}, or a shell in it, and not one of its "
         f"{size} tasks: put `srun` before the command, which starts it as often."
     )
 
 
-def _jax(environment: Environment) -> Launched | None:
+def _jax(environment: Environment) -> LauncherInfo | None:
     """Kubernetes and TPUs, which JAX knows itself."""
     known = ("KUBERNETES_SERVICE_HOST", "TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
     if not any(name in environment for name in known):
@@ -218,7 +218,7 @@ def _jax(environment: Environment) -> Launched | None:
     for kind in ClusterEnv._cluster_types:
         if not kind.opt_in_only_method and kind.is_env_present():
             host = kind.get_coordinator_address(60, None).rpartition(":")[0]
-            return Launched(
+            return LauncherInfo(
                 kind.name, kind.get_process_count(), kind.get_process_id(), hosts=(host,)
             )
     return None

@@ -14,7 +14,7 @@ from typing import Any
 
 from ritz.extras import needs
 from ritz.sweeps import execution
-from ritz.sweeps.place import Place, places
+from ritz.sweeps.resources import Resources, shares
 
 _logger = logging.getLogger("ritz")
 
@@ -267,10 +267,10 @@ def _stopping(client: Any) -> Iterator[None]:
             client.run(execution.stop_commands)
 
 
-def place_of_worker(n: int) -> Place:
-    """The place of the worker that asks, among `n` of a local cluster."""
+def resources_of_worker(n: int) -> Resources:
+    """The share of the worker that asks, among `n` of a local cluster."""
     from distributed import get_worker
 
     name = get_worker().name
-    found = places(n)
+    found = shares(n)
     return found[int(name) % len(found)]

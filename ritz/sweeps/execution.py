@@ -14,7 +14,6 @@ from pathlib import Path
 from ritz.folders.files import atomic_write
 from ritz.folders.lock import owner_is_alive, read_lock
 from ritz.folders.owner import is_alive, is_here, process_here
-from ritz.sweeps.place import Place
 from ritz.sweeps.plan import PlannedRun
 from ritz.sweeps.record import (
     FAILED,
@@ -26,6 +25,7 @@ from ritz.sweeps.record import (
     read_record,
     write_record,
 )
+from ritz.sweeps.resources import Resources
 from ritz.wording import counted
 
 OUTPUT = "output.txt"
@@ -69,9 +69,11 @@ class _Children:
             with self._guard:
                 self._at_work -= 1
 
-    def start(self, line: Sequence[str], place: Place, output: int) -> "subprocess.Popen[bytes]":
+    def start(
+        self, line: Sequence[str], resources: Resources, output: int
+    ) -> "subprocess.Popen[bytes]":
         """Start a command; it is told to end at once if the sweep was stopped meanwhile."""
-        environment = {**os.environ, **place.environment}
+        environment = {**os.environ, **resources.environment}
         with self._guard:
             child = subprocess.Popen(
                 line,
@@ -84,7 +86,7 @@ class _Children:
             self._running.add(child)
             if self.stopped:
                 child.terminate()
-        place.pin(child.pid)
+        resources.pin(child.pid)
         return child
 
     def forget(self, child: "subprocess.Popen[bytes]") -> None:
@@ -122,7 +124,7 @@ def dask_setup(worker: object) -> None:
 
 def execute(
     run: PlannedRun,
-    place: Place,
+    resources: Resources,
     program: Sequence[str],
     retries: int,
     before: Outcome | None = None,
@@ -134,7 +136,7 @@ def execute(
 
     Args:
         run: The run.
-        place: Cores and GPU.
+        resources: Cores and GPU.
         program: What executes commands, such as `python -m ritz`.
         retries: How often a command is started again that a signal has ended.
         before: Outcome of the run with whose state it begins.
@@ -158,7 +160,7 @@ def execute(
     with children.work():
         for command in run.commands if part is None else [(*run.commands[0], *part)]:
             line = [*program, *command, "--progress=false"]
-            state, message, n = _command(line, run.folder, place, retries)
+            state, message, n = _command(line, run.folder, resources, retries)
             starts, n_again = starts + n, n_again + max(n - 1, 0)
             if state != FINISHED:
                 break
@@ -171,7 +173,9 @@ def execute(
     return outcome
 
 
-def _command(line: Sequence[str], folder: Path, place: Place, retries: int) -> tuple[str, str, int]:
+def _command(
+    line: Sequence[str], folder: Path, resources: Resources, retries: int
+) -> tuple[str, str, int]:
     """Run one command; returns state, message and how often it was started."""
     folder.mkdir(parents=True, exist_ok=True)
     status = 0
@@ -182,7 +186,7 @@ def _command(line: Sequence[str], folder: Path, place: Place, retries: int) -> t
         with open(folder / OUTPUT, "ab") as output:
             output.write(f"$ {shlex.join(line)}\n".encode())
             output.flush()
-            child = children.start(line, place, output.fileno())
+            child = children.start(line, resources, output.fileno())
             started = json.dumps(process_here(child.pid, line))
             atomic_write(folder / STARTED, started.encode())
             try:

@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ritz.sweeps.clusters import RUN, client_of, job_script, place_of_worker
+from ritz.sweeps.clusters import RUN, client_of, job_script, resources_of_worker
 from ritz.sweeps.execution import execute
 from ritz.sweeps.halving import Halving
-from ritz.sweeps.place import Place, most_at_once
 from ritz.sweeps.plan import Plan, PlannedRun
 from ritz.sweeps.record import FAILED, KILLED, WAITING, Outcome, read_record
+from ritz.sweeps.resources import Resources, most_at_once
 
 Report = Callable[[Outcome], object]
 """Is called with the outcome of each run when it is known."""
@@ -169,11 +169,11 @@ class _Runs:
 
 
 def _on_worker(
-    run: PlannedRun, n_places: int | None, folder: str, given: tuple[Any, ...], again: bool
+    run: PlannedRun, n_workers: int | None, folder: str, given: tuple[Any, ...], again: bool
 ) -> Outcome:
     os.chdir(folder)  # jobs of some queues begin elsewhere
-    place = Place() if n_places is None else place_of_worker(n_places)
-    return execute(run, place, *given, again=again)
+    resources = Resources() if n_workers is None else resources_of_worker(n_workers)
+    return execute(run, resources, *given, again=again)
 
 
 def _outcome(run: PlannedRun, future: Any) -> Outcome:

@@ -108,7 +108,7 @@ def test_runs_of_several_domains_are_told_by_these(runs, capsys):
 
 def test_the_command_prints_the_table_and_writes_it(runs, capsys):
     files = [str(runs / "table.csv"), str(runs / "picture.png")]
-    assert main(["compare", str(runs), "-o", *files]) == 0
+    assert main(["compare", "-o", files[0], "-o", files[1], str(runs)]) == 0
     out = capsys.readouterr().out
     header, first = out.splitlines()[:2]
     assert header.split()[:4] == ["field", "model", "seed", "energy"]
@@ -119,7 +119,7 @@ def test_the_command_prints_the_table_and_writes_it(runs, capsys):
     assert "-o writes .csv, .png, .pdf, .svg, but 'x.doc' was given" in capsys.readouterr().err
     assert main(["compare", str(runs), "--where", "field=3"]) == 2
     assert "no run that is left has field=3; there are: 0.5, 10.0" in capsys.readouterr().err
-    assert main(["compare", str(runs), "--where", "field=3", "field=0.5"]) == 2
+    assert main(["compare", str(runs), "--where", "field=3", "--where=field=0.5"]) == 2
     assert "--where names field twice" in capsys.readouterr().err
     assert main(["compare", str(runs / "table.csv")]) == 2
     assert "this is a file" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ritz.sweeps import place
+from ritz.sweeps import resources
 from ritz.sweeps.naming import LONGEST, names_of, short_names
 from ritz.sweeps.variations import variations
 
@@ -97,14 +97,14 @@ def test_names_tell_runs_apart():
 
 
 def test_runs_are_divided_among_cores_and_gpus(monkeypatch):
-    monkeypatch.setattr(place, "cores", lambda: list(range(8)))
-    monkeypatch.setattr(place, "gpus", list)
-    assert place.most_at_once() == 8
-    assert [one.cores for one in place.places(3)] == [(0, 3, 6), (1, 4, 7), (2, 5)]
-    assert place.places(1)[0].environment["OMP_NUM_THREADS"] == "8"
-    monkeypatch.setattr(place, "gpus", lambda: ["4", "5"])
-    assert place.most_at_once() == 2
-    found = [one.environment for one in place.places(3)]
+    monkeypatch.setattr(resources, "cores", lambda: list(range(8)))
+    monkeypatch.setattr(resources, "gpus", list)
+    assert resources.most_at_once() == 8
+    assert [one.cores for one in resources.shares(3)] == [(0, 3, 6), (1, 4, 7), (2, 5)]
+    assert resources.shares(1)[0].environment["OMP_NUM_THREADS"] == "8"
+    monkeypatch.setattr(resources, "gpus", lambda: ["4", "5"])
+    assert resources.most_at_once() == 2
+    found = [one.environment for one in resources.shares(3)]
     assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["4", "5", "4"]
     shares = [one.get("XLA_PYTHON_CLIENT_MEM_FRACTION") for one in found]
     assert shares == ["0.450", None, "0.450"]

@@ -25,8 +25,8 @@ from ritz.driver.processes.consensus import (
     is_shared,
     poll,
 )
+from ritz.driver.processes.waiting_loggers import HookPoint, WaitingLoggers
 from ritz.driver.processes.watchdog import publish
-from ritz.driver.processes.withheld import Place, Withheld
 from ritz.driver.stop import StopReason, StopRequests, StopRun
 from ritz.types import Row
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _NONE, _CUT, _REJECT, _STOP, _FAIL = range(5)
-"""Decision of a process; of several at one place the highest counts."""
+"""Decision of a process; of several at one point the highest counts."""
 
 _REJECTING, _LOGGING, _ENDING = (STEP_HOOKS.index(hook) for hook in STEP_HOOKS[2:])
 _CUTTING, _LAST = _ENDING + 1, _ENDING + 2
@@ -84,7 +84,7 @@ class Votes:
         self.failure: Failure | None = None
         """The error of this process, until the other processes know it."""
         self._callbacks = callbacks
-        self._withheld = Withheld(callbacks)
+        self._loggers = WaitingLoggers(callbacks)
         self._at: frozenset[int] = frozenset()
         self._stops: list[tuple[str, StopRun]] = []
         self._late: StopRun | None = None
@@ -141,13 +141,13 @@ class Votes:
             The callbacks that answered with a true value.
         """
         step, _, driver = args
-        place = Place(step, STEP_HOOKS.index(hook))
+        point = HookPoint(step, STEP_HOOKS.index(hook))
         block = driver.block
         said_yes: Sequence[AbstractCallback] = ()
         if self.failure is None:
             if block is not None:
-                self._withheld.note_states(place, block, calls)
-                calls = self._withheld.hold(place, calls)
+                self._loggers.note_states(point, block, calls)
+                calls = self._loggers.hold(point, calls)
             try:
                 stops, said_yes = ask(hook, calls, args)
                 self._stops += stops
@@ -156,27 +156,27 @@ class Votes:
                     raise
                 self._fail(error, step, error.__dict__.get("_callback", hook))
             if block is not None:
-                self._withheld.note_states(place, None, calls)
-        if place.hook != _REJECTING and self._must_vote(place, driver):
-            self._vote(place, driver, _NONE)
+                self._loggers.note_states(point, None, calls)
+        if point.hook != _REJECTING and self._must_vote(point, driver):
+            self._vote(point, driver, _NONE)
         return said_yes
 
     def rejected(self, step: int, by: Sequence[str], driver: Voter) -> bool:
         """Whether any process rejects the attempt; called after `on_compute_update_end`."""
-        place = Place(step, _REJECTING)
-        if by or self._must_vote(place, driver):
-            return self._vote(place, driver, _REJECT if by else _NONE)
+        point = HookPoint(step, _REJECTING)
+        if by or self._must_vote(point, driver):
+            return self._vote(point, driver, _REJECT if by else _NONE)
         return False
 
-    def _must_vote(self, place: Place, driver: Voter) -> bool:
+    def _must_vote(self, point: HookPoint, driver: Voter) -> bool:
         decided = bool(self._stops) or self.failure is not None
         block = driver.block
         if block is not None:
-            ends = place.step == block[-1] or driver.waits_for_step
-            return decided or (place.hook == _ENDING and ends)
-        if place.hook == _ENDING and self._late_reasons:
+            ends = point.step == block[-1] or driver.waits_for_step
+            return decided or (point.hook == _ENDING and ends)
+        if point.hook == _ENDING and self._late_reasons:
             self._stop(self._late_reasons)
-        return place.hook in self._at
+        return point.hook in self._at
 
     def _fail(self, error: BaseException, step: int, where: str) -> None:
         self.failure = Failure(error, f"at step {step} in {where}")
@@ -211,8 +211,8 @@ class Votes:
         return granted
 
     def _bit(self, callback: AbstractCallback) -> int:
-        place = next(i for i, c in enumerate(self._callbacks) if c is callback)
-        return 1 << place % (_MOST_WISHES - 1)
+        index = next(i for i, c in enumerate(self._callbacks) if c is callback)
+        return 1 << index % (_MOST_WISHES - 1)
 
     @property
     def _signal(self) -> int:
@@ -225,11 +225,11 @@ class Votes:
 
     # The vote.
 
-    def _vote(self, place: Place, driver: Voter, kind: int) -> bool:
+    def _vote(self, point: HookPoint, driver: Voter, kind: int) -> bool:
         """Gather the decisions of all processes, and act on the earliest.
 
         Returns:
-            Whether the step at `place` is rejected.
+            Whether the step at `point` is rejected.
 
         Raises:
             StopRun: If the run is stopped.
@@ -237,16 +237,16 @@ class Votes:
             BaseException: See `blame`.
         """
         in_block = driver.block is not None
-        kind, place = self._decision(place, driver, kind)
+        kind, point = self._decision(point, driver, kind)
         stop = self._stops[0][1] if self._stops else self._late
         reason = 0 if stop is None else _REASONS.index(stop.reason)
         plan = -1
-        if in_block or place.hook == max(self._at):
-            plan = driver.plan_block(place.step + 1)
+        if in_block or point.hook == max(self._at):
+            plan = driver.plan_block(point.step + 1)
         wishes, self._wishes = self._wishes, 0
         more = (self._signal << 8 | reason << 1 | (self._late is not None), wishes, plan)
-        table, failed = poll((*place, kind, *more), self.failure, meet=not in_block)
-        first = Place(*min((int(step), int(hook)) for step, hook in table[:, :2]))
+        table, failed = poll((*point, kind, *more), self.failure, meet=not in_block)
+        first = HookPoint(*min((int(step), int(hook)) for step, hook in table[:, :2]))
         kinds = np.where((table[:, :2] == first).all(axis=1), table[:, 2], _NONE)
         decision = int(np.max(kinds))
         reasons, late = table[:, 3] >> 1 & 0x7F, table[:, 3] & 1 == 1
@@ -254,10 +254,10 @@ class Votes:
         self._take_signal(table[:, 3] >> 8)
         self._granted = int(np.bitwise_or.reduce(table[:, 4]))
         self._plan = int(np.min(table[:, 5])) if decision == _NONE and plan >= 0 else None
-        ended = first.step == place.step and first.hook >= _ENDING  # nothing was done since
-        back = first < place and not ended and self._go_back(first, driver)
+        ended = first.step == point.step and first.hook >= _ENDING  # nothing was done since
+        back = first < point and not ended and self._go_back(first, driver)
         failure, self.failure = self.failure, None
-        self._commit(first if back else place)
+        self._commit(first if back else point)
         if len(failed):
             self._stops = []
             blame(failed, failure)
@@ -270,18 +270,20 @@ class Votes:
             raise StepsTakenBack(int(decision == _REJECT))
         return decision == _REJECT
 
-    def _decision(self, place: Place, driver: Voter, kind: int) -> tuple[int, Place]:
+    def _decision(self, point: HookPoint, driver: Voter, kind: int) -> tuple[int, HookPoint]:
         if self.failure is not None:
-            return _FAIL, place
+            return _FAIL, point
         if self._stops:
-            return _STOP, place
+            return _STOP, point
         block = driver.block
         if kind == _NONE and block is not None:
-            last = place.step == block[-1]
+            last = point.step == block[-1]
             return (
-                (_NONE, Place(place.step, _LAST)) if last else (_CUT, Place(place.step, _CUTTING))
+                (_NONE, HookPoint(point.step, _LAST))
+                if last
+                else (_CUT, HookPoint(point.step, _CUTTING))
             )
-        return kind, place
+        return kind, point
 
     def _stop(self, reasons: Sequence[int], own: bool = True) -> None:
         stops, self._stops = self._stops, []
@@ -290,19 +292,19 @@ class Votes:
             request.reason = _REASONS[reasons[0]]
         raise request
 
-    def _commit(self, until: Place) -> None:
+    def _commit(self, until: HookPoint) -> None:
         """Let the loggers write what was agreed on; an error is told at the next gather."""
-        failed = self._withheld.commit(until, self.failure is None)
+        failed = self._loggers.commit(until, self.failure is None)
         if failed is not None:
             error, step, where = failed
             self._fail(error, step, where)
 
-    def _go_back(self, first: Place, driver: Voter) -> bool:
+    def _go_back(self, first: HookPoint, driver: Voter) -> bool:
         """Go back to `first`; return whether that was possible."""
         filled, counted = first.hook >= _LOGGING, first.hook >= _ENDING
         if not driver.take_back(first.step, filled, counted):
             return False
-        self._withheld.go_back(first)
+        self._loggers.go_back(first)
         _logger.debug("Went back to step %d, where another process decided.", driver.step_count)
         return True
 
@@ -310,8 +312,8 @@ class Votes:
 
     def settle(self) -> None:
         """Write the held rows when the steps are left without a vote."""
-        if self._withheld:
-            self._commit(Place(NEVER, _LAST))
+        if self._loggers:
+            self._commit(HookPoint(NEVER, _LAST))
 
     def check(self) -> None:
         """Make sure that no process has failed since the last vote."""

@@ -44,7 +44,7 @@ AT_EXIT = 5.0
 """Seconds that JAX may wait at exit for lost processes, instead of minutes."""
 
 
-class _Place:
+class _Progress:
     """Gather at which this process waits, if any."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class _Place:
                 client.key_value_set(key, "")
 
 
-_place = _Place()
+_progress = _Progress()
 
 
 def _client() -> Any:
@@ -77,20 +77,20 @@ def _client() -> Any:
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
     """A gather, in which this process waits for the others."""
-    if not _place.waits:
-        _place.gathers += 1
-    _place.waits = True
+    if not _progress.waits:
+        _progress.gathers += 1
+    _progress.waits = True
     try:
         yield
     finally:
-        _place.waits = False
+        _progress.waits = False
 
 
 def publish(text: str) -> None:
     """Publish that this process has failed; only the first text is kept."""
     client = _client()
     if client is not None:
-        key = f"{_place.folder}/failed/{jax.process_index()}"
+        key = f"{_progress.folder}/failed/{jax.process_index()}"
         with contextlib.suppress(Exception):  # said already, or the store is gone
             client.key_value_set(key, text)
 
@@ -130,17 +130,17 @@ def meet() -> bool:
     client = _client()
     if client is None:
         return True
-    _place.gathers += 1
-    _place.waits = True  # `waiting` goes on from here
-    _place.report(client)
-    folder = f"{_place.folder}/waits/{_place.gathers}"
+    _progress.gathers += 1
+    _progress.waits = True  # `waiting` goes on from here
+    _progress.report(client)
+    folder = f"{_progress.folder}/waits/{_progress.gathers}"
     deadline = time.monotonic() + MEETING
     while time.monotonic() < deadline and not lost():
         with contextlib.suppress(Exception):
             if len(client.key_value_dir_get(folder)) == jax.process_count():
                 return True
         time.sleep(EVERY / 5)
-    _place.waits = False
+    _progress.waits = False
     note_loss()
     return False
 
@@ -170,9 +170,9 @@ def guard(leave: Callable[[str], None]) -> Iterator[None]:
         return
     lifeline.tie()
     let_computation_go_first()
-    _place.runs += 1
+    _progress.runs += 1
     ended = threading.Event()
-    watch = functools.partial(_watch, client, _place.folder, ended, leave)
+    watch = functools.partial(_watch, client, _progress.folder, ended, leave)
     threading.Thread(target=watch, name="ritz watchdog", daemon=True).start()
     try:
         yield
@@ -189,7 +189,7 @@ def _watch(client: Any, folder: str, ended: threading.Event, leave: Callable[[st
             failed = failed or _values(client, place)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        _place.report(client)
+        _progress.report(client)
         if ended.wait(EVERY / 5):
             return
     _end_process(failed, leave)
@@ -213,9 +213,9 @@ def guard_command() -> Iterator[None]:
     def watch() -> None:
         deadline = math.inf
         while not ended.wait(2 * EVERY):
-            failed = told_by_others() or _values(client, lifeline.LEFT) * _place.waits
+            failed = told_by_others() or _values(client, lifeline.LEFT) * _progress.waits
             if failed:
-                _place.report(client)  # a process that has failed comes there
+                _progress.report(client)  # a process that has failed comes there
             deadline = min(deadline, time.monotonic() + COMMAND_PATIENCE) if failed else math.inf
             if time.monotonic() > deadline:
                 _end_process(failed)

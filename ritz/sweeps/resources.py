@@ -11,7 +11,7 @@ _SHARE = 0.9
 """Share of the memory of a GPU that its runs have together."""
 
 
-class Place(NamedTuple):
+class Resources(NamedTuple):
     """Where a run is executed."""
 
     cores: tuple[int, ...] = ()
@@ -41,17 +41,17 @@ class Place(NamedTuple):
 
 
 def most_at_once() -> int:
-    """How many runs this machine has place for: one on each GPU, or else each core."""
+    """How many runs this machine has room for: one on each GPU, or else each core."""
     return len(gpus()) or len(cores())
 
 
-def places(n: int) -> list[Place]:
-    """Places of `n` runs at once."""
+def shares(n: int) -> list[Resources]:
+    """The shares of this machine that `n` runs at once have."""
     own, cards = cores(), gpus()
     found = []
     for number in range(n):
         mine = tuple(own[number::n]) or (own[number % len(own)],)
         card = cards[number % len(cards)] if cards else ""
         sharing = len(range(number % len(cards), n, len(cards))) if cards else 1
-        found.append(Place(mine, card, sharing))
+        found.append(Resources(mine, card, sharing))
     return found

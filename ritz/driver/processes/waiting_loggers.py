@@ -10,23 +10,23 @@ from ritz.driver.callback import STEP_HOOKS, AbstractCallback, Calls, Hook, has_
 from ritz.types import Row, State
 
 
-class Place(NamedTuple):
-    """A point in a run; places sort by time."""
+class HookPoint(NamedTuple):
+    """A hook of a step; they sort by time."""
 
     step: int
     hook: int
-    """The place among `STEP_HOOKS`; greater for the end of the step."""
+    """The index among `STEP_HOOKS`; greater for the end of the step."""
 
 
-class Held(NamedTuple):
+class LoggerCall(NamedTuple):
     """A call of a logger that waits for the others to agree."""
 
-    place: Place
+    point: HookPoint
     callback: AbstractCallback
     call: Callable[[], object]
 
 
-class Withheld:
+class WaitingLoggers:
     """Calls of loggers that wait, and the states that callbacks had at the steps of a block.
 
     Args:
@@ -39,60 +39,60 @@ class Withheld:
             for c in callbacks
             if has_state(c) and c.run_argument != "out" and not c.has_traced
         }
-        self._held: list[Held] = []
-        self._states: list[tuple[Place, dict[str, State]]] = []
+        self._held: list[LoggerCall] = []
+        self._states: list[tuple[HookPoint, dict[str, State]]] = []
 
     def __bool__(self) -> bool:
         return bool(self._held)
 
-    def hold(self, place: Place, calls: Calls) -> Calls:
+    def hold(self, point: HookPoint, calls: Calls) -> Calls:
         """The calls, with those of loggers postponed."""
 
         def put_off(
             callback: AbstractCallback, call: Hook, step: int, log_data: Row, driver: object
         ) -> None:
             later = functools.partial(call, step, dict(log_data), driver)
-            self._held.append(Held(place, callback, later))
+            self._held.append(LoggerCall(point, callback, later))
 
         return [
             (c, functools.partial(put_off, c, call) if c.run_argument == "out" else call)
             for c, call in calls
         ]
 
-    def commit(self, until: Place, well: bool) -> tuple[Exception, int, str] | None:
-        """Make the waiting calls up to a place, and drop the later ones.
+    def commit(self, until: HookPoint, well: bool) -> tuple[Exception, int, str] | None:
+        """Make the waiting calls up to a point, and drop the later ones.
 
         Args:
-            until: The place.
+            until: The point.
             well: Whether nothing has failed yet; after a failure nothing more is written.
 
         Returns:
             The first error, its step, and the hook in which it happened.
         """
         held, self._held, self._states = self._held, [], []
-        for place, callback, call in held if well else ():
-            if place > until:
+        for point, callback, call in held if well else ():
+            if point > until:
                 continue
             try:
                 call()
             except Exception as error:
-                return error, place.step, f"{callback.label}.{STEP_HOOKS[place.hook]}"
+                return error, point.step, f"{callback.label}.{STEP_HOOKS[point.hook]}"
         return None
 
-    def note_states(self, place: Place, block: range | None, calls: Calls) -> None:
+    def note_states(self, point: HookPoint, block: range | None, calls: Calls) -> None:
         """Remember the states of callbacks at the begin of a block and after a hook."""
-        if block is not None and (place.hook or place.step != block[0]):
+        if block is not None and (point.hook or point.step != block[0]):
             return
         if block is not None:
-            place = Place(place.step, -1)
+            point = HookPoint(point.step, -1)
         elif not any(c is s for c, _ in calls for s in self._stateful.values()):
             return
         states = {key: _copy(c.state_dict()) for key, c in self._stateful.items()}
-        self._states.append((place, states))
+        self._states.append((point, states))
 
-    def go_back(self, first: Place) -> None:
-        """Restore the callbacks' states at a place."""
-        states = [states for place, states in self._states if place <= first]
+    def go_back(self, first: HookPoint) -> None:
+        """Restore the callbacks' states at a point."""
+        states = [states for point, states in self._states if point <= first]
         for key, state in states[-1].items() if states else ():
             self._stateful[key].load_state_dict(state)
 
