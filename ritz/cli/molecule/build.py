@@ -1,7 +1,6 @@
 """Builds what the configuration of a run on a molecule describes."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from ritz.cli.molecule.config import (
     SHORT_NAMES,
     Evaluate,
     MoleculeRun,
-    Pretrain,
     Sampling,
     System,
     Train,
 )
+from ritz.cli.molecule.mean_field import MeanField
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.parts import Part
 from ritz.cli.stage_command import BUILDING, StageBuilder
@@ -29,8 +28,6 @@ from ritz.wording import counted
 _PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
 
 PRESETS = ("auto", "small", "ferminet", "psiformer", "lapnet")
-ORBITALS = "orbitals.npz"
-"""File of the run folder with the orbitals of the mean field."""
 PENALISED = "penalised"
 """Name in rows of the energy with a penalty on spins."""
 SPIN = "spin_squared"
@@ -63,6 +60,7 @@ class Builder(StageBuilder):
                 )
         self.molecule = _molecule(run.system)
         self.wavefunction = MoleculeWavefunction(self.molecule, self._network())
+        self._mean_field = MeanField(run, self.molecule)
 
     def _network(self) -> Any:
         import jax.numpy as jnp
@@ -236,45 +234,13 @@ class Builder(StageBuilder):
         }
         return PretrainWorkStage(
             self.wavefunction,
-            self._orbitals(given, folder, saves, state),
+            self._mean_field.orbitals(folder, saves, state),
             config,
             optimizer=optimizer,
             settings=more,
             name=name,
             writers=loggers,
             callbacks=tuple(_PARTS.made_list("pretrain.callbacks", given.callbacks)),
-        )
-
-    def _orbitals(self, given: Pretrain, folder: Path, saves: bool, state: int) -> Any:
-        """Those in the folder, if they are of this molecule, basis and state, or else new ones."""
-        from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source, source_of
-
-        with under("pretrain.basis: ", BUILDING):
-            file, source = folder / ORBITALS, source_of(self.molecule, given.basis)
-        if state:
-            file = file.with_stem(f"{file.stem}_{state}")
-            same_spin = ", of one spin" if self.run.train.spin_penalty else ""
-            source += f", state {state} of {self.run.n_states}{same_spin}"
-        if file.is_file() and saved_source(file) == source:
-            return Orbitals.load(file)
-        with under("pretrain.basis: ", (*BUILDING, RuntimeError)):
-            several = self.run.n_states > 1
-            made = self._excited[state] if several else orbitals_of(self.molecule, given.basis)
-        if saves and folder.is_dir():
-            made.save(file, source)
-        return made
-
-    @functools.cached_property
-    def _excited(self) -> Any:
-        """The orbitals of all states, by one mean field."""
-        from ritz.molecule import excited_orbitals
-
-        run = self.run
-        return excited_orbitals(
-            self.molecule,
-            run.n_states,
-            run.pretrain.basis,
-            same_spin=bool(run.train.spin_penalty),
         )
 
     def _settings(self, given: Sampling) -> Settings:

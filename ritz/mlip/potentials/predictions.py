@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ase.io
+import jax
 import numpy as np
 import pandas as pd
 from ase import Atoms
@@ -141,6 +142,8 @@ def save_predictions(
 ) -> dict[str, pd.DataFrame]:
     """Write what is predicted for both splits, and return the tables of energies by split.
 
+    Of several processes the first one writes.
+
     `energies_train.csv` has a row for each structure; `forces_train.extxyz` has the structures
     with what is predicted, and the forces that were given as `reference_forces`.
     """
@@ -150,6 +153,9 @@ def save_predictions(
             continue
         found = potential.predict_dataset(dataset, config.save_forces)
         tables[split] = found.to_dataframe()
+        if jax.process_index() != 0:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
         if config.save_energies:
             text = tables[split].to_csv(index=False)
             atomic_write(folder / f"energies_{split}.csv", text.encode())

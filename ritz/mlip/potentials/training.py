@@ -96,7 +96,6 @@ def train(
         for number, (potential, found) in enumerate(zip(potentials, outs, strict=True)):
             inside = working_dir / f"member_{number:03d}" if trainee.is_committee else working_dir
             inside = folders[number] if folders else inside
-            inside.mkdir(parents=True, exist_ok=True)
             found.energies = save_predictions(potential, data, config, inside)
     now = time.perf_counter()
     for found in outs:

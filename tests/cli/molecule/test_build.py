@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ritz.cli.molecule.build import ORBITALS, Builder
+from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun, System
+from ritz.cli.molecule.mean_field import ORBITALS
 from ritz.cli.settings.parts import Part
 from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source
 from ritz.molecule.vmc import default_update
@@ -44,6 +45,18 @@ def test_saved_orbitals_are_used_for_the_same_molecule_and_basis_only(tmp_path, 
     (tmp_path / ORBITALS).write_bytes(b"cut off")
     orbitals(other, tmp_path)
     assert asked == ["cc-pvtz"] * 2
+
+
+def test_the_first_process_computes_the_orbitals_and_the_others_read_them(tmp_path, monkeypatch):
+    orbitals(helium(), tmp_path)
+    content = (tmp_path / ORBITALS).read_bytes()
+    other = helium()
+    other.pretrain.basis = "cc-pvtz"  # the folder has none of these yet
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    monkeypatch.setattr("ritz.molecule.orbitals.orbitals_of", lambda *_: pytest.fail("computed"))
+    read = orbitals(other, tmp_path)  # as process 0 has left them
+    np.testing.assert_array_equal(read.up, Orbitals.load(tmp_path / ORBITALS).up)
+    assert (tmp_path / ORBITALS).read_bytes() == content
 
 
 def test_estimators_of_one_class_are_numbered():
