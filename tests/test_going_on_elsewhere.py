@@ -15,6 +15,7 @@ LAYOUTS = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("saved", "resumed"), LAYOUTS)
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_rows_are_those_of_an_uninterrupted_run(tmp_path, uninterrupted, domain, saved, resumed):

@@ -22,6 +22,7 @@ def test_four_devices_give_what_one_gives(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("devices", "world"), [(2, 1), (4, 1), (1, 2), (1, 3), (2, 2)])
 def test_any_arrangement_gives_the_same(tmp_path, everything, devices, world):
     found, _ = results(MODULE, tmp_path, devices=devices, world=world, timeout=1500)
