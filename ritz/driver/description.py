@@ -20,8 +20,9 @@ def describe(value: object) -> dict[str, str]:
     """Describe `value` as a flat dict of dotted names and texts.
 
     Functions are told by their names and by what they have closed over, as the transformations of
-    optax keep their learning rates; dataclasses by the fields that are compared and shown; arrays
-    by shape, type and content; other objects by their `repr`, without addresses.
+    optax keep their learning rates; dataclasses by the fields that are compared and shown; arrays,
+    and what wraps one, by shape, type and content; sets in the order of their texts; other objects
+    by their `repr`, without addresses. The same settings give the same texts in every process.
     """
     return dict(_describe("", value, ()))
 
@@ -86,13 +87,18 @@ def _content(cell: CellType) -> object:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, np.ndarray | jax.Array) and value.ndim:
+    wrapped = getattr(value, "wrapped", None)
+    if isinstance(wrapped, np.ndarray):  # NetKet's HashableArray, whose repr has its hash
+        value = wrapped
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.asarray(value)
-        if array.size <= _FEW:
+        if array.ndim and array.size <= _FEW:
             return repr(array.tolist())
-        digest = hashlib.sha256(array.tobytes()).hexdigest()[:12]
-        return f"{array.dtype}{list(array.shape)} {digest}"
-    if isinstance(value, np.generic | jax.Array):
-        value = np.asarray(value).item()
+        if array.ndim:
+            digest = hashlib.sha256(array.tobytes()).hexdigest()[:12]
+            return f"{array.dtype}{list(array.shape)} {digest}"
+        value = array.item()
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_text, value)))}}}"
     text = value if isinstance(value, str) else repr(value)
     return " ".join(_ADDRESS.sub("", text).split())

@@ -31,7 +31,7 @@ def cases():
         Variance,
         mc_state,
     )  # fmt: skip
-    from ritz.lattice.models import FixedSumARNN
+    from ritz.lattice.models import FixedSumARNN, MarshallSign, Symmetrized
     from ritz.updates import CG, KFAC, MARCH, SPRING, SR, Cholesky, Gradient, MinSR
 
     n, chain = 6, nk.graph.Chain(6)
@@ -167,6 +167,9 @@ def cases():
                     param_dtype=float, shape=(6,),
                 )
             )
+        ),
+        "symmetrized": lambda: vmc(
+            local(Symmetrized(MarshallSign(nk.models.RBM(), chain), chain.point_group()))
         ),
         "excited": lambda: vmc(orthogonal_to=[local(seed=5)], penalty=4.0),
         "infidelity": lambda: Infidelity(

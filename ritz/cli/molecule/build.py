@@ -17,7 +17,7 @@ from ritz.cli.molecule.config import (
     System,
     Train,
 )
-from ritz.cli.molecule.mean_field import MeanField
+from ritz.cli.molecule.orbitals import SavedOrbitals
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.parts import Part
 from ritz.cli.stage_command import BUILDING, StageBuilder
@@ -60,7 +60,7 @@ class Builder(StageBuilder):
                 )
         self.molecule = _molecule(run.system)
         self.wavefunction = MoleculeWavefunction(self.molecule, self._network())
-        self._mean_field = MeanField(run, self.molecule)
+        self._orbitals = SavedOrbitals(run, self.molecule)
 
     def _network(self) -> Any:
         import jax.numpy as jnp
@@ -234,7 +234,7 @@ class Builder(StageBuilder):
         }
         return PretrainWorkStage(
             self.wavefunction,
-            self._mean_field.orbitals(folder, saves, state),
+            self._orbitals.of_state(folder, saves, state),
             config,
             optimizer=optimizer,
             settings=more,

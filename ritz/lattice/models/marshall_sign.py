@@ -4,13 +4,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Array, Complex, Shaped
 from netket.graph import AbstractGraph
 from netket.utils import HashableArray
 
+from ritz.lattice.models.wrapper import Wrapper
 
-class MarshallSign(nn.Module):
+
+class MarshallSign(Wrapper):
     """(-1)^(number of down spins on a sublattice) psi(x): the signs of a bipartite antiferromagnet.
 
     Its parameters are those of `model`, name by name. It does the same as `sign_rule` of NetKet's
@@ -21,15 +22,9 @@ class MarshallSign(nn.Module):
         ValueError: If the graph has no two sublattices.
     """
 
-    model: nn.Module
-    """A flax module, configurations of spins 1/2 -> log psi."""
     sublattice: Any
     """The sites of one of the two sublattices: an array of bools, or a graph, of which the two are
     found."""
-
-    def setup(self) -> None:
-        """Share the model's parameters."""
-        nn.share_scope(self, self.model)
 
     def __post_init__(self) -> None:
         given = self.sublattice

@@ -13,12 +13,13 @@ from typing_extensions import override
 
 from ritz.lattice.local_update import LocalUpdate, TwoStates, local_update
 from ritz.lattice.models.group_check import as_character, as_group, check_group, on_sites
+from ritz.lattice.models.wrapper import Wrapper
 
 LARGEST_GROUP = 16
 """Number of images of a configuration up to which local updates are worth their caches."""
 
 
-class Symmetrized(nn.Module):
+class Symmetrized(Wrapper):
     """P psi = 1/|G| sum_g chi(g)* g psi, the part of psi in a symmetry sector, g psi = chi(g) psi.
 
     (g psi)(x) = psi(g^-1 x). Its parameters are those of `model`, name by name, so that a state
@@ -37,8 +38,6 @@ class Symmetrized(nn.Module):
             `ritz.lattice.models.group_check`), or the group does not fit the configurations.
     """
 
-    model: nn.Module
-    """A flax module, configurations -> log psi."""
     group: Any = None
     """A group of permutations of NetKet, such as `graph.space_group()`, or an array p, shape
     (n_elements, n_sites), with g^-1 x = x[p]. None for the identity alone. Where configurations
@@ -54,10 +53,6 @@ class Symmetrized(nn.Module):
     """The sum of the two states of a site, for `inversion`: 0 for spins, 1 for occupations."""
     fermions: bool = False
     """Whether configurations are occupations of fermionic orbitals."""
-
-    def setup(self) -> None:
-        """Share the model's parameters."""
-        nn.share_scope(self, self.model)
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):

@@ -14,6 +14,7 @@ import pandas as pd
 from ase import Atoms
 from jaxtyping import Float
 
+from ritz.driver.processes.consensus import together
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
 from ritz.mlip.data.datasets import AbstractDataset
@@ -153,16 +154,17 @@ def save_predictions(
             continue
         found = potential.predict_dataset(dataset, config.save_forces)
         tables[split] = found.to_dataframe()
-        if jax.process_index() != 0:
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        if config.save_energies:
-            text = tables[split].to_csv(index=False)
-            atomic_write(folder / f"energies_{split}.csv", text.encode())
-        if config.save_forces:
-            frames = io.StringIO()
-            ase.io.write(frames, _predicted_atoms(dataset, found), format="extxyz")
-            atomic_write(folder / f"forces_{split}.extxyz", frames.getvalue().encode())
+        with together("while predictions were written"):
+            if jax.process_index() != 0:
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            if config.save_energies:
+                text = tables[split].to_csv(index=False)
+                atomic_write(folder / f"energies_{split}.csv", text.encode())
+            if config.save_forces:
+                frames = io.StringIO()
+                ase.io.write(frames, _predicted_atoms(dataset, found), format="extxyz")
+                atomic_write(folder / f"forces_{split}.extxyz", frames.getvalue().encode())
     return tables
 
 

@@ -83,8 +83,8 @@ def division_of_process(most: int) -> TrainingDivision:
 def divided_training(n_members: int, of_committee: bool, device: str | None) -> TrainingDivision:
     """The devices that share training: all of them, unless one is named.
 
-    As many members as possible are on devices of their own; each of them has several devices if
-    there are more, which share its batches.
+    Of the devices of a process, as many as possible have members of their own. The others, and the
+    processes, share the batches, so that every process has all members.
 
     Args:
         n_members: Number of networks.

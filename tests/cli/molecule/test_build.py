@@ -1,13 +1,15 @@
 """`ritz molecule`: what its builder makes of a configuration."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
 from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun, System
-from ritz.cli.molecule.mean_field import ORBITALS
+from ritz.cli.molecule.orbitals import ORBITALS
 from ritz.cli.settings.parts import Part
-from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source
+from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source, source_of
 from ritz.molecule.vmc import default_update
 from ritz.updates import SPRING, Gradient
 
@@ -54,9 +56,18 @@ def test_the_first_process_computes_the_orbitals_and_the_others_read_them(tmp_pa
     other.pretrain.basis = "cc-pvtz"  # the folder has none of these yet
     monkeypatch.setattr("jax.process_index", lambda: 1)
     monkeypatch.setattr("ritz.molecule.orbitals.orbitals_of", lambda *_: pytest.fail("computed"))
-    read = orbitals(other, tmp_path)  # as process 0 has left them
-    np.testing.assert_array_equal(read.up, Orbitals.load(tmp_path / ORBITALS).up)
+    with pytest.raises(ValueError, match="all processes need the same run folder"):
+        orbitals(other, tmp_path)  # process 0 has not written, or its file is not seen
     assert (tmp_path / ORBITALS).read_bytes() == content
+
+    def written(where):
+        Orbitals.load(tmp_path / ORBITALS).save(tmp_path / ORBITALS, source_of(molecule, "cc-pvtz"))
+        return contextlib.nullcontext()
+
+    molecule = Builder(other).molecule
+    monkeypatch.setattr("ritz.cli.molecule.orbitals.together", written)  # by process 0, meanwhile
+    read = orbitals(other, tmp_path)
+    np.testing.assert_array_equal(read.up, Orbitals.load(tmp_path / ORBITALS).up)
 
 
 def test_estimators_of_one_class_are_numbered():

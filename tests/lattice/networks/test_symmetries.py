@@ -245,6 +245,30 @@ def test_models_that_take_rows_only():
     np.testing.assert_allclose(np.exp(found), np.mean(psi, axis=0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("outer", ["symmetrized", "signed", "symmetrized twice"])
+def test_wrappers_wrap_wrappers(outer):
+    """In any order, with the parameters of the innermost model."""
+    graph, x = nk.graph.Chain(4), nk.hilbert.Spin(0.5, 4).all_states()
+    model = nk.models.RBM(alpha=1)
+    signed, shifts = MarshallSign(model, graph), graph.translation_group()
+    variables = model.init(jax.random.key(0), x)
+    images = [jnp.roll(x, k, axis=-1) for k in range(4)]
+    if outer == "signed":
+        made = MarshallSign(Symmetrized(model, shifts), graph)
+        parts = [model.apply(variables, i) for i in images]
+        sign = np.exp(signed.apply(variables, x) - model.apply(variables, x))
+    else:
+        made, sign = Symmetrized(signed, shifts), 1.0
+        parts = [signed.apply(variables, i) for i in images]
+    if outer == "symmetrized twice":  # translations commute with the exchange of the two states
+        made = Symmetrized(made, inversion=1)
+        parts += [signed.apply(variables, -i) for i in images]
+    shapes, own = (jax.tree.map(np.shape, v) for v in (made.init(jax.random.key(1), x), variables))
+    assert shapes == own
+    psi = sign * np.mean(np.exp(np.asarray(parts, complex)), axis=0)
+    np.testing.assert_allclose(np.exp(made.apply(variables, x)), psi, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.medium
 def test_marshalls_signs_are_those_of_the_hamiltonian():
     graph, hilbert = SQUARE, nk.hilbert.Spin(0.5, 16, total_sz=0)

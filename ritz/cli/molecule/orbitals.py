@@ -19,7 +19,7 @@ ORBITALS = "orbitals.npz"
 """File of the run folder with the orbitals."""
 
 
-class MeanField:
+class SavedOrbitals:
     """The orbitals of a run, which its folder keeps, so that going on needs no PySCF.
 
     Args:
@@ -30,10 +30,10 @@ class MeanField:
     def __init__(self, run: MoleculeRun, molecule: "Molecule"):
         self.run, self.molecule = run, molecule
 
-    def orbitals(self, folder: Path, saves: bool, state: int) -> "Orbitals":
+    def of_state(self, folder: Path, saves: bool, state: int) -> "Orbitals":
         """Those in the folder, if they are of this molecule, basis and state, or else new ones.
 
-        Of several processes the first one computes them, so that all have the same.
+        Of several processes the first one computes what is saved, so that all have the same.
 
         Args:
             folder: The run folder.
@@ -41,7 +41,8 @@ class MeanField:
             state: The number of the state.
 
         Raises:
-            ValueError: If PySCF fails, or does not know the basis set.
+            ValueError: If PySCF fails, or does not know the basis set, or a process does not see
+                what the first one has saved.
         """
         from ritz.molecule.orbitals import Orbitals, saved_source, source_of
 
@@ -58,6 +59,12 @@ class MeanField:
             with together("while the orbitals of the mean field were computed"):
                 if jax.process_index() == 0:
                     self._computed(state).save(file, source)
+            if saved_source(file) != source:
+                raise ValueError(
+                    f"{file} does not hold the orbitals that process 0 has written there just now; "
+                    "all processes need the same run folder, on a file system that shows it to all "
+                    "of them."
+                )
         return Orbitals.load(file)
 
     def _computed(self, state: int) -> "Orbitals":
