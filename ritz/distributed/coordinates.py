@@ -82,45 +82,45 @@ def find_coordinates(
         _check_range(size, rank)
         if address or size == 1:
             return Coordinates(size, rank, address)
-    launched = find_launcher(environment)
-    if launched is None:
+    info = find_launcher(environment)
+    if info is None:
         raise ValueError(_missing(given))
     for name, mine, theirs in (
-        ("num_processes", size, launched.num_processes),
-        ("process_id", rank, launched.process_id),
+        ("num_processes", size, info.num_processes),
+        ("process_id", rank, info.process_id),
     ):
         if mine not in (None, theirs):
             raise ValueError(
-                f"{name}={mine} was given, but {launched.launcher} has started process "
-                f"{launched.process_id} of {launched.num_processes}. Leave out {name}, or give "
+                f"{name}={mine} was given, but {info.launcher} has started process "
+                f"{info.process_id} of {info.num_processes}. Leave out {name}, or give "
                 f"all of {', '.join(_VARIABLES)}."
             )
-    return _of_launched(launched, address, environment)
+    return _from_launcher(info, address, environment)
 
 
-def _of_launched(
-    launched: LauncherInfo, address: tuple[str, ...], environment: Mapping[str, str]
+def _from_launcher(
+    info: LauncherInfo, address: tuple[str, ...], environment: Mapping[str, str]
 ) -> Coordinates:
-    _check_range(launched.num_processes, launched.process_id)
+    _check_range(info.num_processes, info.process_id)
     addresses = address
-    if launched.num_processes > 1 and not address:
-        if not launched.hosts:
+    if info.num_processes > 1 and not address:
+        if not info.hosts:
             raise ValueError(
-                f"{launched.launcher} does not tell on which machine process 0 runs. Give "
+                f"{info.launcher} does not tell on which machine process 0 runs. Give "
                 "coordinator_address=HOST:PORT to all processes, with that machine and a port "
                 "that is free there."
             )
         port = _whole("JAX_COORDINATOR_PORT", environment.get("JAX_COORDINATOR_PORT"))
-        ports: Sequence[int] = [port] if port else ports_of(launched.job)
-        addresses = tuple(join(host, number) for number in ports for host in launched.hosts)
+        ports: Sequence[int] = [port] if port else ports_of(info.job)
+        addresses = tuple(join(host, number) for number in ports for host in info.hosts)
     return Coordinates(
-        launched.num_processes,
-        launched.process_id,
+        info.num_processes,
+        info.process_id,
         addresses,
-        launched.launcher,
-        launched.job,
-        launched.local_processes,
-        launched.local_id,
+        info.launcher,
+        info.job,
+        info.local_processes,
+        info.local_id,
     )
 
 

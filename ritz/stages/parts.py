@@ -236,7 +236,7 @@ def call(
         name: _looked_through(f"{key}.{name}", v, contract_of(hints.get(name, Any)))
         for name, v in arguments.items()
     }
-    _refuse_kinds(key, hints, parameters, made)
+    _refuse_non_numbers(key, hints, parameters, made)
     try:
         return function(**made, **given)
     except (TypeError, ValueError) as error:
@@ -290,7 +290,7 @@ def _parameter_hints(function: Callable[..., object]) -> dict[str, Hint]:
         return {}
 
 
-def _refuse_kinds(
+def _refuse_non_numbers(
     key: str,
     hints: Mapping[str, Hint],
     parameters: Mapping[str, inspect.Parameter],

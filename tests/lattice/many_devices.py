@@ -1,6 +1,6 @@
 """Short lattice runs of many kinds, whose rows must not depend on devices and processes.
 
-`python -m tests.lattice.many_devices OUT [PART OF A NAME...]`, see `tests.arrangements`.
+`python -m tests.lattice.many_devices OUT [NAME...]`, see `tests.arrangements`.
 """
 
 from tests.arrangements import columns, report

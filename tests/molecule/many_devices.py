@@ -1,6 +1,6 @@
 """Short runs of molecules of many kinds, whose rows must not depend on devices and processes.
 
-`python -m tests.molecule.many_devices OUT [PART OF A NAME...]`, see `tests.arrangements`.
+`python -m tests.molecule.many_devices OUT [NAME...]`, see `tests.arrangements`.
 """
 
 from tests.arrangements import columns, report

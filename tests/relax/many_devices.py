@@ -19,6 +19,11 @@ def many():
     return [*argons(4), clash, *pairs, *argons(6)[4:]]
 
 
+def large():
+    """More than are evaluated at once."""
+    return [atoms.repeat(3) for atoms in argons(8)]
+
+
 def cases():
     """By name, a driver and the number of its steps."""
     langevin = NVTLangevin(temperature=30.0, dt=2.0, friction=0.01, max_steps=15)
@@ -29,6 +34,7 @@ def cases():
         "all at once": lambda: (Relaxation(many(), lennard_jones(), fire()), 400),
         "lists grow": lambda: (Relaxation(argons(5, a=7.5), lennard_jones(), wide), 40),
         "dynamics": lambda: (Relaxation(argons(3), lennard_jones(), langevin + npt), 30),
+        "in parts": lambda: (Relaxation(large(), lennard_jones(), fire()), 4),
         "lbfgs": lambda: (Relaxation(argons(2), lennard_jones(), LBFGS(), slots=1), 20),
     }
 

@@ -67,6 +67,7 @@ def test_evaluating_parts_of_a_batch_changes_no_bit(together, at_once, monkeypat
 @pytest.mark.parametrize("n_pairs", [1, 2000, 10**6])
 def test_parts_fit_into_caches_and_are_alike(n_slots, n_pairs, monkeypatch):
     monkeypatch.setattr("ritz.relax.batching.at_once.cores", lambda: [0, 1])
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
     at_once = structures_at_once(n_slots, n_pairs, 8)
     fitting = max(1, 2**16 // n_pairs)  # numbers that two cores have place for
     assert 1 <= at_once <= min(n_slots, fitting)

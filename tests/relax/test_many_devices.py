@@ -5,6 +5,7 @@ import pytest
 from tests.arrangements import assert_equal, results
 
 MODULE = "tests.relax.many_devices"
+PARTS = "in parts"
 
 
 def n_devices(found):
@@ -31,7 +32,20 @@ def test_some_of_the_devices_give_what_one_gives(tmp_path):
 def test_any_arrangement_gives_the_same(tmp_path, everything, devices, world):
     found, _ = results(MODULE, tmp_path, devices=devices, world=world)
     assert max(n_devices(found)) == devices * world
-    assert_same(found, everything)
+    wanted = dict(everything)
+    parts = [{PARTS: cases.pop(PARTS)} for cases in (found, wanted)]
+    assert_equal(*parts, rtol=1e-12, atol=1e-15)  # bits as XLA compiles by default, see below
+    assert_same(found, wanted)
+
+
+@pytest.mark.medium
+@pytest.mark.bits
+def test_parts_of_batches_on_two_devices_change_no_bit(tmp_path, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    wanted, _ = results(MODULE, tmp_path, PARTS)
+    found, _ = results(MODULE, tmp_path, PARTS, devices=2)
+    assert (n_devices(wanted), n_devices(found)) == ({1}, {2})
+    assert_same(found, wanted)
 
 
 @pytest.fixture(scope="module")

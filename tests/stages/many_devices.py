@@ -1,6 +1,6 @@
 """Pipelines of stages, whose logs and states must not depend on devices and processes.
 
-`python -m tests.stages.many_devices OUT [PART OF A NAME...]`, see `tests.arrangements`.
+`python -m tests.stages.many_devices OUT [NAME...]`, see `tests.arrangements`.
 """
 
 import sys
@@ -13,7 +13,7 @@ FOLDERS = sys.argv[1:2]
 
 
 def cases():
-    """Name -> function that returns the folder, the wave function and the energy of a pipeline."""
+    """Name -> function that returns a folder, wave function, settings and estimators."""
     import jax.numpy as jnp
 
     def lattice():

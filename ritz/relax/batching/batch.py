@@ -115,7 +115,7 @@ def is_running(slots: Slots, n_stages: int) -> jax.Array:
 
 
 def is_running_on_host(slots: Slots, n_stages: int) -> np.ndarray:
-    """The same as an array of NumPy; all processes must ask together.
+    """Which slots hold an unfinished structure, as an array of NumPy; all processes ask together.
 
     JAX's own operators fail outside of the driver where another mesh is set than that of the slots.
     """
