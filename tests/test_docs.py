@@ -26,6 +26,7 @@ pytestmark = pytest.mark.netket
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHOWN = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 LONG = (
@@ -54,7 +55,9 @@ MODULES = [
 
 
 def blocks(page):
-    return BLOCK.findall(page.read_text())
+    """Its Python blocks, with the files that they show."""
+    found = BLOCK.findall(page.read_text())
+    return [SHOWN.sub(lambda line: (ROOT / line[1]).read_text(), block) for block in found]
 
 
 @pytest.fixture

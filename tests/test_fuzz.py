@@ -65,7 +65,7 @@ def test_a_traceback_of_a_command_is_a_finding(monkeypatch):
     def fail(_):
         raise RuntimeError("no")
 
-    monkeypatch.setattr("ritz.cli.status.run", fail)
+    monkeypatch.setattr("ritz.cli.commands.status.run", fail)
     with pytest.raises(Wrong, match="raised RuntimeError in test_fuzz"):
         ritz("status", "nowhere")
 

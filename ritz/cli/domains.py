@@ -1,4 +1,7 @@
-"""The domains of the command line. A new one is a module with `DOMAIN`, and an entry here."""
+"""The domains of the command line.
+
+A new one of Ritz is a module with `DOMAIN`, and an entry here; those of others are plug-ins.
+"""
 
 import dataclasses
 import importlib
@@ -8,6 +11,7 @@ from ritz.cli.domain import Domain
 from ritz.extras import needs
 from ritz.folders.config import domain_of
 from ritz.folders.view import ANY_RUN, V_SCORE, Quantity, RunView
+from ritz.plugins import chosen, plugins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +83,17 @@ DOMAINS = {
         ),
     ),
 }
-"""By the name of the command."""
+"""Those of Ritz, by the name of the command."""
+
+
+def texts() -> dict[str, str]:
+    """What each domain is for, by the name of its command; plug-ins are not imported for it."""
+    own = {name: entry.text for name, entry in DOMAINS.items()}
+    others = {
+        plugin.name: f"A domain of the package {plugin.package} {plugin.version}."
+        for plugin in plugins("domains")
+    }
+    return {**own, **{name: text for name, text in others.items() if name not in own}}
 
 
 def load(name: str) -> Domain:
@@ -87,14 +101,41 @@ def load(name: str) -> Domain:
 
     Raises:
         MissingExtra: If a package is missing.
+        ValueError: If it is that of a plug-in which cannot be loaded, or is no domain.
     """
+    if name not in DOMAINS:
+        return _offered(name)
     entry = DOMAINS[name]
     with needs(f"ritz {name}", entry.extra):
         domain: Domain = importlib.import_module(entry.module).DOMAIN
     return dataclasses.replace(domain, name=name, view=entry.view)
 
 
+def _offered(name: str) -> Domain:
+    """The domain that a plug-in offers."""
+    plugin = chosen(plugins("domains"), name)
+    try:
+        domain = plugin.load()
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(domain, Domain):
+        raise ValueError(
+            f"the plug-in {name} of {plugin.package} {plugin.version} is offered as a domain, but "
+            f"{plugin.path} is {domain!r}, and no ritz.cli.domain.Domain."
+        )
+    return dataclasses.replace(domain, name=name)
+
+
 def view_of(folder: str | Path) -> RunView:
-    """How `ritz status` and `ritz plot` show the run in a folder, as its domain says."""
-    entry = DOMAINS.get(domain_of(folder) or "")
-    return ANY_RUN if entry is None else entry.view
+    """How `ritz status` and `ritz plot` show the run in a folder, as its domain says.
+
+    The domain of a plug-in that is gone, or fails, shows what any run has.
+    """
+    name = domain_of(folder) or ""
+    entry = DOMAINS.get(name)
+    if entry is not None:
+        return entry.view
+    try:
+        return load(name).view
+    except ValueError:
+        return ANY_RUN

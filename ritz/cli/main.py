@@ -13,7 +13,6 @@ import ritz
 from ritz.cli import domains
 from ritz.cli.domain import Domain
 from ritz.cli.domain_parser import action_parser, add_command, run_domain, subparser
-from ritz.cli.domains import DOMAINS
 from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
 from ritz.cli.log_lines import LinesAroundBars
@@ -27,7 +26,9 @@ _COMMANDS = {
     "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
     "exact energy.",
     "extrapolate": "Extrapolate the energies of several evaluations to zero variance.",
+    "new": "Write a package with a callback, logger, update rule or driver of your own.",
     "plot": "Draw the logs of one or several runs over each other.",
+    "plugins": "List what installed packages add to Ritz, and check it.",
     "status": "Show how far runs are: step, loss, time left and last checkpoint.",
     "sweep": "Execute many runs that differ in some settings.",
 }
@@ -58,16 +59,22 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
             module.add_arguments(command)
         commands.add_subcommand(name, command, help=text)
     meant = None
-    for name, entry in DOMAINS.items():
+    for name, text in _domain_texts().items():
         is_meant = given[:1] == [name]
-        domain = domains.load(name) if is_meant or completing else None
-        add_command(commands, name, entry.text, domain)
+        is_own = name in domains.DOMAINS  # plug-ins are imported when they are named only
+        domain = domains.load(name) if is_meant or (completing and is_own) else None
+        add_command(commands, name, text, domain)
         meant = domain if is_meant else meant
     return parser, meant
 
 
+def _domain_texts() -> dict[str, str]:
+    """What each domain is for; commands of Ritz stand before plug-ins that are called like them."""
+    return {name: text for name, text in domains.texts().items() if name not in _COMMANDS}
+
+
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"ritz.cli.{name}")
+    return importlib.import_module(f"ritz.cli.commands.{name}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,10 +127,10 @@ def _run(given: list[str]) -> int:
 def _command(given: Sequence[str]) -> Command:
     """The command that is meant, for messages."""
     first = given[0] if given else ""
-    if first in DOMAINS:
+    if first in _domain_texts():
         return _command_of(domains.load(first), given[1:])
     if first not in _COMMANDS:
-        return Command("ritz", choices=[*_COMMANDS, *DOMAINS])
+        return Command("ritz", choices=[*_COMMANDS, *_domain_texts()])
     parser = subparser("")
     _module(first).add_arguments(parser)
     return Command(f"ritz {first}", _options(parser))

@@ -17,10 +17,8 @@ from ritz.lattice.driver import LatticeDriver
 from ritz.lattice.evaluation import Evaluation
 from ritz.lattice.sampling.sweeps import MetropolisLocal
 from ritz.lattice.vmc import VMC
-from ritz.stages.contract import Contract
+from ritz.stages.contracts import LATTICE_SAMPLER
 from ritz.stages.sampling import STANDARD_LOSS, AbstractWavefunction, StageParts
-
-SAMPLER = Contract("a sampler of NetKet", packages=("netket.sampler",))
 
 
 class LatticeWavefunction(AbstractWavefunction):
@@ -104,7 +102,7 @@ class LatticeWavefunction(AbstractWavefunction):
         return parts.cfg.get(
             "sampler",
             lambda: MetropolisLocal(self.hilbert, n_chains=n_samples),
-            takes=SAMPLER,
+            takes=LATTICE_SAMPLER,
             hilbert=self.hilbert,
         )
 

@@ -20,9 +20,8 @@ from ritz.molecule.pretraining import Pretraining
 from ritz.molecule.vmc import VMC
 from ritz.molecule.walkers import initial_electrons
 from ritz.molecule.wavefunction import LogPsi, Psi
-from ritz.samplers import AbstractSampler
 from ritz.stages.base import WorkStageConfig
-from ritz.stages.contract import Contract
+from ritz.stages.contracts import SAMPLER
 from ritz.stages.sampling import (
     STANDARD_LOSS,
     AbstractWavefunction,
@@ -31,8 +30,6 @@ from ritz.stages.sampling import (
 )
 from ritz.stages.vmc import VMCState
 from ritz.types import Settings
-
-SAMPLER = Contract("a sampler of ritz.samplers", (AbstractSampler,))
 
 N_WALKERS = 512
 

@@ -62,6 +62,8 @@ class Contract:
         packages: Where classes and functions are that fit, such as "optax".
         example: Return annotation for a function of one's own.
         advice: What to give instead, for messages.
+        modules: Where names without a module are looked for.
+        plugins: The kind of `ritz.plugins` among which they are looked for after that.
     """
 
     text: str
@@ -69,6 +71,8 @@ class Contract:
     packages: tuple[str, ...] = ()
     example: str = ""
     advice: str = ""
+    modules: tuple[str, ...] = ()
+    plugins: str = ""
 
     def check(self, key: str, path: str, target: Callable[..., object]) -> None:
         """Refuse a class or function that does not fit; it is not called.

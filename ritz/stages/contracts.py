@@ -10,18 +10,46 @@ import optax
 
 from ritz.driver.callback import AbstractCallback
 from ritz.loggers.base import AbstractLogger
+from ritz.samplers import AbstractSampler
 from ritz.stages.contract import Contract, return_kinds
 from ritz.updates import AbstractUpdateRule
 
 _CALLABLE: Any = collections.abc.Callable
 
 CALLBACK = Contract(
-    "a callback", (AbstractCallback,), ("netket.callbacks", "netket._src.callbacks")
+    "a callback",
+    (AbstractCallback,),
+    ("netket.callbacks", "netket._src.callbacks"),
+    modules=("ritz.callbacks", "ritz.checkpoint"),
+    plugins="callbacks",
 )
 
-WRITER = Contract("a logger", (AbstractLogger,), ("netket.logging", "netket._src.logging"))
+WRITER = Contract(
+    "a logger",
+    (AbstractLogger,),
+    ("netket.logging", "netket._src.logging"),
+    modules=("ritz.loggers",),
+    plugins="loggers",
+)
 
-UPDATE = Contract("an update rule", (AbstractUpdateRule,))
+UPDATE = Contract(
+    "an update rule", (AbstractUpdateRule,), modules=("ritz.updates",), plugins="updates"
+)
+
+SAMPLER = Contract(
+    "a sampler of ritz.samplers",
+    (AbstractSampler,),
+    modules=("ritz.samplers",),
+    plugins="samplers",
+)
+
+LATTICE_SAMPLER = Contract(
+    "a sampler of NetKet",
+    packages=("netket.sampler",),
+    example="netket.sampler.Sampler",
+    modules=("ritz.lattice", "netket.sampler"),
+    plugins="samplers",
+)
 
 OPTIMIZER = Contract(
     "an optax transformation, a learning rate or a schedule",
@@ -30,6 +58,7 @@ OPTIMIZER = Contract(
     "optax.GradientTransformation",
     "give the name of an optimiser of optax, such as adam, adamw, lion or sgd, or the class path "
     "of a function of your own that says `-> optax.GradientTransformation`",
+    modules=("optax",),
 )
 """Schedules are callables; whether they give numbers is checked when they are used."""
 

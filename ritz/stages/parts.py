@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from ritz.extras import needed_extra
+from ritz.plugins import chosen, plugins
 from ritz.stages.contract import Contract, ContractError, Hint, check_general, contract_of
 
 _NOT_SETTINGS = ("parent", "name")
@@ -28,7 +29,6 @@ def make(
     key: str,
     value: object,
     context: Mapping[str, object] | None = None,
-    modules: Sequence[str] = (),
     takes: Contract | None = None,
 ) -> Any:
     """Make the object that `value` describes, and those that its arguments describe.
@@ -44,17 +44,18 @@ def make(
             and dicts are looked through; anything else is taken as it is.
         context: Arguments for a callable that has parameters of these names, where `init_args` does
             not give them.
-        modules: Where names without a dot are looked for.
-        takes: The contract of the path; by default `contract.check_general`.
+        takes: The contract of the path; by default `contract.check_general`. It says where names
+            without a dot are looked for.
 
     Raises:
         ContractError: If the path names something else; it is not called.
         ValueError: If the path or the arguments are wrong: one line that names the key.
     """
-    if isinstance(value, str) and (modules or _looks_like_path(value)):
+    named = takes is not None and takes.modules
+    if isinstance(value, str) and (named or _looks_like_path(value)):
         value = {"class_path": value}
     if is_part(value):
-        return _make_part(key, value, context, modules, takes)
+        return _make_part(key, value, context, takes)
     if inspect.isclass(value) or inspect.isfunction(value):
         return call(key, value, None, context)
     return _looked_through(key, value, takes)
@@ -64,7 +65,6 @@ def _make_part(
     key: str,
     value: Mapping[str, Any],
     context: Mapping[str, object] | None,
-    modules: Sequence[str],
     takes: Contract | None,
 ) -> Any:
     unknown = sorted(set(value) - {"class_path", "init_args"})
@@ -73,7 +73,7 @@ def _make_part(
             f"{key}: {unknown[0]!r} stands beside class_path; arguments go into init_args."
         )
     path = value["class_path"]
-    target = find(key, path, modules, takes)
+    target = find(key, path, takes)
     if takes is None:
         check_general(key, path, target)
     else:
@@ -86,7 +86,7 @@ def _make_part(
 
 def _looked_through(key: str, value: Any, takes: Contract | None = None) -> Any:
     if is_part(value):
-        return _make_part(key, value, None, (), takes)
+        return _make_part(key, value, None, takes)
     if isinstance(value, Mapping):
         return {k: _looked_through(f"{key}.{k}", v, takes) for k, v in value.items()}
     if type(value) in (list, tuple):
@@ -94,18 +94,18 @@ def _looked_through(key: str, value: Any, takes: Contract | None = None) -> Any:
     return value
 
 
-def find(key: str, path: object, modules: Sequence[str] = (), takes: Contract | None = None) -> Any:
-    """The object named by a path such as "optax.adam", or by a name in one of `modules`.
+def find(key: str, path: object, takes: Contract | None = None) -> Any:
+    """The object named by a path such as "optax.adam", or by a name that Ritz or a plug-in has.
 
     Args:
         key: The name of the value, for messages.
         path: The path.
-        modules: Where names without a dot are looked for.
-        takes: What is needed there; messages offer nothing else.
+        takes: What is needed there; it says where names without a dot are looked for, and messages
+            offer nothing else.
 
     Raises:
         ContractError: If it is of the standard library, which is not even imported.
-        ValueError: If nothing has this name.
+        ValueError: If nothing has this name, or the plug-ins of several packages have it.
     """
     if not isinstance(path, str) or not path:
         raise ValueError(f"{key}: class_path must be a name such as 'optax.adam', not {path!r}.")
@@ -117,13 +117,22 @@ def find(key: str, path: object, modules: Sequence[str] = (), takes: Contract | 
             f"{key}: {path!r} is refused: configurations call nothing of Python's own modules"
             f" (a module of yours needs another name than {parts[0]!r}){hint}."
         )
-    tried = [module] if module else list(modules)
+    tried = [module] if module else list(takes.modules if takes else ())
     for candidate in tried:
         found = getattr(_imported(key, path, candidate), name, None)
         if found is not None and not inspect.ismodule(found):  # `sr` beside `SR`
             return found
+    offered = plugins(takes.plugins) if takes and takes.plugins and not module else []
+    if any(plugin.name == name for plugin in offered):
+        try:
+            return chosen(offered, name).load()
+        except (ValueError, ImportError) as error:
+            raise ValueError(f"{key}: {error}") from error
     where = f"in {', '.join(tried)}" if tried else "without a module"
-    near = _nearest(name, tried, takes) or f"{hint or _listed(tried, takes)}."
+    if takes and takes.plugins and not module:
+        where += ", and no installed plug-in has this name"
+    known = [plugin.name for plugin in offered]
+    near = _nearest(name, tried, takes, known) or f"{hint or _listed(tried, takes, known)}."
     raise ValueError(f"{key}: there is no {name!r} {where}{near}")
 
 
@@ -148,9 +157,11 @@ def _imported(key: str, path: str, module: str) -> object:
         raise ValueError(f"{key}: {module} cannot be imported: {reason}") from error
 
 
-def _nearest(name: str, modules: Sequence[str], takes: Contract | None = None) -> str:
-    """Names in `modules` similar to `name`, whatever their case, as the end of a sentence."""
-    known: dict[str, str] = {}
+def _nearest(
+    name: str, modules: Sequence[str], takes: Contract | None, others: Sequence[str] = ()
+) -> str:
+    """Names in `modules`, or others, similar to `name`, as the end of a sentence."""
+    known = {other.lower(): other for other in others}
     for module in modules:
         try:
             found = vars(importlib.import_module(module))
@@ -175,9 +186,9 @@ def _makes(value: object, takes: Contract | None = None) -> bool:
     return callable(value) and (takes is None or takes.allows(value))
 
 
-def _listed(modules: Sequence[str], takes: Contract | None = None) -> str:
-    """The names in `modules`, as the end of a sentence."""
-    names = _choices(modules, takes)
+def _listed(modules: Sequence[str], takes: Contract | None, others: Sequence[str] = ()) -> str:
+    """The names in `modules`, and others, as the end of a sentence."""
+    names = sorted({*_choices(modules, takes), *others})
     if len(names) > _MOST_CHOICES:
         return f"; there are {len(names)} names, such as {', '.join(names[:3])}"
     return f"; there are: {', '.join(names)}" if names else ""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ritz.plugins import plugins
 from ritz.sweeps.naming import names_of
 from ritz.sweeps.variations import Variation, variations
 
@@ -131,10 +132,11 @@ def _commands(given: Any) -> list[list[str]]:
         )
     commands = [line.removeprefix("ritz ").split() for line in lines]
     for words in commands:
-        if not words or words[0] not in DOMAINS:
+        known = [*DOMAINS, *(plugin.name for plugin in plugins("domains"))]
+        if not words or words[0] not in known:
             raise ValueError(
                 f"command: {' '.join(words)!r} is none that a sweep can run; it begins with one of "
-                f"{', '.join(DOMAINS)}."
+                f"{', '.join(known)}."
             )
     domains = dict.fromkeys(words[0] for words in commands)
     if len(domains) > 1:

@@ -107,11 +107,11 @@ BAD = {
     "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
     "no command": (
         [],
-        "compare, demo, extrapolate, plot, status, sweep, lattice, molecule, mlip, relax (see ",
+        "extrapolate, new, plot, plugins, status, sweep, lattice, molecule, mlip, relax (see ",
     ),
     "unknown command": (
         ["paint"],
-        "compare, demo, extrapolate, plot, status, sweep, lattice, molecule, mlip, relax. (see",
+        "extrapolate, new, plot, plugins, status, sweep, lattice, molecule, mlip, relax. (see",
     ),
     "wrong command": (["statsu"], "ritz: statsu: there is no such command; did you mean status?"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),
@@ -178,7 +178,7 @@ def test_help_lists_everything(capsys):
     ],
 )
 def test_signals_give_the_conventional_status(monkeypatch, capsys, error, status):
-    from ritz.cli import plot
+    from ritz.cli.commands import plot
 
     def interrupted(options):
         raise error
@@ -190,7 +190,7 @@ def test_signals_give_the_conventional_status(monkeypatch, capsys, error, status
 
 def interrupted_command(monkeypatch, act):
     """The status of a command that does `act` and then waits for 5 s."""
-    from ritz.cli import plot
+    from ritz.cli.commands import plot
 
     def run(options):
         act()

@@ -8,11 +8,9 @@ import pytest
 
 from ritz.cli import domains
 from ritz.cli.main import main
-from ritz.cli.settings.parts import part_fields
-from ritz.cli.settings.suggestions import groups
+from ritz.cli.plugin_check import check_domain
 from ritz.folders.config import domain_of
 from ritz.folders.view import ANY_RUN, LOSS, Quantity, RunView
-from ritz.stages.parts import find
 
 VIEW = RunView(
     numbers=(Quantity("loss", "height", "mm", 1e3), Quantity("wallclock", "seconds", "s")),
@@ -122,14 +120,7 @@ def test_runs_of_unknown_domains_are_shown_by_their_loss(toy, monkeypatch):
 @pytest.mark.netket
 @pytest.mark.parametrize("name", domains.DOMAINS)
 def test_every_domain_is_complete(name):
-    domain = domains.load(name)
-    kind = domain.kind
-    assert domain.name == name and "folder" in {f for f in kind.__dataclass_fields__}
-    for part in part_fields(kind):
-        word = part.rpartition(".")[2]
-        assert callable(find(part, kind.examples[word], kind.short_names[word]))
-    assert set(groups(kind)) <= set(kind.examples)
-    assert all(action.text.endswith(".") for action in domain.actions.values())
+    check_domain(name, domains.load(name))
 
 
 @pytest.mark.netket

@@ -1,7 +1,7 @@
 """A domain in one file: a quadratic function is minimised."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ritz.checkpoint import Checkpoint
@@ -11,6 +11,7 @@ from ritz.cli.results import saved_loss
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.parts import Part
 from ritz.loggers import CSVLog
+from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK
 from ritz.testing import QuadraticDriver
 
@@ -39,14 +40,14 @@ class ToyRun:
         train: How to minimise.
     """
 
-    short_names: ClassVar[Mapping[str, Sequence[str]]] = {"callbacks": ["ritz.callbacks"]}
+    contracts: ClassVar[Mapping[str, Contract]] = {"callbacks": CALLBACK}
     examples: ClassVar[Mapping[str, str]] = {"callbacks": "Timeout", "train": "iterations=20"}
 
     folder: str = "runs/toy"
     train: Train = dataclasses.field(default_factory=Train)
 
 
-PARTS = PartFactory(ToyRun.short_names, {"callbacks": CALLBACK})
+PARTS = PartFactory(ToyRun.contracts)
 
 
 def train(call: Invocation) -> None:

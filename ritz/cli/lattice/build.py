@@ -7,7 +7,7 @@ from typing import Any
 from typing_extensions import override
 
 from ritz.checks import check_count
-from ritz.cli.lattice.config import CONTRACTS, SHORT_NAMES, Evaluate, LatticeRun, Train
+from ritz.cli.lattice.config import CONTRACTS, Evaluate, LatticeRun, Train
 from ritz.cli.messages import under
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.parts import Part
@@ -16,7 +16,7 @@ from ritz.stages.averages import AVERAGE
 from ritz.stages.base import WorkStage
 from ritz.types import Settings
 
-_PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+_PARTS = PartFactory(CONTRACTS)
 
 
 class Builder(StageBuilder):

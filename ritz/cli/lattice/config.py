@@ -1,24 +1,12 @@
 """The configuration of runs on lattices."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ritz.cli.settings.parts import Part
 from ritz.stages.contract import Contract
-from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
-
-SHORT_NAMES = {
-    "system": ["ritz.lattice.systems"],
-    "model": ["ritz.lattice.models", "netket.models"],
-    "sampler": ["ritz.lattice", "netket.sampler"],
-    "optimizer": ["optax"],
-    "update": ["ritz.updates"],
-    "step_control": ["ritz.updates"],
-    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
-    "loggers": ["ritz.loggers"],
-}
-"""Where names without a module are looked for."""
+from ritz.stages.contracts import CALLBACK, LATTICE_SAMPLER, OPTIMIZER, UPDATE, WRITER
 
 EXAMPLES = {
     "system": "TransverseIsing",
@@ -39,19 +27,23 @@ CONTRACTS = {
         "a ritz.lattice.systems.LatticeSystem",
         packages=("ritz.lattice.systems",),
         example="LatticeSystem",
+        modules=("ritz.lattice.systems",),
     ),
     "model": Contract(
         "a flax module",
         packages=("ritz.lattice.models", "flax.linen", "flax.nnx", "netket.models", "netket.nn"),
         example="flax.linen.Module",
+        modules=("ritz.lattice.models", "netket.models"),
+        plugins="models",
     ),
-    "sampler": Contract(
-        "a sampler of NetKet", packages=("netket.sampler",), example="netket.sampler.Sampler"
-    ),
+    "sampler": LATTICE_SAMPLER,
     "optimizer": OPTIMIZER,
     "update": UPDATE,
     "step_control": Contract(
-        "a ritz.updates.StepControl", packages=("ritz.updates",), example="StepControl"
+        "a ritz.updates.StepControl",
+        packages=("ritz.updates",),
+        example="StepControl",
+        modules=("ritz.updates",),
     ),
     "callbacks": CALLBACK,
     "loggers": WRITER,
@@ -165,7 +157,7 @@ class LatticeRun:
         evaluate: How to estimate.
     """
 
-    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    contracts: ClassVar[Mapping[str, Contract]] = CONTRACTS
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
 
     folder: str = "runs/lattice"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import optax
@@ -13,13 +13,6 @@ from ritz.mlip import KFAC, SGD, AbstractMLIP, Adam, AdamW, OptaxMethod, Trainin
 from ritz.mlip.data.labelling import LABEL_SETTINGS, Labelling
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK
-
-SHORT_NAMES = {
-    "potential": ["ritz.cli.mlip.potentials"],
-    "method": ["ritz.mlip", "optax"],
-    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
-}
-"""Where names without a module are looked for."""
 
 EXAMPLES = {
     "potential": "chebyshev",
@@ -34,7 +27,12 @@ EXAMPLES = {
 """Short names of class paths, and one setting of each group as an example."""
 
 CONTRACTS = {
-    "potential": Contract("a potential of ritz.mlip", (AbstractMLIP,)),
+    "potential": Contract(
+        "a potential of ritz.mlip",
+        (AbstractMLIP,),
+        modules=("ritz.cli.mlip.potentials",),
+        plugins="models",
+    ),
     "method": Contract(
         "Adam, AdamW, SGD or KFAC, or an optimiser of optax",
         (Adam, AdamW, SGD, KFAC, OptaxMethod, optax.GradientTransformation),
@@ -43,6 +41,7 @@ CONTRACTS = {
         "give Adam, AdamW, SGD or KFAC; the name of an optimiser of optax, such as lion; "
         "OptaxMethod, which takes a batchsize besides; or the class path of a function of your own "
         "that says `-> optax.GradientTransformation`",
+        modules=("ritz.mlip", "optax"),
     ),
     "callbacks": CALLBACK,
 }
@@ -195,7 +194,7 @@ class MLIPRun:
         export: How they are written.
     """
 
-    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    contracts: ClassVar[Mapping[str, Contract]] = CONTRACTS
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
 
     folder: str = "runs/mlip"

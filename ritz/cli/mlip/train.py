@@ -9,7 +9,7 @@ from ritz.checks import check_count
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Invocation
 from ritz.cli.messages import longer, under
-from ritz.cli.mlip.config import CONTRACTS, SHORT_NAMES, MLIPRun
+from ritz.cli.mlip.config import CONTRACTS, MLIPRun
 from ritz.cli.mlip.data import check_labels, species_of, splits
 from ritz.cli.settings.part_factory import PartFactory
 from ritz.driver.stop import StopReason
@@ -34,7 +34,7 @@ MODEL = "potential.npz"
 COMMITTEE = "committee"
 COMMITTEE_FILE = f"{COMMITTEE}/{METADATA}"
 
-_PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+_PARTS = PartFactory(CONTRACTS)
 
 
 def train(call: Invocation) -> None:

@@ -10,7 +10,6 @@ from ritz.checks import check_choice, check_count, check_positive
 from ritz.cli.messages import reason, under
 from ritz.cli.molecule.config import (
     CONTRACTS,
-    SHORT_NAMES,
     Evaluate,
     MoleculeRun,
     Sampling,
@@ -25,7 +24,7 @@ from ritz.stages.base import WorkStage, WorkStageConfig
 from ritz.types import Settings
 from ritz.wording import counted
 
-_PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+_PARTS = PartFactory(CONTRACTS)
 
 PRESETS = ("auto", "small", "ferminet", "psiformer", "lapnet")
 PENALISED = "penalised"
@@ -264,8 +263,7 @@ def _completed(update: Part) -> Part:
     from ritz.stages.parts import find
     from ritz.updates import SPRING
 
-    short, takes = SHORT_NAMES["update"], CONTRACTS["update"]
-    if find("train.update", update.class_path, short, takes) is not SPRING:
+    if find("train.update", update.class_path, CONTRACTS["update"]) is not SPRING:
         return update
     default = default_update()
     own = {f.name: getattr(default, f.name) for f in dataclasses.fields(SPRING)}

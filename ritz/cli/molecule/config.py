@@ -1,25 +1,13 @@
 """The configuration of runs on molecules."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ritz.cli.settings.parts import Part
 from ritz.estimators.base import AbstractEstimator
-from ritz.samplers import AbstractSampler
 from ritz.stages.contract import Contract
-from ritz.stages.contracts import CALLBACK, OPTIMIZER, UPDATE, WRITER
-
-SHORT_NAMES = {
-    "network": ["ritz.molecule"],
-    "sampler": ["ritz.samplers"],
-    "estimators": ["ritz.molecule", "ritz.estimators"],
-    "optimizer": ["optax"],
-    "update": ["ritz.updates"],
-    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
-    "loggers": ["ritz.loggers"],
-}
-"""Where names without a module are looked for."""
+from ritz.stages.contracts import CALLBACK, OPTIMIZER, SAMPLER, UPDATE, WRITER
 
 EXAMPLES = {
     "system": "name=LiH",
@@ -41,9 +29,13 @@ CONTRACTS = {
         "a flax module, electrons -> (sign, log |psi|)",
         packages=("flax.linen",),
         example="flax.linen.Module",
+        modules=("ritz.molecule",),
+        plugins="models",
     ),
-    "sampler": Contract("a sampler of ritz.samplers", (AbstractSampler,)),
-    "estimators": Contract("an estimator", (AbstractEstimator,)),
+    "sampler": SAMPLER,
+    "estimators": Contract(
+        "an estimator", (AbstractEstimator,), modules=("ritz.molecule", "ritz.estimators")
+    ),
     "optimizer": OPTIMIZER,
     "update": UPDATE,
     "callbacks": CALLBACK,
@@ -202,7 +194,7 @@ class MoleculeRun:
         evaluate: How to estimate.
     """
 
-    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    contracts: ClassVar[Mapping[str, Contract]] = CONTRACTS
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
 
     folder: str = "runs/molecule"

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
+from ritz.cli.relax.config import CONTRACTS, RelaxRun
 from ritz.cli.settings.parts import Part
 from ritz.potentials import AbstractPotential
-from ritz.stages.contract import Contract, ContractError
+from ritz.stages.contract import ContractError
 from ritz.stages.parts import make
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def model_of(part: Part) -> AbstractPotential:
         camel = "".join(word[:1].upper() + word[1:] for word in name.replace("_", "-").split("-"))
         part = Part(_SHORT.get(name, camel), part.init_args)
     try:
-        made = make("model", part.as_dict(), {}, SHORT_NAMES["model"], CONTRACTS["model"])
+        made = make("model", part.as_dict(), {}, CONTRACTS["model"])
     except ContractError as error:
         if name.startswith("ase.calculators."):
             raise ValueError(
@@ -67,7 +67,6 @@ def optimizer_of(part: Part) -> "AbstractOptimizer":
     Raises:
         ValueError: If it is none.
     """
-    from ritz.relax import AbstractOptimizer
     from ritz.relax.relaxing import OPTIMIZERS
 
     known = {kind.__name__: kind for kind in OPTIMIZERS.values()}
@@ -77,8 +76,8 @@ def optimizer_of(part: Part) -> "AbstractOptimizer":
             f"optimizer: {part.class_path!r} was given; there are: {', '.join(OPTIMIZERS)}."
         )
     path = part.class_path if short is None else f"{short.__module__}.{short.__name__}"
-    takes = Contract("an optimizer of ritz.relax", (AbstractOptimizer,))
-    return make("optimizer", {"class_path": path, "init_args": part.init_args}, takes=takes)
+    given = {"class_path": path, "init_args": part.init_args}
+    return make("optimizer", given, takes=CONTRACTS["optimizer"])
 
 
 def cell_of(given: RelaxRun) -> "FrechetCell | None":

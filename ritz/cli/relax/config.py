@@ -1,28 +1,33 @@
 """The configuration of relaxations of structures from files."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ritz.cli.settings.parts import Part
 from ritz.potentials import AbstractPotential, AbstractPotentialSource
+from ritz.relax import AbstractOptimizer
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK
-
-SHORT_NAMES = {
-    "model": ["ritz.relax"],
-    "optimizer": ["ritz.relax"],
-    "callbacks": ["ritz.callbacks", "ritz.checkpoint"],
-}
-"""Where names without a module are looked for."""
 
 EXAMPLES = {"model": "LennardJones", "optimizer": "LBFGS", "callbacks": "Timeout"}
 """Short names of class paths."""
 
-MODEL = Contract("a potential of ritz.relax", (AbstractPotential, AbstractPotentialSource))
+MODEL = Contract(
+    "a potential of ritz.relax",
+    (AbstractPotential, AbstractPotentialSource),
+    modules=("ritz.relax",),
+    plugins="models",
+)
 """The types that the class path of a model may name."""
 
-CONTRACTS = {"model": MODEL, "callbacks": CALLBACK}
+CONTRACTS = {
+    "model": MODEL,
+    "optimizer": Contract(
+        "an optimizer of ritz.relax", (AbstractOptimizer,), modules=("ritz.relax",)
+    ),
+    "callbacks": CALLBACK,
+}
 """The types that class paths may name."""
 
 
@@ -53,7 +58,7 @@ class RelaxRun:
         accept_changes: Settings that may differ from those of the saved run, such as convergence.
     """
 
-    short_names: ClassVar[Mapping[str, Sequence[str]]] = SHORT_NAMES
+    contracts: ClassVar[Mapping[str, Contract]] = CONTRACTS
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
 
     folder: str | None = None

@@ -11,7 +11,7 @@ from ritz.cli.messages import accepting, advising_settings
 from ritz.cli.output_files import check_output, placed
 from ritz.cli.processes import is_first
 from ritz.cli.relax.build import cell_of, model_of, optimizer_of
-from ritz.cli.relax.config import CONTRACTS, SHORT_NAMES, RelaxRun
+from ritz.cli.relax.config import CONTRACTS, RelaxRun
 from ritz.cli.relax.output import as_text, counts, write
 from ritz.cli.relax.structures import TableRow, read, refuse, tell_skipped
 from ritz.cli.settings.part_factory import PartFactory
@@ -32,7 +32,7 @@ ritz.relax or any class path. With a folder, everything is written there, and th
 on with it. Energies are in eV, lengths in Angstrom, pressures in GPa. The exit status is 0 if all
 have converged, otherwise 1."""
 
-_PARTS = PartFactory(SHORT_NAMES, CONTRACTS)
+_PARTS = PartFactory(CONTRACTS)
 
 _GOAL = re.compile(r"(stages|convergence)\b")
 """How differences of checkpoints begin that are about where a relaxation ends."""

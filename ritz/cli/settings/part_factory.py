@@ -12,12 +12,11 @@ class PartFactory:
     """Makes objects from the class paths of a configuration.
 
     Args:
-        short_names: Where names without a module are looked for, by the last word of the setting.
-        contracts: What class paths may name, by the same.
+        contracts: What class paths may name, by the last word of the setting.
     """
 
-    def __init__(self, short_names: Mapping[str, Sequence[str]], contracts: Mapping[str, Contract]):
-        self.short_names, self.contracts = short_names, contracts
+    def __init__(self, contracts: Mapping[str, Contract]):
+        self.contracts = contracts
 
     def made(self, key: str, part: Part, **context: Any) -> Any:
         """Make the object that a part describes.
@@ -31,7 +30,7 @@ class PartFactory:
             ValueError: If it cannot be made: one line that names the key.
         """
         word = next(word for word in reversed(key.split(".")) if not word.isdigit())
-        return make(key, part.as_dict(), context, self.short_names[word], self.contracts[word])
+        return make(key, part.as_dict(), context, self.contracts[word])
 
     def made_list(self, key: str, parts: Sequence[Part] | None) -> list[Any]:
         """Make the objects of a list of parts; an empty list for None."""

@@ -3,10 +3,13 @@
 import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ritz.cli.settings.parts import part_fields
 from ritz.cli.settings.spelling import dotted_hints
+
+if TYPE_CHECKING:
+    from ritz.stages.contract import Contract
 
 _CLOSE = 0.6
 """Least similarity of two names, from 0 to 1 as in `difflib`, for one to be suggested."""
@@ -15,11 +18,11 @@ _CLOSE = 0.6
 class Configuration(Protocol):
     """The dataclass of a configuration.
 
-    `short_names` says where class paths without a module are looked for, and `examples` has such a
-    class path, both by the last word of the setting; of groups it has a setting with its value.
+    `contracts` says what class paths may name, and `examples` has one without a module, both by the
+    last word of the setting; of groups it has a setting with its value.
     """
 
-    short_names: ClassVar[Mapping[str, Sequence[str]]]
+    contracts: ClassVar[Mapping[str, "Contract"]]
     examples: ClassVar[Mapping[str, str]]
 
 
@@ -94,7 +97,7 @@ def _arguments(kind: type[Configuration]) -> Iterator[str]:
         if is_list:
             continue
         try:
-            made = find(part, kind.examples[word], kind.short_names[word])
+            made = find(part, kind.examples[word], kind.contracts[word])
             names = list(inspect.signature(made).parameters)
         except (ValueError, TypeError):  # a package is not installed
             continue

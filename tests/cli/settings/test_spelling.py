@@ -167,7 +167,7 @@ def test_mistakes_of_form_in_files_are_told_with_what_to_write(text, message):
 def test_what_messages_tell_to_write_can_be_written(kind):
     for part in part_fields(kind):
         word = part.rpartition(".")[2]
-        assert callable(find(part, kind.examples[word], kind.short_names[word]))
+        assert callable(find(part, kind.examples[word], kind.contracts[word]))
     for group in groups(kind):
         setting, _, value = kind.examples[group].partition("=")
         Path("c.yaml").write_text(f"{group}: {{{setting}: {value}}}")

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from ritz.cli.domains import DOMAINS, view_of
+from ritz.cli.domains import texts, view_of
 from ritz.cli.stage_numbers import LoggedRow, clock_and_loss, newest_row, numbers, result_text
 from ritz.folders.columns import READERS
 from ritz.folders.config import domain_of
@@ -59,7 +59,7 @@ def describe_run(folder: Path) -> str:
     if not stages:
         raise ValueError(
             f"{folder} has no checkpoints; `ritz status` knows folders of "
-            f"{', '.join(f'`ritz {name}`' for name in DOMAINS)}, of work stages, and of "
+            f"{', '.join(f'`ritz {name}`' for name in texts())}, of work stages, and of "
             "`Checkpoint`."
         )
     lines = [str(folder)]

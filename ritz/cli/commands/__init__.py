@@ -1,0 +1,1 @@
+"""Commands of `ritz` without a domain, a module each."""

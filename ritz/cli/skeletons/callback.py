@@ -1,0 +1,20 @@
+"""A callback."""
+
+from ritz.callbacks import AbstractCallback
+from ritz.driver import AbstractDriver
+from ritz.types import Row
+
+
+class LongestStep(AbstractCallback):
+    """Logs the largest update so far."""
+
+    state_fields = ("longest",)  # what a resumed run needs
+    logs = ("longest",)
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
+        """Compare the update with those before, and log it."""
+        self.longest = max(self.longest, float(abs(driver.update).max()))
+        log_data["longest"] = self.longest
