@@ -27,7 +27,7 @@ pytestmark = pytest.mark.netket
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHOWN = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(?:python| \{ \.python \})\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 LONG = (
     "fermions.md", "lattice.md", "lattice-observables.md", "mlip.md", "molecule.md", "relax.md",
