@@ -4,6 +4,7 @@ import sys
 
 import ritz
 from ritz.cli.interrupts import interruptible
+from ritz.cli.pipes import until_closed
 from ritz.extras import MissingExtra, needs
 
 
@@ -14,8 +15,7 @@ def main() -> int:
 
 def _main() -> int:
     if sys.argv[1:] == ["--version"]:
-        sys.stdout.write(f"ritz {ritz.__version__}\n")
-        return 0
+        return until_closed(_tell_version)
     try:
         with needs("the command", "cli"):
             from ritz.cli.main import run_command
@@ -23,3 +23,8 @@ def _main() -> int:
         sys.stderr.write(f"ritz: {error}\n")
         return 2
     return run_command()
+
+
+def _tell_version() -> int:
+    sys.stdout.write(f"ritz {ritz.__version__}\n")
+    return 0

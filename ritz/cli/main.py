@@ -17,6 +17,7 @@ from ritz.cli.error_text import Command
 from ritz.cli.interrupts import interruptible
 from ritz.cli.log_lines import LinesAroundBars
 from ritz.cli.messages import reason
+from ritz.cli.pipes import until_closed
 from ritz.cli.processes import is_told
 from ritz.cli.settings.spelling import underscored
 from ritz.extras import MissingExtra
@@ -96,7 +97,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     given = underscored(given, bare=False)
     sys.path.insert(0, "")  # functions in the present folder can be named
     try:
-        return _run(given)
+        return until_closed(lambda: _run(given))
     except jsonargparse.ArgumentError as error:
         meant = _command(given)
         sys.stderr.write(f"ritz: {meant.explained(str(error))} (see {meant.name} --help)\n")

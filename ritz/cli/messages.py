@@ -16,10 +16,13 @@ _FREE = ("folder", "iterations", "accept_changes", "save_time_interval", "save_s
 
 
 def reason(error: Exception) -> str:
-    """An error in words: of one of the system, its file and what is wrong, without its number."""
+    """An error in words: of one of the system, its file and what is wrong, without its number.
+
+    An error without words is told by the name of its type.
+    """
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    return str(error) or type(error).__name__
 
 
 def longer(setting: str, given: int, most: int, unit: str) -> str:

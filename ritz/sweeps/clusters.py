@@ -2,19 +2,25 @@
 
 import asyncio
 import contextlib
+import functools
+import gc
 import logging
 import math
 import os
+import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from ritz.extras import needs
 from ritz.sweeps import execution
 from ritz.sweeps.resources import Resources, shares
+from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
 
@@ -53,7 +59,7 @@ def check_cluster(given: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def client_of(
-    cluster: Mapping[str, Any], workers: int, retries: int
+    cluster: Mapping[str, Any], workers: int, retries: int, folders: Sequence[Path]
 ) -> Iterator[tuple[Any, Callable[[int], object]]]:
     """A client of Dask, each of whose workers has one run at a time.
 
@@ -61,6 +67,7 @@ def client_of(
         cluster: `Plan.cluster`.
         workers: The number of workers; on a queue each is a job.
         retries: How often a run is started again whose worker has died.
+        folders: Those of the runs.
 
     Yields:
         The client; and a function that takes the number of runs that are left, so that no more jobs
@@ -83,25 +90,23 @@ def client_of(
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
     }
-    with dask.config.set(quiet), _silent("distributed"), contextlib.ExitStack() as stack:
+    with dask.config.set(quiet), _silent(), contextlib.ExitStack() as stack:
         if kind == "local":
             options: dict[str, Any] = {
                 "dashboard_address": "127.0.0.1:0",  # any port that is free
                 "resources": RUN,
                 "preload": [execution.__name__],
-                "env": stack.enter_context(_compiling_once()),
+                "env": stack.enter_context(_compiling_once(folders)),
             }
-            made: Any = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                silence_logs=logging.ERROR,
-                **options,
-            )
+            options |= {"n_workers": workers, "threads_per_worker": 1}
+            options["silence_logs"] = logging.CRITICAL
+            make = functools.partial(distributed.LocalCluster, **options)
+            made: Any = stack.enter_context(_closing(_made_whole(make)))
         else:
             made = _queue(kind, cluster)
             made.scale(jobs=workers)
-        stack.enter_context(made)
-        client = stack.enter_context(distributed.Client(made))
+            stack.enter_context(_closing(made))
+        client = stack.enter_context(_closing(distributed.Client(made)))
         stack.enter_context(_stopping(client))
         keep: Callable[[int], object] = lambda n_left: None  # noqa: E731
         if kind != "local":
@@ -111,31 +116,73 @@ def client_of(
         yield client, keep
 
 
+def _made_whole(make: Callable[[], Any]) -> Any:
+    """A cluster; a signal that comes while its workers start waits until it can be closed."""
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(make)
+        try:
+            return making.result()
+        except KeyboardInterrupt:
+            with contextlib.suppress(Exception):  # workers that had the signal too do not start
+                making.result().close()
+            raise
+        finally:
+            del making
+
+
 @contextlib.contextmanager
-def _compiling_once() -> Iterator[dict[str, str]]:
-    """Environment variables by which runs of one machine share what JAX has compiled."""
+def _closing(part: Any) -> Iterator[Any]:
+    """Context manager of a part of Dask, whose errors at the end take no results away."""
+    entered = part.__enter__()
+    try:
+        yield entered
+    finally:
+        try:
+            part.__exit__(None, None, None)
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}".removesuffix(": ")
+            _logger.warning(
+                "Dask's %s did not close in order (%s); outcomes of runs are not affected.",
+                type(part).__name__,
+                told,
+            )
+
+
+@contextlib.contextmanager
+def _compiling_once(folders: Sequence[Path]) -> Iterator[dict[str, str]]:
+    """Environment variables by which runs of one machine share what JAX has compiled.
+
+    What they share is removed at the end, unless a run goes on by itself.
+    """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         yield {}
         return
-    with tempfile.TemporaryDirectory(prefix="ritz-sweep-", ignore_cleanup_errors=True) as folder:
+    shared = tempfile.mkdtemp(prefix="ritz-sweep-")
+    try:
         yield {
-            "JAX_COMPILATION_CACHE_DIR": folder,
+            "JAX_COMPILATION_CACHE_DIR": shared,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(_WORTH_KEEPING),
             # JAX warns of each program that it takes from there.
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
+    finally:
+        if not any(map(execution.goes_on, folders)):
+            shutil.rmtree(shared, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _silent(name: str, least: int = logging.ERROR) -> Iterator[None]:
-    """No messages of a package below a level."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(least)
+def _silent() -> Iterator[None]:
+    """No messages of Dask; what goes wrong there is an exception or ends a run, and is told so."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        gc.collect()  # asyncio tells of errors in tasks when these are deleted
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -263,8 +310,17 @@ def _stopping(client: Any) -> Iterator[None]:
         raise
     finally:
         # A second signal leaves errors of Dask, and workers that are gone have none.
-        with _silent("distributed", logging.CRITICAL), contextlib.suppress(Exception):
-            client.run(execution.stop_commands)
+        with contextlib.suppress(Exception):
+            left = client.run(execution.stop_commands, execution.PATIENCE)
+            names = sorted(name for own in left.values() for name in own)
+            if names:
+                _logger.warning(
+                    "%s did not end within %g s and %s by %s: %s.",
+                    counted(len(names), "run"),
+                    execution.PATIENCE,
+                    *(("go on", "themselves") if len(names) > 1 else ("goes on", "itself")),
+                    ", ".join(names),
+                )
 
 
 def resources_of_worker(n: int) -> Resources:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ritz.folders.files import atomic_write
@@ -19,6 +19,7 @@ from ritz.sweeps.record import (
     FAILED,
     FINISHED,
     KILLED,
+    RUNNING,
     STOPPED,
     WAITING,
     Outcome,
@@ -40,7 +41,7 @@ _KILLED = tuple(
 """Statuses of commands that a signal has ended; below 0 are those that did not handle it."""
 _LOOKS_EVERY = 1.0
 """Seconds between two looks at a folder in which another run goes on."""
-_PATIENCE = 60.0
+PATIENCE = 60.0
 """Seconds that commands have to save their run when the sweep is stopped."""
 
 
@@ -50,24 +51,25 @@ class _Children:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._at_work = 0
+        self._at_work: set[str] = set()
         self.stopped = False
 
     @property
-    def at_work(self) -> bool:
-        """Whether there is a run of which not all is noted yet."""
-        return self._at_work > 0
+    def at_work(self) -> list[str]:
+        """The names of runs of which not all is noted yet."""
+        with self._guard:
+            return sorted(self._at_work)
 
     @contextlib.contextmanager
-    def work(self) -> Iterator[None]:
-        """Context manager around a run, until its outcome is noted."""
+    def work(self, name: str) -> Iterator[None]:
+        """Context manager around a run of this name, until its outcome is noted."""
         with self._guard:
-            self._at_work += 1
+            self._at_work.add(name)
         try:
             yield
         finally:
             with self._guard:
-                self._at_work -= 1
+                self._at_work.discard(name)
 
     def start(
         self, line: Sequence[str], resources: Resources, output: int
@@ -106,12 +108,20 @@ class _Children:
 children = _Children()
 
 
-def stop_commands() -> None:
-    """Have the commands of this process save their runs and end, and start no others."""
+def stop_commands(patience: float) -> list[str]:
+    """Have the commands of this process save their runs and end, and start no others.
+
+    Args:
+        patience: For how many seconds they are waited for.
+
+    Returns:
+        The names of runs that have not ended by then, and go on.
+    """
     children.stop()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while children.at_work and time.monotonic() < deadline:
         time.sleep(0.1)
+    return children.at_work
 
 
 def dask_setup(worker: object) -> None:
@@ -141,13 +151,13 @@ def execute(
         retries: How often a command is started again that a signal has ended.
         before: Outcome of the run with whose state it begins.
         part: Settings with which the first command is only a part of the run; the others wait.
-        again: Whether it is tried again if it has failed.
+        again: Whether it is tried again if it has failed or was given up.
 
     Returns:
         How far it is, which is noted in its folder.
     """
     known = read_record(run)
-    if known is not None and known.is_over and not (again and known.state == FAILED):
+    if known is not None and known.stays(again=again, halving=False):
         return known  # by a worker that has died since
     starts = 0 if known is None else known.starts
     if before is not None and before.state != FINISHED:
@@ -155,34 +165,48 @@ def execute(
         return Outcome(run.name, WAITING, reason, starts=starts)
     if children.stopped:
         return Outcome(run.name, WAITING, "the sweep was stopped", starts=starts)
-    begin = time.monotonic()
+    begin = time.monotonic() - (0.0 if known is None else known.seconds)
     state, message, n_again = FINISHED, "", 0
-    with children.work():
+
+    def note_start() -> None:
+        nonlocal starts
+        starts += 1
+        write_record(run, Outcome(run.name, RUNNING, "", time.monotonic() - begin, starts))
+
+    with children.work(run.name):
         for command in run.commands if part is None else [(*run.commands[0], *part)]:
             line = [*program, *command, "--progress=false"]
-            state, message, n = _command(line, run.folder, resources, retries)
-            starts, n_again = starts + n, n_again + max(n - 1, 0)
+            before_it = starts
+            state, message = _command(line, run.folder, resources, retries, note_start)
+            n_again += max(starts - before_it - 1, 0)
             if state != FINISHED:
                 break
         if n_again and state == FINISHED:
             message = f"a signal ended it, and it was started again {counted(n_again, 'time')}"
-        seconds = time.monotonic() - begin + (0.0 if known is None else known.seconds)
-        outcome = Outcome(run.name, state, message, seconds, starts)
+        outcome = Outcome(run.name, state, message, time.monotonic() - begin, starts)
         is_part = part is not None and state == FINISHED
         write_record(run, outcome._replace(state=WAITING) if is_part else outcome)
     return outcome
 
 
 def _command(
-    line: Sequence[str], folder: Path, resources: Resources, retries: int
-) -> tuple[str, str, int]:
-    """Run one command; returns state, message and how often it was started."""
+    line: Sequence[str],
+    folder: Path,
+    resources: Resources,
+    retries: int,
+    note_start: Callable[[], None],
+) -> tuple[str, str]:
+    """Run one command; returns state and message.
+
+    A start is noted before it, so that it counts if this process is killed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     status = 0
-    for starts in range(1, retries + 2):
+    for _ in range(retries + 1):
         _wait_for(folder)
         if children.stopped:
-            return STOPPED, "the sweep was stopped", starts - 1
+            return STOPPED, "the sweep was stopped"
+        note_start()
         with open(folder / OUTPUT, "ab") as output:
             output.write(f"$ {shlex.join(line)}\n".encode())
             output.flush()
@@ -195,24 +219,26 @@ def _command(
                 children.forget(child)
         (folder / STARTED).unlink(missing_ok=True)
         if status == 0:
-            return FINISHED, "", starts
+            return FINISHED, ""
         if children.stopped:
-            return STOPPED, "the sweep was stopped", starts
+            return STOPPED, "the sweep was stopped"
         if status > 0 and status not in _KILLED:
-            return FAILED, _last_line(folder / OUTPUT), starts
+            return FAILED, _last_line(folder / OUTPUT)
     number = -status if status < 0 else status - 128
     name = signal.Signals(number).name
-    return KILLED, f"it was ended by {name}, at the last of {retries + 1} starts", retries + 1
+    return KILLED, f"it was ended by {name}, at the last of {retries + 1} starts"
 
 
 def _wait_for(folder: Path) -> None:
     """Wait for a run that goes on in the folder, such as one of a sweep that was killed."""
-    while not children.stopped:
-        owner = read_lock(folder)
-        goes_on = owner is not None and owner_is_alive(owner, folder)
-        if not goes_on and not _begins(folder):
-            return
+    while not children.stopped and goes_on(folder):
         time.sleep(_LOOKS_EVERY)
+
+
+def goes_on(folder: Path) -> bool:
+    """Whether a process works in a run folder."""
+    owner = read_lock(folder)
+    return bool(owner is not None and owner_is_alive(owner, folder)) or _begins(folder)
 
 
 def _begins(folder: Path) -> bool:

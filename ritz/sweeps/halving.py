@@ -1,7 +1,9 @@
 """Successive halving: runs that are behind the others are given up early."""
 
+import contextlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ritz.extras import needs
@@ -16,17 +18,21 @@ FILE = "halving.json"
 
 SETTING = "train.iterations"
 
+_SYSTEM = ("system", "extent", "preset")
+"""Settings, with those below them, of what is computed: the energies of two are not compared."""
+
 
 class Halving:
     """Gives up runs by Optuna's asynchronous successive halving.
 
     Each run is trained for `least` iterations, then for `factor` times as many, and so on up to its
     own number. After each of these rungs it goes on only if it is among the best 1/`factor` of
-    those that have come so far (Li et al., A System for Massively Parallel Hyperparameter Tuning,
-    MLSys 2020).
+    those of its group that have come so far (Li et al., A System for Massively Parallel
+    Hyperparameter Tuning, MLSys 2020). One of each group always goes on.
 
     Args:
         iterations: Iterations of each run, by name.
+        groups: Group of each run, by name: only runs of one group are compared.
         least: Iterations of the first rung.
         factor: Ratio of two rungs, and of the runs before and after one.
         quantity: What is compared, an entry of `summary.json`; the lower, the better.
@@ -37,7 +43,12 @@ class Halving:
     """
 
     def __init__(
-        self, iterations: dict[str, int], least: int, factor: int = 3, quantity: str = "energy"
+        self,
+        iterations: dict[str, int],
+        groups: dict[str, str],
+        least: int,
+        factor: int = 3,
+        quantity: str = "energy",
     ):
         for name, value, lowest in (("least", least, 1), ("factor", factor, 2)):
             if type(value) is not int or value < lowest:
@@ -50,8 +61,11 @@ class Halving:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         pruner = optuna.pruners.SuccessiveHalvingPruner(least, factor)
-        study = optuna.create_study(direction="minimize", pruner=pruner)
-        self._trials: dict[str, Any] = {name: study.ask() for name in iterations}
+        studies = {
+            group: optuna.create_study(direction="minimize", pruner=pruner)
+            for group in groups.values()
+        }
+        self._trials: dict[str, Any] = {name: studies[groups[name]].ask() for name in iterations}
         self._iterations = iterations
         self._at = dict.fromkeys(iterations, least)
         """The rung to which each run goes next."""
@@ -73,7 +87,8 @@ class Halving:
             )
         if any(run.after for run in plan.runs):
             raise ValueError("halving: runs that begin with each other's state are not given up.")
-        made = cls({run.name: _iterations(run) for run in plan.runs}, **given)
+        iterations = {run.name: _iterations(run) for run in plan.runs}
+        made = cls(iterations, {run.name: _group(run) for run in plan.runs}, **given)
         for run in plan.runs:
             if read_record(run) is None:
                 continue  # it had other settings
@@ -121,11 +136,26 @@ class Halving:
 
 
 def _iterations(run: PlannedRun) -> int:
-    for token in reversed(run.commands[0]):
+    found = iterations_of(run.commands[0])
+    if found is None:
+        raise ValueError(f"halving needs {SETTING} among the settings of the sweep.")
+    return found
+
+
+def iterations_of(command: Sequence[str]) -> int | None:
+    """The iterations that a command line asks for; None if it gives no number of them."""
+    for token in reversed(command):
         name, _, value = token.lstrip("-").partition("=")
         if name == SETTING:
-            return int(float(value))
-    raise ValueError(f"halving needs {SETTING} among the settings of the sweep.")
+            with contextlib.suppress(ValueError):
+                return int(float(value))
+    return None
+
+
+def _group(run: PlannedRun) -> str:
+    """The system of a run as far as it varies."""
+    own = {k: v for k, v in run.settings.items() if k.partition(".")[0] in _SYSTEM}
+    return json.dumps(own, sort_keys=True)
 
 
 def _values(run: PlannedRun, quantity: str) -> dict[int, float]:

@@ -30,6 +30,7 @@ def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
     with needs("A picture of runs", "plot"):
         from matplotlib import colormaps
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
     varied, quantity = frame.attrs["varied"], frame.attrs["quantity"]
     x = against or next((name for name in varied if name != SEED and _is_number(frame, name)), "")
@@ -51,6 +52,8 @@ def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
         _draw_group(ax, own, x, quantity, colours[place % len(colours)], label)
     ax.set_xlabel(x)
     ax.set_ylabel(quantity)
+    if all(float(value).is_integer() for value in drawn[x]):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
     if others:
         ax.legend(frameon=False, fontsize="small")

@@ -52,7 +52,8 @@ class Plan:
     retries: int = 2
     """How often a run is started again that was killed."""
     workers: int | None = None
-    """How many runs go on at once; None for one on each GPU, or else each core."""
+    """How many runs go on at once; None for one on each GPU, or else each core, and on a queue
+    for one job."""
     cluster: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """`kind` (local, slurm, pbs or lsf) and arguments of Dask's cluster."""
     halving: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -11,17 +11,19 @@ from ritz.types import JSON
 
 FILE = "sweep.json"
 
-FINISHED, FAILED, KILLED, STOPPED, PRUNED, WAITING = (
+FINISHED, FAILED, KILLED, STOPPED, PRUNED, RUNNING, WAITING = (
     "finished",
     "failed",
     "killed",
     "stopped",
     "pruned",
+    "running",
     "waiting",
 )
 """How far a run is: `failed` where a command ended with an error, `killed` where a signal ended it
 too often, `stopped` where the sweep was stopped, `pruned` where successive halving gave it up,
-`waiting` where it was not begun or that with whose state it begins has not finished."""
+`running` from its first command on until one of these is known, `waiting` where it was not begun or
+that with whose state it begins has not finished."""
 
 _OVER = (FINISHED, FAILED, PRUNED)
 
@@ -42,8 +44,19 @@ class Outcome(NamedTuple):
 
     @property
     def is_over(self) -> bool:
-        """Whether a further sweep leaves it as it is, unless it is asked to try again."""
+        """Whether it has ended by itself or was given up."""
         return self.state in _OVER
+
+    def stays(self, *, again: bool, halving: bool) -> bool:
+        """Whether a further sweep leaves it as it is.
+
+        Args:
+            again: Whether what failed or was given up is tried again.
+            halving: Whether that sweep gives up runs too.
+        """
+        return self.state == FINISHED or (
+            not again and (self.state == FAILED or (halving and self.state == PRUNED))
+        )
 
 
 def read_record(run: PlannedRun) -> Outcome | None:
@@ -85,6 +98,6 @@ def _inside(folder: Path, token: str) -> str:
 
 def counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """How many runs are in each state, those that occur."""
-    order = (FINISHED, PRUNED, FAILED, KILLED, STOPPED, WAITING)
+    order = (FINISHED, PRUNED, FAILED, KILLED, STOPPED, RUNNING, WAITING)
     found = {state: sum(one.state == state for one in outcomes) for state in order}
     return {state: n for state, n in found.items() if n}

@@ -10,7 +10,8 @@ from ritz.folders.config import CONFIG, domain_of
 from ritz.folders.lock import owner_is_alive, read_lock
 from ritz.folders.saved import CheckpointError, entries, read_manifest
 from ritz.folders.summary import SUMMARY, read_summary
-from ritz.sweeps.record import FAILED, FILE, PRUNED
+from ritz.sweeps.halving import SETTING, iterations_of
+from ritz.sweeps.record import FAILED, FILE, PRUNED, RUNNING
 
 ENERGY = "energy"
 """The entry of a summary to which its `error` and its `relative_error` belong."""
@@ -36,7 +37,8 @@ def runs_in(folder: Path) -> list[Path]:
 
 
 def _runs(folder: Path, depth: int) -> Iterator[Path]:
-    if any((folder / name).is_file() for name in (CONFIG, SUMMARY, FILE)):
+    is_run = any((folder / name).is_file() for name in (CONFIG, SUMMARY))
+    if is_run or _record(folder).get("state", RUNNING) != RUNNING:  # its settings come first
         yield folder
     elif depth and folder.is_dir():
         for path in sorted(folder.iterdir()):
@@ -47,18 +49,22 @@ def _runs(folder: Path, depth: int) -> Iterator[Path]:
 def settings_of(run: Path) -> dict[str, Any]:
     """The settings of a run by dotted names, arguments of classes below the name of the class.
 
-    Of a run that has failed before it wrote them, those that its sweep has given it.
+    Of a run that has failed before it wrote them, those that its sweep has given it. A run of which
+    only a part was done, such as one that was given up, has the iterations of the whole.
     """
     with needs("A table of runs", "cli"):
         import yaml
 
+    command: list[str] = next(iter(_record(run).get("commands", ())), [])
     try:
         content = yaml.safe_load((run / CONFIG).read_text())
     except (OSError, ValueError, yaml.YAMLError):
-        tokens = next(iter(_record(run).get("commands", ())), [])
-        pairs = [token.partition("=") for token in tokens if "=" in token]
+        pairs = [token.partition("=") for token in command if "=" in token]
         content = {name: yaml.safe_load(value) for name, _, value in pairs}
-    return dict(_flat(content)) if isinstance(content, dict) else {}
+    found = dict(_flat(content)) if isinstance(content, dict) else {}
+    whole, part = iterations_of(command), found.get(SETTING)
+    is_part = whole is not None and isinstance(part, int) and part < whole
+    return found | ({SETTING: whole} if is_part else {})
 
 
 def _record(run: Path) -> dict[str, Any]:

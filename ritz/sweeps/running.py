@@ -1,14 +1,17 @@
 """Sweeps: the runs of a plan, executed by Dask."""
 
+import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ritz.sweeps.clusters import RUN, client_of, job_script, resources_of_worker
-from ritz.sweeps.execution import execute
+from ritz.sweeps.execution import execute, goes_on
 from ritz.sweeps.halving import Halving
 from ritz.sweeps.plan import Plan, PlannedRun
-from ritz.sweeps.record import FAILED, KILLED, WAITING, Outcome, read_record
+from ritz.sweeps.record import FAILED, KILLED, RUNNING, STOPPED, WAITING, Outcome, read_record
 from ritz.sweeps.resources import Resources, most_at_once
 
 Report = Callable[[Outcome], object]
@@ -23,8 +26,10 @@ def check(plan: Plan) -> str:
 
     Raises:
         MissingExtra: If Dask, or what it needs for the cluster, is not installed.
-        ValueError: If arguments of the cluster or of successive halving are wrong.
+        ValueError: If arguments of the cluster or of successive halving are wrong, or the folder
+            of the sweep cannot be made.
     """
+    _check_folder(plan.folder)
     if plan.halving:
         Halving.of(plan)
     return job_script(plan.cluster)
@@ -41,11 +46,12 @@ def sweep(
 ) -> list[Outcome]:
     """Execute all runs that are not over yet, and wait for them.
 
-    Ctrl-C has the runs that go on save themselves; the same sweep goes on with them.
+    Ctrl-C has the runs that go on save themselves, for which it waits a minute at most; the same
+    sweep goes on with them.
 
     Args:
         plan: The runs.
-        again: Whether runs that failed are tried again.
+        again: Whether runs that failed or were given up are tried again.
         report: Called with each outcome, those of earlier sweeps first.
 
     Returns:
@@ -53,9 +59,10 @@ def sweep(
 
     Raises:
         MissingExtra: If Dask is not installed.
-        ValueError: If the cluster cannot be made.
+        ValueError: If the cluster or the folder cannot be made.
         KeyboardInterrupt: On Ctrl-C, once the runs have saved themselves.
     """
+    _check_folder(plan.folder)
     found = known_outcomes(plan, again)
     for outcome in found.values():
         report(outcome)
@@ -64,7 +71,8 @@ def sweep(
         return [found[run.name] for run in plan.runs]
     halving = Halving.of(plan) if plan.halving else None
     n = at_once(plan, len(left))
-    with client_of(plan.cluster, n, plan.retries) as (client, keep):
+    folders = [run.folder for run in left]
+    with client_of(plan.cluster, n, plan.retries, folders) as (client, keep):
         runs = _Runs(client, n, plan, left, found, halving, again)
         for outcome in runs.outcomes(keep):
             found[outcome.name] = outcome
@@ -77,14 +85,46 @@ def known_outcomes(plan: Plan, again: bool = False) -> dict[str, Outcome]:
 
     Args:
         plan: The runs.
-        again: Whether those that failed are left out.
+        again: Whether those that failed or were given up are left out.
     """
     found = {}
     for run in plan.runs:
         outcome = read_record(run)
-        if outcome is not None and outcome.is_over and not (again and outcome.state == FAILED):
+        if outcome is not None and outcome.stays(again=again, halving=bool(plan.halving)):
             found[run.name] = outcome
     return found
+
+
+def present_outcomes(plan: Plan) -> list[Outcome]:
+    """How far each run is now, when the sweep was interrupted."""
+    return [_present_outcome(run) for run in plan.runs]
+
+
+def _present_outcome(run: PlannedRun) -> Outcome:
+    found = read_record(run) or Outcome(run.name, WAITING)
+    is_gone = found.state == RUNNING and not goes_on(run.folder)
+    return found._replace(state=STOPPED) if is_gone else found
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder of a sweep, and remove again what was not there before.
+
+    Raises:
+        ValueError: If it cannot be made, or no other within it.
+    """
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.rmdir(tempfile.mkdtemp(dir=folder))
+    except OSError as error:
+        raise ValueError(
+            f"folder: the sweep cannot have its runs in {folder} ({error.strerror}); name a folder "
+            "below one in which you may write."
+        ) from error
+    finally:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 class _Runs:
@@ -100,7 +140,7 @@ class _Runs:
         left: Those of its runs that are not over.
         known: Outcomes of runs that are over.
         halving: Gives up runs early; None if none are.
-        again: Whether runs that failed are tried again.
+        again: Whether runs that failed or were given up are tried again.
     """
 
     def __init__(

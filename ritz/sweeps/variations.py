@@ -35,7 +35,8 @@ def variations(
         The settings of each run; one without settings if nothing varies.
 
     Raises:
-        ValueError: If one is not of these forms, or two of them name the same setting.
+        ValueError: If one is not of these forms, a number is not finite, or two of them name the
+            same setting.
     """
     parts = [
         _grid({} if vary is None else vary),
@@ -44,6 +45,9 @@ def variations(
         [{}] if seeds is None else [{"seed": seed} for seed in _seeds(seeds)],
     ]
     _refuse_twice(parts)
+    for name, value in (item for part in parts for row in part for item in row.items()):
+        if not _is_finite(value):
+            raise ValueError(f"{name} must have finite values, but {value!r} was given.")
     return [
         {name: value for part in combination for name, value in part.items()}
         for combination in itertools.product(*parts)
@@ -61,6 +65,8 @@ def _values(name: str, given: Any) -> Sequence[Any]:
         return _range(name, given)
     if isinstance(given, list) and given:
         return given
+    if given == []:
+        raise ValueError(f"vary.{name}: the list of its values is empty; give at least one.")
     raise ValueError(
         f"vary.{name} takes a list of values or {{from: 0.5, to: 1.5, points: 5}} (log: true for "
         f"equal ratios), but {given!r} was given."
@@ -140,7 +146,8 @@ def _seeds(given: int | Sequence[int]) -> Sequence[int]:
     valid = isinstance(whole, list) and whole and all(type(n) is int and n >= 0 for n in whole)
     if not valid or given == 0:
         raise ValueError(
-            f"seeds takes how many seeds (1 or more) or a list of them, but {given!r} was given."
+            "seeds takes how many seeds (1 or more) or a list of them, whole numbers from 0 on "
+            f"without quotes, but {given!r} was given."
         )
     return range(given) if isinstance(given, int) else whole
 
@@ -149,6 +156,15 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{name} must be a number, but {value!r} was given.")
     return float(value)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether all numbers in a value are finite."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _check_mapping(name: str, given: Any) -> None:

@@ -1,14 +1,29 @@
-"""A sweep of two runs that take long, which tells how it was interrupted."""
+"""A sweep as the command executes it, with stand-ins, which tells how it was interrupted."""
 
+import json
 import signal
 import sys
 
-from ritz.sweeps import sweep
+from ritz.cli.interrupts import interruptible
+from ritz.sweeps import execution, sweep
+from ritz.sweeps.record import counts
+from ritz.sweeps.running import present_outcomes
 from tests.sweeps.test_sweep import plan_of
+
+
+def main():
+    folder, patience, content = sys.argv[1:]
+    execution.PATIENCE = float(patience)
+    plan = plan_of(folder, **json.loads(content))
+    print("begins", flush=True)
+    try:
+        sweep(plan)
+    except KeyboardInterrupt:
+        print(counts(present_outcomes(plan)))
+        raise
+    return 0
+
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, whoever has begun it
-    try:
-        sweep(plan_of(sys.argv[1], vary={"x": [1, 2, 3]}, base={"sleep": 60}))
-    except KeyboardInterrupt:
-        print("interrupted")
+    sys.exit(interruptible(main))

@@ -1,8 +1,14 @@
 """Tables and pictures of runs."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from ritz.cli.main import main
 from ritz.folders.config import signed
@@ -95,6 +101,13 @@ def test_a_run_that_is_tried_again_goes_on(tmp_path):
         assert compare([tmp_path])["stop_reason"].tolist() == ["RUNNING"]
 
 
+def test_a_run_that_has_begun_is_in_the_table_once_its_settings_are(tmp_path):
+    run_folder(tmp_path / "a", config(0.5), energy=-1.0)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "sweep.json").write_text(json.dumps({"state": "running"}))
+    assert len(compare([tmp_path])) == 1
+
+
 def test_runs_of_several_domains_are_told_by_these(runs, capsys):
     for domain, name in (("lattice", "0.5-0"), ("molecule", "0.5-1")):
         file = runs / name / "config.yaml"
@@ -125,6 +138,23 @@ def test_the_command_prints_the_table_and_writes_it(runs, capsys):
     assert "this is a file" in capsys.readouterr().err
     assert main(["compare", str(runs), "--where", "field"]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_a_table_that_is_read_in_part_only_ends_quietly(runs):
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "ritz", "compare", str(runs)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, env=environment)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_pictures_against_whole_numbers_have_these_at_the_axis(runs, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *given, **more: figures.append(figure))
+    draw(compare([runs], where={"model": "RBM"}), runs / "a.png", "seed")
+    assert all(tick.is_integer() for tick in figures[0].axes[0].get_xticks())
 
 
 def test_pictures_need_numbers(runs, tmp_path):

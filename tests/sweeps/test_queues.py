@@ -14,6 +14,7 @@ pytest.importorskip("distributed")
 import dask.config
 
 from ritz.sweeps import clusters, sweep
+from ritz.sweeps.record import read_record
 from tests.cluster import stand_ins
 from tests.sweeps.test_sweep import plan_of, starts
 
@@ -37,6 +38,11 @@ def queue(tmp_path, monkeypatch):
 
 def jobs(queue):
     return sorted(place.name for place in queue.iterdir())
+
+
+def state(run):
+    found = read_record(run)
+    return found and found.state
 
 
 def wait_until(condition):
@@ -111,14 +117,14 @@ def test_jobs_without_a_run_are_ended(tmp_path, queue):
     alive = []
 
     def look():
-        wait_until((plan.runs[0].folder / "sweep.json").exists)
+        wait_until(lambda: state(plan.runs[0]) == "finished")
         wait_until(lambda: sum(bool(list(stand_ins.processes_of(job))) for job in jobs(queue)) == 1)
-        alive.append((plan.runs[1].folder / "sweep.json").exists())
+        alive.append(state(plan.runs[1]))
 
     looking = threading.Thread(target=look)
     looking.start()
     found = sweep(plan)
     looking.join()
-    assert alive == [False]  # the second run was going on
+    assert alive == ["running"]
     assert [one.state for one in found] == ["finished"] * 2
     assert [starts(run.folder) for run in plan.runs] == [1, 1]

@@ -1,6 +1,8 @@
 """A sweep of real runs, two of which are killed, and which is itself stopped once."""
 
 import csv
+import functools
+import itertools
 import json
 import os
 import re
@@ -10,21 +12,24 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("distributed")
 pytest.importorskip("netket")
 
 from ritz.cli.main import main
+from ritz.cli.messages import reason
 from ritz.folders.lock import read_lock
 from ritz.sweeps import compare
 
-ITERATIONS = 30
+ITERATIONS = 60
+EXTENTS, FIELDS = (4, 5, 6), (0.5, 1.0, 1.5, 2.0)
 CONTENT = {
     "command": "lattice train",
     "folder": "sweep",
-    "base": {"system": "TransverseIsing", "train": {"iterations": ITERATIONS, "n_samples": 64}},
-    "vary": {"system.extent": [[4], [5], [6]], "system.field": [0.5, 1.0, 1.5, 2.0]},
+    "base": {"system": "TransverseIsing", "train": {"iterations": ITERATIONS, "n_samples": 256}},
+    "vary": {"system.extent": [[n] for n in EXTENTS], "system.field": [*FIELDS]},
     "seeds": 2,
 }
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -44,9 +49,25 @@ def going():
     return {run: lock["pid"] for run, lock in locks.items() if lock and lock.get("ended") is None}
 
 
+def records():
+    return {f.parent: json.loads(f.read_text()) for f in Path("sweep").glob("*/sweep.json")}
+
+
 def finished():
-    records = [json.loads(file.read_text()) for file in Path("sweep").glob("*/sweep.json")]
-    return sum(record["state"] == "finished" for record in records)
+    return sum(record["state"] == "finished" for record in records().values())
+
+
+def exact_energy(n, field):
+    """Ground state of -sum sz sz - field sum sx on a ring of n spins."""
+    x, z = np.array([[0.0, 1.0], [1.0, 0.0]]), np.diag([1.0, -1.0])
+
+    def product(factors):
+        parts = [factors.get(site, np.eye(2)) for site in range(n)]
+        return functools.reduce(np.kron, parts)
+
+    bonds = sum(product({site: z, (site + 1) % n: z}) for site in range(n))
+    fields = sum(product({site: x}) for site in range(n))
+    return np.linalg.eigvalsh(-bonds - field * fields)[0]
 
 
 def wait_until(condition):
@@ -75,6 +96,24 @@ def test_mistakes_are_told_before_anything_is_executed(capsys, change, told):
     assert not Path("sweep").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[1, 2]", "sweep.yaml describes no sweep: it must have entries .*, but holds .1, 2.[.]"),
+        ("", "sweep.yaml describes no sweep: it must have entries .*, but is empty"),
+        (json.dumps({**CONTENT, "folder": "/dev/null/x"}), "folder: the sweep cannot have"),
+    ],
+)
+def test_files_of_no_sweep_are_told(capsys, content, told):
+    Path("sweep.yaml").write_text(content)
+    assert main(["sweep", "sweep.yaml", "--dry-run"]) == 2
+    assert re.match(f"ritz: {told}", capsys.readouterr().err)
+
+
+def test_an_error_without_words_is_told_by_its_type():
+    assert reason(TimeoutError()) == "TimeoutError"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(2 * PATIENCE)
 def test_a_sweep_survives_kills_and_a_stop():
@@ -92,6 +131,8 @@ def test_a_sweep_survives_kills_and_a_stop():
     assert sweep.returncode == 143, said
     wait_until(lambda: not going())
     assert 4 <= finished() < 24
+    stopped = {run: one["starts"] for run, one in records().items() if one["state"] != "finished"}
+    assert stopped
 
     sweep = begin()
     said = sweep.communicate(timeout=PATIENCE)[0]
@@ -99,10 +140,14 @@ def test_a_sweep_survives_kills_and_a_stop():
     frame = compare(["sweep"])
     assert len(frame) == 24 and set(frame["stop_reason"]) == {"FINISHED"}
     assert set(frame["steps"]) == {ITERATIONS}
-    assert all(frame["relative_error"] < 0.1)
+    assert set(zip(frame["extent"], frame["field"], frame["seed"], strict=True)) == {
+        *itertools.product(EXTENTS, FIELDS, (0, 1))
+    }
+    for _, row in frame.iterrows():
+        exact = exact_energy(row["extent"], row["field"])
+        assert abs(row["energy"] - exact) < max(5 * row["error"], 0.005 * abs(exact)), row
     for run in Path("sweep").iterdir():
         with open(run / "train.csv") as file:
             assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(ITERATIONS))
-    record = {f.parent: json.loads(f.read_text()) for f in Path("sweep").glob("*/sweep.json")}
-    assert all(record[run]["starts"] >= 2 for run in killed)
-    assert sum(one["starts"] for one in record.values()) <= 24 + 2 + 4  # stopped ones start again
+    for run, one in records().items():
+        assert one["starts"] == (stopped[run] + 1 if run in stopped else 1 + (run in killed)), run

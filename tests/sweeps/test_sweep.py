@@ -2,11 +2,8 @@
 
 import dataclasses
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from ritz.hardware import cores
 from ritz.sweeps import Plan, compare, sweep
 from ritz.sweeps.execution import STARTED
 from ritz.sweeps.record import counts, has_changed
+from ritz.sweeps.running import check
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed.*")
 
@@ -107,6 +105,26 @@ def test_successive_halving_gives_up_what_is_behind(tmp_path):
     assert sweep(plan) == found
 
 
+def test_successive_halving_compares_runs_of_one_system(tmp_path):
+    """Or else those with the lowest ground state would always go on."""
+    fields = ({"system.field": 2.0, "x": 0}, {"system.field": 2.0, "x": 1})
+    others = ({"extent": [8], "x": 3}, {"extent": [8], "x": 4})
+    content = {"base": {"train.iterations": 36}, "halving": {"least": 4}, "workers": 1}
+    found = sweep(plan_of(tmp_path, runs=[*fields, *others], **content))
+    assert [one.state for one in found] == ["finished", "pruned"] * 2
+
+
+def test_what_was_given_up_goes_on_again_or_without_halving(tmp_path):
+    content = {"base": {"train.iterations": 36}, "vary": {"x": [0.0, 1.0]}, "workers": 1}
+    plan = plan_of(tmp_path, halving={"least": 4}, **content)
+    assert [one.state for one in sweep(plan)] == ["finished", "pruned"]
+    again = sweep(plan, again=True)
+    assert [one.state for one in again] == ["finished", "pruned"]
+    assert "after 12 iterations its energy was" in again[1].message
+    assert [one.state for one in sweep(plan_of(tmp_path, **content))] == ["finished"] * 2
+    assert [starts(run.folder) for run in plan.runs] == [3, 3]
+
+
 def test_few_runs_have_all_cores(tmp_path, monkeypatch):
     plan = plan_of(tmp_path, vary={"x": [1]}, workers=None)
     sweep(plan)
@@ -155,23 +173,19 @@ def test_tables_have_runs_that_failed_or_were_given_up(tmp_path):
     assert frame["stop_reason"].tolist() == ["FINISHED", "FAILED"]
     content = {"base": {"train.iterations": 36}, "halving": {"least": 4}, "workers": 1}
     sweep(plan_of(tmp_path / "halved", vary={"x": [0.0, 1.0]}, **content))
-    assert compare([tmp_path / "halved"])["stop_reason"].tolist() == ["FINISHED", "PRUNED"]
+    frame = compare([tmp_path / "halved"])
+    assert frame["stop_reason"].tolist() == ["FINISHED", "PRUNED"]
+    assert frame.attrs["varied"] == ["x"]  # not the iterations, of which one had fewer
 
 
-@pytest.mark.medium
-def test_ctrl_c_reaches_all_processes_of_a_terminal_and_is_noted(tmp_path):
-    line = [sys.executable, "-m", "tests.sweeps.interrupted", str(tmp_path)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
-    with subprocess.Popen(line, start_new_session=True, **pipes) as process:
-        deadline = time.monotonic() + 60
-        while len(list(tmp_path.glob("*/starts"))) < 2:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
-        said, errors = process.communicate(timeout=60)
-    assert said == "interrupted\n" and not errors
-    states = [json.loads(file.read_text())["state"] for file in tmp_path.glob("*/sweep.json")]
-    assert sorted(states) in (["stopped"] * 2, ["stopped"] * 3)  # the third may have been next
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_executed(tmp_path):
+    (tmp_path / "file").write_text("")
+    plan = plan_of(tmp_path / "file" / "sweep", vary={"x": [1]})
+    for action in (check, sweep):
+        with pytest.raises(ValueError, match="folder: the sweep cannot have .* [(]Not a"):
+            action(plan)
+    check(plan_of(tmp_path / "a" / "b", vary={"x": [1]}))
+    assert [place.name for place in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(

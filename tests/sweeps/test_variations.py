@@ -54,7 +54,11 @@ def test_runs_one_by_one_are_taken_with_each_seed():
     ("given", "text"),
     [
         ({"vary": {"h": 1.0}}, r"vary.h takes a list"),
-        ({"vary": {"h": []}}, r"vary.h takes a list"),
+        ({"vary": {"h": []}}, r"vary.h: the list of its values is empty"),
+        ({"vary": {"h": [1.0, float("nan")]}}, r"h must have finite values, but nan was given"),
+        ({"vary": {"h": [[1.0, {"a": float("inf")}]]}}, r"h must have finite values"),
+        ({"runs": [{"h": float("-inf")}]}, r"h must have finite values, but -inf was given"),
+        ({"draw": {"runs": 1, "h": {"choice": [float("nan")]}}}, r"h must have finite values"),
         ({"vary": {"h": {"from": 1, "to": 2}}}, r"vary.h takes a list"),
         ({"vary": {"h": {"from": 1, "to": 2, "points": 0}}}, r"vary.h.points must be"),
         ({"vary": {"h": {"from": "a", "to": 2, "points": 3}}}, r"vary.h.from must be a number"),
@@ -69,6 +73,7 @@ def test_runs_one_by_one_are_taken_with_each_seed():
         ({"draw": {"runs": 3, "h": {"normal": [0, 1]}}}, "draw.h takes"),
         ({"seeds": 0}, "seeds takes"),
         ({"seeds": [1, -1]}, "seeds takes"),
+        ({"seeds": ["0", "1"]}, "whole numbers from 0 on without quotes"),
         ({"vary": {"h": [1]}, "runs": [{"h": 2}]}, "h varies in two ways"),
     ],
 )

@@ -15,6 +15,9 @@ def main() -> int:
     with open(folder / "starts", "a") as file:
         file.write(f"{sys.argv[2]}\n")
     starts = (folder / "starts").read_text().splitlines().count(sys.argv[2])
+    if given.get("stubborn") == "true":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (folder / "pid").write_text(str(os.getpid()))
     time.sleep(float(given.get("sleep", 0)))
     if starts <= int(given.get("die", 0)):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -22,7 +25,8 @@ def main() -> int:
         sys.stderr.write("ritz: fail: that was asked for\n")
         return 2
     x, iterations = float(given.get("x", 0)), int(given.get("train.iterations", 10))
-    (folder / "config.yaml").write_text(json.dumps({"x": x, "seed": int(given.get("seed", 0))}))
+    config = {"x": x, "seed": int(given.get("seed", 0)), "train": {"iterations": iterations}}
+    (folder / "config.yaml").write_text(json.dumps(config))
     result = {"energy": x**2 + 1 / iterations, "error": 0.1, "steps": iterations}
     before = given.get("train.begin_from")
     if before:

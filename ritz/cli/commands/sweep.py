@@ -15,13 +15,11 @@ from ritz.sweeps.record import (
     FAILED,
     FINISHED,
     PRUNED,
-    WAITING,
     Outcome,
     counts,
     has_changed,
-    read_record,
 )
-from ritz.sweeps.running import at_once, check, known_outcomes, sweep
+from ritz.sweeps.running import at_once, check, known_outcomes, present_outcomes, sweep
 from ritz.wording import counted
 
 
@@ -30,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="YAML file: what is run, and what varies")
     parser.add_argument("--folder", default="", help="folder of the sweep, instead of the file's")
     parser.add_argument("--workers", type=int, help="how many runs go on at once")
-    parser.add_argument("--again", action="store_true", help="try again what failed")
+    parser.add_argument(
+        "--again", action="store_true", help="try again what failed or was given up"
+    )
     parser.add_argument(
         "--dry_run", action="store_true", help="check and list all runs, and execute none"
     )
@@ -47,7 +47,11 @@ def run(options: argparse.Namespace) -> int:
     """
     content = read_yaml(Path(options.file))
     if not isinstance(content, dict):
-        raise ValueError(f"{options.file} describes no sweep: it must have `command` and `vary`.")
+        given = "is empty" if content is None else f"holds {content!r:.60}"
+        raise ValueError(
+            f"{options.file} describes no sweep: it must have entries such as `command: lattice "
+            f"train` and `vary`, but {given}."
+        )
     if options.workers is not None:
         content["workers"] = options.workers
     plan = Plan.of(content, options.folder or None)
@@ -68,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         outcomes = sweep(plan, again=options.again, report=_Teller(len(plan.runs), known))
     except KeyboardInterrupt:
-        _say(*_ending(plan, [read_record(one) or Outcome(one.name, WAITING) for one in plan.runs]))
+        _say(*_ending(plan, present_outcomes(plan)))
         raise
     _say(*_ending(plan, outcomes))
     return 0 if all(one.state in (FINISHED, PRUNED) for one in outcomes) else 1
