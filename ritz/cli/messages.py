@@ -37,7 +37,7 @@ def longer(setting: str, given: int, most: int, unit: str) -> str:
     if given >= most:
         return f"A larger {setting} goes on."
     return (
-        f"{setting}={given} is less than the {most} {unit} that the run was given before, so that "
+        f"{setting}={given} is less than the {most} {unit} of the run, so that "
         f"nothing was done: give more than {most} to go on, or another folder to begin anew."
     )
 

@@ -161,7 +161,7 @@ def overridden(
     """
     try:
         if value is None:
-            raise ValueError("it is not set; give its class path first")
+            raise ValueError(f"{name} is not set; give its class path first, as {name}=CLASS")
         if not is_list:
             return value.with_argument(way, new)
         parts = list(value)

@@ -43,7 +43,7 @@ def test_a_run_that_was_stopped_early_is_extended(capsys):
     assert trained(changed, "train.iterations=61")[0] == 61
     assert trained(changed, "train.iterations=61")[1].startswith("the run has ended: finished all")
     out = trained(changed, "train.iterations=7")[1]
-    assert "train.iterations=7 is less than the 61 steps that the run was given before" in out
+    assert "train.iterations=7 is less than the 61 steps of the run, so that" in out
     assert "give more than 61 to go on, or another folder to begin anew.\n" in out
     assert trained("train.iterations=63")[0] == 63
     assert read_log("r")["Energy"].iters.tolist() == list(range(63))

@@ -63,7 +63,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["train.update.n_samples=5"], "train.update.n_samples follows from the run; leave it out"),
         (["system.extent=[100]", "train.full_sum=true"], "train.full_sum: Spin.* too many states"),
         (["train.update.diag_shift=-1"], "train.update: diag_shift must be at least 0, but -1"),
-        (["train.sampler.n_chains=3"], "train.sampler.n_chains: it is not set; give its class"),
+        (["train.sampler.n_chains=3"], "train.sampler.n_chains: train.sampler is not set; give"),
         (["train.callbacks.0.patience=3"], "train.callbacks has 0 entries, counted from 0"),
         (["system=math.sqrt", "system.x=3"], "system: 'math.sqrt' is refused: configurations call"),
         (["system=os.system", "system.command=touch called"], "system: 'os.system' is refused"),

@@ -40,7 +40,7 @@ def test_a_run_that_a_callback_has_ended_says_so(ritz):
     told = "the run has ended: stopped by LambdaCallback: enough. A larger train.iterations goes on"
     assert out.startswith(told), out
     out = ritz(*command, "train.iterations=5")[1]
-    assert "train.iterations=5 is less than the 7 epochs that the run was given before" in out
+    assert "train.iterations=5 is less than the 7 epochs of the run, so that" in out
 
 
 def test_all_that_differs_from_the_saved_run_is_told(ritz):

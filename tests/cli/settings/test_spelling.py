@@ -122,7 +122,7 @@ def test_what_is_allowed_is_told(argument, message, capsys):
         ("train.sampler={n_chains: 3}", "class_path is missing beside n_chains; write, for example"
          ", {class_path: MetropolisLocal, init_args: {n_chains: 3}}"),
         ("train.loggers={path: a}", r"list is needed, such as \[{class_path: CSVLog, init_args: "),
-        ("train.loggers.0.path=a", "train.loggers.0.path: it is not set; give its class pa"),
+        ("train.loggers.0.path=a", "train.loggers.0.path: train.loggers is not set; give"),
     ],
 )  # fmt: skip
 def test_what_was_meant_is_suggested(argument, message, capsys):
