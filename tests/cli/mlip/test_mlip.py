@@ -57,7 +57,7 @@ def test_the_same_command_goes_on(trained, capsys):
     assert main([*command, "train.iterations=3"]) == 0
     assert "all epochs are done" in capsys.readouterr().out
     assert main([*command, "train.iterations=2"]) == 0
-    assert "train.iterations=2 is less than the 3 epochs that" in capsys.readouterr().out
+    assert "train.iterations=2 is less than the 3 epochs of the run" in capsys.readouterr().out
     assert main([*command, "train.iterations=4"]) == 0
     with (trained / "errors.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == list("0123")
