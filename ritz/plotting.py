@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,8 @@ _READERS = {".log", ".json", ".csv", ".h5", ".hdf5"}
 _SUFFIXES = (".log", ".h5", ".csv")
 _MOST_POINTS = 4000
 """Number of points per curve; more than a picture has pixels."""
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+"""Lines of the runs of a picture: where they are the same, those below show through."""
 _NO_LOSS = ("wallclock", "attempts", "block")
 
 
@@ -177,6 +179,7 @@ def plot_runs(
     if not shown[0].logarithmic:
         _draw_end(axes[0], [c for c in panels[0] if c is not None], exact, colours)
     axes[-1].set_xlabel("step")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -219,7 +222,7 @@ def _draw_panel(
 ) -> None:
     for place, curve in enumerate(curves):
         if curve is not None:
-            _draw(ax, curve, colours[place % len(colours)])
+            _draw(ax, curve, colours[place % len(colours)], _DASHES[place % len(_DASHES)])
     drawn = np.concatenate([curve.values for curve in curves if curve is not None])
     drawn = drawn[
         np.isfinite(drawn) & (drawn > 0)
@@ -243,7 +246,7 @@ def _draw_end(
         return
     inset = ax.inset_axes((0.3, 0.46, 0.66, 0.32))
     for place, curve in enumerate(curves):
-        _draw(inset, curve, colours[place % len(colours)])
+        _draw(inset, curve, colours[place % len(colours)], _DASHES[place % len(_DASHES)])
     if exact is not None:
         inset.axhline(exact, color="black", ls="--", lw=1)
     inset.set_xlim(min(c.middle for c in curves), max(c.steps[-1] for c in curves))
@@ -290,10 +293,11 @@ def _curve(log: LogColumns, quantity: Quantity, path: Path) -> _Curve:
     return _Curve(label, steps[places], values[places], band, float(steps[len(steps) // 2]))
 
 
-def _draw(ax: "Axes", curve: _Curve, colour: str) -> None:
+def _draw(ax: "Axes", curve: _Curve, colour: str, dashes: Any) -> None:
     is_point = np.count_nonzero(np.isfinite(curve.values)) == 1  # which a line does not show
     marker = "o" if is_point else None
-    ax.plot(curve.steps, curve.values, color=colour, lw=1, marker=marker, label=curve.label)
+    style = {"color": colour, "ls": dashes, "lw": 1, "marker": marker}
+    ax.plot(curve.steps, curve.values, label=curve.label, **style)
     if curve.error is not None:
         error = np.nan_to_num(curve.error)
         ax.fill_between(

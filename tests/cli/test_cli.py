@@ -68,6 +68,9 @@ def test_plot_overlays_runs(demo, capsys):
     assert capsys.readouterr().out == "both.svg\n"
     svg = Path("both.svg").read_text()
     assert "<svg" in svg and svg.count("demo") >= 1
+    assert main(["plot", str(folder), "-o", "one.svg"]) == 0
+    dashes = [Path(f).read_text().count("stroke-dasharray") for f in ("one.svg", "both.svg")]
+    assert dashes[1] > dashes[0]  # the second run, over the first, which shows through
 
 
 def logs():
