@@ -14,6 +14,7 @@ from ritz.checkpoint import Checkpoint
 from ritz.cli.main import main
 from ritz.cli.results import saved_loss
 from ritz.cli.run_folder import CONFIG, HISTORY, RunFolder, changed
+from ritz.cli.watching import watch
 from ritz.driver.stop import StopRun
 from ritz.folders import FolderInUseError
 from ritz.loggers import CSVLog
@@ -106,6 +107,27 @@ def test_status_says_how_a_run_ended(capsys):
     assert "last checkpoint step 20" in said
     run(30, resume=True)
     assert "step            30 of 30" in status(capsys)
+
+
+def test_runs_are_watched_until_none_goes_on(capsys, monkeypatch):
+    run()
+    looks = iter([True, True, False])
+    monkeypatch.setattr("ritz.cli.commands.status._EVERY", 0.01)
+    monkeypatch.setattr("ritz.cli.commands.status._goes_on", lambda path: next(looks))
+    monkeypatch.setattr("ritz.cli.commands.status._checkpoint_folders", lambda folder: [folder])
+    steps = iter([3, 5, 5, 20])
+    monkeypatch.setattr("ritz.cli.commands.status.describe_run", lambda f: f"step {next(steps)}\n")
+    assert main(["status", "--watch", "r"]) == 0
+    assert capsys.readouterr().out == "step 5\n\nstep 20\n"
+    assert not list(looks)
+
+
+def test_what_is_watched_stays_in_its_place_in_a_terminal(capsys, monkeypatch):
+    texts = iter([("a" * 30 + "\nb\nc\nd\n", True), ("a\nb\n", False)])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: (11, 4))
+    watch(lambda: next(texts), 0.0)
+    assert capsys.readouterr().out == "aaaaaaaaaa\nb\n... and 2 \n\x1b[3F\x1b[Ja\nb\n"
 
 
 @pytest.mark.parametrize(("hook", "steps"), [("before_parameter_update", 12), ("on_step_end", 13)])

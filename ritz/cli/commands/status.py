@@ -3,10 +3,12 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ritz.cli.domains import texts, view_of
 from ritz.cli.stage_numbers import LoggedRow, clock_and_loss, newest_row, numbers, result_text
+from ritz.cli.watching import watch
 from ritz.folders.columns import READERS
 from ritz.folders.config import domain_of
 from ritz.folders.lock import owner_is_alive, read_lock
@@ -14,6 +16,8 @@ from ritz.folders.saved import CheckpointError, Entry, entries, read_manifest
 from ritz.folders.view import RunView
 from ritz.types import Settings
 
+_EVERY = 2.0
+"""Seconds between two looks at runs that are watched."""
 _DIVERGED = "DIVERGED"
 _FINAL = ("STOPPED", _DIVERGED)
 """The reasons of runs that the same command does not prolong; they may end within a step, whose
@@ -25,6 +29,9 @@ _OVER = (*_FINAL, "FINISHED")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `ritz status` takes."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "--watch", action="store_true", help="show it again and again, until no run goes on"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,17 +40,29 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         The exit status: 2 if one of the folders holds no run, which is said on stderr.
     """
-    status, separator = 0, ""
-    for folder in options.runs:
+    status, known = 0, []
+    for folder in map(Path, options.runs):
         try:
-            text = describe_run(Path(folder))
+            known.append((folder, describe_run(folder)))
         except ValueError as error:
             sys.stderr.write(f"ritz: {error}\n")
             status = 2
-        else:
-            sys.stdout.write(separator + text)
-            separator = "\n"
+    if options.watch and known:
+        watch(lambda: _present([folder for folder, _ in known]), _EVERY)
+    else:
+        sys.stdout.write("\n".join(text for _, text in known))
     return status
+
+
+def _present(folders: Sequence[Path]) -> tuple[str, bool]:
+    """The lines of all runs, and whether any of them goes on."""
+    changes = any(_goes_on(path) for folder in folders for path in _checkpoint_folders(folder))
+    return "\n".join(map(describe_run, folders)), changes
+
+
+def _goes_on(path: Path) -> bool:
+    owner = read_lock(path)
+    return owner is not None and owner_is_alive(owner, path) is not False
 
 
 def describe_run(folder: Path) -> str:
