@@ -59,7 +59,7 @@ def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys
         (["train.optimizer=adam", "train.optimizer.rate=3"],
          "train.optimizer.rate: adam has no such argument; it takes: learning_rate, b1"),
         (["train.optimizer.learning_rate=abc"], "learning_rate: 'abc' was given, but float"),
-        (["train.update=SRR"], "train.update: there is no 'SRR' in ritz.updates; did you mean SR"),
+        (["train.update=SRR"], "there is no 'SRR' in ritz.updates.*; did you mean SR"),
         (["train.update.n_samples=5"], "train.update.n_samples follows from the run; leave it out"),
         (["system.extent=[100]", "train.full_sum=true"], "train.full_sum: Spin.* too many states"),
         (["train.update.diag_shift=-1"], "train.update: diag_shift must be at least 0, but -1"),
