@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from ritz.wording import counted
+
 
 def watch(look: Callable[[], tuple[str, bool]], seconds: float) -> None:
     """Show a text until nothing changes any more: in a terminal in its place, elsewhere below.
@@ -36,5 +38,5 @@ def _cut(text: str) -> str:
     lines = text.splitlines()
     kept = lines[: max(rows - 1, 1)]
     if len(kept) < len(lines):
-        kept[-1] = f"... and {len(lines) - len(kept) + 1} lines more"
+        kept[-1] = f"... and {counted(len(lines) - len(kept) + 1, 'more line')}"
     return "".join(f"{line[: columns - 1]}\n" for line in kept)
