@@ -201,11 +201,11 @@ def test_a_new_package_is_written_once(capsys):
 
 @pytest.mark.medium
 def test_a_wheel_of_a_new_package(tmp_path, monkeypatch, capsys):
-    """Built, installed, listed, checked, named, and gone again."""
+    """Built, installed, listed, checked and named."""
     assert main(["new", "plugin", "MyScience"]) == 0
     run = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     source, site = "my-science", str(tmp_path / "site")
-    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", "wheels", source]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", "wheels", f"./{source}"]
     subprocess.run([*run, *build], check=True)
     (wheel,) = Path("wheels").glob("*.whl")
     subprocess.run([*run, "install", "--no-deps", "--no-index", "-t", site, wheel], check=True)

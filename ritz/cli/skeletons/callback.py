@@ -1,5 +1,7 @@
 """A callback."""
 
+import jax
+
 from ritz.callbacks import AbstractCallback
 from ritz.driver import AbstractDriver
 from ritz.types import Row
@@ -16,5 +18,6 @@ class LongestStep(AbstractCallback):
 
     def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         """Compare the update with those before, and log it."""
-        self.longest = max(self.longest, float(abs(driver.update).max()))
+        largest = max(float(abs(leaf).max()) for leaf in jax.tree.leaves(driver.update))
+        self.longest = max(self.longest, largest)
         log_data["longest"] = self.longest
