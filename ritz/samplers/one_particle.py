@@ -12,7 +12,7 @@ from typing_extensions import override
 from ritz.driver.signatures import suggests_fields
 from ritz.samplers.base import AbstractSampler, LogPsi, Positions, accepts
 
-OfOneParticle = Float[Array, "n_walkers n_dimensions"]
+ParticlePositions = Float[Array, "n_walkers n_dimensions"]
 
 
 class OneParticleUpdate(NamedTuple):
@@ -24,7 +24,8 @@ class OneParticleUpdate(NamedTuple):
     init: Callable[[PyTree, Positions], PyTree]
     """`(params, positions) -> memory`, arrays whose first axis is that of the walkers."""
     move: Callable[
-        [PyTree, PyTree, Int[Array, ""], OfOneParticle], tuple[Inexact[Array, " n_walkers"], PyTree]
+        [PyTree, PyTree, Int[Array, ""], ParticlePositions],
+        tuple[Inexact[Array, " n_walkers"], PyTree],
     ]
     """`(params, memory, particle, place) -> (change of log psi, memory after the move)`."""
 
@@ -36,7 +37,7 @@ def _from_scratch(log_psi: LogPsi) -> OneParticleUpdate:
         return positions, log_psi(params, positions)
 
     def move(
-        params: PyTree, memory: PyTree, particle: Int[Array, ""], place: OfOneParticle
+        params: PyTree, memory: PyTree, particle: Int[Array, ""], place: ParticlePositions
     ) -> tuple[Array, PyTree]:
         there = memory[0].at[:, particle].set(place)
         value = log_psi(params, there)

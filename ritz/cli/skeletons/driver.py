@@ -22,5 +22,5 @@ class Newton(AbstractDriver):
         return float(np.cosh(x)), np.tanh(x)
 
     def update_parameters(self, dp: np.ndarray) -> None:
-        """Move the parameters."""
+        """Take half of the step `dp` that `compute_loss_and_update` has given."""
         self.parameters = self.parameters - 0.5 * dp

@@ -21,5 +21,5 @@ class StepsLog(AbstractLogger):
             yield
 
     def write(self, step: int, stats: Row) -> None:
-        """Write a row."""
+        """Write the number of a step; `stats` has its quantities by name."""
         self._file.write(f"{step}\n")
