@@ -10,6 +10,8 @@ _EXTRAS = {
     "pandas": "mlip",
     "flax": "mlip",
     "matplotlib": "plot",
+    "bokeh": "report",
+    "jinja2": "report",
     "h5py": "hdf5",
     "tensorboardX": "tensorboard",
     "wandb": "wandb",

@@ -3,19 +3,23 @@
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import TextIO
 
+import jax
 from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, Hook, never_live
 from ritz.driver.signatures import suggests_names
+from ritz.folders.timing import write_timing
 
 
 class HookTiming(AbstractCallback):
     """Counts the seconds that each callback spends in each hook.
 
-    The table is written when the run ends, and `table()` returns it.
+    The table is written when the run ends, and `table()` returns it. In a run folder it is kept as
+    `hook_timing.csv`, for `ritz report`.
 
     Args:
         stream: Where the table is written; `sys.stderr` by default.
@@ -54,32 +58,40 @@ class HookTiming(AbstractCallback):
         self._started = time.perf_counter()
         driver.hooks.instrument(self._wrap)
 
-    def _finish(self) -> None:
+    def _finish(self, driver: AbstractDriver) -> None:
         self.total += time.perf_counter() - self._started
         (self.stream or sys.stderr).write(f"{self.table()}\n")
+        is_folder = driver.working_dir != Path() and driver.working_dir.is_dir()
+        if is_folder and jax.process_index() == 0:
+            write_timing(driver.working_dir, self.rows())
 
     @override
     def on_run_end(self, step: int, driver: AbstractDriver) -> None:
-        self._finish()
+        self._finish(driver)
 
     @override
     def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
-        self._finish()
+        self._finish(driver)
 
     is_live = never_live
 
+    def rows(self) -> list[tuple[str, str, int, float, float]]:
+        """Callback, hook, calls, seconds and share of the run, longest first, then the rest."""
+        total = max(self.total, 1e-12)
+        rows = [
+            (who, hook, self.calls[who, hook], spent, spent / total)
+            for (who, hook), spent in sorted(self.seconds.items(), key=lambda item: -item[1])
+        ]
+        rest = self.total - sum(self.seconds.values())
+        return [*rows, ("the rest: steps", "", 0, rest, rest / total)]
+
     def table(self) -> str:
         """Callback, hook, calls, seconds and share of the run, longest first."""
-        total = max(self.total, 1e-12)
-        width = max([len(who) for who, _ in self.seconds], default=8)
+        rows = self.rows()
+        width = max(len(who) for who, *_ in rows)
         lines = [f"{'callback':<{width}}  {'hook':<24} {'calls':>8} {'seconds':>10} {'share':>7}"]
-        for (who, hook), spent in sorted(self.seconds.items(), key=lambda item: -item[1]):
+        for who, hook, calls, spent, share in rows:
             lines.append(
-                f"{who:<{width}}  {hook:<24} {self.calls[who, hook]:>8} {spent:>10.4f} "
-                f"{spent / total:>7.1%}"
+                f"{who:<{width}}  {hook:<24} {calls or '':>8} {spent:>10.4f} {share:>7.1%}"
             )
-        rest = self.total - sum(self.seconds.values())
-        lines.append(
-            f"{'the rest: steps':<{width}}  {'':<24} {'':>8} {rest:>10.4f} {rest / total:>7.1%}"
-        )
         return "\n".join(lines)

@@ -23,6 +23,7 @@ from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
 from ritz.folders.saved import CheckpointError, entries, read_manifest
 from ritz.folders.summary import add_result, drop_result
+from ritz.folders.warnings_file import kept_warnings
 from ritz.plotting import plot_runs
 from ritz.types import Row, Settings
 
@@ -244,6 +245,8 @@ def in_folder(call: Invocation) -> Iterator[CommandRun]:
     with contextlib.ExitStack() as whole_run:
         if not call.dry_run:
             take(folder, whole_run.enter_context)
+            if is_first():
+                whole_run.enter_context(kept_warnings(folder))
         yield CommandRun(call)
 
 

@@ -30,6 +30,7 @@ _COMMANDS = {
     "new": "Write a package with a callback, logger, update rule or driver of your own.",
     "plot": "Draw the logs of one or several runs over each other.",
     "plugins": "List what installed packages add to Ritz, and check it.",
+    "report": "Write a page about one or several runs, to look at and to hand on.",
     "status": "Show how far runs are: step, loss, time left and last checkpoint.",
     "sweep": "Execute many runs that differ in some settings.",
 }

@@ -10,10 +10,11 @@ from ritz.sweeps.comparison import SEED, column_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
-    """Draw the quantity of runs against a setting, with error bars.
+    """Draw the quantity of runs against a setting, with error bars, into a file.
 
     Runs that agree in all other settings but the seed are one curve; of several at one place each
     is drawn, and the curve goes through their mean.
@@ -26,6 +27,25 @@ def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
     Raises:
         MissingExtra: If matplotlib is not installed.
         ValueError: If there is no such column, it holds no numbers, or the format is not known.
+    """
+    figure = draw_comparison(frame, against)
+    try:
+        figure.savefig(output, dpi=150)
+    except ValueError as error:
+        raise ValueError(f"cannot draw {output}: {error}") from error
+    return Path(output)
+
+
+def draw_comparison(frame: "pd.DataFrame", against: str = "") -> "Figure":
+    """The picture that `draw` writes, as a figure of matplotlib.
+
+    Args:
+        frame: From `compare`.
+        against: The setting at the x axis; by default the first that is a number.
+
+    Raises:
+        MissingExtra: If matplotlib is not installed.
+        ValueError: If there is no such column, or it holds no numbers.
     """
     with needs("A picture of runs", "plot"):
         from matplotlib import colormaps
@@ -57,11 +77,7 @@ def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
     ax.spines[["top", "right"]].set_visible(False)
     if others:
         ax.legend(frameon=False, fontsize="small")
-    try:
-        figure.savefig(output, dpi=150)
-    except ValueError as error:
-        raise ValueError(f"cannot draw {output}: {error}") from error
-    return Path(output)
+    return figure
 
 
 def _draw_group(ax: Any, own: Any, x: str, quantity: str, colour: Any, label: str) -> None:

@@ -135,6 +135,18 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
     return path
 
 
+def save_parity(found: PredictOut, outfile: str | PathLike[str]) -> None:
+    """Write predicted and known values of structures with labels, as NumPy's `.npz`.
+
+    The arrays `energy`, in eV/atom, and `force`, components in eV/Angstrom, have shape (2, n):
+    known and predicted values.
+    """
+    content = io.BytesIO()
+    pairs = {name: np.stack(pair) for name, pair in _known_and_predicted(found).items()}
+    np.savez(content, **pairs)  # type: ignore[arg-type]
+    atomic_write(Path(outfile), content.getvalue())
+
+
 def save_predictions(
     potential: "AbstractMLIP",
     datasets: Sequence[AbstractDataset | None],

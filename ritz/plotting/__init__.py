@@ -1,0 +1,9 @@
+"""Plots of runs, from any log that Ritz or NetKet writes."""
+
+from ritz.plotting.curves import Curve as Curve
+from ritz.plotting.curves import panels_of as panels_of
+from ritz.plotting.logs import exact_value as exact_value
+from ritz.plotting.logs import find_log as find_log
+from ritz.plotting.logs import read_log as read_log
+from ritz.plotting.picture import draw_runs as draw_runs
+from ritz.plotting.picture import plot_runs as plot_runs

@@ -1,0 +1,146 @@
+"""Pictures of runs, with error bands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ritz.extras import needs
+from ritz.folders.view import ANY_RUN, Quantity, RunView
+from ritz.plotting.curves import Curve, panels_of
+from ritz.plotting.logs import exact_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+"""Lines of the runs of a picture: where they are the same, those below show through."""
+
+
+def plot_runs(
+    paths: Sequence[str | Path],
+    output: str | Path,
+    quantity: str | None = None,
+    exact: float | None = None,
+    view: RunView = ANY_RUN,
+) -> Path:
+    """Draw the curves of one or several runs over each other, with error bands.
+
+    Args:
+        paths: Log files or run folders.
+        output: The image file; its suffix sets the format.
+        quantity: What to draw at the top; by default the first curve of `view`.
+        exact: Value of a horizontal line there; by default that of the first run's summary.
+        view: The curves; by default the loss, which is the first logged quantity that has a mean,
+            and the V-score.
+
+    Returns:
+        `output`.
+
+    Raises:
+        ValueError: If a log is missing or unreadable, or does not have the quantity.
+    """
+    figure = draw_runs(paths, quantity, exact, view)
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(output, dpi=150)
+    except ValueError as error:
+        raise ValueError(f"cannot draw {output}: {error}") from error
+    return output
+
+
+def draw_runs(
+    paths: Sequence[str | Path],
+    quantity: str | None = None,
+    exact: float | None = None,
+    view: RunView = ANY_RUN,
+) -> "Figure":
+    """The picture that `plot_runs` writes, as a figure of matplotlib.
+
+    Args:
+        paths: Log files or run folders.
+        quantity: What to draw at the top; by default the first curve of `view`.
+        exact: Value of a horizontal line there; by default that of the first run's summary.
+        view: The curves.
+
+    Raises:
+        MissingExtra: If matplotlib is not installed.
+        ValueError: If a log is missing or unreadable, or does not have the quantity.
+    """
+    with needs("A plot", "plot"):
+        import matplotlib
+        from matplotlib.figure import Figure
+
+    panels = panels_of(paths, quantity, view)
+    if exact is None:
+        exact = exact_value(paths[0])
+    extra = len(panels) - 1
+    figure = Figure(figsize=(7, 3.8 + 1.7 * extra), layout="constrained")
+    heights = [2, *[1] * extra]
+    axes = figure.subplots(1 + extra, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
+    for ax, (one, curves) in zip(axes, panels, strict=True):
+        _draw_panel(ax, one, curves, colours)
+    if exact is not None:
+        axes[0].axhline(exact, color="black", ls="--", lw=1, label=f"{view.reference} {exact:.6g}")
+    axes[0].legend(frameon=False, loc="upper right")
+    top, curves = panels[0]
+    if not top.logarithmic:
+        _draw_end(axes[0], [c for c in curves if c is not None], exact, colours)
+    axes[-1].set_xlabel("step")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def _draw_panel(
+    ax: "Axes", quantity: Quantity, curves: Sequence[Curve | None], colours: Sequence[str]
+) -> None:
+    for place, curve in enumerate(curves):
+        if curve is not None:
+            _draw(ax, curve, colours[place % len(colours)], _DASHES[place % len(_DASHES)])
+    drawn = np.concatenate([curve.values for curve in curves if curve is not None])
+    drawn = drawn[
+        np.isfinite(drawn) & (drawn > 0)
+    ]  # the V-score of eigenstates is 0, which a logarithm cannot show
+    if quantity.logarithmic and len(drawn) and np.max(drawn) > 10 * np.min(drawn):
+        ax.set_yscale("log", nonpositive="mask")
+    ax.set_ylabel(quantity.title)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_end(ax: "Axes", curves: list[Curve], exact: float | None, colours: Sequence[str]) -> None:
+    """Show the second half again on a scale of its own, where the beginning dwarfs it."""
+    halves = [curve.values[curve.steps >= curve.middle] for curve in curves]
+    everything = np.concatenate([curve.values for curve in curves])
+    known = [] if exact is None else [exact]
+    end = np.concatenate([*halves, known])
+    end, everything = end[np.isfinite(end)], everything[np.isfinite(everything)]
+    if len(end) < 20 or np.ptp(end) > 0.1 * np.ptp(everything):
+        return
+    inset = ax.inset_axes((0.3, 0.46, 0.66, 0.32))
+    for place, curve in enumerate(curves):
+        _draw(inset, curve, colours[place % len(colours)], _DASHES[place % len(_DASHES)])
+    if exact is not None:
+        inset.axhline(exact, color="black", ls="--", lw=1)
+    inset.set_xlim(min(c.middle for c in curves), max(c.steps[-1] for c in curves))
+    margin = 0.1 * np.ptp(end)
+    inset.set_ylim(np.min(end) - margin, np.max(end) + margin)
+    inset.tick_params(labelsize="small")
+    for label in [*inset.get_xticklabels(), *inset.get_yticklabels()]:
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
+    inset.set_title("second half", fontsize="small")
+
+
+def _draw(ax: "Axes", curve: Curve, colour: str, dashes: Any) -> None:
+    is_point = np.count_nonzero(np.isfinite(curve.values)) == 1  # which a line does not show
+    marker = "o" if is_point else None
+    style = {"color": colour, "ls": dashes, "lw": 1, "marker": marker}
+    ax.plot(curve.steps, curve.values, label=curve.label, **style)
+    if curve.error is not None:
+        error = np.nan_to_num(curve.error)
+        ax.fill_between(
+            curve.steps, curve.values - error, curve.values + error, color=colour, alpha=0.3, lw=0
+        )
