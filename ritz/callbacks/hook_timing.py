@@ -3,23 +3,19 @@
 import sys
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import TextIO
 
-import jax
 from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, Hook, never_live
 from ritz.driver.signatures import suggests_names
-from ritz.folders.timing import write_timing
 
 
 class HookTiming(AbstractCallback):
     """Counts the seconds that each callback spends in each hook.
 
-    The table is written when the run ends, and `table()` returns it. In a run folder it is kept as
-    `hook_timing.csv`, for `ritz report`.
+    The table is written when the run ends, and `table()` returns it.
 
     Args:
         stream: Where the table is written; `sys.stderr` by default.
@@ -58,20 +54,17 @@ class HookTiming(AbstractCallback):
         self._started = time.perf_counter()
         driver.hooks.instrument(self._wrap)
 
-    def _finish(self, driver: AbstractDriver) -> None:
+    def _finish(self) -> None:
         self.total += time.perf_counter() - self._started
         (self.stream or sys.stderr).write(f"{self.table()}\n")
-        is_folder = driver.working_dir != Path() and driver.working_dir.is_dir()
-        if is_folder and jax.process_index() == 0:
-            write_timing(driver.working_dir, self.rows())
 
     @override
     def on_run_end(self, step: int, driver: AbstractDriver) -> None:
-        self._finish(driver)
+        self._finish()
 
     @override
     def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
-        self._finish(driver)
+        self._finish()
 
     is_live = never_live
 

@@ -17,7 +17,7 @@ from ritz.cli.domains import load
 from ritz.cli.messages import accepting, longer, other_run
 from ritz.cli.processes import is_first
 from ritz.cli.results import asked_for, facts
-from ritz.cli.run_folder import KeepConfig, RunFolder, changed
+from ritz.cli.run_folder import KeepConfig, KeepTiming, RunFolder, changed
 from ritz.cli.settings.yaml_text import load_yaml
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, never_live
@@ -77,8 +77,9 @@ class CommandRun:
         return jax.process_index() == 0
 
     def callbacks(self) -> list[AbstractCallback]:
-        """Callbacks that keep the configuration and note the steps of this command."""
-        return [KeepConfig(self.folder, self.call.text, self.call.domain), self.steps]
+        """Callbacks that keep configuration and timing, and note the steps of this command."""
+        config = KeepConfig(self.folder, self.call.text, self.call.domain)
+        return [config, KeepTiming(self.folder), self.steps]
 
     def check_seed(self, seed: int) -> None:
         """Refuse a seed that is not the one with which the saved run began.

@@ -5,12 +5,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ritz.callbacks import HookTiming
 from ritz.cli.settings.yaml_text import load_yaml, read_yaml
 from ritz.driver import AbstractDriver
-from ritz.driver.callback import AbstractCallback
+from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.description import describe, differences
 from ritz.folders.config import CONFIG, domain_of, is_intact, signed
 from ritz.folders.files import atomic_write
+from ritz.folders.timing import write_timing
 from ritz.types import Settings
 
 _logger = logging.getLogger("ritz")
@@ -143,3 +145,30 @@ class KeepConfig(AbstractCallback):
 
         if jax.process_index() == 0:
             self._folder.keep(self._text, self._domain, expected=step > 0)
+
+
+class KeepTiming(AbstractCallback):
+    """Writes the table of a `HookTiming` among the callbacks into the run folder.
+
+    Args:
+        folder: The run folder.
+    """
+
+    callback_order = CallbackOrder.LOG
+    decides = False
+    is_live = never_live
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def on_run_end(self, step: int, driver: AbstractDriver) -> None:
+        """Write the table, on the first process."""
+        import jax
+
+        timing = next((c for c in driver.hooks.callbacks if isinstance(c, HookTiming)), None)
+        if timing is not None and jax.process_index() == 0:
+            write_timing(self._folder, timing.rows())
+
+    def on_run_error(self, step: int, error: BaseException, driver: AbstractDriver) -> None:
+        """Write the table, as at the end of a run."""
+        self.on_run_end(step, driver)

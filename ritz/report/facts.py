@@ -152,17 +152,21 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _commands(folder: Path) -> list[str]:
-    """The last commands in the folder and at its checkpoints, the oldest first."""
+def _owners(folder: Path) -> list[Mapping[str, Any]]:
+    """Processes that worked in the folder, the oldest first."""
     places = [folder, *(folder / "checkpoints").glob("*")]
     owners = [owner for place in places if (owner := read_lock(place)) is not None]
-    told = {str(owner.get("command")): str(owner.get("began")) for owner in owners}
-    return sorted(told, key=lambda command: told[command])
+    return sorted(owners, key=lambda owner: str(owner.get("began")))
+
+
+def _commands(folder: Path) -> list[str]:
+    """The last commands in the folder and at its checkpoints, the oldest first."""
+    return list(dict.fromkeys(str(owner.get("command")) for owner in _owners(folder)))
 
 
 def _machine(folder: Path) -> dict[str, str]:
-    owner = read_lock(folder) or {}
-    found = {"host": str(owner["host"])} if owner.get("host") else {}
+    hosts = [str(owner["host"]) for owner in _owners(folder) if owner.get("host")]
+    found = {"host": hosts[-1]} if hosts else {}
     stages = [stage for stage in (folder / "checkpoints").glob("*") if entries(stage)]
     if not stages:
         return found

@@ -67,11 +67,10 @@ def panels(
         figures.append(_panel(quantity, own, height, **shared))
     if exact is not None:
         _line(figures[0], exact, f"{reference} {exact:.6g}")
-    for one in figures:
-        if one.legend:
-            one.legend.click_policy = "hide"
-            one.legend.background_fill_alpha = 0.6
-            one.legend.label_text_font_size = "11px"
+    for one in (figure for figure in figures if figure.legend):
+        one.legend.visible = one is figures[0]
+        one.legend.background_fill_alpha = 0.6
+        one.legend.label_text_font_size = "11px"
     return figures
 
 
@@ -134,6 +133,7 @@ def _line(one: Any, value: float, label: str) -> None:
 def step_time_figure(times: StepTimes) -> "Figure":
     """Seconds a step over the run."""
     one: Any = _figure(220, "step", "seconds a step", y_axis_type="log")
+    one.yaxis.ticker.num_minor_ticks = 0
     kept = times.seconds > 0
     one.step(times.steps[kept], times.seconds[kept], mode="before", color=COLOURS[0])
     return one

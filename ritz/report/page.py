@@ -1,6 +1,9 @@
 """The page of a report."""
 
+import contextlib
+import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from importlib.resources import files
@@ -10,11 +13,11 @@ from typing import Any
 import ritz
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
-from ritz.folders.view import ANY_RUN
+from ritz.folders.view import ANY_RUN, Quantity, RunView
 from ritz.plotting import draw_runs, panels_of
 from ritz.report import interactive, static
 from ritz.report.facts import RunFacts, Views, facts_of
-from ritz.report.numbers import digest_rows, headline, result_rows
+from ritz.report.numbers import digest_rows, headline, result_rows, timing_rows, with_error
 from ritz.sweeps.comparison import compare
 from ritz.sweeps.picture import draw_comparison
 from ritz.sweeps.results import runs_in
@@ -22,6 +25,7 @@ from ritz.sweeps.results import runs_in
 _POINTS = 6000
 """Number of points of a quantity in interactive pictures, of all runs together, about."""
 _LEAST_POINTS, _MOST_POINTS = 400, 2000
+_ACCEPTANCE = Quantity("acceptance")
 
 
 def write_report(
@@ -93,22 +97,24 @@ def _comparison(known: Sequence[RunFacts]) -> dict[str, Any] | None:
     if len(folders) < 2:
         return None
     frame = compare(folders)
-    rows = [
-        {name: _cell(value) for name, value in row.items()}
-        for row in frame.drop(columns="suspect", errors="ignore").to_dict("records")
-    ]
-    names = [Path(run).name for run in frame.index]
+    quantity = frame.attrs["quantity"]
+    shown: Any = frame.drop(columns=["suspect", "error"], errors="ignore")
+    rows = []
+    for place, row in enumerate(shown.to_dict("records")):
+        cells = {name: _cell(name, value) for name, value in row.items()}
+        if "error" in frame and row[quantity] is not None:
+            cells[quantity] = with_error(row[quantity], frame["error"].iloc[place])
+        rows.append((Path(frame.index[place]).name, cells))
     picture = None
-    try:
+    with contextlib.suppress(ValueError):  # no setting with numbers differs, or no results yet
         picture = static.svg_of(draw_comparison(frame))
-    except ValueError:  # no setting with numbers differs, or there are no results
-        pass
-    return {"columns": list(rows[0]), "rows": list(zip(names, rows, strict=True)), "svg": picture}
+    return {"columns": list(shown.columns), "rows": rows, "svg": picture}
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
-        return "" if value != value else f"{value:.9g}"
+        digits = 3 if name in ("seconds", "relative_error") else 9
+        return "" if math.isnan(value) else f"{value:.{digits}g}"
     return "" if value is None else str(value)
 
 
@@ -119,7 +125,7 @@ def _groups(known: Sequence[RunFacts], figures: dict[str, Any]) -> Any:
         itertools.groupby(logged, lambda facts: facts.domain)
     ):
         runs = list(members)
-        paths, view = [facts.path for facts in runs], runs[0].view
+        paths, view = [facts.path for facts in runs], _with_acceptance(runs[0].view)
         exact = {facts.exact for facts in runs}
         reference = exact.pop() if len(exact) == 1 else None
         most = min(max(_POINTS // len(runs), _LEAST_POINTS), _MOST_POINTS)
@@ -134,7 +140,16 @@ def _groups(known: Sequence[RunFacts], figures: dict[str, Any]) -> Any:
         for place, figure in enumerate(made):
             names.append(f"curves{number}_{place}")
             figures[names[-1]] = figure
-        yield {"domain": domain, "told": "", "svg": static.svg_of(picture), "names": names}
+        banded = any(c is not None and c.error is not None for _, own in curves for c in own)
+        svg = static.svg_of(picture)
+        yield {"domain": domain, "told": "", "svg": svg, "names": names, "banded": banded}
+
+
+def _with_acceptance(view: RunView) -> RunView:
+    """The view with the acceptance of moves below its curves."""
+    if any(one.name == _ACCEPTANCE.name for one in view.curves):
+        return view
+    return dataclasses.replace(view, curves=(*view.curves, _ACCEPTANCE))
 
 
 def _run(number: int, facts: RunFacts, figures: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +170,7 @@ def _run(number: int, facts: RunFacts, figures: dict[str, Any]) -> dict[str, Any
         "headline": headline(facts),
         "results": result_rows(facts),
         "digest": digest_rows(facts.digest),
+        "timing": timing_rows(facts.timing),
         "pictures": pictures,
         "parities": parities,
     }
