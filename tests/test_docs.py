@@ -15,7 +15,9 @@ import ritz.lattice
 import ritz.loggers
 import ritz.mlip
 import ritz.molecule
+import ritz.plotting
 import ritz.relax
+import ritz.report
 import ritz.samplers
 import ritz.stages
 import ritz.sweeps
@@ -45,7 +47,9 @@ MODULES = [
     ritz.loggers,
     ritz.mlip,
     ritz.molecule,
+    ritz.plotting,
     ritz.relax,
+    ritz.report,
     ritz.samplers,
     ritz.stages,
     ritz.sweeps,

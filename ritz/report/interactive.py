@@ -69,8 +69,10 @@ def panels(
         _line(figures[0], exact, f"{reference} {exact:.6g}")
     for one in (figure for figure in figures if figure.legend):
         one.legend.visible = one is figures[0]
-        one.legend.background_fill_alpha = 0.6
+        one.legend.orientation, one.legend.ncols = "horizontal", "auto"
         one.legend.label_text_font_size = "11px"
+        one.legend.border_line_alpha = one.legend.background_fill_alpha = 0
+        one.add_layout(one.legend[0], "above")
     return figures
 
 

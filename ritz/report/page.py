@@ -102,7 +102,7 @@ def _comparison(known: Sequence[RunFacts]) -> dict[str, Any] | None:
     rows = []
     for place, row in enumerate(shown.to_dict("records")):
         cells = {name: _cell(name, value) for name, value in row.items()}
-        if "error" in frame and row[quantity] is not None:
+        if "error" in frame and math.isfinite(row[quantity] or math.nan):
             cells[quantity] = with_error(row[quantity], frame["error"].iloc[place])
         rows.append((Path(frame.index[place]).name, cells))
     picture = None

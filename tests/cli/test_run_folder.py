@@ -1,5 +1,6 @@
 """A run folder says what was damaged, and whether its run goes on."""
 
+import io
 import logging
 import os
 import re
@@ -10,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ritz.callbacks import HookTiming
 from ritz.checkpoint import Checkpoint
 from ritz.cli.main import main
 from ritz.cli.results import saved_loss
-from ritz.cli.run_folder import CONFIG, HISTORY, RunFolder, changed
+from ritz.cli.run_folder import CONFIG, HISTORY, KeepTiming, RunFolder, changed
 from ritz.cli.watching import watch
 from ritz.driver.stop import StopRun
 from ritz.folders import FolderInUseError
+from ritz.folders.timing import read_timing
+from ritz.folders.warnings_file import kept_warnings, read_warnings
 from ritz.loggers import CSVLog
 from ritz.testing import QuadraticDriver
 from tests.driver.tools import at, raising
@@ -287,3 +291,23 @@ def test_runs_in_one_folder_are_told_by_their_names(capsys):
     assert re.findall(r"^  (\S+)$", said, re.M) == ["a/train", "b/train", "c"]
     assert main(["status", "runs/c"]) == 0
     assert capsys.readouterr().out.startswith("runs/c\n  c\n    step            3 of 3\n")
+
+
+def test_warnings_of_a_command_are_kept_with_their_time(tmp_path, caplog):
+    with kept_warnings(tmp_path):
+        logging.getLogger("ritz.checkpoint").warning("two\nlines")
+        logging.getLogger("ritz").info("nothing to worry about")
+    logging.getLogger("ritz").warning("of something else")
+    (line,) = read_warnings(tmp_path)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d two lines", line)
+
+
+def test_the_table_of_hook_timing_is_kept_however_the_run_ends(tmp_path):
+    timing = HookTiming(io.StringIO())
+    callbacks = [timing, KeepTiming(tmp_path), at(3, raising(KeyError("ended")), "on_step_end")]
+    with pytest.raises(KeyError):
+        QuadraticDriver().run(10, callback=callbacks, show_progress=False)
+    rows = read_timing(tmp_path)
+    assert [row["callback"] for row in rows][-1] == "the rest: steps"
+    assert sum(float(row["share"]) for row in rows) == pytest.approx(1)
+    assert {row["calls"] for row in rows if row["hook"] == "on_step_end"} == {"4"}

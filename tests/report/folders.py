@@ -1,0 +1,54 @@
+"""Run folders as commands leave them, written by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ritz.folders.config import signed
+from ritz.folders.timing import write_timing
+
+
+def lattice_run(folder: Path, field: float = 1.0, steps: int = 40) -> Path:
+    """A run of 40 steps whose energy decays to -10 - field, with an evaluation."""
+    folder.mkdir(parents=True)
+    config = f"system: {{class_path: TransverseIsing, init_args: {{field: {field}}}}}\nseed: 0\n"
+    (folder / "config.yaml").write_bytes(signed(config.encode(), "lattice"))
+    lines = ["step,Energy.Mean,Energy.Variance,Energy.Sigma,acceptance,v_score,wallclock"]
+    for step in range(steps):
+        energy = -10 - field + 0.8**step
+        lines.append(f"{step},{energy},0.5,0.02,0.6,{0.9**step},{0.01 * step}")
+    (folder / "train.csv").write_text("\n".join(lines) + "\n")
+    result = {
+        "energy": -10 - field,
+        "error": 0.0123,
+        "steps": steps,
+        "seconds": 0.4,
+        "stop_reason": "FINISHED",
+        "message": "finished all steps",
+    }
+    text = {"result_of": "train", **result, "exact": -10.5 - field, "train": result}
+    (folder / "summary.json").write_text(json.dumps(text))
+    return folder
+
+
+def add_evaluation(folder: Path) -> None:
+    """A digest of the energy and of a magnetisation whose chains disagree."""
+    entries = {
+        "Energy": {"mean": -11.0, "error": 0.0004, "r_hat": 1.001, "reliable": True, "suspect": ""},
+        "m_x": {"mean": 0.61, "error": 0.03, "r_hat": 1.4, "reliable": True, "suspect": "r_hat"},
+    }
+    rest = {"variance": 0.3, "autocorrelation_time": 1.5, "n_steps": 50, "n_samples": 51200}
+    columns = {f"{n}.{k}": np.asarray(v) for n, e in entries.items() for k, v in (e | rest).items()}
+    np.savez(folder / "digest.npz", n_steps=50, **columns)
+
+
+def add_details(folder: Path) -> None:
+    """Warnings, time spent in hooks, and predicted and known values."""
+    (folder / "warnings.log").write_text("2026-01-02 03:04:05 <b>careful</b> & so on\n")
+    write_timing(
+        folder, [("Mine", "on_step_end", 40, 0.25, 0.625), ("the rest", "", 0, 0.15, 0.375)]
+    )
+    known = np.linspace(-1, 1, 5000)
+    pairs = {"force": np.stack([known, known + 0.1])}
+    np.savez(folder / "parity.npz", energy=np.array([[-3.0, -2.0], [-2.998, -2.002]]), **pairs)
