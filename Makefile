@@ -17,7 +17,7 @@ PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # fast; the programs run more slowly.
 QUICK_COMPILER := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: demo test test-medium test-bits test-all test-newest-jax lint docs bench bench-accuracy fuzz clean
+.PHONY: demo test test-medium test-bits test-all test-newest test-newest-jax release-check lint docs bench bench-accuracy fuzz clean
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Ritz needs Python >= 3.11, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -74,6 +74,18 @@ test-newest-jax:
 	.venv-newest/bin/pip install --quiet --disable-pip-version-check --upgrade jax flax pytest pytest-timeout pytest-xdist hypothesis --editable '.[hdf5,tensorboard,wandb,mlflow,cli,molecule]'
 	.venv-newest/bin/python -c 'import jax; print("jax", jax.__version__)'
 	.venv-newest/bin/python -m pytest -n 2 tests/driver tests/callbacks tests/loggers tests/updates tests/samplers tests/estimators tests/molecule tests/test_gpu_benchmark.py -m 'not slow and not netket'
+
+# The quick tests with the newest versions that pip finds, without constraints.
+test-newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --disable-pip-version-check --upgrade --editable '.[test]'
+	.venv-newest/bin/pip list --format=freeze | grep -E '^(jax|jaxlib|numpy|netket|flax|optax|ase|pandas|orbax-checkpoint)=='
+	XLA_FLAGS="$(QUICK_COMPILER) $$XLA_FLAGS" .venv-newest/bin/python -m pytest -n 2 --dist loadfile
+
+# What is released, built and used with each of PYTHONS in environments of its own.
+PYTHONS ?= $(PYTHON)
+release-check:
+	$(PYTHON) -m tools.release_check $(PYTHONS)
 
 clean:
 	rm -rf .venv .venv-newest site build *.egg-info
