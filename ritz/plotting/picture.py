@@ -8,6 +8,7 @@ import numpy as np
 
 from ritz.extras import needs
 from ritz.folders.view import ANY_RUN, Quantity, RunView
+from ritz.picture_style import COLOURS, DPI, open_frame, whole_steps
 from ritz.plotting.curves import Curve, panels_of
 from ritz.plotting.logs import exact_value
 
@@ -46,7 +47,7 @@ def plot_runs(
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        figure.savefig(output, dpi=150)
+        figure.savefig(output, dpi=DPI)
     except ValueError as error:
         raise ValueError(f"cannot draw {output}: {error}") from error
     return output
@@ -71,7 +72,6 @@ def draw_runs(
         ValueError: If a log is missing or unreadable, or does not have the quantity.
     """
     with needs("A plot", "plot"):
-        import matplotlib
         from matplotlib.figure import Figure
 
     panels = panels_of(paths, quantity, view)
@@ -81,26 +81,23 @@ def draw_runs(
     figure = Figure(figsize=(7, 3.8 + 1.7 * extra), layout="constrained")
     heights = [2, *[1] * extra]
     axes = figure.subplots(1 + extra, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
     for ax, (one, curves) in zip(axes, panels, strict=True):
-        _draw_panel(ax, one, curves, colours)
+        _draw_panel(ax, one, curves)
     if exact is not None:
         axes[0].axhline(exact, color="black", ls="--", lw=1, label=f"{view.reference} {exact:.6g}")
     axes[0].legend(frameon=False, loc="upper right")
     top, curves = panels[0]
     if not top.logarithmic:
-        _draw_end(axes[0], [c for c in curves if c is not None], exact, colours)
+        _draw_end(axes[0], [c for c in curves if c is not None], exact)
     axes[-1].set_xlabel("step")
-    axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    whole_steps(axes[-1])
     return figure
 
 
-def _draw_panel(
-    ax: "Axes", quantity: Quantity, curves: Sequence[Curve | None], colours: Sequence[str]
-) -> None:
+def _draw_panel(ax: "Axes", quantity: Quantity, curves: Sequence[Curve | None]) -> None:
     for place, curve in enumerate(curves):
         if curve is not None:
-            _draw(ax, curve, colours[place % len(colours)], _DASHES[place % len(_DASHES)])
+            _draw(ax, curve, COLOURS[place % len(COLOURS)], _DASHES[place % len(_DASHES)])
     drawn = np.concatenate([curve.values for curve in curves if curve is not None])
     drawn = drawn[
         np.isfinite(drawn) & (drawn > 0)
@@ -108,10 +105,10 @@ def _draw_panel(
     if quantity.logarithmic and len(drawn) and np.max(drawn) > 10 * np.min(drawn):
         ax.set_yscale("log", nonpositive="mask")
     ax.set_ylabel(quantity.title)
-    ax.spines[["top", "right"]].set_visible(False)
+    open_frame(ax)
 
 
-def _draw_end(ax: "Axes", curves: list[Curve], exact: float | None, colours: Sequence[str]) -> None:
+def _draw_end(ax: "Axes", curves: list[Curve], exact: float | None) -> None:
     """Show the second half again on a scale of its own, where the beginning dwarfs it."""
     halves = [curve.values[curve.steps >= curve.middle] for curve in curves]
     everything = np.concatenate([curve.values for curve in curves])
@@ -122,7 +119,7 @@ def _draw_end(ax: "Axes", curves: list[Curve], exact: float | None, colours: Seq
         return
     inset = ax.inset_axes((0.3, 0.46, 0.66, 0.32))
     for place, curve in enumerate(curves):
-        _draw(inset, curve, colours[place % len(colours)], _DASHES[place % len(_DASHES)])
+        _draw(inset, curve, COLOURS[place % len(COLOURS)], _DASHES[place % len(_DASHES)])
     if exact is not None:
         inset.axhline(exact, color="black", ls="--", lw=1)
     inset.set_xlim(min(c.middle for c in curves), max(c.steps[-1] for c in curves))

@@ -7,26 +7,15 @@ import numpy as np
 
 from ritz.extras import needs
 from ritz.folders.view import Quantity
+from ritz.picture_style import COLOURS
 from ritz.plotting import Curve
-from ritz.report.parity import UNITS, Parity
+from ritz.plotting.parity import UNITS
+from ritz.report.parity import Parity
 from ritz.report.step_times import StepTimes
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure
 
-COLOURS = (
-    "#1f77b4",
-    "#ff7f0e",
-    "#2ca02c",
-    "#d62728",
-    "#9467bd",
-    "#8c564b",
-    "#e377c2",
-    "#7f7f7f",
-    "#bcbd22",
-    "#17becf",
-)
-"""Of curves, as in static pictures (tab10 of matplotlib)."""
 _DASHES = ("solid", [10, 4], [2, 3], [10, 4, 2, 4])
 _TOOLS = "pan,box_zoom,wheel_zoom,reset,save"
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ritz.plotting.parity import UNITS
+
 FILE = "parity.npz"
 """File of a run folder: `energy` and `force`, shape (2, n), known and predicted."""
 
-UNITS = {"energy": "eV/atom", "force": "eV/Å"}
 _MOST_POINTS = 4000
 
 

@@ -4,7 +4,9 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from ritz.extras import needs
-from ritz.report.parity import UNITS, Parity
+from ritz.picture_style import open_frame, whole_steps
+from ritz.plotting.parity import draw_parity
+from ritz.report.parity import Parity
 from ritz.report.step_times import StepTimes
 
 if TYPE_CHECKING:
@@ -29,19 +31,14 @@ def step_time_figure(times: StepTimes) -> "Figure":
     axes.step(times.steps[kept], times.seconds[kept], where="pre", lw=1)
     axes.set(xlabel="step", ylabel="seconds a step")
     axes.set_yscale("log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_steps(axes)
     return figure
 
 
 def parity_figure(name: str, parity: Parity) -> "Figure":
     """Predicted against known values."""
     figure, axes = _figure(4.6, 4.3)
-    unit = UNITS[name]
-    axes.axline((parity.known[0], parity.known[0]), slope=1, color="black", lw=0.8)
-    axes.plot(parity.known, parity.predicted, ".", ms=3, alpha=0.5, rasterized=True)
-    axes.set(xlabel=f"known {name} ({unit})", ylabel=f"predicted {name} ({unit})")
-    axes.locator_params(axis="x", nbins=4)
-    axes.ticklabel_format(useOffset=False)
+    draw_parity(axes, name, parity.known, parity.predicted)
     return figure
 
 
@@ -51,5 +48,5 @@ def _figure(width: float, height: float) -> tuple["Figure", Any]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
     return figure, axes

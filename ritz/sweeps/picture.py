@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ritz.extras import needs
+from ritz.picture_style import COLOURS, DPI, open_frame, whole_steps
 from ritz.sweeps.comparison import SEED, column_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
     """
     figure = draw_comparison(frame, against)
     try:
-        figure.savefig(output, dpi=150)
+        figure.savefig(output, dpi=DPI)
     except ValueError as error:
         raise ValueError(f"cannot draw {output}: {error}") from error
     return Path(output)
@@ -48,9 +49,7 @@ def draw_comparison(frame: "pd.DataFrame", against: str = "") -> "Figure":
         ValueError: If there is no such column, or it holds no numbers.
     """
     with needs("A picture of runs", "plot"):
-        from matplotlib import colormaps
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
 
     varied, quantity = frame.attrs["varied"], frame.attrs["quantity"]
     x = against or next((name for name in varied if name != SEED and _is_number(frame, name)), "")
@@ -66,15 +65,14 @@ def draw_comparison(frame: "pd.DataFrame", against: str = "") -> "Figure":
     groups: Any = drawn.groupby(others, dropna=False, sort=False) if others else [((), drawn)]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     ax = figure.subplots()
-    colours: Any = colormaps["tab10"].colors  # type: ignore[attr-defined]
     for place, (values, own) in enumerate(groups):
         label = ", ".join(f"{n}={v}" for n, v in zip(others, values, strict=True))
-        _draw_group(ax, own, x, quantity, colours[place % len(colours)], label)
+        _draw_group(ax, own, x, quantity, COLOURS[place % len(COLOURS)], label)
     ax.set_xlabel(x)
     ax.set_ylabel(quantity)
     if all(float(value).is_integer() for value in drawn[x]):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.spines[["top", "right"]].set_visible(False)
+        whole_steps(ax)
+    open_frame(ax)
     if others:
         ax.legend(frameon=False, fontsize="small")
     return figure

@@ -20,6 +20,8 @@ from ritz.folders.files import atomic_write
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.training.config import TrainingConfig
+from ritz.picture_style import DPI
+from ritz.plotting.parity import draw_parity
 
 if TYPE_CHECKING:
     from ritz.mlip.potentials.base import AbstractMLIP
@@ -113,25 +115,16 @@ def plot_parity(found: PredictOut, outfile: str | PathLike[str]) -> Path:
     pairs = {name: (known, own) for name, (known, own) in both if len(known)}
     if not pairs:
         raise ValueError("the structures have neither energies nor forces to compare with.")
-    labels = {
-        "energy": ("energy", "eV/atom", 1e3, "meV/atom"),
-        "force": ("force", "eV/Å", 1, "eV/Å"),
-    }
     figure = Figure((4.6 * len(pairs), 4.3), layout="constrained")
     for number, (name, (known, own)) in enumerate(pairs.items()):
-        what, unit, scale, error_unit = labels[name]
         axes: Any = figure.add_subplot(1, len(pairs), number + 1)
-        axes.axline((known[0], known[0]), slope=1, color="black", lw=0.8)
-        axes.plot(known, own, ".", ms=3 if len(known) > 1000 else 5, alpha=0.5, rasterized=True)
-        axes.set(xlabel=f"known {what} ({unit})", ylabel=f"predicted {what} ({unit})")
+        draw_parity(axes, name, known, own)
+        scale, unit = (1e3, "meV/atom") if name == "energy" else (1, "eV/Å")
         rmse, mae = scale * errors[f"RMSE_{name}"], scale * errors[f"MAE_{name}"]
-        axes.set_title(f"RMSE {rmse:.3g}, MAE {mae:.3g} {error_unit}", fontsize="medium")
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.locator_params(axis="x", nbins=3)  # numbers may be long
-        axes.ticklabel_format(useOffset=False)
+        axes.set_title(f"RMSE {rmse:.3g}, MAE {mae:.3g} {unit}", fontsize="medium")
     path = Path(outfile)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=DPI)
     return path
 
 

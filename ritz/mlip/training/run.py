@@ -23,6 +23,7 @@ from ritz.mlip.training.callbacks import EpochHistory, EpochProgress
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.start import Start, steps_in_total
+from ritz.picture_style import DPI, open_frame, whole_steps
 from ritz.wording import counted
 
 if TYPE_CHECKING:
@@ -121,12 +122,13 @@ class TrainOut:
             if drawn and max(drawn) > 5 * min(drawn):  # else a logarithmic axis has few labels
                 axes.set_yscale("log")
             axes.set_xlabel("epoch")
-            axes.locator_params(axis="x", integer=True)
+            whole_steps(axes)
+            open_frame(axes)
             axes.set_ylabel("RMSE (eV/Å)" if forces else "RMSE (meV/atom)")
             if axes.get_lines():
                 axes.legend(frameon=False)
         if outfile is not None:
-            figure.savefig(outfile, dpi=150)
+            figure.savefig(outfile, dpi=DPI)
         return figure
 
 
