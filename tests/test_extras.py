@@ -54,7 +54,8 @@ def test_loggers_and_checkpoints_name_their_extra(module, make, extra, monkeypat
 
 
 def test_plots_name_their_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for module in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match="A plot needs matplotlib: pip install 'ritz.plot.'"):
         plot_runs(["x"], "y.png")
 
