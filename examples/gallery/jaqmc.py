@@ -1,4 +1,4 @@
-# ruff: noqa: D100, D102, D103, E402
+# ruff: noqa: D100, D102, E402
 # %% [markdown]
 # # For users of JaQMC: the hydrogen molecule
 #

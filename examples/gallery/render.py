@@ -74,7 +74,10 @@ def notebook(cells: list[Cell]) -> str:
 
 
 def execute(text: str, namespace: dict[str, Any]) -> str:
-    """Runs a cell; what it printed, and the value of a last line that is an expression."""
+    """Runs a cell, and returns what it printed and the value of an expression at its end.
+
+    Objects of matplotlib are left out: their pictures are saved.
+    """
     tree = ast.parse(text)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     printed = io.StringIO()
@@ -82,7 +85,7 @@ def execute(text: str, namespace: dict[str, Any]) -> str:
         exec(compile(tree, "<cell>", "exec"), namespace)
         if last is not None:
             value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), namespace)
-            if value is not None:
+            if value is not None and not type(value).__module__.startswith("matplotlib"):
                 print(repr(value))
     return printed.getvalue().rstrip()
 
