@@ -67,7 +67,7 @@ log = RuntimeLog()
 callbacks = [
     PlateauStopping(window=60),
     BestState("Energy", restore=True),
-    Observables({"C3": correlations["C3"]}, every=20),
+    Observables({"C3": correlations["C3"]}, interval=20),
 ]
 driver.run(400, out=log, callback=callbacks, show_progress=False)
 print(driver.step_count, driver.stop_message)
