@@ -20,7 +20,7 @@ from ritz.relax import LennardJones, relax
 random = np.random.default_rng(0)
 starts = []
 while len(starts) < 300:
-    positions = random.uniform(-1.4, 1.4, size=(13, 3))
+    positions = random.uniform(-1.6, 1.6, size=(13, 3))
     atoms = Atoms("Ar13", positions)
     if atoms.get_all_distances()[np.triu_indices(13, 1)].min() > 0.7:
         starts.append(atoms)
@@ -63,7 +63,7 @@ print("found by", int((energies < -44.3267).sum()), "of", len(starts), "starts")
 
 # %%
 figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.hist(energies, bins=np.arange(-44.6, -32, 0.2), color="tab:blue")
+axes.hist(energies, bins=np.arange(-44.6, -34, 0.2), color="tab:blue")
 axes.axvline(-44.326801, color="k", linestyle="--", linewidth=1, label="icosahedron, published")
 axes.set_xlabel("energy of the relaxed cluster (epsilon)")
 axes.set_ylabel("clusters")

@@ -16,7 +16,7 @@ from ritz.callbacks import AbstractCallback, StopRun
 
 
 class Progress(AbstractCallback):
-    """Keeps the loss of each step, and stops when it has moved little for a while.
+    """Keeps the smoothed loss of each step, and stops when it has moved little for a while.
 
     Args:
         tolerance: Fraction of the whole decrease that counts as a move.
@@ -32,7 +32,9 @@ class Progress(AbstractCallback):
 
     def before_parameter_update(self, step, log_data, driver):
         loss = log_data[driver.loss_name]
-        self.losses.append(float(np.real(getattr(loss, "mean", loss))))
+        loss = float(np.real(getattr(loss, "mean", loss)))
+        before = self.losses[-1] if self.losses else loss
+        self.losses.append(0.9 * before + 0.1 * loss)
         first, last = self.losses[0], self.losses[-1]
         best = min(self.losses[: self.best_step + 1])
         if last < best - self.tolerance * abs(first - best) or step == 0:
@@ -125,7 +127,7 @@ for name, driver in drivers.items():
     )
     print(f"{name}: loss is {driver.loss_name}, {driver.step_count} steps, {driver.stop_message}")
 axes.set_xlabel("step")
-axes.set_ylabel("loss, from first (1) to best (0)")
+axes.set_ylabel("smoothed loss, first (1) to best (0)")
 axes.set_ylim(-0.05, 1.2)
 axes.legend(frameon=False)
 
