@@ -17,7 +17,7 @@ PYTEST ?= $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # fast; the programs run more slowly.
 QUICK_COMPILER := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: demo test test-medium test-bits test-all test-newest test-newest-jax release-check lint docs bench bench-accuracy fuzz clean
+.PHONY: demo test test-medium test-bits test-all test-newest test-newest-jax release-check lint docs gallery bench bench-accuracy fuzz clean
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Ritz needs Python >= 3.11, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -57,6 +57,10 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Executes the notebooks of the gallery and writes their pages, outputs and pictures into docs/gallery.
+gallery: $(STAMP)
+	$(BIN)/python examples/gallery/render.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

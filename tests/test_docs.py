@@ -1,5 +1,7 @@
 """Every Python block in README and docs runs, page by page."""
 
+import inspect
+import pkgutil
 import re
 from pathlib import Path
 
@@ -108,6 +110,24 @@ def test_public_names_are_in_the_reference_and_documented(module):
     for name in public(module):
         assert f"::: {module.__name__}.{name}\n" in reference, f"{name} is not in {page}"
         assert (getattr(module, name).__doc__ or "").strip(), f"{name} has no docstring"
+
+
+def shown(page):
+    """The objects that a page of the reference has, in its order."""
+    return re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs" / "reference").glob("*.md")), ids=lambda p: p.stem
+)
+def test_tables_of_the_reference_have_what_follows_with_its_first_line(page):
+    rows = re.findall(r"^\| \[`\S+`\]\[(\S+)\] \| (.*) \|$", page.read_text(), re.MULTILINE)
+    assert [name for name, _ in rows] == shown(page)
+    for name, line in rows:
+        value = pkgutil.resolve_name(name)
+        if callable(value):
+            first = inspect.getdoc(value).split("\n")[0].replace("|", "\\|")
+            assert line == first, f"{page.name} should have: | [`...`][{name}] | {first} |"
 
 
 @pytest.mark.parametrize("module", [ritz.callbacks, ritz.loggers], ids=["callbacks", "loggers"])
