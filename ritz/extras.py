@@ -14,7 +14,6 @@ _EXTRAS = {
     "tensorboardX": "tensorboard",
     "wandb": "wandb",
     "mlflow": "mlflow",
-    "ipywidgets": "notebook",
     "orbax": "checkpoint",
     "jsonargparse": "cli",
     "yaml": "cli",
