@@ -10,6 +10,7 @@ from typing_extensions import override
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, Hook, never_live
 from ritz.driver.signatures import suggests_names
+from ritz.html import never_fails, table
 
 
 class HookTiming(AbstractCallback):
@@ -67,6 +68,16 @@ class HookTiming(AbstractCallback):
         self._finish()
 
     is_live = never_live
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        total = max(self.total, 1e-12)
+        rows = [
+            (who, hook, self.calls[who, hook], f"{spent:.4f}", f"{spent / total:.1%}")
+            for (who, hook), spent in sorted(self.seconds.items(), key=lambda item: -item[1])
+        ]
+        rows.append(("the rest: steps", "", "", f"{total - sum(self.seconds.values()):.4f}", ""))
+        return table(rows, ("callback", "hook", "calls", "seconds", "share"))
 
     def table(self) -> str:
         """Callback, hook, calls, seconds and share of the run, longest first."""

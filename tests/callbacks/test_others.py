@@ -1,6 +1,6 @@
 import io
-import re
 import math
+import re
 import sys
 
 import jax
