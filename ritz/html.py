@@ -30,7 +30,7 @@ def escaped(value: object) -> Markup:
     return value if isinstance(value, Markup) else Markup(html.escape(brief(value)))
 
 
-def brief(value: object) -> str:
+def brief(value: Any) -> str:
     """A value in a few words: numbers with six digits, statistics as mean and error.
 
     Of arrays it tells shape and type, of lists and dicts how many items there are.

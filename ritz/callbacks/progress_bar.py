@@ -4,17 +4,20 @@ import abc
 import math
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from typing_extensions import override
 
-from ritz.callbacks.bar_outputs import Bar, RoomForMessages, new_bar
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.rows import error_of, mean_of
 from ritz.driver.signatures import suggests_names
 from ritz.types import Loss, Row, Settings, Value
+
+if TYPE_CHECKING:
+    from ritz.callbacks.bar_outputs import Bar, RoomForMessages
 
 
 class AbstractBar(AbstractCallback, abc.ABC):
@@ -37,8 +40,8 @@ class AbstractBar(AbstractCallback, abc.ABC):
     @suggests_names
     def __init__(self, min_interval: float = 0.1):
         self.min_interval = min_interval
-        self._bar: Bar | None = None
-        self._room: RoomForMessages | None = None
+        self._bar: "Bar | None" = None
+        self._room: "RoomForMessages | None" = None
         self._drawn = 0.0
         self._row: Row = {}
 
@@ -58,6 +61,8 @@ class AbstractBar(AbstractCallback, abc.ABC):
 
     @override
     def on_run_start(self, step: int, driver: AbstractDriver) -> None:
+        from ritz.callbacks.bar_outputs import RoomForMessages, new_bar
+
         self._drawn, self._row = 0.0, {}
         self._bar = new_bar(disable=jax.process_index() != 0, **self.open_bar(step, driver))
         self._room = RoomForMessages(self._bar)

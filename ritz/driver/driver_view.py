@@ -37,10 +37,8 @@ class DriverView:
         reason = self.stop_reason
         rows = [
             ("steps", steps),
-            (
-                "wallclock",
-                f"{seconds:.3g} s" + (f", {steps / seconds:.3g} steps/s" if seconds else ""),
-            ),
+            ("wallclock", f"{seconds:.3g} s"),
+            ("steps per second", f"{steps / seconds:.3g}" if seconds else "unknown"),
             (self.loss_name, "no step yet" if self._loss_stats is None else self._loss_stats),
             ("end", "has not ended" if reason is None else f"{reason.value}: {self.stop_message}"),
         ]
