@@ -44,8 +44,9 @@ def brief(value: Any) -> str:
         return str(value)
     if isinstance(value, list | tuple | dict | set | frozenset) and not hasattr(value, "_fields"):
         return counted(len(value), "item")
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return _digits(value, 6) if np.ndim(value) == 0 else f"{value.dtype}{list(value.shape)}"
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None:
+        return f"{dtype}{list(np.shape(value))}" if np.ndim(value) else _digits(value, 6)
     return _digits(value, 6) if isinstance(value, float | complex) else str(value)
 
 

@@ -40,8 +40,8 @@ class AbstractBar(AbstractCallback, abc.ABC):
     @suggests_names
     def __init__(self, min_interval: float = 0.1):
         self.min_interval = min_interval
-        self._bar: "Bar | None" = None
-        self._room: "RoomForMessages | None" = None
+        self._bar: Bar | None = None
+        self._room: RoomForMessages | None = None
         self._drawn = 0.0
         self._row: Row = {}
 
