@@ -40,13 +40,13 @@ def brief(value: Any) -> str:
         errors = (getattr(value, name, None) for name in ERRORS)
         error = next((one for one in errors if one is not None), None)
         return brief(mean) + ("" if error is None or np.ndim(error) else f" ± {_digits(error, 2)}")
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None:
+        return f"{dtype}{list(np.shape(value))}" if np.ndim(value) else _digits(value, 6)
     if isinstance(value, bool | str | int) or value is None:
         return str(value)
     if isinstance(value, list | tuple | dict | set | frozenset) and not hasattr(value, "_fields"):
         return counted(len(value), "item")
-    dtype = getattr(value, "dtype", None)
-    if dtype is not None:
-        return f"{dtype}{list(np.shape(value))}" if np.ndim(value) else _digits(value, 6)
     return _digits(value, 6) if isinstance(value, float | complex) else str(value)
 
 
