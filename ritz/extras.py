@@ -16,7 +16,6 @@ _EXTRAS = {
     "tensorboardX": "tensorboard",
     "wandb": "wandb",
     "mlflow": "mlflow",
-    "ipywidgets": "notebook",
     "orbax": "checkpoint",
     "jsonargparse": "cli",
     "yaml": "cli",

@@ -8,9 +8,13 @@ def counted(number: int, noun: str, verb: str | None = None) -> str:
 
     Args:
         number: The number.
-        noun: The noun in the singular; its plural ends in -s, or -es after an s.
+        noun: The noun in the singular; see `plural`.
         verb: The verb in the singular: is, has, does or follows.
     """
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    words = [noun, verb] if number == 1 else [plural, verb and _PLURALS[verb]]
+    words = [noun, verb] if number == 1 else [plural(noun), verb and _PLURALS[verb]]
     return " ".join([str(number), *filter(None, words)])
+
+
+def plural(noun: str) -> str:
+    """The plural of a regular noun: "steps", "batches"."""
+    return noun + ("es" if noun.endswith(("s", "ch")) else "s")

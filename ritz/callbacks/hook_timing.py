@@ -10,6 +10,8 @@ from typing_extensions import override
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, Hook, never_live
 from ritz.driver.signatures import suggests_names
+from ritz.folders.timing import COLUMNS
+from ritz.html import never_fails, table
 
 
 class HookTiming(AbstractCallback):
@@ -67,6 +69,14 @@ class HookTiming(AbstractCallback):
         self._finish()
 
     is_live = never_live
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        rows = [
+            (who, hook, calls or "", f"{spent:.4f}", f"{share:.1%}")
+            for who, hook, calls, spent, share in self.rows()
+        ]
+        return table(rows, COLUMNS)
 
     def rows(self) -> list[tuple[str, str, int, float, float]]:
         """Callback, hook, calls, seconds and share of the run, longest first, then the rest."""

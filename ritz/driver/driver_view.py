@@ -13,6 +13,7 @@ from ritz.driver.callback import AbstractCallback
 from ritz.driver.hooks import CallbackTable, HookList
 from ritz.driver.run_state import RunState
 from ritz.driver.stop import DeferredAccessError, StopReason
+from ritz.html import never_fails, table, titled
 from ritz.types import Loss
 
 
@@ -29,6 +30,21 @@ class DriverView:
         self._loss_name = minimized_quantity_name
         self._loss_stats: Loss = None
         self._dp: PyTree = jax.tree.map(_zeros_like, getattr(state, "parameters", None))
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        steps, seconds = self.step_count, self.elapsed
+        reason = self.stop_reason
+        rows = [
+            ("steps", steps),
+            ("wallclock", f"{seconds:.3g} s"),
+            ("steps per second", f"{steps / seconds:.3g}" if seconds else "unknown"),
+            (self.loss_name, "no step yet" if self._loss_stats is None else self._loss_stats),
+            ("end", "has not ended" if reason is None else f"{reason.value}: {self.stop_message}"),
+        ]
+        settings = getattr(self, "settings", None)
+        rows += settings.items() if isinstance(settings, dict) else []
+        return titled(type(self).__name__, table(rows))
 
     @property
     def state(self) -> Any:

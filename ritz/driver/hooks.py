@@ -11,6 +11,7 @@ from ritz.driver.processes.consensus import Failure, announce, is_shared, is_sin
 from ritz.driver.processes.signals import SignalGuard
 from ritz.driver.processes.votes import Votes
 from ritz.driver.stop import DeferredAccessError, StopRequests, StopRun
+from ritz.html import never_fails, table
 from ritz.types import State
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class CallbackTable(tuple[AbstractCallback, ...]):
     def __repr__(self) -> str:
         rows = [f"{c.callback_order:>6}  {c.label}" for c in self]
         return "\n".join([" order  callback", *rows])
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        return table(((c.callback_order, c.label) for c in self), ("order", "callback"))
 
 
 class HookList:

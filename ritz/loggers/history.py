@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ritz.extras import needs
+from ritz.folders.view import ERRORS
+from ritz.html import brief, never_fails, sparkline, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -233,6 +235,10 @@ class History:
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(self.values)
 
+    @never_fails
+    def _repr_html_(self) -> str:
+        return HistoryDict({"": self})._repr_html_()
+
     def __repr__(self) -> str:
         return f"History(keys={self.keys()}, n_iters={len(self)})"
 
@@ -244,9 +250,35 @@ Histories: TypeAlias = Any
 class HistoryDict(dict[str, Histories]):
     """Histories by name, nested as they were logged; `data["a/b"]` is `data["a"]["b"]`."""
 
+    @never_fails
+    def _repr_html_(self) -> str:
+        rows = [_summary(name, history) for name, history in _named(self, "")]
+        return table(rows, ("quantity", "rows", "last value", ""))
+
     def __missing__(self, key: str) -> Histories:
         head, slash, rest = str(key).partition("/")
         if slash and head in self:
             inner = self[head]
             return inner[int(rest)] if isinstance(inner, list) else inner[rest]
         raise KeyError(f"nothing was logged as {key!r}; there are: {', '.join(map(str, self))}")
+
+
+def _named(tree: Histories, name: str) -> Iterator[tuple[str, History]]:
+    """All histories of a tree with their names, such as "a/b"."""
+    if isinstance(tree, History):
+        yield name, tree
+        return
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
+    for key, inner in items:
+        yield from _named(inner, f"{name}/{key}" if name else str(key))
+
+
+def _summary(name: str, history: History) -> tuple[object, ...]:
+    """Name, number of rows, last value with its error, and a curve."""
+    if not len(history) or history.main_value_name is None:
+        return name, len(history), "", ""
+    last = brief(history.values[-1])
+    error = next((field for field in ERRORS if field in history), None)
+    if error is not None and history[error].ndim == 1:
+        last += f" ± {float(np.real(history[error][-1])):.2g}"
+    return name, len(history), last, sparkline(history.values)

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
 from ritz.folders.files import atomic_write
+from ritz.html import Markup, never_fails, titled
 from ritz.loggers.gathering import GatheringLogger
 from ritz.loggers.history import Histories, HistoryDict
 from ritz.loggers.plain_rows import Gathered
@@ -143,6 +144,10 @@ class RuntimeLog(GatheringLogger):
         log._data = data
         log._note_last_step()
         return log
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        return titled("RuntimeLog", Markup(self.data._repr_html_()))
 
     def __repr__(self) -> str:
         return f"RuntimeLog():\n keys = {list(self.data)}"

@@ -1,5 +1,6 @@
 """A progress bar that counts structures."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -27,10 +28,10 @@ class StructureProgress(AbstractBar):
         return {"total": len(driver.settled_state), "unit": "structure"}
 
     @override
-    def show(self, done: int, row: Row, driver: Relaxation) -> tuple[int, str]:
+    def show(self, done: int, row: Row, driver: Relaxation) -> tuple[float, Sequence[str]]:
         if not row:
-            return 0, ""
+            return 0, ()
         counts = counts_by_outcome(row, self._exit_name)
         told = [f"{n} {name}" for name, n in counts.items() if n or name == self._exit_name]
         told += [f"{row['running']} running", f"step {done}"]
-        return sum(counts.values()), ", ".join(told)
+        return sum(counts.values()), told

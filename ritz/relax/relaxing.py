@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 from ritz.checks import check_count, check_positive
 from ritz.driver.arguments import Plugins, listed
 from ritz.driver.signatures import suggests_names
+from ritz.html import HtmlFields
 from ritz.relax.algorithms.cell import FrechetCell
 from ritz.relax.algorithms.fire import FIRE
 from ritz.relax.algorithms.fire2 import FIRE2
@@ -40,7 +41,7 @@ _SPARE_STEPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class RelaxResult:
+class RelaxResult(HtmlFields):
     """Results of a relaxation, in the order in which structures were given.
 
     A single `ase.Atoms` that was given without a list has single values here, not lists.

@@ -15,6 +15,8 @@ from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.estimators.chain_moments import ChainMoments
 from ritz.folders.files import atomic_write
+from ritz.html import never_fails, titled, tuple_table
+from ritz.html import table as table_of
 from ritz.stages.statistics import drift, r_hat, series_statistics
 from ritz.types import Row, State
 from ritz.wording import counted
@@ -56,6 +58,10 @@ class Estimate(NamedTuple):
     """Difference of the means of the second and the first half, in standard errors."""
     variance_error: float = math.nan
     """One standard error of `variance`, from blocking over the steps."""
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        return titled("Estimate", table_of(zip(self._fields, self, strict=True)))
 
     @property
     def too_short(self) -> str:
@@ -159,6 +165,11 @@ class Digest(AbstractCallback):
             )
 
     is_live = never_live
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        count = counted(len(self._steps), "step")
+        return titled(f"{self.label}, {count}", tuple_table(self.estimates()))
 
     def estimates(self, driver: AbstractDriver | None = None) -> dict[str, Estimate]:
         """The estimates so far, by name.

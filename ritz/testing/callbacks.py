@@ -1,7 +1,8 @@
 """Conformance check of callbacks."""
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -10,25 +11,62 @@ from jaxtyping import PyTree
 from ritz.checkpoint.plain import Arrays, Decoder, Encoder
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
-from ritz.testing.quadratic import QuadraticDriver
+from ritz.testing.quadratic import QuadraticDriver, nested_parameters
 from ritz.types import Row, Settings, State
 
 
 def check_callback(
     make: Callable[[], AbstractCallback],
-    make_driver: Callable[[], AbstractDriver] = lambda: QuadraticDriver(noise=0.1),
+    make_driver: Callable[[], AbstractDriver] | None = None,
     steps: int = 6,
 ) -> None:
     """Check a callback: run twice, ended by an error, saved and restored.
 
     Args:
         make: Function that makes a new callback.
-        make_driver: Function that makes a new driver; all must give the same numbers.
+        make_driver: Function that makes a new driver; all must give the same numbers. By default
+            three kinds of `QuadraticDriver`: with one array of parameters, with a nested dict of
+            them as networks have, and with a loss that is a number without statistics, which a
+            callback may refuse by a ValueError.
         steps: Number of steps of each run.
 
     Raises:
         AssertionError: If a check fails, with the reason.
     """
+    if make_driver is not None:
+        _check(make, make_driver, steps)
+        return
+    _check(make, lambda: QuadraticDriver(noise=0.1), steps)
+    with _where(_IN_A_DICT):
+        _check(make, lambda: QuadraticDriver(noise=0.1, parameters=nested_parameters()), steps)
+    with contextlib.suppress(ValueError), _where(_WITHOUT_STATISTICS, refusal=ValueError):
+        _check(make, lambda: QuadraticDriver(noise=0.1, statistics=False), steps)
+
+
+_IN_A_DICT = (
+    "the callback assumes that the parameters are one array, and fails where they are a nested "
+    "dict of arrays, as those of networks are (use jax.tree.map or jax.tree.leaves)"
+)
+_WITHOUT_STATISTICS = (
+    "the callback assumes statistics of the loss, and fails where it is a number (use "
+    "ritz.callbacks.read_monitor, or refuse it by a ValueError)"
+)
+
+
+@contextlib.contextmanager
+def _where(what: str, refusal: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+    """Errors become those of the check, which begin with `what`; those of `refusal` pass."""
+    try:
+        yield
+    except refusal:
+        raise
+    except Exception as error:
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _check(
+    make: Callable[[], AbstractCallback], make_driver: Callable[[], AbstractDriver], steps: int
+) -> None:
     callback = make()
     assert isinstance(callback, AbstractCallback), f"{callback!r} is no AbstractCallback"
     assert isinstance(callback.callback_order, int), "callback_order must be an int"

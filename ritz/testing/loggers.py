@@ -7,7 +7,7 @@ from pathlib import Path
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.loggers import AbstractLogger
-from ritz.testing.quadratic import QuadraticDriver, QuadraticStats
+from ritz.testing.quadratic import QuadraticDriver, QuadraticStats, nested_parameters
 from ritz.types import Row
 
 
@@ -17,6 +17,9 @@ def check_logger(
     read_steps: Callable[[AbstractLogger], Iterable[int]] | None = None,
 ) -> None:
     """Check a logger: nothing on disk before `open`, run twice, closed twice, rows dropped.
+
+    The parameters of one of its drivers are a nested dict, as those of networks are, and those of
+    another one array.
 
     Args:
         make: Function that makes a new logger, which writes below `folder`.
@@ -31,10 +34,14 @@ def check_logger(
     assert isinstance(logger, AbstractLogger), f"{logger!r} is no AbstractLogger"
     assert not any(folder.iterdir()), "something was written before open"
 
-    driver = QuadraticDriver()
+    driver = QuadraticDriver(parameters=nested_parameters())
     driver.working_dir = folder
     for _ in range(2):
-        returned = driver.run(3, out=logger, show_progress=False)
+        try:
+            returned = driver.run(3, out=logger, show_progress=False)
+        except Exception as error:
+            error.add_note("The parameters are a nested dict here, as those of networks are.")
+            raise
         assert returned == (logger,), "run did not return the logger"
     logger.close()  # closed by the run already
     _expect(read_steps, logger, range(6), "two runs")

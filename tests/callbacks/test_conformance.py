@@ -1,16 +1,22 @@
 """Every exported callback passes the conformance check; a new one is found here by itself."""
 
+import jax
 import pytest
 
 import ritz.callbacks
-from ritz.callbacks import AbstractCallback, StopCondition
+from ritz.callbacks import AbstractCallback, StopCondition, never_live
 from ritz.testing import check_callback
+
+
+def parameter_sum(parameters):
+    return sum(float(leaf.sum()) for leaf in jax.tree.leaves(parameters))
+
 
 ARGUMENTS = {
     "ConvergenceStopping": {"target": 1.2, "patience": 1, "smoothing_window": 2},
     "EarlyStopping": {"patience": 2},
     "LambdaCallback": {"on_step_end": lambda step, log_data, driver: None},
-    "Observables": {"observables": {"sum": lambda p: float(p.sum())}, "interval": 2},
+    "Observables": {"observables": {"sum": parameter_sum}, "interval": 2},
     "PlateauStopping": {"window": 4},
     "ReduceLROnPlateau": {"patience": 1},
     "Timeout": {"total": 1000.0},
@@ -61,3 +67,32 @@ def test_the_check_finds_a_state_without_a_format():
 
     with pytest.raises(AssertionError, match=r"Odd.f is .*, which a checkpoint cannot hold"):
         check_callback(Odd)
+
+
+def test_the_check_finds_a_callback_that_takes_parameters_for_an_array():
+    class Norm(AbstractCallback):
+        def before_parameter_update(self, step, log_data, driver):
+            log_data["norm"] = float((driver.parameters**2).sum())
+
+    with pytest.raises(AssertionError, match="assumes that the parameters are one array.*dict"):
+        check_callback(Norm)
+
+
+def test_the_check_finds_a_callback_that_needs_statistics_and_does_not_say_so():
+    class Precision(AbstractCallback):
+        def before_parameter_update(self, step, log_data, driver):
+            log_data["precision"] = log_data["loss"].error_of_mean
+
+    with pytest.raises(AssertionError, match="assumes statistics of the loss.*a number"):
+        check_callback(Precision)
+
+
+def test_a_callback_may_refuse_a_loss_without_statistics():
+    class Refusing(AbstractCallback):
+        is_live = never_live
+
+        def before_parameter_update(self, step, log_data, driver):
+            if not hasattr(log_data["loss"], "error_of_mean"):
+                raise ValueError("a loss with an error is needed")
+
+    check_callback(Refusing)

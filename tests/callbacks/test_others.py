@@ -1,5 +1,6 @@
 import io
 import math
+import re
 import sys
 
 import jax
@@ -264,16 +265,21 @@ def test_observables_without_full_sum():
         run(NoSum(), 1, Observables({"a": 1}, fullsum=True))
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
 def test_bar_ends_full_and_shows_the_loss(monkeypatch):
-    stream = io.StringIO()
+    stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     QuadraticDriver().run(3)
     last = stream.getvalue().replace("\n", "").split("\r")[-1]
-    assert "100%" in last and "| 3/3 [" in last and "loss=QuadraticStats(mean=1.125" in last
+    assert "100%" in last and "| 3/3 [" in last and "loss=1.125 ± 0" in last
 
 
 def test_bar_counts_from_where_the_run_started(monkeypatch):
-    stream = io.StringIO()
+    stream = Terminal()
     driver = QuadraticDriver()
     driver.run(5, show_progress=None)
     monkeypatch.setattr(sys, "stderr", stream)
@@ -311,21 +317,21 @@ def test_bar_shows_numbers_of_any_type(monkeypatch, loss, text):
 
     driver = Typed()
     for driver.bare, mark in ((True, ""), (False, " (suspect: r_hat)")):
-        stream = io.StringIO()
+        stream = Terminal()
         monkeypatch.setattr(sys, "stderr", stream)
         driver.run(2, show_progress=True, on_divergence="ignore")
-        assert f"loss={text}{mark}]" in stream.getvalue()
+        assert re.search(re.escape(f"loss={text}{mark}") + "[],]", stream.getvalue())
 
 
 def test_bar_is_drawn_by_time(monkeypatch):
-    stream = io.StringIO()
+    stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     QuadraticDriver().run(2000, callback=ProgressBar(min_interval=1000), show_progress=False)
     assert stream.getvalue().count("\r") <= 6
 
 
 def test_the_rate_of_a_bar_forgets_compilation(monkeypatch):
-    stream, seconds = io.StringIO(), [0.0]
+    stream, seconds = Terminal(), [0.0]
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr("tqdm.std.time", lambda: seconds[0])
 
@@ -335,5 +341,5 @@ def test_the_rate_of_a_bar_forgets_compilation(monkeypatch):
     callbacks = [LambdaCallback(on_step_start=pass_time), ProgressBar(min_interval=0)]
     QuadraticDriver().run(60, callback=callbacks, show_progress=False)
     shown = stream.getvalue().split("\r")
-    assert any("50/60 [00:34<00:01, 10.0" in text and "it/s" in text for text in shown), shown[-3:]
-    assert "60/60 [00:35<00:00,  1.67it/s" in shown[-1]  # in the end that of the whole run
+    assert any("50/60 [00:34<00:01, 10 steps/s" in text for text in shown), shown[-3:]
+    assert "60/60 [00:35<00:00, 1.67 steps/s" in shown[-1]  # in the end that of the whole run

@@ -45,7 +45,7 @@ def test_demo_prints_the_energy_and_writes_its_folder(demo):
     assert exact == pytest.approx(-2 / np.sin(np.pi / 12), abs=1e-6)
     assert relative == pytest.approx(abs(energy - exact) / abs(exact), rel=0.1, abs=1e-6)
     assert relative < 0.02 and 0 < error < 0.1
-    assert "100%" in err and "Energy=" in err and "σ²=" in err
+    assert " steps, " in err and "Energy=" in err and "σ²=" in err
     assert sorted(p.name for p in folder.iterdir()) == [
         "energy.png", "run.csv", "run.log", "run.mpack", "summary.json",
     ]  # fmt: skip

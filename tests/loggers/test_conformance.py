@@ -75,3 +75,14 @@ def test_the_check_finds_a_logger_that_keeps_stale_rows(tmp_path):
 
     with pytest.raises(AssertionError, match=r"after opening at step 4 the rows are"):
         check_logger(Stale, tmp_path, lambda logger: logger.steps)
+
+
+def test_the_check_finds_a_logger_that_takes_parameters_for_an_array(tmp_path):
+    class Norms(RuntimeLog):
+        def on_step_end(self, step, log_data, driver):
+            if driver.settled_state is not None:
+                driver.settled_state.parameters.sum()
+
+    with pytest.raises(AttributeError, match="'dict' object") as raised:
+        check_logger(Norms, tmp_path)
+    assert any("nested dict" in note for note in raised.value.__notes__)

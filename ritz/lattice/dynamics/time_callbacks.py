@@ -1,5 +1,6 @@
 """Callbacks of runs in time: the end of a run, and its progress bar."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -44,13 +45,13 @@ class TimeBar(AbstractBar):
 
     @override
     def open_bar(self, step: int, driver: Any) -> dict[str, Any]:
-        bar = "{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
-        return {"total": self.duration, "bar_format": bar}
+        return {"total": self.duration, "unit": ""}
 
     @override
-    def show(self, done: int, row: Row, driver: Any) -> tuple[Any, str]:
+    def show(self, done: int, row: Row, driver: Any) -> tuple[float, Sequence[str]]:
         if not row:
-            return 0.0, ""
+            return 0.0, ()
         t = float(row["t"])
         energy = complex(mean_of(row[driver.loss_name])).real
-        return t - driver.run_began, f"t={t:.4g}, step {done}, {driver.loss_name}={energy:.6g}"
+        texts = (f"t={t:.4g}", f"{driver.loss_name}={energy:.6g}", f"step {done}")
+        return t - driver.run_began, texts

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from ritz.folders.files import atomic_write
 from ritz.folders.summary import write_summary
+from ritz.html import HtmlFields
 from ritz.mlip.potentials.files import dump_json
 from ritz.mlip.potentials.predictions import PredictOut
 from ritz.mlip.training.run import TrainOut
@@ -35,7 +36,7 @@ class Member:
 
 
 @dataclasses.dataclass
-class CommitteeTrainResult:
+class CommitteeTrainResult(HtmlFields):
     """Members of a committee with their histories, and where they were written."""
 
     members: list[Member]
@@ -101,7 +102,7 @@ class CommitteeTrainResult:
 
 
 @dataclasses.dataclass(frozen=True)
-class EnsembleResult:
+class EnsembleResult(HtmlFields):
     """Prediction of a committee for one structure."""
 
     energy_mean: float

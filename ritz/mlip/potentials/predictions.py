@@ -17,6 +17,7 @@ from jaxtyping import Float
 from ritz.driver.processes.consensus import together
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
+from ritz.html import HtmlFields
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.data.structure import Structure
 from ritz.mlip.training.config import TrainingConfig
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass
-class PredictOut:
+class PredictOut(HtmlFields):
     """Energies of structures, and forces if they were asked for, in the order of the structures."""
 
     total_energy: Float[np.ndarray, " structures"]

@@ -1,13 +1,14 @@
 """Callbacks that go by epochs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 from typing_extensions import override
 
+from ritz.callbacks.bar_outputs import Bar, new_bar, redraws
 from ritz.callbacks.progress_bar import AbstractBar
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.signatures import suggests_names
@@ -130,14 +131,14 @@ class EpochProgress(AbstractBar):
     def __init__(self, batches: bool = False):
         super().__init__()
         self.batches = batches
-        self._batch_bar: tqdm | None = None
-        self._errors = ""
+        self._batch_bar: Bar | None = None
+        self._errors: list[str] = []
 
     @override
     def open_bar(self, step: int, driver: "AbstractTraining") -> Settings:
-        self._errors, n_batches = "", driver.n_batches
-        if self.batches:
-            self._batch_bar = tqdm(
+        self._errors, n_batches = [], driver.n_batches
+        if self.batches and redraws():
+            self._batch_bar = new_bar(
                 total=n_batches, unit="batch", leave=False, disable=jax.process_index() != 0
             )
         total, done = driver.target_step // n_batches, step // n_batches
@@ -148,10 +149,10 @@ class EpochProgress(AbstractBar):
         super().before_parameter_update(step, log_data, driver)
         names = ("RMSE_train", "RMSE_test", "RMSE_force_train", "RMSE_force_test")
         if names[0] in log_data:
-            shown = [f"{name}={log_data[name]:.4g}" for name in names if name in log_data]
-            self._errors = ", ".join(shown)
+            shown = [name for name in names if name in log_data]
+            self._errors = [f"{name}={log_data[name]:.4g}" for name in shown]
 
-    def show(self, done: int, row: Row, driver: "AbstractTraining") -> tuple[int, str]:
+    def show(self, done: int, row: Row, driver: "AbstractTraining") -> tuple[float, Sequence[str]]:
         """How many epochs have ended, and the errors after the last."""
         if self._batch_bar is not None:
             self._batch_bar.n = done % driver.n_batches

@@ -19,6 +19,7 @@ from ritz.driver.arguments import Plugins
 from ritz.driver.callback import AbstractCallback
 from ritz.driver.processes.division import on_host
 from ritz.extras import needs
+from ritz.html import HtmlFields
 from ritz.mlip.training.callbacks import EpochHistory, EpochProgress
 from ritz.mlip.training.config import TrainingConfig
 from ritz.mlip.training.driver import AbstractTraining
@@ -38,7 +39,7 @@ _LABELS = {
 
 
 @dataclasses.dataclass
-class TrainOut:
+class TrainOut(HtmlFields):
     """The history and the result of a training run.
 
     Attributes:
