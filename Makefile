@@ -81,10 +81,10 @@ test-newest-jax:
 
 # The quick tests with the newest versions that pip finds, without constraints.
 test-newest:
-	$(PYTHON) -m venv .venv-newest
-	.venv-newest/bin/pip install --quiet --disable-pip-version-check --upgrade --editable '.[test]'
-	.venv-newest/bin/pip list --format=freeze | grep -E '^(jax|jaxlib|numpy|netket|flax|optax|ase|pandas|orbax-checkpoint)=='
-	XLA_FLAGS="$(QUICK_COMPILER) $$XLA_FLAGS" .venv-newest/bin/python -m pytest -n 2 --dist loadfile
+	$(PYTHON) -m venv .venv-newest-all
+	.venv-newest-all/bin/pip install --quiet --disable-pip-version-check --upgrade --editable '.[test]'
+	.venv-newest-all/bin/pip list --format=freeze | grep -E '^(jax|jaxlib|numpy|netket|flax|optax|ase|pandas|orbax-checkpoint)=='
+	XLA_FLAGS="$(QUICK_COMPILER) $$XLA_FLAGS" .venv-newest-all/bin/python -m pytest -n 2 --dist loadfile
 
 # What is released, built and used with each of PYTHONS in environments of its own.
 PYTHONS ?= $(PYTHON)
@@ -92,4 +92,4 @@ release-check:
 	$(PYTHON) -m tools.release_check $(PYTHONS)
 
 clean:
-	rm -rf .venv .venv-newest site build *.egg-info
+	rm -rf .venv .venv-newest .venv-newest-all site build *.egg-info

@@ -1,6 +1,8 @@
 """The style that all pictures of Ritz share."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,3 +33,28 @@ def whole_steps(axes: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def draw_curve(
+    axes: Any,
+    steps: np.ndarray,
+    values: np.ndarray,
+    error: np.ndarray | None,
+    color: str,
+    **style: Any,
+) -> None:
+    """Draw values over steps with their error as a band; a single value is a dot.
+
+    Args:
+        axes: Where to draw, axes of matplotlib.
+        steps: Shape (n,).
+        values: Shape (n,).
+        error: One standard error of each, shape (n,); None for no band.
+        color: Colour of line and band.
+        **style: Further arguments of the line, such as `label`.
+    """
+    is_point = np.count_nonzero(np.isfinite(values)) == 1  # which a line does not show
+    axes.plot(steps, values, color=color, lw=1, marker="o" if is_point else None, **style)
+    if error is not None:
+        band = np.nan_to_num(error)
+        axes.fill_between(steps, values - band, values + band, color=color, alpha=0.3, lw=0)

@@ -16,5 +16,5 @@ def counted(number: int, noun: str, verb: str | None = None) -> str:
 
 
 def plural(noun: str) -> str:
-    """The plural of a regular noun: "steps", "batches"."""
-    return noun + ("es" if noun.endswith(("s", "ch")) else "s")
+    """The plural of a regular noun: "steps", "batches", but "epochs"."""
+    return noun + ("es" if noun.endswith(("s", "tch")) else "s")

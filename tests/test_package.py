@@ -67,6 +67,7 @@ def test_counts_agree_with_their_nouns():
     assert counted(1, "step") == "1 step" and counted(0, "step") == "0 steps"
     assert counted(1, "isolated atom", "is") == "1 isolated atom is"
     assert counted(3, "line", "follows") == "3 lines follow"
+    assert [counted(2, noun) for noun in ("epoch", "batch")] == ["2 epochs", "2 batches"]
 
 
 PLURAL = re.compile(

@@ -45,4 +45,4 @@ def test_all_has_every_extra_but_those_of_developers_and_of_services():
     extras = PROJECT["optional-dependencies"]
     (whole,) = extras["all"]
     named = whole.removeprefix("ritz[").removesuffix("]").split(",")
-    assert set(extras) - set(named) == {"all", "dev", "docs", "mlflow", "notebook", "test", "wandb"}
+    assert set(extras) - set(named) == {"all", "dev", "docs", "mlflow", "test", "wandb"}

@@ -10,6 +10,7 @@ from ritz.callbacks.early_stopping import EarlyStopping as EarlyStopping
 from ritz.callbacks.hook_timing import HookTiming as HookTiming
 from ritz.callbacks.invalid_loss_stopping import InvalidLossStopping as InvalidLossStopping
 from ritz.callbacks.lambda_callback import LambdaCallback as LambdaCallback
+from ritz.callbacks.live_plot import LivePlot as LivePlot
 from ritz.callbacks.monitor import read_monitor as read_monitor
 from ritz.callbacks.norm_monitor import NormMonitor as NormMonitor
 from ritz.callbacks.observables import Observables as Observables

@@ -8,7 +8,7 @@ import numpy as np
 
 from ritz.extras import needs
 from ritz.folders.view import ANY_RUN, Quantity, RunView
-from ritz.picture_style import COLOURS, DPI, open_frame, whole_steps
+from ritz.picture_style import COLOURS, DPI, draw_curve, open_frame, whole_steps
 from ritz.plotting.curves import Curve, panels_of
 from ritz.plotting.logs import exact_value
 
@@ -132,12 +132,5 @@ def _draw_end(ax: "Axes", curves: list[Curve], exact: float | None) -> None:
 
 
 def _draw(ax: "Axes", curve: Curve, colour: str, dashes: Any) -> None:
-    is_point = np.count_nonzero(np.isfinite(curve.values)) == 1  # which a line does not show
-    marker = "o" if is_point else None
-    style = {"color": colour, "ls": dashes, "lw": 1, "marker": marker}
-    ax.plot(curve.steps, curve.values, label=curve.label, **style)
-    if curve.error is not None:
-        error = np.nan_to_num(curve.error)
-        ax.fill_between(
-            curve.steps, curve.values - error, curve.values + error, color=colour, alpha=0.3, lw=0
-        )
+    style = {"color": colour, "ls": dashes, "label": curve.label}
+    draw_curve(ax, curve.steps, curve.values, curve.error, **style)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import chdtrc
 
+from ritz.html import never_fails, table, titled
 from ritz.stages.digest import Estimate
 
 UNLIKELY = 0.01
@@ -42,6 +43,10 @@ class Extrapolation(NamedTuple):
     n_points: int
     doubts: tuple[str, ...] = ()
     """Why energy and error are not to be trusted, in words."""
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        return titled(type(self).__name__, table(self._asdict().items()))
 
     def __str__(self) -> str:
         free = self.n_points - 2

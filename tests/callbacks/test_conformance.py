@@ -16,6 +16,7 @@ ARGUMENTS = {
     "ConvergenceStopping": {"target": 1.2, "patience": 1, "smoothing_window": 2},
     "EarlyStopping": {"patience": 2},
     "LambdaCallback": {"on_step_end": lambda step, log_data, driver: None},
+    "LivePlot": {"path": "live.png"},
     "Observables": {"observables": {"sum": parameter_sum}, "interval": 2},
     "PlateauStopping": {"window": 4},
     "ReduceLROnPlateau": {"patience": 1},

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from ritz.folders.files import atomic_write
 from ritz.folders.summary import write_summary
-from ritz.html import HtmlFields
+from ritz.html import HtmlFields, never_fails, table, titled
 from ritz.mlip.potentials.files import dump_json
 from ritz.mlip.potentials.predictions import PredictOut
 from ritz.mlip.training.run import TrainOut
@@ -21,6 +21,8 @@ from ritz.wording import counted
 
 METADATA = "committee_metadata.json"
 """The file of a committee's folder that lists its members."""
+_MOST_ROWS = 20
+"""Number of structures in a table of a notebook."""
 
 
 @dataclasses.dataclass
@@ -135,6 +137,15 @@ class CommitteePredictResult(Sequence[EnsembleResult]):
         self._results = list(results)
         self.member_outputs = list(member_outputs)
         """Predictions of each member for all structures, in the order in which they were given."""
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        shown = self._results[:_MOST_ROWS]
+        rows = [(one.index, one.energy_mean, one.energy_std) for one in shown]
+        head = ("structure", "energy (eV)", "standard deviation (eV)")
+        left = len(self._results) - len(shown)
+        more = f"and {counted(left, 'more structure')}" if left else ""
+        return titled(type(self).__name__, table(rows, head), more)
 
     @classmethod
     def of(cls, outputs: Sequence[PredictOut], sources: Sequence[int]) -> "CommitteePredictResult":
