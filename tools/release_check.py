@@ -33,7 +33,15 @@ _IN_WHEEL = (
     "ritz/cli/lattice/presets/tfim-chain.yaml",
     "ritz/cli/skeletons/callback.py",
 )
-_IN_SDIST = ("tests/", "docs/", "Makefile", "constraints.txt", "CHANGELOG.md", "CITATION.cff")
+_IN_SDIST = (
+    ".ci/run",
+    "tests/",
+    "docs/",
+    "Makefile",
+    "constraints.txt",
+    "CHANGELOG.md",
+    "CITATION.cff",
+)
 _LONGEST = 1200
 """Seconds that a command may take."""
 
@@ -72,10 +80,8 @@ def main() -> int:
     tables = {} if wheel is None else {p: _used(p, wheel, folder) for p in given.pythons}
     for python, (versions, outcomes) in tables.items():
         _write(f"\n{python}: {', '.join(f'{name} {v}' for name, v in versions.items())}")
-        for one in outcomes:
-            _write(f"  {'ok' if one.ok else 'FAILED':<7} {one.name:<10} {one.seconds:7.1f} s")
-            if not one.ok:
-                problems.append(f"{python}: {one.name}\n{one.told}")
+        _write("  " + ", ".join(f"{one.name} {'ok' if one.ok else 'FAILED'}" for one in outcomes))
+        problems += [f"{python}: {one.name}\n{one.told}" for one in outcomes if not one.ok]
     for note in _notes():
         _write(f"note: {note}")
     for problem in problems:
@@ -148,7 +154,9 @@ def _outcome(name: str, command: Sequence[str | Path], place: Path) -> Outcome:
     began = time.perf_counter()
     ended = _call(command, place)
     told = f"{ended.stdout[-1500:]}{ended.stderr[-3000:]}"
-    return Outcome(name, ended.returncode == 0, time.perf_counter() - began, told)
+    one = Outcome(name, ended.returncode == 0, time.perf_counter() - began, told)
+    _write(f"{place.name}: {'ok' if one.ok else 'FAILED':<7} {name:<10} {one.seconds:7.1f} s")
+    return one
 
 
 def _call(command: Sequence[str | Path], place: Path) -> "subprocess.CompletedProcess[str]":
