@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ritz.folders.config import CONFIG
 
 FILE = "warnings.log"
 _MOST = 200
@@ -14,7 +16,8 @@ _MOST = 200
 def kept_warnings(folder: Path) -> Iterator[None]:
     """Context manager that writes warnings and errors of Ritz to `warnings.log` in a folder.
 
-    The file is made with the first of them, if the folder is there by then.
+    Nothing is written before the folder has the configuration of a run, so that a run which is
+    refused leaves nothing there.
 
     Args:
         folder: The run folder.
@@ -34,17 +37,26 @@ class _Lines(logging.Handler):
     def __init__(self, folder: Path):
         super().__init__(logging.WARNING)
         self._folder = folder
+        self._lines: list[str] = []
         self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append the record; a folder that takes no more loses it, since it was shown already."""
-        if not self._folder.is_dir():
+        """Note the record, and write what was noted so far if the folder is that of a run."""
+        self._lines.append(self.format(record).replace("\n", " ") + "\n")
+        self._write()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._write()
+        super().close()
+
+    def _write(self) -> None:
+        if not self._lines or not (self._folder / CONFIG).is_file():
             return
-        try:
-            with open(self._folder / FILE, "a") as file:
-                file.write(self.format(record).replace("\n", " ") + "\n")
-        except OSError:
-            return
+        lines, self._lines = self._lines, []
+        # Where a disk takes no more, warnings are lost here: they were shown already.
+        with suppress(OSError), open(self._folder / FILE, "a") as file:
+            file.writelines(lines)
 
 
 def read_warnings(folder: Path) -> list[str]:

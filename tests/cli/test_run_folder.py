@@ -293,13 +293,23 @@ def test_runs_in_one_folder_are_told_by_their_names(capsys):
     assert capsys.readouterr().out.startswith("runs/c\n  c\n    step            3 of 3\n")
 
 
-def test_warnings_of_a_command_are_kept_with_their_time(tmp_path, caplog):
-    with kept_warnings(tmp_path):
+def test_warnings_of_a_command_are_kept_with_their_time():
+    folder = RunFolder("r")
+    with kept_warnings(folder.path):
+        logging.getLogger("ritz").warning("before the run is accepted")
+        folder.keep(FIRST)
         logging.getLogger("ritz.checkpoint").warning("two\nlines")
         logging.getLogger("ritz").info("nothing to worry about")
     logging.getLogger("ritz").warning("of something else")
-    (line,) = read_warnings(tmp_path)
+    before, line = read_warnings(folder.path)
+    assert before.endswith(" before the run is accepted")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d two lines", line)
+
+
+def test_a_refused_run_leaves_no_warnings(tmp_path):
+    with kept_warnings(tmp_path):
+        logging.getLogger("ritz").warning("careful")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_table_of_hook_timing_is_kept_however_the_run_ends(tmp_path):
