@@ -110,11 +110,11 @@ BAD = {
     "wrong value": (["relax", "a.cif", "--fmax=x"], "float is needed (see ritz relax --help)"),
     "no command": (
         [],
-        "extrapolate, new, plot, plugins, status, sweep, lattice, molecule, mlip, relax (see ",
+        "new, plot, plugins, report, status, sweep, lattice, molecule, mlip, relax (see ",
     ),
     "unknown command": (
         ["paint"],
-        "extrapolate, new, plot, plugins, status, sweep, lattice, molecule, mlip, relax. (see",
+        "new, plot, plugins, report, status, sweep, lattice, molecule, mlip, relax. (see",
     ),
     "wrong command": (["statsu"], "ritz: statsu: there is no such command; did you mean status?"),
     "no number": (["demo", "--sites", "x"], "--sites: 'x' was given, but a whole number of at"),

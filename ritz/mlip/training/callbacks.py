@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from typing_extensions import override
 
-from ritz.callbacks.bar_outputs import Bar, new_bar, redraws
+from ritz.callbacks import bar_outputs
 from ritz.callbacks.progress_bar import AbstractBar
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.signatures import suggests_names
@@ -131,14 +131,14 @@ class EpochProgress(AbstractBar):
     def __init__(self, batches: bool = False):
         super().__init__()
         self.batches = batches
-        self._batch_bar: Bar | None = None
+        self._batch_bar: bar_outputs.Bar | None = None
         self._errors: list[str] = []
 
     @override
     def open_bar(self, step: int, driver: "AbstractTraining") -> Settings:
         self._errors, n_batches = [], driver.n_batches
-        if self.batches and redraws():
-            self._batch_bar = new_bar(
+        if self.batches and bar_outputs.redraws():
+            self._batch_bar = bar_outputs.new_bar(
                 total=n_batches, unit="batch", leave=False, disable=jax.process_index() != 0
             )
         total, done = driver.target_step // n_batches, step // n_batches

@@ -38,8 +38,8 @@ def trained(tmp_path_factory):
 
 def test_a_run_folder_holds_everything(trained):
     assert {p.name for p in trained.iterdir()} == {
-        "config.yaml", "checkpoints", "errors.csv", "errors.png", "parity.png", "evaluate.csv",
-        "potential.npz", "summary.json", "train.csv", "train.log",
+        "config.yaml", "checkpoints", "errors.csv", "errors.png", "parity.npz", "parity.png",
+        "evaluate.csv", "potential.npz", "summary.json", "train.csv", "train.log",
     }  # fmt: skip
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["train"]["iterations"] == 3

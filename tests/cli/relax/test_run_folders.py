@@ -55,8 +55,9 @@ def test_a_run_folder_holds_everything(ritz):
     assert status == 1, error
     assert {p.name for p in Path("r").iterdir()} == {
         "config.yaml", "checkpoints", "fmax.png", "relax.csv", "relaxed.csv", "relaxed.extxyz",
-        "summary.json", "way.traj",
+        "summary.json", "warnings.log", "way.traj",
     }  # fmt: skip
+    assert "none.cif is skipped" in Path("r/warnings.log").read_text()
     with open("r/relaxed.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == ["two.extxyz", "two.extxyz", "third.vasp", "none.cif"]
