@@ -122,7 +122,7 @@ class BothBelow(EpochCallback):
 
 
 again = ANNPotential(potential.arch, descriptor)
-print(again.train(structures, config, callback=BothBelow(0.03)).stop_message)
+print(again.train(structures, config, callback=BothBelow(0.005)).stop_message)
 
 # %% [markdown]
 # Next: committees, KFAC and models of your own in [interatomic potentials](../mlip.md); names side

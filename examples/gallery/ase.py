@@ -63,7 +63,7 @@ print("found by", int((energies < -44.3267).sum()), "of", len(starts), "starts")
 
 # %%
 figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.hist(energies, bins=np.arange(-44.6, -34, 0.2), color="tab:blue")
+axes.hist(energies, bins=np.arange(-44.6, energies.max() + 0.4, 0.4), color="tab:blue")
 axes.axvline(-44.326801, color="k", linestyle="--", linewidth=1, label="icosahedron, published")
 axes.set_xlabel("energy of the relaxed cluster (epsilon)")
 axes.set_ylabel("clusters")

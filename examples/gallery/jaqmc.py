@@ -48,7 +48,7 @@ class SmallVariance(AbstractCallback):
             raise StopRun(f"variance below {self.bound} for {self.patience} steps")
 
 
-driver.run(400, out=log, callback=SmallVariance(4e-3), show_progress=False)
+driver.run(1000, out=log, callback=SmallVariance(1e-3), show_progress=False)
 print(driver.step_count, driver.stop_message)
 
 # %%

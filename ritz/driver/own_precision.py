@@ -21,12 +21,8 @@ class OwnPrecision(CompiledDriver):
     """Type of the driver's numbers, "float64" or "float32"."""
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
-        """Context in which JAX computes in the driver's precision, and on no devices but its own.
-
-        NetKet sets a mesh of all devices for the whole process when it is imported.
-        """
-        precision = jax.enable_x64(self.dtype == "float64")
-        return precision if jax.sharding.get_abstract_mesh().empty else _without_mesh(precision)
+        """Context in which JAX computes in the driver's precision, and on no devices but its own."""
+        return own_precision(self.dtype)
 
     def around(self, steps: Steps) -> Steps:
         """Take the steps in the driver's precision; code of the user in between keeps JAX's own."""
@@ -41,6 +37,19 @@ class OwnPrecision(CompiledDriver):
         finally:
             with self._precision():
                 steps.close()
+
+
+def own_precision(dtype: str) -> contextlib.AbstractContextManager[object]:
+    """Context in which JAX computes in a precision, and on no devices but those of the arrays.
+
+    NetKet sets a mesh of all devices for the whole process when it is imported, and JAX refuses
+    to divide arrays among fewer of them then.
+
+    Args:
+        dtype: "float64" or "float32".
+    """
+    precision = jax.enable_x64(dtype == "float64")
+    return precision if jax.sharding.get_abstract_mesh().empty else _without_mesh(precision)
 
 
 @contextlib.contextmanager

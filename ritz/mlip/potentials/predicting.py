@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from ritz.driver.own_precision import own_precision
 from ritz.driver.processes.consensus import exchange, together
 from ritz.driver.processes.division import EVERYWHERE
 from ritz.full_precision import in_full_precision
@@ -180,7 +181,7 @@ def _predict_some(
         dtype=potential.dtype,
         with_stress=eval_forces,
     )
-    with jax.enable_x64(potential.dtype == "float64"):
+    with own_precision(potential.dtype):
         arrays = split, potential.parameters, potential.normalisation
         split, parameters, normalisation = on_device(arrays, jnp.dtype(potential.dtype))
         energies = np.empty(len(bare))
