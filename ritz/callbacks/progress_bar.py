@@ -154,6 +154,8 @@ class ProgressBar(AbstractBar):
         acceptance = row.get("acceptance")
         if acceptance is not None and np.ndim(acceptance) == 0:
             parts.append(f"acceptance={float(acceptance):.2g}")
+        if "temperature" in row and np.ndim(row["temperature"]) == 0:
+            parts.append(f"temperature={float(row['temperature']):.4g}")
         if self._lowest is not None:
             parts.append(f"lowest={_text(self._lowest).partition(' [')[0]}")
         parts.append(details.removesuffix("]"))

@@ -169,6 +169,13 @@ def _load(
     if extended:  # the row of the step without an update is written again
         _logger.info("The saved run was %s; it is extended.", message)
         message = None
+    elif message is not None and not getattr(own, "extend", False):
+        _logger.warning(
+            "The saved run had ended at step %d: %s. It stays ended; Checkpoint(..., extend=True) "
+            "lets it go on.",
+            entry.step,
+            message,
+        )
     for line in differences(manifest["versions"], versions()):
         _logger.warning("The saved run had other software, so bits may differ: %s", line)
     _tell_of_devices(manifest)

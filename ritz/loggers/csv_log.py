@@ -56,6 +56,7 @@ class CSVLog(AbstractLogger):
             By default the stage's name.
         mode: "append" (the default) keeps the rows before the run's first step, "write" none.
         quantities: The names of those that are written; all by default.
+        without: The names of those that are not.
     """
 
     flat_names = False
@@ -66,12 +67,14 @@ class CSVLog(AbstractLogger):
         path: str | Path | None = None,
         mode: str = "append",
         quantities: Collection[str] | None = None,
+        without: Collection[str] = (),
     ):
         if mode not in ("append", "write", "a", "w"):
             raise ValueError(f"mode must be 'append' or 'write', but {mode!r} was given.")
         self.path = None if path is None else Path(path)
         self.mode = mode[0]
         self.quantities = None if quantities is None else frozenset(quantities)
+        self.without = frozenset(without)
         self._columns: dict[str, int] = {}
         self._file: LineFile | None = None
         self._first_open = True
@@ -113,6 +116,8 @@ class CSVLog(AbstractLogger):
         assert self._file is not None, "write outside of open"
         if self.quantities is not None:
             stats = {name: stats[name] for name in stats if name in self.quantities}
+        if self.without:
+            stats = {name: stats[name] for name in stats if name not in self.without}
         line = self._plain_line(step, stats)
         if line is None:
             line = self._any_line(step, stats)

@@ -30,8 +30,9 @@ class PairPotential(AbstractPotential, abc.ABC):
     """A sum over pairs of a function of their distance.
 
     At a finite cutoff the function is shifted to zero; its slope still jumps there. With an
-    `onset` it is instead multiplied by a function of r^2 that falls from 1 at the onset to 0 at
-    the cutoff, so that forces are continuous.
+    `onset` it is instead multiplied by a function that falls from 1 at the onset to 0 at the
+    cutoff, so that forces are continuous: with x = (cutoff^2 - r^2) / (cutoff^2 - onset^2) it is
+    x^2 (3 - 2 x), unless a potential has another one.
     """
 
     pairwise = True
@@ -47,6 +48,13 @@ class PairPotential(AbstractPotential, abc.ABC):
         """The parameters of each pair; by default those of all."""
         return params
 
+    def switch(self, squared: Array) -> Array:
+        """The function that switches the potential off, at `squared` distances in Angstrom^2."""
+        assert self.onset is not None
+        start, end = self.onset**2, self.cutoff**2
+        x = jnp.clip((end - squared) / (end - start), 0, 1)
+        return x * x * (3 - 2 * x)
+
     def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
         """Half the sum over all entries of the neighbour list."""
         squared = structure.squared_distances()
@@ -59,7 +67,7 @@ class PairPotential(AbstractPotential, abc.ABC):
             if self.onset is None:
                 energies -= self.pair_energy(params, jnp.asarray(end, squared.dtype))
             else:
-                energies *= _switch(squared, self.onset**2, end)
+                energies *= self.switch(squared)
         counted = jnp.where(within, energies, 0)
         return 0.5 * jnp.sum(counted)
 
@@ -67,12 +75,6 @@ class PairPotential(AbstractPotential, abc.ABC):
 def _known(energies: Array, squared: Array) -> Array:
     """NaN for two atoms at the same place, where forces have no direction; else the energy."""
     return jnp.where(squared < ONE_PLACE**2, jnp.nan, energies)
-
-
-def _switch(x: Array, start: float, end: float) -> Array:
-    """A cubic in x = r^2: 1 at `start`, 0 at `end`, with vanishing slopes at both."""
-    s = jnp.clip((end - x) / (end - start), 0, 1)
-    return s * s * (3 - 2 * s)
 
 
 def _table(name: str, value: float | Mapping[str, float]) -> float | np.ndarray:
@@ -146,6 +148,11 @@ class LennardJones(PairPotential):
 class Morse(PairPotential):
     """depth ((1 - exp(-stiffness (r - r0)))^2 - 1) (Morse, Phys. Rev. 34, 57 (1929)).
 
+    With an `onset` it is switched off as in ASE, by x^3 (10 - 15 x + 6 x^2) with
+    x = (cutoff - r) / (cutoff - onset), so that second derivatives are continuous too. ASE's
+    `MorsePotential(epsilon, rho0, r0, rcut1, rcut2)` is `Morse(epsilon, rho0 / r0, r0,
+    cutoff=rcut2 * r0, onset=rcut1 * r0)`.
+
     Args:
         depth: Depth of the minimum, in eV.
         stiffness: Inverse width of the well, in 1/Angstrom.
@@ -171,6 +178,12 @@ class Morse(PairPotential):
     def pair_energy(self, params: PyTree, squared: Array) -> Array:
         decay = jnp.exp(-params["stiffness"] * (jnp.sqrt(squared) - params["r0"]))
         return params["depth"] * decay * (decay - 2)
+
+    @override
+    def switch(self, squared: Array) -> Array:
+        assert self.onset is not None
+        x = jnp.clip((self.cutoff - jnp.sqrt(squared)) / (self.cutoff - self.onset), 0, 1)
+        return x**3 * (10 + x * (6 * x - 15))
 
 
 class SoftSphere(PairPotential):

@@ -33,5 +33,8 @@ class StructureProgress(AbstractBar):
             return 0, ()
         counts = counts_by_outcome(row, self._exit_name)
         told = [f"{n} {name}" for name, n in counts.items() if n or name == self._exit_name]
-        told += [f"{row['running']} running", f"step {done}"]
+        told += [f"{row['running']} running", f"{row['waiting']} waiting" * bool(row["waiting"])]
+        told.append(f"step {done}")
+        if "temperature" in row:
+            told.append(f"{float(row['temperature']):.0f} K")
         return sum(counts.values()), told

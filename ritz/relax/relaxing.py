@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ase import Atoms as AseAtoms
 from jaxtyping import Array, Bool, Float
 
@@ -40,7 +42,7 @@ _SPARE_STEPS = 1000
 """Extra steps for structures that wait for larger neighbour lists, and for the last step."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RelaxResult(HtmlFields):
     """Results of a relaxation, in the order in which structures were given.
 
@@ -66,6 +68,18 @@ class RelaxResult(HtmlFields):
         """Whether all structures have converged."""
         status = [self.status] if isinstance(self.status, str) else self.status
         return all(one == "converged" for one in status)
+
+    def __repr__(self) -> str:
+        """How many structures have converged, the range of their energies, and the largest force."""
+        status = [self.status] if isinstance(self.status, str) else self.status
+        told = ", ".join(f"{number} {name}" for name, number in Counter(status).items())
+        known = np.isfinite(np.atleast_1d(self.energy))
+        if known.any():
+            energies = np.atleast_1d(self.energy)[known]
+            ends = dict.fromkeys(f"{end:.6f}" for end in (energies.min(), energies.max()))
+            fmax = np.atleast_1d(self.fmax)[known].max()
+            told += f"; energy {' to '.join(ends)} eV, fmax {fmax:.2g} eV/Angstrom"
+        return f"RelaxResult({told})"
 
 
 _NOT_TAKEN = {

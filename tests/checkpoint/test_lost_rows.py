@@ -200,6 +200,9 @@ def test_a_run_that_a_callback_stopped_is_extended_with_all_its_rows(caplog):
         return driver.step_count
 
     stopped = run(200, False)
+    assert "stays ended" not in caplog.text
+    assert run(200, False) == stopped
+    assert f"The saved run had ended at step {stopped}: stopped by EarlyStopping" in caplog.text
     assert run(200, "longer") == stopped  # as many as before: it has ended
     longer = run(201, "longer")
     assert stopped < longer == run(201, "longer")

@@ -3,6 +3,7 @@ import math
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from ritz.loggers import (
@@ -41,6 +42,14 @@ def test_csv_takes_only_what_is_asked_for():
         log.write(0, {"a": 1.0, "b": {"mean": 2.0, "error": 0.5}})
         log.write(1, {"a": 1.0})
     assert read_csv() == [["step", "b.mean", "b.error"], ["0", "2.0", "0.5"], ["1", "", ""]]
+
+
+def test_csv_leaves_out_what_is_not_wanted():
+    log = CSVLog("run", without=["b"])
+    with log.open(Path("."), "run"):
+        log.write(0, {"a": 1.0, "b": np.zeros(3)})
+        log.write(1, {"a": 2.0, "c": 3.0})
+    assert read_csv() == [["step", "a", "c"], ["0", "1.0", ""], ["1", "2.0", "3.0"]]
 
 
 def test_csv_columns_may_come_while_rows_are_held():

@@ -66,10 +66,14 @@ def test_nve_is_the_velocity_verlet_of_ase():
 def test_dynamics_is_done_and_never_converged(tmp_path, capsys):
     driver = Relaxation(moving(0), lennard_jones(), NVE(dt=4.0, max_steps=50))
     saving = Checkpoint("saved/checkpoints")
-    driver.run(60, callback=[StructureProgress(), saving], show_progress=False)
+    log = RuntimeLog()
+    driver.run(60, out=log, callback=[StructureProgress(), saving], show_progress=False)
     assert driver.stop_message.endswith("all structures have finished (1 done)")
     assert result(driver).status == ["done"]
-    assert "1 done, 0 running" in capsys.readouterr().err
+    assert repr(result(driver)).startswith("RelaxResult(1 done; energy -0.")
+    temperature = log.data["temperature"].values
+    np.testing.assert_array_equal(temperature, log.data["structures"]["temperature"]["value"][:, 0])
+    assert f"1 done, 0 running, step 51, {temperature[-1]:.0f} K" in capsys.readouterr().err
     assert main(["status", "saved"]) == 0
     said = capsys.readouterr().out
     assert "all structures have finished (1 done)" in said and "converged" not in said

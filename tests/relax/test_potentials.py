@@ -35,14 +35,17 @@ def test_lennard_jones_is_that_of_ase(onset):
     np.testing.assert_allclose(found.get_stress(), atoms.get_stress(), atol=1e-15)
 
 
-def test_morse_is_that_of_ase():
-    atoms = Atoms("Cu2", [[0, 0, 0], [0.3, 0.4, 1.9]])
+@pytest.mark.parametrize("reach", [(90.0, 99.0), (1.9, 2.7)])
+def test_morse_is_that_of_ase(reach):
+    atoms = Atoms("Cu3", [[0, 0, 0], [0.3, 0.4, 1.9], [0.1, 4.7, 0.2]])
     atoms.calc = ase.calculators.morse.MorsePotential(
-        epsilon=0.7, rho0=4.0, r0=2.1, rcut1=90.0, rcut2=99.0
+        epsilon=0.7, rho0=4.0, r0=2.1, rcut1=reach[0], rcut2=reach[1]
     )
+    onset, cutoff = (2.1 * ratio for ratio in reach)
 
-    found = evaluated(atoms, Morse(0.7, 4.0 / 2.1, 2.1))
+    found = evaluated(atoms, Morse(0.7, 4.0 / 2.1, 2.1, cutoff=cutoff, onset=onset))
 
+    assert onset < atoms.get_distance(0, 2) < cutoff or onset > 100
     assert abs(found.get_potential_energy() - atoms.get_potential_energy()) < 1e-12
     np.testing.assert_allclose(found.get_forces(), atoms.get_forces(), atol=1e-12)
 

@@ -209,9 +209,8 @@ class _RelaxCommand:
         given = self.given
         found: list[AbstractLogger | str] = []
         if self.running is not None:
-            shown = [one.name for one in self.call.view.numbers]
             log = self.folder / f"{self.call.stage}.csv"
-            found.append(CSVLog(log, quantities=[*shown, "energy", "wallclock"]))
+            found.append(CSVLog(log, without=["structures"]))  # has a value for each slot
         if given.log:
             found.append(str(placed(self.folder, given.log)))
         if given.trajectory:

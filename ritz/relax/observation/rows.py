@@ -1,6 +1,6 @@
 """The rows that a relaxation logs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -66,8 +66,17 @@ def row(
         "running": jnp.sum(running),
         "waiting": n_waiting,
         **dict(zip(("converged", "unconverged", "failed"), ended, strict=True)),
+        **_mean_temperature(by_slot, counts_in),
         "structures": by_slot,
     }
     overflow = jnp.any(running & ~was_active)  # what runs and was not evaluated
     pauses = overflow | ~(jnp.any(running) | (n_waiting > 0))
     return jnp.max(forces), metrics, pauses
+
+
+def _mean_temperature(by_slot: Mapping[str, jax.Array], counts_in: jax.Array) -> Row:
+    """The mean temperature of structures that count, where temperatures are logged."""
+    if "temperature" not in by_slot:
+        return {}
+    total = jnp.sum(jnp.where(counts_in, by_slot["temperature"], 0))
+    return {"temperature": total / jnp.maximum(jnp.sum(counts_in), 1)}
