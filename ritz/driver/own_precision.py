@@ -4,10 +4,9 @@ import contextlib
 from collections.abc import Iterator
 
 import jax
-import numpy as np
-from jax.sharding import Mesh
 
 from ritz.driver.compiled import CompiledDriver
+from ritz.driver.processes.division import without_mesh
 from ritz.driver.run_state import Steps
 
 
@@ -21,7 +20,7 @@ class OwnPrecision(CompiledDriver):
     """Type of the driver's numbers, "float64" or "float32"."""
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
-        """Context in which JAX computes in the driver's precision, and on no devices but its own."""
+        """Context in which JAX has the driver's precision and no devices but its own."""
         return own_precision(self.dtype)
 
     def around(self, steps: Steps) -> Steps:
@@ -42,9 +41,6 @@ class OwnPrecision(CompiledDriver):
 def own_precision(dtype: str) -> contextlib.AbstractContextManager[object]:
     """Context in which JAX computes in a precision, and on no devices but those of the arrays.
 
-    NetKet sets a mesh of all devices for the whole process when it is imported, and JAX refuses
-    to divide arrays among fewer of them then.
-
     Args:
         dtype: "float64" or "float32".
     """
@@ -54,5 +50,5 @@ def own_precision(dtype: str) -> contextlib.AbstractContextManager[object]:
 
 @contextlib.contextmanager
 def _without_mesh(precision: contextlib.AbstractContextManager[object]) -> Iterator[None]:
-    with precision, jax.set_mesh(Mesh(np.empty((), object), ())):
+    with precision, without_mesh():
         yield

@@ -54,9 +54,10 @@ class Relaxation(WithLists):
     Each row has `fmax`, the largest force of those that go on, or else of those that finish in this
     step (the loss), `energy`, the sum of the energies in the slots, and how many are `running`,
     `waiting`, `converged` (have left the last stage), `unconverged` (have used up their steps) and
-    `failed`; with integrators also `temperature`, the mean over those that `fmax` is of. Under `structures` it has by slot: `place` among those given, `energy`, `fmax` and
-    `status`, `temperature` with integrators, and `volume` and `pressure`, in GPa, with moving
-    cells. The run stops when all have finished, after a step in which nothing moves.
+    `failed`; with integrators also `temperature`, the mean over those that `fmax` is of. Under
+    `structures` it has by slot: `place` among those given, `energy`, `fmax` and `status`,
+    `temperature` with integrators, and `volume` and `pressure`, in GPa, with moving cells. The run
+    stops when all have finished, after a step in which nothing moves.
 
     A structure *fails* if numbers are not finite, two atoms are closer than the potential knows,
     dynamics explodes (above 100,000 K or a hundred times the initial or thermostats' temperature)

@@ -70,7 +70,7 @@ class RelaxResult(HtmlFields):
         return all(one == "converged" for one in status)
 
     def __repr__(self) -> str:
-        """How many structures have converged, the range of their energies, and the largest force."""
+        """Numbers of structures by status, the range of their energies and the largest force."""
         status = [self.status] if isinstance(self.status, str) else self.status
         told = ", ".join(f"{number} {name}" for name, number in Counter(status).items())
         known = np.isfinite(np.atleast_1d(self.energy))

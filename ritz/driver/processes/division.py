@@ -1,7 +1,8 @@
 """How the arrays of a step are divided among devices, those of all processes included."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -66,9 +67,9 @@ class Division:
         if _is_laid_out(leaf, layout):
             return leaf
         if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key):
-            data = jax.device_put(jax.random.key_data(leaf), layout)
+            data = _moved(jax.random.key_data(leaf), layout)
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        return _in_turn(jax.device_put(leaf, layout))
+        return _moved(leaf, layout)
 
     def hold(self, tree: Any, specs: Specs = EVERYWHERE) -> Any:
         """In a compiled program: the arrays of a tree, laid out as `put` does."""
@@ -264,7 +265,7 @@ def everywhere(leaf: Any) -> Any:
     if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
         return leaf
     assert isinstance(leaf.sharding, NamedSharding)
-    return _in_turn(jax.device_put(leaf, NamedSharding(leaf.sharding.mesh, EVERYWHERE)))
+    return _moved(leaf, NamedSharding(leaf.sharding.mesh, EVERYWHERE))
 
 
 def on_host(tree: Any) -> Any:
@@ -276,6 +277,28 @@ def _is_laid_out(leaf: Any, layout: NamedSharding) -> bool:
     return isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(layout, leaf.ndim)
 
 
-def _in_turn(array: jax.Array) -> jax.Array:
-    """The array, once it is there: on CPUs programs that run side by side would mix up messages."""
+def _moved(leaf: Any, layout: NamedSharding) -> jax.Array:
+    """An array in a layout, once it is there.
+
+    On CPUs programs that run side by side would mix up messages.
+    """
+    with without_mesh():
+        array = jax.device_put(leaf, layout)
     return array if array.is_fully_addressable else array.block_until_ready()
+
+
+def without_mesh() -> contextlib.AbstractContextManager[object]:
+    """Context in which JAX computes on no devices but those of the arrays.
+
+    NetKet sets a mesh of all devices for the whole process when it is imported, and JAX refuses
+    then to divide arrays among fewer of them, or in another order.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return contextlib.nullcontext()
+    return _without_mesh()
+
+
+@contextlib.contextmanager
+def _without_mesh() -> Iterator[None]:
+    with jax.set_mesh(Mesh(np.empty((), object), ())):
+        yield
