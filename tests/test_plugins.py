@@ -1,6 +1,7 @@
 """Plug-ins of installed packages: found by name, and run only when they are named."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ OFFERED = {
 def installed(tmp_path, monkeypatch):
     offers = {"callbacks": OFFERED}
     install(monkeypatch, tmp_path / "site", "counting", {"counting_plugin": CALLBACKS}, offers)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))  # for processes of checks
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)  # of checks
 
 
 def test_what_is_installed_is_listed_and_not_imported(installed, capsys):
@@ -75,6 +76,9 @@ def test_what_is_installed_is_listed_and_not_imported(installed, capsys):
     assert lines[0].split() == ["kind", "name", "package", "version", "check"]
     assert lines[1].split()[:4] == ["callbacks", "Counting", "counting", "1.0"]
     assert "not run" in lines[1] and len(lines) == 1 + len(OFFERED)
+    hidden = [line for line in lines if "hidden" in line]
+    assert [line.split()[1] for line in hidden] == ["EarlyStopping"]
+    assert hidden[0].endswith("; hidden, since Ritz has this name: give counting_plugin:Counting")
     assert main(["plugins", "Needy"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert main(["plugins", "Nedy"]) == 2
@@ -133,7 +137,8 @@ def test_what_is_no_longer_installed_is_told(installed, monkeypatch):
 
 
 @pytest.mark.medium
-def test_checks_tell_what_is_wrong(installed, capsys):
+def test_checks_tell_what_is_wrong(installed, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")  # which takes the statement assert away
     names = ["Counting", "Needy", "Secretive", "Stranger", "Gone"]
     assert main(["plugins", "--check", *names]) == 1
     told = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
@@ -170,6 +175,13 @@ def test_a_domain_of_another_package(tmp_path, monkeypatch, capsys):
         capsys.readouterr().err
     )
     assert main(["plot", "r", "-o", "a.svg"]) == 0  # that of Ritz
+    capsys.readouterr()
+    assert main(["plugins", "plot", "toy"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("; hidden, since Ritz has this name") for line in lines[1:]] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +191,8 @@ def test_a_domain_of_another_package(tmp_path, monkeypatch, capsys):
         ("callback", "json", "there is a module json in Python or in an installed package"),
         ("callback", "Jax", "there is a module jax in Python or in an installed package"),
         ("callback", "lambda", "there is a module lambda in Python"),
+        ("callback", "early-stopping", "would find the EarlyStopping of Ritz; give another name"),
+        ("update", "SR", "configurations would find the SR of Ritz"),
         ("callback", "../up", "cannot be the name of a package"),
         ("calback", "mine", "invalid choice"),
     ],
@@ -195,6 +209,10 @@ def test_a_new_package_is_written_once(capsys):
     assert "pip install -e packages/stop-when-precise\n" in out
     source = Path("packages/stop-when-precise/src/stop_when_precise/stop_condition.py").read_text()
     assert "class StopWhenPrecise(StopCondition):" in source and "Below" not in source
+    assert main(["new", "driver", "EarlyStopping"]) == 0  # which no configuration names
+    source = Path("early-stopping/src/early_stopping/driver.py").read_text()
+    assert 'class EarlyStopping(AbstractDriver):\n    """Newton\'s method for the' in source
+    capsys.readouterr()
     assert main(["new", "stop-condition", "stop-when-precise", "--into=packages"]) == 2
     assert "stop-when-precise exists" in capsys.readouterr().err
 

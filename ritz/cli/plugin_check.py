@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ritz.cli.plugin_contracts import contracts_of
 from ritz.plugins import Plugin
 from ritz.testing.requirement import require
 
@@ -39,7 +40,7 @@ def check_plugin(plugin: Plugin) -> None:
 
 def _check_kind(plugin: Plugin, target: Any) -> None:
     """Whether configurations take it."""
-    contracts = _contracts()[plugin.kind]
+    contracts = contracts_of(plugin.kind)
     require(
         any(contract.allows(target) for contract in contracts),
         f"{plugin.path} is no {' and no '.join(c.text.partition(' ')[2] for c in contracts)}",
@@ -57,28 +58,6 @@ def _check_kind(plugin: Plugin, target: Any) -> None:
         + ", ".join(f"{name!r}: ..." for name in missing)
         + "}",
     )
-
-
-def _contracts() -> dict[str, list[Any]]:
-    """What configurations take of each kind; domains whose packages are missing are left out."""
-    from ritz.cli.domains import DOMAINS, load
-    from ritz.extras import MissingExtra
-    from ritz.stages import contracts
-
-    found = {
-        "callbacks": [contracts.CALLBACK],
-        "loggers": [contracts.WRITER],
-        "updates": [contracts.UPDATE],
-        "samplers": [contracts.SAMPLER, contracts.LATTICE_SAMPLER],
-        "models": [],
-    }
-    for name in DOMAINS:
-        try:
-            known = load(name).kind.contracts
-        except MissingExtra:
-            continue
-        found["models"] += [c for c in known.values() if c.plugins == "models"]
-    return found
 
 
 def _check_callback(make: Callable[[], Any], target: Any) -> None:
