@@ -4,16 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from ritz.cli.main import main
-from ritz.driver import AbstractDriver
 from ritz.loggers import RuntimeLog
 from ritz.plugins import Plugin, load, plugins
 from ritz.stages import Config
-from ritz.stages.contracts import CALLBACK, UPDATE, WRITER
+from ritz.stages.contracts import CALLBACK, WRITER
 from ritz.stages.parts import make
 from ritz.testing import QuadraticDriver
 from tests.installed import install
@@ -95,8 +95,8 @@ def test_a_name_is_enough_in_configurations(installed):
     driver.run(2, out=log, callback=made, show_progress=False)
     assert log.data["counted"].values.tolist() == [3, 6]
     assert type(made) is type(other) is load("callbacks", "Counting")
-    own = make("callbacks", "EarlyStopping", takes=CALLBACK)
-    assert type(own).__module__.startswith("ritz.")  # those of Ritz come first
+    found = make("callbacks", "EarlyStopping", takes=CALLBACK)
+    assert type(found).__module__.startswith("ritz.")  # those of Ritz come first
 
 
 @pytest.mark.parametrize(
@@ -217,28 +217,66 @@ def test_a_new_package_is_written_once(capsys):
     assert "stop-when-precise exists" in capsys.readouterr().err
 
 
+CONFIG = """
+folder: r
+system: {class_path: TransverseIsing, init_args: {extent: [4]}}
+train: {iterations: 2, n_samples: 32, burn_in: 2, callbacks: [MyScienceCallback]}
+"""
+
+USE = """
+from my_science import MyScienceDriver
+from ritz.driver import AbstractDriver
+from ritz.plugins import load
+from ritz.stages.contracts import UPDATE
+from ritz.stages.parts import make
+
+assert issubclass(MyScienceDriver, AbstractDriver)
+assert make("x", "MyScienceUpdate", takes=UPDATE) == load("updates", "MyScienceUpdate")()
+"""
+
+
+def environment(folder):
+    """Make a virtual environment that sees the packages of this one; returns its interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (site,) = Path(folder).glob("lib/python*/site-packages")
+    (site / "developer.pth").write_text(
+        f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    )
+    return f"{folder}/bin/python"
+
+
 @pytest.mark.medium
-def test_a_wheel_of_a_new_package(tmp_path, monkeypatch, capsys):
-    """Built, installed, listed, checked and named."""
+@pytest.mark.netket
+def test_a_wheel_of_a_new_package():
+    """Built, installed, listed, checked, named in YAML and in Python, and uninstalled."""
     assert main(["new", "plugin", "MyScience"]) == 0
-    run = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    source, site = "my-science", str(tmp_path / "site")
-    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", "wheels", f"./{source}"]
-    subprocess.run([*run, *build], check=True)
+    python = environment("environment")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "--python", python]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", "wheels", "./my-science"]
+    subprocess.run([*pip, *build], check=True)
     (wheel,) = Path("wheels").glob("*.whl")
-    subprocess.run([*run, "install", "--no-deps", "--no-index", "-t", site, wheel], check=True)
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.setenv("PYTHONPATH", site)
-    capsys.readouterr()
-    assert main(["plugins", "--check"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", wheel], check=True)
+
+    def ritz(*given):
+        return subprocess.run([python, "-m", "ritz", *given], capture_output=True, text=True)
+
+    listed = ritz("plugins", "--check")
+    assert listed.returncode == 0, listed.stdout
+    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
     assert {row[1] for row in rows if row[2] == "my-science"} == {
         "MyScienceCallback", "MyScienceCondition", "MyScienceLog", "MyScienceUpdate",
     }  # fmt: skip
     assert all(row[-1] == "passes" for row in rows)
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{source}/tests"]
+    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my-science/tests"]
     subprocess.run(tests, check=True)
-    assert make("x", "MyScienceUpdate", takes=UPDATE) == load("updates", "MyScienceUpdate")()
-    import my_science
+    subprocess.run([python, "-c", USE], check=True)
 
-    assert issubclass(my_science.MyScienceDriver, AbstractDriver)
+    Path("config.yaml").write_text(CONFIG)
+    command = ["lattice", "train", "--config=config.yaml", "--dry_run"]
+    checked = ritz(*command)
+    assert checked.returncode == 0, checked.stderr
+    subprocess.run([*pip, "uninstall", "-y", "my-science"], check=True)
+    refused = ritz(*command)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert "there is no 'MyScienceCallback' in ritz.callbacks, ritz.checkpoint, and no" in line

@@ -141,10 +141,10 @@ class RoomForMessages(logging.Handler):
         if not self._bar.disable:
             self._bar.clear()
         last = logging.lastResort
-        if not self._others(record.name) and last is not None and record.levelno >= last.level:
+        if not self._is_handled(record.name) and last is not None and record.levelno >= last.level:
             last.handle(record)
 
-    def _others(self, name: str) -> bool:
+    def _is_handled(self, name: str) -> bool:
         """Whether a message of the logger `name` reaches another handler."""
         logger: logging.Logger | None = logging.getLogger(name)
         while logger is not None:

@@ -21,7 +21,7 @@ class OwnPrecision(CompiledDriver):
     """Type of the driver's numbers, "float64" or "float32"."""
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
-        """Context in which JAX computes in the driver's precision, and on no devices but its own."""
+        """Context in which JAX computes in the driver's precision, on no devices but its own."""
         return own_precision(self.dtype)
 
     def around(self, steps: Steps) -> Steps:
