@@ -63,11 +63,11 @@ def plugins(kind: str | None = None) -> list[Plugin]:
     if kind is not None and kind not in KINDS:
         raise ValueError(f"there are no plug-ins called {kind!r}, but {', '.join(KINDS)}.")
     found = []
-    for own in KINDS if kind is None else (kind,):
-        for point in importlib.metadata.entry_points(group=f"ritz.{own}"):
+    for group in KINDS if kind is None else (kind,):
+        for point in importlib.metadata.entry_points(group=f"ritz.{group}"):
             package = point.dist
             name, version = ("", "") if package is None else (package.name, package.version)
-            found.append(Plugin(own, point.name, point.value, name, version))
+            found.append(Plugin(group, point.name, point.value, name, version))
     return sorted(set(found))
 
 
@@ -91,11 +91,11 @@ def chosen(offered: Sequence[Plugin], name: str) -> Plugin:
     Raises:
         ValueError: If there is none, or there are several.
     """
-    own = [plugin for plugin in offered if plugin.name == name]
-    if not own:
+    named = [plugin for plugin in offered if plugin.name == name]
+    if not named:
         there = ", ".join(sorted({plugin.name for plugin in offered})) or "none"
         raise ValueError(f"no installed plug-in is called {name!r}; there are: {there}.")
-    if len(own) > 1:
-        ways = " or ".join(f"{plugin.path} ({plugin.package})" for plugin in own)
+    if len(named) > 1:
+        ways = " or ".join(f"{plugin.path} ({plugin.package})" for plugin in named)
         raise ValueError(f"several plug-ins are called {name!r}; give the path: {ways}.")
-    return own[0]
+    return named[0]

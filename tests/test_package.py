@@ -93,3 +93,10 @@ def test_counts_in_messages_are_written_by_one_helper():
     }
     found = {line for line in found if line.partition(":")[0] not in EXEMPT}
     assert not found
+
+
+def test_conformance_checks_check_under_python_o_too():
+    folder = Path(ritz.__file__).parent
+    checked = [*(folder / "testing").glob("*.py"), folder / "cli" / "plugin_check.py"]
+    statements = {f.name: re.findall(r"^ *assert .*", f.read_text(), re.MULTILINE) for f in checked}
+    assert {name: found for name, found in statements.items() if found} == {}

@@ -1,18 +1,19 @@
 """Plug-ins of installed packages: found by name, and run only when they are named."""
 
 import json
+import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from ritz.cli.main import main
-from ritz.driver import AbstractDriver
 from ritz.loggers import RuntimeLog
 from ritz.plugins import Plugin, load, plugins
 from ritz.stages import Config
-from ritz.stages.contracts import CALLBACK, UPDATE, WRITER
+from ritz.stages.contracts import CALLBACK, WRITER
 from ritz.stages.parts import make
 from ritz.testing import QuadraticDriver
 from tests.installed import install
@@ -63,7 +64,7 @@ OFFERED = {
 def installed(tmp_path, monkeypatch):
     offers = {"callbacks": OFFERED}
     install(monkeypatch, tmp_path / "site", "counting", {"counting_plugin": CALLBACKS}, offers)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))  # for processes of checks
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)  # of checks
 
 
 def test_what_is_installed_is_listed_and_not_imported(installed, capsys):
@@ -75,6 +76,9 @@ def test_what_is_installed_is_listed_and_not_imported(installed, capsys):
     assert lines[0].split() == ["kind", "name", "package", "version", "check"]
     assert lines[1].split()[:4] == ["callbacks", "Counting", "counting", "1.0"]
     assert "not run" in lines[1] and len(lines) == 1 + len(OFFERED)
+    hidden = [line for line in lines if "hidden" in line]
+    assert [line.split()[1] for line in hidden] == ["EarlyStopping"]
+    assert hidden[0].endswith("; hidden, since Ritz has this name: give counting_plugin:Counting")
     assert main(["plugins", "Needy"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert main(["plugins", "Nedy"]) == 2
@@ -91,8 +95,8 @@ def test_a_name_is_enough_in_configurations(installed):
     driver.run(2, out=log, callback=made, show_progress=False)
     assert log.data["counted"].values.tolist() == [3, 6]
     assert type(made) is type(other) is load("callbacks", "Counting")
-    own = make("callbacks", "EarlyStopping", takes=CALLBACK)
-    assert type(own).__module__.startswith("ritz.")  # those of Ritz come first
+    found = make("callbacks", "EarlyStopping", takes=CALLBACK)
+    assert type(found).__module__.startswith("ritz.")  # those of Ritz come first
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,8 @@ def test_what_is_no_longer_installed_is_told(installed, monkeypatch):
 
 
 @pytest.mark.medium
-def test_checks_tell_what_is_wrong(installed, capsys):
+def test_checks_tell_what_is_wrong(installed, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")  # which takes the statement assert away
     names = ["Counting", "Needy", "Secretive", "Stranger", "Gone"]
     assert main(["plugins", "--check", *names]) == 1
     told = {line.split()[1]: line for line in capsys.readouterr().out.splitlines()}
@@ -170,6 +175,13 @@ def test_a_domain_of_another_package(tmp_path, monkeypatch, capsys):
         capsys.readouterr().err
     )
     assert main(["plot", "r", "-o", "a.svg"]) == 0  # that of Ritz
+    capsys.readouterr()
+    assert main(["plugins", "plot", "toy"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("; hidden, since Ritz has this name") for line in lines[1:]] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +191,8 @@ def test_a_domain_of_another_package(tmp_path, monkeypatch, capsys):
         ("callback", "json", "there is a module json in Python or in an installed package"),
         ("callback", "Jax", "there is a module jax in Python or in an installed package"),
         ("callback", "lambda", "there is a module lambda in Python"),
+        ("callback", "early-stopping", "would find the EarlyStopping of Ritz; give another name"),
+        ("update", "SR", "configurations would find the SR of Ritz"),
         ("callback", "../up", "cannot be the name of a package"),
         ("calback", "mine", "invalid choice"),
     ],
@@ -195,32 +209,74 @@ def test_a_new_package_is_written_once(capsys):
     assert "pip install -e packages/stop-when-precise\n" in out
     source = Path("packages/stop-when-precise/src/stop_when_precise/stop_condition.py").read_text()
     assert "class StopWhenPrecise(StopCondition):" in source and "Below" not in source
+    assert main(["new", "driver", "EarlyStopping"]) == 0  # which no configuration names
+    source = Path("early-stopping/src/early_stopping/driver.py").read_text()
+    assert 'class EarlyStopping(AbstractDriver):\n    """Newton\'s method for the' in source
+    capsys.readouterr()
     assert main(["new", "stop-condition", "stop-when-precise", "--into=packages"]) == 2
     assert "stop-when-precise exists" in capsys.readouterr().err
 
 
+CONFIG = """
+folder: r
+system: {class_path: TransverseIsing, init_args: {extent: [4]}}
+train: {iterations: 2, n_samples: 32, burn_in: 2, callbacks: [MyScienceCallback]}
+"""
+
+USE = """
+from my_science import MyScienceDriver
+from ritz.driver import AbstractDriver
+from ritz.plugins import load
+from ritz.stages.contracts import UPDATE
+from ritz.stages.parts import make
+
+assert issubclass(MyScienceDriver, AbstractDriver)
+assert make("x", "MyScienceUpdate", takes=UPDATE) == load("updates", "MyScienceUpdate")()
+"""
+
+
+def environment(folder):
+    """Make a virtual environment that sees the packages of this one; returns its interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (site,) = Path(folder).glob("lib/python*/site-packages")
+    (site / "developer.pth").write_text(
+        f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    )
+    return f"{folder}/bin/python"
+
+
 @pytest.mark.medium
-def test_a_wheel_of_a_new_package(tmp_path, monkeypatch, capsys):
-    """Built, installed, listed, checked and named."""
+@pytest.mark.netket
+def test_a_wheel_of_a_new_package():
+    """Built, installed, listed, checked, named in YAML and in Python, and uninstalled."""
     assert main(["new", "plugin", "MyScience"]) == 0
-    run = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    source, site = "my-science", str(tmp_path / "site")
-    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", "wheels", f"./{source}"]
-    subprocess.run([*run, *build], check=True)
+    python = environment("environment")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "--python", python]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "-w", "wheels", "./my-science"]
+    subprocess.run([*pip, *build], check=True)
     (wheel,) = Path("wheels").glob("*.whl")
-    subprocess.run([*run, "install", "--no-deps", "--no-index", "-t", site, wheel], check=True)
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.setenv("PYTHONPATH", site)
-    capsys.readouterr()
-    assert main(["plugins", "--check"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", wheel], check=True)
+
+    def ritz(*given):
+        return subprocess.run([python, "-m", "ritz", *given], capture_output=True, text=True)
+
+    listed = ritz("plugins", "--check")
+    assert listed.returncode == 0, listed.stdout
+    rows = [line.split() for line in listed.stdout.splitlines()[1:]]
     assert {row[1] for row in rows if row[2] == "my-science"} == {
         "MyScienceCallback", "MyScienceCondition", "MyScienceLog", "MyScienceUpdate",
     }  # fmt: skip
     assert all(row[-1] == "passes" for row in rows)
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{source}/tests"]
+    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my-science/tests"]
     subprocess.run(tests, check=True)
-    assert make("x", "MyScienceUpdate", takes=UPDATE) == load("updates", "MyScienceUpdate")()
-    import my_science
+    subprocess.run([python, "-c", USE], check=True)
 
-    assert issubclass(my_science.MyScienceDriver, AbstractDriver)
+    Path("config.yaml").write_text(CONFIG)
+    command = ["lattice", "train", "--config=config.yaml", "--dry_run"]
+    checked = ritz(*command)
+    assert checked.returncode == 0, checked.stderr
+    subprocess.run([*pip, "uninstall", "-y", "my-science"], check=True)
+    refused = ritz(*command)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert "there is no 'MyScienceCallback' in ritz.callbacks, ritz.checkpoint, and no" in line

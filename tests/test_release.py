@@ -1,11 +1,15 @@
 """What a release says of itself agrees with the sources."""
 
 import re
+import subprocess
+import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
 import ritz
 from ritz.extras import needed_extra
+from tools import release_check
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -46,3 +50,22 @@ def test_all_has_every_extra_but_those_of_developers_and_of_services():
     (whole,) = extras["all"]
     named = whole.removeprefix("ritz[").removesuffix("]").split(",")
     assert set(extras) - set(named) == {"all", "dev", "docs", "mlflow", "test", "wandb"}
+
+
+def test_an_interpreter_that_is_missing_is_a_row_of_the_table(tmp_path, monkeypatch, capsys):
+    call = release_check._call
+
+    def called(command, place):
+        if "python9" in str(command[0]):
+            return call(command, place)
+        return subprocess.CompletedProcess(command, 0, "ritz==1.0\n", "")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(release_check, "_call", called)
+    monkeypatch.setattr(release_check, "_built", lambda folder: (Path("ritz.whl"), []))
+    monkeypatch.setattr(sys, "argv", ["release_check", "python3", "./python9.9", sys.executable])
+    assert release_check.main() == 1
+    told = capsys.readouterr().out
+    assert told.count("environment ok, install ok, help ok") == 2
+    assert "  environment FAILED\n" in told and "python9.9: No such file" in told
+    assert not list(tmp_path.iterdir())

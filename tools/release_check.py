@@ -4,19 +4,20 @@ Usage: python -m tools.release_check [PYTHON ...]
 
 The wheel is built from the sdist, and installed with the extra `all` and the newest versions of
 everything into an environment of its own for each interpreter. There the demo and a command of each
-domain run. A table tells what went well; the exit status is 1 if anything did not.
+domain run. A table tells what went well; the exit status is 1 if anything did not. The environments
+are removed in the end, unless --keep is given.
 """
 
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 import tomllib
-import venv
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,8 +77,20 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the folder of the environments")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="ritz-release-"))
+    try:
+        problems = _checked(given.pythons, folder)
+    finally:
+        if given.keep:
+            _write(f"everything in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1 if problems else 0
+
+
+def _checked(pythons: Sequence[str], folder: Path) -> list[str]:
+    """Build and use a wheel, and write what went well; returns what went wrong."""
     wheel, problems = _built(folder)
-    tables = {} if wheel is None else {p: _used(p, wheel, folder) for p in given.pythons}
+    tables = {} if wheel is None else {p: _used(p, wheel, folder) for p in pythons}
     for python, (versions, outcomes) in tables.items():
         _write(f"\n{python}: {', '.join(f'{name} {v}' for name, v in versions.items())}")
         _write("  " + ", ".join(f"{one.name} {'ok' if one.ok else 'FAILED'}" for one in outcomes))
@@ -86,17 +99,16 @@ def main() -> int:
         _write(f"note: {note}")
     for problem in problems:
         _write(f"FAILED: {problem}")
-    if not given.keep and not problems:
-        subprocess.run(["rm", "-rf", str(folder)], check=False)
-    else:
-        _write(f"everything in {folder}")
-    return 1 if problems else 0
+    return problems
 
 
 def _built(folder: Path) -> tuple[Path | None, list[str]]:
     """The wheel, made from the sdist, and what is wrong with either."""
-    python = _environment(sys.executable, folder / "tools")
+    python = folder / "tools" / "bin" / "python"
     problems = []
+    made = _environment(sys.executable, folder / "tools")
+    if not made.ok:
+        return None, [f"{made.name}:\n{made.told}"]
     installed = _call([python, "-m", "pip", "install", "-q", *TOOLS], folder)
     if installed.returncode:
         return None, [f"{', '.join(TOOLS)} cannot be installed:\n{installed.stderr}"]
@@ -126,28 +138,26 @@ def _used(python: str, wheel: Path, folder: Path) -> tuple[dict[str, str], list[
     """Versions in an environment with the wheel, and how each command went."""
     place = folder / Path(python).name.replace("/", "_")
     place = place if not place.exists() else Path(tempfile.mkdtemp(dir=folder))
-    own = _environment(python, place / "env")
-    outcomes = [
-        _outcome("install", [own, "-m", "pip", "install", "-q", f"{wheel}[all]"], place),
-    ]
-    if not outcomes[0].ok:
+    place.mkdir(exist_ok=True)
+    installed = place / "env" / "bin" / "python"
+    outcomes = [_environment(python, place / "env")]
+    if outcomes[0].ok:
+        command = [installed, "-m", "pip", "install", "-q", f"{wheel}[all]"]
+        outcomes.append(_outcome("install", command, place))
+    if not outcomes[-1].ok:
         return {}, outcomes
     (place / "tio2").symlink_to(ROOT / "tests" / "data" / "tio2")
-    command = Path(own).parent / "ritz"
     for name, arguments in COMMANDS.items():
-        outcomes.append(_outcome(name, [command, *arguments], place))
-    listed = _call([own, "-m", "pip", "list", "--format=freeze"], place).stdout
+        outcomes.append(_outcome(name, [installed.with_name("ritz"), *arguments], place))
+    listed = _call([installed, "-m", "pip", "list", "--format=freeze"], place).stdout
     pairs = dict(line.split("==", 1) for line in listed.splitlines() if "==" in line)
     return {name: pairs[name] for name in SHOWN if name in pairs}, outcomes
 
 
-def _environment(python: str, place: Path) -> str:
-    """A new virtual environment; returns its interpreter."""
-    if python == sys.executable:
-        venv.create(place, with_pip=True)
-    else:
-        subprocess.run([python, "-m", "venv", str(place)], check=True)
-    return str(place / "bin" / "python")
+def _environment(python: str, place: Path) -> Outcome:
+    """Make a virtual environment; its interpreter is `bin/python` in `place`."""
+    found = os.path.abspath(shutil.which(python) or python)
+    return _outcome("environment", [found, "-m", "venv", place], place.parent)
 
 
 def _outcome(name: str, command: Sequence[str | Path], place: Path) -> Outcome:
@@ -155,7 +165,7 @@ def _outcome(name: str, command: Sequence[str | Path], place: Path) -> Outcome:
     ended = _call(command, place)
     told = f"{ended.stdout[-1500:]}{ended.stderr[-3000:]}"
     one = Outcome(name, ended.returncode == 0, time.perf_counter() - began, told)
-    _write(f"{place.name}: {'ok' if one.ok else 'FAILED':<7} {name:<10} {one.seconds:7.1f} s")
+    _write(f"{place.name}: {'ok' if one.ok else 'FAILED':<7} {name:<11} {one.seconds:7.1f} s")
     return one
 
 
@@ -169,6 +179,8 @@ def _call(command: Sequence[str | Path], place: Path) -> "subprocess.CompletedPr
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(text, 124, "", f"took more than {_LONGEST} s")
+    except OSError as error:  # as for an interpreter that is not installed
+        return subprocess.CompletedProcess(text, 127, "", f"{text[0]}: {error.strerror}\n")
 
 
 def _notes() -> list[str]:

@@ -64,11 +64,11 @@ def terminal_line(progress: Progress, width: int, ascii_only: bool = False) -> s
     Position and first part come first, then the time left, the speed, the bar, the other parts, and
     the time so far.
     """
-    first, *others = progress.parts or [""]
+    first, *details = progress.parts or [""]
     kept = {"0": first}
     wanted = {"remaining": progress.remaining, "speed": progress.speed}
     wanted["bar"] = " " * _LEAST_BAR if progress.total else ""
-    wanted |= {str(place): text for place, text in enumerate(others, start=1)}
+    wanted |= {str(place): text for place, text in enumerate(details, start=1)}
     wanted["elapsed"] = tqdm.format_interval(progress.elapsed)
     for name, text in wanted.items():
         longer = kept | {name: text}

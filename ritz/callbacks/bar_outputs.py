@@ -1,10 +1,12 @@
 """Where progress bars are drawn: a terminal, a log file, a notebook."""
 
+import contextlib
 import html
 import logging
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from tqdm import tqdm
 from typing_extensions import override
@@ -17,10 +19,40 @@ FIRST_LINE = 10.0
 _LONGEST_PAUSE = 600.0
 
 
+def _writing() -> contextlib.AbstractContextManager[None]:
+    """Context of writing, in which a stream that is full or closed is no error."""
+    return contextlib.suppress(OSError, ValueError)
+
+
 class Bar(tqdm):
-    """A bar in a terminal, whose line fits the width of the window."""
+    """A bar in a terminal, whose line fits the width of the window.
+
+    A run goes on where the bar cannot be written, as on a full disk or into a closed pipe.
+    """
 
     parts: tuple[str, ...] = ()
+
+    @staticmethod
+    @override
+    def status_printer(file: TextIO) -> Callable[[str], None]:
+        with _writing():
+            return tqdm.status_printer(file)
+        return lambda text: None
+
+    @override
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        with _writing():
+            super().display(msg, pos)
+
+    @override
+    def clear(self, nolock: bool = False) -> None:
+        with _writing():
+            super().clear(nolock)
+
+    @override
+    def close(self) -> None:
+        with _writing():
+            super().close()
 
     @property
     def progress(self) -> Progress:
@@ -77,8 +109,9 @@ class LogLines(_OtherOutput):
             self._write()
 
     def _write(self) -> None:
-        self.fp.write(f"{log_line(self.progress)}\n")
-        self.fp.flush()
+        with _writing():
+            self.fp.write(f"{log_line(self.progress)}\n")
+            self.fp.flush()
 
 
 class NotebookBar(_OtherOutput):
@@ -106,13 +139,20 @@ class NotebookBar(_OtherOutput):
 
 def redraws() -> bool:
     """Whether a bar is redrawn in its place, rather than written line by line."""
-    return in_notebook() or sys.stderr.isatty()
+    return in_notebook() or _in_terminal()
+
+
+def _in_terminal() -> bool:
+    stream: TextIO | None = sys.stderr  # None in a process without one
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def new_bar(**settings: Any) -> Bar:
     """A bar for the present output; takes the arguments of `tqdm`."""
-    kind = NotebookBar if in_notebook() else Bar if sys.stderr.isatty() else LogLines
+    kind = NotebookBar if in_notebook() else Bar if _in_terminal() else LogLines
     settings = {"unit": "step", **settings}
+    if sys.stderr is None and kind is not NotebookBar:
+        settings["disable"] = True
     return kind(dynamic_ncols=True, mininterval=0.0, miniters=1, file=sys.stderr, **settings)
 
 
@@ -141,10 +181,10 @@ class RoomForMessages(logging.Handler):
         if not self._bar.disable:
             self._bar.clear()
         last = logging.lastResort
-        if not self._others(record.name) and last is not None and record.levelno >= last.level:
+        if not self._is_handled(record.name) and last is not None and record.levelno >= last.level:
             last.handle(record)
 
-    def _others(self, name: str) -> bool:
+    def _is_handled(self, name: str) -> bool:
         """Whether a message of the logger `name` reaches another handler."""
         logger: logging.Logger | None = logging.getLogger(name)
         while logger is not None:

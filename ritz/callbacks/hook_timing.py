@@ -1,5 +1,6 @@
 """Measures where the time of a run goes."""
 
+import contextlib
 import sys
 import time
 from collections import defaultdict
@@ -17,7 +18,8 @@ from ritz.html import never_fails, table
 class HookTiming(AbstractCallback):
     """Counts the seconds that each callback spends in each hook.
 
-    The table is written when the run ends, and `table()` returns it.
+    The table is written when the run ends, and `table()` returns it. A stream that is full or
+    closed does not end the run.
 
     Args:
         stream: Where the table is written; `sys.stderr` by default.
@@ -58,7 +60,10 @@ class HookTiming(AbstractCallback):
 
     def _finish(self) -> None:
         self.total += time.perf_counter() - self._started
-        (self.stream or sys.stderr).write(f"{self.table()}\n")
+        stream: TextIO | None = self.stream or sys.stderr
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.write(f"{self.table()}\n")
 
     @override
     def on_run_end(self, step: int, driver: AbstractDriver) -> None:

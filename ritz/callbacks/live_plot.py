@@ -1,10 +1,13 @@
 """A picture of a run that is drawn while it goes on."""
 
 import base64
+import difflib
 import io
+import logging
 import math
+import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +15,13 @@ import jax
 import numpy as np
 from typing_extensions import override
 
+from ritz.callbacks.live_curve import LiveCurve
+from ritz.callbacks.monitor import is_expected
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.driver.rows import error_of, mean_of
 from ritz.driver.signatures import suggests_names
 from ritz.extras import needs
-from ritz.folders.columns import thinned
 from ritz.folders.files import atomic_write
 from ritz.notebook import Display, in_notebook
 from ritz.picture_style import COLOURS, DPI, draw_curve, open_frame, whole_steps
@@ -26,7 +30,8 @@ from ritz.types import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_POINTS = 2000
+_logger = logging.getLogger(__name__)
+
 _LARGEST_SHARE = 0.05
 """Share of the time of a run that drawing may take."""
 _NOTEBOOK_DPI = 100
@@ -38,7 +43,12 @@ class LivePlot(AbstractCallback):
     The picture stays at its place below the cell and is drawn anew at most every `min_interval`
     seconds, and when the run ends; if drawing is slow, more rarely, so that it takes a twentieth of
     the time at most. Only rows are read, so that steps run as compiled blocks. A later run goes on
-    with the curves; those of a resumed run begin where it goes on, as `ritz plot` has the rest.
+    with the curves; those of a resumed run begin where it goes on, as `ritz plot` has the rest. Of
+    long runs each curve keeps a few thousand rows, the lowest and highest of equal intervals.
+
+    A run does not end because it cannot be drawn: a warning tells what went wrong, once, and the
+    next drawing is tried all the same. Names that are in no row are told after the first one, or at
+    the run's end if the driver or a callback logs them at some steps only.
 
     Args:
         *quantities: Names in the rows, from top to bottom; by default the loss.
@@ -49,7 +59,7 @@ class LivePlot(AbstractCallback):
 
     Raises:
         MissingExtra: If matplotlib is not installed.
-        ValueError: If there is no notebook and no path.
+        ValueError: If there is no notebook and no path, or nothing can be drawn into `path`.
     """
 
     callback_order = CallbackOrder.LOG
@@ -73,26 +83,63 @@ class LivePlot(AbstractCallback):
                 "LivePlot shows a picture in a notebook, and this is none; give path='live.png' to "
                 "have it written into a file, or use ProgressBar."
             )
+        if path is not None:
+            _check_picture(Path(path))
         self.quantities, self.exact, self.logarithmic = quantities, exact, logarithmic
         self.path, self.min_interval = path, min_interval
         self._display = Display()
-        self._columns: dict[str, list[tuple[int, float, float]]] = {}
-        self._due = 0.0
+        self._curves: dict[str, LiveCurve] = {}
+        self._missing: set[str] = set()
+        self._known: set[str] = set()
+        self._left_out: set[str] = set()
+        self._has_rows = self._has_failed = False
+        self._due = math.inf
 
     @override
     def on_run_start(self, step: int, driver: AbstractDriver) -> None:
+        if jax.process_index() != 0:
+            return
+        before = self._curves
         names = self.quantities or (driver.loss_name,)
-        before = self._columns
-        self._columns = {n: [row for row in before.get(n, ()) if row[0] < step] for n in names}
+        self._curves = {name: before.get(name) or LiveCurve() for name in names}
+        for curve in self._curves.values():
+            curve.cut(step)
+        self._missing = {name for name, curve in self._curves.items() if not len(curve)}
+        self._known, self._has_rows, self._has_failed = set(), False, False
         self._display = Display()
         self._due = time.monotonic() + self.min_interval
 
     @override
     def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
-        for name, column in self._columns.items():
+        for name, curve in self._curves.items():
             value = log_data.get(name)
             if value is not None:
-                column.append((step, _number(mean_of(value), name), _error(value)))
+                number = _number(mean_of(value))
+                if number is None:
+                    self._leave_out(name, value)
+                else:
+                    error = _number(error_of(value))
+                    curve.add(step, number, math.nan if error is None else error)
+        if self._missing:
+            self._missing -= log_data.keys()
+            self._known |= log_data.keys()
+            if not self._has_rows:
+                self._tell({n for n in self._missing if not is_expected(n, driver)}, "the first")
+        self._has_rows = True
+
+    def _leave_out(self, name: str, value: object) -> None:
+        if name not in self._left_out:
+            self._left_out.add(name)
+            shown = " ".join(repr(value).split())[:60]
+            _logger.warning("LivePlot draws numbers, and leaves out %s, which is %s", name, shown)
+
+    def _tell(self, names: Collection[str], which: str) -> None:
+        """Tell which names were not in rows, and which ones there are."""
+        self._missing -= set(names)
+        for name in sorted(names):
+            near = difflib.get_close_matches(name, sorted(self._known), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {_listed(self._known)}."
+            _logger.warning("LivePlot: no %r in %s row; %s", name, which, hint)
 
     @override
     def on_step_end(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
@@ -101,6 +148,8 @@ class LivePlot(AbstractCallback):
 
     @override
     def on_run_end(self, step: int, driver: AbstractDriver) -> None:
+        if self._has_rows:
+            self._tell(set(self._missing), "any")
         self._show()
 
     @override
@@ -108,9 +157,20 @@ class LivePlot(AbstractCallback):
         self._show()
 
     def _show(self) -> None:
-        if jax.process_index() != 0:
+        if not self._curves:
             return
         began = time.monotonic()
+        try:
+            self._draw()
+        except Exception as error:  # of matplotlib, of a disk, of a notebook
+            if not self._has_failed:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                _logger.warning("LivePlot could not draw, and the run goes on: %s", reason)
+            self._has_failed = True
+        now = time.monotonic()
+        self._due = now + max(self.min_interval, (now - began) / _LARGEST_SHARE)
+
+    def _draw(self) -> None:
         content = io.BytesIO()
         if self.path is None:
             self.figure().savefig(content, format="png", dpi=_NOTEBOOK_DPI)
@@ -118,23 +178,22 @@ class LivePlot(AbstractCallback):
             self._display.show({"image/png": picture, "text/plain": "LivePlot"})
         else:
             path = Path(self.path)
-            self.figure().savefig(content, format=path.suffix.lstrip(".") or "png", dpi=DPI)
+            self.figure().savefig(content, format=_format(path), dpi=DPI)
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, content.getvalue())
-        now = time.monotonic()
-        self._due = now + max(self.min_interval, (now - began) / _LARGEST_SHARE)
 
     def figure(self) -> "Figure":
         """The curves so far, as a figure of matplotlib."""
         from matplotlib.figure import Figure
 
-        n = max(len(self._columns), 1)
+        n = max(len(self._curves), 1)
         figure = Figure(figsize=(7, 1.4 + 2 * n), layout="constrained")
         panels = figure.subplots(n, sharex=True, squeeze=False)[:, 0]
-        for place, (axes, (name, column)) in enumerate(
-            zip(panels, self._columns.items(), strict=True)
-        ):
-            _draw(axes, column, COLOURS[place % len(COLOURS)])
+        for place, (name, curve) in enumerate(self._curves.items()):
+            axes = panels[place]
+            steps, values, errors = np.where(np.isfinite(curve.rows), curve.rows, np.nan).T
+            known = errors if np.any(np.isfinite(errors)) else None
+            draw_curve(axes, steps, values, known, color=COLOURS[place % len(COLOURS)])
             if name in self.logarithmic:
                 axes.set_yscale("log", nonpositive="mask")
             axes.set_ylabel(name)
@@ -146,28 +205,36 @@ class LivePlot(AbstractCallback):
         return figure
 
 
-def _draw(axes: object, column: Sequence[tuple[int, float, float]], colour: str) -> None:
-    steps, values, errors = np.array(column, float).reshape(-1, 3).T
-    kept = thinned(values, _MOST_POINTS)
-    known = errors[kept] if np.any(np.isfinite(errors)) else None
-    draw_curve(axes, steps[kept], values[kept], known, color=colour)
-
-
-def _number(value: object, name: str) -> float:
-    """The real part of a number.
+def _check_picture(path: Path) -> None:
+    """Refuse a file that no picture can be written to.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it has no format of matplotlib, or its folder cannot be written.
     """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if _format(path) not in formats:
+        names = ", ".join(f".{name}" for name in sorted(formats))
+        raise ValueError(f"LivePlot cannot draw into {path}: a name must end in one of {names}.")
+    if path.is_dir():
+        raise ValueError(f"LivePlot needs the name of a file, and {path} is a folder.")
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"LivePlot cannot write {path}: {there} is no folder that can be written.")
+
+
+def _format(path: Path) -> str:
+    return path.suffix.lstrip(".").lower() or "png"
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _number(value: object) -> float | None:
+    """The real part of a number; None for anything else."""
     try:
         return float(np.real(np.asarray(value)).item())
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"LivePlot draws numbers, but {name} is {value!r}; name a component by a callback that "
-            "logs it."
-        ) from error
-
-
-def _error(value: object) -> float:
-    error = error_of(value)
-    return math.nan if error is None or np.ndim(error) else float(np.real(error))
+    except (TypeError, ValueError):
+        return None

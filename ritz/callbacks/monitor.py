@@ -77,15 +77,20 @@ def _names(log_data: Mapping[str, object]) -> list[str]:
     ]
 
 
+def is_expected(monitor: str, driver: AbstractDriver) -> bool:
+    """Whether the driver or a callback says that it logs `monitor` at some steps."""
+    first = re.split(r"[./]", monitor)[0]
+    sources = [driver, *getattr(driver, "callbacks", ())]
+    return any(first in getattr(source, "logs", ()) for source in sources)
+
+
 def check_expected(monitor: str, log_data: Mapping[str, object], driver: AbstractDriver) -> None:
     """Accept that `monitor` is missing if the driver or a callback logs it at other steps.
 
     Raises:
         ValueError: Otherwise, with what is logged.
     """
-    first = re.split(r"[./]", monitor)[0]
-    sources = [driver, *getattr(driver, "callbacks", ())]
-    if not any(first in getattr(source, "logs", ()) for source in sources):
+    if not is_expected(monitor, driver):
         raise ValueError(
             f"monitor {monitor!r} is not logged; this run logs: {'; '.join(_names(log_data))}."
         )

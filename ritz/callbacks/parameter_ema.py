@@ -135,9 +135,9 @@ class ParameterEMA(AbstractCallback):
         Raises:
             RuntimeError: If no step was averaged yet.
         """
-        average, own = self.average, driver.parameters
+        average, present = self.average, driver.parameters
         driver.parameters = average
         try:
             yield
         finally:
-            driver.parameters = own
+            driver.parameters = present

@@ -22,7 +22,7 @@ from ritz.cli.processes import is_told
 from ritz.cli.settings.spelling import underscored
 from ritz.extras import MissingExtra
 
-_COMMANDS = {
+COMMANDS = {
     "compare": "Compare runs in one table: what differs, results with error bars, how they ended.",
     "demo": "Find the ground state of the transverse-field Ising chain and check it against the "
     "exact energy.",
@@ -53,7 +53,7 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
     )
     commands = parser.add_subcommands()
     completing = any(token.startswith("--print_completion") for token in given)
-    for name, text in _COMMANDS.items():
+    for name, text in COMMANDS.items():
         command = subparser(text)
         if given[:1] == [name] or completing:
             module = _module(name)
@@ -72,7 +72,7 @@ def _parser(given: Sequence[str]) -> tuple[jsonargparse.ArgumentParser, Domain |
 
 def _domain_texts() -> dict[str, str]:
     """What each domain is for; commands of Ritz stand before plug-ins that are called like them."""
-    return {name: text for name, text in domains.texts().items() if name not in _COMMANDS}
+    return {name: text for name, text in domains.texts().items() if name not in COMMANDS}
 
 
 def _module(name: str) -> ModuleType:
@@ -131,8 +131,8 @@ def _command(given: Sequence[str]) -> Command:
     first = given[0] if given else ""
     if first in _domain_texts():
         return _command_of(domains.load(first), given[1:])
-    if first not in _COMMANDS:
-        return Command("ritz", choices=[*_COMMANDS, *_domain_texts()])
+    if first not in COMMANDS:
+        return Command("ritz", choices=[*COMMANDS, *_domain_texts()])
     parser = subparser("")
     _module(first).add_arguments(parser)
     return Command(f"ritz {first}", _options(parser))

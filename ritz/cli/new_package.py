@@ -2,10 +2,14 @@
 
 import dataclasses
 import importlib.util
+import io
 import keyword
 import re
 import sys
+import tokenize
 from pathlib import Path
+
+from ritz.cli.plugin_contracts import is_of_ritz
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +100,8 @@ class Package:
         name: Its name: words in capitals, or with hyphens or underscores.
 
     Raises:
-        ValueError: If it cannot be the name of a package, or is that of another one.
+        ValueError: If it cannot be the name of a package, or is that of another one or of something
+            in Ritz, which would hide it.
     """
 
     def __init__(self, kind: str, name: str):
@@ -114,6 +119,11 @@ class Package:
             raise ValueError(
                 f"{name!r}: there is a module {self.module} in Python or in an installed package; "
                 "give another name."
+            )
+        hidden = [title for title, part in self.parts.items() if _is_hidden(part, title)]
+        if hidden:
+            raise ValueError(
+                f"{name!r}: configurations would find the {hidden[0]} of Ritz; give another name."
             )
 
     @property
@@ -151,8 +161,7 @@ class Package:
         exported = []
         for name, part in self.parts.items():
             text = (_SKELETONS / f"{part.skeleton}.py").read_text()
-            text = re.sub(rf"\b{part.original}\b", name, text)
-            (source / f"{part.skeleton}.py").write_text(text)
+            (source / f"{part.skeleton}.py").write_text(_renamed(text, part.original, name))
             exported.append(f"from {self.module}.{part.skeleton} import {name} as {name}\n")
             (tests / f"test_{part.skeleton}.py").write_text(self._test(name, part))
         heading = f'"""{self.title}: what it adds to Ritz."""\n\n'
@@ -211,3 +220,18 @@ class Package:
             if part.kind:
                 found.setdefault(part.kind, []).append(name)
         return found
+
+
+def _is_hidden(part: Part, name: str) -> bool:
+    return bool(part.kind) and is_of_ritz(part.kind, name)
+
+
+def _renamed(text: str, old: str, new: str) -> str:
+    """A module in which a name is another one; docstrings and comments stay as they are."""
+    lines = text.splitlines(keepends=True)
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    for token in reversed(tokens):  # so that the places of earlier ones stay
+        if token.type == tokenize.NAME and token.string == old:
+            row, start = token.start
+            lines[row - 1] = lines[row - 1][:start] + new + lines[row - 1][token.end[1] :]
+    return "".join(lines)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ritz.plugins import KINDS, Plugin
+from ritz.cli.plugin_contracts import contracts_of
+from ritz.plugins import Plugin
+from ritz.testing.requirement import require
 
 ARGUMENTS = "check_arguments"
 """Attribute of a class or function: the arguments with which it is checked, if it needs some."""
@@ -38,9 +40,10 @@ def check_plugin(plugin: Plugin) -> None:
 
 def _check_kind(plugin: Plugin, target: Any) -> None:
     """Whether configurations take it."""
-    contracts = _contracts()[plugin.kind]
-    assert any(contract.allows(target) for contract in contracts), (
-        f"{plugin.path} is no {' and no '.join(c.text.partition(' ')[2] for c in contracts)}"
+    contracts = contracts_of(plugin.kind)
+    require(
+        any(contract.allows(target) for contract in contracts),
+        f"{plugin.path} is no {' and no '.join(c.text.partition(' ')[2] for c in contracts)}",
     )
     missing = [
         name
@@ -49,33 +52,12 @@ def _check_kind(plugin: Plugin, target: Any) -> None:
         and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         and name not in getattr(target, ARGUMENTS, {})
     ]
-    assert plugin.kind == "models" or not missing, (
+    require(
+        plugin.kind == "models" or not missing,
         f"it needs {', '.join(missing)}; give the class an attribute {ARGUMENTS} = {{"
         + ", ".join(f"{name!r}: ..." for name in missing)
-        + "}"
+        + "}",
     )
-
-
-def _contracts() -> dict[str, list[Any]]:
-    """What configurations take of each kind; domains whose packages are missing are left out."""
-    from ritz.cli.domains import DOMAINS, load
-    from ritz.extras import MissingExtra
-    from ritz.stages import contracts
-
-    found = {
-        "callbacks": [contracts.CALLBACK],
-        "loggers": [contracts.WRITER],
-        "updates": [contracts.UPDATE],
-        "samplers": [contracts.SAMPLER, contracts.LATTICE_SAMPLER],
-        "models": [],
-    }
-    for name in DOMAINS:
-        try:
-            known = load(name).kind.contracts
-        except MissingExtra:
-            continue
-        found["models"] += [c for c in known.values() if c.plugins == "models"]
-    return found
 
 
 def _check_callback(make: Callable[[], Any], target: Any) -> None:
@@ -135,25 +117,26 @@ def check_domain(name: str, domain: Any) -> None:
     from ritz.cli.settings.suggestions import groups
     from ritz.stages.parts import find
 
-    assert isinstance(domain, Domain), f"{domain!r} is no ritz.cli.domain.Domain"
+    if not isinstance(domain, Domain):
+        raise AssertionError(f"{domain!r} is no ritz.cli.domain.Domain")
     fields = {field.name for field in dataclasses.fields(domain.kind)}
     kind: Any = domain.kind
-    assert "folder" in fields, f"its configuration {kind.__name__} has no folder"
+    require("folder" in fields, f"its configuration {kind.__name__} has no folder")
     for word in sorted({part.rpartition(".")[2] for part in part_fields(kind)}):
         for table in ("contracts", "examples"):
-            assert word in getattr(kind, table, {}), f"{kind.__name__}.{table} has no {word!r}"
+            require(word in getattr(kind, table, {}), f"{kind.__name__}.{table} has no {word!r}")
         find(word, kind.examples[word], kind.contracts[word])
     lacking = sorted(set(groups(kind)) - set(kind.examples))
-    assert not lacking, f"{kind.__name__}.examples has no {lacking[0]!r}"
-    assert domain.actions, "it has no actions"
+    if lacking:
+        raise AssertionError(f"{kind.__name__}.examples has no {lacking[0]!r}")
+    require(domain.actions, "it has no actions")
     for action, given in domain.actions.items():
-        assert given.text.endswith("."), f"the text of its action {action or name} is no sentence"
+        require(given.text.endswith("."), f"the text of its action {action or name} is no sentence")
 
 
 def main() -> int:
     """Check the plug-in that the command line names; what fails is the last line of stderr."""
     kind, name, path = sys.argv[1:]
-    assert kind in KINDS
     try:
         check_plugin(Plugin(kind, name, path, "", ""))
     except Exception as error:  # whatever a plug-in raises

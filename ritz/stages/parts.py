@@ -158,10 +158,10 @@ def _imported(key: str, path: str, module: str) -> object:
 
 
 def _nearest(
-    name: str, modules: Sequence[str], takes: Contract | None, others: Sequence[str] = ()
+    name: str, modules: Sequence[str], takes: Contract | None, plugin_names: Sequence[str] = ()
 ) -> str:
-    """Names in `modules`, or others, similar to `name`, as the end of a sentence."""
-    known = {other.lower(): other for other in others}
+    """Names in `modules`, or of plug-ins, similar to `name`, as the end of a sentence."""
+    known = {plugin.lower(): plugin for plugin in plugin_names}
     for module in modules:
         try:
             found = vars(importlib.import_module(module))
@@ -186,9 +186,11 @@ def _makes(value: object, takes: Contract | None = None) -> bool:
     return callable(value) and (takes is None or takes.allows(value))
 
 
-def _listed(modules: Sequence[str], takes: Contract | None, others: Sequence[str] = ()) -> str:
-    """The names in `modules`, and others, as the end of a sentence."""
-    names = sorted({*_choices(modules, takes), *others})
+def _listed(
+    modules: Sequence[str], takes: Contract | None, plugin_names: Sequence[str] = ()
+) -> str:
+    """The names in `modules`, and of plug-ins, as the end of a sentence."""
+    names = sorted({*_choices(modules, takes), *plugin_names})
     if len(names) > _MOST_CHOICES:
         return f"; there are {len(names)} names, such as {', '.join(names[:3])}"
     return f"; there are: {', '.join(names)}" if names else ""

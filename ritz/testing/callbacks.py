@@ -12,6 +12,7 @@ from ritz.checkpoint.plain import Arrays, Decoder, Encoder
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.testing.quadratic import QuadraticDriver, nested_parameters
+from ritz.testing.requirement import require
 from ritz.types import Row, Settings, State
 
 
@@ -68,10 +69,10 @@ def _check(
     make: Callable[[], AbstractCallback], make_driver: Callable[[], AbstractDriver], steps: int
 ) -> None:
     callback = make()
-    assert isinstance(callback, AbstractCallback), f"{callback!r} is no AbstractCallback"
-    assert isinstance(callback.callback_order, int), "callback_order must be an int"
-    assert isinstance(callback.is_live(0), bool), "is_live must return a bool"
-    assert isinstance(callback.state_key, str), "state_key must be a string"
+    require(isinstance(callback, AbstractCallback), f"{callback!r} is no AbstractCallback")
+    require(isinstance(callback.callback_order, int), "callback_order must be an int")
+    require(isinstance(callback.is_live(0), bool), "is_live must return a bool")
+    require(isinstance(callback.state_key, str), "state_key must be a string")
     _stored(callback, make_driver())
 
     whole = _rows(make, make_driver, [2 * steps])
@@ -114,7 +115,8 @@ def _assert_same(first: Sequence[PyTree], second: Sequence[PyTree], message: str
         np.array_equal(np.asarray(x), np.asarray(y), equal_nan=np.asarray(x).dtype.kind in "fc")
         for x, y in zip(a[0], b[0], strict=True)
     )
-    assert same, f"{message}:\n{first}\n{second}"
+    if not same:
+        raise AssertionError(f"{message}:\n{first}\n{second}")
 
 
 def _stored(callback: AbstractCallback, driver: AbstractDriver) -> State:

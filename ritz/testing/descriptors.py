@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ritz.testing.requirement import require
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -35,9 +37,11 @@ def check_descriptor(
     _check_settings(descriptor)
     found = descriptor.featurize(atoms)
     expected = (len(atoms), descriptor.n_features)
-    assert found.shape == expected, f"features have the shape {found.shape}, not {expected}"
-    assert found.dtype == descriptor.dtype, f"features are of {found.dtype}, not {descriptor.dtype}"
-    assert np.all(np.isfinite(found)), "features are not finite"
+    require(found.shape == expected, f"features have the shape {found.shape}, not {expected}")
+    require(
+        found.dtype == descriptor.dtype, f"features are of {found.dtype}, not {descriptor.dtype}"
+    )
+    require(np.all(np.isfinite(found)), "features are not finite")
     tolerance *= max(1.0, float(np.abs(found).max()))
     _check_invariance(descriptor, atoms, found, tolerance)
     _check_cutoff(descriptor, tolerance)
@@ -60,10 +64,10 @@ def _structure(descriptor: "AbstractDescriptor") -> "Atoms":
 def _check_settings(descriptor: "AbstractDescriptor") -> None:
     header = descriptor.header()
     again = type(descriptor).from_header(json.loads(json.dumps(header)))
-    assert again == descriptor, f"from_header(header()) is {again!r}, not {descriptor!r}"
-    assert hash(again) == hash(descriptor), "equal descriptors have different hashes"
-    assert "device" not in header, "the header has the device, which is no part of files"
-    assert 0 <= descriptor.min_cutoff < descriptor.cutoff, "min_cutoff is not below the cutoff"
+    require(again == descriptor, f"from_header(header()) is {again!r}, not {descriptor!r}")
+    require(hash(again) == hash(descriptor), "equal descriptors have different hashes")
+    require("device" not in header, "the header has the device, which is no part of files")
+    require(0 <= descriptor.min_cutoff < descriptor.cutoff, "min_cutoff is not below the cutoff")
 
 
 def _check_invariance(
@@ -79,7 +83,7 @@ def _check_invariance(
         ("the order of atoms", atoms[order], found[order]),
     ):
         off = np.abs(descriptor.featurize(other) - own).max()
-        assert off < tolerance, f"{what} changes features by {off}"
+        require(off < tolerance, f"{what} changes features by {off}")
 
 
 def _check_cutoff(descriptor: "AbstractDescriptor", tolerance: float) -> None:
@@ -91,7 +95,7 @@ def _check_cutoff(descriptor: "AbstractDescriptor", tolerance: float) -> None:
             pair = Atoms([first, second], [[0.0, 0, 0], [away, 0, 0]])
             near, alone = (descriptor.featurize(a)[0] for a in (pair, pair[:1]))
             off = np.abs(near - alone).max()
-            assert off < 100 * tolerance, f"a neighbour at the cutoff changes features by {off}"
+            require(off < 100 * tolerance, f"a neighbour at the cutoff changes features by {off}")
 
 
 def _check_derivatives(descriptor: "AbstractDescriptor", atoms: "Atoms", tolerance: float) -> None:
@@ -124,13 +128,14 @@ def _check_derivatives(descriptor: "AbstractDescriptor", atoms: "Atoms", toleran
         closed = jnp.moveaxis(along[:, None] * local.units, -1, -2)
         closed = closed.at[:, : across.shape[-1]].add(jnp.moveaxis(across, -1, -2))
         wrong = float(jnp.abs(closed - slopes).max())
-    assert off < tolerance * len(atoms), f"the order of neighbours changes features by {off}"
-    assert np.all(np.isfinite(slopes)), "derivatives by vectors are not finite, in empty entries"
+    require(off < tolerance * len(atoms), f"the order of neighbours changes features by {off}")
+    require(np.all(np.isfinite(slopes)), "derivatives by vectors are not finite, in empty entries")
     slope, expected = (ahead - back) / (2 * _STEP), np.sum(slopes * away)
-    assert abs(slope - expected) < 10 * tolerance * max(1, np.abs(away).sum()), (
-        f"the derivative of features is {expected} by JAX, but {slope} by finite differences"
+    require(
+        abs(slope - expected) < 10 * tolerance * max(1, np.abs(away).sum()),
+        f"the derivative of features is {expected} by JAX, but {slope} by finite differences",
     )
-    assert wrong < tolerance, f"local_derivatives and pullback are off from JAX's by {wrong}"
+    require(wrong < tolerance, f"local_derivatives and pullback are off from JAX's by {wrong}")
 
 
 def _check_files(descriptor: "AbstractDescriptor", atoms: "Atoms") -> None:
@@ -138,14 +143,15 @@ def _check_files(descriptor: "AbstractDescriptor", atoms: "Atoms") -> None:
 
     structures = as_structures([atoms, atoms[: len(atoms) - 1]])
     rows = descriptor.file_rows(structures, with_features=True, with_derivatives=True)
-    assert rows.features is not None and rows.derivatives is not None
+    if rows.features is None or rows.derivatives is None:
+        raise AssertionError("rows for files lack features or derivatives")
     known = zip(rows.features, rows.derivatives, structures, strict=True)
     for features, (values, indices), structure in known:
         off = np.abs(features - descriptor.featurize(structure)).max()
-        assert off < 1e-12, f"features for files are off by {off}"
+        require(off < 1e-12, f"features for files are off by {off}")
         found = descriptor.unpack_derivatives(values, indices, len(structure))
         n_pairs = int(found["counts"].sum())
-        assert len(found["slopes"]) == n_pairs, "derivatives for files are not of all pairs"
+        require(len(found["slopes"]) == n_pairs, "derivatives for files are not of all pairs")
 
 
 def _check_forces(descriptor: "AbstractDescriptor", atoms: "Atoms", tolerance: float) -> None:
@@ -165,15 +171,18 @@ def _check_forces(descriptor: "AbstractDescriptor", atoms: "Atoms", tolerance: f
         strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * _STEP * strain), scale_atoms=True)
     found = potential.predict(structures, eval_forces=True)
     back, ahead, small, large = found.total_energy[1:]
-    assert found.forces is not None and found.stress is not None
+    if found.forces is None or found.stress is None:
+        raise AssertionError("predictions lack forces or stress")
     slope, expected = (ahead - back) / (2 * _STEP), -np.sum(found.forces[0] * away)
-    assert abs(slope - expected) < tolerance * max(1, np.abs(away).sum()), (
-        f"forces are not the derivative of the energy: {expected} is {slope} by finite differences"
+    require(
+        abs(slope - expected) < tolerance * max(1, np.abs(away).sum()),
+        f"forces are not the derivative of the energy: {expected} is {slope} by finite differences",
     )
     if not all(atoms.pbc):
         return
     slope = (large - small) / (2 * _STEP)
     expected = np.sum(found.stress[0] * strain) * atoms.get_volume()
-    assert abs(slope - expected) < tolerance * max(1, atoms.get_volume()), (
-        f"stress is not the derivative of the energy: {expected} is {slope} by finite differences"
+    require(
+        abs(slope - expected) < tolerance * max(1, atoms.get_volume()),
+        f"stress is not the derivative of the energy: {expected} is {slope} by finite differences",
     )

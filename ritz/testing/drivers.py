@@ -7,6 +7,7 @@ import numpy as np
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, StopRun
+from ritz.testing.requirement import require
 from ritz.types import Row
 
 
@@ -45,41 +46,44 @@ def check_driver(make: Callable[[], AbstractDriver], steps: int = 3) -> None:
         AssertionError: If a check fails, with the reason.
     """
     driver = make()
-    assert driver.step_count == 0, "a new driver has taken steps"
+    require(driver.step_count == 0, "a new driver has taken steps")
     start = _parameters(driver)
     driver.run(0, show_progress=False)
-    assert _same(start, _parameters(driver)), "a run of no steps moved the parameters"
+    require(_same(start, _parameters(driver)), "a run of no steps moved the parameters")
 
     driver.run(2 * steps, show_progress=False)
-    assert driver.step_count == 2 * steps, f"{2 * steps} steps were counted as {driver.step_count}"
-    assert not _same(start, _parameters(driver)), "the parameters did not move"
+    require(
+        driver.step_count == 2 * steps, f"{2 * steps} steps were counted as {driver.step_count}"
+    )
+    require(not _same(start, _parameters(driver)), "the parameters did not move")
     halves = make()
     halves.run(steps, show_progress=False)
     halves.run(steps, show_progress=False)
-    assert _same(_parameters(driver), _parameters(halves)), "two runs of n differ from one of 2 n"
+    require(_same(_parameters(driver), _parameters(halves)), "two runs of n differ from one of 2 n")
 
     for max_block in (1, 2):
         other = make()
         other.run(2 * steps, show_progress=False, max_block=max_block)
-        assert _same(_parameters(driver), _parameters(other)), (
-            f"blocks of at most {max_block} steps give other parameters than longer ones"
+        require(
+            _same(_parameters(driver), _parameters(other)),
+            f"blocks of at most {max_block} steps give other parameters than longer ones",
         )
 
     stopped = make()
     stopped.run(2 * steps, callback=_StopAt(steps), show_progress=False)
-    assert stopped.step_count == steps, "a stop before the update was counted as a step"
+    require(stopped.step_count == steps, "a stop before the update was counted as a step")
     reference = make()
     reference.run(steps, show_progress=False)
-    assert _same(_parameters(stopped), _parameters(reference)), "a stop left other parameters"
+    require(_same(_parameters(stopped), _parameters(reference)), "a stop left other parameters")
 
     rejecting = make()
     rejecting.run(1, callback=_RejectOnce(), show_progress=False)
-    assert rejecting.step_count == 1, "a rejected attempt was counted"
+    require(rejecting.step_count == 1, "a rejected attempt was counted")
 
     snapshot, before = driver.snapshot(), _parameters(driver)
     driver.run(1, show_progress=False)
     once = _parameters(driver)
     driver.restore(snapshot)
-    assert _same(before, _parameters(driver)), "restore did not bring the parameters back"
+    require(_same(before, _parameters(driver)), "restore did not bring the parameters back")
     driver.run(1, show_progress=False)
-    assert _same(once, _parameters(driver)), "a step repeated after restore differs"
+    require(_same(once, _parameters(driver)), "a step repeated after restore differs")

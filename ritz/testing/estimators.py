@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ritz.estimators.base import AbstractEstimator, LogPsi, evaluate_all
+from ritz.testing.requirement import require
 
 
 def check_estimator(
@@ -42,27 +43,31 @@ def check_estimator(
     values = values_of(samples)
     n_samples = len(jax.tree.leaves(samples)[0])
     for part in jax.tree.leaves(values):
-        assert part.shape[:1] == (n_samples,), (
+        require(
+            part.shape[:1] == (n_samples,),
             f"{estimator}: values have the shape {part.shape}; the first axis must be that of the "
-            f"samples, {n_samples} here"
+            f"samples, {n_samples} here",
         )
-        assert np.all(np.isfinite(part)), f"{estimator} gives values that are not finite"
+        require(np.all(np.isfinite(part)), f"{estimator} gives values that are not finite")
     turned = values_of(jax.tree.map(lambda x: x[::-1], samples))
     fewer = values_of(jax.tree.map(lambda x: x[:2], samples))
     for part, back, few in zip(*map(jax.tree.leaves, (values, turned, fewer)), strict=True):
         scale = 1e-5 * (1 + np.abs(part).max())
-        assert np.allclose(back[::-1], part, atol=scale), f"{estimator}: order matters"
-        assert np.allclose(few, part[:2], atol=scale), (
-            f"{estimator}: the value of a sample depends on the other samples"
+        require(np.allclose(back[::-1], part, atol=scale), f"{estimator}: order matters")
+        require(
+            np.allclose(few, part[:2], atol=scale),
+            f"{estimator}: the value of a sample depends on the other samples",
         )
     weights = jnp.asarray([0.5, 0.25, 0.25] + [0.0] * (n_samples - 3))
     repeated = jax.tree.map(lambda x: x[jnp.array([0, 0, 1, 2])], values)
     by_weight = jax.jit(lambda: estimator.finalize(estimator.reduce(values, weights)))()
     by_number = estimator.finalize(estimator.reduce(repeated))
     for one, other in zip(*map(jax.tree.leaves, (by_weight, by_number)), strict=True):
-        assert one.shape == other.shape, f"{estimator}: statistics change their shape with weights"
+        require(
+            one.shape == other.shape, f"{estimator}: statistics change their shape with weights"
+        )
     for one, other in zip(*map(_means, (by_weight, by_number)), strict=True):
-        assert np.allclose(one, other, rtol=1e-4, atol=1e-4), f"{estimator} ignores weights"
+        require(np.allclose(one, other, rtol=1e-4, atol=1e-4), f"{estimator} ignores weights")
 
 
 def _means(statistics: PyTree) -> list[np.ndarray]:

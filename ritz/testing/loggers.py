@@ -8,6 +8,7 @@ from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback
 from ritz.loggers import AbstractLogger
 from ritz.testing.quadratic import QuadraticDriver, QuadraticStats, nested_parameters
+from ritz.testing.requirement import require
 from ritz.types import Row
 
 
@@ -31,8 +32,8 @@ def check_logger(
         AssertionError: If a check fails, with the reason.
     """
     logger = make()
-    assert isinstance(logger, AbstractLogger), f"{logger!r} is no AbstractLogger"
-    assert not any(folder.iterdir()), "something was written before open"
+    require(isinstance(logger, AbstractLogger), f"{logger!r} is no AbstractLogger")
+    require(not any(folder.iterdir()), "something was written before open")
 
     driver = QuadraticDriver(parameters=nested_parameters())
     driver.working_dir = folder
@@ -42,7 +43,7 @@ def check_logger(
         except Exception as error:
             error.add_note("The parameters are a nested dict here, as those of networks are.")
             raise
-        assert returned == (logger,), "run did not return the logger"
+        require(returned == (logger,), "run did not return the logger")
     logger.close()  # closed by the run already
     _expect(read_steps, logger, range(6), "two runs")
 
@@ -61,7 +62,7 @@ def _expect(
 ) -> None:
     if read_steps is not None:
         found = [int(step) for step in read_steps(logger)]
-        assert found == list(steps), f"after {after} the rows are {found}, not {list(steps)}"
+        require(found == list(steps), f"after {after} the rows are {found}, not {list(steps)}")
 
 
 def _check_closed_after_error(logger: AbstractLogger, folder: Path) -> None:
@@ -73,4 +74,4 @@ def _check_closed_after_error(logger: AbstractLogger, folder: Path) -> None:
     driver.working_dir = folder
     with contextlib.suppress(ArithmeticError):
         driver.run(2, out=logger, callback=Fault(), show_progress=False)
-    assert logger._opened is None, "an error left the logger open"
+    require(logger._opened is None, "an error left the logger open")

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ritz.testing.requirement import require
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -39,29 +41,32 @@ def check_potential(model: "AbstractPotential", atoms: "Atoms", tolerance: float
         _moved(atoms, np.array([0.3, -0.2, 0.1])),
     ]
     found, *others = _evaluated(structures, model)
-    assert found.calc is not None, "energy or forces are not finite"
+    if found.calc is None:
+        raise AssertionError("energy or forces are not finite")
     energy = found.get_potential_energy()
     back, ahead, small, large, shuffled, shifted = (a.get_potential_energy() for a in others)
 
     slope, expected = (ahead - back) / (2 * _STEP), -np.sum(found.get_forces() * away)
-    assert abs(slope - expected) < tolerance * max(1, np.abs(away).sum()), (
-        f"forces are not the derivative of the energy: {expected} is {slope} by finite differences"
+    require(
+        abs(slope - expected) < tolerance * max(1, np.abs(away).sum()),
+        f"forces are not the derivative of the energy: {expected} is {slope} by finite differences",
     )
     if all(atoms.pbc):
         slope = (large - small) / (2 * _STEP)
         expected = np.sum(found.get_stress(voigt=False) * strain) * atoms.get_volume()
-        assert abs(slope - expected) < tolerance * len(atoms) * 10, (
+        require(
+            abs(slope - expected) < tolerance * len(atoms) * 10,
             f"stress is not the derivative of the energy: {expected} is {slope} by finite "
-            "differences"
+            "differences",
         )
     off = abs(shuffled - energy)
-    assert off < tolerance, f"the order of atoms changes the energy by {off}"
+    require(off < tolerance, f"the order of atoms changes the energy by {off}")
     off = abs(shifted - energy)
-    assert off < tolerance, f"moving all atoms changes the energy by {off}"
+    require(off < tolerance, f"moving all atoms changes the energy by {off}")
     fewer = atoms[: len(atoms) - 1]
     padded, alone = _evaluated([fewer, atoms], model)[0], _evaluated([fewer], model)[0]
     off = abs(padded.get_potential_energy() - alone.get_potential_energy())
-    assert off < tolerance, f"empty places change the energy by {off}"
+    require(off < tolerance, f"empty places change the energy by {off}")
 
 
 def _evaluated(structures: list["Atoms"], model: "AbstractPotential") -> list["Atoms"]:

@@ -7,6 +7,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from ritz.samplers import FIXED, AbstractSampler, SamplerState
+from ritz.testing.requirement import require
 
 _WALKERS = 4096
 _MOST = 4.5
@@ -59,21 +60,23 @@ def check_sampler(sampler: AbstractSampler) -> None:
     last, acceptance = repeated(first)
     again, _ = repeated(first)
     shapes = [jax.tree.map(lambda x: (x.shape, x.dtype), state) for state in (first, last)]
-    assert shapes[0] == shapes[1], f"{sampler} changed the structure of its state"
-    assert np.array_equal(last.positions, again.positions), f"{sampler} does not repeat itself"
+    require(shapes[0] == shapes[1], f"{sampler} changed the structure of its state")
+    require(np.array_equal(last.positions, again.positions), f"{sampler} does not repeat itself")
     moved = np.any(np.asarray(last.positions != walkers), axis=(1, 2)).mean()
-    assert moved > 0.5, f"{sampler} moved only {moved:.0%} of its walkers in four samples"
-    assert np.all((acceptance >= 0) & (acceptance <= 1)), "acceptance is no fraction"
-    assert last.width == first.width, f"{sampler} changed a width that was fixed"
+    require(moved > 0.5, f"{sampler} moved only {moved:.0%} of its walkers in four samples")
+    require(np.all((acceptance >= 0) & (acceptance <= 1)), "acceptance is no fraction")
+    require(last.width == first.width, f"{sampler} changed a width that was fixed")
     if len(jax.devices()) > 1:
         shared, _ = repeated(_shared_out(first))
         together = np.isclose(shared.positions, last.positions, atol=1e-4).all(axis=(1, 2))
-        assert together.mean() > _TOGETHER, (
+        require(
+            together.mean() > _TOGETHER,
             f"{sampler} moves only {together.mean():.0%} of its walkers alike when they are shared "
-            f"out over {len(jax.devices())} devices"
+            f"out over {len(jax.devices())} devices",
         )
-        assert not shared.positions.sharding.is_fully_replicated, (
-            f"{sampler} gathers walkers that are shared out over devices"
+        require(
+            not shared.positions.sharding.is_fully_replicated,
+            f"{sampler} gathers walkers that are shared out over devices",
         )
     for width in (0.3, 1.0):
         state = first._replace(width=jnp.asarray(width, first.width.dtype))
@@ -81,8 +84,9 @@ def check_sampler(sampler: AbstractSampler) -> None:
     for width, grows in ((1e-3, True), (30.0, False)):
         state = first._replace(width=jnp.asarray(width, first.width.dtype))
         adapted = sampler.sample(_log_psi, params, sampler.with_gain(state, 1.0))[1].width
-        assert (adapted > state.width) == grows, (
-            f"{sampler} made a width of {width} into {adapted}, away from its target acceptance"
+        require(
+            (adapted > state.width) == grows,
+            f"{sampler} made a width of {width} into {adapted}, away from its target acceptance",
         )
 
 
@@ -108,7 +112,8 @@ def _check_density(sampler: AbstractSampler, positions: np.ndarray) -> None:
         means = values.mean(axis=1)
         error = means.std(ddof=1) / np.sqrt(len(means))
         off = abs(means.mean() - exact) / error
-        assert off < _MOST, (
+        require(
+            off < _MOST,
             f"{sampler} does not keep the density: <{name}> is {means.mean():.4f} +- {error:.4f} "
-            f"where it is {exact}; its moves lack detailed balance"
+            f"where it is {exact}; its moves lack detailed balance",
         )

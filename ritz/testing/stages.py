@@ -7,6 +7,7 @@ import numpy as np
 
 from ritz.extras import needs
 from ritz.testing.drivers import check_driver
+from ritz.testing.requirement import require
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -54,11 +55,11 @@ def check_stage(make: Callable[[], "AbstractStage"], steps: int = 5) -> None:
     for one, other in zip(together, refilled, strict=True):
         # The order of sums may depend on the size of the batch.
         same = np.allclose(one.positions, other.positions, rtol=0, atol=1e-10)
-        assert same, "a structure feels the others"
+        require(same, "a structure feels the others")
     for before, after in zip(structures, together, strict=True):
-        assert not np.array_equal(before.positions, after.positions), "a structure did not move"
+        require(not np.array_equal(before.positions, after.positions), "a structure did not move")
     held = together[1].positions[2], structures[1].positions[2]
-    assert np.array_equal(*held), "a fixed atom has moved"
+    require(np.array_equal(*held), "a fixed atom has moved")
 
 
 def _ended(driver: "Relaxation", steps: int) -> list["Atoms"]:

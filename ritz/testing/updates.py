@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ritz.testing.requirement import require
 from ritz.updates import AbstractUpdateRule, Problem
 
 
@@ -75,16 +76,17 @@ def check_update(rule: AbstractUpdateRule, modes: tuple[str, ...] = ("real", "co
         again, _, _ = compiled(state, losses, key)
         compiled(new_state, losses * 2.0, key)
 
-        assert len(traces) == 1, f"{rule} was compiled {len(traces)} times"
-        assert shapes == jax.tree.map(lambda x: (jnp.shape(x), jnp.asarray(x).dtype), new_state), (
-            f"{rule} changed the structure of its state"
+        require(len(traces) == 1, f"{rule} was compiled {len(traces)} times")
+        require(
+            shapes == jax.tree.map(lambda x: (jnp.shape(x), jnp.asarray(x).dtype), new_state),
+            f"{rule} changed the structure of its state",
         )
-        assert all(isinstance(name, str) for name in metrics), "metrics must be named"
+        require(all(isinstance(name, str) for name in metrics), "metrics must be named")
         for a, b, p in zip(*map(jax.tree.leaves, (direction, again, first.params)), strict=True):
-            assert np.array_equal(a, b), f"{rule} gave two directions for one problem"
-            assert (a.shape, a.dtype) == (p.shape, p.dtype), f"{rule}: a direction unlike params"
+            require(np.array_equal(a, b), f"{rule} gave two directions for one problem")
+            require((a.shape, a.dtype) == (p.shape, p.dtype), f"{rule}: a direction unlike params")
         descent = sum(
             float(jnp.vdot(g, d).real)
             for g, d in zip(*map(jax.tree.leaves, (first.gradient(), direction)), strict=True)
         )
-        assert descent > 0, f"{rule} does not go downhill in the mode {mode}"
+        require(descent > 0, f"{rule} does not go downhill in the mode {mode}")

@@ -1,6 +1,7 @@
 """The progress bar in terminals of several widths, in log files, and beside messages."""
 
 import fcntl
+import io
 import os
 import pty
 import struct
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ritz.callbacks import bar_outputs
+from ritz.callbacks import HookTiming, ProgressBar, bar_outputs
 from ritz.callbacks.bar_line import Progress, log_line, terminal_line
 from ritz.callbacks.bar_outputs import LogLines
+from ritz.testing import QuadraticDriver
 
 MODULE = [sys.executable, "-m", "tests.callbacks.bar_run"]
 ROOT = Path(__file__).parents[2]
@@ -102,3 +104,32 @@ def test_lines_of_a_log_file_become_rare(monkeypatch, capsys):
     bar.close()
     assert times == [10, 30, 70, 150, 310, 630, 1230, 1830]
     assert capsys.readouterr().err.startswith("2000/2000 steps")
+
+
+class Full(io.StringIO):
+    """A stream into a full disk, or of a terminal that is gone."""
+
+    def __init__(self, is_terminal):
+        super().__init__()
+        self.isatty = lambda: is_terminal
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+    def flush(self):
+        self.write("")
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [None, closed(), Full(False), Full(True)])
+def test_a_run_goes_on_where_nothing_can_be_written(stream, monkeypatch):
+    monkeypatch.setattr(bar_outputs, "FIRST_LINE", 0.0)
+    monkeypatch.setattr(sys, "stderr", stream)
+    driver = QuadraticDriver()
+    driver.run(5, callback=[ProgressBar(min_interval=0.0), HookTiming()], show_progress=False)
+    assert driver.step_count == 5

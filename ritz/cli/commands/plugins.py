@@ -1,7 +1,7 @@
 """List what installed packages add to Ritz: names for configurations and the command line.
 
-Nothing of a package is imported for the list. --check imports what it checks, each in a process of
-its own.
+Nothing of a package is imported for the list, which tells of plug-ins that a name of Ritz hides.
+--check imports what it checks, each in a process of its own.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from ritz.cli.plugin_contracts import is_of_ritz
 from ritz.plugins import KINDS, Plugin, chosen, plugins
 
 _PATIENCE = 600
@@ -49,9 +50,16 @@ def run(options: argparse.Namespace) -> int:
         told = "not run; --check runs it"
         if options.check:
             told = f"fails: {faults[plugin]}" if faults[plugin] else "passes"
+        if is_of_ritz(plugin.kind, plugin.name):
+            told += f"; hidden, since Ritz has this name{_way_round(plugin)}"
         rows.append((plugin.kind, plugin.name, plugin.package, plugin.version, told))
     sys.stdout.write(_table([_HEADER, *rows]))
     return int(any(faults.values()))
+
+
+def _way_round(plugin: Plugin) -> str:
+    """How a hidden plug-in is named all the same, as the end of a sentence."""
+    return "" if plugin.kind == "domains" else f": give {plugin.path}"
 
 
 def _fault(plugin: Plugin) -> str:

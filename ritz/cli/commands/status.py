@@ -3,8 +3,9 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ritz.cli.domains import texts, view_of
 from ritz.cli.stage_numbers import LoggedRow, clock_and_loss, newest_row, numbers, result_text
@@ -18,12 +19,18 @@ from ritz.types import Settings
 
 _EVERY = 2.0
 """Seconds between two looks at runs that are watched."""
+_ATTEMPTS = 5
+"""Number of times that a folder is looked at whose files vanish, as a live run deletes some."""
+_PAUSE = 0.1
+"""Seconds between two attempts."""
 _DIVERGED = "DIVERGED"
 _FINAL = ("STOPPED", _DIVERGED)
 """The reasons of runs that the same command does not prolong; they may end within a step, whose
 row is in the log."""
 _OVER = (*_FINAL, "FINISHED")
 """The reasons of runs for which no time is left to be told."""
+
+Result = TypeVar("Result")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
     status, known = 0, []
     for folder in map(Path, options.runs):
         try:
-            known.append((folder, describe_run(folder)))
-        except ValueError as error:
+            known.append((folder, _steady(lambda folder=folder: describe_run(folder))))
+        except (ValueError, OSError) as error:
             sys.stderr.write(f"ritz: {error}\n")
             status = 2
     if options.watch and known:
@@ -56,8 +63,32 @@ def run(options: argparse.Namespace) -> int:
 
 def _present(folders: Sequence[Path]) -> tuple[str, bool]:
     """The lines of all runs, and whether any of them goes on."""
-    changes = any(_goes_on(path) for folder in folders for path in _checkpoint_folders(folder))
-    return "\n".join(map(describe_run, folders)), changes
+    changes = _steady(
+        lambda: any(_goes_on(path) for folder in folders for path in _checkpoint_folders(folder))
+    )
+    return "\n".join(map(_lines_of, folders)), changes
+
+
+def _lines_of(folder: Path) -> str:
+    """The lines of a run that is watched; what is wrong with its folder, if anything is."""
+    try:
+        return _steady(lambda: describe_run(folder))
+    except (ValueError, OSError) as error:
+        return f"{folder}\n  {'not readable':<17} {error}\n"
+
+
+def _steady(look: Callable[[], Result]) -> Result:
+    """What `look` returns, at the next attempt if files vanish meanwhile.
+
+    Raises:
+        OSError: If no attempt succeeds.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return look()
+        except OSError:
+            time.sleep(_PAUSE)
+    return look()
 
 
 def _goes_on(path: Path) -> bool:
@@ -70,6 +101,7 @@ def describe_run(folder: Path) -> str:
 
     Raises:
         ValueError: If it is no run folder.
+        OSError: If it cannot be read, or a live run deletes a checkpoint meanwhile.
     """
     if not folder.is_dir():
         raise ValueError(f"there is no run folder {folder}.")
@@ -149,6 +181,8 @@ def _newest_readable(saved: list[Entry]) -> tuple[Entry | None, Settings, list[s
         try:
             return entry, read_manifest(entry.path), lines
         except CheckpointError as error:
+            if not entry.path.exists():
+                raise FileNotFoundError(f"{entry.path} was deleted meanwhile") from error
             advice = "the same command goes on from an older one"
             if entry is saved[0]:
                 advice = f"no older one is left: move {entry.path.parent} away to begin anew"
