@@ -25,7 +25,8 @@ def check_callback(
 
     Args:
         make: Function that makes a new callback.
-        make_driver: Function that makes a new driver; all must give the same numbers. By default
+        make_driver: Function that makes a new driver; all must give the same numbers. Needed for
+            a callback that reads what only some drivers have. By default
             three kinds of `QuadraticDriver`: with one array of parameters, with a nested dict of
             them as networks have, and with a loss that is a number without statistics, which a
             callback may refuse by a ValueError.
@@ -33,11 +34,24 @@ def check_callback(
 
     Raises:
         AssertionError: If a check fails, with the reason.
+        TypeError: If a callback was given in place of a function that makes one.
     """
+    if isinstance(make, AbstractCallback):
+        name = type(make).__name__
+        raise TypeError(
+            f"check_callback needs a function that makes a new {name} each time, not one {name}: "
+            f"check_callback(lambda: {name}(...))."
+        )
     if make_driver is not None:
         _check(make, make_driver, steps)
         return
-    _check(make, lambda: QuadraticDriver(noise=0.1), steps)
+    try:
+        _check(make, lambda: QuadraticDriver(noise=0.1), steps)
+    except KeyError as error:
+        raise AssertionError(
+            f"the callback reads {error} of a row, which the drivers of this check do not log; give "
+            "make_driver, a function that makes a small driver that does."
+        ) from error
     with _where(_IN_A_DICT):
         _check(make, lambda: QuadraticDriver(noise=0.1, parameters=nested_parameters()), steps)
     with contextlib.suppress(ValueError), _where(_WITHOUT_STATISTICS, refusal=ValueError):

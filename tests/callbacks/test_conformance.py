@@ -88,6 +88,17 @@ def test_the_check_finds_a_callback_that_needs_statistics_and_does_not_say_so():
         check_callback(Precision)
 
 
+def test_the_check_says_what_it_needs():
+    class Reads(AbstractCallback):
+        def before_parameter_update(self, step, log_data, driver):
+            self.seen = log_data["structures"]
+
+    with pytest.raises(TypeError, match=r"makes a new Reads each time, not one Reads: .*lambda: Re"):
+        check_callback(Reads())
+    with pytest.raises(AssertionError, match="reads 'structures' of a row, .* give make_driver"):
+        check_callback(Reads)
+
+
 def test_a_callback_may_refuse_a_loss_without_statistics():
     class Refusing(AbstractCallback):
         is_live = never_live
