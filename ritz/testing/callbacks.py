@@ -26,10 +26,10 @@ def check_callback(
     Args:
         make: Function that makes a new callback.
         make_driver: Function that makes a new driver; all must give the same numbers. Needed for
-            a callback that reads what only some drivers have. By default
-            three kinds of `QuadraticDriver`: with one array of parameters, with a nested dict of
-            them as networks have, and with a loss that is a number without statistics, which a
-            callback may refuse by a ValueError.
+            a callback that reads what only some drivers have. By default three kinds of
+            `QuadraticDriver`: with one array of parameters, with a nested dict of them as networks
+            have, and with a loss that is a number without statistics, which a callback may refuse
+            by a ValueError.
         steps: Number of steps of each run.
 
     Raises:
@@ -49,8 +49,8 @@ def check_callback(
         _check(make, lambda: QuadraticDriver(noise=0.1), steps)
     except KeyError as error:
         raise AssertionError(
-            f"the callback reads {error} of a row, which the drivers of this check do not log; give "
-            "make_driver, a function that makes a small driver that does."
+            f"the callback reads {error} of a row, which the drivers of this check do not log; "
+            "give make_driver, a function that makes a small driver that does."
         ) from error
     with _where(_IN_A_DICT):
         _check(make, lambda: QuadraticDriver(noise=0.1, parameters=nested_parameters()), steps)

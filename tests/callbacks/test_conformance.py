@@ -93,7 +93,7 @@ def test_the_check_says_what_it_needs():
         def before_parameter_update(self, step, log_data, driver):
             self.seen = log_data["structures"]
 
-    with pytest.raises(TypeError, match=r"makes a new Reads each time, not one Reads: .*lambda: Re"):
+    with pytest.raises(TypeError, match=r"a new Reads each time, not one Reads: .*lambda: Re"):
         check_callback(Reads())
     with pytest.raises(AssertionError, match="reads 'structures' of a row, .* give make_driver"):
         check_callback(Reads)
