@@ -3,9 +3,11 @@
 import io
 import logging
 import math
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -264,13 +266,16 @@ def read_digest(path: str | Path) -> dict[str, Estimate]:
     try:
         with np.load(file, allow_pickle=False) as saved:
             fields = {key: saved[key].item() for key in saved.files if "." in key}
-    except (OSError, ValueError) as error:
+        names = dict.fromkeys(key.rpartition(".")[0] for key in fields)
+        return {name: _estimate(fields, name) for name in names}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} is no digest: {error}") from error
-    names = dict.fromkeys(key.rpartition(".")[0] for key in fields)
-    known = Estimate._fields
-    return {
-        n: Estimate(**{f: fields[f"{n}.{f}"] for f in known if f"{n}.{f}" in fields}) for n in names
-    }
+
+
+def _estimate(fields: Mapping[str, Any], name: str) -> Estimate:
+    """The estimate of one quantity among the fields of a digest, "NAME.mean" and so on."""
+    there = [field for field in Estimate._fields if f"{name}.{field}" in fields]
+    return Estimate(**{field: fields[f"{name}.{field}"] for field in there})
 
 
 def _parts(value: object) -> tuple[np.ndarray, np.ndarray] | None:
