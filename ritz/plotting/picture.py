@@ -33,8 +33,8 @@ def plot_runs(
         paths: Log files or run folders.
         output: The image file; its suffix sets the format.
         quantity: What to draw at the top; by default the first curve of `view`.
-        exact: Value of a horizontal line there; by default that of the summaries of the runs, unless
-            they have different ones.
+        exact: Value of a horizontal line there; by default that of the summaries of the runs,
+            unless they have different ones.
         view: The curves; by default the loss, which is the first logged quantity that has a mean,
             and the V-score.
 
@@ -65,8 +65,8 @@ def draw_runs(
     Args:
         paths: Log files or run folders.
         quantity: What to draw at the top; by default the first curve of `view`.
-        exact: Value of a horizontal line there; by default that of the summaries of the runs, unless
-            they have different ones.
+        exact: Value of a horizontal line there; by default that of the summaries of the runs,
+            unless they have different ones.
         view: The curves.
 
     Raises:
