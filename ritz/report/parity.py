@@ -1,12 +1,11 @@
 """Predicted against known values, as `ritz mlip evaluate` writes them."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ritz.folders.arrays import read_arrays
 from ritz.plotting.parity import FILE, UNITS
 
 _MOST_POINTS = 4000
@@ -30,11 +29,11 @@ def read_parity(folder: Path) -> dict[str, Parity]:
     4,000 values a random sample is kept, and the 100 that are worst.
     """
     try:
-        with np.load(folder / FILE, allow_pickle=False) as saved:
-            pairs = {name: saved[name] for name in UNITS if name in saved.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        pairs = read_arrays(folder / FILE)
+    except ValueError:
         return {}
-    usable = {name: _finite(pair) for name, pair in pairs.items() if _is_pair(pair)}
+    known = [name for name in UNITS if name in pairs and _is_pair(pairs[name])]
+    usable = {name: _finite(pairs[name]) for name in known}
     return {name: _parity(*pair) for name, pair in usable.items() if pair.size}
 
 

@@ -3,8 +3,6 @@
 import io
 import logging
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from typing_extensions import override
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.estimators.chain_moments import ChainMoments
+from ritz.folders.arrays import read_arrays
 from ritz.folders.files import atomic_write
 from ritz.html import never_fails, titled, tuple_table
 from ritz.html import table as table_of
@@ -264,11 +263,10 @@ def read_digest(path: str | Path) -> dict[str, Estimate]:
     file = Path(path)
     file = file / FILE if file.is_dir() else file
     try:
-        with np.load(file, allow_pickle=False) as saved:
-            fields = {key: saved[key].item() for key in saved.files if "." in key}
+        fields = {key: cell.item() for key, cell in read_arrays(file).items() if "." in key}
         names = dict.fromkeys(key.rpartition(".")[0] for key in fields)
         return {name: _estimate(fields, name) for name in names}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError) as error:  # the latter where fields are missing
         raise ValueError(f"{file} is no digest: {error}") from error
 
 
