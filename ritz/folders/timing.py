@@ -31,7 +31,7 @@ def read_timing(folder: Path) -> list[dict[str, str]]:
     try:
         with open(folder / FILE, newline="") as file:
             header, *rows = csv.reader(file)
-            found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+            found: list[dict[str, str]] = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
             numbers = [float(row[name]) for row in found for name in ("seconds", "share")]
     except (OSError, ValueError, csv.Error):
         return []

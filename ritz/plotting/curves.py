@@ -92,7 +92,7 @@ def panels_of(
     Raises:
         ValueError: If a log does not have the first quantity.
     """
-    first, *others = _shown(logs, quantity, view)
+    first, *further = _shown(logs, quantity, view)
     for log in logs:
         if log.columns.quantities and first.name not in log.columns.quantities:
             raise ValueError(
@@ -100,7 +100,7 @@ def panels_of(
                 "with --quantity."
             )
     panels = [Panel(first, [_curve(log, first, most) for log in logs], is_main=True)]
-    return panels + _secondary(logs, others, most)
+    return panels + _secondary(logs, further, most)
 
 
 def panels_of_readable(
@@ -117,7 +117,7 @@ def panels_of_readable(
         The panels, and by the label of a run without a curve in the first one the reason.
     """
     try:
-        first, *others = _shown(logs, None, view)
+        first, *further = _shown(logs, None, view)
     except ValueError as error:
         return [], {log.label: str(error) for log in logs}
     curves: list[Curve | None] = []
@@ -129,7 +129,7 @@ def panels_of_readable(
             curves.append(None)
             reasons[log.label] = str(error)
     main = [Panel(first, curves, is_main=True)] if len(reasons) < len(logs) else []
-    return main + _secondary(logs, others, most), reasons
+    return main + _secondary(logs, further, most), reasons
 
 
 def _secondary(logs: Sequence[RunLog], quantities: Sequence[Quantity], most: int) -> list[Panel]:

@@ -48,8 +48,8 @@ def find_logs(path: Path, names: Sequence[str] = ANY_RUN.logs) -> list[Path]:
         preferred = dict.fromkeys((*names, *ANY_RUN.logs))
         files = [f"{name}{suffix}" for name in preferred for suffix in _SUFFIXES]
         found = [path / file for file in files if (path / file).is_file()]
-        others = {file for file in path.iterdir() if file.suffix in _SUFFIXES} - set(found)
-        found += sorted(filter(looks_like_log, others), key=lambda f: (f.stem == _EVALUATION, f))
+        unlisted = {file for file in path.iterdir() if file.suffix in _SUFFIXES} - set(found)
+        found += sorted(filter(looks_like_log, unlisted), key=lambda f: (f.stem == _EVALUATION, f))
         if found:
             return found
         raise ValueError(f"no log in the folder {path}; one of {', '.join(files)} is looked for.")

@@ -82,7 +82,7 @@ def _panel_figure(panel: Panel, height: int, **shared: object) -> "Figure":
 def _add_curve(plot: Any, curve: Curve, place: int, n_curves: int) -> Any:
     from bokeh.models import ColumnDataSource
 
-    columns = {"step": curve.steps, "value": curve.values}
+    columns: dict[str, Any] = {"step": curve.steps, "value": curve.values}
     if curve.error is not None:
         error = finite_error(curve.error)
         low, high = curve.values - error, curve.values + error

@@ -30,7 +30,7 @@ def machine_of(folder: Path) -> dict[str, str]:
     except CheckpointError:
         return found
     found |= {name: str(manifest[name]) for name in _FIELDS if name in manifest}
-    versions = manifest.get("versions") or {}
+    versions: Mapping[str, Any] = manifest.get("versions") or {}
     return found | {_LABELS.get(name, name): str(value) for name, value in versions.items()}
 
 

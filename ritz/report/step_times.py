@@ -16,7 +16,7 @@ class StepTimes(NamedTuple):
     slowest: float
     """Of the slowest part of the run, in seconds a step."""
     total: float
-    """Seconds from the first row to the last one, without the time before a run was resumed."""
+    """Seconds of work from the first row to the last one; pauses before a resumption do not count."""
     steps: np.ndarray
     """Where each part ends, shape (n_parts,)."""
     seconds: np.ndarray
