@@ -140,9 +140,10 @@ def _comparison_svg(frame: Any, view: RunView) -> str | None:
 
 
 def _differing(machines: Sequence[Mapping[str, str]]) -> list[str]:
-    """Names of the entries in which machines differ."""
+    """Names of the entries in which machines differ, as far as these are known."""
     names = dict.fromkeys(name for machine in machines for name in machine)
-    return [name for name in names if len({machine.get(name) for machine in machines}) > 1]
+    known = {name: {m[name] for m in machines if name in m} for name in names}
+    return [name for name, values in known.items() if len(values) > 1]
 
 
 def _cell(name: str, cells: Mapping[Any, Any], quantity: str, facts: RunFacts) -> str:

@@ -16,7 +16,7 @@ class StepTimes(NamedTuple):
     slowest: float
     """Of the slowest part of the run, in seconds a step."""
     total: float
-    """Seconds of work from the first row to the last one; pauses before a resumption do not count."""
+    """Seconds of work from the first row to the last one, without pauses between resumed runs."""
     steps: np.ndarray
     """Where each part ends, shape (n_parts,)."""
     seconds: np.ndarray

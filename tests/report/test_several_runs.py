@@ -62,6 +62,7 @@ def test_versions_and_machines_that_differ_are_columns(tmp_path: Path) -> None:
         stage = lattice_run(tmp_path / name) / "checkpoints" / "train"
         versions = {"jax": jax, "numpy": "2.4"}
         add_checkpoint(stage, 40, "2026-01-02 03:04:05+0000", versions=versions)
+    lattice_run(tmp_path / "unknown")
     page = page_of(tmp_path)
     heads = page.cells[: page.cells.index("a")]
     assert "jax" in heads and "numpy" not in heads
