@@ -73,6 +73,9 @@ def draw_runs(
         MissingExtra: If matplotlib is not installed.
         ValueError: If a log is missing or unreadable, or does not have the quantity.
     """
+    with needs("A plot", "plot"):  # before logs are read
+        import matplotlib.figure  # noqa: F401
+
     panels = panels_of(open_runs(paths, view), quantity, view)
     if exact is None:
         known = {value for path in paths if (value := exact_value(path)) is not None}
