@@ -118,8 +118,9 @@ def _comparison(known: Sequence[RunFacts]) -> dict[str, Any] | None:
     if len(compared) < 2:
         return None
     frame = table_of([facts.path for facts in compared.values()])
-    machines = _differing([facts.machine for facts in compared.values()])
     shown: Any = frame.drop(columns=["suspect", "error"], errors="ignore")
+    differing = _differing([facts.machine for facts in compared.values()])
+    machines = [name for name in differing if name not in shown]  # or else it is a setting
     rows = []
     for path, cells in zip(frame.index, frame.to_dict("records"), strict=True):
         facts = compared[str(path)]
@@ -127,12 +128,14 @@ def _comparison(known: Sequence[RunFacts]) -> dict[str, Any] | None:
         texts |= {name: facts.machine.get(name, "") for name in machines}
         rows.append((facts.name, texts))
     columns = [*shown.columns, *machines]
-    return {"columns": columns, "rows": rows, "svg": _comparison_svg(frame, known[0].view)}
+    views = [facts.view for facts in compared.values()]
+    return {"columns": columns, "rows": rows, "svg": _comparison_svg(frame, views)}
 
 
-def _comparison_svg(frame: Any, view: RunView) -> str | None:
+def _comparison_svg(frame: Any, views: Sequence[RunView]) -> str | None:
     """The picture of a table; None if no setting with numbers differs, or no results are there."""
-    scale, unit = unit_of(frame.attrs["quantity"], view)
+    units = {unit_of(frame.attrs["quantity"], view) for view in views}
+    scale, unit = units.pop() if len(units) == 1 else (1.0, "")
     try:
         return static.svg_of(draw_comparison(frame, scale=scale, unit=unit))
     except ValueError:
