@@ -35,6 +35,20 @@ def whole_steps(axes: "Axes") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+def finite_error(error: np.ndarray) -> np.ndarray:
+    """Errors as they are drawn: 0 in place of those that are not finite."""
+    return np.where(np.isfinite(error), error, 0.0)
+
+
+def plain_text(label: str) -> str:
+    """A label for matplotlib, which shows "$" as it is and begins with no underscore.
+
+    The legend leaves out labels that begin with one.
+    """
+    text = label.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def draw_curve(
     axes: Any,
     steps: np.ndarray,
@@ -56,5 +70,5 @@ def draw_curve(
     is_point = np.count_nonzero(np.isfinite(values)) == 1  # which a line does not show
     axes.plot(steps, values, color=color, lw=1, marker="o" if is_point else None, **style)
     if error is not None:
-        band = np.nan_to_num(error)
+        band = finite_error(error)
         axes.fill_between(steps, values - band, values + band, color=color, alpha=0.3, lw=0)

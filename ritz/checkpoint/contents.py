@@ -48,6 +48,8 @@ def describe_run(driver: AbstractDriver, began: int, configuration: object) -> S
         "versions": versions(),
         "processes": jax.process_count(),
         "devices": jax.device_count(),
+        "device kind": jax.devices()[0].device_kind,
+        "platform": platform.platform(),
         "configuration": configuration,
     }
 

@@ -33,7 +33,7 @@ class Entry:
 
 _ENERGY = Quantity("Energy", "energy")
 _ELECTRONS = (Quantity("energy", unit="hartree"), Quantity("acceptance"))
-_VARIANCE = Quantity("energy", "variance", "hartree$^2$", logarithmic=True, field="Variance")
+_VARIANCE = Quantity("energy", "variance", "hartree²", logarithmic=True, field="Variance")
 _FMAX = Quantity("fmax", "largest force", "eV/Angstrom", logarithmic=True)
 _COUNTS = ("running", "waiting", "converged", "unconverged", "failed")
 

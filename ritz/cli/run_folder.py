@@ -13,6 +13,7 @@ from ritz.driver.description import describe, differences
 from ritz.folders.config import CONFIG, domain_of, is_intact, signed
 from ritz.folders.files import atomic_write
 from ritz.folders.timing import write_timing
+from ritz.folders.warnings_file import flush_warnings
 from ritz.types import Settings
 
 _logger = logging.getLogger("ritz")
@@ -94,6 +95,7 @@ class RunFolder:
         content = signed(text.encode(), domain)
         if not file.is_file() or file.read_bytes() != content:
             atomic_write(file, content)
+        flush_warnings()
 
     def _note(self, file: Path, changes: list[str]) -> None:
         """Put what is replaced into the history, with what has changed."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ritz.cli.result_text import value_text
-from ritz.folders.columns import open_log
+from ritz.folders.columns import UNREADABLE, open_log
 from ritz.folders.summary import read_summary
 from ritz.folders.view import ERRORS, Quantity, RunView
 from ritz.types import Settings
@@ -75,7 +75,7 @@ def newest_row(logs: list[Path]) -> LoggedRow | None:
     for file in logs:
         try:
             found = open_log(file).last()
-        except (ValueError, OSError, ImportError, LookupError):
+        except UNREADABLE:
             continue
         if found is not None:
             return found
@@ -97,7 +97,7 @@ def _last_value(logs: list[Path], name: str) -> tuple[int, float] | None:
         try:
             log = open_log(file)
             found = log.last_finite(name, log.main_field(name) or "value")
-        except (ValueError, OSError, ImportError, LookupError):
+        except UNREADABLE:
             continue
         if found is not None:
             return found

@@ -18,7 +18,9 @@ MOST_POINTS = 4000
 """Number of rows read from a long CSV file."""
 
 _NOT_FINITE = frozenset(("", "nan", "inf", "-inf"))
-"""Number of cells skipped at once."""
+"""Cells without a finite number."""
+
+_LONGEST_HEAD = 200
 
 Column = tuple[np.ndarray, np.ndarray]
 """Steps and real values."""
@@ -235,6 +237,9 @@ class CSVLogColumns(LogColumns):
         return step, row
 
 
+UNREADABLE = (ValueError, TypeError, OSError, ImportError, LookupError, csv.Error)
+"""Errors that reading a damaged log may raise, or one whose reader is not installed."""
+
 READERS = {
     ".log": JSONLog,
     ".json": JSONLog,
@@ -254,6 +259,19 @@ def open_log(path: Path) -> LogColumns:
     if path.suffix not in READERS:
         raise ValueError(f"{path} is no log: its name ends in none of {', '.join(READERS)}.")
     return READERS[path.suffix](path)
+
+
+def looks_like_log(path: Path) -> bool:
+    """Whether the suffix of a file is that of a log, and its beginning as well."""
+    try:
+        head = first_line(path)[:_LONGEST_HEAD].strip() if path.suffix in READERS else b""
+    except OSError:
+        return False
+    if READERS.get(path.suffix) is JSONLog:
+        return head.startswith(b"{")
+    if READERS.get(path.suffix) is CSVLogColumns:
+        return head.split(b",")[0] == b"step"
+    return path.suffix in READERS
 
 
 def _with_journal(column: Column, journal: Path, name: str, field: str) -> Column:

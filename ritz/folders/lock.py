@@ -221,11 +221,13 @@ class FolderLock:
         )
 
 
-def read_lock(folder: str | Path) -> Owner | None:
+def read_lock(folder: str | Path, *, copied: bool = False) -> Owner | None:
     """Content of the lock of a folder: its last owner, and `ended`; None if there is none.
 
     Args:
-        folder: The folder. A lock that was copied there with it counts as none.
+        folder: The folder.
+        copied: Whether a lock that was copied there with its folder is read too. It tells who
+            worked at the original, but owns nothing.
     """
     for _ in range(3):  # another process may be writing it
         try:
@@ -233,7 +235,7 @@ def read_lock(folder: str | Path) -> Owner | None:
         except OSError:
             return None
         try:
-            found = _read(file)
+            found = _read(file, copied=copied)
         except OSError:  # a folder is there
             return None
         finally:
@@ -277,14 +279,15 @@ def _exclude(file: int) -> bool:
     return True
 
 
-def _read(file: int) -> Owner | None:
-    """Content of the file; None if it is empty, damaged, or a copy of another one."""
+def _read(file: int, *, copied: bool = False) -> Owner | None:
+    """Content of the file; None if it is empty or damaged, or a copy unless these count too."""
     try:
         found = json.loads(os.pread(file, 1 << 16, 0))
     except ValueError:
         return None
-    own = isinstance(found, dict) and found.get("inode") == os.fstat(file).st_ino
-    return found if own else None
+    if not isinstance(found, dict):
+        return None
+    return found if copied or found.get("inode") == os.fstat(file).st_ino else None
 
 
 def _write(file: int, content: Owner | None) -> None:

@@ -59,6 +59,30 @@ def entries(folder: Path) -> list[Entry]:
     return sorted(found)
 
 
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """Folders below that of a run in which checkpoints may be, and that folder itself.
+
+    They are those of its stages, of the stages of a pipeline or of several runs, or right there.
+    """
+    patterns = ("checkpoints", "checkpoints/*", "*/checkpoints", "*/checkpoints/*")
+    found = [path for pattern in patterns for path in folder.glob(pattern) if path.is_dir()]
+    return [*found, folder]
+
+
+def newest_checkpoint(folder: Path) -> Entry | None:
+    """The checkpoint of a run that was written last, of any of its stages; None without one."""
+    saved = [entries(place)[-1:] for place in checkpoint_folders(folder)]
+    return max((e for last in saved for e in last), key=_written, default=None)
+
+
+def _written(entry: Entry) -> float:
+    """When a checkpoint was written; before all others if a live run has deleted it meanwhile."""
+    try:
+        return entry.path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def read_manifest(path: Path) -> State:
     """Read the manifest of a checkpoint, without its arrays.
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,9 +27,12 @@ def write_timing(folder: Path, rows: Sequence[Sequence[object]]) -> None:
 
 
 def read_timing(folder: Path) -> list[dict[str, str]]:
-    """The rows of the table by column; empty if there is none."""
+    """The rows of the table by column; empty if there is none, or it is damaged."""
     try:
         with open(folder / FILE, newline="") as file:
-            return [row for row in csv.DictReader(file) if None not in row.values()]
-    except OSError:
+            header, *rows = csv.reader(file)
+            found: list[dict[str, str]] = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+            numbers = [float(row[name]) for row in found for name in ("seconds", "share")]
+    except (OSError, ValueError, csv.Error):
         return []
+    return found if tuple(header) == COLUMNS and all(map(math.isfinite, numbers)) else []

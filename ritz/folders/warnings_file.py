@@ -17,7 +17,7 @@ def kept_warnings(folder: Path) -> Iterator[None]:
     """Context manager that writes warnings and errors of Ritz to `warnings.log` in a folder.
 
     Nothing is written before the folder has the configuration of a run, so that a run which is
-    refused leaves nothing there.
+    refused leaves nothing there; `flush_warnings` then writes what was noted.
 
     Args:
         folder: The run folder.
@@ -41,22 +41,30 @@ class _Lines(logging.Handler):
         self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note the record, and write what was noted so far if the folder is that of a run."""
+        """Note the record, and `flush`."""
         self._lines.append(self.format(record).replace("\n", " ") + "\n")
-        self._write()
+        self.flush()
 
     def close(self) -> None:
         """Write what is left."""
-        self._write()
+        self.flush()
         super().close()
 
-    def _write(self) -> None:
+    def flush(self) -> None:
+        """Write what was noted so far if the folder is that of a run."""
         if not self._lines or not (self._folder / CONFIG).is_file():
             return
         lines, self._lines = self._lines, []
         # Where a disk takes no more, warnings are lost here: they were shown already.
         with suppress(OSError), open(self._folder / FILE, "a") as file:
             file.writelines(lines)
+
+
+def flush_warnings() -> None:
+    """Write the warnings that were given before a folder had its configuration."""
+    for handler in logging.getLogger("ritz").handlers:
+        if isinstance(handler, _Lines):
+            handler.flush()
 
 
 def read_warnings(folder: Path) -> list[str]:

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ritz.folders.columns import READERS, looks_like_log
 from ritz.folders.summary import read_summary
 from ritz.folders.view import ANY_RUN
 
 if TYPE_CHECKING:
     from ritz.loggers.history import HistoryDict
 
-_READERS = {".log", ".json", ".csv", ".h5", ".hdf5"}
 _SUFFIXES = (".log", ".h5", ".csv")
+_EVALUATION = "evaluate"
 
 
 def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
@@ -25,19 +26,36 @@ def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
     Raises:
         ValueError: If there is no log.
     """
+    return find_logs(path, names)[0]
+
+
+def find_logs(path: Path, names: Sequence[str] = ANY_RUN.logs) -> list[Path]:
+    """The logs behind a path, see `find_log`, the preferred one first.
+
+    Files of a folder with other names count if they begin as logs do, which other tables and files
+    of messages do not; those of an evaluation come last.
+
+    Args:
+        path: A file or folder.
+        names: Names of logs, without suffix, that are preferred in a folder; the usual ones follow.
+
+    Raises:
+        ValueError: If there is none.
+    """
     if path.is_file():
-        return path
+        return [path]
     if path.is_dir():
         preferred = dict.fromkeys((*names, *ANY_RUN.logs))
         files = [f"{name}{suffix}" for name in preferred for suffix in _SUFFIXES]
         found = [path / file for file in files if (path / file).is_file()]
-        found += sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES)
+        unlisted = {file for file in path.iterdir() if file.suffix in _SUFFIXES} - set(found)
+        found += sorted(filter(looks_like_log, unlisted), key=lambda f: (f.stem == _EVALUATION, f))
         if found:
-            return found[0]
+            return found
         raise ValueError(f"no log in the folder {path}; one of {', '.join(files)} is looked for.")
-    for suffix in sorted(_READERS):
+    for suffix in sorted(READERS):
         if path.with_name(path.name + suffix).is_file():
-            return path.with_name(path.name + suffix)
+            return [path.with_name(path.name + suffix)]
     raise ValueError(f"there is no run {path}.")
 
 
@@ -59,7 +77,7 @@ def read_log(path: str | Path) -> "HistoryDict":
     elif file.suffix in (".log", ".json"):
         log = RuntimeLog.deserialize(file)
     else:
-        raise ValueError(f"{file} is no log: its name ends in none of {', '.join(_READERS)}.")
+        raise ValueError(f"{file} is no log: its name ends in none of {', '.join(READERS)}.")
     return with_journal(log, file.with_name(file.name + ".journal")).data
 
 

@@ -9,6 +9,8 @@ from ritz.picture_style import open_frame
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FILE = "parity.npz"
+"""File of a run folder: `energy` and `force`, shape (2, n), known and predicted."""
 UNITS = {"energy": "eV/atom", "force": "eV/Å"}
 """Units of predicted quantities, by name."""
 _MANY = 1000

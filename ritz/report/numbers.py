@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ritz.folders.view import RunView
 from ritz.report.facts import RunFacts
 from ritz.stages.digest import Estimate
+from ritz.sweeps.results import ENERGY
 
 _NOT_SHOWN = ("result_of", "finite", "error", "suspect", "stop_reason", "message", "exact")
 _FIRST = ("energy", "RMSE_energy", "RMSE_force", "RMSE_test", "RMSE_force_test", "converged")
@@ -16,6 +18,9 @@ _HEADLINE = 2
 _LABELS = {"r_hat": "R-hat", "converged": "converged structures"}
 _PER_ATOM = 1e3, "meV/atom"
 _FORCE = 1.0, "eV/Å"
+_V_SCORE = "V-score, mean of the last tenth"
+_MOST_DIGITS = 12
+"""Digits behind the point that a value with an error has at most."""
 
 
 def headline(facts: RunFacts) -> str:
@@ -30,9 +35,12 @@ def result_rows(facts: RunFacts) -> list[tuple[str, str]]:
     middle = [name for name in there if name not in (*_FIRST, *_LAST, *_NOT_SHOWN)]
     first, last = ([name for name in names if name in there] for names in (_FIRST, _LAST))
     rows = [(_label(name), _value(name, facts.result, facts)) for name in [*first, *middle, *last]]
+    more = []
     if facts.exact is not None:
-        rows.insert(len(first), (facts.view.reference, f"{facts.exact:.9g}"))
-    return rows
+        more.append((facts.view.reference, f"{facts.exact:.9g}"))
+    if facts.v_score is not None:
+        more.append((_V_SCORE, f"{facts.v_score:.3g}"))
+    return rows[: len(first)] + more + rows[len(first) :]
 
 
 def _is_there(value: object) -> bool:
@@ -44,14 +52,14 @@ def digest_rows(digest: Mapping[str, Estimate]) -> list[tuple[str, ...]]:
     return [
         (
             name,
-            with_error(one.mean, one.error),
-            f"{one.variance:.3g}",
-            f"{one.autocorrelation_time:.2g}",
-            "" if math.isnan(one.r_hat) else f"{one.r_hat:.4f}",
-            f"{one.n_samples:,}" if one.n_samples else "",
-            one.suspect or one.too_short,
+            with_error(estimate.mean, estimate.error),
+            f"{estimate.variance:.3g}",
+            f"{estimate.autocorrelation_time:.2g}",
+            "" if math.isnan(estimate.r_hat) else f"{estimate.r_hat:.4f}",
+            f"{estimate.n_samples:,}" if estimate.n_samples else "",
+            estimate.suspect or estimate.too_short,
         )
-        for name, one in digest.items()
+        for name, estimate in digest.items()
     ]
 
 
@@ -70,11 +78,46 @@ def timing_rows(timing: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
 
 
 def with_error(value: float, error: object) -> str:
-    """A value and its error, with as many digits as the error lets count."""
+    """A value and its error, with as many digits as the error lets count.
+
+    An error below the precision of a number stands for itself.
+    """
     if not isinstance(error, int | float) or not math.isfinite(error) or error <= 0:
         return f"{value:.9g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
+    if digits > _MOST_DIGITS:
+        return f"{value:.9g} ± {error:.1g}"
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def unit_of(name: str, view: RunView) -> tuple[float, str]:
+    """Factor from a result in the summary to the unit that it is shown in, and this unit."""
+    if name == ENERGY:
+        return 1.0, next((q.unit for q in view.numbers if q.name.lower() == ENERGY), "")
+    if "RMSE" in name or "MAE" in name:
+        return _FORCE if "force" in name else _PER_ATOM
+    return 1.0, ""
+
+
+def number_text(
+    name: str, value: float, view: RunView, error: object = None, suspect: object = None
+) -> str:
+    """A result with its unit, and its error unless it is suspect.
+
+    Args:
+        name: Its name in the summary.
+        value: The number in the summary.
+        view: How the run is shown.
+        error: One standard error, if that is known.
+        suspect: Why the result is suspect; text, or anything else if it is not.
+    """
+    scale, unit = unit_of(name, view)
+    is_suspect = isinstance(suspect, str) and bool(suspect)
+    if name == ENERGY:
+        text = f"{value:.9g}" if is_suspect else with_error(value, error)
+    else:
+        text = f"{scale * value:.4g}" if unit else f"{value:.6g}"
+    return f"{text} {unit}".rstrip() + (f" (suspect: {suspect})" if is_suspect else "")
 
 
 def _label(name: str) -> str:
@@ -87,20 +130,11 @@ def _value(name: str, result: Mapping[str, Any], facts: RunFacts) -> str:
         return "yes" if value else "no"
     if not isinstance(value, int | float):
         return str(value)
-    if name == "energy":
-        return _energy(value, result, facts)
+    if name == ENERGY:
+        error, suspect = result.get("error"), result.get("suspect")
+        return number_text(name, value, facts.view, error, suspect)
     if name == "converged" and "structures" in result:
         return f"{value} of {result['structures']}"
     if name == "seconds":
         return f"{value:.3g} s"
-    if "RMSE" in name or "MAE" in name:
-        scale, unit = _FORCE if "force" in name else _PER_ATOM
-        return f"{scale * value:.4g} {unit}"
-    return f"{value:.6g}"
-
-
-def _energy(value: float, result: Mapping[str, Any], facts: RunFacts) -> str:
-    mark = result.get("suspect")
-    unit = next((q.unit for q in facts.view.numbers if q.name.lower() == "energy"), "")
-    text = f"{value:.9g}" if mark else with_error(value, result.get("error"))
-    return f"{text} {unit}".rstrip() + (f" (suspect: {mark})" if mark else "")
+    return number_text(name, value, facts.view)

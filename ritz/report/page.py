@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,20 @@ import ritz
 from ritz.extras import needs
 from ritz.folders.files import atomic_write
 from ritz.folders.view import ANY_RUN, Quantity, RunView
-from ritz.plotting import draw_runs, panels_of
+from ritz.plotting import RunLog, draw_panels, labels_of, panels_of_readable
+from ritz.plotting.parity import FILE as PARITY
 from ritz.report import interactive, static
 from ritz.report.facts import RunFacts, Views, facts_of
-from ritz.report.numbers import digest_rows, headline, result_rows, timing_rows, with_error
-from ritz.sweeps.comparison import compare
+from ritz.report.numbers import (
+    digest_rows,
+    headline,
+    number_text,
+    result_rows,
+    timing_rows,
+    unit_of,
+)
+from ritz.stages.digest import FILE as DIGEST
+from ritz.sweeps.comparison import table_of
 from ritz.sweeps.picture import draw_comparison
 from ritz.sweeps.results import runs_in
 
@@ -29,7 +38,7 @@ _ACCEPTANCE = Quantity("acceptance")
 
 
 def write_report(
-    runs: Sequence[str | Path],
+    runs: str | Path | Sequence[str | Path],
     output: str | Path = "report.html",
     view_of: Views = lambda _: ANY_RUN,
 ) -> Path:
@@ -42,7 +51,7 @@ def write_report(
     machine and versions; of several runs also a table of what differs.
 
     Args:
-        runs: Run folders, folders of runs such as that of a sweep, or logs.
+        runs: Run folders, folders of runs such as that of a sweep, or logs; or one of them.
         output: The file.
         view_of: How the run in a folder is shown, see `RunView`.
 
@@ -51,7 +60,7 @@ def write_report(
 
     Raises:
         MissingExtra: If Bokeh, matplotlib or pandas is not installed.
-        ValueError: If there is no run.
+        ValueError: If there is no run, or none is given.
     """
     with needs("A report", "report"):
         import bokeh  # noqa: F401
@@ -59,7 +68,7 @@ def write_report(
         import matplotlib  # noqa: F401
         import pandas  # noqa: F401
 
-    known = [facts_of(path, view_of) for path in _expanded(runs)]
+    known = _named([facts_of(path, view_of) for path in _expanded(runs)])
     figures: dict[str, Any] = {}
     content = {
         "title": known[0].name if len(known) == 1 else f"{len(known)} runs",
@@ -80,74 +89,128 @@ def write_report(
     return output
 
 
-def _expanded(runs: Sequence[str | Path]) -> list[Path]:
-    """Runs, with those of a folder in its place."""
+def _expanded(runs: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Runs, with those of a folder in its place, each once."""
+    paths = [runs] if isinstance(runs, str | Path) else runs
     found: list[Path] = []
-    for path in map(Path, runs):
+    for path in map(Path, paths):
         try:
             found += runs_in(path)
         except ValueError:
             found.append(path)  # a log, or the folder of one
-    return list(dict.fromkeys(found))
+    if not found:
+        raise ValueError('a report needs at least one run, such as write_report("runs/ising").')
+    return list({path.resolve(): path for path in found}.values())
+
+
+def _named(known: Sequence[RunFacts]) -> list[RunFacts]:
+    """Several runs, called by what tells their paths apart."""
+    if len(known) == 1:
+        return list(known)
+    labels = labels_of([facts.path for facts in known])
+    pairs = zip(known, labels, strict=True)
+    return [dataclasses.replace(facts, name=label) for facts, label in pairs]
 
 
 def _comparison(known: Sequence[RunFacts]) -> dict[str, Any] | None:
     """What differs between several runs, as a table and a picture; None for one run."""
-    folders = [facts.path for facts in known if facts.path.is_dir() and facts.result]
-    if len(folders) < 2:
+    compared = {str(facts.path): facts for facts in known if facts.path.is_dir() and facts.result}
+    if len(compared) < 2:
         return None
-    frame = compare(folders)
-    quantity = frame.attrs["quantity"]
+    frame = table_of([facts.path for facts in compared.values()])
     shown: Any = frame.drop(columns=["suspect", "error"], errors="ignore")
+    differing = _differing([facts.machine for facts in compared.values()])
+    machines = [name for name in differing if name not in shown]  # or else it is a setting
     rows = []
-    for place, row in enumerate(shown.to_dict("records")):
-        cells = {name: _cell(name, value) for name, value in row.items()}
-        if "error" in frame and math.isfinite(row[quantity] or math.nan):
-            cells[quantity] = with_error(row[quantity], frame["error"].iloc[place])
-        rows.append((Path(frame.index[place]).name, cells))
-    picture = None
-    with contextlib.suppress(ValueError):  # no setting with numbers differs, or no results yet
-        picture = static.svg_of(draw_comparison(frame))
-    return {"columns": list(shown.columns), "rows": rows, "svg": picture}
+    for path, cells in zip(frame.index, frame.to_dict("records"), strict=True):
+        facts = compared[str(path)]
+        texts = {name: _cell(name, cells, frame.attrs["quantity"], facts) for name in shown}
+        texts |= {name: facts.machine.get(name, "") for name in machines}
+        rows.append((facts.name, texts))
+    columns = [*shown.columns, *machines]
+    views = [facts.view for facts in compared.values()]
+    return {"columns": columns, "rows": rows, "svg": _comparison_svg(frame, views)}
 
 
-def _cell(name: str, value: Any) -> str:
+def _comparison_svg(frame: Any, views: Sequence[RunView]) -> str | None:
+    """The picture of a table; None if no setting with numbers differs, or no results are there."""
+    units = {unit_of(frame.attrs["quantity"], view) for view in views}
+    scale, unit = units.pop() if len(units) == 1 else (1.0, "")
+    try:
+        return static.svg_of(draw_comparison(frame, scale=scale, unit=unit))
+    except ValueError:
+        return None
+
+
+def _differing(machines: Sequence[Mapping[str, str]]) -> list[str]:
+    """Names of the entries in which machines differ, as far as these are known."""
+    names = dict.fromkeys(name for machine in machines for name in machine)
+    known = {name: {m[name] for m in machines if name in m} for name in names}
+    return [name for name, values in known.items() if len(values) > 1]
+
+
+def _cell(name: str, cells: Mapping[Any, Any], quantity: str, facts: RunFacts) -> str:
+    value = cells[name]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and math.isnan(value):
+        return ""
+    if is_number and name == quantity:
+        return number_text(name, value, facts.view, cells.get("error"), cells.get("suspect"))
     if isinstance(value, float):
         digits = 3 if name in ("seconds", "relative_error") else 9
-        return "" if math.isnan(value) else f"{value:.{digits}g}"
+        return f"{value:.{digits}g}"
     return "" if value is None else str(value)
 
 
-def _groups(known: Sequence[RunFacts], figures: dict[str, Any]) -> Any:
+def _groups(known: Sequence[RunFacts], figures: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Curves of the runs of each domain over each other."""
-    logged = sorted((f for f in known if f.has_log), key=lambda facts: facts.domain or "")
+    logged = [facts for facts in known if facts.log is not None or facts.log_problem]
+    logged.sort(key=lambda facts: facts.domain or "")
     for number, (domain, members) in enumerate(
         itertools.groupby(logged, lambda facts: facts.domain)
     ):
-        runs = list(members)
-        paths, view = [facts.path for facts in runs], _with_acceptance(runs[0].view)
-        exact = {facts.exact for facts in runs}
-        reference = exact.pop() if len(exact) == 1 else None
-        most = min(max(_POINTS // len(runs), _LEAST_POINTS), _MOST_POINTS)
-        try:
-            curves = panels_of(paths, view=view, most=most)
-            picture = draw_runs(paths, exact=reference, view=view)
-        except ValueError as error:
-            yield {"domain": domain, "told": str(error), "svg": None, "names": []}
-            continue
-        names = []
-        made = interactive.panels(curves, reference, view.reference)
-        for place, figure in enumerate(made):
-            names.append(f"curves{number}_{place}")
-            figures[names[-1]] = figure
-        banded = any(c is not None and c.error is not None for _, own in curves for c in own)
-        svg = static.svg_of(picture)
-        yield {"domain": domain, "told": "", "svg": svg, "names": names, "banded": banded}
+        yield _group(f"curves{number}", domain, list(members), figures)
+
+
+def _group(
+    name: str, domain: str | None, runs: Sequence[RunFacts], figures: dict[str, Any]
+) -> dict[str, Any]:
+    """Curves of the runs of a domain, and sentences about those that have none."""
+    view = _with_acceptance(runs[0].view)
+    logs = [RunLog(facts.name, facts.log) for facts in runs if facts.log is not None]
+    most = min(max(_POINTS // len(runs), _LEAST_POINTS), _MOST_POINTS)
+    panels, reasons = panels_of_readable(logs, view, most) if logs else ([], {})
+    exact = {facts.exact for facts in runs}
+    line = exact.pop() if len(exact) == 1 else None
+    svg = None
+    if panels:
+        with contextlib.suppress(ValueError):  # values that matplotlib cannot place
+            svg = static.svg_of(draw_panels(panels, line, view.reference))
+    names = []
+    for place, figure in enumerate(interactive.panel_figures(panels, line, view.reference)):
+        names.append(f"{name}_{place}")
+        figures[names[-1]] = figure
+    return {
+        "domain": domain,
+        "notes": [*_log_notes(runs), *(f"No curves: {reason}" for reason in reasons.values())],
+        "svg": svg,
+        "names": names,
+        "banded": any(curve.error is not None for panel in panels for curve in panel.drawn),
+    }
+
+
+def _log_notes(runs: Sequence[RunFacts]) -> Iterator[str]:
+    """Sentences about logs that could not be read."""
+    for facts in runs:
+        if facts.log is None:
+            yield f"No curves of {facts.name}: {facts.log_problem}"
+        elif facts.log_problem:
+            yield f"Curves of {facts.name} are from {facts.log.path.name}: {facts.log_problem}"
 
 
 def _with_acceptance(view: RunView) -> RunView:
     """The view with the acceptance of moves below its curves."""
-    if any(one.name == _ACCEPTANCE.name for one in view.curves):
+    if any(quantity.name == _ACCEPTANCE.name for quantity in view.curves):
         return view
     return dataclasses.replace(view, curves=(*view.curves, _ACCEPTANCE))
 
@@ -170,6 +233,8 @@ def _run(number: int, facts: RunFacts, figures: dict[str, Any]) -> dict[str, Any
         "headline": headline(facts),
         "results": result_rows(facts),
         "digest": digest_rows(facts.digest),
+        "older_digest": DIGEST in facts.outdated,
+        "older_parity": PARITY in facts.outdated,
         "timing": timing_rows(facts.timing),
         "pictures": pictures,
         "parities": parities,

@@ -1,15 +1,12 @@
 """Predicted against known values, as `ritz mlip evaluate` writes them."""
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ritz.plotting.parity import UNITS
-
-FILE = "parity.npz"
-"""File of a run folder: `energy` and `force`, shape (2, n), known and predicted."""
+from ritz.folders.arrays import read_arrays
+from ritz.plotting.parity import FILE, UNITS
 
 _MOST_POINTS = 4000
 
@@ -26,17 +23,26 @@ class Parity(NamedTuple):
 
 
 def read_parity(folder: Path) -> dict[str, Parity]:
-    """Quantities with known values, by name; empty if there are none.
+    """Quantities with known values, by name; empty if there are none, or the file is damaged.
 
-    Errors are those of all values; of more than 4,000 values a random sample is kept, and the
-    100 that are worst.
+    Pairs with a value that is not finite are left out. Errors are those of all values; of more than
+    4,000 values a random sample is kept, and the 100 that are worst.
     """
     try:
-        with np.load(folder / FILE, allow_pickle=False) as saved:
-            pairs = {name: saved[name] for name in UNITS if name in saved.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
+        pairs = read_arrays(folder / FILE)
+    except ValueError:
         return {}
-    return {name: _parity(*pair) for name, pair in pairs.items() if pair.size}
+    known = [name for name in UNITS if name in pairs and _is_pair(pairs[name])]
+    usable = {name: _finite(pairs[name]) for name in known}
+    return {name: _parity(*pair) for name, pair in usable.items() if pair.size}
+
+
+def _is_pair(values: np.ndarray) -> bool:
+    return values.ndim == 2 and len(values) == 2 and values.dtype.kind in "iuf"
+
+
+def _finite(pair: np.ndarray) -> np.ndarray:
+    return pair[:, np.all(np.isfinite(pair), axis=0)]
 
 
 def _parity(known: np.ndarray, predicted: np.ndarray) -> Parity:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ritz.folders.columns import LogColumns
+from ritz.folders.columns import UNREADABLE, LogColumns
 
 _MOST_PARTS = 200
 
@@ -16,7 +16,7 @@ class StepTimes(NamedTuple):
     slowest: float
     """Of the slowest part of the run, in seconds a step."""
     total: float
-    """Seconds from the first row to the last one, pauses of resumed runs included."""
+    """Seconds of work from the first row to the last one, without pauses between resumed runs."""
     steps: np.ndarray
     """Where each part ends, shape (n_parts,)."""
     seconds: np.ndarray
@@ -24,13 +24,16 @@ class StepTimes(NamedTuple):
 
 
 def step_times(log: LogColumns) -> StepTimes | None:
-    """Seconds a step, in up to 200 parts of a run; None without a clock.
+    """Seconds a step, in up to 200 parts of a run; None without a clock that can be read.
 
     Steps of a compiled block share its time.
     """
     if "wallclock" not in log.quantities:
         return None
-    steps, clock = log.column("wallclock", log.main_field("wallclock") or "value")
+    try:
+        steps, clock = log.column("wallclock", log.main_field("wallclock") or "value")
+    except UNREADABLE:
+        return None
     known = np.isfinite(clock)
     steps, clock = steps[known], clock[known]
     if len(steps) < 2:

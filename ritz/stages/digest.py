@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from typing_extensions import override
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
 from ritz.estimators.chain_moments import ChainMoments
+from ritz.folders.arrays import read_arrays
 from ritz.folders.files import atomic_write
 from ritz.html import never_fails, titled, tuple_table
 from ritz.html import table as table_of
@@ -262,15 +263,17 @@ def read_digest(path: str | Path) -> dict[str, Estimate]:
     file = Path(path)
     file = file / FILE if file.is_dir() else file
     try:
-        with np.load(file, allow_pickle=False) as saved:
-            fields = {key: saved[key].item() for key in saved.files if "." in key}
-    except (OSError, ValueError) as error:
+        fields = {key: cell.item() for key, cell in read_arrays(file).items() if "." in key}
+        names = dict.fromkeys(key.rpartition(".")[0] for key in fields)
+        return {name: _estimate(fields, name) for name in names}
+    except (ValueError, TypeError) as error:  # the latter where fields are missing
         raise ValueError(f"{file} is no digest: {error}") from error
-    names = dict.fromkeys(key.rpartition(".")[0] for key in fields)
-    known = Estimate._fields
-    return {
-        n: Estimate(**{f: fields[f"{n}.{f}"] for f in known if f"{n}.{f}" in fields}) for n in names
-    }
+
+
+def _estimate(fields: Mapping[str, Any], name: str) -> Estimate:
+    """The estimate of one quantity among the fields of a digest, "NAME.mean" and so on."""
+    there = [field for field in Estimate._fields if f"{name}.{field}" in fields]
+    return Estimate(**{field: fields[f"{name}.{field}"] for field in there})
 
 
 def _parts(value: object) -> tuple[np.ndarray, np.ndarray] | None:

@@ -56,10 +56,28 @@ def compare(
         ValueError: If a folder has no runs, no run has what `where` asks for, or a column is not
             there.
     """
+    runs = list(dict.fromkeys(run for folder in folders for run in runs_in(Path(folder))))
+    frame = _chosen(table_of(runs, quantity, everything=everything), where or {})
+    return _sorted(frame, sort) if sort else frame
+
+
+def table_of(
+    runs: Sequence[Path], quantity: str = "", *, everything: bool = False
+) -> "pd.DataFrame":
+    """The table of `compare` of given runs, sorted by what differs.
+
+    Args:
+        runs: Run folders; of one with checkpoints alone no setting is known.
+        quantity: See `compare`.
+        everything: See `compare`.
+
+    Raises:
+        MissingExtra: If pandas is not installed.
+        ValueError: If no run has the quantity.
+    """
     with needs("A table of runs", "sweep"):
         import pandas as pd
 
-    runs = list(dict.fromkeys(run for folder in folders for run in runs_in(Path(folder))))
     domains = [domain_of(run) for run in runs]
     settings = [settings_of(run) for run in runs]
     if len(set(domains) - {None}) > 1:  # of which hardly any setting is the same
@@ -79,7 +97,7 @@ def compare(
     frame = pd.DataFrame(rows, index=pd.Index([str(run) for run in runs], name="run"))
     names = {key: short[key] for key in varied}
     frame.attrs = {"varied": [*names.values()], "names": names, "quantity": quantity}
-    return _sorted(_chosen(frame, where or {}), sort)
+    return _sorted(frame, "")
 
 
 def _varied(settings: Sequence[Mapping[str, Any]]) -> list[str]:

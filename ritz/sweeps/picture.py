@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ritz.extras import needs
-from ritz.picture_style import COLOURS, DPI, open_frame, whole_steps
+from ritz.picture_style import COLOURS, DPI, finite_error, open_frame, plain_text, whole_steps
 from ritz.sweeps.comparison import SEED, column_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
     """Draw the quantity of runs against a setting, with error bars, into a file.
 
     Runs that agree in all other settings but the seed are one curve; of several at one place each
-    is drawn, and the curve goes through their mean.
+    is drawn, and the curve goes through their mean. Where a result is suspect, its mark is open and
+    without an error bar, which cannot be trusted.
 
     Args:
         frame: From `compare`.
@@ -37,12 +38,16 @@ def draw(frame: "pd.DataFrame", output: str | Path, against: str = "") -> Path:
     return Path(output)
 
 
-def draw_comparison(frame: "pd.DataFrame", against: str = "") -> "Figure":
+def draw_comparison(
+    frame: "pd.DataFrame", against: str = "", scale: float = 1.0, unit: str = ""
+) -> "Figure":
     """The picture that `draw` writes, as a figure of matplotlib.
 
     Args:
         frame: From `compare`.
         against: The setting at the x axis; by default the first that is a number.
+        scale: Factor from the quantity in the table to its unit.
+        unit: Unit at the axis of the quantity; empty for none.
 
     Raises:
         MissingExtra: If matplotlib is not installed.
@@ -65,25 +70,36 @@ def draw_comparison(frame: "pd.DataFrame", against: str = "") -> "Figure":
     groups: Any = drawn.groupby(others, dropna=False, sort=False) if others else [((), drawn)]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     ax = figure.subplots()
-    for place, (values, own) in enumerate(groups):
+    for place, (values, group) in enumerate(groups):
         label = ", ".join(f"{n}={v}" for n, v in zip(others, values, strict=True))
-        _draw_group(ax, own, x, quantity, COLOURS[place % len(COLOURS)], label)
-    ax.set_xlabel(x)
-    ax.set_ylabel(quantity)
+        scaled = group.assign(**{quantity: scale * group[quantity].astype(float)})
+        colour = COLOURS[place % len(COLOURS)]
+        _draw_group(ax, scaled, x, quantity, colour, plain_text(label))
+    ax.set_xlabel(plain_text(x))
+    ax.set_ylabel(plain_text(f"{quantity} ({unit})" if unit else quantity))
     if all(float(value).is_integer() for value in drawn[x]):
         whole_steps(ax)
     open_frame(ax)
-    if others:
+    if ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False, fontsize="small")
     return figure
 
 
-def _draw_group(ax: Any, own: Any, x: str, quantity: str, colour: Any, label: str) -> None:
-    places, values = own[x].to_numpy(float), own[quantity].to_numpy(float)
-    errors = np.zeros(len(own))
-    if "error" in own:
-        errors = np.nan_to_num(own["error"].to_numpy(float))
-    ax.errorbar(places, values, errors, fmt="o", ms=4, capsize=2, color=colour, label=label)
+def _draw_group(ax: Any, group: Any, x: str, quantity: str, colour: Any, label: str) -> None:
+    places, values = group[x].to_numpy(float), group[quantity].to_numpy(float)
+    errors, suspect = np.zeros(len(group)), np.zeros(len(group), bool)
+    if "error" in group:
+        errors = finite_error(group["error"].to_numpy(float))
+    if "suspect" in group:
+        suspect = np.array([isinstance(mark, str) and bool(mark) for mark in group["suspect"]])
+    style = {"fmt": "o", "ms": 4, "color": colour}
+    if not np.all(suspect):
+        good = ~suspect
+        ax.errorbar(places[good], values[good], errors[good], capsize=2, label=label, **style)
+        label = ""
+    if np.any(suspect):
+        told = f"{label}, suspect".lstrip(", ")
+        ax.errorbar(places[suspect], values[suspect], mfc="none", label=told, **style)
     unique = np.unique(places)
     means = [np.mean(values[places == place]) for place in unique]
     ax.plot(unique, means, color=colour, lw=1, alpha=0.7)

@@ -8,7 +8,13 @@ from typing import Any
 from ritz.extras import needs
 from ritz.folders.config import CONFIG, domain_of
 from ritz.folders.lock import owner_is_alive, read_lock
-from ritz.folders.saved import CheckpointError, entries, read_manifest
+from ritz.folders.owner import Owner
+from ritz.folders.saved import (
+    CheckpointError,
+    checkpoint_folders,
+    newest_checkpoint,
+    read_manifest,
+)
 from ritz.folders.summary import SUMMARY, read_summary
 from ritz.sweeps.halving import SETTING, iterations_of
 from ritz.sweeps.record import FAILED, FILE, PRUNED, RUNNING
@@ -37,13 +43,18 @@ def runs_in(folder: Path) -> list[Path]:
 
 
 def _runs(folder: Path, depth: int) -> Iterator[Path]:
-    is_run = any((folder / name).is_file() for name in (CONFIG, SUMMARY))
-    if is_run or _record(folder).get("state", RUNNING) != RUNNING:  # its settings come first
+    if is_run(folder):
         yield folder
     elif depth and folder.is_dir():
         for path in sorted(folder.iterdir()):
             if path.is_dir() and path.name not in ("checkpoints", "set_aside"):
                 yield from _runs(path, depth - 1)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run, which its configuration, summary or sweep tells."""
+    has_files = any((folder / name).is_file() for name in (CONFIG, SUMMARY))
+    return has_files or _record(folder).get("state", RUNNING) != RUNNING  # settings come first
 
 
 def settings_of(run: Path) -> dict[str, Any]:
@@ -94,9 +105,9 @@ def result_of(run: Path) -> dict[str, Any]:
     """The newest result of a run, and how it ended."""
     summary = read_summary(run)
     found = {name: value for name, value in summary.items() if not isinstance(value, dict)}
-    owner = read_lock(run)
+    place, owner = _owner(run)
     if owner is not None and owner.get("ended") is None:
-        goes_on = owner_is_alive(owner, run)
+        goes_on = owner_is_alive(owner, place)
         found.pop("relative_error", None)
         found |= _saved(run)
         return found | {"stop_reason": "KILLED" if goes_on is False else "RUNNING"}
@@ -105,30 +116,50 @@ def result_of(run: Path) -> dict[str, Any]:
     return found | _judged(run)
 
 
+def _owner(run: Path) -> tuple[Path, Owner | None]:
+    """The last owner of a run, and the folder with its lock.
+
+    That is the folder of the run, or that of its checkpoints where `Checkpoint` alone has one.
+    """
+    owner = read_lock(run)
+    if owner is not None:
+        return run, owner
+    locks = [(place, read_lock(place)) for place in checkpoint_folders(run)]
+    return max(
+        (lock for lock in locks if lock[1] is not None),
+        key=lambda lock: str((lock[1] or {}).get("began")),
+        default=(run, None),
+    )
+
+
 def _saved(run: Path) -> dict[str, Any]:
     """Steps, seconds and energy of the newest checkpoint of a run, and how that ended."""
-    stages = [stage for stage in (run / "checkpoints").glob("*") if entries(stage)]
-    if not stages:
+    newest = newest_checkpoint(run)
+    if newest is None:
         return {}
-    newest = max(stages, key=lambda stage: entries(stage)[-1].path.stat().st_mtime)
     try:
-        manifest = read_manifest(entries(newest)[-1].path)
+        manifest = read_manifest(newest.path)
     except CheckpointError:
         return {}
     found = {"steps": manifest["step"], "seconds": manifest["elapsed"]}
     loss = manifest.get("loss")
     if loss and domain_of(run) in _WITH_ENERGY:
         found |= {ENERGY: loss["mean"], "error": loss["error"]}
-    ended = (read_lock(newest) or {}).get("ended")
-    return found | ({"steps": ended["step"], "stop_reason": ended["reason"]} if ended else {})
+    lock: Any = read_lock(newest.path.parent)
+    ended = manifest.get("ended") if lock is None else lock.get("ended")  # there is none in a copy
+    if not ended:
+        return found
+    how = {"stop_reason": ended["reason"], "message": ended.get("message")}
+    return found | {"steps": ended.get("step", manifest["step"]), **how}
 
 
 def _judged(run: Path) -> dict[str, Any]:
-    """That a sweep has given up a run, or saw it fail, unless it was worked at since."""
-    state = _record(run).get("state")
+    """That a sweep has given up a run, or saw it fail, and why; unless it was worked at since."""
+    record = _record(run)
+    state = record.get("state")
     summary = run / SUMMARY
     if state not in (FAILED, PRUNED):
         return {}
     if summary.exists() and summary.stat().st_mtime > (run / FILE).stat().st_mtime:
         return {}
-    return {"stop_reason": state.upper()}
+    return {"stop_reason": state.upper(), "message": record.get("message")}

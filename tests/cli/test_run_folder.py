@@ -118,7 +118,7 @@ def test_runs_are_watched_until_none_goes_on(capsys, monkeypatch):
     looks = iter([True, True, False])
     monkeypatch.setattr("ritz.cli.commands.status._EVERY", 0.01)
     monkeypatch.setattr("ritz.cli.commands.status._goes_on", lambda path: next(looks))
-    monkeypatch.setattr("ritz.cli.commands.status._checkpoint_folders", lambda folder: [folder])
+    monkeypatch.setattr("ritz.cli.commands.status.checkpoint_folders", lambda folder: [folder])
     steps = iter([3, 5, 5, 20])
     monkeypatch.setattr("ritz.cli.commands.status.describe_run", lambda f: f"step {next(steps)}\n")
     assert main(["status", "--watch", "r"]) == 0
@@ -297,7 +297,9 @@ def test_warnings_of_a_command_are_kept_with_their_time():
     folder = RunFolder("r")
     with kept_warnings(folder.path):
         logging.getLogger("ritz").warning("before the run is accepted")
+        assert read_warnings(folder.path) == []
         folder.keep(FIRST)
+        assert len(read_warnings(folder.path)) == 1  # though the process may be killed now
         logging.getLogger("ritz.checkpoint").warning("two\nlines")
         logging.getLogger("ritz").info("nothing to worry about")
     logging.getLogger("ritz").warning("of something else")

@@ -42,6 +42,14 @@ def test_a_folder_in_the_place_of_the_lock_tells_nothing(tmp_path):
         FolderLock(tmp_path).acquire()
 
 
+def test_a_copied_lock_tells_of_the_original_but_owns_nothing():
+    with FolderLock("a").held(lambda: {"reason": "FINISHED"}):
+        pass
+    shutil.copytree("a", "b")
+    assert read_lock("b") is None
+    assert read_lock("b", copied=True) == read_lock("a", copied=True) == read_lock("a")
+
+
 def test_a_second_run_is_refused_with_who_has_the_folder():
     process = holder("a")
     with pytest.raises(FolderInUseError) as refused:

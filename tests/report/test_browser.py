@@ -1,5 +1,6 @@
 """The page in a real browser; left out where there is none."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,22 @@ def opened(browser: Any, file: Path, width: int, **settings: Any) -> tuple[Any, 
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.goto(file.as_uri())
     return page, requests, errors
+
+
+def test_the_exact_value_is_within_the_frame(browser: Any, tmp_path: Path) -> None:
+    run = lattice_run(tmp_path / "run")
+    summary = run / "summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"exact": -50.0}))
+    page, _, errors = opened(browser, write_report(run, tmp_path / "report.html"), 1280)
+    page.wait_for_selector(".curves .bk-Figure canvas")
+    find = """
+        Bokeh.documents.flatMap((d) => [...d._all_models.values()])
+        .filter((m) => m.type === "Figure" && m.y_range.start < -40).map((m) => m.y_range.start)
+    """
+    page.wait_for_function(f"{find}.length > 0")
+    (lowest,) = page.evaluate(find)
+    assert -60 < lowest <= -50
+    assert errors == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

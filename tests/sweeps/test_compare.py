@@ -14,7 +14,8 @@ from ritz.cli.main import main
 from ritz.folders.config import signed
 from ritz.folders.lock import FolderLock
 from ritz.sweeps import compare
-from ritz.sweeps.picture import draw
+from ritz.sweeps.picture import draw, draw_comparison
+from ritz.sweeps.results import result_of
 
 
 def run_folder(place, config, **summary):
@@ -164,3 +165,35 @@ def test_pictures_need_numbers(runs, tmp_path):
         draw(compare([runs]), tmp_path / "a.png", "colour")
     with pytest.raises(ValueError, match="no run has a finite energy"):
         draw(compare([runs], where={"model": "ResNet"}), tmp_path / "a.png", "field")
+
+
+def test_suspect_results_are_open_marks_without_error_bars(tmp_path):
+    for field, suspect in ((0.5, None), (1.0, "r_hat"), (1.5, None)):
+        result = {"energy": -field, "error": 0.1}
+        more = {} if suspect is None else {"suspect": suspect}
+        run_folder(tmp_path / str(field), config(field), **result, **more)
+    good, suspects = draw_comparison(compare([tmp_path])).axes[0].containers
+    assert [good.lines[0].get_xdata().tolist(), suspects.lines[0].get_xdata().tolist()] == [
+        [0.5, 1.5],
+        [1.0],
+    ]
+    assert good.has_yerr and not suspects.has_yerr
+    assert suspects.lines[0].get_markerfacecolor() == "none"
+
+
+def test_pictures_may_have_another_unit_than_the_table(tmp_path):
+    for width, rmse in ((1, 0.002), (2, 0.003)):
+        run_folder(tmp_path / str(width), {"width": width}, RMSE_test=rmse)
+    axes = draw_comparison(compare([tmp_path]), scale=1e3, unit="meV/atom").axes[0]
+    assert axes.get_ylabel() == "RMSE_test (meV/atom)"
+    assert axes.containers[0].lines[0].get_ydata().tolist() == pytest.approx([2, 3])
+
+
+def test_why_a_sweep_has_given_up_a_run_is_its_message(tmp_path):
+    run_folder(tmp_path / "a", config(1.0), energy=-1.0, message="finished all steps")
+    os.utime(tmp_path / "a" / "summary.json", (0, 0))
+    content = {"state": "pruned", "message": "worse than half of the runs"}
+    (tmp_path / "a" / "sweep.json").write_text(json.dumps(content))
+    result = result_of(tmp_path / "a")
+    assert result["stop_reason"] == "PRUNED"
+    assert result["message"] == "worse than half of the runs"

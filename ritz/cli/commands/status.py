@@ -13,7 +13,13 @@ from ritz.cli.watching import watch
 from ritz.folders.columns import READERS
 from ritz.folders.config import domain_of
 from ritz.folders.lock import owner_is_alive, read_lock
-from ritz.folders.saved import CheckpointError, Entry, entries, read_manifest
+from ritz.folders.saved import (
+    CheckpointError,
+    Entry,
+    checkpoint_folders,
+    entries,
+    read_manifest,
+)
 from ritz.folders.view import RunView
 from ritz.types import Settings
 
@@ -64,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 def _present(folders: Sequence[Path]) -> tuple[str, bool]:
     """The lines of all runs, and whether any of them goes on."""
     changes = _steady(
-        lambda: any(_goes_on(path) for folder in folders for path in _checkpoint_folders(folder))
+        lambda: any(_goes_on(path) for folder in folders for path in checkpoint_folders(folder))
     )
     return "\n".join(map(_lines_of, folders)), changes
 
@@ -105,7 +111,7 @@ def describe_run(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise ValueError(f"there is no run folder {folder}.")
-    stages = [path for path in _checkpoint_folders(folder) if _is_stage(path)]
+    stages = [path for path in checkpoint_folders(folder) if _is_stage(path)]
     stages.sort(key=lambda path: (_run_of(folder, path), _began(path)))
     if not stages:
         raise ValueError(
@@ -117,13 +123,6 @@ def describe_run(folder: Path) -> str:
     for path in stages:
         lines += _stage_lines(folder, path)
     return "\n".join(lines) + "\n"
-
-
-def _checkpoint_folders(folder: Path) -> list[Path]:
-    """Where checkpoints may be: of stages, of a pipeline or several runs, or right here."""
-    patterns = ("checkpoints", "checkpoints/*", "*/checkpoints", "*/checkpoints/*")
-    found = [path for pattern in patterns for path in folder.glob(pattern) if path.is_dir()]
-    return [*found, folder]
 
 
 def _is_stage(path: Path) -> bool:

@@ -27,6 +27,7 @@ from ritz.mlip import (
 from ritz.mlip.data.labelling import no_energy
 from ritz.mlip.potentials.predicting import predict_together
 from ritz.mlip.potentials.predictions import errors_of, plot_parity, save_parity
+from ritz.plotting.parity import FILE as PARITY
 from ritz.wording import counted
 
 
@@ -72,7 +73,7 @@ def evaluate(call: Invocation) -> None:
     if running.is_first_process:
         table.to_csv(folder / "evaluate.csv", index=False)
         plot_parity(found, picture)
-        save_parity(found, folder / "parity.npz")
+        save_parity(found, folder / PARITY)
     running.summarise(errors)
     lines = [
         counted(len(structures), "structure"),
