@@ -51,7 +51,7 @@ def test_what_can_never_be_read_is_told_in_a_line(vanishing, capsys):
 
 def test_a_watched_run_may_lose_its_folder(vanishing, capsys, monkeypatch):
     goes_on = iter([True, True, False])
-    monkeypatch.setattr(status, "_checkpoint_folders", lambda folder: [SAVED])
+    monkeypatch.setattr(status, "checkpoint_folders", lambda folder: [SAVED])
     monkeypatch.setattr(status, "_goes_on", lambda path: next(goes_on))
 
     def pause(seconds):
