@@ -68,9 +68,13 @@ def flush_warnings() -> None:
 
 
 def read_warnings(folder: Path) -> list[str]:
-    """The newest lines of `warnings.log`; empty if there is none."""
+    """The newest lines of `warnings.log`; empty if there is none.
+
+    Those that only tell where a run ended are left out, as a stop condition ends most runs.
+    """
     try:
         lines = (folder / FILE).read_text(errors="replace").splitlines()
     except OSError:
         return []
-    return lines[-_MOST:]
+    told = [line for line in lines if "Run ended at step " not in line or " suspect: " in line]
+    return told[-_MOST:]

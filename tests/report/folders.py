@@ -46,7 +46,11 @@ def add_evaluation(folder: Path) -> None:
 
 def add_details(folder: Path) -> None:
     """Warnings, time spent in hooks, and predicted and known values."""
-    (folder / "warnings.log").write_text("2026-01-02 03:04:05 <b>careful</b> & so on\n")
+    (folder / "warnings.log").write_text(
+        "2026-01-02 03:04:05 <b>careful</b> & so on\n"
+        "2026-01-02 03:05:05 Run ended at step 59: stopped by Plateau.\n"
+        "2026-01-02 03:06:05 Run ended at step 59: all done. Its last row is suspect: r_hat.\n"
+    )
     write_timing(
         folder, [("Mine", "on_step_end", 40, 0.25, 0.625), ("the rest", "", 0, 0.15, 0.375)]
     )

@@ -29,6 +29,11 @@ def test_text_of_runs_is_escaped(single: Page) -> None:
     assert "<b>careful</b> & so on" in single.text
 
 
+def test_warnings_are_told_and_not_each_end(single: Page) -> None:
+    assert "all done. Its last row is suspect: r_hat." in single.text
+    assert "stopped by Plateau" not in single.text
+
+
 def test_digest_with_doubts(single: Page) -> None:
     assert "-11.00000 ± 0.00040" in single.text
     assert "r_hat" in single.text and "1.4000" in single.text
