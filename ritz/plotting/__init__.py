@@ -7,6 +7,7 @@ from ritz.plotting.curves import open_runs as open_runs
 from ritz.plotting.curves import panels_of as panels_of
 from ritz.plotting.curves import panels_of_readable as panels_of_readable
 from ritz.plotting.labels import labels_of as labels_of
+from ritz.plotting.logs import SeveralRunsError as SeveralRunsError
 from ritz.plotting.logs import exact_value as exact_value
 from ritz.plotting.logs import find_log as find_log
 from ritz.plotting.logs import find_logs as find_logs

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ritz.folders.columns import READERS, looks_like_log
+from ritz.folders.config import CONFIG
 from ritz.folders.summary import read_summary
 from ritz.folders.view import ANY_RUN
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".log", ".h5", ".csv")
 _EVALUATION = "evaluate"
+
+
+class SeveralRunsError(ValueError):
+    """A folder that is not that of a run holds logs of several."""
 
 
 def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
@@ -25,6 +30,7 @@ def find_log(path: Path, names: Sequence[str] = ANY_RUN.logs) -> Path:
 
     Raises:
         ValueError: If there is no log.
+        SeveralRunsError: If a folder that is not that of a run holds logs of several.
     """
     return find_logs(path, names)[0]
 
@@ -41,6 +47,7 @@ def find_logs(path: Path, names: Sequence[str] = ANY_RUN.logs) -> list[Path]:
 
     Raises:
         ValueError: If there is none.
+        SeveralRunsError: If a folder that is not that of a run holds logs of several.
     """
     if path.is_file():
         return [path]
@@ -49,7 +56,14 @@ def find_logs(path: Path, names: Sequence[str] = ANY_RUN.logs) -> list[Path]:
         files = [f"{name}{suffix}" for name in preferred for suffix in _SUFFIXES]
         found = [path / file for file in files if (path / file).is_file()]
         unlisted = {file for file in path.iterdir() if file.suffix in _SUFFIXES} - set(found)
-        found += sorted(filter(looks_like_log, unlisted), key=lambda f: (f.stem == _EVALUATION, f))
+        more = sorted(filter(looks_like_log, unlisted), key=lambda f: (f.stem == _EVALUATION, f))
+        stems = {file.stem for file in more} - {_EVALUATION}
+        if not found and len(stems) > 1 and not (path / CONFIG).is_file():
+            raise SeveralRunsError(
+                f"{path} is no run folder, and holds logs of several runs: "
+                f"{', '.join(file.name for file in more)}; name those that are wanted."
+            )
+        found += more
         if found:
             return found
         raise ValueError(f"no log in the folder {path}; one of {', '.join(files)} is looked for.")

@@ -14,7 +14,7 @@ from ritz.folders.saved import CheckpointError, entries, newest_checkpoint, read
 from ritz.folders.timing import read_timing
 from ritz.folders.view import ANY_RUN, V_SCORE, RunView
 from ritz.folders.warnings_file import read_warnings
-from ritz.plotting import exact_value, find_logs, labels_of
+from ritz.plotting import SeveralRunsError, exact_value, find_logs, labels_of
 from ritz.plotting.parity import FILE as PARITY
 from ritz.report.machine import commands_of, machine_of
 from ritz.report.parity import Parity, read_parity
@@ -136,6 +136,8 @@ def _opened(path: Path, view: RunView) -> tuple[LogColumns | None, str]:
     """The log of a run, None if it has none, and why the preferred one could not be read."""
     try:
         files = find_logs(path, view.logs)
+    except SeveralRunsError:
+        raise
     except ValueError:
         if path.is_dir():
             return None, ""

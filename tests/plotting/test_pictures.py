@@ -20,6 +20,7 @@ from ritz.plotting import (
     panels_of,
     panels_of_readable,
 )
+from ritz.report import write_report
 
 VIEW = RunView(curves=(Quantity("E"), Quantity("acceptance")))
 
@@ -87,6 +88,17 @@ def test_errors_that_are_not_finite_have_no_band() -> None:
     draw_curve(axes, np.arange(3), np.array([1.0, 2.0, 3.0]), error, "red")
     axes.figure.savefig(io.BytesIO(), format="svg")
     assert axes.get_ylim()[1] < 4
+
+
+def test_logs_of_several_runs_in_a_folder_are_not_taken_for_one() -> None:
+    for name in ("a.log", "b.csv", "b.log"):
+        Path(name).write_text("step,E\n0,1\n" if name.endswith("csv") else "{}")
+    with pytest.raises(ValueError, match="logs of several runs: a.log, b.csv, b.log; name those"):
+        find_log(Path("."))
+    with pytest.raises(ValueError, match="logs of several runs"):
+        write_report(["."], "report.html")
+    Path("config.yaml").write_text("{}")
+    assert find_log(Path(".")) == Path("a.log")
 
 
 def test_names_of_runs_stand_in_the_legend_as_they_are() -> None:
