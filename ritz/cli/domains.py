@@ -10,7 +10,7 @@ from pathlib import Path
 from ritz.cli.domain import Domain
 from ritz.extras import needs
 from ritz.folders.config import domain_of
-from ritz.folders.view import ANY_RUN, V_SCORE, Quantity, RunView
+from ritz.folders.view import ANY_RUN, TEMPERATURE, V_SCORE, Quantity, RunView
 from ritz.plugins import chosen, plugins
 
 
@@ -77,7 +77,7 @@ DOMAINS = {
         "ritz.cli.relax.domain",
         RunView(
             numbers=(_FMAX, *map(Quantity, _COUNTS)),
-            curves=(_FMAX, Quantity("running", "running structures")),
+            curves=(_FMAX, Quantity("running", "running structures"), TEMPERATURE),
             logs=("relax",),
             has_target=False,
         ),

@@ -61,6 +61,7 @@ class RunView:
 
 
 V_SCORE = Quantity("v_score", "V-score", logarithmic=True)
+TEMPERATURE = Quantity("temperature", unit="K")
 
-ANY_RUN = RunView(curves=(LOSS, V_SCORE))
+ANY_RUN = RunView(curves=(LOSS, V_SCORE, TEMPERATURE))
 """View of runs of an unknown domain."""
