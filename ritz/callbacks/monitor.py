@@ -19,10 +19,13 @@ _NUMBERS = (int, float, complex, np.generic, jax.Array)
 
 def _part(value: object, name: str) -> Value:
     """The part `name` of `value`; raises LookupError if there is none."""
-    found = getattr(value, name, None)  # first: `to_dict` of statistics cannot be compiled
+    found = getattr(value, name, None)
     if found is not None and not callable(found):
         return found
-    parts = children(value)
+    try:
+        parts = children(value)
+    except jax.errors.JAXTypeError:  # `to_dict` of statistics, in a function that is compiled
+        parts = None
     if parts is None or name not in parts:
         raise LookupError(name)
     return parts[name]

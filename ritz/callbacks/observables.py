@@ -1,7 +1,7 @@
 """Estimates observables during a run."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from typing_extensions import override
 
@@ -40,12 +40,20 @@ class Observables(AbstractCallback):
         for name, observable in self.observables.items():
             check = functools.partial(driver.check_observable, observable)
             named(f"obs[{name!r}]", check)
+            _refuse_taken(name, [driver.loss_name])
 
     @override
     def before_parameter_update(self, step: int, log_data: Row, driver: AbstractDriver) -> None:
         if self.is_live(step):
+            for name in self.observables:
+                _refuse_taken(name, log_data)
             log_data.update(driver.estimate(self.observables, fullsum=self.fullsum))
 
     @override
     def is_live(self, step: int) -> bool:
         return step % self.interval == 0
+
+
+def _refuse_taken(name: str, taken: Container[str]) -> None:
+    if name in taken:
+        raise ValueError(f"an observable cannot be called {name!r}; rows already have this name.")

@@ -32,7 +32,7 @@ STEP_HOOKS = (
 HOOKS = ("on_run_start", *STEP_HOOKS, "on_run_end", "on_run_error")
 """All hooks, in calling order."""
 
-_RETIRED_HOOKS = ("on_legacy_run", "on_parameter_update")
+_OTHER_HOOKS = ("on_legacy_run", "on_parameter_update")
 
 
 class CallbackOrder(enum.IntEnum):
@@ -53,11 +53,18 @@ class CallbackOrder(enum.IntEnum):
     """Stop conditions: they run last, so that a stop skips no other callback."""
 
 
-def _closest_hook(name: str) -> str | None:
-    """The hook whose name `name` resembles, or None."""
+def _meant_hook(kind: type, name: str, method: Callable[..., object]) -> str | None:
+    """The hook that a method of a callback seems to be meant for, or None."""
+    if name == "__call__":
+        has_hooks = any(getattr(kind, h) is not getattr(AbstractCallback, h) for h in HOOKS)
+        return None if has_hooks else "before_parameter_update"
+    if name in _OTHER_HOOKS:
+        return "before_parameter_update"
     if name in HOOKS or not name.startswith(("on_", "before_", "after_")):
         return None
-    return next(iter(difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.75)), None)
+    takes_row = inspect.isfunction(method) and {"log_data", "driver"} <= {*parameters_of(method)}
+    near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.0 if takes_row else 0.75)
+    return near[0] if near else None
 
 
 class AbstractCallback:
@@ -71,8 +78,9 @@ class AbstractCallback:
     Raise `StopRun` in any hook to end the run well: every other callback still gets that hook,
     then `on_run_end`. Any other exception goes to `on_run_error` and on to the caller of `run`.
 
-    A subclass that defines a method whose name nearly matches a hook (`on_stepend`) raises
-    TypeError when the class is made; so does a hook that takes other arguments.
+    A subclass that defines a method whose name nearly matches a hook (`on_stepend`), one that takes
+    a row as hooks do (`on_iteration_end(self, step, log_data, driver)`), or nothing but `__call__`,
+    raises TypeError when the class is made; so does a hook that takes other arguments.
     """
 
     callback_order: int = CallbackOrder.USER
@@ -105,12 +113,12 @@ class AbstractCallback:
         """Refuse misspelt hooks, and hooks with wrong arguments."""
         super().__init_subclass__(**kwargs)
         for name, value in vars(cls).items():
-            if name in HOOKS and inspect.isfunction(value):
+            if name in (*HOOKS, "is_live") and inspect.isfunction(value):
                 names = parameters_of(getattr(AbstractCallback, name))
                 check_arguments(f"{cls.__name__}.{name}", value, names, True)
             if not callable(value) or name in cls.more_hooks:
                 continue
-            meant = "before_parameter_update" if name in _RETIRED_HOOKS else _closest_hook(name)
+            meant = _meant_hook(cls, name, value)
             if meant is not None:
                 raise TypeError(
                     f"{cls.__name__}.{name} is no hook and would never be called; did you mean "

@@ -60,19 +60,26 @@ def check_model_state(state: Any) -> None:
     """Refuse models that do not suit the space, or change their variables whenever they are called.
 
     Raises:
-        ValueError: If log psi cannot be evaluated without changing variables, or a symmetry
-            exchanges other states than those of the space.
+        ValueError: If log psi cannot be evaluated without changing variables, is not one number for
+            each configuration, or a symmetry exchanges other states than those of the space.
     """
     if isinstance(state.model, Symmetrized):
         check_inversion(state.model, state.hilbert)
-    x = jax.eval_shape(lambda: state.hilbert.random_state(jax.random.key(0), 1))
+    x = jax.eval_shape(lambda: state.hilbert.random_state(jax.random.key(0), 2))
     try:
-        jax.eval_shape(state._apply_fun, state.variables, x)
+        found = jax.eval_shape(state._apply_fun, state.variables, x)
     except ModifyScopeVariableError as error:
         raise ValueError(
             "the model changes its variables whenever it is called, so that log psi of a "
             f"configuration would depend on the others: {_FOLLOWING}."
         ) from error
+    if getattr(found, "shape", None) != (2,):
+        given = getattr(found, "shape", found)
+        raise ValueError(
+            f"the model gives {given} for two configurations, an array of shape {x.shape}: it must "
+            "give log psi of each, of shape (2,); jnp.squeeze(..., axis=-1) removes a last axis of "
+            "length 1, and jnp.sum(..., axis=-1) sums over the sites."
+        )
     if state.model_state and not state.mutable:
         _logger.warning(
             "The model has variables besides parameters (%s), which stay as they are; for running "

@@ -44,7 +44,7 @@ def mc_state(
         **options: Those of `netket.vqs.MCState`: `seed`, `chunk_size`, ...
 
     Raises:
-        TypeError: If the model is a class or a function.
+        TypeError: If the model is a class, a function or a space.
         ValueError: If the space is constrained, and no graph was given or exchanging states does
             not reach all of it; or if `n_samples` cannot be shared by the devices.
     """
@@ -53,6 +53,11 @@ def mc_state(
             f"model must be a module, such as netket.models.RBM(alpha=1), but {model!r} was given; "
             "for a function (variables, samples) -> log psi make netket.vqs.MCState(sampler, "
             "apply_fun=..., variables=...)."
+        )
+    if isinstance(model, AbstractHilbert):
+        raise TypeError(
+            f"model must be a module, but the space {model} was given: the model comes first, "
+            "mc_state(model, hilbert)."
         )
     sizes: Any = {"n_chains": n_samples, "sweep_size": sweep_size, "machine_pow": machine_pow}
     n_devices = jax.device_count() if nk.config.netket_sharding else 1

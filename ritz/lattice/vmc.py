@@ -1,5 +1,6 @@
 """The variational Monte Carlo driver on NetKet's states."""
 
+import functools
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +30,15 @@ from ritz.updates.step_control import ControlState, StepControl
 
 DEFAULT_CONTROL = StepControl()
 """Bounds on steps that suit most runs."""
+
+_OF_NETKET = {
+    "preconditioner": "give a rule of ritz.updates instead, such as update=SR(diag_shift=0.01).",
+    "diag_shift": "give it to the rule of ritz.updates: update=SR(diag_shift=0.01).",
+    "use_ntk": "choose a rule of ritz.updates: update=MinSR() with it, update=SR() without.",
+    "momentum": "give it to the rule of ritz.updates: update=SPRING(momentum=0.9).",
+    "holomorphic": "give mode='holomorphic'.",
+}
+"""Arguments of NetKet's drivers -> what to give here."""
 
 
 class VMC(DifferentiatingDriver):
@@ -94,7 +104,7 @@ class VMC(DifferentiatingDriver):
     damping_scale = CarriedScale()  # type: ignore[assignment]
     """Factor of the update rule's diagonal shift, set by callbacks; 1 by default."""
 
-    @suggests_names
+    @functools.partial(suggests_names, instead=_OF_NETKET)
     def __init__(
         self,
         hamiltonian: AbstractOperator,
@@ -131,8 +141,10 @@ class VMC(DifferentiatingDriver):
         if update is None:
             update = stochastic_reconfiguration(state.n_parameters, n_samples)
         if not isinstance(update, AbstractUpdateRule):
+            kind = f"{type(update).__module__}.{type(update).__qualname__}"
             raise TypeError(
-                f"update must be a rule of ritz.updates, such as SR(), but {update!r} was given."
+                f"update must be a rule of ritz.updates, such as ritz.updates.SR(), but a {kind} "
+                f"was given: {update!r}."
             )
         self.rule = update
         self.optimizer = as_transformation(optimizer)

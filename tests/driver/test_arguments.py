@@ -161,6 +161,24 @@ def test_misspelt_hooks_fail_when_the_class_is_made():
         class Wrong(AbstractCallback):
             def after_parameter_update(self, step, log_data, driver): ...
 
+    with pytest.raises(TypeError, match="on_iteration_end is no hook .* did you mean on_"):
+
+        class Other(AbstractCallback):
+            def on_iteration_end(self, step, log_data, driver): ...
+
+    with pytest.raises(TypeError, match="__call__ is no hook .* did you mean before_parameter"):
+
+        class OfNetKet(AbstractCallback):
+            def __call__(self, step, log_data, driver): ...
+
+    with pytest.raises(TypeError, match=r"write `def is_live\(self, step\)`"):
+
+        class AlwaysDeferred(AbstractCallback):
+            def is_live(self): ...
+
+    class Helping(AbstractCallback):
+        def on_convergence(self, value): ...
+
 
 def test_hooks_with_other_arguments_fail_when_the_class_is_made():
     with pytest.raises(

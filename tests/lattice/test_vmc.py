@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import netket as nk
@@ -5,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from ritz import lattice
 from ritz.callbacks import (
     AbstractCallback,
     LambdaCallback,
@@ -260,10 +262,16 @@ def test_bad_arguments_say_what_to_do():
         (ValueError, "build both on the same Hilbert space", make(other)),
         (TypeError, "must be a netket.vqs.MCState or FullSumState, but 3",
          make(variational_state=3)),
-        (TypeError, r"update must be a rule of ritz.updates, such as SR\(\)", make(update="sr")),
+        (TypeError, r"such as ritz.updates.SR\(\), but a builtins.str was", make(update="sr")),
         (TypeError, "optimizer must be an optax transformation", make(optimizer="sgd")),
         (ValueError, "mode must be 'real', 'complex' or 'holomorphic', but 'x'", make(mode="x")),
         (TypeError, "cannot be used inside compiled code", make(nk.operator.Squared(ISING))),
+        (TypeError, r"no argument 'diag_shift'; give it to the rule .*update=SR\(diag_shift",
+         make(diag_shift=0.1)),
+        (ValueError, r"gives \(2, 1\) for two configurations.*log psi of each, of shape \(2,\)",
+         make(variational_state=nk.vqs.FullSumState(HILBERT, nn.Dense(1)))),
+        (TypeError, r"model comes first, mc_state\(model, hilbert\)",
+         lambda: lattice.mc_state(HILBERT, nk.models.RBM())),
     ]  # fmt: skip
     for error, match, build in cases:
         with pytest.raises(error, match=match):

@@ -128,6 +128,25 @@ def test_best_state_restores_parameters():
     assert_trees_close(driver.parameters, best.parameters, rtol=0)
 
 
+def test_best_state_of_a_quantity_of_another_callback():
+    def log(step, log_data, driver):
+        log_data["score"] = -abs(step - 2.0)
+
+    driver, best = vmc(), BestState("score", mode="max")
+    run(driver, 4, callback=[LambdaCallback(before_parameter_update=log), best])
+    assert (best.best_step, best.best_value) == (2, 0.0)
+    with pytest.raises(ValueError, match="monitor 'scor' is not logged; this run logs: Energy"):
+        run(driver, 1, callback=BestState("scor"))
+
+
+def test_observables_do_not_take_names_of_rows():
+    identity = {"Energy": nk.operator.spin.sigmaz(ISING.hilbert, 0)}
+    with pytest.raises(ValueError, match="cannot be called 'Energy'; rows already have this name"):
+        vmc().run(1, obs=identity, show_progress=False)
+    with pytest.raises(ValueError, match="cannot be called 'v_score'; rows already"):
+        vmc().run(1, obs={"v_score": identity["Energy"]}, show_progress=False)
+
+
 def test_blas_has_one_thread_during_the_run_only():
     from threadpoolctl import threadpool_info, threadpool_limits
 
