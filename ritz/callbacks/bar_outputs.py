@@ -59,8 +59,16 @@ class Bar(tqdm):
         """What is to be shown."""
         form = self.format_dict
         done, elapsed = self.n - self.initial, form["elapsed"]
-        rate = form["rate"] or (done / elapsed if elapsed and done else None)
+        rate = form["rate"]
+        if not rate and getattr(self._ema_dt, "calls", 1):  # in the end that of the whole run
+            rate = done / elapsed if elapsed and done else None
         return Progress(self.n, self.total, elapsed, rate, form["unit"], self.parts)
+
+    def begin(self, position: float) -> None:
+        """Show the first position; the time to it, mostly compilation, does not count as speed."""
+        self.n = self.last_print_n = position
+        self.last_print_t = self._time()
+        self.refresh()
 
     @override
     def __str__(self) -> str:

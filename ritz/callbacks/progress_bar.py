@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from ritz.driver import AbstractDriver
 from ritz.driver.callback import AbstractCallback, CallbackOrder, never_live
+from ritz.driver.compiled import CompiledDriver
 from ritz.driver.rows import error_of, mean_of
 from ritz.driver.signatures import suggests_names
 from ritz.types import Loss, Row, Settings, Value
@@ -44,6 +45,7 @@ class AbstractBar(AbstractCallback, abc.ABC):
         self._room: RoomForMessages | None = None
         self._drawn = 0.0
         self._row: Row = {}
+        self._has_rows = False
 
     @abc.abstractmethod
     def open_bar(self, step: int, driver: AbstractDriver) -> Settings:
@@ -65,6 +67,10 @@ class AbstractBar(AbstractCallback, abc.ABC):
 
         self._drawn, self._row = 0.0, {}
         self._bar = new_bar(disable=jax.process_index() != 0, **self.open_bar(step, driver))
+        if isinstance(driver, CompiledDriver) and not self._bar.disable:
+            self._bar.parts = ("compiling the first step",)
+            self._bar.refresh()
+        self._has_rows = False
         self._room = RoomForMessages(self._bar)
         self._room.start()
 
@@ -84,7 +90,10 @@ class AbstractBar(AbstractCallback, abc.ABC):
             return
         position, texts = self.show(done, self._row, driver)
         self._bar.parts = tuple(" ".join(text.split()) for text in texts if text)
-        if not self._bar.update(position - self._bar.n):
+        if self._row and not self._has_rows and not self._bar.disable:
+            self._has_rows = True
+            self._bar.begin(position)
+        elif not self._bar.update(position - self._bar.n):
             self._bar.refresh()
 
     def _close(self, step: int, driver: AbstractDriver) -> None:

@@ -341,5 +341,6 @@ def test_the_rate_of_a_bar_forgets_compilation(monkeypatch):
     callbacks = [LambdaCallback(on_step_start=pass_time), ProgressBar(min_interval=0)]
     QuadraticDriver().run(60, callback=callbacks, show_progress=False)
     shown = stream.getvalue().split("\r")
+    assert any("3/60 [<00:05, 10 steps/s" in text for text in shown), shown[:5]
     assert any("50/60 [00:34<00:01, 10 steps/s" in text for text in shown), shown[-3:]
     assert "60/60 [00:35<00:00, 1.67 steps/s" in shown[-1]  # in the end that of the whole run
