@@ -22,6 +22,9 @@ _logger = logging.getLogger(__name__)
 CHECKED = "before_parameter_update"
 """The hook after which the driver checks that loss and update are finite."""
 
+_WRITTEN = "on_step_end"
+"""The hook in which the row of the step has been written."""
+
 Wrapper = Callable[[AbstractCallback, str, Hook], Hook]
 
 
@@ -48,6 +51,7 @@ class HookList:
         self._saved: Mapping[str, State] = {}
         self._ended: StopRun | None = None
         self._calls = {hook: self._overriding(hook) for hook in HOOKS}
+        self._has_told = False
 
     def _overriding(self, hook: str) -> list[Call]:
         return [(c, getattr(c, hook)) for c in self.callbacks if overrides(c, hook)]
@@ -98,10 +102,23 @@ class HookList:
             if hook == CHECKED:
                 args[-1].check_finite()
             return ()
+        size = len(args[1]) if hook == _WRITTEN else 0
         stops, said_yes = self.ask(hook, calls, args)
+        if hook == _WRITTEN and len(args[1]) > size:
+            self._tell_late(list(args[1])[size:])
         if stops:
             raise StopRequests(stops)
         return said_yes
+
+    def _tell_late(self, names: Sequence[str]) -> None:
+        """Warn, once, of what was added to a row that has been written."""
+        if not self._has_told:
+            _logger.warning(
+                "%s: added to a row in on_step_end, when it has been written, so in no log; add it "
+                "in before_parameter_update instead.",
+                ", ".join(names),
+            )
+        self._has_told = True
 
     def ask(
         self, hook: str, calls: Iterable[Call], args: tuple[Any, ...]

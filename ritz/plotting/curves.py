@@ -99,7 +99,8 @@ def panels_of(
                 f"{_lack(log, first.name)} Name one that all of the runs have; on the command line "
                 "with --quantity."
             )
-    panels = [Panel(first, [_curve(log, first, most) for log in logs], is_main=True)]
+    is_main = quantity is None or first.name == _main_name(logs, view)
+    panels = [Panel(first, [_curve(log, first, most) for log in logs], is_main)]
     return panels + _secondary(logs, further, most)
 
 
@@ -130,6 +131,14 @@ def panels_of_readable(
             reasons[log.label] = str(error)
     main = [Panel(first, curves, is_main=True)] if len(reasons) < len(logs) else []
     return main + _secondary(logs, further, most), reasons
+
+
+def _main_name(logs: Sequence[RunLog], view: RunView) -> str | None:
+    """Name of the quantity that is drawn first by default; None if the logs have none."""
+    try:
+        return _shown(logs, None, view)[0].name
+    except ValueError:
+        return None
 
 
 def _secondary(logs: Sequence[RunLog], quantities: Sequence[Quantity], most: int) -> list[Panel]:

@@ -77,7 +77,7 @@ def draw_runs(
         import matplotlib.figure  # noqa: F401
 
     panels = panels_of(open_runs(paths, view), quantity, view)
-    if exact is None:
+    if exact is None and panels[0].is_main:
         known = {value for path in paths if (value := exact_value(path)) is not None}
         exact = known.pop() if len(known) == 1 else None
     return draw_panels(panels, exact, view.reference)
@@ -88,7 +88,7 @@ def draw_panels(panels: Sequence[Panel], exact: float | None, reference: str) ->
 
     Args:
         panels: From `panels_of`, at least one.
-        exact: Value of a horizontal line in the main panel; None for no line.
+        exact: Value of a horizontal line in the first panel; None for no line.
         reference: What that line is called.
 
     Raises:
@@ -98,7 +98,6 @@ def draw_panels(panels: Sequence[Panel], exact: float | None, reference: str) ->
         from matplotlib.figure import Figure
 
     top = panels[0]
-    exact = exact if top.is_main else None
     extra = len(panels) - 1
     figure = Figure(figsize=(7, 3.8 + 1.7 * extra), layout="constrained")
     heights = [2, *[1] * extra]

@@ -41,6 +41,7 @@ def write_report(
     runs: str | Path | Sequence[str | Path],
     output: str | Path = "report.html",
     view_of: Views = lambda _: ANY_RUN,
+    quantities: Sequence[str] = (),
 ) -> Path:
     """Write a page about one or several runs.
 
@@ -54,13 +55,15 @@ def write_report(
         runs: Run folders, folders of runs such as that of a sweep, or logs; or one of them.
         output: The file.
         view_of: How the run in a folder is shown, see `RunView`.
+        quantities: Names of further logged quantities that are drawn, such as those that a callback
+            logs.
 
     Returns:
         `output`.
 
     Raises:
         MissingExtra: If Bokeh, matplotlib or pandas is not installed.
-        ValueError: If there is no run, or none is given.
+        ValueError: If there is no run, none is given, or none has one of `quantities`.
     """
     with needs("A report", "report"):
         import bokeh  # noqa: F401
@@ -69,6 +72,7 @@ def write_report(
         import pandas  # noqa: F401
 
     known = _named([facts_of(path, view_of) for path in _expanded(runs)])
+    _check_quantities(quantities, known)
     figures: dict[str, Any] = {}
     content = {
         "title": known[0].name if len(known) == 1 else f"{len(known)} runs",
@@ -76,7 +80,7 @@ def write_report(
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "style": (files("ritz.report") / "style.css").read_text(),
         "comparison": _comparison(known),
-        "groups": list(_groups(known, figures)),
+        "groups": list(_groups(known, figures, quantities)),
         "runs": [_run(number, facts, figures) for number, facts in enumerate(known)],
     }
     content["scripts"], content["places"] = interactive.scripts_and_pictures(figures)
@@ -162,21 +166,35 @@ def _cell(name: str, cells: Mapping[Any, Any], quantity: str, facts: RunFacts) -
     return "" if value is None else str(value)
 
 
-def _groups(known: Sequence[RunFacts], figures: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _check_quantities(quantities: Sequence[str], known: Sequence[RunFacts]) -> None:
+    logged = {name for facts in known if facts.log for name in facts.log.quantities}
+    shown = ", ".join(sorted(logged)) or "none"
+    for name in quantities:
+        if name not in logged:
+            raise ValueError(f"no run has a quantity {name!r}; there are: {shown}.")
+
+
+def _groups(
+    known: Sequence[RunFacts], figures: dict[str, Any], quantities: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """Curves of the runs of each domain over each other."""
     logged = [facts for facts in known if facts.log is not None or facts.log_problem]
     logged.sort(key=lambda facts: facts.domain or "")
     for number, (domain, members) in enumerate(
         itertools.groupby(logged, lambda facts: facts.domain)
     ):
-        yield _group(f"curves{number}", domain, list(members), figures)
+        yield _group(f"curves{number}", domain, list(members), figures, quantities)
 
 
 def _group(
-    name: str, domain: str | None, runs: Sequence[RunFacts], figures: dict[str, Any]
+    name: str,
+    domain: str | None,
+    runs: Sequence[RunFacts],
+    figures: dict[str, Any],
+    quantities: Sequence[str],
 ) -> dict[str, Any]:
     """Curves of the runs of a domain, and sentences about those that have none."""
-    view = _with_acceptance(runs[0].view)
+    view = _with_more(runs[0].view, quantities)
     logs = [RunLog(facts.name, facts.log) for facts in runs if facts.log is not None]
     most = min(max(_POINTS // len(runs), _LEAST_POINTS), _MOST_POINTS)
     panels, reasons = panels_of_readable(logs, view, most) if logs else ([], {})
@@ -185,7 +203,8 @@ def _group(
     svg = None
     if panels:
         with contextlib.suppress(ValueError):  # values that matplotlib cannot place
-            svg = static.svg_of(draw_panels(panels, line, view.reference))
+            top = line if panels[0].is_main else None
+            svg = static.svg_of(draw_panels(panels, top, view.reference))
     names = []
     for place, figure in enumerate(interactive.panel_figures(panels, line, view.reference)):
         names.append(f"{name}_{place}")
@@ -208,11 +227,12 @@ def _log_notes(runs: Sequence[RunFacts]) -> Iterator[str]:
             yield f"Curves of {facts.name} are from {facts.log.path.name}: {facts.log_problem}"
 
 
-def _with_acceptance(view: RunView) -> RunView:
-    """The view with the acceptance of moves below its curves."""
-    if any(quantity.name == _ACCEPTANCE.name for quantity in view.curves):
-        return view
-    return dataclasses.replace(view, curves=(*view.curves, _ACCEPTANCE))
+def _with_more(view: RunView, names: Sequence[str]) -> RunView:
+    """The view with the acceptance of moves, and quantities of these names, below its curves."""
+    shown = {quantity.name for quantity in view.curves}
+    wanted = {_ACCEPTANCE.name: _ACCEPTANCE} | {name: view.quantity(name) for name in names}
+    more = [quantity for name, quantity in wanted.items() if name not in shown]
+    return dataclasses.replace(view, curves=(*view.curves, *more))
 
 
 def _run(number: int, facts: RunFacts, figures: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ritz.cli.domains import view_of
+from ritz.plotting import draw_runs
 from tests.report.folders import add_checkpoint, molecule_run, relaxation_run, training_run
 from tests.report.pages import page_of
 
@@ -14,6 +15,21 @@ def test_a_molecule_has_units_and_no_panel_of_a_vector(tmp_path: Path) -> None:
     assert "energy -7.49990 ± 0.00040 hartree" in page.text
     assert "variance" in page.svg and "(hartree²)" in page.svg
     assert "acceptance" not in page.svg
+
+
+def test_further_quantities_are_drawn_below_all_others(tmp_path: Path) -> None:
+    folder = molecule_run(tmp_path / "run")
+    log = folder / "train.csv"
+    header, *rows = log.read_text().splitlines()
+    lines = [f"{header},radius", *(f"{row},{place}" for place, row in enumerate(rows))]
+    log.write_text("\n".join(lines) + "\n")
+    page = page_of(folder, view_of=view_of, quantities=["radius"])
+    labels = ["energy", "variance", "radius"]
+    assert [text for text in page.svg if text in labels] == labels
+    with pytest.raises(ValueError, match="no run has a quantity 'radios'; there are: .*radius"):
+        page_of(folder, view_of=view_of, quantities=["radios"])
+    picture = draw_runs([folder], "radius", view=view_of(folder))
+    assert len(picture.axes[0].lines) == 1  # and none at the reference energy
 
 
 def test_a_training_has_its_errors_and_the_picture_of_known_values(tmp_path: Path) -> None:

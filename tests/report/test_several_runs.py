@@ -94,6 +94,6 @@ def test_runs_with_other_exact_values_have_no_line(tmp_path: Path) -> None:
     runs = [lattice_run(tmp_path / f"{field}", field) for field in (0.5, 1.0)]
     same = lattice_run(tmp_path / "same", 1.0)
     figures: dict = {}
-    other = _group("x", None, [facts_of(run) for run in runs], figures)
-    agreeing = _group("y", None, [facts_of(run) for run in (runs[1], same)], figures)
+    other = _group("x", None, [facts_of(run) for run in runs], figures, [])
+    agreeing = _group("y", None, [facts_of(run) for run in (runs[1], same)], figures, [])
     assert "exact" not in other["svg"] and "exact -11.5" in agreeing["svg"]

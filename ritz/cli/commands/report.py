@@ -13,6 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs", nargs="+", metavar="RUN", help="run folder, folder of runs, or log file"
     )
     parser.add_argument("-o", "--output", type=str, default="report.html", help="the page to write")
+    parser.add_argument(
+        "--quantity",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further quantity to draw, such as one that a callback logs; may be repeated",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -23,4 +30,4 @@ def run(options: argparse.Namespace) -> None:
     """
     if not options.output.endswith((".html", ".htm")):
         raise ValueError(f"-o writes a page of HTML, .html, but {options.output!r} was given.")
-    sys.stdout.write(f"{write_report(options.runs, options.output, view_of)}\n")
+    sys.stdout.write(f"{write_report(options.runs, options.output, view_of, options.quantity)}\n")
