@@ -32,6 +32,7 @@ _TRAINING = "train"
 """Stage whose parameters an evaluation is of."""
 _SAVED = "%Y-%m-%d %H:%M:%S%z"
 """Format of the time in a manifest."""
+_LOG_ALONE = "a log, which does not tell how the run ended; name its folder of checkpoints for that"
 _REASONS = {"RUNNING": "still running", "KILLED": "killed; the same command resumes it"}
 
 
@@ -101,7 +102,8 @@ def facts_of(path: str | Path, view_of: Views = lambda _: ANY_RUN) -> RunFacts:
         if log is None:
             raise ValueError(problem)
         name = labels_of([log.path])[0]
-        return RunFacts(log.path, name, log=log, v_score=_v_score(log), steps=step_times(log))
+        known = {"v_score": _v_score(log), "steps": step_times(log)}
+        return RunFacts(log.path, name, log=log, result={"message": _LOG_ALONE}, **known)
     if not (log or problem or is_run(path) or newest_checkpoint(path)):
         raise ValueError(
             f"there is no run in {path}: it has no log, no {CONFIG} and no checkpoints."

@@ -111,7 +111,9 @@ def describe_run(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise ValueError(f"there is no run folder {folder}.")
-    stages = [path for path in checkpoint_folders(folder) if _is_stage(path)]
+    beside = [path for path in folder.iterdir() if path.is_dir()]  # such as a/run_checkpoints
+    places = dict.fromkeys([*checkpoint_folders(folder), *beside])
+    stages = [path for path in places if _is_stage(path)]
     stages.sort(key=lambda path: (_run_of(folder, path), _began(path)))
     if not stages:
         raise ValueError(
