@@ -60,3 +60,11 @@ def test_a_watched_run_may_lose_its_folder(vanishing, capsys, monkeypatch):
     monkeypatch.setattr("ritz.cli.watching.time.sleep", pause)
     assert main(["status", "--watch", "r"]) == 0
     assert "not readable      there is no run folder r." in capsys.readouterr().out
+
+
+def test_checkpoints_beside_the_logs_of_a_folder_are_found(capsys):
+    callback = Checkpoint("runs/a_checkpoints")
+    QuadraticDriver().run(3, out="runs/a", callback=callback, show_progress=False)
+    assert main(["status", "runs"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("runs\n  a_checkpoints\n") and "3 of 3" in told
