@@ -94,6 +94,28 @@ def test_the_readme_example_is_short():
     assert "AbstractCallback" in example and len(example.splitlines()) <= 15
 
 
+@pytest.mark.medium
+def test_the_readme_callback_stops_a_molecule_too():
+    namespace = {"__name__": "page"}
+    exec(blocks(ROOT / "README.md")[0], namespace)
+    callback = namespace["StopWhenPrecise"]
+    molecule = ritz.molecule.Molecule("He")
+    for kind, stops in ((callback, 0), (type("Deferred", (callback,), {"is_live": never}), 0)):
+        driver = ritz.molecule.VMC(molecule, slater, 0.1, params={"zeta": 1.7}, n_walkers=64)
+        driver.run(4, callback=kind(0.9), show_progress=False)
+        assert driver.stop_message.startswith(f"stopped by {kind.__name__}: energy -2.")
+        assert driver.step_count == stops
+
+
+def never(self, step):
+    return False
+
+
+def slater(params, electrons):
+    distances = jax.numpy.linalg.norm(electrons, axis=-1)
+    return jax.numpy.ones(()), -params["zeta"] * distances.sum()
+
+
 def test_the_page_about_the_loop_shows_the_loop():
     assert '\n--8<-- "ritz/driver/loop.py"\n' in (ROOT / "docs" / "run-loop.md").read_text()
 
