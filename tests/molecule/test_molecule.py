@@ -67,8 +67,8 @@ def test_other_states_than_those_of_the_library_have_no_reference():
     ("H", {"charge": 1}, "charge=1 leaves no electrons; the largest charge of H is 0"),
     ("Li", {"spin": 0}, "spin=0 is impossible: it is n_up - n_down, and the 3 electrons of Li "
      "have an odd one from -3 to 3, such as spin=1"),
-    ([("Li", (0, 0, 0))], {}, "spin is missing: it is n_up - n_down, and the 3 electrons of Li have "
-     "an odd one from -3 to 3, such as spin=1. The Li of the library has spin=1"),
+    ([("Li", (0, 0, 0))], {}, "spin is missing: it is n_up - n_down, and the 3 electrons of Li "
+     "have an odd one from -3 to 3, such as spin=1. The Li of the library has spin=1"),
     ("He", {"spin": 4}, "spin=4 is impossible"),
     ("He", {"spin": 0.5}, "spin must be a whole number, but 0.5"),
     ([("H", (0, 0))], {}, "atoms takes a name such as 'LiH', an XYZ file"),
