@@ -310,17 +310,15 @@ def _checked_spin(n_electrons: int, given: int | None, name: str, charge: int) -
         )
     spin = 0 if given is None else given
     if (n_electrons - spin) % 2 or abs(spin) > n_electrons:
+        begins = "spin is missing" if given is None else f"spin={spin} is impossible"
+        have = "has" if n_electrons == 1 else "have"
         parity = "an odd" if n_electrons % 2 else "an even"
-        electrons = f"the {counted(n_electrons, 'electron')} of {name}"
-        have = f"{parity} one from {-n_electrons} to {n_electrons}, such as spin={n_electrons % 2}."
-        if given is None:
-            library = ""
-            if name in LIBRARY and LIBRARY[name].charge == charge:
-                library = f" The {name} of the library has spin={LIBRARY[name].spin}."
-            raise ValueError(
-                f"spin is missing: it is n_up - n_down, and {electrons} have {have}{library}"
-            )
+        known = LIBRARY.get(name)
+        suits = given is None and known is not None and known.charge == charge
+        library = f" The {name} of the library has spin={known.spin}." if known and suits else ""
         raise ValueError(
-            f"spin={spin} is impossible: it is n_up - n_down, and {electrons} have {have}"
+            f"{begins}: it is n_up - n_down, and the {counted(n_electrons, 'electron')} of {name} "
+            f"{have} {parity} one from {-n_electrons} to {n_electrons}, such as "
+            f"spin={n_electrons % 2}.{library}"
         )
     return spin
