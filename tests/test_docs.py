@@ -4,6 +4,7 @@ import inspect
 import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -92,6 +93,27 @@ def test_code_runs(page, monkeypatch):
 def test_the_readme_example_is_short():
     example = blocks(ROOT / "README.md")[0]
     assert "AbstractCallback" in example and len(example.splitlines()) <= 15
+
+
+def slater(params, electrons):
+    distances = jax.numpy.linalg.norm(electrons, axis=-1)
+    return jax.numpy.ones(()), -params["zeta"] * distances.sum()
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("live", [True, False])
+def test_the_readme_callback_stops_a_molecule_too(live):
+    namespace: dict[str, Any] = {"__name__": "page"}
+    exec(blocks(ROOT / "README.md")[0], namespace)
+    callback = namespace["StopWhenPrecise"]
+    callback.is_live = lambda self, step: live
+    molecule = ritz.molecule.Molecule("He")
+    driver = ritz.molecule.VMC(molecule, slater, 0.1, params={"zeta": 1.7}, n_walkers=64)
+    driver.run(4, callback=callback(1e-6), show_progress=False)
+    assert driver.step_count == 4
+    driver.run(4, callback=callback(0.9), show_progress=False)
+    assert driver.stop_message.startswith("stopped by StopWhenPrecise: energy -")
+    assert driver.step_count == 4
 
 
 def test_the_page_about_the_loop_shows_the_loop():

@@ -15,6 +15,7 @@ from ase.units import Bohr
 from jaxtyping import Float
 
 from ritz.checks import check_choice
+from ritz.molecule.atoms_text import from_text, is_atoms_text
 from ritz.molecule.distances import check_apart, check_distances
 from ritz.molecule.library import LIBRARY
 from ritz.molecule.pseudopotentials import (
@@ -32,7 +33,8 @@ UNITS = {"bohr": 1.0, "angstrom": 1 / Bohr}
 
 Positions: TypeAlias = Sequence[float] | np.ndarray
 GivenAtoms: TypeAlias = str | Path | Atoms | Sequence[tuple[str, Positions]]
-"""A name of the library, an XYZ file, an `ase.Atoms`, or (symbol, position) of each atom."""
+"""A name of the library, an XYZ file, an `ase.Atoms`, (symbol, position) of each atom, or a text
+with these."""
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -42,7 +44,7 @@ class Molecule:
     Args:
         atoms: A name of the library, such as "LiH", see `ritz.molecule.library`; a file that ASE
             can read, such as water.xyz; an `ase.Atoms`; or a list of symbols and positions, such as
-            `[("H", (0, 0, 0)), ("H", (0, 0, 1.4))]`.
+            `[("H", (0, 0, 0)), ("H", (0, 0, 1.4))]` or, as in PySCF, "H 0 0 0; H 0 0 1.4".
         unit: "bohr" or "angstrom", for lists of several atoms; the others say it themselves.
         charge: Total charge, in elementary charges.
         spin: n_up - n_down; by default that of the library, or 0.
@@ -93,10 +95,11 @@ class Molecule:
             energy = None
         numbers = [_number(symbol) for symbol in symbols]
         elements = tuple(chemical_symbols[number] for number in numbers)
-        charge, spin = _whole("charge", charge or 0), _whole("spin", spin or 0)
+        charge = _whole("charge", charge or 0)
+        spin = None if spin is None else _whole("spin", spin)
         chosen = names_by_element(ecp, elements)
         n_core = sum(c.n_core for c in _cores(elements, chosen) if c is not None)
-        _check_electrons(sum(numbers) - n_core - charge, spin, name, charge)
+        spin = _checked_spin(sum(numbers) - n_core - charge, spin, name, charge)
         check_distances(symbols, np.array(places, float))
         values = {
             "symbols": elements,
@@ -217,7 +220,9 @@ def _cores(
 
 def _read(atoms: GivenAtoms, unit: str | None) -> tuple[Sequence[str], Sequence[Positions], str]:
     """Symbols, positions in bohr and a name, from what was given."""
-    if isinstance(atoms, str | Path):
+    if isinstance(atoms, str) and is_atoms_text(atoms):
+        atoms = from_text(atoms)
+    elif isinstance(atoms, str | Path):
         atoms = _from_file(atoms)
     if isinstance(atoms, Atoms):
         if unit not in (None, "angstrom"):
@@ -254,9 +259,9 @@ def _from_file(given: str | Path) -> Atoms:
         if isinstance(given, str) and "." not in given and "/" not in given:
             known = {name.lower(): name for name in LIBRARY}
             near = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.5)
-            hint = f"did you mean {known[near[0]]}? " if near else ""
+            hint = f"did you mean {known[near[0]]}? It has" if near else "it has"
             raise ValueError(
-                f"there is no molecule {given!r} in the library; {hint}It has: "
+                f"there is no molecule {given!r} in the library; {hint}: "
                 f"{', '.join(LIBRARY)}. Other molecules are given as an XYZ file or a list."
             )
         raise FileNotFoundError(f"there is no file {given}.")
@@ -292,17 +297,28 @@ def _whole(name: str, value: object) -> int:
     return int(value)
 
 
-def _check_electrons(n_electrons: int, spin: int, name: str, charge: int) -> None:
+def _checked_spin(n_electrons: int, given: int | None, name: str, charge: int) -> int:
+    """The spin: the one given, or 0.
+
+    Raises:
+        ValueError: If there are no electrons, or they cannot have it.
+    """
     if n_electrons < 1:
         raise ValueError(
             f"charge={charge} leaves no electrons; the largest charge of {name} is "
             f"{n_electrons + charge - 1}."
         )
+    spin = 0 if given is None else given
     if (n_electrons - spin) % 2 or abs(spin) > n_electrons:
+        begins = "spin is missing" if given is None else f"spin={spin} is impossible"
+        have = "has" if n_electrons == 1 else "have"
         parity = "an odd" if n_electrons % 2 else "an even"
-        example = n_electrons % 2
+        known = LIBRARY.get(name)
+        suits = given is None and known is not None and known.charge == charge
+        library = f" The {name} of the library has spin={known.spin}." if known and suits else ""
         raise ValueError(
-            f"spin={spin} is impossible: it is n_up - n_down, and the "
-            f"{counted(n_electrons, 'electron')} of {name} have {parity} one from "
-            f"{-n_electrons} to {n_electrons}, such as spin={example}."
+            f"{begins}: it is n_up - n_down, and the {counted(n_electrons, 'electron')} of {name} "
+            f"{have} {parity} one from {-n_electrons} to {n_electrons}, such as "
+            f"spin={n_electrons % 2}.{library}"
         )
+    return spin

@@ -1,5 +1,6 @@
 """The variational Monte Carlo driver of molecules."""
 
+import functools
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -32,6 +33,15 @@ et al. have 0.05 for residuals that are half of those of `ritz.updates`."""
 
 LARGEST_STEP = 1e-3**0.5
 """Largest norm of a step of the parameters at first (the same authors)."""
+
+_OF_JAQMC = {
+    "batch_size": "give n_walkers=512.",
+    "iterations": "give it to run: driver.run(2000).",
+    "burn_in": "call driver.burn_in(100) before driver.run.",
+    "optim": "give update=KFAC() of ritz.updates, or optimizer=.",
+    "width": "give it to the sampler: sampler=Metropolis(width=0.1).",
+}
+"""Settings of JaQMC's trainings -> what to give here."""
 
 
 def default_rate(step: ArrayLike) -> Array:
@@ -92,7 +102,7 @@ class VMC(MoleculeDriver):
     damping_scale = CarriedScale()  # type: ignore[assignment]
     """Factor of the update rule's diagonal shift, set by callbacks; 1 by default."""
 
-    @suggests_names
+    @functools.partial(suggests_names, instead=_OF_JAQMC)
     def __init__(
         self,
         molecule: Molecule,

@@ -133,8 +133,9 @@ class AbstractSampler(abc.ABC):
 
         Returns:
             The positions; the new state; and to log: `acceptance` (fraction of accepted moves),
-            `width` and `autocorrelation_time` (of the positions, in samples, from the walkers'
-            displacements, as if correlations fell exponentially).
+            `width` and `autocorrelation_time` (of the positions, in calls of `sample`, which are
+            `n_moves` moves each and one step of a driver; from the walkers' displacements, as if
+            correlations fell exponentially).
         """
         key, now = jax.random.split(state.key)
         positions, acceptance = self.moves(log_psi, params, state.positions, state.width, now)

@@ -45,7 +45,8 @@ class Estimate(NamedTuple):
     variance: float
     """Variance of the local values."""
     autocorrelation_time: float
-    """Autocorrelation time of the means of the steps, in steps."""
+    """Autocorrelation time of the means over the walkers, or chains, of each step, in steps of the
+    driver. That of single walkers' positions, which rows of molecules have, is another."""
     r_hat: float
     """R-hat, the disagreement of the chains; NaN if unknown."""
     n_steps: int

@@ -20,7 +20,7 @@ class SeriesStatistics(NamedTuple):
     error: float
     """One standard error of the mean; NaN for less than two values."""
     autocorrelation_time: float
-    """1 + 2 sum_t rho(t), in steps of the series; there are n / tau independent values."""
+    """1 + 2 sum_t rho(t), in entries of the series; there are n / tau independent values."""
     reliable: bool
     """Whether the series is long enough for its correlations: if not, the error is too small."""
 
@@ -67,10 +67,11 @@ def blocking_error(series: Float[np.ndarray, " n"]) -> tuple[float, bool]:
 
 
 def autocorrelation_time(series: Float[np.ndarray, " n"]) -> float:
-    """The integrated autocorrelation time 1 + 2 sum_t rho(t), in steps.
+    """The integrated autocorrelation time 1 + 2 sum_t rho(t), in entries of the series.
 
-    The sum ends at the first t that is at least 5 times its value (Sokal, Functional Integration,
-    131, 1997). Independent values have 1.
+    A series with one mean a step gives it in steps of the driver. The sum ends at the first t that
+    is at least 5 times its value (Sokal, Functional Integration, 131, 1997). Independent values
+    have 1.
     """
     deviations = np.asarray(series, float) - np.mean(series)
     n = len(deviations)

@@ -31,6 +31,8 @@ def test_names_files_atoms_and_lists_are_one_molecule(tmp_path):
         Molecule(str(tmp_path / "a.xyz")),
         Molecule(places, unit="bohr"),
         Molecule(in_angstrom, unit="angstrom"),
+        Molecule("Li 0 0 -1.5075; H 0 0 1.5075", unit="bohr"),
+        Molecule("\nLi, 0, 0., -15.075e-1\nH 0 0 1.5075\n", unit="bohr"),
     ):
         np.testing.assert_allclose(same.positions, named.positions, atol=1e-7)
         assert (same.symbols, same.n_up, same.n_down) == (named.symbols, 2, 2)
@@ -52,7 +54,10 @@ def test_other_states_than_those_of_the_library_have_no_reference():
 
 @pytest.mark.parametrize(("atoms", "settings", "told"), [
     ("LiHe", {}, "no molecule 'LiHe' in the library; did you mean LiH"),
+    ("Sodium", {}, "no molecule 'Sodium' in the library; it has: H, He"),
     ("water.xyz", {}, "there is no file water.xyz"),
+    ("H 0 0 0; H 0 0 1.4", {}, "unit: are the positions in bohr or in angstrom"),
+    ("H 0 0 0; H 0 1.4", {"unit": "bohr"}, "'H 0 1.4' was given, but a symbol and three coord"),
     ([("Xx", (0, 0, 0))], {}, "'Xx' is the symbol of no element"),
     ([("he", (0, 0, 0))], {}, "'he' is the symbol of no element; did you mean He"),
     (H2, {}, r"unit: are the positions in bohr or in angstrom\? Give unit='bohr'"),
@@ -62,6 +67,8 @@ def test_other_states_than_those_of_the_library_have_no_reference():
     ("H", {"charge": 1}, "charge=1 leaves no electrons; the largest charge of H is 0"),
     ("Li", {"spin": 0}, "spin=0 is impossible: it is n_up - n_down, and the 3 electrons of Li "
      "have an odd one from -3 to 3, such as spin=1"),
+    ([("Li", (0, 0, 0))], {}, "spin is missing: it is n_up - n_down, and the 3 electrons of Li "
+     "have an odd one from -3 to 3, such as spin=1. The Li of the library has spin=1"),
     ("He", {"spin": 4}, "spin=4 is impossible"),
     ("He", {"spin": 0.5}, "spin must be a whole number, but 0.5"),
     ([("H", (0, 0))], {}, "atoms takes a name such as 'LiH', an XYZ file"),

@@ -224,6 +224,7 @@ def test_frozen_and_diffusing_walkers_are_marked(caplog):
     ({"energy": "total"}, "energy='total' is none of the estimators: energy, kinetic, potential"),
     ({"electrons": np.zeros((3, 2, 3))}, r"electrons must have the shape .* = \\(64, 2, 3\\)"),
     ({"sead": 1}, "did you mean seed="),
+    ({"batch_size": 8}, "VMC has no argument 'batch_size'; give n_walkers=512"),
 ])  # fmt: skip
 def test_bad_arguments_are_told(settings, told):
     with pytest.raises((ValueError, TypeError), match=told.replace("\\\\", "\\")):

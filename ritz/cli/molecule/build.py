@@ -278,6 +278,7 @@ def _molecule(given: System) -> Any:
         ValueError: If they describe none, or more than one.
     """
     from ritz.molecule import Molecule
+    from ritz.molecule.atoms_text import from_text
     from ritz.molecule.library import LIBRARY
 
     sources = {"name": given.name, "file": given.file, "atoms": given.atoms}
@@ -288,11 +289,14 @@ def _molecule(given: System) -> Any:
             f"system: give one molecule, as system=LiH (of {', '.join(LIBRARY)}), "
             f"system.file=water.xyz or system.atoms='[[H, [0, 0, 0]]]'; {told}."
         )
-    if given.atoms is not None and len(given.atoms) > 1 and given.unit is None:
+    atoms: Any = sources[named[0]]
+    if named[0] == "atoms" and isinstance(atoms, str):
+        with under("system."):
+            atoms = from_text(atoms)
+    if named[0] == "atoms" and len(atoms) > 1 and given.unit is None:
         raise ValueError(
             "system.unit: are the positions in bohr or in angstrom? Give system.unit=bohr, say."
         )
-    atoms: Any = sources[named[0]]
     if named[0] == "file":
         atoms = Path(atoms)
     try:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from ritz.cli.molecule.jaqmc_names import OF_JAQMC
 from ritz.cli.settings.parts import Part
 from ritz.estimators.base import AbstractEstimator
 from ritz.stages.contract import Contract
@@ -51,7 +52,8 @@ class System:
     Args:
         name: A molecule of the library, such as LiH; `system=LiH` is short for it.
         file: An XYZ file, or another that ASE can read, instead.
-        atoms: Symbols and positions instead, such as '[[H, [0, 0, 0]], [H, [0, 0, 1.4]]]'.
+        atoms: Symbols and positions instead, such as '[[H, [0, 0, 0]], [H, [0, 0, 1.4]]]' or, as in
+            PySCF, 'H 0 0 0; H 0 0 1.4'.
         unit: The unit of `atoms`, bohr or angstrom.
         charge: Total charge; by default that of the library, or 0.
         spin: n_up - n_down; by default that of the library, or 0.
@@ -63,7 +65,7 @@ class System:
 
     name: str | None = None
     file: str | None = None
-    atoms: list[Any] | None = None
+    atoms: list[Any] | str | None = None
     unit: str | None = None
     charge: int | None = None
     spin: int | None = None
@@ -182,8 +184,8 @@ class MoleculeRun:
         folder: Everything is written here; the same command again goes on with it.
         seed: Seeds all random numbers.
         system: The molecule.
-        preset: The network by name: small (for up to 6 electrons on a laptop), ferminet, psiformer;
-            auto takes small up to 6 electrons, else ferminet.
+        preset: The network by name: small (for up to 6 electrons on a laptop), ferminet, psiformer
+            or lapnet; auto takes small up to 6 electrons, else ferminet.
         network: The network in detail, a flax module, in place of the preset.
         dtype: float32 or float64, in which the network computes; energies are added up, and linear
             systems solved, in float64.
@@ -196,6 +198,7 @@ class MoleculeRun:
 
     contracts: ClassVar[Mapping[str, Contract]] = CONTRACTS
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
+    instead: ClassVar[Mapping[str, str]] = OF_JAQMC
 
     folder: str = "runs/molecule"
     seed: int = 0

@@ -19,7 +19,9 @@ class Configuration(Protocol):
     """The dataclass of a configuration.
 
     `contracts` says what class paths may name, and `examples` has one without a module, both by the
-    last word of the setting; of groups it has a setting with its value.
+    last word of the setting; of groups it has a setting with its value. It may have `instead` too:
+    settings, or groups of settings, of another program -> the end of a sentence that says what to
+    write for them.
     """
 
     contracts: ClassVar[Mapping[str, "Contract"]]
@@ -36,6 +38,11 @@ def nearest(name: str, kind: type[Configuration], options: Sequence[str] = ()) -
     """
     leaves = [leaf for leaf, _ in dotted_hints(kind)]
     pieces = name.split(".")
+    known_elsewhere: Mapping[str, str] = getattr(kind, "instead", {})
+    for end in range(len(pieces), 0, -1):
+        told = known_elsewhere.get(".".join(pieces[:end]))
+        if told is not None:
+            return f"; {told}"
     found = _mended(pieces, leaves, part_fields(kind)) if len(pieces) > 1 else None
     near = [found] if found is not None else _by_last_word(pieces, leaves, kind, options)
     if near:

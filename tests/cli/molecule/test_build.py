@@ -1,14 +1,18 @@
 """`ritz molecule`: what its builder makes of a configuration."""
 
 import contextlib
+import re
 
 import numpy as np
 import pytest
 
 from ritz.cli.molecule.build import Builder
 from ritz.cli.molecule.config import MoleculeRun, System
+from ritz.cli.molecule.jaqmc_names import OF_JAQMC
 from ritz.cli.molecule.orbitals import ORBITALS
 from ritz.cli.settings.parts import Part
+from ritz.cli.settings.spelling import dotted_hints
+from ritz.cli.settings.suggestions import owner
 from ritz.molecule.orbitals import Orbitals, orbitals_of, saved_source, source_of
 from ritz.molecule.vmc import default_update
 from ritz.updates import SPRING, Gradient
@@ -118,3 +122,11 @@ def test_pseudopotentials_come_with_their_basis_and_their_energy(tmp_path):
     run.pretrain.basis = "cc-pvdz"
     with pytest.raises(ValueError, match="pretrain.basis: basis='cc-pvdz' does not belong to"):
         orbitals(run, tmp_path)
+
+
+def test_settings_of_jaqmc_are_answered_with_those_that_exist():
+    known = {"system", *(name for name, _ in dotted_hints(MoleculeRun))}  # short for system.name
+    for name, told in OF_JAQMC.items():
+        assert owner(name, MoleculeRun) is None, name
+        for setting in re.findall(r"[a-z_]+(?:\.[a-z_]+)*(?==)|\b[a-z]+\.[a-z_]+", told):
+            assert setting in known or owner(setting, MoleculeRun), (name, setting)

@@ -136,6 +136,7 @@ def test_other_ways_to_say_what_molecule(capsys, tmp_path):
         "name": ["system=H2"],
         "file": [f"system.file={xyz}"],
         "atoms": ["system.atoms=[[H, [0, 0, 0]], [H, [0, 0, 1.4]]]", "system.unit=bohr"],
+        "text": ["system.atoms=H 0 0 0; H 0 0 1.4", "system.unit=bohr"],
         "ion": ["system=H2", "system.charge=1", "system.spin=1"],
     }.items():
         status, out, error = ritz(capsys, "train", *given, *SMALL, "--dry_run", "folder=none")
@@ -170,6 +171,16 @@ def test_other_ways_to_say_what_molecule(capsys, tmp_path):
     (["system=H", "pretrain.basis=cc-pvxz"], "pretrain.basis: basis='cc-pvxz' is none that"),
     (["system=H2", "pretrain.basis=slater"], "pretrain.basis: Slater's rules are for atoms"),
     (["system=H", "trian.iterations=3"], "did you mean train.iterations"),
+    (["system.module=atom", "system.symbol=Li"], "system.module: there is no such setting; write "
+     "system=Li for an atom"),
+    (["system=H", "wf.module=psiformer"], "such setting; write preset=psiformer, or small, ferm"),
+    (["system=H", "train.optim.module=kfac"], "such setting; write train.update=KFAC, or train.up"),
+    (["system=H", "workflow.save_path=runs/h"], "such setting; write folder=runs/lih. (see"),
+    (["system=H", "--yml", "a.yml"], "such setting; write --config FILE."),
+    (["system.atoms=H 0 0 0; H 0 0 1.4"], "Give system.unit=bohr, say"),
+    (["system.atoms=H 0 0; H 0 0 1.4"], "system.atoms: 'H 0 0' was given, but a symbol and three "
+     "coordinates are needed, as in 'H 0 0 0; H 0 0 1.4'"),
+    (["system.atoms=[[Li, [0, 0, 0]]]"], "system: spin is missing: it is n_up - n_down"),
 ])  # fmt: skip
 def test_mistakes_are_told_in_one_line(given, told, capsys):
     status, _, error = ritz(capsys, "train", *given, "--dry_run")
