@@ -24,6 +24,9 @@ _logger = logging.getLogger("ritz")
 KEY = "data.{label}_key"
 """The settings under which the keys of labels are given."""
 
+DIVIDING = ("testpercent", "split_seed", "seed", "max_energy", "max_forces")
+"""Settings of the training by which `divided` divides structures."""
+
 Energies = Mapping[str, float]
 """Of atoms, by species, in eV."""
 

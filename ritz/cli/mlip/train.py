@@ -77,7 +77,7 @@ def _train(call: Invocation, running: CommandRun) -> None:
     with under("train.device: "):
         find_device(config.device)
     n_batches = batches_of(len(train), config.batch_size)
-    if running.resumed and _is_done(given, config, running.checkpoints, n_batches):
+    if _is_done(running, given, config, n_batches):
         most = Resume(running.checkpoints).asked_for // n_batches
         advice = longer("train.iterations", config.iterations, most, "epochs")
         say(f"all epochs are done; everything in {running.folder}. {advice}")
@@ -156,8 +156,16 @@ def _config(given: MLIPRun, energies: Any, checkpoints: Path, progress: bool) ->
         )
 
 
-def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_batches: int) -> bool:
-    """Whether all epochs were trained, and the result was written."""
+def _is_done(
+    running: CommandRun, given: MLIPRun, config: TrainingConfig, n_batches: int
+) -> bool:
+    """Whether all epochs were trained with these settings, and the result was written.
+
+    With other settings the checkpoint says whether they fit.
+    """
+    if not running.resumed or not running.is_unchanged():
+        return False
     result = COMMITTEE_FILE if given.members > 1 else MODEL
-    is_trained = Resume(saved, in_total=True).has_completed(config.iterations, n_batches)
-    return is_trained and (Path(given.folder) / result).is_file()
+    saved = Resume(running.checkpoints, in_total=True)
+    is_trained = saved.has_completed(config.iterations, n_batches)
+    return is_trained and (running.folder / result).is_file()

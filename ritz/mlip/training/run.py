@@ -44,8 +44,8 @@ class TrainOut(HtmlFields):
 
     Attributes:
         errors: By epoch: `RMSE_train`, `MAE_train`, `RMSE_test`, `MAE_test` in eV/atom,
-            `RMSE_force_train` and so on in eV/Angstrom, `validation_loss`, `learning_rate`, and
-            the `seconds` since the run began.
+            `RMSE_force_train` and so on in eV/Angstrom, `validation_loss`, numbers that callbacks
+            have added to the row, `learning_rate`, and the `seconds` since the run began.
         stats: The errors of the potential that was returned, over the whole of both splits, as
             `final_RMSE_train` and so on, and how many structures and atoms there were.
         timing: Seconds by part of the work.

@@ -75,3 +75,30 @@ def test_which_files_are_missing_is_told_by_what_the_folder_holds(ritz):
         "alone has no configuration that says what was held out.\n"
     )
     assert ritz("mlip", "evaluate", "folder=alone", "evaluate.files=[a.extxyz]")[0] == 0
+
+
+def test_other_settings_are_refused_when_all_epochs_are_done(ritz):
+    command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.iterations=2"]
+    assert ritz(*command)[0] == 0
+    assert ritz(*command)[1].startswith("all epochs are done; everything in r.")
+    for iterations in (1, 2, 3):
+        status, out, error = ritz(
+            *command, "train.method.mu=0.5", f"train.iterations={iterations}"
+        )
+        assert status == 2 and not out
+        told = "r holds another run. Settings that differ: train.method.init_args.mu was 0.003, is"
+        assert told in error
+    status, out, _ = ritz(*command, "train.num_workers=1")  # which changes no result
+    assert status == 0 and "none was added" in out
+
+
+def test_what_was_held_out_is_that_of_the_training(ritz):
+    command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.testpercent=25"]
+    assert ritz(*command, "train.iterations=1")[0] == 0
+    assert ritz("mlip", "evaluate", "folder=r")[1].startswith("2 structures\n")
+    status, _, error = ritz("mlip", "evaluate", "folder=r", "train.testpercent=50")
+    assert status == 2 and error == (
+        "ritz: evaluate.files: what r has held out is not known with other settings: "
+        "train.testpercent was 25.0, is 50.0. Leave them out, or give evaluate.files.\n"
+    )
+    assert ritz("mlip", "evaluate", "folder=r", "train.force_weight=0.5")[0] == 0
