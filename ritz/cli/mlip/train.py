@@ -156,9 +156,7 @@ def _config(given: MLIPRun, energies: Any, checkpoints: Path, progress: bool) ->
         )
 
 
-def _is_done(
-    running: CommandRun, given: MLIPRun, config: TrainingConfig, n_batches: int
-) -> bool:
+def _is_done(running: CommandRun, given: MLIPRun, config: TrainingConfig, n_batches: int) -> bool:
     """Whether all epochs were trained with these settings, and the result was written.
 
     With other settings the checkpoint says whether they fit.

@@ -82,9 +82,7 @@ def test_other_settings_are_refused_when_all_epochs_are_done(ritz):
     assert ritz(*command)[0] == 0
     assert ritz(*command)[1].startswith("all epochs are done; everything in r.")
     for iterations in (1, 2, 3):
-        status, out, error = ritz(
-            *command, "train.method.mu=0.5", f"train.iterations={iterations}"
-        )
+        status, out, error = ritz(*command, "train.method.mu=0.5", f"train.iterations={iterations}")
         assert status == 2 and not out
         told = "r holds another run. Settings that differ: train.method.init_args.mu was 0.003, is"
         assert told in error

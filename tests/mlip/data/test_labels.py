@@ -264,5 +264,7 @@ def test_other_units_are_refused_for_xsf(setting, value):
 
 def test_paths_are_no_structures():
     for given in ("a.xsf", ["a.xsf"], [DATA / "a.xsf"]):
-        with pytest.raises(TypeError, match=r"a.xsf.* was given; read files with .*read_structures"):
+        with pytest.raises(
+            TypeError, match=r"a.xsf.* was given; read files with .*read_structures"
+        ):
             potential().train(given, config())
