@@ -1,6 +1,7 @@
 """`ritz mlip train`: train a potential, or a committee."""
 
 import dataclasses
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,14 @@ from ritz.mlip.training.start import Resume, batches_of
 from ritz.types import Settings
 from ritz.wording import counted
 
+_logger = logging.getLogger("ritz")
+
 MODEL = "potential.npz"
 COMMITTEE = "committee"
 COMMITTEE_FILE = f"{COMMITTEE}/{METADATA}"
+
+_FEW = 5
+"""Number of structures below which errors of validation say little."""
 
 _PARTS = PartFactory(CONTRACTS)
 
@@ -56,6 +62,8 @@ def _train(call: Invocation, running: CommandRun) -> None:
     species = sorted(species_of(train))
     potential = _PARTS.made("potential", given.potential, species=species)
     config = _config(given, energies, running.checkpoints, call.progress)
+    if not running.resumed and not given.data.test:
+        _warn_of_few(len(train), len(test), config.testpercent)
     check_labels(config, train)
     for place, structure in enumerate(test):
         kinds_of(structure, potential.species, place)  # before a data set asks for its energies
@@ -101,6 +109,18 @@ def _train(call: Invocation, running: CommandRun) -> None:
     ended = running.summarise(found.stats)
     told = _nothing_left(running, config, n_batches, ended)
     running.say(told, str(found), f"picture in {picture}")
+
+
+def _warn_of_few(n_train: int, n_held_out: int, testpercent: float) -> None:
+    """Warn if the default of `testpercent` leaves hardly anything for validation."""
+    if n_held_out < _FEW and testpercent == TrainingConfig.testpercent:
+        _logger.warning(
+            "Only %d of %s held out for validation, too few for a reliable error: give a larger "
+            "train.testpercent (it is %g), or data.test.",
+            n_held_out,
+            counted(n_train + n_held_out, "structure", "is"),
+            testpercent,
+        )
 
 
 def _nothing_left(

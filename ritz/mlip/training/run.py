@@ -183,6 +183,7 @@ def run_training(
     trained_at = time.perf_counter()
     if initial is not None and driver.step_count > 0:
         _warn_if_unchanged(driver, initial)
+    _logger.info("Computing the errors of the potential that was kept, over all structures.")
     errors = driver.errors()
     now = time.perf_counter()
     timing = {"training": trained_at - began_at, "evaluation": now - trained_at}

@@ -100,3 +100,14 @@ def test_what_was_held_out_is_that_of_the_training(ritz):
         "train.testpercent was 25.0, is 50.0. Leave them out, or give evaluate.files.\n"
     )
     assert ritz("mlip", "evaluate", "folder=r", "train.force_weight=0.5")[0] == 0
+
+
+def test_few_structures_for_validation_are_told_once(ritz, caplog):
+    command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.iterations=1"]
+    assert ritz(*command, "train.testpercent=20", "--dry_run")[0] == 0
+    assert "held out for validation" not in caplog.text
+    assert ritz(*command)[0] == ritz(*command)[0] == 0
+    told = "Only 0 of 8 structures are held out for validation, too few for a reliable error: give "
+    assert [line.startswith(told) for line in caplog.messages].count(True) == 1
+    ended = next(n for n, line in enumerate(caplog.messages) if line.startswith("Run ended"))
+    assert caplog.messages[ended + 1].startswith("Computing the errors of the potential")

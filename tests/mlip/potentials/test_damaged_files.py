@@ -54,6 +54,8 @@ def check(path, read):
 def test_potentials(network, tmp_path):
     network.save(tmp_path / "a.npz")
     check(tmp_path / "a.npz", load_potential)
+    again = ANNPotential.from_file(tmp_path / "a.npz")
+    assert again.arch == network.arch and again.is_trained
     with pytest.raises(FileNotFoundError, match=r"no file .*none.npz"):
         load_potential(tmp_path / "none.npz")
     with np.load(tmp_path / "a.npz") as file:
