@@ -149,7 +149,7 @@ def _read(path: Path) -> AenetNetwork:
     nodes = values.integers(n_layers)
     codes = values.integers(n_layers - 1)
     values.integers(2 * n_layers)  # where weights and values of each layer begin
-    unknown = sorted(set(codes) - set(_NAMES))
+    unknown = sorted({*map(int, codes)} - set(_NAMES))
     if unknown:
         known = ", ".join(f"{name} ({code})" for name, code in _CODES.items())
         raise ValueError(
