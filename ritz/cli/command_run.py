@@ -14,7 +14,7 @@ import jax
 from ritz.checkpoint.ownership import take
 from ritz.cli.domain import Invocation
 from ritz.cli.domains import load
-from ritz.cli.messages import accepting, longer, other_run
+from ritz.cli.messages import accepting, binding, longer, other_run
 from ritz.cli.processes import is_first
 from ritz.cli.results import asked_for, facts
 from ritz.cli.run_folder import KeepConfig, KeepTiming, RunFolder, changed
@@ -157,15 +157,33 @@ class CommandRun:
             error: What the checkpoint says.
             *actions: The actions on whose settings that depends.
         """
+        changes = self.changes(*actions) or []
+        return other_run(error, self.folder, changes, self._other_way)
+
+    def is_unchanged(self) -> bool:
+        """Whether the command has the settings of the saved run, but for those that are free."""
+        changes = self.changes(self.call.action)
+        return changes is not None and not binding(changes)
+
+    def changes(self, *actions: str) -> list[str] | None:
+        """How settings differ from those of the run in the folder, "NAME was OLD, is NEW" each.
+
+        Args:
+            *actions: The actions whose settings count, besides those that belong to no action.
+
+        Returns:
+            The differences; None if the folder has no configuration that can be read.
+        """
         call = self.call
         others = tuple(f"{name}." for name in load(call.domain).actions if name not in actions)
         try:
             saved = RunFolder(self.folder).config
         except ValueError:  # it is damaged
             saved = None
-        lines = [] if saved is None else changed(saved, load_yaml(call.text))
-        changes = [line for line in lines if not line.startswith(others)]
-        return other_run(error, self.folder, changes, self._other_way)
+        if saved is None:
+            return None
+        lines = changed(saved, load_yaml(call.text))
+        return [line for line in lines if not line.startswith(others)]
 
     def summarise(self, result: Mapping[str, object], **more: Any) -> Settings:
         """Put the result into the summary, with steps and stop reason if there were steps.

@@ -70,6 +70,11 @@ def advising_settings(group: str) -> Iterator[None]:
         raise ValueError(error.told + accepting(group, error.accept)) from error
 
 
+def binding(changes: Sequence[str]) -> list[str]:
+    """Those of some differences, "NAME was OLD, is NEW" each, that a saved run may not have."""
+    return [line for line in changes if not set(_FREE) & {*line.partition(" ")[0].split(".")}]
+
+
 def other_run(error: CheckpointError, folder: Path, changes: Sequence[str], other_way: str) -> str:
     """What is told of a run that does not fit the saved one: settings that differ, and the rest.
 
@@ -82,7 +87,7 @@ def other_run(error: CheckpointError, folder: Path, changes: Sequence[str], othe
     Returns:
         The message; that of the checkpoint if it is about something else, or no setting differs.
     """
-    lines = [line for line in changes if not set(_FREE) & {*line.partition(" ")[0].split(".")}]
+    lines = binding(changes)
     if not error.differences or not lines:
         return error.told
     return (

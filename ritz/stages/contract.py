@@ -64,6 +64,7 @@ class Contract:
         advice: What to give instead, for messages.
         modules: Where names without a module are looked for.
         plugins: The kind of `ritz.plugins` among which they are looked for after that.
+        elsewhere: Names that other programs have, in lower case, each with what to give instead.
     """
 
     text: str
@@ -73,6 +74,7 @@ class Contract:
     advice: str = ""
     modules: tuple[str, ...] = ()
     plugins: str = ""
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
     def check(self, key: str, path: str, target: Callable[..., object]) -> None:
         """Refuse a class or function that does not fit; it is not called.

@@ -51,6 +51,11 @@ LATTICE_SAMPLER = Contract(
     plugins="samplers",
 )
 
+LINE_SEARCH = (
+    "it needs a line search, which cannot be used with the noisy losses of batches and samples"
+)
+"""Why methods such as BFGS are missing."""
+
 OPTIMIZER = Contract(
     "an optax transformation, a learning rate or a schedule",
     (optax.GradientTransformation, float, jax.Array, _CALLABLE),
@@ -59,6 +64,7 @@ OPTIMIZER = Contract(
     "give the name of an optimiser of optax, such as adam, adamw, lion or sgd, or the class path "
     "of a function of your own that says `-> optax.GradientTransformation`",
     modules=("optax",),
+    elsewhere=(("bfgs", f"{LINE_SEARCH}: give sgd or adam"),),
 )
 """Schedules are callables; whether they give numbers is checked when they are used."""
 

@@ -17,6 +17,8 @@ _NOT_SETTINGS = ("parent", "name")
 """Fields that flax adds to every module."""
 _MOST_CHOICES = 40
 """Largest number of names listed in a message."""
+_CLOSE = 0.5
+"""Least similarity, as in `difflib`, of names that are suggested."""
 _UNIONS = (typing.Union, types.UnionType)
 
 
@@ -132,7 +134,9 @@ def find(key: str, path: object, takes: Contract | None = None) -> Any:
     if takes and takes.plugins and not module:
         where += ", and no installed plug-in has this name"
     known = [plugin.name for plugin in offered]
-    near = _nearest(name, tried, takes, known) or f"{hint or _listed(tried, takes, known)}."
+    instead = dict(takes.elsewhere if takes else ()).get(name.lower())
+    near = f"; {instead}." if instead else _nearest(name, tried, takes, known)
+    near = near or f"{hint or _listed(tried, takes, known)}."
     raise ValueError(f"{key}: there is no {name!r} {where}{near}")
 
 
@@ -160,18 +164,22 @@ def _imported(key: str, path: str, module: str) -> object:
 def _nearest(
     name: str, modules: Sequence[str], takes: Contract | None, plugin_names: Sequence[str] = ()
 ) -> str:
-    """Names in `modules`, or of plug-ins, similar to `name`, as the end of a sentence."""
+    """Names in `modules`, or of plug-ins, similar to `name`, as the end of a sentence.
+
+    Of those that are similar to the same tenth, or differ in case, the first module's come first.
+    """
     known = {plugin.lower(): plugin for plugin in plugin_names}
     for module in modules:
         try:
             found = vars(importlib.import_module(module))
         except ImportError:
             continue
-        known |= {
-            n.lower(): n for n, v in sorted(found.items()) if n[0] != "_" and _makes(v, takes)
-        }
-    near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(known[n] for n in near)}?" if near else ""
+        for label, value in sorted(found.items()):
+            if label[0] != "_" and _makes(value, takes):
+                known.setdefault(label.lower(), label)
+    close = {n: difflib.SequenceMatcher(None, n, name.lower()).ratio() for n in known}
+    near = sorted((n for n in known if close[n] >= _CLOSE), key=lambda n: -round(close[n], 1))
+    return f"; did you mean {' or '.join(known[n] for n in near[:3])}?" if near else ""
 
 
 def _makes(value: object, takes: Contract | None = None) -> bool:

@@ -2,8 +2,10 @@
 
 import functools
 import numbers
+import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
@@ -17,6 +19,40 @@ def _sgd(rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     return optax.sgd(rate)
 
 
+_MISSING = re.compile(r"missing \d+ required keyword-only arguments?: (.*)")
+
+
+def check_goes_by_gradients(
+    name: str, optimizer: optax.GradientTransformation, advice: str
+) -> optax.GradientTransformation:
+    """Refuse an optimiser that needs more than gradients and parameters, as line searches do.
+
+    Args:
+        name: What the optimiser is called in the message.
+        optimizer: The optimiser; it takes a step of one number.
+        advice: What to use instead.
+
+    Raises:
+        ValueError: With the arguments that its `update` needs.
+    """
+    one = {"parameter": jnp.ones(1)}
+    missing = None
+    try:
+        jax.eval_shape(lambda x: optimizer.update(x, optimizer.init(x), x), one)
+    except TypeError as error:
+        missing = _MISSING.search(str(error))
+    except Exception:  # of one that is made for other parameters, which is checked with them
+        return optimizer
+    if missing is not None:
+        needed = missing[1].replace("'", "")
+        raise ValueError(
+            f"{name}: this optimiser needs more than the gradient ({needed}), as line searches "
+            "and step sizes from the loss do; they cannot be used with the noisy losses of batches "
+            f"and samples. Use {advice}."
+        )
+    return optimizer
+
+
 def as_transformation(
     optimizer: optax.GradientTransformation | optax.ScalarOrSchedule,
 ) -> optax.GradientTransformation:
@@ -24,10 +60,11 @@ def as_transformation(
 
     Raises:
         TypeError: If it is neither.
-        ValueError: If the learning rate is not finite, or below 0.
+        ValueError: If the learning rate is not finite, or below 0; or if the transformation needs
+            the loss, as line searches do.
     """
     if isinstance(optimizer, optax.GradientTransformation):
-        return optimizer
+        return check_goes_by_gradients("optimizer", optimizer, "optax.sgd or optax.adam")
     is_scalar = isinstance(optimizer, np.ndarray | jax.Array) and optimizer.ndim == 0
     if callable(optimizer):
         check_rate("optimizer", optimizer)

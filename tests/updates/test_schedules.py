@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from ritz.updates import MARCH, SPRING, SR, MinSR
+from ritz.updates.optimizer_step import as_transformation
 from ritz.updates.schedules import check_rate, check_schedule, check_transformation
 
 PARAMS = {"a": jnp.ones(2)}
@@ -95,3 +96,18 @@ def test_numbers_that_are_not_allowed():
         SPRING(momentum=1.5)
     with pytest.raises(ValueError, match="x must be odd, but 2 was given"):
         check_schedule("x", 2, lambda x: x % 2 == 1, "odd")
+
+
+@pytest.mark.parametrize(
+    "optimizer", [optax.lbfgs(), optax.polyak_sgd(), optax.chain(optax.clip(1.0), optax.lbfgs())]
+)
+def test_optimisers_that_need_the_loss_are_refused(optimizer):
+    told = r"^optimizer: this optimiser needs more than the gradient \(value.*Use optax.sgd or"
+    with pytest.raises(ValueError, match=told):
+        as_transformation(optimizer)
+
+
+def test_optimisers_for_other_parameters_are_taken():
+    labels = {"a": "slow", "b": "fast"}
+    both = optax.multi_transform({"slow": optax.sgd(0.1), "fast": optax.adam(0.1)}, labels)
+    assert as_transformation(both) is both

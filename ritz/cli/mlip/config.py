@@ -12,7 +12,7 @@ from ritz.cli.settings.parts import Part
 from ritz.mlip import KFAC, SGD, AbstractMLIP, Adam, AdamW, OptaxMethod, TrainingConfig
 from ritz.mlip.data.labelling import LABEL_SETTINGS, Labelling
 from ritz.stages.contract import Contract
-from ritz.stages.contracts import CALLBACK
+from ritz.stages.contracts import CALLBACK, LINE_SEARCH
 
 EXAMPLES = {
     "potential": "chebyshev",
@@ -42,6 +42,15 @@ CONTRACTS = {
         "OptaxMethod, which takes a batchsize besides; or the class path of a function of your own "
         "that says `-> optax.GradientTransformation`",
         modules=("ritz.mlip", "optax"),
+        elsewhere=(
+            ("bfgs", f"{LINE_SEARCH}: give Adam, or KFAC, which goes by the curvature too"),
+            (
+                "lm",
+                "Levenberg-Marquardt takes all structures at once: give KFAC, which takes "
+                "Gauss-Newton steps of batches, or Adam",
+            ),
+            ("online_sd", "give SGD, with lr and momentum"),
+        ),
     ),
     "callbacks": CALLBACK,
 }

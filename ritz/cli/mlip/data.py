@@ -13,6 +13,7 @@ from ritz.mlip.data.datasets import keep_within_limits, split_indices
 from ritz.mlip.data.labelling import LABEL_SETTINGS, LabelCheck, Labelling
 from ritz.mlip.data.reading import expand_paths, read_files
 from ritz.mlip.data.reference_energies import (
+    UndeterminedError,
     check_species,
     is_isolated,
     isolated_atom_energies,
@@ -23,6 +24,9 @@ _logger = logging.getLogger("ritz")
 
 KEY = "data.{label}_key"
 """The settings under which the keys of labels are given."""
+
+DIVIDING = ("testpercent", "split_seed", "seed", "max_energy", "max_forces")
+"""Settings of the training by which `divided` divides structures."""
 
 Energies = Mapping[str, float]
 """Of atoms, by species, in eV."""
@@ -222,11 +226,28 @@ def _fitted(structures: Sequence[Structure], key: str = "") -> dict[str, float]:
         check.add(structure)
     try:
         found = ReferenceEnergies.from_regression(structures)
+    except UndeterminedError as error:
+        _logger.info("%sEnergies of atoms are left at 0: %s", key, _undetermined(structures, error))
+        return {}
     except ValueError as error:
         _logger.info("%sEnergies of atoms are left at 0: %s", key, error)
         return {}
     _tell("a regression", found.atomic_energies, key)
     return dict(found.atomic_energies)
+
+
+def _undetermined(structures: Sequence[Structure], error: UndeterminedError) -> str:
+    """Whether it matters that energies of atoms are not known, and where they are given."""
+    symbols = sorted(species_of(structures))
+    told, matters = "too few compositions determine none.", "Errors may be larger without them, and"
+    if error.rank == 1:
+        told = "all structures have the same composition."
+        matters = "Their errors do not depend on that, but"
+    setting = ", ".join(f"{symbol}: ..." for symbol in symbols)
+    return (
+        f"{told} {matters} total energies of other compositions would be wrong; give "
+        f"data.atomic_energies='{{{setting}}}' for these."
+    )
 
 
 def _tell(source: str, energies: Mapping[str, float], key: str = "") -> None:

@@ -1,6 +1,7 @@
 """`ritz mlip train`: train a potential, or a committee."""
 
 import dataclasses
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,14 @@ from ritz.mlip.training.start import Resume, batches_of
 from ritz.types import Settings
 from ritz.wording import counted
 
+_logger = logging.getLogger("ritz")
+
 MODEL = "potential.npz"
 COMMITTEE = "committee"
 COMMITTEE_FILE = f"{COMMITTEE}/{METADATA}"
+
+_FEW = 5
+"""Number of structures below which errors of validation say little."""
 
 _PARTS = PartFactory(CONTRACTS)
 
@@ -56,6 +62,8 @@ def _train(call: Invocation, running: CommandRun) -> None:
     species = sorted(species_of(train))
     potential = _PARTS.made("potential", given.potential, species=species)
     config = _config(given, energies, running.checkpoints, call.progress)
+    if not running.resumed and not given.data.test:
+        _warn_of_few(len(train), len(test), config.testpercent)
     check_labels(config, train)
     for place, structure in enumerate(test):
         kinds_of(structure, potential.species, place)  # before a data set asks for its energies
@@ -77,7 +85,7 @@ def _train(call: Invocation, running: CommandRun) -> None:
     with under("train.device: "):
         find_device(config.device)
     n_batches = batches_of(len(train), config.batch_size)
-    if running.resumed and _is_done(given, config, running.checkpoints, n_batches):
+    if _is_done(running, given, config, n_batches):
         most = Resume(running.checkpoints).asked_for // n_batches
         advice = longer("train.iterations", config.iterations, most, "epochs")
         say(f"all epochs are done; everything in {running.folder}. {advice}")
@@ -101,6 +109,18 @@ def _train(call: Invocation, running: CommandRun) -> None:
     ended = running.summarise(found.stats)
     told = _nothing_left(running, config, n_batches, ended)
     running.say(told, str(found), f"picture in {picture}")
+
+
+def _warn_of_few(n_train: int, n_held_out: int, testpercent: float) -> None:
+    """Warn if the default of `testpercent` leaves hardly anything for validation."""
+    if n_held_out < _FEW and testpercent == TrainingConfig.testpercent:
+        _logger.warning(
+            "Only %d of %s held out for validation, too few for a reliable error: give a larger "
+            "train.testpercent (it is %g), or data.test.",
+            n_held_out,
+            counted(n_train + n_held_out, "structure", "is"),
+            testpercent,
+        )
 
 
 def _nothing_left(
@@ -156,8 +176,14 @@ def _config(given: MLIPRun, energies: Any, checkpoints: Path, progress: bool) ->
         )
 
 
-def _is_done(given: MLIPRun, config: TrainingConfig, saved: Path, n_batches: int) -> bool:
-    """Whether all epochs were trained, and the result was written."""
+def _is_done(running: CommandRun, given: MLIPRun, config: TrainingConfig, n_batches: int) -> bool:
+    """Whether all epochs were trained with these settings, and the result was written.
+
+    With other settings the checkpoint says whether they fit.
+    """
+    if not running.resumed or not running.is_unchanged():
+        return False
     result = COMMITTEE_FILE if given.members > 1 else MODEL
-    is_trained = Resume(saved, in_total=True).has_completed(config.iterations, n_batches)
-    return is_trained and (Path(given.folder) / result).is_file()
+    saved = Resume(running.checkpoints, in_total=True)
+    is_trained = saved.has_completed(config.iterations, n_batches)
+    return is_trained and (running.folder / result).is_file()

@@ -11,7 +11,7 @@ import numpy as np
 from ritz.cli.command_run import CommandRun, say, say_dry
 from ritz.cli.domain import Invocation
 from ritz.cli.mlip.config import MLIPRun
-from ritz.cli.mlip.data import KEY, divided, read, without_isolated
+from ritz.cli.mlip.data import DIVIDING, KEY, divided, read, without_isolated
 from ritz.cli.mlip.train import COMMITTEE, MODEL
 from ritz.cli.output_files import check_output, placed
 from ritz.cli.processes import is_first
@@ -58,7 +58,7 @@ def evaluate(call: Invocation) -> None:
         files = given.evaluate.files
         structures = without_isolated(read("evaluate.files", given, files))
     else:
-        structures = _held_out(given)
+        structures = _held_out(call)
     if not structures:
         raise ValueError("evaluate.files: nothing was held out; say which files.")
     if call.dry_run:
@@ -87,13 +87,25 @@ def evaluate(call: Invocation) -> None:
     running.say(*lines, f"picture in {picture}")
 
 
-def _held_out(given: MLIPRun) -> list[Structure]:
+_DIVIDING = ("data.", *(f"train.{name} " for name in DIVIDING))
+"""How differences begin on which it depends what was held out."""
+
+
+def _held_out(call: Invocation) -> list[Structure]:
     """The validation split of the training in the run folder.
 
     Raises:
-        ValueError: If the configuration does not say what was trained on.
+        ValueError: If the configuration does not say what was trained on, or says another thing
+            than that of the training did.
     """
+    given: MLIPRun = call.config
     if given.data.train:
+        changes = CommandRun(call).changes("train") or []
+        if others := [line for line in changes if line.startswith(_DIVIDING)]:
+            raise ValueError(
+                f"evaluate.files: what {given.folder} has held out is not known with other "
+                f"settings: {'; '.join(others)}. Leave them out, or give evaluate.files."
+            )
         return divided(given).test
     told = "evaluate.files: which files? Give evaluate.files='[test.extxyz]', for example"
     folder = given.folder

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -225,8 +226,10 @@ def as_structure(given: StructureLike) -> Structure:
         return Structure(**given)
     if isinstance(given, Atoms):
         return from_ase(given)
+    is_path = isinstance(given, str | PathLike)
+    hint = "; read files with ritz.mlip.read_structures(...)" if is_path else ""
     raise TypeError(
-        f"structures are ritz.mlip.Structure, ase.Atoms or records, but {given!r} was given."
+        f"structures are ritz.mlip.Structure, ase.Atoms or records, but {given!r} was given{hint}."
     )
 
 
@@ -240,10 +243,7 @@ def as_structures(given: StructuresLike) -> list[Structure]:
     is_one = isinstance(given, Structure | Atoms | Mapping)
     many: Iterable[StructureLike] = [given] if is_one else given  # type: ignore[list-item]
     if isinstance(many, str) or not isinstance(many, Iterable):
-        raise TypeError(
-            f"structures are ritz.mlip.Structure or ase.Atoms, but {given!r} was given; read "
-            "files with ritz.mlip.read_structures(...)."
-        )
+        many = [given]  # type: ignore[list-item]
     found = [as_structure(one) for one in many]
     if not found:
         raise ValueError("there are no structures.")

@@ -156,12 +156,25 @@ def _read_file_structures(path: Path, how: ReadOptions) -> Iterator[Structure]:
     elif how.format is None and path.suffix == ".jsonl":
         yield from _read_records(path, how)
     elif how.format == "xsf" or (how.format is None and path.suffix == ".xsf"):
+        _check_units_of_xsf(path, how.labelling)
         try:
             yield read_xsf(path)
         except (ValueError, TypeError) as error:
             raise ValueError(_one_line(path, error)) from error
     else:
         yield from _read_with_ase(path, how)
+
+
+def _check_units_of_xsf(path: Path, labelling: Labelling) -> None:
+    """Refuse other units than those of aenet's XSF files."""
+    scales = {**labelling.scales, "length": labelling.length}
+    for label in ("energy", "length", "forces"):
+        if scales[label] != 1:
+            name = f"{label}_unit"
+            raise ValueError(
+                f"{path}: XSF files are in eV and Angstrom, but {name}={getattr(labelling, name)} "
+                "was given; leave it out, and write structures in other units as extxyz."
+            )
 
 
 def _read_with_ase(path: Path, how: ReadOptions) -> Iterator[Structure]:

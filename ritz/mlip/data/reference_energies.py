@@ -127,6 +127,19 @@ LARGEST = 1e100
 """Energies beyond this, in eV, are none, and their squares overflow."""
 
 
+class UndeterminedError(ValueError):
+    """Energies of samples do not determine those of all atoms.
+
+    Args:
+        told: The message.
+        rank: Number of independent compositions.
+    """
+
+    def __init__(self, told: str, rank: int):
+        super().__init__(told)
+        self.rank = rank
+
+
 @dataclasses.dataclass(frozen=True)
 class ReferenceEnergies:
     """Energies of atoms by species, for `TrainingConfig(atomic_energies=...)`.
@@ -152,8 +165,8 @@ class ReferenceEnergies:
             species: For which species; by default all that appear.
 
         Raises:
-            ValueError: If the energies do not determine those of all atoms, or a sample has no
-                energy, or another species.
+            UndeterminedError: If the energies do not determine those of all atoms.
+            ValueError: If a sample has no energy, or another species.
         """
         normal: dict[tuple[str, str], float] = {}
         right: dict[str, float] = {}
@@ -181,10 +194,13 @@ class ReferenceEnergies:
             raise ValueError("there are no samples to fit energies of atoms to.")
         matrix = np.array([[normal.get((a, b), 0.0) for b in symbols] for a in symbols])
         vector = np.array([right.get(a, 0.0) for a in symbols])
-        if np.linalg.matrix_rank(matrix, tol=1e-10 * max(np.abs(matrix).max(), 1)) < len(symbols):
-            raise ValueError(
+        rank = np.linalg.matrix_rank(matrix, tol=1e-10 * max(np.abs(matrix).max(), 1))
+        if rank < len(symbols):
+            raise UndeterminedError(
                 f"{counted(count, 'sample', 'does')} not determine the energies of {symbols}: the "
-                "compositions are multiples of too few; use from_reference_compounds, or give more."
+                "compositions are multiples of too few; give more, use from_reference_compounds, "
+                "or give known ones as atomic_energies={...}.",
+                int(rank),
             )
         found = np.linalg.solve(matrix, vector)
         left = square - 2 * found @ vector + found @ matrix @ found

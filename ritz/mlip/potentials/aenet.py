@@ -149,9 +149,13 @@ def _read(path: Path) -> AenetNetwork:
     nodes = values.integers(n_layers)
     codes = values.integers(n_layers - 1)
     values.integers(2 * n_layers)  # where weights and values of each layer begin
-    unknown = sorted(set(codes) - set(_NAMES))
+    unknown = sorted({*map(int, codes)} - set(_NAMES))
     if unknown:
-        raise ValueError(f"{path} has activations of the kinds {unknown}; 0, 1 and 2 are known.")
+        known = ", ".join(f"{name} ({code})" for name, code in _CODES.items())
+        raise ValueError(
+            f"{path} has activations of the kinds {unknown}; {known} are known, and aenet's mtanh "
+            "(3) and twist (4) are not."
+        )
     if np.any(nodes < 1):
         raise ValueError(f"{path} claims layers of {nodes} nodes.")
     if n_weights != np.sum((nodes[:-1] + 1) * nodes[1:]):

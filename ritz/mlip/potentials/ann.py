@@ -53,6 +53,11 @@ class ANNPotential(AbstractMLIP):
 
     model: AtomicModel
 
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> "ANNPotential":
+        """Read a potential that `save` has written: aenet-python's name of `load`."""
+        return cls.load(path)
+
     @property
     def arch(self) -> dict[str, list[tuple[int, str]]]:
         """The hidden layers by species."""

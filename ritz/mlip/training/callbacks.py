@@ -24,6 +24,14 @@ class EpochCallback(AbstractCallback):
     Subclasses implement `on_epoch_start` or `on_epoch_end`. They are deferred as others are: steps
     run in blocks, and the driver's state can be read in `on_epoch_end` only if `live_epochs` is
     set, which makes the last step of each epoch a live one.
+
+    `on_epoch_end` comes after the last update of the epoch, when loggers have written the row. A
+    value for the logs is added in `before_parameter_update`, where the row has the errors of the
+    epoch at its last step. If it is a number, it is in `TrainOut.errors` too::
+
+        def before_parameter_update(self, step, log_data, driver):
+            if "RMSE_test" in log_data:
+                log_data["overfit_ratio"] = log_data["RMSE_test"] / log_data["RMSE_train"]
     """
 
     more_hooks = ("on_epoch_start", "on_epoch_end")
@@ -50,7 +58,10 @@ class EpochCallback(AbstractCallback):
         """Called before the first step of an epoch; they are counted from 0."""
 
     def on_epoch_end(self, epoch: int, log_data: Row, driver: "AbstractTraining") -> None:
-        """Called after the last step of an epoch, whose row has the errors of both splits."""
+        """Called after the last step of an epoch, whose row has the errors of both splits.
+
+        The row has been written, so that keys added to it here are an error; see the class.
+        """
 
     def on_step_start(self, step: int, log_data: Row, driver: "AbstractTraining") -> None:
         """Call `on_epoch_start` at the first step of an epoch."""
@@ -58,10 +69,23 @@ class EpochCallback(AbstractCallback):
             self.on_epoch_start(step // driver.n_batches, driver)
 
     def on_step_end(self, step: int, log_data: Row, driver: "AbstractTraining") -> None:
-        """Call `on_epoch_end` at the last step of an epoch."""
+        """Call `on_epoch_end` at the last step of an epoch.
+
+        Raises:
+            ValueError: If it adds a key to the row, which no log would have.
+        """
         self._n_batches = driver.n_batches
-        if (step + 1) % driver.n_batches == 0:
-            self.on_epoch_end(step // driver.n_batches, log_data, driver)
+        if (step + 1) % driver.n_batches:
+            return
+        written = set(log_data)
+        self.on_epoch_end(step // driver.n_batches, log_data, driver)
+        added = [repr(name) for name in log_data if name not in written]
+        if added:
+            raise ValueError(
+                f"{self.label}.on_epoch_end has added {', '.join(added)} to log_data, whose row "
+                "has been written; add it in before_parameter_update(self, step, log_data, "
+                "driver), if 'RMSE_train' in log_data: that is the last step of the epoch."
+            )
 
     def on_run_start(self, step: int, driver: "AbstractTraining") -> None:
         """Note the number of batches in an epoch."""
@@ -76,8 +100,28 @@ class EpochCallback(AbstractCallback):
         return False
 
 
+_OF_STEPS = ("attempts", "retries", "rate_scale", "wallclock")
+"""Keys of rows that say nothing of an epoch."""
+
+
+def _added_numbers(row: Row, driver: "AbstractTraining") -> Row:
+    """The numbers that callbacks have added to the row of an epoch."""
+    known = {"loss", "epoch", *driver.logs, *_OF_STEPS}
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if name not in known
+        and isinstance(value, int | float | np.number | np.ndarray | jax.Array)
+        and np.ndim(value) == 0
+        and np.isrealobj(value)
+    }
+
+
 class EpochHistory(AbstractCallback):
-    """Keeps the errors of every epoch; of a committee, lists of those of its members."""
+    """Keeps the errors of every epoch, and the numbers that callbacks have added to its row.
+
+    Of a committee, errors are lists of those of its members.
+    """
 
     callback_order = CallbackOrder.LOG
     state_fields = ("rows",)
@@ -85,7 +129,7 @@ class EpochHistory(AbstractCallback):
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        """Epoch, errors, learning rate and seconds."""
+        """Epoch, errors, numbers of callbacks, learning rate and seconds."""
 
     def before_parameter_update(self, step: int, log_data: Row, driver: "AbstractTraining") -> None:
         """Store the errors of the row, if it has any."""
@@ -101,6 +145,7 @@ class EpochHistory(AbstractCallback):
             {
                 "epoch": epoch,
                 **found,
+                **_added_numbers(log_data, driver),
                 "learning_rate": driver.learning_rate(log_data.get("rate_scale", 1.0)),
                 "seconds": float(log_data["wallclock"]),
             }

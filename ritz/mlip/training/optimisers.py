@@ -12,6 +12,7 @@ from ritz.driver.signatures import suggests_fields
 from ritz.mlip.models.abstract_model import AbstractModel
 from ritz.mlip.training.curvature import EnergyCurvature
 from ritz.mlip.training.kfac import KFAC
+from ritz.updates.optimizer_step import check_goes_by_gradients
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +135,7 @@ class OptaxMethod:
 
     Raises:
         TypeError: If `optimizer` is no transformation.
-        ValueError: If a value is not allowed.
+        ValueError: If a value is not allowed, or the optimiser needs the loss, as line searches do.
     """
 
     method_name: ClassVar[str] = "optax"
@@ -147,6 +148,7 @@ class OptaxMethod:
                 "optimizer must be a GradientTransformation such as optax.lion(1e-3), but "
                 f"{self.optimizer!r} was given."
             )
+        check_goes_by_gradients("method", self.optimizer, "Adam or KFAC of ritz.mlip")
         check_count("batchsize", self.batchsize, 1)
 
     @property

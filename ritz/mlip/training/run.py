@@ -44,8 +44,8 @@ class TrainOut(HtmlFields):
 
     Attributes:
         errors: By epoch: `RMSE_train`, `MAE_train`, `RMSE_test`, `MAE_test` in eV/atom,
-            `RMSE_force_train` and so on in eV/Angstrom, `validation_loss`, `learning_rate`, and
-            the `seconds` since the run began.
+            `RMSE_force_train` and so on in eV/Angstrom, `validation_loss`, numbers that callbacks
+            have added to the row, `learning_rate`, and the `seconds` since the run began.
         stats: The errors of the potential that was returned, over the whole of both splits, as
             `final_RMSE_train` and so on, and how many structures and atoms there were.
         timing: Seconds by part of the work.
@@ -183,6 +183,7 @@ def run_training(
     trained_at = time.perf_counter()
     if initial is not None and driver.step_count > 0:
         _warn_if_unchanged(driver, initial)
+    _logger.info("Computing the errors of the potential that was kept, over all structures.")
     errors = driver.errors()
     now = time.perf_counter()
     timing = {"training": trained_at - began_at, "evaluation": now - trained_at}

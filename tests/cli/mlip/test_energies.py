@@ -63,3 +63,19 @@ def test_a_regression_is_of_what_is_trained_on(ritz, caplog):
     hydrogen = float(last.split("H ")[1].split(",")[0])
     assert -7 < hydrogen < 0, last
     assert ritz("mlip", "evaluate", "folder=w")[1].startswith("1 structure\n")
+
+
+def test_what_undetermined_energies_of_atoms_mean_is_told(ritz, caplog):
+    """Compositions with C are too few for the energies of C and N."""
+    assert ritz(*SMALL, molecules("d.extxyz"), "folder=w", "--dry_run")[0] == 0
+    assert (
+        "Energies of atoms are left at 0: all structures have the same composition. Their errors "
+        "do not depend on that, but total energies of other compositions would be wrong; give "
+        "data.atomic_energies='{H: ..., O: ...}' for these." in caplog.messages
+    )
+    caplog.clear()
+    files = molecules("e.extxyz", *[(["C", "N", "O"], -9.0)] * 12)
+    assert ritz(*SMALL, files, "folder=w", "--dry_run")[0] == 0
+    (told,) = [line for line in caplog.messages if "left at 0" in line]
+    assert "determine none. Errors may be larger without them, and total" in told
+    assert "data.atomic_energies='{C: ..., H: ..., N: ..., O: ...}'" in told

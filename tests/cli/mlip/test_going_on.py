@@ -75,3 +75,39 @@ def test_which_files_are_missing_is_told_by_what_the_folder_holds(ritz):
         "alone has no configuration that says what was held out.\n"
     )
     assert ritz("mlip", "evaluate", "folder=alone", "evaluate.files=[a.extxyz]")[0] == 0
+
+
+def test_other_settings_are_refused_when_all_epochs_are_done(ritz):
+    command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.iterations=2"]
+    assert ritz(*command)[0] == 0
+    assert ritz(*command)[1].startswith("all epochs are done; everything in r.")
+    for iterations in (1, 2, 3):
+        status, out, error = ritz(*command, "train.method.mu=0.5", f"train.iterations={iterations}")
+        assert status == 2 and not out
+        told = "r holds another run. Settings that differ: train.method.init_args.mu was 0.003, is"
+        assert told in error
+    status, out, _ = ritz(*command, "train.num_workers=1")  # which changes no result
+    assert status == 0 and "none was added" in out
+
+
+def test_what_was_held_out_is_that_of_the_training(ritz):
+    command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.testpercent=25"]
+    assert ritz(*command, "train.iterations=1")[0] == 0
+    assert ritz("mlip", "evaluate", "folder=r")[1].startswith("2 structures\n")
+    status, _, error = ritz("mlip", "evaluate", "folder=r", "train.testpercent=50")
+    assert status == 2 and error == (
+        "ritz: evaluate.files: what r has held out is not known with other settings: "
+        "train.testpercent was 25.0, is 50.0. Leave them out, or give evaluate.files.\n"
+    )
+    assert ritz("mlip", "evaluate", "folder=r", "train.force_weight=0.5")[0] == 0
+
+
+def test_few_structures_for_validation_are_told_once(ritz, caplog):
+    command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.iterations=1"]
+    assert ritz(*command, "train.testpercent=20", "--dry_run")[0] == 0
+    assert "held out for validation" not in caplog.text
+    assert ritz(*command)[0] == ritz(*command)[0] == 0
+    told = "Only 0 of 8 structures are held out for validation, too few for a reliable error: give "
+    assert [line.startswith(told) for line in caplog.messages].count(True) == 1
+    ended = next(n for n, line in enumerate(caplog.messages) if line.startswith("Run ended"))
+    assert caplog.messages[ended + 1].startswith("Computing the errors of the potential")

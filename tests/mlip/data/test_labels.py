@@ -18,7 +18,7 @@ from ritz.mlip import (
     read_structures,
 )
 from ritz.mlip.data.units import unit_factor
-from tests.mlip.systems import config, descriptor, potential
+from tests.mlip.systems import DATA, config, descriptor, potential
 
 FULL = np.array([[1.0, 6, 5], [6, 2, 4], [5, 4, 3]])
 
@@ -250,3 +250,21 @@ def test_atoms_that_are_too_close_to_train_on(caplog):
             potential().driver(dataset=data, config=settings)
     potential().driver(usual, settings)
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("energy_unit", "Ha"), ("length_unit", "nm"), ("forces_unit", "Ry/A")]
+)
+def test_other_units_are_refused_for_xsf(setting, value):
+    file = next(DATA.glob("*.xsf"))
+    with pytest.raises(ValueError, match=f"are in eV and Angstrom, but {setting}={value} was"):
+        read_structures(file, **{setting: value})
+    assert len(read_structures(file, stress_unit="GPa")) == 1  # XSF files have no stress
+
+
+def test_paths_are_no_structures():
+    for given in ("a.xsf", ["a.xsf"], [DATA / "a.xsf"]):
+        with pytest.raises(
+            TypeError, match=r"a.xsf.* was given; read files with .*read_structures"
+        ):
+            potential().train(given, config())

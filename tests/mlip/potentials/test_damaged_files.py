@@ -54,6 +54,8 @@ def check(path, read):
 def test_potentials(network, tmp_path):
     network.save(tmp_path / "a.npz")
     check(tmp_path / "a.npz", load_potential)
+    again = ANNPotential.from_file(tmp_path / "a.npz")
+    assert again.arch == network.arch and again.is_trained
     with pytest.raises(FileNotFoundError, match=r"no file .*none.npz"):
         load_potential(tmp_path / "none.npz")
     with np.load(tmp_path / "a.npz") as file:
@@ -140,3 +142,13 @@ def test_weights_that_are_all_zero_are_refused():
         ValueError, match="of 3 structures none has a weight above 0.*structure0001.xsf"
     ):
         potential().driver(structures, config(testpercent=25, split_seed=0))
+
+
+def test_activations_that_only_aenet_has_are_named(tmp_path):
+    lines = (DATA / "reference.Ti.nn.ascii").read_text().splitlines()
+    codes = lines[5].split()
+    lines[5] = " ".join(["3", *codes[1:]])
+    path = tmp_path / "Ti.nn.ascii"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"kinds \[3\]; .*sigmoid \(2\) are known, and .*mtanh"):
+        ANNPotential.from_aenet_ascii([path])

@@ -6,6 +6,7 @@ import pytest
 from ritz.callbacks import AbstractCallback, EarlyStopping
 from ritz.checkpoint import CheckpointError
 from ritz.driver.stop import StopReason, StopRun
+from ritz.loggers import RuntimeLog
 from ritz.mlip import (
     Adam,
     ChebyshevDescriptor,
@@ -42,13 +43,13 @@ def settings(**more):
     return config(**{"force_weight": 0.0, "checkpoint_dir": "ck", "iterations": 4, **more})
 
 
-def trained(callback=None, resume_from=None, in_total=False, **more):
+def trained(callback=None, resume_from=None, in_total=False, out=None, **more):
     made = potential()
-    out = made.train(
+    result = made.train(
         dataset=dataset(), config=settings(**more), callback=callback, resume_from=resume_from,
-        in_total=in_total,
+        in_total=in_total, out=out,
     )  # fmt: skip
-    return made, out
+    return made, result
 
 
 @pytest.fixture
@@ -112,6 +113,28 @@ def test_live_epochs_go_on(inside):
 
     with pytest.raises(TypeError, match="goes by epochs, which QuadraticDriver does not have"):
         QuadraticDriver().run(1, callback=Report(), show_progress=False)
+
+
+class Ratio(EpochCallback):
+    def before_parameter_update(self, step, log_data, driver):
+        if "RMSE_test" in log_data:
+            log_data["ratio"] = log_data["RMSE_test"] / log_data["RMSE_train"]
+
+
+class LateRatio(EpochCallback):
+    def on_epoch_end(self, epoch, log_data, driver):
+        log_data["ratio"] = 1.0
+
+
+def test_values_of_callbacks_are_in_the_errors_of_epochs(inside):
+    log = RuntimeLog()
+    _, out = trained(Ratio(), iterations=2, out=log)
+    wanted = out.errors["RMSE_test"] / out.errors["RMSE_train"]
+    np.testing.assert_allclose(out.errors["ratio"], wanted, rtol=1e-6)
+    np.testing.assert_array_equal(log.data["ratio"].values, out.errors["ratio"])
+    told = r"LateRatio.on_epoch_end has added 'ratio' to log_data, whose row .* before_parameter_up"
+    with pytest.raises(ValueError, match=told):
+        trained(LateRatio(), iterations=1, checkpoint_dir=None)
 
 
 def test_training_begins_from_the_best_model(inside):
