@@ -60,14 +60,20 @@ class Bar(tqdm):
         form = self.format_dict
         done, elapsed = self.n - self.initial, form["elapsed"]
         rate = form["rate"]
-        if not rate and getattr(self._ema_dt, "calls", 1):  # in the end that of the whole run
+        if not rate and self._has_speed:
             rate = done / elapsed if elapsed and done else None
         return Progress(self.n, self.total, elapsed, rate, form["unit"], self.parts)
+
+    @property
+    def _has_speed(self) -> bool:
+        """Whether the time of a step is known; at the end that of the whole run is."""
+        average = self._ema_dt  # type: ignore[attr-defined]
+        return getattr(average, "calls", 1) > 0
 
     def begin(self, position: float) -> None:
         """Show the first position; the time to it, mostly compilation, does not count as speed."""
         self.n = self.last_print_n = position
-        self.last_print_t = self._time()
+        self.last_print_t = self._time()  # type: ignore[attr-defined]
         self.refresh()
 
     @override

@@ -1,6 +1,5 @@
 """The callback contract: eight hooks, the exception that stops a run, and named orders."""
 
-import difflib
 import enum
 import inspect
 from collections.abc import Callable, Hashable, Sequence
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from jaxtyping import PyTree
 
-from ritz.driver.signatures import check_arguments, parameters_of
+from ritz.driver.signatures import check_arguments, nearest_method, parameters_of
 from ritz.driver.stop import StopReason as StopReason
 from ritz.driver.stop import StopRun as StopRun
 from ritz.types import Row, State
@@ -32,8 +31,6 @@ STEP_HOOKS = (
 HOOKS = ("on_run_start", *STEP_HOOKS, "on_run_end", "on_run_error")
 """All hooks, in calling order."""
 
-_OTHER_HOOKS = ("on_legacy_run", "on_parameter_update")
-
 
 class CallbackOrder(enum.IntEnum):
     """Named levels of `AbstractCallback.callback_order`, lowest first.
@@ -55,16 +52,11 @@ class CallbackOrder(enum.IntEnum):
 
 def _meant_hook(kind: type, name: str, method: Callable[..., object]) -> str | None:
     """The hook that a method of a callback seems to be meant for, or None."""
-    if name == "__call__":
-        has_hooks = any(getattr(kind, h) is not getattr(AbstractCallback, h) for h in HOOKS)
-        return None if has_hooks else "before_parameter_update"
-    if name in _OTHER_HOOKS:
+    is_call = name == "__call__" and not any(overrides(kind, hook) for hook in HOOKS)
+    if is_call or name in ("on_legacy_run", "on_parameter_update"):  # of NetKet
         return "before_parameter_update"
-    if name in HOOKS or not name.startswith(("on_", "before_", "after_")):
-        return None
-    takes_row = inspect.isfunction(method) and {"log_data", "driver"} <= {*parameters_of(method)}
-    near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.0 if takes_row else 0.75)
-    return near[0] if near else None
+    has_prefix = name not in HOOKS and name.startswith(("on_", "before_", "after_"))
+    return nearest_method(name, method, HOOKS, ("log_data", "driver")) if has_prefix else None
 
 
 class AbstractCallback:
@@ -78,8 +70,7 @@ class AbstractCallback:
     Raise `StopRun` in any hook to end the run well: every other callback still gets that hook,
     then `on_run_end`. Any other exception goes to `on_run_error` and on to the caller of `run`.
 
-    A subclass that defines a method whose name nearly matches a hook (`on_stepend`), one that takes
-    a row as hooks do (`on_iteration_end(self, step, log_data, driver)`), or nothing but `__call__`,
+    A subclass with a method that seems to be meant for a hook (`on_stepend`), or with `__call__` alone,
     raises TypeError when the class is made; so does a hook that takes other arguments.
     """
 
@@ -322,7 +313,7 @@ def never_live(self: AbstractCallback, step: int) -> bool:
     return False
 
 
-def overrides(callback: AbstractCallback, method: str) -> bool:
+def overrides(callback: AbstractCallback | type, method: str) -> bool:
     """Whether `callback` overrides the base class's empty method."""
     call = getattr(callback, method)
     return getattr(call, "__func__", call) is not getattr(AbstractCallback, method)

@@ -3,7 +3,7 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -108,3 +108,19 @@ def check_arguments(
 def parameters_of(method: Callable[..., object]) -> list[str]:
     """The names of a method's parameters, without `self`."""
     return list(inspect.signature(method).parameters)[1:]
+
+
+def nearest_method(
+    name: str, method: object, known: Sequence[str], marks: Collection[str]
+) -> str | None:
+    """The name of a method that is known which `name` resembles, or None.
+
+    Args:
+        name: The name of a method.
+        method: That method.
+        known: The names to compare with.
+        marks: Parameters by which a method is one of them, whatever its name is.
+    """
+    is_one = inspect.isfunction(method) and {*marks} <= {*parameters_of(method)}
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0 if is_one else 0.75)
+    return near[0] if near else None
