@@ -70,7 +70,7 @@ class AbstractCallback:
     Raise `StopRun` in any hook to end the run well: every other callback still gets that hook,
     then `on_run_end`. Any other exception goes to `on_run_error` and on to the caller of `run`.
 
-    A subclass with a method that seems to be meant for a hook (`on_stepend`), or with `__call__` alone,
+    A subclass with a method that seems to be meant for a hook (`on_stepend`), or only `__call__`,
     raises TypeError when the class is made; so does a hook that takes other arguments.
     """
 
