@@ -19,6 +19,7 @@ def test_heisenberg_chain(capsys):
     assert "PlateauStopping" in reason or reason == "finished all steps"
 
 
+@pytest.mark.medium
 def test_trust_region(capsys):
     example = runpy.run_path(str(FOLDER / "trust_region.py"))
     exact = example["ising_chain_energy"](8, 1.0)

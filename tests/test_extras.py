@@ -24,6 +24,7 @@ PACKAGES = {
 
 
 @pytest.mark.parametrize("case", PACKAGES)
+@pytest.mark.medium
 def test_packages_and_commands_name_their_extra(case):
     module, code, message, extra = PACKAGES[case]
     code = f"import sys; sys.modules[{module!r}] = None\n{code}"

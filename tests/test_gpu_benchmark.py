@@ -112,6 +112,7 @@ def test_spans_inside_others_count_once():
     assert _union(spans) == pytest.approx(11e-9)
 
 
+@pytest.mark.medium
 def test_device_time_is_that_of_the_program():
     @jax.jit
     def program(x):
@@ -127,6 +128,7 @@ def test_device_time_is_that_of_the_program():
     assert sum(share for _, share in few.largest(len(few.by_kernel))) == pytest.approx(1)
 
 
+@pytest.mark.medium
 def test_the_profiler_that_sees_nothing_is_an_error():
     with pytest.raises(RuntimeError, match="no kernel"):
         device_time(lambda: None)

@@ -18,6 +18,8 @@ from tests.driver import two_processes
 from tests.driver.fragile import FragileDriver
 from tests.driver.two_processes import STEPS
 
+pytestmark = pytest.mark.medium
+
 ROOT = Path(__file__).parents[2]
 SAME = ("step", "rows", "loss", "seen", "parameters", "key")
 HOOKS = ("on_step_start", "on_compute_update_end", "before_parameter_update", "on_step_end")
@@ -75,7 +77,6 @@ def assert_like(found, wanted, fields=SAME):
         assert found[field] == wanted[field], field
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -90,7 +91,6 @@ def test_processes_that_were_given_something_else_are_told(pair, name, told):
         assert found["step"] == 0
 
 
-@pytest.mark.medium
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="a class of Linux")
 def test_threads_that_carry_messages_do_not_interrupt_others(pair):
     for found in pair["plain"]:
@@ -99,7 +99,6 @@ def test_threads_that_carry_messages_do_not_interrupt_others(pair):
         assert found["classes"]["others, batch"] > found["classes"].get("others, normal", 0)
 
 
-@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize("name", ["plain", "live, one hook", "cut", "no speculation"])
 def test_both_go_on_alike(pair, alone, name):
@@ -237,7 +236,6 @@ def test_the_clock_of_one_process_saves_both(pair):
     assert len(first["saved"]) == 3  # the newest
 
 
-@pytest.mark.medium
 def test_a_process_that_waits_for_a_failed_one_is_ended():
     """They compute together in a hook, and one of them fails before it comes there."""
     with started("tests.driver.stuck_process", "raise") as both:
@@ -250,7 +248,6 @@ def test_a_process_that_waits_for_a_failed_one_is_ended():
     assert float(second.split("left after ")[1]) < 20
 
 
-@pytest.mark.medium
 def test_a_process_that_is_busy_is_ended_when_another_is_killed():
     """Heartbeats of JAX would end it after minutes."""
     began = time.monotonic()

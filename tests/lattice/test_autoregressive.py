@@ -86,6 +86,7 @@ def test_what_is_refused():
             make(FEW)
 
 
+@pytest.mark.medium
 def test_a_model_that_does_not_keep_the_sum_is_told():
     class Free(nk.models.ARNNDense):
         """Lives on the balanced space, but draws all configurations."""

@@ -65,6 +65,7 @@ def test_one_program_serves_all_lengths():
     assert run_block._cache_size() == before
 
 
+@pytest.mark.medium
 def test_averages_and_live_callbacks_see_the_same_steps():
     ema, best, live = ParameterEMA(0.5), BestState(), LiveAt(lambda step: True)
     log = run(vmc(), 6, callback=[ema, best])

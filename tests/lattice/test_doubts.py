@@ -58,6 +58,7 @@ def vmc(model, sampler=None, rate=1e-6, n_samples=64, hamiltonian=ISING, discard
     ],
     ids=["Ritz", "NetKet", "NumPy"],
 )
+@pytest.mark.medium
 def test_a_frozen_sampler_is_told_and_is_never_the_best(sampler, callbacks, caplog):
     log, best = RuntimeLog(), BestState()
     driver = vmc(Peaked(), sampler)

@@ -62,6 +62,7 @@ def test_the_infidelity_is_that_of_states():
 
 
 @pytest.mark.parametrize("make", [summed, sampled])
+@pytest.mark.medium
 def test_short_steps_are_not_changed_by_a_bit(make):
     plain, controlled = (make(0.01, SR(0.1), step_control=c) for c in (None, StepControl()))
     log = run(controlled, 10)
@@ -103,6 +104,7 @@ class Kick(AbstractUpdateRule):
 
 
 @pytest.mark.parametrize("callbacks", [(), (LIVE,)], ids=["blocks", "live"])
+@pytest.mark.medium
 def test_a_step_after_which_the_energy_explodes_is_taken_back(callbacks):
     control = StepControl(max_infidelity=None)
     before, after = (sampled(optax.sgd(0.05, 0.5), Kick(), step_control=control) for _ in range(2))
@@ -154,6 +156,7 @@ def test_blocks_and_live_steps_agree_where_steps_are_taken_back():
     np.testing.assert_array_equal(logs[0]["Energy"]["Mean"], logs[1]["Energy"]["Mean"])
 
 
+@pytest.mark.medium
 def test_averages_leave_out_what_is_taken_back():
     control, states = StepControl(max_infidelity=None), []
     live, compiled = ParameterEMA(0.9), ParameterEMA(0.9)
@@ -252,6 +255,7 @@ def test_momenta_are_those_of_shortened_steps(rule):
 
 
 @pytest.mark.parametrize("rule", [SPRING(1e-3), MARCH(1e-3)])
+@pytest.mark.medium
 def test_directions_do_not_grow_where_steps_are_shortened(rule):
     driver = sampled(0.5, rule)
     log = run(driver, 80)

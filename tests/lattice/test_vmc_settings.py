@@ -30,6 +30,7 @@ def test_trial_loss_of_a_full_sum_is_the_loss_of_the_next_step():
     np.testing.assert_allclose(trials[:2], data["Energy"]["Mean"][1:], rtol=1e-12)
 
 
+@pytest.mark.medium
 def test_trial_loss_reweights_the_samples():
     """The estimate agrees with the exact energy after the update within its errors."""
     state = mc_state("complex", n_samples=4096)

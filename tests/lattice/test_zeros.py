@@ -99,6 +99,7 @@ class HalfSpace(nn.Module):
         return jnp.where(x[..., 0] > 0, nk.models.RBM(alpha=1, param_dtype=float)(x), -jnp.inf)
 
 
+@pytest.mark.medium
 def test_a_wave_function_with_zeros_is_optimised():
     """On half of the space, against exact diagonalisation there."""
     hilbert = nk.hilbert.Spin(0.5, 6)

@@ -26,6 +26,7 @@ def test_states_that_cannot_begin_are_told():
         excited_orbitals(helium, 0)
 
 
+@pytest.mark.medium
 def test_configurations_are_singlets_and_triplets_in_order():
     """Of beryllium: the ground state, three components of 3P, and of 1P."""
     x = jax.random.normal(jax.random.key(1), (3, 4, 3))

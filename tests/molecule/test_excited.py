@@ -67,6 +67,7 @@ def test_three_states_of_hydrogen(levels_of_hydrogen):
     assert len(driver.estimate(lambda params, x: jnp.sum(x**2))) == 3
 
 
+@pytest.mark.medium
 def test_levels_of_an_evaluation_and_of_one_state_alone(levels_of_hydrogen):
     driver, _ = levels_of_hydrogen
     settings = {"n_walkers": 512, "electrons": driver.state.electrons, "params": driver.parameters}

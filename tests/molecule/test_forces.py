@@ -179,6 +179,7 @@ def test_forces_do_what_every_estimator_must():
     )  # fmt: skip
 
 
+@pytest.mark.medium
 def test_what_forces_refuse():
     with pytest.raises(ValueError, match="estimator must be 'auto', 'space_warp'"):
         Forces(ION, "hellmann")

@@ -116,6 +116,7 @@ class Far(StopCondition):
         return "far enough" if log_data["geometry"] == 1 else None
 
 
+@pytest.mark.medium
 def test_callbacks_see_the_geometry():
     driver = relaxation(n_measured=10)
     driver.run(100, out=(), callback=Far(), show_progress=False)
@@ -133,6 +134,7 @@ class RejectTwice(AbstractCallback):
         return step == 9 and self.times <= 2
 
 
+@pytest.mark.medium
 def test_what_is_rejected_counts_for_no_criterion():
     hook = ConvergenceHook(Criterion("fmax", 1e9), patience=2)
     driver = relaxation(stage=LBFGS(convergence_hook=hook), n_measured=10)

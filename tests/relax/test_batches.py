@@ -167,6 +167,7 @@ def test_results_do_not_depend_on_wrapping():
     np.testing.assert_allclose(moves, found.atoms[0].positions - atoms.positions, atol=1e-9)
 
 
+@pytest.mark.medium
 def test_lists_that_do_not_fit_grow(caplog):
     """Far too narrow lists are found out before anything moves, whatever the blocks."""
     structures, results = argons(3), []

@@ -102,6 +102,7 @@ def test_blocks_change_no_bit(uninterrupted, way):
     same(driver, log, uninterrupted)
 
 
+@pytest.mark.medium
 def test_live_steps_find_the_same_minima(uninterrupted):
     class Watching(AbstractCallback):
         def on_step_end(self, step, log_data, driver):

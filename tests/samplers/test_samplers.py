@@ -93,6 +93,7 @@ def test_the_autocorrelation_time_is_that_of_the_moves():
     assert 200 < times[1] < 300
 
 
+@pytest.mark.medium
 def test_walkers_off_the_domain_of_psi_come_back_and_do_not_leave():
     def half(params, x):
         return jnp.where(x[:, 0, 0] > 0, gaussian(params, x), jnp.nan)

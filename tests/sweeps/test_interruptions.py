@@ -50,6 +50,7 @@ def records(folder):
     return {file.parent.name: json.loads(file.read_text()) for file in folder.glob("*/sweep.json")}
 
 
+@pytest.mark.medium
 def test_errors_of_dask_at_the_end_take_no_results_away(tmp_path, monkeypatch, caplog):
     close = distributed.LocalCluster.close
 

@@ -36,6 +36,7 @@ def states(outcomes):
     return {one.name: one.state for one in outcomes}
 
 
+@pytest.mark.medium
 def test_runs_that_are_killed_are_started_again_and_none_is_done_twice(tmp_path):
     runs = [{"x": 1}, {"x": 2, "die": 1}, {"x": 3, "die": 9}, {"x": 4, "fail": True}]
     plan, told = plan_of(tmp_path, runs=runs, retries=2), []
@@ -58,6 +59,7 @@ def test_runs_that_are_killed_are_started_again_and_none_is_done_twice(tmp_path)
     assert sweep(changed)[0].state == "finished" and starts(changed.runs[0].folder) == 2
 
 
+@pytest.mark.medium
 def test_commands_follow_each_other_and_neighbours_too(tmp_path):
     commands = ["lattice train", "lattice evaluate"]
     plan = plan_of(tmp_path, command=commands, vary={"x": [1, 2, 3]}, seeds=2, along="x")
@@ -72,6 +74,7 @@ def test_commands_follow_each_other_and_neighbours_too(tmp_path):
         assert trained.get("before") == (None if x == 1 else (x - 1) ** 2 + 0.1)
 
 
+@pytest.mark.medium
 def test_runs_wait_for_neighbours_that_have_failed(tmp_path):
     runs = [{"x": 1, "fail": False}, {"x": 2, "fail": True}, {"x": 3, "fail": False}]
     plan = plan_of(tmp_path, runs=runs)
@@ -105,6 +108,7 @@ def test_successive_halving_gives_up_what_is_behind(tmp_path):
     assert sweep(plan) == found
 
 
+@pytest.mark.medium
 def test_successive_halving_compares_runs_of_one_system(tmp_path):
     """Or else those with the lowest ground state would always go on."""
     fields = ({"system.field": 2.0, "x": 0}, {"system.field": 2.0, "x": 1})
@@ -114,6 +118,7 @@ def test_successive_halving_compares_runs_of_one_system(tmp_path):
     assert [one.state for one in found] == ["finished", "pruned"] * 2
 
 
+@pytest.mark.medium
 def test_what_was_given_up_goes_on_again_or_without_halving(tmp_path):
     content = {"base": {"train.iterations": 36}, "vary": {"x": [0.0, 1.0]}, "workers": 1}
     plan = plan_of(tmp_path, halving={"least": 4}, **content)
@@ -125,6 +130,7 @@ def test_what_was_given_up_goes_on_again_or_without_halving(tmp_path):
     assert [starts(run.folder) for run in plan.runs] == [3, 3]
 
 
+@pytest.mark.medium
 def test_few_runs_have_all_cores(tmp_path, monkeypatch):
     plan = plan_of(tmp_path, vary={"x": [1]}, workers=None)
     sweep(plan)
@@ -132,6 +138,7 @@ def test_few_runs_have_all_cores(tmp_path, monkeypatch):
     assert found["cores"] == len(cores())
 
 
+@pytest.mark.medium
 def test_a_command_that_has_not_locked_its_folder_yet_is_waited_for(tmp_path):
     """As of a sweep that was killed just after it had started it."""
     plan = plan_of(tmp_path, vary={"x": [1]})
@@ -144,6 +151,7 @@ def test_a_command_that_has_not_locked_its_folder_yet_is_waited_for(tmp_path):
     assert starts(folder) == 1 and not (folder / STARTED).exists()
 
 
+@pytest.mark.medium
 def test_runs_of_a_machine_share_compiled_programs(tmp_path, monkeypatch):
     for own in ("", "kept"):
         if own:
@@ -166,6 +174,7 @@ def test_tables_have_what_differs_and_the_results(tmp_path):
     assert set(frame["stop_reason"]) == {"FINISHED"}
 
 
+@pytest.mark.medium
 def test_tables_have_runs_that_failed_or_were_given_up(tmp_path):
     sweep(plan_of(tmp_path / "failed", runs=[{"x": 1}, {"x": 2, "fail": True}]))
     frame = compare([tmp_path / "failed"])

@@ -165,6 +165,7 @@ def test_independent_inputs_and_slopes_give_the_natural_gradient_exactly(rule, s
     assert not np.allclose(direction(other, problem), exact, rtol=1e-2)
 
 
+@pytest.mark.medium
 def test_averages_are_corrected_for_their_beginning():
     problem = problem_of("real")
     rule = KFAC(decay=0.9)
@@ -329,6 +330,7 @@ def test_no_parameters_and_one_array_at_two_places():
 
 
 @pytest.mark.netket
+@pytest.mark.medium
 def test_models_that_take_whole_numbers_alone():
     import netket as nk
 

@@ -30,6 +30,7 @@ def test_units_of_the_parameters_do_not_matter(rule):
     assert not np.allclose(other * 100.0, one, rtol=1e-2)
 
 
+@pytest.mark.medium
 def test_it_is_a_part_of_the_norm_in_both_spaces():
     scores = (X - X.mean(axis=0)) / np.sqrt(12)
     norm = np.linalg.norm(scores.T @ scores)

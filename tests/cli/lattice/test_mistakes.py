@@ -10,6 +10,7 @@ from tests.cli.lattice.runs import SMALL, ritz
 pytestmark = pytest.mark.netket
 
 
+@pytest.mark.medium
 def test_what_does_not_suit_the_space_or_cannot_be_compiled_gets_one_line(capsys):
     Path("rates.py").write_text(
         "def branching(start):\n    return lambda step: start if step < 10 else 0.01\n"
@@ -118,6 +119,7 @@ def test_bad_files_get_one_line(capsys, content, message):
     assert error.count("\n") == 1
 
 
+@pytest.mark.medium
 def test_an_evaluation_needs_a_training(capsys):
     status, _, error = ritz(capsys, "evaluate", "folder=empty")
     assert status == 2 and "run `ritz lattice train folder=empty` first" in error

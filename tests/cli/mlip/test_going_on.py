@@ -30,6 +30,7 @@ def _files():
     written("a.extxyz")
 
 
+@pytest.mark.medium
 def test_a_run_that_a_callback_has_ended_says_so(ritz):
     Path("stops.py").write_text(STOP)
     command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.callbacks=[stops.stop]"]

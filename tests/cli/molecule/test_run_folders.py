@@ -15,6 +15,8 @@ from ritz.cli.main import main
 from ritz.plotting import read_log
 from ritz.stages import EvaluationWorkStage, read_digest
 
+pytestmark = pytest.mark.medium
+
 SMALL = [
     "network=FermiNet", "network.hidden=[[8, 4]]", "network.n_determinants=1", "progress=false",
     "pretrain.iterations=6", "pretrain.n_walkers=16", "pretrain.burn_in=3",
@@ -81,7 +83,6 @@ def test_a_large_variance_is_called_unconverged(trained, capsys, tmp_path, monke
     assert summary["reliable"] is False and "hartree^2 an electron" in summary["unconverged"]
 
 
-@pytest.mark.medium
 def test_an_evaluation_begins_anew(trained, capsys, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
@@ -101,7 +102,6 @@ def test_a_file_may_name_the_molecule_alone(capsys):
     assert status == 0 and yaml.safe_load(out)["system"]["name"] == "LiH"
 
 
-@pytest.mark.medium
 def test_the_same_command_again_takes_no_step_and_a_longer_one_goes_on(trained, capsys, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
@@ -127,7 +127,6 @@ def test_the_same_command_again_takes_no_step_and_a_longer_one_goes_on(trained, 
         assert status == 2 and told in error, error
 
 
-@pytest.mark.medium
 def test_other_ways_to_say_what_molecule(capsys, tmp_path):
     xyz = tmp_path / "a.xyz"
     xyz.write_text("2\n\nH 0 0 0\nH 0 0 0.7408\n")
@@ -191,7 +190,6 @@ def test_mistakes_are_told_in_one_line(given, told, capsys):
 H2_ATOMS = "system.atoms=[[H, [0, 0, -{0}]], [H, [0, 0, {0}]]]"
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize(("given", "told"), [
     (["system=He"], "system.name was H2, is He"),
     (["system.name=null", H2_ATOMS.format(1), "system.unit=bohr"], "molecule.positions.0.2 was"),
@@ -210,7 +208,6 @@ def test_evaluating_another_wave_function_is_refused(given, told, trained, capsy
     assert error.splitlines()[-1].count("run `ritz molecule train") == 0
 
 
-@pytest.mark.medium
 def test_accepted_changes_and_other_words_for_the_same_molecule(trained, capsys, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(trained, folder)
@@ -226,7 +223,6 @@ def test_accepted_changes_and_other_words_for_the_same_molecule(trained, capsys,
         assert status == 2 * bool(told) and told in error, error
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("n_walkers", [6, 40])
 def test_another_number_of_walkers_still_begins_with_the_trained_ones(
     n_walkers, trained, capsys, tmp_path, monkeypatch, caplog
@@ -261,7 +257,6 @@ def test_evaluating_nothing_is_refused(capsys):
     assert status == 2 and "run `ritz molecule train folder=empty` first" in error
 
 
-@pytest.mark.medium
 @pytest.mark.bits
 def test_an_interrupted_run_ends_with_the_same_rows(capsys):
     def rows(folder, *parts):

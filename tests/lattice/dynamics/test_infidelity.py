@@ -71,6 +71,7 @@ def test_samples_agree_with_full_sums_and_the_control_variate_helps(operator):
     assert "v_score" not in data
 
 
+@pytest.mark.medium
 def test_full_sums_reach_the_target_and_rotated_ones():
     target, state = full_state(degree=4, seed=1), full_state(degree=4, seed=2)
     one = driver(target, state, rate=0.5, operator=ROTATION)
@@ -79,6 +80,7 @@ def test_full_sums_reach_the_target_and_rotated_ones():
     assert one.loss.mean == pytest.approx(exact(target, state, ROTATION), abs=1e-6)
 
 
+@pytest.mark.medium
 def test_steps_are_controlled_as_given():
     found = []
     for control in (StepControl(max_infidelity=0.01), None):
@@ -101,6 +103,7 @@ def test_samples_reach_the_target():
     assert one.loss.error_of_mean < 1e-4  # where the states agree, so do the samples
 
 
+@pytest.mark.medium
 def test_wrong_arguments_say_what_is_needed():
     other = nk.hilbert.Spin(0.5, 3)
     elsewhere = nk.vqs.FullSumState(other, nk.models.Jastrow())

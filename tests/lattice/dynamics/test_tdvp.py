@@ -105,6 +105,7 @@ def test_imaginary_time_ends_in_the_ground_state():
     assert 0 <= state.expect(ISING).mean.real - exact < 1e-5
 
 
+@pytest.mark.medium
 def test_errors_stay_within_the_tolerance_and_rejected_steps_are_counted():
     driver = tdvp(integrator="RK12", dt=0.5, rtol=1e-3)
     data = run(driver, 0.3)

@@ -16,6 +16,7 @@ def rows(driver, T, **options):
 
 
 @pytest.mark.parametrize("factor", [-1j, -1], ids=["real", "imaginary"])
+@pytest.mark.medium
 def test_the_residual_is_what_the_tangent_space_misses(factor):
     state = full_state(degree=1, scale=0.4)
     scores = np.asarray(products(HILBERT.all_states(), 1))
@@ -40,6 +41,7 @@ def states_after(integrator, dt):
 
 
 @pytest.mark.parametrize("norm", ["qgt", "euclidean"])
+@pytest.mark.medium
 def test_the_error_of_a_step_is_the_distance_of_two_methods(norm):
     dt = 0.01
     heun, euler = (states_after(integrator, dt) for integrator in ("Heun", "Euler"))

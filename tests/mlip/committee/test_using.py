@@ -26,6 +26,7 @@ def reference_potential():
     )
 
 
+@pytest.mark.medium
 def test_ase_relaxes_and_conserves_energy(reference_potential):
     atoms = tio2(1)[0].to_ase()
     atoms.calc = MLIPCalculator(reference_potential)

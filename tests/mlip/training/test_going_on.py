@@ -79,6 +79,7 @@ def test_epochs_are_counted_in_one_place():
     assert steps_in_total(5, 4, None) == 20
 
 
+@pytest.mark.medium
 def test_a_run_that_was_stopped_early_is_extended(inside):
     never = EarlyStopping("validation_loss", patience=0, min_delta=1e9)
     _, out = trained(never, iterations=3)
@@ -137,6 +138,7 @@ def test_values_of_callbacks_are_in_the_errors_of_epochs(inside):
         trained(LateRatio(), iterations=1, checkpoint_dir=None)
 
 
+@pytest.mark.medium
 def test_training_begins_from_the_best_model(inside):
     _, out = trained(iterations=3)
     best = load_potential("ck/best_model.npz")

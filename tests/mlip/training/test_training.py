@@ -98,6 +98,7 @@ def test_seeds_decide_and_blocks_do_not(usual):
     assert not same(made, other)
 
 
+@pytest.mark.medium
 def test_training_that_only_worsens_is_told(caplog):
     worse = config(iterations=2, method=Adam(mu=30.0, batchsize=24))
     out = potential().train(dataset=dataset(), config=worse)
