@@ -114,8 +114,8 @@ class HookList:
         """Warn, once, of what was added to a row that has been written."""
         if not self._has_told:
             _logger.warning(
-                "%s: added to a row in on_step_end, when it has been written, so in no log; add it "
-                "in before_parameter_update instead.",
+                "%s: added to a row in on_step_end or on_epoch_end, when it was written, so in "
+                "no log; add it in before_parameter_update instead.",
                 ", ".join(names),
             )
         self._has_told = True

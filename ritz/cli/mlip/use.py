@@ -101,10 +101,10 @@ def _held_out(call: Invocation) -> list[Structure]:
     given: MLIPRun = call.config
     if given.data.train:
         changes = CommandRun(call).changes("train") or []
-        if others := [line for line in changes if line.startswith(_DIVIDING)]:
+        if changed := [line for line in changes if line.startswith(_DIVIDING)]:
             raise ValueError(
                 f"evaluate.files: what {given.folder} has held out is not known with other "
-                f"settings: {'; '.join(others)}. Leave them out, or give evaluate.files."
+                f"settings: {'; '.join(changed)}. Leave them out, or give evaluate.files."
             )
         return divided(given).test
     told = "evaluate.files: which files? Give evaluate.files='[test.extxyz]', for example"
