@@ -22,6 +22,7 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.data.structure import Structure as Structure
     from ritz.mlip.data.xsf import write_xsf as write_xsf
     from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor as AbstractDescriptor
+    from ritz.mlip.descriptors.ace import ACEDescriptor as ACEDescriptor
     from ritz.mlip.descriptors.chebyshev import ChebyshevDescriptor as ChebyshevDescriptor
     from ritz.mlip.descriptors.symmetry_functions import G2 as G2
     from ritz.mlip.descriptors.symmetry_functions import G4 as G4

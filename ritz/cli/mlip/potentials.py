@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ritz.mlip import ANNPotential, ChebyshevDescriptor, GraphPotential, PaiNN, SymmetryFunctions
+from ritz.mlip import (
+    ACEDescriptor,
+    ANNPotential,
+    ChebyshevDescriptor,
+    GraphPotential,
+    PaiNN,
+    SymmetryFunctions,
+)
 
 
 def chebyshev(
@@ -60,6 +67,26 @@ def symmetry_functions(
     descriptor = SymmetryFunctions.on_grid(
         species, r_c, n_radial, angular_r_c, zetas, cutoff_function=cutoff_function
     )
+    return ANNPotential({symbol: list(map(tuple, hidden)) for symbol in species}, descriptor)
+
+
+def ace(
+    species: Sequence[str],
+    hidden: Sequence[Any] = ((40, "tanh"), (40, "tanh")),
+    cutoff: float = 5.0,
+    degrees: Sequence[int] = (10, 8, 6),
+    nearest: float | None = None,
+) -> ANNPotential:
+    """Networks of the invariants of the atomic cluster expansion.
+
+    Args:
+        species: Chemical symbols.
+        hidden: The hidden layers of all networks: nodes and activation.
+        cutoff: In Angstrom.
+        degrees: Largest total degrees of products of one, two, ... densities, up to four.
+        nearest: A usual distance of nearest neighbours, in Angstrom; null takes 0.4 cutoffs.
+    """
+    descriptor = ACEDescriptor(species, cutoff, degrees, nearest)
     return ANNPotential({symbol: list(map(tuple, hidden)) for symbol in species}, descriptor)
 
 

@@ -136,6 +136,16 @@ def test_symmetry_functions(tmp_path, capsys):
     assert not (folder / "aenet").exists()
 
 
+@pytest.mark.medium
+def test_the_atomic_cluster_expansion(tmp_path):
+    small = [setting for setting in SMALL if not setting.startswith("potential")]
+    expansion = ["potential=ace", "potential.hidden=[[4,tanh]]", "potential.cutoff=4"]
+    command = ["mlip", "train", *small, *expansion, "potential.degrees=[3,3,2]"]
+    assert main([*command, "train.iterations=2", f"folder={tmp_path / 'run'}"]) == 0
+    descriptor = load_potential(tmp_path / "run" / "potential.npz").descriptor
+    assert (descriptor.degrees, descriptor.cutoff, descriptor.body_order) == ((3, 3, 2), 4.0, 4)
+
+
 @pytest.mark.slow
 def test_a_committee(tmp_path, capsys):
     folder = tmp_path / "run"

@@ -12,6 +12,7 @@ from ritz.mlip import (
     G4,
     G5,
     AbstractDescriptor,
+    ACEDescriptor,
     Adam,
     ANNPotential,
     ChebyshevDescriptor,
@@ -24,6 +25,10 @@ from tests.mlip.systems import ATOMS, config, tio2
 MANY = [G2("O", 0.4, 1.0, 4.0), G4(("Ti", "O"), 0.02, -1, 2, 3.5), G5(("O", "O"), 0.05, 1, 1.5)]
 
 MADE = {
+    ACEDescriptor: [
+        lambda: ACEDescriptor(["Ti", "O"], 4.0, (3, 3, 2, 2)),
+        lambda: ACEDescriptor(["Ti"], 3.5, (4,)),
+    ],
     ChebyshevDescriptor: [
         lambda: ChebyshevDescriptor(["Ti", "O"], 3, 4.0, 2, 3.0),
         lambda: ChebyshevDescriptor(["Ti"], 2, 3.0, 3, 3.5, min_cutoff=0.0),

@@ -1,0 +1,187 @@
+"""The atomic cluster expansion."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+from typing_extensions import override
+
+from ritz.checks import check_count, check_positive
+from ritz.mlip.arrays import check_device, check_dtype
+from ritz.mlip.data.structure import checked_species
+from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
+from ritz.mlip.descriptors.basis_functions import (
+    chebyshev_polynomials,
+    cosine_cutoff,
+    lengths,
+    unit_vectors,
+)
+from ritz.mlip.descriptors.derivatives import LocalDerivatives
+from ritz.mlip.descriptors.invariants import MOST_DENSITIES, Products, products_of, sizes_of
+from ritz.mlip.descriptors.spherical_harmonics import real_spherical_harmonics
+
+_NEAREST_OF_CUTOFF = 0.4
+"""A usual ratio of the distance of nearest neighbours to the cutoff."""
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class ACEDescriptor(AbstractDescriptor):
+    """The invariants of the atomic cluster expansion, up to products of four densities.
+
+    R. Drautz, Phys. Rev. B 99, 014104 (2019). The density of an atom, A_znlm, is the sum of
+    R_n(r) Y_lm over its neighbours of element z. Features are all independent sums of products of
+    one to four densities that do not change under rotations, reflections and exchange of equal
+    densities (G. Dusson et al., J. Comput. Phys. 454, 110946 (2022)): they depend on an atom and up
+    to as many neighbours, which is a body order of two to five. The radial functions are
+    T_n(x) f_c(r), with Chebyshev polynomials of x, which runs from -1 at the cutoff to 1 at the
+    atom, as ((1 + nearest) / (1 + r))^2 does with lengths in units of `nearest`, and f_c of
+    `ChebyshevDescriptor`.
+
+    Args:
+        species: Chemical symbols of the elements.
+        cutoff: In Angstrom.
+        degrees: For each number of densities in a product, from one on, the largest total degree of
+            the polynomials: the sum of n + l over the densities. Its length sets the body order.
+        nearest: A usual distance of nearest neighbours in Angstrom, at which the radial functions
+            have most of their resolution; by default 0.4 times the cutoff.
+        dtype: "float64" or "float32", see `ChebyshevDescriptor`.
+        device: Where features are computed, see `ChebyshevDescriptor`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If a value is not allowed.
+    """
+
+    species: tuple[str, ...]
+    cutoff: float
+    degrees: tuple[int, ...]
+    nearest: float
+    dtype: str
+    device: str | None = dataclasses.field(default=None, compare=False)
+    atoms_at_once: ClassVar[int] = 128
+
+    def __init__(
+        self,
+        species: Sequence[str],
+        cutoff: float = 5.0,
+        degrees: Sequence[int] = (10, 8, 6),
+        nearest: float | None = None,
+        dtype: DTypeLike = "float64",
+        device: str | None = None,
+    ):
+        reach = check_positive("cutoff", cutoff)
+        close = check_positive(
+            "nearest", _NEAREST_OF_CUTOFF * reach if nearest is None else nearest
+        )
+        if isinstance(degrees, str) or not isinstance(degrees, Sequence):
+            raise TypeError(f"degrees are whole numbers, such as (10, 8, 6), not {degrees!r}.")
+        if not 1 <= len(degrees) <= MOST_DENSITIES:
+            raise ValueError(
+                f"degrees are of products of one to {MOST_DENSITIES} densities, a number for each, "
+                f"but {len(degrees)} were given."
+            )
+        if close >= reach:
+            raise ValueError(f"nearest must be below the cutoff {reach:g}, not {close:g} Angstrom.")
+        checked = tuple(check_count(f"degrees[{k}]", one, 0) for k, one in enumerate(degrees))
+        object.__setattr__(self, "species", checked_species(species))
+        object.__setattr__(self, "cutoff", reach)
+        object.__setattr__(self, "degrees", checked)
+        object.__setattr__(self, "nearest", close)
+        object.__setattr__(self, "dtype", check_dtype("dtype", dtype))
+        object.__setattr__(self, "device", check_device("device", device))
+
+    @property
+    def body_order(self) -> int:
+        """Number of atoms that features depend on at once, the central one included."""
+        return len(self.degrees) + 1
+
+    @property
+    def n_features(self) -> int:  # type: ignore[override]
+        """Number of independent invariants."""
+        return sum(products.n_features for products in self._products)
+
+    @property
+    def _products(self) -> tuple[Products, ...]:
+        return products_of(len(self.species), self.degrees)
+
+    def _radial(self, distances: Array) -> Array:
+        """Radial functions, on a new last axis."""
+        n_radial, _ = sizes_of(self.degrees)
+
+        def transformed(r: Array | float) -> Array | float:
+            return (2 / (1 + r / self.nearest)) ** 2
+
+        end = transformed(self.cutoff)
+        x = 2 * (transformed(distances) - end) / (4 - end) - 1
+        polynomials = jnp.stack(chebyshev_polynomials(x, n_radial - 1), axis=-1)
+        return polynomials * cosine_cutoff(distances, self.cutoff)[..., None]
+
+    def _of_neighbour(self, vector: Float[Array, " 3"], there: Array) -> Array:
+        """What a neighbour adds to the densities of its element, (n_radial, n_harmonics)."""
+        distance, is_known = lengths(vector, there)
+        _, order = sizes_of(self.degrees)
+        harmonics = real_spherical_harmonics(unit_vectors(vector, distance, is_known), order)
+        return jnp.where(is_known, self._radial(distance)[:, None] * harmonics, 0)
+
+    def _elements(self, kinds: Array, like: Array) -> Array:
+        """1 for the element of each neighbour, or else 0: (atoms, n_neighbors, n_elements)."""
+        return jax.nn.one_hot(kinds, len(self.species), dtype=like.dtype)
+
+    def densities(
+        self, vectors: Array, pairs: Array, kinds: Array
+    ) -> Float[Array, "atoms n_densities"]:
+        """A_znlm of atoms, with m running fastest, then l, n and z; arguments as for `features`."""
+        terms = jax.vmap(jax.vmap(self._of_neighbour))(jnp.asarray(vectors), jnp.asarray(pairs))
+        found = jnp.einsum("akz,akny->azny", self._elements(kinds, terms), terms)
+        return found.reshape(len(found), -1)
+
+    @override
+    def features(
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int | None = None
+    ) -> Float[Array, "atoms n_features"]:
+        densities = self.densities(vectors, pairs, kinds).T
+        found = []
+        for products in self._products:
+            terms = products.factors[:, None] * densities[products.places[:, 0]]
+            for places in products.places[:, 1:].T:
+                terms = terms * densities[places]
+            sums = jax.ops.segment_sum(
+                terms, products.owners, products.n_features, indices_are_sorted=True
+            )
+            found.append(sums)
+        return jnp.concatenate(found).T
+
+    @override
+    def local_derivatives(
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int
+    ) -> LocalDerivatives:
+        densities = self.densities(vectors, pairs, kinds)
+        by_density = jax.vmap(self._by_density)(densities)
+        slopes = jax.vmap(jax.vmap(jax.jacfwd(self._of_neighbour)))
+        of_neighbours = slopes(jnp.asarray(vectors), jnp.asarray(pairs))
+        elements = self._elements(kinds, of_neighbours)
+        shape = len(densities), self.n_features, len(self.species), *of_neighbours.shape[2:4]
+        split = by_density.reshape(shape)
+        angular = jnp.einsum("afzny,akz,aknyx->afxk", split, elements, of_neighbours, optimize=True)
+        distances, there = lengths(vectors, pairs)
+        units = jnp.moveaxis(unit_vectors(vectors, distances, there), -1, -2)
+        none = jnp.zeros((len(densities), 0, distances.shape[1]), densities.dtype)
+        return LocalDerivatives(none, units, angular[..., :near], distances)
+
+    def _by_density(self, densities: Float[Array, " n_densities"]) -> Array:
+        """Derivatives of the features of an atom by its densities, (n_features, n_densities)."""
+        found = []
+        for products in self._products:
+            factors = densities[products.places]
+            parts = []
+            for place in range(factors.shape[1]):
+                rest = factors.at[:, place].set(1)
+                parts.append(products.factors * jnp.prod(rest, axis=1))
+            rows = jnp.repeat(products.owners[:, None], factors.shape[1], axis=1)
+            table = jnp.zeros((products.n_features, len(densities)), densities.dtype)
+            found.append(table.at[rows, products.places].add(jnp.stack(parts, axis=1)))
+        return jnp.concatenate(found)
