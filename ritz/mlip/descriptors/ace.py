@@ -112,11 +112,8 @@ class ACEDescriptor(AbstractDescriptor):
         """Radial functions, on a new last axis."""
         n_radial, _ = sizes_of(self.degrees)
 
-        def transformed(r: Array | float) -> Array | float:
-            return (2 / (1 + r / self.nearest)) ** 2
-
-        end = transformed(self.cutoff)
-        x = 2 * (transformed(distances) - end) / (4 - end) - 1
+        end = (2 / (1 + self.cutoff / self.nearest)) ** 2
+        x = 2 * ((2 / (1 + distances / self.nearest)) ** 2 - end) / (4 - end) - 1
         polynomials = jnp.stack(chebyshev_polynomials(x, n_radial - 1), axis=-1)
         return polynomials * cosine_cutoff(distances, self.cutoff)[..., None]
 
