@@ -90,7 +90,7 @@ class _OtherOutput(Bar):
         """There is nothing to make room for."""
 
     def finish(self) -> None:
-        """Show the end."""
+        """Show the last position, or take the bar away."""
 
     @override
     def close(self) -> None:
@@ -187,7 +187,7 @@ class RoomForMessages(logging.Handler):
         self._logger.handlers.insert(0, self)
 
     def stop(self) -> None:
-        """End it."""
+        """Leave messages to the other handlers again."""
         self._logger.removeHandler(self)
 
     @override

@@ -15,8 +15,8 @@ from ase.units import Bohr
 from jaxtyping import Float
 
 from ritz.checks import check_choice
-from ritz.molecule.atoms_text import from_text, is_atoms_text
 from ritz.molecule.distances import check_apart, check_distances
+from ritz.molecule.geometry.atoms_text import from_text, is_atoms_text
 from ritz.molecule.library import LIBRARY
 from ritz.molecule.pseudopotentials import (
     GivenPseudopotentials,

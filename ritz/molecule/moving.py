@@ -16,8 +16,8 @@ from ritz.estimators.base import Values
 from ritz.molecule.estimators.forces import Forces
 from ritz.molecule.estimators.space_warp import warp_weights
 from ritz.molecule.estimators.standard import ENERGY
+from ritz.molecule.geometry.rigid import without_rigid_motion
 from ritz.molecule.kernel import Samples, TrainingKernel
-from ritz.molecule.rigid import without_rigid_motion
 from ritz.samplers import SamplerState
 from ritz.types import Row
 

@@ -13,7 +13,7 @@ _MOST = 200
 
 
 class Structures(NamedTuple):
-    """Relaxed structures."""
+    """The table of a relaxation, those that are not converged first."""
 
     rows: list[dict[str, str]]
     """By column; those that are not converged first, 200 at most."""

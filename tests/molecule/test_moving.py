@@ -12,8 +12,8 @@ from ritz.checkpoint import Checkpoint
 from ritz.driver.callback import AbstractCallback
 from ritz.loggers import RuntimeLog
 from ritz.molecule import VMC, FermiNet, Forces, Molecule, Relaxation, Scan
+from ritz.molecule.geometry.rigid import without_rigid_motion
 from ritz.molecule.moving import mean_and_error
-from ritz.molecule.rigid import without_rigid_motion
 from ritz.relax import LBFGS, ConvergenceHook, Criterion, FrechetCell, NVTLangevin
 from ritz.samplers import Metropolis
 

@@ -278,7 +278,7 @@ def _molecule(given: System) -> Any:
         ValueError: If they describe none, or more than one.
     """
     from ritz.molecule import Molecule
-    from ritz.molecule.atoms_text import from_text
+    from ritz.molecule.geometry.atoms_text import from_text
     from ritz.molecule.library import LIBRARY
 
     sources = {"name": given.name, "file": given.file, "atoms": given.atoms}

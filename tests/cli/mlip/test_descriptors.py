@@ -1,0 +1,36 @@
+"""`ritz mlip train`: potentials of other descriptors than the default one."""
+
+import pytest
+
+from ritz.cli.main import main
+from ritz.mlip import load_potential
+from tests.cli.mlip.test_mlip import SMALL
+
+
+@pytest.mark.slow
+def test_symmetry_functions(tmp_path, capsys):
+    folder = tmp_path / "run"
+    small = [setting for setting in SMALL if not setting.startswith("potential")]
+    functions = ["potential=symmetry_functions", "potential.hidden=[[4,tanh]]"]
+    functions += ["potential.r_c=4", "potential.n_radial=3"]
+    functions += ["potential.angular_r_c=3", "potential.zetas=[1,2]"]
+    command = ["mlip", "train", *small, *functions, "train.iterations=2", f"folder={folder}"]
+    assert main(command) == 0
+    descriptor = load_potential(folder / "potential.npz").descriptor
+    assert (descriptor.n_features, descriptor.cutoff, descriptor.near_cutoff) == (18, 4.0, 3.0)
+    assert main(["mlip", "evaluate", f"folder={folder}"]) == 0
+    capsys.readouterr()
+    assert main(["mlip", "export", f"folder={folder}"]) == 2
+    told = "ritz: export.format: potentials with SymmetryFunctions cannot be written"
+    assert capsys.readouterr().err.startswith(told)
+    assert not (folder / "aenet").exists()
+
+
+@pytest.mark.medium
+def test_the_atomic_cluster_expansion(tmp_path):
+    small = [setting for setting in SMALL if not setting.startswith("potential")]
+    expansion = ["potential=ace", "potential.hidden=[[4,tanh]]", "potential.cutoff=4"]
+    command = ["mlip", "train", *small, *expansion, "potential.degrees=[3,3,2]"]
+    assert main([*command, "train.iterations=2", f"folder={tmp_path / 'run'}"]) == 0
+    descriptor = load_potential(tmp_path / "run" / "potential.npz").descriptor
+    assert (descriptor.degrees, descriptor.cutoff, descriptor.body_order) == ((3, 3, 2), 4.0, 4)
