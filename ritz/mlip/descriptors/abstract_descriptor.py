@@ -174,6 +174,31 @@ class AbstractDescriptor(abc.ABC):
             jnp.einsum("anxk,an->axk", local.angular, angular),
         )
 
+    def pair_derivatives(
+        self,
+        vectors: Float[AnyArray, "atoms n_neighbors 3"],
+        pairs: Bool[AnyArray, "atoms n_neighbors"],
+        kinds: Int[AnyArray, "atoms n_neighbors"],
+        centres: Int[AnyArray, " atoms"],
+        near: int,
+    ) -> Float[Array, "atoms n_features 3 n_neighbors"]:
+        """The derivatives of all features by all vectors, which potentials are fitted with.
+
+        By default those that `pullback` gives of one feature after another; arguments are those of
+        `local_derivatives`.
+        """
+        local = self.local_derivatives(vectors, pairs, kinds, centres, near)
+        n_atoms, width = np.shape(pairs)
+
+        def of_feature(feature: Array) -> Array:
+            chosen = jnp.broadcast_to(feature, (n_atoms, self.n_features))
+            along, across = self.pullback(chosen, local, kinds)
+            rest = [(0, 0)] * 2 + [(0, width - across.shape[-1])]
+            return jnp.asarray(local.units) * along[:, None] + jnp.pad(across, rest)
+
+        each = jax.vmap(of_feature)(jnp.eye(self.n_features, dtype=local.units.dtype))
+        return jnp.moveaxis(each, 0, 1)
+
     # Files.
 
     def header(self) -> Settings:

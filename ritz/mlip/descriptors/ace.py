@@ -20,8 +20,16 @@ from ritz.mlip.descriptors.basis_functions import (
     lengths,
     unit_vectors,
 )
-from ritz.mlip.descriptors.derivatives import LocalDerivatives
-from ritz.mlip.descriptors.invariants import MOST_DENSITIES, Products, products_of, sizes_of
+from ritz.mlip.descriptors.chunk import Chunk
+from ritz.mlip.descriptors.derivatives import LocalDerivatives, Tables, tables_of
+from ritz.mlip.descriptors.invariants import (
+    MOST_DENSITIES,
+    Products,
+    degrees_of,
+    parts_of,
+    products_of,
+    sizes_of,
+)
 from ritz.mlip.descriptors.spherical_harmonics import real_spherical_harmonics
 
 _NEAREST_OF_CUTOFF = 0.4
@@ -46,6 +54,7 @@ class ACEDescriptor(AbstractDescriptor):
         cutoff: In Angstrom.
         degrees: For each number of densities in a product, from one on, the largest total degree of
             the polynomials: the sum of n + l over the densities. Its length sets the body order.
+            Or "small", "medium" or "large", for up to about 150, 500 or 1300 features.
         nearest: A usual distance of nearest neighbours in Angstrom, at which the radial functions
             have most of their resolution; by default 0.4 times the cutoff.
         dtype: "float64" or "float32", see `ChebyshevDescriptor`.
@@ -68,7 +77,7 @@ class ACEDescriptor(AbstractDescriptor):
         self,
         species: Sequence[str],
         cutoff: float = 5.0,
-        degrees: Sequence[int] = (10, 8, 6),
+        degrees: Sequence[int] | str = (10, 8, 6),
         nearest: float | None = None,
         dtype: DTypeLike = "float64",
         device: str | None = None,
@@ -77,7 +86,9 @@ class ACEDescriptor(AbstractDescriptor):
         close = check_positive(
             "nearest", _NEAREST_OF_CUTOFF * reach if nearest is None else nearest
         )
-        if isinstance(degrees, str) or not isinstance(degrees, Sequence):
+        if isinstance(degrees, str):
+            degrees = degrees_of(degrees, len(checked_species(species)))
+        if not isinstance(degrees, Sequence):
             raise TypeError(f"degrees are whole numbers, such as (10, 8, 6), not {degrees!r}.")
         if not 1 <= len(degrees) <= MOST_DENSITIES:
             raise ValueError(
@@ -118,11 +129,12 @@ class ACEDescriptor(AbstractDescriptor):
         return polynomials * cosine_cutoff(distances, self.cutoff)[..., None]
 
     def _of_neighbour(self, vector: Float[Array, " 3"], there: Array) -> Array:
-        """What a neighbour adds to the densities of its element, (n_radial, n_harmonics)."""
+        """What a neighbour adds to the densities of its element, (n_parts,)."""
+        radial, harmonics = parts_of(self.degrees)
         distance, is_known = lengths(vector, there)
         _, order = sizes_of(self.degrees)
-        harmonics = real_spherical_harmonics(unit_vectors(vector, distance, is_known), order)
-        return jnp.where(is_known, self._radial(distance)[:, None] * harmonics, 0)
+        angular = real_spherical_harmonics(unit_vectors(vector, distance, is_known), order)
+        return jnp.where(is_known, self._radial(distance)[radial] * angular[harmonics], 0)
 
     def _elements(self, kinds: Array, like: Array) -> Array:
         """1 for the element of each neighbour, or else 0: (atoms, n_neighbors, n_elements)."""
@@ -131,9 +143,9 @@ class ACEDescriptor(AbstractDescriptor):
     def densities(
         self, vectors: Array, pairs: Array, kinds: Array
     ) -> Float[Array, "atoms n_densities"]:
-        """A_znlm of atoms, with m running fastest, then l, n and z; arguments as for `features`."""
+        """The A_znlm of atoms that features need, of the first element first; see `features`."""
         terms = jax.vmap(jax.vmap(self._of_neighbour))(jnp.asarray(vectors), jnp.asarray(pairs))
-        found = jnp.einsum("akz,akny->azny", self._elements(kinds, terms), terms)
+        found = jnp.einsum("akz,aku->azu", self._elements(kinds, terms), terms)
         return found.reshape(len(found), -1)
 
     @override
@@ -152,22 +164,54 @@ class ACEDescriptor(AbstractDescriptor):
             found.append(sums)
         return jnp.concatenate(found).T
 
+    @property
+    def n_angular(self) -> int:
+        """None: `pullback` differentiates features again, from vectors, which take less memory."""
+        return 0
+
     @override
     def local_derivatives(
         self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int
     ) -> LocalDerivatives:
+        distances, there = lengths(jnp.asarray(vectors), jnp.asarray(pairs))
+        units = jnp.moveaxis(unit_vectors(vectors, distances, there), -1, -2)
+        n_atoms, width = distances.shape
+        slopes = jnp.zeros((n_atoms, 0, width), units.dtype)
+        return LocalDerivatives(
+            slopes, units, jnp.zeros((n_atoms, 0, 3, near), units.dtype), distances
+        )
+
+    @override
+    def tables(self, chunk: Chunk, widths: Sequence[int], dtype: str, with_stress: bool) -> Tables:
+        return tables_of(self, chunk, widths, dtype, stress=True)  # with distances
+
+    @override
+    def pullback(
+        self, by_feature: Array, local: LocalDerivatives, kinds: Array
+    ) -> tuple[Array, Array]:
+        assert local.distances is not None
+        units = jnp.moveaxis(jnp.asarray(local.units), -1, -2)
+        pairs = jnp.any(units != 0, axis=-1)
+        vectors = units * jnp.where(pairs, local.distances, 0)[..., None]
+
+        def features(vectors: Array) -> Array:
+            return self.features(vectors, pairs, kinds, kinds[:, 0])
+
+        slopes = jax.vjp(features, vectors)[1](by_feature)[0]
+        return jnp.zeros(pairs.shape, units.dtype), jnp.moveaxis(slopes, -1, -2)
+
+    @override
+    def pair_derivatives(
+        self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int
+    ) -> Float[Array, "atoms n_features 3 n_neighbors"]:
         densities = self.densities(vectors, pairs, kinds)
         by_density = jax.vmap(self._by_density)(densities)
         slopes = jax.vmap(jax.vmap(jax.jacfwd(self._of_neighbour)))
         of_neighbours = slopes(jnp.asarray(vectors), jnp.asarray(pairs))
         elements = self._elements(kinds, of_neighbours)
-        shape = len(densities), self.n_features, len(self.species), *of_neighbours.shape[2:4]
-        split = by_density.reshape(shape)
-        angular = jnp.einsum("afzny,akz,aknyx->afxk", split, elements, of_neighbours, optimize=True)
-        distances, there = lengths(vectors, pairs)
-        units = jnp.moveaxis(unit_vectors(vectors, distances, there), -1, -2)
-        none = jnp.zeros((len(densities), 0, distances.shape[1]), densities.dtype)
-        return LocalDerivatives(none, units, angular[..., :near], distances)
+        of_elements = elements[..., None, None] * of_neighbours[:, :, None]  # (a, k, z, u, x)
+        shape = len(densities), self.n_features, *of_elements.shape[2:4]
+        return jnp.einsum("afzu,akzux->afxk", by_density.reshape(shape), of_elements)
 
     def _by_density(self, densities: Float[Array, " n_densities"]) -> Array:
         """Derivatives of the features of an atom by its densities, (n_features, n_densities)."""

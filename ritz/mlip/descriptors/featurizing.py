@@ -47,6 +47,15 @@ def local_derivatives_of(
         yield atoms, jax.tree.map(lambda part, n=atoms.stop - atoms.start: part[:n], found)
 
 
+def pair_derivatives_of(
+    descriptor: "AbstractDescriptor", table: PairTable, width: int = 0, near: int = 0
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """`pair_derivatives` of the atoms of a table in float64, block by block; see `features_of`."""
+    width, near = widths_of(descriptor, table, width, near)
+    for atoms, rows in row_blocks(table, width, descriptor.atoms_at_once):
+        yield atoms, _pair_derivatives(descriptor, near, rows)[: atoms.stop - atoms.start]
+
+
 def widths_of(
     descriptor: "AbstractDescriptor", table: PairTable, width: int = 0, near: int = 0
 ) -> tuple[int, int]:
@@ -90,3 +99,8 @@ def _local_derivatives(
     descriptor: "AbstractDescriptor", near: int, rows: Rows
 ) -> "LocalDerivatives":
     return descriptor.local_derivatives(*rows, near)
+
+
+@_in_float64
+def _pair_derivatives(descriptor: "AbstractDescriptor", near: int, rows: Rows) -> AnyArray:
+    return descriptor.pair_derivatives(*rows, near)

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,8 @@ class Products(NamedTuple):
     """Sums of products of the same number of densities: features of one body order."""
 
     places: np.ndarray
-    """Which densities are multiplied, of shape (n_terms, n_densities)."""
+    """Which densities are multiplied, of shape (n_terms, n_densities): those of `parts_of`, of the
+    first element first."""
     factors: np.ndarray
     """What each product is multiplied with, of shape (n_terms,)."""
     owners: np.ndarray
@@ -41,16 +42,14 @@ def products_of(n_elements: int, degrees: tuple[int, ...]) -> tuple[Products, ..
         degrees: For products of one, two, ... densities the largest total degree, which is the sum
             of n + l over them.
     """
-    n_radial, order = sizes_of(degrees)
+    parts = {part: place for place, part in enumerate(zip(*parts_of(degrees), strict=True))}
     found = []
     for n_densities, degree in enumerate(degrees, start=1):
         terms: list[tuple[tuple[int, ...], float, int]] = []
         n_features = 0
         for channels in _multisets(n_elements, n_densities, degree):
             for invariant in symmetric_invariants(channels):
-                terms += [
-                    (k, v, n_features) for k, v in _terms(channels, invariant, n_radial, order)
-                ]
+                terms += [(k, v, n_features) for k, v in _terms(channels, invariant, parts)]
                 n_features += 1
         places = np.array([k for k, _, _ in terms], int).reshape(-1, n_densities)
         factors = np.array([v for _, v, _ in terms], float)
@@ -63,6 +62,50 @@ def sizes_of(degrees: Sequence[int]) -> tuple[int, int]:
     """Number of radial functions, and the largest l, that occur."""
     angular = [degree // 2 for degree in degrees[1:]]  # at least two densities share an l
     return max(degrees) + 1, max(angular, default=0)
+
+
+@functools.cache
+def parts_of(degrees: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The densities of an element that occur: numbers of their radial functions and harmonics.
+
+    The l of the others in a product sum up to at least that of each: a density of n and l is in
+    products of a total degree of n + 2 l or more.
+    """
+    found = set()
+    for n_densities, degree in enumerate(degrees, start=1):
+        for l in range(degree // 2 + 1 if n_densities > 1 else 1):  # noqa: E741
+            numbers = range(degree - 2 * l + 1)
+            found |= {(n, l * l + m) for n in numbers for m in range(2 * l + 1)}
+    radial, harmonics = np.array(sorted(found), int).T
+    return radial, harmonics
+
+
+_SIZES = {"small": 150, "medium": 500, "large": 1300}
+"""About so many features have the sets that are called by a word."""
+
+_LESS = (0, 2, 4, 8)
+"""By how much the degrees of longer products are smaller."""
+
+
+@functools.cache
+def degrees_of(size: str, n_elements: int) -> tuple[int, ...]:
+    """The largest degrees that give at most about as many features as a word stands for.
+
+    Raises:
+        ValueError: If there is no such word.
+    """
+    if size not in _SIZES:
+        words = ", ".join(repr(word) for word in _SIZES)
+        raise ValueError(
+            f"degrees are whole numbers, such as (10, 8, 6), or one of {words}, not {size!r}."
+        )
+    found = (1,)
+    for largest in range(2, 30):
+        degrees = tuple(largest - less for less in _LESS if largest > less)
+        if sum(p.n_features for p in products_of(n_elements, degrees)) > _SIZES[size]:
+            break
+        found = degrees
+    return found
 
 
 def _multisets(n_elements: int, n_densities: int, degree: int) -> Iterator[tuple[Channel, ...]]:
@@ -140,15 +183,14 @@ def _symmetrised(tensor: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
 
 
 def _terms(
-    channels: Sequence[Channel], invariant: np.ndarray, n_radial: int, order: int
+    channels: Sequence[Channel], invariant: np.ndarray, parts: Mapping[tuple[int, int], int]
 ) -> list[tuple[tuple[int, ...], float]]:
     """Products of densities and their factors; those with the same densities are one."""
-    n_harmonics = (order + 1) ** 2
     found: dict[tuple[int, ...], float] = {}
     for index in zip(*np.nonzero(np.abs(invariant) > 1e-12), strict=True):
         places = tuple(
             sorted(
-                (element * n_radial + n) * n_harmonics + degree**2 + int(m)
+                element * len(parts) + parts[n, degree**2 + int(m)]
                 for (element, n, degree), m in zip(channels, index, strict=True)
             )
         )

@@ -10,12 +10,19 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from ritz.driver.signatures import suggests_names
+from ritz.mlip.data.datasets import AbstractDataset
+from ritz.mlip.data.labels import StructuresLike
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
+from ritz.mlip.linear.config import FitConfig
 from ritz.mlip.models.abstract_model import SMALLEST, Normalisation
 from ritz.mlip.models.atomic import AtomicModel, checked_architecture
 from ritz.mlip.potentials.aenet import AenetNetwork, read_nn_ascii, write_nn_ascii
 from ritz.mlip.potentials.base import AbstractMLIP
+from ritz.mlip.potentials.fitting import fit_potential
 from ritz.mlip.training.config import TrainingConfig
+from ritz.mlip.training.config_fields import config_or_default
+from ritz.mlip.training.prepare import GivenData
+from ritz.mlip.training.run import TrainOut
 from ritz.types import Settings
 
 
@@ -79,6 +86,39 @@ class ANNPotential(AbstractMLIP):
     @override
     def precision(self, config: TrainingConfig) -> str:
         return self.descriptor.dtype if config.precision == "auto" else config.precision
+
+    def fit(
+        self,
+        structures: StructuresLike | None = None,
+        config: FitConfig | None = None,
+        *,
+        dataset: AbstractDataset | None = None,
+        train_dataset: AbstractDataset | None = None,
+        test_dataset: AbstractDataset | None = None,
+    ) -> TrainOut:
+        """Fit networks without hidden layers, which are linear in features, in closed form.
+
+        Regularised least squares of energies, forces and stress; see `FitConfig`.
+
+        Args:
+            structures: See `train`.
+            config: How to fit.
+            dataset: See `train`.
+            train_dataset: See `train`.
+            test_dataset: See `train`.
+
+        Returns:
+            The errors, in a single row, and what was chosen, in `stats`: the `regularisation`, the
+            `energy_ratio` and the `stress_ratio`, and the `left_out_` errors that they were chosen
+            by.
+
+        Raises:
+            TypeError: If data are given in no way or several, or `config` is no `FitConfig`.
+            ValueError: If a network has hidden layers, or data and potential do not fit, labels are
+                missing, or structures are fewer than folds.
+        """
+        given = GivenData(structures, dataset, train_dataset, test_dataset)
+        return fit_potential(self, given, config_or_default("config", config, FitConfig))
 
     def _header(self) -> Settings:
         return {"arch": self.arch, "descriptor": self.descriptor.header()}

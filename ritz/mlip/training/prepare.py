@@ -165,7 +165,7 @@ def prepare_data(
     place = data_location(model, sources, config.data_settings, targets, dtype)
     first = survey_dataset(model, train, targets, place == DEVICE, True)
     second = None if test is None else survey_dataset(model, test, targets, place == DEVICE, False)
-    normalisation = _normalisation(first, config)
+    normalisation = normalisation_of(first, config)
 
     def made(data: AbstractDataset, known: Survey, scope: str) -> Split | DataStream:
         known = _with_shifted_energies(known, normalisation)
@@ -194,7 +194,7 @@ def prepare_data(
         made(train, first, "train"),
         None if test is None or second is None else made(test, second, "val"),
         normalisation,
-        statistics=_statistics(first),
+        statistics=statistics_of(first),
         datasets=datasets,
         digest=first.digest,
     )
@@ -224,7 +224,8 @@ def _caches(config: TrainingConfig, scope: str, place: str) -> Caches:
     )
 
 
-def _normalisation(known: Survey, config: TrainingConfig) -> Normalisation:
+def normalisation_of(known: Survey, config: TrainingConfig) -> Normalisation:
+    """How features and energies of a training split are scaled, as the configuration asks for."""
     energies, sizes = np.asarray(known.labels.energy), known.counts.sum(axis=1)
     found = fit_normalisation(known.statistics, energies, sizes)
     if not config.normalize_features:
@@ -253,7 +254,8 @@ def _given_statistics(found: Normalisation, stats: Mapping[str, ArrayLike]) -> N
     return found._replace(mean=mean, std=std)
 
 
-def _statistics(known: Survey) -> Settings:
+def statistics_of(known: Survey) -> Settings:
+    """The statistics of a training split, as aenet's files have them."""
     n_atoms = known.counts.sum(axis=1)
     per_atom = np.asarray(known.labels.energy) / n_atoms
     return {

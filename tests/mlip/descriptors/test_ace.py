@@ -8,7 +8,12 @@ from scipy.spatial.transform import Rotation
 from scipy.special import sph_harm_y
 
 from ritz.mlip import ACEDescriptor, Adam, ANNPotential
-from ritz.mlip.descriptors.invariants import products_of, sizes_of, symmetric_invariants
+from ritz.mlip.descriptors.invariants import (
+    parts_of,
+    products_of,
+    sizes_of,
+    symmetric_invariants,
+)
 from ritz.mlip.descriptors.spherical_harmonics import coupling_of, real_spherical_harmonics
 from tests.mlip.systems import ATOMS, config, tio2
 
@@ -106,7 +111,7 @@ def test_features_are_sums_over_all_groups_of_neighbours():
     fade = (np.cos(np.pi * r / 4.0) + 1) / 2
     radial = [np.polynomial.chebyshev.chebval(x, [0] * n + [1]) * fade for n in range(n_radial)]
     angular = [harmonics(vectors / r[:, None], degree) for degree in range(order + 1)]
-    place = (order + 1) ** 2
+    parts = list(zip(*parts_of(descriptor.degrees), strict=True))
     expected = []
     for products in products_of(2, descriptor.degrees):
         sums = np.zeros(products.n_features)
@@ -114,8 +119,8 @@ def test_features_are_sums_over_all_groups_of_neighbours():
             for group in itertools.product(range(5), repeat=len(places)):
                 value = factor
                 for neighbour, density in zip(group, places, strict=True):
-                    element, rest = divmod(density, n_radial * place)
-                    n, lm = divmod(rest, place)
+                    element, part = divmod(density, len(parts))
+                    n, lm = parts[part]
                     degree = int(np.sqrt(lm))
                     own = angular[degree][neighbour, lm - degree**2]
                     value *= (kinds[neighbour] == element) * radial[n][neighbour] * own

@@ -1,0 +1,1 @@
+"""Potentials that are linear in their features, fitted in closed form."""
