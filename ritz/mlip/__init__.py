@@ -29,6 +29,7 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.descriptors.symmetry_functions import G5 as G5
     from ritz.mlip.descriptors.symmetry_functions import SymmetryFunction as SymmetryFunction
     from ritz.mlip.descriptors.symmetry_functions import SymmetryFunctions as SymmetryFunctions
+    from ritz.mlip.linear.config import FitConfig as FitConfig
     from ritz.mlip.models.graph import EnergyModule as EnergyModule
     from ritz.mlip.models.painn import PaiNN as PaiNN
     from ritz.mlip.potentials.ann import ANNPotential as ANNPotential

@@ -9,7 +9,16 @@ import optax
 
 from ritz.cli.settings.descriptions import descriptions, docstring
 from ritz.cli.settings.parts import Part
-from ritz.mlip import KFAC, SGD, AbstractMLIP, Adam, AdamW, OptaxMethod, TrainingConfig
+from ritz.mlip import (
+    KFAC,
+    SGD,
+    AbstractMLIP,
+    Adam,
+    AdamW,
+    FitConfig,
+    OptaxMethod,
+    TrainingConfig,
+)
 from ritz.mlip.data.labelling import LABEL_SETTINGS, Labelling
 from ritz.stages.contract import Contract
 from ritz.stages.contracts import CALLBACK, LINE_SEARCH
@@ -20,6 +29,7 @@ EXAMPLES = {
     "callbacks": "EarlyStopping",
     "data": "train=[structures.extxyz]",
     "train": "iterations=300",
+    "fit": "force_weight=0.5",
     "evaluate": "files=[test.extxyz]",
     "predict": "files=[new.extxyz]",
     "export": "prefix=potential",
@@ -144,6 +154,37 @@ else:
     """How a potential is trained: the fields of `TrainingConfig`, and `callbacks`."""
 
 
+_FITTED = (
+    "force_weight",
+    "stress_weight",
+    "regularisation",
+    "energy_ratio",
+    "stress_ratio",
+    "folds",
+    "memory_limit",
+)
+"""Fields of `FitConfig` that do not say which structures are taken, as `train` does."""
+
+
+def _fit_kind() -> Any:
+    hints = typing.get_type_hints(FitConfig)
+    defaults = {f.name: f.default for f in dataclasses.fields(FitConfig)}
+    fields: list[Any] = [(n, hints[n], dataclasses.field(default=defaults[n])) for n in _FITTED]
+    known = descriptions(FitConfig)
+    text = docstring(
+        "How a linear potential is fitted; `train` says which structures are held out.",
+        {name: known[name] for name in _FITTED},
+    )
+    return dataclasses.make_dataclass("Fit", fields, kw_only=True, namespace={"__doc__": text})
+
+
+if typing.TYPE_CHECKING:
+    Fit = Any
+else:
+    Fit = _fit_kind()
+    """How a linear potential is fitted: fields of `FitConfig`."""
+
+
 @dataclasses.dataclass(kw_only=True)
 class Evaluate:
     """What a trained potential is compared with.
@@ -198,6 +239,7 @@ class MLIPRun:
             takes the species.
         members: How many potentials are trained; several are a committee.
         train: How they are trained.
+        fit: How one that is linear in its features is fitted.
         evaluate: What they are compared with.
         predict: What is predicted.
         export: How they are written.
@@ -211,6 +253,7 @@ class MLIPRun:
     potential: Part = dataclasses.field(default_factory=lambda: Part("chebyshev"))
     members: int = 1
     train: Train = dataclasses.field(default_factory=Train)
+    fit: Fit = dataclasses.field(default_factory=Fit)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
     predict: Predict = dataclasses.field(default_factory=Predict)
     export: Export = dataclasses.field(default_factory=Export)

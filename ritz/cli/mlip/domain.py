@@ -2,6 +2,7 @@
 
 from ritz.cli.domain import Action, Domain
 from ritz.cli.mlip.config import MLIPRun
+from ritz.cli.mlip.fit import fit
 from ritz.cli.mlip.train import train
 from ritz.cli.mlip.use import evaluate, export, predict
 
@@ -11,6 +12,11 @@ DOMAIN = Domain(
         "train": Action(
             "Train a potential on structures from files, or go on with it.",
             train,
+            takes_saved="data.train",
+        ),
+        "fit": Action(
+            "Fit a potential that is linear in its features, in closed form.",
+            fit,
             takes_saved="data.train",
         ),
         "evaluate": Action(

@@ -9,6 +9,7 @@ from ritz.mlip import (
     ChebyshevDescriptor,
     GraphPotential,
     PaiNN,
+    Structure,
     SymmetryFunctions,
 )
 
@@ -72,21 +73,26 @@ def symmetry_functions(
 
 def ace(
     species: Sequence[str],
+    structures: Sequence[Structure],
     hidden: Sequence[Any] = ((40, "tanh"), (40, "tanh")),
-    cutoff: float = 5.0,
-    degrees: Sequence[int] = (10, 8, 6),
+    cutoff: float | None = None,
+    degrees: Sequence[int] | str = "medium",
     nearest: float | None = None,
 ) -> ANNPotential:
     """Networks of the invariants of the atomic cluster expansion.
 
     Args:
         species: Chemical symbols.
+        structures: Those that are trained on.
         hidden: The hidden layers of all networks: nodes and activation.
-        cutoff: In Angstrom.
-        degrees: Largest total degrees of products of one, two, ... densities, up to four.
-        nearest: A usual distance of nearest neighbours, in Angstrom; null takes 0.4 cutoffs.
+        cutoff: In Angstrom; null takes 5, or 2.1 usual distances of nearest neighbours if that is
+            more.
+        degrees: Largest total degrees of products of one, two, ... densities, up to four; or small,
+            medium or large.
+        nearest: A usual distance of nearest neighbours, in Angstrom; null takes that of the
+            structures.
     """
-    descriptor = ACEDescriptor(species, cutoff, degrees, nearest)
+    descriptor = ACEDescriptor.for_structures(structures, cutoff, degrees, nearest, species=species)
     return ANNPotential({symbol: list(map(tuple, hidden)) for symbol in species}, descriptor)
 
 

@@ -40,7 +40,7 @@ COMMITTEE_FILE = f"{COMMITTEE}/{METADATA}"
 _FEW = 5
 """Number of structures below which errors of validation say little."""
 
-_PARTS = PartFactory(CONTRACTS)
+PARTS = PartFactory(CONTRACTS)
 
 
 def train(call: Invocation) -> None:
@@ -60,7 +60,7 @@ def _train(call: Invocation, running: CommandRun) -> None:
     check_count("members", given.members, 1)
     train, test, energies = splits(given)
     species = sorted(species_of(train))
-    potential = _PARTS.made("potential", given.potential, species=species)
+    potential = PARTS.made("potential", given.potential, species=species, structures=train)
     config = _config(given, energies, running.checkpoints, call.progress)
     if not running.resumed and not given.data.test:
         _warn_of_few(len(train), len(test), config.testpercent)
@@ -90,7 +90,7 @@ def _train(call: Invocation, running: CommandRun) -> None:
         advice = longer("train.iterations", config.iterations, most, "epochs")
         say(f"all epochs are done; everything in {running.folder}. {advice}")
         return
-    callbacks = _PARTS.made_list("train.callbacks", given.train.callbacks)
+    callbacks = PARTS.made_list("train.callbacks", given.train.callbacks)
     log = running.folder / call.stage
     settings = {
         **datasets,
@@ -169,7 +169,7 @@ def _check_end(out: TrainOut) -> None:
 def _config(given: MLIPRun, energies: Any, checkpoints: Path, progress: bool) -> TrainingConfig:
     own = {f.name: getattr(given.train, f.name) for f in dataclasses.fields(given.train)}
     del own["callbacks"]
-    own["method"] = _PARTS.made("train.method", own["method"])
+    own["method"] = PARTS.made("train.method", own["method"])
     with under("train.", (ValueError, TypeError, NotImplementedError)):
         return TrainingConfig(
             **own, atomic_energies=energies, show_progress=progress, checkpoint_dir=str(checkpoints)

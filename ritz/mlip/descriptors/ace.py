@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from ritz.checks import check_count, check_positive
 from ritz.mlip.arrays import check_device, check_dtype
+from ritz.mlip.data.labels import StructuresLike, as_structures
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.descriptors.abstract_descriptor import AbstractDescriptor
 from ritz.mlip.descriptors.basis_functions import (
@@ -30,10 +31,14 @@ from ritz.mlip.descriptors.invariants import (
     products_of,
     sizes_of,
 )
+from ritz.mlip.descriptors.pairs import nearest_distance
 from ritz.mlip.descriptors.spherical_harmonics import real_spherical_harmonics
 
 _NEAREST_OF_CUTOFF = 0.4
 """A usual ratio of the distance of nearest neighbours to the cutoff."""
+
+_LEAST_CUTOFF, _CUTOFF_OF_NEAREST, _LARGEST_NEAREST = 5.0, 2.1, 0.8
+"""What `for_structures` takes by default, in Angstrom, nearest distances and cutoffs."""
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -104,6 +109,38 @@ class ACEDescriptor(AbstractDescriptor):
         object.__setattr__(self, "nearest", close)
         object.__setattr__(self, "dtype", check_dtype("dtype", dtype))
         object.__setattr__(self, "device", check_device("device", device))
+
+    @classmethod
+    def for_structures(
+        cls,
+        structures: StructuresLike,
+        cutoff: float | None = None,
+        degrees: Sequence[int] | str = "medium",
+        nearest: float | None = None,
+        **more: Any,
+    ) -> Self:
+        """The descriptor with the species and the usual distances of structures.
+
+        Args:
+            structures: `Structure` or `ase.Atoms`, one or many: those that are trained on.
+            cutoff: By default 5 Angstrom, or 2.1 usual distances of nearest neighbours if that is
+                more.
+            degrees: As for the descriptor.
+            nearest: By default `nearest_distance` of the structures, or 0.8 cutoffs if that is
+                less.
+            **more: Further arguments of the descriptor; `species` may be among them.
+
+        Raises:
+            ValueError: If there is no structure, or a value is not allowed.
+        """
+        listed = as_structures(structures)
+        species = more.pop("species", None) or sorted({s for each in listed for s in each.species})
+        usual = nearest_distance(listed) if nearest is None else nearest
+        if cutoff is None:
+            cutoff = round(max(_LEAST_CUTOFF, _CUTOFF_OF_NEAREST * usual), 3)
+        if nearest is None:
+            nearest = round(min(usual, _LARGEST_NEAREST * cutoff), 3)
+        return cls(species, cutoff, degrees, nearest, **more)
 
     @property
     def body_order(self) -> int:

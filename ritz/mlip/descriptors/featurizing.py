@@ -49,7 +49,7 @@ def local_derivatives_of(
 
 def pair_derivatives_of(
     descriptor: "AbstractDescriptor", table: PairTable, width: int = 0, near: int = 0
-) -> Iterator[tuple[slice, np.ndarray]]:
+) -> Iterator[tuple[slice, AnyArray]]:
     """`pair_derivatives` of the atoms of a table in float64, block by block; see `features_of`."""
     width, near = widths_of(descriptor, table, width, near)
     for atoms, rows in row_blocks(table, width, descriptor.atoms_at_once):

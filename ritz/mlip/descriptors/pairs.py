@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ritz.mlip.arrays import AnyArray
+from ritz.mlip.data.labels import StructuresLike, as_structures
 from ritz.mlip.data.structure import Structure
 from ritz.potentials.pairs import padded_width, pairs_on_host, row_places
 
@@ -232,3 +233,28 @@ def by_kind(kinds: AnyArray, values: Sequence[AnyArray]) -> AnyArray:
     for kind, value in enumerate(values[1:], start=1):
         found = jnp.where(kinds == kind, value, found)
     return found
+
+
+_LOOKED_AT = 100
+"""The number of structures that a usual distance is taken from."""
+
+
+def nearest_distance(structures: StructuresLike, cutoff: float = 6.0) -> float:
+    """A usual distance of nearest neighbours: the median over atoms, in Angstrom.
+
+    Args:
+        structures: `Structure` or `ase.Atoms`; of many, a hundred that are spread among them.
+        cutoff: Farther neighbours are not looked for; without any it is returned.
+    """
+    listed = as_structures(structures)
+    chosen = np.unique(np.linspace(0, len(listed) - 1, _LOOKED_AT).astype(int))
+    found = []
+    for place in chosen:
+        structure = listed[place]
+        first, second, shifts = find_pairs(structure, cutoff)
+        positions = np.asarray(structure.positions)
+        vectors = positions[second] - positions[first] + shifts @ structure.box
+        least = np.full(len(structure), cutoff)
+        np.minimum.at(least, first, np.sqrt(np.sum(vectors**2, axis=1)))
+        found.append(least)
+    return float(np.median(np.concatenate(found)))

@@ -56,7 +56,7 @@ def design_rows(
         atoms, structures = block.atoms, block.structures
         for kind in range(n_species):
             chosen = block.kinds == kind
-            slopes = block.slopes[chosen].reshape(np.count_nonzero(chosen), -1)
+            slopes = block.slopes[chosen].reshape(np.count_nonzero(chosen), 3 * n_features)
             shape = -1, n_features, 3
             incidence = block.incidence[:, chosen]
             forces[atoms, kind] += (incidence @ slopes).reshape(shape)

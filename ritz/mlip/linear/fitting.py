@@ -48,8 +48,8 @@ def fit_linear(model: AtomicModel, data: AbstractDataset, config: FitConfig) -> 
     """
     if len(data) < config.folds:
         raise ValueError(
-            f"folds={config.folds} need as many structures, but there "
-            f"{counted(len(data), 'structure', 'is')} to fit to; give more, or fewer folds."
+            f"folds={config.folds} need as many structures, but "
+            f"{counted(len(data), 'structure', 'is')} there to fit to; give more, or fewer folds."
         )
     began = time.perf_counter()
     targets = Targets(config.force_weight > 0, config.stress_weight > 0)

@@ -1,6 +1,8 @@
 """Least squares of energies, forces and stress, with a penalty chosen by cross-validation."""
 
 import dataclasses
+import functools
+import itertools
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -19,10 +21,16 @@ _RATIOS = {ENERGY: 0.03, STRESS: 0.1}
 begins."""
 
 _FIRST = 1e-8
-"""With which penalty it begins."""
+"""A usual penalty."""
 
-_LEAST, _LARGEST = 1e-13, 1e2
+_LEAST, _LARGEST = 0.99e-13, 1.01e2
 """Between which the penalty is: below, rounding is larger."""
+
+_BEGINS = (0, 2, -2, 4, -4, 6, 8)
+"""Powers of ten by which it differs where the search may begin: it has several minima."""
+
+Place = tuple[int, ...]
+"""Steps from where the search began: of the logarithms of the penalty and of open ratios."""
 
 
 @dataclasses.dataclass
@@ -58,7 +66,7 @@ class Moments:
 
     def mean_square(self, weights: Float[np.ndarray, " columns"]) -> float:
         """The mean square of what weights of the columns leave of the values."""
-        left = self.squares + weights @ (self.gram @ weights - 2 * self.right)
+        left = self.squares + float(weights @ (self.gram @ weights - 2 * self.right))
         return max(left, 1e-14 * self.squares, 1e-300) / self.count
 
 
@@ -101,7 +109,8 @@ class Problem:
         """What is fitted."""
         return [name for name in self.shares if any(fold[name].count for fold in self.folds)]
 
-    def total(self) -> dict[str, Moments]:
+    @functools.cached_property
+    def total(self) -> Mapping[str, Moments]:
         """The moments of all folds together."""
         found = {}
         for name in self.quantities:
@@ -137,7 +146,7 @@ class Problem:
 
     def left_out_errors(self, choice: Choice) -> dict[str, float]:
         """Errors of each fold, fitted to the others: root mean squares over all folds."""
-        total = self.total()
+        total = self.total
         squares = dict.fromkeys(total, 0.0)
         for fold in self.folds:
             rest = {name: whole.without(fold[name]) for name, whole in total.items()}
@@ -170,7 +179,7 @@ class Problem:
         if penalty is None or open_:
             choice, left_out = self._search(begin, penalty is None, open_)
         try:
-            return Fitted(self.solve(self.total(), choice), choice, left_out)
+            return Fitted(self.solve(self.total, choice), choice, left_out)
         except LinAlgError as error:
             raise ValueError(
                 f"regularisation={choice.penalty:g} is too small for these features, some of which "
@@ -179,47 +188,47 @@ class Problem:
 
     def _search(
         self, begin: Choice, any_penalty: bool, open_: Sequence[str]
-    ) -> tuple[Choice, dict[str, float]]:
+    ) -> tuple[Choice, Mapping[str, float]]:
         """The best choice that steps along the logarithms of one number after another find."""
-        known: dict[tuple[int, ...], tuple[float, dict[str, float]]] = {}
-        steps = [10.0] * any_penalty + [math.sqrt(10)] * len(open_)
+        known: dict[Place, tuple[float, Mapping[str, float]]] = {}
 
-        def choice_at(place: tuple[int, ...]) -> Choice:
-            factors = [step**n for step, n in zip(steps, place, strict=True)]
-            penalty = begin.penalty * (factors.pop(0) if any_penalty else 1)
-            changed = {n: begin.ratios[n] * f for n, f in zip(open_, factors, strict=True)}
-            return Choice(penalty, {**begin.ratios, **changed})
+        def choice_at(place: Place) -> Choice:
+            penalty = begin.penalty * 10.0 ** place[0]
+            factors = {name: 10.0 ** (n / 2) for name, n in zip(open_, place[1:], strict=True)}
+            ratios = {name: r * factors.get(name, 1.0) for name, r in begin.ratios.items()}
+            return Choice(penalty, ratios)
 
-        def score_at(place: tuple[int, ...]) -> float:
+        def score_at(place: Place) -> float:
             if place not in known:
-                choice = choice_at(place)
-                known[place] = math.inf, {}
-                if not any_penalty or _LEAST <= choice.penalty <= _LARGEST:
-                    try:
-                        errors = self.left_out_errors(choice)
-                        known[place] = self._score(errors), errors
-                        _logger.debug("%s leaves out %s", choice, errors)
-                    except LinAlgError:
-                        pass
+                known[place] = self._scored(choice_at(place), any_penalty)
             return known[place][0]
 
-        place = (0,) * len(steps)
-        while any_penalty and not math.isfinite(score_at(place)) and place[0] < 10:
-            place = (place[0] + 1, *place[1:])
-        improved = True
-        while improved:
-            improved = False
-            for axis in range(len(steps)):
-                for direction in (1, -1):
-                    other = _moved(place, axis, direction)
-                    while score_at(other) < score_at(place):
-                        place, improved = other, True
-                        other = _moved(place, axis, direction)
+        rest = (0,) * len(open_)
+        first = [(n, *rest) for n in (_BEGINS if any_penalty else (0,))]
+        place = min(first, key=score_at)
+        axes = range(0 if any_penalty else 1, len(place))
+        best = None
+        while place != best:
+            best = place
+            for axis, direction in itertools.product(axes, (1, -1)):
+                while score_at(_moved(place, axis, direction)) < score_at(place):
+                    place = _moved(place, axis, direction)
         return choice_at(place), known[place][1]
+
+    def _scored(self, choice: Choice, any_penalty: bool) -> tuple[float, Mapping[str, float]]:
+        """What is minimised, and the errors that it is of; infinite where nothing can be solved."""
+        if any_penalty and not _LEAST <= choice.penalty <= _LARGEST:
+            return math.inf, {}
+        try:
+            errors = self.left_out_errors(choice)
+        except LinAlgError:
+            return math.inf, {}
+        _logger.debug("%s leaves out %s", choice, errors)
+        return self._score(errors), errors
 
     def _score(self, errors: Mapping[str, float]) -> float:
         return sum(self.shares[name] * math.log(value) for name, value in errors.items())
 
 
-def _moved(place: tuple[int, ...], axis: int, by: int) -> tuple[int, ...]:
+def _moved(place: Place, axis: int, by: int) -> Place:
     return (*place[:axis], place[axis] + by, *place[axis + 1 :])

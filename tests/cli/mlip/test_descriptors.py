@@ -34,3 +34,22 @@ def test_the_atomic_cluster_expansion(tmp_path):
     assert main([*command, "train.iterations=2", f"folder={tmp_path / 'run'}"]) == 0
     descriptor = load_potential(tmp_path / "run" / "potential.npz").descriptor
     assert (descriptor.degrees, descriptor.cutoff, descriptor.body_order) == ((3, 3, 2), 4.0, 4)
+
+
+@pytest.mark.medium
+def test_a_fit_in_closed_form(tmp_path, capsys):
+    small = [s for s in SMALL if not s.startswith(("potential", "train.method"))]
+    folder = f"folder={tmp_path / 'run'}"
+    expansion = ["potential=ace", "potential.cutoff=4", "potential.degrees=[3,3,2]"]
+    command = ["mlip", "fit", *small, *expansion, "fit.folds=3", folder]
+    assert main([*command, "--dry-run"]) == 0
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert "least squares with regularisation" in told and "force RMSE" in told
+    potential = load_potential(tmp_path / "run" / "potential.npz")
+    assert potential.arch == {"O": [], "Ti": []}
+    assert main(["mlip", "evaluate", folder]) == 0
+    assert main([*command, "potential.hidden=[[4,tanh]]"]) == 2
+    assert "has hidden layers" in capsys.readouterr().err
+    assert main(["mlip", "fit", *small, "potential=painn", folder]) == 2
+    assert "potential: painn is not linear in features" in capsys.readouterr().err

@@ -4,11 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from scipy.spatial.transform import Rotation
 from scipy.special import sph_harm_y
 
 from ritz.mlip import ACEDescriptor, Adam, ANNPotential
 from ritz.mlip.descriptors.invariants import (
+    degrees_of,
     parts_of,
     products_of,
     sizes_of,
@@ -132,7 +134,8 @@ def test_features_are_sums_over_all_groups_of_neighbours():
 @pytest.mark.parametrize(
     ("error", "arguments", "told"),
     [
-        (TypeError, {"degrees": "864"}, r"degrees are whole numbers, such as \(10, 8, 6\)"),
+        (TypeError, {"degrees": 8}, r"degrees are whole numbers, such as \(10, 8, 6\)"),
+        (ValueError, {"degrees": "huge"}, "or one of 'small', 'medium', 'large', not 'huge'"),
         (ValueError, {"degrees": (4,) * 5}, "products of one to 4 densities, .* but 5 were given"),
         (ValueError, {"degrees": (4, -1)}, r"degrees\[1\] must be a whole number of at least 0"),
         (ValueError, {"nearest": 6.0}, "nearest must be below the cutoff 5, not 6 Angstrom"),
@@ -142,6 +145,27 @@ def test_features_are_sums_over_all_groups_of_neighbours():
 def test_what_is_not_possible_is_told(error, arguments, told):
     with pytest.raises(error, match=told):
         ACEDescriptor(["Cu"], **arguments)
+
+
+@pytest.mark.parametrize(("size", "most"), [("small", 150), ("medium", 500), ("large", 1300)])
+def test_sizes_by_a_word(size, most):
+    for species in (["Cu"], ["Ti", "O"], ["Ga", "In", "As", "P"]):
+        descriptor = ACEDescriptor(species, degrees=size)
+        assert most / 4 < descriptor.n_features <= most
+        assert descriptor.degrees == ACEDescriptor(species[::-1], degrees=size).degrees
+        assert ACEDescriptor.from_header(descriptor.header()) == descriptor
+
+
+def test_distances_are_those_of_the_structures():
+    copper = bulk("Cu", a=3.6, cubic=True)
+    found = ACEDescriptor.for_structures([copper, copper * 2])
+    assert found.species == ("Cu",) and found.degrees == degrees_of("medium", 1)
+    assert found.nearest == pytest.approx(3.6 / np.sqrt(2), abs=1e-3)
+    assert found.cutoff == pytest.approx(2.1 * 3.6 / np.sqrt(2), abs=1e-3)
+    given = ACEDescriptor.for_structures(copper, 2.7, (3, 2), species=["Cu", "O"])
+    assert (given.species, given.cutoff, given.nearest) == (("Cu", "O"), 2.7, 2.16)
+    with pytest.raises(ValueError, match="there are no structures"):
+        ACEDescriptor.for_structures([])
 
 
 @pytest.mark.medium
