@@ -41,11 +41,12 @@ LONG = (
     "update_rules_potentials",
     "molecule_geometries",
     "molecule_smoke",
+    "linear_accuracy",
     "gpu",
 )
 """Long benchmarks, run one by one or by `benchmarks.accuracy`; the page has their results too."""
 
-NEED_DATA = ("potentials", "potential_memory", "potential_accuracy")
+NEED_DATA = ("potentials", "potential_memory", "potential_accuracy", "linear_accuracy")
 
 INTRODUCTION = """\
 # Performance

@@ -14,6 +14,7 @@ import netket as nk
 import optax
 
 from benchmarks import (
+    linear_accuracy,
     molecule_accuracy,
     potential_accuracy,
     update_rules,
@@ -121,6 +122,7 @@ def main() -> None:
     report(update_rules.measure())
     if has_data():
         report(potential_accuracy.measure())
+        report(linear_accuracy.measure())
         report(update_rules_potentials.measure())
     else:
         print("Potentials are left out: set RITZ_DATA, see benchmarks/data.py.")

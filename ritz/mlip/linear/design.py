@@ -22,9 +22,9 @@ class DesignRows(NamedTuple):
     """Sums of the features over the atoms."""
     forces: Float[np.ndarray, "atoms 3 n_columns"] | None
     """Less their derivatives by the positions, atoms in the structures' order, in 1/Angstrom; None
-    where they are not asked for."""
+    where neither forces nor virials are asked for."""
     virials: Float[np.ndarray, "structures 3 3 n_columns"] | None
-    """Their derivatives by the strain."""
+    """Their derivatives by the strain; None where they are not asked for."""
 
 
 def design_rows(
@@ -32,7 +32,8 @@ def design_rows(
     chunk: Chunk,
     widths: Sequence[int] = (0, 0),
     *,
-    with_derivatives: bool,
+    with_forces: bool,
+    with_virials: bool,
 ) -> DesignRows:
     """The rows of the structures of a chunk.
 
@@ -40,7 +41,8 @@ def design_rows(
         descriptor: Computes the features and their derivatives.
         chunk: The structures.
         widths: The least lengths of rows of neighbours, so that fewer programs are compiled.
-        with_derivatives: Whether forces and virials are asked for.
+        with_forces: Whether forces are asked for.
+        with_virials: Whether virials are.
     """
     known = chunk.features
     features = descriptor.features_of(chunk.pairs, tuple(widths)) if known is None else known
@@ -48,10 +50,10 @@ def design_rows(
     energies = np.zeros((n_structures, n_species, n_features))
     np.add.at(energies, (chunk.structure, chunk.kinds), features)
     energies = energies.reshape(n_structures, -1)
-    if not with_derivatives:
+    if not (with_forces or with_virials):
         return DesignRows(energies, None, None)
     forces = np.zeros((chunk.n_atoms, n_species, n_features, 3))
-    virials = np.zeros((n_structures, 3, n_species, n_features, 3))
+    virials = np.zeros((n_structures if with_virials else 0, 3, n_species, n_features, 3))
     for block in _blocks(descriptor, chunk, widths):
         atoms, structures = block.atoms, block.structures
         for kind in range(n_species):
@@ -60,10 +62,12 @@ def design_rows(
             shape = -1, n_features, 3
             incidence = block.incidence[:, chosen]
             forces[atoms, kind] += (incidence @ slopes).reshape(shape)
-            for axis in range(3):
+            for axis in range(3 if with_virials else 0):
                 moved = block.by_structure[:, chosen].multiply(block.vectors[chosen, axis])
                 virials[structures, axis, kind] += (moved.tocsr() @ slopes).reshape(shape)
     forces = np.moveaxis(forces, -1, 1).reshape(chunk.n_atoms, 3, -1)
+    if not with_virials:
+        return DesignRows(energies, forces, None)
     virials = np.moveaxis(virials, -1, 1).reshape(n_structures, 3, 3, -1)
     return DesignRows(energies, forces, (virials + virials.transpose(0, 2, 1, 3)) / 2)
 
@@ -94,7 +98,7 @@ def _blocks(
     for own, derivatives in pair_derivatives_of(descriptor, table, *widths):
         chosen = slice(ends[own.start], ends[own.stop])
         one, two = first[chosen], table.second[chosen]
-        slopes = derivatives[one - own.start, :, :, places[chosen]]
+        slopes = np.asarray(derivatives)[one - own.start, :, :, places[chosen]]
         from_, to = structure[own.start], structure[own.stop - 1] + 1
         atoms = slice(first_atoms[from_], first_atoms[to])
         n_pairs, signs = len(one), np.ones(len(one))

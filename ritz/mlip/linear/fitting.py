@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +95,7 @@ def _problem(
     shifted = known.labels.energy - normalisation.e_shift * known.counts.sum(axis=1)
     most = max(1, int(config.memory_limit * 1e9 / (3 * 8 * 3 * n_columns)))
     for numbers, chunk in _parts(model, data, most):
-        rows = _Rows.of(model, chunk, known.widths, normalisation, len(names) > 1)
+        rows = _Rows.of(model, chunk, known.widths, normalisation, names)
         for place, number in enumerate(numbers):
             rows.add_to(folds[fold_of[number]], place, chunk.structures[place], shifted[number])
     free = np.arange(n_columns) >= n_species * n_features
@@ -133,10 +133,16 @@ class _Rows(NamedTuple):
         chunk: Chunk,
         widths: Sequence[int],
         normalisation: Normalisation,
-        with_derivatives: bool,
+        names: Collection[str],
     ) -> "_Rows":
-        """Compute the rows of a chunk; arguments as for `design_rows`."""
-        found = design_rows(model.descriptor, chunk, widths, with_derivatives=with_derivatives)
+        """Compute the rows of a chunk, of the quantities that are named."""
+        found = design_rows(
+            model.descriptor,
+            chunk,
+            widths,
+            with_forces=FORCES in names,
+            with_virials=STRESS in names,
+        )
         n_species = len(model.species)
         std = np.maximum(normalisation.std, SMALLEST)
         scale = 1 / np.tile(std, n_species)
@@ -145,14 +151,15 @@ class _Rows(NamedTuple):
         energies = (found.energies / chunk.sizes[:, None] - means) * scale
         first_atoms = np.cumsum([0, *chunk.sizes])
         energies = np.concatenate([energies, counts], axis=1)
-        if found.forces is None or found.virials is None:
-            return cls(energies, None, None, first_atoms)
-        found.forces[...] *= scale
-        volumes = np.array([structure.volume for structure in chunk.structures])
-        stresses = found.virials.reshape(len(volumes), 9, -1) / volumes[:, None, None] * scale
-        return cls(
-            energies, _padded(found.forces, n_species), _padded(stresses, n_species), first_atoms
-        )
+        forces, stresses = found.forces, None
+        if forces is not None:
+            forces *= scale
+            forces = _padded(forces, n_species)
+        if found.virials is not None:
+            volumes = np.array([structure.volume for structure in chunk.structures])
+            stresses = found.virials.reshape(len(volumes), 9, -1) / volumes[:, None, None] * scale
+            stresses = _padded(stresses, n_species)
+        return cls(energies, forces, stresses, first_atoms)
 
     def add_to(
         self, fold: Mapping[str, Moments], place: int, structure: Structure, energy: float

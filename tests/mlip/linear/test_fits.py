@@ -63,7 +63,7 @@ def test_rows_give_energies_forces_and_stress(of):
     potential, own = known_potential(of()), structures()[:3]
     found = potential.predict(own, eval_forces=True)
     chunk = Chunk(own, potential.species, of().cutoff, of().min_cutoff)
-    rows = design_rows(of(), chunk, with_derivatives=True)
+    rows = design_rows(of(), chunk, with_forces=True, with_virials=True)
     layers = [potential.parameters[symbol][0] for symbol in potential.species]
     weights = np.concatenate([layer["weights"][:, 0] for layer in layers])
     biases = chunk.counts @ np.concatenate([layer["bias"] for layer in layers])
