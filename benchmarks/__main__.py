@@ -42,11 +42,18 @@ LONG = (
     "molecule_geometries",
     "molecule_smoke",
     "linear_accuracy",
+    "potential_speed",
     "gpu",
 )
 """Long benchmarks, run one by one or by `benchmarks.accuracy`; the page has their results too."""
 
-NEED_DATA = ("potentials", "potential_memory", "potential_accuracy", "linear_accuracy")
+NEED_DATA = (
+    "potentials",
+    "potential_memory",
+    "potential_accuracy",
+    "linear_accuracy",
+    "potential_speed",
+)
 
 INTRODUCTION = """\
 # Performance
