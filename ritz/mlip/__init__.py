@@ -30,6 +30,8 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.descriptors.symmetry_functions import SymmetryFunction as SymmetryFunction
     from ritz.mlip.descriptors.symmetry_functions import SymmetryFunctions as SymmetryFunctions
     from ritz.mlip.models.graph import EnergyModule as EnergyModule
+    from ritz.mlip.models.mace import MACE as MACE
+    from ritz.mlip.models.mace import mean_neighbors as mean_neighbors
     from ritz.mlip.models.painn import PaiNN as PaiNN
     from ritz.mlip.potentials.ann import ANNPotential as ANNPotential
     from ritz.mlip.potentials.base import AbstractMLIP as AbstractMLIP
