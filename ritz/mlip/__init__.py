@@ -36,6 +36,7 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.potentials.ann import ANNPotential as ANNPotential
     from ritz.mlip.potentials.base import AbstractMLIP as AbstractMLIP
     from ritz.mlip.potentials.base import load_potential as load_potential
+    from ritz.mlip.potentials.baseline import BaselinePotential as BaselinePotential
     from ritz.mlip.potentials.calculator import MLIPCalculator as MLIPCalculator
     from ritz.mlip.potentials.fitted import FittedPotential as FittedPotential
     from ritz.mlip.potentials.graph import GraphPotential as GraphPotential
