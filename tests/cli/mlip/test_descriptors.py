@@ -1,4 +1,4 @@
-"""`ritz mlip train`: potentials of other descriptors than the default one."""
+"""`ritz mlip train`: other potentials than the default one."""
 
 import pytest
 
@@ -34,3 +34,15 @@ def test_the_atomic_cluster_expansion(tmp_path):
     assert main([*command, "train.iterations=2", f"folder={tmp_path / 'run'}"]) == 0
     descriptor = load_potential(tmp_path / "run" / "potential.npz").descriptor
     assert (descriptor.degrees, descriptor.cutoff, descriptor.body_order) == ((3, 3, 2), 4.0, 4)
+
+
+@pytest.mark.medium
+def test_message_passing_with_the_cluster_expansion(tmp_path):
+    small = [setting for setting in SMALL if not setting.startswith("potential")]
+    network = ["potential=mace", "potential.size=medium", "potential.cutoff=3"]
+    network += ["potential.l_max=1", "potential.n_channels=2", "potential.radial_hidden=[4]"]
+    command = ["mlip", "train", *small, *network, "train.iterations=2"]
+    assert main([*command, f"folder={tmp_path / 'run'}"]) == 0
+    module = load_potential(tmp_path / "run" / "potential.npz").module
+    assert (module.n_channels, module.l_hidden, module.radial_hidden) == (2, 1, (4,))
+    assert module.species == ("O", "Ti")
