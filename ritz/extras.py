@@ -9,6 +9,7 @@ _EXTRAS = {
     "vesin": "relax",
     "pandas": "mlip",
     "flax": "mlip",
+    "e3nn_jax": "equivariant",
     "matplotlib": "plot",
     "bokeh": "report",
     "jinja2": "report",

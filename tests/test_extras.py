@@ -16,6 +16,7 @@ MAIN = "from ritz.cli.entry import main; sys.argv[1:] = {!r}.split(); sys.exit(m
 PACKAGES = {
     "lattice": ("netket", "import ritz.lattice", "ritz.lattice needs netket", "lattice"),
     "mlip": ("pandas", "from ritz.mlip import ANNPotential", "ritz.mlip needs pandas", "mlip"),
+    "equivariant": ("e3nn_jax", "import ritz.mlip as m; m.MACE()", "MACE needs", "equivariant"),
     "cli": ("yaml", MAIN.format("status x"), "ritz: the command needs yaml", "cli"),
     "ritz lattice": ("netket", MAIN.format("lattice train --dry_run"), "ritz: ", "lattice"),
     "ritz relax": ("ase", MAIN.format("relax x --model lj"), "ritz: ritz.relax needs", "relax"),

@@ -31,10 +31,13 @@ with _needs("ritz.mlip", "mlip"):
     from ritz.mlip.descriptors.symmetry_functions import SymmetryFunctions as SymmetryFunctions
     from ritz.mlip.linear.config import FitConfig as FitConfig
     from ritz.mlip.models.graph import EnergyModule as EnergyModule
+    from ritz.mlip.models.mace import MACE as MACE
+    from ritz.mlip.models.mace import mean_neighbors as mean_neighbors
     from ritz.mlip.models.painn import PaiNN as PaiNN
     from ritz.mlip.potentials.ann import ANNPotential as ANNPotential
     from ritz.mlip.potentials.base import AbstractMLIP as AbstractMLIP
     from ritz.mlip.potentials.base import load_potential as load_potential
+    from ritz.mlip.potentials.baseline import BaselinePotential as BaselinePotential
     from ritz.mlip.potentials.calculator import MLIPCalculator as MLIPCalculator
     from ritz.mlip.potentials.fitted import FittedPotential as FittedPotential
     from ritz.mlip.potentials.graph import GraphPotential as GraphPotential

@@ -8,3 +8,5 @@ from ritz.potentials.potential import AbstractPotential as AbstractPotential
 from ritz.potentials.potential import Potential as Potential
 from ritz.potentials.sources import AbstractPotentialSource as AbstractPotentialSource
 from ritz.potentials.sources import as_potential as as_potential
+from ritz.potentials.sum_potential import SumPotential as SumPotential
+from ritz.potentials.zbl import ZBL as ZBL

@@ -9,6 +9,8 @@ with _needs("ritz.relax", "relax"):
     from ritz.potentials.pair_potentials import SoftSphere as SoftSphere
     from ritz.potentials.potential import AbstractPotential as AbstractPotential
     from ritz.potentials.potential import Potential as Potential
+    from ritz.potentials.sum_potential import SumPotential as SumPotential
+    from ritz.potentials.zbl import ZBL as ZBL
     from ritz.relax.algorithms.cell import FrechetCell as FrechetCell
     from ritz.relax.algorithms.fire import FIRE as FIRE
     from ritz.relax.algorithms.fire2 import FIRE2 as FIRE2

@@ -235,8 +235,8 @@ class MLIPRun:
     Args:
         folder: Everything is written here; the same command again goes on with it.
         data: Where structures are.
-        potential: What is trained: chebyshev, symmetry_functions, ace, painn, or a function that
-            takes the species.
+        potential: What is trained: chebyshev, symmetry_functions, ace, painn, mace, or a function
+            that takes the species.
         members: How many potentials are trained; several are a committee.
         train: How they are trained.
         fit: How one that is linear in its features is fitted.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ritz.mlip import (
+    MACE,
     ACEDescriptor,
     ANNPotential,
     ChebyshevDescriptor,
@@ -113,3 +114,49 @@ def painn(
         n_radial: Number of functions of the distance.
     """
     return GraphPotential(PaiNN(cutoff, n_features, n_layers, n_radial), species)
+
+
+def mace(
+    species: Sequence[str],
+    size: str = "small",
+    cutoff: float = 5.0,
+    n_channels: int | None = None,
+    l_hidden: int | None = None,
+    l_max: int | None = None,
+    correlation: int | None = None,
+    n_layers: int | None = None,
+    n_radial: int | None = None,
+    radial_hidden: Sequence[int] | None = None,
+    readout_hidden: int | None = None,
+    n_neighbors: float | None = None,
+) -> GraphPotential:
+    """An equivariant message-passing network of higher body order, see `MACE`.
+
+    Args:
+        species: Chemical symbols.
+        size: small, medium or large; numbers that are null are those of the size.
+        cutoff: In Angstrom.
+        n_channels: Number of features of an atom for each component of a degree.
+        l_hidden: Largest degree of features between layers.
+        l_max: Largest degree of the harmonics of directions.
+        correlation: Most sums over neighbours in a product.
+        n_layers: Number of times that messages are passed.
+        n_radial: Number of radial Bessel functions.
+        radial_hidden: Nodes of the hidden layers of the network of the distance.
+        readout_hidden: Nodes of the hidden layer before the energies.
+        n_neighbors: Mean number of neighbours; null guesses it from the cutoff.
+    """
+    network = MACE(
+        size,
+        cutoff,
+        n_channels=n_channels,
+        l_hidden=l_hidden,
+        l_max=l_max,
+        correlation=correlation,
+        n_layers=n_layers,
+        n_radial=n_radial,
+        radial_hidden=radial_hidden,
+        readout_hidden=readout_hidden,
+        n_neighbors=n_neighbors,
+    )
+    return GraphPotential(network, species)

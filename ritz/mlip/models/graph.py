@@ -28,7 +28,8 @@ from ritz.potentials import AtomicGraph
 class EnergyModule(Protocol):
     """Protocol of the modules that a `GraphPotential` takes, such as modules of flax.
 
-    It must be hashable, and equal to others that compute the same.
+    It must be hashable, and equal to others that compute the same. One with weights for each
+    element may have a method `of_species(species)`, which returns a module for those.
     """
 
     def init(self, key: Key[Array, ""], structure: AtomicGraph, /) -> PyTree:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from numpy.typing import DTypeLike
 from typing_extensions import override
@@ -11,10 +12,14 @@ from ritz.driver.signatures import suggests_names
 from ritz.mlip.arrays import check_dtype
 from ritz.mlip.data.structure import checked_species
 from ritz.mlip.models.graph import EnergyModule, GraphModel
+from ritz.mlip.models.mace import MACE
 from ritz.mlip.models.painn import PaiNN
 from ritz.mlip.potentials.base import AbstractMLIP
 from ritz.mlip.training.config import TrainingConfig
 from ritz.types import Settings
+
+_MODULES: dict[str, type[Any]] = {"PaiNN": PaiNN, "MACE": MACE}
+"""The modules of Ritz by name, which files of potentials have with all of their fields."""
 
 
 class GraphPotential(AbstractMLIP):
@@ -24,7 +29,7 @@ class GraphPotential(AbstractMLIP):
     derivatives. The module is called with a `ritz.potentials.AtomicGraph`, see `EnergyModule`.
 
     Args:
-        module: The module; by default `PaiNN()`.
+        module: The module, such as `PaiNN()`, the default, or `MACE("small")`.
         species: Chemical symbols.
         cutoff: How far neighbours reach, in Angstrom; by default `module.cutoff`.
         dtype: "float32" or "float64", the precision in which it is trained by default.
@@ -55,9 +60,10 @@ class GraphPotential(AbstractMLIP):
         if cutoff is None:
             raise ValueError("the module has no cutoff; give cutoff=... in Angstrom.")
         reach = check_positive("cutoff", cutoff)
-        super().__init__(
-            GraphModel(module, checked_species(species), reach), check_dtype("dtype", dtype)
-        )
+        symbols = checked_species(species)
+        with_species = getattr(module, "of_species", None)
+        for_symbols = module if with_species is None else with_species(symbols)
+        super().__init__(GraphModel(for_symbols, symbols, reach), check_dtype("dtype", dtype))
 
     @property
     def module(self) -> EnergyModule:
@@ -87,8 +93,9 @@ class GraphPotential(AbstractMLIP):
             "species": self.species,
             "cutoff": self.model.cutoff,
         }
-        if type(self.module) is PaiNN:
-            fields = {f.name for f in dataclasses.fields(self.module)} - {"parent", "name"}
+        kind = _MODULES.get(header["module"])
+        if kind is not None and type(self.module) is kind:
+            fields = {f.name for f in dataclasses.fields(kind)} - {"parent", "name"}
             header["fields"] = {name: getattr(self.module, name) for name in sorted(fields)}
         return header
 
@@ -100,5 +107,5 @@ class GraphPotential(AbstractMLIP):
                 f"the potential was made of a {header['module']}, which is not part of Ritz; give "
                 "it: GraphPotential.load(path, module=...)."
             )
-        made = PaiNN(**header["fields"]) if module is None else module
+        made = _MODULES[header["module"]](**header["fields"]) if module is None else module
         return cls(made, header["species"], header["cutoff"], header["dtype"])

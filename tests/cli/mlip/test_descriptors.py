@@ -1,4 +1,4 @@
-"""`ritz mlip train`: potentials of other descriptors than the default one."""
+"""`ritz mlip train`: other potentials than the default one."""
 
 import pytest
 
@@ -53,3 +53,14 @@ def test_a_fit_in_closed_form(tmp_path, capsys):
     assert "has hidden layers" in capsys.readouterr().err
     assert main(["mlip", "fit", *small, "potential=painn", folder]) == 2
     assert "potential: painn is not linear in features" in capsys.readouterr().err
+
+
+def test_message_passing_with_the_cluster_expansion(tmp_path):
+    small = [setting for setting in SMALL if not setting.startswith("potential")]
+    network = ["potential=mace", "potential.size=medium", "potential.cutoff=3"]
+    network += ["potential.l_max=1", "potential.n_channels=2", "potential.radial_hidden=[4]"]
+    command = ["mlip", "train", *small, *network, "train.iterations=2"]
+    assert main([*command, f"folder={tmp_path / 'run'}"]) == 0
+    module = load_potential(tmp_path / "run" / "potential.npz").module
+    assert (module.n_channels, module.l_hidden, module.radial_hidden) == (2, 1, (4,))
+    assert module.species == ("O", "Ti")
