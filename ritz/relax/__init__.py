@@ -23,6 +23,7 @@ with _needs("ritz.relax", "relax"):
     from ritz.relax.convergence.convergence_hook import ConvergenceHook as ConvergenceHook
     from ritz.relax.convergence.criteria import Criterion as Criterion
     from ritz.relax.driver import Relaxation as Relaxation
+    from ritz.relax.observation.spread_limit import SpreadLimit as SpreadLimit
     from ritz.relax.progress import StructureProgress as StructureProgress
     from ritz.relax.relaxing import RelaxResult as RelaxResult
     from ritz.relax.relaxing import relax as relax
