@@ -63,7 +63,7 @@ def test_structure_stops_at_the_first_step_beyond_the_limit(watched, block):
     forces = rows["expected_force_error"]
     limit = float(np.median(forces.max(axis=0)))
     hook = SpreadLimit(force=limit)
-    driver, _ = run(hook, step_size=block)
+    driver, _ = run(hook, max_block=block)
     passes = forces.max(axis=0) > limit
     assert 0 < passes.sum() < len(passes)
     np.testing.assert_array_equal(driver.state.status == -4, passes)
