@@ -21,6 +21,7 @@ from ritz.mlip import AbstractDescriptor, ChebyshevDescriptor, CommitteePotentia
 from ritz.mlip.committee.saved import load_saved
 from ritz.relax import NVTLangevin, Relaxation, SpreadLimit, StructureProgress
 from ritz.relax.algorithms.stage import FusedStage, fused
+from ritz.relax.observation.quantities import EXPECTED_ERRORS
 from ritz.relax.relaxing import result, steps_needed
 from ritz.wording import counted
 
@@ -50,10 +51,14 @@ class Exploration(HtmlFields):
         told += f"passed a limit, {len(self.selected)} selected"
         if self.reasons:
             told += f", {len(self.reasons)} failed"
-        if not self.candidates:
+        errors = (self.highest_energy_error, self.highest_force_error)
+        if self.candidates and not self.selected:
+            found = [[atoms.info[key] for key in EXPECTED_ERRORS] for atoms in self.candidates]
+            errors = np.min(found, axis=0)
+        if not self.selected:
             told += (
-                f"; the largest expected errors were {self.highest_energy_error:.2g} eV per atom "
-                f"and {self.highest_force_error:.2g} eV/Angstrom"
+                f"; {'their lowest' if self.candidates else 'the largest'} expected errors were "
+                f"{errors[0]:.2g} eV per atom and {errors[1]:.2g} eV/Angstrom"
             )
         return told
 
