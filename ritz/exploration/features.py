@@ -28,7 +28,7 @@ def structure_features(
     Raises:
         ValueError: If a species is none of the descriptor's.
     """
-    many = as_structures(list(structures))
+    many = as_structures(list(structures)) if len(structures) else []
     if not many:
         return np.zeros((0, 3 * len(descriptor.species) * descriptor.n_features))
     rows = []

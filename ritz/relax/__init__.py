@@ -4,6 +4,8 @@ from ritz.extras import needs as _needs
 
 with _needs("ritz.relax", "relax"):
     from ritz.potentials.atomic_graph import AtomicGraph as AtomicGraph
+    from ritz.potentials.committee import AbstractCommittee as AbstractCommittee
+    from ritz.potentials.committee import Spread as Spread
     from ritz.potentials.pair_potentials import LennardJones as LennardJones
     from ritz.potentials.pair_potentials import Morse as Morse
     from ritz.potentials.pair_potentials import SoftSphere as SoftSphere

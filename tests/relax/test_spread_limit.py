@@ -4,6 +4,8 @@ import ase.units
 import numpy as np
 import pytest
 
+from ritz.callbacks import LambdaCallback, StopRun
+from ritz.checkpoint import Checkpoint
 from ritz.loggers import RuntimeLog
 from ritz.relax import NVE, ConvergenceHook, Relaxation, SpreadLimit, relax
 from ritz.testing import QuadraticDriver
@@ -22,7 +24,9 @@ def moving(n=4):
 
 
 def run(limit, slots=4, factors=(1.0, 1.0), steps=STEPS, **settings):
-    driver = Relaxation(moving(), PairCommittee(error_factors=factors), NVE(4.0), slots=slots)
+    driver = Relaxation(
+        moving(), PairCommittee(error_factors=factors), NVE(4.0, max_steps=STEPS), slots=slots
+    )
     log = RuntimeLog()
     driver.run(steps, callback=limit, out=log, show_progress=False, **settings)
     return driver, log.data["structures"]
@@ -89,6 +93,36 @@ def test_waiting_structures_take_the_slots_of_parked_ones_and_enough_ends_the_ru
     assert [atoms.info["step"] for atoms in hook.parked(driver)] == [0] * 4
     driver, _ = run(SpreadLimit(force=limit, enough=2), slots=2)
     assert list(driver.state.status) == [-4, -4, -3, -3] and driver.step_count == 1
+
+
+@pytest.mark.medium
+def test_a_run_that_is_interrupted_parks_the_same_structures(watched, tmp_path):
+    forces = watched[1]["expected_force_error"]
+    limit = float(np.median(forces.max(axis=0)))
+    whole = SpreadLimit(force=limit)
+    expected = whole.parked(run(whole, slots=2, steps=2 * STEPS)[0])
+
+    def part(steps):
+        hook = SpreadLimit(force=limit)
+        stop = LambdaCallback(on_step_end=lambda step, row, driver: stop_at(step, steps))
+        saving = [hook, stop, Checkpoint(tmp_path / "saved", extend=True)]
+        driver = Relaxation(moving(), PairCommittee(), NVE(4.0, max_steps=STEPS), slots=2)
+        driver.run(2 * STEPS, callback=saving, show_progress=False, resume=True)
+        return hook, hook.parked(driver)
+
+    part(11)
+    hook, found = part(None)
+    np.testing.assert_array_equal(hook.highest, whole.highest)
+    np.testing.assert_array_equal(hook.at_parking, whole.at_parking)
+    assert len(found) == len(expected) > 0
+    for mine, other in zip(found, expected, strict=True):
+        assert mine.info == other.info
+        np.testing.assert_array_equal(mine.positions, other.positions)
+
+
+def stop_at(step, last):
+    if step == last:
+        raise StopRun("interrupted")
 
 
 def test_factors_of_the_calibration_count(watched):

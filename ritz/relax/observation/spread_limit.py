@@ -17,6 +17,7 @@ from ritz.relax.convergence.convergence_hook import ConvergenceHook
 from ritz.relax.convergence.criteria import Criterion
 from ritz.relax.observation.quantities import EXPECTED_ERRORS
 from ritz.types import Row
+from ritz.wording import counted
 
 if TYPE_CHECKING:
     from ritz.relax.driver import Relaxation
@@ -132,7 +133,8 @@ class SpreadLimit(AbstractCallback):
     @override
     def on_step_end(self, step: int, log_data: Row, driver: Any) -> None:
         if self.enough is not None and self.n_parked >= self.enough:
-            raise StopRun(f"{self.n_parked} structures have passed a limit of the expected error")
+            told = counted(self.n_parked, "structure", "has")
+            raise StopRun(f"{told} passed a limit of the expected error")
 
     def parked(self, driver: "Relaxation") -> list[AseAtoms]:
         """Copies of the structures that have passed a limit, as they were at that step.
