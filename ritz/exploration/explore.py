@@ -34,7 +34,11 @@ class Exploration(HtmlFields):
     """Structures that dynamics has found, and those to be computed."""
 
     selected: list[Atoms]
-    """Structures to be computed, most different ones first; `info` as in `SpreadLimit.parked`."""
+    """Structures to be computed, most different ones first; `info` as in `SpreadLimit.parked`.
+
+    Their `place` is that of the trajectory: all structures once, then all again for each copy.
+    Energies and forces are those of the committee, not labels.
+    """
     candidates: list[Atoms]
     """All structures that have passed a limit, in the order of the trajectories."""
     n_trajectories: int

@@ -125,7 +125,8 @@ class SpreadLimit(AbstractCallback):
         places = np.asarray(slots["place"])
         errors = np.array([slots[key] for key in EXPECTED_ERRORS])
         finite = np.where(np.isfinite(errors), errors, 0)
-        np.maximum.at(self.highest, (slice(None), places), finite)
+        for highest, now in zip(self.highest, finite, strict=True):
+            np.maximum.at(highest, places, now)
         new = np.asarray(slots["status"]) == UNCERTAIN
         new &= ~np.isfinite(self.at_parking[0, places])
         self.at_parking[:, places[new]] = errors[:, new]
