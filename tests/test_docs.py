@@ -36,8 +36,8 @@ SHOWN = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 BLOCK = re.compile(r"^```(?:python| \{ \.python \})\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 LONG = (
-    "active-learning.md", "fermions.md", "lattice.md", "lattice-observables.md", "mlip.md", "molecule.md", "relax.md",
-    "stages.md",
+    "active-learning.md", "fermions.md", "lattice.md", "lattice-observables.md", "mlip.md",
+    "molecule.md", "relax.md", "stages.md",
 )  # fmt: skip
 """Pages whose programs take long to compile; README has their first example."""
 

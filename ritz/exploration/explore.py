@@ -163,6 +163,10 @@ def explore(
         ValueError: If a structure cannot be treated, which is named, a value is not allowed, or the
             potential is no committee.
     """
+    if not isinstance(limit, SpreadLimit):
+        raise TypeError(
+            f"limit must be a SpreadLimit, such as SpreadLimit(force=0.3), but {limit!r} was given."
+        )
     check_count("n_selected", n_selected, 1)
     check_count("copies", copies, 1)
     check_choice("method", method, tuple(METHODS))
