@@ -16,5 +16,7 @@ def counted(number: int, noun: str, verb: str | None = None) -> str:
 
 
 def plural(noun: str) -> str:
-    """The plural of a regular noun: "steps", "batches", but "epochs"."""
+    """The plural of a regular noun: "steps", "batches", "trajectories", but "epochs"."""
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
     return noun + ("es" if noun.endswith(("s", "tch")) else "s")

@@ -14,6 +14,7 @@ import ritz.checkpoint
 import ritz.distributed
 import ritz.driver
 import ritz.estimators
+import ritz.exploration
 import ritz.lattice
 import ritz.loggers
 import ritz.mlip
@@ -35,8 +36,8 @@ SHOWN = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 BLOCK = re.compile(r"^```(?:python| \{ \.python \})\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 LONG = (
-    "fermions.md", "lattice.md", "lattice-observables.md", "mlip.md", "molecule.md", "relax.md",
-    "stages.md",
+    "active-learning.md", "fermions.md", "lattice.md", "lattice-observables.md", "mlip.md",
+    "molecule.md", "relax.md", "stages.md",
 )  # fmt: skip
 """Pages whose programs take long to compile; README has their first example."""
 
@@ -46,6 +47,7 @@ MODULES = [
     ritz.distributed,
     ritz.driver,
     ritz.estimators,
+    ritz.exploration,
     ritz.lattice,
     ritz.loggers,
     ritz.mlip,

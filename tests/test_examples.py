@@ -29,6 +29,18 @@ def test_trust_region(capsys):
     assert 0 < (kept[-1] - exact) / abs(exact) < 1e-3
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_active_learning(capsys, tmp_path):
+    example = runpy.run_path(str(FOLDER / "active_learning.py"))
+    rounds = example["main"](n_rounds=2, epochs=100, n_test=3, steps=60)
+    assert rounds[0].n_structures == 20 and rounds[-1].n_structures > 30
+    for name in ("energy_error", "force_error"):
+        assert np.all(np.diff([getattr(r, name) for r in rounds]) < 0), name
+    example["draw"](rounds, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").is_file()
+
+
 def test_every_example_is_tested():
     here = Path(__file__).read_text()
     for example in FOLDER.glob("*.py"):

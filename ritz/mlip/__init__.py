@@ -3,6 +3,8 @@
 from ritz.extras import needs as _needs
 
 with _needs("ritz.mlip", "mlip"):
+    from ritz.mlip.committee.calibration import Calibration as Calibration
+    from ritz.mlip.committee.calibration import ErrorScale as ErrorScale
     from ritz.mlip.committee.potential import CommitteePotential as CommitteePotential
     from ritz.mlip.committee.results import CommitteePredictResult as CommitteePredictResult
     from ritz.mlip.committee.results import CommitteeTrainResult as CommitteeTrainResult

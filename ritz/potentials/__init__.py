@@ -1,6 +1,8 @@
 """Potentials, and structures as padded arrays, for all domains of atoms."""
 
 from ritz.potentials.atomic_graph import AtomicGraph as AtomicGraph
+from ritz.potentials.committee import AbstractCommittee as AbstractCommittee
+from ritz.potentials.committee import Spread as Spread
 from ritz.potentials.pair_potentials import LennardJones as LennardJones
 from ritz.potentials.pair_potentials import Morse as Morse
 from ritz.potentials.pair_potentials import SoftSphere as SoftSphere

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ritz.potentials.potential import AbstractPotential
 
-READERS = ["ritz.mlip.committee.potential"]
+READERS = ["ritz.mlip.committee.saved"]
 """Modules that read potentials from disk, imported where a path is given; each has a function
 `load_saved(path)` that returns an `AbstractPotentialSource`, and raises `ValueError` if it reads no
 such file or folder."""

@@ -4,6 +4,8 @@ from ritz.extras import needs as _needs
 
 with _needs("ritz.relax", "relax"):
     from ritz.potentials.atomic_graph import AtomicGraph as AtomicGraph
+    from ritz.potentials.committee import AbstractCommittee as AbstractCommittee
+    from ritz.potentials.committee import Spread as Spread
     from ritz.potentials.pair_potentials import LennardJones as LennardJones
     from ritz.potentials.pair_potentials import Morse as Morse
     from ritz.potentials.pair_potentials import SoftSphere as SoftSphere
@@ -25,6 +27,7 @@ with _needs("ritz.relax", "relax"):
     from ritz.relax.convergence.convergence_hook import ConvergenceHook as ConvergenceHook
     from ritz.relax.convergence.criteria import Criterion as Criterion
     from ritz.relax.driver import Relaxation as Relaxation
+    from ritz.relax.observation.spread_limit import SpreadLimit as SpreadLimit
     from ritz.relax.progress import StructureProgress as StructureProgress
     from ritz.relax.relaxing import RelaxResult as RelaxResult
     from ritz.relax.relaxing import relax as relax

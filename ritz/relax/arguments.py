@@ -1,6 +1,6 @@
 """Checks the arguments of a relaxation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import jax
@@ -8,12 +8,13 @@ from ase import Atoms as AseAtoms
 from ase.calculators.calculator import BaseCalculator
 
 from ritz.checks import check_count
+from ritz.potentials.committee import AbstractCommittee
 from ritz.potentials.potential import AbstractPotential
 from ritz.potentials.sources import AbstractPotentialSource, as_potential
 from ritz.relax.algorithms.fire import FIRE
 from ritz.relax.algorithms.stage import AbstractStage, FusedStage, fused
-from ritz.relax.convergence.convergence_hook import HookLike
-from ritz.relax.observation.quantities import check_names
+from ritz.relax.convergence.convergence_hook import ConvergenceHook, HookLike
+from ritz.relax.observation.quantities import EXPECTED_ERRORS, check_names
 
 ModelLike = AbstractPotential | AbstractPotentialSource | str | PathLike[str]
 """A potential, a trained model, or the path of its file or run folder."""
@@ -96,3 +97,18 @@ def checked_stages(
     for hook in stages.all_hooks:
         check_names(c.key for c in hook.criteria)
     return stages
+
+
+def check_committee(model: AbstractPotential, hooks: Iterable[ConvergenceHook]) -> None:
+    """Refuse criteria that look at expected errors, if the potential has none.
+
+    Raises:
+        ValueError: If a criterion needs a committee, and the potential is none.
+    """
+    asked = sorted({c.key for hook in hooks for c in hook.criteria} & {*EXPECTED_ERRORS})
+    if asked and not isinstance(model, AbstractCommittee):
+        raise ValueError(
+            f"{' and '.join(asked)}: only a committee knows how far its members spread, but the "
+            f"model is a {type(model).__name__}; train a committee, by CommitteePotential or "
+            "ritz mlip train members=4."
+        )

@@ -18,7 +18,13 @@ from ritz.driver.processes.division import on_host
 from ritz.driver.signatures import suggests_names
 from ritz.potentials.pairs import padded_width
 from ritz.relax.algorithms.stage import AbstractStage, FusedStage
-from ritz.relax.arguments import ModelLike, checked_atoms, checked_stages, potential_of
+from ritz.relax.arguments import (
+    ModelLike,
+    check_committee,
+    checked_atoms,
+    checked_stages,
+    potential_of,
+)
 from ritz.relax.batching.batch import Outcome, is_running_on_host
 from ritz.relax.batching.bucket import as_images, fingerprint, pack
 from ritz.relax.batching.division import divided_slots
@@ -38,6 +44,7 @@ from ritz.relax.numbers import as_real
 from ritz.relax.observation.explosion import highest_temperature
 from ritz.relax.observation.quantities import check_names
 from ritz.relax.observation.reasons import Reasons
+from ritz.relax.observation.spread_limit import SpreadLimit
 from ritz.relax.state import Structures
 from ritz.relax.with_lists import WithLists
 from ritz.types import State
@@ -112,6 +119,7 @@ class Relaxation(WithLists):
         self._model = model
         self._hooked: list[ConvergenceHook] = []
         self._stages = checked_stages(stages, convergence_hook, structures)
+        check_committee(model, self._stages.all_hooks)
         self._highest = highest_temperature(self._stages.stages, structures)
         self.buckets = pack(structures, model.cutoff, self.skin)
         self.widths = [padded_width(bucket.width) for bucket in self.buckets]
@@ -269,6 +277,7 @@ class Relaxation(WithLists):
             super().register_hook(callback)
         elif not any(callback is known for known in self._hooked):
             check_names(c.key for c in callback.criteria)
+            check_committee(self._model, [callback])
             stages = self._stages.register_hook(callback)
             n_hooks = len(stages.all_hooks)  # an error, if statuses are wrong
             self._hooked.append(callback)
@@ -279,7 +288,10 @@ class Relaxation(WithLists):
                 self.rebuild()
 
     def adapt(self, plugin: Plugin | ConvergenceHook, argument: str) -> AbstractCallback:
-        """Register convergence hooks, which act within the compiled step."""
+        """Register convergence hooks and limits of spread, which act within the compiled step."""
+        if isinstance(plugin, SpreadLimit):
+            self.register_hook(plugin.hook)
+            return plugin
         if isinstance(plugin, ConvergenceHook) and argument == "callback":
             self.register_hook(plugin)
             return RegisteredHook(plugin)

@@ -24,7 +24,7 @@ from ritz.relax.algorithms.gradient_descent import GradientDescent
 from ritz.relax.algorithms.lbfgs import LBFGS
 from ritz.relax.algorithms.optimizer import AbstractOptimizer
 from ritz.relax.arguments import ModelLike
-from ritz.relax.batching.batch import FAILED, UNCONVERGED
+from ritz.relax.batching.batch import FAILED, UNCERTAIN, UNCONVERGED
 from ritz.relax.convergence.convergence_hook import DEFAULT_FMAX, ConvergenceHook
 from ritz.relax.convergence.criteria import Criterion
 from ritz.relax.driver import Relaxation
@@ -56,8 +56,8 @@ class RelaxResult(HtmlFields):
     fmax: Any
     """Largest force in eV/Angstrom, including those on a moving cell."""
     status: Any
-    """"converged", "unconverged" (all steps used up), "failed" (see `reason`), or
-    "running" where a callback or signal ended the run before."""
+    """"converged", "unconverged" (all steps used up), "failed" (see `reason`), "uncertain"
+    (see `SpreadLimit`), or "running" where a callback or signal ended the run before."""
     steps: Any
     """Number of steps of each structure."""
     reason: Any = ""
@@ -199,7 +199,12 @@ def result(driver: Relaxation, single: bool = False) -> RelaxResult:
     """
     state = driver.state
     stages = driver.stages
-    names = {stages.exit_status: stages.exit_name, FAILED: "failed", UNCONVERGED: "unconverged"}
+    names = {
+        stages.exit_status: stages.exit_name,
+        FAILED: "failed",
+        UNCONVERGED: "unconverged",
+        UNCERTAIN: "uncertain",
+    }
     status = [names.get(int(code), "running") for code in state.status]
     found = RelaxResult(
         atoms=state.atoms,

@@ -8,15 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from ritz.potentials.atomic_graph import AtomicGraph
-from ritz.potentials.potential import AbstractPotential, Evaluated, evaluate
+from ritz.potentials.potential import AbstractPotential, Evaluated
 from ritz.relax.algorithms.integrator import temperature_of
 from ritz.relax.algorithms.matrices import volume
 from ritz.relax.algorithms.stage import FusedStage, PhasePoint, StructureState, select
-from ritz.relax.batching.at_once import structures_at_once
 from ritz.relax.batching.batch import (
     FAILED,
-    Atoms,
+    UNCERTAIN,
     Geometry,
     Given,
     Outcome,
@@ -25,13 +23,13 @@ from ritz.relax.batching.batch import (
     is_running,
 )
 from ritz.relax.batching.division import SlotDivision
-from ritz.relax.batching.neighbors import ListSettings, entries, refresh, vectors
+from ritz.relax.batching.neighbors import ListSettings, refresh
 from ritz.relax.batching.slots import free_slots, refilled
-from ritz.relax.observation.quantities import VIRIAL, Observables
+from ritz.relax.evaluation import Needs, evaluated_slots
+from ritz.relax.observation.quantities import EXPECTED_ERRORS, VIRIAL, Observables
 from ritz.relax.observation.rows import row
 from ritz.relax.observation.statuses import statuses
 from ritz.types import Row
-from ritz.updates.chunks import mapped
 
 
 class RelaxCarry(NamedTuple):
@@ -78,8 +76,17 @@ class SlotSteps:
     @property
     def needs_virial(self) -> bool:
         """Whether a stage or criterion needs the virial."""
-        asked = [c.key for hook in self.stages.all_hooks for c in hook.criteria]
-        return any(s.moves_cell for s in self.stages.stages) or any(k in VIRIAL for k in asked)
+        moves = any(s.moves_cell for s in self.stages.stages)
+        return moves or not self._asked.isdisjoint(VIRIAL)
+
+    @property
+    def needs_spread(self) -> bool:
+        """Whether a criterion needs the errors that a committee expects."""
+        return not self._asked.isdisjoint(EXPECTED_ERRORS)
+
+    @property
+    def _asked(self) -> set[str]:
+        return {c.key for hook in self.stages.all_hooks for c in hook.criteria}
 
     @property
     def integrates(self) -> bool:
@@ -133,6 +140,8 @@ class SlotSteps:
             verdicts.append(verdict)
             observables.append(view)
         shown = ["temperature"] * self.integrates + ["volume", "pressure"] * self.needs_virial
+        shown += [*EXPECTED_ERRORS] * self.needs_spread
+        hooks = self.stages.all_hooks
         ended = [verdict.status for verdict in verdicts]
         loss, metrics, pauses = row(
             slots=carry.slots,
@@ -142,13 +151,21 @@ class SlotSteps:
             statuses=ended,
             n_stages=len(self.stages),
             shown=shown,
+            watched=any(hook.target_status == UNCERTAIN for hook in hooks),
             division=self.division,
         )
         return (loss, tuple(verdicts), metrics), pauses
 
     def _judge(self, geometry: Geometry, slots: Slots, given: Given) -> tuple[Verdict, Observables]:
         active = is_running(slots, len(self.stages)) & ~slots.lists.overflow
-        evaluated = self._evaluated(geometry, slots, active)
+        evaluated, spread = evaluated_slots(
+            self.potential,
+            geometry,
+            slots,
+            active,
+            needs=Needs(virial=self.needs_virial, spread=self.needs_spread),
+            is_alone=len(self.given) == 1,
+        )
         now = self._now(geometry, slots, given, evaluated)
         velocities = self._full_velocities(slots, now, active)
         now = now._replace(velocities=velocities)
@@ -163,6 +180,7 @@ class SlotSteps:
             virial=evaluated.virial,
             fmax=fmax,
             steps=slots.steps,
+            expected_error=spread,
         )
         finite = jnp.isfinite(evaluated.energy) & jnp.all(jnp.isfinite(now.forces), axis=(1, 2))
         finite &= jnp.isfinite(fmax)
@@ -177,39 +195,6 @@ class SlotSteps:
             status=status,
             counters=counters,
         ), observables
-
-    def _evaluated(self, geometry: Geometry, slots: Slots, active: jax.Array) -> Evaluated:
-        last = Evaluated(slots.energy, slots.forces, slots.virial)
-
-        def compute() -> Evaluated:
-            def one(
-                given: tuple[Geometry, Atoms, jax.Array, jax.Array, jax.Array],
-            ) -> Evaluated:
-                geometry, atoms, neighbors, shifts, pairs = given
-                structure = AtomicGraph(
-                    positions=geometry.positions,
-                    cell=geometry.cell,
-                    pbc=atoms.pbc,
-                    numbers=atoms.numbers,
-                    mask=atoms.mask,
-                    neighbors=neighbors,
-                    vectors=vectors(geometry.positions, geometry.cell, neighbors, shifts),
-                    pairs=pairs,
-                )
-                return evaluate(self.potential, structure, self.needs_virial)
-
-            lists = slots.lists
-            all_given = geometry, slots.atoms, lists.neighbors, lists.shifts, entries(lists)
-            n_slots, n_atoms, width = lists.neighbors.shape
-            itemsize = geometry.positions.dtype.itemsize
-            at_once = structures_at_once(n_slots, n_atoms * width, itemsize)
-            found = mapped(one, all_given, at_once)
-            found = jax.tree.map(lambda new, old: new.astype(old.dtype), found, last)
-            return select(active, found, last)
-
-        if len(self.given) == 1:
-            return compute()
-        return jax.lax.cond(jnp.any(active), compute, lambda: last)
 
     def _now(
         self, geometry: Geometry, slots: Slots, given: Given, evaluated: Evaluated

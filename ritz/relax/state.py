@@ -115,7 +115,8 @@ class Structures:
     def status(self) -> Int[np.ndarray, " structures"]:
         """The stage of each, or the number of stages for those that have left the last one.
 
-        -1 stands for failed, -2 for unconverged (all steps used up), -3 for waiting.
+        -1 stands for failed, -2 for unconverged (all steps used up), -3 for waiting, -4 for
+        uncertain (see `SpreadLimit`).
         """
         return self._gather("status", EMPTY, evaluate=False)
 

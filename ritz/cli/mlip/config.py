@@ -33,6 +33,7 @@ EXAMPLES = {
     "evaluate": "files=[test.extxyz]",
     "predict": "files=[new.extxyz]",
     "export": "prefix=potential",
+    "explore": "files=[start.extxyz]",
 }
 """Short names of class paths, and one setting of each group as an example."""
 
@@ -228,6 +229,49 @@ class Export:
     prefix: str = "potential"
 
 
+@dataclasses.dataclass(kw_only=True)
+class Explore:
+    """How structures are found that a committee does not know.
+
+    Args:
+        files: Structures with which trajectories begin.
+        temperatures: Temperatures in K that each trajectory goes through.
+        steps: Number of steps at each temperature.
+        dt: The time step in fs.
+        friction: Friction coefficient in 1/fs.
+        copies: Number of trajectories from each structure.
+        force_limit: A trajectory ends when the expected error of a force is above this, in
+            eV/Angstrom; null for no limit.
+        energy_limit: The same of the energy, in eV per atom.
+        enough: The run ends when so many trajectories have passed a limit; null runs all to
+            their ends.
+        number: Largest number of structures that are selected from these.
+        method: How they are selected: farthest points, or D-optimal.
+        seed: Seeds thermal velocities and noise.
+        max_atoms: Number of atoms treated at once; null takes the default of the device.
+        output: The selected structures; in the run folder if it is only a name.
+        callbacks: Callbacks of the run.
+        save_time_interval: Seconds between checkpoints.
+    """
+
+    files: list[str] = dataclasses.field(default_factory=list)
+    temperatures: list[float] = dataclasses.field(default_factory=lambda: [300.0, 600.0, 900.0])
+    steps: int = 1000
+    dt: float = 2.0
+    friction: float = 0.01
+    copies: int = 1
+    force_limit: float | None = 0.3
+    energy_limit: float | None = None
+    enough: int | None = None
+    number: int = 10
+    method: typing.Literal["farthest", "d_optimal"] = "farthest"
+    seed: int = 0
+    max_atoms: int | None = None
+    output: str = "candidates.extxyz"
+    callbacks: list[Part] = dataclasses.field(default_factory=list)
+    save_time_interval: float = 60.0
+
+
 @dataclasses.dataclass
 class MLIPRun:
     """Training of an interatomic potential, and what is done with it.
@@ -238,11 +282,13 @@ class MLIPRun:
         potential: What is trained: chebyshev, symmetry_functions, ace, painn, mace, or a function
             that takes the species.
         members: How many potentials are trained; several are a committee.
+        begin_from: A run folder, or a file of a potential, with whose parameters training begins.
         train: How they are trained.
         fit: How one that is linear in its features is fitted.
         evaluate: What they are compared with.
         predict: What is predicted.
         export: How they are written.
+        explore: How structures are found that a committee does not know.
     """
 
     contracts: ClassVar[Mapping[str, Contract]] = CONTRACTS
@@ -252,8 +298,10 @@ class MLIPRun:
     data: Data = dataclasses.field(default_factory=Data)
     potential: Part = dataclasses.field(default_factory=lambda: Part("chebyshev"))
     members: int = 1
+    begin_from: str | None = None
     train: Train = dataclasses.field(default_factory=Train)
     fit: Fit = dataclasses.field(default_factory=Fit)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
     predict: Predict = dataclasses.field(default_factory=Predict)
     export: Export = dataclasses.field(default_factory=Export)
+    explore: Explore = dataclasses.field(default_factory=Explore)

@@ -105,11 +105,14 @@ def divided(given: MLIPRun) -> Division:
     return Division(train, test, isolated, species)
 
 
-def splits(given: MLIPRun) -> tuple[list[Structure], list[Structure], dict[str, float]]:
+def splits(
+    given: MLIPRun, known: Energies | None = None
+) -> tuple[list[Structure], list[Structure], dict[str, float]]:
     """Structures to train on, those to validate with, and energies of atoms of the former.
 
     Args:
         given: The configuration.
+        known: Energies of atoms in the place of a regression; None for no such.
 
     Raises:
         ValueError: If files cannot be read, nothing is left, or energies of atoms do not fit.
@@ -126,7 +129,8 @@ def splits(given: MLIPRun) -> tuple[list[Structure], list[Structure], dict[str, 
         )
     found = divided(given)
     species = species_of(found.train)
-    energies = _energies(given, found)
+    is_regression = isinstance(given.data.atomic_energies, str)
+    energies = known if known is not None and is_regression else _energies(given, found)
     return found.train, found.test, {s: e for s, e in energies.items() if s in species}
 
 

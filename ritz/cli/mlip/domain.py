@@ -2,6 +2,7 @@
 
 from ritz.cli.domain import Action, Domain
 from ritz.cli.mlip.config import MLIPRun
+from ritz.cli.mlip.explore import explore
 from ritz.cli.mlip.fit import fit
 from ritz.cli.mlip.train import train
 from ritz.cli.mlip.use import evaluate, export, predict
@@ -32,6 +33,12 @@ DOMAIN = Domain(
             export,
             takes_saved=True,
             computes=False,
+        ),
+        "explore": Action(
+            "Find structures that a committee does not know, by dynamics, or go on with it.",
+            explore,
+            takes_saved=True,
+            begins_anew=True,
         ),
     },
 )

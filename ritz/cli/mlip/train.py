@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ritz.checks import check_count
 from ritz.cli.command_run import CommandRun, in_folder, say, say_dry
 from ritz.cli.domain import Invocation
 from ritz.cli.messages import longer, under
+from ritz.cli.mlip.beginning import Beginning
 from ritz.cli.mlip.config import CONTRACTS, MLIPRun
 from ritz.cli.mlip.data import check_labels, species_of, splits
 from ritz.cli.settings.part_factory import PartFactory
@@ -19,6 +21,7 @@ from ritz.mlip import (
     AbstractMLIP,
     CommitteeConfig,
     CommitteePotential,
+    Structure,
     StructureDataset,
     TrainingConfig,
     TrainOut,
@@ -58,9 +61,11 @@ def train(call: Invocation) -> None:
 def _train(call: Invocation, running: CommandRun) -> None:
     given: MLIPRun = call.config
     check_count("members", given.members, 1)
-    train, test, energies = splits(given)
+    beginning = Beginning(given)
+    train, test, energies = splits(given, beginning.energies)
     species = sorted(species_of(train))
     potential = PARTS.made("potential", given.potential, species=species, structures=train)
+    beginning.check_form(potential)
     config = _config(given, energies, running.checkpoints, call.progress)
     if not running.resumed and not given.data.test:
         _warn_of_few(len(train), len(test), config.testpercent)
@@ -96,19 +101,19 @@ def _train(call: Invocation, running: CommandRun) -> None:
         **datasets,
         "config": config,
         "in_total": True,
-        "resume_from": running.checkpoints if running.resumed else None,
+        "resume_from": running.checkpoints if running.resumed else beginning.path,
         "callback": [*callbacks, *running.callbacks()],
         "out": [JsonLog(log, save_params=False), CSVLog(log)],
     }
     with running.recorded(lambda: running.summarise({"RMSE_train": math.nan})):
-        found, outs = _trained_with(potential, given, config, settings)
+        found, outs, calibration = _trained_with(potential, given, config, settings, test)
     picture = running.folder / "errors.png"
     if running.is_first_process:
         outs[0].errors.to_csv(running.folder / "errors.csv")
         outs[0].plot_training_summary(picture)
     ended = running.summarise(found.stats)
     told = _nothing_left(running, config, n_batches, ended)
-    running.say(told, str(found), f"picture in {picture}")
+    running.say(told, str(found), calibration, f"picture in {picture}")
 
 
 def _warn_of_few(n_train: int, n_held_out: int, testpercent: float) -> None:
@@ -139,9 +144,21 @@ def _nothing_left(
 
 
 def _trained_with(
-    potential: AbstractMLIP, given: MLIPRun, config: TrainingConfig, settings: dict[str, Any]
-) -> tuple[Any, list[TrainOut]]:
-    """Train a potential or a committee of it, and write it."""
+    potential: AbstractMLIP,
+    given: MLIPRun,
+    config: TrainingConfig,
+    settings: dict[str, Any],
+    test: Sequence[Structure],
+) -> tuple[Any, list[TrainOut], str]:
+    """Train a potential or a committee of it, and write it; and tell how a committee is calibrated.
+
+    Args:
+        potential: What is trained.
+        given: The configuration.
+        config: How to train.
+        settings: Further arguments of `train`.
+        test: What is held out, by which committees are calibrated.
+    """
     folder = Path(given.folder)
     try:
         if given.members > 1:
@@ -151,13 +168,22 @@ def _trained_with(
             )
             result = committee.train(committee_config=members, **settings)
             _check_end(result.trainouts[0])
-            return result, result.trainouts
+            return result, result.trainouts, _calibrated(committee, test, folder / COMMITTEE)
         found = potential.train(**settings)
         _check_end(found)
         potential.save(folder / MODEL)
     except NotFiniteError as error:
         raise SystemExit(str(error)) from error
-    return found, [found]
+    return found, [found], ""
+
+
+def _calibrated(committee: CommitteePotential, test: Sequence[Structure], folder: Path) -> str:
+    """Calibrate a committee by what was held out, and tell the factors; empty if it cannot be."""
+    try:
+        return f"calibration: {committee.calibrate(test, folder)}"
+    except ValueError as error:
+        _logger.warning("The committee is not calibrated: %s", error)
+        return ""
 
 
 def _check_end(out: TrainOut) -> None:

@@ -14,6 +14,7 @@ from ritz.driver.arguments import Plugins
 from ritz.driver.description import describe
 from ritz.driver.signatures import suggests_names
 from ritz.driver.stop import StopReason
+from ritz.mlip.committee.calibration import ENTRY, Calibration
 from ritz.mlip.committee.results import (
     METADATA,
     CommitteePredictResult,
@@ -34,7 +35,6 @@ from ritz.mlip.training.config_fields import config_or_default
 from ritz.mlip.training.driver import AbstractTraining
 from ritz.mlip.training.optimisers import OptaxMethod
 from ritz.mlip.training.prepare import GivenData, Splits, prepare_data
-from ritz.mlip.training.start import BEST
 from ritz.potentials import AbstractPotentialSource
 from ritz.types import Settings
 from ritz.wording import counted
@@ -59,6 +59,8 @@ class CommitteePotential(AbstractPotentialSource):
         """Untrained potential of the same form as the members."""
         self.members: list[AbstractMLIP] = []
         """The potentials; empty before training."""
+        self.calibration: Calibration | None = None
+        """What the spread of the members says about errors; None before `calibrate`."""
 
     @classmethod
     def of(cls, template: AbstractMLIP) -> "CommitteePotential":
@@ -69,6 +71,7 @@ class CommitteePotential(AbstractPotentialSource):
         """
         committee = object.__new__(cls)
         committee.template, committee.members = template.untrained(), []
+        committee.calibration = None
         return committee
 
     @property
@@ -110,7 +113,7 @@ class CommitteePotential(AbstractPotentialSource):
             train_dataset: See `ANNPotential.train`.
             test_dataset: See `ANNPotential.train`.
             resume_from: See `ANNPotential.train`; one of `best_model_000.npz` and so on stands for
-                all of them.
+                all of them, and so does the folder that a committee was trained into.
             in_total: See `ANNPotential.train`.
             callback: See `ANNPotential.train`; what they monitor is the mean over members.
             out: See `ANNPotential.train`.
@@ -173,6 +176,7 @@ class CommitteePotential(AbstractPotentialSource):
             The members.
         """
         self.members = [self.template.untrained() for _ in range(driver.n_members)]
+        self.calibration = None
         for number, member in enumerate(self.members):
             member.take_from(driver, number)
         return self.members
@@ -199,7 +203,9 @@ class CommitteePotential(AbstractPotentialSource):
         if not self.members:
             raise RuntimeError("the committee has no members yet; train it, or load one.")
         with jax.enable_x64(True):
-            return FittedCommittee([member.frozen() for member in self.members])
+            members = [member.frozen() for member in self.members]
+            known = self.calibration
+            return FittedCommittee(members, (1.0, 1.0) if known is None else known.error_factors)
 
     def predict(
         self, structures: StructuresLike, eval_forces: bool = False
@@ -215,6 +221,28 @@ class CommitteePotential(AbstractPotentialSource):
         """
         many = as_structures(structures)
         return self._predict(many, eval_forces, list(range(len(many))))
+
+    def calibrate(
+        self, structures: StructuresLike, folder: str | PathLike[str] | None = None
+    ) -> Calibration:
+        """Find the factors from the spread of the members to expected errors, and keep them.
+
+        They are used by the limits of `ritz.relax.SpreadLimit`. Training again drops them.
+
+        Args:
+            structures: Structures with energies, and forces, that the members were not trained on.
+            folder: Where the committee was trained into; the calibration is written there too.
+
+        Raises:
+            RuntimeError: If there are no members yet.
+            ValueError: If there are no labels, the members do not differ, or the folder holds no
+                committee.
+        """
+        found = Calibration.of(self.predict(structures, eval_forces=True))
+        if folder is not None:
+            found.write(Path(folder))
+        self.calibration = found
+        return found
 
     def predict_dataset(
         self, dataset: AbstractDataset, eval_forces: bool = False
@@ -248,6 +276,8 @@ class CommitteePotential(AbstractPotentialSource):
         try:
             metadata = json.loads((path / METADATA).read_text())
             files = [path / str(m["folder"]) / "model.npz" for m in metadata["members"]]
+            saved = metadata.get(ENTRY)
+            calibration = None if saved is None else Calibration.from_json(saved)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{path / METADATA} is damaged: {type(error).__name__}: {error}."
@@ -256,7 +286,7 @@ class CommitteePotential(AbstractPotentialSource):
             raise ValueError(f"{path / METADATA} lists no members.")
         members = [load_potential(file, **given) for file in files]
         committee = cls.of(members[0])
-        committee.members = members
+        committee.members, committee.calibration = members, calibration
         return committee
 
     def to_aenet_ascii(
@@ -298,35 +328,3 @@ def _as_json(config: TrainingConfig | CommitteeConfig) -> Settings:
     if isinstance(config, TrainingConfig) and isinstance(config.optimiser, OptaxMethod):
         fields["method"] = describe(config.optimiser)
     return json.loads(json.dumps(fields, default=str))
-
-
-POTENTIAL = "potential.npz"
-"""The potential of a run folder."""
-
-COMMITTEE = "committee"
-"""The folder of its members in a run folder."""
-
-
-def load_saved(path: str | PathLike[str]) -> AbstractMLIP | CommitteePotential:
-    """Read what was trained.
-
-    Args:
-        path: A file that `save` wrote; a folder that a committee was trained into; a run folder of
-            `ritz mlip train`; or the folder of checkpoints that `train` wrote its best model into.
-
-    Raises:
-        ValueError: If it is none of these.
-    """
-    path = Path(path)
-    if path.is_file():
-        return load_potential(path)
-    for folder in (path, path / COMMITTEE):
-        if (folder / METADATA).is_file():
-            return CommitteePotential.from_directory(folder)
-    for name in (POTENTIAL, BEST):
-        if (path / name).is_file():
-            return load_potential(path / name)
-    raise ValueError(
-        f"there is no trained potential in {path}: a run folder has {POTENTIAL} or {COMMITTEE}/ "
-        "when `ritz mlip train` has ended."
-    )

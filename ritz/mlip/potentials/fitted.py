@@ -16,6 +16,7 @@ from ritz.mlip.descriptors.pairs import PairArrays, find_pairs
 from ritz.mlip.models.abstract_model import AbstractModel, Normalisation
 from ritz.potentials import AbstractPotential, AtomicGraph
 from ritz.potentials.close_pairs import ONE_PLACE, ClosePair, closest_of
+from ritz.potentials.committee import AbstractCommittee, Spread
 from ritz.wording import counted
 
 if TYPE_CHECKING:
@@ -184,27 +185,33 @@ class ClosePairs:
         )
 
 
-class FittedCommittee(AbstractPotential):
+class FittedCommittee(AbstractCommittee):
     """The mean energy of several trained potentials of one form, as `ritz.relax` takes potentials.
 
     Args:
         members: The potentials.
+        error_factors: See `AbstractCommittee.error_factors`; 1 by default.
 
     Raises:
         ValueError: If there is none, or they differ in more than their parameters.
     """
 
-    def __init__(self, members: Sequence[FittedPotential]):
+    def __init__(
+        self, members: Sequence[FittedPotential], error_factors: tuple[float, float] = (1.0, 1.0)
+    ):
         if not members:
             raise ValueError("a committee needs at least one member.")
         if any(other.model != members[0].model for other in members):
             raise ValueError(
                 "the members of a committee must have one architecture and one descriptor."
             )
-        self.params = jax.tree.map(
-            lambda *leaves: jnp.stack([jnp.asarray(x, float) for x in leaves]),
-            *[member.params for member in members],
-        )
+        self.params = {
+            "members": jax.tree.map(
+                lambda *leaves: jnp.stack([jnp.asarray(x, float) for x in leaves]),
+                *[member.params for member in members],
+            ),
+            "error_factors": jnp.asarray(error_factors, float),
+        }
         self.model = members[0].model
         self.cutoff = members[0].cutoff
 
@@ -213,12 +220,19 @@ class FittedCommittee(AbstractPotential):
         """Chemical symbols that the members know."""
         return self.model.species
 
+    @property
+    def members(self) -> FittedPotential:
+        """All members as one potential, whose parameters have the member as their first axis."""
+        stacked = object.__new__(FittedPotential)
+        vars(stacked).update(self.static, params=self.params["members"])
+        return stacked
+
+    @property
+    def error_factors(self) -> Spread:
+        """The factors from the spread of energies and forces to their expected errors."""
+        return Spread(*self.params["error_factors"])
+
     def least_distance(self, first: AnyArray, second: AnyArray) -> AnyArray:
         """The largest limit of any member."""
-        limits = self.params["limits"].max(axis=0)
+        limits = self.params["members"]["limits"].max(axis=0)
         return pair_limit(self.model.species, limits, first, second)
-
-    def __call__(self, params: PyTree, structure: AtomicGraph) -> Float[Array, ""]:
-        """The mean of the members' energies."""
-        each = jax.vmap(lambda own: total_energies(self.model, own, structure))(params)
-        return jnp.mean(jnp.sum(each, axis=-1))

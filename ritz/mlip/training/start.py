@@ -206,7 +206,7 @@ def start_of(
     Args:
         resume_from: A checkpoint, a folder of them, or a file of a trained potential such as
             `best_model.npz`; of committees, one of the members' `best_model_000.npz` stands for
-            all.
+            all, or the folder that they were trained into.
         in_total: See `Resume`.
         load: Reads a potential.
         of_committee: Whether several potentials are trained.
@@ -218,5 +218,8 @@ def start_of(
         files = [path]
         if of_committee and _BEST_OF.fullmatch(path.name):
             files = sorted(f for f in path.parent.iterdir() if _BEST_OF.fullmatch(f.name))
+        return Start(potentials=[load(file) for file in files])
+    files = sorted(path.glob("member_*/model.npz")) if of_committee else []
+    if files:
         return Start(potentials=[load(file) for file in files])
     return Start(Resume(resume_from, in_total))

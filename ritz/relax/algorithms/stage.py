@@ -288,9 +288,9 @@ def fused(stages: AbstractStage | FusedStage) -> FusedStage:
 
 def _shifted(hook: ConvergenceHook, by: int) -> ConvergenceHook:
     source, target = hook.source_status, hook.target_status
-    return _placed(
-        hook, None if source is None else source + by, None if target is None else target + by
-    )
+    if target is not None and target >= 0:  # others are no stages
+        target += by
+    return _placed(hook, None if source is None else source + by, target)
 
 
 def _placed(hook: ConvergenceHook, source: int | None, target: int | None) -> ConvergenceHook:

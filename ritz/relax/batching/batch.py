@@ -16,6 +16,9 @@ FAILED = -1
 UNCONVERGED = -2
 """The status of structures that have used up their steps without meeting the criteria."""
 
+UNCERTAIN = -4
+"""The status of structures for which the expected error of a committee has passed a limit."""
+
 EMPTY = -3
 """The status of slots without a structure, and of structures that wait for a slot."""
 

@@ -10,8 +10,6 @@ def counts_by_outcome(row: Row, exit_name: str) -> dict[str, int]:
         row: The row of a step.
         exit_name: The word for those that have left the last stage, see `FusedStage.exit_name`.
     """
-    return {
-        exit_name: row["converged"],
-        "unconverged": row["unconverged"],
-        "failed": row["failed"],
-    }
+    names = {exit_name: "converged"}
+    names |= {name: name for name in ("unconverged", "failed", "uncertain") if name in row}
+    return {told: row[name] for told, name in names.items()}

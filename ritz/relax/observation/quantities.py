@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ase import units
 from jaxtyping import Array, Float, Int
 
+from ritz.potentials.committee import Spread
 from ritz.relax.algorithms.integrator import kinetic_energy, temperature_of
 from ritz.relax.algorithms.matrices import volume
 from ritz.relax.batching.batch import Atoms, Geometry
@@ -28,6 +29,8 @@ class Observables(NamedTuple):
     """Derivatives of the energies by strain, in eV."""
     fmax: Float[Array, " slots"]
     steps: Int[Array, " slots"]
+    expected_error: Spread | None = None
+    """Expected errors of energies per atom and forces; None where nothing asks for them."""
 
     @property
     def n_atoms(self) -> jax.Array:
@@ -50,6 +53,11 @@ def _pressure(observables: Observables) -> jax.Array:
     return (2 * observables.kinetic - virial) / (3 * observables.volume) / units.GPa
 
 
+def _expected_error(observables: Observables) -> Spread:
+    assert observables.expected_error is not None, "no criterion or hook asks for it"
+    return observables.expected_error
+
+
 QUANTITIES: dict[str, tuple[bool, Callable[[Observables], jax.Array]]] = {
     "fmax": (False, lambda s: s.fmax),
     "energy": (False, lambda s: s.energy),
@@ -63,6 +71,8 @@ QUANTITIES: dict[str, tuple[bool, Callable[[Observables], jax.Array]]] = {
     "kinetic_energy": (False, lambda s: s.kinetic),
     "temperature": (False, lambda s: temperature_of(s.kinetic, s.atoms.movable)),
     "steps": (False, lambda s: s.steps),
+    "expected_energy_error": (False, lambda s: _expected_error(s).energy),
+    "expected_force_error": (False, lambda s: _expected_error(s).force),
     "forces": (True, lambda s: s.forces),
     "positions": (True, lambda s: s.geometry.positions),
     "velocities": (True, lambda s: s.velocities),
@@ -72,11 +82,15 @@ QUANTITIES: dict[str, tuple[bool, Callable[[Observables], jax.Array]]] = {
 Energies are in eV, lengths in Angstrom, forces in eV/Angstrom, stress and pressure in
 GPa, temperatures in K, velocities in ASE's unit. `energy_change` is infinite at a
 structure's first step. `stress` is the derivative of the energy by strain over the volume,
-without the kinetic part that `pressure` has.
+without the kinetic part that `pressure` has. Expected errors, of the energy per atom in eV and
+of the least certain force in eV/Angstrom, need a committee, see `evaluate_with_spread`.
 """
 
 VIRIAL = ("stress", "pressure")
 """Quantities that need the virial."""
+
+EXPECTED_ERRORS = ("expected_energy_error", "expected_force_error")
+"""Quantities that need a committee."""
 
 
 def quantity(name: str, observables: Observables) -> tuple[jax.Array, jax.Array | None]:

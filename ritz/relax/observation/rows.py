@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from ritz.relax.batching.batch import FAILED, UNCONVERGED, Given, Outcome, Slots, waiting
+from ritz.relax.batching.batch import (
+    FAILED,
+    UNCERTAIN,
+    UNCONVERGED,
+    Given,
+    Outcome,
+    Slots,
+    waiting,
+)
 from ritz.relax.batching.division import SlotDivision
 from ritz.relax.observation.quantities import QUANTITIES, Observables
 from ritz.types import Row
@@ -19,6 +27,7 @@ def row(
     statuses: Sequence[jax.Array],
     n_stages: int,
     shown: Sequence[str],
+    watched: bool,
     division: SlotDivision,
 ) -> tuple[jax.Array, Row, jax.Array]:
     """The largest force of structures that go on, or of the last ones, and the rest of the row.
@@ -36,6 +45,7 @@ def row(
         statuses: What the statuses of each become.
         n_stages: How many stages there are.
         shown: Names of further quantities that are logged for each structure.
+        watched: Whether structures may end as uncertain, so that these are counted.
         division: The devices that share the slots.
     """
     columns: dict[str, Sequence[jax.Array]] = {
@@ -49,7 +59,8 @@ def row(
     columns |= {"status": statuses, "active": active}
     for name in shown:
         columns[name] = [QUANTITIES[name][1](view) for view in observables]
-    codes = jnp.array([n_stages, UNCONVERGED, FAILED])
+    names = ["converged", "unconverged", "failed", *["uncertain"] * watched]
+    codes = jnp.array([n_stages, UNCONVERGED, FAILED, UNCERTAIN][: len(names)])
     left = [s.finished.status for s in slots if isinstance(s.finished, Outcome)]
     ended = jnp.sum(jnp.concatenate([*left, codes[:0]])[:, None] == codes, axis=0)
     by_slot, ended = division.whole(columns, ended)
@@ -65,7 +76,7 @@ def row(
         "energy": jnp.sum(energies),
         "running": jnp.sum(running),
         "waiting": n_waiting,
-        **dict(zip(("converged", "unconverged", "failed"), ended, strict=True)),
+        **dict(zip(names, ended, strict=True)),
         **_mean_temperature(by_slot, counts_in),
         "structures": by_slot,
     }

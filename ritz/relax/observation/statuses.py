@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ritz.relax.algorithms.stage import FusedStage
-from ritz.relax.batching.batch import FAILED, UNCONVERGED, Slots
+from ritz.relax.batching.batch import FAILED, UNCERTAIN, UNCONVERGED, Slots
 from ritz.relax.observation.quantities import Observables, quantity
 
 
@@ -35,7 +35,9 @@ def statuses(
         )
         counters.append(counter)
         target = jnp.asarray(rule.target, old.dtype)
-        moves = looked & met & (counter > rule.patience) & (status == old)
+        moves = looked & met & (counter > rule.patience)
+        if rule.target != UNCERTAIN:  # what is uncertain may look as if it had converged
+            moves &= status == old
         status = jnp.where(moves, target, status)
     for place, stage in enumerate(stages.stages):
         if stage.max_steps is not None:
