@@ -11,10 +11,10 @@ from ritz.checks import check_count, check_positive
 from ritz.cli.command_run import CommandRun, in_folder, say_dry
 from ritz.cli.domain import Invocation
 from ritz.cli.messages import under
-from ritz.cli.mlip.config import CONTRACTS, Explore, MLIPRun
+from ritz.cli.mlip.config import Explore, MLIPRun
 from ritz.cli.mlip.data import read
+from ritz.cli.mlip.train import PARTS
 from ritz.cli.output_files import check_output, placed
-from ritz.cli.settings.part_factory import PartFactory
 from ritz.cli.settings.yaml_text import load_yaml
 from ritz.exploration import Exploration
 from ritz.exploration import explore as run_exploration
@@ -28,8 +28,6 @@ from ritz.relax.checks import checked
 from ritz.wording import counted
 
 _logger = logging.getLogger("ritz")
-
-_PARTS = PartFactory(CONTRACTS)
 
 
 def explore(call: Invocation) -> None:
@@ -71,7 +69,7 @@ def _explore(call: Invocation, running: CommandRun) -> None:
             "committees where structures are held out.",
             running.folder,
         )
-    callbacks = _PARTS.made_list("explore.callbacks", settings.callbacks)
+    callbacks = PARTS.made_list("explore.callbacks", settings.callbacks)
     saving = Checkpoint(
         running.checkpoints.absolute(),
         every_seconds=settings.save_time_interval,

@@ -184,8 +184,7 @@ class AbstractDescriptor(abc.ABC):
     ) -> Float[Array, "atoms n_features 3 n_neighbors"]:
         """The derivatives of all features by all vectors, which potentials are fitted with.
 
-        By default those that `pullback` gives of one feature after another; arguments are those of
-        `local_derivatives`.
+        By default `pullback` of one feature after another. Arguments as for `local_derivatives`.
         """
         local = self.local_derivatives(vectors, pairs, kinds, centres, near)
         n_atoms, width = np.shape(pairs)
@@ -196,8 +195,7 @@ class AbstractDescriptor(abc.ABC):
             rest = [(0, 0)] * 2 + [(0, width - across.shape[-1])]
             return jnp.asarray(local.units) * along[:, None] + jnp.pad(across, rest)
 
-        each = jax.vmap(of_feature)(jnp.eye(self.n_features, dtype=local.units.dtype))
-        return jnp.moveaxis(each, 0, 1)
+        return jax.vmap(of_feature, out_axes=1)(jnp.eye(self.n_features, dtype=local.units.dtype))
 
     # Files.
 
