@@ -4,8 +4,8 @@ From 20 structures on, each round lets 16 trajectories run with the committee's 
 up to a temperature that rises from round to round. Those of which the committee expects a force
 error above 0.15 eV/Angstrom are parked, ten of them are selected and labelled by ASE's EMT, and
 training goes on from the last parameters. Errors are those of the mean for 40 structures from
-dynamics with EMT itself at 300 to 1200 K, which no round sees. Run it with
-`python examples/active_learning.py [SEED [PICTURE]]`.
+dynamics with EMT itself at 300 to 1200 K, which no round sees; they fall with every round for
+the seeds 0, 1 and 2. Run it with `python examples/active_learning.py [SEED [PICTURE]]`.
 """
 
 import sys
