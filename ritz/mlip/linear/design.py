@@ -95,30 +95,30 @@ def _blocks(
     table, first_atoms = chunk.pairs, np.cumsum([0, *chunk.sizes])
     first, places, structure = table.first, table.places, chunk.structure
     ends = np.cumsum([0, *table.counts])
-    for own, derivatives in pair_derivatives_of(descriptor, table, *widths):
-        chosen = slice(ends[own.start], ends[own.stop])
-        one, two = first[chosen], table.second[chosen]
-        slopes = np.asarray(derivatives)[one - own.start, :, :, places[chosen]]
-        from_, to = structure[own.start], structure[own.stop - 1] + 1
-        atoms = slice(first_atoms[from_], first_atoms[to])
-        n_pairs, signs = len(one), np.ones(len(one))
+    for block, derivatives in pair_derivatives_of(descriptor, table, *widths):
+        chosen = slice(ends[block.start], ends[block.stop])
+        near_end, far_end = first[chosen], table.second[chosen]
+        slopes = np.asarray(derivatives)[near_end - block.start, :, :, places[chosen]]
+        begin, end = structure[block.start], structure[block.stop - 1] + 1
+        atoms = slice(first_atoms[begin], first_atoms[end])
+        n_pairs, signs = len(near_end), np.ones(len(near_end))
         columns = np.arange(n_pairs)
         incidence = sparse.csr_array(
             (
                 np.concatenate([signs, -signs]),
-                (np.concatenate([one, two]) - atoms.start, np.tile(columns, 2)),
+                (np.concatenate([near_end, far_end]) - atoms.start, np.tile(columns, 2)),
             ),
             shape=(atoms.stop - atoms.start, n_pairs),
         )
         by_structure = sparse.csr_array(
-            (signs, (structure[one] - from_, columns)), shape=(to - from_, n_pairs)
+            (signs, (structure[near_end] - begin, columns)), shape=(end - begin, n_pairs)
         )
         yield _Block(
             atoms,
-            slice(from_, to),
+            slice(begin, end),
             slopes,
             table.vectors[chosen],
-            chunk.kinds[one],
+            chunk.kinds[near_end],
             incidence=incidence,
             by_structure=by_structure,
         )

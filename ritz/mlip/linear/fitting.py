@@ -14,7 +14,7 @@ from ritz.mlip.data.structure import Structure
 from ritz.mlip.descriptors.chunk import Chunk
 from ritz.mlip.linear.config import FitConfig
 from ritz.mlip.linear.design import design_rows
-from ritz.mlip.linear.normal_equations import ENERGY, FORCES, STRESS, Fitted, Moments, Problem
+from ritz.mlip.linear.normal_equations import ENERGY, FORCES, STRESS, Moments, Problem, Solution
 from ritz.mlip.models.abstract_model import SMALLEST, Normalisation
 from ritz.mlip.models.atomic import AtomicModel, Networks
 from ritz.mlip.training.prepare import normalisation_of, statistics_of
@@ -31,7 +31,7 @@ class LinearFit:
     networks: Networks
     normalisation: Normalisation
     statistics: Settings
-    fitted: Fitted
+    solution: Solution
 
 
 def fit_linear(model: AtomicModel, data: AbstractDataset, config: FitConfig) -> LinearFit:
@@ -64,12 +64,12 @@ def fit_linear(model: AtomicModel, data: AbstractDataset, config: FitConfig) -> 
         len(problem.free),
     )
     ratios = {ENERGY: config.energy_ratio, STRESS: config.stress_ratio}
-    fitted = problem.fit(config.regularisation, ratios)
+    solution = problem.fit(config.regularisation, ratios)
     return LinearFit(
-        _networks(model, fitted.weights, normalisation),
+        _networks(model, solution.weights, normalisation),
         normalisation,
         statistics_of(known),
-        fitted,
+        solution,
     )
 
 

@@ -26,6 +26,9 @@ _FIRST = 1e-8
 _LEAST, _LARGEST = 0.99e-13, 1.01e2
 """Between which the penalty is: below, rounding is larger."""
 
+_NONE = 1e-9
+"""Share of the weights below which nothing is left."""
+
 _BEGINS = (0, 2, -2, 4, -4, 6, 8)
 """Powers of ten by which it differs where the search may begin: it has several minima."""
 
@@ -80,7 +83,7 @@ class Choice(NamedTuple):
     is fitted."""
 
 
-class Fitted(NamedTuple):
+class Solution(NamedTuple):
     """The result of a fit."""
 
     weights: Float[np.ndarray, " columns"]
@@ -133,10 +136,10 @@ class Problem:
         scales = np.sqrt(np.diag(moments[unit].gram) / moments[unit].count)
         scales = np.where(scales > 1e-12 * scales.max(), scales, 1.0)
         matrix, right = 0.0, 0.0
-        for name, own in moments.items():
+        for name, part in moments.items():
             weight = 1 / choice.ratios.get(name, 1.0) ** 2
-            matrix = matrix + weight * own.gram
-            right = right + weight * own.right
+            matrix = matrix + weight * part.gram
+            right = right + weight * part.right
         matrix, right = matrix / np.outer(scales, scales), right / scales
         diagonal = np.diag(matrix).copy()
         n_rows = moments[unit].count
@@ -149,14 +152,18 @@ class Problem:
         total = self.total
         squares = dict.fromkeys(total, 0.0)
         for fold in self.folds:
-            rest = {name: whole.without(fold[name]) for name, whole in total.items()}
+            rest = {
+                name: whole.without(fold[name])
+                for name, whole in total.items()
+                if whole.count - fold[name].count > _NONE * whole.count
+            }
             weights = self.solve(rest, choice)
             for name in squares:
                 if fold[name].count:
                     squares[name] += fold[name].mean_square(weights) * fold[name].count
         return {name: math.sqrt(squares[name] / total[name].count) for name in squares}
 
-    def fit(self, penalty: float | None, ratios: Mapping[str, float | None]) -> Fitted:
+    def fit(self, penalty: float | None, ratios: Mapping[str, float | None]) -> Solution:
         """The weights, with what is None chosen by the errors of folds that were left out.
 
         Args:
@@ -173,13 +180,13 @@ class Problem:
             _FIRST if penalty is None else penalty,
             {name: _RATIOS[name] if value is None else value for name, value in asked.items()},
         )
-        open_ = [name for name, value in asked.items() if value is None]
+        unknown = [name for name, value in asked.items() if value is None]
         left_out: Mapping[str, float] = {}
         choice = begin
-        if penalty is None or open_:
-            choice, left_out = self._search(begin, penalty is None, open_)
+        if penalty is None or unknown:
+            choice, left_out = self._search(begin, penalty is None, unknown)
         try:
-            return Fitted(self.solve(self.total, choice), choice, left_out)
+            return Solution(self.solve(self.total, choice), choice, left_out)
         except LinAlgError as error:
             raise ValueError(
                 f"regularisation={choice.penalty:g} is too small for these features, some of which "
@@ -187,14 +194,14 @@ class Problem:
             ) from error
 
     def _search(
-        self, begin: Choice, any_penalty: bool, open_: Sequence[str]
+        self, begin: Choice, any_penalty: bool, unknown: Sequence[str]
     ) -> tuple[Choice, Mapping[str, float]]:
         """The best choice that steps along the logarithms of one number after another find."""
         known: dict[Place, tuple[float, Mapping[str, float]]] = {}
 
         def choice_at(place: Place) -> Choice:
             penalty = begin.penalty * 10.0 ** place[0]
-            factors = {name: 10.0 ** (n / 2) for name, n in zip(open_, place[1:], strict=True)}
+            factors = {name: 10.0 ** (n / 2) for name, n in zip(unknown, place[1:], strict=True)}
             ratios = {name: r * factors.get(name, 1.0) for name, r in begin.ratios.items()}
             return Choice(penalty, ratios)
 
@@ -203,7 +210,7 @@ class Problem:
                 known[place] = self._scored(choice_at(place), any_penalty)
             return known[place][0]
 
-        rest = (0,) * len(open_)
+        rest = (0,) * len(unknown)
         first = [(n, *rest) for n in (_BEGINS if any_penalty else (0,))]
         place = min(first, key=score_at)
         axes = range(0 if any_penalty else 1, len(place))

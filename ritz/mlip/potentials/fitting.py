@@ -8,7 +8,7 @@ import pandas as pd
 from ritz.mlip.data.datasets import AbstractDataset
 from ritz.mlip.linear.config import FitConfig
 from ritz.mlip.linear.fitting import fit_linear
-from ritz.mlip.linear.normal_equations import ENERGY, FORCES, STRESS, Fitted
+from ritz.mlip.linear.normal_equations import ENERGY, FORCES, STRESS, Solution
 from ritz.mlip.potentials.predicting import predict_dataset
 from ritz.mlip.potentials.predictions import errors_of
 from ritz.mlip.training.prepare import GivenData, resolve
@@ -50,13 +50,13 @@ def fit_potential(potential: "ANNPotential", given: GivenData, config: FitConfig
         pd.DataFrame([errors], index=pd.Index([1], name="epoch")),
         {
             **{f"final_{name}": value for name, value in errors.items() if name != "seconds"},
-            **_choice(found.fitted),
+            **_choice(found.solution),
             "n_epochs": 1,
             "n_structures_train": len(train),
             "n_structures_test": 0 if test is None else len(test),
         },
         {"training": fitted_at - began, "evaluation": now - fitted_at, "total": now - began},
-        stop_message=f"least squares with {_told(found.fitted)}",
+        stop_message=f"least squares with {_told(found.solution)}",
     )
 
 
@@ -68,17 +68,19 @@ def _errors(
     return {f"{name}_{split}": value for name, value in short.items()}
 
 
-def _choice(fitted: Fitted) -> dict[str, float]:
-    ratios = {f"{name}_ratio": value for name, value in fitted.choice.ratios.items()}
-    left_out = {f"left_out_RMSE{_NAMES[name]}": x for name, x in fitted.left_out.items()}
-    return {"regularisation": fitted.choice.penalty, **ratios, **left_out}
+def _choice(solution: Solution) -> dict[str, float]:
+    ratios = {f"{name}_ratio": value for name, value in solution.choice.ratios.items()}
+    left_out = {f"left_out_RMSE{_NAMES[name]}": x for name, x in solution.left_out.items()}
+    return {"regularisation": solution.choice.penalty, **ratios, **left_out}
 
 
-def _told(fitted: Fitted) -> str:
-    told = [f"regularisation {fitted.choice.penalty:.2g}"]
-    for name, ratio in fitted.choice.ratios.items():
+def _told(solution: Solution) -> str:
+    told = [f"regularisation {solution.choice.penalty:.2g}"]
+    for name, ratio in solution.choice.ratios.items():
         told.append(f"{name} ratio {ratio:.2g} {_UNITS_OF_RATIOS[name]}")
-    if fitted.left_out:
-        errors = ", ".join(f"{name} {x:.3g} {_UNITS[name]}" for name, x in fitted.left_out.items())
+    if solution.left_out:
+        errors = ", ".join(
+            f"{name} {x:.3g} {_UNITS[name]}" for name, x in solution.left_out.items()
+        )
         told.append(f"chosen by what was left out (RMSE: {errors})")
     return ", ".join(told)

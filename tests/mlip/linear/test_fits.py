@@ -21,9 +21,9 @@ REACH = (["Ti", "O"], 4.0, 0.8)
 LINEAR = {"Ti": [], "O": []}
 
 
-def known_potential(own=None, seed=0):
+def known_potential(of=None, seed=0):
     """A linear potential with random weights, of features as they are."""
-    found = ANNPotential(LINEAR, own or descriptor())
+    found = ANNPotential(LINEAR, of or descriptor())
     n = found.descriptor.n_features
     rng = np.random.default_rng(seed)
     found.parameters = {
@@ -60,9 +60,9 @@ def expansion():
 
 @pytest.mark.parametrize("of", [descriptor, expansion], ids=["Chebyshev", "expansion"])
 def test_rows_give_energies_forces_and_stress(of):
-    potential, own = known_potential(of()), structures()[:3]
-    found = potential.predict(own, eval_forces=True)
-    chunk = Chunk(own, potential.species, of().cutoff, of().min_cutoff)
+    potential, some = known_potential(of()), structures()[:3]
+    found = potential.predict(some, eval_forces=True)
+    chunk = Chunk(some, potential.species, of().cutoff, of().min_cutoff)
     rows = design_rows(of(), chunk, with_forces=True, with_virials=True)
     layers = [potential.parameters[symbol][0] for symbol in potential.species]
     weights = np.concatenate([layer["weights"][:, 0] for layer in layers])
@@ -71,7 +71,7 @@ def test_rows_give_energies_forces_and_stress(of):
     np.testing.assert_allclose(
         rows.forces @ weights, np.concatenate(found.forces), rtol=1e-8, atol=1e-9
     )
-    volumes = np.array([s.volume for s in own])[:, None, None]
+    volumes = np.array([s.volume for s in some])[:, None, None]
     np.testing.assert_allclose(rows.virials @ weights / volumes, found.stress, rtol=1e-8, atol=1e-9)
 
 
@@ -82,8 +82,8 @@ def test_derivatives_of_the_expansion_are_those_of_one_feature_after_another():
     kinds, centres = rng.integers(0, 2, (2, 6)), np.zeros(2, int)
     vectors = np.where(pairs[..., None], vectors, 0)
     with jax.enable_x64(True):
-        own = map(jnp.asarray, (vectors, pairs, kinds, centres))
-        found = expansion().pair_derivatives(*own, 6)
+        arrays = map(jnp.asarray, (vectors, pairs, kinds, centres))
+        found = expansion().pair_derivatives(*arrays, 6)
         usual = super(ACEDescriptor, expansion()).pair_derivatives
         expected = usual(vectors, pairs, kinds, centres, 6)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10)
@@ -129,19 +129,19 @@ def test_noise_is_not_fitted():
         fold[FORCES].add(*noisy(9))
     new = Moments.zero(30)
     new.add(*noisy(2000))
-    own = Problem(folds, np.zeros(30, bool), {FORCES: 1.0})
-    chosen = own.fit(None, {})
-    errors = [new.mean_square(own.fit(p, {}).weights) for p in (1e-13, chosen.choice.penalty, 1e3)]
+    fit = Problem(folds, np.zeros(30, bool), {FORCES: 1.0})
+    chosen = fit.fit(None, {})
+    errors = [new.mean_square(fit.fit(p, {}).weights) for p in (1e-13, chosen.choice.penalty, 1e3)]
     assert errors[1] < 0.5 * errors[0] and errors[1] <= errors[2] * 1.05
     assert chosen.choice.penalty >= 0.1
 
 
 def test_a_fitted_potential_is_saved(tmp_path):
-    potential, own = ANNPotential(LINEAR, descriptor()), tio2(6)
-    potential.fit(own, FitConfig(folds=2, testpercent=0, atomic_energies=ATOMS))
+    potential, train = ANNPotential(LINEAR, descriptor()), tio2(6)
+    potential.fit(train, FitConfig(folds=2, testpercent=0, atomic_energies=ATOMS))
     potential.save(tmp_path / "linear.npz")
-    again = load_potential(tmp_path / "linear.npz").predict(own[:2]).total_energy
-    np.testing.assert_array_equal(again, potential.predict(own[:2]).total_energy)
+    again = load_potential(tmp_path / "linear.npz").predict(train[:2]).total_energy
+    np.testing.assert_array_equal(again, potential.predict(train[:2]).total_energy)
 
 
 def rows_of(seed, n=40, columns=6):
@@ -154,10 +154,10 @@ def problem(columns=6, folds=3):
     parts = [[rows_of(10 * fold + k, columns=columns) for k in range(2)] for fold in range(folds)]
     moments = []
     for part in parts:
-        own = {name: Moments.zero(columns) for name in (ENERGY, FORCES)}
-        for name, rows in zip(own, part, strict=True):
-            own[name].add(*rows)
-        moments.append(own)
+        fold_moments = {name: Moments.zero(columns) for name in (ENERGY, FORCES)}
+        for name, rows in zip(fold_moments, part, strict=True):
+            fold_moments[name].add(*rows)
+        moments.append(fold_moments)
     shares = {ENERGY: 0.5, FORCES: 0.5}
     return parts, Problem(moments, np.zeros(columns, bool), shares)
 
@@ -169,17 +169,16 @@ def solved(parts, choice):
     blocks = [rows * np.sqrt(weights)[:, None], np.diag(scales * np.sqrt(choice.penalty))]
     blocks[1] *= np.sqrt(weights.sum())
     right = [values * np.sqrt(weights), np.zeros(len(scales))]
-    more = map(np.concatenate, zip(*(part[0] for part in parts), strict=True))
-    rows, values, weights = more
+    rows, values, weights = map(np.concatenate, zip(*(part[0] for part in parts), strict=True))
     blocks.append(rows * np.sqrt(weights)[:, None] / choice.ratios[ENERGY])
     right.append(values * np.sqrt(weights) / choice.ratios[ENERGY])
     return np.linalg.lstsq(np.concatenate(blocks), np.concatenate(right), rcond=None)[0]
 
 
 def test_solutions_and_left_out_errors_are_those_of_least_squares():
-    parts, own = problem()
+    parts, fit = problem()
     choice = Choice(0.02, {ENERGY: 0.3})
-    np.testing.assert_allclose(own.solve(own.total, choice), solved(parts, choice), rtol=1e-9)
+    np.testing.assert_allclose(fit.solve(fit.total, choice), solved(parts, choice), rtol=1e-9)
     squares = []
     for left_out in range(3):
         rest = [part for place, part in enumerate(parts) if place != left_out]
@@ -187,21 +186,36 @@ def test_solutions_and_left_out_errors_are_those_of_least_squares():
         rows, values, factors = parts[left_out][1]
         squares.append((factors @ (rows @ weights - values) ** 2, factors.sum()))
     total, count = np.sum(squares, axis=0)
-    found = own.left_out_errors(choice)[FORCES]
+    found = fit.left_out_errors(choice)[FORCES]
     assert found == pytest.approx(np.sqrt(total / count), rel=1e-9)
 
 
+def test_labels_that_one_fold_alone_has():
+    """Where it is left out, the others are fitted to what they have."""
+    parts, _ = problem()
+    folds = []
+    for place, part in enumerate(parts):
+        moments = {name: Moments.zero(6) for name in (ENERGY, FORCES)}
+        moments[ENERGY].add(*part[0])
+        if place == 1:
+            moments[FORCES].add(*part[1])
+        folds.append(moments)
+    fit = Problem(folds, np.zeros(6, bool), {ENERGY: 0.5, FORCES: 0.5})
+    found = fit.left_out_errors(Choice(1e-6, {ENERGY: 1.0}))
+    assert 0.05 < found[FORCES] < 0.2 and 0.05 < found[ENERGY] < 0.2  # the noise is 0.1
+
+
 def test_the_search_ends_where_no_neighbour_is_better():
-    _, own = problem()
-    choice, left_out = own.fit(None, {})[1:]
-    assert dict(left_out) == own.left_out_errors(choice)
-    best = own._score(left_out)
+    _, fit = problem()
+    choice, left_out = fit.fit(None, {})[1:]
+    assert dict(left_out) == fit.left_out_errors(choice)
+    best = fit._score(left_out)
     for factor in (0.1, 10):
-        other = choice._replace(penalty=choice.penalty * factor)
-        assert own._scored(other, True)[0] >= best
+        moved = choice._replace(penalty=choice.penalty * factor)
+        assert fit._scored(moved, True)[0] >= best
     for factor in (10**-0.5, 10**0.5):
-        other = choice._replace(ratios={ENERGY: choice.ratios[ENERGY] * factor})
-        assert own._scored(other, True)[0] >= best
+        moved = choice._replace(ratios={ENERGY: choice.ratios[ENERGY] * factor})
+        assert fit._scored(moved, True)[0] >= best
 
 
 def test_what_cannot_be_fitted_is_told():
@@ -219,7 +233,7 @@ def test_what_cannot_be_fitted_is_told():
     dependent = Moments.zero(12)
     rows = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 12))
     dependent.add(rows, rows.sum(axis=1), np.ones(50))
-    own = Problem([{FORCES: dependent}] * 2, np.zeros(12, bool), {FORCES: 1.0})
+    fit = Problem([{FORCES: dependent}] * 2, np.zeros(12, bool), {FORCES: 1.0})
     with pytest.raises(ValueError, match="regularisation=0 is too small for these features"):
-        own.fit(0.0, {})
-    np.testing.assert_allclose(rows @ own.fit(None, {}).weights, rows.sum(axis=1), atol=1e-4)
+        fit.fit(0.0, {})
+    np.testing.assert_allclose(rows @ fit.fit(None, {}).weights, rows.sum(axis=1), atol=1e-4)
