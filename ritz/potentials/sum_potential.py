@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 from typing_extensions import override
 
+from ritz.driver.signatures import suggests_names
 from ritz.potentials.atomic_graph import AtomicGraph
 from ritz.potentials.potential import AbstractPotential
 from ritz.potentials.sources import as_potential
@@ -27,6 +28,7 @@ class SumPotential(AbstractPotential):
         RuntimeError: If a part was not trained.
     """
 
+    @suggests_names
     def __init__(self, parts: Sequence[AbstractPotential | object]):
         made = [as_potential(part) for part in parts]
         if not made:

@@ -55,7 +55,7 @@ def test_refill_changes_no_bit(together, slots):
 @pytest.mark.bits
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_evaluating_parts_of_a_batch_changes_no_bit(together, at_once, monkeypatch):
-    monkeypatch.setattr("ritz.relax.slot_steps.structures_at_once", lambda *about: at_once)
+    monkeypatch.setattr("ritz.relax.evaluation.structures_at_once", lambda *about: at_once)
     in_parts = finished(argons(6))
 
     assert same(in_parts.atoms, together.atoms)

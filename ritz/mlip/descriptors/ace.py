@@ -1,7 +1,7 @@
 """The atomic cluster expansion."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import jax
@@ -39,6 +39,21 @@ _NEAREST_OF_CUTOFF = 0.4
 
 _LEAST_CUTOFF, _CUTOFF_OF_NEAREST, _LARGEST_NEAREST = 5.0, 2.1, 0.8
 """What `for_structures` takes by default, in Angstrom, nearest distances and cutoffs."""
+
+
+_BLOCK = 32
+"""Number of atoms whose products are computed at once on CPUs, so that they fit into caches: 1,270
+features and their derivative take 0.38 ms an atom by blocks of 32, 1.1 ms by 512."""
+
+
+def _in_blocks(function: Callable[[Array], Array], rows: Array) -> Array:
+    """A function of rows, applied to a block of them after the other on CPUs, or to all."""
+    n_rows = len(rows)
+    if n_rows <= _BLOCK or jax.default_backend() != "cpu":
+        return function(rows)
+    blocks = jnp.pad(rows, ((0, -n_rows % _BLOCK), (0, 0))).reshape(-1, _BLOCK, rows.shape[1])
+    found = jax.lax.map(function, blocks)
+    return found.reshape(-1, found.shape[-1])[:n_rows]
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -189,12 +204,16 @@ class ACEDescriptor(AbstractDescriptor):
     def features(
         self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int | None = None
     ) -> Float[Array, "atoms n_features"]:
-        densities = self.densities(vectors, pairs, kinds).T
-        found = []
+        return _in_blocks(self._invariants, self.densities(vectors, pairs, kinds))
+
+    def _invariants(
+        self, densities: Float[Array, "atoms n_densities"]
+    ) -> Float[Array, "atoms n_features"]:
+        found, rows = [], densities.T
         for products in self._products:
-            terms = products.factors[:, None] * densities[products.places[:, 0]]
+            terms = products.factors[:, None] * rows[products.places[:, 0]]
             for places in products.places[:, 1:].T:
-                terms = terms * densities[places]
+                terms = terms * rows[places]
             sums = jax.ops.segment_sum(
                 terms, products.owners, products.n_features, indices_are_sorted=True
             )
