@@ -43,6 +43,7 @@ def in_terminal(columns, *arguments):
     return b"".join(chunks).decode()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("columns", [40, 80, 200])
 @pytest.mark.parametrize("handler", [(), ("--handler",)])
 def test_a_terminal_has_one_line_that_fits(columns, handler):

@@ -76,6 +76,7 @@ def test_a_limit_that_was_extended_counts(slurm):
     assert len(calls("squeue")) == 2
 
 
+@pytest.mark.medium
 def test_a_step_that_would_take_too_long_is_not_begun(slurm):
     class Slow(Halving):
         def reset_step(self):

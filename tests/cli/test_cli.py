@@ -54,6 +54,7 @@ def test_demo_prints_the_energy_and_writes_its_folder(demo):
     assert exact_value(folder) == pytest.approx(exact, abs=1e-6)
 
 
+@pytest.mark.medium
 @pytest.mark.netket
 def test_demo_is_repeatable(demo, tmp_path, capsys):
     assert main(["demo", *QUICK, "--folder", str(tmp_path / "again")]) == 0

@@ -55,6 +55,7 @@ def test_blocks_change_nothing_of_kfac():
     assert_exact({**PROGRAMS[1], "speculate": True}, lambda: vmc(update=rule))
 
 
+@pytest.mark.medium
 def test_one_program_serves_all_lengths():
     driver = markov()
     run(driver, 1)

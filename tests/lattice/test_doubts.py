@@ -74,6 +74,7 @@ def test_a_frozen_sampler_is_told_and_is_never_the_best(sampler, callbacks, capl
     assert len(warnings) == 1 and "try another sampler" in warnings[0].message
 
 
+@pytest.mark.medium
 def test_a_state_that_is_sampled_well_is_not_suspect(caplog):
     for n_chains in (16, 64):
         driver, log = vmc(Peaked(0.1), MetropolisLocal(HILBERT, n_chains=n_chains)), RuntimeLog()
@@ -117,6 +118,7 @@ def marks_at_rest(model, sampler, n):
     return steps, np.mean(log.data["acceptance"].values)
 
 
+@pytest.mark.medium
 def test_free_chains_of_few_sites_are_not_frozen():
     """All flip the same sites: with four they are where they were in 40 of 256 sweeps."""
     sampler = MetropolisLocal(nk.hilbert.Spin(0.5, 4), n_chains=16)
@@ -135,6 +137,7 @@ class Wall(nn.Module):
         return w * jnp.sum(jnp.arange(x.shape[-1]) * x, axis=-1)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("n_sites", [4, 12])
 def test_chains_that_only_exchange_equal_spins_are_frozen(n_sites):
     """Such exchanges count as accepted."""
@@ -261,6 +264,7 @@ def test_chains_that_freeze_by_and_by_have_not_exploded():
     assert freezing([0.5, 0.4, 0.0, 0.0], [-1.0, -6.0, -8.0, -8.0]) == [False, False, True, True]
 
 
+@pytest.mark.medium
 def test_a_run_that_converges_to_a_product_state_is_saved():
     hilbert = nk.hilbert.Spin(0.5, 8)
     operator = nk.operator.Ising(hilbert, nk.graph.Chain(8), h=0.05)
@@ -296,6 +300,7 @@ def test_retrying_heals_what_stops_by_default():
     assert abs(healed.loss.mean.real - exact) < 5 * healed.loss.error_of_mean + 0.2
 
 
+@pytest.mark.medium
 def test_the_digest_of_frozen_chains_says_so(caplog, capsys):
     state = vmc(Peaked()).state
     driver = Evaluation(ISING, variational_state=state)

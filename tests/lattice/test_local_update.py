@@ -224,6 +224,7 @@ def test_equal_operators_share_compiled_programs():
     assert first.n_connected == N + 1
 
 
+@pytest.mark.medium
 def test_a_model_of_ones_own():
     class Product(nn.Module):
         @nn.compact

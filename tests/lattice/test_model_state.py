@@ -44,6 +44,7 @@ def driver_of(state):
     return VMC(ISING, 0.05, variational_state=state, update=SR(1e-2))
 
 
+@pytest.mark.medium
 def test_statistics_follow_the_samples():
     """As the momentum says, from the samples of the step and the parameters before it."""
     state = state_of(**FOLLOWS)

@@ -181,6 +181,7 @@ def test_known_rules_of_netket_are_refused_at_once():
         driver_of(nk.sampler.MetropolisExchange(BOSONS, graph=FOUR), hamiltonian=bosons)
 
 
+@pytest.mark.medium
 def test_chains_must_begin_in_the_space():
     driver = driver_of(MetropolisExchange(BALANCED, graph=RING, n_chains=16))
     state = driver.state
@@ -212,6 +213,7 @@ def test_samples_that_are_put_in_must_belong_to_the_space():
     assert driver.step_count == 0
 
 
+@pytest.mark.medium
 def test_chains_of_netket_that_stay_at_zero_are_told():
     class Tiny(nn.Module):
         @nn.compact

@@ -53,6 +53,7 @@ def evaluation(**cfg):
     return builder.build()
 
 
+@pytest.mark.medium
 def test_training_and_evaluation_one_after_the_other(tmp_path):
     key = jax.random.key(0)
     states = Pipeline([training(), evaluation()]).run(RunContext(tmp_path), key)

@@ -38,6 +38,7 @@ def numpy_state():
     return nk.vqs.MCState(sampler, MODELS["real"], n_samples=64, seed=1, sampler_seed=2)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("make_state", [mc_state, full_state, numpy_state])
 def test_conformance(make_state):
     check_driver(lambda: vmc(make_state()))
@@ -209,6 +210,7 @@ def test_a_live_callback_may_change_the_state():
     assert abs(data["Energy"]["Mean"][1] + N_SITES) < 5 * data["Energy"]["Sigma"][1] + 1
 
 
+@pytest.mark.medium
 def test_settings_of_the_state_may_change_between_runs():
     driver = vmc()
     run(driver, 1)

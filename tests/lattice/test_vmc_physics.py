@@ -43,6 +43,7 @@ def test_ising_formula_against_exact_diagonalisation():
         assert ising_chain_energy(8, field) == pytest.approx(energy, abs=1e-9)
 
 
+@pytest.mark.medium
 def test_monte_carlo_reaches_the_exact_energy():
     hamiltonian = ising_chain(8, 1.0)
     sampler = nk.sampler.MetropolisLocal(hamiltonian.hilbert, n_chains=16)

@@ -79,6 +79,7 @@ def test_an_observable_costs_what_it_uses_and_is_compiled_once(monkeypatch):
     assert calls == ["squared", "kinetic"] and np.isfinite(jax.device_get(total.mean))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
 def test_an_update_from_a_local_energy_that_is_not_finite_is_refused(bad):
     """Clipping hides no such value from the guard."""
@@ -106,6 +107,7 @@ def test_the_spins_of_spin_squared_are_those_of_the_samples():
     assert np.isclose(driver.estimate(SpinSquared(1, 1)).mean, 0)
 
 
+@pytest.mark.medium
 def test_potentials_of_coordinates_in_single_precision_are_added_up_in_double():
     molecule = Molecule([("Kr", (0, 0, 0)), ("Kr", (0, 0, 4.4))], unit="bohr")
     x = jax.random.normal(jax.random.key(0), (4, 72, 3), jnp.float32)

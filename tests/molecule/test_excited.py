@@ -53,6 +53,7 @@ def levels_of_hydrogen():
     return driver, log.data
 
 
+@pytest.mark.medium
 def test_three_states_of_hydrogen(levels_of_hydrogen):
     """1s, 2s and 2p: -1/2 and twice -1/8, orthogonal, and without variance."""
     driver, rows = levels_of_hydrogen
@@ -99,6 +100,7 @@ def test_what_every_driver_must_do():
     check_driver(lambda: hydrogen(2, n_walkers=16))
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 def test_blocks_live_steps_and_resumed_runs_have_the_same_bits(tmp_path):
     def leaves(driver):

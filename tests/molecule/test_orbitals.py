@@ -12,6 +12,7 @@ from ritz.molecule.orbitals import Orbitals, hartree_fock, orbitals_of, slater_o
 from ritz.molecule.pretraining import Pretraining
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("basis", ["cc-pvdz", "sto-3g"])
 def test_orbitals_are_those_of_pyscf(basis, tmp_path):
     from pyscf import gto

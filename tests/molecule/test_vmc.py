@@ -58,6 +58,7 @@ def helium():
     return driver, log.data
 
 
+@pytest.mark.medium
 def test_the_energy_comes_down_to_that_of_helium(helium):
     _, rows = helium
     energy = rows["energy"]
@@ -151,6 +152,7 @@ def test_forces_are_those_of_the_electric_field():
         )
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 def test_blocks_and_live_steps_have_the_same_bits():
     drivers = [vmc("H"), vmc("H")]

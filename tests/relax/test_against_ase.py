@@ -33,6 +33,7 @@ def pair_distances(atoms):
     return np.sort(atoms.get_all_distances().ravel())
 
 
+@pytest.mark.medium
 def test_known_minima_of_clusters():
     sizes = [13, 38, 55, 13]
     given = [cluster(n, seed) for seed, n in enumerate(sizes)]
@@ -62,6 +63,7 @@ def strained():
     return structures
 
 
+@pytest.mark.medium
 def test_crystals_with_variable_cells_take_the_steps_of_ase(strained):
     found = relax(strained, lennard_jones(), fmax=1e-4, cell=True)
 

@@ -41,6 +41,7 @@ def test_one_by_one(together):
         np.testing.assert_allclose(one.atoms[0].positions, atoms.positions, atol=1e-9)
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize("slots", [1, 4])
 def test_refill_changes_no_bit(together, slots):
@@ -141,6 +142,7 @@ def test_a_structure_that_fails_harms_no_other(together):
     np.testing.assert_array_equal(found.atoms[3].positions, clash.positions)
 
 
+@pytest.mark.medium
 def test_structures_of_all_sizes(together):
     single = Atoms("Ar", cell=[20, 20, 20], pbc=True)
     given = [argon(0), single, bulk("Ar", "fcc", a=5.2), cluster(13), argon(1)]

@@ -69,6 +69,7 @@ def same(driver, log, expected):
     jax.tree.map(np.testing.assert_array_equal, history(log), rows)
 
 
+@pytest.mark.medium
 def test_conformance():
     check_driver(lambda: Relaxation(argons(2), lennard_jones(), fire(1e-9)))
 
@@ -114,6 +115,7 @@ def test_live_steps_find_the_same_minima(uninterrupted):
     np.testing.assert_allclose(driver.state.energy, uninterrupted[0].state.energy, atol=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.bits
 @pytest.mark.parametrize("stop_at", [3, 40])
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(uninterrupted, tmp_path, stop_at):
@@ -306,6 +308,7 @@ def test_wrong_arguments_are_refused(make, error, message):
         make()
 
 
+@pytest.mark.medium
 def test_vesin_finds_the_same_minima():
     device = relax(argons(2), lennard_jones(), fmax=0.01, neighbors="device")
     host = relax(argons(2), lennard_jones(), fmax=0.01, neighbors="host")

@@ -51,6 +51,7 @@ def expected():
     return relax(copper(), random_potential().frozen(), max_steps=0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["one.npz", "run", "saved"])
 def test_paths_of_trained_potentials(files, expected, name):
     found = relax(copper(), files / name, max_steps=0)

@@ -50,6 +50,7 @@ def test_morse_is_that_of_ase(reach):
     np.testing.assert_allclose(found.get_forces(), atoms.get_forces(), atol=1e-12)
 
 
+@pytest.mark.medium
 def test_soft_spheres():
     pairs = [Atoms("H2", [[0, 0, 0], [distance, 0, 0]]) for distance in (0.5, 1.5)]
     for exponent, energy, force in [(2.0, 0.5 * 0.25, 0.5), (3.0, 0.125 / 3, 0.25)]:
@@ -59,6 +60,7 @@ def test_soft_spheres():
         assert far.get_potential_energy() == 0 and np.all(far.get_forces() == 0)
 
 
+@pytest.mark.medium
 def test_elements_mix_by_the_rules_of_lorentz_and_berthelot():
     model = LennardJones({"Ar": 0.01, "Ne": 0.04}, {"Ar": 3.0, "Ne": 2.0})
     expected = {"ArNe": (0.02, 2.5), "Ar2": (0.01, 3.0), "Ne2": (0.04, 2.0)}
@@ -109,6 +111,7 @@ def test_conformance(model):
     check_potential(model, argon(2))
 
 
+@pytest.mark.medium
 def test_a_potential_of_positions_alone():
     bowl = Potential(lambda k, s: 0.5 * k * jnp.sum(s.positions**2), 2.0)
     atoms = Atoms("H2", [[1, 0, 0], [0, 2, 0]])

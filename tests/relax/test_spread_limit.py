@@ -53,6 +53,7 @@ def watched():
     return limit, {key: rows[key]["value"] for key in rows}
 
 
+@pytest.mark.medium
 def test_spread_is_that_of_a_loop_over_members(watched):
     _, rows = watched
     for place, atoms in enumerate(moving()):
@@ -82,6 +83,7 @@ def test_structure_stops_at_the_first_step_beyond_the_limit(watched, block):
     np.testing.assert_array_equal(hook.highest[1, ~passes], free.highest[1, ~passes])
 
 
+@pytest.mark.medium
 def test_waiting_structures_take_the_slots_of_parked_ones_and_enough_ends_the_run(watched):
     forces = watched[1]["expected_force_error"]
     limit = 0.5 * float(forces[0].min())
@@ -125,6 +127,7 @@ def stop_at(step, last):
         raise StopRun("interrupted")
 
 
+@pytest.mark.medium
 def test_factors_of_the_calibration_count(watched):
     rows = watched[1]
     _, found = run(SpreadLimit(energy=1e3), factors=(2.0, 0.5), steps=2)

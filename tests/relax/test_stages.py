@@ -53,6 +53,7 @@ def test_addition_is_associative_and_numbers_the_hooks():
     )
 
 
+@pytest.mark.medium
 def test_structures_go_through_the_stages_at_their_own_pace():
     stages = FIRE(convergence_hook=LOOSE) + NVTLangevin(30.0, dt=2.0, max_steps=20) + fire()
 
@@ -86,6 +87,7 @@ def _is_above_5_kelvin(temperature):
     return temperature > 5.0
 
 
+@pytest.mark.medium
 def test_budgets():
     driver, _ = run(fire().with_max_steps(7))
     assert list(driver.state.status) == [-2] * 3 and list(driver.state.steps) == [7] * 3

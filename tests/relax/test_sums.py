@@ -85,6 +85,7 @@ def parts() -> list[AbstractPotential]:
     ]
 
 
+@pytest.mark.medium
 def test_sums_have_the_energy_and_forces_of_their_parts():
     atoms = Atoms("Ar4", np.random.default_rng(0).uniform(0, 4, (4, 3)))
     with jax.enable_x64(True):

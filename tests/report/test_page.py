@@ -18,6 +18,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return Page(page)
 
 
+@pytest.mark.medium
 def test_results_with_errors_and_the_end_of_the_run(single: Page) -> None:
     assert "energy -11.000 ± 0.012" in single.text
     assert "finished all steps" in single.text

@@ -38,6 +38,7 @@ def test_a_run_without_rows_leaves_the_curves_of_the_others(tmp_path: Path) -> N
     assert "Bands are one standard error" in page.text
 
 
+@pytest.mark.medium
 def test_a_damaged_log_leaves_the_curves_of_the_others(tmp_path: Path) -> None:
     runs = [lattice_run(tmp_path / name) for name in ("a", "b", "damaged")]
     (runs[2] / "train.csv").write_text("nonsense\n")
@@ -48,6 +49,7 @@ def test_a_damaged_log_leaves_the_curves_of_the_others(tmp_path: Path) -> None:
     assert "Curves of b are from train.csv: train.log cannot be read" in page_of(*runs).text
 
 
+@pytest.mark.medium
 def test_suspect_results_have_no_error_bar(tmp_path: Path) -> None:
     runs = [lattice_run(tmp_path / f"field={field}", field) for field in (0.5, 1.0)]
     change_summary(runs[1], suspect="r_hat")

@@ -121,6 +121,7 @@ def test_positions_without_three_axes_are_refused():
         Metropolis().init(jax.random.key(0), gaussian, {}, jnp.zeros((4, 3)))
 
 
+@pytest.mark.medium
 def test_moves_of_all_particles_are_accepted_alike_however_many_there_are():
     found = []
     for n in (4, 16, 64):

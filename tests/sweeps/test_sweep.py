@@ -90,6 +90,7 @@ def test_runs_wait_for_neighbours_that_have_failed(tmp_path):
     assert "which is failed" in found[2].message
 
 
+@pytest.mark.medium
 def test_successive_halving_gives_up_what_is_behind(tmp_path):
     values = [0.0, 3.0, 2.0, 1.0, 4.0, 5.0]
     content = {

@@ -207,6 +207,7 @@ def test_march_against_its_least_squares_problem(mode):
         previous = expected
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("weights", [False, True])
 def test_spring_without_momentum_is_minsr(mode, weights):

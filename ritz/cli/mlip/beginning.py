@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ritz.cli.messages import under
 from ritz.cli.mlip.config import MLIPRun
-from ritz.mlip import AbstractMLIP, CommitteePotential
+from ritz.mlip import AbstractDescriptor, AbstractMLIP, CommitteePotential
 from ritz.mlip.committee.results import METADATA
 from ritz.mlip.committee.saved import COMMITTEE, POTENTIAL, load_saved
 from ritz.wording import counted
@@ -44,6 +44,11 @@ class Beginning:
         first = loaded.members[0] if isinstance(loaded, CommitteePotential) else loaded
         self._model, self.energies = first, dict(first.atomic_energies)
         self.path = next(filter(Path.exists, _places(path)))
+
+    @property
+    def descriptor(self) -> AbstractDescriptor | None:
+        """The descriptor of the potential that training begins with, if it has one."""
+        return None if self._model is None else self._model.descriptor
 
     def check_form(self, potential: AbstractMLIP) -> None:
         """Refuse to begin with a potential of another form.

@@ -5,6 +5,7 @@ from typing import Any
 
 from ritz.mlip import (
     MACE,
+    AbstractDescriptor,
     ACEDescriptor,
     ANNPotential,
     ChebyshevDescriptor,
@@ -75,6 +76,7 @@ def symmetry_functions(
 def ace(
     species: Sequence[str],
     structures: Sequence[Structure],
+    like: AbstractDescriptor | None = None,
     hidden: Sequence[Any] = ((40, "tanh"), (40, "tanh")),
     cutoff: float | None = None,
     degrees: Sequence[int] | str = "medium",
@@ -85,14 +87,18 @@ def ace(
     Args:
         species: Chemical symbols.
         structures: Those that are trained on.
+        like: The descriptor of the potential that training begins with, if there is one.
         hidden: The hidden layers of all networks: nodes and activation.
         cutoff: In Angstrom; null takes 5, or 2.1 usual distances of nearest neighbours if that is
             more.
         degrees: Largest total degrees of products of one, two, ... densities, up to four; or small,
             medium or large.
         nearest: A usual distance of nearest neighbours, in Angstrom; null takes that of the
-            structures.
+            structures, or of the potential that training begins with.
     """
+    if isinstance(like, ACEDescriptor):
+        cutoff = like.cutoff if cutoff is None else cutoff
+        nearest = like.nearest if nearest is None else nearest
     descriptor = ACEDescriptor.for_structures(structures, cutoff, degrees, nearest, species=species)
     return ANNPotential({symbol: list(map(tuple, hidden)) for symbol in species}, descriptor)
 

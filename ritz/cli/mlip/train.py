@@ -64,7 +64,8 @@ def _train(call: Invocation, running: CommandRun) -> None:
     beginning = Beginning(given)
     train, test, energies = splits(given, beginning.energies)
     species = sorted(species_of(train))
-    potential = PARTS.made("potential", given.potential, species=species, structures=train)
+    known = {"species": species, "structures": train, "like": beginning.descriptor}
+    potential = PARTS.made("potential", given.potential, **known)
     beginning.check_form(potential)
     config = _config(given, energies, running.checkpoints, call.progress)
     if not running.resumed and not given.data.test:

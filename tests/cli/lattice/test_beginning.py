@@ -40,6 +40,7 @@ def test_the_same_model_begins_where_the_other_has_ended(trained, capsys):
     assert ritz(capsys, "train", *given, "train.iterations=2")[0] == 0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -50,6 +50,7 @@ def test_a_run_folder_holds_everything(trained):
     assert read_log(trained)["Energy"].iters.tolist() == list(range(12))
 
 
+@pytest.mark.medium
 def test_the_status_of_a_run(trained, capsys):
     assert main(["status", str(trained)]) == 0
     said = capsys.readouterr().out

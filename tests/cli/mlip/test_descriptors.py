@@ -34,6 +34,10 @@ def test_the_atomic_cluster_expansion(tmp_path):
     assert main([*command, "train.iterations=2", f"folder={tmp_path / 'run'}"]) == 0
     descriptor = load_potential(tmp_path / "run" / "potential.npz").descriptor
     assert (descriptor.degrees, descriptor.cutoff, descriptor.body_order) == ((3, 3, 2), 4.0, 4)
+    going_on = [f"folder={tmp_path / 'more'}", f"begin_from={tmp_path / 'run'}"]
+    fewer = ["train.testpercent=70", "train.iterations=2"]  # with other usual distances
+    assert main([*command, *fewer, *going_on]) == 0
+    assert load_potential(tmp_path / "more" / "potential.npz").descriptor == descriptor
 
 
 @pytest.mark.medium
@@ -55,6 +59,7 @@ def test_a_fit_in_closed_form(tmp_path, capsys):
     assert "potential: painn is not linear in features" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_message_passing_with_the_cluster_expansion(tmp_path):
     small = [setting for setting in SMALL if not setting.startswith("potential")]
     network = ["potential=mace", "potential.size=medium", "potential.cutoff=3"]

@@ -78,6 +78,7 @@ def test_which_files_are_missing_is_told_by_what_the_folder_holds(ritz):
     assert ritz("mlip", "evaluate", "folder=alone", "evaluate.files=[a.extxyz]")[0] == 0
 
 
+@pytest.mark.medium
 def test_other_settings_are_refused_when_all_epochs_are_done(ritz):
     command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.iterations=2"]
     assert ritz(*command)[0] == 0
@@ -91,6 +92,7 @@ def test_other_settings_are_refused_when_all_epochs_are_done(ritz):
     assert status == 0 and "none was added" in out
 
 
+@pytest.mark.medium
 def test_what_was_held_out_is_that_of_the_training(ritz):
     command = [*SMALL, "data.train=[a.extxyz]", "folder=r", "train.testpercent=25"]
     assert ritz(*command, "train.iterations=1")[0] == 0

@@ -36,6 +36,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.medium
 def test_a_run_folder_holds_everything(trained):
     assert {p.name for p in trained.iterdir()} == {
         "config.yaml", "checkpoints", "errors.csv", "errors.png", "parity.npz", "parity.png",

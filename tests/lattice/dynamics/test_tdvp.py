@@ -62,6 +62,7 @@ def test_orders_of_convergence_against_the_exact_equation(integrator, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.3)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("mode", ["holomorphic", "complex"])
 def test_adaptive_steps_follow_the_exact_equation_in_both_modes(mode):
     """In imaginary time, where the holomorphic equation is that of real and imaginary parts."""

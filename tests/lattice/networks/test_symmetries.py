@@ -245,6 +245,7 @@ def test_models_that_take_rows_only():
     np.testing.assert_allclose(np.exp(found), np.mean(psi, axis=0), rtol=1e-6)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("outer", ["symmetrized", "signed", "symmetrized twice"])
 def test_wrappers_wrap_wrappers(outer):
     """In any order, with the parameters of the innermost model."""

@@ -105,6 +105,7 @@ def test_a_streamed_run_goes_on_with_the_same_bits(usual):
     same(usual, (made, out))
 
 
+@pytest.mark.medium
 def test_what_is_streamed(monkeypatch, caplog):
     plain = potential().driver(dataset=dataset(), config=config())
     assert not plain.kernel.settings.window
@@ -210,6 +211,7 @@ def test_derivatives_in_files_are_those_that_are_computed(tmp_path):
         bare.get_local_derivatives(0)
 
 
+@pytest.mark.medium
 def test_training_takes_derivatives_from_files(usual, monkeypatch, tmp_path):
     file = HDF5StructureDataset(tmp_path / "data.h5", descriptor(), ATOMS)
     file.build_database(tio2(), persist_features=True, persist_force_derivatives=True)

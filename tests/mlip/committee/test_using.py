@@ -75,6 +75,7 @@ def test_a_member_is_what_it_would_be_alone(committee):
     assert not np.allclose(leaves(made.members[0])[0], leaves(made.members[1])[0])
 
 
+@pytest.mark.medium
 def test_the_folder_of_a_committee(committee):
     made, result = committee
     assert [member.seed for member in result.members] == [0, 1, 2]

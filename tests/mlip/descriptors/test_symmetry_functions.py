@@ -242,6 +242,7 @@ def test_larger_structures_and_relaxation(trained):
     assert relaxed.energy < found.total_energy[0]
 
 
+@pytest.mark.medium
 def test_aenet_has_no_such_files(trained, tmp_path):
     with pytest.raises(ValueError, match="SymmetryFunctions cannot be written as .nn.ascii"):
         trained[0].to_aenet_ascii(tmp_path / "aenet")

@@ -75,6 +75,7 @@ def test_rows_give_energies_forces_and_stress(of):
     np.testing.assert_allclose(rows.virials @ weights / volumes, found.stress, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.medium
 def test_derivatives_of_the_expansion_are_those_of_one_feature_after_another():
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(2, 6, 3)) * 1.4

@@ -141,6 +141,7 @@ def test_energies_end_smoothly_at_the_cutoff():
     assert not np.any(forces)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("n_factors", [1, 2, 3])
 def test_couplings_turn_as_harmonics(n_factors):
     from ritz.mlip.models.couplings import e3nn
