@@ -1,11 +1,13 @@
 """The atomic cluster expansion."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 from typing_extensions import override
@@ -261,24 +263,38 @@ class ACEDescriptor(AbstractDescriptor):
         self, vectors: Array, pairs: Array, kinds: Array, centres: Array, near: int
     ) -> Float[Array, "atoms n_features 3 n_neighbors"]:
         densities = self.densities(vectors, pairs, kinds)
-        by_density = jax.vmap(self._by_density)(densities)
         slopes = jax.vmap(jax.vmap(jax.jacfwd(self._of_neighbour)))
         of_neighbours = slopes(jnp.asarray(vectors), jnp.asarray(pairs))
         elements = self._elements(kinds, of_neighbours)
-        of_elements = elements[..., None, None] * of_neighbours[:, :, None]  # (a, k, z, u, x)
-        shape = len(densities), self.n_features, *of_elements.shape[2:4]
-        return jnp.einsum("afzu,akzux->afxk", by_density.reshape(shape), of_elements)
-
-    def _by_density(self, densities: Float[Array, " n_densities"]) -> Array:
-        """Derivatives of the features of an atom by its densities, (n_features, n_densities)."""
+        n_parts, n_elements = of_neighbours.shape[2], elements.shape[2]
         found = []
         for products in self._products:
-            factors = densities[products.places]
-            parts = []
-            for place in range(factors.shape[1]):
-                rest = factors.at[:, place].set(1)
-                parts.append(products.factors * jnp.prod(rest, axis=1))
-            rows = jnp.repeat(products.owners[:, None], factors.shape[1], axis=1)
-            table = jnp.zeros((products.n_features, len(densities)), densities.dtype)
-            found.append(table.at[rows, products.places].add(jnp.stack(parts, axis=1)))
-        return jnp.concatenate(found)
+            parts = np.unique(products.places % n_parts)  # longer products have fewer densities
+            of_elements = elements[..., None, None] * of_neighbours[:, :, None, parts]
+            used = (np.arange(n_elements)[:, None] * n_parts + parts).ravel()
+            by_density = _by_density(products, used, densities)
+            by_part = by_density.reshape(*by_density.shape[:2], n_elements, len(parts))
+            found.append(jnp.einsum("afzu,akzux->afxk", by_part, of_elements))
+        return jnp.concatenate(found, axis=1)
+
+
+def _by_density(
+    products: Products, used: np.ndarray, densities: Float[Array, "atoms n_densities"]
+) -> Float[Array, "atoms n_features n_used"]:
+    """Derivatives of products by some densities, all those that they have among them."""
+    rows, length = densities.T, products.places.shape[1]
+    factors = jnp.broadcast_to(products.factors[:, None], (len(products.factors), len(densities)))
+    terms = [
+        math.prod((rows[products.places[:, p]] for p in range(length) if p != place), start=factors)
+        for place in range(length)
+    ]
+    # Terms of the same feature and density are added up, and only these put into the table.
+    flat = products.owners[:, None] * len(used) + np.searchsorted(used, products.places)
+    there, owners = np.unique(flat.T.ravel(), return_inverse=True)
+    order = np.argsort(owners, kind="stable")
+    sums = jax.ops.segment_sum(
+        jnp.concatenate(terms)[order], owners[order], len(there), indices_are_sorted=True
+    )
+    table = jnp.zeros((len(densities), products.n_features * len(used)), densities.dtype)
+    table = table.at[:, there].set(sums.T, unique_indices=True, indices_are_sorted=True)
+    return table.reshape(len(densities), products.n_features, len(used))
