@@ -81,6 +81,13 @@ def test_interactive_sessions_get_no_exception(monkeypatch):
     assert driver.stop_message == "interrupted by SIGINT"
 
 
+def test_a_program_that_starts_kernels_is_not_one(monkeypatch):
+    """Jupyter's client imports ipykernel in the process that starts a kernel."""
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    with pytest.raises(KeyboardInterrupt):
+        Halving().run(5, callback=send(signal.SIGTERM), show_progress=False)
+
+
 def test_handlers_are_chained_and_put_back():
     received = []
 

@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any
 
 from ritz.driver.processes.consensus import is_single_process
+from ritz.notebook import in_notebook
 
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -126,4 +127,4 @@ class _Hold:
 
 def interactive() -> bool:
     """Whether Python runs interactively, at a prompt or in a notebook."""
-    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    return hasattr(sys, "ps1") or in_notebook()
