@@ -147,7 +147,6 @@ def product_problem(centred_slopes=True, n_uses=1):
     return model_problem(Linear(), pairs)
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize(
     ("rule", "settings"),
     [
@@ -177,7 +176,6 @@ def test_averages_are_corrected_for_their_beginning():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), first, other)
 
 
-@pytest.mark.medium
 def test_inverses_are_kept_for_a_period():
     problem = problem_of("real")
     rule = KFAC(inverse_period=2, decay=0.5)
@@ -191,7 +189,6 @@ def test_inverses_are_kept_for_a_period():
     assert not np.allclose(kept[1], kept[2])
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_kept_inverses_stay_with_their_means(decay):
     """Whatever is added to log psi has no part in the direction, at later samples as well."""
@@ -226,7 +223,6 @@ def test_the_norm_constraint_bounds_the_length_in_the_metric():
     np.testing.assert_allclose(found, info["norm_scale"] * free, rtol=1e-9)
 
 
-@pytest.mark.medium
 def test_single_precision_has_the_same_blocks_and_nearly_the_same_direction():
     double = problem_of("real")
     single = dataclasses.replace(
