@@ -43,7 +43,7 @@ class SumPotential(AbstractPotential):
 
     @property
     def parts(self) -> tuple[AbstractPotential, ...]:
-        """The potentials."""
+        """The potentials that are added up, with the present parameters."""
         return self._parts(self.params)
 
     def _parts(self, params: PyTree) -> tuple[AbstractPotential, ...]:

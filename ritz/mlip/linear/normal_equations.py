@@ -109,7 +109,7 @@ class Problem:
 
     @property
     def quantities(self) -> list[str]:
-        """What is fitted."""
+        """Names of the quantities that have rows in some fold."""
         return [name for name in self.shares if any(fold[name].count for fold in self.folds)]
 
     @functools.cached_property
